@@ -1,0 +1,71 @@
+"""What every part of the sandbox is given: its place, its store, its clock, its faults, its tasks."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from channels.sandbox.clock import Clock
+from channels.sandbox.faults import Faults
+from channels.sandbox.store import Store
+
+log = logging.getLogger("sandbox")
+
+
+class Tasks:
+    """Background work: kept alive, stopped together, and never allowed to die unnoticed."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+        self.failed: asyncio.Event = asyncio.Event()
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start `work`. If it raises, the process stops: everything is in the store, and a silent half is worse."""
+        task = asyncio.create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("background task %s failed; stopping", task.get_name(), exc_info=error)
+            self.failed.set()
+
+    async def stop(self) -> None:
+        """Cancel everything and wait until it has ended."""
+        tasks = list(self._running)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass
+class SandboxContext:
+    """Handed to `install(app, ctx)` of each part.
+
+    home: the sandbox's own folder, `<hub home>/sandbox`; a part keeps its files in a subfolder of its own name.
+    base_url: `http://127.0.0.1:PORT`, no slash at the end; known before `install` is called.
+    time_scale: every wait of the simulated world is multiplied by this (0.01 = a hundred times faster).
+    info: what `GET /control/info` and info.json show; a part adds its own under its own key in `install`
+        (`ctx.info["bank"] = {...}`) and the process writes the file when it listens.
+    """
+
+    home: Path
+    base_url: str
+    store: Store
+    faults: Faults
+    clock: Clock
+    tasks: Tasks
+    time_scale: float = 1.0
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start background work that lives until the sandbox stops; see Tasks.spawn."""
+        return self.tasks.spawn(name, work)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for `seconds` of the simulated world."""
+        await asyncio.sleep(seconds * self.time_scale)
