@@ -1,0 +1,18 @@
+"""Real servers for one machine, nothing installed: PostgreSQL and Valkey from Python wheels, as our own children."""
+
+from .errors import AlreadyRunning, CannotStart
+from .postgres import Postgres, postgres, postgres_url
+from .server import Server
+from .valkey import Valkey, valkey, valkey_url
+
+__all__ = [
+    "AlreadyRunning",
+    "CannotStart",
+    "Postgres",
+    "Server",
+    "Valkey",
+    "postgres",
+    "postgres_url",
+    "valkey",
+    "valkey_url",
+]

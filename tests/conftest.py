@@ -1,0 +1,98 @@
+"""Real servers for everybody's tests: one PostgreSQL and one Valkey a test process, one fresh database a test."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+import redis
+
+from ops import embedded
+from ops.embedded.place import is_locked
+from ops.migrate import migrate
+
+# Memory that is a file system: fsync stays on in tests and costs nothing. Docker gives 64 MB of it, too little.
+_MEMORY = Path("/dev/shm")
+_MEMORY_WANTED_BYTES = 2 * 2**30
+_PREFIX = "sluice-test-"
+
+
+@dataclass(frozen=True, slots=True)
+class TestServer:
+    """A running PostgreSQL, and the connection that makes and drops databases on it."""
+
+    __test__ = False
+
+    server: embedded.Postgres
+    admin: "asyncpg.Connection[asyncpg.Record]"
+    template: str
+
+    def url(self, database: str) -> str:
+        return self.server.url.rpartition("/")[0] + f"/{database}"
+
+
+@pytest.fixture(scope="session")
+def server_home() -> Iterator[Path]:
+    """A SLUICE_HOME for the servers of this test process, gone afterwards."""
+    in_memory = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_WANTED_BYTES
+    base = _MEMORY if in_memory and os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    _sweep(base)
+    home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+    home.chmod(0o711)
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def _sweep(base: Path) -> None:
+    """Remove what test processes left that were killed: homes of ours whose lock nobody holds any more."""
+    for home in base.glob(f"{_PREFIX}*"):
+        locks = list(home.glob("*/lock"))
+        if locks and home.stat().st_uid == os.geteuid() and not any(map(is_locked, locks)):
+            shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def pg_server(server_home: Path) -> AsyncIterator[TestServer]:
+    """The PostgreSQL of this test process, with a migrated template; `.server`, `.admin`, `.url(database)`."""
+    async with embedded.postgres(server_home, options={"shared_buffers": "128MB", "max_wal_size": "512MB"}) as server:
+        admin = await asyncpg.connect(server.admin_url)
+        running = TestServer(server, admin, "sluice_template")
+        await admin.execute(f"create database {running.template} owner sluice")
+        await asyncio.to_thread(migrate, running.url(running.template))
+        yield running
+        admin.terminate()
+
+
+_numbers = count(1)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def database_url(pg_server: TestServer) -> AsyncIterator[str]:
+    """The address of a fresh, migrated database of this test alone; the role owns it and is no superuser."""
+    name = f"sluice_test_{next(_numbers)}"
+    # STRATEGY wal_log copies by way of the log, which for a small template beats two checkpoints.
+    await pg_server.admin.execute(f"create database {name} owner sluice template {pg_server.template} strategy wal_log")
+    yield pg_server.url(name)
+    await pg_server.admin.execute(f"drop database {name} with (force)")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def redis_server(server_home: Path) -> AsyncIterator[embedded.Valkey]:
+    """The Valkey of this test process."""
+    async with embedded.valkey(server_home) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: embedded.Valkey) -> str:
+    """The address of an empty Valkey."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
