@@ -1,0 +1,82 @@
+# Sluice 汇闸. Needs make and a Python from 3.11 to 3.14; everything else comes from the hashed requirements*.lock.
+.SUFFIXES:
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+SLUICE_HOME ?= .sluice
+export SLUICE_HOME
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$python && break; \
+	done || true)
+
+UV := $(BIN)/uv --quiet
+INSTALL := $(UV) pip install --python $(BIN)/python
+COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links $(UPGRADE)
+
+# Trust whom the machine trusts: a company's proxy has a certificate of its own.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
+export UV_SYSTEM_CERTS := 1
+endif
+
+# An account without a home of its own still gets a cache.
+ifeq ($(shell test -w "$$HOME" && echo yes),)
+export UV_CACHE_DIR := $(abspath $(VENV))/.uv-cache
+endif
+
+.PHONY: help demo up test check fix bench lock clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
+
+demo: $(VENV)/.runtime ## play a day of payments through real servers; ORDERS=file plays your own
+	mkdir -p "$(SLUICE_HOME)/demo"
+	$(BIN)/sluice replay $(if $(ORDERS),--orders "$(ORDERS)") --json "$(SLUICE_HOME)/demo/summary.json"
+
+up: $(VENV)/.runtime ## run the hub until Ctrl-C
+	$(BIN)/sluice up
+
+test: $(VENV)/.dev ## run the tests; ARGS="-k name" chooses
+	$(BIN)/pytest -n 2 $(ARGS)
+
+check: $(VENV)/.dev ## format, lint, types, imports, drawn docs: the gate
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m kernel.states --check docs/states.md
+
+fix: $(VENV)/.dev ## format, mend what can be mended, draw the docs again
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/python -m kernel.states docs/states.md
+
+bench: $(VENV)/.runtime ## measure throughput on this machine
+	$(BIN)/sluice bench $(ARGS)
+
+lock: $(BIN)/uv ## pin dependencies and their hashes anew; UPGRADE=--upgrade takes newer versions
+	echo uv | $(COMPILE) - -o requirements-bootstrap.lock > /dev/null
+	printf 'hatchling\neditables\n' | $(COMPILE) pyproject.toml - --extra dev -o requirements-dev.lock > /dev/null
+	printf 'hatchling\neditables\n' | $(COMPILE) pyproject.toml - -c requirements-dev.lock -o requirements.lock > /dev/null
+
+clean: ## remove the environment and caches; the books in SLUICE_HOME stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/uv: requirements-bootstrap.lock
+	@test -n "$(PYTHON)" || { echo "Sluice needs a Python from 3.11 to 3.14; name one: make PYTHON=/path/to/python3"; exit 1; }
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock
+	touch $@
+
+# The locks hold the build backend too, so installing ourselves fetches nothing that has no hash.
+$(VENV)/.runtime: requirements.lock pyproject.toml $(BIN)/uv
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml $(BIN)/uv
+	$(INSTALL) --require-hashes -r requirements-dev.lock
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	touch $@ $(VENV)/.runtime
