@@ -1,0 +1,75 @@
+"""Translators to the outside 渠道: they keep nothing and know no ledger. channels/contract.py says what each offers.
+
+The names are loaded when first used: the sandbox lives in this package too, and must run without any of the hub's code.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from channels.client import Bill, ChannelClient
+    from channels.contract import (
+        BadBill,
+        BadNotice,
+        BillFile,
+        BillLine,
+        Capabilities,
+        Channel,
+        ChannelConfig,
+        Confirmed,
+        FundLine,
+        Kind,
+        Method,
+        Notice,
+        Order,
+        Outcome,
+        Pending,
+        RefundOrder,
+        Refused,
+        Unknown,
+    )
+    from channels.http import HttpTransport
+    from channels.registry import CHANNELS
+    from channels.router import Candidate, rank
+
+__all__ = [
+    "CHANNELS",
+    "BadBill",
+    "BadNotice",
+    "Bill",
+    "BillFile",
+    "BillLine",
+    "Candidate",
+    "Capabilities",
+    "Channel",
+    "ChannelClient",
+    "ChannelConfig",
+    "Confirmed",
+    "FundLine",
+    "HttpTransport",
+    "Kind",
+    "Method",
+    "Notice",
+    "Order",
+    "Outcome",
+    "Pending",
+    "RefundOrder",
+    "Refused",
+    "Unknown",
+    "rank",
+]
+
+_ELSEWHERE = {
+    "Bill": "client",
+    "ChannelClient": "client",
+    "HttpTransport": "http",
+    "CHANNELS": "registry",
+    "Candidate": "router",
+    "rank": "router",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"channels.{_ELSEWHERE.get(name, 'contract')}"), name)

@@ -1,0 +1,186 @@
+"""The one place where a channel's translation meets the network."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol, TypeVar
+
+from channels.contract import (
+    BadNotice,
+    BillLine,
+    Channel,
+    FundLine,
+    Order,
+    Outcome,
+    RefundOrder,
+    Request,
+    Response,
+    Unknown,
+)
+from kernel.env import Env, NoAnswer, NotSent
+
+log = logging.getLogger(__name__)
+S = TypeVar("S", Order, RefundOrder)
+S_contra = TypeVar("S_contra", contravariant=True)
+
+# Seconds an operation may take, everything together. A payer's code is charged while the answer is awaited.
+TIMEOUTS_S: Mapping[str, float] = {
+    "pay": 15.0,
+    "query": 10.0,
+    "close": 10.0,
+    "reverse": 15.0,
+    "refund": 15.0,
+    "refund_query": 10.0,
+    "bill": 15.0,
+    "bill_file": 600.0,
+    "keys": 10.0,
+}
+KEY_REFRESH_S = 60.0  # at most one fetch of keys in this time: whoever invents key ids must not make us ask for them
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What came of asking for a day's bill. `content` is None while there is none, and for ever when `nothing`."""
+
+    content: bytes | None = None
+    nothing: bool = False  # the channel says, finally, that there was no business that day
+    reason: str = ""  # why there is no content yet, for people
+
+
+class OutcomeOf(Protocol[S_contra]):
+    """Reads an answer to what was asked."""
+
+    def __call__(self, asked: S_contra, answer: Response, /, *, now: datetime) -> Outcome: ...
+
+
+class ChannelClient:
+    """One channel account, ready to be asked. Methods return an Outcome and raise nothing that the network did."""
+
+    def __init__(self, channel: Channel, env: Env, *, timeouts_s: Mapping[str, float] = TIMEOUTS_S) -> None:
+        self.channel = channel
+        self._env = env
+        self._timeouts_s = timeouts_s
+        self._refreshing: asyncio.Task[Sequence[str]] | None = None
+        self._may_refresh_at = float("-inf")  # monotonic
+
+    async def pay(self, order: Order) -> Outcome:
+        """Place the order with the channel."""
+        return await self._ask("pay", order, self.channel.pay_request, self.channel.pay_outcome)
+
+    async def query(self, order: Order) -> Outcome:
+        """Ask what became of an order."""
+        return await self._ask("query", order, self.channel.query_request, self.channel.query_outcome)
+
+    async def close(self, order: Order) -> Outcome:
+        """Have an unpaid order closed; Refused(closed=True) when it is."""
+        return await self._ask("close", order, self.channel.close_request, self.channel.close_outcome)
+
+    async def reverse(self, order: Order) -> Outcome:
+        """Have a barcode order undone, paid or not; Refused(closed=True) when it is."""
+        return await self._ask("reverse", order, self.channel.reverse_request, self.channel.reverse_outcome)
+
+    async def refund(self, refund: RefundOrder) -> Outcome:
+        """Ask for a refund; may be repeated with the same number."""
+        return await self._ask("refund", refund, self.channel.refund_request, self.channel.refund_outcome)
+
+    async def refund_query(self, refund: RefundOrder) -> Outcome:
+        """Ask what became of a refund."""
+        return await self._ask(
+            "refund_query", refund, self.channel.refund_query_request, self.channel.refund_query_outcome
+        )
+
+    async def bill(self, day: date) -> Bill:
+        """Fetch the day's transaction bill, whole and with its hash checked. Raises BadBill."""
+        return await self._fetch_bill(self.channel.bill_request(day))
+
+    async def fund_bill(self, day: date) -> Bill:
+        """Fetch the day's fund-flow bill. Raises BadBill."""
+        return await self._fetch_bill(self.channel.fund_bill_request(day))
+
+    async def bill_lines(self, content: bytes, day: date) -> list[BillLine]:
+        """Return the lines of a bill, read beside the event loop. Raises BadBill."""
+        return await self._env.offload(lambda: list(self.channel.bill_lines(content, day)))
+
+    async def fund_lines(self, content: bytes, day: date) -> list[FundLine]:
+        """Return the lines of a fund-flow bill, read beside the event loop. Raises BadBill."""
+        return await self._env.offload(lambda: list(self.channel.fund_lines(content, day)))
+
+    async def refresh_keys(self) -> Sequence[str]:
+        """Fetch the channel's current public keys; return the ids trusted now, or nothing when that did not succeed.
+
+        Whoever calls while a fetch is under way shares it; within KEY_REFRESH_S after one, nothing is asked.
+        """
+        if self._refreshing is None or self._refreshing.done():
+            request = self.channel.trusted_keys_request()
+            now = self._env.clock.monotonic()
+            if request is None or now < self._may_refresh_at:
+                return ()
+            self._may_refresh_at = now + KEY_REFRESH_S
+            self._refreshing = self._env.spawn(f"refresh keys of {self.channel.name}", self._fetch_keys(request))
+        # Shielded: one impatient caller must not end the fetch for the others.
+        return await asyncio.shield(self._refreshing)
+
+    # ---- shared ------------------------------------------------------------------------------------------------------
+
+    async def _ask(self, op: str, asked: S, request: Callable[[S], Request], outcome: OutcomeOf[S]) -> Outcome:
+        """Send and translate. Whatever goes wrong on the way is Unknown; only provably unsent is said to be so."""
+        try:
+            answer = await self._send(op, request(asked))
+        except NotSent as error:
+            return Unknown(f"not sent: {error}", not_sent=True)
+        except NoAnswer as error:
+            return Unknown(f"no answer: {error}")
+
+        def read() -> Outcome:
+            return outcome(asked, answer, now=self._env.now())
+
+        found = read()
+        if isinstance(found, Unknown) and await self._learned_key(answer):
+            found = read()
+        return found
+
+    async def _learned_key(self, answer: Response) -> bool:
+        """Tell whether the answer was signed with a key new to us which we know now, having fetched the keys."""
+        if not self._key_is_unknown(answer):
+            return False
+        await self.refresh_keys()
+        return not self._key_is_unknown(answer)
+
+    def _key_is_unknown(self, answer: Response) -> bool:
+        try:
+            self.channel.verified_by(answer, now=self._env.now())
+        except BadNotice as doubt:
+            return doubt.code == "unknown_key"
+        return False
+
+    async def _send(self, op: str, request: Request) -> Response:
+        now, nonce = self._env.now(), self._env.secrets(16).hex()
+        signed = await self._env.offload(lambda: self.channel.sign(request, now=now, nonce=nonce))
+        return await self._env.transport.send(signed, timeout_s=self._timeouts_s[op])
+
+    async def _fetch_bill(self, request: Request) -> Bill:
+        try:
+            answer = await self._send("bill", request)
+            file = self.channel.bill_file(answer, now=self._env.now())
+            if not file.ready and await self._learned_key(answer):
+                file = self.channel.bill_file(answer, now=self._env.now())
+            if file.nothing or not file.ready or file.download is None:
+                return Bill(nothing=file.nothing, reason=file.reason)
+            content = await self._send("bill_file", file.download)
+        except (NotSent, NoAnswer) as error:
+            return Bill(reason=f"{type(error).__name__}: {error}")
+        return Bill(await self._env.offload(self.channel.bill_content, file, content))
+
+    async def _fetch_keys(self, request: Request) -> Sequence[str]:
+        try:
+            answer = await self._send("keys", request)
+            trusted = self.channel.trust(answer, now=self._env.now())
+        except (NotSent, NoAnswer, BadNotice) as error:
+            log.warning(
+                "the channel's keys could not be fetched", extra={"channel": self.channel.name, "why": str(error)}
+            )
+            return ()
+        log.info("fetched the channel's keys", extra={"channel": self.channel.name, "trusted": list(trusted)})
+        return trusted

@@ -1,0 +1,140 @@
+"""The way out of the host: one HTTP client for all channels, which says exactly what is known about each message."""
+
+import asyncio
+import logging
+from types import SimpleNamespace, TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from kernel.env import NoAnswer, NotSent, Request, Response
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 5.0
+ANSWER_LIMIT = 1 << 20  # bytes; for requests that accept JSON and nothing else
+FILE_LIMIT = 200 << 20  # bytes; for all others: bills, statements
+PER_HOST = 100  # connections; a channel that hangs can hold no more than these
+_HEADERS_LIMIT = 16 << 10
+
+
+class HttpTransport:
+    """Sends requests as they are and returns answers as they come; follows nothing, retries nothing, decodes nothing.
+
+    NotSent is raised only where no connection was ever had for the message: name not found, refused, TLS failed,
+    none free in time. From then on the other side may have read it, and silence is NoAnswer. A GET on a kept-alive
+    connection that turns out dead is repeated once by aiohttp, which harms nothing; a POST never is.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        answer_limit: int = ANSWER_LIMIT,
+        file_limit: int = FILE_LIMIT,
+        per_host: int = PER_HOST,
+    ) -> None:
+        """Must be called in a running loop; close with aclose or `async with`."""
+        self._connect_timeout_s = connect_timeout_s
+        self._answer_limit = answer_limit
+        self._file_limit = file_limit
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_end.append(_connected)
+        trace.on_connection_reuseconn.append(_connected)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, limit_per_host=per_host, ttl_dns_cache=30),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,  # signatures are over the bytes that travelled, and so no bomb unfolds here
+            trust_env=False,
+            skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
+            headers={"Accept-Encoding": "identity"},
+            max_line_size=_HEADERS_LIMIT,
+            max_field_size=_HEADERS_LIMIT,
+            trace_configs=[trace],
+        )
+
+    async def send(self, request: Request, *, timeout_s: float) -> Response:
+        """Send once and return the answer, whatever its status. Raises NotSent or NoAnswer.
+
+        timeout_s: for everything together; connecting alone has a shorter one. An answer longer than the limit is no
+        answer.
+        """
+        known = SimpleNamespace(connected=False)
+        started = asyncio.get_running_loop().time()
+        status, rail_id, failure = 0, "", ""
+        try:
+            response = await self._exchange(request, timeout_s, known)
+            status, rail_id = response.status, response.headers.get("request-id", "")
+            return response
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            failure = f"{type(error).__name__}: {error}".rstrip(": ")
+            if known.connected:
+                raise NoAnswer(failure) from error
+            raise NotSent(failure) from error
+        except NoAnswer as error:
+            failure = str(error)
+            raise
+        finally:
+            # Not logged: headers, bodies and queries; they hold signatures, payers' codes and keys.
+            where = urlsplit(request.url)
+            log.info(
+                "called a channel",
+                extra={
+                    "method": request.method,
+                    "host": where.netloc.rpartition("@")[2],
+                    "path": where.path,
+                    "status": status,
+                    "ms": round((asyncio.get_running_loop().time() - started) * 1000, 1),
+                    "rail_request_id": rail_id,
+                    "failure": failure,
+                },
+            )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _exchange(self, request: Request, timeout_s: float, known: SimpleNamespace) -> Response:
+        async with self._session.request(
+            request.method,
+            URL(request.url, encoded=True),  # as signed: no letter of it may change
+            data=request.body or None,
+            headers=request.headers,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=timeout_s, connect=min(self._connect_timeout_s, timeout_s)),
+            trace_request_ctx=known,
+        ) as answer:
+            only_json = request.headers.get("Accept") == "application/json"
+            body = await _read(answer, self._answer_limit if only_json else self._file_limit)
+            return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
+
+
+async def _connected(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
+    context.trace_request_ctx.connected = True
+
+
+async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Return the body; raises NoAnswer when it is longer than `limit` bytes, without reading on."""
+    announced = answer.content_length
+    if announced is not None and announced > limit:
+        answer.close()
+        raise NoAnswer(f"an answer of {announced} bytes was announced, at most {limit} are read")
+    if announced is not None:
+        return await answer.read()
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            answer.close()
+            raise NoAnswer(f"the answer is longer than {limit} bytes")
+    return bytes(body)

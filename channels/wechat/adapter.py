@@ -1,0 +1,389 @@
+"""WeChat Pay 微信支付, direct merchant 直连商户: QR codes (Native), payer's codes (付款码), refunds, bills, notices.
+
+Every method is pure; see channels/contract.py for what each promises and README.md for what is believed when.
+"""
+
+import hashlib
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import orjson
+
+from channels.contract import (
+    BadBill,
+    BadNotice,
+    BillFile,
+    BillLine,
+    Capabilities,
+    FundLine,
+    Kind,
+    Method,
+    Notice,
+    Order,
+    Outcome,
+    Pending,
+    RefundOrder,
+    Refused,
+    Request,
+    Response,
+    Unknown,
+)
+from channels.wechat import messages, signing, statement
+from channels.wechat.messages import Doubt
+from kernel.safe_json import BadJson, loads_object, text
+
+USER_AGENT = "sluice-hub/0.1"
+MAX_BILL_BYTES = 512 << 20  # uncompressed; some 1.5 million transactions of one merchant and day
+# Hosts that WeChat's bill addresses name besides the one we call; our signature is shown to no other.
+FILE_HOSTS = ("api.mch.weixin.qq.com", "api2.mch.weixin.qq.com", "api.wechatpay.cn", "api2.wechatpay.cn")
+NOTICE_KINDS = {"TRANSACTION.SUCCESS": "SUCCESS"} | {
+    f"REFUND.{status}": status for status in ("SUCCESS", "ABNORMAL", "CLOSED")
+}
+
+_JSON = {"Accept": "application/json", "User-Agent": USER_AGENT}
+_FILE = {"Accept": "*/*", "User-Agent": USER_AGENT}
+_SHA1 = re.compile(r"[0-9a-fA-F]{40}", re.ASCII)
+_CAPABILITIES = Capabilities(methods=frozenset({Method.QR, Method.BARCODE}), currencies=frozenset({"CNY"}))
+
+
+class WeChatPay:
+    """One direct merchant's account at WeChat Pay, with its keys."""
+
+    name = "wechat"
+    capabilities = _CAPABILITIES
+
+    def __init__(
+        self,
+        *,
+        mchid: str,
+        appid: str,
+        base_url: str,
+        signer: signing.Signer,
+        apiv3_key: bytes,
+        platform_keys: Iterable[signing.PlatformKey],
+        public_key_id: str | None = None,
+        rotates: bool = True,
+    ) -> None:
+        """base_url: without a path. public_key_id: asks WeChat to sign answers with that key.
+
+        rotates: whether the account has platform certificates, which WeChat replaces from time to time.
+        """
+        self.mchid = mchid
+        self.appid = appid
+        self._signer = signer
+        self._apiv3_key = apiv3_key
+        self._keys = signing.PlatformKeys(platform_keys)
+        self._rotates = rotates
+        preferred = {"Wechatpay-Serial": public_key_id} if public_key_id else {}
+        self._get_headers: Mapping[str, str] = {**_JSON, **preferred}
+        self._post_headers: Mapping[str, str] = {**self._get_headers, "Content-Type": "application/json"}
+        base = base_url.rstrip("/")
+        self._origin = urlsplit(base)[:2]
+        self._native_url = f"{base}/v3/pay/transactions/native"
+        self._codepay_url = f"{base}/v3/pay/transactions/codepay"
+        self._order_url = f"{base}/v3/pay/transactions/out-trade-no/"
+        self._refund_url = f"{base}/v3/refund/domestic/refunds"
+        self._bill_url = f"{base}/v3/bill/"
+        self._certificates_url = f"{base}/v3/certificates"
+        self._query_string = f"?mchid={quote(mchid, safe='')}"
+        self._close_body = orjson.dumps({"mchid": mchid})
+        self._reverse_body = orjson.dumps({"appid": appid, "mchid": mchid})
+
+    def sign(self, request: Request, *, now: datetime, nonce: str) -> Request:
+        """Return the request with its Authorization header."""
+        return self._signer.sign(request, now=now, nonce=nonce)
+
+    def verified_by(self, message: Response, *, now: datetime) -> str:
+        """Return the serial number or public-key id of the key that signed the message. Raises BadNotice."""
+        return self._keys.verify(message, now=now)
+
+    # ---- payments ----------------------------------------------------------------------------------------------------
+
+    def pay_request(self, order: Order) -> Request:
+        """Return the request that creates the order: a QR code to show, or a charge of the payer's code."""
+        if order.method is Method.BARCODE:
+            return self._post(self._codepay_url, messages.codepay_body(order, self.mchid, self.appid))
+        return self._post(self._native_url, messages.native_body(order, self.mchid, self.appid))
+
+    def pay_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        """Return what came of it: a code to show, paid at once, the payer is typing, refused, or unknown."""
+
+        def read(body: dict[str, Any]) -> Outcome:
+            if order.method is Method.QR:
+                return messages.code_url(body)
+            if body.get("code") in messages.USER_PAYING:
+                return Pending()
+            return self._order_outcome(order, body)
+
+        return self._outcome(answer, now, messages.PAY, read)
+
+    def query_request(self, order: Order) -> Request:
+        """Return the request that asks for the order by our number (查询订单)."""
+        return self._get(f"{self._order_url}{quote(order.reference, safe='')}{self._query_string}")
+
+    def query_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        """Return the order's state; Unknown(not_found=True) when WeChat says it has no such order."""
+        return self._outcome(answer, now, messages.QUERY, lambda body: self._order_outcome(order, body))
+
+    def close_request(self, order: Order) -> Request:
+        """Return the request that closes an unpaid order (关闭订单); may be repeated."""
+        return self._post(f"{self._order_url}{quote(order.reference, safe='')}/close", self._close_body)
+
+    def close_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        """Return Refused(closed=True) on the signed, empty 204; anything doubtful is Unknown."""
+
+        def read(body: dict[str, Any]) -> Outcome:
+            if body or answer.status != 204:
+                raise Doubt("a close is answered by an empty 204")
+            return Refused("CLOSED", closed=True)
+
+        return self._outcome(answer, now, messages.CLOSE, read)
+
+    def reverse_request(self, order: Order) -> Request:
+        """Return the request that undoes a payer's-code order (撤销): closed if unpaid, given back if paid."""
+        return self._post(f"{self._order_url}{quote(order.reference, safe='')}/reverse", self._reverse_body)
+
+    def reverse_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        """Return Refused(closed=True) when WeChat confirms that the order is undone."""
+
+        def read(body: dict[str, Any]) -> Outcome:
+            for name, ours in (("mchid", self.mchid), ("appid", self.appid), ("out_trade_no", order.reference)):
+                messages.expect(body, name, ours)
+            return Refused("REVERSED", closed=True)
+
+        return self._outcome(answer, now, messages.REVERSE, read)
+
+    # ---- refunds -----------------------------------------------------------------------------------------------------
+
+    def refund_request(self, refund: RefundOrder) -> Request:
+        """Return the request for a refund; repeating it with the same number never pays twice."""
+        return self._post(self._refund_url, messages.refund_body(refund))
+
+    def refund_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
+        """Return the refund's state; accepted is Pending, not done."""
+        return self._outcome(answer, now, messages.REFUND, lambda body: _refund_outcome(refund, body))
+
+    def refund_query_request(self, refund: RefundOrder) -> Request:
+        """Return the request that asks for a refund by our number."""
+        return self._get(f"{self._refund_url}/{quote(refund.reference, safe='')}")
+
+    def refund_query_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
+        """Return the refund's state; Unknown(not_found=True) when WeChat has not accepted one of that number."""
+        return self._outcome(answer, now, messages.REFUND_QUERY, lambda body: _refund_outcome(refund, body))
+
+    # ---- notices -----------------------------------------------------------------------------------------------------
+
+    def notice(self, message: Response, *, now: datetime) -> Notice:
+        """Verify the bytes, then open and read them. Raises BadNotice.
+
+        The amount is the one WeChat states; the hub compares it with the order it knows.
+        """
+        self._keys.verify(message, now=now)
+        try:
+            envelope = loads_object(message.body)
+            event, notice_id = text(envelope["event_type"]), text(envelope["id"])
+            sealed = envelope["resource"]
+            if not isinstance(sealed, dict):
+                raise BadJson("resource is not an object")
+        except (BadJson, KeyError) as error:
+            raise BadNotice("malformed", f"not a notice of WeChat Pay: {error}") from None
+        if event not in NOTICE_KINDS:
+            raise BadNotice("unknown_event", f"{event[:64]!r} is not a kind of notice we know")
+        plaintext = signing.decrypt(self._apiv3_key, sealed)
+        try:
+            content = loads_object(plaintext)
+            if event == "TRANSACTION.SUCCESS":
+                kind, state_name = Kind.PAYMENT, "trade_state"
+                reference, outcome = messages.transaction(content, mchid=self.mchid, appid=self.appid)
+            else:
+                kind, state_name = Kind.REFUND, "refund_status"
+                messages.expect(content, "mchid", self.mchid)
+                reference, _, outcome = messages.refund(content, status_name=state_name)
+            messages.expect(content, state_name, NOTICE_KINDS[event])
+        except (BadJson, Doubt) as error:
+            raise BadNotice("not_ours", f"the notice is signed but not believed: {error}") from None
+        return Notice(kind, reference, outcome, notice_id)
+
+    def notice_accepted(self) -> Response:
+        """Return "received, do not send again"."""
+        return Response(204, {}, b"")
+
+    def notice_refused(self, why: str) -> Response:
+        """Return "send again later"; `why` is shown to WeChat, so it says nothing about us."""
+        body = orjson.dumps({"code": "FAIL", "message": why[:200]})
+        return Response(500, {"content-type": "application/json"}, body)
+
+    # ---- bills -------------------------------------------------------------------------------------------------------
+
+    def bill_request(self, day: date) -> Request:
+        """Return the request for the address of the day's trade bill; it exists after 10:00 of the next day."""
+        return self._get(f"{self._bill_url}tradebill?bill_date={day.isoformat()}&bill_type=ALL&tar_type=GZIP")
+
+    def fund_bill_request(self, day: date) -> Request:
+        """Return the request for the address of the day's fund-flow bill of the basic account."""
+        return self._get(f"{self._bill_url}fundflowbill?bill_date={day.isoformat()}&account_type=BASIC&tar_type=GZIP")
+
+    def bill_file(self, answer: Response, *, now: datetime) -> BillFile:
+        """Return where the bill is, that there was no business, or why it cannot be had yet."""
+        try:
+            if answer.status >= 400:
+                error = messages.rail_error(answer)
+                if error.status == 400 and error.code == "NO_STATEMENT_EXIST":
+                    return BillFile(ready=False, nothing=True)
+                return BillFile(ready=False, reason=f"HTTP {error.status} {error.code}: {error.words}")
+            self._keys.verify(answer, now=now)
+            body = loads_object(answer.body)
+            url, sha1 = text(body["download_url"]), text(body["hash_value"])
+            if body["hash_type"] != "SHA1" or not _SHA1.fullmatch(sha1) or not self._may_fetch(url):
+                raise BadJson("the hash or the address of the file is not one we use")
+        except (BadNotice, BadJson, KeyError) as error:
+            return BillFile(ready=False, reason=f"the answer is not believed: {error}")
+        return BillFile(ready=True, download=Request("GET", url, _FILE), sha1=sha1.lower())
+
+    def bill_content(self, file: BillFile, answer: Response) -> bytes:
+        """Return the file, uncompressed. It is not signed: its hash, in the signed answer before, vouches for it."""
+        if answer.status != 200:
+            raise BadBill("not_delivered", f"the file's address answered {answer.status}")
+        content = _inflate(answer.body)
+        found = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+        if found != file.sha1:
+            raise BadBill("hash_differs", f"the file's SHA-1 is {found}, announced was {file.sha1}")
+        return content
+
+    def bill_lines(self, content: bytes, day: date) -> Iterator[BillLine]:
+        """Return the lines of the day's trade bill; the whole file is checked first. Raises BadBill."""
+        return statement.trade_lines(content, day=day, mchid=self.mchid)
+
+    def fund_lines(self, content: bytes, day: date) -> Iterator[FundLine]:
+        """Return the lines of the day's fund-flow bill; the whole file is checked first. Raises BadBill."""
+        return statement.fund_lines(content, day=day)
+
+    # ---- keys --------------------------------------------------------------------------------------------------------
+
+    def trusted_keys_request(self) -> Request | None:
+        """Return the request for the current platform certificates; None where only a public key is used."""
+        return self._get(self._certificates_url) if self._rotates else None
+
+    def trust(self, answer: Response, *, now: datetime) -> Sequence[str]:
+        """Take over the platform certificates of that answer; return the ids now trusted. Raises BadNotice.
+
+        What vouches for a certificate is that it opens with our APIv3 key; the answer's own signature may be by a key
+        inside it, so it is checked against the old and the new ones together.
+        """
+        if answer.status != 200:
+            raise BadNotice("not_delivered", f"the certificates' address answered {answer.status}")
+        try:
+            listed = loads_object(answer.body)["data"]
+            found = [
+                signing.platform_key(
+                    signing.decrypt(self._apiv3_key, entry["encrypt_certificate"]), text(entry["serial_no"])
+                )
+                for entry in listed
+            ]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadNotice("malformed", f"not a list of platform certificates: {error}") from None
+        keys = self._keys.with_more(found)
+        keys.verify(answer, now=now)
+        self._keys = keys
+        return keys.ids()
+
+    # ---- shared ------------------------------------------------------------------------------------------------------
+
+    def _get(self, url: str) -> Request:
+        return Request("GET", url, self._get_headers)
+
+    def _post(self, url: str, body: bytes) -> Request:
+        return Request("POST", url, self._post_headers, body)
+
+    def _order_outcome(self, order: Order, body: dict[str, Any]) -> Outcome:
+        return messages.about_order(messages.transaction(body, mchid=self.mchid, appid=self.appid), order)
+
+    def _outcome(
+        self,
+        answer: Response,
+        now: datetime,
+        errors: Mapping[str, messages.Says],
+        read: Callable[[dict[str, Any]], Outcome],
+    ) -> Outcome:
+        """Return what an answer means. Only a verified 2xx is read; WeChat does not sign errors, so a list decides.
+
+        An error that does carry a signature must carry a right one.
+        """
+        if answer.status < 400 or "wechatpay-signature" in answer.headers:
+            try:
+                self._keys.verify(answer, now=now)
+            except BadNotice as doubt:
+                return Unknown(f"HTTP {answer.status}, not verified: {doubt.code}: {doubt.message}")
+        if not 200 <= answer.status < 300:
+            return messages.error_outcome(answer, errors)
+        try:
+            return read(loads_object(answer.body) if answer.body else {})
+        except (BadJson, Doubt) as doubt:
+            return Unknown(f"HTTP {answer.status}, not believed: {doubt}")
+
+    def _may_fetch(self, url: str) -> bool:
+        """Tell whether a signed request may go to this address: where we call anyway, or WeChat's own hosts."""
+        try:
+            scheme, host, path, *_ = urlsplit(url)
+        except ValueError:
+            return False
+        known = (scheme, host) == self._origin or (scheme == "https" and host in FILE_HOSTS)
+        return known and path.startswith("/") and url.isascii() and url.isprintable() and not set(url) & set(' #\\"')
+
+
+def _refund_outcome(refund: RefundOrder, body: dict[str, Any]) -> Outcome:
+    return messages.about_refund(messages.refund(body, status_name="status"), refund)
+
+
+def _inflate(raw: bytes) -> bytes:
+    """Return gzip bytes uncompressed, other bytes as they are. Raises BadBill past the limit or on damage."""
+    parts: list[bytes] = []
+    room = MAX_BILL_BYTES
+    while raw.startswith(b"\x1f\x8b"):
+        member = zlib.decompressobj(wbits=31)
+        try:
+            parts.append(member.decompress(raw, room))
+        except zlib.error as error:
+            raise BadBill("damaged", f"the compressed file is damaged: {error}") from None
+        room -= len(parts[-1])
+        if room <= 0 or member.unconsumed_tail:
+            raise BadBill("too_large", f"the file has more than {MAX_BILL_BYTES} bytes")
+        if not member.eof:
+            raise BadBill("truncated", "the compressed file ends too early")
+        raw = member.unused_data
+    if parts and raw:
+        raise BadBill("damaged", "something follows the compressed file")
+    return b"".join(parts) if parts else raw
+
+
+def build(settings: Mapping[str, Any]) -> WeChatPay:
+    """Return the channel of these settings; reads the key files once. Raises ValueError, KeyError or OSError.
+
+    settings: mchid, appid, serial_no, private_key_file, apiv3_key_file, base_url, platform_certificates (a list of
+    {serial_no, file}), and optionally public_key_id with public_key_file.
+    """
+    certificates = settings.get("platform_certificates") or []
+    keys = [signing.platform_key(Path(entry["file"]).read_bytes(), entry["serial_no"]) for entry in certificates]
+    public_key_id = settings.get("public_key_id") or None
+    if public_key_id:
+        keys.append(signing.public_key(Path(settings["public_key_file"]).read_bytes(), public_key_id))
+    if not keys:
+        raise ValueError("neither platform_certificates nor a public_key_id: no answer could be verified")
+    mchid, appid, base_url = str(settings["mchid"]), str(settings["appid"]), str(settings["base_url"])
+    if urlsplit(base_url).scheme not in ("http", "https") or urlsplit(base_url).path.strip("/"):
+        raise ValueError(f"base_url must be scheme and host alone, not {base_url!r}")
+    return WeChatPay(
+        mchid=mchid,
+        appid=appid,
+        base_url=base_url,
+        signer=signing.Signer(mchid, str(settings["serial_no"]), signing.private_key(settings["private_key_file"])),
+        apiv3_key=signing.apiv3_key(settings["apiv3_key_file"]),
+        platform_keys=keys,
+        public_key_id=public_key_id,
+        rotates=bool(certificates),
+    )
