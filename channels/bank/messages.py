@@ -1,0 +1,529 @@
+"""ISO 20022 files: settlement instructions out, status reports and statements in. Pure: bytes and dataclasses only.
+
+Source: ISO 20022 message definitions pain.001.001.09, pain.002.001.10, camt.053.001.08 and camt.054.001.08.
+Everything that comes in is read whole or refused whole (BadStatement); nothing is imported from half a file.
+"""
+
+import re
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta, timezone
+from enum import StrEnum
+from xml.sax.saxutils import escape, quoteattr
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import DefusedXMLParser
+
+from kernel.errors import Rejected
+from kernel.money import Money, from_major, is_currency
+
+NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:"
+PAIN_001, PAIN_002 = "pain.001.001.09", "pain.002.001.10"
+CAMT_053, CAMT_054 = "camt.053.001.08", "camt.054.001.08"
+
+MAX_BYTES = 64 * 2**20
+MAX_DEPTH = 40  # the messages themselves go 14 deep
+BEIJING = timezone(timedelta(hours=8))
+
+NOT_PROVIDED = "NOTPROVIDED"  # what ISO 20022 puts where an end-to-end id is missing
+
+
+class BadStatement(Exception):
+    """The file is damaged or not what it should be. All of it is refused; `code` is stable, the text for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+# ---- instructions out ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One line 结算指令 of a batch: pay this much from the pool account to that account."""
+
+    end_to_end_id: str  # ours, never used twice; comes back in reports and statements
+    creditor_account: str
+    creditor_name: str
+    amount: Money
+    remittance: str = ""  # what the payee reads on the statement
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The instructions of one pool account and one day; every line has the same currency."""
+
+    message_id: str  # ours, never used twice: sending the same bytes again under it is safe
+    debtor_account: str
+    debtor_name: str
+    execution_date: date
+    bank_bic: str
+    instructions: Sequence[Instruction]
+    created_at: datetime | None = None  # aware; None: midnight in Beijing of the execution date
+
+
+_ID = re.compile(r"[0-9A-Za-z/\-?:().,'+ ]{1,35}", re.ASCII)  # the SWIFT character set, without line ends
+_ACCOUNT = re.compile(r"[0-9A-Za-z\-]{1,34}", re.ASCII)
+_BIC = re.compile(r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?", re.ASCII)
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def pain001(batch: Batch) -> bytes:
+    """Write a batch as pain.001.001.09; the same batch always gives the same bytes.
+
+    Raises Rejected when something in it cannot be said in the format: then nothing may be sent.
+    """
+    _check(batch)
+    # Midnight in Beijing rather than "now": the bank answers a repeat only when the bytes are the same.
+    created_at = batch.created_at or datetime.combine(batch.execution_date, time(), BEIJING)
+    total = Money(sum(line.amount.minor for line in batch.instructions), batch.instructions[0].amount.currency)
+    agent = f"<FinInstnId><BICFI>{batch.bank_bic}</BICFI></FinInstnId>"
+    counted = f"<NbOfTxs>{len(batch.instructions)}</NbOfTxs><CtrlSum>{total.major()}</CtrlSum>"
+    debtor = escape(batch.debtor_name)
+    parts = [
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Document xmlns="{NAMESPACE}{PAIN_001}"><CstmrCdtTrfInitn>\n',
+        f"<GrpHdr><MsgId>{escape(batch.message_id)}</MsgId><CreDtTm>{created_at.isoformat(timespec='seconds')}</CreDtTm>",
+        f"{counted}<InitgPty><Nm>{debtor}</Nm></InitgPty></GrpHdr>\n",
+        f"<PmtInf><PmtInfId>{escape(batch.message_id)}</PmtInfId><PmtMtd>TRF</PmtMtd>{counted}",
+        f"<ReqdExctnDt><Dt>{batch.execution_date.isoformat()}</Dt></ReqdExctnDt><Dbtr><Nm>{debtor}</Nm></Dbtr>",
+        f"<DbtrAcct>{_account(batch.debtor_account)}<Ccy>{total.currency}</Ccy></DbtrAcct><DbtrAgt>{agent}</DbtrAgt>\n",
+    ]
+    for line in batch.instructions:
+        note = f"<RmtInf><Ustrd>{escape(line.remittance)}</Ustrd></RmtInf>" if line.remittance else ""
+        parts.append(
+            f"<CdtTrfTxInf><PmtId><EndToEndId>{escape(line.end_to_end_id)}</EndToEndId></PmtId>"
+            f"<Amt><InstdAmt Ccy={quoteattr(line.amount.currency)}>{line.amount.major()}</InstdAmt></Amt>"
+            f"<CdtrAgt>{agent}</CdtrAgt><Cdtr><Nm>{escape(line.creditor_name)}</Nm></Cdtr>"
+            f"<CdtrAcct>{_account(line.creditor_account)}</CdtrAcct>{note}</CdtTrfTxInf>\n"
+        )
+    parts.append("</PmtInf></CstmrCdtTrfInitn></Document>\n")
+    return "".join(parts).encode()
+
+
+def _account(number: str) -> str:
+    return f"<Id><Othr><Id>{escape(number)}</Id></Othr></Id>"
+
+
+def _check(batch: Batch) -> None:
+    """Refuse what the format cannot carry. A shortened name would be paid to somebody the payer did not name."""
+
+    def text(what: str, value: str, limit: int, *, required: bool = True) -> None:
+        if len(value) > limit or (required and not value.strip()) or _NOT_XML.search(value):
+            raise _bad(f"{what} must be 1 to {limit} printable characters, not {value[:40]!r}")
+
+    if not _ID.fullmatch(batch.message_id):
+        raise _bad(f"message id {batch.message_id[:40]!r} must be 1 to 35 characters banks can carry")
+    if not _BIC.fullmatch(batch.bank_bic):
+        raise _bad(f"{batch.bank_bic[:20]!r} is not a BIC")
+    if not _ACCOUNT.fullmatch(batch.debtor_account):
+        raise _bad(f"debtor account {batch.debtor_account[:40]!r} must be 1 to 34 letters and digits")
+    if batch.created_at is not None and batch.created_at.tzinfo is None:
+        raise _bad("created_at must know its time zone")
+    text("debtor name", batch.debtor_name, 140)
+    if not batch.instructions:
+        raise _bad("a batch without instructions is not sent")
+    repeated = [ident for ident, n in Counter(line.end_to_end_id for line in batch.instructions).items() if n > 1]
+    if repeated:
+        raise _bad(f"end-to-end id {repeated[0]!r} stands in the batch more than once")
+    for line in batch.instructions:
+        if not _ID.fullmatch(line.end_to_end_id) or line.end_to_end_id == NOT_PROVIDED:
+            raise _bad(f"end-to-end id {line.end_to_end_id[:40]!r} must be 1 to 35 characters banks can carry")
+        if not _ACCOUNT.fullmatch(line.creditor_account):
+            raise _bad(f"creditor account {line.creditor_account[:40]!r} must be 1 to 34 letters and digits")
+        text("creditor name", line.creditor_name, 140)
+        text("remittance", line.remittance, 140, required=False)
+        if line.amount.minor <= 0:
+            raise _bad(f"{line.end_to_end_id} asks to pay {line.amount}; only amounts above zero can be paid")
+        if not is_currency(line.amount.currency) or line.amount.currency != batch.instructions[0].amount.currency:
+            raise _bad(f"{line.end_to_end_id} is in {line.amount.currency}; a batch has one currency")
+
+
+def _bad(message: str) -> Rejected:
+    return Rejected("bad_instruction", message)
+
+
+# ---- status reports in -----------------------------------------------------------------------------------------------
+
+
+class Fate(StrEnum):
+    """What a status means for the money of one line."""
+
+    EXECUTED = "executed"
+    REFUSED = "refused"
+    PENDING = "pending"  # received, checked, accepted, under way: not final
+
+
+_FATE = {"ACSC": Fate.EXECUTED, "ACCC": Fate.EXECUTED, "RJCT": Fate.REFUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class LineStatus:
+    """What the bank says of one instruction."""
+
+    end_to_end_id: str
+    status: str  # as the bank wrote it: ACSC, RJCT, PDNG …
+    reason: str | None = None  # ISO reason code, AC04 …
+    reason_text: str | None = None
+    bank_ref: str | None = None  # AcctSvcrRef, where the bank gives one
+
+    @property
+    def fate(self) -> Fate:
+        """A status we do not know is not final: only the explicit ones end a payout."""
+        return _FATE.get(self.status, Fate.PENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """One pain.002: the bank's word on one batch. `lines` may be fewer than were sent, or none."""
+
+    message_id: str
+    created_at: str  # as written; banks often leave the time zone out
+    original_message_id: str
+    group_status: str | None
+    group_reason: str | None
+    lines: tuple[LineStatus, ...]
+
+    def fate_of(self, end_to_end_id: str) -> LineStatus | None:
+        """Return the bank's word on one line of the batch, or None when the report does not speak of it.
+
+        A batch refused as a whole (group status RJCT, no lines) refuses each of its lines, except as a duplicate
+        (AM05, DUPL): then the first sending of that message id decides, not this report.
+        """
+        for line in self.lines:
+            if line.end_to_end_id == end_to_end_id:
+                return line
+        if self.lines or self.group_status is None or self.group_reason in DUPLICATE:
+            return None
+        if self.group_status in _FATE:
+            return LineStatus(end_to_end_id, self.group_status, self.group_reason)
+        return None
+
+
+DUPLICATE = frozenset({"AM05", "DUPL"})
+
+
+def read_pain002(xml: bytes) -> StatusReport:
+    """Read a payment status report. Raises BadStatement."""
+    report = _only(_document(xml, PAIN_002), "CstmrPmtStsRpt")
+    group = _only(report, "OrgnlGrpInfAndSts")
+    name = _text(group, "OrgnlMsgNmId")
+    if not name.startswith("pain.001"):
+        raise BadStatement("other_message", f"the report speaks of a {name[:35]}, not of a pain.001")
+    lines = [
+        LineStatus(
+            end_to_end_id=_text(line, "OrgnlEndToEndId"),
+            status=_text(line, "TxSts"),
+            reason=_reason(line)[0],
+            reason_text=_reason(line)[1],
+            bank_ref=_maybe(line, "AcctSvcrRef"),
+        )
+        for payment in _children(report, "OrgnlPmtInfAndSts")
+        for line in _children(payment, "TxInfAndSts")
+    ]
+    return StatusReport(
+        message_id=_text(report, "GrpHdr/MsgId"),
+        created_at=_text(report, "GrpHdr/CreDtTm"),
+        original_message_id=_text(group, "OrgnlMsgId"),
+        group_status=_maybe(group, "GrpSts"),
+        group_reason=_reason(group)[0],
+        lines=tuple(lines),
+    )
+
+
+def _reason(node: ET.Element) -> tuple[str | None, str | None]:
+    """Return the first reason code and text of a status; a bank may give several, the first one decides."""
+    for reason in _children(node, "StsRsnInf"):
+        return _maybe(reason, "Rsn/Cd") or _maybe(reason, "Rsn/Prtry"), next(
+            (note.text for note in _children(reason, "AddtlInf") if note.text), None
+        )
+    return None, None
+
+
+# ---- statements and notifications in ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One booking on one of our accounts at the bank, as a statement or a credit notification shows it."""
+
+    account: str
+    entry_ref: str  # the bank's number of the booking; the same in camt.054 and camt.053
+    end_to_end_id: str | None  # ours, where the booking comes from an instruction or the payer named one
+    amount: Money  # signed: money in is positive
+    booked_on: date
+    counterparty_account: str | None = None
+    counterparty_name: str | None = None
+    remittance: str = ""
+    reversal: bool = False
+    return_reason: str | None = None  # 退票: the code with which a payout came back
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStatement:
+    """One account's booked day. gap is zero unless the reader was asked to let it pass."""
+
+    message_id: str
+    statement_id: str
+    account: str
+    business_date: date
+    opening: Money
+    closing: Money
+    entries: tuple[Entry, ...]
+    page: int = 1  # which file of the day's statements this stood in; a bank with many accounts sends several
+    last_page: bool = True
+
+    @property
+    def gap(self) -> Money:
+        """What the entries lack to lead from the opening to the closing balance."""
+        booked = sum(entry.amount.minor for entry in self.entries)
+        return Money(self.closing.minor - self.opening.minor - booked, self.closing.currency)
+
+
+def read_camt053(xml: bytes, *, allow_gap: bool = False) -> list[AccountStatement]:
+    """Read an end-of-day statement file, one AccountStatement each account. Raises BadStatement.
+
+    allow_gap: return statements whose opening and entries do not make the closing, instead of refusing the file. Only
+    for a reader that reports AccountStatement.gap and books nothing on the entries' word (reconciliation).
+    """
+    body = _only(_document(xml, CAMT_053), "BkToCstmrStmt")
+    message_id = _text(body, "GrpHdr/MsgId")
+    page, last = _page(body, "GrpHdr/MsgPgntn")
+    statements = [replace(_statement(message_id, node), page=page, last_page=last) for node in _children(body, "Stmt")]
+    for statement in statements:
+        if statement.gap.minor and not allow_gap:
+            raise BadStatement(
+                "totals_differ",
+                f"account {statement.account}: opening {statement.opening} and the entries "
+                f"do not make the closing {statement.closing}; {statement.gap} is missing",
+            )
+    if not statements:
+        raise BadStatement("empty", "the file holds no statement")
+    seen: set[tuple[str, date]] = set()
+    for statement in statements:
+        if (statement.account, statement.business_date) in seen:
+            raise BadStatement(
+                "duplicate_statement", f"account {statement.account} has two statements of {statement.business_date}"
+            )
+        seen.add((statement.account, statement.business_date))
+    return statements
+
+
+def read_camt054(xml: bytes) -> list[Entry]:
+    """Read a debit/credit notification: booked entries only. Raises BadStatement.
+
+    It may overlap other notifications and the statement; `entry_ref` tells what is the same booking.
+    """
+    body = _only(_document(xml, CAMT_054), "BkToCstmrDbtCdtNtfctn")
+    entries: list[Entry] = []
+    for notification in _children(body, "Ntfctn"):
+        account, currency = _own_account(notification)
+        entries += _entries(notification, account, currency)
+    return entries
+
+
+def _page(node: ET.Element, path: str) -> tuple[int, bool]:
+    """Return the page number and whether it is the last one; a file that does not say is the only page."""
+    number, last = _maybe(node, f"{path}/PgNb") or "1", _maybe(node, f"{path}/LastPgInd") or "true"
+    if not (number.isascii() and number.isdigit() and len(number) <= 5) or last not in ("true", "false", "1", "0"):
+        raise BadStatement("malformed", f"page {number[:10]!r}, last {last[:10]!r}: not a page number")
+    return int(number), last in ("true", "1")
+
+
+def _statement(message_id: str, node: ET.Element) -> AccountStatement:
+    account, currency = _own_account(node)
+    opening, closing, business_date = _balances(node, account, currency)
+    if _page(node, "StmtPgntn") != (1, True):
+        raise BadStatement("paged", f"account {account}: one page of a longer statement; whole statements only")
+    entries = tuple(_entries(node, account, currency))
+    announced = _maybe(node, "TxsSummry/TtlNtries/NbOfNtries")
+    if announced is not None and announced != str(len(_children(node, "Ntry"))):
+        raise BadStatement(
+            "totals_differ",
+            f"account {account}: {announced[:15]} entries announced, {len(_children(node, 'Ntry'))} there",
+        )
+    return AccountStatement(message_id, _text(node, "Id"), account, business_date, opening, closing, entries)
+
+
+def _own_account(node: ET.Element) -> tuple[str, str | None]:
+    account = _account_number(_only(node, "Acct"))
+    if account is None:
+        raise BadStatement("malformed", "a statement does not say which account it is of")
+    return account, _maybe(node, "Acct/Ccy")
+
+
+def _account_number(node: ET.Element) -> str | None:
+    return _maybe(node, "Id/Othr/Id") or _maybe(node, "Id/IBAN")
+
+
+def _balances(node: ET.Element, account: str, currency: str | None) -> tuple[Money, Money, date]:
+    found: dict[str, tuple[Money, date]] = {}
+    for balance in _children(node, "Bal"):
+        code = _text(balance, "Tp/CdOrPrtry/Cd")
+        if code not in ("OPBD", "CLBD"):
+            continue
+        if code in found:
+            raise BadStatement("malformed", f"account {account} has two balances {code}")
+        found[code] = (_signed(balance, currency), _date(_only(balance, "Dt")))
+    try:
+        (opening, _), (closing, business_date) = found["OPBD"], found["CLBD"]
+    except KeyError as missing:
+        raise BadStatement("balance_missing", f"account {account} has no balance {missing.args[0]}") from None
+    if opening.currency != closing.currency:
+        raise BadStatement(
+            "other_currency", f"account {account} opens in {opening.currency}, ends in {closing.currency}"
+        )
+    return opening, closing, business_date
+
+
+def _entries(node: ET.Element, account: str, currency: str | None) -> Iterator[Entry]:
+    """Yield the booked entries; an entry that gathers several transactions comes out as its transactions."""
+    for entry in _children(node, "Ntry"):
+        if _text(entry, "Sts/Cd") != "BOOK":
+            continue  # pending and informational entries are not money
+        amount = _signed(entry, currency)
+        ref = _maybe(entry, "AcctSvcrRef") or _text(entry, "NtryRef")
+        base = Entry(
+            account=account,
+            entry_ref=ref,
+            end_to_end_id=None,
+            amount=amount,
+            booked_on=_date(_only(entry, "BookgDt")),
+            reversal=_maybe(entry, "RvslInd") in ("true", "1"),
+        )
+        details = [one for group in _children(entry, "NtryDtls") for one in _children(group, "TxDtls")]
+        if len(details) <= 1:
+            yield _detailed(base, details[0]) if details else base
+            continue
+        parts = [
+            replace(
+                _detailed(base, one),
+                entry_ref=_maybe(one, "Refs/AcctSvcrRef") or f"{ref}/{number}",
+                amount=_signed(one, amount.currency),
+            )
+            for number, one in enumerate(details, 1)
+        ]
+        if sum(part.amount.minor for part in parts) != amount.minor:
+            raise BadStatement("totals_differ", f"the transactions of entry {ref} do not add up to it")
+        yield from parts
+
+
+def _detailed(entry: Entry, node: ET.Element) -> Entry:
+    other_side = "Dbtr" if entry.amount.minor >= 0 else "Cdtr"
+    end_to_end = _maybe(node, "Refs/EndToEndId")
+    accounts = _children(node, f"RltdPties/{other_side}Acct")
+    return replace(
+        entry,
+        end_to_end_id=None if end_to_end in (None, NOT_PROVIDED) else end_to_end,
+        counterparty_account=_account_number(accounts[0]) if accounts else None,
+        counterparty_name=_maybe(node, f"RltdPties/{other_side}/Pty/Nm") or _maybe(node, f"RltdPties/{other_side}/Nm"),
+        remittance="".join(note.text or "" for note in _children(node, "RmtInf/Ustrd")),
+        return_reason=_maybe(node, "RtrInf/Rsn/Cd"),
+    )
+
+
+def _signed(node: ET.Element, currency: str | None) -> Money:
+    """Read Amt with the sign of CdtDbtInd; the amount itself never carries one."""
+    amount = _only(node, "Amt")
+    code = amount.get("Ccy", "")
+    if not is_currency(code):
+        raise BadStatement("bad_currency", f"{code[:10]!r} is no currency we know")
+    if currency is not None and code != currency:
+        raise BadStatement("other_currency", f"an amount in {code} on an account in {currency}")
+    text = (amount.text or "").strip()
+    if text.startswith("-"):
+        raise BadStatement(
+            "negative_amount", f"the amount {text[:30]} is below zero; CdtDbtInd says which way money went"
+        )
+    try:
+        money = from_major(text, code)
+    except ValueError:
+        raise BadStatement("bad_amount", f"{text[:30]!r} is not an amount in {code}") from None
+    match _text(node, "CdtDbtInd"):
+        case "CRDT":
+            return money
+        case "DBIT":
+            return Money(-money.minor, code)
+        case other:
+            raise BadStatement("malformed", f"CdtDbtInd is {other[:10]!r}, neither CRDT nor DBIT")
+
+
+def _date(node: ET.Element) -> date:
+    text = _maybe(node, "Dt") or (_maybe(node, "DtTm") or "")[:10]
+    try:
+        return date.fromisoformat(text[:10])
+    except ValueError:
+        raise BadStatement("malformed", f"{text[:30]!r} is not a date") from None
+
+
+# ---- XML, distrusted -------------------------------------------------------------------------------------------------
+
+
+class _Bounded(ET.TreeBuilder):
+    """Builds the tree with plain names; refuses foreign namespaces and nesting no real file has."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__()
+        self._prefix = f"{{{NAMESPACE}{message}}}"
+        self._message = message
+        self._depth = 0
+
+    def start(self, tag: str, attrs: dict[str, str]) -> ET.Element:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise BadStatement("too_deep", f"elements are nested deeper than {MAX_DEPTH}")
+        if tag.startswith(self._prefix):
+            tag = tag[len(self._prefix) :]
+        elif self._depth <= 2:
+            raise BadStatement("wrong_namespace", f"this is {tag[:120]}, not a {self._message}")
+        # Deeper foreign elements (supplementary data of the bank's own) keep their full name, so nothing reads them.
+        return super().start(tag, attrs)
+
+    def end(self, tag: str) -> ET.Element:
+        self._depth -= 1
+        return super().end(tag.removeprefix(self._prefix))
+
+
+def _document(xml: bytes, message: str) -> ET.Element:
+    """Return the root of a message of exactly this version. DTDs and entities are refused."""
+    if len(xml) > MAX_BYTES:
+        raise BadStatement("too_big", f"{len(xml)} bytes; at most {MAX_BYTES} are read")
+    parser = DefusedXMLParser(target=_Bounded(message), forbid_dtd=True)
+    try:
+        parser.feed(xml)
+        root = parser.close()
+    except DefusedXmlException as error:
+        raise BadStatement("dtd_forbidden", f"the file defines entities or a DTD: {type(error).__name__}") from None
+    except (ET.ParseError, ValueError, LookupError) as error:
+        raise BadStatement("not_xml", f"the file is not well-formed XML: {str(error)[:200]}") from None
+    if not isinstance(root, ET.Element) or root.tag != "Document":
+        raise BadStatement("wrong_namespace", f"this is no {message}")
+    return root
+
+
+def _children(node: ET.Element, path: str) -> list[ET.Element]:
+    return node.findall(path)
+
+
+def _only(node: ET.Element, name: str) -> ET.Element:
+    found = node.findall(name)
+    if len(found) != 1:
+        raise BadStatement("malformed", f"{node.tag} has {len(found)} elements {name} where one must be")
+    return found[0]
+
+
+def _maybe(node: ET.Element, path: str) -> str | None:
+    found = node.find(path)
+    if found is None or found.text is None:
+        return None
+    return found.text.strip() or None
+
+
+def _text(node: ET.Element, path: str) -> str:
+    text = _maybe(node, path)
+    if text is None:
+        raise BadStatement("malformed", f"{node.tag} has no {path}")
+    return text
