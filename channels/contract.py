@@ -63,6 +63,7 @@ class Unknown:
     reason: str
     not_found: bool = False  # the channel answered a query: it knows no such number (yet)
     not_sent: bool = False  # our message provably never left
+    stated_amount: Money | None = None  # the channel says that it moved this much, which is not what we asked for
 
 
 Outcome = Confirmed | Pending | Refused | Unknown

@@ -323,8 +323,10 @@ class WeChatPay:
             return messages.error_outcome(answer, errors)
         try:
             return read(loads_object(answer.body) if answer.body else {})
-        except (BadJson, Doubt) as doubt:
-            return Unknown(f"HTTP {answer.status}, not believed: {doubt}")
+        except BadJson as doubt:
+            return Unknown(f"HTTP {answer.status}, not readable: {doubt}")
+        except Doubt as doubt:
+            return Unknown(f"HTTP {answer.status}, not believed: {doubt}", stated_amount=doubt.stated_amount)
 
     def _may_fetch(self, url: str) -> bool:
         """Tell whether a signed request may go to this address: where we call anyway, or WeChat's own hosts."""

@@ -20,6 +20,16 @@ _UNWANTED = dict.fromkeys([*range(32), 127, 8232, 8233], " ") | {ord("`"): "'"}
 class Doubt(Exception):
     """An answer is readable JSON and yet not believed: a field is missing, of a wrong kind, or not about our order."""
 
+    stated_amount: Money | None = None
+
+
+class AmountDiffers(Doubt):
+    """The channel says that money moved, and names another amount than ours."""
+
+    def __init__(self, stated: Money, ours: Money) -> None:
+        super().__init__(f"amount differs: the channel says {stated}, we have {ours}")
+        self.stated_amount = stated
+
 
 # ---- requests --------------------------------------------------------------------------------------------------------
 
@@ -110,7 +120,7 @@ def about_order(found: tuple[str, Outcome], order: Order) -> Outcome:
     reference, outcome = found
     _same("out_trade_no", reference, order.reference)
     if isinstance(outcome, Confirmed) and outcome.amount != order.amount:
-        raise Doubt(f"amount differs: the channel says {outcome.amount}, we have {order.amount}")
+        raise AmountDiffers(outcome.amount, order.amount)
     return outcome
 
 
@@ -144,7 +154,7 @@ def about_refund(found: tuple[str, str, Outcome], order: RefundOrder) -> Outcome
     _same("out_refund_no", reference, order.reference)
     _same("out_trade_no", payment_reference, order.payment_reference)
     if isinstance(outcome, Confirmed) and outcome.amount != order.amount:
-        raise Doubt(f"amount differs: the channel says {outcome.amount}, we have {order.amount}")
+        raise AmountDiffers(outcome.amount, order.amount)
     return outcome
 
 
