@@ -7,7 +7,7 @@ from functools import cache
 
 import iso4217
 
-_AMOUNT = re.compile(r"\+?(\d*)(?:\.(\d*))?")
+_AMOUNT = re.compile(r"\+?([0-9]*)(?:\.([0-9]*))?")
 
 
 class NotAnAmount(ValueError):

@@ -26,7 +26,7 @@ from channels.sandbox.bank.errors import FileRefused
 MAX_BYTES = 10 * 1024 * 1024
 MAX_DEPTH = 100
 _XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
-_DECIMAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _MANY = 1 << 62
 
 
@@ -122,32 +122,30 @@ def _check_element(element: Element, kind: type[Any], prefix: str, path: str) ->
 
 
 def _check_children(element: Element, shape: _Shape, prefix: str, path: str) -> None:
-    rules = iter(shape.children)
-    rule = next(rules, None)
-    seen = 0
+    places = {rule.name: place for place, rule in enumerate(shape.children)}
+    place = 0
+    counts = [0] * len(shape.children)
     for child in element:
-        if not child.tag.startswith(prefix):
-            raise NotConform(path, f"{child.tag} is not in the namespace of the message")
-        name = child.tag[len(prefix) :]
-        while rule is not None and rule.name != name:
-            _check_occurrence(rule, seen, path)
-            rule, seen = next(rules, None), 0
-        if rule is None:
-            raise NotConform(path, f"{name} is unknown here, repeated, or out of order")
-        seen += 1
-        if seen > rule.most:
-            raise NotConform(path, f"{name} occurs more than {rule.most} time(s)")
-        _check_value(child, rule, prefix, f"{path}/{name}")
-    while rule is not None:
-        _check_occurrence(rule, seen, path)
-        rule, seen = next(rules, None), 0
-    if shape.is_choice and len({child.tag for child in element}) != 1:
-        names = ", ".join(rule.name for rule in shape.children)
-        raise NotConform(path, f"needs exactly one of {names}")
+        name = child.tag.removeprefix(prefix)
+        if name == child.tag or name not in places:
+            raise NotConform(path, f"{name} is unknown here")
+        if places[name] < place:
+            raise NotConform(path, f"{name} is out of order, {shape.children[place].name} stands before it")
+        for skipped in range(place, places[name]):
+            _check_occurrence(shape.children[skipped], counts[skipped], path)
+        place = places[name]
+        counts[place] += 1
+        if counts[place] > shape.children[place].most:
+            raise NotConform(path, f"{name} occurs more than {shape.children[place].most} time(s)")
+        _check_value(child, shape.children[place], prefix, f"{path}/{name}")
+    for rule, count in zip(shape.children, counts, strict=True):
+        _check_occurrence(rule, count, path)
+    if shape.is_choice and sum(count > 0 for count in counts) != 1:
+        raise NotConform(path, f"needs exactly one of {', '.join(places)}")
 
 
-def _check_occurrence(rule: _Rule, seen: int, path: str) -> None:
-    if seen < rule.least:
+def _check_occurrence(rule: _Rule, count: int, path: str) -> None:
+    if count < rule.least:
         raise NotConform(path, f"{rule.name} is missing")
 
 
