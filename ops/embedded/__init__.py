@@ -3,6 +3,7 @@
 from .errors import AlreadyRunning, CannotStart
 from .postgres import Postgres, postgres, postgres_url
 from .server import Server
+from .servers import Servers, servers
 from .valkey import Valkey, valkey, valkey_url
 
 __all__ = [
@@ -10,9 +11,11 @@ __all__ = [
     "CannotStart",
     "Postgres",
     "Server",
+    "Servers",
     "Valkey",
     "postgres",
     "postgres_url",
+    "servers",
     "valkey",
     "valkey_url",
 ]

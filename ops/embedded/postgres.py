@@ -14,7 +14,7 @@ import asyncpg
 from . import child
 from .account import as_account
 from .errors import CannotStart
-from .place import address_of, open_home, remembered_port, secret, socket_folder
+from .place import address_of, remembered_port, secret, socket_folder
 from .programs import Program, find_postgres
 from .server import Server
 
@@ -195,9 +195,10 @@ class Postgres(Server):
                 "one this data was made with; put that one back"
             ) from None
         try:
-            # A password made by token_urlsafe has no quote in it; these statements take no parameters.
+            # A password made by token_urlsafe has no quote in it; these statements take no parameters. Migrations make
+            # the roles with fewer rights that the hub acts as, hence createrole.
             known = await admin.fetchval("select 1 from pg_roles where rolname = 'sluice'")
-            await admin.execute(f"{'alter' if known else 'create'} role sluice login password '{password}'")
+            await admin.execute(f"{'alter' if known else 'create'} role sluice login createrole password '{password}'")
             if not await admin.fetchval("select 1 from pg_database where datname = 'sluice'"):
                 await admin.execute("create database sluice owner sluice")
         finally:
@@ -234,7 +235,6 @@ def postgres_url(home: Path) -> str | None:
 
     For commands that reach a server which another process runs.
     """
-    home = open_home(home)
     port = remembered_port(address_of(home, Postgres.name))
     return None if port is None else _url("sluice", secret(home, _OWNER_SECRET), port, "sluice")
 

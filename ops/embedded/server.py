@@ -163,7 +163,7 @@ class Server(ABC):
 
     async def _launch(self, *, may_move: bool) -> None:
         """Start the process and wait for it; a port taken in between is chosen again, or waited for if fixed."""
-        await asyncio.to_thread(self._prepare)
+        await _to_the_end(self._prepare)
         for tries_left in range(5, -1, -1):
             if may_move or self._port is None:
                 self._port = choose_port(self.place.root)
@@ -185,7 +185,7 @@ class Server(ABC):
     async def _halt(self) -> None:
         if self._process is not None:
             await child.end(self._process, *self.stop_steps)
-            await asyncio.to_thread(self._end_leftovers)
+            await _to_the_end(self._end_leftovers)
             self._after_stop()
 
     def _open_log(self) -> IO[bytes]:
@@ -226,6 +226,16 @@ class Server(ABC):
     @abstractmethod
     def _is_ours(program: str) -> bool:
         """Tell from its file name whether a process that works in our data folder is this server's."""
+
+
+async def _to_the_end(work: Callable[[], None]) -> None:
+    """Run blocking `work` in a thread and, even when cancelled, wait for its end: it touches data we hold locked."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
 
 
 def processes_of(data: Path, is_ours: Callable[[str], bool]) -> list[int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from . import child
-from .place import address_of, open_home, remembered_port, secret
+from .place import address_of, remembered_port, secret
 from .programs import Program, find_valkey
 from .server import Server
 
@@ -128,7 +128,6 @@ async def valkey(
 
 def valkey_url(home: Path) -> str | None:
     """Return where the Valkey of `home` is or would be, None if it was never started."""
-    home = open_home(home)
     port = remembered_port(address_of(home, Valkey.name))
     return None if port is None else _url(secret(home, _SECRET), port)
 

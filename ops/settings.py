@@ -1,0 +1,140 @@
+"""Every setting, with its unit, its default and the reason for it. Each is an environment variable SLUICE_<NAME>.
+
+Passwords may come from files instead: SLUICE_SECRETS_DIR names a folder with one file a variable, called as the
+variable in lower case (`sluice_database_url`), the way container platforms hand secrets over.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "SLUICE_"
+_SECRETS_DIR = f"{PREFIX}SECRETS_DIR"
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
+class SettingsWrong(ValueError):
+    """Settings that cannot be used; the message names each variable and what is wrong, never its value."""
+
+
+class Settings(BaseSettings):
+    """What an operator may decide. What is not here is decided by the code."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    home: Path = Field(
+        default=Path(".sluice"),
+        description="Folder for data, passwords and logs; .sluice in the current folder, so that two checkouts never "
+        "share books by accident.",
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="PostgreSQL 15 to 18 (postgresql://…); none starts one of our own. Give one for anything real.",
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="Redis 7 or Valkey (redis://…, rediss://…); none starts one of our own. It holds nothing that the "
+        "database could not give again.",
+    )
+    pg_bin: Path | None = Field(
+        default=None,
+        description="Folder with postgres and initdb for our own PostgreSQL; none takes the wheel's, then "
+        "/usr/lib/postgresql.",
+    )
+    valkey_bin: Path | None = Field(
+        default=None, description="The valkey-server for our own; none takes the wheel's, then the one in PATH."
+    )
+    server_user: str = Field(
+        default="nobody",
+        description="Whom our own servers become when we are root; nobody, because it exists everywhere and owns "
+        "nothing. Data that exist stay with their owner.",
+    )
+    gateway_host: str = Field(
+        default="127.0.0.1",
+        description="Address the merchant API listens on; this machine only, because TLS ends in front of us.",
+    )
+    gateway_port: Port = Field(default=8400, description="Port of the merchant API.")
+    ops_port: Port = Field(
+        default=8401,
+        description="Port of metrics and health on 127.0.0.1; another than the merchants', who must not see them.",
+    )
+    sandbox_port: Port = Field(default=8410, description="Port of the channel sandbox on 127.0.0.1.")
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Gateway processes; one, because requests that meet in one process share a commit. More than the "
+        "cores help nobody.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Least severity that is logged; INFO has one line a request."
+    )
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="console for eyes, json (one object a line) for a log store."
+    )
+
+    @field_validator("home", mode="after")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, level: object) -> object:
+        return level.upper() if isinstance(level, str) else level
+
+    @field_validator("database_url", "redis_url", mode="before")
+    @classmethod
+    def _empty_is_none(cls, url: object) -> object:
+        return None if isinstance(url, str) and not url.strip() else url
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        _require_scheme("database_url", self.database_url, "postgresql://", "postgres://")
+        _require_scheme("redis_url", self.redis_url, "redis://", "rediss://", "unix://")
+        ports = {"gateway_port": self.gateway_port, "ops_port": self.ops_port, "sandbox_port": self.sandbox_port}
+        if len(set(ports.values())) < len(ports):
+            raise ValueError(f"{', '.join(map(variable, ports))} must differ; they are {sorted(ports.values())}")
+        return self
+
+
+def load() -> Settings:
+    """Return the settings of this process's environment. Raises SettingsWrong with all that is wrong at once."""
+    try:
+        # mypy sees the fields only, not the arguments that pydantic-settings adds.
+        return Settings(_secrets_dir=os.environ.get(_SECRETS_DIR) or None)  # type: ignore[call-arg]
+    except ValidationError as error:
+        lines = []
+        for wrong in error.errors(include_url=False, include_input=False, include_context=False):
+            named = "".join(f"{variable(str(part))}: " for part in wrong["loc"][:1])
+            lines.append(f"{named}{wrong['msg'].removeprefix('Value error, ')}")
+        raise SettingsWrong("; ".join(lines)) from None
+
+
+def variable(field: str) -> str:
+    """Return the environment variable of a setting: home → SLUICE_HOME."""
+    return f"{PREFIX}{field}".upper()
+
+
+def unknown_variables(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the SLUICE_ variables that mean nothing to us, each with the name that was perhaps meant."""
+    known = [*map(variable, Settings.model_fields), _SECRETS_DIR]
+    strangers = sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
+    return {name: _nearest(name.upper(), known) for name in strangers}
+
+
+def _nearest(name: str, known: list[str]) -> str | None:
+    words = {full.removeprefix(PREFIX): full for full in known}
+    found = difflib.get_close_matches(name.removeprefix(PREFIX), words, n=1)
+    return words[found[0]] if found else None
+
+
+def _require_scheme(field: str, url: SecretStr | None, *schemes: str) -> None:
+    if url is not None and not url.get_secret_value().startswith(schemes):
+        raise ValueError(f"{variable(field)} must begin with {' or '.join(schemes)}")
