@@ -1,5 +1,6 @@
 """The sandbox's clock: the machine's, because signatures are checked against it."""
 
+import time
 from datetime import UTC, date, datetime, timedelta, timezone
 
 BEIJING = timezone(timedelta(hours=8), "Asia/Shanghai")
@@ -16,3 +17,22 @@ class Clock:
     def beijing_date(self, at: datetime | None = None) -> date:
         """Return the calendar date in Beijing at `at` (aware), or now."""
         return (at or self.now_utc()).astimezone(BEIJING).date()
+
+    def now_ms(self) -> int:
+        """Return the current moment in milliseconds since 1970."""
+        return time.time_ns() // 1_000_000
+
+
+def date_of(ms: int) -> date:
+    """Return the Beijing date of a moment in milliseconds since 1970."""
+    return datetime.fromtimestamp(ms / 1000, BEIJING).date()
+
+
+def rfc3339(ms: int) -> str:
+    """Return a moment as Chinese rails write it: Beijing time, whole seconds, with the offset."""
+    return datetime.fromtimestamp(ms // 1000, BEIJING).isoformat()
+
+
+def wall_text(ms: int) -> str:
+    """Return a moment as bills write it: Beijing time, `YYYY-MM-DD HH:MM:SS`."""
+    return datetime.fromtimestamp(ms // 1000, BEIJING).strftime("%Y-%m-%d %H:%M:%S")

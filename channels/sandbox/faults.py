@@ -6,18 +6,18 @@ A part of the sandbox declares the faults it can commit (`declare`), and asks at
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from channels.sandbox.store import Store, Tx
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS fault (
-    fault_id TEXT PRIMARY KEY, seq INTEGER NOT NULL, rail TEXT NOT NULL, name TEXT NOT NULL,
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, rail TEXT NOT NULL, name TEXT NOT NULL,
     match TEXT NOT NULL, params TEXT NOT NULL, times INTEGER NOT NULL, fired INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS fault_scope (
-    fault_id TEXT NOT NULL REFERENCES fault ON DELETE CASCADE, scope TEXT NOT NULL, PRIMARY KEY (fault_id, scope)
+    seq INTEGER NOT NULL REFERENCES fault ON DELETE CASCADE, scope TEXT NOT NULL, PRIMARY KEY (seq, scope)
 );
 """
 
@@ -30,13 +30,18 @@ class FaultRefused(Exception):
 class Fault:
     """One order. `match` holds what a case must have to fall under it, `params` what the fault needs."""
 
-    fault_id: str
+    seq: int
     rail: str
     name: str
     match: Mapping[str, str]
     params: Mapping[str, Any]
     times: int
     fired: int
+
+    @property
+    def fault_id(self) -> str:
+        """What the control API calls it."""
+        return f"fault_{self.seq}"
 
     @property
     def remaining(self) -> int:
@@ -76,7 +81,10 @@ class Faults:
         self._orders: tuple[Fault, ...] = tuple(map(_read, store.all("SELECT * FROM fault ORDER BY seq")))
 
     def declare(self, rail: str, names: Iterable[str], match_keys: Iterable[str], **params: Any) -> None:
-        """Make faults known: the keys their match may use, and their parameters with defaults (None = required)."""
+        """Make faults known: the keys their match may use, and their parameters with defaults.
+
+        A default of None means the parameter is required; a callable makes a fresh value for each order.
+        """
         for name in names:
             self._kinds[rail, name] = _Kind(frozenset(match_keys), params)
 
@@ -93,19 +101,19 @@ class Faults:
             raise FaultRefused(f"{name} cannot match by {strange}; it can by {sorted(kind.match_keys)}")
         if strange := sorted(set(params) - set(kind.params)):
             raise FaultRefused(f"{name} has no parameter {strange}; it has {sorted(kind.params)}")
-        full = {**kind.params, **params}
+        defaults = {key: value() if callable(value) else value for key, value in kind.params.items()}
+        full = {**defaults, **params}
         if missing := sorted(key for key, value in full.items() if value is None):
             raise FaultRefused(f"{name} needs the parameter {missing}")
         if times < 1:
             raise FaultRefused("times must be at least 1")
+        wanted = {key: str(value) for key, value in match.items()}
         with self._store.transaction() as tx:
-            row = tx.one("SELECT coalesce(max(seq), 0) + 1 AS seq FROM fault")
-            seq = int(row["seq"]) if row else 1
-            fault = Fault(f"fault_{seq}", rail, name, {k: str(v) for k, v in match.items()}, full, times, 0)
-            tx.execute(
-                "INSERT INTO fault (fault_id, seq, rail, name, match, params, times) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                *(fault.fault_id, seq, rail, name, json.dumps(fault.match), json.dumps(full), times),
+            row = tx.one(
+                "INSERT INTO fault (rail, name, match, params, times) VALUES (?, ?, ?, ?, ?) RETURNING *",
+                *(rail, name, json.dumps(wanted), json.dumps(full), times),
             )
+            fault = _read(row)
             self._orders = (*self._orders, fault)
         return fault
 
@@ -117,7 +125,7 @@ class Faults:
         """Forget an order; tell whether there was one."""
         with self._store.transaction() as tx:
             self._orders = tuple(fault for fault in self._orders if fault.fault_id != fault_id)
-            return tx.execute("DELETE FROM fault WHERE fault_id = ?", fault_id) == 1
+            return tx.execute("DELETE FROM fault WHERE 'fault_' || seq = ?", fault_id) == 1
 
     def take(self, rail: str, names: str | Iterable[str], **facts: object) -> Fault | None:
         """Return the oldest open order among `names` that covers these facts, and count it as carried out once."""
@@ -141,11 +149,11 @@ class Faults:
             return None
         with self._store.transaction() as tx:
             for fault in candidates:
-                if tx.one("SELECT 1 FROM fault_scope WHERE fault_id = ? AND scope = ?", fault.fault_id, scope):
+                if tx.one("SELECT 1 FROM fault_scope WHERE seq = ? AND scope = ?", fault.seq, scope):
                     return fault
             for fault in self._orders:
                 if self._open(fault, rail, {name}, facts):
-                    tx.execute("INSERT INTO fault_scope (fault_id, scope) VALUES (?, ?)", fault.fault_id, scope)
+                    tx.execute("INSERT INTO fault_scope (seq, scope) VALUES (?, ?)", fault.seq, scope)
                     return self._count(tx, fault)
         return None
 
@@ -154,12 +162,12 @@ class Faults:
         return fault.remaining > 0 and fault.rail == rail and fault.name in names and fault.covers(facts)
 
     def _count(self, tx: Tx, fault: Fault) -> Fault:
-        tx.execute("UPDATE fault SET fired = fired + 1 WHERE fault_id = ?", fault.fault_id)
-        counted = Fault(fault.fault_id, fault.rail, fault.name, fault.match, fault.params, fault.times, fault.fired + 1)
-        self._orders = tuple(counted if other.fault_id == fault.fault_id else other for other in self._orders)
+        tx.execute("UPDATE fault SET fired = fired + 1 WHERE seq = ?", fault.seq)
+        counted = replace(fault, fired=fault.fired + 1)
+        self._orders = tuple(counted if other.seq == fault.seq else other for other in self._orders)
         return counted
 
 
 def _read(row: Any) -> Fault:
     match, params = json.loads(row["match"]), json.loads(row["params"])
-    return Fault(row["fault_id"], row["rail"], row["name"], match, params, row["times"], row["fired"])
+    return Fault(row["seq"], row["rail"], row["name"], match, params, row["times"], row["fired"])

@@ -97,12 +97,17 @@ class Store:
         self._queue.append((command, future))
         if not self._draining:
             self._draining = True
-            loop.run_in_executor(self._thread, self._drain, loop)
+            self._start(loop)
         return await future
 
-    def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Commit what has gathered, then hand over to the loop, which starts again if more came meanwhile."""
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         batch, self._queue = self._queue, []
+        loop.run_in_executor(self._thread, self._drain, loop, batch)
+
+    def _drain(
+        self, loop: asyncio.AbstractEventLoop, batch: Sequence[tuple[Callable[[Tx], Any], asyncio.Future[Any]]]
+    ) -> None:
+        """Commit one batch, then hand over to the loop, which starts again if more came meanwhile."""
         outcomes: list[tuple[bool, Any]] = []
         try:
             with self.transaction():
@@ -124,7 +129,7 @@ class Store:
         outcomes: Sequence[tuple[bool, Any]],
     ) -> None:
         if self._queue:
-            loop.run_in_executor(self._thread, self._drain, loop)
+            self._start(loop)
         else:
             self._draining = False
         for future, (succeeded, value) in zip(futures, outcomes, strict=True):

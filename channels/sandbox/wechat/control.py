@@ -1,0 +1,163 @@
+"""The control API of WeChat Pay: sign up merchants, be the payer, end the day, tell the truth."""
+
+from collections import Counter, defaultdict
+from datetime import date
+from typing import Any
+
+from aiohttp import web
+
+from channels.sandbox.clock import rfc3339
+from channels.sandbox.control import Body, ControlError, reply
+from channels.sandbox.wechat import books, trades
+from channels.sandbox.wechat.days import Days, NotClosable
+from channels.sandbox.wechat.errors import ApiError
+from channels.sandbox.wechat.merchants import DEFAULT_FEE_BP, Merchant
+from channels.sandbox.wechat.service import WeChat
+from channels.sandbox.wechat.trades import CODE_URL, NotPayable
+
+
+class WeChatControl:
+    """See the module."""
+
+    def __init__(self, wechat: WeChat, days: Days) -> None:
+        self._wechat, self._days = wechat, days
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes."""
+        prefix = "/control/wechat"
+        app.router.add_post(f"{prefix}/merchants", self.create_merchant)
+        app.router.add_get(f"{prefix}/merchants", self.list_merchants)
+        app.router.add_patch(f"{prefix}/merchants/{{mchid}}", self.change_merchant)
+        app.router.add_post(f"{prefix}/platform-certificates", self.rotate)
+        app.router.add_post(f"{prefix}/pay", self.pay)
+        app.router.add_post(f"{prefix}/decline", self.decline)
+        app.router.add_post(f"{prefix}/close-day", self.close_day)
+        app.router.add_get(f"{prefix}/trades", self.trades)
+        app.router.add_get(f"{prefix}/notices", self.notices)
+
+    def described(self, merchant: Merchant) -> dict[str, Any]:
+        """Return everything the merchant must configure."""
+        return {**self._wechat.merchants.credentials(merchant), **self._wechat.platform.described()}
+
+    async def create_merchant(self, request: web.Request) -> web.Response:
+        """Sign up a merchant."""
+        body = await Body.of(request, {"name", "fee_bp", "settle_to", "public_key_only"})
+        fee_bp = body.whole("fee_bp", DEFAULT_FEE_BP)
+        if not 0 <= fee_bp <= 1000:
+            raise ControlError(400, "bad_field", "fee_bp must be 0 to 1000")
+        merchant = await self._wechat.merchants.create(
+            name=body.optional_text("name") or "sandbox merchant",
+            fee_bp=fee_bp,
+            settle_to=body.optional_text("settle_to"),
+            public_key_only=body.flag("public_key_only"),
+        )
+        return reply(self.described(merchant), 201)
+
+    async def list_merchants(self, request: web.Request) -> web.Response:
+        """Return every merchant."""
+        return reply({"merchants": [self.described(merchant) for merchant in self._wechat.merchants.all()]})
+
+    async def change_merchant(self, request: web.Request) -> web.Response:
+        """Change where a merchant's days are paid out to; null: nowhere."""
+        merchant = self._merchant(request.match_info["mchid"])
+        body = await Body.of(request, {"settle_to"})
+        return reply(
+            self.described(await self._wechat.merchants.settle_to(merchant.mchid, body.optional_text("settle_to")))
+        )
+
+    async def rotate(self, request: web.Request) -> web.Response:
+        """Bring a new platform certificate into use beside the old ones."""
+        key = await self._wechat.platform.add_certificate()
+        return reply({"serial_no": key.key_id, "file": str(self._wechat.platform.file(key))}, 201)
+
+    async def pay(self, request: web.Request) -> web.Response:
+        """Be the payer: scan and pay."""
+        body = await Body.of(request, {"mchid", "out_trade_no", "code_url", "openid"})
+        mchid, out_trade_no = self._order(body)
+        return await self._acted(self._wechat.pay(self._merchant(mchid), out_trade_no, body.optional_text("openid")))
+
+    async def decline(self, request: web.Request) -> web.Response:
+        """Be the payer: give up."""
+        body = await Body.of(request, {"mchid", "out_trade_no", "code_url"})
+        mchid, out_trade_no = self._order(body)
+        return await self._acted(self._wechat.decline(self._merchant(mchid), out_trade_no))
+
+    async def _acted(self, action: Any) -> web.Response:
+        try:
+            row = await action
+        except NotPayable as error:
+            raise ControlError(409, "not_payable", str(error)) from error
+        except ApiError as error:
+            raise ControlError(error.status, error.code.lower(), error.message) from error
+        return reply(trades.shown(row, row["state"]))
+
+    def _order(self, body: Body) -> tuple[str, str]:
+        code_url = body.optional_text("code_url")
+        if code_url is None:
+            return body.text("mchid"), body.text("out_trade_no")
+        row = self._wechat.ctx.store.one(
+            "SELECT mchid, out_trade_no FROM wechat_trade WHERE token = ? AND product = 'native'",
+            code_url.removeprefix(CODE_URL),
+        )
+        if row is None:
+            raise ControlError(404, "no_such_order", f"no order has the code {code_url}")
+        return row["mchid"], row["out_trade_no"]
+
+    def _merchant(self, mchid: str) -> Merchant:
+        merchant = self._wechat.merchants.find(mchid)
+        if merchant is None:
+            raise ControlError(404, "no_such_merchant", f"there is no merchant {mchid}")
+        return merchant
+
+    async def close_day(self, request: web.Request) -> web.Response:
+        """End a merchant's day."""
+        body = await Body.of(request, {"mchid", "date"})
+        merchant = self._merchant(body.text("mchid"))
+        try:
+            day = date.fromisoformat(body.text("date"))
+        except ValueError as error:
+            raise ControlError(400, "bad_field", "date must be YYYY-MM-DD") from error
+        try:
+            return reply(self._days.close(merchant, day))
+        except NotClosable as error:
+            raise ControlError(409, "not_closable", str(error)) from error
+
+    async def trades(self, request: web.Request) -> web.Response:
+        """Return a merchant's orders as they truly are, with how often each payer was charged."""
+        mchid = self._merchant(request.query.get("mchid", "")).mchid
+        store = self._wechat.ctx.store
+        charges = Counter(
+            row["voucher_no"]
+            for row in store.all(
+                "SELECT voucher_no FROM wechat_flow WHERE mchid = ? AND kind = ?", mchid, books.PAYMENT
+            )
+        )
+        returned: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for refund in store.all("SELECT * FROM wechat_refund WHERE mchid = ? ORDER BY seq", mchid):
+            returned[refund["trade_id"]].append(
+                {
+                    **{key: refund[key] for key in ("out_refund_no", "refund_id", "status")},
+                    "refund": refund["amount"],
+                    "success_time": refund["success_ms"] and rfc3339(refund["success_ms"]),
+                }
+            )
+        now_ms = self._wechat.ctx.clock.now_ms()
+        rows = store.all("SELECT * FROM wechat_trade WHERE mchid = ? ORDER BY trade_id", mchid)
+        return reply(
+            {
+                "trades": [
+                    {
+                        **{key: row[key] for key in ("out_trade_no", "transaction_id", "total", "fee", "bill_date")},
+                        "trade_state": trades.expired_state(row, now_ms),
+                        "charged_count": charges[row["out_trade_no"]],
+                        "success_time": row["success_ms"] and rfc3339(row["success_ms"]),
+                        "refunds": returned[row["trade_id"]],
+                    }
+                    for row in rows
+                ]
+            }
+        )
+
+    async def notices(self, request: web.Request) -> web.Response:
+        """Return a merchant's notices and how each attempt was answered."""
+        return reply({"notices": self._wechat.notices.listed(self._merchant(request.query.get("mchid", "")).mchid)})

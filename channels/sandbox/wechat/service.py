@@ -1,0 +1,177 @@
+"""WeChat Pay as one object: the parts, and the use cases that join them in one transaction each."""
+
+import asyncio
+from typing import Any
+
+from channels.sandbox import keys
+from channels.sandbox.context import SandboxContext
+from channels.sandbox.store import Row, Tx
+from channels.sandbox.wechat import refunds, trades
+from channels.sandbox.wechat.certificates import PlatformKeys
+from channels.sandbox.wechat.errors import order_not_exist, resource_not_exists
+from channels.sandbox.wechat.merchants import Merchant, Merchants
+from channels.sandbox.wechat.notices import Notices
+from channels.sandbox.wechat.orders import Order
+from channels.sandbox.wechat.refunds import RefundOrder
+
+REFUND_TAKES_S = 3
+REFUND_INTERVAL_S = 60
+PATIENCE_S = 60
+LEAST_PATIENCE_S = 5  # however fast the simulated world runs, a test must get its answer to the prompt in
+
+
+class WeChat:
+    """See the module."""
+
+    def __init__(self, ctx: SandboxContext, pool: keys.Pool) -> None:
+        self.ctx, self.pool = ctx, pool
+        self.merchants = Merchants(ctx, pool)
+        self.platform = PlatformKeys(ctx, pool)
+        self.notices = Notices(ctx, pool, self.platform, self.merchants)
+        self._due = asyncio.Event()
+        ctx.faults.declare("wechat", ["refund_abnormal"], ("mchid", "out_trade_no", "out_refund_no"))
+
+    def _payer(self, merchant: Merchant) -> trades.Payer:
+        patience_s = max(PATIENCE_S * self.ctx.time_scale, LEAST_PATIENCE_S)
+        return trades.Payer(default_openid(merchant), int(patience_s * 1000))
+
+    async def create(self, merchant: Merchant, order: Order) -> Row:
+        """Record an order to be paid by scanning or in the app."""
+        now_ms = self.ctx.clock.now_ms()
+        row = await self.ctx.store.write(lambda tx: trades.create(tx, merchant, order, now_ms))
+        self._due.set()
+        return row
+
+    async def codepay(self, merchant: Merchant, order: Order) -> Row:
+        """Charge a payment code."""
+        now_ms, payer = self.ctx.clock.now_ms(), self._payer(merchant)
+        row = await self.ctx.store.write(lambda tx: trades.codepay(tx, merchant, order, payer, now_ms))
+        self._due.set()
+        return row
+
+    async def pay(self, merchant: Merchant, out_trade_no: str, openid: str | None) -> Row:
+        """Let the payer pay, and notify the merchant. Raises ORDER_NOT_EXIST, NotPayable."""
+        now_ms = self.ctx.clock.now_ms()
+
+        def command(tx: Tx) -> Row:
+            row = trades.get(tx, merchant.mchid, out_trade_no, now_ms)
+            paid = trades.pay(tx, row, openid or default_openid(merchant), now_ms)
+            if paid["notify_url"]:
+                self.notices.write(
+                    tx,
+                    merchant,
+                    "TRANSACTION.SUCCESS",
+                    trades.shown(paid, "SUCCESS"),
+                    url=paid["notify_url"],
+                    key_id=paid["key_id"],
+                    now_ms=now_ms,
+                )
+            return paid
+
+        row = await self.ctx.store.write(command)
+        self.notices.wake()
+        return row
+
+    async def decline(self, merchant: Merchant, out_trade_no: str) -> Row:
+        """Let the payer's attempt fail. Raises ORDER_NOT_EXIST, NotPayable."""
+        now_ms = self.ctx.clock.now_ms()
+        return await self.ctx.store.write(
+            lambda tx: trades.decline(tx, trades.get(tx, merchant.mchid, out_trade_no, now_ms), now_ms)
+        )
+
+    async def close(self, merchant: Merchant, out_trade_no: str) -> None:
+        """Close an unpaid order."""
+        now_ms = self.ctx.clock.now_ms()
+        await self.ctx.store.write(lambda tx: trades.close(tx, trades.get(tx, merchant.mchid, out_trade_no, now_ms)))
+
+    async def reverse(self, merchant: Merchant, out_trade_no: str) -> None:
+        """Reverse a code payment, giving back what was paid."""
+        now_ms = self.ctx.clock.now_ms()
+
+        def command(tx: Tx) -> None:
+            row = trades.get(tx, merchant.mchid, out_trade_no, now_ms)
+            if amount := trades.revoke(tx, row, now_ms):
+                refunds.give_back_reversed(tx, row, amount, now_ms)
+
+        await self.ctx.store.write(command)
+
+    def query(self, merchant: Merchant, column: str, number: str) -> dict[str, Any]:
+        """Return an order as the query API shows it. column: out_trade_no or transaction_id."""
+        sql = {
+            "out_trade_no": "SELECT * FROM wechat_trade WHERE mchid = ? AND out_trade_no = ?",
+            "transaction_id": "SELECT * FROM wechat_trade WHERE mchid = ? AND transaction_id = ?",
+        }[column]
+        row = self.ctx.store.one(sql, merchant.mchid, number)
+        if row is None:
+            raise order_not_exist()
+        return trades.shown(row, trades.expired_state(row, self.ctx.clock.now_ms()))
+
+    async def refund(self, merchant: Merchant, order: RefundOrder) -> dict[str, Any]:
+        """Accept a refund."""
+        now_ms, scale = self.ctx.clock.now_ms(), self.ctx.time_scale
+        settles_ms = now_ms + int(REFUND_TAKES_S * scale * 1000)
+        interval_ms = int(REFUND_INTERVAL_S * scale * 1000)
+        row, trade = await self.ctx.store.write(
+            lambda tx: refunds.create(tx, merchant, order, now_ms, settles_ms=settles_ms, interval_ms=interval_ms)
+        )
+        self._due.set()
+        return refunds.shown(row, trade)
+
+    def refund_query(self, merchant: Merchant, out_refund_no: str) -> dict[str, Any]:
+        """Return a refund as the refund query API shows it."""
+        row = self.ctx.store.one(
+            "SELECT * FROM wechat_refund WHERE mchid = ? AND out_refund_no = ?", merchant.mchid, out_refund_no
+        )
+        if row is None:
+            raise resource_not_exists("退款单不存在")
+        trade = self.ctx.store.one("SELECT * FROM wechat_trade WHERE trade_id = ?", row["trade_id"])
+        assert trade is not None
+        return refunds.shown(row, trade)
+
+    async def run_due(self) -> None:
+        """End refunds and orders when their time has come, for as long as the sandbox lives."""
+        while True:
+            self._due.clear()
+            wait_s = await self.ctx.store.write(self._end_due)
+            self.notices.wake()
+            try:
+                await asyncio.wait_for(self._due.wait(), wait_s)
+            except TimeoutError:
+                continue
+
+    def _end_due(self, tx: Tx) -> float | None:
+        """End what is due now; return the seconds until the next, None if there is none."""
+        now_ms = self.ctx.clock.now_ms()
+        for trade in tx.all("SELECT * FROM wechat_trade WHERE expires_ms <= ?", now_ms):
+            trades.expire(tx, trade, now_ms)
+        for refund in tx.all("SELECT * FROM wechat_refund WHERE settles_ms <= ? ORDER BY seq", now_ms):
+            self._end_refund(tx, refund, now_ms)
+        row = tx.one(
+            "SELECT min(at) AS at FROM (SELECT min(settles_ms) AS at FROM wechat_refund WHERE settles_ms IS NOT NULL"
+            " UNION ALL SELECT min(expires_ms) FROM wechat_trade WHERE expires_ms IS NOT NULL)"
+        )
+        return None if row is None or row["at"] is None else max(0.0, (row["at"] - now_ms) / 1000)
+
+    def _end_refund(self, tx: Tx, refund: Row, now_ms: int) -> None:
+        trade = tx.one("SELECT * FROM wechat_trade WHERE trade_id = ?", refund["trade_id"])
+        merchant = self.merchants.find(refund["mchid"])
+        assert trade is not None
+        assert merchant is not None
+        facts = {"out_trade_no": trade["out_trade_no"], "out_refund_no": refund["out_refund_no"]}
+        broken = self.ctx.faults.take("wechat", "refund_abnormal", mchid=merchant.mchid, **facts)
+        ended = refunds.settle(tx, refund, now_ms, status="ABNORMAL" if broken else "SUCCESS")
+        if refund["notify_url"]:
+            self.notices.write(
+                tx,
+                merchant,
+                f"REFUND.{ended['status']}",
+                refunds.notified(ended, trade),
+                url=refund["notify_url"],
+                key_id=refund["key_id"],
+                now_ms=now_ms,
+            )
+
+
+def default_openid(merchant: Merchant) -> str:
+    """Return the payer who pays when nobody says who does."""
+    return f"oSandbox{merchant.appid[2:]}Payer"[:28].ljust(28, "0")
