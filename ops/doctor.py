@@ -1,0 +1,381 @@
+"""Look at everything this hub stands on and say, in one screen, what is well, what is not, and what to do.
+
+It only looks: nothing is started, made or changed.
+"""
+
+import asyncio
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+import asyncpg
+import redis.asyncio
+import redis.exceptions
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ops.embedded import CannotStart, postgres_url, valkey_url
+from ops.embedded.account import server_account
+from ops.embedded.place import address_of, is_free, is_locked
+from ops.embedded.programs import NEWEST_POSTGRES, OLDEST_POSTGRES, find_postgres, find_valkey, version_of
+from ops.migrate import MigrationFailed, dbmate
+from ops.migrate import examine as examine_schema
+from ops.settings import Settings, unknown_variables, variable
+from ops.supervisor import find_run, without_password
+
+_GB = 2**30
+_TIMEOUT_S = 10.0
+# Channels and merchants refuse what is signed five minutes off; we speak up long before.
+_SKEW_WARN, _SKEW_FAIL = timedelta(seconds=1), timedelta(seconds=30)
+
+
+class Level(StrEnum):
+    """How bad it is: fail means that money or data are at risk, or that the hub cannot run."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `topic` is stable, for machines; `todo` is empty when all is well."""
+
+    topic: str
+    level: Level
+    seen: str
+    todo: str = ""
+
+
+_LABELS = {
+    "python": "Python 版本 python",
+    "programs": "程序 programs",
+    "account": "运行身份 account",
+    "home": "数据目录 home",
+    "variables": "环境变量 variables",
+    "secrets": "口令文件 secrets",
+    "disk": "磁盘 disk",
+    "ports": "端口 ports",
+    "clock": "时钟 clock",
+    "database": "数据库 database",
+    "durability": "落盘 durability",
+    "schema": "库表结构 schema",
+    "redis": "缓存与流 redis",
+    "persistence": "流持久化 persistence",
+}
+
+
+async def examine(settings: Settings, *, migrations: Path | None = None) -> list[Finding]:
+    """Look at everything and return what was found, in a fixed order of topics.
+
+    migrations: the folder of SQL files that the database is held against; that of this code if None.
+    A look that itself goes wrong is a failure of its topic, never an exception.
+    """
+    looks: list[tuple[str, Callable[[], Awaitable[list[Finding]]]]] = [
+        ("python", _python),
+        ("programs", lambda: asyncio.to_thread(_programs, settings)),
+        ("account", lambda: asyncio.to_thread(_account, settings)),
+        ("home", lambda: asyncio.to_thread(_home, settings)),
+        ("variables", _variables),
+        ("secrets", lambda: asyncio.to_thread(_secrets, settings)),
+        ("disk", lambda: asyncio.to_thread(_disk, settings)),
+        ("ports", lambda: asyncio.to_thread(_ports, settings)),
+        ("clock", _clock),
+        ("database", lambda: _database(settings, migrations)),
+        ("redis", lambda: _redis(settings)),
+    ]
+    return [finding for found in await asyncio.gather(*(_guarded(*look) for look in looks)) for finding in found]
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """Return 1 if anything failed, else 0."""
+    return int(any(finding.level is Level.FAIL for finding in findings))
+
+
+def render(findings: Sequence[Finding], *, as_json: bool = False, console: Console | None = None) -> int:
+    """Show the findings, as a table or as a JSON array, and return the exit code."""
+    console = console or Console()
+    if as_json:
+        text = json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=2)
+        console.file.write(text + "\n")
+        return exit_code(findings)
+    table = Table(box=None, pad_edge=False)
+    for title in ("", "项目 item", "所见 seen", "处理 what to do"):
+        table.add_column(title, overflow="fold")
+    signs = {Level.OK: ("ok", "green"), Level.WARN: ("warn", "yellow"), Level.FAIL: ("FAIL", "bold red")}
+    for finding in findings:
+        table.add_row(Text(*signs[finding.level]), _LABELS[finding.topic], Text(finding.seen), Text(finding.todo))
+    console.print(table)
+    return exit_code(findings)
+
+
+async def _guarded(topic: str, look: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
+    try:
+        async with asyncio.timeout(_TIMEOUT_S * 2):
+            return await look()
+    except Exception as error:
+        return [Finding(topic, Level.FAIL, f"could not be looked at: {type(error).__name__}: {error}", "report this")]
+
+
+async def _python() -> list[Finding]:
+    seen = f"{platform.python_version()} ({platform.system()} {platform.machine()})"
+    if not (3, 11) <= sys.version_info[:2] < (3, 15):
+        return [Finding("python", Level.FAIL, seen, "use Python 3.11 to 3.14")]
+    return [Finding("python", Level.OK, seen)]
+
+
+def _programs(settings: Settings) -> list[Finding]:
+    seen, todo = [], []
+    if settings.database_url is None:
+        try:
+            program = find_postgres(settings.pg_bin, data_major=_data_major(settings))
+            seen.append(f"postgres {program.version} ({program.origin})")
+        except CannotStart as error:
+            todo.append(str(error))
+    if settings.redis_url is None:
+        try:
+            program = find_valkey(settings.valkey_bin)
+            seen.append(f"valkey {program.version} ({program.origin})")
+        except CannotStart as error:
+            todo.append(str(error))
+    try:
+        seen.append(f"dbmate {version_of(Path(dbmate())) or 'that does not run'}")
+    except MigrationFailed as error:
+        todo.append(str(error))
+    return [Finding("programs", Level.FAIL if todo else Level.OK, ", ".join(seen), "; ".join(todo))]
+
+
+def _data_major(settings: Settings) -> int | None:
+    try:
+        return int((address_of(settings.home, "postgres") / "data" / "PG_VERSION").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _account(settings: Settings) -> list[Finding]:
+    uid = os.geteuid()
+    try:
+        account = server_account(settings.server_user, address_of(settings.home, "postgres") / "data")
+    except CannotStart as error:
+        return [Finding("account", Level.FAIL, f"uid {uid}", str(error))]
+    servers = "" if account is None else f"; our servers run as {account.name} (uid {account.uid})"
+    return [Finding("account", Level.OK, f"uid {uid}{servers}")]
+
+
+def _home(settings: Settings) -> list[Finding]:
+    home = settings.home
+    if not home.exists():
+        return [Finding("home", Level.OK, f"{home} is not there yet; the first start makes it")]
+    if not os.access(home, os.W_OK | os.X_OK):
+        return [Finding("home", Level.FAIL, f"{home} cannot be written", "run as its owner, or set SLUICE_HOME")]
+    elsewhere = [str(place) for name in ("postgres", "valkey") if (place := address_of(home, name)) != home / name]
+    kept = f"; data kept in {', '.join(elsewhere)}" if elsewhere else ""
+    run = find_run(home)
+    return [Finding("home", Level.OK, f"{home}{kept}; {f'run by process {run.pid}' if run else 'no hub runs'}")]
+
+
+async def _variables() -> list[Finding]:
+    unknown = unknown_variables(os.environ)
+    if not unknown:
+        return [Finding("variables", Level.OK, "every SLUICE_ variable is known")]
+    guesses = [f"{name} → {guess}?" for name, guess in unknown.items() if guess]
+    todo = f"they change nothing: correct or unset them. {' '.join(guesses)}"
+    return [Finding("variables", Level.WARN, f"unknown: {', '.join(unknown)}", todo)]
+
+
+def _secrets(settings: Settings) -> list[Finding]:
+    folders = [settings.home / "secrets"]
+    if other := os.environ.get("SLUICE_SECRETS_DIR"):
+        folders.append(Path(other))
+    files = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()) if path.is_file()]
+    if not files:
+        return [Finding("secrets", Level.OK, "none yet")]
+    open_to_others = [f"{path} ({path.stat().st_mode & 0o777:04o})" for path in files if path.stat().st_mode & 0o077]
+    if open_to_others:
+        todo = "chmod 600 them; if others use this machine, count the passwords as known and change them"
+        return [Finding("secrets", Level.FAIL, f"readable by others: {', '.join(open_to_others)}", todo)]
+    return [Finding("secrets", Level.OK, f"{len(files)} files, readable by their owner alone")]
+
+
+def _disk(settings: Settings) -> list[Finding]:
+    place = address_of(settings.home, "postgres") if settings.home.exists() else settings.home
+    while not place.exists():
+        place = place.parent
+    usage = shutil.disk_usage(place)
+    seen = f"{usage.free / _GB:.1f} GB free of {usage.total / _GB:.1f} GB at {place}"
+    if usage.free < _GB:
+        return [Finding("disk", Level.FAIL, seen, "make room: with a full disk the database stops taking payments")]
+    if usage.free < max(5 * _GB, usage.total // 50):
+        return [Finding("disk", Level.WARN, seen, "make room soon, or move SLUICE_HOME")]
+    return [Finding("disk", Level.OK, seen)]
+
+
+def _ports(settings: Settings) -> list[Finding]:
+    ports = {name: getattr(settings, name) for name in ("gateway_port", "ops_port", "sandbox_port")}
+    taken = [name for name, port in ports.items() if not is_free(port)]
+    seen = ", ".join(f"{ports[name]} {'taken' if name in taken else 'free'}" for name in ports)
+    if not taken:
+        return [Finding("ports", Level.OK, seen)]
+    if run := find_run(settings.home):
+        return [Finding("ports", Level.OK, f"{seen}; by the running hub (process {run.pid})")]
+    todo = "another program has them: stop it, or choose others with " + ", ".join(map(variable, taken))
+    return [Finding("ports", Level.FAIL, seen, todo)]
+
+
+async def _clock() -> list[Finding]:
+    monotonic, wall = time.monotonic(), time.time()
+    await asyncio.sleep(0.1)
+    passed, wall_passed = time.monotonic() - monotonic, time.time() - wall
+    now = datetime.now(UTC)
+    seen = now.strftime("%Y-%m-%d %H:%M:%S UTC")
+    if passed < 0.05 or abs(wall_passed - passed) > 0.5:
+        seen = f"{seen}; while {passed:.2f} s passed, the wall clock moved {wall_passed:.2f} s"
+        return [Finding("clock", Level.FAIL, seen, "keep the clock with NTP, slewing, never stepping")]
+    if now.year < 2026:
+        return [Finding("clock", Level.FAIL, seen, "this is before this program was written: set the clock")]
+    return [Finding("clock", Level.OK, seen)]
+
+
+async def _database(settings: Settings, migrations: Path | None) -> list[Finding]:
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+    elif not is_locked(address_of(settings.home, "postgres") / "lock"):
+        return [Finding("database", Level.OK, "our own, not running; `sluice up` starts it")]
+    else:
+        try:
+            url = postgres_url(settings.home) or ""
+        except CannotStart as error:
+            return [Finding("database", Level.FAIL, "our own, running", str(error))]
+    try:
+        connection = await asyncpg.connect(url, timeout=_TIMEOUT_S)
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        seen = f"{without_password(url)} cannot be reached: {error or type(error).__name__}"
+        return [Finding("database", Level.FAIL, seen, "is it running, and are address, user and password right?")]
+    try:
+        before = datetime.now(UTC)
+        facts = await connection.fetchrow(
+            """
+            select current_setting('server_version') as version, current_setting('server_version_num')::int as number,
+                   clock_timestamp() as now, pg_is_in_recovery() as follower, current_setting('fsync') as fsync,
+                   current_setting('full_page_writes') as full_page_writes,
+                   current_setting('synchronous_commit') as synchronous_commit,
+                   current_setting('data_checksums') as data_checksums
+            """
+        )
+        after = datetime.now(UTC)
+    finally:
+        await connection.close()
+    assert facts is not None
+    findings = [
+        _reached(facts, without_password(url)),
+        _skew(facts["now"], before, after),
+        _durability(facts),
+        await _schema(url, migrations),
+    ]
+    return [finding for finding in findings if finding is not None]
+
+
+def _reached(facts: asyncpg.Record, url: str) -> Finding:
+    seen = f"PostgreSQL {facts['version']} at {url}"
+    if not OLDEST_POSTGRES <= facts["number"] // 10_000 <= NEWEST_POSTGRES:
+        return Finding("database", Level.WARN, seen, "the hub is tested with PostgreSQL 15 to 18")
+    if facts["follower"]:
+        todo = "name the leader in SLUICE_DATABASE_URL (several hosts and target_session_attrs=read-write find it)"
+        return Finding("database", Level.FAIL, f"{seen}, which only follows", todo)
+    return Finding("database", Level.OK, seen)
+
+
+def _skew(theirs: datetime, before: datetime, after: datetime) -> Finding | None:
+    """Compare the database's clock with ours. It was read between two of our readings, so part of it is the way."""
+    skew = max(before - theirs, theirs - after, timedelta(0))
+    seen = f"{skew.total_seconds():.3f} s apart from the database's"
+    if skew > _SKEW_WARN:
+        level = Level.FAIL if skew > _SKEW_FAIL else Level.WARN
+        return Finding("clock", level, seen, "keep both machines' clocks with NTP")
+    return Finding("clock", Level.OK, seen)
+
+
+def _durability(facts: asyncpg.Record) -> Finding:
+    seen = ", ".join(f"{name} {facts[name]}" for name in ("fsync", "full_page_writes", "synchronous_commit"))
+    lossy = [name for name in ("fsync", "full_page_writes") if facts[name] != "on"]
+    if facts["synchronous_commit"] not in ("on", "remote_apply"):
+        lossy.append("synchronous_commit")
+    if lossy:
+        todo = f"set {' and '.join(lossy)} to on: a payment answered now could be gone after a crash"
+        return Finding("durability", Level.FAIL, seen, todo)
+    if facts["data_checksums"] != "on":
+        return Finding("durability", Level.WARN, f"{seen}, data_checksums off", "pg_checksums --enable, when stopped")
+    return Finding("durability", Level.OK, f"{seen}, data_checksums on")
+
+
+async def _schema(url: str, migrations: Path | None) -> Finding:
+    schema = await examine_schema(url, migrations)
+    if schema.pending:
+        seen = f"{len(schema.pending)} to apply: {_few(schema.pending)}"
+        return Finding("schema", Level.FAIL, seen, "run `sluice migrate`")
+    if schema.unknown:
+        seen = f"newer than this code: {_few(schema.unknown)}"
+        return Finding("schema", Level.FAIL, seen, "run the version of Sluice that applied these")
+    if schema.changed_by_hand:
+        seen = "tables differ from what the last migration left"
+        todo = "find what was changed by hand; undo it, or accept it with `sluice migrate --accept`"
+        return Finding("schema", Level.FAIL, seen, todo)
+    return Finding("schema", Level.OK, f"{len(schema.applied)} applied, none to apply, nothing changed by hand")
+
+
+async def _redis(settings: Settings) -> list[Finding]:
+    if settings.redis_url is not None:
+        url = settings.redis_url.get_secret_value()
+    elif not is_locked(address_of(settings.home, "valkey") / "lock"):
+        return [Finding("redis", Level.OK, "our own, not running; `sluice up` starts it")]
+    else:
+        try:
+            url = valkey_url(settings.home) or ""
+        except CannotStart as error:
+            return [Finding("redis", Level.FAIL, "our own, running", str(error))]
+    try:
+        async with redis.asyncio.Redis.from_url(
+            url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, decode_responses=True
+        ) as client:
+            facts = await client.info()
+    except (OSError, TimeoutError, ValueError, redis.exceptions.RedisError) as error:
+        seen = f"{without_password(url)} cannot be reached: {error}"
+        return [Finding("redis", Level.FAIL, seen, "is it running, and are address and password right?")]
+    name = "Valkey" if "valkey_version" in facts else "Redis"
+    version = str(facts.get("valkey_version") or facts["redis_version"])
+    seen = f"{name} {version} at {without_password(url)}"
+    if facts.get("role") not in ("master", "primary"):
+        reached = Finding("redis", Level.FAIL, f"{seen}, which only follows", "name the primary in SLUICE_REDIS_URL")
+    elif int(re.match(r"\d+", version)[0]) < 7:  # type: ignore[index]
+        reached = Finding("redis", Level.WARN, seen, "the hub is tested with Redis 7, Valkey 8 and newer")
+    else:
+        reached = Finding("redis", Level.OK, seen)
+    return [reached, _persistence(facts)]
+
+
+def _persistence(facts: dict[str, str | int]) -> Finding:
+    """Judge what a crash of Redis would cost. The database is the only truth, so it is time, never money."""
+    policy = str(facts.get("maxmemory_policy", "noeviction"))
+    if str(facts.get("aof_enabled")) != "1":
+        todo = "set appendonly yes: without it a crash empties the streams, which are then fed again from the database"
+        return Finding("persistence", Level.WARN, "append-only file off", todo)
+    if facts.get("aof_last_write_status") != "ok":
+        return Finding("persistence", Level.FAIL, "the append-only file cannot be written", "look at its disk and log")
+    if policy != "noeviction":
+        todo = "set maxmemory-policy noeviction: streams must not vanish when memory is short"
+        return Finding("persistence", Level.WARN, f"append-only file on, {policy}", todo)
+    return Finding("persistence", Level.OK, f"append-only file on, {policy}")
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
