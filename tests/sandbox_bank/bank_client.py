@@ -75,7 +75,7 @@ def order(message_id: str, debtor: str, lines: Sequence[Pay], *, debtor_bic: str
             ],
         )
     )
-    text = XmlSerializer().render(document, ns_map={None: pain001.Document.Meta.namespace})  # type: ignore[dict-item]
+    text = XmlSerializer().render(document, ns_map={None: pain001.Document.Meta.namespace})
     return text.encode()
 
 
@@ -399,3 +399,23 @@ async def running_sandbox(home: Path, time_scale: float = 0.01) -> AsyncIterator
             yield sandbox
         finally:
             await sandbox.stop()
+
+
+@dataclass(frozen=True)
+class Play:
+    """A customer with a funded pool account and two sub-accounts, in a running sandbox."""
+
+    sandbox: Sandbox
+    customer: Customer
+    pool: str
+    payee: str
+    other_payee: str
+
+
+async def new_play(sandbox: Sandbox) -> Play:
+    """Enrol a customer with a pool account holding 100 yuan."""
+    customer = await sandbox.customer()
+    pool = await customer.open_account("pool", "pool")
+    payee, other = [await customer.open_account(name, "sub") for name in ("payee", "other payee")]
+    await sandbox.deposit(pool, 100_00)
+    return Play(sandbox, customer, pool, payee, other)

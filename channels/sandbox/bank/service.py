@@ -25,6 +25,7 @@ from channels.sandbox.bank.reports import BankIdentity, Entry, Result, Statement
 from channels.sandbox.bank.rules import Account, Refusal, judge
 from channels.sandbox.bank.store import Customer, Deposit, OutFile, Upload
 from channels.sandbox.context import SandboxContext
+from channels.sandbox.faults import Fault
 from channels.sandbox.store import Tx
 
 IDENTITY = BankIdentity(bic="SBXBCNBJXXX", name="Sandbox Bank")
@@ -385,7 +386,7 @@ class Bank:
         if self._ctx.faults.take(_RAIL, "deposit_missing", **facts):
             return None
         short = self._ctx.faults.take(_RAIL, "deposit_short", **facts)
-        return deposit.announced_minor - (int(short.params["by_minor"]) if short else 0)
+        return deposit.announced_minor - (_minor_of(short, "by_minor") if short else 0)
 
     def _book_deposit(self, tx: Tx, deposit: Deposit, booked_minor: int, today: date) -> None:
         is_credit = booked_minor > 0
@@ -487,7 +488,7 @@ class Bank:
             if fault is None:
                 yield entry
             elif fault.name == "statement_entry_altered":
-                signed = entry.amount_minor + int(fault.params["delta_minor"])
+                signed = entry.amount_minor + _minor_of(fault, "delta_minor")
                 yield replace(entry, amount_minor=abs(signed), is_credit=entry.is_credit == (signed >= 0))
             elif fault.name == "statement_entry_doubled":
                 yield entry
@@ -548,6 +549,12 @@ def _known_account(tx: Tx, number: str) -> Account:
     if account is None:
         raise Refused(404, "account_not_found", f"there is no account {number} at this bank")
     return account
+
+
+def _minor_of(fault: Fault, name: str) -> int:
+    """Return a fault's amount. One that is no whole number counts as zero: a slip in a play must not stop the bank."""
+    value = fault.params[name]
+    return value if type(value) is int else 0
 
 
 def _file_id() -> str:
