@@ -130,7 +130,7 @@ class BillLine:
     """One line 明细 of a channel's bill."""
 
     kind: Kind
-    reference: str  # our number: out_trade_no of a payment, out_refund_no of a refund
+    reference: str  # our number of the payment or refund; of a reversal, which has none, the payment's
     payment_reference: str  # our number of the payment, also on a refund's line
     channel_ref: str
     amount: Money  # positive; of the payment or of the refund

@@ -95,7 +95,9 @@ def _trade_lines(content: bytes, day: date, mchid: str) -> Iterator[BillLine]:
         _, _, _, fee, ordered, refunded = units
         is_refund = state == "REFUND" or (state != "SUCCESS" and refund_ref not in _ABSENT)
         kind = Kind.REFUND if is_refund else Kind.PAYMENT
-        reference, channel_ref = (refund, refund_ref) if is_refund else (payment, pay_ref)
+        # A reversal 撤销 gives the money back under a number of WeChat's alone: it goes by the payment's.
+        named = is_refund and not (state == "REVOKED" and refund in _ABSENT)
+        reference, channel_ref = refund if named else payment, refund_ref if is_refund else pay_ref
         if payment in _ABSENT or reference in _ABSENT or channel_ref in _ABSENT:
             raise BadBill("damaged", f"line {row} lacks the number of its {kind}")
         amount = refunded if is_refund else ordered
