@@ -1,0 +1,86 @@
+"""PostgreSQL: the pool, transactions, and which errors mean that nothing is known about a commit."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from kernel.errors import Unavailable
+
+Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
+Pool: TypeAlias = "asyncpg.Pool[Any]"
+
+APP_ROLE = "sluice_app"  # may add to the journal, never change it; see ops/migrations
+
+# The connection ended while a statement or a COMMIT was on its way.
+LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.exceptions.AdminShutdownError,
+    asyncpg.exceptions.CrashShutdownError,
+    asyncpg.exceptions.CannotConnectNowError,
+    ConnectionError,
+    TimeoutError,
+    OSError,
+)
+AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
+
+
+@asynccontextmanager
+async def connect(
+    dsn: str, *, size: int = 8, role: str | None = APP_ROLE, name: str = "sluice", by_key: bool = False
+) -> AsyncIterator[Pool]:
+    """Open a pool whose connections act as `role` and give up rather than hang.
+
+    size: connections at most. Statement timeout 30 s, lock timeout 10 s, an idle transaction is ended after 15 s.
+    by_key: for the commit lane, which reaches every row by its key: plans that scan are ruled out, so a plan made
+    while a table was empty stays right when it is not.
+    """
+    server_settings = {
+        "application_name": name,
+        "timezone": "UTC",
+        "statement_timeout": "30000",
+        "lock_timeout": "10000",
+        "idle_in_transaction_session_timeout": "15000",
+        "jit": "off",
+    }
+    if by_key:
+        server_settings |= {
+            "plan_cache_mode": "force_generic_plan",  # the statements are few: planning each once is enough
+            "enable_seqscan": "off",
+            "enable_hashjoin": "off",
+            "enable_mergejoin": "off",
+        }
+    if role is not None:
+        server_settings["role"] = role
+    pool = asyncpg.create_pool(
+        dsn, min_size=1, max_size=size, command_timeout=35, timeout=10, server_settings=server_settings
+    )
+    async with pool:
+        yield pool
+
+
+@asynccontextmanager
+async def acquire(pool: Pool, *, timeout_s: float = 5) -> AsyncIterator[Connection]:
+    """Take a connection. Raises Unavailable when the database cannot be reached or every connection is busy."""
+    try:
+        connection = await pool.acquire(timeout=timeout_s)
+    except LOST as error:
+        raise Unavailable("database_unavailable", "the hub's database cannot be reached just now") from error
+    try:
+        yield connection
+    except asyncio.CancelledError:
+        # A statement cut off in the middle leaves the session in doubt; such a connection is never used again.
+        connection.terminate()
+        raise
+    finally:
+        await pool.release(connection)
+
+
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """Run one transaction at READ COMMITTED; correctness comes from the book's lock, not from the isolation level."""
+    async with acquire(pool) as connection, connection.transaction():
+        yield connection
