@@ -1,0 +1,38 @@
+"""The books 账务: append-only, balanced, double-entry. Knows no channel and no merchant contract."""
+
+from ledger import accounts, store
+from ledger.commands import ExpireHold, OpenAccounts, Post
+from ledger.invariants import INVARIANTS
+from ledger.posting import (
+    ACCOUNTS,
+    Account,
+    Refusal,
+    Result,
+    Step,
+    Transfer,
+    needs,
+    open_account,
+    post,
+    post_expected,
+)
+from ledger.rules import RULES
+
+__all__ = [
+    "ACCOUNTS",
+    "INVARIANTS",
+    "RULES",
+    "Account",
+    "ExpireHold",
+    "OpenAccounts",
+    "Post",
+    "Refusal",
+    "Result",
+    "Step",
+    "Transfer",
+    "accounts",
+    "needs",
+    "open_account",
+    "post",
+    "post_expected",
+    "store",
+]

@@ -1,0 +1,86 @@
+"""The chart of accounts 科目表 of a book. Assets on the left, liabilities on the right; one currency an account."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Side(StrEnum):
+    """The side on which an account normally stands."""
+
+    DEBIT = "debit"  # 借: assets, what others owe the book
+    CREDIT = "credit"  # 贷: liabilities, what the book owes others
+
+
+class Kind(StrEnum):
+    """The kinds of account; what stands before the first colon of an account's name."""
+
+    CHANNEL = "channel"  # 应收渠道款: due from a channel account
+    BANK = "bank"  # 备付金: custody at a bank, mirrors its pool and sub-accounts
+    IN_TRANSIT = "in_transit"  # 在途: instructed to a bank, not yet confirmed
+    MERCHANT = "merchant"  # 商户待分账款: captured, not yet shared out
+    PAYEE = "payee"  # 应付收款方: a payee's share, owed
+    SUB_ACCOUNT = "sub_account"  # 子账户: mirror of a payee's account at the bank
+    PLATFORM_FEE = "platform_fee"  # 平台手续费: the only account the platform itself owns; fees alone reach it
+    SUSPENSE = "suspense"  # 挂账: facts nobody can explain yet
+
+
+class Nature(NamedTuple):
+    side: Side
+    may_overdraw: bool
+    chinese: str
+
+
+NATURE = {
+    # A channel's refunds of a day may exceed its payments; it then owes less than nothing until the next day.
+    Kind.CHANNEL: Nature(Side.DEBIT, True, "应收渠道款"),
+    Kind.BANK: Nature(Side.DEBIT, True, "备付金"),
+    Kind.IN_TRANSIT: Nature(Side.CREDIT, False, "在途"),
+    Kind.MERCHANT: Nature(Side.CREDIT, False, "商户待分账款"),
+    # A refund after the payee was paid leaves a debt, taken from the next shares (docs/decisions/0005).
+    Kind.PAYEE: Nature(Side.CREDIT, True, "应付收款方"),
+    Kind.SUB_ACCOUNT: Nature(Side.CREDIT, False, "子账户"),
+    Kind.PLATFORM_FEE: Nature(Side.CREDIT, True, "平台手续费"),
+    Kind.SUSPENSE: Nature(Side.CREDIT, True, "挂账"),
+}
+
+
+def name(kind: Kind, currency: str, owner: str = "") -> str:
+    """Return an account's name: kind, owner where it has one, currency; for example `payee:pye_0193…:CNY`."""
+    return f"{kind}:{owner}:{currency}" if owner else f"{kind}:{currency}"
+
+
+def kind_of(account: str) -> Kind:
+    """Return the kind of an account from its name. Raises ValueError."""
+    return Kind(account.partition(":")[0])
+
+
+def channel(account: str, currency: str) -> str:
+    return name(Kind.CHANNEL, currency, account)
+
+
+def bank(bank_name: str, currency: str) -> str:
+    return name(Kind.BANK, currency, bank_name)
+
+
+def in_transit(bank_name: str, currency: str) -> str:
+    return name(Kind.IN_TRANSIT, currency, bank_name)
+
+
+def merchant(currency: str) -> str:
+    return name(Kind.MERCHANT, currency)
+
+
+def payee(payee_id: str, currency: str) -> str:
+    return name(Kind.PAYEE, currency, payee_id)
+
+
+def sub_account(payee_id: str, currency: str) -> str:
+    return name(Kind.SUB_ACCOUNT, currency, payee_id)
+
+
+def platform_fee(currency: str) -> str:
+    return name(Kind.PLATFORM_FEE, currency)
+
+
+def suspense(currency: str) -> str:
+    return name(Kind.SUSPENSE, currency)

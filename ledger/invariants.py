@@ -1,0 +1,147 @@
+"""Invariants of the books: each a function that returns what breaks it, at best nothing.
+
+The same functions serve the tests, the nightly job and `sluice verify`. Each takes a connection inside a REPEATABLE
+READ transaction, so that what it compares was true at one moment.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from kernel.chain import GENESIS, link
+from kernel.db import Connection
+from ledger.accounts import Kind
+from ledger.posting import chained
+from ledger.rules import PLATFORM_EVENTS, RULES
+from ledger.store import journal
+
+Check = Callable[[Connection], Awaitable[list[str]]]
+
+
+async def debits_equal_credits(connection: Connection) -> list[str]:
+    """试算平衡: in every book and currency the accounts' debits equal their credits, posted and held alike."""
+    rows = await connection.fetch(
+        "SELECT book, currency, sum(debits) d, sum(credits) c, sum(debits_held) dh, sum(credits_held) ch FROM account "
+        "GROUP BY book, currency HAVING sum(debits) <> sum(credits) OR sum(debits_held) <> sum(credits_held)"
+    )
+    return [
+        f"book {r['book']} {r['currency']}: debits {r['d']} credits {r['c']}, held {r['dh']}/{r['ch']}" for r in rows
+    ]
+
+
+async def balances_follow_from_the_journal(connection: Connection) -> list[str]:
+    """Every account's four sums are what the journal adds up to, and no transfer touches an account that is not."""
+    rows = await connection.fetch(
+        """
+        WITH legs AS (
+            SELECT book, debit AS name, amount_minor AS debit, 0::bigint AS credit, step, hold_id FROM transfer
+            UNION ALL
+            SELECT book, credit, 0, amount_minor, step, hold_id FROM transfer
+        ), sums AS (
+            SELECT l.book, l.name,
+                sum(l.debit) FILTER (WHERE l.step IN ('post', 'post_hold')) AS debits,
+                sum(l.credit) FILTER (WHERE l.step IN ('post', 'post_hold')) AS credits,
+                coalesce(sum(l.debit) FILTER (WHERE l.step = 'hold'), 0)
+                    - coalesce(sum(CASE WHEN l.debit > 0 THEN h.amount_minor END)
+                               FILTER (WHERE l.step IN ('post_hold', 'void_hold')), 0) AS debits_held,
+                coalesce(sum(l.credit) FILTER (WHERE l.step = 'hold'), 0)
+                    - coalesce(sum(CASE WHEN l.credit > 0 THEN h.amount_minor END)
+                               FILTER (WHERE l.step IN ('post_hold', 'void_hold')), 0) AS credits_held
+            FROM legs l LEFT JOIN hold h ON h.book = l.book AND h.id = l.hold_id
+            GROUP BY l.book, l.name
+        )
+        SELECT coalesce(a.book, s.book) AS book, coalesce(a.name, s.name) AS name,
+               a.debits, a.credits, a.debits_held, a.credits_held,
+               s.debits AS jd, s.credits AS jc, s.debits_held AS jdh, s.credits_held AS jch
+        FROM account a FULL JOIN sums s ON s.book = a.book AND s.name = a.name
+        WHERE a.book IS NULL
+           OR a.debits <> coalesce(s.debits, 0) OR a.credits <> coalesce(s.credits, 0)
+           OR a.debits_held <> coalesce(s.debits_held, 0) OR a.credits_held <> coalesce(s.credits_held, 0)
+        """
+    )
+    return [
+        f"book {r['book']} {r['name']}: account says {r['debits']}/{r['credits']} held "
+        f"{r['debits_held']}/{r['credits_held']}, journal {r['jd']}/{r['jc']} held {r['jdh']}/{r['jch']}"
+        for r in rows
+    ]
+
+
+async def no_account_overdrawn(connection: Connection) -> list[str]:
+    """No account that may not is below zero, holds counted."""
+    rows = await connection.fetch(
+        "SELECT book, name FROM account WHERE NOT may_overdraw AND "
+        "(CASE side WHEN 'credit' THEN credits - debits - debits_held ELSE debits - credits - credits_held END) < 0"
+    )
+    return [f"book {r['book']} {r['name']} is below zero" for r in rows]
+
+
+async def transfers_follow_the_rules(connection: Connection) -> list[str]:
+    """Every transfer debits and credits accounts of the kinds its rule names, in one currency."""
+    broken = []
+    rows = await connection.fetch(
+        "SELECT DISTINCT t.book, t.rule, split_part(t.debit, ':', 1) AS debit, split_part(t.credit, ':', 1) AS credit, "
+        "t.currency = d.currency AND t.currency = c.currency AS same FROM transfer t "
+        "LEFT JOIN account d ON d.book = t.book AND d.name = t.debit "
+        "LEFT JOIN account c ON c.book = t.book AND c.name = t.credit"
+    )
+    for row in rows:
+        rule = RULES.get(row["rule"])
+        if rule is None or (rule.debit, rule.credit) != (row["debit"], row["credit"]):
+            broken.append(f"book {row['book']}: {row['rule']} moved {row['debit']} to {row['credit']}")
+        elif not row["same"]:
+            broken.append(f"book {row['book']}: {row['rule']} crossed currencies")
+    return broken
+
+
+async def platform_takes_fees_only(connection: Connection) -> list[str]:
+    """二清: nothing but fees ever reached an account of the platform's own."""
+    rows = await connection.fetch(
+        "SELECT book, id, rule FROM transfer WHERE (starts_with(debit, $1) OR starts_with(credit, $1)) "
+        "AND rule <> ALL($2::text[])",
+        f"{Kind.PLATFORM_FEE}:",
+        sorted(PLATFORM_EVENTS),
+    )
+    return [f"book {r['book']}: {r['id']} ({r['rule']}) reached the platform's account" for r in rows]
+
+
+async def journal_chain_holds(connection: Connection) -> list[str]:
+    """The journal is numbered without a gap, every hash follows from the one before, and the head is its last."""
+    broken = []
+    for head in await connection.fetch("SELECT book, transfer_seq, transfer_hash FROM book ORDER BY book"):
+        previous, number = GENESIS, 0
+        async for entry in journal(connection, head["book"]):
+            number += 1
+            previous = link(previous, *chained(entry))
+            if entry.seq != number or entry.hash != previous:
+                broken.append(
+                    f"book {head['book']}: transfer {number} ({entry.id}) does not follow from the one before"
+                )
+                break
+        else:
+            if (number, previous) != (head["transfer_seq"], head["transfer_hash"]):
+                broken.append(
+                    f"book {head['book']}: the journal ends at {number}, its head says {head['transfer_seq']}"
+                )
+    return broken
+
+
+async def holds_match_the_journal(connection: Connection) -> list[str]:
+    """Every hold has its own transfer and, once resolved, exactly one more."""
+    rows = await connection.fetch(
+        """
+        SELECT h.book, h.id FROM hold h
+        LEFT JOIN transfer t ON t.book = h.book AND (t.id = h.id OR t.hold_id = h.id)
+        GROUP BY h.book, h.id, h.state
+        HAVING count(t.id) <> CASE h.state WHEN 'held' THEN 1 ELSE 2 END
+        """
+    )
+    return [f"book {r['book']}: hold {r['id']} and the journal tell different stories" for r in rows]
+
+
+INVARIANTS: dict[str, Check] = {
+    "debits_equal_credits": debits_equal_credits,
+    "balances_follow_from_the_journal": balances_follow_from_the_journal,
+    "no_account_overdrawn": no_account_overdrawn,
+    "transfers_follow_the_rules": transfers_follow_the_rules,
+    "platform_takes_fees_only": platform_takes_fees_only,
+    "journal_chain_holds": journal_chain_holds,
+    "holds_match_the_journal": holds_match_the_journal,
+}

@@ -1,0 +1,325 @@
+"""Posting 记账: transfers of one debit and one credit, in linked groups, decided in memory, written with the batch."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from kernel.chain import link
+from kernel.errors import Broken, Rejected
+from kernel.money import MAX_MINOR
+from kernel.work import BOOKS, Need, Table, Work
+from ledger.accounts import NATURE, Side, kind_of
+from ledger.rules import RULES
+
+
+class Result(StrEnum):
+    """What became of one transfer. Everything but POSTED and EXISTS left its whole group undone."""
+
+    POSTED = "posted"
+    EXISTS = "exists"  # the same transfer is already there: done before, nothing repeated
+    EXISTS_DIFFERENTLY = "exists_differently"  # its id is taken by another amount, account or code
+    WOULD_OVERDRAW = "would_overdraw"
+    NO_SUCH_ACCOUNT = "no_such_account"
+    CURRENCY_DIFFERS = "currency_differs"
+    SAME_ACCOUNT = "same_account"
+    AMOUNT_NOT_POSITIVE = "amount_not_positive"
+    AMOUNT_TOO_LARGE = "amount_too_large"
+    NO_SUCH_RULE = "no_such_rule"
+    RULE_DIFFERS = "rule_differs"  # the accounts are not of the kinds the rule names
+    NO_SUCH_HOLD = "no_such_hold"
+    HOLD_ALREADY_POSTED = "hold_already_posted"
+    HOLD_ALREADY_VOIDED = "hold_already_voided"
+    HOLD_EXPIRED = "hold_expired"
+    EXCEEDS_HOLD = "exceeds_hold"
+    LINKED_FAILED = "linked_failed"  # a neighbour in its group was refused
+
+
+class Step(StrEnum):
+    """What a transfer does."""
+
+    POST = "post"  # moves money now
+    HOLD = "hold"  # 冻结: reserves it
+    POST_HOLD = "post_hold"  # moves what a hold reserved, or a part of it; the rest is released
+    VOID_HOLD = "void_hold"  # 解冻: releases it all
+
+
+class Transfer(NamedTuple):
+    """One line of the journal 分录, as the caller writes it."""
+
+    id: str  # chosen by the caller: writing it twice does it once
+    rule: str  # the row of rules.RULES it follows
+    debit: str  # account names, see accounts.name
+    credit: str
+    amount_minor: int  # > 0; POST_HOLD may take less than was held; VOID_HOLD: what was held
+    currency: str
+    step: Step = Step.POST
+    hold_id: str | None = None  # the HOLD transfer that POST_HOLD and VOID_HOLD resolve
+    expires_at: datetime | None = None  # HOLD: when the janitor voids it
+
+
+class Entry(NamedTuple):
+    """A transfer as the journal keeps it, one row; `hash` chains it to the one before (kernel.chain)."""
+
+    book: int
+    id: str
+    seq: int
+    posting: str  # 凭证: all transfers of one business event
+    rule: str
+    step: str
+    debit: str
+    credit: str
+    amount_minor: int
+    currency: str
+    hold_id: str | None
+    business_date: date
+    recorded_at: datetime
+    hash: bytes
+
+
+class Account(NamedTuple):
+    """An account and its four sums, in minor units; all only ever grow, but held ones fall when resolved."""
+
+    book: int
+    name: str
+    currency: str
+    side: str
+    may_overdraw: bool
+    debits: int
+    credits: int
+    debits_held: int
+    credits_held: int
+
+    @property
+    def balance(self) -> int:
+        """What the account stands at, on its normal side."""
+        return self.debits - self.credits if self.side == Side.DEBIT else self.credits - self.debits
+
+    @property
+    def available(self) -> int:
+        """The balance less what holds have reserved of it 可用余额."""
+        if self.side == Side.DEBIT:
+            return self.debits - self.credits - self.credits_held
+        return self.credits - self.debits - self.debits_held
+
+
+class Hold(NamedTuple):
+    """A hold's present state; the journal has its history."""
+
+    book: int
+    id: str
+    debit: str
+    credit: str
+    amount_minor: int
+    currency: str
+    state: str  # held | posted | voided | expired
+    posted_minor: int
+    expires_at: datetime | None
+
+
+ACCOUNTS: Table[Account] = Table(
+    "account",
+    Account,
+    "int text text text bool bigint bigint bigint bigint",
+    keys=2,
+    fixed=["currency", "side", "may_overdraw"],
+)
+ENTRIES: Table[Entry] = Table(
+    "transfer", Entry, "int text bigint text text text text text bigint text text date timestamptz bytea", keys=2
+)
+HOLDS: Table[Hold] = Table(
+    "hold",
+    Hold,
+    "int text text text bigint text text bigint timestamptz",
+    keys=2,
+    fixed=["debit", "credit", "amount_minor", "currency", "expires_at"],
+)
+
+
+class Refusal(Rejected):
+    """A linked group was not posted. `results` has one Result for each of its transfers."""
+
+    def __init__(self, results: Sequence[Result]) -> None:
+        self.results = results
+        super().__init__("posting_refused", ", ".join(results), results=[str(r) for r in results])
+
+    @property
+    def cause(self) -> Result:
+        """The result that stopped the group."""
+        return next(r for r in self.results if r not in (Result.LINKED_FAILED, Result.POSTED, Result.EXISTS))
+
+
+def needs(book: int, transfers: Iterable[Transfer], *, fresh: bool = False) -> Iterable[Need]:
+    """Name the rows that posting these transfers looks at.
+
+    fresh: the caller knows by its own locked state that the ids were never used, so the journal is not searched.
+    """
+    for transfer in transfers:
+        yield ACCOUNTS, (book, transfer.debit)
+        yield ACCOUNTS, (book, transfer.credit)
+        if not fresh:
+            yield ENTRIES, (book, transfer.id)
+        if transfer.hold_id is not None:
+            yield HOLDS, (book, transfer.hold_id)
+
+
+def open_account(work: Work, book: int, account: str) -> Account:
+    """Open an account, or return it as it is. The name says its kind and currency (accounts.name)."""
+    found = work.find(ACCOUNTS, (book, account))
+    if found is None:
+        nature = NATURE[kind_of(account)]
+        found = Account(book, account, account.rsplit(":", 1)[1], nature.side, nature.may_overdraw, 0, 0, 0, 0)
+        work.put(ACCOUNTS, found)
+    return found
+
+
+def post(
+    work: Work, book: int, posting: str, transfers: Sequence[Transfer], *, business_date: date, fresh: bool = False
+) -> list[Result]:
+    """Post a linked group: all of it, or none and a Refusal that says which transfer stopped it.
+
+    posting: the id of the business event (凭证). business_date: 账务日期, by the other side's clock.
+    Repeating a group whose transfers all exist does nothing and says so. Raises Refusal.
+    """
+    if not fresh:
+        stored = [work.find(ENTRIES, (book, t.id)) for t in transfers]
+        if any(stored):
+            return _repeated(transfers, stored)
+    accounts: dict[str, Account] = {}
+    holds: dict[str, Hold] = {}
+    for index, transfer in enumerate(transfers):
+        verdict = _apply(work, book, transfer, accounts, holds)
+        if verdict is not Result.POSTED:
+            raise Refusal([verdict if i == index else Result.LINKED_FAILED for i in range(len(transfers))])
+    for account in accounts.values():
+        work.put(ACCOUNTS, account)
+    for hold in holds.values():
+        work.put(HOLDS, hold)
+    _journal(work, book, posting, transfers, business_date)
+    return [Result.POSTED] * len(transfers)
+
+
+def post_expected(
+    work: Work, book: int, posting: str, transfers: Sequence[Transfer], *, business_date: date, fresh: bool = False
+) -> list[Result]:
+    """Post a group that the hub's own rules say must be possible; a refusal is Broken, for a person to look at."""
+    try:
+        return post(work, book, posting, transfers, business_date=business_date, fresh=fresh)
+    except Refusal as refusal:
+        raise Broken(
+            "posting_refused", f"the books refused {posting}: {refusal}", posting=posting, results=list(refusal.results)
+        ) from None
+
+
+def _apply(work: Work, book: int, transfer: Transfer, accounts: dict[str, Account], holds: dict[str, Hold]) -> Result:
+    """Decide one transfer against the rows as the group has left them so far, and change those copies."""
+    rule = RULES.get(transfer.rule)
+    amount = transfer.amount_minor
+    if rule is None:
+        return Result.NO_SUCH_RULE
+    if amount <= 0:
+        return Result.AMOUNT_NOT_POSITIVE
+    if amount > MAX_MINOR:
+        return Result.AMOUNT_TOO_LARGE
+    if transfer.debit == transfer.credit:
+        return Result.SAME_ACCOUNT
+    debit = accounts.get(transfer.debit) or work.find(ACCOUNTS, (book, transfer.debit))
+    credit = accounts.get(transfer.credit) or work.find(ACCOUNTS, (book, transfer.credit))
+    if debit is None or credit is None:
+        return Result.NO_SUCH_ACCOUNT
+    if not transfer.debit.startswith(rule.debit + ":") or not transfer.credit.startswith(rule.credit + ":"):
+        return Result.RULE_DIFFERS
+    if debit.currency != transfer.currency or credit.currency != transfer.currency:
+        return Result.CURRENCY_DIFFERS
+    held = 0  # what an older hold had reserved and now gives free
+    if transfer.step in (Step.POST_HOLD, Step.VOID_HOLD):
+        hold_id = transfer.hold_id or ""
+        hold = holds.get(hold_id) or work.find(HOLDS, (book, hold_id))
+        verdict = _resolvable(transfer, hold, work.now)
+        if hold is None or verdict is not Result.POSTED:
+            return verdict
+        held = hold.amount_minor
+        state = "posted" if transfer.step is Step.POST_HOLD else "voided"
+        holds[hold.id] = hold._replace(state=state, posted_minor=amount if state == "posted" else 0)
+    moved = amount if transfer.step in (Step.POST, Step.POST_HOLD) else 0
+    reserved = (amount if transfer.step is Step.HOLD else 0) - held
+    if not moved and reserved < 0:  # a void only gives free
+        debit = debit._replace(debits_held=debit.debits_held + reserved)
+        credit = credit._replace(credits_held=credit.credits_held + reserved)
+    else:
+        debit = Account(*debit[:5], debit[5] + moved, debit[6], debit[7] + reserved, debit[8])
+        credit = Account(*credit[:5], credit[5], credit[6] + moved, credit[7], credit[8] + reserved)
+        # A debit lowers what a credit-side account has, a credit what a debit-side account has.
+        if debit.side == Side.CREDIT and not debit.may_overdraw and debit.available < 0:
+            return Result.WOULD_OVERDRAW
+        if credit.side == Side.DEBIT and not credit.may_overdraw and credit.available < 0:
+            return Result.WOULD_OVERDRAW
+    if transfer.step is Step.HOLD:
+        holds[transfer.id] = Hold(
+            book, transfer.id, debit.name, credit.name, amount, transfer.currency, "held", 0, transfer.expires_at
+        )
+    accounts[debit.name] = debit
+    accounts[credit.name] = credit
+    return Result.POSTED
+
+
+def _resolvable(transfer: Transfer, hold: Hold | None, now: datetime) -> Result:
+    """Say whether a hold can still be posted or voided by this transfer."""
+    if hold is None:
+        return Result.NO_SUCH_HOLD
+    if hold.state == "posted":
+        return Result.HOLD_ALREADY_POSTED
+    if hold.state in ("voided", "expired"):
+        return Result.HOLD_ALREADY_VOIDED
+    if transfer.step is Step.POST_HOLD and hold.expires_at is not None and hold.expires_at <= now:
+        return Result.HOLD_EXPIRED
+    if (transfer.debit, transfer.credit) != (hold.debit, hold.credit) or transfer.amount_minor > hold.amount_minor:
+        return Result.EXCEEDS_HOLD
+    return Result.POSTED
+
+
+def _repeated(transfers: Sequence[Transfer], stored: Sequence[Entry | None]) -> list[Result]:
+    """Answer for a group of which something is already in the journal: the same, or an error for the caller."""
+    results = [
+        Result.EXISTS if entry is not None and _same(transfer, entry) else Result.EXISTS_DIFFERENTLY
+        for transfer, entry in zip(transfers, stored, strict=True)
+    ]
+    if Result.EXISTS_DIFFERENTLY in results:
+        raise Refusal(results)
+    return results
+
+
+def _same(transfer: Transfer, entry: Entry) -> bool:
+    return (entry.rule, entry.step, entry.debit, entry.credit, entry.amount_minor, entry.currency, entry.hold_id) == (
+        transfer.rule,
+        transfer.step,
+        transfer.debit,
+        transfer.credit,
+        transfer.amount_minor,
+        transfer.currency,
+        transfer.hold_id,
+    )
+
+
+def _journal(work: Work, book: int, posting: str, transfers: Sequence[Transfer], business_date: date) -> None:
+    """Append the group to the journal and the chain."""
+    head = work.head(book)
+    seq, previous, now = head.transfer_seq, head.transfer_hash, work.now
+    for t in transfers:
+        seq += 1
+        entry = Entry(
+            book, t.id, seq, posting, t.rule, t.step.value, t.debit, t.credit, t.amount_minor, t.currency, t.hold_id,
+            business_date, now, b"",
+        )  # fmt: skip
+        previous = link(previous, *chained(entry))
+        work.add(ENTRIES, entry._replace(hash=previous))
+    work.put(BOOKS, head._replace(transfer_seq=seq, transfer_hash=previous, recorded_at=now))
+
+
+def chained(entry: Entry) -> tuple[str | int | bytes, ...]:
+    """Return the fields of an entry that its hash covers: all but the hash itself."""
+    return (
+        entry.book, entry.id, entry.seq, entry.posting, entry.rule, entry.step, entry.debit, entry.credit,
+        entry.amount_minor, entry.currency, entry.hold_id or "", entry.business_date.isoformat(),
+        entry.recorded_at.isoformat(timespec="microseconds"),
+    )  # fmt: skip

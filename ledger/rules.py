@@ -1,0 +1,41 @@
+"""Posting rules 记账规则: one row for each thing that happens. An accountant can sign this table.
+
+Every posting of the hub names a row here and nothing else moves money in a book.
+"""
+
+from typing import NamedTuple
+
+from ledger.accounts import Kind as A
+
+
+class Rule(NamedTuple):
+    """What a business event debits and credits, and what it means."""
+
+    debit: A
+    credit: A
+    meaning: str
+
+
+# fmt: off
+RULES = {  #                       debit 借        credit 贷
+    "payment_captured":       Rule(A.CHANNEL,      A.MERCHANT,     "支付成功: the channel owes what the payer paid"),
+    "channel_fee":            Rule(A.MERCHANT,     A.CHANNEL,      "渠道手续费: kept by the channel"),
+    "share":                  Rule(A.MERCHANT,     A.PAYEE,        "分账: a payee's share of a payment"),
+    "commission":             Rule(A.MERCHANT,     A.PLATFORM_FEE, "平台手续费: the platform's fee"),
+    "share_taken_back":       Rule(A.PAYEE,        A.MERCHANT,     "分账回退: a payee gives back its part of a refund"),
+    "commission_taken_back":  Rule(A.PLATFORM_FEE, A.MERCHANT,     "手续费回退: so does the platform"),
+    "channel_fee_returned":   Rule(A.CHANNEL,      A.MERCHANT,     "退还手续费: the channel gives back its part"),
+    "refund":                 Rule(A.MERCHANT,     A.CHANNEL,      "退款: held when asked for, posted when confirmed"),
+    "channel_fee_kept":       Rule(A.MERCHANT,     A.CHANNEL,      "a refund failed: the channel's fee stands again"),
+    "channel_deposit":        Rule(A.BANK,         A.CHANNEL,      "渠道到账: the channel paid its net into the bank"),
+    "channel_withdrawal":     Rule(A.CHANNEL,      A.BANK,         "渠道扣款: refunds exceeded payments"),
+    "settlement_sent":        Rule(A.PAYEE,        A.IN_TRANSIT,   "结算在途: a bank was told to pay a payee"),
+    "commission_sent":        Rule(A.PLATFORM_FEE, A.IN_TRANSIT,   "手续费结算在途: or the platform"),
+    "settlement_paid":        Rule(A.IN_TRANSIT,   A.SUB_ACCOUNT,  "结算成功: the bank credited the sub-account"),
+    "settlement_refused":     Rule(A.IN_TRANSIT,   A.PAYEE,        "结算失败: refused, so owed again"),
+    "commission_refused":     Rule(A.IN_TRANSIT,   A.PLATFORM_FEE, "手续费结算失败: likewise for the platform"),
+}
+# fmt: on
+
+# 二清: the platform's own account may be reached by these events only; checked by an invariant.
+PLATFORM_EVENTS = frozenset(n for n, rule in RULES.items() if A.PLATFORM_FEE in (rule.debit, rule.credit))
