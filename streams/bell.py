@@ -1,0 +1,65 @@
+"""The bell 门铃: tells waiting workers that there are new events. It may be lost at any time; nothing depends on it."""
+
+import asyncio
+import contextlib
+import logging
+
+import redis.asyncio as redis
+from redis.exceptions import RedisError
+
+from kernel.env import Env
+
+log = logging.getLogger(__name__)
+CHANNEL = "sluice:bell"
+
+
+class Bell:
+    """Rings through Redis or Valkey's publish/subscribe; without a server it only sleeps."""
+
+    def __init__(self, url: str | None, env: Env) -> None:
+        self._env = env
+        self._redis = (
+            None
+            if url is None
+            else redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0, retry_on_timeout=False)
+        )
+        self._rung = asyncio.Event()
+        self._ringing = False
+
+    def ring(self) -> None:
+        """Announce news without waiting; calls that come close together become one message."""
+        if self._redis is not None and not self._ringing:
+            self._ringing = True
+            self._env.spawn("bell", self._ring())
+
+    async def _ring(self) -> None:
+        await self._env.sleep(0.005)
+        self._ringing = False
+        with contextlib.suppress(RedisError, OSError):
+            assert self._redis is not None
+            await self._redis.publish(CHANNEL, b"1")
+
+    async def listen(self) -> None:
+        """Hear the bell until cancelled; come back after every loss of the server."""
+        while self._redis is not None:
+            try:
+                async with self._redis.pubsub() as subscription:
+                    await subscription.subscribe(CHANNEL)
+                    while True:
+                        message = await subscription.get_message(ignore_subscribe_messages=True, timeout=0.5)
+                        if message is not None:
+                            self._rung.set()
+            except (RedisError, OSError):
+                log.info("the bell's server is away; polling meanwhile")
+                await self._env.sleep(1.0)
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when the bell rings or the time is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._rung.wait()
+        self._rung.clear()
+
+    async def aclose(self) -> None:
+        if self._redis is not None:
+            await self._redis.aclose()

@@ -1,0 +1,95 @@
+"""Consumers: our own listeners to events. A consumer's position is written in the transaction of what it did."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kernel.db import Pool, acquire
+from kernel.env import Env
+from kernel.errors import Conflict, SluiceError
+from kernel.lane import Lanes
+from kernel.work import BOOKS, Need, Work
+from streams.bell import Bell
+from streams.outbox import POSITIONS, Event, Position
+from streams.store import behind, events_after
+
+log = logging.getLogger(__name__)
+
+# One event's effect: the rows it needs, and what it does to them. Both are called inside the batch's transaction.
+Needs = Callable[[Work, Event], Iterable[Need]]
+Handle = Callable[[Work, Event], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Consume:
+    """Handle a run of a book's events and move the consumer's position past them, all or nothing."""
+
+    book: int
+    consumer: str
+    position: int  # where the consumer stood when these events were read
+    up_to: int
+    events: Sequence[Event]  # those of interest among them, in order
+    event_needs: Needs
+    handle: Handle
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield POSITIONS, (self.book, self.consumer)
+        for event in self.events:
+            yield from self.event_needs(work, event)
+
+    def apply(self, work: Work) -> int:
+        stored = work.find(POSITIONS, (self.book, self.consumer))
+        if (stored.seq if stored else 0) != self.position:
+            raise Conflict("position_moved", f"{self.consumer} of book {self.book} was moved by another worker")
+        for event in self.events:
+            self.handle(work, event)
+        work.put(POSITIONS, Position(self.book, self.consumer, self.up_to))
+        return len(self.events)
+
+
+class Consumer:
+    """Feeds one listener with the events it wants, in order within each book, each exactly once in effect."""
+
+    def __init__(
+        self, name: str, types: Sequence[str], needs: Needs, handle: Handle, *, pool: Pool, lanes: Lanes, env: Env
+    ) -> None:
+        self.name = name
+        self._types = frozenset(types)
+        self._needs = needs
+        self._handle = handle
+        self._pool = pool
+        self._lanes = lanes
+        self._env = env
+
+    async def once(self) -> int:
+        """Handle what is there now; return how many books had news. An event nobody can handle stops only its book."""
+        async with acquire(self._pool) as connection:
+            books = await behind(connection, self.name, 200)
+        for book, position in books:
+            async with acquire(self._pool) as connection:
+                events = await events_after(connection, book, position, 500)
+            wanted = [event for event in events if event.type in self._types]
+            command = Consume(book, self.name, position, events[-1].seq, wanted, self._needs, self._handle)
+            try:
+                await self._lanes.put(command)
+            except Conflict:
+                log.info("another worker is at this book", extra={"consumer": self.name, "book": book})
+            except SluiceError as error:
+                log.error(
+                    "a consumer cannot handle a book's next events",
+                    extra={"consumer": self.name, "book": book, "position": position, "why": str(error)},
+                )
+        return len(books)
+
+    async def run(self, bell: Bell, *, idle_s: float = 1.0) -> None:
+        """Handle events until cancelled: at once when the bell rings, and every `idle_s` whether it rings or not."""
+        while True:
+            try:
+                handled = await self.once()
+            except Exception:  # the worker loop: nothing may end it but its owner
+                log.exception("a consumer's round failed; it goes on", extra={"consumer": self.name})
+                handled = 0
+            if not handled:
+                await bell.wait(idle_s)

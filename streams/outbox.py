@@ -1,0 +1,57 @@
+"""Events out of the hub 事件流: published inside the transaction that made them true."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+from kernel.chain import link
+from kernel.work import BOOKS, Table, Work
+
+
+class Event(NamedTuple):
+    """One event as kept. `payload` is the exact JSON text the hash covers."""
+
+    book: int
+    seq: int  # 1, 2, 3 … within the book, without a gap
+    id: str
+    type: str  # see catalogue.EVENTS
+    subject: str
+    payload: str
+    recorded_at: datetime
+    hash: bytes
+
+
+class Position(NamedTuple):
+    """How far a consumer has come in a book."""
+
+    book: int
+    consumer: str
+    seq: int
+
+
+EVENTS: Table[Event] = Table("event", Event, "int bigint text text text json timestamptz bytea", keys=2)
+POSITIONS: Table[Position] = Table("position", Position, "int text bigint", keys=2)
+
+
+def publish(work: Work, book: int, type_: str, subject: str, payload: Mapping[str, Any]) -> None:
+    """Append an event to the book in the batch's own transaction.
+
+    type_: one of catalogue.EVENTS. subject: id of the object that moved. payload: what a reader needs, no secrets and
+    no personal data; it is written once, here, and never recomputed.
+    """
+    head = work.head(book)
+    seq = head.event_seq + 1
+    text = orjson.dumps(payload).decode()
+    event_id = f"evt_{book:x}_{seq}"
+    event = Event(book, seq, event_id, type_, subject, text, work.now, b"")
+    digest = link(head.event_hash, *chained(event))
+    work.add(EVENTS, Event(*event[:7], digest))
+    work.put(BOOKS, head._replace(event_seq=seq, event_hash=digest, recorded_at=work.now))
+
+
+def chained(event: Event) -> tuple[str | int | bytes, ...]:
+    """Return the fields of an event that its hash covers: all but the hash itself."""
+    at = event.recorded_at.isoformat(timespec="microseconds")
+    return (event.book, event.seq, event.type, event.subject, event.payload, at)

@@ -1,0 +1,92 @@
+"""The relay 转发: events from the database to Redis Streams, at least once and in order for each book.
+
+The stream is a copy for fast readers; it can be lost and is filled again from the database.
+"""
+
+import logging
+from typing import Any
+
+import redis.asyncio as redis
+from redis.exceptions import RedisError, ResponseError
+
+from kernel.db import Pool, acquire
+from kernel.env import Env
+from streams.bell import Bell
+from streams.outbox import Event
+from streams.store import events_after, heads
+
+log = logging.getLogger(__name__)
+KEEP = 100_000  # events kept in a book's stream; older ones are read from the events API
+
+
+def stream_name(book: int) -> str:
+    """Return the stream of a book; the braces keep it on one node of a cluster."""
+    return f"sluice:events:{{{book}}}"
+
+
+def _fields(event: Event) -> dict[Any, Any]:
+    return {"id": event.id, "type": event.type, "subject": event.subject, "data": event.payload}
+
+
+class Relay:
+    """Copies events. Where it stands is read from the stream itself, so a lost stream is filled again by itself.
+
+    The entry id is the event's number in the book, so a repeated copy is refused by the server and order is kept.
+    """
+
+    def __init__(self, url: str, pool: Pool, env: Env) -> None:
+        self._redis = redis.from_url(url, socket_timeout=5.0, socket_connect_timeout=2.0)
+        self._pool = pool
+        self._env = env
+        self._at: dict[int, int] = {}
+
+    async def once(self) -> int:
+        """Copy what is missing, up to a thousand events a book; return how many were copied."""
+        copied = 0
+        async with acquire(self._pool) as connection:
+            latest = await heads(connection)
+        for book, seq in latest:
+            if seq == self._at.get(book):
+                continue
+            position = await self._position(book)
+            if position >= seq:
+                self._at[book] = position
+                continue
+            async with acquire(self._pool) as connection:
+                events = await events_after(connection, book, position, 1000)
+            try:
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for event in events:
+                        pipe.xadd(stream_name(book), _fields(event), id=f"{event.seq}-1", maxlen=KEEP, approximate=True)
+                    await pipe.execute()
+            except ResponseError as error:  # an entry is there already: another relay was faster
+                log.info("the stream moved while copying", extra={"book": book, "why": str(error)})
+            copied += len(events)
+        return copied
+
+    async def _position(self, book: int) -> int:
+        """Return the number of the last event in the book's stream, 0 when the stream is empty or lost."""
+        last: Any = await self._redis.xrevrange(stream_name(book), count=1)
+        return int(last[0][0].partition(b"-")[0]) if last else 0
+
+    async def run(self, bell: Bell, *, idle_s: float = 1.0) -> None:
+        """Copy until cancelled. Every half minute all streams are looked at again, in case one was lost."""
+        checked = self._env.clock.monotonic()
+        while True:
+            try:
+                copied = await self.once()
+            except (RedisError, OSError) as error:
+                log.info("the stream server is away; events wait in the database", extra={"why": str(error)})
+                self._at.clear()
+                copied = 0
+            except Exception:  # the worker loop: nothing may end it but its owner
+                log.exception("the relay's round failed; it goes on")
+                copied = 0
+            if self._env.clock.monotonic() - checked > 30:
+                self._at.clear()
+                checked = self._env.clock.monotonic()
+            if not copied:
+                await bell.wait(idle_s)
+
+    async def aclose(self) -> None:
+        await self._redis.aclose()

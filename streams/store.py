@@ -1,0 +1,66 @@
+"""Reading events, and knowing where there are new ones."""
+
+from collections.abc import Sequence
+
+from kernel.chain import GENESIS, link
+from kernel.db import Connection
+from streams.outbox import Event, chained
+
+
+async def events_after(
+    connection: Connection, book: int, seq: int, limit: int, types: Sequence[str] | None = None
+) -> list[Event]:
+    """Return up to `limit` events of the book after number `seq`, in order; only of `types` where given."""
+    rows = await connection.fetch(
+        "SELECT book, seq, id, type, subject, payload, recorded_at, hash FROM event "
+        "WHERE book = $1 AND seq > $2 AND ($4::text[] IS NULL OR type = ANY($4)) ORDER BY seq LIMIT $3",
+        book,
+        seq,
+        limit,
+        types,
+    )
+    return [Event(*row) for row in rows]
+
+
+async def behind(connection: Connection, consumer: str, limit: int) -> list[tuple[int, int]]:
+    """Return (book, position) of up to `limit` books with events the consumer has not handled.
+
+    A book's events are numbered under its lock, so whatever is above the position is complete and in order.
+    """
+    rows = await connection.fetch(
+        "SELECT b.book, coalesce(p.seq, 0) FROM book b "
+        "LEFT JOIN position p ON p.book = b.book AND p.consumer = $1 "
+        "WHERE b.event_seq > coalesce(p.seq, 0) ORDER BY b.book LIMIT $2",
+        consumer,
+        limit,
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def heads(connection: Connection) -> list[tuple[int, int]]:
+    """Return (book, number of its last event) of every book that has events."""
+    return [(r[0], r[1]) for r in await connection.fetch("SELECT book, event_seq FROM book WHERE event_seq > 0")]
+
+
+async def event_chain_holds(connection: Connection) -> list[str]:
+    """Invariant: events are numbered without a gap, every hash follows from the one before, the head is the last."""
+    broken = []
+    for head in await connection.fetch("SELECT book, event_seq, event_hash FROM book ORDER BY book"):
+        previous, number = GENESIS, 0
+        async for row in connection.cursor(
+            "SELECT book, seq, id, type, subject, payload, recorded_at, hash FROM event WHERE book = $1 ORDER BY seq",
+            head["book"],
+            prefetch=1000,
+        ):
+            event, number = Event(*row), number + 1
+            previous = link(previous, *chained(event))
+            if event.seq != number or event.hash != previous:
+                broken.append(f"book {head['book']}: event {number} does not follow from the one before")
+                break
+        else:
+            if (number, previous) != (head["event_seq"], head["event_hash"]):
+                broken.append(f"book {head['book']}: events end at {number}, its head says {head['event_seq']}")
+    return broken
+
+
+INVARIANTS = {"event_chain_holds": event_chain_holds}
