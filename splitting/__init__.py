@@ -1,0 +1,51 @@
+"""Who is owed what of a payment 分账, and having banks pay it into sub-accounts 结算."""
+
+from splitting import store
+from splitting.payees import CreatePayee, LinkBank, payee_payload
+from splitting.plan import Asked, Share, ShareKind, compute
+from splitting.settlement import (
+    ApplyDeposit,
+    DecideInstruction,
+    MakeSettlement,
+    MarkSent,
+    instruction_payload,
+    settlement_payload,
+)
+from splitting.split import (
+    give_back_after_failed_refund,
+    needs,
+    plan,
+    plan_needs,
+    share_out,
+    split_payload,
+    take_back_for_refund,
+)
+from splitting.store import INVARIANTS
+from splitting.tables import BankLink, Payee
+
+__all__ = [
+    "INVARIANTS",
+    "ApplyDeposit",
+    "Asked",
+    "BankLink",
+    "CreatePayee",
+    "DecideInstruction",
+    "LinkBank",
+    "MakeSettlement",
+    "MarkSent",
+    "Payee",
+    "Share",
+    "ShareKind",
+    "compute",
+    "give_back_after_failed_refund",
+    "instruction_payload",
+    "needs",
+    "payee_payload",
+    "plan",
+    "plan_needs",
+    "settlement_payload",
+    "share_out",
+    "split_payload",
+    "store",
+    "take_back_for_refund",
+]

@@ -1,0 +1,221 @@
+"""The way to a merchant's bank: sub-accounts opened, batches sent, the bank's files read and applied.
+
+Everything may be repeated: accounts go by our reference, batches by their bytes, files by where we have read to.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import date
+
+import orjson
+
+from channels.bank import (
+    Accepted,
+    BankClient,
+    Batch,
+    Entry,
+    Fate,
+    Instruction,
+    pain001,
+    read_camt054,
+    read_pain002,
+    read_settings,
+)
+from channels.contract import Refused
+from kernel.db import Pool, acquire
+from kernel.env import Env
+from kernel.errors import NotFound, SluiceError, Unavailable
+from kernel.lane import Lanes
+from kernel.money import Money
+from splitting import store
+from splitting.settlement import ApplyDeposit, DecideInstruction, MakeSettlement, MarkSent, MoveCursor
+from splitting.tables import BankLink, Settlement
+
+log = logging.getLogger(__name__)
+
+
+def message_id(settlement_id: str) -> str:
+    """Return the batch's MsgId at the bank: its id in the characters ISO 20022 allows, ≤ 35."""
+    return settlement_id.replace("_", "-")
+
+
+class Banks:
+    """The banks of every merchant this process has served."""
+
+    def __init__(self, pool: Pool, lanes: Lanes, env: Env) -> None:
+        self._pool = pool
+        self._lanes = lanes
+        self._env = env
+        self._clients: dict[tuple[int, str], tuple[str, BankClient]] = {}
+
+    # ---- sub-accounts ------------------------------------------------------------------------------------------------
+
+    async def open_sub_account(self, book: int, bank: str, reference: str, name: str, currency: str) -> str:
+        """Open a payee's sub-account, or return the one opened under this reference before.
+
+        Raises NotFound (no_such_bank), Rejected when the bank says no, Unavailable when it did not answer.
+        """
+        client = self.client(await self.link(book, bank))
+        return (await client.open_account(reference, name, currency, "sub")).account
+
+    async def link(self, book: int, bank: str) -> BankLink:
+        """Return how a merchant's custody at a bank is reached. Raises NotFound."""
+        async with acquire(self._pool) as connection:
+            link = await store.find_bank_link(connection, book, bank)
+        if link is None:
+            raise NotFound("no_such_bank", f"this merchant has no custody at {bank}")
+        return link
+
+    def client(self, link: BankLink) -> BankClient:
+        """Return the client of a link, built anew only when its settings changed."""
+        known = self._clients.get((link.book, link.bank))
+        if known is None or known[0] != link.settings:
+            known = (link.settings, BankClient(read_settings(orjson.loads(link.settings)), self._env))
+            self._clients[link.book, link.bank] = known
+        return known[1]
+
+    # ---- settlement --------------------------------------------------------------------------------------------------
+
+    async def settle(self, book: int, bank: str, business_date: date, currency: str) -> Settlement:
+        """Make the batch of a business date, once, and send it to the bank; repeating it goes on where it stopped."""
+        async with acquire(self._pool) as connection:
+            owed = await store.owed_until(connection, book, bank, currency, business_date)
+        settlement = await self._lanes.put(MakeSettlement(book, bank, business_date, currency, owed))
+        return await self.send(settlement)
+
+    async def send(self, settlement: Settlement) -> Settlement:
+        """Send a batch the bank is not known to have; the same bytes each time, so the bank executes them once."""
+        if settlement.status != "created":
+            return settlement
+        link = await self.link(settlement.book, settlement.bank)
+        client = self.client(link)
+        async with acquire(self._pool) as connection:
+            lines = await store.instructions(connection, settlement.book, settlement.id)
+        batch = Batch(
+            message_id(settlement.id),
+            link.pool_account,
+            "Sluice pool",
+            settlement.business_date,
+            client.settings.bic,
+            [
+                Instruction(
+                    line.id,
+                    line.account,
+                    line.name,
+                    Money(line.amount_minor, line.currency),
+                    f"settlement {settlement.business_date}",
+                )
+                for line in lines
+            ],
+            settlement.created_at,
+        )
+        answer = await client.upload(pain001(batch))
+        if isinstance(answer, Accepted):
+            return await self._lanes.put(MarkSent(settlement.book, settlement.id))
+        if isinstance(answer, Refused):
+            # Nothing of the file was done. The money stays in transit until a person has seen why.
+            log.error("a bank refused a batch", extra={"settlement": settlement.id, "why": answer.code})
+        else:
+            log.warning("a bank did not answer; the batch is sent again", extra={"settlement": settlement.id})
+        return settlement
+
+    # ---- the bank's files --------------------------------------------------------------------------------------------
+
+    async def collect(self, link: BankLink, channel_account_of: Mapping[str, str]) -> int:
+        """Read the bank's new status reports and credit notices and apply them; return how many files that was.
+
+        channel_account_of: the start of a deposit's end-to-end id, as the channel writes it → channel account.
+        The cursor moves only past files that were applied whole, so one that cannot be is read again and again, loudly.
+        """
+        cursors: dict[str, str] = orjson.loads(link.cursor or "{}")
+        client, applied = self.client(link), 0
+        for kind in ("camt.054", "pain.002"):
+            page = await client.list_files(kind, cursors.get(kind))
+            for info in page.files:
+                content = await client.fetch(info)
+                if kind == "pain.002":
+                    await self._apply_report(link, content, info.business_date)
+                else:
+                    for entry in read_camt054(content):
+                        await self._apply_deposit(link, entry, channel_account_of)
+                applied += 1
+            if page.files and page.next is not None:
+                cursors[kind] = page.next
+                await self._lanes.put(MoveCursor(link.book, link.bank, orjson.dumps(cursors).decode()))
+        return applied
+
+    async def _apply_report(self, link: BankLink, content: bytes, business_date: date) -> None:
+        """Apply a pain.002: each line it decides, once."""
+        report = read_pain002(content)
+        settlement_id = report.original_message_id.replace("-", "_")
+        async with acquire(self._pool) as connection:
+            lines = await store.instructions(connection, link.book, settlement_id)
+        for line in lines:
+            said = report.fate_of(line.id)
+            if said is None or said.fate is Fate.PENDING:
+                continue
+            paid = said.fate is Fate.EXECUTED
+            await self._lanes.put(DecideInstruction(link.book, line.id, paid, said.reason, business_date))
+
+    async def _apply_deposit(self, link: BankLink, entry: Entry, channel_account_of: Mapping[str, str]) -> None:
+        """Book a channel's deposit. A credit nobody can name is left for reconciliation to find."""
+        reference = entry.end_to_end_id or ""
+        account = next((a for start, a in channel_account_of.items() if reference.startswith(start)), None)
+        if account is None or entry.account != link.pool_account:
+            log.warning(
+                "a credit at the bank has no channel account", extra={"bank": link.bank, "entry": entry.entry_ref}
+            )
+            return
+        await self._lanes.put(
+            ApplyDeposit(
+                link.book,
+                link.bank,
+                account,
+                entry.amount.currency,
+                entry.amount.minor,
+                entry.entry_ref,
+                entry.booked_on,
+            )
+        )
+
+
+# How a merchant's channels name their deposits: the start of the end-to-end id → channel account.
+Deposits = Callable[[int], Awaitable[Mapping[str, str]]]
+
+
+class Settler:
+    """The background half: sends what is unsent, reads what banks wrote."""
+
+    def __init__(self, banks: Banks, pool: Pool, env: Env, deposits: Deposits) -> None:
+        self._banks = banks
+        self._pool = pool
+        self._env = env
+        self._deposits = deposits
+
+    async def once(self) -> int:
+        """Do one round over every merchant's banks; return how many files were applied."""
+        async with acquire(self._pool) as connection:
+            waiting = await store.unfinished(connection)
+            links = await store.bank_links(connection)
+        for settlement in waiting:
+            await self._banks.send(settlement)
+        applied = 0
+        for link in links:
+            try:
+                applied += await self._banks.collect(link, await self._deposits(link.book))
+            except Unavailable as error:
+                log.info("a bank is away; asking again later", extra={"bank": link.bank, "why": str(error)})
+            except SluiceError as error:
+                log.error("a bank's file cannot be applied", extra={"bank": link.bank, "why": str(error)})
+        return applied
+
+    async def run(self, *, idle_s: float = 2.0) -> None:
+        """Work until cancelled."""
+        while True:
+            try:
+                applied = await self.once()
+            except Exception:  # the worker loop: nothing may end it but its owner
+                log.exception("a round of settlement failed; it goes on")
+                applied = 0
+            if not applied:
+                await self._env.sleep(idle_s)

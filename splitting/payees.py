@@ -1,0 +1,76 @@
+"""Registering a payee 收款方, with its account in the ledger."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from kernel.clock import rfc3339
+from kernel.errors import Conflict
+from kernel.work import BOOKS, Need, Work
+from ledger import open_account
+from ledger.posting import ACCOUNTS
+from splitting.split import owed_account
+from splitting.tables import BANK_LINKS, PAYEES, BankLink, Payee
+from streams import publish
+
+
+@dataclass(frozen=True, slots=True)
+class CreatePayee:
+    """Register a payee; the same id with the same facts again changes nothing. Raises Conflict for other facts."""
+
+    payee: Payee
+
+    @property
+    def book(self) -> int:
+        return self.payee.book
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield PAYEES, (self.book, self.payee.id)
+        yield ACCOUNTS, (self.book, owed_account(self.payee))
+
+    def apply(self, work: Work) -> Payee:
+        existing = work.find(PAYEES, (self.book, self.payee.id))
+        if existing is not None:
+            if existing[:-1] != self.payee[:-1]:
+                raise Conflict("payee_exists", f"{self.payee.id} is registered with other facts")
+            return existing
+        work.head(self.book)
+        open_account(work, self.book, owed_account(self.payee))
+        payee = self.payee._replace(created_at=work.now)
+        work.put(PAYEES, payee)
+        publish(work, self.book, "payee.created", payee.id, payee_payload(payee))
+        return payee
+
+
+@dataclass(frozen=True, slots=True)
+class LinkBank:
+    """Note how a merchant's custody at a bank is reached; the same bank again replaces its settings."""
+
+    link: BankLink
+
+    @property
+    def book(self) -> int:
+        return self.link.book
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield BANK_LINKS, (self.book, self.link.bank)
+
+    def apply(self, work: Work) -> None:
+        work.head(self.book)
+        existing = work.find(BANK_LINKS, (self.book, self.link.bank))
+        work.put(BANK_LINKS, self.link._replace(cursor=existing.cursor) if existing else self.link)
+
+
+def payee_payload(payee: Payee) -> dict[str, Any]:
+    """Return a payee as the API shows it; the account number shortened to its last four."""
+    return {
+        "object": "payee",
+        "id": payee.id,
+        "name": payee.name,
+        "kind": payee.kind,
+        "currency": payee.currency,
+        "sub_account": {"bank": payee.bank, "account": f"…{payee.bank_account[-4:]}"} if payee.bank_account else None,
+        "created_at": rfc3339(payee.created_at),
+    }

@@ -1,0 +1,86 @@
+"""Split plans 分账方案: who is owed what of a payment. Pure arithmetic on whole minor units, exact to the last one."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from kernel.errors import Rejected
+from kernel.money import allocate, proportion, share_bp
+
+
+class ShareKind(StrEnum):
+    AMOUNT = "amount"  # a fixed amount, minor units
+    BASIS_POINTS = "basis_points"  # of the payment's gross amount, rounded half up
+    REMAINDER = "remainder"  # what the others and the channel's fee leave, by weight
+
+
+class Asked(NamedTuple):
+    """One line of a split plan."""
+
+    payee_id: str
+    kind: ShareKind
+    value: int  # minor units, basis points, or weight
+
+
+OWN = ""  # stands for the merchant itself where a plan leaves something over; it stays in the merchant account
+
+
+class Share(NamedTuple):
+    """What a payee gets of one payment, and what refunds have taken back of it."""
+
+    payee_id: str
+    amount_minor: int
+    taken_back_minor: int = 0
+
+    @property
+    def left_minor(self) -> int:
+        return self.amount_minor - self.taken_back_minor
+
+
+def compute(gross_minor: int, fee_minor: int, asked: Sequence[Asked]) -> list[Share]:
+    """Return each payee's share, in the order asked; they and the fee sum to the gross.
+
+    gross_minor: what the payer paid; fee_minor: what the channel keeps of it. What no remainder share takes is the
+    merchant's own, a last share of payee OWN. Raises Rejected (split_exceeds_payment) when fixed amounts and basis
+    points leave less than nothing.
+    """
+    fixed = [
+        line.value
+        if line.kind is ShareKind.AMOUNT
+        else share_bp(gross_minor, line.value)
+        if line.kind is ShareKind.BASIS_POINTS
+        else 0
+        for line in asked
+    ]
+    rest = gross_minor - fee_minor - sum(fixed)
+    if rest < 0:
+        raise Rejected(
+            "split_exceeds_payment",
+            f"the shares and the channel's fee come to {-rest} minor units more than the payment",
+            gross_minor=gross_minor,
+            fee_minor=fee_minor,
+        )
+    weights = [line.value if line.kind is ShareKind.REMAINDER else 0 for line in asked]
+    remainders = allocate(rest, weights) if any(weights) else [0] * len(asked)
+    shares = [Share(a.payee_id, f + r) for a, f, r in zip(asked, fixed, remainders, strict=True)]
+    return shares if any(weights) or not rest else [*shares, Share(OWN, rest)]
+
+
+def fee_returned(fee_minor: int, gross_minor: int, refunded_minor: int) -> int:
+    """Return how much of its fee the channel has given back once `refunded_minor` in all is refunded.
+
+    In proportion and rounded half up on the total, so that parts that add up to the whole give the whole fee back.
+    """
+    return proportion(fee_minor, refunded_minor, gross_minor)
+
+
+def take_back(shares: Sequence[Share], amount_minor: int) -> list[int]:
+    """Return what each payee gives back of `amount_minor`, in proportion to what it has left; exact.
+
+    Repeated part refunds never take back more than a share, and together take back all of it. Raises ValueError when
+    the shares have less left than that.
+    """
+    left = [share.left_minor for share in shares]
+    if amount_minor > sum(left):
+        raise ValueError(f"{amount_minor} is more than the {sum(left)} the payees have left")
+    return allocate(amount_minor, left)

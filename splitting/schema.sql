@@ -1,0 +1,69 @@
+-- Who is owed what 分账, and having banks pay it 结算.
+CREATE TABLE payee (
+    book         int NOT NULL REFERENCES book (book),
+    id           text NOT NULL COLLATE "C",
+    name         text NOT NULL,
+    kind         text NOT NULL COLLATE "C" CHECK (kind IN ('supplier', 'platform', 'merchant')),
+    currency     text NOT NULL COLLATE "C",
+    bank         text COLLATE "C", -- where its sub-account is; NULL: its shares are kept, not settled
+    bank_account text COLLATE "C",
+    created_at   timestamptz NOT NULL,
+    PRIMARY KEY (book, id)
+);
+
+CREATE TABLE split (
+    book        int NOT NULL,
+    payment_id  text NOT NULL COLLATE "C",
+    status      text NOT NULL COLLATE "C" CHECK (status IN ('planned', 'posted')),
+    currency    text NOT NULL COLLATE "C",
+    asked       json NOT NULL,
+    gross_minor bigint NOT NULL CHECK (gross_minor > 0),
+    fee_minor   bigint NOT NULL CHECK (fee_minor >= 0),
+    shares      json NOT NULL,
+    posted_at   timestamptz,
+    PRIMARY KEY (book, payment_id)
+) WITH (fillfactor = 80);
+
+-- A merchant's custody at a bank: the pool account the channels pay into, and how to reach the bank.
+CREATE TABLE bank_link (
+    book         int NOT NULL REFERENCES book (book),
+    bank         text NOT NULL COLLATE "C",
+    pool_account text NOT NULL COLLATE "C",
+    settings     json NOT NULL, -- identifiers and key-file paths; no secret
+    cursor       text NOT NULL COLLATE "C", -- how far the bank's outgoing files have been read
+    PRIMARY KEY (book, bank)
+);
+
+CREATE TABLE settlement (
+    book              int NOT NULL REFERENCES book (book),
+    id                text NOT NULL COLLATE "C",
+    bank              text NOT NULL COLLATE "C",
+    business_date     date NOT NULL,
+    currency          text NOT NULL COLLATE "C",
+    status            text NOT NULL COLLATE "C" CHECK (status IN ('created', 'sent', 'finished')),
+    total_minor       bigint NOT NULL CHECK (total_minor >= 0),
+    instruction_count int NOT NULL CHECK (instruction_count >= 0),
+    open_count        int NOT NULL CHECK (open_count >= 0 AND open_count <= instruction_count),
+    paid_minor        bigint NOT NULL CHECK (paid_minor >= 0 AND paid_minor <= total_minor),
+    created_at        timestamptz NOT NULL,
+    updated_at        timestamptz NOT NULL,
+    PRIMARY KEY (book, id)
+);
+
+CREATE TABLE instruction (
+    book          int NOT NULL,
+    id            text NOT NULL COLLATE "C",
+    settlement_id text NOT NULL COLLATE "C",
+    payee_id      text NOT NULL COLLATE "C",
+    payee_kind    text NOT NULL COLLATE "C",
+    account       text NOT NULL COLLATE "C",
+    name          text NOT NULL,
+    amount_minor  bigint NOT NULL CHECK (amount_minor > 0),
+    currency      text NOT NULL COLLATE "C",
+    status        text NOT NULL COLLATE "C" CHECK (status IN ('in_transit', 'paid', 'refused')),
+    reason        text,
+    decided_at    timestamptz,
+    PRIMARY KEY (book, id),
+    FOREIGN KEY (book, settlement_id) REFERENCES settlement (book, id)
+);
+CREATE INDEX instruction_of_settlement ON instruction (book, settlement_id);

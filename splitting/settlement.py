@@ -1,0 +1,288 @@
+"""Settlement 结算: one batch for each bank, business date and currency; one instruction for each payee in it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from kernel.errors import Broken, NotFound
+from kernel.ids import base36
+from kernel.states import advance
+from kernel.work import BOOKS, Need, Work
+from ledger import Result, Transfer, accounts, needs, open_account, post, post_expected
+from ledger.posting import ACCOUNTS
+from splitting import states
+from splitting.split import owed_account
+from splitting.tables import BANK_LINKS, INSTRUCTIONS, PAYEES, SETTLEMENTS, Instruction, Payee, Settlement
+from streams import publish
+
+
+def settlement_id(book: int, bank: str, day: date, currency: str) -> str:
+    """Return the id of the one batch of a book, bank, business date and currency; also the MsgId at the bank (≤ 35)."""
+    return f"stl_{base36(book)}_{day:%Y%m%d}_{bank[:10]}_{currency}"
+
+
+def instruction_id(settlement: str, payee_id: str) -> str:
+    """Return the EndToEndId of a payee's line, ≤ 35 characters: unique, and found again from the bank's statement."""
+    book_and_day = settlement.removeprefix("stl_").split("_")
+    return f"{book_and_day[0]}-{book_and_day[1][2:]}-{payee_id.removeprefix('pye_')[:23]}"
+
+
+@dataclass(frozen=True, slots=True)
+class MakeSettlement:
+    """Make the batch of one bank, business date and currency, and book its amounts in transit 在途.
+
+    owed: for each payee at the bank, what the journal says it is owed from business dates up to `business_date`, in
+    minor units. A payee is paid that or what it has now, whichever is less: a refund after the cut-off is never paid
+    out. Repeating it returns the batch as it is.
+    """
+
+    book: int
+    bank: str
+    business_date: date
+    currency: str
+    owed: Sequence[tuple[str, int]]  # (payee_id, minor units)
+
+    @property
+    def id(self) -> str:
+        return settlement_id(self.book, self.bank, self.business_date, self.currency)
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield SETTLEMENTS, (self.book, self.id)
+        yield ACCOUNTS, (self.book, accounts.in_transit(self.bank, self.currency))
+        for payee_id, _ in self.owed:
+            yield PAYEES, (self.book, payee_id)
+            if work.knows(PAYEES, (self.book, payee_id)):
+                yield ACCOUNTS, (self.book, owed_account(work.get(PAYEES, (self.book, payee_id))))
+
+    def apply(self, work: Work) -> Settlement:
+        existing = work.find(SETTLEMENTS, (self.book, self.id))
+        if existing is not None:
+            return existing
+        in_transit = open_account(work, self.book, accounts.in_transit(self.bank, self.currency))
+        transfers, lines = [], []
+        for payee_id, owed_minor in self.owed:
+            payee = work.get(PAYEES, (self.book, payee_id))
+            if payee.bank != self.bank or payee.bank_account is None or payee.currency != self.currency:
+                raise Broken("payee_elsewhere", f"{payee_id} has no {self.currency} account at {self.bank}")
+            account = work.get(ACCOUNTS, (self.book, owed_account(payee)))
+            amount = min(owed_minor, account.available)
+            if amount <= 0:
+                continue
+            line_id = instruction_id(self.id, payee_id)
+            rule = "commission_sent" if payee.kind == "platform" else "settlement_sent"
+            transfers.append(Transfer(f"{line_id}:sent", rule, account.name, in_transit.name, amount, self.currency))
+            lines.append(_line(self.book, line_id, self.id, payee, payee.bank_account, amount))
+        if transfers:
+            post_expected(work, self.book, self.id, transfers, business_date=self.business_date, fresh=True)
+        for line in lines:
+            work.put(INSTRUCTIONS, line)
+        status = states.Batch.CREATED if lines else states.Batch.FINISHED
+        total = sum(line.amount_minor for line in lines)
+        settlement = Settlement(
+            self.book, self.id, self.bank, self.business_date, self.currency, status.value, total, len(lines),
+            len(lines), 0, work.now, work.now,
+        )  # fmt: skip
+        work.put(SETTLEMENTS, settlement)
+        publish(work, self.book, "settlement.created", self.id, settlement_payload(settlement))
+        return settlement
+
+
+@dataclass(frozen=True, slots=True)
+class MarkSent:
+    """Note that the bank has the batch."""
+
+    book: int
+    settlement_id: str
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield SETTLEMENTS, (self.book, self.settlement_id)
+
+    def apply(self, work: Work) -> Settlement:
+        settlement = work.get(SETTLEMENTS, (self.book, self.settlement_id))
+        status = advance(states.BATCH, states.Batch(settlement.status), states.BatchEvent.ACCEPTED)
+        if status != settlement.status:
+            settlement = settlement._replace(status=status.value, updated_at=work.now)
+            work.put(SETTLEMENTS, settlement)
+            publish(work, self.book, "settlement.sent", self.settlement_id, settlement_payload(settlement))
+        return settlement
+
+
+@dataclass(frozen=True, slots=True)
+class DecideInstruction:
+    """Apply what the bank's signed status report (pain.002) says of one line; `paid`, or refused with its reason code.
+
+    The same report again changes nothing. A contradicting one is Broken: a person must look.
+    business_date: the bank's.
+    """
+
+    book: int
+    instruction_id: str
+    paid: bool
+    reason: str | None
+    business_date: date
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield INSTRUCTIONS, (self.book, self.instruction_id)
+        if not work.knows(INSTRUCTIONS, (self.book, self.instruction_id)):
+            return
+        line = work.find(INSTRUCTIONS, (self.book, self.instruction_id))
+        if line is None:
+            return
+        yield SETTLEMENTS, (self.book, line.settlement_id)
+        yield PAYEES, (self.book, line.payee_id)
+        yield ACCOUNTS, (self.book, accounts.sub_account(line.payee_id, line.currency))
+        if work.knows(SETTLEMENTS, (self.book, line.settlement_id)):
+            bank = work.get(SETTLEMENTS, (self.book, line.settlement_id)).bank
+            yield ACCOUNTS, (self.book, accounts.in_transit(bank, line.currency))
+        if work.knows(PAYEES, (self.book, line.payee_id)):
+            yield ACCOUNTS, (self.book, owed_account(work.get(PAYEES, (self.book, line.payee_id))))
+
+    def apply(self, work: Work) -> Instruction:
+        line = work.get(INSTRUCTIONS, (self.book, self.instruction_id))
+        event = states.InstructionEvent.EXECUTED if self.paid else states.InstructionEvent.REFUSED
+        if (states.Instruction(line.status), event) not in states.INSTRUCTION:
+            said = "paid" if self.paid else f"refused ({self.reason})"
+            raise Broken("bank_contradicts_itself", f"{line.id} was {line.status}, now the bank says {said}")
+        status = advance(states.INSTRUCTION, states.Instruction(line.status), event)
+        if status == line.status:
+            return line
+        settlement = work.get(SETTLEMENTS, (self.book, line.settlement_id))
+        payee = work.get(PAYEES, (self.book, line.payee_id))
+        in_transit = accounts.in_transit(settlement.bank, line.currency)
+        if self.paid:
+            rule, target = "settlement_paid", accounts.sub_account(line.payee_id, line.currency)
+            open_account(work, self.book, target)
+        else:
+            rule = "commission_refused" if payee.kind == "platform" else "settlement_refused"
+            target = owed_account(payee)
+        transfer = Transfer(f"{line.id}:{status}", rule, in_transit, target, line.amount_minor, line.currency)
+        post_expected(work, self.book, line.id, [transfer], business_date=self.business_date, fresh=True)
+        line = line._replace(status=status.value, reason=self.reason, decided_at=work.now)
+        work.put(INSTRUCTIONS, line)
+        word = "settlement.line_paid" if self.paid else "settlement.line_refused"
+        publish(work, self.book, word, line.id, instruction_payload(line))
+        self._count(work, settlement, line)
+        return line
+
+    def _count(self, work: Work, settlement: Settlement, line: Instruction) -> None:
+        left = settlement.open_count - 1
+        settlement = settlement._replace(
+            open_count=left,
+            paid_minor=settlement.paid_minor + (line.amount_minor if self.paid else 0),
+            updated_at=work.now,
+        )
+        if left == 0:
+            done = advance(states.BATCH, states.Batch(settlement.status), states.BatchEvent.LAST_LINE_DECIDED)
+            settlement = settlement._replace(status=done.value)
+            publish(work, self.book, "settlement.finished", settlement.id, settlement_payload(settlement))
+        work.put(SETTLEMENTS, settlement)
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyDeposit:
+    """Book what a channel paid into the pool account (or took from it), as the bank's signed notice says.
+
+    entry_ref: the bank's own reference of the entry, so that the notice (camt.054) and the statement (camt.053) of one
+    deposit book it once. amount_minor: signed; negative when the day's refunds exceeded its payments.
+    """
+
+    book: int
+    bank: str
+    channel_account: str
+    currency: str
+    amount_minor: int
+    entry_ref: str
+    business_date: date  # the bank's booking date
+
+    @property
+    def _transfer(self) -> Transfer:
+        bank = accounts.bank(self.bank, self.currency)
+        channel = accounts.channel(self.channel_account, self.currency)
+        transfer_id = f"dep:{self.bank}:{self.entry_ref}"
+        if self.amount_minor >= 0:
+            return Transfer(transfer_id, "channel_deposit", bank, channel, self.amount_minor, self.currency)
+        return Transfer(transfer_id, "channel_withdrawal", channel, bank, -self.amount_minor, self.currency)
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield from needs(self.book, [self._transfer])
+
+    def apply(self, work: Work) -> bool:
+        """Return whether it was booked now, False when it had been."""
+        transfer = self._transfer
+        open_account(work, self.book, accounts.bank(self.bank, self.currency))
+        if work.find(ACCOUNTS, (self.book, accounts.channel(self.channel_account, self.currency))) is None:
+            raise NotFound("no_such_channel_account", f"there is no channel account {self.channel_account}")
+        results = post(work, self.book, transfer.id, [transfer], business_date=self.business_date)
+        if results == [Result.EXISTS]:
+            return False
+        payload = {
+            "object": "deposit",
+            "channel_account": self.channel_account,
+            "bank": self.bank,
+            "amount_minor": self.amount_minor,
+            "currency": self.currency,
+            "entry_ref": self.entry_ref,
+            "business_date": self.business_date.isoformat(),
+        }
+        publish(work, self.book, "channel.deposited", self.channel_account, payload)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class MoveCursor:
+    """Remember how far the bank's outgoing files have been read; written after everything in them was applied."""
+
+    book: int
+    bank: str
+    cursor: str
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield BANK_LINKS, (self.book, self.bank)
+
+    def apply(self, work: Work) -> None:
+        link = work.get(BANK_LINKS, (self.book, self.bank))
+        work.put(BANK_LINKS, link._replace(cursor=self.cursor))
+
+
+def _line(book: int, line_id: str, settlement: str, payee: Payee, account: str, amount: int) -> Instruction:
+    return Instruction(
+        book, line_id, settlement, payee.id, payee.kind, account, payee.name, amount, payee.currency,
+        states.Instruction.IN_TRANSIT.value, None, None,
+    )  # fmt: skip
+
+
+def settlement_payload(settlement: Settlement) -> dict[str, Any]:
+    """Return a batch as the API and the events show it."""
+    return {
+        "object": "settlement",
+        "id": settlement.id,
+        "bank": settlement.bank,
+        "business_date": settlement.business_date.isoformat(),
+        "currency": settlement.currency,
+        "status": settlement.status,
+        "total_minor": settlement.total_minor,
+        "paid_minor": settlement.paid_minor,
+        "instruction_count": settlement.instruction_count,
+        "open_count": settlement.open_count,
+    }
+
+
+def instruction_payload(line: Instruction) -> dict[str, Any]:
+    """Return an instruction as the API and the events show it; the account number shortened to its last four."""
+    return {
+        "object": "instruction",
+        "id": line.id,
+        "settlement": line.settlement_id,
+        "payee": line.payee_id,
+        "account": f"…{line.account[-4:]}",
+        "amount_minor": line.amount_minor,
+        "currency": line.currency,
+        "status": line.status,
+        "reason": line.reason,
+    }

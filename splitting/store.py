@@ -1,0 +1,188 @@
+"""Reading who is owed what, and what banks were told. Writing goes through the commit lane."""
+
+from datetime import date
+from typing import NamedTuple
+
+from kernel.db import Connection
+from ledger.accounts import Kind
+from splitting.tables import BANK_LINKS, PAYEES, BankLink, Instruction, Payee, Settlement, Split
+
+_SETTLEMENT = (
+    "book, id, bank, business_date, currency, status, total_minor, instruction_count, open_count, paid_minor, "
+    "created_at, updated_at"
+)
+_INSTRUCTION = (
+    "book, id, settlement_id, payee_id, payee_kind, account, name, amount_minor, currency, status, reason, decided_at"
+)
+
+
+async def payees(connection: Connection, book: int, after: str = "", limit: int = 1000) -> list[Payee]:
+    """Return the book's payees in order of id."""
+    rows = await connection.fetch(
+        "SELECT book, id, name, kind, currency, bank, bank_account, created_at FROM payee "
+        "WHERE book = $1 AND id > $2 ORDER BY id LIMIT $3",
+        book,
+        after,
+        limit,
+    )
+    return [Payee(*row) for row in rows]
+
+
+async def find_payee(connection: Connection, book: int, payee_id: str) -> Payee | None:
+    rows = await PAYEES.load(connection, [(book, payee_id)])
+    return rows[0] if rows else None
+
+
+async def find_split(connection: Connection, book: int, payment_id: str) -> Split | None:
+    row = await connection.fetchrow(
+        "SELECT book, payment_id, status, currency, asked, gross_minor, fee_minor, shares, posted_at FROM split "
+        "WHERE book = $1 AND payment_id = $2",
+        book,
+        payment_id,
+    )
+    return Split(*row) if row else None
+
+
+async def find_bank_link(connection: Connection, book: int, bank: str) -> BankLink | None:
+    rows = await BANK_LINKS.load(connection, [(book, bank)])
+    return rows[0] if rows else None
+
+
+async def bank_links(connection: Connection) -> list[BankLink]:
+    """Return every merchant's custody at every bank."""
+    rows = await connection.fetch(
+        "SELECT book, bank, pool_account, settings, cursor FROM bank_link ORDER BY book, bank"
+    )
+    return [BankLink(*row) for row in rows]
+
+
+async def owed_until(connection: Connection, book: int, bank: str, currency: str, day: date) -> list[tuple[str, int]]:
+    """Return (payee_id, minor units owed) of the bank's payees from business dates up to `day`, instructions deducted.
+
+    Reads the book's journal: once a day and book, not on the payment path.
+    """
+    rows = await connection.fetch(
+        """
+        WITH p AS (
+            SELECT id, CASE kind WHEN 'platform' THEN $5 || ':' || currency ELSE $6 || ':' || id || ':' || currency END
+                   AS account
+            FROM payee WHERE book = $1 AND bank = $2 AND currency = $3 AND bank_account IS NOT NULL
+        )
+        SELECT p.id, sum(CASE WHEN t.credit = p.account THEN t.amount_minor ELSE -t.amount_minor END)::bigint
+        FROM transfer t JOIN p ON t.credit = p.account OR t.debit = p.account
+        WHERE t.book = $1 AND t.step IN ('post', 'post_hold') AND t.business_date <= $4
+        GROUP BY p.id HAVING sum(CASE WHEN t.credit = p.account THEN t.amount_minor ELSE -t.amount_minor END) > 0
+        ORDER BY p.id
+        """,
+        book,
+        bank,
+        currency,
+        day,
+        str(Kind.PLATFORM_FEE),
+        str(Kind.PAYEE),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def find_settlement(connection: Connection, book: int, settlement_id: str) -> Settlement | None:
+    row = await connection.fetchrow(
+        f"SELECT {_SETTLEMENT} FROM settlement WHERE book = $1 AND id = $2", book, settlement_id
+    )
+    return Settlement(*row) if row else None
+
+
+async def settlements(connection: Connection, book: int, limit: int = 100) -> list[Settlement]:
+    """Return the book's batches, newest business date first."""
+    rows = await connection.fetch(
+        f"SELECT {_SETTLEMENT} FROM settlement WHERE book = $1 ORDER BY business_date DESC, id LIMIT $2", book, limit
+    )
+    return [Settlement(*row) for row in rows]
+
+
+async def unfinished(connection: Connection, limit: int = 100) -> list[Settlement]:
+    """Return batches whose lines are not all decided, oldest first, of every book."""
+    rows = await connection.fetch(
+        f"SELECT {_SETTLEMENT} FROM settlement WHERE status <> 'finished' ORDER BY created_at LIMIT $1", limit
+    )
+    return [Settlement(*row) for row in rows]
+
+
+async def instructions(connection: Connection, book: int, settlement_id: str) -> list[Instruction]:
+    """Return a batch's lines in order of id."""
+    rows = await connection.fetch(
+        f"SELECT {_INSTRUCTION} FROM instruction WHERE book = $1 AND settlement_id = $2 ORDER BY id",
+        book,
+        settlement_id,
+    )
+    return [Instruction(*row) for row in rows]
+
+
+class PayeeTotal(NamedTuple):
+    """What one payee was given, what refunds took back and what its bank paid, in minor units."""
+
+    payee_id: str
+    name: str
+    kind: str
+    shares_minor: int
+    taken_back_minor: int
+    paid_minor: int
+
+
+async def payee_totals(connection: Connection, book: int, currency: str) -> list[PayeeTotal]:
+    """Return each payee's totals from the journal, in order of id."""
+    rows = await connection.fetch(
+        """
+        WITH p AS (
+            SELECT id, name, kind,
+                   CASE kind WHEN 'platform' THEN 'platform_fee:' || currency ELSE 'payee:' || id || ':' || currency END
+                   AS owed, 'sub_account:' || id || ':' || currency AS sub
+            FROM payee WHERE book = $1 AND currency = $2
+        )
+        SELECT p.id, p.name, p.kind,
+               coalesce(sum(t.amount_minor) FILTER (WHERE t.rule IN ('share', 'commission')
+                                                    AND t.credit = p.owed), 0)::bigint,
+               coalesce(sum(t.amount_minor) FILTER (WHERE t.rule IN ('share_taken_back', 'commission_taken_back')
+                                                    AND t.debit = p.owed), 0)::bigint,
+               coalesce(sum(t.amount_minor) FILTER (WHERE t.rule = 'settlement_paid' AND t.credit = p.sub), 0)::bigint
+        FROM p LEFT JOIN transfer t ON t.book = $1 AND (t.credit IN (p.owed, p.sub) OR t.debit = p.owed)
+        GROUP BY p.id, p.name, p.kind ORDER BY p.id
+        """,
+        book,
+        currency,
+    )
+    return [PayeeTotal(*row) for row in rows]
+
+
+async def shares_sum_to_the_net(connection: Connection) -> list[str]:
+    """Invariant: a posted split's shares and the channel's fee sum to the payment; none is taken back beyond itself."""
+    rows = await connection.fetch(
+        """
+        SELECT s.book, s.payment_id, s.gross_minor, s.fee_minor, sum((x.v ->> 1)::bigint) AS shared
+        FROM split s CROSS JOIN LATERAL json_array_elements(s.shares) AS x(v)
+        WHERE s.status = 'posted'
+        GROUP BY s.book, s.payment_id, s.gross_minor, s.fee_minor
+        HAVING sum((x.v ->> 1)::bigint) + s.fee_minor <> s.gross_minor
+            OR bool_or((x.v ->> 2)::bigint NOT BETWEEN 0 AND (x.v ->> 1)::bigint)
+        """
+    )
+    return [f"book {r[0]} {r[1]}: shares {r[4]} and fee {r[3]} are not the {r[2]} paid" for r in rows]
+
+
+async def batches_match_their_lines(connection: Connection) -> list[str]:
+    """Invariant: a batch's totals are its lines' totals."""
+    rows = await connection.fetch(
+        """
+        SELECT s.book, s.id FROM settlement s LEFT JOIN instruction i ON i.book = s.book AND i.settlement_id = s.id
+        GROUP BY s.book, s.id, s.total_minor, s.instruction_count, s.open_count, s.paid_minor
+        HAVING coalesce(sum(i.amount_minor), 0) <> s.total_minor OR count(i.id) <> s.instruction_count
+            OR count(i.id) FILTER (WHERE i.status = 'in_transit') <> s.open_count
+            OR coalesce(sum(i.amount_minor) FILTER (WHERE i.status = 'paid'), 0) <> s.paid_minor
+        """
+    )
+    return [f"book {r[0]} {r[1]}: the batch and its lines do not add up" for r in rows]
+
+
+INVARIANTS = {
+    "shares_sum_to_the_net": shares_sum_to_the_net,
+    "batches_match_their_lines": batches_match_their_lines,
+}

@@ -1,0 +1,96 @@
+"""The rows of splitting as the commit lane knows them; schema.sql has their meaning."""
+
+from datetime import date, datetime
+from typing import NamedTuple
+
+from kernel.work import Table
+
+
+class Payee(NamedTuple):
+    """A payee 收款方 and its sub-account 子账户 at a bank."""
+
+    book: int
+    id: str
+    name: str
+    kind: str  # supplier | platform | merchant
+    currency: str
+    bank: str | None
+    bank_account: str | None
+    created_at: datetime
+
+
+class Split(NamedTuple):
+    """A payment's split plan and, once posted, its shares. `asked` and `shares` are JSON lists of lists."""
+
+    book: int
+    payment_id: str
+    status: str  # planned | posted
+    currency: str
+    asked: str
+    gross_minor: int
+    fee_minor: int
+    shares: str
+    posted_at: datetime | None
+
+
+class BankLink(NamedTuple):
+    """A merchant's custody at a bank."""
+
+    book: int
+    bank: str
+    pool_account: str
+    settings: str
+    cursor: str
+
+
+class Settlement(NamedTuple):
+    """A batch of instructions 结算批次 for one bank, business date and currency."""
+
+    book: int
+    id: str
+    bank: str
+    business_date: date
+    currency: str
+    status: str
+    total_minor: int
+    instruction_count: int
+    open_count: int
+    paid_minor: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class Instruction(NamedTuple):
+    """One instruction 结算指令: pay this payee's sub-account."""
+
+    book: int
+    id: str
+    settlement_id: str
+    payee_id: str
+    payee_kind: str
+    account: str
+    name: str
+    amount_minor: int
+    currency: str
+    status: str
+    reason: str | None
+    decided_at: datetime | None
+
+
+PAYEES: Table[Payee] = Table("payee", Payee, "int text text text text text text timestamptz", keys=2)
+SPLITS: Table[Split] = Table("split", Split, "int text text text json bigint bigint json timestamptz", keys=2)
+BANK_LINKS: Table[BankLink] = Table("bank_link", BankLink, "int text text json text", keys=2)
+SETTLEMENTS: Table[Settlement] = Table(
+    "settlement",
+    Settlement,
+    "int text text date text text bigint int int bigint timestamptz timestamptz",
+    keys=2,
+    fixed=["bank", "business_date", "currency", "created_at"],
+)
+INSTRUCTIONS: Table[Instruction] = Table(
+    "instruction",
+    Instruction,
+    "int text text text text text text bigint text text text timestamptz",
+    keys=2,
+    fixed=["settlement_id", "payee_id", "payee_kind", "account", "name", "amount_minor", "currency"],
+)
