@@ -1,0 +1,67 @@
+"""The janitor: owns whatever is open. Every row that has not ended has a time at which the channel is asked again."""
+
+import logging
+
+import ledger
+from gateway.payments import Payments
+from gateway.store import due_attempts, due_refunds
+from gateway.tables import Attempt, Refund
+from kernel.clock import business_date
+from kernel.db import Pool, acquire
+from kernel.env import Env
+from kernel.errors import SluiceError
+from kernel.lane import Lanes
+
+log = logging.getLogger(__name__)
+
+
+class Janitor:
+    """Asks channels about open attempts and refunds, and voids holds whose time is up. Any number may run."""
+
+    def __init__(self, payments: Payments, pool: Pool, lanes: Lanes, env: Env, *, at_once: int = 16) -> None:
+        self._payments = payments
+        self._pool = pool
+        self._lanes = lanes
+        self._env = env
+        self._at_once = at_once
+
+    async def once(self) -> int:
+        """Deal with what is due now; return how many rows that was."""
+        now = self._env.now()
+        async with acquire(self._pool) as connection:
+            rows: list[Attempt | Refund] = [
+                *await due_attempts(connection, now, self._at_once),
+                *await due_refunds(connection, now, self._at_once),
+            ]
+            holds = await ledger.store.expired_holds(connection, now, self._at_once)
+        tasks = [self._env.spawn("janitor asks", self._ask(row)) for row in rows]
+        for task in tasks:
+            await task
+        for book, hold_id in holds:
+            await self._lanes.put(ledger.ExpireHold(book, hold_id, business_date(now)))
+        return len(rows) + len(holds)
+
+    async def _ask(self, row: Attempt | Refund) -> None:
+        try:
+            if not await self._payments.take(row):
+                return
+            if isinstance(row, Attempt):
+                await self._payments.ask(row)
+            elif row.asked_count == 0 and row.channel_ref is None:
+                await self._payments.send_refund(row)  # its first call was lost with its process, or never made
+            else:
+                await self._payments.ask_refund(row)
+        except SluiceError as error:
+            name = row.payment_id if isinstance(row, Attempt) else row.id
+            log.warning("could not be asked about now; it stays due", extra={"object": name, "why": str(error)})
+
+    async def run(self, *, idle_s: float = 0.5) -> None:
+        """Work until cancelled."""
+        while True:
+            try:
+                done = await self.once()
+            except Exception:  # the worker loop: nothing may end it but its owner
+                log.exception("a round of the janitor failed; it goes on")
+                done = 0
+            if not done:
+                await self._env.sleep(idle_s)

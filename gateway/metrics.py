@@ -1,0 +1,57 @@
+"""What the gateway measures, in Prometheus' terms."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from channels import Outcome
+from kernel.lane import Lanes
+
+_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15)
+
+
+class Metrics:
+    """The figures of one process; with several workers they are summed by prometheus_client's shared files."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "sluice_http_requests_total", "Requests answered", ["route", "status"], registry=registry
+        )
+        self.latency = Histogram(
+            "sluice_http_request_seconds", "Time to answer", ["route"], buckets=_BUCKETS, registry=registry
+        )
+        self.channel_calls = Counter(
+            "sluice_channel_calls_total", "Calls to channels", ["op", "channel", "outcome"], registry=registry
+        )
+        self.channel_latency = Histogram(
+            "sluice_channel_call_seconds", "Time a channel took", ["op", "channel"], buckets=_BUCKETS, registry=registry
+        )
+        self.notices = Counter("sluice_notices_total", "Notices that came in", ["channel", "result"], registry=registry)
+        self.lane_waiting = Gauge(
+            "sluice_lane_waiting", "Commands waiting for a commit", registry=registry, multiprocess_mode="livesum"
+        )
+        self.lane_batches = Gauge(
+            "sluice_lane_batches", "Batches committed", registry=registry, multiprocess_mode="livesum"
+        )
+        self.lane_commands = Gauge(
+            "sluice_lane_commands", "Commands committed", registry=registry, multiprocess_mode="livesum"
+        )
+        self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count one answered request; `route` is the pattern, never the path."""
+        children = self._children.get((route, status))
+        if children is None:
+            children = (self.requests.labels(route, str(status)), self.latency.labels(route))
+            self._children[route, status] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+    def channel_call(self, op: str, channel: str, outcome: Outcome, seconds: float) -> None:
+        """Count one call to a channel and what it said."""
+        self.channel_calls.labels(op, channel, type(outcome).__name__.lower()).inc()
+        self.channel_latency.labels(op, channel).observe(seconds)
+
+    def watch(self, lanes: Lanes) -> None:
+        """Take the lanes' figures over; called when metrics are read."""
+        self.lane_waiting.set(sum(lane.waiting for lane in lanes.all))
+        self.lane_batches.set(sum(lane.figures.batches for lane in lanes.all))
+        self.lane_commands.set(sum(lane.figures.commands for lane in lanes.all))

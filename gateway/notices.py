@@ -1,0 +1,62 @@
+"""Notices in 异步通知: verify, then settle, then acknowledge in the rail's own dialect, and only after the commit."""
+
+import logging
+
+from channels import BadNotice, ChannelClient, Notice
+from channels.contract import Response
+from gateway.accounts import ChannelAccounts
+from gateway.metrics import Metrics
+from gateway.payments import Payments
+from kernel.env import Env
+from kernel.errors import NotFound, SluiceError, Unavailable
+
+log = logging.getLogger(__name__)
+
+
+class Notices:
+    """Takes messages from channels. One that cannot be trusted changes nothing; one repeated changes nothing more."""
+
+    def __init__(self, payments: Payments, accounts: ChannelAccounts, env: Env, metrics: Metrics) -> None:
+        self._payments = payments
+        self._accounts = accounts
+        self._env = env
+        self._metrics = metrics
+
+    async def receive(self, channel: str, book: int, account_id: str, message: Response) -> Response:
+        """Return what to answer the channel. The refusal names a problem code for whoever reads the rail's logs."""
+        try:
+            ready = await self._accounts.get(book, account_id)
+        except NotFound:
+            return Response(404, {}, b"")
+        rail = ready.client.channel
+        if ready.account.channel != channel:
+            return Response(404, {}, b"")
+        try:
+            notice = await self._verified(ready.client, message)
+            await self._payments.apply_notice(book, notice)
+        except BadNotice as error:
+            log.warning(
+                "a notice was not believed", extra={"channel": channel, "account": account_id, "why": error.code}
+            )
+            self._metrics.notices.labels(channel, error.code).inc()
+            return rail.notice_refused(f"{error.code}: {error.message}")
+        except Unavailable as error:
+            self._metrics.notices.labels(channel, error.code).inc()
+            return rail.notice_refused(f"{error.code}: {error.message}")
+        except SluiceError as error:
+            log.error(
+                "a notice could not be applied", extra={"channel": channel, "account": account_id, "why": str(error)}
+            )
+            self._metrics.notices.labels(channel, error.code).inc()
+            return rail.notice_refused(f"{error.code}: {error.message}")
+        self._metrics.notices.labels(channel, "applied").inc()
+        return rail.notice_accepted()
+
+    async def _verified(self, client: ChannelClient, message: Response) -> Notice:
+        """Verify a notice; one signed with a key new to us is tried once more after fetching the rail's keys."""
+        try:
+            return client.channel.notice(message, now=self._env.now())
+        except BadNotice as error:
+            if error.code != "unknown_key" or not await client.refresh_keys():
+                raise
+        return client.channel.notice(message, now=self._env.now())

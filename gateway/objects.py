@@ -1,0 +1,73 @@
+"""The hub's objects as the API and the events show them: plain mappings, ready for JSON."""
+
+from typing import Any
+
+import orjson
+
+from gateway.tables import Attempt, Payment, Refund
+from kernel.clock import rfc3339
+
+
+def payment_payload(payment: Payment) -> dict[str, Any]:
+    """Return a payment as everyone outside sees it. Amounts in minor units, times RFC 3339 UTC."""
+    if payment.refunded_minor == 0:
+        refund_status = "none"
+    else:
+        refund_status = "full" if payment.refunded_minor == payment.amount_minor else "partial"
+    return {
+        "object": "payment",
+        "id": payment.id,
+        "merchant_order_id": payment.merchant_order_id,
+        "amount": payment.amount_minor,
+        "currency": payment.currency,
+        "status": payment.status,
+        "method": payment.method,
+        "description": payment.description,
+        "metadata": orjson.Fragment(payment.metadata) if payment.metadata else {},
+        "next_action": orjson.Fragment(payment.next_action) if payment.next_action else None,
+        "amount_captured": payment.captured_minor,
+        "amount_refunded": payment.refunded_minor,
+        "amount_refunding": payment.refunding_minor,
+        "refund_status": refund_status,
+        "channel_fee": payment.fee_minor if payment.captured_minor else 0,
+        "failure": {"code": payment.failure_code, "message": payment.failure_message} if payment.failure_code else None,
+        "created_at": rfc3339(payment.created_at),
+        "expires_at": rfc3339(payment.expires_at),
+        "succeeded_at": rfc3339(payment.succeeded_at) if payment.succeeded_at else None,
+        "business_date": payment.business_date.isoformat() if payment.business_date else None,
+    }
+
+
+def attempt_payload(attempt: Attempt) -> dict[str, Any]:
+    """Return one try on one channel as the merchant sees it."""
+    return {
+        "object": "attempt",
+        "number": attempt.number,
+        "channel": attempt.channel,
+        "channel_account": attempt.channel_account,
+        "status": attempt.status,
+        "reference": attempt.reference,
+        "channel_ref": attempt.channel_ref,
+        "code": attempt.code,
+        "message": attempt.message,
+        "created_at": rfc3339(attempt.created_at),
+    }
+
+
+def refund_payload(refund: Refund) -> dict[str, Any]:
+    """Return a refund as everyone outside sees it."""
+    return {
+        "object": "refund",
+        "id": refund.id,
+        "payment": refund.payment_id,
+        "merchant_refund_id": refund.merchant_refund_id,
+        "amount": refund.amount_minor,
+        "currency": refund.currency,
+        "status": refund.status,
+        "reason": refund.reason,
+        "channel_fee_returned": refund.fee_returned_minor,
+        "channel_ref": refund.channel_ref,
+        "failure": {"code": refund.failure_code, "message": refund.failure_message} if refund.failure_code else None,
+        "created_at": rfc3339(refund.created_at),
+        "business_date": refund.business_date.isoformat() if refund.business_date else None,
+    }

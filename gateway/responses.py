@@ -1,0 +1,115 @@
+"""From results and errors to HTTP: one table of statuses, problem details for every error (RFC 9457)."""
+
+from typing import Any
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from gateway.auth import Forbidden, Unauthorized
+from kernel.errors import Broken, Conflict, NotFound, Rejected, SluiceError, Unavailable
+
+PROBLEM_BASE = "https://sluice.invalid/problems/"  # names, not addresses: docs/problems.md has each
+
+# error family → status; the first that fits
+STATUSES: list[tuple[type[SluiceError], int]] = [
+    (Unauthorized, 401),
+    (Forbidden, 403),
+    (NotFound, 404),
+    (Conflict, 409),
+    (Unavailable, 503),
+    (Broken, 500),
+    (Rejected, 422),
+]
+# codes whose status differs from their family's
+STATUS_OF_CODE = {
+    "malformed_json": 400,
+    "body_not_object": 400,
+    "invalid_request": 400,
+    "unknown_filter": 400,
+    "invalid_cursor": 400,
+    "idempotency_key_missing": 400,
+    "idempotency_key_invalid": 400,
+    "body_too_large": 413,
+    "unsupported_media_type": 415,
+    "method_not_allowed": 405,
+    "no_such_route": 404,
+    "idempotency_key_reused": 422,
+    # A channel told us something that cannot be; the money is safe and nothing is wrong with the call.
+    "amount_differs": 409,
+    "charged_twice": 409,
+    "channel_contradicts_itself": 409,
+}
+
+
+def status_of(error: SluiceError) -> int:
+    """Return the HTTP status of an error."""
+    if error.code in STATUS_OF_CODE:
+        return STATUS_OF_CODE[error.code]
+    return next((status for family, status in STATUSES if isinstance(error, family)), 500)
+
+
+def json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """Return a JSON answer."""
+    return web.Response(body=orjson.dumps(body), status=status, headers=headers, content_type="application/json")
+
+
+def problem(error: SluiceError, request_id: str) -> web.Response:
+    """Return problem details for an error."""
+    status = status_of(error)
+    retriable = isinstance(error, Unavailable) or error.code == "request_in_progress"
+    body: dict[str, Any] = {
+        "type": PROBLEM_BASE + error.code,
+        "title": error.code.replace("_", " "),
+        "status": status,
+        "code": error.code,
+        "detail": error.message,
+        "retriable": retriable,
+        "request_id": request_id,
+        **{k: v for k, v in error.facts.items() if k not in ("status", "type")},
+    }
+    headers = {"Retry-After": str(getattr(error, "retry_after_s", 1))} if retriable else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.Response(
+        body=orjson.dumps(body, default=str), status=status, headers=headers, content_type="application/problem+json"
+    )
+
+
+# pydantic's error type → our code, by the field it concerns
+_AMOUNT_CODES = {
+    "int_type": "amount_not_integer",
+    "int_from_float": "amount_not_integer",
+    "int_parsing": "amount_not_integer",
+    "int_parsing_size": "amount_too_large",
+    "greater_than": "amount_not_positive",
+    "greater_than_equal": "amount_not_positive",
+    "less_than_equal": "amount_too_large",
+    "missing": "amount_missing",
+}
+
+
+def rejected(error: ValidationError) -> Rejected:
+    """Return the refusal that tells the caller which field is wrong and how."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    kind, path = first["type"], ".".join(str(part) for part in first["loc"])
+    if kind == "json_invalid":
+        return Rejected("malformed_json", f"the body is not JSON: {first['msg']}")
+    if kind in ("model_type", "dict_type", "model_attributes_type") and not path:
+        return Rejected("body_not_object", "the body must be a JSON object")
+    message = f"{path or 'body'}: {first['msg'].removeprefix('Value error, ')}"
+    leaf = path.rsplit(".", 1)[-1]
+    if leaf in ("amount", "basis_points", "remainder"):
+        return Rejected(_AMOUNT_CODES.get(kind, "amount_invalid"), message, param=path)
+    if leaf == "currency":
+        return Rejected("currency_unknown" if kind != "missing" else "currency_missing", message, param=path)
+    if kind == "extra_forbidden":
+        return Rejected("unknown_field", f"{path}: there is no such field", param=path)
+    if kind == "missing":
+        return Rejected("field_missing", f"{path} is needed", param=path)
+    return Rejected("invalid_request", message, param=path)
+
+
+def fragment(text: str) -> orjson.Fragment:
+    """Return JSON text to be put into an answer as it stands."""
+    return orjson.Fragment(text)

@@ -1,0 +1,468 @@
+"""The hub's routes, and handlers that only translate: read, call one use case, answer."""
+
+import hashlib
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+import ledger
+import splitting
+import streams
+from channels.contract import Response
+from gateway import responses, schemas
+from gateway.auth import Authenticator, Principal
+from gateway.create import Claims, NewPayment
+from gateway.metrics import Metrics
+from gateway.notices import Notices
+from gateway.objects import attempt_payload, payment_payload, refund_payload
+from gateway.payees import Payees
+from gateway.payments import Payments
+from gateway.store import attempts, find_payment, find_refund, payments, refunds
+from kernel.clock import rfc3339
+from kernel.db import Pool, acquire
+from kernel.env import Env
+from kernel.errors import NotFound, Rejected, SluiceError
+from kernel.ids import is_id
+from splitting import Asked, ShareKind
+
+log = logging.getLogger(__name__)
+M = TypeVar("M", bound=BaseModel)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Work = Callable[["Call"], Awaitable[web.Response]]
+
+MAX_BODY = 256 * 1024
+_IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
+_REQUEST_ID = re.compile(r"^[0-9A-Za-z_\-]{8,64}$")
+_BASE36 = re.compile(r"^[0-9a-z]{1,6}$")
+
+
+class Call:
+    """One authenticated request."""
+
+    __slots__ = ("principal", "request", "request_id")
+
+    def __init__(self, request: web.Request, principal: Principal, request_id: str) -> None:
+        self.request = request
+        self.principal = principal
+        self.request_id = request_id
+
+    @property
+    def book(self) -> int:
+        return self.principal.book
+
+    async def body(self, model: type[M]) -> tuple[M, bytes]:
+        """Return the body as the model and as it came. Raises Rejected with the field that is wrong."""
+        if self.request.content_type not in ("application/json", "application/octet-stream"):
+            raise Rejected("unsupported_media_type", "send the body as application/json")
+        try:
+            raw = await self.request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise Rejected("body_too_large", f"a body may have {MAX_BODY} bytes") from None
+        try:
+            return model.model_validate_json(raw or b"{}"), raw
+        except ValidationError as error:
+            raise responses.rejected(error) from None
+        except RecursionError:
+            raise Rejected("malformed_json", "the body is nested too deeply") from None
+
+    def idempotency_key(self) -> str:
+        """Return the required Idempotency-Key. Raises Rejected."""
+        key = self.request.headers.get("Idempotency-Key")
+        if key is None:
+            raise Rejected("idempotency_key_missing", "send an Idempotency-Key: it makes a retry safe")
+        if not _IDEMPOTENCY_KEY.match(key):
+            raise Rejected("idempotency_key_invalid", "an Idempotency-Key has 1 to 255 printable ASCII characters")
+        return key
+
+    def query(self, *known: str) -> dict[str, str]:
+        """Return the query parameters. Raises Rejected for one this route does not know."""
+        given = dict(self.request.query)
+        unknown = set(given) - set(known)
+        if unknown:
+            name = sorted(unknown)[0]
+            raise Rejected(
+                "unknown_filter", f"{name[:40]!r} is no filter here; these are: {', '.join(known)}", param=name[:40]
+            )
+        return given
+
+    def limit(self, given: dict[str, str]) -> int:
+        """Return how many to list: 1 to 100, 20 where not said."""
+        text = given.get("limit", "20")
+        if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= 100 and len(text) <= 3):
+            raise Rejected("invalid_request", "limit is a number from 1 to 100", param="limit")
+        return int(text)
+
+    def ident(self, prefix: str) -> str:
+        """Return the id in the path. Raises NotFound for what cannot be one."""
+        text = self.request.match_info["id"]
+        if not is_id(text, prefix):
+            raise NotFound("no_such_object", f"{text[:64]!r} is not an id of this kind")
+        return text
+
+
+class Api:
+    """The merchant API of one process."""
+
+    def __init__(
+        self,
+        *,
+        payments: Payments,
+        notices: Notices,
+        payees: Payees,
+        authenticator: Authenticator,
+        pool: Pool,
+        env: Env,
+        metrics: Metrics,
+        access_log: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self._payments = payments
+        self._notices = notices
+        self._payees = payees
+        self._authenticator = authenticator
+        self._pool = pool
+        self._env = env
+        self._metrics = metrics
+        self._access_log = access_log
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return every route with the scope it needs; there is none without."""
+        return [
+            web.post("/v1/payments", self._guarded("payments:write", self.create_payment)),
+            web.get("/v1/payments", self._guarded("payments:read", self.list_payments), allow_head=False),
+            web.get("/v1/payments/{id}", self._guarded("payments:read", self.get_payment), allow_head=False),
+            web.post("/v1/payments/{id}/close", self._guarded("payments:write", self.close_payment)),
+            web.post("/v1/payments/{id}/refunds", self._guarded("refunds:write", self.create_refund)),
+            web.get("/v1/refunds", self._guarded("payments:read", self.list_refunds), allow_head=False),
+            web.get("/v1/refunds/{id}", self._guarded("payments:read", self.get_refund), allow_head=False),
+            web.post("/v1/payees", self._guarded("payees:write", self.create_payee)),
+            web.get("/v1/payees", self._guarded("payments:read", self.list_payees), allow_head=False),
+            web.get("/v1/balances", self._guarded("balances:read", self.list_balances), allow_head=False),
+            web.get("/v1/settlements", self._guarded("balances:read", self.list_settlements), allow_head=False),
+            web.get("/v1/settlements/{id}", self._guarded("balances:read", self.get_settlement), allow_head=False),
+            web.get("/v1/events", self._guarded("events:read", self.list_events), allow_head=False),
+            web.post("/notify/{channel}/{book}/{account}", self._open("notify", self.notify)),
+            web.route("*", "/{anything:.*}", self._open("unknown", self.unknown)),
+        ]
+
+    # ---- the one wrapper around every handler ------------------------------------------------------------------------
+
+    def _guarded(self, scope: str, work: Work) -> Handler:
+        """Wrap a handler: who calls, may it, what it answered, how fast. One layer: each costs every request."""
+        name = work.__name__
+
+        async def handle(request: web.Request) -> web.Response:
+            started = self._env.clock.monotonic()
+            request_id = self._request_id(request)
+            merchant = None
+            try:
+                principal = await self._authenticator.principal(request.headers.get("Authorization"))
+                merchant = principal.merchant_id
+                principal.require(scope)
+                response = await work(Call(request, principal, request_id))
+            except SluiceError as error:
+                response = self._problem(error, request_id, name)
+            except Exception:  # the outermost boundary: no stranger's exception reaches a caller
+                response = self._unexpected(request_id, name)
+            return self._answered(request, response, request_id, name, started, merchant)
+
+        return handle
+
+    def _open(self, name: str, work: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
+        """Wrap a handler whose caller is not a merchant."""
+
+        async def handle(request: web.Request) -> web.Response:
+            started = self._env.clock.monotonic()
+            request_id = self._request_id(request)
+            try:
+                response = await work(request)
+            except SluiceError as error:
+                response = self._problem(error, request_id, name)
+            except Exception:  # the outermost boundary, as above
+                response = self._unexpected(request_id, name)
+            return self._answered(request, response, request_id, name, started, None)
+
+        return handle
+
+    def _request_id(self, request: web.Request) -> str:
+        given = request.headers.get("X-Request-Id")
+        return given if given is not None and _REQUEST_ID.match(given) else self._env.ids.new("req")
+
+    def _problem(self, error: SluiceError, request_id: str, name: str) -> web.Response:
+        if responses.status_of(error) >= 500:
+            log.error("refused", extra={"request_id": request_id, "route": name, "why": str(error)})
+        return responses.problem(error, request_id)
+
+    def _unexpected(self, request_id: str, name: str) -> web.Response:
+        log.exception("a handler failed", extra={"request_id": request_id, "route": name})
+        error = SluiceError("internal_error", f"something here is wrong; quote {request_id} and ask again later")
+        return responses.problem(error, request_id)
+
+    def _answered(
+        self,
+        request: web.Request,
+        response: web.Response,
+        request_id: str,
+        name: str,
+        started: float,
+        merchant: str | None,
+    ) -> web.Response:
+        seconds = self._env.clock.monotonic() - started
+        response.headers["X-Request-Id"] = request_id
+        self._metrics.answered(name, response.status, seconds)
+        if self._access_log is not None:
+            self._access_log(
+                {
+                    "at": rfc3339(self._env.now()),
+                    "event": "request",
+                    "request_id": request_id,
+                    "method": request.method,
+                    "route": name,
+                    "status": response.status,
+                    "ms": round(seconds * 1000, 2),
+                    "merchant": merchant,
+                }
+            )
+        return response
+
+    # ---- payments ----------------------------------------------------------------------------------------------------
+
+    async def create_payment(self, call: Call) -> web.Response:
+        key = call.idempotency_key()
+        body, raw = await call.body(schemas.PaymentIn)
+        new = NewPayment(
+            body.merchant_order_id,
+            body.amount,
+            body.currency,
+            body.method.type,
+            body.description,
+            schemas.metadata_text(body.metadata),
+            [_asked(share) for share in body.split],
+            self._env.now() + timedelta(seconds=body.expires_in),
+        )
+        claims = Claims((f"i:{key}", f"o:{body.merchant_order_id}"), hashlib.sha256(raw).digest())
+        payment, replayed = await self._payments.create(
+            call.book, new, claims, channel=body.method.channel, auth_code=body.method.auth_code
+        )
+        return _made(payment_payload(payment), replayed)
+
+    async def get_payment(self, call: Call) -> web.Response:
+        payment_id = call.ident("pay")
+        async with acquire(self._pool) as connection:
+            payment = await find_payment(connection, call.book, payment_id)
+            if payment is None:
+                raise NotFound("no_such_payment", f"there is no payment {payment_id}")
+            tries = await attempts(connection, call.book, payment_id)
+            split = await splitting.store.find_split(connection, call.book, payment_id)
+        body = payment_payload(payment)
+        body["attempts"] = [attempt_payload(attempt) for attempt in tries]
+        body["split"] = splitting.split_payload(split) if split else None
+        return responses.json(body)
+
+    async def list_payments(self, call: Call) -> web.Response:
+        given = call.query("limit", "starting_after", "status", "merchant_order_id")
+        limit = call.limit(given)
+        before = given.get("starting_after")
+        if before is not None and not is_id(before, "pay"):
+            raise Rejected("invalid_cursor", "starting_after is the id of a payment", param="starting_after")
+        async with acquire(self._pool) as connection:
+            found = await payments(
+                connection,
+                call.book,
+                before=before,
+                limit=limit + 1,
+                status=given.get("status"),
+                merchant_order_id=given.get("merchant_order_id"),
+            )
+        return _list([payment_payload(payment) for payment in found], limit)
+
+    async def close_payment(self, call: Call) -> web.Response:
+        payment = await self._payments.close(call.book, call.ident("pay"))
+        return responses.json(payment_payload(payment))
+
+    # ---- refunds -----------------------------------------------------------------------------------------------------
+
+    async def create_refund(self, call: Call) -> web.Response:
+        key, payment_id = call.idempotency_key(), call.ident("pay")
+        body, raw = await call.body(schemas.RefundIn)
+        keys = [f"i:{key}"] + ([f"r:{body.merchant_refund_id}"] if body.merchant_refund_id else [])
+        digest = hashlib.sha256(payment_id.encode() + b"\n" + raw).digest()
+        refund, replayed = await self._payments.refund(
+            call.book,
+            payment_id,
+            Claims(keys, digest),
+            amount_minor=body.amount,
+            reason=body.reason,
+            merchant_refund_id=body.merchant_refund_id,
+        )
+        return _made(refund_payload(refund), replayed)
+
+    async def get_refund(self, call: Call) -> web.Response:
+        refund_id = call.ident("re")
+        async with acquire(self._pool) as connection:
+            refund = await find_refund(connection, call.book, refund_id)
+        if refund is None:
+            raise NotFound("no_such_refund", f"there is no refund {refund_id}")
+        return responses.json(refund_payload(refund))
+
+    async def list_refunds(self, call: Call) -> web.Response:
+        given = call.query("limit", "starting_after", "payment")
+        limit = call.limit(given)
+        async with acquire(self._pool) as connection:
+            found = await refunds(
+                connection,
+                call.book,
+                payment_id=given.get("payment"),
+                before=given.get("starting_after"),
+                limit=limit + 1,
+            )
+        return _list([refund_payload(refund) for refund in found], limit)
+
+    # ---- payees, balances, settlements, events -----------------------------------------------------------------------
+
+    async def create_payee(self, call: Call) -> web.Response:
+        body, _ = await call.body(schemas.PayeeIn)
+        payee = await self._payees.register(
+            call.book, reference=body.reference, name=body.name, kind=body.kind, currency=body.currency, bank=body.bank
+        )
+        return responses.json(splitting.payee_payload(payee), 201)
+
+    async def list_payees(self, call: Call) -> web.Response:
+        given = call.query("limit", "starting_after")
+        limit = call.limit(given)
+        async with acquire(self._pool) as connection:
+            found = await splitting.store.payees(connection, call.book, given.get("starting_after", ""), limit + 1)
+        return _list([splitting.payee_payload(payee) for payee in found], limit)
+
+    async def list_balances(self, call: Call) -> web.Response:
+        given = call.query("at", "account")
+        if "at" in given:
+            return await self._balance_at(call, given)
+        async with acquire(self._pool) as connection:
+            found = await ledger.store.balances(connection, call.book)
+        data = [
+            {
+                "object": "balance",
+                "account": account.name,
+                "kind": account.name.partition(":")[0],
+                "currency": account.currency,
+                "side": account.side,
+                "balance": account.balance,
+                "available": account.available,
+            }
+            for account in found
+            if given.get("account") in (None, account.name)
+        ]
+        return responses.json({"object": "list", "data": data, "has_more": False})
+
+    async def _balance_at(self, call: Call, given: dict[str, str]) -> web.Response:
+        name = given.get("account")
+        if name is None:
+            raise Rejected("field_missing", "a balance at a moment is asked for one account", param="account")
+        try:
+            at = schemas.moment(given["at"])
+        except ValueError as error:
+            raise Rejected("invalid_request", f"at: {error}", param="at") from None
+        async with acquire(self._pool) as connection:
+            balance = await ledger.store.balance_at(connection, call.book, name, at)
+        if balance is None:
+            raise NotFound("no_such_account", f"there is no account {name[:80]!r}")
+        return responses.json({"object": "balance", "account": name, "at": rfc3339(at), "balance": balance})
+
+    async def list_settlements(self, call: Call) -> web.Response:
+        given = call.query("limit")
+        limit = call.limit(given)
+        async with acquire(self._pool) as connection:
+            found = await splitting.store.settlements(connection, call.book, limit + 1)
+        return _list([splitting.settlement_payload(settlement) for settlement in found], limit)
+
+    async def get_settlement(self, call: Call) -> web.Response:
+        settlement_id = call.request.match_info["id"]
+        async with acquire(self._pool) as connection:
+            settlement = await splitting.store.find_settlement(connection, call.book, settlement_id)
+            if settlement is None:
+                raise NotFound("no_such_settlement", f"there is no settlement {settlement_id[:64]!r}")
+            lines = await splitting.store.instructions(connection, call.book, settlement_id)
+        body = splitting.settlement_payload(settlement)
+        body["instructions"] = [splitting.instruction_payload(line) for line in lines]
+        return responses.json(body)
+
+    async def list_events(self, call: Call) -> web.Response:
+        """Events in order; `after` is the number of the last one seen, so a reader misses none and repeats none."""
+        given = call.query("after", "limit", "type")
+        limit = call.limit(given)
+        after = given.get("after", "0")
+        if not (after.isascii() and after.isdigit() and len(after) <= 18):
+            raise Rejected(
+                "invalid_cursor", "after is the number of the last event you have, 0 to start", param="after"
+            )
+        types = given["type"].split(",") if "type" in given else None
+        async with acquire(self._pool) as connection:
+            found = await streams.events_after(connection, call.book, int(after), limit + 1, types)
+        data = [
+            {
+                "object": "event",
+                "id": event.id,
+                "seq": event.seq,
+                "type": event.type,
+                "subject": event.subject,
+                "created_at": rfc3339(event.recorded_at),
+                "hash": event.hash.hex(),
+                "data": responses.fragment(event.payload),
+            }
+            for event in found
+        ]
+        return _list(data, limit)
+
+    # ---- not merchants -----------------------------------------------------------------------------------------------
+
+    async def notify(self, request: web.Request) -> web.Response:
+        """Take a channel's notice; the answer is in the rail's own dialect."""
+        info = request.match_info
+        if not _BASE36.match(info["book"]):
+            raise NotFound("no_such_route", "nothing listens here")
+        try:
+            raw = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise Rejected("body_too_large", f"a body may have {MAX_BODY} bytes") from None
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        answer = await self._notices.receive(
+            info["channel"], int(info["book"], 36), info["account"], Response(200, headers, raw)
+        )
+        return web.Response(status=answer.status, body=answer.body or None, headers=dict(answer.headers))
+
+    async def unknown(self, request: web.Request) -> web.Response:
+        """Answer for paths and methods that do not exist."""
+        for resource in request.app.router.resources():
+            canonical = resource.canonical
+            if canonical != "/{anything}" and _matches(canonical, request.path):
+                raise Rejected("method_not_allowed", f"{request.method} is not offered at {canonical}")
+        raise NotFound("no_such_route", f"there is nothing at {request.path[:80]!r}")
+
+
+def _matches(pattern: str, path: str) -> bool:
+    """Tell whether a path fits a pattern such as /v1/payments/{id}."""
+    want, have = pattern.split("/"), path.split("/")
+    return len(want) == len(have) and all(w.startswith("{") or w == h for w, h in zip(want, have, strict=True))
+
+
+def _asked(share: schemas.ShareIn) -> Asked:
+    if share.amount is not None:
+        return Asked(share.payee, ShareKind.AMOUNT, share.amount)
+    if share.basis_points is not None:
+        return Asked(share.payee, ShareKind.BASIS_POINTS, share.basis_points)
+    return Asked(share.payee, ShareKind.REMAINDER, share.remainder or 0)
+
+
+def _made(body: dict[str, Any], replayed: bool) -> web.Response:
+    if replayed:
+        return responses.json(body, 200, {"Idempotency-Replayed": "true"})
+    return responses.json(body, 201)
+
+
+def _list(data: list[dict[str, Any]], limit: int) -> web.Response:
+    return responses.json({"object": "list", "data": data[:limit], "has_more": len(data) > limit})

@@ -1,0 +1,34 @@
+"""When to ask a channel about something still open. Pure."""
+
+from datetime import datetime, timedelta
+
+from channels.contract import Capabilities, Method
+from gateway.tables import Attempt, Payment, Refund
+
+FIRST_ANSWER_S = 20  # a call to a channel ends sooner; after that its process is taken to be gone
+REFUND_S = (5, 30, 60, 300, 600, 1200, 1800)
+
+
+def next_query(capabilities: Capabilities, payment: Payment, attempt: Attempt, now: datetime, scale: float) -> datetime:
+    """Return when to ask about an open attempt next. scale: shortens every wait, for sandboxes with a fast clock."""
+    if payment.method == Method.BARCODE:
+        return now + timedelta(seconds=capabilities.barcode_poll_s * scale)
+    steps = capabilities.query_schedule_s
+    wait = steps[min(attempt.asked_count, len(steps) - 1)] * scale
+    due = now + timedelta(seconds=wait)
+    # An unpaid order is closed soon after it has run out, not at the schedule's leisure.
+    if now < payment.expires_at < due:
+        return payment.expires_at
+    return due
+
+
+def should_give_up(capabilities: Capabilities, payment: Payment, attempt: Attempt, now: datetime, scale: float) -> bool:
+    """Tell whether an open attempt is to be closed (or, a barcode's, reversed) rather than asked about once more."""
+    if payment.method == Method.BARCODE:
+        return now - attempt.created_at >= timedelta(seconds=capabilities.barcode_give_up_s * scale)
+    return now >= payment.expires_at
+
+
+def next_refund_query(refund: Refund, now: datetime, scale: float) -> datetime:
+    """Return when to ask about an open refund next."""
+    return now + timedelta(seconds=REFUND_S[min(refund.asked_count, len(REFUND_S) - 1)] * scale)

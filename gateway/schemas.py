@@ -1,0 +1,130 @@
+"""What may be sent to the hub: pydantic models of the bodies. Nothing deeper sees them.
+
+Amounts are whole minor units, strictly: 10.0, "10" and true are refused. Unknown fields are refused too.
+"""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from kernel.money import is_currency
+
+MAX_AMOUNT = 10**12  # minor units; no rail takes more in one payment
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+
+
+def _clean(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("control and direction-changing characters are not allowed")
+    return text
+
+
+def _known_currency(code: str) -> str:
+    if not is_currency(code):
+        raise ValueError(f"{code} is not an ISO 4217 currency")
+    return code
+
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=127), AfterValidator(_clean)]
+Amount = Annotated[int, Field(gt=0, le=MAX_AMOUNT, strict=True, description="whole minor units, e.g. 分")]
+CurrencyCode = Annotated[
+    str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_known_currency), Field(description="ISO 4217")
+]
+OrderId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_\-|*.:/]{1,64}$")]
+PayeeId = Annotated[str, StringConstraints(pattern=r"^pye_[0-9a-f]{26}$")]
+
+
+class Body(BaseModel):
+    """Strict in form: no unknown fields, no coercion of numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
+
+
+class MethodIn(Body):
+    """How the payer pays, and over which channel."""
+
+    type: Literal["qr", "barcode"]
+    channel: Annotated[str, StringConstraints(pattern=r"^[a-z_]{2,32}$")] = "auto"
+    auth_code: Annotated[str, StringConstraints(pattern=r"^[0-9]{16,24}$")] | None = Field(
+        default=None, description="barcode: what the till scanned from the payer's phone"
+    )
+
+    @model_validator(mode="after")
+    def _code_with_barcode(self) -> "MethodIn":
+        if (self.type == "barcode") != (self.auth_code is not None):
+            raise ValueError("auth_code goes with a barcode, and a barcode needs one")
+        return self
+
+
+class ShareIn(Body):
+    """One line of a split plan; exactly one of amount, basis_points, remainder."""
+
+    payee: PayeeId
+    amount: Annotated[int, Field(ge=0, le=MAX_AMOUNT, strict=True)] | None = None
+    basis_points: Annotated[int, Field(ge=0, le=10_000, strict=True)] | None = None
+    remainder: Annotated[int, Field(ge=0, le=MAX_AMOUNT, strict=True, description="weight")] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "ShareIn":
+        if sum(v is not None for v in (self.amount, self.basis_points, self.remainder)) != 1:
+            raise ValueError("give exactly one of amount, basis_points and remainder")
+        return self
+
+
+class PaymentIn(Body):
+    """POST /v1/payments"""
+
+    merchant_order_id: OrderId
+    amount: Amount
+    currency: CurrencyCode
+    method: MethodIn
+    description: Text
+    expires_in: Annotated[int, Field(ge=60, le=7200, strict=True, description="seconds")] = 7200
+    split: Annotated[list[ShareIn], Field(max_length=50)] = []
+    metadata: Annotated[
+        dict[str, Annotated[str, AfterValidator(_clean), StringConstraints(max_length=500)]], Field(max_length=50)
+    ] = {}
+
+    @model_validator(mode="after")
+    def _payees_once(self) -> "PaymentIn":
+        if len({share.payee for share in self.split}) != len(self.split):
+            raise ValueError("a payee may stand in a split once")
+        for key in self.metadata:
+            _clean(key)
+            if not 1 <= len(key) <= 40:
+                raise ValueError("metadata keys have 1 to 40 characters")
+        return self
+
+
+class RefundIn(Body):
+    """POST /v1/payments/{id}/refunds"""
+
+    amount: Amount | None = Field(default=None, description="minor units; left out: all that is left")
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=80), AfterValidator(_clean)] = "requested"
+    merchant_refund_id: OrderId | None = None
+
+
+class PayeeIn(Body):
+    """POST /v1/payees"""
+
+    name: Text
+    kind: Literal["supplier", "merchant"] = "supplier"
+    currency: CurrencyCode
+    bank: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{2,10}$")] | None = None
+    reference: OrderId = Field(description="your own number of the payee; the same again returns the same payee")
+
+
+def metadata_text(metadata: dict[str, Any]) -> str | None:
+    """Return metadata as the JSON it is stored as; None for none."""
+    return orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS).decode() if metadata else None
+
+
+def moment(text: str) -> datetime:
+    """Read an RFC 3339 moment with its offset. Raises ValueError."""
+    value = datetime.fromisoformat(text)
+    if value.tzinfo is None:
+        raise ValueError("a time needs its offset, e.g. 2026-11-24T08:30:00Z")
+    return value

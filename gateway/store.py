@@ -1,0 +1,260 @@
+"""Reading the gateway's rows. Writing goes through the commit lane."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+
+from gateway.tables import ATTEMPTS, PAYMENTS, REFUNDS, Attempt, ChannelAccount, Merchant, Payment, Refund
+from kernel.db import Connection
+
+_PAYMENT = ", ".join(Payment._fields)
+_REFUND = ", ".join(Refund._fields)
+_ATTEMPT = ", ".join(Attempt._fields)
+
+
+class Key(NamedTuple):
+    """An API key as kept: never the key itself."""
+
+    id: str
+    book: int
+    merchant_id: str
+    scopes: frozenset[str]
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+async def find_key(connection: Connection, digest: bytes) -> Key | None:
+    """Return the key with this hash, whatever its state, or None."""
+    row = await connection.fetchrow(
+        "SELECT k.id, k.book, m.id, k.scopes, k.expires_at, k.revoked_at "
+        "FROM api_key k JOIN merchant m ON m.book = k.book WHERE k.hash = $1",
+        digest,
+    )
+    return Key(row[0], row[1], row[2], frozenset(row[3]), row[4], row[5]) if row else None
+
+
+async def add_key(
+    connection: Connection,
+    digest: bytes,
+    key_id: str,
+    book: int,
+    scopes: Sequence[str],
+    created_at: datetime,
+    expires_at: datetime | None,
+) -> None:
+    await connection.execute(
+        "INSERT INTO api_key (hash, id, book, scopes, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        digest,
+        key_id,
+        book,
+        list(scopes),
+        created_at,
+        expires_at,
+    )
+
+
+async def revoke_key(connection: Connection, book: int, key_id: str, now: datetime) -> bool:
+    """Revoke a key; every process refuses it within a second. Returns whether it was live."""
+    done = await connection.execute(
+        "UPDATE api_key SET revoked_at = $3 WHERE book = $1 AND id = $2 AND revoked_at IS NULL", book, key_id, now
+    )
+    return bool(done.endswith(" 1"))
+
+
+async def new_book(connection: Connection) -> int:
+    """Return the next free book number, under a lock that makes two callers take turns."""
+    await connection.execute("SELECT pg_advisory_xact_lock(7210)")
+    number: int = await connection.fetchval("SELECT coalesce(max(book), 0) + 1 FROM book")
+    return number
+
+
+async def merchants(connection: Connection) -> list[Merchant]:
+    rows = await connection.fetch("SELECT book, id, name, created_at FROM merchant ORDER BY book")
+    return [Merchant(*row) for row in rows]
+
+
+async def channel_accounts(connection: Connection, book: int) -> list[ChannelAccount]:
+    """Return a merchant's channel accounts in the order they were added."""
+    rows = await connection.fetch(
+        "SELECT book, id, channel, state, fee_bp, settings, created_at FROM channel_account "
+        "WHERE book = $1 ORDER BY created_at, id",
+        book,
+    )
+    return [ChannelAccount(*row) for row in rows]
+
+
+async def find_payment(connection: Connection, book: int, payment_id: str) -> Payment | None:
+    rows = await PAYMENTS.load(connection, [(book, payment_id)])
+    return rows[0] if rows else None
+
+
+async def find_attempt(connection: Connection, book: int, payment_id: str, number: int) -> Attempt | None:
+    rows = await ATTEMPTS.load(connection, [(book, payment_id, number)])
+    return rows[0] if rows else None
+
+
+async def attempts(connection: Connection, book: int, payment_id: str) -> list[Attempt]:
+    rows = await connection.fetch(
+        f"SELECT {_ATTEMPT} FROM attempt WHERE book = $1 AND payment_id = $2 ORDER BY number", book, payment_id
+    )
+    return [Attempt(*row) for row in rows]
+
+
+async def payments(
+    connection: Connection,
+    book: int,
+    *,
+    before: str | None,
+    limit: int,
+    status: str | None = None,
+    merchant_order_id: str | None = None,
+) -> list[Payment]:
+    """Return payments newest first, those older than `before`; the ids sort by time."""
+    rows = await connection.fetch(
+        f"SELECT {_PAYMENT} FROM payment WHERE book = $1 AND ($2::text IS NULL OR id < $2) "
+        "AND ($3::text IS NULL OR status = $3) "
+        "AND ($4::text IS NULL OR id = (SELECT object_id FROM claim WHERE book = $1 AND key = 'o:' || $4)) "
+        "ORDER BY id DESC LIMIT $5",
+        book,
+        before,
+        status,
+        merchant_order_id,
+        limit,
+    )
+    return [Payment(*row) for row in rows]
+
+
+async def find_refund(connection: Connection, book: int, refund_id: str) -> Refund | None:
+    rows = await REFUNDS.load(connection, [(book, refund_id)])
+    return rows[0] if rows else None
+
+
+async def refunds(
+    connection: Connection, book: int, *, payment_id: str | None, before: str | None, limit: int
+) -> list[Refund]:
+    """Return refunds newest first, of one payment where given."""
+    rows = await connection.fetch(
+        f"SELECT {_REFUND} FROM refund WHERE book = $1 AND ($2::text IS NULL OR payment_id = $2) "
+        "AND ($3::text IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
+        book,
+        payment_id,
+        before,
+        limit,
+    )
+    return [Refund(*row) for row in rows]
+
+
+async def due_attempts(connection: Connection, now: datetime, limit: int) -> list[Attempt]:
+    """Return open attempts whose time to ask has come, the longest waiting first."""
+    rows = await connection.fetch(
+        f"SELECT {_ATTEMPT} FROM attempt WHERE due_at <= $1 ORDER BY due_at LIMIT $2", now, limit
+    )
+    return [Attempt(*row) for row in rows]
+
+
+async def due_refunds(connection: Connection, now: datetime, limit: int) -> list[Refund]:
+    """Return open refunds whose time to ask has come, the longest waiting first."""
+    rows = await connection.fetch(
+        f"SELECT {_REFUND} FROM refund WHERE due_at <= $1 ORDER BY due_at LIMIT $2", now, limit
+    )
+    return [Refund(*row) for row in rows]
+
+
+async def captured_on(connection: Connection, book: int, account: str, day: date) -> list[tuple[Payment, Attempt]]:
+    """Return what was captured on a channel account on a business date, as the hub has it."""
+    rows = await connection.fetch(
+        f"SELECT {', '.join('p.' + c for c in Payment._fields)}, {', '.join('a.' + c for c in Attempt._fields)} "
+        "FROM payment p JOIN attempt a ON a.book = p.book AND a.payment_id = p.id "
+        "WHERE p.book = $1 AND a.channel_account = $2 AND p.business_date = $3 AND a.status IN ('confirmed', 'late') "
+        "ORDER BY p.id",
+        book,
+        account,
+        day,
+    )
+    width = len(Payment._fields)
+    return [(Payment(*row[:width]), Attempt(*row[width:])) for row in map(tuple, rows)]
+
+
+async def refunded_on(connection: Connection, book: int, account: str, day: date) -> list[tuple[Refund, Attempt]]:
+    """Return refunds that belong to a business date on a channel account and did not fail, as the hub has them."""
+    rows = await connection.fetch(
+        f"SELECT {', '.join('r.' + c for c in Refund._fields)}, {', '.join('a.' + c for c in Attempt._fields)} "
+        "FROM refund r "
+        "JOIN attempt a ON a.book = r.book AND a.payment_id = r.payment_id AND a.number = r.attempt_number "
+        "WHERE r.book = $1 AND a.channel_account = $2 AND r.status <> 'failed' "
+        "AND coalesce(r.business_date, (r.created_at AT TIME ZONE 'Asia/Shanghai')::date) = $3 ORDER BY r.id",
+        book,
+        account,
+        day,
+    )
+    width = len(Refund._fields)
+    return [(Refund(*row[:width]), Attempt(*row[width:])) for row in map(tuple, rows)]
+
+
+async def open_counts(connection: Connection, book: int) -> tuple[int, int]:
+    """Return how many attempts and refunds of the book still wait for their channel."""
+    row = await connection.fetchrow(
+        "SELECT (SELECT count(*) FROM attempt WHERE book = $1 AND status IN ('created', 'pending', 'unknown')), "
+        "(SELECT count(*) FROM refund WHERE book = $1 AND status = 'processing')",
+        book,
+    )
+    return (row[0], row[1]) if row else (0, 0)
+
+
+async def captures_match_the_journal(connection: Connection) -> list[str]:
+    """Invariant: every captured payment has exactly one capture posting of its amount, and no other payment has one."""
+    rows = await connection.fetch(
+        """
+        SELECT p.book, p.id, p.captured_minor, coalesce(sum(t.amount_minor), 0)::bigint AS booked
+        FROM payment p
+        LEFT JOIN attempt a ON a.book = p.book AND a.payment_id = p.id
+        LEFT JOIN transfer t ON t.book = p.book AND t.id = p.id || ':' || a.number || ':captured'
+        GROUP BY p.book, p.id, p.captured_minor
+        HAVING coalesce(sum(t.amount_minor), 0) <> p.captured_minor OR count(t.id) > 1
+        """
+    )
+    return [f"book {r[0]} {r[1]}: captured {r[2]}, booked {r[3]}" for r in rows]
+
+
+async def refunds_never_exceed_captures(connection: Connection) -> list[str]:
+    """Invariant: refunds, open ones counted, never exceed the capture, and the payment's sums are its refunds' sums."""
+    rows = await connection.fetch(
+        """
+        SELECT p.book, p.id FROM payment p LEFT JOIN refund r ON r.book = p.book AND r.payment_id = p.id
+        GROUP BY p.book, p.id, p.captured_minor, p.refunded_minor, p.refunding_minor
+        HAVING p.refunded_minor + p.refunding_minor > p.captured_minor
+            OR coalesce(sum(r.amount_minor) FILTER (WHERE r.status = 'succeeded'), 0) <> p.refunded_minor
+            OR coalesce(sum(r.amount_minor) FILTER (WHERE r.status = 'processing'), 0) <> p.refunding_minor
+        """
+    )
+    return [f"book {r[0]} {r[1]}: its refunds and its totals differ" for r in rows]
+
+
+async def every_open_row_is_owned(connection: Connection) -> list[str]:
+    """Invariant: whatever waits for a channel has a time at which the janitor asks; what has ended has none."""
+    rows = await connection.fetch(
+        "SELECT book, payment_id AS id FROM attempt "
+        "WHERE (status IN ('created', 'pending', 'unknown')) <> (due_at IS NOT NULL) "
+        "UNION ALL SELECT book, id FROM refund WHERE (status = 'processing') <> (due_at IS NOT NULL)"
+    )
+    return [f"book {r[0]} {r[1]}: open without an owner, or ended with one" for r in rows]
+
+
+async def succeeded_payments_have_their_event(connection: Connection) -> list[str]:
+    """Invariant: every payment that succeeded told so exactly once."""
+    rows = await connection.fetch(
+        """
+        SELECT p.book, p.id FROM payment p
+        LEFT JOIN event e ON e.book = p.book AND e.subject = p.id AND e.type = 'payment.succeeded'
+        GROUP BY p.book, p.id, p.status HAVING count(e.seq) <> (CASE p.status WHEN 'succeeded' THEN 1 ELSE 0 END)
+        """
+    )
+    return [f"book {r[0]} {r[1]}: its success and its events differ" for r in rows]
+
+
+INVARIANTS = {
+    "captures_match_the_journal": captures_match_the_journal,
+    "refunds_never_exceed_captures": refunds_never_exceed_captures,
+    "every_open_row_is_owned": every_open_row_is_owned,
+    "succeeded_payments_have_their_event": succeeded_payments_have_their_event,
+}

@@ -1,0 +1,167 @@
+"""The rows of the gateway as the commit lane knows them; schema.sql has their meaning."""
+
+from datetime import date, datetime
+from typing import NamedTuple
+
+from kernel.ids import reference
+from kernel.work import Table
+
+
+class Merchant(NamedTuple):
+    """A merchant 商户 and its book."""
+
+    book: int
+    id: str
+    name: str
+    created_at: datetime
+
+
+class ChannelAccount(NamedTuple):
+    """A merchant's account with a channel."""
+
+    book: int
+    id: str
+    channel: str
+    state: str  # enabled | draining | off
+    fee_bp: int
+    settings: str  # JSON: identifiers and key-file paths
+    created_at: datetime
+
+
+class Claim(NamedTuple):
+    """Something that can be used once, and what it was used for."""
+
+    book: int
+    key: str
+    body_hash: bytes
+    object_id: str
+    created_at: datetime
+
+
+class Payment(NamedTuple):
+    """A payment 支付单. Amounts in minor units of `currency`."""
+
+    book: int
+    id: str
+    merchant_order_id: str
+    amount_minor: int
+    currency: str
+    method: str
+    description: str
+    metadata: str | None
+    status: str
+    attempt_count: int
+    captured_minor: int
+    fee_minor: int
+    refunding_minor: int
+    refunded_minor: int
+    refund_count: int
+    next_action: str | None
+    failure_code: str | None
+    failure_message: str | None
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime
+    succeeded_at: datetime | None
+    business_date: date | None
+
+    @property
+    def refundable_minor(self) -> int:
+        return self.captured_minor - self.refunded_minor - self.refunding_minor
+
+
+class Attempt(NamedTuple):
+    """One try of a payment on one channel account 支付尝试."""
+
+    book: int
+    payment_id: str
+    number: int
+    channel_account: str
+    channel: str
+    fee_bp: int
+    status: str
+    channel_ref: str | None
+    code: str | None
+    message: str | None
+    asked_count: int
+    created_at: datetime
+    updated_at: datetime
+    due_at: datetime | None
+
+    @property
+    def reference(self) -> str:
+        """Our number at the channel: it follows from the payment and the attempt's number, and is never made anew."""
+        return reference(self.book, f"{self.payment_id}_{_DIGITS[self.number]}")
+
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def attempt_number(attempt_id: str) -> tuple[str, int]:
+    """Return (payment_id, number) of an attempt named as parse_reference names it."""
+    payment_id, _, digit = attempt_id.rpartition("_")
+    return payment_id, _DIGITS.index(digit)
+
+
+class Refund(NamedTuple):
+    """A refund 退款 of a payment, in full or in part."""
+
+    book: int
+    id: str
+    payment_id: str
+    attempt_number: int
+    merchant_refund_id: str | None
+    amount_minor: int
+    currency: str
+    fee_returned_minor: int
+    taken_back: str  # JSON: what each share gave back
+    reason: str
+    status: str
+    channel_ref: str | None
+    failure_code: str | None
+    failure_message: str | None
+    asked_count: int
+    created_at: datetime
+    updated_at: datetime
+    due_at: datetime | None
+    business_date: date | None
+
+    @property
+    def reference(self) -> str:
+        """Our number of the refund at the channel."""
+        return reference(self.book, self.id)
+
+
+MERCHANTS: Table[Merchant] = Table("merchant", Merchant, "int text text timestamptz", keys=1)
+CHANNEL_ACCOUNTS: Table[ChannelAccount] = Table(
+    "channel_account", ChannelAccount, "int text text text int json timestamptz", keys=2
+)
+CLAIMS: Table[Claim] = Table("claim", Claim, "int text bytea text timestamptz", keys=2)
+PAYMENTS: Table[Payment] = Table(
+    "payment",
+    Payment,
+    "int text text bigint text text text json text int bigint bigint bigint bigint int json text text "
+    "timestamptz timestamptz timestamptz timestamptz date",
+    keys=2,
+    fixed=[
+        "merchant_order_id", "amount_minor", "currency", "method", "description", "metadata", "created_at", "expires_at"
+    ],
+)  # fmt: skip
+ATTEMPTS: Table[Attempt] = Table(
+    "attempt",
+    Attempt,
+    "int text int text text int text text text text int timestamptz timestamptz timestamptz",
+    keys=3,
+    fixed=["channel_account", "channel", "fee_bp", "created_at"],
+)
+REFUNDS: Table[Refund] = Table(
+    "refund",
+    Refund,
+    "int text text int text bigint text bigint json text text text text text int "
+    "timestamptz timestamptz timestamptz date",
+    keys=2,
+    fixed=[
+        "payment_id", "attempt_number", "merchant_refund_id", "amount_minor", "currency", "fee_returned_minor",
+        "taken_back", "reason", "created_at",
+    ],
+)  # fmt: skip
