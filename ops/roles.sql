@@ -1,0 +1,22 @@
+-- The hub works as sluice_app, which may add to the journals and never change them. Roles belong to the whole server,
+-- so another database on it may have made this one already.
+DO $$
+BEGIN
+    CREATE ROLE sluice_app NOLOGIN;
+EXCEPTION
+    WHEN duplicate_object OR unique_violation THEN NULL;
+END
+$$;
+DO $$
+BEGIN
+    EXECUTE format('GRANT sluice_app TO %I', current_user);
+EXCEPTION
+    WHEN unique_violation THEN NULL; -- granted meanwhile by another database's migration
+END
+$$;
+GRANT USAGE ON SCHEMA public TO sluice_app;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO sluice_app;
+GRANT INSERT ON ALL TABLES IN SCHEMA public TO sluice_app;
+GRANT UPDATE ON book, account, hold, position, payee, split, bank_link, settlement, instruction, merchant, api_key,
+    channel_account, payment, attempt, refund TO sluice_app;
+GRANT DELETE ON claim TO sluice_app; -- idempotency keys are kept a week, then forgotten

@@ -1,0 +1,198 @@
+"""The composition root: the one module that knows every package and builds the objects of a process."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import orjson
+from prometheus_client import CollectorRegistry
+
+import splitting
+from channels import CHANNELS, HttpTransport
+from channels.contract import Channel
+from gateway.accounts import ChannelAccounts
+from gateway.auth import Authenticator
+from gateway.janitor import Janitor
+from gateway.metrics import Metrics
+from gateway.notices import Notices
+from gateway.payees import Payees
+from gateway.payments import Payments
+from gateway.routes import Api
+from gateway.store import channel_accounts
+from kernel.db import Pool, acquire, connect
+from kernel.env import Env, system_env
+from kernel.lane import Lane, Lanes, committing
+from kernel.work import Work
+from ops.secrets_file import secret_file
+from splitting.banking import Banks, Settler
+from streams import Bell, Consumer, Event, Relay
+
+
+@dataclass(slots=True)
+class LaneShape:
+    """How the commit lane is set up; the defaults are what docs/performance.md measured."""
+
+    max_batch: int = 512
+    max_waiting: int = 4096
+    writers: int = 1
+
+
+@dataclass(slots=True)
+class Hub:
+    """The objects of one process."""
+
+    env: Env
+    pool: Pool
+    lanes: Lanes
+    bell: Bell
+    metrics: Metrics
+    registry: CollectorRegistry
+    accounts: ChannelAccounts
+    authenticator: Authenticator
+    payments: Payments
+    notices: Notices
+    banks: Banks
+    payees: Payees
+
+    def api(self, access_log: Callable[[dict[str, Any]], None] | None = None) -> Api:
+        """Return the merchant API on these objects."""
+        return Api(
+            payments=self.payments,
+            notices=self.notices,
+            payees=self.payees,
+            authenticator=self.authenticator,
+            pool=self.pool,
+            env=self.env,
+            metrics=self.metrics,
+            access_log=access_log,
+        )
+
+    def janitor(self) -> Janitor:
+        return Janitor(self.payments, self.pool, self.lanes, self.env)
+
+    def settler(self) -> Settler:
+        return Settler(self.banks, self.pool, self.env, self.deposits)
+
+    async def deposits(self, book: int) -> Mapping[str, str]:
+        """Return how a merchant's channels name their deposits at the bank: start of the reference → account."""
+        async with acquire(self.pool) as connection:
+            rows = await channel_accounts(connection, book)
+        starts = {}
+        for row in rows:
+            if row.channel == "wechat":
+                starts[f"WX{orjson.loads(row.settings)['mchid']}"] = row.id
+        return starts
+
+    def splitter(self) -> Consumer:
+        """Return the listener that shares out every payment that succeeded."""
+
+        def needs(work: Work, event: Event) -> Any:
+            return splitting.needs(work, event.book, event.subject)
+
+        def handle(work: Work, event: Event) -> None:
+            day = orjson.loads(event.payload)["business_date"]
+            splitting.share_out(work, event.book, event.subject, date.fromisoformat(day))
+
+        return Consumer(
+            "splitting", ["payment.succeeded"], needs, handle, pool=self.pool, lanes=self.lanes, env=self.env
+        )
+
+    async def not_ready(self) -> dict[str, str]:
+        """Return what keeps this process from serving, by name; empty when it can."""
+        wrong = {}
+        try:
+            async with acquire(self.pool, timeout_s=2) as connection:
+                await connection.fetchval("SELECT 1")
+        except Exception as error:  # readiness reports whatever is wrong and raises nothing
+            wrong["database"] = type(error).__name__
+        waiting = sum(lane.waiting for lane in self.lanes.all)
+        if waiting > 3000:
+            wrong["lane"] = f"{waiting} commands wait"
+        return wrong
+
+
+@asynccontextmanager
+async def hub(
+    *,
+    database_url: str,
+    redis_url: str | None,
+    home: Path,
+    public_url: str,
+    time_scale: float = 1.0,
+    env: Env | None = None,
+    channels: Mapping[str, Callable[[Mapping[str, Any]], Channel]] = CHANNELS,
+    lane: LaneShape | None = None,
+    name: str = "sluice",
+    registry: CollectorRegistry | None = None,
+) -> AsyncIterator[Hub]:
+    """Build a process's objects, lowest layer first, and take them down in reverse.
+
+    public_url: where channels reach this hub. time_scale: shortens the janitor's waits for a sandbox's fast clock.
+    """
+    shape = lane or LaneShape()
+    async with AsyncExitStack() as stack:
+        if env is None:
+            env = system_env(await stack.enter_async_context(HttpTransport()))
+        stack.push_async_callback(env.tasks.aclose)
+        pool = await stack.enter_async_context(connect(database_url, size=8, name=name))
+        writing = await stack.enter_async_context(
+            connect(database_url, size=max(2, shape.writers), name=f"{name} lane", by_key=True)
+        )
+        one = Lane(
+            committing(writing, env),
+            env,
+            max_batch=shape.max_batch,
+            max_waiting=shape.max_waiting,
+            writers=shape.writers,
+        )
+        lanes = Lanes([one])
+        bell = Bell(redis_url, env)
+        stack.push_async_callback(bell.aclose)
+        registry = registry or CollectorRegistry()
+        metrics = Metrics(registry)
+        accounts = ChannelAccounts(channels, pool, env)
+        payments = Payments(
+            pool=pool,
+            lanes=lanes,
+            accounts=accounts,
+            env=env,
+            bell=bell,
+            metrics=metrics,
+            public_url=public_url,
+            time_scale=time_scale,
+        )
+        banks = Banks(pool, lanes, env)
+        yield Hub(
+            env=env,
+            pool=pool,
+            lanes=lanes,
+            bell=bell,
+            metrics=metrics,
+            registry=registry,
+            accounts=accounts,
+            authenticator=Authenticator(pool, secret_file(home, "api-key-pepper", env.secrets), env),
+            payments=payments,
+            notices=Notices(payments, accounts, env, metrics),
+            banks=banks,
+            payees=Payees(lanes, banks, env),
+        )
+
+
+@asynccontextmanager
+async def worker(objects: Hub, redis_url: str | None) -> AsyncIterator[None]:
+    """Run the background work of a hub while inside: splitting, the janitor, settlement, the relay, the bell."""
+    env = objects.env
+    janitor = objects.janitor()
+    env.spawn("bell", objects.bell.listen())
+    env.spawn("splitting", objects.splitter().run(objects.bell))
+    env.spawn("janitor", janitor.run())
+    env.spawn("settler", objects.settler().run())
+    async with AsyncExitStack() as stack:
+        if redis_url is not None:
+            relay = Relay(redis_url, objects.pool, env)
+            stack.push_async_callback(relay.aclose)
+            env.spawn("relay", relay.run(objects.bell))
+        yield
