@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sysconfig
 import threading
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -53,6 +54,10 @@ def migrate(database_url: str, directory: Path | None = None) -> list[str]:
     folder = directory or MIGRATIONS
     if not _files(folder):
         return []
+    try:
+        before = _run(examine(database_url, folder))
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise MigrationFailed(f"the database cannot be reached: {error or type(error).__name__}") from error
     done = subprocess.run(
         [
             dbmate(),
@@ -60,9 +65,6 @@ def migrate(database_url: str, directory: Path | None = None) -> list[str]:
             f"--migrations-dir={folder}",
             f"--migrations-table={_TABLE}",
             "--no-dump-schema",
-            "--wait",
-            f"--wait-timeout={_WAIT_S}s",
-            "--wait-interval=100ms",
             "--migration-lock",
             "migrate",
         ],
@@ -77,7 +79,8 @@ def migrate(database_url: str, directory: Path | None = None) -> list[str]:
     if done.returncode != 0:
         raise MigrationFailed(f"{_without_password(done.stdout + done.stderr, database_url)}")
     applied = re.findall(r"^Applied: (\S+)", done.stdout, re.MULTILINE)
-    if applied:
+    # A change by hand from before stays on record until somebody accepts it.
+    if applied and not before.changed_by_hand:
         _run(_bless(database_url))
     return applied
 
@@ -95,7 +98,7 @@ def accept_schema(database_url: str) -> None:
 async def examine(database_url: str, directory: Path | None = None) -> Schema:
     """Return how the database stands to the files in `directory` (those of this code if None)."""
     files = _files(directory or MIGRATIONS)
-    connection = await asyncpg.connect(database_url, timeout=_WAIT_S)
+    connection = await _connect(database_url)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             if await connection.fetchval("select to_regclass($1)", _TABLE) is None:
@@ -128,13 +131,25 @@ def _files(folder: Path) -> dict[str, str]:
 
 
 async def _bless(database_url: str) -> None:
-    connection = await asyncpg.connect(database_url, timeout=_WAIT_S)
+    connection = await _connect(database_url)
     try:
         async with connection.transaction():
             # A comment is a statement without parameters; the fingerprint is hexadecimal.
             await connection.execute(f"comment on table {_TABLE} is '{_COMMENT}{await _fingerprint(connection)}'")
     finally:
         await connection.close()
+
+
+async def _connect(database_url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """Connect, waiting for a database that is not up yet."""
+    give_up_at = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            return await asyncpg.connect(database_url, timeout=_WAIT_S)
+        except (OSError, asyncpg.CannotConnectNowError):
+            if time.monotonic() > give_up_at:
+                raise
+            await asyncio.sleep(0.1)
 
 
 async def _fingerprint(connection: "asyncpg.Connection[asyncpg.Record]") -> str:

@@ -113,7 +113,7 @@ async def supervise(
         lock = Lock(home / "supervisor.lock")
         lock.take("the hub")
         try:
-            with _signals(stop, hurry):
+            with _signals(stop, hurry, say):
                 await _until(stop, _run(settings, home, children, on_ready, say, hurry))
         finally:
             (home / "run.json").unlink(missing_ok=True)
@@ -352,12 +352,16 @@ class _BackOff:
 
 
 @contextmanager
-def _signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
+def _signals(stop: asyncio.Event, hurry: asyncio.Event, say: Say) -> Iterator[None]:
     """Turn the first signal into `stop` and the second into `hurry`."""
     loop = asyncio.get_running_loop()
 
     def heard() -> None:
-        (hurry if stop.is_set() else stop).set()
+        if stop.is_set():
+            hurry.set()
+        else:
+            stop.set()
+            say("sluice", f"stopping: each process has {_GRACE_S:g} s to finish; a second signal ends them now")
 
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in wanted:

@@ -38,16 +38,13 @@ class TestServer:
         return self.server.url.rpartition("/")[0] + f"/{database}"
 
 
-@pytest.fixture(scope="session")
-def server_home() -> Iterator[Path]:
-    """A SLUICE_HOME for the servers of this test process, gone afterwards."""
+def _new_home() -> Path:
     in_memory = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_WANTED_BYTES
     base = _MEMORY if in_memory and os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     _sweep(base)
     home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
     home.chmod(0o711)
-    yield home
-    shutil.rmtree(home, ignore_errors=True)
+    return home
 
 
 def _sweep(base: Path) -> None:
@@ -56,6 +53,22 @@ def _sweep(base: Path) -> None:
         locks = list(home.glob("*/lock"))
         if locks and home.stat().st_uid == os.geteuid() and not any(map(is_locked, locks)):
             shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server_home() -> Iterator[Path]:
+    """The SLUICE_HOME of the servers which the tests of this process share."""
+    home = _new_home()
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A SLUICE_HOME for one test alone, where it may start, hurt and kill servers of its own."""
+    home = _new_home()
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

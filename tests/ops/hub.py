@@ -1,0 +1,51 @@
+"""A small hub to be run, hurt and stopped: `web` answers HTTP, `other` does not; argv: home, web's port, modes."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from ops.settings import Settings
+from ops.supervisor import Child, Run, supervise
+
+WEB = """
+import http.server, os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: (print("web has finished", flush=True), os._exit(0)))
+print("secret seen" if "@127.0.0.1" in os.environ["SLUICE_DATABASE_URL"] else "no address", flush=True)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+OTHER = """
+import os, signal, time
+signal.signal(signal.SIGTERM, lambda *_: (print("other has finished", flush=True), os._exit(0)))
+print("other has begun", flush=True)
+time.sleep(600)
+"""
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("stubborn is deaf", flush=True)
+time.sleep(600)
+"""
+BROKEN = "raise SystemExit('the till is missing')"
+
+
+def children(port: str, modes: list[str]) -> list[Child]:
+    python = [sys.executable, "-c"]
+    address = f"http://127.0.0.1:{port}/"
+    found = [
+        Child("web", [*python, WEB, port], ready_url=address),
+        Child("other", [*python, OTHER]),
+    ]
+    if "stubborn" in modes:
+        found.append(Child("stubborn", [*python, STUBBORN]))
+    if "broken" in modes:
+        found.append(Child("broken", [*python, BROKEN], ready_url=address + "never"))
+    return found
+
+
+def ready(run: Run) -> None:
+    print(f"READY {run.pid}", flush=True)
+
+
+if __name__ == "__main__":
+    settings = Settings(home=Path(sys.argv[1]))
+    sys.exit(asyncio.run(supervise(settings, children(sys.argv[2], sys.argv[3:]), on_ready=ready)))

@@ -1,0 +1,163 @@
+"""The doctor, before planted faults: each must be seen, named and, when it is grave, fail the command."""
+
+import io
+import json
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from pydantic import SecretStr
+from rich.console import Console
+
+from ops import embedded
+from ops.doctor import _LABELS, Finding, Level, examine, exit_code, render
+from ops.migrate import migrate
+from ops.settings import Settings
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    (tmp_path / "0001_create_till.sql").write_text("-- migrate:up\ncreate table till (coin int);\n\n-- migrate:down\n")
+    return tmp_path
+
+
+@pytest_asyncio.fixture
+async def settings(home: Path, migrations: Path) -> AsyncIterator[Settings]:
+    """Settings of a home whose servers run and whose database is migrated; ports that are free."""
+    ports = []
+    for _ in range(3):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            ports.append(probe.getsockname()[1])
+    gateway, ops, sandbox = ports
+    found = Settings(home=home, gateway_port=gateway, ops_port=ops, sandbox_port=sandbox)
+    async with embedded.postgres(home) as database, embedded.valkey(home):
+        migrate(database.url, migrations)
+        yield found
+
+
+def of(findings: list[Finding], topic: str) -> Finding:
+    """Return the worst finding of a topic."""
+    found = [finding for finding in findings if finding.topic == topic]
+    return max(found, key=lambda finding: list(Level).index(finding.level))
+
+
+async def test_a_sound_hub_passes(settings: Settings, migrations: Path) -> None:
+    findings = await examine(settings, migrations=migrations)
+    assert [finding for finding in findings if finding.level is Level.FAIL] == []
+    assert exit_code(findings) == 0
+    assert {finding.topic for finding in findings} == set(_LABELS)
+
+
+async def test_a_home_that_was_never_started_passes_and_is_not_made(home: Path) -> None:
+    nowhere = home / "nowhere"
+    findings = await examine(Settings(home=nowhere))
+    for topic in ("home", "secrets", "database", "redis"):
+        assert of(findings, topic).level is Level.OK
+    assert not nowhere.exists()
+
+
+async def test_fsync_off_fails(home: Path) -> None:
+    lossy = {"fsync": "off", "synchronous_commit": "off"}
+    async with embedded.postgres(home, options=lossy) as server:
+        findings = await examine(Settings(home=home, database_url=SecretStr(server.url)))
+    durability = of(findings, "durability")
+    assert durability.level is Level.FAIL
+    assert "fsync and synchronous_commit" in durability.todo
+    assert exit_code(findings) == 1
+
+
+async def test_commits_that_do_not_wait_for_one_database_only_fail(settings: Settings, migrations: Path) -> None:
+    connection = await asyncpg.connect(embedded.postgres_url(settings.home))
+    await connection.execute("alter role sluice in database sluice set synchronous_commit = off")
+    await connection.close()
+    assert of(await examine(settings, migrations=migrations), "durability").level is Level.FAIL
+
+
+async def test_a_port_that_another_program_has_fails(settings: Settings) -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", settings.gateway_port))
+        other.listen()
+        findings = await examine(settings)
+    assert of(findings, "ports").level is Level.FAIL
+    assert "SLUICE_GATEWAY_PORT" in of(findings, "ports").todo
+    assert exit_code(findings) == 1
+
+
+async def test_a_pending_migration_fails(settings: Settings, migrations: Path) -> None:
+    (migrations / "0002_create_drawer.sql").write_text("-- migrate:up\ncreate table drawer ();\n\n-- migrate:down\n")
+    schema = of(await examine(settings, migrations=migrations), "schema")
+    assert schema.level is Level.FAIL
+    assert "0002_create_drawer.sql" in schema.seen
+
+
+async def test_a_table_changed_by_hand_fails(settings: Settings, migrations: Path) -> None:
+    connection = await asyncpg.connect(embedded.postgres_url(settings.home))
+    await connection.execute("alter table till alter coin type bigint")
+    await connection.close()
+    assert of(await examine(settings, migrations=migrations), "schema").level is Level.FAIL
+
+
+async def test_a_password_that_others_can_read_fails(settings: Settings, migrations: Path) -> None:
+    (settings.home / "secrets" / "valkey").chmod(0o644)
+    findings = await examine(settings, migrations=migrations)
+    assert of(findings, "secrets").level is Level.FAIL
+    assert "0644" in of(findings, "secrets").seen
+    assert exit_code(findings) == 1
+
+
+async def test_streams_that_do_not_survive_a_crash_are_warned_of(home: Path) -> None:
+    async with embedded.valkey(home, options={"appendonly": "no", "maxmemory-policy": "allkeys-lru"}) as server:
+        findings = await examine(Settings(home=home, redis_url=SecretStr(server.url)))
+        assert of(findings, "persistence").level is Level.WARN
+        assert "appendonly" in of(findings, "persistence").todo
+
+
+async def test_servers_that_do_not_answer_fail_without_telling_the_password(home: Path) -> None:
+    findings = await examine(
+        Settings(
+            home=home,
+            database_url=SecretStr("postgresql://user:hush@127.0.0.1:1/base"),
+            redis_url=SecretStr("redis://:hush@127.0.0.1:1/0"),
+        )
+    )
+    assert of(findings, "database").level is Level.FAIL
+    assert of(findings, "redis").level is Level.FAIL
+    assert "hush" not in repr(findings)
+
+
+async def test_a_wrong_password_fails(settings: Settings) -> None:
+    url = embedded.postgres_url(settings.home) or ""
+    head, _, tail = url.rpartition("@")
+    wrong = Settings(home=settings.home, database_url=SecretStr(f"{head}x@{tail}"))
+    assert of(await examine(wrong), "database").level is Level.FAIL
+
+
+async def test_a_misspelt_variable_is_warned_of(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_GATEWAY_PROT", "8080")
+    variables = of(await examine(settings), "variables")
+    assert variables.level is Level.WARN
+    assert "SLUICE_GATEWAY_PORT" in variables.todo
+
+
+async def test_programs_that_are_not_there_fail(home: Path) -> None:
+    findings = await examine(Settings(home=home, pg_bin=home, valkey_bin=home / "valkey"))
+    assert of(findings, "programs").level is Level.FAIL
+    assert "SLUICE_PG_BIN" in of(findings, "programs").todo
+    assert "SLUICE_VALKEY_BIN" in of(findings, "programs").todo
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_is_shown_has_every_finding_and_gives_the_exit_code(as_json: bool) -> None:
+    findings = [Finding("disk", Level.OK, "room enough"), Finding("ports", Level.FAIL, "[taken]", "free them")]
+    out = io.StringIO()
+    assert render(findings, as_json=as_json, console=Console(file=out, width=100)) == 1
+    for text in ("room enough", "[taken]", "free them"):
+        assert text in out.getvalue()
+    if as_json:
+        assert [row["topic"] for row in json.loads(out.getvalue())] == ["disk", "ports"]
+    assert render(findings[:1], console=Console(file=out)) == 0

@@ -1,0 +1,114 @@
+"""Migrations, against a real PostgreSQL and the real dbmate."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from ops.migrate import MIGRATIONS, MigrationFailed, accept_schema, examine, migrate, pending
+
+
+def write(folder: Path, name: str, up: str) -> None:
+    (folder / name).write_text(f"-- migrate:up\n{up}\n\n-- migrate:down\n")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def empty_url(pg_server: Any) -> Any:
+    """The address of a database without any schema."""
+    await pg_server.admin.execute("create database sluice_empty owner sluice")
+    yield pg_server.url("sluice_empty")
+    await pg_server.admin.execute("drop database sluice_empty with (force)")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path, "0001_create_till.sql", "create table till (book int not null, coin bigint default 0);")
+    write(tmp_path, "0002_create_drawer.sql", "create table drawer (id int primary key);")
+    return tmp_path
+
+
+async def run(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(statement)
+    await connection.close()
+
+
+def test_what_is_pending_is_applied_once_and_named(empty_url: str, folder: Path) -> None:
+    assert pending(empty_url, folder) == ["0001_create_till.sql", "0002_create_drawer.sql"]
+    assert migrate(empty_url, folder) == ["0001_create_till.sql", "0002_create_drawer.sql"]
+    assert pending(empty_url, folder) == []
+    assert migrate(empty_url, folder) == []
+    write(folder, "0003_create_shelf.sql", "create table shelf (id int);")
+    assert migrate(empty_url, folder) == ["0003_create_shelf.sql"]
+
+
+async def test_a_migration_may_be_asked_for_inside_a_running_loop(empty_url: str, folder: Path) -> None:
+    assert len(migrate(empty_url, folder)) == 2
+
+
+def test_a_failing_migration_is_quoted_and_undone_and_earlier_ones_stay(empty_url: str, folder: Path) -> None:
+    write(folder, "0003_break.sql", "create table half (id int); insert into nowhere values (1);")
+    with pytest.raises(MigrationFailed, match="nowhere") as failure:
+        migrate(empty_url, folder)
+    password = empty_url.split(":")[2].split("@")[0]
+    assert password not in str(failure.value)
+    assert pending(empty_url, folder) == ["0003_break.sql"]
+    write(folder, "0003_break.sql", "create table half (id int);")
+    assert migrate(empty_url, folder) == ["0003_break.sql"]
+
+
+def test_two_that_migrate_at_once_wait_for_each_other(empty_url: str, folder: Path) -> None:
+    write(folder, "0003_slow.sql", "select pg_sleep(0.5);")
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: migrate(empty_url, folder), range(2)))
+    assert sorted(map(len, results)) == [0, 3]
+
+
+async def test_a_change_by_hand_is_noticed_until_it_is_undone_or_accepted(empty_url: str, folder: Path) -> None:
+    migrate(empty_url, folder)
+    assert not (await examine(empty_url, folder)).changed_by_hand
+    for change, undo in (
+        ("alter table till drop column coin", "alter table till add column coin bigint default 0"),
+        ("alter table till alter book drop not null", "alter table till alter book set not null"),
+        ("alter table drawer drop constraint drawer_pkey", "alter table drawer add primary key (id)"),
+        ("create index by_coin on till (coin)", "drop index by_coin"),
+        ("create function f() returns int language sql as 'select 1'", "drop function f()"),
+    ):
+        await run(empty_url, change)
+        assert (await examine(empty_url, folder)).changed_by_hand, change
+        await run(empty_url, undo)
+        assert not (await examine(empty_url, folder)).changed_by_hand, undo
+    await run(empty_url, "create index by_coin on till (coin)")
+    accept_schema(empty_url)
+    assert not (await examine(empty_url, folder)).changed_by_hand
+
+
+async def test_a_new_partition_is_no_change_by_hand(empty_url: str, folder: Path) -> None:
+    write(folder, "0003_create_day.sql", "create table day (on_date date) partition by range (on_date);")
+    migrate(empty_url, folder)
+    await run(empty_url, "create table day_1 partition of day for values from ('2026-01-01') to ('2026-01-02')")
+    assert not (await examine(empty_url, folder)).changed_by_hand
+
+
+async def test_a_migration_does_not_hide_an_earlier_change_by_hand(empty_url: str, folder: Path) -> None:
+    migrate(empty_url, folder)
+    await run(empty_url, "alter table till drop column coin")
+    write(folder, "0003_create_shelf.sql", "create table shelf (id int);")
+    migrate(empty_url, folder)
+    assert (await examine(empty_url, folder)).changed_by_hand
+
+
+async def test_a_database_newer_than_the_code_is_recognised(empty_url: str, folder: Path) -> None:
+    migrate(empty_url, folder)
+    (folder / "0002_create_drawer.sql").unlink()
+    assert (await examine(empty_url, folder)).unknown == ["0002"]
+
+
+async def test_every_test_database_has_all_migrations(database_url: str) -> None:
+    schema = await examine(database_url)
+    assert len(schema.applied) == len(list(MIGRATIONS.glob("*.sql")))
+    assert schema.pending == []
+    assert not schema.changed_by_hand

@@ -1,0 +1,172 @@
+"""The supervisor, on a hub of small processes that are really killed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.supervisor import Run, find_run, without_password
+
+Wait = Callable[[Callable[[], bool]], None]
+Alive = Callable[[int], bool]
+
+
+class Hub:
+    """A hub run as a process of its own, and what it has said."""
+
+    def __init__(self, home: Path, *modes: str) -> None:
+        self.home = home
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self.out = home / f"said-{os.urandom(4).hex()}"
+        with self.out.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, str(Path(__file__).parent / "hub.py"), str(home), str(self.port), *modes],
+                stdout=file,
+                stderr=file,
+            )
+
+    def said(self, text: str) -> bool:
+        return text in self.out.read_text()
+
+    def said_or_ended(self, text: str) -> bool:
+        return self.said(text) or self.process.poll() is not None
+
+    def run(self) -> Run:
+        run = find_run(self.home)
+        assert run is not None, self.out.read_text()
+        return run
+
+    def pid(self, name: str) -> int:
+        run = self.run()
+        pid = next(process.pid for process in [*run.servers, *run.children] if process.name == name)
+        assert pid is not None
+        return pid
+
+    def pids(self) -> list[int]:
+        run = self.run()
+        return [process.pid for process in [*run.servers, *run.children] if process.pid is not None]
+
+
+@pytest.fixture
+def hub(home: Path, wait_until: Wait) -> Iterator[Callable[..., Hub]]:
+    """Start a hub and wait until it is ready or has given up."""
+    started: list[Hub] = []
+
+    def start(*modes: str) -> Hub:
+        found = Hub(home, *modes)
+        started.append(found)
+        wait_until(lambda: found.said_or_ended("READY"))
+        return found
+
+    yield start
+    for found in started:
+        found.process.kill()
+        found.process.wait()
+
+
+def test_a_wished_end_stops_everything_in_reverse_and_leaves_nothing(
+    hub: Callable[..., Hub], wait_until: Wait, alive: Alive
+) -> None:
+    running = hub()
+    wait_until(lambda: running.said("other has begun"))
+    pids = running.pids()
+    assert len(pids) == 4
+    assert all(map(alive, pids))
+    running.process.terminate()
+    assert running.process.wait() == 0
+    assert not any(map(alive, pids))
+    assert not (running.home / "run.json").exists()
+    said = running.out.read_text()
+    assert said.index("other has finished") < said.index("web has finished") < said.index("stopped")
+
+
+def test_the_run_file_names_addresses_and_no_password(hub: Callable[..., Hub]) -> None:
+    running = hub()
+    text = (running.home / "run.json").read_text()
+    for path in (running.home / "secrets").iterdir():
+        assert path.read_text().strip() not in text
+        assert path.read_text().strip() not in running.out.read_text()
+    assert running.said("secret seen")
+    run = running.run()
+    assert run.pid == running.process.pid
+    assert run.gateway_url == "http://127.0.0.1:8400"
+
+
+@pytest.mark.parametrize("name", ["web", "other", "postgres", "valkey"])
+def test_whatever_is_killed_is_started_again(hub: Callable[..., Hub], wait_until: Wait, name: str) -> None:
+    running = hub()
+    killed = running.pid(name)
+    os.kill(killed, signal.SIGKILL)
+
+    def back() -> bool:
+        run = running.run()
+        process = next(process for process in [*run.servers, *run.children] if process.name == name)
+        return process.restarts == 1 and process.pid not in (None, killed)
+
+    wait_until(back)
+    assert running.process.poll() is None
+    running.process.terminate()
+    assert running.process.wait() == 0
+
+
+def test_a_killed_supervisor_takes_everything_along_and_the_next_one_starts(
+    hub: Callable[..., Hub], wait_until: Wait, alive: Alive
+) -> None:
+    running = hub()
+    pids = running.pids()
+    running.process.kill()
+    running.process.wait()
+    wait_until(lambda: not any(map(alive, pids)))
+    assert (running.home / "run.json").exists()
+    assert find_run(running.home) is None
+    assert hub().said("READY")
+
+
+def test_a_second_hub_on_one_home_is_refused_and_the_first_goes_on(hub: Callable[..., Hub], alive: Alive) -> None:
+    first = hub()
+    second = hub()
+    assert second.process.wait() == 1
+    assert second.said(f"already run by process {first.process.pid}")
+    assert all(map(alive, first.pids()))
+
+
+def test_a_process_that_never_comes_up_ends_the_start_with_its_own_words(hub: Callable[..., Hub], alive: Alive) -> None:
+    failed = hub("broken")
+    assert failed.process.wait() == 1
+    assert failed.said("the till is missing")
+    assert failed.said("3 times running")
+    assert failed.said("web has finished")
+    assert not failed.said("READY")
+
+
+def test_a_second_signal_ends_even_a_deaf_process(hub: Callable[..., Hub], wait_until: Wait, alive: Alive) -> None:
+    running = hub("stubborn")
+    pids = running.pids()
+    wait_until(lambda: running.said("stubborn is deaf"))
+    running.process.send_signal(signal.SIGINT)
+    wait_until(lambda: running.said("stopping"))
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.wait() == 0
+    assert running.said("stubborn   | ended with signal SIGKILL")
+    assert not any(map(alive, pids))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://user:hush@host:5432/base?x=1", "postgresql://user@host:5432/base?x=1"),
+        ("redis://:hush@host:1/0", "redis://host:1/0"),
+        ("postgresql://user:hush@one:1,two:2/base", "postgresql://user@one:1,two:2/base"),
+        ("postgresql://user:hu%40sh@[::1]:1/base", "postgresql://user@[::1]:1/base"),
+        ("redis://host", "redis://host"),
+    ],
+)
+def test_addresses_are_shown_without_their_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown
