@@ -1,0 +1,262 @@
+"""The client, with WeChat's adapter on one side and a scripted rail on the other: what silence and new keys lead to."""
+
+import asyncio
+import hashlib
+import random
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+from test_wechat_outcomes import PAID
+from wechat_rail import (
+    NEW_SERIAL,
+    NOW,
+    OLD_SERIAL,
+    Rail,
+    certificates,
+    channel,
+    order,
+    refund_order,
+    transaction,
+)
+
+from channels import ChannelClient, Pending, Unknown
+from channels.client import KEY_REFRESH_S, TIMEOUTS_S
+from kernel.env import Env, NoAnswer, NotSent, Request, Response, Tasks, system_env
+from kernel.ids import Ids
+
+OLD, NEW = Rail(), Rail("platform_new", NEW_SERIAL)
+Reply = Callable[[Request], Response | Exception | Awaitable[Response]]
+BOTH_KEYS = certificates(("platform_old", OLD_SERIAL), ("platform_new", NEW_SERIAL))
+
+
+class HandClock:
+    """A clock that moves when told."""
+
+    def __init__(self) -> None:
+        self.passed_s = 0.0
+
+    def now(self):  # type: ignore[no-untyped-def]
+        return NOW + timedelta(seconds=self.passed_s)
+
+    def monotonic(self) -> float:
+        return self.passed_s
+
+
+class ScriptedRail:
+    """A transport whose other side is a function of the request; keeps what was sent."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self.sent: list[Request] = []
+        self.timeouts: list[float] = []
+
+    async def send(self, request: Request, *, timeout_s: float) -> Response:
+        self.sent.append(request)
+        self.timeouts.append(timeout_s)
+        reply = self._reply(request)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply if isinstance(reply, Response) else await reply
+
+    def paths(self) -> Sequence[str]:
+        return [request.url.split("/", 3)[3].split("?")[0] for request in self.sent]
+
+
+def client(
+    reply: Callable[[Request], Response | Exception | Awaitable[Response]],
+) -> tuple[ChannelClient, ScriptedRail, Env]:
+    rail = ScriptedRail(reply)
+    rng = random.Random(7)
+    env = Env(
+        clock=HandClock(),
+        rng=rng,
+        ids=Ids(lambda: 0, rng.getrandbits),
+        secrets=rng.randbytes,
+        transport=rail,
+        tasks=Tasks(),
+        sleep=asyncio.sleep,
+        executor=None,
+    )
+    return ChannelClient(channel(), env), rail, env
+
+
+@pytest.mark.parametrize("op", ["pay", "query", "close", "reverse", "refund", "refund_query"])
+async def test_silence_is_unknown_and_only_what_never_left_is_said_to_be_so(op: str) -> None:
+    subject = refund_order() if op.startswith("refund") else order()
+    for failure, not_sent in ((NoAnswer("reset"), False), (NotSent("refused"), True)):
+        asked, rail, _ = client(lambda _, failure=failure: failure)  # type: ignore[misc]
+        outcome = await getattr(asked, op)(subject)
+        assert isinstance(outcome, Unknown)
+        assert (outcome.not_sent, outcome.not_found) == (not_sent, False)
+        assert len(rail.sent) == 1, "nothing is ever sent twice by itself"
+        assert rail.timeouts == [TIMEOUTS_S[op]]
+
+
+async def test_each_request_is_signed_with_a_nonce_of_its_own() -> None:
+    asked, rail, _ = client(lambda _: OLD.signed(200, transaction()))
+    await asked.query(order())
+    await asked.query(order())
+    first, second = (request.headers["Authorization"] for request in rail.sent)
+    assert first.startswith("WECHATPAY2-SHA256-RSA2048 ")
+    assert first != second
+
+
+async def test_signing_happens_beside_the_event_loop() -> None:
+    """With a pool in the Env the signature is made on one of its threads."""
+    made_on: list[str] = []
+
+    class Watched:
+        def __init__(self) -> None:
+            self.inner = channel()
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.inner, name)
+
+        def sign(self, request: Request, **rest: object) -> Request:
+            made_on.append(threading.current_thread().name)
+            return self.inner.sign(request, **rest)  # type: ignore[arg-type]
+
+    rail = ScriptedRail(lambda _: NoAnswer("x"))
+    await ChannelClient(Watched(), system_env(rail)).query(order())  # type: ignore[arg-type]
+    assert made_on[0].startswith("offload")
+
+
+def rotating(request: Request) -> Response:
+    """A rail that has begun to sign with its new certificate."""
+    return NEW.signed(200, BOTH_KEYS if request.url.endswith("/certificates") else transaction())
+
+
+async def test_an_answer_signed_with_a_new_key_has_the_keys_fetched_and_is_then_read() -> None:
+    asked, rail, _ = client(rotating)
+    assert await asked.query(order()) == PAID
+    assert rail.paths()[1:] == ["v3/certificates"]
+    assert await asked.query(order()) == PAID
+    assert len(rail.sent) == 3, "the key is known from now on"
+
+
+async def test_answers_that_arrive_together_share_one_fetch_of_keys() -> None:
+    gate, all_asked, queried = asyncio.Event(), asyncio.Event(), 0
+
+    async def certificates_when_told() -> Response:
+        await gate.wait()
+        return NEW.signed(200, BOTH_KEYS)
+
+    def reply(request: Request) -> Response | Awaitable[Response]:
+        nonlocal queried
+        if request.url.endswith("/certificates"):
+            return certificates_when_told()
+        queried += 1
+        if queried == 20:
+            all_asked.set()
+        return NEW.signed(200, transaction())
+
+    asked, rail, _ = client(reply)
+    queries = [asyncio.create_task(asked.query(order())) for _ in range(20)]
+    await all_asked.wait()
+    gate.set()
+    assert await asyncio.gather(*queries) == [PAID] * 20
+    assert rail.paths().count("v3/certificates") == 1
+
+
+async def test_a_caller_that_gives_up_does_not_end_the_fetch_for_the_others() -> None:
+    gate = asyncio.Event()
+
+    async def certificates_when_told() -> Response:
+        await gate.wait()
+        return NEW.signed(200, BOTH_KEYS)
+
+    asked, _, _ = client(lambda request: certificates_when_told())
+    impatient, patient = (asyncio.create_task(asked.refresh_keys()) for _ in range(2))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    gate.set()
+    assert NEW_SERIAL in await patient
+
+
+async def test_invented_key_ids_make_us_fetch_keys_once_a_minute_at_most() -> None:
+    stranger = Rail("stranger", "77")
+
+    def reply(request: Request) -> Response:
+        if request.url.endswith("/certificates"):
+            return OLD.signed(200, certificates(("platform_old", OLD_SERIAL)))
+        return stranger.signed(200, transaction())
+
+    asked, rail, env = client(reply)
+    for _ in range(5):
+        assert isinstance(await asked.query(order()), Unknown)
+    assert rail.paths().count("v3/certificates") == 1
+    env.clock.passed_s = KEY_REFRESH_S  # type: ignore[attr-defined]
+    # The rail's later answers are signed at NOW, which is within the window still.
+    await asked.query(order())
+    assert rail.paths().count("v3/certificates") == 2
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [NoAnswer("reset"), NotSent("refused"), Response(404, {}, b"{}"), Rail("stranger").signed(200, BOTH_KEYS)],
+    ids=["silence", "not sent", "error", "forged"],
+)
+async def test_keys_that_cannot_be_had_leave_the_answer_unknown(keys: Response | Exception) -> None:
+    asked, _, _ = client(
+        lambda request: keys if request.url.endswith("/certificates") else NEW.signed(200, transaction())
+    )
+    assert isinstance(await asked.query(order()), Unknown)
+    assert await asked.refresh_keys() == ()
+
+
+async def test_a_wrong_signature_of_a_known_key_fetches_nothing() -> None:
+    asked, rail, _ = client(lambda _: Rail("stranger").signed(200, transaction()))
+    assert isinstance(await asked.query(order()), Unknown)
+    assert len(rail.sent) == 1
+
+
+async def test_an_account_with_a_public_key_alone_never_asks_for_certificates() -> None:
+    asked, rail, env = client(lambda _: NEW.signed(200, transaction()))
+    asked = ChannelClient(channel(platform_certificates=[]), env)
+    assert isinstance(await asked.query(order()), Unknown)
+    assert rail.paths().count("v3/certificates") == 0
+
+
+async def test_a_bill_that_is_not_there_yet_says_why() -> None:
+    day = date(2026, 11, 23)
+    for reply, reason in (
+        (NoAnswer("reset"), "NoAnswer"),
+        (Response(400, {}, b'{"code":"STATEMENT_CREATING","message":""}'), "STATEMENT_CREATING"),
+        (Response(200, {}, b"{}"), "not believed"),
+    ):
+        asked, _, _ = client(lambda _, reply=reply: reply)  # type: ignore[misc]
+        bill = await asked.bill(day)
+        assert bill.content is None
+        assert not bill.nothing
+        assert reason in bill.reason
+    asked, _, _ = client(lambda _: Response(400, {}, b'{"code":"NO_STATEMENT_EXIST","message":""}'))
+    assert (await asked.bill(day)).nothing
+
+
+async def test_a_bill_named_in_an_answer_with_a_new_key_is_fetched() -> None:
+    content = b"anything; its hash vouches for it"
+    meta = {
+        "hash_type": "SHA1",
+        "hash_value": hashlib.sha1(content).hexdigest(),
+        "download_url": "https://api.mch.weixin.qq.com/v3/billdownload/file?token=x",
+    }
+
+    def reply(request: Request) -> Response:
+        if "billdownload" in request.url:
+            return Response(200, {}, content)
+        return NEW.signed(200, BOTH_KEYS if request.url.endswith("/certificates") else meta)
+
+    asked, rail, _ = client(reply)
+    assert (await asked.bill(date(2026, 11, 23))).content == content
+    assert rail.sent[-1].headers["Authorization"], "the file's address wants a signed request too"
+    assert rail.sent[-1].headers["Accept"] != "application/json", "so that the limit for files applies"
+
+
+async def test_a_code_to_show_comes_through() -> None:
+    asked, _, _ = client(lambda _: OLD.signed(200, {"code_url": "weixin://wxpay/bizpayurl?pr=1"}))
+    assert await asked.pay(replace(order(), reference="1-abc")) == Pending(
+        {"type": "qr", "code": "weixin://wxpay/bizpayurl?pr=1"}
+    )
