@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from channels.sandbox.bank import Refused
 from channels.sandbox.clock import rfc3339
 from channels.sandbox.control import Body, ControlError, reply
 from channels.sandbox.wechat import books, trades
@@ -48,7 +49,7 @@ class WeChatControl:
         merchant = await self._wechat.merchants.create(
             name=body.optional_text("name") or "sandbox merchant",
             fee_bp=fee_bp,
-            settle_to=body.optional_text("settle_to"),
+            settle_to=self._account(body),
             public_key_only=body.flag("public_key_only"),
         )
         return reply(self.described(merchant), 201)
@@ -61,9 +62,13 @@ class WeChatControl:
         """Change where a merchant's days are paid out to; null: nowhere."""
         merchant = self._merchant(request.match_info["mchid"])
         body = await Body.of(request, {"settle_to"})
-        return reply(
-            self.described(await self._wechat.merchants.settle_to(merchant.mchid, body.optional_text("settle_to")))
-        )
+        return reply(self.described(await self._wechat.merchants.settle_to(merchant.mchid, self._account(body))))
+
+    def _account(self, body: Body) -> str | None:
+        account = body.optional_text("settle_to")
+        if account is not None and not self._days.bank_has(account):
+            raise ControlError(404, "no_such_account", f"the sandbox bank has no account {account}; open it first")
+        return account
 
     async def rotate(self, request: web.Request) -> web.Response:
         """Bring a new platform certificate into use beside the old ones."""
@@ -121,6 +126,8 @@ class WeChatControl:
             return reply(self._days.close(merchant, day))
         except NotClosable as error:
             raise ControlError(409, "not_closable", str(error)) from error
+        except Refused as error:
+            raise ControlError(409, "bank_refused", f"nothing was closed: the bank says {error.message}") from error
 
     async def trades(self, request: web.Request) -> web.Response:
         """Return a merchant's orders as they truly are, with how often each payer was charged."""

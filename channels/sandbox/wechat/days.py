@@ -21,6 +21,10 @@ class PayingBank(Protocol):
         """The bank's date."""
         ...
 
+    def find_account(self, number: str) -> object | None:
+        """Return the account with this number, if any."""
+        ...
+
     def credit(
         self,
         tx: Tx,
@@ -47,6 +51,10 @@ class Days:
 
     def __init__(self, ctx: SandboxContext, merchants: Merchants, bank: PayingBank) -> None:
         self._ctx, self._merchants, self._bank = ctx, merchants, bank
+
+    def bank_has(self, account: str) -> bool:
+        """Tell whether the bank keeps this account."""
+        return self._bank.find_account(account) is not None
 
     def close(self, merchant: Merchant, day: date) -> dict[str, Any]:
         """Close a day, and every earlier one still open; return what was paid out. Again: the same, nothing done.

@@ -174,4 +174,4 @@ class WeChat:
 
 def default_openid(merchant: Merchant) -> str:
     """Return the payer who pays when nobody says who does."""
-    return f"oSandbox{merchant.appid[2:]}Payer"[:28].ljust(28, "0")
+    return f"oPayer{merchant.appid[2:]:0<22}"
