@@ -105,6 +105,8 @@ class Faults:
         full = {**defaults, **params}
         if missing := sorted(key for key, value in full.items() if value is None):
             raise FaultRefused(f"{name} needs the parameter {missing}")
+        if wrong := sorted(key for key in params if not _fits(key, params[key], kind.params[key])):
+            raise FaultRefused(f"{name} wants a whole number for {wrong}")
         if times < 1:
             raise FaultRefused("times must be at least 1")
         wanted = {key: str(value) for key, value in match.items()}
@@ -166,6 +168,12 @@ class Faults:
         counted = replace(fault, fired=fault.fired + 1)
         self._orders = tuple(counted if other.seq == fault.seq else other for other in self._orders)
         return counted
+
+
+def _fits(key: str, value: object, default: object) -> bool:
+    """Tell whether `value` is a number where one is wanted: for milliseconds, amounts, and defaults that are one."""
+    wants_number = key == "ms" or key.endswith("_minor") or isinstance(default, int)
+    return not wants_number or (isinstance(value, int) and not isinstance(value, bool))
 
 
 def _read(row: Any) -> Fault:

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import sqlite3
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,25 @@ def test_what_happens_after_the_day_was_closed_is_in_the_next_days_bill(sandbox:
     assert [row["商户订单号"] for row in rows] == [late]
 
 
+def test_midnight_in_beijing_closes_the_day_by_itself(own_sandbox: Sandbox) -> None:
+    merchant, out_trade_no = own_sandbox.merchant(), new_number()
+    merchant.create(out_trade_no, 1000)
+    own_sandbox.pay(merchant, out_trade_no)
+    today = own_sandbox.trade(merchant, out_trade_no)["bill_date"]
+    yesterday = (date.fromisoformat(today) - timedelta(days=1)).isoformat()
+    before = (date.fromisoformat(today) - timedelta(days=2)).isoformat()
+    own_sandbox.kill()
+    with sqlite3.connect(own_sandbox.home / "sandbox" / "sandbox.db") as books:  # the night passes
+        books.execute("UPDATE wechat_trade SET bill_date = ?, success_ms = success_ms - 86400000", (yesterday,))
+        books.execute("UPDATE wechat_flow SET bill_date = ?", (yesterday,))
+        books.execute("UPDATE wechat_merchant SET closed_through = ?", (before,))
+    own_sandbox.start()
+    merchant.base_url = own_sandbox.base_url
+    target = f"/v3/bill/tradebill?bill_date={yesterday}"
+    eventually(lambda: merchant.call("GET", target).status == 200)
+    assert [row["商户订单号"] for row in trade_bill(merchant, yesterday)[0]] == [out_trade_no]
+
+
 def test_a_day_far_ahead_cannot_be_closed(sandbox: Sandbox, day: Day) -> None:
     body = {"mchid": day.merchant.mchid, "date": "2099-01-01"}
     assert sandbox.control("POST", "/wechat/close-day", body, 409)["code"] == "not_closable"
@@ -235,6 +255,25 @@ def test_a_days_net_reaches_the_bank_account_once_on_the_next_bank_date(sandbox:
     assert balance(sandbox, account, token) == 0
     rows, _ = read_bill(fetch(merchant, f"/v3/bill/fundflowbill?bill_date={next_day(today)}"))
     assert (rows[0]["业务类型"], rows[0]["收支金额(元)"]) == ("提现", "99.00")
+
+
+@pytest.mark.parametrize(
+    ("fault", "params", "arrives"), [("deposit_missing", {}, 0), ("deposit_short", {"by_minor": 7}, 9_933)]
+)
+def test_the_bank_may_lose_a_deposit_or_part_of_it(
+    sandbox: Sandbox, fault: str, params: dict[str, int], arrives: int
+) -> None:
+    account, token = open_account(sandbox)
+    merchant, order = sandbox.merchant(settle_to=account), new_number()
+    merchant.create(order, 10_000)
+    sandbox.pay(merchant, order)
+    today = sandbox.trade(merchant, order)["bill_date"]
+    sandbox.order_fault(fault, rail="bank", mchid=merchant.mchid, date=today, params=params)
+    closed = sandbox.close_day(merchant, today)
+    assert closed["net"] == 9_940
+    bank_date = date.fromisoformat(closed["booking_date"]) - timedelta(days=1)
+    sandbox.control("POST", "/bank/close-day", {"date": bank_date.isoformat()})
+    assert balance(sandbox, account, token) == arrives
 
 
 def test_a_settlement_account_must_exist_at_the_bank(sandbox: Sandbox, merchant: Merchant) -> None:

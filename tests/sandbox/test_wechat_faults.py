@@ -121,6 +121,8 @@ def test_a_fault_can_be_taken_back(sandbox: Sandbox, merchant: Merchant) -> None
         {"rail": "nowhere", "fault": "delay"},
         {"rail": "wechat", "fault": "delay"},
         {"rail": "wechat", "fault": "delay", "params": {"ms": 1, "colour": "red"}},
+        {"rail": "wechat", "fault": "delay", "params": {"ms": "long"}},
+        {"rail": "wechat", "fault": "notice_duplicate", "params": {"copies": "two"}},
         {"rail": "wechat", "fault": "system_error", "match": {"moon": "full"}},
         {"rail": "wechat", "fault": "system_error", "times": 0},
         {"rail": "wechat", "fault": "system_error", "when": "now"},
