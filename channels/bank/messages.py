@@ -157,6 +157,7 @@ class Fate(StrEnum):
     PENDING = "pending"  # received, checked, accepted, under way: not final
 
 
+DUPLICATE = frozenset({"AM05", "DUPL"})  # reasons: this message or end-to-end id came before
 _FATE = {"ACSC": Fate.EXECUTED, "ACCC": Fate.EXECUTED, "RJCT": Fate.REFUSED}
 
 
@@ -172,7 +173,12 @@ class LineStatus:
 
     @property
     def fate(self) -> Fate:
-        """A status we do not know is not final: only the explicit ones end a payout."""
+        """What it means for the instruction. Only explicit words end it; one nobody knows is not final.
+
+        A line refused as a duplicate is not final either: the instruction was sent before, and that sending decides.
+        """
+        if self.reason in DUPLICATE:
+            return Fate.PENDING
         return _FATE.get(self.status, Fate.PENDING)
 
 
@@ -196,14 +202,9 @@ class StatusReport:
         for line in self.lines:
             if line.end_to_end_id == end_to_end_id:
                 return line
-        if self.lines or self.group_status is None or self.group_reason in DUPLICATE:
+        if self.lines or self.group_status not in _FATE or self.group_reason in DUPLICATE:
             return None
-        if self.group_status in _FATE:
-            return LineStatus(end_to_end_id, self.group_status, self.group_reason)
-        return None
-
-
-DUPLICATE = frozenset({"AM05", "DUPL"})
+        return LineStatus(end_to_end_id, self.group_status, self.group_reason)
 
 
 def read_pain002(xml: bytes) -> StatusReport:

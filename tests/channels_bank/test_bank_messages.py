@@ -118,6 +118,11 @@ def test_a_status_nobody_agreed_on_ends_nothing() -> None:
     assert line.fate is Fate.PENDING
 
 
+def test_a_line_refused_as_a_duplicate_does_not_undo_the_one_sent_first() -> None:
+    (line,) = read_pain002(pain002("PART", report_line("a", "RJCT", "AM05"))).lines
+    assert line.fate is Fate.PENDING
+
+
 def test_a_batch_refused_as_a_whole_refuses_its_lines() -> None:
     line = read_pain002(pain002("RJCT", reason="AC01")).fate_of("a")
     assert line is not None
