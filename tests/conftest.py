@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -15,13 +16,14 @@ import pytest_asyncio
 import redis
 
 from ops import embedded
-from ops.embedded.place import is_locked
+from ops.embedded.place import Lock, is_locked
 from ops.migrate import migrate
 
 # Memory that is a file system: fsync stays on in tests and costs nothing. Docker gives 64 MB of it, too little.
 _MEMORY = Path("/dev/shm")
 _MEMORY_WANTED_BYTES = 2 * 2**30
 _PREFIX = "sluice-test-"
+_IN_USE = "in-use"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,37 +40,42 @@ class TestServer:
         return self.server.url.rpartition("/")[0] + f"/{database}"
 
 
-def _new_home() -> Path:
+@contextmanager
+def _new_home() -> Iterator[Path]:
     in_memory = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_WANTED_BYTES
     base = _MEMORY if in_memory and os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     _sweep(base)
     home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
     home.chmod(0o711)
-    return home
+    lock = Lock(home / _IN_USE)
+    lock.take("the test")
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+        lock.release()
 
 
 def _sweep(base: Path) -> None:
-    """Remove what test processes left that were killed: homes of ours whose lock nobody holds any more."""
+    """Remove what killed test processes left: homes of ours that nobody uses any more."""
     for home in base.glob(f"{_PREFIX}*"):
-        locks = list(home.glob("*/lock"))
-        if locks and home.stat().st_uid == os.geteuid() and not any(map(is_locked, locks)):
+        lock = home / _IN_USE
+        if lock.exists() and home.stat().st_uid == os.geteuid() and not is_locked(lock):
             shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def server_home() -> Iterator[Path]:
     """The SLUICE_HOME of the servers which the tests of this process share."""
-    home = _new_home()
-    yield home
-    shutil.rmtree(home, ignore_errors=True)
+    with _new_home() as home:
+        yield home
 
 
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A SLUICE_HOME for one test alone, where it may start, hurt and kill servers of its own."""
-    home = _new_home()
-    yield home
-    shutil.rmtree(home, ignore_errors=True)
+    with _new_home() as home:
+        yield home
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
