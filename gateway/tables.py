@@ -143,16 +143,12 @@ PAYMENTS: Table[Payment] = Table(
     "int text text bigint text text text json text int bigint bigint bigint bigint int json text text "
     "timestamptz timestamptz timestamptz timestamptz date",
     keys=2,
-    fixed=[
-        "merchant_order_id", "amount_minor", "currency", "method", "description", "metadata", "created_at", "expires_at"
-    ],
-)  # fmt: skip
+)
 ATTEMPTS: Table[Attempt] = Table(
     "attempt",
     Attempt,
     "int text int text text int text text text text int timestamptz timestamptz timestamptz",
     keys=3,
-    fixed=["channel_account", "channel", "fee_bp", "created_at"],
 )
 REFUNDS: Table[Refund] = Table(
     "refund",
@@ -160,8 +156,4 @@ REFUNDS: Table[Refund] = Table(
     "int text text int text bigint text bigint json text text text text text int "
     "timestamptz timestamptz timestamptz date",
     keys=2,
-    fixed=[
-        "payment_id", "attempt_number", "merchant_refund_id", "amount_minor", "currency", "fee_returned_minor",
-        "taken_back", "reason", "created_at",
-    ],
-)  # fmt: skip
+)

@@ -16,4 +16,6 @@ def business_date(happened_at: datetime, *, cut_off_minutes: int = 0, zone: time
 
 def rfc3339(moment: datetime) -> str:
     """Write an aware moment as UTC with milliseconds: 2026-11-24T08:30:00.123Z."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -23,35 +23,24 @@ class Table(Generic[Row]):
     """One table of rows known by key, written and read in sets.
 
     row: a NamedTuple whose fields are the columns, key first; types: their PostgreSQL types, in the same order;
-    keys: how many leading columns are the primary key; fixed: columns that never change after the insert.
+    keys: how many leading columns are the primary key.
     """
 
-    def __init__(self, name: str, row: Callable[..., Row], types: str, *, keys: int, fixed: Iterable[str] = ()) -> None:
+    def __init__(self, name: str, row: Callable[..., Row], types: str, *, keys: int) -> None:
         self.name = name
         self.keys = keys
+        self.columns: tuple[str, ...] = row._fields  # type: ignore[attr-defined]
         self._row = row
-        columns: tuple[str, ...] = row._fields  # type: ignore[attr-defined]
-        kinds = types.split()
-        if len(kinds) != len(columns):
-            raise ValueError(f"{name}: {len(columns)} columns, {len(kinds)} types")
-        arrays = ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(kinds, 1))
-        names, key = ", ".join(columns), columns[:keys]
-        self.insert_sql = f"INSERT INTO {name} ({names}) SELECT {names} FROM unnest({arrays}) AS u({names})"
+        self._types = types.split()
+        if len(self._types) != len(self.columns):
+            raise ValueError(f"{name}: {len(self.columns)} columns, {len(self._types)} types")
+        key = self.columns[:keys]
+        arrays = ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(self._types[:keys], 1))
         self._load_sql = (
-            f"SELECT {', '.join('t.' + c for c in columns)} "
-            f"FROM unnest({', '.join(f'${i}::{kind}[]' for i, kind in enumerate(kinds[:keys], 1))}) "
-            f"AS k({', '.join(key)}) JOIN {name} t ON {' AND '.join(f't.{c} = k.{c}' for c in key)}"
+            f"SELECT {', '.join('t.' + c for c in self.columns)} FROM unnest({arrays}) AS k({', '.join(key)}) "
+            f"JOIN {name} t ON {' AND '.join(f't.{c} = k.{c}' for c in key)}"
         )
-        skipped = set(fixed)
-        changing = [i for i, c in enumerate(columns) if i < keys or c not in skipped]
-        self._changing: tuple[int, ...] | None = None if len(changing) == len(columns) else tuple(changing)
-        held = [columns[i] for i in changing]
-        update_arrays = ", ".join(f"${n}::{kinds[i]}[]" for n, i in enumerate(changing, 1))
-        self._update_sql = (
-            f"UPDATE {name} t SET {', '.join(f'{c} = u.{c}' for c in held[keys:])} "
-            f"FROM unnest({update_arrays}) AS u({', '.join(held)}) "
-            f"WHERE {' AND '.join(f't.{c} = u.{c}' for c in key)}"
-        )
+        self._update_sql: dict[tuple[int, ...], str] = {}
 
     def key_of(self, row: Row) -> Key:
         return row[: self.keys]
@@ -62,13 +51,33 @@ class Table(Generic[Row]):
         return [make(*record) for record in await connection.fetch(self._load_sql, *map(list, zip(*keys, strict=True)))]
 
     async def insert(self, connection: Connection, rows: Sequence[Row]) -> None:
-        await connection.execute(self.insert_sql, *map(list, zip(*rows, strict=True)))
+        """Add rows. COPY costs half of what INSERT … SELECT unnest does, on both sides (docs/performance.md)."""
+        await connection.copy_records_to_table(self.name, records=rows, columns=self.columns)
 
-    async def update(self, connection: Connection, rows: Sequence[Row]) -> None:
-        columns = list(zip(*rows, strict=True))
-        if self._changing is not None:
-            columns = [columns[i] for i in self._changing]
-        await connection.execute(self._update_sql, *map(list, columns))
+    async def update(self, connection: Connection, changes: Sequence[tuple[Row, Row]]) -> None:
+        """Write (old, new) rows: one statement for each set of columns that changed together, with those alone."""
+        by_columns: dict[tuple[int, ...], list[Row]] = {}
+        for old, new in changes:
+            changed = tuple([i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a is not b and a != b])
+            if changed:
+                by_columns.setdefault(changed, []).append(new)
+        for changed, rows in by_columns.items():
+            columns = list(zip(*rows, strict=True))
+            wanted = (*range(self.keys), *changed)
+            await connection.execute(self._update(changed), *[columns[i] for i in wanted])
+
+    def _update(self, changed: tuple[int, ...]) -> str:
+        """Return the statement that writes these columns, by key."""
+        sql = self._update_sql.get(changed)
+        if sql is None:
+            wanted = (*range(self.keys), *changed)
+            arrays = ", ".join(f"${n}::{self._types[i]}[]" for n, i in enumerate(wanted, 1))
+            sql = self._update_sql[changed] = (
+                f"UPDATE {self.name} t SET {', '.join(f'{self.columns[i]} = u.{self.columns[i]}' for i in changed)} "
+                f"FROM unnest({arrays}) AS u({', '.join(self.columns[i] for i in wanted)}) "
+                f"WHERE {' AND '.join(f't.{c} = u.{c}' for c in self.columns[: self.keys])}"
+            )
+        return sql
 
     def __repr__(self) -> str:
         return f"Table({self.name})"
@@ -204,7 +213,9 @@ class Work:
         for table, rows in self._rows.items():
             stored = self._stored.get(table, {})
             new = [row for key, row in rows.items() if row is not None and stored.get(key) is None]
-            changed = [row for key, row in rows.items() if (old := stored.get(key)) is not None and row is not old]
+            changed = [
+                (old, row) for key, row in rows.items() if (old := stored.get(key)) is not None and row is not old
+            ]
             if new:
                 await table.insert(connection, new)
             if changed:

@@ -122,7 +122,6 @@ ACCOUNTS: Table[Account] = Table(
     Account,
     "int text text text bool bigint bigint bigint bigint",
     keys=2,
-    fixed=["currency", "side", "may_overdraw"],
 )
 ENTRIES: Table[Entry] = Table(
     "transfer", Entry, "int text bigint text text text text text bigint text text date timestamptz bytea", keys=2
@@ -132,7 +131,6 @@ HOLDS: Table[Hold] = Table(
     Hold,
     "int text text text bigint text text bigint timestamptz",
     keys=2,
-    fixed=["debit", "credit", "amount_minor", "currency", "expires_at"],
 )
 
 

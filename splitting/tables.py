@@ -85,12 +85,10 @@ SETTLEMENTS: Table[Settlement] = Table(
     Settlement,
     "int text text date text text bigint int int bigint timestamptz timestamptz",
     keys=2,
-    fixed=["bank", "business_date", "currency", "created_at"],
 )
 INSTRUCTIONS: Table[Instruction] = Table(
     "instruction",
     Instruction,
     "int text text text text text text bigint text text text timestamptz",
     keys=2,
-    fixed=["settlement_id", "payee_id", "payee_kind", "account", "name", "amount_minor", "currency"],
 )

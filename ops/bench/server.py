@@ -1,0 +1,193 @@
+"""The two servers a bench compares, each in a process of its own: a bare handler, and the hub's whole path.
+
+python -m ops.bench.server hello --port 0
+python -m ops.bench.server hub --port 0 --setup FILE [--max-batch 1 --writers 16]
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvloop
+from aiohttp import web
+
+from channels.contract import (
+    BadBill,
+    BadNotice,
+    BillFile,
+    BillLine,
+    Capabilities,
+    Confirmed,
+    FundLine,
+    Method,
+    Notice,
+    Order,
+    Outcome,
+    RefundOrder,
+    Request,
+    Response,
+    Unknown,
+)
+from gateway.app import make_app
+from kernel.env import SystemClock, system_env
+from ops.logs import AccessLog
+from ops.wiring import LaneShape, hub
+
+_REQUEST = Request("POST", "instant:")
+_ANSWER = Response(200, {}, b"")
+_CLOCK = SystemClock()
+
+
+class InstantRail:
+    """A channel in this process that confirms every order at once; what is measured is the hub, not a rail."""
+
+    name = "instant"
+    capabilities = Capabilities(methods=frozenset({Method.QR}), currencies=frozenset({"CNY"}))
+
+    def sign(self, request: Request, *, now: datetime, nonce: str) -> Request:
+        return request
+
+    def pay_request(self, order: Order) -> Request:
+        return _REQUEST
+
+    def pay_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        return Confirmed(order.reference, order.amount, now)
+
+    query_request = close_request = reverse_request = pay_request
+    query_outcome = pay_outcome
+
+    def close_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        return Unknown("this rail closes nothing")
+
+    reverse_outcome = close_outcome
+
+    def refund_request(self, refund: RefundOrder) -> Request:
+        return _REQUEST
+
+    refund_query_request = refund_request
+
+    def refund_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
+        return Confirmed(refund.reference, refund.amount, now)
+
+    refund_query_outcome = refund_outcome
+
+    def notice(self, message: Response, *, now: datetime) -> Notice:
+        raise BadNotice("unknown", "this rail sends no notices")
+
+    def notice_accepted(self) -> Response:
+        return _ANSWER
+
+    def notice_refused(self, why: str, *, again: bool = False) -> Response:
+        return _ANSWER
+
+    def verified_by(self, answer: Response, *, now: datetime) -> str:
+        return "instant"
+
+    def bill_request(self, day: date) -> Request:
+        return _REQUEST
+
+    def bill_file(self, answer: Response, *, now: datetime) -> BillFile:
+        return BillFile(ready=False, nothing=True)
+
+    def bill_content(self, file: BillFile, answer: Response) -> bytes:
+        raise BadBill("nothing", "this rail has no bills")
+
+    def bill_lines(self, content: bytes, day: date) -> Iterable[BillLine]:
+        return ()
+
+    fund_bill_request = bill_request
+
+    def fund_lines(self, content: bytes, day: date) -> Iterable[FundLine]:
+        return ()
+
+    def trusted_keys_request(self) -> Request | None:
+        return None
+
+    def trust(self, answer: Response, *, now: datetime) -> list[str]:
+        return []
+
+
+class NowhereTransport:
+    """The instant rail has no network."""
+
+    async def send(self, request: Request, *, timeout_s: float) -> Response:
+        return _ANSWER
+
+
+async def hello(port: int) -> None:
+    """Serve a handler that only reads the body and answers JSON: the floor of this HTTP stack."""
+
+    async def handle(request: web.Request) -> web.Response:
+        body = await request.read()
+        return web.Response(
+            body=orjson.dumps({"object": "payment", "received": len(body)}), content_type="application/json"
+        )
+
+    app = web.Application()
+    app.add_routes([web.post("/v1/payments", handle)])
+    await _serve(app, port)
+
+
+async def the_hub(port: int, setup: Mapping[str, Any], lane: LaneShape) -> None:
+    """Serve the hub's merchant API as `sluice gateway` does, on the instant rail."""
+    env = system_env(NowhereTransport())
+    env.executor = None
+    async with hub(
+        database_url=setup["database_url"],
+        redis_url=setup["redis_url"],
+        home=Path(setup["home"]),
+        public_url="http://127.0.0.1:1",
+        env=env,
+        channels={"instant": lambda settings: InstantRail()},
+        lane=lane,
+        name="bench",
+    ) as objects:
+        with AccessLog(env, os.open(setup["access_log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)) as access:
+            app = make_app(objects.api(access.write))
+
+            async def figures(_: web.Request) -> web.Response:
+                found = objects.lanes.all[0].figures
+                return web.json_response({"batches": found.batches, "commands": found.commands, "sizes": found.sizes})
+
+            app.router._resources.insert(0, app.router.add_get("/bench/figures", figures).resource)  # type: ignore[arg-type]
+            await _serve(app, port)
+
+
+async def _serve(app: web.Application, port: int) -> None:
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    with socket.create_server(("127.0.0.1", port), backlog=1024) as listening:
+        await web.SockSite(runner, listening).start()
+        print(json.dumps({"port": listening.getsockname()[1], "pid": os.getpid()}), flush=True)
+        stdin = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
+        await stdin.read()  # until whoever started us closes it, or dies
+    await runner.cleanup()
+
+
+def main() -> None:
+    """Serve until standard input closes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("which", choices=["hello", "hub"])
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--setup")
+    parser.add_argument("--max-batch", type=int, default=512)
+    parser.add_argument("--writers", type=int, default=1)
+    given = parser.parse_args()
+    if given.which == "hello":
+        uvloop.run(hello(given.port))
+    else:
+        setup = json.loads(Path(given.setup).read_text())
+        uvloop.run(the_hub(given.port, setup, LaneShape(max_batch=given.max_batch, writers=given.writers)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""What several test packages share: a hub on a real database, and a channel that answers as the test tells it."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from channels.contract import (
+    BadBill,
+    BadNotice,
+    BillFile,
+    BillLine,
+    Capabilities,
+    Confirmed,
+    Kind,
+    Method,
+    Notice,
+    Order,
+    Outcome,
+    Pending,
+    RefundOrder,
+    Request,
+    Response,
+)
+from kernel.env import Env, system_env
+from kernel.money import Money
+from ops.merchants import add_channel_account, add_merchant
+from ops.wiring import Hub, LaneShape, hub
+
+Script = Callable[[str, Any], Outcome]
+
+
+@dataclass
+class ScriptedChannel:
+    """A rail in the same process whose answers are decided by a function of (operation, order)."""
+
+    script: Script
+    asked: list[tuple[str, Any]] = field(default_factory=list)
+    name: str = "scripted"
+    capabilities: Capabilities = field(
+        default_factory=lambda: Capabilities(
+            methods=frozenset({Method.QR, Method.BARCODE}), currencies=frozenset({"CNY", "GBP", "JPY"})
+        )
+    )
+
+    def sign(self, request: Request, *, now: datetime, nonce: str) -> Request:
+        return request
+
+    def _request(self, op: str, order: Any) -> Request:
+        self.asked.append((op, order))
+        return Request("POST", f"scripted:{op}")
+
+    def _outcome(self, op: str, order: Any) -> Outcome:
+        return self.script(op, order)
+
+    def pay_request(self, order: Order) -> Request:
+        return self._request("pay", order)
+
+    def pay_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        return self._outcome("pay", order)
+
+    def query_request(self, order: Order) -> Request:
+        return self._request("query", order)
+
+    def query_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        return self._outcome("query", order)
+
+    def close_request(self, order: Order) -> Request:
+        return self._request("close", order)
+
+    def close_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        return self._outcome("close", order)
+
+    def reverse_request(self, order: Order) -> Request:
+        return self._request("reverse", order)
+
+    def reverse_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        return self._outcome("reverse", order)
+
+    def refund_request(self, refund: RefundOrder) -> Request:
+        return self._request("refund", refund)
+
+    def refund_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
+        return self._outcome("refund", refund)
+
+    def refund_query_request(self, refund: RefundOrder) -> Request:
+        return self._request("refund_query", refund)
+
+    def refund_query_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
+        return self._outcome("refund_query", refund)
+
+    def notice(self, message: Response, *, now: datetime) -> Notice:
+        said = orjson.loads(message.body)
+        if said.get("signature") != "good":
+            raise BadNotice("bad_signature", "not signed by the scripted rail")
+        outcome = confirmed(said["reference"], said["amount"], now)
+        return Notice(Kind(said["kind"]), said["reference"], outcome, said["id"])
+
+    def notice_accepted(self) -> Response:
+        return Response(204, {}, b"")
+
+    def notice_refused(self, why: str, *, again: bool = False) -> Response:
+        return Response(503 if again else 400, {}, orjson.dumps({"code": "FAIL", "message": why}))
+
+    def verified_by(self, answer: Response, *, now: datetime) -> str:
+        return "scripted"
+
+    def bill_request(self, day: date) -> Request:
+        return self._request("bill", day)
+
+    def bill_file(self, answer: Response, *, now: datetime) -> BillFile:
+        return BillFile(ready=False, nothing=True)
+
+    def bill_content(self, file: BillFile, answer: Response) -> bytes:
+        raise BadBill("nothing", "this rail has no bills")
+
+    def bill_lines(self, content: bytes, day: date) -> Iterable[BillLine]:
+        return ()
+
+    def trusted_keys_request(self) -> Request | None:
+        return None
+
+    def trust(self, answer: Response, *, now: datetime) -> list[str]:
+        return []
+
+
+class HereTransport:
+    """A way out that leads nowhere: the scripted rail answers without a network."""
+
+    async def send(self, request: Request, *, timeout_s: float) -> Response:
+        return Response(200, {}, b"")
+
+
+def confirmed(reference: str, minor: int, now: datetime, currency: str = "CNY") -> Confirmed:
+    return Confirmed(f"ch-{reference}", Money(minor, currency), now)
+
+
+@dataclass
+class Shop:
+    """A hub with one merchant on the scripted rail."""
+
+    hub: Hub
+    book: int
+    key: str
+    channel: ScriptedChannel
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+
+
+def pays_at_once(env: Env) -> Script:
+    """Return a script under which every order is paid and every refund succeeds, at once."""
+
+    def script(op: str, order: Any) -> Outcome:
+        if op in ("pay", "query", "refund", "refund_query"):
+            return Confirmed(f"ch-{order.reference}", order.amount, env.now())
+        return Pending()
+
+    return script
+
+
+@asynccontextmanager
+async def a_shop(
+    database_url: str, home: Path, script: Script | None = None, *, fee_bp: int = 60, lane: LaneShape | None = None
+) -> AsyncIterator[Shop]:
+    """Open a hub on a fresh database, with one merchant whose only channel account is the scripted rail."""
+    env = system_env(HereTransport())
+    env.executor = None
+    rail = ScriptedChannel(script or pays_at_once(env))
+    registry: Mapping[str, Any] = {"scripted": lambda settings: rail}
+    async with hub(
+        database_url=database_url,
+        redis_url=None,
+        home=home,
+        public_url="http://127.0.0.1:1",
+        env=env,
+        channels=registry,
+        lane=lane,
+    ) as objects:
+        merchant = await add_merchant(objects, "a shop", currencies=["CNY"])
+        await add_channel_account(objects, merchant.book, "rail", "scripted", {}, fee_bp=fee_bp)
+        yield Shop(objects, merchant.book, merchant.api_key, rail)
