@@ -82,6 +82,7 @@ class FileInfo:
     created_at: str
     sha256: str
     original_message_id: str | None = None  # pain.002: our message id it answers
+    original_file_id: str | None = None  # pain.002: Accepted.file_id of the upload it answers; this one decides
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +160,17 @@ class BankClient:
             return Unknown("the bank's receipt is for other bytes than we sent")
         return receipt
 
-    async def list_files(self, type: str, after: str | None = None, *, limit: int = 100) -> FilePage:
+    async def list_files(
+        self, type: str, after: str | None = None, *, message_id: str | None = None, limit: int = 100
+    ) -> FilePage:
         """Return files of one type made after a cursor, oldest first. Raises Unavailable, Rejected.
 
-        type: pain.002, camt.054 or camt.053. after: FilePage.next of the call before. The list itself is not signed;
-        what it leads to is.
+        type: pain.002, camt.054 or camt.053. after: FilePage.next of the call before. message_id: of ours; only
+        reports on it. The list itself is not signed; what it leads to is.
         """
-        query = {"type": type, "limit": str(limit)} | ({} if after is None else {"after": after})
+        query = {"type": type, "limit": str(limit)}
+        query |= {} if after is None else {"after": after}
+        query |= {} if message_id is None else {"message_id": message_id}
         said = await self._call("GET", f"/files?{urlencode(query)}")
         try:
             files = tuple(
@@ -177,6 +182,7 @@ class BankClient:
                     created_at=one["created_at"],
                     sha256=one["sha256"],
                     original_message_id=one.get("original_message_id"),
+                    original_file_id=one.get("original_file_id"),
                 )
                 for one in said["files"]
             )
@@ -184,6 +190,20 @@ class BankClient:
         except (KeyError, TypeError, ValueError) as error:
             raise Unavailable("bank_answer_unreadable", f"the bank's list of files cannot be read: {error!r}") from None
         return FilePage(files, after if cursor is None else str(cursor))
+
+    async def uploads(self, message_id: str) -> tuple[Accepted, ...]:
+        """Return what the bank has received from us under a message id, first one first; empty: it has nothing.
+
+        Not signed: it may tell a person where an unknown upload stands, but only a pain.002 decides about money. More
+        than one: other bytes came under the same id, and the bank pays by the first. Raises Unavailable, Rejected.
+        """
+        said = await self._call("GET", f"/files?{urlencode({'type': 'pain.001', 'message_id': message_id})}")
+        try:
+            return tuple(
+                Accepted(one["file_id"], one["message_id"], one["sha256"], one["received_at"]) for one in said["files"]
+            )
+        except (KeyError, TypeError) as error:
+            raise Unavailable("bank_answer_unreadable", f"the bank's list of files cannot be read: {error!r}") from None
 
     async def fetch(self, file: FileInfo | str) -> bytes:
         """Return a file's bytes, signed by the bank. Raises BadStatement, Unavailable, Rejected.
