@@ -22,6 +22,7 @@ import redis.asyncio
 from ops import embedded
 from ops.embedded import account, place, programs
 from ops.embedded.place import address_of
+from ops.migrate import examine, migrate
 
 AS_ROOT = os.geteuid() == 0
 Owner = Callable[[Path], tuple[subprocess.Popen[str], dict[str, Any]]]
@@ -271,6 +272,22 @@ async def test_a_home_with_a_long_name_still_gets_a_socket(home: Path) -> None:
         )
         await connection.close()
     assert not sockets.exists()
+
+
+@pytest.mark.parametrize("major", range(programs.OLDEST_POSTGRES, programs.NEWEST_POSTGRES + 1))
+async def test_each_installed_postgres_serves_the_schema_of_this_code(home: Path, major: int) -> None:
+    folder = Path(f"/usr/lib/postgresql/{major}/bin")
+    if not (folder / "postgres").exists():
+        pytest.skip(f"PostgreSQL {major} is not installed")
+    async with embedded.postgres(home, bin_folder=folder) as server:
+        assert server.program.major == major
+        migrate(server.url)
+        assert not (await examine(server.url)).pending
+        assert not (await examine(server.url)).changed_by_hand
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGKILL)
+        await server.ended()
+        assert await server.ensure_running()
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root has doors that its servers cannot pass")
