@@ -9,6 +9,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from io import BytesIO
 
 from channels.contract import BadBill, BillLine, FundLine, Kind
@@ -239,9 +240,18 @@ def _values(line: str, width: int, number: int) -> list[str]:
 
 def _units(text: str, row: int) -> int:
     """Return yuan as hundred-thousandths."""
+    units = _parsed(text)
+    if units is None:
+        raise BadBill("damaged", f"line {row} has the amount {text[:40]!r}")
+    return units
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> int | None:
+    """Return the same, or None. Kept for a while: most amounts of a bill are 0.00, prices repeat."""
     match = _YUAN.fullmatch(text)
     if match is None:
-        raise BadBill("damaged", f"line {row} has the amount {text[:40]!r}")
+        return None
     sign, whole, decimals = match.groups()
     units = int(whole + decimals.ljust(5, "0"))
     return -units if sign else units
