@@ -25,8 +25,12 @@ SCHEDULE_S = (15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10800, 10800, 
 ACKNOWLEDGE_WITHIN_S = 5
 AT_ONCE = 256
 FAULTS = (
-    *("notice_drop", "notice_forged", "notice_sigtest", "notice_wrong_amount", "notice_unsigned"),
-    *("notice_reordered",),
+    "notice_drop",
+    "notice_forged",
+    "notice_sigtest",
+    "notice_wrong_amount",
+    "notice_unsigned",
+    "notice_reordered",
 )
 
 
