@@ -65,6 +65,18 @@ class Settings(BaseSettings):
         description="Port of metrics and health on 127.0.0.1; another than the merchants', who must not see them.",
     )
     sandbox_port: Port = Field(default=8410, description="Port of the channel sandbox on 127.0.0.1.")
+    public_url: str | None = Field(
+        default=None,
+        description="Where channels reach this hub's notices (https://pay.example.com); none says the gateway's own "
+        "address, which suits the sandbox on this machine.",
+    )
+    time_scale: float = Field(
+        default=1.0,
+        gt=0,
+        le=1.0,
+        description="Factor on the waits between questions to a channel; 1 in earnest, less for a sandbox whose clock "
+        "runs fast.",
+    )
     workers: int = Field(
         default=1,
         ge=1,

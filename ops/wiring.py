@@ -27,6 +27,7 @@ from kernel.env import Env, system_env
 from kernel.lane import Lane, Lanes, committing
 from kernel.work import Work
 from ops.secrets_file import secret_file
+from reconciliation.daily import DailyProof
 from splitting.banking import Banks, Settler
 from streams import Bell, Consumer, Event, Relay
 
@@ -72,6 +73,9 @@ class Hub:
 
     def janitor(self) -> Janitor:
         return Janitor(self.payments, self.pool, self.lanes, self.env)
+
+    def daily_proof(self) -> DailyProof:
+        return DailyProof(self.pool, self.accounts, self.banks, self.env)
 
     def settler(self) -> Settler:
         return Settler(self.banks, self.pool, self.env, self.deposits)

@@ -76,11 +76,16 @@ class Banks:
 
     # ---- settlement --------------------------------------------------------------------------------------------------
 
-    async def settle(self, book: int, bank: str, business_date: date, currency: str) -> Settlement:
-        """Make the batch of a business date, once, and send it to the bank; repeating it goes on where it stopped."""
+    async def settle(
+        self, book: int, bank: str, business_date: date, currency: str, *, execution_date: date
+    ) -> Settlement:
+        """Make the batch of a business date, once, and send it to the bank; repeating it goes on where it stopped.
+
+        execution_date: the bank's day on which it is to be carried out, usually the one after the business date.
+        """
         async with acquire(self._pool) as connection:
             owed = await store.owed_until(connection, book, bank, currency, business_date)
-        settlement = await self._lanes.put(MakeSettlement(book, bank, business_date, currency, owed))
+        settlement = await self._lanes.put(MakeSettlement(book, bank, business_date, execution_date, currency, owed))
         return await self.send(settlement)
 
     async def send(self, settlement: Settlement) -> Settlement:
@@ -95,7 +100,7 @@ class Banks:
             message_id(settlement.id),
             link.pool_account,
             "Sluice pool",
-            settlement.business_date,
+            settlement.execution_date,
             client.settings.bic,
             [
                 Instruction(

@@ -40,6 +40,7 @@ class MakeSettlement:
     book: int
     bank: str
     business_date: date
+    execution_date: date  # the bank's day on which it is to be carried out
     currency: str
     owed: Sequence[tuple[str, int]]  # (payee_id, minor units)
 
@@ -73,7 +74,7 @@ class MakeSettlement:
             line_id = instruction_id(self.id, payee_id)
             rule = "commission_sent" if payee.kind == "platform" else "settlement_sent"
             transfers.append(Transfer(f"{line_id}:sent", rule, account.name, in_transit.name, amount, self.currency))
-            lines.append(_line(self.book, line_id, self.id, payee, payee.bank_account, amount))
+            lines.append(_line(self, line_id, payee, payee.bank_account, amount))
         if transfers:
             post_expected(work, self.book, self.id, transfers, business_date=self.business_date, fresh=True)
         for line in lines:
@@ -81,8 +82,8 @@ class MakeSettlement:
         status = states.Batch.CREATED if lines else states.Batch.FINISHED
         total = sum(line.amount_minor for line in lines)
         settlement = Settlement(
-            self.book, self.id, self.bank, self.business_date, self.currency, status.value, total, len(lines),
-            len(lines), 0, work.now, work.now,
+            self.book, self.id, self.bank, self.business_date, self.execution_date, self.currency, status.value, total,
+            len(lines), len(lines), 0, work.now, work.now,
         )  # fmt: skip
         work.put(SETTLEMENTS, settlement)
         publish(work, self.book, "settlement.created", self.id, settlement_payload(settlement))
@@ -161,7 +162,7 @@ class DecideInstruction:
             target = owed_account(payee)
         transfer = Transfer(f"{line.id}:{status}", rule, in_transit, target, line.amount_minor, line.currency)
         post_expected(work, self.book, line.id, [transfer], business_date=self.business_date, fresh=True)
-        line = line._replace(status=status.value, reason=self.reason, decided_at=work.now)
+        line = line._replace(status=status.value, reason=self.reason, bank_date=self.business_date, decided_at=work.now)
         work.put(INSTRUCTIONS, line)
         word = "settlement.line_paid" if self.paid else "settlement.line_refused"
         publish(work, self.book, word, line.id, instruction_payload(line))
@@ -250,10 +251,10 @@ class MoveCursor:
         work.put(BANK_LINKS, link._replace(cursor=self.cursor))
 
 
-def _line(book: int, line_id: str, settlement: str, payee: Payee, account: str, amount: int) -> Instruction:
+def _line(batch: MakeSettlement, line_id: str, payee: Payee, account: str, amount: int) -> Instruction:
     return Instruction(
-        book, line_id, settlement, payee.id, payee.kind, account, payee.name, amount, payee.currency,
-        states.Instruction.IN_TRANSIT.value, None, None,
+        batch.book, line_id, batch.id, payee.id, payee.kind, account, payee.name, amount, payee.currency,
+        states.Instruction.IN_TRANSIT.value, None, batch.execution_date, None,
     )  # fmt: skip
 
 

@@ -7,13 +7,8 @@ from kernel.db import Connection
 from ledger.accounts import Kind
 from splitting.tables import BANK_LINKS, PAYEES, BankLink, Instruction, Payee, Settlement, Split
 
-_SETTLEMENT = (
-    "book, id, bank, business_date, currency, status, total_minor, instruction_count, open_count, paid_minor, "
-    "created_at, updated_at"
-)
-_INSTRUCTION = (
-    "book, id, settlement_id, payee_id, payee_kind, account, name, amount_minor, currency, status, reason, decided_at"
-)
+_SETTLEMENT = ", ".join(Settlement._fields)
+_INSTRUCTION = ", ".join(Instruction._fields)
 
 
 async def payees(connection: Connection, book: int, after: str = "", limit: int = 1000) -> list[Payee]:

@@ -50,6 +50,7 @@ class Settlement(NamedTuple):
     id: str
     bank: str
     business_date: date
+    execution_date: date
     currency: str
     status: str
     total_minor: int
@@ -74,6 +75,7 @@ class Instruction(NamedTuple):
     currency: str
     status: str
     reason: str | None
+    bank_date: date
     decided_at: datetime | None
 
 
@@ -83,12 +85,12 @@ BANK_LINKS: Table[BankLink] = Table("bank_link", BankLink, "int text text json t
 SETTLEMENTS: Table[Settlement] = Table(
     "settlement",
     Settlement,
-    "int text text date text text bigint int int bigint timestamptz timestamptz",
+    "int text text date date text text bigint int int bigint timestamptz timestamptz",
     keys=2,
 )
 INSTRUCTIONS: Table[Instruction] = Table(
     "instruction",
     Instruction,
-    "int text text text text text text bigint text text text timestamptz",
+    "int text text text text text text bigint text text text date timestamptz",
     keys=2,
 )

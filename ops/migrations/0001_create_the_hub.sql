@@ -142,6 +142,7 @@ CREATE TABLE settlement (
     id                text NOT NULL COLLATE "C",
     bank              text NOT NULL COLLATE "C",
     business_date     date NOT NULL,
+    execution_date    date NOT NULL, -- the bank's day on which it is to be carried out
     currency          text NOT NULL COLLATE "C",
     status            text NOT NULL COLLATE "C" CHECK (status IN ('created', 'sent', 'finished')),
     total_minor       bigint NOT NULL CHECK (total_minor >= 0),
@@ -165,6 +166,7 @@ CREATE TABLE instruction (
     currency      text NOT NULL COLLATE "C",
     status        text NOT NULL COLLATE "C" CHECK (status IN ('in_transit', 'paid', 'refused')),
     reason        text,
+    bank_date     date NOT NULL, -- the bank's day of the decision; the execution date until there is one
     decided_at    timestamptz,
     PRIMARY KEY (book, id),
     FOREIGN KEY (book, settlement_id) REFERENCES settlement (book, id)

@@ -1,0 +1,580 @@
+"""The command line: `sluice …`. Heavy modules are loaded by the command that needs them.
+
+Exit codes: 0 done; 1 the answer is no, or something is wrong; 2 the command was not understood; 3 nothing certain is
+known (channel call).
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from ops.settings import Settings
+    from ops.wiring import Hub
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Sluice 汇闸: an open payment hub. `sluice up` runs it, `sluice replay` plays a trading day through it.",
+)
+sandbox_app = typer.Typer(no_args_is_help=True, help="The simulated outside world 沙箱: WeChat Pay and a bank.")
+merchant_app = typer.Typer(no_args_is_help=True, help="Merchants 商户 and their books.")
+key_app = typer.Typer(no_args_is_help=True, help="API keys of merchants.")
+channel_app = typer.Typer(no_args_is_help=True, help="Channels 渠道 and merchants' accounts with them.")
+app.add_typer(sandbox_app, name="sandbox")
+app.add_typer(merchant_app, name="merchant")
+app.add_typer(key_app, name="key")
+app.add_typer(channel_app, name="channel")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+Book = Annotated[int, typer.Option("--book", help="The merchant's book number, see `sluice merchant list`.")]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """End with a message on standard error."""
+    typer.echo(f"sluice: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def settings() -> "Settings":
+    """Return the settings of this process, or end with all that is wrong with them."""
+    from ops.settings import SettingsWrong, load
+
+    try:
+        return load()
+    except SettingsWrong as wrong:
+        fail(str(wrong), 2)
+
+
+def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
+    """Run a command's coroutine and end with its exit code; errors for people become one line."""
+    from channels.contract import BadBill, BadNotice
+    from kernel.errors import SluiceError
+    from ops.embedded import CannotStart
+    from ops.migrate import MigrationFailed
+
+    try:
+        code = asyncio.run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except SluiceError as error:
+        facts = f" ({', '.join(f'{k}={v}' for k, v in error.facts.items())})" if error.facts else ""
+        fail(f"{error.message}{facts} [{error.code}]")
+    except (CannotStart, MigrationFailed, BadBill, BadNotice) as error:
+        fail(str(error))
+    raise typer.Exit(code)
+
+
+@asynccontextmanager
+async def a_hub(found: "Settings") -> AsyncIterator["Hub"]:
+    """Reach the books of this home: the servers that run, or our own for as long as the command lasts."""
+    from ops import embedded
+    from ops.migrate import migrate
+    from ops.serve import public_url
+    from ops.wiring import hub
+
+    async with embedded.servers(found) as servers:
+        if servers.own:
+            await asyncio.to_thread(migrate, servers.database_url)
+        async with hub(
+            database_url=servers.database_url,
+            redis_url=servers.redis_url,
+            home=found.home,
+            public_url=public_url(found),
+            name="sluice command",
+        ) as objects:
+            yield objects
+
+
+def show(result: Any) -> None:
+    """Print one JSON object."""
+    typer.echo(json.dumps(result, ensure_ascii=False, indent=2, default=str))
+
+
+# ---- running -------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def up(
+    workers: Annotated[int | None, typer.Option(help="Gateway processes sharing the port.")] = None,
+    sandbox: Annotated[bool, typer.Option(help="Start the simulated outside world too.")] = True,
+) -> None:
+    """Run the whole hub in the foreground until Ctrl-C: database, streams, gateway, worker, sandbox."""
+    from ops.supervisor import Run, supervise
+
+    found = settings()
+    if workers is not None:
+        os.environ["SLUICE_WORKERS"] = str(workers)
+        found = settings()
+
+    def ready(run: Run) -> None:
+        typer.echo(f"sluice     | the hub is up: {run.gateway_url} (metrics {run.ops_url}/metrics). Ctrl-C stops it.")
+
+    raise typer.Exit(asyncio.run(supervise(found, hub_processes(found, sandbox=sandbox), on_ready=ready)))
+
+
+def hub_processes(found: "Settings", *, sandbox: bool = True, sandbox_scale: float = 1.0) -> list[Any]:
+    """Return the hub's processes in the order they start."""
+    from ops.supervisor import Child
+
+    sluice = [sys.executable, "-m", "ops.cli"]
+    children = []
+    if sandbox:
+        url = f"http://127.0.0.1:{found.sandbox_port}/control/info"
+        argv = [*sluice, "sandbox", "run", "--port", str(found.sandbox_port), "--time-scale", str(sandbox_scale)]
+        children.append(Child("sandbox", argv, ready_url=url))
+    children.append(Child("gateway", [*sluice, "gateway"], ready_url=f"http://127.0.0.1:{found.ops_port}/ready"))
+    children.append(Child("worker", [*sluice, "worker"]))
+    return children
+
+
+@app.command()
+def gateway(workers: Annotated[int | None, typer.Option(help="Processes sharing the port.")] = None) -> None:
+    """Serve the merchant API; needs SLUICE_DATABASE_URL or servers started by `sluice up`."""
+    from ops import serve
+
+    if workers is not None:
+        os.environ["SLUICE_WORKERS"] = str(workers)
+    found = settings()
+    raise typer.Exit(serve.gateway(found, *_addresses(found)))
+
+
+@app.command()
+def worker() -> None:
+    """Do the background work: splitting, asking channels, settlement, the event relay."""
+    from ops import serve
+
+    found = settings()
+    raise typer.Exit(serve.background(found, *_addresses(found)))
+
+
+def _addresses(found: "Settings") -> tuple[str, str]:
+    """Return where the servers are, for processes that never start any."""
+    from ops import embedded
+
+    database = found.database_url.get_secret_value() if found.database_url else embedded.postgres_url(found.home)
+    redis = found.redis_url.get_secret_value() if found.redis_url else embedded.valkey_url(found.home)
+    if database is None or redis is None:
+        fail(
+            "no servers have run in this home; start them with `sluice up`, or set SLUICE_DATABASE_URL and "
+            "SLUICE_REDIS_URL"
+        )
+    return database, redis
+
+
+@app.command()
+def migrate(
+    accept: Annotated[bool, typer.Option(help="Accept the schema as it is after a change made by hand.")] = False,
+) -> None:
+    """Bring the database to the schema of this code."""
+    from ops import embedded
+    from ops.migrate import accept_schema
+    from ops.migrate import migrate as apply
+
+    found = settings()
+
+    async def work() -> int:
+        async with embedded.servers(found) as servers:
+            done = await asyncio.to_thread(apply, servers.database_url)
+            if accept:
+                await asyncio.to_thread(accept_schema, servers.database_url)
+        typer.echo("\n".join(f"applied {name}" for name in done) or "nothing to apply")
+        return 0
+
+    finish(work())
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say in one screen what is missing or wrong here; exit code 1 if anything fails."""
+    from ops.doctor import examine, render
+
+    raise typer.Exit(render(asyncio.run(examine(settings())), as_json=as_json))
+
+
+@app.command()
+def verify(as_json: Json = False) -> None:
+    """Check every invariant of the books; exit code 1 if one is broken."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ops import verify as checks
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            verdicts = await checks.verify(hub.pool)
+        summary = checks.as_json(verdicts)
+        if as_json:
+            show(summary)
+        else:
+            table = Table("", "invariant 不变量", "broken", "what holds", box=None)
+            for v in verdicts:
+                mark = "[red]✗[/]" if v.broken else "[green]✓[/]"
+                table.add_row(mark, v.name, str(len(v.broken)), "\n".join([v.says, *v.broken[:5]]))
+            Console().print(table)
+        return 1 if summary["broken"] else 0
+
+    finish(work())
+
+
+# ---- the sandbox ---------------------------------------------------------------------------------------------------
+
+
+@sandbox_app.command("run")
+def sandbox_run(
+    port: Annotated[int | None, typer.Option(help="0 takes a free one; default SLUICE_SANDBOX_PORT.")] = None,
+    time_scale: Annotated[float, typer.Option(help="Factor on the simulated world's waits.")] = 1.0,
+) -> None:
+    """Run the simulated outside world in the foreground."""
+    from channels.sandbox.main import AlreadyRunning, run
+
+    found = settings()
+    try:
+        code = run(found.home, found.sandbox_port if port is None else port, time_scale)
+    except AlreadyRunning as error:
+        fail(str(error))
+    raise typer.Exit(code)
+
+
+@sandbox_app.command("info")
+def sandbox_info(as_json: Json = False) -> None:
+    """Print every base URL, id, key file and control endpoint, so that any SDK can be pointed at the sandbox."""
+    from channels.sandbox.main import NotRunning, info
+
+    try:
+        told = info(settings().home)
+    except NotRunning as error:
+        fail(str(error))
+    if as_json:
+        show(told)
+        return
+    typer.echo(f"base URL  {told['base_url']}   running: {'yes' if told['running'] else 'no'}")
+    for merchant in told["wechat"]["merchants"]:
+        typer.echo(
+            f"WeChat Pay merchant {merchant['mchid']}  appid {merchant['appid']}  serial {merchant['serial_no']}"
+        )
+        typer.echo(f"  private key {merchant['private_key_file']}\n  APIv3 key   {merchant['apiv3_key_file']}")
+    typer.echo("all of it, with control endpoints: sluice sandbox info --json")
+
+
+# ---- merchants, keys, channel accounts -----------------------------------------------------------------------------
+
+
+@merchant_app.command("add")
+def merchant_add(
+    name: Annotated[str, typer.Argument(help="For people.")],
+    currency: Annotated[list[str], typer.Option(help="ISO 4217; may be given several times.")] = ["CNY"],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Take a merchant on: open its book and make its first API key, which is shown this once."""
+    from ops.merchants import add_merchant
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            made = await add_merchant(hub, name, currencies=currency)
+        if as_json:
+            show({"book": made.book, "merchant": made.id, "key_id": made.key_id, "api_key": made.api_key})
+        else:
+            typer.echo(f"book {made.book}  merchant {made.id}\nAPI key (shown once): {made.api_key}")
+        return 0
+
+    finish(work())
+
+
+@merchant_app.command("list")
+def merchant_list(as_json: Json = False) -> None:
+    """List merchants and their books."""
+    from gateway.store import merchants
+    from kernel.db import acquire
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub, acquire(hub.pool) as connection:
+            rows = await merchants(connection)
+        if as_json:
+            show([{"book": m.book, "merchant": m.id, "name": m.name} for m in rows])
+        else:
+            for m in rows:
+                typer.echo(f"{m.book:>6}  {m.id}  {m.name}")
+        return 0
+
+    finish(work())
+
+
+@key_app.command("new")
+def key_new(
+    book: Book,
+    scope: Annotated[list[str], typer.Option(help="May be given several times; default: all.")] = [],  # noqa: B006
+    days: Annotated[int | None, typer.Option(help="Days until it expires; default: never.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make an API key; it is shown this once and kept only as a hash."""
+    from gateway.auth import SCOPES
+    from ops.merchants import add_key
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            expires = hub.env.now() + timedelta(days=days) if days is not None else None
+            key_id, key = await add_key(hub, book, scope or list(SCOPES), expires)
+        show({"key_id": key_id, "api_key": key}) if as_json else typer.echo(f"{key_id}: {key}")
+        return 0
+
+    finish(work())
+
+
+@key_app.command("revoke")
+def key_revoke(book: Book, key_id: Annotated[str, typer.Argument(help="key_…")]) -> None:
+    """Revoke an API key; every process refuses it within a second."""
+    from gateway.store import revoke_key
+    from kernel.db import acquire
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub, acquire(hub.pool) as connection:
+            done = await revoke_key(connection, book, key_id, hub.env.now())
+        typer.echo("revoked" if done else "there is no such live key")
+        return 0 if done else 1
+
+    finish(work())
+
+
+@channel_app.command("add")
+def channel_add(
+    book: Book,
+    channel: Annotated[str, typer.Argument(help="The rail, e.g. wechat.")],
+    credentials: Annotated[Path, typer.Option(help="JSON file with ids, base_url and key-file paths.")],
+    account: Annotated[str, typer.Option(help="Your name for this account.")] = "main",
+    fee_bp: Annotated[int, typer.Option(help="What the channel keeps, basis points.")] = 60,
+) -> None:
+    """Give a merchant an account with a channel."""
+    from ops.merchants import add_channel_account
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            facts = json.loads(credentials.read_text())
+            await add_channel_account(hub, book, account, channel, facts, fee_bp=fee_bp)
+        typer.echo(f"book {book}: {channel} account {account} added")
+        return 0
+
+    finish(work())
+
+
+@channel_app.command("call")
+def channel_call(
+    channel: Annotated[str, typer.Argument(help="The rail, e.g. wechat.")],
+    op: Annotated[str, typer.Argument(help="create, query, close, reverse, refund, refund_query or bill.")],
+    base_url: Annotated[str | None, typer.Option(help="Instead of the one in the credentials.")] = None,
+    sets: Annotated[
+        list[str],
+        typer.Option(
+            "--set", help="k=v; e.g. reference, amount (minor units), refund_reference, date, credentials=FILE."
+        ),
+    ] = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Drive one adapter operation against any base URL and print what was concluded and why.
+
+    Exit codes: 0 the answer was verified and the operation did what was asked; 1 the channel said no; 2 asked for
+    wrongly, nothing was sent; 3 nothing certain is known. Credentials come from --set credentials=FILE, else from
+    SLUICE_HOME/channels/CHANNEL.json, else, for the sandbox of this home, from its default merchant.
+    """
+    from channels import HttpTransport, probe
+    from kernel.env import system_env
+
+    chosen = dict(pair.partition("=")[::2] for pair in sets)
+    home = settings().home
+
+    async def work() -> int:
+        try:
+            if "credentials" not in chosen and not (home / "channels" / f"{channel}.json").exists():
+                facts = _sandbox_credentials(home, channel, base_url)
+            else:
+                facts = probe.settings_for(channel, home=home, sets=chosen, base_url=base_url)
+        except probe.Usage as error:
+            fail(str(error), probe.USAGE)
+        async with HttpTransport() as transport:
+            done = await probe.call(channel, op, facts, chosen, system_env(transport))
+        if as_json:
+            show(done.result)
+        else:
+            for name, value in done.result.items():
+                typer.echo(f"{name:18} {value}")
+        return done.exit_code
+
+    finish(work())
+
+
+def _sandbox_credentials(home: Path, channel: str, base_url: str | None) -> dict[str, Any]:
+    """Return the default merchant of the sandbox in this home. Raises probe.Usage."""
+    from channels import probe
+    from channels.sandbox.main import NotRunning, info
+
+    try:
+        told = info(home)
+    except NotRunning as error:
+        raise probe.Usage(
+            f"there are no credentials for {channel}: give --set credentials=FILE.json ({error})"
+        ) from None
+    if channel not in told:
+        raise probe.Usage(f"the sandbox has no {channel}")
+    facts = {"base_url": told["base_url"], **told[channel]["merchants"][0]}
+    return facts | ({"base_url": base_url} if base_url else {})
+
+
+# ---- settlement and reconciliation ---------------------------------------------------------------------------------
+
+
+@app.command()
+def settle(
+    book: Book,
+    bank: Annotated[str, typer.Option(help="Name of the bank link.")],
+    business_date: Annotated[str, typer.Option(help="YYYY-MM-DD")],
+    currency: Annotated[str, typer.Option(help="ISO 4217")] = "CNY",
+) -> None:
+    """Make the settlement batch 结算批次 of a business date and send it to the bank; repeating it goes on."""
+    import splitting
+
+    found = settings()
+    day = _day(business_date)
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            done = await hub.banks.settle(book, bank, day, currency, execution_date=day + timedelta(days=1))
+        show(splitting.settlement_payload(done))
+        return 0 if done.status != "created" else 1
+
+    finish(work())
+
+
+@app.command()
+def reconcile(
+    book: Book,
+    business_date: Annotated[str, typer.Option(help="YYYY-MM-DD")],
+    account: Annotated[str, typer.Option(help="Channel account.")] = "main",
+    bank: Annotated[str | None, typer.Option(help="Bank link; also compares the bank's day after.")] = None,
+    currency: Annotated[str, typer.Option(help="ISO 4217")] = "CNY",
+) -> None:
+    """Compare a business date 账务日期 with the channel's bill and the bank's files; exit code 1 if they differ."""
+    from reconciliation import report
+    from reconciliation.daily import Deposit
+
+    found = settings()
+    day = _day(business_date)
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            proof = hub.daily_proof()
+            deposit = None
+            if bank is not None:
+                await proof.fetch_bank_files(book, bank)
+                starts = {a: s for s, a in (await hub.deposits(book)).items()}
+                deposit = Deposit(bank, f"{starts[account]}{day:%Y%m%d}") if account in starts else None
+            runs = [await proof.channel(book, account, day, currency=currency, deposit=deposit)]
+            if bank is not None:
+                ids = {deposit.end_to_end_id} if deposit else set()
+                runs.append(await proof.bank(book, bank, day + timedelta(days=1), currency=currency, deposit_ids=ids))
+        shown = [report.of_run(run) for run in runs]
+        show(shown)
+        return 0 if all(run["agrees"] for run in shown) else 1
+
+    finish(work())
+
+
+@app.command()
+def discrepancies(book: Book, as_json: Json = False) -> None:
+    """List what hub, channel and bank disagree about 差错, oldest first, with its age; exit code 1 if there is any."""
+    import reconciliation
+    from kernel.db import acquire
+    from reconciliation import report
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub, acquire(hub.pool) as connection:
+            cases = await reconciliation.discrepancies(connection, book, now=hub.env.now(), limit=1000)
+        if as_json:
+            show(report.of_cases(cases))
+        else:
+            for case in cases:
+                typer.echo(
+                    f"{case.business_date}  {case.age_days:>3} d  {case.state:<10} {case.kind:<24} "
+                    f"{case.key.reference:<34} {case.ours_minor!s:>10} {case.theirs_minor!s:>10} {case.currency}"
+                )
+            typer.echo(f"{len(cases)} open")
+        return 1 if cases else 0
+
+    finish(work())
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        fail(f"{text!r} is not a date like 2026-11-24", 2)
+
+
+# ---- the main job, and the bench -----------------------------------------------------------------------------------
+
+
+@app.command()
+def replay(
+    orders: Annotated[Path | None, typer.Option(help="CSV of order lines; left out: a day is generated.")] = None,
+    currency: Annotated[str, typer.Option(help="ISO 4217 code the amounts are taken to be in.")] = "CNY",
+    faults: Annotated[int, typer.Option(help="How many record faults to plant for reconciliation to find.")] = 0,
+    seed: Annotated[int, typer.Option(help="Decides faults, disturbances and the generated day.")] = 1,
+    disturb: Annotated[bool, typer.Option(help="Also lose, repeat, reorder and forge messages.")] = True,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the summary here; - prints it instead.")
+    ] = None,
+) -> None:
+    """Play a trading day through the hub: orders, payments, refunds, shares, settlement, reconciliation.
+
+    Starts whatever of the hub does not run in this home already. Exit code 1 if the money does not add up, a fault was
+    missed, or a difference was invented.
+    """
+    from ops.replay import command
+
+    raise typer.Exit(
+        command.run(
+            settings(), orders, currency=currency, faults=faults, seed=seed, disturb=disturb, json_file=json_file
+        )
+    )
+
+
+@app.command()
+def bench(
+    seconds: Annotated[float, typer.Option(help="Of load in each stretch; five stretches a round.")] = 5.0,
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are reported.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Measure what a payment costs beside the least any handler costs, and what the commit lane gains."""
+    from ops.bench import command
+
+    raise typer.Exit(command.run(settings(), seconds=seconds, rounds=rounds, as_json=as_json))
+
+
+if __name__ == "__main__":
+    main()

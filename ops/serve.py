@@ -1,0 +1,153 @@
+"""The hub's processes: gateway workers that share a port, and the background worker."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+from prometheus_client import CollectorRegistry, multiprocess
+
+from gateway.app import make_app, make_ops_app
+from ops.embedded.child import end, ended, spawn
+from ops.logs import AccessLog, configure
+from ops.settings import Settings
+from ops.wiring import hub, worker
+
+log = logging.getLogger(__name__)
+DRAIN_S = 10.0
+
+
+def public_url(settings: Settings) -> str:
+    """Return where channels reach this hub's notices."""
+    return settings.public_url or f"http://{settings.gateway_host}:{settings.gateway_port}"
+
+
+def gateway(settings: Settings, database_url: str, redis_url: str) -> int:
+    """Serve the merchant API until SIGTERM; with several workers, start and watch them."""
+    configure(settings.log_level, settings.log_format)
+    if settings.workers == 1:
+        return uvloop.run(_gateway(settings, database_url, redis_url))
+    folder = settings.home / "metrics"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.db"):
+        old.unlink()
+    environment = {
+        **os.environ,
+        "SLUICE_WORKERS": "1",
+        "SLUICE_DATABASE_URL": database_url,
+        "SLUICE_REDIS_URL": redis_url,
+        "PROMETHEUS_MULTIPROC_DIR": str(folder),
+    }
+    argv = [sys.executable, "-m", "ops.cli", "gateway"]
+    return asyncio.run(_watch(argv, environment, settings.workers))
+
+
+async def _watch(argv: Sequence[str], environment: dict[str, str], count: int) -> int:
+    """Keep `count` workers running until SIGTERM; the kernel spreads connections among them."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    async def keep() -> None:
+        pause = 0.1
+        while not stop.is_set():
+            process = spawn(argv, env=environment, cwd=Path.cwd(), stdout=1, stderr=2)
+            dying = asyncio.ensure_future(ended(process))
+            stopping = asyncio.ensure_future(stop.wait())
+            await asyncio.wait({dying, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if stop.is_set():
+                dying.cancel()
+                await end(process, (signal.SIGTERM, DRAIN_S + 5))
+                return
+            multiprocess.mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
+            log.error(
+                "a gateway worker ended; starting another", extra={"pid": process.pid, "code": process.returncode}
+            )
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+    await asyncio.gather(*(keep() for _ in range(count)))
+    return 0
+
+
+async def _gateway(settings: Settings, database_url: str, redis_url: str) -> int:
+    """Serve in this process."""
+    stop = _stopping()
+    shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+    async with hub(
+        database_url=database_url,
+        redis_url=redis_url,
+        home=settings.home,
+        public_url=public_url(settings),
+        time_scale=settings.time_scale,
+        name="sluice gateway",
+    ) as objects:
+        exposed = objects.registry
+        if shared:
+            exposed = CollectorRegistry()
+            multiprocess.MultiProcessCollector(exposed)  # type: ignore[no-untyped-call]
+        # Standard output has one line a request; standard error has what somebody should look at.
+        with AccessLog(objects.env, sys.stdout.fileno()) as access:
+            listed = settings.log_level in ("DEBUG", "INFO")
+            api = make_app(objects.api(access.write if listed else None))
+            own = make_ops_app(objects.not_ready, exposed, lambda: objects.metrics.watch(objects.lanes))
+            runners = [
+                await _serve(api, settings.gateway_host, settings.gateway_port),
+                await _serve(own, "127.0.0.1", settings.ops_port),
+            ]
+            log.info("serving", extra={"port": settings.gateway_port, "pid": os.getpid()})
+            await stop.wait()
+            for runner in runners:  # takes nothing new, finishes what it accepted
+                await runner.cleanup()
+    return 0
+
+
+async def _serve(app: web.Application, host: str, port: int) -> web.AppRunner:
+    """Listen on a port that other workers of this host may share."""
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listening.bind((host, port))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_S)
+    await runner.setup()
+    await web.SockSite(runner, listening, backlog=1024).start()
+    return runner
+
+
+def background(settings: Settings, database_url: str, redis_url: str) -> int:
+    """Do the background work until SIGTERM: splitting, the janitor, settlement, the relay."""
+    configure(settings.log_level, settings.log_format)
+    return uvloop.run(_background(settings, database_url, redis_url))
+
+
+async def _background(settings: Settings, database_url: str, redis_url: str) -> int:
+    stop = _stopping()
+    async with (
+        hub(
+            database_url=database_url,
+            redis_url=redis_url,
+            home=settings.home,
+            public_url=public_url(settings),
+            time_scale=settings.time_scale,
+            name="sluice worker",
+        ) as objects,
+        worker(objects, redis_url),
+    ):
+        log.info("working", extra={"pid": os.getpid()})
+        await stop.wait()
+    return 0
+
+
+def _stopping() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop

@@ -1,0 +1,293 @@
+"""The daily proof 每日对账: fetch what channel and bank wrote about a business date, and compare it with the books."""
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import ledger
+import splitting
+from channels.bank import AccountStatement, BankClient, FileInfo, StatusReport
+from channels.contract import BillLine
+from channels.contract import Kind as Item
+from gateway.accounts import ChannelAccounts, Ready
+from gateway.store import captured_on, find_attempt, find_payment, find_refund, refunded_on
+from gateway.tables import Attempt, Payment, Refund, attempt_number
+from kernel.clock import business_date
+from kernel.db import Connection, Pool, transaction
+from kernel.env import Env
+from kernel.errors import Unavailable
+from kernel.ids import parse_reference
+from kernel.money import Money
+from ledger import accounts
+from reconciliation.matching import Deposits, Mirror, Movement, Payout, Payouts, PayoutStatus, Statements
+from reconciliation.runs import Run, reconcile
+from reconciliation.statements import (
+    bill_of,
+    entries_on,
+    keep_bank_file,
+    keep_bill,
+    reports_on,
+    statements_of,
+)
+from splitting.banking import Banks, message_id
+from splitting.tables import BankLink, Instruction, Settlement
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """How a channel account's payment of a day is named at which bank."""
+
+    bank: str
+    end_to_end_id: str
+
+
+class DailyProof:
+    """Runs a business date against one counterparty; repeating it with the same files changes nothing."""
+
+    def __init__(self, pool: Pool, channel_accounts: ChannelAccounts, banks: Banks, env: Env) -> None:
+        self._pool = pool
+        self._accounts = channel_accounts
+        self._banks = banks
+        self._env = env
+
+    # ---- a channel account -------------------------------------------------------------------------------------------
+
+    async def channel(
+        self, book: int, account_id: str, day: date, *, currency: str, deposit: Deposit | None = None
+    ) -> Run:
+        """Compare a channel account's bill of a day with the books and, where given, with the bank's deposit.
+
+        Raises Unavailable (bill_not_ready), channels.BadBill when the file cannot be read: nothing of it is used.
+        """
+        ready = await self._accounts.get(book, account_id)
+        lines = await self._bill(book, ready, day)
+        async with transaction(self._pool) as connection:
+            movements = await self._movements(connection, book, account_id, day, lines)
+            received = None
+            if deposit is not None:
+                days = [day + timedelta(days=n) for n in range(4)]  # a deposit comes the next working day
+                entries = await entries_on(connection, book, bank_counterparty(deposit.bank), days)
+                received = Deposits(deposit.end_to_end_id, entries, currency)
+            return await reconcile(
+                connection,
+                book=book,
+                counterparty=channel_counterparty(account_id),
+                business_date=day,
+                movements=movements,
+                bill=lines,
+                deposits=received,
+                now=self._env.now(),
+            )
+
+    async def _bill(self, book: int, ready: Ready, day: date) -> list[BillLine]:
+        """Fetch the day's bill, keep it, and return the lines of the one that counts."""
+
+        def read(raw: bytes) -> Iterable[BillLine]:
+            return ready.client.channel.bill_lines(raw, day)
+
+        counterparty = channel_counterparty(ready.account.id)
+        bill = await ready.client.bill(day)
+        async with transaction(self._pool) as connection:
+            if bill.content is not None:
+                name = f"{ready.account.channel}-{ready.account.id}-{day}.csv"
+                kept = await keep_bill(
+                    connection,
+                    book=book,
+                    counterparty=counterparty,
+                    business_date=day,
+                    name=name,
+                    raw=bill.content,
+                    read=read,
+                    now=self._env.now(),
+                )
+                if kept.refused is not None:
+                    code, why = kept.refused
+                    log.error(
+                        "a bill was refused whole", extra={"account": ready.account.id, "day": str(day), "why": code}
+                    )
+                    raise Unavailable("bill_refused", f"the bill of {day} cannot be used: {why}", cause=code)
+            elif bill.nothing:
+                return []
+            found = await bill_of(connection, book, counterparty, day, read)
+        if found is None:
+            raise Unavailable("bill_not_ready", f"there is no bill of {day} yet: {bill.reason}", retry_after_s=1800)
+        return found
+
+    async def _movements(
+        self, connection: Connection, book: int, account_id: str, day: date, lines: Sequence[BillLine]
+    ) -> list[Movement]:
+        """Return ours of the day, and every other one the bill carries, whatever its date and status."""
+        found = [_payment(p, a) for p, a in await captured_on(connection, book, account_id, day)]
+        found += [_refund(r, a) for r, a in await refunded_on(connection, book, account_id, day)]
+        have = {(movement.kind, movement.reference) for movement in found}
+        for line in lines:
+            if (line.kind, line.reference) in have:
+                continue
+            other = await self._elsewhere(connection, book, line)
+            if other is not None:
+                have.add((line.kind, line.reference))
+                found.append(other)
+        return found
+
+    async def _elsewhere(self, connection: Connection, book: int, line: BillLine) -> Movement | None:
+        """Return what a bill's line is to us when it is not of the day; None for what we know nothing of."""
+        parsed = parse_reference(line.reference, "pay" if line.kind is Item.PAYMENT else "re")
+        if parsed is None or parsed[0] != book:
+            return None
+        if line.kind is Item.PAYMENT:
+            payment_id, number = attempt_number(parsed[1])
+            payment = await find_payment(connection, book, payment_id)
+            attempt = await find_attempt(connection, book, payment_id, number)
+            return _payment(payment, attempt) if payment and attempt else None
+        refund = await find_refund(connection, book, parsed[1])
+        if refund is None:
+            return None
+        attempt = await find_attempt(connection, book, refund.payment_id, refund.attempt_number)
+        return _refund(refund, attempt) if attempt else None
+
+    # ---- a bank ------------------------------------------------------------------------------------------------------
+
+    async def fetch_bank_files(self, book: int, bank: str) -> int:
+        """Fetch every file of the bank's that is not kept yet, and keep it; return how many were new."""
+        link = await self._banks.link(book, bank)
+        client, new = self._banks.client(link), 0
+        for kind in ("camt.054", "pain.002", "camt.053"):
+            after: str | None = None
+            while True:
+                page = await client.list_files(kind, after)
+                for listed in page.files:
+                    new += await self._keep(book, bank, client, listed)
+                if not page.files or page.next is None:
+                    break
+                after = page.next
+        return new
+
+    async def _keep(self, book: int, bank: str, client: BankClient, listed: FileInfo) -> int:
+        raw = await client.fetch(listed)
+        async with transaction(self._pool) as connection:
+            kept = await keep_bank_file(
+                connection,
+                book=book,
+                counterparty=bank_counterparty(bank),
+                listed=listed,
+                raw=raw,
+                now=self._env.now(),
+            )
+        return int(kept.fresh)
+
+    async def bank(
+        self, book: int, bank: str, day: date, *, currency: str, deposit_ids: Collection[str] = frozenset()
+    ) -> Run:
+        """Compare a bank's day with the books: instructions, its reports, its statements, every account's closing.
+
+        deposit_ids: end-to-end ids of channels' deposits, which are compared with the channel. Files must have been
+        fetched (`fetch_bank_files`). The mirrors are the ledger's balances now: run it after the day's files were
+        applied and before the next day's business with the bank begins.
+        """
+        link = await self._banks.link(book, bank)
+        counterparty = bank_counterparty(bank)
+        async with transaction(self._pool) as connection:
+            statements = await statements_of(connection, book, counterparty, day)
+            reports = await reports_on(connection, book, counterparty, day)
+            payouts = [
+                _payout(line, settlement, link)
+                for settlement in await splitting.store.settlements(connection, book, 1000)
+                if settlement.bank == bank
+                for line in await splitting.store.instructions(connection, book, settlement.id)
+                if _concerns(line, settlement, day, reports, statements)
+            ]
+            return await reconcile(
+                connection,
+                book=book,
+                counterparty=counterparty,
+                business_date=day,
+                payouts=Payouts(payouts, reports, frozenset(deposit_ids)),
+                statements=Statements(statements, await self._mirrors(connection, link, currency)),
+                now=self._env.now(),
+            )
+
+    async def _mirrors(self, connection: Connection, link: BankLink, currency: str) -> list[Mirror]:
+        """Return the ledger's balance of every account at the bank; the pool has what no sub-account has."""
+        standing = {a.name: a.balance for a in await ledger.store.balances(connection, link.book)}
+        mirrors, in_sub_accounts = [], 0
+        for payee in await splitting.store.payees(connection, link.book):
+            if payee.bank == link.bank and payee.bank_account is not None and payee.currency == currency:
+                balance = standing.get(accounts.sub_account(payee.id, currency), 0)
+                in_sub_accounts += balance
+                mirrors.append(Mirror(payee.bank_account, Money(balance, currency)))
+        custody = standing.get(accounts.bank(link.bank, currency), 0)
+        return [*mirrors, Mirror(link.pool_account, Money(custody - in_sub_accounts, currency))]
+
+
+def channel_counterparty(account_id: str) -> str:
+    """Return the counterparty under which a channel account's runs and files are kept."""
+    return f"channel:{account_id}"
+
+
+def bank_counterparty(bank: str) -> str:
+    return f"bank:{bank}"
+
+
+_STATUS = {"confirmed": "success", "late": "success", "refused": "failed", "closed": "failed"}
+
+
+def _payment(payment: Payment, attempt: Attempt) -> Movement:
+    captured = attempt.status in ("confirmed", "late")
+    return Movement(
+        Item.PAYMENT,
+        attempt.reference,
+        attempt.reference,
+        Money(payment.amount_minor, payment.currency),
+        payment.fee_minor if captured else 0,
+        _STATUS.get(attempt.status, "processing"),
+        payment.business_date or _day(payment),
+        attempt.channel_ref,
+    )
+
+
+def _refund(refund: Refund, attempt: Attempt) -> Movement:
+    status = {"succeeded": "success", "failed": "failed"}.get(refund.status, "processing")
+    return Movement(
+        Item.REFUND,
+        refund.reference,
+        attempt.reference,
+        Money(refund.amount_minor, refund.currency),
+        -refund.fee_returned_minor,
+        status,
+        refund.business_date or _day(refund),
+        refund.channel_ref,
+    )
+
+
+def _day(row: Payment | Refund) -> date:
+    return business_date(row.created_at)
+
+
+def _payout(line: Instruction, settlement: Settlement, link: BankLink) -> Payout:
+    return Payout(
+        line.id,
+        message_id(settlement.id),
+        link.pool_account,
+        line.account,
+        Money(line.amount_minor, line.currency),
+        PayoutStatus(line.status),
+        line.bank_date,
+    )
+
+
+def _concerns(
+    line: Instruction,
+    settlement: Settlement,
+    day: date,
+    reports: Sequence[StatusReport],
+    statements: Sequence[AccountStatement],
+) -> bool:
+    """Tell whether a day's run looks at an instruction: it is of the day, or the day's files speak of it."""
+    return (
+        line.bank_date == day
+        or any(report.original_message_id == message_id(settlement.id) for report in reports)
+        or any(entry.end_to_end_id == line.id for statement in statements for entry in statement.entries)
+    )
