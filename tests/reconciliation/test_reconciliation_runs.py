@@ -343,6 +343,24 @@ async def test_a_payout_booked_a_day_late_is_resolved_and_the_first_days_balance
     assert await unsettled(conn) == {}
 
 
+async def test_what_a_restated_statement_no_longer_shows_is_resolved(conn: Connection) -> None:
+    await run_bank(conn, [], list(bookings("ghost")), {POOL: 95_000})
+    assert await unsettled(conn) == {"ghost": "payout_unknown_at_hub"}  # and it explains the balances
+    stranger = statement("6200-stranger", [], opening=7)
+    for sheets in ([stranger], []):
+        found = await reconcile(
+            conn,
+            book=1,
+            counterparty=BANK,
+            business_date=DAY,
+            payouts=Payouts([]),
+            statements=Statements(sheets, []),
+            now=NOW,
+        )
+        assert await unsettled(conn) == ({f"6200-stranger@{DAY}": "balance_differs"} if sheets else {})
+        assert found.moves
+
+
 async def test_a_statement_that_does_not_open_where_the_last_one_closed_is_told(conn: Connection) -> None:
     await run_bank(conn, [], [], {POOL: 100_000, SUB: 0})
     await run_bank(conn, [], [], {POOL: 100_001, SUB: 0}, day=NEXT, opening={POOL: 100_001, SUB: 0})
