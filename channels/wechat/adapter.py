@@ -138,7 +138,7 @@ class WeChatPay:
         """Return Refused(closed=True) on the signed, empty 204; anything doubtful is Unknown."""
 
         def read(body: dict[str, Any]) -> Outcome:
-            if body or answer.status != 204:
+            if answer.status != 204:
                 raise Doubt("a close is answered by an empty 204")
             return Refused("CLOSED", closed=True)
 

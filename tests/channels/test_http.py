@@ -293,10 +293,10 @@ async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
 
 async def test_what_was_signed_is_what_travels() -> None:
     async with server(says(OK)) as listening:
-        url = f"{listening.url}/v3/a%2Fb%7Cc/%E8%8C%B6?mchid=1&x=%20+%2B"
+        url = f"{listening.url}/v3/a%2Fb%7Cc/%41%e8%8c%b6?mchid=1&x=%20+%2B%7e"
         await send(Request("POST", url, {"Accept": "application/json", "User-Agent": "u"}, b'{ "a" : 1 }'))
     head, _, body = listening.seen[0].partition(b"\r\n\r\n")
-    assert head.startswith(b"POST /v3/a%2Fb%7Cc/%E8%8C%B6?mchid=1&x=%20+%2B HTTP/1.1\r\n")
+    assert head.startswith(b"POST /v3/a%2Fb%7Cc/%41%e8%8c%b6?mchid=1&x=%20+%2B%7e HTTP/1.1\r\n")
     assert body == b'{ "a" : 1 }'
     names = {line.split(b":")[0].lower() for line in head.split(b"\r\n")[1:]}
     assert names == {b"host", b"accept", b"user-agent", b"accept-encoding", b"content-length"}

@@ -137,10 +137,18 @@ def test_each_character_of_the_signed_headers_counts(name: str) -> None:
         assert refusal(altered) in ("bad_signature", "stale")
 
 
-def test_moving_a_line_between_nonce_and_body_does_not_help_a_forger() -> None:
-    nonce = PAID_NOTICE.headers["wechatpay-nonce"]
-    moved = with_headers(Response(200, PAID_NOTICE.headers, b""), nonce=f"{nonce}\n{PAID_NOTICE.body.decode()[:-1]}")
+def test_moving_a_line_from_the_body_to_the_nonce_does_not_help_a_forger() -> None:
+    """What is signed stays the same, what is read does not."""
+    whole = RAIL.signed(200, b'{"a": 1}\n{"b": 2}')
+    assert WECHAT.verified_by(whole, now=NOW)
+    nonce = whole.headers["wechatpay-nonce"]
+    moved = with_headers(Response(200, whole.headers, b'{"b": 2}'), nonce=nonce + '\n{"a": 1}')
     assert refusal(moved) == "bad_signature"
+
+
+@pytest.mark.parametrize("altered", [b" %b", b"%b ", b"%b\n", b"\xef\xbb\xbf%b"])
+def test_blanks_around_the_body_are_part_of_what_is_signed(altered: bytes) -> None:
+    assert refusal(Response(200, PAID_NOTICE.headers, altered % PAID_NOTICE.body)) == "bad_signature"
 
 
 @pytest.mark.parametrize("name", ["timestamp", "nonce", "signature", "serial"])
