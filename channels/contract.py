@@ -231,8 +231,8 @@ class Channel(Protocol):
     def notice_accepted(self) -> Response:
         """Return the rail's own way of saying "received, do not send again"; given only after the commit."""
 
-    def notice_refused(self, why: str) -> Response:
-        """Return the rail's own way of saying "send again later"."""
+    def notice_refused(self, why: str, *, again: bool) -> Response:
+        """Return the rail's own way of saying no. again: it was ours to blame, the same message may be sent again."""
 
     def bill_request(self, day: date) -> Request: ...
     def fund_bill_request(self, day: date) -> Request: ...
@@ -240,10 +240,11 @@ class Channel(Protocol):
     def bill_content(self, file: BillFile, answer: Response) -> bytes:
         """Return the uncompressed file after checking its hash. Raises BadBill."""
 
-    def bill_lines(self, content: bytes, day: date) -> Iterable[BillLine]:
+    def bill_lines(self, content: bytes, day: date, *, only_late: bool = False) -> Iterable[BillLine]:
         """Read a whole bill. Raises BadBill on any damage, on another day's or another merchant's rows.
 
-        The whole file is checked before the first line is given out.
+        The whole file is checked before the first line is given out. only_late: the caller has seen that the bill of
+        the day before lacks every one of these rows, so a file of nothing but its rows is not that bill sent again.
         """
 
     def fund_lines(self, content: bytes, day: date) -> Iterable[FundLine]:

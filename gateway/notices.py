@@ -39,16 +39,17 @@ class Notices:
                 "a notice was not believed", extra={"channel": channel, "account": account_id, "why": error.code}
             )
             self._metrics.notices.labels(channel, error.code).inc()
-            return rail.notice_refused(f"{error.code}: {error.message}")
+            # A key we do not know yet may be one the rail has just begun to use: have it sent again.
+            return rail.notice_refused(f"{error.code}: {error.message}", again=error.code == "unknown_key")
         except Unavailable as error:
             self._metrics.notices.labels(channel, error.code).inc()
-            return rail.notice_refused(f"{error.code}: {error.message}")
+            return rail.notice_refused(f"{error.code}: {error.message}", again=True)
         except SluiceError as error:
             log.error(
                 "a notice could not be applied", extra={"channel": channel, "account": account_id, "why": str(error)}
             )
             self._metrics.notices.labels(channel, error.code).inc()
-            return rail.notice_refused(f"{error.code}: {error.message}")
+            return rail.notice_refused(f"{error.code}: {error.message}", again=False)
         self._metrics.notices.labels(channel, "applied").inc()
         return rail.notice_accepted()
 

@@ -12,8 +12,14 @@ from gateway import states
 from gateway.accounts import ChannelAccounts, Ready
 from gateway.create import Asking, Claims, Created, CreatePayment, CreateRefund, NewPayment
 from gateway.metrics import Metrics
-from gateway.schedule import FIRST_ANSWER_S, next_query, next_refund_query, should_give_up
-from gateway.settle import Settle, SettleRefund
+from gateway.schedule import (
+    FIRST_ANSWER_S,
+    NOT_RECEIVED_AFTER,
+    next_query,
+    next_refund_query,
+    should_give_up,
+)
+from gateway.settle import NOT_RECEIVED, Settle, SettleRefund
 from gateway.store import find_attempt, find_payment, find_refund
 from gateway.tables import Attempt, Payment, Refund, attempt_number
 from kernel.db import Pool, acquire
@@ -74,15 +80,44 @@ class Payments:
         try:
             created: Created = await self._lanes.put(command)
             if created.replayed:
-                self._still_running(book, created.payment.id, created.attempt)
-                return created.payment, True
+                return await self._resumed(created.payment, created.attempt, auth_code), True
             order = self._order(created.payment, created.attempt, auth_code)
             started = self._env.clock.monotonic()
             outcome = await ready.client.pay(order)
             self._metrics.channel_call("pay", ready.account.channel, outcome, self._env.clock.monotonic() - started)
+            if order.auth_code is not None:
+                outcome = await self._until_known(ready, order, outcome)
             return await self._settle(created.payment, created.attempt, ready, outcome), False
         finally:
             self._calling.discard((book, payment_id))
+
+    async def _resumed(self, payment: Payment, attempt: Attempt, auth_code: str | None) -> Payment:
+        """Return what an earlier identical request made; a barcode it left undecided is taken up where it stopped.
+
+        The payer's code is never stored, so whoever sends it again is the only one who can finish the sale.
+        """
+        self._still_running(payment.book, payment.id, attempt)
+        undecided = attempt.status in (states.Attempt.CREATED, states.Attempt.UNKNOWN)
+        if auth_code is None or not undecided:
+            return payment
+        ready = await self._ready(payment.book, attempt)
+        order = self._order(payment, attempt, auth_code)
+        outcome = await self._until_known(ready, order, Unknown("taken up again"))
+        return await self._settle(payment, attempt, ready, outcome)
+
+    async def _until_known(self, ready: Ready, order: Order, outcome: Outcome) -> Outcome:
+        """Ask about a payer's code while the payer stands at the till.
+
+        A number the channel does not know never arrived; it is sent again with the same code, and cannot charge twice.
+        """
+        for pause_s in (0.2, 1.0):
+            if not isinstance(outcome, Unknown):
+                break
+            await self._env.sleep(pause_s)
+            outcome = await ready.client.query(order)
+            if isinstance(outcome, Unknown) and outcome.not_found:
+                outcome = await ready.client.pay(order)
+        return outcome
 
     def _still_running(self, book: int, payment_id: str, attempt: Attempt) -> None:
         """Raise Conflict when the first request for this payment is still under way, here or in another process."""
@@ -130,19 +165,35 @@ class Payments:
     async def ask(self, attempt: Attempt) -> Payment:
         """Ask the channel what became of an open attempt, and settle what it says; close what has run out.
 
-        A number the channel does not know is sent again under the same number: it never arrived.
+        An order the channel does not know, or whose code never reached us, is sent again under the same number.
         """
         payment = await self._payment(attempt.book, attempt.payment_id)
         ready = await self._ready(attempt.book, attempt)
         order = self._order(payment, attempt, None)
         outcome = await ready.client.query(order)
-        if isinstance(outcome, Pending | Unknown) and not _unreachable(outcome):
-            capabilities = ready.client.channel.capabilities
-            if should_give_up(capabilities, payment, attempt, self._env.now(), self._scale):
-                outcome = await self._undo(ready, order)
-            elif isinstance(outcome, Unknown) and outcome.not_found and order.method is not Method.BARCODE:
-                outcome = await ready.client.pay(order)
+        if isinstance(outcome, Pending | Unknown):
+            outcome = await self._pressed(payment, attempt, ready, order, outcome)
         return await self._settle(payment, attempt, ready, outcome)
+
+    async def _pressed(
+        self, payment: Payment, attempt: Attempt, ready: Ready, order: Order, outcome: Pending | Unknown
+    ) -> Outcome:
+        """Do what can be done about an attempt that its channel calls undecided, or does not know."""
+        now, capabilities = self._env.now(), ready.client.channel.capabilities
+        not_found = isinstance(outcome, Unknown) and outcome.not_found
+        if isinstance(outcome, Unknown) and not not_found:
+            return outcome  # the channel cannot be understood just now; nothing is done on that ground
+        if not_found and order.method is Method.BARCODE:
+            if now - attempt.created_at < NOT_RECEIVED_AFTER:
+                return outcome  # the till may still take it up again
+            undone = await ready.client.reverse(order)
+            closed = isinstance(undone, Refused) and undone.closed
+            return undone if closed else NOT_RECEIVED
+        if should_give_up(capabilities, payment, attempt, now, self._scale):
+            return await self._undo(ready, order)
+        # Sending an unpaid order again under its number gives the same order, and the code whose answer was lost.
+        code_lost = payment.next_action is None and order.method is not Method.BARCODE
+        return await ready.client.pay(order) if not_found or code_lost else outcome
 
     async def _undo(self, ready: Ready, order: Order) -> Outcome:
         """Close an order, or reverse a barcode's; where the channel will not, ask once more what happened instead."""
@@ -278,7 +329,3 @@ class Payments:
             self.notify_url(refund.book, attempt.channel_account, attempt.channel),
         )
         return order, await self._ready(refund.book, attempt)
-
-
-def _unreachable(outcome: Outcome) -> bool:
-    return isinstance(outcome, Unknown) and (outcome.not_sent or not outcome.not_found)

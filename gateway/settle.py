@@ -156,7 +156,7 @@ class Settle:
             return payment
         if not outcome.closed:
             why = states.PaymentEvent.REFUSED
-        elif payment.expires_at <= work.now:
+        elif payment.expires_at <= work.now or outcome is NOT_RECEIVED:
             why = states.PaymentEvent.TIMED_OUT
         else:
             why = states.PaymentEvent.CLOSED
@@ -197,6 +197,10 @@ class Settle:
 
 
 _OPEN = (states.Payment.PROCESSING, states.Payment.REQUIRES_ACTION)
+
+# Not the channel's word but the end of our patience: a payer's code that can no longer be sent, and never arrived.
+# Should the channel confirm it after all, it is late, and goes back.
+NOT_RECEIVED = Refused("not_received", "the channel never received it, and the payer's code has run out", closed=True)
 
 
 def _moved(work: Work, payment: Payment, event: str) -> Payment:

@@ -75,6 +75,17 @@ async def movements(connection: Connection, book: int, day: date, currency: str)
     return [Movement(*row) for row in rows]
 
 
+async def rule_totals(connection: Connection, book: int, currency: str) -> dict[str, int]:
+    """Return what each posting rule has moved in all, in minor units; reads the book's journal."""
+    rows = await connection.fetch(
+        "SELECT rule, sum(amount_minor)::bigint FROM transfer "
+        "WHERE book = $1 AND currency = $2 AND step IN ('post', 'post_hold') GROUP BY rule",
+        book,
+        currency,
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 async def journal(connection: Connection, book: int) -> AsyncIterator[Entry]:
     """Yield the book's entries in order of number. Needs a transaction; reads in pieces of a thousand."""
     async for row in connection.cursor(

@@ -126,7 +126,7 @@ def up(
     raise typer.Exit(asyncio.run(supervise(found, hub_processes(found, sandbox=sandbox), on_ready=ready)))
 
 
-def hub_processes(found: "Settings", *, sandbox: bool = True, sandbox_scale: float = 1.0) -> list[Any]:
+def hub_processes(found: "Settings", *, sandbox: bool = True) -> list[Any]:
     """Return the hub's processes in the order they start."""
     from ops.supervisor import Child
 
@@ -134,7 +134,7 @@ def hub_processes(found: "Settings", *, sandbox: bool = True, sandbox_scale: flo
     children = []
     if sandbox:
         url = f"http://127.0.0.1:{found.sandbox_port}/control/info"
-        argv = [*sluice, "sandbox", "run", "--port", str(found.sandbox_port), "--time-scale", str(sandbox_scale)]
+        argv = [*sluice, "sandbox", "run", "--port", str(found.sandbox_port), "--time-scale", str(found.time_scale)]
         children.append(Child("sandbox", argv, ready_url=url))
     children.append(Child("gateway", [*sluice, "gateway"], ready_url=f"http://127.0.0.1:{found.ops_port}/ready"))
     children.append(Child("worker", [*sluice, "worker"]))
@@ -491,7 +491,8 @@ def reconcile(
             if bank is not None:
                 await proof.fetch_bank_files(book, bank)
                 starts = {a: s for s, a in (await hub.deposits(book)).items()}
-                deposit = Deposit(bank, f"{starts[account]}{day:%Y%m%d}") if account in starts else None
+                if account in starts:  # a deposit comes the next working day; holidays may put a week between
+                    deposit = Deposit(bank, f"{starts[account]}{day:%Y%m%d}", day + timedelta(days=10))
             runs = [await proof.channel(book, account, day, currency=currency, deposit=deposit)]
             if bank is not None:
                 ids = {deposit.end_to_end_id} if deposit else set()

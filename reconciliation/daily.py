@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import ledger
 import splitting
 from channels.bank import AccountStatement, BankClient, FileInfo, StatusReport
-from channels.contract import BillLine
+from channels.contract import BadBill, BillLine
 from channels.contract import Kind as Item
 from gateway.accounts import ChannelAccounts, Ready
 from gateway.store import captured_on, find_attempt, find_payment, find_refund, refunded_on
@@ -16,13 +16,14 @@ from gateway.tables import Attempt, Payment, Refund, attempt_number
 from kernel.clock import business_date
 from kernel.db import Connection, Pool, transaction
 from kernel.env import Env
-from kernel.errors import Unavailable
+from kernel.errors import Rejected, Unavailable
 from kernel.ids import parse_reference
 from kernel.money import Money
 from ledger import accounts
 from reconciliation.matching import Deposits, Mirror, Movement, Payout, Payouts, PayoutStatus, Statements
 from reconciliation.runs import Run, reconcile
 from reconciliation.statements import (
+    ReadBill,
     bill_of,
     entries_on,
     keep_bank_file,
@@ -42,6 +43,7 @@ class Deposit:
 
     bank: str
     end_to_end_id: str
+    booked_by: date  # the last day of the bank's on which it may have been booked
 
 
 class DailyProof:
@@ -68,7 +70,7 @@ class DailyProof:
             movements = await self._movements(connection, book, account_id, day, lines)
             received = None
             if deposit is not None:
-                days = [day + timedelta(days=n) for n in range(4)]  # a deposit comes the next working day
+                days = [day + timedelta(days=n) for n in range((deposit.booked_by - day).days + 1)]
                 entries = await entries_on(connection, book, bank_counterparty(deposit.bank), days)
                 received = Deposits(deposit.end_to_end_id, entries, currency)
             return await reconcile(
@@ -84,13 +86,10 @@ class DailyProof:
 
     async def _bill(self, book: int, ready: Ready, day: date) -> list[BillLine]:
         """Fetch the day's bill, keep it, and return the lines of the one that counts."""
-
-        def read(raw: bytes) -> Iterable[BillLine]:
-            return ready.client.channel.bill_lines(raw, day)
-
         counterparty = channel_counterparty(ready.account.id)
         bill = await ready.client.bill(day)
         async with transaction(self._pool) as connection:
+            read = await self._reader(connection, book, ready, day)
             if bill.content is not None:
                 name = f"{ready.account.channel}-{ready.account.id}-{day}.csv"
                 kept = await keep_bill(
@@ -103,18 +102,42 @@ class DailyProof:
                     read=read,
                     now=self._env.now(),
                 )
-                if kept.refused is not None:
-                    code, why = kept.refused
-                    log.error(
-                        "a bill was refused whole", extra={"account": ready.account.id, "day": str(day), "why": code}
-                    )
-                    raise Unavailable("bill_refused", f"the bill of {day} cannot be used: {why}", cause=code)
             elif bill.nothing:
                 return []
             found = await bill_of(connection, book, counterparty, day, read)
+        if bill.content is not None and kept.refused is not None:
+            code, why = kept.refused
+            log.error("a bill was refused whole", extra={"account": ready.account.id, "day": str(day), "why": code})
+            raise Rejected(f"bill_{code}", f"the bill of {day} cannot be used: {why}")
         if found is None:
             raise Unavailable("bill_not_ready", f"there is no bill of {day} yet: {bill.reason}", retry_after_s=1800)
         return found
+
+    async def _reader(self, connection: Connection, book: int, ready: Ready, day: date) -> ReadBill:
+        """Return how the day's bill is read: a file of nothing but rows of the eve is that day's bill sent again.
+
+        Unless the eve's bill lacks every one of them: then they came late.
+        """
+        rail, eve = ready.client.channel, day - timedelta(days=1)
+
+        def leniently(raw: bytes) -> Iterable[BillLine]:
+            return rail.bill_lines(raw, eve, only_late=True)
+
+        before = await bill_of(connection, book, channel_counterparty(ready.account.id), eve, leniently)
+        on_eve = {(line.kind, line.reference) for line in before or ()}
+
+        def read(raw: bytes) -> Iterable[BillLine]:
+            try:
+                return list(rail.bill_lines(raw, day))
+            except BadBill as error:
+                if error.code != "other_day" or before is None:
+                    raise
+                lines = list(rail.bill_lines(raw, day, only_late=True))
+                if any((line.kind, line.reference) in on_eve for line in lines):
+                    raise
+                return lines
+
+        return read
 
     async def _movements(
         self, connection: Connection, book: int, account_id: str, day: date, lines: Sequence[BillLine]

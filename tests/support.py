@@ -118,7 +118,7 @@ class ScriptedChannel:
     def bill_content(self, file: BillFile, answer: Response) -> bytes:
         raise BadBill("nothing", "this rail has no bills")
 
-    def bill_lines(self, content: bytes, day: date) -> Iterable[BillLine]:
+    def bill_lines(self, content: bytes, day: date, *, only_late: bool = False) -> Iterable[BillLine]:
         return ()
 
     def trusted_keys_request(self) -> Request | None:

@@ -213,10 +213,13 @@ class WeChatPay:
         """Return "received, do not send again"."""
         return Response(204, {}, b"")
 
-    def notice_refused(self, why: str) -> Response:
-        """Return "send again later"; `why` is shown to WeChat, so it says nothing about us."""
+    def notice_refused(self, why: str, *, again: bool) -> Response:
+        """Return no: 503 where the same notice may do better later, else 400; WeChat repeats both on its schedule.
+
+        `why` is shown to WeChat, so it says nothing about us but the code of the problem.
+        """
         body = orjson.dumps({"code": "FAIL", "message": why[:200]})
-        return Response(500, {"content-type": "application/json"}, body)
+        return Response(503 if again else 400, {"content-type": "application/json"}, body)
 
     # ---- bills -------------------------------------------------------------------------------------------------------
 
@@ -255,9 +258,9 @@ class WeChatPay:
             raise BadBill("hash_differs", f"the file's SHA-1 is {found}, announced was {file.sha1}")
         return content
 
-    def bill_lines(self, content: bytes, day: date) -> Iterator[BillLine]:
+    def bill_lines(self, content: bytes, day: date, *, only_late: bool = False) -> Iterator[BillLine]:
         """Return the lines of the day's trade bill; the whole file is checked first. Raises BadBill."""
-        return statement.trade_lines(content, day=day, mchid=self.mchid)
+        return statement.trade_lines(content, day=day, mchid=self.mchid, only_late=only_late)
 
     def fund_lines(self, content: bytes, day: date) -> Iterator[FundLine]:
         """Return the lines of the day's fund-flow bill; the whole file is checked first. Raises BadBill."""

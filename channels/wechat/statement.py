@@ -62,15 +62,16 @@ _PER_FEN = 1000  # sums are kept in hundred-thousandths of a yuan, which is as f
 _ABSENT = ("", "0")
 
 
-def trade_lines(content: bytes, *, day: date, mchid: str) -> Iterator[BillLine]:
+def trade_lines(content: bytes, *, day: date, mchid: str, only_late: bool = False) -> Iterator[BillLine]:
     """Return the lines of a trade bill (bill_type ALL). Raises BadBill before the first line when anything is wrong.
 
     The file is read twice, once to be sure of it and once to give it out, so that it never has to be kept as objects.
     Rows of the day before are let through beside rows of the day: WeChat may book a payment of the last second late
-    (the line keeps its own time). A file without any row of the day, but with rows, is another day's.
+    (the line keeps its own time). A file without any row of the day, but with rows, is another day's, unless the caller
+    knows that these rows are no others than the ones that came late (only_late).
     """
-    _exhaust(_trade_lines(content, day, mchid))
-    return _trade_lines(content, day, mchid)
+    _exhaust(_trade_lines(content, day, mchid, only_late))
+    return _trade_lines(content, day, mchid, only_late)
 
 
 def fund_lines(content: bytes, *, day: date) -> Iterator[FundLine]:
@@ -79,7 +80,7 @@ def fund_lines(content: bytes, *, day: date) -> Iterator[FundLine]:
     return _fund_lines(content, day)
 
 
-def _trade_lines(content: bytes, day: date, mchid: str) -> Iterator[BillLine]:
+def _trade_lines(content: bytes, day: date, mchid: str, only_late: bool) -> Iterator[BillLine]:
     sheet = _Sheet(content, TRADE_COLUMNS, TRADE_TOTALS)
     days = _Days(day)
     count, sums = 0, [0] * (len(TRADE_TOTALS) - 1)
@@ -115,7 +116,8 @@ def _trade_lines(content: bytes, day: date, mchid: str) -> Iterator[BillLine]:
             happened_at=happened_at,
             row=row,
         )
-    days.check()
+    if not only_late:
+        days.check()
     stated_count, *stated = sheet.totals
     _agree("rows", _number(stated_count), count)
     for name, text, total in zip(TRADE_TOTALS[1:], stated, sums, strict=True):

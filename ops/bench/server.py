@@ -100,7 +100,7 @@ class InstantRail:
     def bill_content(self, file: BillFile, answer: Response) -> bytes:
         raise BadBill("nothing", "this rail has no bills")
 
-    def bill_lines(self, content: bytes, day: date) -> Iterable[BillLine]:
+    def bill_lines(self, content: bytes, day: date, *, only_late: bool = False) -> Iterable[BillLine]:
         return ()
 
     fund_bill_request = bill_request

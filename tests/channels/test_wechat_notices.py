@@ -300,7 +300,7 @@ def test_a_list_of_certificates_in_doubt_changes_nothing(what: str, answer: Resp
 
 def test_accepting_says_no_more_than_it_must_and_refusing_asks_for_another_try() -> None:
     assert WECHAT.notice_accepted() == Response(204, {}, b"")
-    refused = WECHAT.notice_refused("not now")
+    refused = WECHAT.notice_refused("not now", again=True)
     assert refused.status >= 400
     assert json.loads(refused.body) == {"code": "FAIL", "message": "not now"}
     assert MCHID not in refused.body.decode()

@@ -86,7 +86,7 @@ async def play(request: pytest.FixtureRequest, base_url: str) -> AsyncIterator[P
         await other.open_account()
         channel = CHANNELS[name](other.settings())
         env = system_env(transport)
-        async with inbox(channel.notice_accepted(), channel.notice_refused("later")) as box:
+        async with inbox(channel.notice_accepted(), channel.notice_refused("later", again=True)) as box:
             yield Play(ChannelClient(channel, env), other, env, box)
         await env.tasks.aclose()
 

@@ -1,0 +1,1 @@
+"""`sluice replay`: a trading day, from the first order to the reconciled bank statement."""
