@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from kernel.errors import SluiceError
+from kernel.money import is_currency
 from ops.embedded import CannotStart, servers
 from ops.embedded.child import describe_exit, end, spawn
 from ops.replay import generate, page
@@ -50,14 +51,14 @@ def run(
     if orders is None:
         orders = settings.home / "demo" / f"orders-{seed}.csv"
         generate.write(orders, seed)
+    if not is_currency(currency):
+        typer.echo(f"sluice: {currency!r} is not an ISO 4217 currency", err=True)
+        return 2
     try:
         invoices = read(orders, currency)
         day = asyncio.run(_play(settings, invoices, currency, faults, seed, disturb, console))
     except BadOrders as error:
         typer.echo(f"sluice: {error}", err=True)
-        return 2
-    except KeyError as error:
-        typer.echo(f"sluice: {error} is not an ISO 4217 currency", err=True)
         return 2
     except (CannotStart, Refused, TimeoutError, SluiceError) as error:
         typer.echo(f"sluice: the day could not be played to its end: {error}", err=True)

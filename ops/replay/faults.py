@@ -73,7 +73,7 @@ class Planter:
         for _ in range(extra):
             match = {"mchid": self._mchid, "date": self._rng.choice(sorted(dates))}
             told = await self._order("bill_row_extra", "wechat", match, {"total_minor": self._rng.randint(100, 9999)})
-            self.planted.append(Planted("bill_row_extra", told["out_trade_no"], "missing_at_hub"))
+            self.planted.append(Planted("bill_row_extra", told["params"]["out_trade_no"], "missing_at_hub"))
         if deposit:
             day = self._rng.choice(sorted(dates))
             await self._order("deposit_short", "bank", {"mchid": self._mchid, "date": day}, {"by_minor": 17})
