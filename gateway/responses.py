@@ -7,6 +7,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from gateway.auth import Forbidden, Unauthorized
+from gateway.schemas import CLEAN
 from kernel.errors import Broken, Conflict, NotFound, Rejected, SluiceError, Unavailable
 
 PROBLEM_BASE = "https://sluice.invalid/problems/"  # names, not addresses: docs/problems.md has each
@@ -24,14 +25,17 @@ STATUSES: list[tuple[type[SluiceError], int]] = [
 # codes whose status differs from their family's
 STATUS_OF_CODE = {
     "malformed_json": 400,
+    "duplicate_field": 400,
     "body_not_object": 400,
     "invalid_request": 400,
     "unknown_filter": 400,
     "invalid_cursor": 400,
     "idempotency_key_missing": 400,
     "idempotency_key_invalid": 400,
+    "body_too_slow": 408,
     "body_too_large": 413,
     "unsupported_media_type": 415,
+    "unsupported_content_encoding": 415,
     "method_not_allowed": 405,
     "no_such_route": 404,
     "idempotency_key_reused": 422,
@@ -71,6 +75,8 @@ def problem(error: SluiceError, request_id: str) -> web.Response:
     headers = {"Retry-After": str(getattr(error, "retry_after_s", 1))} if retriable else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if status == 405:
+        headers["Allow"] = ", ".join(error.facts["allowed"])
     return web.Response(
         body=orjson.dumps(body, default=str), status=status, headers=headers, content_type="application/problem+json"
     )
@@ -92,19 +98,22 @@ _AMOUNT_CODES = {
 def rejected(error: ValidationError) -> Rejected:
     """Return the refusal that tells the caller which field is wrong and how."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    kind, path = first["type"], ".".join(str(part) for part in first["loc"])
+    # Names in metadata and unknown fields are the caller's own and may be as long as the body.
+    kind, path = first["type"], ".".join(str(part)[:64] for part in first["loc"])
     if kind == "json_invalid":
         return Rejected("malformed_json", f"the body is not JSON: {first['msg']}")
     if kind in ("model_type", "dict_type", "model_attributes_type") and not path:
         return Rejected("body_not_object", "the body must be a JSON object")
-    message = f"{path or 'body'}: {first['msg'].removeprefix('Value error, ')}"
-    leaf = path.rsplit(".", 1)[-1]
-    if leaf in ("amount", "basis_points", "remainder"):
-        return Rejected(_AMOUNT_CODES.get(kind, "amount_invalid"), message, param=path)
-    if leaf == "currency":
-        return Rejected("currency_unknown" if kind != "missing" else "currency_missing", message, param=path)
     if kind == "extra_forbidden":
         return Rejected("unknown_field", f"{path}: there is no such field", param=path)
+    said = first["msg"].removeprefix("Value error, ")
+    if CLEAN in said:
+        said = "may hold neither control characters nor marks that hide text or turn it round"
+    message, leaf = f"{path or 'body'}: {said}", first["loc"][-1] if first["loc"] else None
+    if leaf in ("amount", "basis_points", "remainder") and first["loc"][0] != "metadata":
+        return Rejected(_AMOUNT_CODES.get(kind, "amount_not_integer"), message, param=path)
+    if leaf == "currency" and first["loc"][0] != "metadata":
+        return Rejected("currency_unknown" if kind != "missing" else "currency_missing", message, param=path)
     if kind == "missing":
         return Rejected("field_missing", f"{path} is needed", param=path)
     return Rejected("invalid_request", message, param=path)

@@ -1,5 +1,6 @@
 """The hub's routes, and handlers that only translate: read, call one use case, answer."""
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -22,12 +23,13 @@ from gateway.notices import Notices
 from gateway.objects import attempt_payload, payment_payload, refund_payload
 from gateway.payees import Payees
 from gateway.payments import Payments
+from gateway.states import Payment as Status
 from gateway.store import attempts, find_payment, find_refund, payments, refunds
 from kernel.clock import rfc3339
 from kernel.db import Pool, acquire
 from kernel.env import Env
 from kernel.errors import NotFound, Rejected, SluiceError
-from kernel.ids import is_id
+from kernel.ids import BODY_LENGTH, is_id
 from splitting import Asked, ShareKind
 
 log = logging.getLogger(__name__)
@@ -36,9 +38,35 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Work = Callable[["Call"], Awaitable[web.Response]]
 
 MAX_BODY = 256 * 1024
+BODY_WAIT_S = 10
 _IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
 _REQUEST_ID = re.compile(r"^[0-9A-Za-z_\-]{8,64}$")
-_BASE36 = re.compile(r"^[0-9a-z]{1,6}$")
+_BASE36 = re.compile(r"[0-9a-z]{1,6}")
+_SETTLEMENT = re.compile(r"stl_[0-9A-Za-z_]{1,60}")
+_MAX_BOOK = 2**31 - 1
+
+
+async def _read(request: web.Request) -> bytes:
+    """Return the body as it came. Raises Rejected.
+
+    A body that calls itself compressed is refused unread: what is signed, hashed and counted is what was sent.
+    """
+    if "Content-Encoding" in request.headers:
+        raise Rejected("unsupported_content_encoding", "send the body as it is, without Content-Encoding")
+    try:
+        if request.content.is_eof():  # as good as always: it came with its head
+            return await request.read()
+        async with asyncio.timeout(BODY_WAIT_S):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise Rejected("body_too_large", f"a body may have {MAX_BODY} bytes") from None
+    except TimeoutError:
+        raise Rejected("body_too_slow", f"the rest of the body did not come within {BODY_WAIT_S} s") from None
+
+
+def _names(text: str, prefix: str) -> bool:
+    """Tell whether `text` could be the id of one of our objects of this kind, and nothing more than that."""
+    return is_id(text, prefix) and len(text) == len(prefix) + 1 + BODY_LENGTH
 
 
 class Call:
@@ -59,16 +87,15 @@ class Call:
         """Return the body as the model and as it came. Raises Rejected with the field that is wrong."""
         if self.request.content_type not in ("application/json", "application/octet-stream"):
             raise Rejected("unsupported_media_type", "send the body as application/json")
+        raw = await _read(self.request) or b"{}"
         try:
-            raw = await self.request.read()
-        except web.HTTPRequestEntityTooLarge:
-            raise Rejected("body_too_large", f"a body may have {MAX_BODY} bytes") from None
-        try:
-            return model.model_validate_json(raw or b"{}"), raw
+            body = model.model_validate_json(raw)
         except ValidationError as error:
             raise responses.rejected(error) from None
-        except RecursionError:
-            raise Rejected("malformed_json", "the body is nested too deeply") from None
+        twice = schemas.name_given_twice(raw)
+        if twice is not None:
+            raise Rejected("duplicate_field", f"{twice[:40]!r} stands twice; which was meant?", param=twice[:40])
+        return body, raw
 
     def idempotency_key(self) -> str:
         """Return the required Idempotency-Key. Raises Rejected."""
@@ -80,15 +107,30 @@ class Call:
         return key
 
     def query(self, *known: str) -> dict[str, str]:
-        """Return the query parameters. Raises Rejected for one this route does not know."""
-        given = dict(self.request.query)
-        unknown = set(given) - set(known)
-        if unknown:
-            name = sorted(unknown)[0]
-            raise Rejected(
-                "unknown_filter", f"{name[:40]!r} is no filter here; these are: {', '.join(known)}", param=name[:40]
-            )
+        """Return the query parameters. Raises Rejected for one this route does not know, or given twice or unreadably.
+
+        Readable: printable characters, so that PostgreSQL takes whatever is asked for.
+        """
+        given: dict[str, str] = {}
+        for name, value in self.request.query.items():
+            if name not in known:
+                short = ascii(name[:40])
+                raise Rejected(
+                    "unknown_filter", f"{short} is no filter here; these are: {', '.join(known)}", param=short[1:-1]
+                )
+            if name in given or not value.isprintable():
+                raise Rejected("invalid_request", f"{name} is to be given once, in printable characters", param=name)
+            given[name] = value
         return given
+
+    def cursor(self, given: dict[str, str], prefix: str) -> str | None:
+        """Return the id after which to go on, None to start. Raises Rejected."""
+        after = given.get("starting_after")
+        if after is not None and not _names(after, prefix):
+            raise Rejected(
+                "invalid_cursor", "starting_after is the id of the last one you have", param="starting_after"
+            )
+        return after
 
     def limit(self, given: dict[str, str]) -> int:
         """Return how many to list: 1 to 100, 20 where not said."""
@@ -100,7 +142,7 @@ class Call:
     def ident(self, prefix: str) -> str:
         """Return the id in the path. Raises NotFound for what cannot be one."""
         text = self.request.match_info["id"]
-        if not is_id(text, prefix):
+        if not _names(text, prefix):
             raise NotFound("no_such_object", f"{text[:64]!r} is not an id of this kind")
         return text
 
@@ -265,17 +307,16 @@ class Api:
 
     async def list_payments(self, call: Call) -> web.Response:
         given = call.query("limit", "starting_after", "status", "merchant_order_id")
-        limit = call.limit(given)
-        before = given.get("starting_after")
-        if before is not None and not is_id(before, "pay"):
-            raise Rejected("invalid_cursor", "starting_after is the id of a payment", param="starting_after")
+        limit, before, status = call.limit(given), call.cursor(given, "pay"), given.get("status")
+        if status is not None and status not in list(Status):
+            raise Rejected("invalid_request", f"status is one of {', '.join(Status)}", param="status")
         async with acquire(self._pool) as connection:
             found = await payments(
                 connection,
                 call.book,
                 before=before,
                 limit=limit + 1,
-                status=given.get("status"),
+                status=status,
                 merchant_order_id=given.get("merchant_order_id"),
             )
         return _list([payment_payload(payment) for payment in found], limit)
@@ -311,15 +352,11 @@ class Api:
 
     async def list_refunds(self, call: Call) -> web.Response:
         given = call.query("limit", "starting_after", "payment")
-        limit = call.limit(given)
+        limit, before, payment_id = call.limit(given), call.cursor(given, "re"), given.get("payment")
+        if payment_id is not None and not _names(payment_id, "pay"):
+            raise Rejected("invalid_request", "payment is the id of a payment", param="payment")
         async with acquire(self._pool) as connection:
-            found = await refunds(
-                connection,
-                call.book,
-                payment_id=given.get("payment"),
-                before=given.get("starting_after"),
-                limit=limit + 1,
-            )
+            found = await refunds(connection, call.book, payment_id=payment_id, before=before, limit=limit + 1)
         return _list([refund_payload(refund) for refund in found], limit)
 
     # ---- payees, balances, settlements, events -----------------------------------------------------------------------
@@ -333,9 +370,9 @@ class Api:
 
     async def list_payees(self, call: Call) -> web.Response:
         given = call.query("limit", "starting_after")
-        limit = call.limit(given)
+        limit, after = call.limit(given), call.cursor(given, "pye")
         async with acquire(self._pool) as connection:
-            found = await splitting.store.payees(connection, call.book, given.get("starting_after", ""), limit + 1)
+            found = await splitting.store.payees(connection, call.book, after or "", limit + 1)
         return _list([splitting.payee_payload(payee) for payee in found], limit)
 
     async def list_balances(self, call: Call) -> web.Response:
@@ -382,6 +419,8 @@ class Api:
 
     async def get_settlement(self, call: Call) -> web.Response:
         settlement_id = call.request.match_info["id"]
+        if not _SETTLEMENT.fullmatch(settlement_id):
+            raise NotFound("no_such_settlement", f"there is no settlement {settlement_id[:64]!r}")
         async with acquire(self._pool) as connection:
             settlement = await splitting.store.find_settlement(connection, call.book, settlement_id)
             if settlement is None:
@@ -423,12 +462,9 @@ class Api:
     async def notify(self, request: web.Request) -> web.Response:
         """Take a channel's notice; the answer is in the rail's own dialect."""
         info = request.match_info
-        if not _BASE36.match(info["book"]):
+        if not _BASE36.fullmatch(info["book"]) or int(info["book"], 36) > _MAX_BOOK:
             raise NotFound("no_such_route", "nothing listens here")
-        try:
-            raw = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            raise Rejected("body_too_large", f"a body may have {MAX_BODY} bytes") from None
+        raw = await _read(request)
         headers = {name.lower(): value for name, value in request.headers.items()}
         answer = await self._notices.receive(
             info["channel"], int(info["book"], 36), info["account"], Response(200, headers, raw)
@@ -437,17 +473,22 @@ class Api:
 
     async def unknown(self, request: web.Request) -> web.Response:
         """Answer for paths and methods that do not exist."""
-        for resource in request.app.router.resources():
-            canonical = resource.canonical
-            if canonical != "/{anything}" and _matches(canonical, request.path):
-                raise Rejected("method_not_allowed", f"{request.method} is not offered at {canonical}")
+        offered = {
+            route.method: resource.canonical
+            for resource in request.app.router.resources()
+            for route in resource
+            if resource.canonical != "/{anything}" and _matches(resource.canonical, request.path)
+        }
+        if offered:
+            place = next(iter(offered.values()))
+            raise Rejected("method_not_allowed", f"{request.method} is not offered at {place}", allowed=sorted(offered))
         raise NotFound("no_such_route", f"there is nothing at {request.path[:80]!r}")
 
 
 def _matches(pattern: str, path: str) -> bool:
     """Tell whether a path fits a pattern such as /v1/payments/{id}."""
     want, have = pattern.split("/"), path.split("/")
-    return len(want) == len(have) and all(w.startswith("{") or w == h for w, h in zip(want, have, strict=True))
+    return len(want) == len(have) and all((w[:1] == "{" and h != "") or w == h for w, h in zip(want, have, strict=True))
 
 
 def _asked(share: schemas.ShareIn) -> Asked:

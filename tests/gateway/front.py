@@ -1,0 +1,259 @@
+"""A hub seen from its front door: HTTP requests, a rail that says what the test wants, a clock the test moves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+from aiohttp.test_utils import TestClient, TestServer
+
+from channels.contract import Outcome, Pending, Refused, Request, Response, Unknown
+from gateway.app import make_app
+from gateway.store import find_attempt
+from gateway.tables import Attempt
+from kernel.db import acquire
+from ops.verify import verify
+from tests.support import Script, Shop, a_shop, confirmed
+
+QR = {"type": "qr", "code": "weixin://pay"}
+CODE = "130000000000000001"  # what a till scans from the payer's phone
+SILENCE = Unknown("no answer")
+NEVER_ARRIVED = Unknown("the rail knows no such number", not_found=True)
+CLOSED = Refused("CLOSED", closed=True)
+
+
+class HandClock:
+    """A clock that stands still until the test moves it."""
+
+    def __init__(self) -> None:
+        self._now = datetime(2026, 11, 24, 8, 30, tzinfo=UTC)
+        self._seconds = 1000.0
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._seconds
+
+    def forward(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+        self._seconds += seconds
+
+
+@dataclass
+class Rail:
+    """A script that says, for each operation, what the test put there last; `say("paid")` confirms the right amount.
+
+    An operation nobody put anything for is paid, as if the rail worked.
+    """
+
+    answers: dict[str, Outcome] = field(default_factory=dict)
+    now: Callable[[], datetime] = lambda: datetime(2026, 11, 24, 8, 30, tzinfo=UTC)
+
+    def __call__(self, op: str, order: Any) -> Outcome:
+        if op in self.answers:
+            return self.answers[op]
+        if op in ("close", "reverse"):
+            return Pending()
+        return confirmed(order.reference, order.amount.minor, self.now(), order.amount.currency)
+
+    def says(self, **answers: Outcome) -> None:
+        self.answers.update(answers)
+
+    def works(self, *ops: str) -> None:
+        """Forget what was put there for these operations: they go well again."""
+        for op in ops:
+            del self.answers[op]
+
+
+class Answer(NamedTuple):
+    """What came back over HTTP."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any  # the JSON, or None
+
+    @property
+    def code(self) -> str:
+        """The problem's code. Fails for an answer that is none."""
+        assert self.headers["Content-Type"] == "application/problem+json", (self.status, self.body)
+        code: str = self.body["code"]
+        return code
+
+
+class Gate:
+    """A way out whose messages wait until the test lets them through."""
+
+    def __init__(self) -> None:
+        self.arrived = asyncio.Event()
+        self.open = asyncio.Event()
+
+    async def send(self, request: Request, *, timeout_s: float) -> Response:
+        self.arrived.set()
+        await self.open.wait()
+        return Response(200, {}, b"")
+
+
+class Front:
+    """One merchant's door to a hub, with everything behind it at hand."""
+
+    def __init__(self, shop: Shop, client: "TestClient[Any, Any]", clock: HandClock) -> None:
+        self.shop = shop
+        self.hub = shop.hub
+        self.book = shop.book
+        self.clock = clock
+        self.client = client
+        self._keys = 0
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.client.host, self.client.port or 0
+
+    # ---- HTTP --------------------------------------------------------------------------------------------------------
+
+    async def send(
+        self, method: str, path: str, body: Any = None, *, key: str | None = None, **headers: str | None
+    ) -> Answer:
+        """Send a request as the merchant. body: bytes as they are, anything else as JSON.
+
+        headers: names with _ for -, None takes a usual one away.
+        """
+        sent: dict[str, str | None] = {**self.shop.headers, "Idempotency-Key": key}
+        sent.update({name.replace("_", "-"): value for name, value in headers.items()})
+        data = body if isinstance(body, bytes) or body is None else orjson.dumps(body)
+        # Without this the client would name a type of its own where the test names none.
+        skip = ["Content-Type"] if sent.get("Content-Type") is None else []
+        async with self.client.request(
+            method,
+            path,
+            data=data,
+            headers={name: value for name, value in sent.items() if value is not None},
+            skip_auto_headers=skip,
+        ) as response:
+            raw = await response.read()
+            is_json = response.content_type in ("application/json", "application/problem+json")
+            return Answer(response.status, response.headers, orjson.loads(raw) if raw and is_json else None)
+
+    async def post(self, path: str, body: Any = None, *, key: str | None = None, **headers: str | None) -> Answer:
+        return await self.send("POST", path, body, key=key, **headers)
+
+    async def get(self, path: str, **headers: str | None) -> Answer:
+        return await self.send("GET", path, **headers)
+
+    def new_key(self) -> str:
+        self._keys += 1
+        return f"key-{self._keys}"
+
+    # ---- what tests do often -----------------------------------------------------------------------------------------
+
+    async def pay(
+        self, number: str = "order-1", amount: int = 10_000, *, key: str | None = None, **more: Any
+    ) -> Answer:
+        """Ask for a payment by QR code."""
+        return await self.post("/v1/payments", an_order(number, amount, **more), key=key or self.new_key())
+
+    async def paid(self, number: str = "order-1", amount: int = 10_000, **more: Any) -> str:
+        """Have a payment succeed at once and return its id."""
+        answer = await self.pay(number, amount, **more)
+        assert (answer.status, answer.body["status"]) == (201, "succeeded"), answer
+        payment_id: str = answer.body["id"]
+        return payment_id
+
+    async def payment(self, payment_id: str) -> Any:
+        """Return a payment as it stands."""
+        answer = await self.get(f"/v1/payments/{payment_id}")
+        assert answer.status == 200, answer
+        return answer.body
+
+    async def refund(
+        self, payment_id: str, amount: int | None = None, *, key: str | None = None, **more: Any
+    ) -> Answer:
+        body = {**({} if amount is None else {"amount": amount}), **more}
+        return await self.post(f"/v1/payments/{payment_id}/refunds", body, key=key or self.new_key())
+
+    async def payee(self, reference: str, currency: str = "CNY") -> str:
+        """Register a payee without a bank account and return its id."""
+        answer = await self.post("/v1/payees", {"name": reference, "currency": currency, "reference": reference})
+        assert answer.status == 201, answer
+        payee_id: str = answer.body["id"]
+        return payee_id
+
+    async def notice(self, reference: str, amount: int, *, kind: str = "payment", **more: Any) -> Answer:
+        """Have the rail tell of a payment or refund, signed."""
+        said = {"signature": "good", "kind": kind, "reference": reference, "amount": amount, "id": "n-1", **more}
+        return await self.post(f"/notify/scripted/{self.book}/rail", said, Authorization=None)
+
+    async def attempt(self, payment_id: str) -> Attempt:
+        async with acquire(self.hub.pool) as connection:
+            found = await find_attempt(connection, self.book, payment_id, 1)
+        assert found is not None
+        return found
+
+    async def balances(self) -> dict[str, tuple[int, int]]:
+        """Return (balance, available) of every account that has either."""
+        rows = (await self.get("/v1/balances")).body["data"]
+        return {r["account"]: (r["balance"], r["available"]) for r in rows if r["balance"] or r["available"]}
+
+    async def events(self, *types: str) -> list[str]:
+        """Return the types of the book's events, in order; only of these types where given."""
+        data = (await self.get("/v1/events?limit=100")).body["data"]
+        return [event["type"] for event in data if not types or event["type"] in types]
+
+    async def later(self, seconds: float) -> int:
+        """Let time pass and the janitor look once; return how many rows were due."""
+        self.clock.forward(seconds)
+        return await self.hub.janitor().once()
+
+    async def share_out(self) -> None:
+        """Let splitting hear what has happened."""
+        await self.hub.splitter().once()
+
+    def asked(self, op: str) -> list[Any]:
+        """Return what the rail was asked by this operation, in order."""
+        return [order for name, order in self.shop.channel.asked if name == op]
+
+    async def counts(self) -> tuple[int, ...]:
+        """Return how many rows each table has in which a request can leave a trace."""
+        tables = ("payment", "attempt", "refund", "claim", "split", "payee", "event", "transfer", "hold", "account")
+        async with acquire(self.hub.pool) as connection:
+            row = await connection.fetchrow("SELECT " + ", ".join(f"(SELECT count(*) FROM {t})" for t in tables))
+        assert row is not None
+        return tuple(row)
+
+    async def assert_books_hold(self) -> None:
+        """Fail unless every invariant of the books, the events, the splits and the payments holds."""
+        broken = {verdict.name: verdict.broken for verdict in await verify(self.hub.pool) if verdict.broken}
+        assert not broken, broken
+
+
+def an_order(number: str = "order-1", amount: Any = 10_000, **more: Any) -> dict[str, Any]:
+    """Return the body of a payment by QR code."""
+    return {
+        "merchant_order_id": number,
+        "amount": amount,
+        "currency": "CNY",
+        "method": {"type": "qr"},
+        "description": "tea",
+        **more,
+    }
+
+
+@asynccontextmanager
+async def a_front(database_url: str, home: Path, script: Script | None = None, **more: Any) -> AsyncIterator[Front]:
+    """Open a shop's door; when the test has done what it wanted, every invariant must hold."""
+    clock = HandClock()
+    async with a_shop(database_url, home, script or Rail(now=clock.now), **more) as shop:
+        shop.hub.env.clock = clock
+        async with TestClient(TestServer(make_app(shop.hub.api()))) as client:
+            front = Front(shop, client, clock)
+            yield front
+            await front.assert_books_hold()
+
+
+async def gather(*work: Awaitable[Any]) -> list[Any]:
+    """Await all of these at once and return what each came to."""
+    return list(await asyncio.gather(*work))
