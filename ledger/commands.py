@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from kernel.work import BOOKS, Need, Work
-from ledger.posting import ACCOUNTS, HOLDS, Result, Step, Transfer, needs, open_account, post
+from ledger.posting import ACCOUNTS, ENTRIES, HOLDS, Result, Step, Transfer, needs, open_account, post
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class ExpireHold:
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
         yield HOLDS, (self.book, self.hold_id)
+        yield ENTRIES, (self.book, self.hold_id)
         if work.knows(HOLDS, (self.book, self.hold_id)):
             hold = work.find(HOLDS, (self.book, self.hold_id))
             if hold is not None:
@@ -68,7 +69,7 @@ class ExpireHold:
         hold = work.get(HOLDS, (self.book, self.hold_id))
         if hold.state != "held" or hold.expires_at is None or hold.expires_at > work.now:
             return False
-        rule = self.hold_id.rsplit(":", 1)[-1]
+        rule = work.get(ENTRIES, (self.book, self.hold_id)).rule
         transfer = Transfer(
             self._void_id, rule, hold.debit, hold.credit, hold.amount_minor, hold.currency, Step.VOID_HOLD, hold.id
         )

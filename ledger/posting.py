@@ -8,7 +8,7 @@ from typing import NamedTuple
 from kernel.chain import link
 from kernel.errors import Broken, Rejected
 from kernel.money import MAX_MINOR
-from kernel.work import BOOKS, Need, Table, Work
+from kernel.work import BOOKS, Head, Need, Table, Work, stamp
 from ledger.accounts import NATURE, Side, kind_of
 from ledger.rules import RULES
 
@@ -18,7 +18,7 @@ class Result(StrEnum):
 
     POSTED = "posted"
     EXISTS = "exists"  # the same transfer is already there: done before, nothing repeated
-    EXISTS_DIFFERENTLY = "exists_differently"  # its id is taken by another amount, account or code
+    EXISTS_DIFFERENTLY = "exists_differently"  # its id is taken by another amount, account or code, or in its own group
     WOULD_OVERDRAW = "would_overdraw"
     NO_SUCH_ACCOUNT = "no_such_account"
     CURRENCY_DIFFERS = "currency_differs"
@@ -27,7 +27,7 @@ class Result(StrEnum):
     AMOUNT_TOO_LARGE = "amount_too_large"
     NO_SUCH_RULE = "no_such_rule"
     RULE_DIFFERS = "rule_differs"  # the accounts are not of the kinds the rule names
-    NO_SUCH_HOLD = "no_such_hold"
+    NO_SUCH_HOLD = "no_such_hold"  # or one is named by a step that resolves none
     HOLD_ALREADY_POSTED = "hold_already_posted"
     HOLD_ALREADY_VOIDED = "hold_already_voided"
     HOLD_EXPIRED = "hold_expired"
@@ -185,15 +185,18 @@ def post(
             return _repeated(transfers, stored)
     accounts: dict[str, Account] = {}
     holds: dict[str, Hold] = {}
+    ids: set[str] = set()
     for index, transfer in enumerate(transfers):
-        verdict = _apply(work, book, transfer, accounts, holds)
+        taken = transfer.id in ids
+        ids.add(transfer.id)
+        verdict = Result.EXISTS_DIFFERENTLY if taken else _apply(work, book, transfer, accounts, holds)
         if verdict is not Result.POSTED:
             raise Refusal([verdict if i == index else Result.LINKED_FAILED for i in range(len(transfers))])
     for account in accounts.values():
         work.put(ACCOUNTS, account)
     for hold in holds.values():
         work.put(HOLDS, hold)
-    _journal(work, book, posting, transfers, business_date)
+    _journal(work, book, posting, transfers, business_date, fresh=fresh)
     return [Result.POSTED] * len(transfers)
 
 
@@ -229,10 +232,12 @@ def _apply(work: Work, book: int, transfer: Transfer, accounts: dict[str, Accoun
         return Result.RULE_DIFFERS
     if debit.currency != transfer.currency or credit.currency != transfer.currency:
         return Result.CURRENCY_DIFFERS
+    resolves = transfer.step in (Step.POST_HOLD, Step.VOID_HOLD)
+    if resolves is (transfer.hold_id is None):
+        return Result.NO_SUCH_HOLD
     held = 0  # what an older hold had reserved and now gives free
-    if transfer.step in (Step.POST_HOLD, Step.VOID_HOLD):
-        hold_id = transfer.hold_id or ""
-        hold = holds.get(hold_id) or work.find(HOLDS, (book, hold_id))
+    if transfer.hold_id is not None:
+        hold = holds.get(transfer.hold_id) or work.find(HOLDS, (book, transfer.hold_id))
         verdict = _resolvable(transfer, hold, work.now)
         if hold is None or verdict is not Result.POSTED:
             return verdict
@@ -299,25 +304,34 @@ def _same(transfer: Transfer, entry: Entry) -> bool:
     )
 
 
-def _journal(work: Work, book: int, posting: str, transfers: Sequence[Transfer], business_date: date) -> None:
-    """Append the group to the journal and the chain."""
+def _journal(
+    work: Work, book: int, posting: str, transfers: Sequence[Transfer], business_date: date, *, fresh: bool
+) -> None:
+    """Append the group to the journal and the chain; unless `fresh`, a later command of the batch may look for it."""
     head = work.head(book)
-    seq, previous, now = head.transfer_seq, head.transfer_hash, work.now
+    seq, digest, now, at, day = head.transfer_seq, head.transfer_hash, work.now, work.stamp, business_date.isoformat()
     for t in transfers:
         seq += 1
-        entry = Entry(
-            book, t.id, seq, posting, t.rule, t.step.value, t.debit, t.credit, t.amount_minor, t.currency, t.hold_id,
-            business_date, now, b"",
+        step = t.step.value
+        digest = link(
+            digest, book, t.id, seq, posting, t.rule, step, t.debit, t.credit, t.amount_minor, t.currency,
+            t.hold_id or "", day, at,
         )  # fmt: skip
-        previous = link(previous, *chained(entry))
-        work.add(ENTRIES, entry._replace(hash=previous))
-    work.put(BOOKS, head._replace(transfer_seq=seq, transfer_hash=previous, recorded_at=now))
+        entry = Entry(
+            book, t.id, seq, posting, t.rule, step, t.debit, t.credit, t.amount_minor, t.currency, t.hold_id,
+            business_date, now, digest,
+        )  # fmt: skip
+        if fresh:
+            work.add(ENTRIES, entry)
+        else:
+            work.put(ENTRIES, entry)
+    work.put(BOOKS, Head(book, seq, digest, head.event_seq, head.event_hash, now))
 
 
-def chained(entry: Entry) -> tuple[str | int | bytes, ...]:
+def chained(entry: Entry) -> tuple[str | int, ...]:
     """Return the fields of an entry that its hash covers: all but the hash itself."""
     return (
         entry.book, entry.id, entry.seq, entry.posting, entry.rule, entry.step, entry.debit, entry.credit,
         entry.amount_minor, entry.currency, entry.hold_id or "", entry.business_date.isoformat(),
-        entry.recorded_at.isoformat(timespec="microseconds"),
+        stamp(entry.recorded_at),
     )  # fmt: skip
