@@ -25,7 +25,15 @@ LOST = (
     TimeoutError,
     OSError,
 )
-AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
+# Nothing was done, and whoever asks again may have better luck: not the fault of what was asked.
+AGAIN = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,  # by the statement timeout, or by an operator
+    asyncpg.InsufficientResourcesError,  # no connection, memory or disk left
+    asyncpg.ReadOnlySQLTransactionError,  # a standby that is not promoted yet
+)
 
 
 @asynccontextmanager
@@ -67,7 +75,7 @@ async def acquire(pool: Pool, *, timeout_s: float = 5) -> AsyncIterator[Connecti
     """Take a connection. Raises Unavailable when the database cannot be reached or every connection is busy."""
     try:
         connection = await pool.acquire(timeout=timeout_s)
-    except LOST as error:
+    except (*LOST, asyncpg.InsufficientResourcesError) as error:
         raise Unavailable("database_unavailable", "the hub's database cannot be reached just now") from error
     try:
         yield connection

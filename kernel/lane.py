@@ -78,8 +78,7 @@ class Lane(Generic[C]):
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((command, answer))
         if self._writing < self._writers:
-            self._writing += 1
-            self._env.spawn("lane", self._write())
+            self._start()
         return await answer
 
     @property
@@ -87,37 +86,38 @@ class Lane(Generic[C]):
         """How many commands wait for the next commit."""
         return len(self._waiting)
 
+    def _start(self) -> None:
+        self._writing += 1
+        self._env.spawn("lane", self._write()).add_done_callback(self._ended)
+
+    def _ended(self, writer: "asyncio.Task[None]") -> None:
+        """Count a writer out. Where the last was stopped from outside, nobody comes for those still waiting."""
+        self._writing -= 1
+        if not writer.cancelled() and writer.exception() is None:
+            if self._waiting:  # put between its last look and now
+                self._start()
+        elif not self._writing:
+            for _, answer in self._waiting:
+                _give(answer, Unavailable("shutting_down", "the hub is stopping and nothing was done; ask again"))
+            self._waiting.clear()
+
     async def _write(self) -> None:
-        try:
-            while self._waiting:
-                taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_batch))]
-                figures = self.figures
-                figures.batches += 1
-                figures.commands += len(taken)
-                figures.largest = max(figures.largest, len(taken))
-                bucket = 1 << (len(taken) - 1).bit_length()
-                figures.sizes[bucket] = figures.sizes.get(bucket, 0) + 1
-                try:
-                    results = await self._settled([command for command, _ in taken])
-                except BaseException as error:
-                    # Cancelled from outside (shutdown): those waiting must not hang for ever.
-                    for _, answer in taken:
-                        if not answer.done():
-                            answer.set_exception(
-                                error
-                                if isinstance(error, Exception)
-                                else Unavailable("shutting_down", "the hub is stopping; ask again")
-                            )
-                    raise
-                for (_, answer), result in zip(taken, results, strict=True):
-                    if answer.done():  # its caller has gone
-                        continue
-                    if isinstance(result, BaseException):
-                        answer.set_exception(result)
-                    else:
-                        answer.set_result(result)
-        finally:
-            self._writing -= 1
+        while self._waiting:
+            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_batch))]
+            figures = self.figures
+            figures.batches += 1
+            figures.commands += len(taken)
+            figures.largest = max(figures.largest, len(taken))
+            bucket = 1 << (len(taken) - 1).bit_length()
+            figures.sizes[bucket] = figures.sizes.get(bucket, 0) + 1
+            try:
+                results = await self._settled([command for command, _ in taken])
+            except asyncio.CancelledError:
+                for _, answer in taken:
+                    _give(answer, Unavailable("shutting_down", "the hub is stopping; ask again with the same key"))
+                raise
+            for (_, answer), result in zip(taken, results, strict=True):
+                _give(answer, result)
 
     async def _settled(self, commands: Sequence[C]) -> Sequence[Any]:
         """Return one result or exception a command, whatever happens to the database on the way."""
@@ -144,6 +144,20 @@ class Lane(Generic[C]):
                 self.figures.split += 1
                 middle = len(commands) // 2
                 return [*await self._settled(commands[:middle]), *await self._settled(commands[middle:])]
+
+
+def _give(answer: "asyncio.Future[Any]", result: Any) -> None:
+    """Hand a caller its result or exception, unless it has gone."""
+    if answer.done():
+        return
+    if isinstance(result, StopIteration):  # the one exception a future cannot carry
+        mistake = RuntimeError("a command ended with StopIteration")
+        mistake.__cause__ = result
+        answer.set_exception(mistake)
+    elif isinstance(result, BaseException):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)
 
 
 def committing(pool: Pool, env: Env) -> Commit[Command[Any]]:

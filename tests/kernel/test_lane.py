@@ -1,9 +1,525 @@
-"""The commit lane on a real database."""
+"""The commit lane on a real PostgreSQL: who shares a commit, who gets which answer, and what a fault may not do."""
+
+import asyncio
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
+import pytest
+
+from kernel.db import LOST, acquire, connect
+from kernel.env import system_env
+from kernel.errors import NotFound, Rejected, Unavailable
+from kernel.lane import Lanes
+from kernel.work import Need, Work
+from tests.conftest import TestServer
+from tests.kernel.cable import Cable, Cut, cable
+from tests.kernel.one_book import (
+    MERCHANT,
+    Pay,
+    a_lane,
+    behind_a_held_book,
+    book_held,
+    broken,
+    gathered,
+    open_book,
+    outside,
+    paid,
+    standing,
+    superuser,
+    told,
+    until,
+    waiting_for_a_lock,
+)
+
+BOOK = 7
 
 
-async def test_the_template_is_migrated(database_url: str) -> None:
-    connection = await asyncpg.connect(database_url)
-    assert await connection.fetchval("SELECT count(*) FROM pg_tables WHERE tablename = 'transfer'") == 1
-    await connection.close()
+@pytest.fixture
+async def book_url(database_url: str) -> str:
+    """A database in which BOOK is open."""
+    async with outside(database_url) as connection:
+        await open_book(connection, BOOK)
+    return database_url
+
+
+async def assert_exactly(database_url: str, ids: Iterable[str], *, in_any_order: bool = False) -> None:
+    """Check that these payments, of 100 each, and nothing else are in the book, each once, and that the book holds."""
+    wanted = list(ids)
+    async with outside(database_url) as connection:
+        found = await paid(connection, BOOK)
+        assert (sorted(found), found)[not in_any_order] == (sorted(wanted), wanted)[not in_any_order]
+        assert await told(connection, BOOK) == found
+        assert (await standing(connection, BOOK))[MERCHANT].balance == 100 * len(wanted)
+        assert await broken(connection) == {}
+
+
+def pays(count: int, prefix: str = "p") -> list[Pay]:
+    return [Pay(BOOK, f"{prefix}{n}") for n in range(count)]
+
+
+# -- sharing a commit --------------------------------------------------------------------------------------------------
+
+
+async def test_each_caller_gets_the_result_of_its_own_command(book_url: str) -> None:
+    commands = [Pay(BOOK, f"p{n}", then=Rejected("unwanted", f"number {n}") if n % 3 == 1 else None) for n in range(30)]
+    async with a_lane(book_url) as lane:
+        results = await gathered(lane, commands)
+        assert lane.figures.batches == 1
+    for n, result in enumerate(results):
+        if n % 3 == 1:
+            assert isinstance(result, Rejected)
+            assert result.message == f"number {n}"
+        else:
+            assert result == f"p{n} done"
+    await assert_exactly(book_url, [f"p{n}" for n in range(30) if n % 3 != 1])
+
+
+async def test_an_idle_lane_commits_at_once_and_never_waits_for_company(book_url: str) -> None:
+    env = system_env()
+
+    async def no_sleep(seconds: float) -> None:
+        raise AssertionError(f"the lane waited {seconds} s")
+
+    env.sleep = no_sleep
+    async with a_lane(book_url, env=env) as lane:
+        for command in pays(3):
+            await lane.put(command)
+        assert lane.figures.sizes == {1: 3}
+
+
+async def test_a_busy_lane_takes_all_that_gathered_meanwhile_into_the_next_commit(book_url: str) -> None:
+    async with a_lane(book_url) as lane:
+        results = await behind_a_held_book(lane, book_url, Pay(BOOK, "first"), pays(20))
+        assert (lane.figures.batches, lane.figures.commands, lane.figures.largest) == (2, 21, 20)
+        assert lane.figures.sizes == {1: 1, 32: 1}
+    assert results == ["first done", *(f"p{n} done" for n in range(20))]
+    await assert_exactly(book_url, ["first", *(f"p{n}" for n in range(20))])
+
+
+async def test_a_commit_is_never_larger_than_the_lane_allows(book_url: str) -> None:
+    async with a_lane(book_url, max_batch=8) as lane:
+        await gathered(lane, pays(20))
+        assert (lane.figures.batches, lane.figures.largest) == (3, 8)
+    await assert_exactly(book_url, [f"p{n}" for n in range(20)])
+
+
+async def test_no_caller_is_answered_before_the_commit(book_url: str) -> None:
+    async with a_lane(book_url) as lane, outside(book_url) as observer:
+        putting = [asyncio.create_task(lane.put(command)) for command in pays(50)]
+        seen: list[tuple[int, int]] = []
+        for first in asyncio.as_completed(putting):
+            await first
+            answered = sum(task.done() for task in putting)
+            seen.append((answered, len(await paid(observer, BOOK))))
+        assert all(durable >= answered for answered, durable in seen), seen
+
+
+async def test_a_full_lane_refuses_before_anything_is_done(book_url: str) -> None:
+    async with a_lane(book_url, max_waiting=3) as lane:
+        async with book_held(book_url, BOOK):
+            writing = asyncio.create_task(lane.put(Pay(BOOK, "writing")))
+            await until(lambda: lane.figures.batches)
+            waiting = [asyncio.create_task(lane.put(command)) for command in pays(3)]
+            await until(lambda: lane.waiting == 3)
+            with pytest.raises(Unavailable) as refusal:
+                await lane.put(Pay(BOOK, "one too many"))
+            assert (refusal.value.code, lane.figures.refused_full) == ("busy", 1)
+        assert list(await asyncio.gather(writing, *waiting)) == ["writing done", "p0 done", "p1 done", "p2 done"]
+        assert await lane.put(Pay(BOOK, "afterwards")) == "afterwards done"
+    await assert_exactly(book_url, ["writing", "p0", "p1", "p2", "afterwards"])
+
+
+async def test_lanes_send_each_book_to_its_own_node(database_url: str) -> None:
+    async with outside(database_url) as connection:
+        for book in (1, 2, 3):
+            await open_book(connection, book)
+    async with a_lane(database_url) as even, a_lane(database_url) as odd:
+        lanes = Lanes([even, odd], lambda book: book % 2)
+        await asyncio.gather(*[lanes.put(Pay(book, f"p{book}")) for book in (1, 2, 3)])
+        assert [lane.figures.commands for lane in lanes.all] == [1, 2]
+
+
+# -- neighbours --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_caller_that_goes_away_leaves_its_command_and_its_neighbours_alone(book_url: str) -> None:
+    async with a_lane(book_url) as lane:
+        async with book_held(book_url, BOOK):
+            writing = asyncio.create_task(lane.put(Pay(BOOK, "writing")))
+            await until(lambda: lane.figures.batches)
+            before, gone, after = (asyncio.create_task(lane.put(Pay(BOOK, n))) for n in ("before", "gone", "after"))
+            await until(lambda: lane.waiting == 3)
+            gone.cancel()
+            writing.cancel()  # one whose commit is already on its way
+            await asyncio.wait([gone, writing])
+        assert list(await asyncio.gather(before, after)) == ["before done", "after done"]
+        assert gone.cancelled()
+        assert writing.cancelled()
+        assert await lane.put(Pay(BOOK, "gone")) == "was done before"
+    await assert_exactly(book_url, ["writing", "before", "gone", "after"])
+
+
+async def test_a_refused_command_leaves_no_trace_among_its_neighbours(book_url: str) -> None:
+    refused = [
+        Pay(BOOK, "r1", then=Rejected("unwanted", "after it had changed rows and told an event")),
+        Pay(BOOK, "r2", amount_minor=0),
+        Pay(404, "r3"),
+        Pay(BOOK, "r4", then=ZeroDivisionError("a mistake in a command")),
+    ]
+    good = pays(4)
+    mixed = [command for pair in zip(good, refused, strict=True) for command in pair]
+    async with a_lane(book_url) as lane:
+        results = await behind_a_held_book(lane, book_url, Pay(BOOK, "first"), mixed)
+        assert (lane.figures.batches, lane.figures.split) == (2, 0)
+    assert results[1::2] == [f"p{n} done" for n in range(4)]
+    assert [type(result) for result in results[2::2]] == [
+        Rejected,
+        type(results[4]),
+        type(results[6]),
+        ZeroDivisionError,
+    ]
+    assert all(isinstance(result, Exception) for result in results[2::2])
+    await assert_exactly(book_url, ["first", "p0", "p1", "p2", "p3"])
+
+
+POISONS = {
+    "a NUL character": (Pay(BOOK, "poison", note="a\0b"), asyncpg.CharacterNotInRepertoireError),
+    "an id that is taken": (Pay(BOOK, "taken", fresh=True), asyncpg.UniqueViolationError),
+    "more than a bigint holds": (Pay(8, "poison"), Exception),
+    "text that is not Unicode": (Pay(BOOK, "poison", note="\ud800"), UnicodeEncodeError),
+}
+
+
+@pytest.mark.parametrize("place", [0, 4, 8])
+@pytest.mark.parametrize("poison", POISONS)
+async def test_an_item_that_poisons_the_batch_is_found_and_its_neighbours_commit(
+    book_url: str, pg_server: TestServer, poison: str, place: int
+) -> None:
+    async with superuser(pg_server, book_url) as connection:
+        await open_book(connection, 8)
+        await connection.execute(f"UPDATE account SET credits = {2**63 - 50}, debits = {2**63 - 50} WHERE book = 8")
+    command, error = POISONS[poison]
+    batch = pays(8)
+    batch.insert(place, command)
+    async with a_lane(book_url) as lane:
+        first, *results = await behind_a_held_book(lane, book_url, Pay(BOOK, "taken"), batch)
+        assert lane.figures.largest == 9
+        assert lane.figures.looked_up_again == 0
+    assert first == "taken done"
+    assert isinstance(results.pop(place), error)
+    assert results == [f"p{n} done" for n in range(8)]
+    async with outside(book_url) as connection:
+        assert await paid(connection, BOOK) == ["taken", *(f"p{n}" for n in range(8))]
+        assert await told(connection, BOOK) == await paid(connection, BOOK)
+        assert await paid(connection, 8) == []
+
+
+@dataclass(frozen=True, slots=True)
+class Stops:
+    """A command with the one mistake a future cannot carry."""
+
+    book: int
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        return ()
+
+    def apply(self, work: Work) -> Any:
+        return next(iter(()))
+
+
+async def test_a_command_that_ends_with_stop_iteration_takes_nobody_down(book_url: str) -> None:
+    async with a_lane(book_url) as lane:
+        one, stopped, two = await gathered(lane, [Pay(BOOK, "p0"), Stops(BOOK), Pay(BOOK, "p1")])
+        assert (one, two) == ("p0 done", "p1 done")
+        assert isinstance(stopped, Exception)
+        assert await lane.put(Pay(BOOK, "p2")) == "p2 done"
+    await assert_exactly(book_url, ["p0", "p1", "p2"])
+
+
+@dataclass(frozen=True, slots=True)
+class Forgets:
+    """A command that looks at a row it did not name."""
+
+    book: int
+    asked_before: bool = False  # whether the looking is done in `needs`
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        if self.asked_before:
+            work.head(self.book + 1)
+        return ()
+
+    def apply(self, work: Work) -> Any:
+        return work.head(self.book + 1)
+
+
+@pytest.mark.parametrize("asked_before", [False, True])
+async def test_a_command_with_a_mistake_in_its_needs_fails_alone(book_url: str, asked_before: bool) -> None:
+    async with a_lane(book_url) as lane:
+        one, wrong, two = await gathered(lane, [Pay(BOOK, "p0"), Forgets(BOOK, asked_before), Pay(BOOK, "p1")])
+    assert (one, two) == ("p0 done", "p1 done")
+    assert type(wrong).__name__ == "NotLoaded"
+    await assert_exactly(book_url, ["p0", "p1"])
+
+
+async def test_a_book_nobody_opened_is_not_found(book_url: str) -> None:
+    async with a_lane(book_url) as lane:
+
+        class Look(Forgets):
+            def needs(self, work: Work) -> Iterable[Need]:
+                return ()
+
+            def apply(self, work: Work) -> Any:
+                return work.head(self.book)
+
+        with pytest.raises(NotFound):
+            await lane.put(Look(404))
+
+
+async def test_a_lane_that_is_stopped_before_it_began_lets_nobody_hang(book_url: str) -> None:
+    env = system_env()
+    async with a_lane(book_url, env=env) as lane:
+        putting = asyncio.create_task(lane.put(Pay(BOOK, "p0")))
+        await asyncio.sleep(0)  # it is put, and its writer has not taken a step
+        await env.tasks.aclose()
+        with pytest.raises(Unavailable, match="shutting_down"):
+            await putting
+        assert await lane.put(Pay(BOOK, "afterwards")) == "afterwards done"
+    await assert_exactly(book_url, ["afterwards"])
+
+
+async def test_a_lane_that_is_stopped_lets_nobody_hang(book_url: str) -> None:
+    env = system_env()
+    async with a_lane(book_url, env=env) as lane:
+        async with book_held(book_url, BOOK):
+            writing = asyncio.create_task(lane.put(Pay(BOOK, "writing")))
+            await until(lambda: lane.figures.batches)
+            waiting = [asyncio.create_task(lane.put(command)) for command in pays(3)]
+            await until(lambda: lane.waiting == 3)
+            await env.tasks.aclose()
+            results = await asyncio.gather(writing, *waiting, return_exceptions=True)
+        assert [getattr(result, "code", result) for result in results] == ["shutting_down"] * 4
+        assert lane.waiting == 0
+        assert await lane.put(Pay(BOOK, "afterwards")) == "afterwards done"
+    await assert_exactly(book_url, ["afterwards"])
+
+
+# -- the database goes away --------------------------------------------------------------------------------------------
+
+
+async def warm(lane: Any, wire: Cable) -> None:
+    """Have the lane connected and its statements prepared."""
+    await lane.put(Pay(BOOK, "warm"))
+    assert wire.cut_count == 0
+
+
+@pytest.mark.parametrize("cut", [Cut.BEFORE_IT_ARRIVES, Cut.AFTER_IT_IS_DONE])
+async def test_a_commit_whose_answer_is_lost_is_neither_lost_nor_doubled(book_url: str, cut: Cut) -> None:
+    async with cable(book_url) as wire, a_lane(wire.url) as lane:
+        await warm(lane, wire)
+        wire.cuts.append(cut)
+        results = await gathered(lane, [*pays(3), Pay(BOOK, "r", then=Rejected("unwanted", "")), *pays(2, "q")])
+        assert (wire.cut_count, lane.figures.looked_up_again, lane.figures.split) == (1, 1, 0)
+    assert isinstance(results.pop(3), Rejected)
+    names = ["p0", "p1", "p2", "q0", "q1"]
+    happened = cut is Cut.AFTER_IT_IS_DONE
+    assert results == (["was done before"] * 5 if happened else [f"{name} done" for name in names])
+    await assert_exactly(book_url, ["warm", *names])
+
+
+async def test_a_commit_that_fails_again_and_again_is_still_done_once(book_url: str) -> None:
+    async with cable(book_url) as wire, a_lane(wire.url) as lane:
+        await warm(lane, wire)
+        wire.cuts.extend([Cut.BEFORE_IT_ARRIVES, Cut.AFTER_IT_IS_DONE, Cut.BEFORE_IT_ARRIVES, Cut.AFTER_IT_IS_DONE])
+        await gathered(lane, pays(5))
+        assert wire.cut_count == 4
+    await assert_exactly(book_url, ["warm", *(f"p{n}" for n in range(5))])
+
+
+async def test_a_commit_still_under_way_is_waited_for_before_it_is_looked_up(book_url: str) -> None:
+    async with cable(book_url) as wire, a_lane(wire.url) as lane, outside(book_url) as observer:
+        await warm(lane, wire)
+        wire.cuts.append(Cut.IT_ARRIVES_LATE)
+        putting = asyncio.create_task(gathered(lane, pays(5)))
+        await waiting_for_a_lock(observer)
+        assert await paid(observer, BOOK) == ["warm"]
+        wire.late.set()
+        assert await putting == ["was done before"] * 5
+    await assert_exactly(book_url, ["warm", *(f"p{n}" for n in range(5))])
+
+
+async def test_a_database_away_for_too_long_is_unavailable_and_later_works_again(book_url: str) -> None:
+    async with cable(book_url) as wire, a_lane(wire.url, patience_s=0.2) as lane:
+        await warm(lane, wire)
+        wire.unplug()
+        results = await gathered(lane, pays(3))
+        assert [getattr(result, "code", result) for result in results] == ["database_unavailable"] * 3
+        assert all(isinstance(result, Unavailable) for result in results)
+        assert lane.figures.looked_up_again > 0
+        wire.plug()
+        assert await gathered(lane, pays(3)) == ["p0 done", "p1 done", "p2 done"]
+    await assert_exactly(book_url, ["warm", "p0", "p1", "p2"])
+
+
+async def test_a_database_away_for_less_than_the_patience_is_not_noticed(book_url: str) -> None:
+    async with cable(book_url) as wire, a_lane(wire.url, patience_s=60) as lane:
+        await warm(lane, wire)
+        wire.unplug()
+        putting = asyncio.create_task(gathered(lane, pays(3)))
+        await until(lambda: lane.figures.looked_up_again >= 2)
+        wire.plug()
+        assert await putting == ["p0 done", "p1 done", "p2 done"]
+    await assert_exactly(book_url, ["warm", "p0", "p1", "p2"])
+
+
+async def test_a_backend_terminated_in_the_middle_of_a_transaction_is_not_noticed(book_url: str) -> None:
+    async with a_lane(book_url) as lane:
+        await lane.put(Pay(BOOK, "warm"))
+        async with book_held(book_url, BOOK) as holder:
+            putting = asyncio.create_task(gathered(lane, pays(5)))
+            ended = 0
+            while not ended:  # all backends of the lane, one of which waits for the book inside its transaction
+                ended = await holder.fetchval(
+                    "SELECT count(pg_terminate_backend(pid)) FILTER (WHERE wait_event_type = 'Lock') "
+                    "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'lane under test'"
+                )
+            await until(lambda: lane.figures.looked_up_again)
+        assert await putting == [f"p{n} done" for n in range(5)]
+    await assert_exactly(book_url, ["warm", *(f"p{n}" for n in range(5))])
+
+
+async def test_a_deadlock_is_tried_again(book_url: str, pg_server: TestServer) -> None:
+    async with superuser(pg_server, book_url) as connection:
+        await open_book(connection, BOOK + 1)
+        database = book_url.rpartition("/")[2]
+        await connection.execute(f"ALTER DATABASE {database} SET deadlock_timeout = '20ms'")
+    async with a_lane(book_url) as lane:
+        async with book_held(book_url, BOOK + 1) as holder:
+            putting = asyncio.create_task(gathered(lane, [Pay(BOOK, "p0"), Pay(BOOK + 1, "p1")]))
+            await waiting_for_a_lock(holder)
+            await holder.fetch("SELECT 1 FROM book WHERE book = $1 FOR UPDATE", BOOK)  # which the lane has
+            await until(lambda: lane.figures.looked_up_again)
+        assert await putting == ["p0 done", "p1 done"]
+        assert lane.figures.split == 0
+    await assert_exactly(book_url, ["p0"])
+
+
+async def test_a_statement_an_operator_cancels_is_tried_again(book_url: str) -> None:
+    async with a_lane(book_url) as lane:
+        async with book_held(book_url, BOOK) as holder:
+            putting = asyncio.create_task(gathered(lane, pays(5)))
+            await waiting_for_a_lock(holder)
+            await holder.execute(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name = 'lane under test'"
+            )
+            await until(lambda: lane.figures.looked_up_again)
+        assert await putting == [f"p{n} done" for n in range(5)]
+        assert lane.figures.split == 0
+    await assert_exactly(book_url, [f"p{n}" for n in range(5)])
+
+
+async def test_a_standby_that_cannot_write_yet_is_unavailable_and_later_works(
+    book_url: str, pg_server: TestServer
+) -> None:
+    database = book_url.rpartition("/")[2]
+    async with superuser(pg_server, book_url) as connection:
+        await connection.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+        async with a_lane(book_url, patience_s=0.1) as lane:
+            results = await gathered(lane, pays(3))
+            assert [getattr(result, "code", result) for result in results] == ["database_unavailable"] * 3
+        await connection.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
+    async with a_lane(book_url) as lane:
+        await gathered(lane, pays(3))
+    await assert_exactly(book_url, ["p0", "p1", "p2"])
+
+
+async def test_a_server_with_no_connection_left_is_unavailable_and_later_works(
+    book_url: str, pg_server: TestServer
+) -> None:
+    database = book_url.rpartition("/")[2]
+    async with superuser(pg_server, book_url) as connection, a_lane(book_url, patience_s=0.2) as lane:
+        await lane.put(Pay(BOOK, "warm"))
+        await connection.execute(f"ALTER DATABASE {database} CONNECTION LIMIT 0")
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'lane under test' "
+            "AND datname = current_database()"
+        )
+        results = await gathered(lane, pays(3))
+        assert [getattr(result, "code", result) for result in results] == ["database_unavailable"] * 3
+        await connection.execute(f"ALTER DATABASE {database} CONNECTION LIMIT -1")
+        assert await gathered(lane, pays(3)) == ["p0 done", "p1 done", "p2 done"]
+    await assert_exactly(book_url, ["warm", "p0", "p1", "p2"])
+
+
+async def test_a_pool_whose_connections_are_all_busy_is_unavailable(book_url: str) -> None:
+    async with connect(book_url, size=1) as pool, acquire(pool):
+        with pytest.raises(Unavailable):
+            async with acquire(pool, timeout_s=0.05):
+                pass
+
+
+async def test_a_caller_cancelled_inside_a_transaction_leaves_the_pool_clean(book_url: str) -> None:
+    async with connect(book_url, size=1) as pool:
+
+        async def stay() -> None:
+            async with acquire(pool) as connection, connection.transaction():
+                await connection.execute("INSERT INTO position VALUES ($1, 'left behind', 1)", BOOK)
+                started.set()
+                await connection.execute("SELECT pg_sleep(60)")
+
+        started = asyncio.Event()
+        staying = asyncio.create_task(stay())
+        await started.wait()
+        staying.cancel()
+        await asyncio.wait([staying])
+        async with acquire(pool) as connection:
+            assert not connection.is_in_transaction()
+            assert await connection.fetchval("SELECT count(*) FROM position") == 0
+
+
+# -- two processes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("writers", [1, 3])
+async def test_two_lanes_on_one_book_give_the_result_of_some_serial_order(book_url: str, writers: int) -> None:
+    """Commands overlap (a repeated one may meet either lane), and a shared limit must not be passed by both."""
+    rng = random.Random(20261124)
+    names = [f"p{n}" for n in range(120)]
+    async with (
+        a_lane(book_url, max_batch=9, writers=writers, connections=writers) as one,
+        a_lane(book_url, max_batch=9, writers=writers, connections=writers) as other,
+    ):
+        asked = [(lane, Pay(BOOK, name)) for name in names for lane in rng.choices([one, other], k=rng.randint(1, 2))]
+        rng.shuffle(asked)
+        results = await asyncio.gather(*[lane.put(command) for lane, command in asked])
+        assert one.figures.batches > 3
+        assert other.figures.batches > 3
+        assert one.figures.split + other.figures.split == 0
+    done = [command.id for (_, command), result in zip(asked, results, strict=True) if result != "was done before"]
+    assert sorted(done) == sorted(names)
+    await assert_exactly(book_url, names, in_any_order=True)
+
+
+async def test_two_lanes_with_books_in_opposite_order_do_not_block_each_other(database_url: str) -> None:
+    books = list(range(1, 7))
+    async with outside(database_url) as connection:
+        for book in books:
+            await open_book(connection, book)
+    async with a_lane(database_url) as one, a_lane(database_url) as other:
+        upward = [Pay(book, f"up{n}") for n in range(10) for book in books]
+        downward = [Pay(book, f"down{n}") for n in range(10) for book in reversed(books)]
+        results = await asyncio.gather(*[one.put(c) for c in upward], *[other.put(c) for c in downward])
+        assert len(results) == 120
+        assert one.figures.looked_up_again + other.figures.looked_up_again == 0
+    async with outside(database_url) as connection:
+        assert [len(await paid(connection, book)) for book in books] == [20] * 6
+        assert await broken(connection) == {}
+
+
+def test_what_may_hide_a_commit_is_told_apart_from_what_a_command_did_wrong() -> None:
+    """A client-side mistake must not be mistaken for a lost connection: the whole batch would wait for its patience."""
+    assert not issubclass(asyncpg.DataError, LOST)
+    assert issubclass(asyncpg.ConnectionDoesNotExistError, LOST)
