@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import ledger
 import splitting
@@ -75,8 +75,7 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
+class Created(NamedTuple):
     """What a create command answers: the payment, its open attempt, and whether an earlier request had made it."""
 
     payment: Payment
@@ -110,19 +109,14 @@ class CreatePayment:
         yield ledger.ACCOUNTS, (book, accounts.channel(self.channel_account, self.new.currency))
         if self.new.split:
             yield from splitting.plan_needs(book, self.payment_id, self.new.split)
-        for key in self.claims.keys:
-            if work.knows(CLAIMS, (book, key)) and (claim := work.find(CLAIMS, (book, key))) is not None:
-                yield PAYMENTS, (book, claim.object_id)
-                yield ATTEMPTS, (book, claim.object_id, 1)
+        yield from _earlier_needs(work, book, self.claims)
 
     def apply(self, work: Work) -> Created:
         book, new = self.book, self.new
         work.head(book)
-        earlier = self.claims.earlier(work, book)
+        earlier = _earlier(work, book, self.claims)
         if earlier is not None:
-            self.claims.take(work, book, earlier)
-            payment, attempt = work.get(PAYMENTS, (book, earlier)), work.get(ATTEMPTS, (book, earlier, 1))
-            return Created(payment, attempt, replayed=earlier != self.payment_id)
+            return earlier._replace(replayed=earlier.payment.id != self.payment_id)
         ledger.open_account(work, book, accounts.merchant(new.currency))
         ledger.open_account(work, book, accounts.channel(self.channel_account, new.currency))
         fee = share_bp(new.amount_minor, self.fee_bp)
@@ -143,6 +137,40 @@ class CreatePayment:
         self.claims.take(work, book, self.payment_id)
         streams.publish(work, book, "payment.created", payment.id, payment_payload(payment))
         return Created(payment, attempt, replayed=False)
+
+
+def _earlier_needs(work: Work, book: int, claims: Claims) -> Iterable[Need]:
+    for key in claims.keys:
+        if work.knows(CLAIMS, (book, key)) and (claim := work.find(CLAIMS, (book, key))) is not None:
+            yield PAYMENTS, (book, claim.object_id)
+            yield ATTEMPTS, (book, claim.object_id, 1)
+
+
+def _earlier(work: Work, book: int, claims: Claims) -> Created | None:
+    """Return the payment an earlier identical request made, None for a first request. Raises Conflict."""
+    payment_id = claims.earlier(work, book)
+    if payment_id is None:
+        return None
+    claims.take(work, book, payment_id)
+    payment, attempt = work.get(PAYMENTS, (book, payment_id)), work.get(ATTEMPTS, (book, payment_id, 1))
+    return Created(payment, attempt, replayed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class FindEarlier:
+    """Return what an earlier identical request made, or None; for requests that can make nothing. Raises Conflict."""
+
+    book: int
+    claims: Claims
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield from self.claims.needs(self.book)
+        yield from _earlier_needs(work, self.book, self.claims)
+
+    def apply(self, work: Work) -> Created | None:
+        work.head(self.book)
+        return _earlier(work, self.book, self.claims)
 
 
 @dataclass(frozen=True, slots=True)

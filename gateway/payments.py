@@ -10,7 +10,7 @@ from datetime import timedelta
 from channels import Kind, Method, Notice, Order, Outcome, Pending, RefundOrder, Refused, Unknown
 from gateway import states
 from gateway.accounts import ChannelAccounts, Ready
-from gateway.create import Asking, Claims, Created, CreatePayment, CreateRefund, NewPayment
+from gateway.create import Asking, Claims, Created, CreatePayment, CreateRefund, FindEarlier, NewPayment
 from gateway.metrics import Metrics
 from gateway.schedule import (
     FIRST_ANSWER_S,
@@ -24,7 +24,7 @@ from gateway.store import find_attempt, find_payment, find_refund
 from gateway.tables import Attempt, Payment, Refund, attempt_number
 from kernel.db import Pool, acquire
 from kernel.env import Env
-from kernel.errors import Conflict, NotFound
+from kernel.errors import Conflict, NotFound, Rejected
 from kernel.ids import base36, parse_reference
 from kernel.lane import Lanes
 from kernel.money import Money
@@ -70,7 +70,14 @@ class Payments:
         """
         amount = Money(new.amount_minor, new.currency)
         method = Method(new.method)
-        ready = await self._accounts.choose(book, channel=channel, method=method, amount=amount)
+        try:
+            ready = await self._accounts.choose(book, channel=channel, method=method, amount=amount)
+        except Rejected:
+            # Told that no channel takes it, a merchant who only asks again would believe the order unpaid.
+            earlier = await self._lanes.put(FindEarlier(book, claims))
+            if earlier is None:
+                raise
+            return await self._resumed(earlier.payment, earlier.attempt, auth_code), True
         payment_id = self._env.ids.new("pay")
         command = CreatePayment(
             book, payment_id, new, claims, ready.account.id, ready.account.channel, ready.account.fee_bp,

@@ -1,7 +1,7 @@
 """A hub seen from its front door: HTTP requests, a rail that says what the test wants, a clock the test moves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 import orjson
 from aiohttp.test_utils import TestClient, TestServer
 
-from channels.contract import Outcome, Pending, Refused, Request, Response, Unknown
+from channels.contract import Outcome, Refused, Request, Response, Unknown
 from gateway.app import make_app
 from gateway.store import find_attempt
 from gateway.tables import Attempt
 from kernel.db import acquire
+from kernel.env import system_env
 from ops.verify import verify
-from tests.support import Script, Shop, a_shop, confirmed
+from ops.wiring import hub
+from tests.support import HereTransport, Shop, a_shop, confirmed
 
 QR = {"type": "qr", "code": "weixin://pay"}
 CODE = "130000000000000001"  # what a till scans from the payer's phone
@@ -30,7 +32,8 @@ class HandClock:
     """A clock that stands still until the test moves it."""
 
     def __init__(self) -> None:
-        self._now = datetime(2026, 11, 24, 8, 30, tzinfo=UTC)
+        # Later than the machine's clock, by which the shop was opened: a book's time never goes back.
+        self._now = datetime(2100, 6, 1, 8, 30, tzinfo=UTC)
         self._seconds = 1000.0
 
     def now(self) -> datetime:
@@ -46,20 +49,20 @@ class HandClock:
 
 @dataclass
 class Rail:
-    """A script that says, for each operation, what the test put there last; `say("paid")` confirms the right amount.
+    """A script that gives, for each operation, the answer the test put there last.
 
-    An operation nobody put anything for is paid, as if the rail worked.
+    An operation nobody put anything for goes well: what is asked for is paid, given back or closed.
     """
 
     answers: dict[str, Outcome] = field(default_factory=dict)
-    now: Callable[[], datetime] = lambda: datetime(2026, 11, 24, 8, 30, tzinfo=UTC)
+    clock: HandClock = field(default_factory=HandClock)
 
     def __call__(self, op: str, order: Any) -> Outcome:
         if op in self.answers:
             return self.answers[op]
         if op in ("close", "reverse"):
-            return Pending()
-        return confirmed(order.reference, order.amount.minor, self.now(), order.amount.currency)
+            return CLOSED
+        return confirmed(order.reference, order.amount.minor, self.clock.now(), order.amount.currency)
 
     def says(self, **answers: Outcome) -> None:
         self.answers.update(answers)
@@ -101,11 +104,12 @@ class Gate:
 class Front:
     """One merchant's door to a hub, with everything behind it at hand."""
 
-    def __init__(self, shop: Shop, client: "TestClient[Any, Any]", clock: HandClock) -> None:
+    def __init__(self, shop: Shop, client: "TestClient[Any, Any]", rail: Rail) -> None:
         self.shop = shop
         self.hub = shop.hub
         self.book = shop.book
-        self.clock = clock
+        self.rail = rail
+        self.clock = rail.clock
         self.client = client
         self._keys = 0
 
@@ -147,6 +151,12 @@ class Front:
     def new_key(self) -> str:
         self._keys += 1
         return f"key-{self._keys}"
+
+    def gate(self) -> Gate:
+        """Make what goes to the rail wait at a gate from now on."""
+        gate = Gate()
+        self.hub.env.transport = gate
+        return gate
 
     # ---- what tests do often -----------------------------------------------------------------------------------------
 
@@ -243,17 +253,37 @@ def an_order(number: str = "order-1", amount: Any = 10_000, **more: Any) -> dict
 
 
 @asynccontextmanager
-async def a_front(database_url: str, home: Path, script: Script | None = None, **more: Any) -> AsyncIterator[Front]:
+async def a_front(database_url: str, home: Path, **more: Any) -> AsyncIterator[Front]:
     """Open a shop's door; when the test has done what it wanted, every invariant must hold."""
-    clock = HandClock()
-    async with a_shop(database_url, home, script or Rail(now=clock.now), **more) as shop:
-        shop.hub.env.clock = clock
+    rail = Rail()
+    async with a_shop(database_url, home, rail, **more) as shop:
+        shop.hub.env.clock = rail.clock
         async with TestClient(TestServer(make_app(shop.hub.api()))) as client:
-            front = Front(shop, client, clock)
+            front = Front(shop, client, rail)
             yield front
             await front.assert_books_hold()
 
 
-async def gather(*work: Awaitable[Any]) -> list[Any]:
-    """Await all of these at once and return what each came to."""
+@asynccontextmanager
+async def another_process(front: Front, database_url: str, home: Path) -> AsyncIterator[Front]:
+    """Open a second process of the same hub: the same database, merchant, rail and clock, nothing else shared."""
+    env = system_env(HereTransport())
+    env.executor, env.clock = None, front.clock
+    registry: dict[str, Any] = {"scripted": lambda settings: front.shop.channel}
+    async with (
+        hub(
+            database_url=database_url,
+            redis_url=None,
+            home=home,
+            public_url="http://127.0.0.1:1",
+            env=env,
+            channels=registry,
+        ) as objects,
+        TestClient(TestServer(make_app(objects.api()))) as client,
+    ):
+        yield Front(Shop(objects, front.book, front.shop.key, front.shop.channel), client, front.rail)
+
+
+async def gather(*work: Awaitable[Answer]) -> list[Answer]:
+    """Send all of these at once and return what each was answered."""
     return list(await asyncio.gather(*work))

@@ -13,12 +13,13 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from channels.contract import Pending
 from gateway.routes import MAX_BODY
 from gateway.store import revoke_key
 from kernel.db import acquire
 from ops.merchants import add_channel_account, add_key, add_merchant
 from tests.conftest import TestServer as PostgresServer
-from tests.gateway.front import QR, Answer, Front, Pending, Rail, a_front, an_order
+from tests.gateway.front import QR, Answer, Front, a_front, an_order
 from tests.support import Shop
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -43,17 +44,15 @@ class Door:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def door(pg_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
     await pg_server.admin.execute("CREATE DATABASE sluice_bad_input OWNER sluice TEMPLATE sluice_template")
-    rail = Rail()
-    async with a_front(pg_server.url("sluice_bad_input"), tmp_path_factory.mktemp("home"), rail) as front:
-        rail.now = front.clock.now
+    async with a_front(pg_server.url("sluice_bad_input"), tmp_path_factory.mktemp("home")) as front:
         other = await add_merchant(front.hub, "another shop", currencies=["CNY"])
         await add_channel_account(front.hub, other.book, "rail", "scripted", {}, fee_bp=60)
-        theirs = Front(Shop(front.hub, other.book, other.api_key, front.shop.channel), front.client, front.clock)
+        theirs = Front(Shop(front.hub, other.book, other.api_key, front.shop.channel), front.client, front.rail)
         paid, strangers_payment = await front.paid("paid"), await theirs.paid("theirs")
         refund, strangers_refund = await front.refund(paid, 10), await theirs.refund(strangers_payment, 10)
         payee, strangers_payee = await front.payee("farm"), await theirs.payee("mill")
         await front.pay("known", key="known")
-        rail.says(pay=Pending(QR))
+        front.rail.says(pay=Pending(QR))
         waiting = await front.pay("open")
         yield Door(
             front, paid, waiting.body["id"], refund.body["id"], payee,
