@@ -105,7 +105,11 @@ async def platform_takes_fees_only(connection: Connection) -> list[str]:
 async def journal_chain_holds(connection: Connection) -> list[str]:
     """The journal is numbered without a gap, every hash follows from the one before, and the head is its last."""
     broken = []
-    for head in await connection.fetch("SELECT book, transfer_seq, transfer_hash FROM book ORDER BY book"):
+    heads = await connection.fetch(
+        "SELECT book, b.transfer_seq, b.transfer_hash "
+        "FROM book b FULL JOIN (SELECT DISTINCT book FROM transfer) t USING (book) ORDER BY book"
+    )
+    for head in heads:
         previous, number = GENESIS, 0
         async for entry in journal(connection, head["book"]):
             number += 1
@@ -124,13 +128,31 @@ async def journal_chain_holds(connection: Connection) -> list[str]:
 
 
 async def holds_match_the_journal(connection: Connection) -> list[str]:
-    """Every hold has its own transfer and, once resolved, exactly one more."""
+    """Every hold is as its transfer made it and as the one that resolved it, if any, left it; and none is missing."""
     rows = await connection.fetch(
         """
-        SELECT h.book, h.id FROM hold h
-        LEFT JOIN transfer t ON t.book = h.book AND (t.id = h.id OR t.hold_id = h.id)
-        GROUP BY h.book, h.id, h.state
-        HAVING count(t.id) <> CASE h.state WHEN 'held' THEN 1 ELSE 2 END
+        WITH told AS (
+            SELECT book, coalesce(hold_id, id) AS id,
+                count(*) FILTER (WHERE step = 'hold') AS made,
+                count(*) FILTER (WHERE step = 'post_hold') AS posted,
+                count(*) FILTER (WHERE step = 'void_hold') AS voided,
+                max(debit) FILTER (WHERE step = 'hold') AS debit,
+                max(credit) FILTER (WHERE step = 'hold') AS credit,
+                max(amount_minor) FILTER (WHERE step = 'hold') AS amount_minor,
+                max(currency) FILTER (WHERE step = 'hold') AS currency,
+                coalesce(max(amount_minor) FILTER (WHERE step = 'post_hold'), 0) AS posted_minor,
+                bool_or((hold_id IS NULL) = (step IN ('post_hold', 'void_hold'))) AS misnamed
+            FROM transfer WHERE step <> 'post' OR hold_id IS NOT NULL
+            GROUP BY 1, 2
+        )
+        SELECT coalesce(h.book, t.book) AS book, coalesce(h.id, t.id) AS id
+        FROM hold h FULL JOIN told t ON t.book = h.book AND t.id = h.id
+        WHERE t.misnamed OR (
+            t.made, t.posted, t.voided, t.debit, t.credit, t.amount_minor, t.currency, t.posted_minor
+        ) IS DISTINCT FROM (
+            1, (h.state = 'posted')::int, (h.state IN ('voided', 'expired'))::int,
+            h.debit, h.credit, h.amount_minor, h.currency, h.posted_minor
+        )
         """
     )
     return [f"book {r['book']}: hold {r['id']} and the journal tell different stories" for r in rows]

@@ -481,12 +481,23 @@ async def test_movements_sum_what_each_rule_moved_on_a_business_date(connection:
     assert await ledger.store.movements(connection, book, DAY, "JPY") == []
 
 
-def test_a_posting_the_hub_is_sure_of_is_broken_when_refused() -> None:
-    work = Work(NOW, [new_head(1, NOW)])
-    work._know(ledger.ACCOUNTS, [(1, CHANNEL), (1, MERCHANT)], [])
-    with pytest.raises(Broken, match="no_such_account") as caught:
-        post_expected(work, 1, "p", [CAPTURE], business_date=DAY, fresh=True)
-    assert caught.value.facts == {"posting": "p", "results": ["no_such_account"]}
+@dataclass(frozen=True)
+class Sure(Post):
+    """A posting that the hub's own rules say must be possible."""
+
+    def apply(self, work: Work) -> list[Result]:
+        return post_expected(work, self.book, self.posting, self.transfers, business_date=self.business_date)
+
+
+async def test_a_posting_the_hub_is_sure_of_is_broken_when_refused(connection: Connection) -> None:
+    book = await new_book(connection)
+    posted, again, refused = await done(
+        connection, [Sure(book, "p", [t], DAY) for t in (CAPTURE, CAPTURE, HOLD._replace(amount_minor=1_001))], NOW
+    )
+    assert (posted, again) == ([Result.POSTED], [Result.EXISTS])
+    assert isinstance(refused, Broken)
+    assert refused.facts == {"posting": "p", "results": ["would_overdraw"]}
+    assert await paid(connection, book) == ["t"]
 
 
 async def test_a_moment_before_the_last_record_is_moved_behind_it(connection: Connection) -> None:
