@@ -33,7 +33,7 @@ class Notices:
             return Response(404, {}, b"")
         try:
             notice = await self._verified(ready.client, message)
-            await self._payments.apply_notice(book, notice)
+            await self._payments.apply_notice(book, account_id, notice)
         except BadNotice as error:
             log.warning(
                 "a notice was not believed", extra={"channel": channel, "account": account_id, "why": error.code}

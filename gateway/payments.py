@@ -19,7 +19,7 @@ from gateway.schedule import (
     next_refund_query,
     should_give_up,
 )
-from gateway.settle import NOT_RECEIVED, Settle, SettleRefund
+from gateway.settle import NOT_RECEIVED, EndedMeanwhile, Settle, SettleRefund
 from gateway.store import find_attempt, find_payment, find_refund
 from gateway.tables import Attempt, Payment, Refund, attempt_number
 from kernel.db import Pool, acquire
@@ -138,34 +138,44 @@ class Payments:
     async def _settle(self, payment: Payment, attempt: Attempt, ready: Ready, outcome: Outcome) -> Payment:
         due_at = next_query(ready.client.channel.capabilities, payment, attempt, self._env.now(), self._scale)
         command = Settle(payment.book, payment.id, attempt.number, outcome, due_at, self._env.ids.new("re"))
-        settled = await self._lanes.put(command)
+        try:
+            settled = await self._lanes.put(command)
+        except EndedMeanwhile:
+            settled = await self._lanes.put(command)  # what it lacked is loaded now that the end is committed
         self._bell.ring()
         return settled
 
-    async def apply_notice(self, book: int, notice: Notice) -> None:
-        """Apply a verified notice; returns only after the commit.
+    async def apply_notice(self, book: int, account_id: str, notice: Notice) -> None:
+        """Apply a notice which the channel account's keys have verified; returns only after the commit.
 
-        Raises NotFound for a number that is not ours, Broken (amount_differs, charged_twice) for one that cannot be.
+        Raises NotFound for a number that is not of this account, Broken (amount_differs, charged_twice) for one that
+        cannot be.
         """
-        prefix = "pay" if notice.kind is Kind.PAYMENT else "re"
-        parsed = parse_reference(notice.reference, prefix)
-        if parsed is None or parsed[0] != book:
-            raise NotFound("no_such_reference", f"{notice.reference[:64]!r} is not a number of this account's")
-        _, ident = parsed
-        if notice.kind is Kind.PAYMENT:
-            payment_id, number = attempt_number(ident)
-            async with acquire(self._pool) as connection:
-                payment = await find_payment(connection, book, payment_id)
-                attempt = await find_attempt(connection, book, payment_id, number)
-            if payment is None or attempt is None:
-                raise NotFound("no_such_payment", f"there is no payment {notice.reference}")
-            await self._settle(payment, attempt, await self._ready(book, attempt), notice.outcome)
-        else:
-            async with acquire(self._pool) as connection:
+        of_payment = notice.kind is Kind.PAYMENT
+        parsed = parse_reference(notice.reference, "pay" if of_payment else "re")
+        strange = NotFound("no_such_reference", f"{notice.reference[:64]!r} is not a number of this account's")
+        # A payment's number names its attempt by one digit more than a refund's has.
+        if parsed is None or parsed[0] != book or (parsed[1].count("_") == 2) is not of_payment:
+            raise strange
+        ident, refund = parsed[1], None
+        async with acquire(self._pool) as connection:
+            if of_payment:
+                payment_id, number = attempt_number(ident)
+            else:
                 refund = await find_refund(connection, book, ident)
-            if refund is None:
-                raise NotFound("no_such_refund", f"there is no refund {notice.reference}")
+                if refund is None:
+                    raise NotFound("no_such_refund", f"there is no refund {notice.reference}")
+                payment_id, number = refund.payment_id, refund.attempt_number
+            payment = await find_payment(connection, book, payment_id)
+            attempt = await find_attempt(connection, book, payment_id, number)
+        if payment is None or attempt is None:
+            raise NotFound("no_such_payment", f"there is no payment {notice.reference}")
+        if attempt.channel_account != account_id:
+            raise strange
+        if refund is not None:
             await self._settle_refund(refund, notice.outcome)
+        else:
+            await self._settle(payment, attempt, await self._ready(book, attempt), notice.outcome)
 
     # ---- ask ---------------------------------------------------------------------------------------------------------
 
@@ -197,7 +207,8 @@ class Payments:
             closed = isinstance(undone, Refused) and undone.closed
             return undone if closed else NOT_RECEIVED
         if should_give_up(capabilities, payment, attempt, now, self._scale):
-            return await self._undo(ready, order)
+            undone = await self._undo(ready, order)
+            return NOT_RECEIVED if isinstance(undone, Unknown) and undone.not_found else undone
         # Sending an unpaid order again under its number gives the same order, and the code whose answer was lost.
         code_lost = payment.next_action is None and order.method is not Method.BARCODE
         return await ready.client.pay(order) if not_found or code_lost else outcome

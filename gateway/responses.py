@@ -61,7 +61,7 @@ def json(body: Any, status: int = 200, headers: dict[str, str] | None = None) ->
 def problem(error: SluiceError, request_id: str) -> web.Response:
     """Return problem details for an error."""
     status = status_of(error)
-    retriable = isinstance(error, Unavailable) or error.code == "request_in_progress"
+    retriable = isinstance(error, Unavailable) or error.code in ("request_in_progress", "not_closed_yet")
     body: dict[str, Any] = {
         "type": PROBLEM_BASE + error.code,
         "title": error.code.replace("_", " "),

@@ -20,12 +20,16 @@ from gateway import states
 from gateway.objects import payment_payload, refund_payload
 from gateway.tables import ATTEMPTS, PAYMENTS, REFUNDS, Attempt, Payment, Refund
 from kernel.clock import business_date
-from kernel.errors import Broken, Rejected
+from kernel.errors import Broken, Conflict, Rejected
 from kernel.states import advance
 from kernel.work import BOOKS, Need, Work
 from ledger import Step, Transfer, accounts
 from ledger.posting import HOLDS
 from splitting.plan import fee_returned
+
+
+class EndedMeanwhile(Conflict):
+    """The payment ended by another command of the same batch, so what a late confirmation needs was not loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class Settle:
     outcome: signature and merchant already verified by the adapter; the amount is compared here.
     due_at: when to ask the channel again should it still be open. refund_id: the id a refund gets if the outcome turns
     out to be a late confirmation, whose money goes back by itself.
-    Returns the payment. Raises NotFound, Broken (amount_differs, charged_twice).
+    Returns the payment. Raises NotFound, Broken (amount_differs, charged_twice), EndedMeanwhile: put it again.
     """
 
     book: int
@@ -118,6 +122,8 @@ class Settle:
             status = advance(states.PAYMENT, states.Payment(payment.status), states.PaymentEvent.CONFIRMED)
             return _moved(work, captured._replace(status=status.value), "payment.succeeded")
         # The merchant was told it would not come; the payer gets it back without anyone asking.
+        if not all(work.knows(table, key) for table, key in refund_needs(work, self.book, payment.id)):
+            raise EndedMeanwhile("ended_meanwhile", f"{payment.id} ended a moment ago; what came late is settled next")
         _moved(work, captured, "payment.late")
         start_refund(
             work,
@@ -198,9 +204,9 @@ class Settle:
 
 _OPEN = (states.Payment.PROCESSING, states.Payment.REQUIRES_ACTION)
 
-# Not the channel's word but the end of our patience: a payer's code that can no longer be sent, and never arrived.
+# Not the channel's word but the end of our patience: an order that can no longer be sent, and never arrived.
 # Should the channel confirm it after all, it is late, and goes back.
-NOT_RECEIVED = Refused("not_received", "the channel never received it, and the payer's code has run out", closed=True)
+NOT_RECEIVED = Refused("not_received", "the channel never received it, and its time has run out", closed=True)
 
 
 def _moved(work: Work, payment: Payment, event: str) -> Payment:

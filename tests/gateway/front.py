@@ -13,10 +13,11 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from channels.contract import Outcome, Refused, Request, Response, Unknown
 from gateway.app import make_app
-from gateway.store import find_attempt
-from gateway.tables import Attempt
+from gateway.store import find_attempt, find_payment
+from gateway.tables import Attempt, Payment
 from kernel.db import acquire
 from kernel.env import system_env
+from kernel.ids import base36
 from ops.verify import verify
 from ops.wiring import hub
 from tests.support import HereTransport, Shop, a_shop, confirmed
@@ -45,6 +46,11 @@ class HandClock:
     def forward(self, seconds: float) -> None:
         self._now += timedelta(seconds=seconds)
         self._seconds += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        """Let others go on; meanwhile this much time passes."""
+        self.forward(seconds)
+        await asyncio.sleep(0)
 
 
 @dataclass
@@ -86,6 +92,12 @@ class Answer(NamedTuple):
         assert self.headers["Content-Type"] == "application/problem+json", (self.status, self.body)
         code: str = self.body["code"]
         return code
+
+    @property
+    def said(self) -> str:
+        """What a notice was refused with."""
+        message: str = self.body["message"]
+        return message
 
 
 class Gate:
@@ -139,8 +151,8 @@ class Front:
             skip_auto_headers=skip,
         ) as response:
             raw = await response.read()
-            is_json = response.content_type in ("application/json", "application/problem+json")
-            return Answer(response.status, response.headers, orjson.loads(raw) if raw and is_json else None)
+            is_json = raw[:1] in (b"{", b"[")
+            return Answer(response.status, response.headers, orjson.loads(raw) if is_json else None)
 
     async def post(self, path: str, body: Any = None, *, key: str | None = None, **headers: str | None) -> Answer:
         return await self.send("POST", path, body, key=key, **headers)
@@ -165,6 +177,10 @@ class Front:
     ) -> Answer:
         """Ask for a payment by QR code."""
         return await self.post("/v1/payments", an_order(number, amount, **more), key=key or self.new_key())
+
+    async def scan(self, number: str = "order-1", amount: int = 10_000, *, key: str | None = None) -> Answer:
+        """Ask for a payment by the code the till has scanned from the payer's phone."""
+        return await self.pay(number, amount, key=key, method={"type": "barcode", "auth_code": CODE})
 
     async def paid(self, number: str = "order-1", amount: int = 10_000, **more: Any) -> str:
         """Have a payment succeed at once and return its id."""
@@ -192,10 +208,18 @@ class Front:
         payee_id: str = answer.body["id"]
         return payee_id
 
-    async def notice(self, reference: str, amount: int, *, kind: str = "payment", **more: Any) -> Answer:
+    async def notice(
+        self, reference: str, amount: int, *, kind: str = "payment", account: str = "rail", **more: Any
+    ) -> Answer:
         """Have the rail tell of a payment or refund, signed."""
         said = {"signature": "good", "kind": kind, "reference": reference, "amount": amount, "id": "n-1", **more}
-        return await self.post(f"/notify/scripted/{self.book}/rail", said, Authorization=None)
+        return await self.post(f"/notify/scripted/{base36(self.book)}/{account}", said, Authorization=None)
+
+    async def stored(self, payment_id: str) -> Payment:
+        async with acquire(self.hub.pool) as connection:
+            found = await find_payment(connection, self.book, payment_id)
+        assert found is not None
+        return found
 
     async def attempt(self, payment_id: str) -> Attempt:
         async with acquire(self.hub.pool) as connection:
@@ -257,7 +281,7 @@ async def a_front(database_url: str, home: Path, **more: Any) -> AsyncIterator[F
     """Open a shop's door; when the test has done what it wanted, every invariant must hold."""
     rail = Rail()
     async with a_shop(database_url, home, rail, **more) as shop:
-        shop.hub.env.clock = rail.clock
+        shop.hub.env.clock, shop.hub.env.sleep = rail.clock, rail.clock.sleep
         async with TestClient(TestServer(make_app(shop.hub.api()))) as client:
             front = Front(shop, client, rail)
             yield front
@@ -268,7 +292,7 @@ async def a_front(database_url: str, home: Path, **more: Any) -> AsyncIterator[F
 async def another_process(front: Front, database_url: str, home: Path) -> AsyncIterator[Front]:
     """Open a second process of the same hub: the same database, merchant, rail and clock, nothing else shared."""
     env = system_env(HereTransport())
-    env.executor, env.clock = None, front.clock
+    env.executor, env.clock, env.sleep = None, front.clock, front.clock.sleep
     registry: dict[str, Any] = {"scripted": lambda settings: front.shop.channel}
     async with (
         hub(
