@@ -265,10 +265,8 @@ def start_refund(work: Work, payment: Payment, asked: RefundAsked, *, due_at: da
     book, currency = payment.book, payment.currency
     attempt = work.get(ATTEMPTS, (book, payment.id, payment.attempt_count))
     day = business_date(work.now)
-    before = payment.refunded_minor + payment.refunding_minor
-    returned = fee_returned(payment.fee_minor, payment.captured_minor, before + asked.amount_minor) - fee_returned(
-        payment.fee_minor, payment.captured_minor, before
-    )
+    live = payment.refunded_minor + payment.refunding_minor + asked.amount_minor
+    returned = _fee_on_last(payment, asked.amount_minor, live)
     merchant, channel = accounts.merchant(currency), accounts.channel(attempt.channel_account, currency)
     splitting.share_out(work, book, payment.id, payment.business_date or day)
     parts = splitting.take_back_for_refund(work, book, payment.id, asked.id, asked.amount_minor - returned, day)
@@ -300,6 +298,16 @@ def start_refund(work: Work, payment: Payment, asked: RefundAsked, *, due_at: da
     )
     streams.publish(work, book, "refund.created", refund.id, refund_payload(refund))
     return refund
+
+
+def _fee_on_last(payment: Payment, amount_minor: int, live_minor: int) -> int:
+    """Return the channel's part of its fee on the last `amount_minor` of the `live_minor` given back.
+
+    A refund's part is fixed neither by itself nor when it begins: whichever refunds stand, what has come back of the
+    fee follows from their sum alone, so that refunds that add up to the whole give the whole fee back.
+    """
+    fee, captured = payment.fee_minor, payment.captured_minor
+    return fee_returned(fee, captured, live_minor) - fee_returned(fee, captured, live_minor - amount_minor)
 
 
 MAX_REFUNDS = 50  # WeChat Pay takes no more for one payment; the other rails take more
@@ -397,7 +405,8 @@ class SettleRefund:
     def _failed(self, work: Work, payment: Payment, attempt: Attempt, refund: Refund, said: Refused) -> Refund:
         day: date = business_date(work.now)
         transfers = [self._hold(refund, attempt, Step.VOID_HOLD)]
-        if refund.fee_returned_minor:
+        fee_kept = _fee_on_last(payment, refund.amount_minor, payment.refunded_minor + payment.refunding_minor)
+        if fee_kept:
             merchant = accounts.merchant(refund.currency)
             channel = accounts.channel(attempt.channel_account, refund.currency)
             transfers.append(
@@ -406,13 +415,14 @@ class SettleRefund:
                     "channel_fee_kept",
                     merchant,
                     channel,
-                    refund.fee_returned_minor,
+                    fee_kept,
                     refund.currency,
                 )
             )
         ledger.post_expected(work, self.book, f"{refund.id}:undone", transfers, business_date=day, fresh=True)
+        parts = orjson.loads(refund.taken_back)
         splitting.give_back_after_failed_refund(
-            work, self.book, payment.id, refund.id, orjson.loads(refund.taken_back), day
+            work, self.book, payment.id, refund.id, parts, refund.amount_minor - fee_kept, day
         )
         work.put(
             PAYMENTS,

@@ -84,3 +84,20 @@ def take_back(shares: Sequence[Share], amount_minor: int) -> list[int]:
     if amount_minor > sum(left):
         raise ValueError(f"{amount_minor} is more than the {sum(left)} the payees have left")
     return allocate(amount_minor, left)
+
+
+def give_again(shares: Sequence[Share], parts: Sequence[int], amount_minor: int) -> list[int]:
+    """Return what each payee gets again of `amount_minor` after a refund that took `parts` has failed; exact.
+
+    As a rule that is its part. Where refunds end in another order than they began, the channel's rounded share in one
+    of them may be a unit more or less than when it began; the unit then goes to, or comes from, who has the most room.
+    Raises ValueError when less than that is taken back.
+    """
+    again = [min(part, share.taken_back_minor) for part, share in zip(parts, shares, strict=True)]
+    missing = amount_minor - sum(again)
+    if missing < 0:
+        return [given - less for given, less in zip(again, allocate(-missing, again), strict=True)]
+    room = [share.taken_back_minor - given for share, given in zip(shares, again, strict=True)]
+    if missing > sum(room):
+        raise ValueError(f"{amount_minor} is more than refunds have taken back")
+    return [given + more for given, more in zip(again, allocate(missing, room), strict=True)]

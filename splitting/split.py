@@ -10,7 +10,7 @@ from kernel.errors import Rejected
 from kernel.work import Need, Work
 from ledger import Transfer, accounts, post_expected
 from ledger.posting import ACCOUNTS
-from splitting.plan import OWN, Asked, Share, ShareKind, compute, take_back
+from splitting.plan import OWN, Asked, Share, ShareKind, compute, give_again, take_back
 from splitting.tables import PAYEES, SPLITS, Payee, Split
 from streams import publish
 
@@ -117,12 +117,16 @@ def take_back_for_refund(
 
 
 def give_back_after_failed_refund(
-    work: Work, book: int, payment_id: str, refund_id: str, parts: Sequence[int], day: date
+    work: Work, book: int, payment_id: str, refund_id: str, parts: Sequence[int], amount_minor: int, day: date
 ) -> None:
-    """Undo `take_back_for_refund`: the refund failed, so the payees' shares stand again."""
+    """Undo `take_back_for_refund`: the refund failed, so the payees' shares stand again.
+
+    parts: what it returned. amount_minor: the refund less what the channel takes back of its fee.
+    """
     split = work.find(SPLITS, (book, payment_id))
     if split is not None and parts:
-        _move(work, book, split, refund_id, shares_of(split), parts, day, back=False)
+        shares = shares_of(split)
+        _move(work, book, split, refund_id, shares, give_again(shares, parts, amount_minor), day, back=False)
 
 
 def _move(
