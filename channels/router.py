@@ -25,10 +25,10 @@ def rank(candidates: Iterable[Candidate], *, method: Method, amount: Money) -> S
 
     Accounts with the same position keep the order in which they were given.
     """
-    return sorted(
-        (candidate for candidate in candidates if candidate.enabled and can(candidate.capabilities, method, amount)),
-        key=lambda candidate: candidate.position,
-    )
+    able = [c for c in candidates if c.enabled and can(c.capabilities, method, amount)]
+    if len(able) > 1:
+        able.sort(key=lambda candidate: candidate.position)
+    return able
 
 
 def can(capabilities: Capabilities, method: Method, amount: Money) -> bool:

@@ -32,7 +32,7 @@ class ChannelAccounts:
         self._registry = registry
         self._pool = pool
         self._env = env
-        self._of_book: dict[int, tuple[float, Sequence[Ready]]] = {}
+        self._of_book: dict[int, tuple[float, Sequence[Ready], Sequence[Candidate]]] = {}
         self._clients: dict[tuple[int, str], tuple[bytes, ChannelClient]] = {}
 
     async def of_book(self, book: int) -> Sequence[Ready]:
@@ -43,7 +43,11 @@ class ChannelAccounts:
         async with acquire(self._pool) as connection:
             rows = await channel_accounts(connection, book)
         ready = [Ready(row, self._client(row)) for row in rows]
-        self._of_book[book] = (self._env.clock.monotonic() + REMEMBER_S, ready)
+        candidates = [
+            Candidate(r.account.id, r.client.channel.capabilities, r.account.state == "enabled", position)
+            for position, r in enumerate(ready)
+        ]
+        self._of_book[book] = (self._env.clock.monotonic() + REMEMBER_S, ready, candidates)
         return ready
 
     async def get(self, book: int, account_id: str) -> Ready:
@@ -59,18 +63,16 @@ class ChannelAccounts:
         channel: a rail's name, or "auto" for whichever the router puts first.
         """
         accounts = await self.of_book(book)
-        candidates = [
-            Candidate(r.account.id, r.client.channel.capabilities, r.account.state == "enabled", position)
-            for position, r in enumerate(accounts)
-            if channel in ("auto", r.account.channel)
-        ]
+        candidates = self._of_book[book][2]
+        if channel != "auto":
+            candidates = [c for c in candidates if accounts[c.position].account.channel == channel]
         ranked = rank(candidates, method=method, amount=amount)
         if not ranked:
             wanted = "any channel" if channel == "auto" else channel
             raise Rejected(
                 "no_channel", f"no account of yours takes {amount} by {method} over {wanted}", param="method"
             )
-        return next(r for r in accounts if r.account.id == ranked[0].account_id)
+        return accounts[ranked[0].position]
 
     def _client(self, row: ChannelAccount) -> ChannelClient:
         """Return the client of an account, built anew only when its settings changed: keys are dear to load."""

@@ -9,7 +9,7 @@ import ledger
 import splitting
 import streams
 from gateway import states
-from gateway.objects import payment_payload
+from gateway.objects import payment_text
 from gateway.settle import RefundAsked, refund_needs, start_refund
 from gateway.tables import ATTEMPTS, CLAIMS, PAYMENTS, REFUNDS, Attempt, Claim, Payment, Refund
 from kernel.errors import Conflict, Rejected
@@ -125,17 +125,16 @@ class CreatePayment:
         now = work.now
         payment = Payment(
             book, self.payment_id, new.merchant_order_id, new.amount_minor, new.currency, new.method, new.description,
-            new.metadata, states.Payment.PROCESSING.value, 1, 0, fee, 0, 0, 0, None, None, None, now, now,
-            new.expires_at, None, None,
+            new.metadata, states.Payment.PROCESSING.value, 1, fee, now, now, new.expires_at,
         )  # fmt: skip
         attempt = Attempt(
-            book, self.payment_id, 1, self.channel_account, self.channel, self.fee_bp,
-            states.Attempt.CREATED.value, None, None, None, 0, now, now, self.due_at,
+            book, self.payment_id, 1, self.channel_account, self.channel, self.fee_bp, states.Attempt.CREATED.value,
+            now, now, self.due_at,
         )  # fmt: skip
         work.put(PAYMENTS, payment)
         work.put(ATTEMPTS, attempt)
         self.claims.take(work, book, self.payment_id)
-        streams.publish(work, book, "payment.created", payment.id, payment_payload(payment))
+        streams.publish(work, book, "payment.created", payment.id, payment_text(payment))
         return Created(payment, attempt, replayed=False)
 
 

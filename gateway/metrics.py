@@ -34,7 +34,9 @@ class Metrics:
         self.lane_commands = Gauge(
             "sluice_lane_commands", "Commands committed", registry=registry, multiprocess_mode="livesum"
         )
+        # Looking a labelled child up costs more than counting, so each is kept once found.
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._calls: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count one answered request; `route` is the pattern, never the path."""
@@ -47,8 +49,13 @@ class Metrics:
 
     def channel_call(self, op: str, channel: str, outcome: Outcome, seconds: float) -> None:
         """Count one call to a channel and what it said."""
-        self.channel_calls.labels(op, channel, type(outcome).__name__.lower()).inc()
-        self.channel_latency.labels(op, channel).observe(seconds)
+        said = type(outcome).__name__
+        children = self._calls.get((op, channel, said))
+        if children is None:
+            counted = self.channel_calls.labels(op, channel, said.lower())
+            children = self._calls[op, channel, said] = (counted, self.channel_latency.labels(op, channel))
+        children[0].inc()
+        children[1].observe(seconds)
 
     def watch(self, lanes: Lanes) -> None:
         """Take the lanes' figures over; called when metrics are read."""

@@ -1,5 +1,6 @@
 """The hub's objects as the API and the events show them: plain mappings, ready for JSON."""
 
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -36,6 +37,12 @@ def payment_payload(payment: Payment) -> dict[str, Any]:
         "succeeded_at": rfc3339(payment.succeeded_at) if payment.succeeded_at else None,
         "business_date": payment.business_date.isoformat() if payment.business_date else None,
     }
+
+
+@lru_cache(maxsize=1024)
+def payment_text(payment: Payment) -> str:
+    """Return the same as JSON; kept, because an answer mostly says what an event has just said."""
+    return orjson.dumps(payment_payload(payment)).decode()
 
 
 def attempt_payload(attempt: Attempt) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import splitting
 import streams
 from channels.contract import Confirmed, Outcome, Pending, Refused
 from gateway import states
-from gateway.objects import payment_payload, refund_payload
+from gateway.objects import payment_text, refund_payload
 from gateway.tables import ATTEMPTS, PAYMENTS, REFUNDS, Attempt, Payment, Refund
 from kernel.clock import business_date
 from kernel.errors import Broken, Conflict, Rejected
@@ -55,7 +55,6 @@ class Settle:
         yield ATTEMPTS, (self.book, self.payment_id, self.number)
         if not isinstance(self.outcome, Confirmed):
             return
-        yield REFUNDS, (self.book, self.refund_id)
         if not work.knows(ATTEMPTS, (self.book, self.payment_id, self.number)):
             return
         attempt = work.find(ATTEMPTS, (self.book, self.payment_id, self.number))
@@ -65,6 +64,7 @@ class Settle:
         yield ledger.ACCOUNTS, (self.book, accounts.channel(attempt.channel_account, payment.currency))
         yield ledger.ACCOUNTS, (self.book, accounts.merchant(payment.currency))
         if payment.status not in _OPEN:  # a late confirmation goes back at once, so its shares matter now
+            yield REFUNDS, (self.book, self.refund_id)
             yield from splitting.needs(work, self.book, self.payment_id)
 
     def apply(self, work: Work) -> Payment:
@@ -211,7 +211,7 @@ NOT_RECEIVED = Refused("not_received", "the channel never received it, and its t
 
 def _moved(work: Work, payment: Payment, event: str) -> Payment:
     work.put(PAYMENTS, payment)
-    streams.publish(work, payment.book, event, payment.id, payment_payload(payment))
+    streams.publish(work, payment.book, event, payment.id, payment_text(payment))
     return payment
 
 

@@ -51,19 +51,19 @@ class Payment(NamedTuple):
     metadata: str | None
     status: str
     attempt_count: int
-    captured_minor: int
     fee_minor: int
-    refunding_minor: int
-    refunded_minor: int
-    refund_count: int
-    next_action: str | None
-    failure_code: str | None
-    failure_message: str | None
     created_at: datetime
     updated_at: datetime
     expires_at: datetime
-    succeeded_at: datetime | None
-    business_date: date | None
+    captured_minor: int = 0
+    refunding_minor: int = 0
+    refunded_minor: int = 0
+    refund_count: int = 0
+    next_action: str | None = None
+    failure_code: str | None = None
+    failure_message: str | None = None
+    succeeded_at: datetime | None = None
+    business_date: date | None = None
 
     @property
     def refundable_minor(self) -> int:
@@ -80,13 +80,13 @@ class Attempt(NamedTuple):
     channel: str
     fee_bp: int
     status: str
-    channel_ref: str | None
-    code: str | None
-    message: str | None
-    asked_count: int
     created_at: datetime
     updated_at: datetime
     due_at: datetime | None
+    channel_ref: str | None = None
+    code: str | None = None
+    message: str | None = None
+    asked_count: int = 0
 
     @property
     def reference(self) -> str:
@@ -140,15 +140,17 @@ CLAIMS: Table[Claim] = Table("claim", Claim, "int text bytea text timestamptz", 
 PAYMENTS: Table[Payment] = Table(
     "payment",
     Payment,
-    "int text text bigint text text text json text int bigint bigint bigint bigint int json text text "
-    "timestamptz timestamptz timestamptz timestamptz date",
+    "int text text bigint text text text json text int bigint timestamptz timestamptz timestamptz "
+    "bigint bigint bigint int json text text timestamptz date",
     keys=2,
+    remembered=True,
 )
 ATTEMPTS: Table[Attempt] = Table(
     "attempt",
     Attempt,
-    "int text int text text int text text text text int timestamptz timestamptz timestamptz",
+    "int text int text text int text timestamptz timestamptz timestamptz text text text int",
     keys=3,
+    remembered=True,
 )
 REFUNDS: Table[Refund] = Table(
     "refund",

@@ -1,6 +1,7 @@
 """Business dates 账务日期 and the cut-off 日切."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 
 BEIJING = timezone(timedelta(hours=8), "Asia/Shanghai")  # no daylight saving since 1991
 
@@ -14,6 +15,7 @@ def business_date(happened_at: datetime, *, cut_off_minutes: int = 0, zone: time
     return (happened_at.astimezone(zone) - timedelta(minutes=cut_off_minutes)).date()
 
 
+@lru_cache(maxsize=8192)  # a payment's moments are written again in each of its events and answers
 def rfc3339(moment: datetime) -> str:
     """Write an aware moment as UTC with milliseconds: 2026-11-24T08:30:00.123Z."""
     if moment.tzinfo is not UTC:

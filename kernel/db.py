@@ -1,8 +1,11 @@
 """PostgreSQL: the pool, transactions, and which errors mean that nothing is known about a commit."""
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -64,10 +67,43 @@ async def connect(
     if role is not None:
         server_settings["role"] = role
     pool = asyncpg.create_pool(
-        dsn, min_size=1, max_size=size, command_timeout=35, timeout=10, server_settings=server_settings
+        dsn,
+        min_size=1,
+        max_size=size,
+        command_timeout=35,
+        timeout=10,
+        server_settings=server_settings,
+        init=_prepare if by_key else None,
+        # We leave nothing in a session but transactions, which end: what asyncpg would reset is not there.
+        reset=_leave_as_it_is,
     )
     async with pool:
         yield pool
+
+
+async def _leave_as_it_is(connection: Connection) -> None:
+    """Reset nothing."""
+
+
+async def _prepare(connection: Connection) -> None:
+    """Make writing moments cheap: a batch writes the same one hundreds of times."""
+    await connection.set_type_codec(
+        "timestamptz", schema="pg_catalog", encoder=_moment_to_wire, decoder=_moment_from_wire, format="binary"
+    )
+
+
+_POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=4096)
+def _moment_to_wire(moment: datetime) -> bytes:
+    """Return microseconds since 2000 as PostgreSQL's binary format has them."""
+    since = moment - _POSTGRES_EPOCH
+    return struct.pack("!q", (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+
+
+def _moment_from_wire(raw: bytes) -> datetime:
+    return _POSTGRES_EPOCH + timedelta(microseconds=struct.unpack("!q", raw)[0])
 
 
 @asynccontextmanager

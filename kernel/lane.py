@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from kernel.db import AGAIN, LOST, Pool, transaction
 from kernel.env import Env
 from kernel.errors import Unavailable
-from kernel.work import Command, perform
+from kernel.work import Command, Memory, carry_out
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -162,10 +162,13 @@ def _give(answer: "asyncio.Future[Any]", result: Any) -> None:
 
 def committing(pool: Pool, env: Env) -> Commit[Command[Any]]:
     """Return the commit of a lane on this database: one transaction, the books of the batch locked."""
+    memory = Memory()
 
     async def commit(commands: Sequence[Command[Any]]) -> Sequence[Any]:
         async with transaction(pool) as connection:
-            return await perform(connection, commands, env.now())
+            results, work = await carry_out(connection, commands, env.now(), memory)
+        memory.keep(work)
+        return results
 
     return commit
 

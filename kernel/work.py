@@ -6,8 +6,9 @@ one after the other as plain functions on those rows, and what changed goes back
 A command that refuses leaves no trace. See docs/decisions/0002-the-book-is-the-lock.md.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from kernel.chain import GENESIS
@@ -23,12 +24,14 @@ class Table(Generic[Row]):
     """One table of rows known by key, written and read in sets.
 
     row: a NamedTuple whose fields are the columns, key first; types: their PostgreSQL types, in the same order;
-    keys: how many leading columns are the primary key.
+    keys: how many leading columns are the primary key. remembered: a process that wrote a row may want it again soon
+    (see Memory).
     """
 
-    def __init__(self, name: str, row: Callable[..., Row], types: str, *, keys: int) -> None:
+    def __init__(self, name: str, row: Callable[..., Row], types: str, *, keys: int, remembered: bool = False) -> None:
         self.name = name
         self.keys = keys
+        self.remembered = remembered
         self.columns: tuple[str, ...] = row._fields  # type: ignore[attr-defined]
         self._row = row
         self._types = types.split()
@@ -41,6 +44,10 @@ class Table(Generic[Row]):
             f"JOIN {name} t ON {' AND '.join(f't.{c} = k.{c}' for c in key)}"
         )
         self._update_sql: dict[tuple[int, ...], str] = {}
+        # Fields with a default stand last and have the same default in the schema.
+        defaults: dict[str, Any] = row._field_defaults  # type: ignore[attr-defined]
+        self._fixed_columns = len(self.columns) - len(defaults)
+        self._tail = tuple(defaults.values())
 
     def key_of(self, row: Row) -> Key:
         return row[: self.keys]
@@ -52,7 +59,13 @@ class Table(Generic[Row]):
 
     async def insert(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Add rows. COPY costs half of what INSERT … SELECT unnest does, on both sides (docs/performance.md)."""
-        await connection.copy_records_to_table(self.name, records=rows, columns=self.columns)
+        fixed = self._fixed_columns
+        if self._tail and all(row[fixed:] == self._tail for row in rows):  # new rows mostly are: nothing to send
+            await connection.copy_records_to_table(
+                self.name, records=[row[:fixed] for row in rows], columns=self.columns[:fixed]
+            )
+        else:
+            await connection.copy_records_to_table(self.name, records=rows, columns=self.columns)
 
     async def update(self, connection: Connection, changes: Sequence[tuple[Row, Row]]) -> None:
         """Write (old, new) rows: one statement for each set of columns that changed together, with those alone."""
@@ -118,21 +131,60 @@ class Command(Protocol[R_co]):
 Need = tuple[Table[Any], Key]
 
 
+def stamp(moment: datetime) -> str:
+    """Write a moment as the hash chains cover it: UTC, microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 class NotLoaded(RuntimeError):
     """A command looked at a row it had not named: a mistake in its `needs`."""
+
+
+class Memory:
+    """What this process knows of books it wrote last, so that a payment's second step need not read it back.
+
+    It is believed only while the book's head, read under its lock, is exactly the head this process left: every batch
+    that writes anything moves the head's time and its chains, so an equal head means that nobody wrote in between.
+    """
+
+    def __init__(self, rows_per_book: int = 4096, books: int = 1024) -> None:
+        self._rows_per_book = rows_per_book
+        self._books = books
+        self._known: dict[int, tuple[Head, dict[tuple[Table[Any], Key], Any]]] = {}
+
+    def recall(self, head: Head) -> Mapping[tuple[Table[Any], Key], Any]:
+        """Return the rows of a book that are certainly as the database has them."""
+        found = self._known.get(head.book)
+        return found[1] if found is not None and found[0] == head else {}
+
+    def keep(self, work: "Work") -> None:
+        """Take over what a batch has committed. Call it after the commit, never before."""
+        for before, after, rows in work.outcome():
+            found = self._known.pop(after.book, None)
+            if found is not None and found[0].recorded_at > after.recorded_at:
+                self._known[after.book] = found  # a later batch of ours was quicker to say so
+                continue
+            known = found[1] if found is not None and found[0] == before else {}
+            known.update(rows)
+            if len(known) > self._rows_per_book:
+                known = dict(islice(known.items(), len(known) // 2, None))
+            self._known[after.book] = (after, known)  # most recently written last
+        while len(self._known) > self._books:
+            del self._known[next(iter(self._known))]
 
 
 class Work:
     """The rows of one batch, by table and key. `now` is one moment for the whole batch."""
 
-    def __init__(self, now: datetime, heads: Iterable[Head] = ()) -> None:
+    def __init__(self, now: datetime, heads: Iterable[Head] = (), memory: Memory | None = None) -> None:
         self.now = now
-        self._rows: dict[Table[Any], dict[Key, Any]] = {}
-        self._stored: dict[Table[Any], dict[Key, Any]] = {}  # as the database has them: what flush compares with
+        self.stamp = stamp(now)  # of `now`, as the hash chains write it
+        self._heads = list(heads)
+        self._rows: dict[Table[Any], dict[Key, Any]] = {BOOKS: {(head.book,): head for head in self._heads}}
+        self._changed: dict[Table[Any], dict[Key, Any]] = {}  # key → the row as the database has it, None for a new one
         self._added: dict[Table[Any], list[Any]] = {}
-        self._undo: list[Callable[[], Any]] = []
-        if heads:
-            self._know(BOOKS, [(h.book,) for h in heads], heads)
+        self._undo: list[tuple[Any, ...]] = []
+        self._recalled = {head.book: memory.recall(head) for head in self._heads} if memory else {}
 
     # -- reading and changing rows ---------------------------------------------------------------------------------
 
@@ -156,19 +208,19 @@ class Work:
 
     def put(self, table: Table[Row], row: Row) -> None:
         """Create or change a row."""
-        rows, key = self._rows.setdefault(table, {}), row[: table.keys]
-        if key in rows:
-            old = rows[key]
-            self._undo.append(lambda: rows.__setitem__(key, old))
-        else:
-            self._undo.append(lambda: rows.pop(key))
+        key = row[: table.keys]
+        rows, changed = self._rows.setdefault(table, {}), self._changed.setdefault(table, {})
+        first = key not in changed
+        if first:
+            changed[key] = rows.get(key)
+        self._undo.append((rows, key, rows.get(key, _ABSENT), changed if first else None))
         rows[key] = row
 
     def add(self, table: Table[Row], row: Row) -> None:
         """Append a row to a journal: never read back in this batch, never changed."""
         rows = self._added.setdefault(table, [])
         rows.append(row)
-        self._undo.append(rows.pop)
+        self._undo.append((rows,))
 
     def head(self, book: int) -> Head:
         """Return the book's head, locked for this batch. Raises NotFound for a book nobody opened."""
@@ -177,23 +229,36 @@ class Work:
     # -- one batch --------------------------------------------------------------------------------------------------
 
     async def load(self, connection: Connection, commands: Sequence[Command[Any]]) -> None:
-        """Read every row the commands need, one statement a table and round."""
+        """Read every row the commands need and nobody here remembers, one statement a table and round."""
         asking: Sequence[Command[Any]] = commands
         while asking:
             missing: dict[Table[Any], dict[Key, None]] = {}
             again: list[Command[Any]] = []
             for command in asking:
+                recalled = self._recalled.get(command.book, _NOTHING)
                 complete = True
                 for table, key in command.needs(self):
-                    if key not in self._rows.get(table, ()):
+                    rows = self._rows.setdefault(table, {})
+                    if key in rows:
+                        continue
+                    if (row := recalled.get((table, key))) is not None:
+                        rows[key] = row  # at once, so the command may go on to what this row leads to
+                    else:
                         missing.setdefault(table, {})[key] = None
                         complete = False
                 if not complete:
                     again.append(command)
             for table, wanted in missing.items():
-                keys = list(wanted)
-                self._know(table, keys, await table.load(connection, keys))
+                rows = self._rows[table]
+                for row in await table.load(connection, list(wanted)):
+                    rows[row[: table.keys]] = row
+                for key in wanted:
+                    rows.setdefault(key, None)
             asking = again
+
+    def know_absent(self, book: int) -> None:
+        """Note that there is no such book."""
+        self._rows[BOOKS].setdefault((book,), None)
 
     def run(self, command: Command[Any]) -> Any:
         """Apply one command; return its result or the exception it ended with, in which case it left no trace."""
@@ -201,40 +266,63 @@ class Work:
         try:
             return command.apply(self)
         except Exception as error:
-            for undo in reversed(self._undo):
-                undo()
+            self._take_back()
             if not isinstance(error, SluiceError):
                 error.add_note(f"while applying {type(command).__name__} to book {command.book}")
             return error
 
-    async def flush(self, connection: Connection) -> bool:
-        """Write what changed, one statement a table. Returns False when nothing did."""
-        wrote = False
-        for table, rows in self._rows.items():
-            stored = self._stored.get(table, {})
-            new = [row for key, row in rows.items() if row is not None and stored.get(key) is None]
-            changed = [
-                (old, row) for key, row in rows.items() if (old := stored.get(key)) is not None and row is not old
-            ]
+    def _take_back(self) -> None:
+        """Undo what the last command did."""
+        for step in reversed(self._undo):
+            if len(step) == 1:
+                step[0].pop()
+                continue
+            rows, key, old, changed = step
+            if old is _ABSENT:
+                del rows[key]
+            else:
+                rows[key] = old
+            if changed is not None:
+                del changed[key]
+
+    async def flush(self, connection: Connection) -> None:
+        """Write what changed, one statement a table and kind; whatever book was written has its head moved."""
+        for book in self._written():
+            head = self.head(book)
+            if head.recorded_at != self.now:
+                self.put(BOOKS, head._replace(recorded_at=self.now))
+        for table, changed in self._changed.items():
+            rows = self._rows[table]
+            new = [rows[key] for key, old in changed.items() if old is None]
             if new:
                 await table.insert(connection, new)
-            if changed:
-                await table.update(connection, changed)
-            wrote = wrote or bool(new or changed)
+            if len(new) < len(changed):
+                await table.update(connection, [(old, rows[key]) for key, old in changed.items() if old is not None])
         for table, added in self._added.items():
             if added:
                 await table.insert(connection, added)
-                wrote = True
-        return wrote
 
-    def _know(self, table: Table[Any], keys: Iterable[Key], rows: Iterable[Any]) -> None:
-        known = self._rows.setdefault(table, {})
-        stored = self._stored.setdefault(table, {})
-        for key in keys:
-            known.setdefault(key, None)
-        for row in rows:
-            key = row[: table.keys]
-            known[key] = stored[key] = row
+    def _written(self) -> set[int]:
+        """Return the books in which this batch writes anything."""
+        books = {key[0] for changed in self._changed.values() for key in changed}
+        return books | {row[0] for added in self._added.values() for row in added}
+
+    def outcome(self) -> Iterator[tuple[Head, Head, dict[tuple[Table[Any], Key], Any]]]:
+        """Yield, for each book written: its head before and after, and the rows worth remembering."""
+        worth: dict[int, dict[tuple[Table[Any], Key], Any]] = {}
+        for table, rows in self._rows.items():
+            if table.remembered:
+                for key, row in rows.items():
+                    if row is not None:
+                        worth.setdefault(key[0], {})[table, key] = row
+        for before in self._heads:
+            after = self._rows[BOOKS][(before.book,)]
+            if after is not before:
+                yield before, after, worth.get(before.book, {})
+
+
+_ABSENT: Any = object()  # stands for a row that was not known at all
+_NOTHING: Mapping[Any, Any] = {}
 
 
 async def lock_books(connection: Connection, books: Iterable[int]) -> list[Head]:
@@ -247,16 +335,25 @@ async def lock_books(connection: Connection, books: Iterable[int]) -> list[Head]
     return [Head(*record) for record in records]
 
 
-async def perform(connection: Connection, commands: Sequence[Command[Any]], now: datetime) -> list[Any]:
-    """Carry out a batch inside the caller's transaction; return a result or an exception for each command."""
+async def carry_out(
+    connection: Connection, commands: Sequence[Command[Any]], now: datetime, memory: Memory | None = None
+) -> tuple[list[Any], Work]:
+    """Carry out a batch inside the caller's transaction.
+
+    Returns a result or an exception for each command, and the work, which `memory.keep` may have once it is committed.
+    """
     heads = await lock_books(connection, (command.book for command in commands))
     # Two hosts' clocks may differ; within a book the record order and the clock must agree all the same.
     latest = max((head.recorded_at for head in heads), default=now)
-    work = Work(max(now, latest + timedelta(microseconds=1)) if latest >= now else now, heads)
-    known = {head.book for head in heads}
-    for book in {command.book for command in commands} - known:
-        work._know(BOOKS, [(book,)], [])
+    work = Work(max(now, latest + timedelta(microseconds=1)) if latest >= now else now, heads, memory)
+    for book in {command.book for command in commands} - {head.book for head in heads}:
+        work.know_absent(book)
     await work.load(connection, commands)
     results = [work.run(command) for command in commands]
     await work.flush(connection)
-    return results
+    return results, work
+
+
+async def perform(connection: Connection, commands: Sequence[Command[Any]], now: datetime) -> list[Any]:
+    """Carry out a batch and return a result or an exception for each command; for callers with nothing to remember."""
+    return (await carry_out(connection, commands, now))[0]

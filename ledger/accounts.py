@@ -1,6 +1,7 @@
 """The chart of accounts 科目表 of a book. Assets on the left, liabilities on the right; one currency an account."""
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -44,6 +45,7 @@ NATURE = {
 }
 
 
+@lru_cache(maxsize=4096)
 def name(kind: Kind, currency: str, owner: str = "") -> str:
     """Return an account's name: kind, owner where it has one, currency; for example `payee:pye_0193…:CNY`."""
     return f"{kind}:{owner}:{currency}" if owner else f"{kind}:{currency}"

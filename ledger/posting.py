@@ -122,6 +122,7 @@ ACCOUNTS: Table[Account] = Table(
     Account,
     "int text text text bool bigint bigint bigint bigint",
     keys=2,
+    remembered=True,
 )
 ENTRIES: Table[Entry] = Table(
     "transfer", Entry, "int text bigint text text text text text bigint text text date timestamptz bytea", keys=2

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from kernel.chain import link
-from kernel.work import BOOKS, Table, Work
+from kernel.work import BOOKS, Head, Table, Work, stamp
 
 
 class Event(NamedTuple):
@@ -35,23 +35,21 @@ EVENTS: Table[Event] = Table("event", Event, "int bigint text text text json tim
 POSITIONS: Table[Position] = Table("position", Position, "int text bigint", keys=2)
 
 
-def publish(work: Work, book: int, type_: str, subject: str, payload: Mapping[str, Any]) -> None:
+def publish(work: Work, book: int, type_: str, subject: str, payload: Mapping[str, Any] | str) -> None:
     """Append an event to the book in the batch's own transaction.
 
     type_: one of catalogue.EVENTS. subject: id of the object that moved. payload: what a reader needs, no secrets and
-    no personal data; it is written once, here, and never recomputed.
+    no personal data, or the JSON of it; it is written once, here, and never recomputed.
     """
     head = work.head(book)
-    seq = head.event_seq + 1
-    text = orjson.dumps(payload).decode()
+    seq, now = head.event_seq + 1, work.now
+    text = payload if isinstance(payload, str) else orjson.dumps(payload).decode()
     event_id = f"evt_{book:x}_{seq}"
-    event = Event(book, seq, event_id, type_, subject, text, work.now, b"")
-    digest = link(head.event_hash, *chained(event))
-    work.add(EVENTS, Event(*event[:7], digest))
-    work.put(BOOKS, head._replace(event_seq=seq, event_hash=digest, recorded_at=work.now))
+    digest = link(head.event_hash, book, seq, type_, subject, text, work.stamp)
+    work.add(EVENTS, Event(book, seq, event_id, type_, subject, text, now, digest))
+    work.put(BOOKS, Head(book, head.transfer_seq, head.transfer_hash, seq, digest, now))
 
 
-def chained(event: Event) -> tuple[str | int | bytes, ...]:
+def chained(event: Event) -> tuple[str | int, ...]:
     """Return the fields of an event that its hash covers: all but the hash itself."""
-    at = event.recorded_at.isoformat(timespec="microseconds")
-    return (event.book, event.seq, event.type, event.subject, event.payload, at)
+    return (event.book, event.seq, event.type, event.subject, event.payload, stamp(event.recorded_at))

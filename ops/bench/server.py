@@ -39,6 +39,7 @@ from channels.contract import (
 from gateway.app import make_app
 from kernel.env import SystemClock, system_env
 from ops.logs import AccessLog
+from ops.serve import settle_memory
 from ops.wiring import LaneShape, hub
 
 _REQUEST = Request("POST", "instant:")
@@ -158,6 +159,7 @@ async def the_hub(port: int, setup: Mapping[str, Any], lane: LaneShape) -> None:
                 return web.json_response({"batches": found.batches, "commands": found.commands, "sizes": found.sizes})
 
             app.router._resources.insert(0, app.router.add_get("/bench/figures", figures).resource)  # type: ignore[arg-type]
+            settle_memory()
             await _serve(app, port)
 
 

@@ -229,11 +229,11 @@ CREATE TABLE payment (
     status            text NOT NULL COLLATE "C"
         CHECK (status IN ('processing', 'requires_action', 'succeeded', 'failed', 'canceled', 'expired')),
     attempt_count     int NOT NULL CHECK (attempt_count > 0),
-    captured_minor    bigint NOT NULL CHECK (captured_minor IN (0, amount_minor)),
+    captured_minor    bigint NOT NULL DEFAULT 0 CHECK (captured_minor IN (0, amount_minor)),
     fee_minor         bigint NOT NULL CHECK (fee_minor >= 0),
-    refunding_minor   bigint NOT NULL CHECK (refunding_minor >= 0),
-    refunded_minor    bigint NOT NULL CHECK (refunded_minor >= 0),
-    refund_count      int NOT NULL CHECK (refund_count >= 0),
+    refunding_minor   bigint NOT NULL DEFAULT 0 CHECK (refunding_minor >= 0),
+    refunded_minor    bigint NOT NULL DEFAULT 0 CHECK (refunded_minor >= 0),
+    refund_count      int NOT NULL DEFAULT 0 CHECK (refund_count >= 0),
     next_action       json,
     failure_code      text,
     failure_message   text,
@@ -258,7 +258,7 @@ CREATE TABLE attempt (
     channel_ref     text COLLATE "C",
     code            text,
     message         text,
-    asked_count     int NOT NULL, -- queries so far
+    asked_count     int NOT NULL DEFAULT 0, -- queries so far
     created_at      timestamptz NOT NULL,
     updated_at      timestamptz NOT NULL,
     due_at          timestamptz, -- when the janitor asks the channel; NULL: nothing is open
