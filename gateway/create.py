@@ -9,7 +9,7 @@ import ledger
 import splitting
 import streams
 from gateway import states
-from gateway.objects import payment_text
+from gateway.objects import payment_event
 from gateway.settle import RefundAsked, refund_needs, start_refund
 from gateway.tables import ATTEMPTS, CLAIMS, PAYMENTS, REFUNDS, Attempt, Claim, Payment, Refund
 from kernel.errors import Conflict, Rejected
@@ -134,7 +134,7 @@ class CreatePayment:
         work.put(PAYMENTS, payment)
         work.put(ATTEMPTS, attempt)
         self.claims.take(work, book, self.payment_id)
-        streams.publish(work, book, "payment.created", payment.id, payment_text(payment))
+        streams.publish(work, book, "payment.created", payment.id, payment_event(payment))
         return Created(payment, attempt, replayed=False)
 
 

@@ -1,6 +1,5 @@
 """The hub's objects as the API and the events show them: plain mappings, ready for JSON."""
 
-from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -39,10 +38,23 @@ def payment_payload(payment: Payment) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=1024)
-def payment_text(payment: Payment) -> str:
-    """Return the same as JSON; kept, because an answer mostly says what an event has just said."""
-    return orjson.dumps(payment_payload(payment)).decode()
+def payment_event(payment: Payment) -> dict[str, Any]:
+    """Return what an event tells of a payment: what it is, how it stands, how much; fetch it for the rest.
+
+    Nothing a payer or a merchant wrote is in it but the order's number, so events may travel where payments may not.
+    """
+    return {
+        "object": "payment",
+        "id": payment.id,
+        "merchant_order_id": payment.merchant_order_id,
+        "amount": payment.amount_minor,
+        "currency": payment.currency,
+        "status": payment.status,
+        "amount_captured": payment.captured_minor,
+        "channel_fee": payment.fee_minor if payment.captured_minor else 0,
+        "failure_code": payment.failure_code,
+        "business_date": payment.business_date.isoformat() if payment.business_date else None,
+    }
 
 
 def attempt_payload(attempt: Attempt) -> dict[str, Any]:

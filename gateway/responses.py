@@ -54,9 +54,8 @@ def status_of(error: SluiceError) -> int:
 
 
 def json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """Return a JSON answer. body: what to write as JSON, or text that is JSON already."""
-    raw = body.encode() if isinstance(body, str) else orjson.dumps(body)
-    return web.Response(body=raw, status=status, headers=headers, content_type="application/json")
+    """Return a JSON answer."""
+    return web.Response(body=orjson.dumps(body), status=status, headers=headers, content_type="application/json")
 
 
 def problem(error: SluiceError, request_id: str) -> web.Response:

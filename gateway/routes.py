@@ -20,7 +20,7 @@ from gateway.auth import Authenticator, Principal
 from gateway.create import Claims, NewPayment
 from gateway.metrics import Metrics
 from gateway.notices import Notices
-from gateway.objects import attempt_payload, payment_payload, payment_text, refund_payload
+from gateway.objects import attempt_payload, payment_payload, refund_payload
 from gateway.payees import Payees
 from gateway.payments import Payments
 from gateway.states import Payment as Status
@@ -290,7 +290,7 @@ class Api:
         payment, replayed = await self._payments.create(
             call.book, new, claims, channel=body.method.channel, auth_code=body.method.auth_code
         )
-        return _made(payment_text(payment), replayed)
+        return _made(payment_payload(payment), replayed)
 
     async def get_payment(self, call: Call) -> web.Response:
         payment_id = call.ident("pay")
@@ -323,7 +323,7 @@ class Api:
 
     async def close_payment(self, call: Call) -> web.Response:
         payment = await self._payments.close(call.book, call.ident("pay"))
-        return responses.json(payment_text(payment))
+        return responses.json(payment_payload(payment))
 
     # ---- refunds -----------------------------------------------------------------------------------------------------
 
@@ -499,7 +499,7 @@ def _asked(share: schemas.ShareIn) -> Asked:
     return Asked(share.payee, ShareKind.REMAINDER, share.remainder or 0)
 
 
-def _made(body: dict[str, Any] | str, replayed: bool) -> web.Response:
+def _made(body: dict[str, Any], replayed: bool) -> web.Response:
     if replayed:
         return responses.json(body, 200, {"Idempotency-Replayed": "true"})
     return responses.json(body, 201)

@@ -17,7 +17,7 @@ import splitting
 import streams
 from channels.contract import Confirmed, Outcome, Pending, Refused
 from gateway import states
-from gateway.objects import payment_text, refund_payload
+from gateway.objects import payment_event, refund_payload
 from gateway.tables import ATTEMPTS, PAYMENTS, REFUNDS, Attempt, Payment, Refund
 from kernel.clock import business_date
 from kernel.errors import Broken, Conflict, Rejected
@@ -55,10 +55,10 @@ class Settle:
         yield ATTEMPTS, (self.book, self.payment_id, self.number)
         if not isinstance(self.outcome, Confirmed):
             return
-        if not work.knows(ATTEMPTS, (self.book, self.payment_id, self.number)):
+        payment_key, attempt_key = (self.book, self.payment_id), (self.book, self.payment_id, self.number)
+        if not (work.knows(PAYMENTS, payment_key) and work.knows(ATTEMPTS, attempt_key)):
             return
-        attempt = work.find(ATTEMPTS, (self.book, self.payment_id, self.number))
-        payment = work.find(PAYMENTS, (self.book, self.payment_id))
+        payment, attempt = work.find(PAYMENTS, payment_key), work.find(ATTEMPTS, attempt_key)
         if attempt is None or payment is None:
             return
         yield ledger.ACCOUNTS, (self.book, accounts.channel(attempt.channel_account, payment.currency))
@@ -211,7 +211,7 @@ NOT_RECEIVED = Refused("not_received", "the channel never received it, and its t
 
 def _moved(work: Work, payment: Payment, event: str) -> Payment:
     work.put(PAYMENTS, payment)
-    streams.publish(work, payment.book, event, payment.id, payment_text(payment))
+    streams.publish(work, payment.book, event, payment.id, payment_event(payment))
     return payment
 
 

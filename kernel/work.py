@@ -6,7 +6,7 @@ one after the other as plain functions on those rows, and what changed goes back
 A command that refuses leaves no trace. See docs/decisions/0002-the-book-is-the-lock.md.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
@@ -67,8 +67,8 @@ class Table(Generic[Row]):
         else:
             await connection.copy_records_to_table(self.name, records=rows, columns=self.columns)
 
-    async def update(self, connection: Connection, changes: Sequence[tuple[Row, Row]]) -> None:
-        """Write (old, new) rows: one statement for each set of columns that changed together, with those alone."""
+    async def update(self, connection: Connection, changes: Sequence[Sequence[Row]]) -> None:
+        """Write [old, new] rows: one statement for each set of columns that changed together, with those alone."""
         by_columns: dict[tuple[int, ...], list[Row]] = {}
         for old, new in changes:
             changed = tuple([i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a is not b and a != b])
@@ -140,6 +140,9 @@ class NotLoaded(RuntimeError):
     """A command looked at a row it had not named: a mistake in its `needs`."""
 
 
+Remembered = dict[Table[Any], dict[Key, Any]]  # of one book
+
+
 class Memory:
     """What this process knows of books it wrote last, so that a payment's second step need not read it back.
 
@@ -147,12 +150,12 @@ class Memory:
     that writes anything moves the head's time and its chains, so an equal head means that nobody wrote in between.
     """
 
-    def __init__(self, rows_per_book: int = 4096, books: int = 1024) -> None:
-        self._rows_per_book = rows_per_book
+    def __init__(self, rows_per_table: int = 2048, books: int = 1024) -> None:
+        self._rows_per_table = rows_per_table
         self._books = books
-        self._known: dict[int, tuple[Head, dict[tuple[Table[Any], Key], Any]]] = {}
+        self._known: dict[int, tuple[Head, Remembered]] = {}
 
-    def recall(self, head: Head) -> Mapping[tuple[Table[Any], Key], Any]:
+    def recall(self, head: Head) -> "Remembered":
         """Return the rows of a book that are certainly as the database has them."""
         found = self._known.get(head.book)
         return found[1] if found is not None and found[0] == head else {}
@@ -165,9 +168,11 @@ class Memory:
                 self._known[after.book] = found  # a later batch of ours was quicker to say so
                 continue
             known = found[1] if found is not None and found[0] == before else {}
-            known.update(rows)
-            if len(known) > self._rows_per_book:
-                known = dict(islice(known.items(), len(known) // 2, None))
+            for table, those in rows.items():
+                of_table = known.setdefault(table, {})
+                of_table.update(those)
+                if len(of_table) > self._rows_per_table:
+                    known[table] = dict(islice(of_table.items(), len(of_table) // 2, None))
             self._known[after.book] = (after, known)  # most recently written last
         while len(self._known) > self._books:
             del self._known[next(iter(self._known))]
@@ -181,7 +186,8 @@ class Work:
         self.stamp = stamp(now)  # of `now`, as the hash chains write it
         self._heads = list(heads)
         self._rows: dict[Table[Any], dict[Key, Any]] = {BOOKS: {(head.book,): head for head in self._heads}}
-        self._changed: dict[Table[Any], dict[Key, Any]] = {}  # key → the row as the database has it, None for a new one
+        # key → [the row as the database has it, None for a new one; the row as it is to be]
+        self._changed: dict[Table[Any], dict[Key, list[Any]]] = {}
         self._added: dict[Table[Any], list[Any]] = {}
         self._undo: list[tuple[Any, ...]] = []
         self._recalled = {head.book: memory.recall(head) for head in self._heads} if memory else {}
@@ -210,10 +216,13 @@ class Work:
         """Create or change a row."""
         key = row[: table.keys]
         rows, changed = self._rows.setdefault(table, {}), self._changed.setdefault(table, {})
-        first = key not in changed
-        if first:
-            changed[key] = rows.get(key)
-        self._undo.append((rows, key, rows.get(key, _ABSENT), changed if first else None))
+        old = rows.get(key, _ABSENT)
+        change = changed.get(key)
+        if change is None:
+            changed[key] = [None if old is _ABSENT else old, row]
+        else:
+            change[1] = row
+        self._undo.append((rows, key, old, changed, change))
         rows[key] = row
 
     def add(self, table: Table[Row], row: Row) -> None:
@@ -241,7 +250,7 @@ class Work:
                     rows = self._rows.setdefault(table, {})
                     if key in rows:
                         continue
-                    if (row := recalled.get((table, key))) is not None:
+                    if (row := recalled.get(table, _NOTHING).get(key)) is not None:
                         rows[key] = row  # at once, so the command may go on to what this row leads to
                     else:
                         missing.setdefault(table, {})[key] = None
@@ -277,13 +286,15 @@ class Work:
             if len(step) == 1:
                 step[0].pop()
                 continue
-            rows, key, old, changed = step
+            rows, key, old, changed, change = step
             if old is _ABSENT:
                 del rows[key]
             else:
                 rows[key] = old
-            if changed is not None:
+            if change is None:
                 del changed[key]
+            else:
+                change[1] = old
 
     async def flush(self, connection: Connection) -> None:
         """Write what changed, one statement a table and kind; whatever book was written has its head moved."""
@@ -291,13 +302,12 @@ class Work:
             head = self.head(book)
             if head.recorded_at != self.now:
                 self.put(BOOKS, head._replace(recorded_at=self.now))
-        for table, changed in self._changed.items():
-            rows = self._rows[table]
-            new = [rows[key] for key, old in changed.items() if old is None]
+        for table, changes in self._changed.items():
+            new = [row for old, row in changes.values() if old is None]
             if new:
                 await table.insert(connection, new)
-            if len(new) < len(changed):
-                await table.update(connection, [(old, rows[key]) for key, old in changed.items() if old is not None])
+            if len(new) < len(changes):
+                await table.update(connection, [change for change in changes.values() if change[0] is not None])
         for table, added in self._added.items():
             if added:
                 await table.insert(connection, added)
@@ -307,14 +317,14 @@ class Work:
         books = {key[0] for changed in self._changed.values() for key in changed}
         return books | {row[0] for added in self._added.values() for row in added}
 
-    def outcome(self) -> Iterator[tuple[Head, Head, dict[tuple[Table[Any], Key], Any]]]:
+    def outcome(self) -> Iterator[tuple[Head, Head, Remembered]]:
         """Yield, for each book written: its head before and after, and the rows worth remembering."""
-        worth: dict[int, dict[tuple[Table[Any], Key], Any]] = {}
+        worth: dict[int, Remembered] = {}
         for table, rows in self._rows.items():
             if table.remembered:
                 for key, row in rows.items():
                     if row is not None:
-                        worth.setdefault(key[0], {})[table, key] = row
+                        worth.setdefault(key[0], {}).setdefault(table, {})[key] = row
         for before in self._heads:
             after = self._rows[BOOKS][(before.book,)]
             if after is not before:
@@ -322,7 +332,7 @@ class Work:
 
 
 _ABSENT: Any = object()  # stands for a row that was not known at all
-_NOTHING: Mapping[Any, Any] = {}
+_NOTHING: dict[Any, Any] = {}
 
 
 async def lock_books(connection: Connection, books: Iterable[int]) -> list[Head]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from kernel.db import Pool, acquire
 from kernel.env import Env
-from kernel.errors import Conflict, SluiceError
+from kernel.errors import Conflict, SluiceError, Unavailable
 from kernel.lane import Lanes
 from kernel.work import BOOKS, Need, Work
 from streams.bell import Bell
@@ -64,32 +64,51 @@ class Consumer:
         self._env = env
 
     async def once(self) -> int:
-        """Handle what is there now; return how many books had news. An event nobody can handle stops only its book."""
-        async with acquire(self._pool) as connection:
-            books = await behind(connection, self.name, 200)
-        for book, position in books:
+        """Handle what is there now, up to 500 events a book; return how many books moved on.
+
+        An event nobody can handle stops only its book, and only at that event.
+        """
+        moved, after = 0, -1
+        while True:
             async with acquire(self._pool) as connection:
-                events = await events_after(connection, book, position, 500)
-            wanted = [event for event in events if event.type in self._types]
-            command = Consume(book, self.name, position, events[-1].seq, wanted, self._needs, self._handle)
-            try:
-                await self._lanes.put(command)
-            except Conflict:
-                log.info("another worker is at this book", extra={"consumer": self.name, "book": book})
-            except SluiceError as error:
-                log.error(
-                    "a consumer cannot handle a book's next events",
-                    extra={"consumer": self.name, "book": book, "position": position, "why": str(error)},
-                )
-        return len(books)
+                page = await behind(connection, self.name, 200, after=after)
+            if not page:
+                return moved
+            for book, position in page:
+                async with acquire(self._pool) as connection:
+                    events = await events_after(connection, book, position, 500)
+                moved += await self._handled(book, position, events)
+            after = page[-1][0]
+
+    async def _handled(self, book: int, position: int, events: Sequence[Event]) -> bool:
+        """Handle these events, or as many of them as can be; return whether the book moved on."""
+        wanted = [event for event in events if event.type in self._types]
+        command = Consume(book, self.name, position, events[-1].seq, wanted, self._needs, self._handle)
+        try:
+            await self._lanes.put(command)
+        except Unavailable:
+            raise  # no event's fault
+        except Conflict:
+            log.info("another worker is at this book", extra={"consumer": self.name, "book": book})
+            return False
+        except Exception as error:  # whatever it is, it must not stop the other books
+            if len(events) > 1:
+                return await self._handled(book, position, events[: len(events) // 2])
+            log.error(
+                "a consumer cannot handle a book's next event",
+                extra={"consumer": self.name, "book": book, "event": events[0].id, "why": repr(error)},
+                exc_info=None if isinstance(error, SluiceError) else error,
+            )
+            return False
+        return True
 
     async def run(self, bell: Bell, *, idle_s: float = 1.0) -> None:
         """Handle events until cancelled: at once when the bell rings, and every `idle_s` whether it rings or not."""
         while True:
             try:
-                handled = await self.once()
+                moved = await self.once()
             except Exception:  # the worker loop: nothing may end it but its owner
                 log.exception("a consumer's round failed; it goes on", extra={"consumer": self.name})
-                handled = 0
-            if not handled:
+                moved = 0
+            if not moved:
                 await bell.wait(idle_s)

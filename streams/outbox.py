@@ -15,12 +15,16 @@ class Event(NamedTuple):
 
     book: int
     seq: int  # 1, 2, 3 … within the book, without a gap
-    id: str
     type: str  # see catalogue.EVENTS
     subject: str
     payload: str
     recorded_at: datetime
     hash: bytes
+
+    @property
+    def id(self) -> str:
+        """Its name outside: the book and the number say it all, so it is not stored."""
+        return f"evt_{self.book:x}_{self.seq}"
 
 
 class Position(NamedTuple):
@@ -31,22 +35,21 @@ class Position(NamedTuple):
     seq: int
 
 
-EVENTS: Table[Event] = Table("event", Event, "int bigint text text text json timestamptz bytea", keys=2)
+EVENTS: Table[Event] = Table("event", Event, "int bigint text text json timestamptz bytea", keys=2)
 POSITIONS: Table[Position] = Table("position", Position, "int text bigint", keys=2)
 
 
-def publish(work: Work, book: int, type_: str, subject: str, payload: Mapping[str, Any] | str) -> None:
+def publish(work: Work, book: int, type_: str, subject: str, payload: Mapping[str, Any]) -> None:
     """Append an event to the book in the batch's own transaction.
 
     type_: one of catalogue.EVENTS. subject: id of the object that moved. payload: what a reader needs, no secrets and
-    no personal data, or the JSON of it; it is written once, here, and never recomputed.
+    no personal data; it is written once, here, and never recomputed.
     """
     head = work.head(book)
     seq, now = head.event_seq + 1, work.now
-    text = payload if isinstance(payload, str) else orjson.dumps(payload).decode()
-    event_id = f"evt_{book:x}_{seq}"
+    text = orjson.dumps(payload).decode()
     digest = link(head.event_hash, book, seq, type_, subject, text, work.stamp)
-    work.add(EVENTS, Event(book, seq, event_id, type_, subject, text, now, digest))
+    work.add(EVENTS, Event(book, seq, type_, subject, text, now, digest))
     work.put(BOOKS, Head(book, head.transfer_seq, head.transfer_hash, seq, digest, now))
 
 

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 import redis.asyncio as redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError, WatchError
 
 from kernel.db import Pool, acquire
 from kernel.env import Env
@@ -48,26 +48,33 @@ class Relay:
         for book, seq in latest:
             if seq == self._at.get(book):
                 continue
-            position = await self._position(book)
-            if position >= seq:
-                self._at[book] = position
-                continue
-            async with acquire(self._pool) as connection:
-                events = await events_after(connection, book, position, 1000)
-            try:
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    for event in events:
-                        pipe.xadd(stream_name(book), _fields(event), id=f"{event.seq}-1", maxlen=KEEP, approximate=True)
-                    await pipe.execute()
-            except ResponseError as error:  # an entry is there already: another relay was faster
-                log.info("the stream moved while copying", extra={"book": book, "why": str(error)})
-            copied += len(events)
+            copied += await self._copy(book)
         return copied
 
-    async def _position(self, book: int) -> int:
-        """Return the number of the last event in the book's stream, 0 when the stream is empty or lost."""
-        last: Any = await self._redis.xrevrange(stream_name(book), count=1)
-        return int(last[0][0].partition(b"-")[0]) if last else 0
+    async def _copy(self, book: int) -> int:
+        """Copy a piece of a book's events, all or nothing, and only onto the stream as it was when we looked.
+
+        So whatever is in a stream is the beginning of the book, even when the server is emptied at any moment.
+        """
+        name = stream_name(book)
+        async with self._redis.pipeline() as pipe:
+            await pipe.watch(name)
+            last: Any = await pipe.xrevrange(name, count=1)
+            position = int(last[0][0].partition(b"-")[0]) if last else 0
+            async with acquire(self._pool) as connection:
+                events = await events_after(connection, book, position, 1000)
+            if not events:
+                self._at[book] = position
+                return 0
+            pipe.multi()
+            for event in events:
+                pipe.xadd(name, _fields(event), id=f"{event.seq}-1", maxlen=KEEP, approximate=True)
+            try:
+                await pipe.execute()
+            except WatchError:
+                log.info("the stream moved while copying; it is looked at again", extra={"book": book})
+                return 0
+        return len(events)
 
     async def run(self, bell: Bell, *, idle_s: float = 1.0) -> None:
         """Copy until cancelled. Every half minute all streams are looked at again, in case one was lost."""

@@ -2,7 +2,6 @@
 CREATE TABLE event (
     book        int NOT NULL,
     seq         bigint NOT NULL CHECK (seq > 0),
-    id          text NOT NULL COLLATE "C",
     type        text NOT NULL COLLATE "C",
     subject     text NOT NULL COLLATE "C", -- id of the object that moved
     payload     json NOT NULL,

@@ -12,7 +12,7 @@ async def events_after(
 ) -> list[Event]:
     """Return up to `limit` events of the book after number `seq`, in order; only of `types` where given."""
     rows = await connection.fetch(
-        "SELECT book, seq, id, type, subject, payload, recorded_at, hash FROM event "
+        "SELECT book, seq, type, subject, payload, recorded_at, hash FROM event "
         "WHERE book = $1 AND seq > $2 AND ($4::text[] IS NULL OR type = ANY($4)) ORDER BY seq LIMIT $3",
         book,
         seq,
@@ -22,17 +22,18 @@ async def events_after(
     return [Event(*row) for row in rows]
 
 
-async def behind(connection: Connection, consumer: str, limit: int) -> list[tuple[int, int]]:
-    """Return (book, position) of up to `limit` books with events the consumer has not handled.
+async def behind(connection: Connection, consumer: str, limit: int, *, after: int = -1) -> list[tuple[int, int]]:
+    """Return (book, position) of up to `limit` books above number `after` with events the consumer has not handled.
 
     A book's events are numbered under its lock, so whatever is above the position is complete and in order.
     """
     rows = await connection.fetch(
         "SELECT b.book, coalesce(p.seq, 0) FROM book b "
         "LEFT JOIN position p ON p.book = b.book AND p.consumer = $1 "
-        "WHERE b.event_seq > coalesce(p.seq, 0) ORDER BY b.book LIMIT $2",
+        "WHERE b.book > $3 AND b.event_seq > coalesce(p.seq, 0) ORDER BY b.book LIMIT $2",
         consumer,
         limit,
+        after,
     )
     return [(row[0], row[1]) for row in rows]
 
@@ -52,7 +53,7 @@ async def event_chain_holds(connection: Connection) -> list[str]:
     for head in books:
         previous, number = GENESIS, 0
         async for row in connection.cursor(
-            "SELECT book, seq, id, type, subject, payload, recorded_at, hash FROM event WHERE book = $1 ORDER BY seq",
+            "SELECT book, seq, type, subject, payload, recorded_at, hash FROM event WHERE book = $1 ORDER BY seq",
             head["book"],
             prefetch=1000,
         ):

@@ -81,7 +81,6 @@ CREATE TRIGGER transfer_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON trans
 CREATE TABLE event (
     book        int NOT NULL,
     seq         bigint NOT NULL CHECK (seq > 0),
-    id          text NOT NULL COLLATE "C",
     type        text NOT NULL COLLATE "C",
     subject     text NOT NULL COLLATE "C", -- id of the object that moved
     payload     json NOT NULL,
