@@ -77,8 +77,6 @@ class MakeSettlement:
             lines.append(_line(self, line_id, payee, payee.bank_account, amount))
         if transfers:
             post_expected(work, self.book, self.id, transfers, business_date=self.business_date, fresh=True)
-        for line in lines:
-            work.put(INSTRUCTIONS, line)
         status = states.Batch.CREATED if lines else states.Batch.FINISHED
         total = sum(line.amount_minor for line in lines)
         settlement = Settlement(
@@ -86,6 +84,8 @@ class MakeSettlement:
             len(lines), len(lines), 0, work.now, work.now,
         )  # fmt: skip
         work.put(SETTLEMENTS, settlement)
+        for line in lines:  # after their batch, which they point to
+            work.put(INSTRUCTIONS, line)
         publish(work, self.book, "settlement.created", self.id, settlement_payload(settlement))
         return settlement
 

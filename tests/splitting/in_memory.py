@@ -4,9 +4,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from kernel.work import Command, Table, Work, new_head
-from ledger import ACCOUNTS, Account, OpenAccounts, accounts
-from ledger.accounts import kind_of
-from splitting import CreatePayee, Payee
+from ledger import ACCOUNTS, Account, OpenAccounts, Post, Transfer, accounts
+from splitting import CreatePayee, DecideInstruction, MakeSettlement, Payee
+from splitting.tables import INSTRUCTIONS, Instruction
 
 BOOK = 1
 DAY = date(2026, 11, 24)
@@ -62,5 +62,70 @@ class Book(Work):
         for account in self.accounts.values():
             total += account.debits - account.credits
             assert account.may_overdraw or account.available >= 0, account
-            assert kind_of(account.name)
         assert total == 0
+
+
+class Ledger:
+    """A run of days of shares, refunds and settlements of some payees at one bank."""
+
+    def __init__(self, payees: list[str], bank: str) -> None:
+        self.book, self.payees, self.bank, self.day, self.number = Book(), payees, bank, DAY, 0
+        self.shared = dict.fromkeys(payees, 0)
+        for payee in payees:
+            self.book.payee(payee, bank=bank)
+        self.open_lines: list[Instruction] = []
+
+    def _post(self, rule: str, debit: str, credit: str, amount: int) -> None:
+        if amount:
+            self.number += 1
+            transfer = Transfer(f"t{self.number}", rule, debit, credit, amount, "CNY")
+            self.book.do(Post(BOOK, f"p{self.number}", [transfer], self.day))
+
+    def share(self, amount: int) -> None:
+        """Capture enough, and give each payee its share: the first `amount`, the next half of that …"""
+        for n, payee in enumerate(self.payees):
+            part = amount // (n + 1)
+            self._post("payment_captured", accounts.channel("rail", "CNY"), accounts.merchant("CNY"), part)
+            self._post("share", accounts.merchant("CNY"), accounts.payee(payee, "CNY"), part)
+            self.shared[payee] += part
+
+    def take_back(self, amount: int) -> None:
+        for n, payee in enumerate(self.payees):
+            part = min(amount // (n + 1), self.shared[payee])
+            self._post("share_taken_back", accounts.payee(payee, "CNY"), accounts.merchant("CNY"), part)
+            self.shared[payee] -= part
+
+    def owed_now(self) -> dict[str, int]:
+        return {payee: self.book.balances.get(accounts.payee(payee, "CNY"), 0) for payee in self.payees}
+
+    def settle(self) -> None:
+        """Settle the day, twice, and go on to the next."""
+        owed = [(payee, minor) for payee, minor in self.owed_now().items() if minor > 0]
+        command = MakeSettlement(BOOK, self.bank, self.day, self.day + timedelta(days=1), "CNY", owed)
+        assert self.book.do(command) == self.book.do(command)
+        self.open_lines = [
+            line for line in self.book._rows.get(INSTRUCTIONS, {}).values() if line and line.status == "in_transit"
+        ]
+        self.day += timedelta(days=1)
+
+    def decide(self, fates: list[str]) -> None:
+        """Have the bank decide open lines, each answer given twice; silent ones stay open."""
+        for line in self.open_lines:
+            fate = fates[self.payees.index(line.payee_id)]
+            if fate != "silent":
+                for _ in range(2):
+                    reason = None if fate == "paid" else "AC04"
+                    self.book.do(DecideInstruction(BOOK, line.id, fate == "paid", reason, self.day))
+        self.open_lines = [line for line in self.open_lines if fates[self.payees.index(line.payee_id)] == "silent"]
+
+    def assert_nothing_is_lost(self) -> None:
+        """Fail unless what each payee was given is owed, under way or paid, and the books add up."""
+        self.book.assert_it_adds_up()
+        under_way = dict.fromkeys(self.payees, 0)
+        for line in self.open_lines:
+            under_way[line.payee_id] += line.amount_minor
+        for payee in self.payees:
+            paid = self.book.balances.get(accounts.sub_account(payee, "CNY"), 0)
+            assert self.owed_now()[payee] + under_way[payee] + paid == self.shared[payee]
+        in_transit = self.book.balances.get(accounts.in_transit(self.bank, "CNY"), 0)
+        assert in_transit == sum(under_way.values())

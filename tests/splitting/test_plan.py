@@ -1,0 +1,163 @@
+"""Split arithmetic: exact to the last unit whatever the plan, the fee and the refunds."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from kernel.errors import Rejected
+from kernel.money import share_bp
+from splitting import Asked, Share, ShareKind, compute
+from splitting.plan import OWN, fee_returned, give_again, take_back
+
+FARM, MILL, HUB = "pye_farm", "pye_mill", "pye_hub"
+amounts = st.integers(1, 10**12)
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> list[Asked]:
+    kinds = {
+        ShareKind.AMOUNT: st.integers(0, 10**12),
+        ShareKind.BASIS_POINTS: st.integers(0, 10_000),
+        ShareKind.REMAINDER: st.integers(0, 10**12),
+    }
+    chosen = draw(st.lists(st.sampled_from(list(ShareKind)), max_size=8))
+    return [Asked(f"pye_{n}", kind, draw(kinds[kind])) for n, kind in enumerate(chosen)]
+
+
+@given(gross=amounts, fee_bp=st.integers(0, 10_000), asked=lines())
+def test_shares_and_fee_are_the_payment_and_none_is_negative(gross: int, fee_bp: int, asked: list[Asked]) -> None:
+    fee = share_bp(gross, fee_bp)
+    try:
+        shares = compute(gross, fee, asked)
+    except Rejected as refusal:
+        fixed = sum(
+            a.value
+            if a.kind is ShareKind.AMOUNT
+            else share_bp(gross, a.value)
+            if a.kind is ShareKind.BASIS_POINTS
+            else 0
+            for a in asked
+        )
+        assume(refusal.code == "split_exceeds_payment")  # anything else would leave nothing to test, and fails below
+        if fixed + fee <= gross:
+            raise
+        return
+    assert sum(share.amount_minor for share in shares) + fee == gross
+    assert all(share.amount_minor >= 0 for share in shares)
+    assert [share.payee_id for share in shares][: len(asked)] == [line.payee_id for line in asked]
+    assert len(shares) in (len(asked), len(asked) + 1)
+    assert len(shares) == len(asked) or (shares[-1].payee_id == OWN and shares[-1].amount_minor > 0)
+    for line, share in zip(asked, shares, strict=False):
+        if line.kind is ShareKind.AMOUNT:
+            assert share.amount_minor == line.value
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ([], [(OWN, 9_940)]),
+        ([Asked(FARM, ShareKind.REMAINDER, 1)], [(FARM, 9_940)]),
+        ([Asked(FARM, ShareKind.REMAINDER, 0)], [(FARM, 0), (OWN, 9_940)]),
+        ([Asked(FARM, ShareKind.BASIS_POINTS, 3_000)], [(FARM, 3_000), (OWN, 6_940)]),
+        ([Asked(FARM, ShareKind.AMOUNT, 9_940)], [(FARM, 9_940)]),
+        (
+            [
+                Asked(HUB, ShareKind.BASIS_POINTS, 50),
+                Asked(FARM, ShareKind.AMOUNT, 1_000),
+                Asked(MILL, ShareKind.REMAINDER, 1),
+            ],
+            [(HUB, 50), (FARM, 1_000), (MILL, 8_890)],
+        ),
+        # An odd unit goes to the largest remainder, the earlier one where they are equal.
+        ([Asked(FARM, ShareKind.REMAINDER, 1), Asked(MILL, ShareKind.REMAINDER, 2)], [(FARM, 3_313), (MILL, 6_627)]),
+        ([Asked(p, ShareKind.REMAINDER, 1) for p in (FARM, MILL, HUB)], [(FARM, 3_314), (MILL, 3_313), (HUB, 3_313)]),
+    ],
+)  # fmt: skip
+def test_a_hundred_yuan_less_sixty_fen_is_shared_as_planned(
+    asked: list[Asked], expected: list[tuple[str, int]]
+) -> None:
+    assert [(share.payee_id, share.amount_minor) for share in compute(10_000, 60, asked)] == expected
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        [Asked(FARM, ShareKind.AMOUNT, 9_941)],
+        [Asked(FARM, ShareKind.BASIS_POINTS, 10_000)],
+        [Asked(FARM, ShareKind.BASIS_POINTS, 5_000), Asked(MILL, ShareKind.AMOUNT, 4_941)],
+    ],
+)
+def test_a_plan_that_gives_away_more_than_there_is_is_refused(asked: list[Asked]) -> None:
+    with pytest.raises(Rejected) as refusal:
+        compute(10_000, 60, asked)
+    assert refusal.value.code == "split_exceeds_payment"
+    assert "1 minor units more" in refusal.value.message or "60 minor units more" in refusal.value.message
+
+
+def after(shares: list[Share], parts: list[int]) -> list[Share]:
+    return [
+        share._replace(taken_back_minor=share.taken_back_minor + part)
+        for share, part in zip(shares, parts, strict=True)
+    ]
+
+
+@given(gross=amounts, fee_bp=st.integers(0, 10_000), asked=lines(), cuts=st.lists(st.integers(0, 10**12), max_size=12))
+def test_refunds_in_any_parts_take_back_exactly_all_and_never_more_than_a_share(
+    gross: int, fee_bp: int, asked: list[Asked], cuts: list[int]
+) -> None:
+    fee = share_bp(gross, fee_bp)
+    try:
+        shares = compute(gross, fee, asked)
+    except Rejected:
+        assume(False)
+    marks = sorted({cut % (gross + 1) for cut in cuts} | {0, gross})
+    for start, end in pairwise(marks):
+        back = fee_returned(fee, gross, end) - fee_returned(fee, gross, start)
+        assert 0 <= back <= end - start, "the channel gives back no more than is refunded"
+        parts = take_back(shares, end - start - back)
+        assert sum(parts) == end - start - back
+        shares = after(shares, parts)
+        assert all(share.left_minor >= 0 for share in shares)
+    assert all(share.left_minor == 0 for share in shares)
+    assert fee_returned(fee, gross, gross) == fee
+
+
+def test_taking_back_more_than_is_left_is_an_error() -> None:
+    with pytest.raises(ValueError, match="11 is more than the 10"):
+        take_back([Share(FARM, 6), Share(OWN, 10, 6)], 11)
+    assert take_back([Share(FARM, 6), Share(OWN, 10, 6)], 10) == [6, 4]
+    assert take_back([], 0) == []
+
+
+@st.composite
+def taken(draw: st.DrawFn) -> Any:
+    """Return shares, the parts a failed refund took of them, and what they get again."""
+    shares = []
+    for n in range(draw(st.integers(1, 6))):
+        amount = draw(st.integers(0, 1_000))
+        shares.append(Share(f"pye_{n}", amount, draw(st.integers(0, amount))))
+    parts = [draw(st.integers(0, 1_000)) for _ in shares]
+    return shares, parts, draw(st.integers(0, sum(share.taken_back_minor for share in shares)))
+
+
+@given(taken())
+def test_what_a_failed_refund_gives_again_is_exact_and_within_what_was_taken(drawn: Any) -> None:
+    shares, parts, amount = drawn
+    again = give_again(shares, parts, amount)
+    assert sum(again) == amount
+    assert all(0 <= given <= share.taken_back_minor for given, share in zip(again, shares, strict=True))
+
+
+@given(taken())
+def test_a_refund_that_fails_first_gives_again_exactly_what_it_took(drawn: Any) -> None:
+    shares, _, _ = drawn
+    parts = [share.taken_back_minor // 2 for share in shares]
+    assert give_again(shares, parts, sum(parts)) == parts
+
+
+def test_giving_again_more_than_was_taken_is_an_error() -> None:
+    with pytest.raises(ValueError, match="is more than refunds have taken back"):
+        give_again([Share(FARM, 10, 4)], [4], 5)
