@@ -66,7 +66,7 @@ class Relay:
             if not events:
                 self._at[book] = position
                 return 0
-            pipe.multi()
+            pipe.multi()  # type: ignore[no-untyped-call]
             for event in events:
                 pipe.xadd(name, _fields(event), id=f"{event.seq}-1", maxlen=KEEP, approximate=True)
             try:

@@ -1,9 +1,9 @@
-"""The wire between the hub and PostgreSQL, which a test can cut at the worst moment."""
+"""The wire between the hub and a server, which a test can cut or tap at the worst moment."""
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import Enum, auto
 from urllib.parse import urlsplit
@@ -20,10 +20,14 @@ class Cut(Enum):
 
 
 class Cable:
-    """Forwards bytes to PostgreSQL and back, and does as told to the next COMMITs that pass."""
+    """Forwards bytes to a server and back, and does as told to the next COMMITs that pass.
 
-    def __init__(self, database_url: str) -> None:
-        self._there = urlsplit(database_url)
+    passing: called with what a client sends, before the server has it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._there = urlsplit(url)
+        self.passing: Callable[[bytes], Awaitable[None]] | None = None
         self.cuts: deque[Cut] = deque()
         self.cut_count = 0
         self.late = asyncio.Event()
@@ -56,6 +60,8 @@ class Cable:
         back = asyncio.create_task(_forward(from_server, writer))
         try:
             while data := await reader.read(1 << 16):
+                if self.passing is not None:
+                    await self.passing(data)
                 if self.cuts and data.endswith(_COMMIT):
                     cut = self.cuts.popleft()
                     self.cut_count += 1
@@ -89,9 +95,9 @@ async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 @asynccontextmanager
-async def cable(database_url: str) -> AsyncIterator[Cable]:
-    """Lay a wire to the database."""
-    wire = Cable(database_url)
+async def cable(url: str) -> AsyncIterator[Cable]:
+    """Lay a wire to a server."""
+    wire = Cable(url)
     server = await asyncio.start_server(wire._serve, "127.0.0.1", 0)
     wire._port = server.sockets[0].getsockname()[1]
     try:
