@@ -252,9 +252,28 @@ async def succeeded_payments_have_their_event(connection: Connection) -> list[st
     return [f"book {r[0]} {r[1]}: its success and its events differ" for r in rows]
 
 
+async def shares_follow_the_refunds(connection: Connection) -> list[str]:
+    """Invariant: what payees gave back of a payment is its refunds, open ones counted, less their part of the fee."""
+    rows = await connection.fetch(
+        """
+        SELECT p.book, p.id, t.taken_back, b.live - b.fee AS due
+        FROM payment p JOIN split s ON s.book = p.book AND s.payment_id = p.id AND s.status = 'posted'
+        CROSS JOIN LATERAL (
+            SELECT coalesce(sum((x.v ->> 2)::bigint), 0) AS taken_back FROM json_array_elements(s.shares) AS x(v)
+        ) t CROSS JOIN LATERAL (
+            -- splitting.plan.fee_returned: in proportion, rounded half up
+            SELECT live, div(2 * p.fee_minor * live + p.captured_minor, nullif(2 * p.captured_minor, 0)) AS fee
+            FROM (SELECT (p.refunded_minor + p.refunding_minor)::numeric AS live) l
+        ) b WHERE t.taken_back IS DISTINCT FROM b.live - b.fee
+        """
+    )
+    return [f"book {r[0]} {r[1]}: {r[2]} taken back, its refunds make it {r[3]}" for r in rows]
+
+
 INVARIANTS = {
     "captures_match_the_journal": captures_match_the_journal,
     "refunds_never_exceed_captures": refunds_never_exceed_captures,
+    "shares_follow_the_refunds": shares_follow_the_refunds,
     "every_open_row_is_owned": every_open_row_is_owned,
     "succeeded_payments_have_their_event": succeeded_payments_have_their_event,
 }

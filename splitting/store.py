@@ -152,11 +152,11 @@ async def shares_sum_to_the_net(connection: Connection) -> list[str]:
     """Invariant: a posted split's shares and the channel's fee sum to the payment; none is taken back beyond itself."""
     rows = await connection.fetch(
         """
-        SELECT s.book, s.payment_id, s.gross_minor, s.fee_minor, sum((x.v ->> 1)::bigint) AS shared
-        FROM split s CROSS JOIN LATERAL json_array_elements(s.shares) AS x(v)
+        SELECT s.book, s.payment_id, s.gross_minor, s.fee_minor, coalesce(sum((x.v ->> 1)::bigint), 0) AS shared
+        FROM split s LEFT JOIN LATERAL json_array_elements(s.shares) AS x(v) ON true
         WHERE s.status = 'posted'
         GROUP BY s.book, s.payment_id, s.gross_minor, s.fee_minor
-        HAVING sum((x.v ->> 1)::bigint) + s.fee_minor <> s.gross_minor
+        HAVING coalesce(sum((x.v ->> 1)::bigint), 0) + s.fee_minor <> s.gross_minor
             OR bool_or((x.v ->> 2)::bigint NOT BETWEEN 0 AND (x.v ->> 1)::bigint)
         """
     )

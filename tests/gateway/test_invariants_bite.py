@@ -1,0 +1,121 @@
+"""Every invariant of payments is clean over an ordinary life, and finds each fault planted in it."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from channels.contract import Pending
+from gateway.store import INVARIANTS
+from tests.conftest import TestServer as PostgresServer
+from tests.gateway.front import QR, a_front
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+# Names in a plant: {paid} was shared out and partly refunded, {open} waits for its payer, {giving_back} has a refund
+# under way, {late} was paid after its close.
+SECOND_CAPTURE = """
+    CREATE TEMPORARY TABLE tried ON COMMIT DROP AS SELECT * FROM attempt WHERE payment_id = '{paid}';
+    UPDATE tried SET number = 2;
+    INSERT INTO attempt SELECT * FROM tried;
+    CREATE TEMPORARY TABLE again ON COMMIT DROP AS SELECT * FROM transfer WHERE id = '{paid}:1:captured';
+    UPDATE again SET id = '{paid}:2:captured', seq = seq + 1000;
+    INSERT INTO transfer """
+PLANTS = {
+    "captures_match_the_journal": {
+        "a capture the payment does not know": "UPDATE payment SET captured_minor = 0, refunding_minor = 0 "
+        "WHERE id = '{giving_back}'",
+        "a capture of another amount": "UPDATE transfer SET amount_minor = 1 WHERE id = '{paid}:1:captured'",
+        "a capture that is not in the journal": "DELETE FROM transfer WHERE id = '{late}:1:captured'",
+        "a payment that calls itself captured": "UPDATE payment SET captured_minor = amount_minor WHERE id = '{open}'",
+        "two captures, of two attempts": SECOND_CAPTURE + "SELECT * FROM again",
+        "two captures that add up": SECOND_CAPTURE + "SELECT * FROM again; "
+        "UPDATE transfer SET amount_minor = 1 WHERE id = '{paid}:2:captured'; "
+        "UPDATE transfer SET amount_minor = amount_minor - 1 WHERE id = '{paid}:1:captured'",
+    },
+    "refunds_never_exceed_captures": {
+        "more given back than was captured": "ALTER TABLE payment DROP CONSTRAINT refunds_never_exceed_the_capture; "
+        "UPDATE payment SET refunded_minor = refunded_minor + 10000 WHERE id = '{paid}'; "
+        "UPDATE refund SET amount_minor = amount_minor + 10000 WHERE payment_id = '{paid}'",
+        "a refund the payment does not count": "UPDATE payment SET refunded_minor = 0 WHERE id = '{paid}'",
+        "a refund under way the payment does not count": "UPDATE payment SET refunding_minor = 0 "
+        "WHERE id = '{giving_back}'",
+        "a refund of another amount": "UPDATE refund SET amount_minor = amount_minor - 1 WHERE payment_id = '{paid}'",
+        "a refund that is not there": "DELETE FROM refund WHERE payment_id = '{late}'",
+        "a refund that failed and was counted": "UPDATE refund SET status = 'failed' WHERE payment_id = '{paid}'",
+    },
+    "every_open_row_is_owned": {
+        "an open payment nobody asks about": "UPDATE attempt SET due_at = NULL WHERE payment_id = '{open}'",
+        "an ended one somebody asks about": "UPDATE attempt SET due_at = now() WHERE payment_id = '{paid}'",
+        "an open refund nobody asks about": "UPDATE refund SET due_at = NULL WHERE payment_id = '{giving_back}'",
+        "an ended refund somebody asks about": "UPDATE refund SET due_at = now() WHERE payment_id = '{paid}'",
+    },
+    "succeeded_payments_have_their_event": {
+        "a success nobody was told of": "DELETE FROM event WHERE subject = '{paid}' AND type = 'payment.succeeded'",
+        "a success told twice": "CREATE TEMPORARY TABLE again ON COMMIT DROP AS SELECT * FROM event "
+        "WHERE subject = '{paid}' AND type = 'payment.succeeded'; UPDATE again SET seq = seq + 1000; "
+        "INSERT INTO event SELECT * FROM again",
+        "a success that was told and is none": "UPDATE payment SET status = 'failed' WHERE id = '{paid}'",
+        "a success made by hand": "UPDATE payment SET status = 'succeeded' WHERE id = '{open}'",
+    },
+    "shares_follow_the_refunds": {
+        "a unit taken back too much": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{{0,2}}', "
+        "to_jsonb((shares::jsonb #>> '{{0,2}}')::bigint + 1))::json WHERE payment_id = '{paid}'",
+        "nothing taken back": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{{1,2}}', '0')::json "
+        "WHERE payment_id = '{paid}'",
+        "shares of a payment nobody paid": "UPDATE payment SET captured_minor = 0, refunded_minor = 0 "
+        "WHERE id = '{paid}'",
+        "taken back for no refund": "UPDATE payment SET refunded_minor = 0 WHERE id = '{paid}'",
+    },
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def scene(
+    pg_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple["asyncpg.Connection[asyncpg.Record]", dict[str, str]]]:
+    """An ordinary life, and a connection that neither privilege nor trigger stops."""
+    await pg_server.admin.execute("CREATE DATABASE sluice_payments_bite OWNER sluice TEMPLATE sluice_template")
+    async with a_front(pg_server.url("sluice_payments_bite"), tmp_path_factory.mktemp("home")) as front:
+        farm, mill = await front.payee("farm"), await front.payee("mill")
+        plan = [{"payee": farm, "basis_points": 3_000}, {"payee": mill, "remainder": 1}]
+        names = {"paid": await front.paid("paid", 9_999, split=plan), "giving_back": await front.paid("giving-back")}
+        await front.share_out()
+        await front.refund(names["paid"], 1_234)
+        front.rail.says(pay=Pending(QR), refund=Pending(channel_ref="ch"))
+        await front.refund(names["giving_back"], 500)
+        names["open"] = (await front.pay("open")).body["id"]
+        names["late"] = (await front.pay("late")).body["id"]
+        await front.post(f"/v1/payments/{names['late']}/close")
+        await front.notice(front.asked("pay")[-1].reference, 10_000)
+        url = pg_server.server.admin_url.rpartition("/")[0] + "/sluice_payments_bite"
+        superuser = await asyncpg.connect(url)
+        await superuser.execute("SET session_replication_role = replica")
+        yield superuser, names
+        await superuser.close()
+    await pg_server.admin.execute("DROP DATABASE sluice_payments_bite WITH (FORCE)")
+
+
+@pytest.mark.parametrize(("name", "fault"), [(name, fault) for name, faults in PLANTS.items() for fault in faults])
+async def test_an_invariant_finds_the_fault_it_is_there_for(
+    scene: tuple["asyncpg.Connection[asyncpg.Record]", dict[str, str]], name: str, fault: str
+) -> None:
+    superuser, names = scene
+    check = INVARIANTS[name]
+    assert await check(superuser) == []
+    planting = superuser.transaction()
+    await planting.start()
+    try:
+        await superuser.execute(PLANTS[name][fault].format(**names))
+        found = await check(superuser)
+    finally:
+        await planting.rollback()
+    hurt = next(ident for ident in names.values() if ident in PLANTS[name][fault].format(**names))
+    refund_of_it = name == "every_open_row_is_owned" and "refund" in fault
+    assert len(found) == 1
+    assert hurt in found[0] or refund_of_it
+
+
+async def test_every_invariant_has_a_fault_planted_for_it() -> None:
+    assert set(PLANTS) == set(INVARIANTS)

@@ -1,0 +1,58 @@
+"""Every invariant of splits and settlements is clean over an ordinary day, and finds each fault planted in it."""
+
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from splitting import INVARIANTS
+from tests.conftest import TestServer as PostgresServer
+from tests.splitting.test_settlement import FARM, MILL, a_town
+
+PLANTS = {
+    "shares_sum_to_the_net": {
+        "a unit too much": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{1,1}', '3001')::json",
+        "a unit too little": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{1,1}', '2999')::json",
+        "a share that is not there": "UPDATE split SET shares = (shares::jsonb - 1)::json",
+        "no share at all": "UPDATE split SET shares = '[]'",
+        "another fee": "UPDATE split SET fee_minor = fee_minor + 1",
+        "more taken back than given": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{1,2}', '3001')::json",
+        "less than nothing taken back": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{1,2}', '-1')::json",
+    },
+    "batches_match_their_lines": {
+        "another total": "UPDATE settlement SET total_minor = total_minor + 1",
+        "another count": "UPDATE settlement SET instruction_count = instruction_count + 1",
+        "an open line too many": "UPDATE settlement SET open_count = open_count + 1",
+        "a unit paid too much": "UPDATE settlement SET paid_minor = paid_minor + 1",
+        "a line of another amount": f"UPDATE instruction SET amount_minor = 1 WHERE payee_id = '{FARM}'",
+        "a line decided in silence": f"UPDATE instruction SET status = 'paid' WHERE payee_id = '{MILL}'",
+        "a line that is not there": f"DELETE FROM instruction WHERE payee_id = '{MILL}'",
+    },
+}
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_an_invariant_finds_each_fault_it_is_there_for(
+    database_url: str, tmp_path: Path, pg_server: PostgresServer
+) -> None:
+    async with a_town(database_url, tmp_path) as town:
+        await town.sell()
+        await town.settle(town.today)
+        await town.decide(town.today, FARM, paid=True)
+        url = pg_server.server.admin_url.rpartition("/")[0] + "/" + database_url.rpartition("/")[2]
+        superuser = await asyncpg.connect(url)
+        await superuser.execute("SET session_replication_role = replica")
+        for name, faults in PLANTS.items():
+            assert await INVARIANTS[name](superuser) == []
+            for fault, plant in faults.items():
+                planting = superuser.transaction()
+                await planting.start()
+                await superuser.execute(plant)
+                found = await INVARIANTS[name](superuser)
+                await planting.rollback()
+                assert len(found) == 1, f"{name} does not see {fault}"
+        await superuser.close()
+
+
+def test_every_invariant_has_a_fault_planted_for_it() -> None:
+    assert set(PLANTS) == set(INVARIANTS)
