@@ -569,9 +569,9 @@ async def test_another_merchants_object_looks_like_none_at_all(door: Door) -> No
             await door.front.get(path.format(nobodys)), nobodys
         )
     for path, body in (("/v1/payments/{}/close", None), ("/v1/payments/{}/refunds", {"amount": 1})):
-        theirs = await door.front.post(path.format(door.strangers_payment), body, key="k-theirs")
-        nobodys = await door.front.post(path.format(NOBODY), body, key="k-theirs")
-        assert seen(theirs, door.strangers_payment) == seen(nobodys, NOBODY)
+        found = await door.front.post(path.format(door.strangers_payment), body, key="k-theirs")
+        missed = await door.front.post(path.format(NOBODY), body, key="k-theirs")
+        assert seen(found, door.strangers_payment) == seen(missed, NOBODY)
     assert (await door.front.get(f"/v1/refunds?payment={door.strangers_payment}")).body["data"] == []
     assert (await door.front.get("/v1/payments?merchant_order_id=theirs")).body["data"] == []
     ours = {row["id"] for row in (await door.front.get("/v1/payments?limit=100")).body["data"]}

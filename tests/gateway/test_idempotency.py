@@ -193,3 +193,14 @@ async def test_a_repeated_request_does_not_ask_a_silent_rail_again(database_url:
         again = await front.pay(key="k")
         assert (first.body["status"], again.body["status"], again.status) == ("processing", "processing", 200)
         assert len(front.asked("pay")) == 1
+
+
+async def test_a_request_the_hub_was_too_busy_for_used_nothing_up(database_url: str, tmp_path: Path) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        lane = front.hub.lanes.all[0]
+        lane._max_waiting, room = 0, lane._max_waiting
+        busy = await front.pay(key="k")
+        assert (busy.status, busy.code, busy.body["retriable"]) == (503, "busy", True)
+        assert int(busy.headers["Retry-After"]) >= 1
+        lane._max_waiting = room
+        assert (await front.pay(key="k")).status == 201

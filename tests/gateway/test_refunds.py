@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from channels.contract import Pending, Refused, Unknown
+from channels import Notice
+from channels.contract import Kind, Pending, Refused, Unknown
 from gateway.create import Claims, CreateRefund
 from gateway.schedule import FIRST_ANSWER_S
 from gateway.settle import MAX_REFUNDS
+from kernel.errors import Broken
 from tests.gateway.front import NEVER_ARRIVED, SILENCE, Front, a_front, gather
+from tests.support import confirmed
 
 NO = Refused("NOT_ENOUGH", "the payer's account is closed")
 
@@ -233,11 +236,6 @@ async def test_a_payment_takes_so_many_refunds_and_no_more(database_url: str, tm
 async def test_a_rail_that_takes_back_the_end_of_a_refund_changes_nothing(
     database_url: str, tmp_path: Path, first: Refused | None, then: str
 ) -> None:
-    from channels import Notice
-    from channels.contract import Kind
-    from kernel.errors import Broken
-    from tests.support import confirmed
-
     async with a_front(database_url, tmp_path) as front:
         payment_id = await front.paid()
         if first is not None:
