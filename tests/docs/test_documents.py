@@ -3,7 +3,9 @@
 Each check is shown to bite by a page with a fault in it.
 """
 
+import inspect
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +34,7 @@ from pages import (
 import splitting
 from gateway import schemas
 from gateway.objects import attempt_payload, payment_event, payment_payload, refund_payload
+from gateway.routes import Api
 from gateway.tables import Attempt, Payment, Refund
 from splitting.tables import Instruction, Payee, Settlement, Split
 from streams.catalogue import EVENTS
@@ -238,6 +241,23 @@ OBJECTS = [
 @pytest.mark.parametrize("shown", OBJECTS, ids=lambda shown: f"{shown.heading} {shown.body.get('object', 'part')}")
 def test_the_api_page_names_every_field_of_every_object(shown: Shown) -> None:
     assert unnamed(section_of(API.read_text("utf-8"), shown.heading), shown.body) == []
+
+
+WRITTEN_IN_PLACE = [
+    ("`GET /v1/events`", Api.list_events),
+    ("`GET /v1/balances`", Api.list_balances),
+    ("`GET /v1/balances`", Api._balance_at),
+    ("`GET /v1/events`", splitting.ApplyDeposit.apply),
+]
+
+
+@pytest.mark.parametrize(("heading", "maker"), WRITTEN_IN_PLACE)
+def test_the_api_page_names_every_field_of_what_a_function_writes_itself(
+    heading: str, maker: Callable[..., Any]
+) -> None:
+    names = set(re.findall(r'"(\w+)": ', inspect.getsource(maker))) - {"data", "has_more"}
+    assert len(names) >= 4
+    assert unnamed(section_of(API.read_text("utf-8"), heading), names) == []
 
 
 def test_a_field_that_is_not_named_is_noticed() -> None:
