@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -17,22 +17,25 @@ import aiohttp
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from kernel.errors import SluiceError
 from kernel.money import is_currency
 from ops.embedded import CannotStart, servers
 from ops.embedded.child import describe_exit, end, spawn
+from ops.embedded.place import is_locked, open_home
 from ops.replay import generate, page
 from ops.replay.day import Day, Player, Stage
 from ops.replay.orders import BadOrders, Invoice, read
-from ops.replay.world import Refused
-from ops.serve import public_url
+from ops.replay.turn import turn
+from ops.replay.world import HubFailed, Refused
 from ops.settings import Settings
 from ops.supervisor import Run, find_run
 from ops.wiring import hub
 
 START_WITHIN_S = 60.0
 FAST = 0.02  # factor on the simulated world's waits when we start it ourselves
+OTHERS_TAKE_S = 600.0  # how long other replays of the same home may keep us waiting
 
 
 def run(
@@ -45,24 +48,34 @@ def run(
     disturb: bool,
     json_file: Path | None,
 ) -> int:
-    """Play the file, show the page, write the summary; return 0 for a good day, 1 otherwise, 2 for a bad file."""
+    """Play the file, show the page, write the summary.
+
+    Returns 0 for a good day, 1 for one that is not or could not be played, 2 for what was asked wrongly, 130 and 143
+    after Ctrl-C and SIGTERM.
+    """
     quiet = str(json_file) == "-"
     console = Console(stderr=True)
-    if orders is None:
-        orders = settings.home / "demo" / f"orders-{seed}.csv"
-        generate.write(orders, seed)
     if not is_currency(currency):
-        typer.echo(f"sluice: {currency!r} is not an ISO 4217 currency", err=True)
-        return 2
+        return _fail(f"{currency!r} is not an ISO 4217 currency, such as CNY", 2)
+    if faults < 0:
+        return _fail(f"--faults {faults}: as many faults as none are the fewest", 2)
     try:
+        home = open_home(settings.home)
+        if orders is None:
+            orders = home / "demo" / f"orders-{seed}.csv"
+            generate.write(orders, seed)
         invoices = read(orders, currency)
+        if json_file is not None and not quiet and (why := _cannot_be_written(json_file)):
+            return _fail(f"--json {json_file} cannot be written: {why}", 2)
         day = asyncio.run(_play(settings, invoices, currency, faults, seed, disturb, console))
     except BadOrders as error:
-        typer.echo(f"sluice: {error}", err=True)
-        return 2
-    except (CannotStart, Refused, TimeoutError, SluiceError) as error:
-        typer.echo(f"sluice: the day could not be played to its end: {error}", err=True)
-        return 1
+        return _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return _fail("stopped before the day was over; nothing of ours runs any more", 130)
+    except asyncio.CancelledError:
+        return _fail("told to stop before the day was over; nothing of ours runs any more", 143)
+    except (CannotStart, HubFailed, Refused, TimeoutError, SluiceError, OSError) as error:
+        return _fail(f"the day could not be played to its end: {error}", 1)
     summary = day.summary()
     text = json.dumps(summary, ensure_ascii=False, indent=2) + "\n"
     if quiet:
@@ -70,82 +83,112 @@ def run(
     else:
         page.show(day, orders, Console())
         if json_file is not None:
-            json_file.parent.mkdir(parents=True, exist_ok=True)
             json_file.write_text(text, encoding="utf-8")
             typer.echo(f"written to {json_file}")
     return 1 if summary["wrongs"] else 0
 
 
+def _fail(message: str, code: int) -> int:
+    typer.echo(f"sluice: {message}", err=True)
+    return code
+
+
+def _cannot_be_written(path: Path) -> str | None:
+    """Return why the summary could not be written, now and not after the whole day; None where it can."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a").close()
+    except OSError as error:
+        return error.strerror
+    return None
+
+
 async def _play(
     settings: Settings, invoices: list[Invoice], currency: str, faults: int, seed: int, disturb: bool, console: Console
 ) -> Day:
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     with _stage(console) as stage:
         stage.begin("starting the hub 启动", 1)
-        async with _running(settings, console) as found, servers(found.settings) as addresses:
+        async with _running(settings) as found, servers(settings) as addresses:
             stage.step()
             async with (
                 hub(
                     database_url=addresses.database_url,
                     redis_url=addresses.redis_url,
                     home=settings.home,
-                    public_url=public_url(found.settings),
+                    public_url=settings.public_url or found.gateway_url,
                     name="sluice replay",
                 ) as objects,
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as session,
             ):
                 player = Player(
                     objects,
-                    sandbox_url=found.run.sandbox_url,
-                    hub_url=found.run.gateway_url,
+                    sandbox_url=found.sandbox_url,
+                    hub_url=found.gateway_url,
                     session=session,
                     stage=stage,
+                    bank_turn=lambda: turn(settings.home / "demo" / "bank.lock", patience_s=OTHERS_TAKE_S),
                 )
                 return await player.play(invoices, currency=currency, faults=faults, seed=seed, disturb=disturb)
 
 
-class _Found:
-    """A running hub and the settings it runs with."""
+@asynccontextmanager
+async def _running(settings: Settings) -> AsyncIterator[Run]:
+    """Use the hub that runs in this home, or start one for as long as the replay, and others that join it, last."""
+    users = settings.home / "demo" / "users.lock"
+    async with AsyncExitStack() as staying:
+        await staying.enter_async_context(turn(users, patience_s=OTHERS_TAKE_S, shared=True))
+        run = find_run(settings.home)
+        if run is not None:
+            yield _with_sandbox(run)
+            return
+        async with _started(settings) as run:
+            yield _with_sandbox(run)
+            # Not in a finally: who is told to stop does so at once, and takes the hub along.
+            await staying.aclose()
+            await staying.enter_async_context(turn(users, patience_s=OTHERS_TAKE_S))
 
-    def __init__(self, run: Run, settings: Settings) -> None:
-        self.run = run
-        self.settings = settings
+
+def _with_sandbox(run: Run) -> Run:
+    if not any(child.name == "sandbox" for child in run.children):
+        raise CannotStart("the hub of this home runs without its sandbox; a day is played against that")
+    return run
 
 
 @asynccontextmanager
-async def _running(settings: Settings, console: Console) -> AsyncIterator[_Found]:
-    """Use the hub that runs in this home, or start one for as long as the replay lasts."""
-    run = find_run(settings.home)
-    if run is not None:
-        yield _Found(run, settings)
-        return
-    ports = dict(zip(("gateway_port", "ops_port", "sandbox_port"), _free_ports(3), strict=True))
-    ours = settings.model_copy(update={**ports, "time_scale": min(settings.time_scale, FAST)})
+async def _started(settings: Settings) -> AsyncIterator[Run]:
+    """Run a hub of our own on free ports, its outside world hurried. Raises CannotStart."""
     environment = os.environ | {
         "SLUICE_HOME": str(settings.home),
-        "SLUICE_TIME_SCALE": str(ours.time_scale),
+        "SLUICE_TIME_SCALE": str(min(settings.time_scale, FAST)),
         "SLUICE_LOG_FORMAT": "json",
-        **{f"SLUICE_{name.upper()}": str(port) for name, port in ports.items()},
     }
+    names = ("SLUICE_GATEWAY_PORT", "SLUICE_OPS_PORT", "SLUICE_SANDBOX_PORT")
+    environment |= dict(zip(names, map(str, _free_ports(len(names))), strict=True))
     log = settings.home / "demo" / "hub.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as out:
+    with log.open("ab" if is_locked(settings.home / "supervisor.lock") else "wb") as out:
         process = spawn(
             [sys.executable, "-m", "ops.cli", "up"], env=environment, cwd=Path.cwd(), stdout=out, stderr=out
         )
         try:
-            yield _Found(await _came_up(settings.home, process, log), ours)
+            yield await _came_up(settings.home, process, log)
         finally:
             await end(process, (signal.SIGTERM, 30.0))
 
 
 async def _came_up(home: Path, process: subprocess.Popen[bytes], log: Path) -> Run:
-    """Wait until the hub we started is ready. Raises CannotStart with what it said last."""
+    """Wait until the hub of the home is ready: the one we started or, should another have been faster, that one.
+
+    Raises CannotStart with what ours said last.
+    """
     give_up_at = time.monotonic() + START_WITHIN_S
     while time.monotonic() < give_up_at:
         run = find_run(home)
         if run is not None:
             return run
-        if process.poll() is not None:
+        if process.poll() is not None and not is_locked(home / "supervisor.lock"):
             break
         await asyncio.sleep(0.05)
     said = await asyncio.to_thread(_last_lines, log)
@@ -173,8 +216,8 @@ def _stage(console: Console) -> Iterator[Stage]:
         yield Stage(lambda what, steps: _line(sys.stderr, what), lambda: None)
         return
     columns = (
-        TextColumn("{task.description:<40}"),
-        BarColumn(),
+        TextColumn("{task.description}", table_column=Column(min_width=34)),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )

@@ -2,17 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
+
+import aiohttp
 
 import ledger
 import reconciliation
 import splitting
 import streams
 from gateway.store import open_counts
-from kernel.db import acquire
+from kernel.db import AGAIN, LOST, acquire
+from kernel.errors import Unavailable
 from kernel.ids import reference
 from ledger import accounts
 from ops import verify
@@ -22,9 +28,12 @@ from ops.replay.orders import HOUSE, Invoice, net_minor, suppliers
 from ops.replay.trade import Ledger, Trader
 from ops.replay.world import PATIENCE_S, World
 from ops.wiring import Hub
+from reconciliation import Case, Run
 from reconciliation.daily import Deposit
 from reconciliation.states import State
+from splitting.tables import Instruction
 
+T = TypeVar("T")
 BANK = "harbour"
 FEE_BP = 60
 
@@ -53,11 +62,14 @@ class Day:
     settled_minor: int = 0
     refused_lines: dict[str, int] = field(default_factory=dict)
     dates: list[date] = field(default_factory=list)
+    faults_asked: int = 0
     planted: list[Planted] = field(default_factory=list)
-    found: dict[str, str] = field(default_factory=dict)  # reference → kind
+    found: list[tuple[str, str]] = field(default_factory=list)  # (reference, kind) of every discrepancy
     explained: int = 0
     disturbances: dict[str, int] = field(default_factory=dict)
     retries: int = 0
+    acknowledged: int = 0  # payments and refunds the merchant API told us of
+    acknowledged_lost: list[str] = field(default_factory=list)  # what became of some of them that must not be
     charged_twice: list[str] = field(default_factory=list)
     unknown_charges: list[str] = field(default_factory=list)
     invariants: dict[str, int] = field(default_factory=dict)
@@ -70,12 +82,41 @@ class Day:
 
     @property
     def missed(self) -> list[Planted]:
-        return [fault for fault in self.planted if self.found.get(fault.reference) != fault.expected_kind]
+        """Every planted fault that no discrepancy of its own speaks of."""
+        left, missed = Counter(self.found), []
+        for fault in self.planted:
+            if left[fault.reference, fault.expected_kind]:
+                left[fault.reference, fault.expected_kind] -= 1
+            else:
+                missed.append(fault)
+        return missed
 
     @property
-    def invented(self) -> dict[str, str]:
-        expected = {fault.reference for fault in self.planted}
-        return {ref: kind for ref, kind in self.found.items() if ref not in expected}
+    def invented(self) -> list[tuple[str, str]]:
+        """Every discrepancy, as (reference, kind), that no planted fault accounts for."""
+        expected = Counter((fault.reference, fault.expected_kind) for fault in self.planted)
+        return list((Counter(self.found) - expected).elements())
+
+    def hold_against_the_channel(self, trades: Sequence[Mapping[str, Any]]) -> None:
+        """Compare what the hub says was paid with the channel's own truth about whom it charged.
+
+        Whoever was charged for an order that did not succeed must have all of it back.
+        """
+        paid = {payment.reference for payment in self.ledger.payments}
+        charges = {trade["out_trade_no"]: trade["charged_count"] for trade in trades}
+        returned = {
+            trade["out_trade_no"]: sum(one["refund"] for one in trade["refunds"] if one["status"] != "ABNORMAL")
+            for trade in trades
+        }
+        self.charged_twice += [ref for ref, count in charges.items() if count > 1]
+        self.unknown_charges += [
+            trade["out_trade_no"]
+            for trade in trades
+            if trade["charged_count"]
+            and trade["out_trade_no"] not in paid
+            and returned[trade["out_trade_no"]] != trade["total"]
+        ]
+        self.broken += [f"paid, but nobody was charged: {ref}" for ref in sorted(paid) if not charges.get(ref)]
 
     def shares_minor(self) -> dict[str, int]:
         """Return what each payee ends with, refunds taken back; the channel's fee is a share like any other."""
@@ -93,12 +134,14 @@ class Day:
             )
         if sum(self.shares_minor().values()) != self.captured_minor - self.refunded_minor:
             wrong.append("the shares do not sum to what was captured less what was refunded")
-        if len(self.ledger.ended) != len({invoice.number for invoice in self.invoices}):
-            wrong.append(f"{len(self.invoices) - len(self.ledger.ended)} invoices did not end")
+        not_ended = [invoice.number for invoice in self.invoices if invoice.number not in self.ledger.ended]
+        if not_ended:
+            wrong.append(f"{len(not_ended)} invoices did not end: {', '.join(not_ended[:5])}")
         wrong += [f"missed: {fault.fault} on {fault.reference}" for fault in self.missed]
-        wrong += [f"invented: {kind} on {ref}" for ref, kind in self.invented.items()]
+        wrong += [f"invented: {kind} on {ref}" for ref, kind in self.invented]
         wrong += [f"charged twice: {ref}" for ref in self.charged_twice]
         wrong += [f"charged, unknown to the hub: {ref}" for ref in self.unknown_charges]
+        wrong += [f"acknowledged, but {what}" for what in self.acknowledged_lost]
         return wrong + self.broken
 
     def summary(self) -> dict[str, Any]:
@@ -118,19 +161,26 @@ class Day:
             "settled_minor": self.settled_minor,
             "settlement_lines_refused": self.refused_lines,
             "business_dates": [day.isoformat() for day in self.dates],
+            "faults_asked": self.faults_asked,
             "faults_planted": len(self.planted),
             "discrepancies_found": len(self.found),
             "discrepancies_missed": len(self.missed),
             "discrepancies_invented": len(self.invented),
             "discrepancies_explained": self.explained,
             "faults": [
-                {"fault": f.fault, "reference": f.reference, "found_as": self.found.get(f.reference)}
-                for f in self.planted
+                {
+                    "fault": fault.fault,
+                    "reference": fault.reference,
+                    "found_as": " and ".join(kind for ref, kind in self.found if ref == fault.reference) or None,
+                }
+                for fault in self.planted
             ],
             "disturbances": dict(sorted(self.disturbances.items())),
             "retries": self.retries,
             "charged_twice": len(self.charged_twice),
             "unknown_charges": len(self.unknown_charges),
+            "acknowledged": self.acknowledged,
+            "acknowledged_lost": len(self.acknowledged_lost),
             "invariants": self.invariants,
             "wrongs": self.wrongs(),
             "book": self.book,
@@ -139,14 +189,27 @@ class Day:
 
 
 class Player:
-    """Plays one file through a running hub and sandbox."""
+    """Plays one file through a running hub and sandbox.
 
-    def __init__(self, hub: Hub, *, sandbox_url: str, hub_url: str, session: Any, stage: Stage) -> None:
+    bank_turn: entered for as long as the bank's day is ours; replays that share a bank take turns there.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        sandbox_url: str,
+        hub_url: str,
+        session: aiohttp.ClientSession,
+        stage: Stage,
+        bank_turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    ) -> None:
         self._hub = hub
         self._sandbox_url = sandbox_url
         self._hub_url = hub_url
         self._session = session
         self._stage = stage
+        self._bank_turn = bank_turn
 
     async def play(self, invoices: Sequence[Invoice], *, currency: str, faults: int, seed: int, disturb: bool) -> Day:
         """Return what the day came to. Raises Refused or TimeoutError where it cannot go on."""
@@ -178,37 +241,46 @@ class Player:
             world, mchid=mchid, payees=payees, platform=platform.id, currency=currency,
             run_id=f"replay-{book}", seed=seed, disturber=disturber, step=self._stage.step,
         )  # fmt: skip
-        day = Day(invoices, currency, await trader.play(invoices), book, merchant.id)
+        day = Day(invoices, currency, await trader.play(invoices), book, merchant.id, faults_asked=faults)
+        await self._quiet(book)
 
         self._stage.begin("cut-off and settlement 日切结算", 4)
-        await self._quiet(book)
-        self._stage.step()
-        refunds = [(reference(book, refund_id), on) for refund_id, on in day.ledger.refunds]
-        payments = [(payment.reference, payment.business_date) for payment in day.ledger.payments]
-        day.dates = sorted({date.fromisoformat(on) for _, on in payments + refunds})
-        await planter.on_bill(payments, refunds, [d.isoformat() for d in day.dates])
-        for on in day.dates:
-            await world.control("POST", "/control/wechat/close-day", {"mchid": mchid, "date": on.isoformat()})
-        bank_day = await self._open_bank_day(world, after=max(day.dates, default=None))
-        self._stage.step()
-        await self._deposits(book, currency, day.dates)
-        self._stage.step()
-        paid_lines = await self._settle(day, bank_day)
-        self._stage.step()
-
-        self._stage.begin("statements and reconciliation 对账", 3)
-        await planter.on_statement(paid_lines)
-        await world.control("POST", "/control/bank/close-day", {"date": bank_day.isoformat()})
-        day.planted = planter.planted
-        self._stage.step()
+        async with self._bank_turn():
+            bank_day = await self._end_of_day(day, world, planter, mchid)
+        self._stage.begin("statements and reconciliation 对账", 2)
         await self._reconcile(day, world, mchid, bank_day)
         self._stage.step()
         await self._audit(day, world, mchid)
-        day.disturbances = dict(disturber.done)
+        day.disturbances = dict(await disturber.done())
         day.retries = world.retries
         self._stage.step()
         day.seconds = time.monotonic() - started
         return day
+
+    async def _end_of_day(self, day: Day, world: World, planter: Planter, mchid: str) -> date:
+        """Close the channel's day, have its deposit and our settlement booked, close the bank's day, and return it."""
+        payments = [(payment.reference, payment.captured_minor) for payment in day.ledger.payments]
+        refunds = [(reference(day.book, refund_id), minor) for refund_id, minor, _ in day.ledger.refunds]
+        net: Counter[str] = Counter()
+        for payment in day.ledger.payments:
+            net[payment.business_date] += payment.captured_minor
+        for _, minor, refunded_on in day.ledger.refunds:
+            net[refunded_on] -= minor
+        day.dates = sorted(map(date.fromisoformat, net))
+        await planter.on_bill(payments, refunds, net)
+        for on in day.dates:
+            await world.control("POST", "/control/wechat/close-day", {"mchid": mchid, "date": on.isoformat()})
+        bank_day = await self._open_bank_day(world, after=max(day.dates, default=None))
+        self._stage.step()
+        await self._deposits(day.book, day.currency, day.dates)
+        self._stage.step()
+        paid_lines = await self._settle(day, bank_day)
+        self._stage.step()
+        await planter.on_statement(paid_lines)
+        await world.control("POST", "/control/bank/close-day", {"date": bank_day.isoformat()})
+        day.planted = planter.planted
+        self._stage.step()
+        return bank_day
 
     async def _payee(self, world: World, name: str, currency: str) -> str:
         kind = "merchant" if name == HOUSE else "supplier"
@@ -217,10 +289,10 @@ class Player:
         made = await world.hub("POST", "/v1/payees", body)
         return str(made["id"])
 
-    async def _until(self, what: str, done: Callable[[], Any]) -> None:
-        """Wait until `done` returns something true."""
+    async def _until(self, what: str, done: Callable[[], Awaitable[bool]]) -> None:
+        """Wait until `done` returns true."""
         give_up_at, pause = time.monotonic() + PATIENCE_S, 0.05
-        while not await done():
+        while not await _again(done):
             if time.monotonic() > give_up_at:
                 raise TimeoutError(f"waited {PATIENCE_S:.0f} s in vain: {what}")
             await asyncio.sleep(pause)
@@ -247,7 +319,7 @@ class Player:
 
     async def _deposits(self, book: int, currency: str, dates: Sequence[date]) -> None:
         """Wait until the worker has read the channel's deposits from the bank and booked them."""
-        link = await self._hub.banks.link(book, BANK)
+        link = await _again(lambda: self._hub.banks.link(book, BANK))
         client = self._hub.banks.client(link)
 
         async def booked() -> bool:
@@ -263,16 +335,7 @@ class Player:
         """Have the bank pay every date's shares; return (end-to-end id, account) of the lines it paid."""
         paid: list[tuple[str, str]] = []
         for on in day.dates:
-            batch = await self._hub.banks.settle(day.book, BANK, on, day.currency, execution_date=bank_day)
-
-            async def finished(settlement_id: str = batch.id) -> bool:
-                async with acquire(self._hub.pool) as connection:
-                    found = await splitting.store.find_settlement(connection, day.book, settlement_id)
-                return found is not None and found.status == "finished"
-
-            await self._until(f"settlement {batch.id} was not decided by the bank", finished)
-            async with acquire(self._hub.pool) as connection:
-                lines = await splitting.store.instructions(connection, day.book, batch.id)
+            lines = await self._settle_one(day, on, bank_day)
             for line in lines:
                 if line.status == "paid":
                     paid.append((line.id, line.account))
@@ -282,55 +345,93 @@ class Player:
                     day.refused_lines[code] = day.refused_lines.get(code, 0) + 1
         return paid
 
+    async def _settle_one(self, day: Day, on: date, bank_day: date) -> list[Instruction]:
+        """Have a business date's batch made and sent, wait for the bank's word on it, and return its lines."""
+        batch = await _again(lambda: self._hub.banks.settle(day.book, BANK, on, day.currency, execution_date=bank_day))
+
+        async def finished() -> bool:
+            async with acquire(self._hub.pool) as connection:
+                found = await splitting.store.find_settlement(connection, day.book, batch.id)
+            return found is not None and found.status == "finished"
+
+        async def lines() -> list[Instruction]:
+            async with acquire(self._hub.pool) as connection:
+                return await splitting.store.instructions(connection, day.book, batch.id)
+
+        await self._until(f"settlement {batch.id} was not decided by the bank", finished)
+        return await _again(lines)
+
     async def _reconcile(self, day: Day, world: World, mchid: str, bank_day: date) -> None:
         """Prove every date, and the day after each for rows that come late; run twice, which must change nothing."""
         proof = self._hub.daily_proof()
-        await proof.fetch_bank_files(day.book, BANK)
+        await _again(lambda: proof.fetch_bank_files(day.book, BANK))
         names = {on: f"WX{mchid}{on:%Y%m%d}" for on in day.dates}
         late = [d + timedelta(days=1) for d in day.dates if d + timedelta(days=1) not in names]
         for on in late:
             await world.control("POST", "/control/wechat/close-day", {"mchid": mchid, "date": on.isoformat()})
+
+        async def channel(on: date) -> Run:
+            deposit = Deposit(BANK, names[on], bank_day) if on in names else None
+            return await proof.channel(day.book, "main", on, currency=day.currency, deposit=deposit)
+
+        async def bank() -> Run:
+            ids = frozenset(names.values())
+            return await proof.bank(day.book, BANK, bank_day, currency=day.currency, deposit_ids=ids)
+
+        async def cases() -> list[Case]:
+            async with acquire(self._hub.pool) as connection:
+                return await reconciliation.discrepancies(
+                    connection, day.book, now=self._hub.env.now(), states=list(State), limit=10_000
+                )
+
         for _ in range(2):
-            runs = [
-                await proof.channel(
-                    day.book, "main", on, currency=day.currency, deposit=Deposit(BANK, names[on], bank_day)
-                )
-                for on in day.dates
-            ]
-            runs += [await proof.channel(day.book, "main", on, currency=day.currency) for on in late]
+            runs = [await _again(partial(channel, on)) for on in [*day.dates, *late]]
             if day.dates:
-                runs.append(
-                    await proof.bank(
-                        day.book, BANK, bank_day, currency=day.currency, deposit_ids=frozenset(names.values())
-                    )
-                )
+                runs.append(await _again(bank))
         # The first of a late row's two days is judged again once the second is known, so only the second round counts.
         if any(run.moves for run in runs):
             day.broken.append("reconciling again gave another result")
-        async with acquire(self._hub.pool) as connection:
-            cases = await reconciliation.discrepancies(
-                connection, day.book, now=self._hub.env.now(), states=list(State), limit=10_000
-            )
-        day.found = {case.key.reference: str(case.kind) for case in cases if case.state is not State.EXPLAINED}
-        day.explained = sum(case.state is State.EXPLAINED for case in cases)
+        for case in await _again(cases):
+            if case.state is State.EXPLAINED:
+                day.explained += 1
+            else:
+                day.found.append((case.key.reference, str(case.kind)))
 
     async def _audit(self, day: Day, world: World, mchid: str) -> None:
-        """Hold the hub against the channel's own truth, and check every invariant of the books."""
+        """Hold the hub against the channel's own truth and against its own words, and check every invariant."""
         trades = (await world.control("GET", f"/control/wechat/trades?mchid={mchid}"))["trades"]
-        known = {payment.reference for payment in day.ledger.payments}
-        for trade in trades:
-            if trade["charged_count"] > 1:
-                day.charged_twice.append(trade["out_trade_no"])
-            if trade["charged_count"] and trade["out_trade_no"] not in known:
-                day.unknown_charges.append(trade["out_trade_no"])
-        async with acquire(self._hub.pool) as connection:
-            day.shares = await splitting.store.payee_totals(connection, day.book, day.currency)
-            totals = await ledger.store.rule_totals(connection, day.book, day.currency)
-        day.captured_minor = totals.get("payment_captured", 0)
-        day.refunded_minor = totals.get("refund", 0)
+        day.hold_against_the_channel(trades)
+        listed = [found async for found in world.listed("/v1/payments")]
+        listed += [found async for found in world.listed("/v1/refunds")]
+        day.acknowledged = len(world.witness.told)
+        day.acknowledged_lost = world.witness.judge(listed)
+
+        async def totals() -> tuple[list[splitting.store.PayeeTotal], Mapping[str, int]]:
+            async with acquire(self._hub.pool) as connection:
+                return (
+                    await splitting.store.payee_totals(connection, day.book, day.currency),
+                    await ledger.store.rule_totals(connection, day.book, day.currency),
+                )
+
+        day.shares, by_rule = await _again(totals)
+        day.captured_minor = by_rule.get("payment_captured", 0)
+        day.refunded_minor = by_rule.get("refund", 0)
         day.fee_minor = (
-            totals.get("channel_fee", 0) + totals.get("channel_fee_kept", 0) - totals.get("channel_fee_returned", 0)
+            by_rule.get("channel_fee", 0) + by_rule.get("channel_fee_kept", 0) - by_rule.get("channel_fee_returned", 0)
         )
-        verdicts = await verify.verify(self._hub.pool)
+        verdicts = await _again(lambda: verify.verify(self._hub.pool))
         day.invariants = {"checked": len(verdicts), "broken": sum(1 for v in verdicts if v.broken)}
         day.broken += [f"{v.name}: {why}" for v in verdicts for why in v.broken[:3]]
+
+
+async def _again(work: Callable[[], Awaitable[T]]) -> T:
+    """Return what `work` comes to, which may be repeated; while database or bank are being restarted, ask again."""
+    give_up_at, pause = time.monotonic() + PATIENCE_S, 0.05
+    while True:
+        try:
+            return await work()
+        except (Unavailable, *LOST, *AGAIN):
+            if time.monotonic() > give_up_at:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 1.0)

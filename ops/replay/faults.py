@@ -6,7 +6,7 @@ else. Disturbances lose, repeat, reorder and forge messages while the day is pla
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +37,11 @@ ENTRY_FAULTS = {
 }
 
 
+SHORT_BY_MINOR = 17  # what the bank keeps back of the channel's deposit
+
+
 class Planter:
-    """Plants record faults, each on a reference of its own."""
+    """Plants record faults, each on a reference of its own; where a day has too few, fewer than were asked for."""
 
     def __init__(self, world: World, *, mchid: str, count: int, seed: int) -> None:
         self._world = world
@@ -48,35 +51,43 @@ class Planter:
         self.planted: list[Planted] = []
 
     async def on_bill(
-        self, payments: Sequence[tuple[str, str]], refunds: Sequence[tuple[str, str]], dates: Sequence[str]
+        self,
+        payments: Sequence[tuple[str, int]],
+        refunds: Sequence[tuple[str, int]],
+        net_minor_by_date: Mapping[str, int],
     ) -> None:
-        """Plant on the channel's bill and its deposit; payments, refunds: (reference, business date).
+        """Plant on the channel's bill and its deposit.
 
+        payments, refunds: (reference, minor units) of each.
+        net_minor_by_date: what was captured less what was refunded, by business date.
         Of N faults up to a tenth go to the bank's statement later, one to the deposit, a tenth are payments nobody made
-        through us, the rest fall on rows.
+        through us, the rest fall on rows, one a row at most.
         """
-        if not self._count:
-            return
-        targets = [("out_trade_no", r, d) for r, d in payments] + [("out_refund_no", r, d) for r, d in refunds]
-        targets.sort()
+        targets = [("out_trade_no", *payment) for payment in sorted(payments)]
+        targets += [("out_refund_no", *refund) for refund in sorted(refunds)]
         self._rng.shuffle(targets)
-        later = self.for_statement
-        extra = self._count // 10
-        deposit = 1 if self._count >= 5 else 0
-        rows = min(self._count - later - extra - deposit, len(targets))
+        dates = sorted(net_minor_by_date)
+        extra = self._count // 10 if dates else 0
+        # A deposit much smaller than what is kept back would not come at all, which is another fault.
+        paid_out = [date for date in dates if net_minor_by_date[date] > 10 * SHORT_BY_MINOR]
+        deposit = 1 if self._count >= 5 and paid_out else 0
+        rows = min(self._count - self.for_statement - extra - deposit, len(targets))
         names = list(ROW_FAULTS)
-        for number, (field, reference, _) in zip(range(rows), targets, strict=False):
+        for number, (field, reference, minor) in enumerate(targets[: max(rows, 0)]):
             fault = names[number % len(names)]
-            params = {"delta_minor": self._rng.choice([-7, -1, 3, 100])} if fault == "bill_row_altered" else {}
+            params = {}
+            if fault == "bill_row_altered":  # to another amount, but still to one
+                params["delta_minor"] = self._rng.choice([delta for delta in (-7, -1, 3, 100) if minor + delta > 0])
             await self._order(fault, "wechat", {"mchid": self._mchid, field: reference}, params)
             self.planted.append(Planted(fault, reference, ROW_FAULTS[fault]))
         for _ in range(extra):
-            match = {"mchid": self._mchid, "date": self._rng.choice(sorted(dates))}
+            match = {"mchid": self._mchid, "date": self._rng.choice(dates)}
             told = await self._order("bill_row_extra", "wechat", match, {"total_minor": self._rng.randint(100, 9999)})
             self.planted.append(Planted("bill_row_extra", told["params"]["out_trade_no"], "missing_at_hub"))
         if deposit:
-            day = self._rng.choice(sorted(dates))
-            await self._order("deposit_short", "bank", {"mchid": self._mchid, "date": day}, {"by_minor": 17})
+            day = self._rng.choice(paid_out)
+            match = {"mchid": self._mchid, "date": day}
+            await self._order("deposit_short", "bank", match, {"by_minor": SHORT_BY_MINOR})
             reference = f"WX{self._mchid}{day.replace('-', '')}"
             self.planted.append(Planted("deposit_short", reference, "deposit_differs"))
 
@@ -108,7 +119,7 @@ class Disturber:
         self._world = world
         self._mchid = mchid
         self._on = on
-        self.done: Counter[str] = Counter()
+        self._ordered: set[str] = set()
 
     async def before_create(self, *, barcode: bool, rng: random.Random) -> None:
         """Perhaps spoil a request that is about to be sent."""
@@ -145,5 +156,16 @@ class Disturber:
             "times": 1,
             "params": params,
         }
-        await self._world.control("POST", "/control/faults", body)
-        self.done[fault] += 1
+        told = await self._world.control("POST", "/control/faults", body)
+        self._ordered.add(told["fault_id"])
+
+    async def done(self) -> Counter[str]:
+        """Return how often each disturbance was really carried out; what was ordered for nothing is not counted."""
+        if not self._ordered:
+            return Counter()
+        listed = await self._world.control("GET", "/control/faults")
+        fired: Counter[str] = Counter()
+        for fault in listed["faults"]:
+            if fault["fault_id"] in self._ordered and fault["fired"]:
+                fired[fault["fault"]] += fault["fired"]
+        return fired

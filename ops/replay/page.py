@@ -1,110 +1,150 @@
 """The closing page of a replay: a day a person can read at a glance, and check with a pocket calculator."""
 
+from collections import Counter
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from kernel.money import Money
 from ops.replay.day import Day
+from ops.replay.faults import SHORT_BY_MINOR
 from ops.replay.orders import net_minor
 
-BAR = 32
+BAR = 24
+WIDEST = 100  # columns; wider than this the eye loses the line
+
+# The bank's reasons (ISO 20022 external status reason codes) in words.
+REASONS = {
+    "AC01": "no such account",
+    "AC04": "the account is closed",
+    "AM01": "an amount of zero",
+    "AM03": "another currency than the account's",
+    "AM04": "not enough money in the pool",
+    "AM05": "sent twice",
+}
 
 
 def show(day: Day, orders: Path, console: Console) -> None:
     """Print the page."""
+    title = f"Sluice 汇闸 · {escape(orders.name)} · book {day.book} · {', '.join(map(str, day.dates)) or 'no business'}"
+    parts: list[RenderableType] = [
+        _orders(day),
+        "",
+        *_money(day),
+        "",
+        *_shares(day),
+        "",
+        *_proof(day),
+        "",
+        _verdict(day),
+    ]
+    width = min(console.width, WIDEST)
+    console.print(Panel(Group(*parts), title=title, subtitle=f"{day.seconds:.1f} s", padding=(1, 2), width=width))
+
+
+def _verdict(day: Day) -> Text:
     wrongs = day.wrongs()
-    verdict = (
-        Text("✔ the day adds up to the last cent 分毫不差", style="bold green")
-        if not wrongs
-        else Text("\n".join(["✘ the day does not add up", *(f"  {why}" for why in wrongs[:12])]), style="bold red")
-    )
-    title = f"Sluice 汇闸 · {orders.name} · book {day.book} · {', '.join(map(str, day.dates)) or 'no business'}"
-    console.print(
-        Panel(
-            Group(_orders(day), _money(day), _shares(day), _proof(day), verdict),
-            title=title,
-            subtitle=f"{day.seconds:.1f} s",
-            padding=(1, 2),
-        )
-    )
+    if not wrongs:
+        return Text("✔ the day adds up to the last cent 分毫不差", style="bold green")
+    more = [f"  and {len(wrongs) - 12} more, see --json"] if len(wrongs) > 12 else []
+    return Text("\n".join(["✘ the day does not add up", *(f"  {why}" for why in wrongs[:12]), *more]), style="bold red")
 
 
-def _money_text(day: Day, minor: int) -> str:
-    return f"{Money(minor, day.currency).major():>14}"
+def _table() -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    return table
 
 
 def _orders(day: Day) -> Table:
-    how = list(day.ledger.ended.values())
-    table = Table.grid(padding=(0, 2))
-    table.add_row("[bold]invoices 订单[/]", f"{len(day.invoices):>6}")
-    table.add_row("  paid 已支付", f"{how.count('paid'):>6}", "[green]" + _bar(how.count("paid"), len(how)))
-    table.add_row(
-        "  refunded 已退款", f"{how.count('refunded'):>6}", "[yellow]" + _bar(how.count("refunded"), len(how))
-    )
+    how = Counter(day.ledger.ended.values())
+    table = _table()
+    table.add_row("[bold]invoices 订单[/]", str(len(day.invoices)))
+    table.add_row("  paid 已支付", str(how["paid"]), "[green]" + _bar(how["paid"], how.total()))
+    table.add_row("  refunded 已退款", str(how["refunded"]), "[yellow]" + _bar(how["refunded"], how.total()))
     for reason, found in sorted(day.ledger.refused.items()):
-        table.add_row(f"  refused 拒绝: {reason}", f"{len(found):>6}", "[red]" + _bar(len(found), len(how)))
-    table.add_row("")
+        table.add_row(f"  refused 拒绝: {escape(reason)}", str(len(found)), "[red]" + _bar(len(found), how.total()))
     return table
 
 
-def _money(day: Day) -> Table:
-    table = Table.grid(padding=(0, 2))
+def _money(day: Day) -> list[RenderableType]:
+    table = _table()
     table.add_row(f"[bold]money 资金[/] ({day.currency})")
-    table.add_row("  captured 收款", _money_text(day, day.captured_minor))
-    table.add_row("− refunded 退款", _money_text(day, day.refunded_minor))
-    table.add_row(
-        "+ refused 拒绝", _money_text(day, day.refused_minor), "[dim]with its sign: a refused cancellation is negative"
-    )
-    table.add_row("= the file's net 订单净额", f"[bold]{_money_text(day, net_minor(day.invoices))}[/]")
-    table.add_row("")
-    return table
+    table.add_row("  captured 收款", _amount(day, day.captured_minor))
+    table.add_row("− refunded 退款", _amount(day, day.refunded_minor))
+    table.add_row("+ refused 拒绝", _amount(day, day.refused_minor))
+    table.add_row("= the file's net 订单净额", f"[bold]{_amount(day, net_minor(day.invoices))}[/]")
+    if day.refused_minor >= 0:
+        return [table]
+    return [table, _note("A refused cancellation counts below zero, so what was refused may do so too.")]
 
 
-def _shares(day: Day) -> Table:
+def _shares(day: Day) -> list[RenderableType]:
     shares = day.shares_minor()
-    largest = max([abs(v) for v in shares.values()], default=1) or 1
-    table = Table.grid(padding=(0, 2))
+    largest = max(shares.values(), default=0)
+    table = _table()
+    table.add_column(justify="right", no_wrap=True)
     table.add_row("[bold]shares 分账[/]", "", "", "paid out 已结算")
     paid = {payee.name: payee.paid_minor for payee in day.shares}
     for name, minor in sorted(shares.items(), key=lambda item: -item[1]):
-        settled = _money_text(day, paid[name]) if name in paid else "[dim]kept by the channel"
-        table.add_row(f"  {name}", _money_text(day, minor), "[cyan]" + _bar(minor, largest, BAR // 2), settled)
-    total = sum(shares.values())
-    table.add_row(
-        "= captured − refunded",
-        f"[bold]{_money_text(day, total)}[/]",
-        "",
-        f"[bold]{_money_text(day, day.settled_minor)}",
-    )
-    for code, count in day.refused_lines.items():
-        table.add_row(
-            f"  {count} line(s) refused by the bank: {code}", "", "", "[dim]owed again, paid with the next day"
-        )
-    table.add_row("")
-    return table
+        settled = _amount(day, paid[name]) if name in paid else "[dim]kept by the channel"
+        table.add_row(f"  {name}", _amount(day, minor), "[cyan]" + _bar(minor, largest, BAR // 2), settled)
+    total, settled = _amount(day, sum(shares.values())), _amount(day, day.settled_minor)
+    table.add_row("= captured − refunded", f"[bold]{total}[/]", "", f"[bold]{settled}[/]")
+    return [table, *(_note(text) for text in _about_lines(day))]
 
 
-def _proof(day: Day) -> Table:
-    table = Table.grid(padding=(0, 2))
+def _about_lines(day: Day) -> list[str]:
+    """Say in words which lines the bank refused and why, and what becomes of them."""
+    notes = []
+    for code, count in sorted(day.refused_lines.items()):
+        lines = "1 line" if count == 1 else f"{count} lines"
+        why = REASONS.get(code, "its own reason")
+        notes.append(f"The bank refused {lines}: {code}, {why}. The money is owed again and goes with the next batch.")
+    if "AM04" in day.refused_lines and any(fault.fault == "deposit_short" for fault in day.planted):
+        short = Money(SHORT_BY_MINOR, day.currency)
+        notes.append(f"That is a planted fault's doing: the channel's deposit came {short} short.")
+    return notes
+
+
+def _proof(day: Day) -> list[RenderableType]:
+    table = _table()
     table.add_row("[bold]proof 对账[/]")
-    table.add_row(
-        "  record faults planted → found",
-        f"{len(day.planted)} → {len(day.planted) - len(day.missed)}",
-        f"missed {len(day.missed)}, invented {len(day.invented)}",
-    )
-    for kind in sorted(set(day.found.values())):
-        table.add_row(f"    {kind}", str(list(day.found.values()).count(kind)))
+    planted, missed = len(day.planted), len(day.missed)
+    table.add_row("  record faults planted", str(planted))
+    table.add_row("  found", str(planted - missed), f"missed {missed}, invented {len(day.invented)}")
+    for kind, count in sorted(Counter(kind for _, kind in day.found).items()):
+        table.add_row(f"    {kind}", str(count))
     spoiled = sum(day.disturbances.values())
-    table.add_row("  messages lost, repeated, forged", str(spoiled), "none left a trace" if not day.wrongs() else "")
+    table.add_row("  messages spoiled", str(spoiled), "none left a trace" if spoiled and not day.wrongs() else "")
     table.add_row("  charged twice", str(len(day.charged_twice)))
-    table.add_row("  invariants 不变量", f"{day.invariants['checked']}", f"broken {day.invariants['broken']}")
-    table.add_row("")
-    return table
+    told, lost = day.acknowledged, len(day.acknowledged_lost)
+    table.add_row("  acknowledged", str(told), f"lost or taken back {lost}")
+    table.add_row("  invariants 不变量", str(day.invariants["checked"]), f"broken {day.invariants['broken']}")
+    if planted == day.faults_asked:
+        return [table]
+    return [table, _note(f"{day.faults_asked} faults were asked for; the day has room for {planted}, one a record.")]
+
+
+def _note(text: str) -> RenderableType:
+    return Padding(Text(text, style="dim"), (0, 0, 0, 2))
+
+
+def _amount(day: Day, minor: int) -> str:
+    whole, point, decimals = Money(minor, day.currency).major().partition(".")
+    sign, digits = whole[: -len(whole.lstrip("-"))], whole.lstrip("-")
+    return f"{sign}{int(digits):,}{point}{decimals}"
 
 
 def _bar(part: int, whole: int, width: int = BAR) -> str:
-    return "█" * round(width * max(part, 0) / whole) if whole else ""
+    """Return a bar as long as the part is of the whole; something is never drawn as nothing."""
+    if part <= 0 or whole <= 0:
+        return ""
+    return "█" * max(1, round(width * part / whole))

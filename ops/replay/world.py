@@ -5,22 +5,28 @@ Nothing is given up lightly: a hub that is being restarted is asked again with t
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
+
+from ops.replay.witness import Witness
 
 PATIENCE_S = 90.0
 
 
 class Refused(Exception):
-    """The hub explicitly refused; `code` is its problem code."""
+    """The other side explicitly refused; `code` is its own."""
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:
-        super().__init__(f"{status} {body.get('code')}: {body.get('detail')}")
+        super().__init__(f"{status} {body.get('code')}: {body.get('detail') or body.get('message')}")
         self.status = status
         self.code = str(body.get("code", status))
         self.body = body
+
+
+class HubFailed(Exception):
+    """The hub answered that something in it is wrong: neither a refusal nor a reason to ask again."""
 
 
 class World:
@@ -32,24 +38,28 @@ class World:
         self._headers = {"Authorization": f"Bearer {api_key}"}
         self._sandbox_url = sandbox_url
         self.retries = 0
+        self.witness = Witness()
 
     async def hub(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, key: str | None = None
     ) -> dict[str, Any]:
-        """Call the merchant API; silence, 503 and "in progress" are asked again with the same key. Raises Refused."""
+        """Call the merchant API; silence, 503 and "in progress" are asked again with the same key.
+
+        Raises Refused, HubFailed, TimeoutError.
+        """
         headers = self._headers | ({"Idempotency-Key": key} if key else {})
         give_up_at = time.monotonic() + PATIENCE_S
         pause = 0.05
         while True:
             try:
-                async with self._session.request(
-                    method, self._hub_url + path, json=body, headers=headers, timeout=aiohttp.ClientTimeout(total=30)
-                ) as answer:
-                    found: dict[str, Any] = await answer.json(content_type=None)
-                    if answer.status < 300:
-                        return found
-                    if not found.get("retriable"):
-                        raise Refused(answer.status, found)
+                status, found = await self._call(method, self._hub_url + path, body, headers, timeout_s=30)
+                if status < 300:
+                    self.witness.saw(found)
+                    return found
+                if not found.get("retriable"):
+                    if status >= 500:
+                        raise HubFailed(f"{method} {path}: {status} {found.get('code')}: {found.get('detail')}")
+                    raise Refused(status, found)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
                 pass  # the same request with the same key is safe, whatever became of this one
             if time.monotonic() > give_up_at:
@@ -58,19 +68,39 @@ class World:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 1.0)
 
+    async def listed(self, path: str) -> AsyncIterator[dict[str, Any]]:
+        """Yield every object of one of the merchant API's lists, page after page."""
+        after = ""
+        while True:
+            page = await self.hub("GET", f"{path}?limit=100{after}")
+            for found in page["data"]:
+                yield found
+            if not page["has_more"]:
+                return
+            after = f"&starting_after={page['data'][-1]['id']}"
+
     async def control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Call the sandbox's control API. Raises Refused."""
         give_up_at = time.monotonic() + PATIENCE_S
         while True:
             try:
-                async with self._session.request(
-                    method, self._sandbox_url + path, json=body, timeout=aiohttp.ClientTimeout(total=60)
-                ) as answer:
-                    found: dict[str, Any] = await answer.json(content_type=None)
-                    if answer.status < 300:
-                        return found
-                    raise Refused(answer.status, found)
-            except (aiohttp.ClientError, TimeoutError, OSError):
+                status, found = await self._call(method, self._sandbox_url + path, body, {}, timeout_s=60)
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
                 if time.monotonic() > give_up_at:
-                    raise
+                    raise TimeoutError(f"the sandbox did not answer {method} {path} for {PATIENCE_S:.0f} s") from None
                 await asyncio.sleep(0.2)
+                continue
+            if status < 300:
+                return found
+            raise Refused(status, found)
+
+    async def _call(
+        self, method: str, url: str, body: Mapping[str, Any] | None, headers: Mapping[str, str], *, timeout_s: float
+    ) -> tuple[int, dict[str, Any]]:
+        """Send once; raise ValueError where the answer is no JSON object."""
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
+        async with self._session.request(method, url, json=body, headers=headers, timeout=timeout) as answer:
+            found = await answer.json(content_type=None)
+            if not isinstance(found, dict):
+                raise ValueError(f"{method} {url} answered {answer.status} without a JSON object")
+            return answer.status, found

@@ -1,0 +1,114 @@
+"""The judge of a day: a good day has no wrongs, and each wrong that is planted is reported."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ops.replay.day import Day
+from ops.replay.faults import Planted
+from tests.replay.days import a_good_day, invoice
+
+
+def trade(reference: str, total: int, *, charged: int = 1, back: int = 0, status: str = "SUCCESS") -> dict[str, Any]:
+    """Return a trade as the sandbox's control API tells it."""
+    refunds = [{"refund": back, "status": status}] if back else []
+    return {"out_trade_no": reference, "total": total, "charged_count": charged, "refunds": refunds}
+
+
+def test_a_good_day_has_no_wrongs() -> None:
+    day = a_good_day()
+    day.hold_against_the_channel([trade("1-1", 7_000, back=2_000), trade("1-2", 3_000), trade("1-3", 900, charged=0)])
+    assert day.wrongs() == []
+    summary = day.summary()
+    assert summary["captured_minor"] - summary["refunded_minor"] + summary["refused_minor"] == 7_500
+    assert summary["file_net_minor"] == 7_500
+    assert sum(summary["shares_minor"].values()) == 8_000
+    assert summary["refused"] == {"nobody_paid_for_it": 1}
+
+
+def lose_an_invoice(day: Day) -> None:
+    del day.ledger.ended["2"]
+
+
+def find_twice(day: Day) -> None:
+    day.found.append(day.found[0])
+
+
+def find_as_another_kind(day: Day) -> None:
+    day.found[:] = [("1-2", "amount_differs")]
+
+
+def find_another_beside_it(day: Day) -> None:
+    day.found.append(("1-2", "amount_differs"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reported"),
+    [
+        (lambda day: setattr(day, "captured_minor", 9_999), ["not the file's", "the shares"]),
+        (lambda day: setattr(day, "refunded_minor", 2_001), ["not the file's", "the shares"]),
+        (lambda day: setattr(day, "fee_minor", 47), ["the shares"]),
+        (lambda day: day.shares.pop(), ["the shares"]),
+        (lambda day: day.ledger.refused.clear(), ["not the file's"]),
+        (lose_an_invoice, ["1 invoices did not end: 2"]),
+        (lambda day: day.found.clear(), ["missed: bill_row_missing on 1-2"]),
+        (find_as_another_kind, ["missed: bill_row_missing on 1-2", "invented: amount_differs on 1-2"]),
+        (lambda day: day.planted.clear(), ["invented: missing_at_channel on 1-2"]),
+        (find_twice, ["invented: missing_at_channel on 1-2"]),
+        (find_another_beside_it, ["invented: amount_differs on 1-2"]),
+        (lambda day: day.charged_twice.append("1-1"), ["charged twice: 1-1"]),
+        (lambda day: day.unknown_charges.append("1-9"), ["charged, unknown to the hub: 1-9"]),
+        (lambda day: day.acknowledged_lost.append("pay_1 is gone"), ["acknowledged, but pay_1 is gone"]),
+        (lambda day: day.broken.append("journal_balances: book 1"), ["journal_balances: book 1"]),
+    ],
+)
+def test_each_wrong_is_reported(spoil: Callable[[Day], Any], reported: list[str]) -> None:
+    day = a_good_day()
+    spoil(day)
+    wrongs = day.wrongs()
+    assert len(wrongs) == len(reported), wrongs
+    for part, wrong in zip(reported, wrongs, strict=True):
+        assert part in wrong
+    assert day.summary()["wrongs"] == wrongs
+
+
+def test_two_faults_on_two_records_need_two_discrepancies() -> None:
+    day = a_good_day()
+    day.planted.append(Planted("bill_row_missing", "1-1", "missing_at_channel"))
+    assert day.wrongs() == ["missed: bill_row_missing on 1-1"]
+    day.found.append(("1-1", "missing_at_channel"))
+    assert day.wrongs() == []
+
+
+@pytest.mark.parametrize(
+    ("trades", "reported"),
+    [
+        ([trade("1-1", 7_000, charged=2), trade("1-2", 3_000)], "charged twice: 1-1"),
+        ([trade("1-1", 7_000), trade("1-2", 3_000, charged=0)], "nobody was charged: 1-2"),
+        ([trade("1-1", 7_000)], "nobody was charged: 1-2"),
+        ([trade("1-1", 7_000), trade("1-2", 3_000), trade("1-9", 800)], "unknown to the hub: 1-9"),
+        ([trade("1-1", 7_000), trade("1-2", 3_000), trade("1-9", 800, back=799)], "unknown to the hub: 1-9"),
+        (
+            [trade("1-1", 7_000), trade("1-2", 3_000), trade("1-9", 800, back=800, status="ABNORMAL")],
+            "unknown to the hub: 1-9",
+        ),
+    ],
+)
+def test_what_the_channel_knows_otherwise_is_reported(trades: list[dict[str, Any]], reported: str) -> None:
+    day = a_good_day()
+    day.hold_against_the_channel(trades)
+    [wrong] = day.wrongs()
+    assert reported in wrong
+
+
+def test_a_charge_that_went_back_whole_is_no_wrong() -> None:
+    day = a_good_day()
+    day.hold_against_the_channel([trade("1-1", 7_000), trade("1-2", 3_000), trade("1-9", 800, back=800)])
+    assert day.wrongs() == []
+
+
+def test_an_invoice_cannot_end_twice() -> None:
+    day = a_good_day()
+    with pytest.raises(AssertionError, match="ended twice"):
+        day.ledger.end(invoice("1", 7_000), "paid")
