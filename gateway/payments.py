@@ -137,7 +137,7 @@ class Payments:
 
     async def _settle(self, payment: Payment, attempt: Attempt, ready: Ready, outcome: Outcome) -> Payment:
         due_at = next_query(ready.client.channel.capabilities, payment, attempt, self._env.now(), self._scale)
-        command = Settle(payment.book, payment.id, attempt.number, outcome, due_at, self._env.ids.new("re"))
+        command = Settle(payment.book, payment.id, attempt.number, outcome, due_at, f"re_{payment.id[4:]}")
         try:
             settled = await self._lanes.put(command)
         except EndedMeanwhile:
