@@ -37,9 +37,13 @@ class ChannelAccounts:
 
     async def of_book(self, book: int) -> Sequence[Ready]:
         """Return the merchant's channel accounts in the order they were added, those switched off included."""
+        return (await self._standing(book))[0]
+
+    async def _standing(self, book: int) -> tuple[Sequence[Ready], Sequence[Candidate]]:
+        """Return the merchant's channel accounts and what routing looks at, in the same order."""
         known = self._of_book.get(book)
         if known is not None and known[0] > self._env.clock.monotonic():
-            return known[1]
+            return known[1], known[2]
         async with acquire(self._pool) as connection:
             rows = await channel_accounts(connection, book)
         ready = [Ready(row, self._client(row)) for row in rows]
@@ -47,8 +51,9 @@ class ChannelAccounts:
             Candidate(r.account.id, r.client.channel.capabilities, r.account.state == "enabled", position)
             for position, r in enumerate(ready)
         ]
-        self._of_book[book] = (self._env.clock.monotonic() + REMEMBER_S, ready, candidates)
-        return ready
+        if rows:  # anyone may name any book in the path of a notice; those that are not there must not fill the memory
+            self._of_book[book] = (self._env.clock.monotonic() + REMEMBER_S, ready, candidates)
+        return ready, candidates
 
     async def get(self, book: int, account_id: str) -> Ready:
         """Return one channel account. Raises NotFound."""
@@ -62,8 +67,7 @@ class ChannelAccounts:
 
         channel: a rail's name, or "auto" for whichever the router puts first.
         """
-        accounts = await self.of_book(book)
-        candidates = self._of_book[book][2]
+        accounts, candidates = await self._standing(book)
         if channel != "auto":
             candidates = [c for c in candidates if accounts[c.position].account.channel == channel]
         ranked = rank(candidates, method=method, amount=amount)

@@ -452,6 +452,14 @@ async def test_a_notice_for_an_account_that_is_not_there_finds_nobody(
         assert (await front.payment(payment_id))["status"] == "requires_action"
 
 
+async def test_books_that_are_not_there_do_not_fill_the_memory(database_url: str, tmp_path: Path) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        await front.paid()
+        for n in range(2_000, 2_050):
+            assert (await front.post(f"/notify/scripted/{n}/rail", {})).status == 404
+        assert len(front.hub.accounts._of_book) == 1
+
+
 # ---- rails that contradict us or themselves --------------------------------------------------------------------------
 
 
