@@ -98,9 +98,12 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def attempt_number(attempt_id: str) -> tuple[str, int]:
-    """Return (payment_id, number) of an attempt named as parse_reference names it."""
+    """Return (payment_id, number) of an attempt named as parse_reference names it.
+
+    A name without a number, which may come from outside, gets 0, which no attempt has.
+    """
     payment_id, _, digit = attempt_id.rpartition("_")
-    return payment_id, _DIGITS.index(digit)
+    return (payment_id, _DIGITS.index(digit)) if len(digit) == 1 else (attempt_id, 0)
 
 
 class Refund(NamedTuple):

@@ -11,10 +11,11 @@ from channels import Notice
 from channels.contract import Confirmed, Kind, Outcome, Pending, Refused, Unknown
 from gateway.create import Claims, CreatePayment, NewPayment
 from gateway.schedule import FIRST_ANSWER_S, NOT_RECEIVED_AFTER
+from gateway.tables import attempt_number
 from kernel.errors import Broken
 from kernel.money import Money
 from ops.merchants import add_channel_account, add_merchant
-from tests.gateway.front import CLOSED, NEVER_ARRIVED, QR, SILENCE, Front, a_front, gather
+from tests.gateway.front import CLOSED, NEVER_ARRIVED, QR, SILENCE, Front, a_front, another_process, gather
 from tests.support import Shop, confirmed
 
 EXPIRES_S = 7200
@@ -133,6 +134,25 @@ async def test_two_janitors_ask_about_a_payment_once(database_url: str, tmp_path
         front.clock.forward(5)
         await asyncio.gather(*(front.hub.janitor().once() for _ in range(4)))
         assert len(front.asked("query")) == 1
+
+
+async def test_the_janitors_of_two_processes_ask_about_a_payment_once(database_url: str, tmp_path: Path) -> None:
+    """The one that made the payment still remembers it as it was when the other has claimed it."""
+    async with a_front(database_url, tmp_path) as front, another_process(front, database_url, tmp_path) as other:
+        front.rail.says(pay=SILENCE, query=SILENCE)
+        payment_id = (await front.pay()).body["id"]
+        front.clock.forward(5)
+        row = await front.attempt(payment_id)
+        taken = [await door.hub.payments.take(row) for door in (other, front, other, front)]
+        assert taken == [True, False, False, False]
+        front.clock.forward(FIRST_ANSWER_S)
+        await other.hub.payments.ask(row)
+        front.rail.works("query")
+        assert (await front.notice(front.asked("pay")[0].reference, 10_000)).status == 204
+        refund = await other.refund(payment_id, 100, key="of the other")
+        assert refund.status == 201
+        assert (await front.refund(payment_id)).body["amount"] == 9_900
+        assert await other.balances() == {}
 
 
 # ---- the till --------------------------------------------------------------------------------------------------------
@@ -450,6 +470,18 @@ async def test_a_notice_for_an_account_that_is_not_there_finds_nobody(
         said = {"signature": "good", "kind": "payment", "reference": reference, "amount": 10_000, "id": "n-1"}
         assert (await front.post(path.format(book=front.book), said)).status == 404
         assert (await front.payment(payment_id))["status"] == "requires_action"
+
+
+@pytest.mark.parametrize(
+    ("name", "payment_id", "number"),
+    [
+        ("pay_" + "1" * 26 + "_1", "pay_" + "1" * 26, 1),
+        ("pay_" + "1" * 26 + "_z", "pay_" + "1" * 26, 35),
+        ("pay_" + "1" * 26, "pay_" + "1" * 26, 0),
+    ],
+)
+def test_a_number_that_names_no_attempt_names_none(name: str, payment_id: str, number: int) -> None:
+    assert attempt_number(name) == (payment_id, number)
 
 
 async def test_books_that_are_not_there_do_not_fill_the_memory(database_url: str, tmp_path: Path) -> None:
