@@ -149,7 +149,7 @@ async def test_the_janitors_of_two_processes_ask_about_a_payment_once(database_u
         await other.hub.payments.ask(row)
         front.rail.works("query")
         assert (await front.notice(front.asked("pay")[0].reference, 10_000)).status == 204
-        refund = await other.refund(payment_id, 100, key="of the other")
+        refund = await other.refund(payment_id, 100, key="of-the-other")
         assert refund.status == 201
         assert (await front.refund(payment_id)).body["amount"] == 9_900
         assert await other.balances() == {}
