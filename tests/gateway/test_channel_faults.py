@@ -141,7 +141,7 @@ async def test_the_janitors_of_two_processes_ask_about_a_payment_once(database_u
     async with a_front(database_url, tmp_path) as front, another_process(front, database_url, tmp_path) as other:
         front.rail.says(pay=SILENCE, query=SILENCE)
         payment_id = (await front.pay()).body["id"]
-        front.clock.forward(5)
+        front.clock.forward(FIRST_ANSWER_S + 1)
         row = await front.attempt(payment_id)
         taken = [await door.hub.payments.take(row) for door in (other, front, other, front)]
         assert taken == [True, False, False, False]
