@@ -95,11 +95,15 @@ class Tasks:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background task ended with an error", extra={"task": task.get_name()}, exc_info=error)
 
-    async def aclose(self) -> None:
-        """Cancel what still runs and wait for it."""
-        for task in list(self._running):
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+    async def aclose(self, *, patience_s: float = 2.0) -> None:
+        """Cancel what still runs and wait for it; cancel again what goes on regardless.
+
+        asyncio.wait_for, before Python 3.12, loses a cancellation that meets an answer, and redis-py waits with it.
+        """
+        while self._running:
+            for task in self._running:
+                task.cancel()
+            await asyncio.wait(set(self._running), timeout=patience_s)
 
 
 @dataclass(slots=True)

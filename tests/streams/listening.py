@@ -1,12 +1,12 @@
 """Events to listen to, and a listener whose effect can be counted."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from kernel.db import Connection, Pool, connect
-from kernel.env import Env, system_env
+from kernel.env import Env, Tasks, system_env
 from kernel.lane import Lanes
 from kernel.work import BOOKS, Need, Table, Work, new_head, perform
 from streams import Consumer, Event, publish
@@ -114,3 +114,15 @@ async def a_hall(url: str, **shape: Any) -> AsyncIterator[Hall]:
 async def told_at_once(connection: Connection, commands: Sequence[Tell]) -> None:
     async with connection.transaction():
         await perform(connection, commands, NOW)
+
+
+@asynccontextmanager
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Have a worker's loop run beside the test, as its process would, and end it as its process would."""
+    tasks = Tasks()
+    task = tasks.spawn("under test", work)
+    try:
+        yield
+        assert not task.done(), "the loop ended by itself"
+    finally:
+        await tasks.aclose(patience_s=0.2)

@@ -1,8 +1,8 @@
 """The bell wakes waiting workers early. Nothing depends on it: its server may be missing, lost or back at any time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from kernel.env import system_env
 from streams import Bell
 from streams.bell import CHANNEL
 from tests.kernel.cable import cable
-from tests.streams.listening import Hall, Listener, a_hall, set_up
+from tests.streams.listening import Hall, Listener, a_hall, running, set_up
 
 NEVER_S = 3_600.0  # longer than any test may take
 
@@ -32,15 +32,6 @@ async def a_bell(url: str | None) -> AsyncIterator[Bell]:
     finally:
         await env.tasks.aclose()
         await bell.aclose()
-
-
-@asynccontextmanager
-async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    yield
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 async def heard(server: Any, count: int = 1) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 import orjson
 import pytest
@@ -11,7 +10,7 @@ from kernel.errors import Broken, Rejected, Unavailable
 from streams import Bell, events_after
 from tests.kernel.cable import Cut, cable
 from tests.kernel.one_book import Pay, a_lane, broken, gathered, open_book, outside, told, until
-from tests.streams.listening import Hall, Listener, Tell, a_hall, open_books, set_up, told_at_once
+from tests.streams.listening import Hall, Listener, Tell, a_hall, open_books, running, set_up, told_at_once
 
 ONE, TWO, THREE = 1, 2, 3
 
@@ -222,21 +221,16 @@ async def test_any_number_of_stuck_books_leaves_the_others_alone(url: str) -> No
 
 async def test_the_loop_goes_on_after_the_database_was_away_and_needs_no_bell(url: str) -> None:
     async with cable(url) as wire, a_hall(wire.url, patience_s=0.05) as hall, a_hall(url) as elsewhere:
-        bell = Bell(None, hall.env)
         listener = Listener()
-        running = asyncio.create_task(hall.consumer(listener).run(bell, idle_s=0.01))
-        await elsewhere.tell(ONE, "a")
-        await until(lambda: len(listener.met) == 1)
-        wire.unplug()
-        await elsewhere.tell(ONE, "b")
-        with pytest.raises(Unavailable):
-            await hall.tell(ONE, "not told")
-        assert not running.done()
-        wire.plug()
-        while await elsewhere.handled() != {ONE: [1, 2]}:  # noqa: ASYNC110 - the other process gets there
-            await asyncio.sleep(0.005)
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
+        async with running(hall.consumer(listener).run(Bell(None, hall.env), idle_s=0.01)):
+            await elsewhere.tell(ONE, "a")
+            await until(lambda: len(listener.met) == 1)
+            wire.unplug()
+            await elsewhere.tell(ONE, "b")
+            with pytest.raises(Unavailable):
+                await hall.tell(ONE, "not told")
+            wire.plug()
+            while await elsewhere.handled() != {ONE: [1, 2]}:  # noqa: ASYNC110 - the other process gets there
+                await asyncio.sleep(0.005)
     async with outside(url) as connection:
         assert await told(connection, ONE) == ["a", "b"]

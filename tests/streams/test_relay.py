@@ -1,8 +1,8 @@
 """The relay copies every event to a real Valkey, in order, once, and fills again whatever was lost there."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
@@ -15,7 +15,7 @@ from streams import Bell, Relay, events_after
 from streams.relay import stream_name
 from tests.kernel.cable import cable
 from tests.kernel.one_book import outside
-from tests.streams.listening import Hall, a_hall, set_up
+from tests.streams.listening import Hall, a_hall, running, set_up
 
 ONE, TWO = 1, 2
 
@@ -203,16 +203,6 @@ async def test_the_loop_goes_on_after_the_server_was_away_and_needs_no_bell(
         await hall.tell(ONE, "b")
         wire.plug()
         await until_copied(server, ids(2))
-
-
-@asynccontextmanager
-async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    yield
-    assert not task.done()
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 async def until_copied(server: Any, wanted: list[str]) -> None:
