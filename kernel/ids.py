@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 BODY_LENGTH = 26
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
-_ID = re.compile(r"^[a-z]{2,4}_[0-9a-f]{26}(_[0-9a-z])?$", re.ASCII)
+_ID = re.compile(r"[a-z]{2,4}_[0-9a-f]{26}(_[0-9a-z])?", re.ASCII)
+_LAST_BOOK = 2**31 - 1  # as the columns hold it
 
 
 class Ids:
@@ -29,7 +30,7 @@ class Ids:
 
 def is_id(text: str, prefix: str) -> bool:
     """Tell whether `text` could be one of our identifiers of this kind."""
-    return text.startswith(prefix + "_") and _ID.match(text) is not None
+    return text.startswith(prefix + "_") and _ID.fullmatch(text) is not None
 
 
 def base36(number: int) -> str:
@@ -56,8 +57,11 @@ def parse_reference(text: str, prefix: str) -> tuple[int, str] | None:
 
     A reference of 27 digits after the dash names an attempt: its last character is the attempt's number.
     """
-    book, dash, body = text.partition("-")
-    if not dash or not book or len(book) > 6 or any(c not in _BASE36 for c in book):
+    start, dash, body = text.partition("-")
+    if not dash or not start or len(start) > 6 or any(c not in _BASE36 for c in start):
+        return None
+    book = int(start, 36)
+    if book > _LAST_BOOK or base36(book) != start:  # as we write it and no otherwise: one object has one reference
         return None
     ident = f"{prefix}_{body[:BODY_LENGTH]}" + (f"_{body[BODY_LENGTH:]}" if len(body) > BODY_LENGTH else "")
-    return (int(book, 36), ident) if _ID.match(ident) else None
+    return (book, ident) if _ID.fullmatch(ident) else None

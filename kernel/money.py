@@ -7,7 +7,7 @@ from functools import cache
 
 from iso4217 import Currency
 
-MAX_MINOR = 10**15  # a thousand times the largest payment any rail takes; sums of a million such still fit a bigint
+MAX_MINOR = 10**15  # a thousand times the largest payment any rail takes; sums of nine thousand such fit a bigint
 
 
 class CurrencyDiffers(ValueError):
