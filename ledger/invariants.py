@@ -6,7 +6,7 @@ READ transaction, so that what it compares was true at one moment.
 
 from collections.abc import Awaitable, Callable
 
-from kernel.chain import GENESIS, link
+from kernel.chain import GENESIS, follows
 from kernel.db import Connection
 from ledger.accounts import Kind
 from ledger.posting import chained
@@ -113,12 +113,12 @@ async def journal_chain_holds(connection: Connection) -> list[str]:
         previous, number = GENESIS, 0
         async for entry in journal(connection, head["book"]):
             number += 1
-            previous = link(previous, *chained(entry))
-            if entry.seq != number or entry.hash != previous:
+            if entry.seq != number or not follows(entry.hash, previous, *chained(entry)):
                 broken.append(
                     f"book {head['book']}: transfer {number} ({entry.id}) does not follow from the one before"
                 )
                 break
+            previous = entry.hash
         else:
             if (number, previous) != (head["transfer_seq"], head["transfer_hash"]):
                 broken.append(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kernel.chain import GENESIS, link
+from kernel.chain import GENESIS, follows
 from kernel.db import Connection
 from streams.outbox import Event, chained
 
@@ -58,11 +58,10 @@ async def event_chain_holds(connection: Connection) -> list[str]:
             prefetch=1000,
         ):
             event, number = Event(*row), number + 1
-            previous = link(previous, *chained(event))
-            # The hash does not cover the id, which follows from book and number.
-            if event.seq != number or event.hash != previous or event.id != f"evt_{event.book:x}_{number}":
+            if event.seq != number or not follows(event.hash, previous, *chained(event)):
                 broken.append(f"book {head['book']}: event {number} does not follow from the one before")
                 break
+            previous = event.hash
         else:
             if (number, previous) != (head["event_seq"], head["event_hash"]):
                 broken.append(f"book {head['book']}: events end at {number}, its head says {head['event_seq']}")

@@ -116,6 +116,7 @@ FAULTS = {
     ],
     "journal_chain_holds": [
         _RELINK.format("posting = 'another'", "s1"),
+        _RELINK.format("posting = posting || chr(31)", "s1"),  # what the chain parts fields with
         "DELETE FROM transfer WHERE book = 7 AND seq = 3",
         "DELETE FROM transfer WHERE book = 7 AND seq = (SELECT max(seq) FROM transfer WHERE book = 7)",
         "DELETE FROM transfer WHERE book = 7 AND seq = 1",
@@ -151,7 +152,7 @@ FAULTS = {
         "UPDATE event SET seq = 6 WHERE book = 7 AND seq = 5",
         "UPDATE book SET event_seq = 4 WHERE book = 7",
         "UPDATE book SET event_hash = transfer_hash WHERE book = 7",
-        "UPDATE event SET id = 'evt_7_99' WHERE book = 7 AND seq = 2",
+        "UPDATE event SET subject = subject || chr(31) WHERE book = 7 AND seq = 2",  # what the chain parts fields with
         "DELETE FROM book WHERE book = 7",
     ],
 }
