@@ -206,7 +206,7 @@ class Payments:
             undone = await ready.client.reverse(order)
             closed = isinstance(undone, Refused) and undone.closed
             return undone if closed else NOT_RECEIVED
-        if should_give_up(capabilities, payment, attempt, now, self._scale):
+        if should_give_up(capabilities, payment, attempt, now):
             undone = await self._undo(ready, order)
             return NOT_RECEIVED if isinstance(undone, Unknown) and undone.not_found else undone
         # Sending an unpaid order again under its number gives the same order, and the code whose answer was lost.

@@ -1,0 +1,42 @@
+"""When an open attempt is asked about, and when it is given up."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from channels.contract import Capabilities, Method
+from gateway import schedule
+from gateway.tables import Attempt, Payment
+
+AT = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+EXPIRES = AT + timedelta(hours=2)
+RAIL = Capabilities(methods=frozenset({Method.QR, Method.BARCODE}), currencies=frozenset({"CNY"}))
+
+
+def payment(method: Method) -> Payment:
+    return Payment(1, "pay_1", "1", 100, "CNY", method, "tea", None, "processing", 1, 0, AT, AT, EXPIRES)
+
+
+ATTEMPT = Attempt(1, "pay_1", 1, "main", "wechat", 60, "pending", AT, AT, AT)
+
+
+@pytest.mark.parametrize(
+    ("method", "after", "given_up"),
+    [
+        (Method.BARCODE, timedelta(seconds=44), False),
+        (Method.BARCODE, timedelta(seconds=45), True),
+        (Method.QR, timedelta(hours=1), False),
+        (Method.QR, timedelta(hours=2), True),
+    ],
+)
+def test_a_payer_has_the_rails_time_to_type_a_password_and_the_orders_to_scan(
+    method: Method, after: timedelta, given_up: bool
+) -> None:
+    assert schedule.should_give_up(RAIL, payment(method), ATTEMPT, AT + after) is given_up
+
+
+def test_a_fast_clock_shortens_the_waits_between_questions_and_not_the_payers_time() -> None:
+    asked_at = AT + timedelta(seconds=10)
+    due = schedule.next_query(RAIL, payment(Method.BARCODE), ATTEMPT, asked_at, 0.02)
+    assert due - asked_at == timedelta(seconds=0.1)
+    assert not schedule.should_give_up(RAIL, payment(Method.BARCODE), ATTEMPT, due)
