@@ -108,9 +108,11 @@ class _Shop:
         return self._back(_Line("M", "Manual", 1, Decimal("3.40")), 1, "")
 
     def _too_much_returned(self) -> _Draft:
-        """A customer wants back more than he has ever paid."""
+        """A customer wants back more than he has paid today."""
         customer = self._rng.choice(sorted(self._bought))
-        return self._back(self._bought[customer][0], 100_000, customer)
+        line = self._bought[customer][0]
+        paid = sum((bought.quantity * bought.price for bought in self._bought[customer]), Decimal(0))
+        return self._back(line, int(2 * paid / line.price) + 100, customer)
 
     def _written_off(self) -> _Draft:
         return _Draft([_Line("85000", "damaged", -self._rng.randint(1, 9), Decimal("0.00"))], "")
