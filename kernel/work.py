@@ -213,7 +213,7 @@ class Work:
         return key in self._rows.get(table, ())
 
     def put(self, table: Table[Row], row: Row) -> None:
-        """Create or change a row."""
+        """Create or change a row. Tables are written in the order in which a batch first puts a row into them."""
         key = row[: table.keys]
         rows, changed = self._rows.setdefault(table, {}), self._changed.setdefault(table, {})
         old = rows.get(key, _ABSENT)

@@ -164,7 +164,7 @@ async def the_hub(port: int, setup: Mapping[str, Any], lane: LaneShape) -> None:
 
 
 async def _serve(app: web.Application, port: int) -> None:
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False)
     await runner.setup()
     with socket.create_server(("127.0.0.1", port), backlog=1024) as listening:
         await web.SockSite(runner, listening).start()
