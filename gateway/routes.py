@@ -26,9 +26,9 @@ from gateway.payments import Payments
 from gateway.states import Payment as Status
 from gateway.store import attempts, find_payment, find_refund, payments, refunds
 from kernel.clock import rfc3339
-from kernel.db import Pool, acquire
+from kernel.db import AGAIN, LOST, Pool, acquire
 from kernel.env import Env
-from kernel.errors import NotFound, Rejected, SluiceError
+from kernel.errors import NotFound, Rejected, SluiceError, Unavailable
 from kernel.ids import BODY_LENGTH, is_id
 from splitting import Asked, ShareKind
 
@@ -44,6 +44,8 @@ _REQUEST_ID = re.compile(r"^[0-9A-Za-z_\-]{8,64}$")
 _BASE36 = re.compile(r"[0-9a-z]{1,6}")
 _SETTLEMENT = re.compile(r"stl_[0-9A-Za-z_]{1,60}")
 _MAX_BOOK = 2**31 - 1
+# Not every OSError: a key file that cannot be read is our mistake, and asking again would not mend it.
+_DATABASE_AWAY = (*(kind for kind in LOST if kind is not OSError), *AGAIN)
 
 
 async def _read(request: web.Request) -> bytes:
@@ -208,6 +210,8 @@ class Api:
                 response = await work(Call(request, principal, request_id))
             except SluiceError as error:
                 response = self._problem(error, request_id, name)
+            except _DATABASE_AWAY as error:
+                response = self._away(error, request_id, name)
             except Exception:  # the outermost boundary: no stranger's exception reaches a caller
                 response = self._unexpected(request_id, name)
             return self._answered(request, response, request_id, name, started, merchant)
@@ -224,6 +228,8 @@ class Api:
                 response = await work(request)
             except SluiceError as error:
                 response = self._problem(error, request_id, name)
+            except _DATABASE_AWAY as error:
+                response = self._away(error, request_id, name)
             except Exception:  # the outermost boundary, as above
                 response = self._unexpected(request_id, name)
             return self._answered(request, response, request_id, name, started, None)
@@ -238,6 +244,11 @@ class Api:
         if responses.status_of(error) >= 500:
             log.error("refused", extra={"request_id": request_id, "route": name, "why": str(error)})
         return responses.problem(error, request_id)
+
+    def _away(self, error: BaseException, request_id: str, name: str) -> web.Response:
+        refusal = Unavailable("database_unavailable", "the hub's database is away; ask again with the same key")
+        refusal.__cause__ = error
+        return self._problem(refusal, request_id, name)
 
     def _unexpected(self, request_id: str, name: str) -> web.Response:
         log.exception("a handler failed", extra={"request_id": request_id, "route": name})
