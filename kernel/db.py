@@ -21,6 +21,7 @@ APP_ROLE = "sluice_app"  # may add to the journal, never change it; see ops/migr
 LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the server's farewell was heard while nobody asked it anything
     asyncpg.exceptions.AdminShutdownError,
     asyncpg.exceptions.CrashShutdownError,
     asyncpg.exceptions.CannotConnectNowError,
@@ -115,7 +116,7 @@ async def acquire(pool: Pool, *, timeout_s: float = 5) -> AsyncIterator[Connecti
         raise Unavailable("database_unavailable", "the hub's database cannot be reached just now") from error
     try:
         yield connection
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, asyncpg.InternalClientError):
         # A statement cut off in the middle leaves the session in doubt; such a connection is never used again.
         connection.terminate()
         raise
