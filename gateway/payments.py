@@ -200,13 +200,10 @@ class Payments:
         not_found = isinstance(outcome, Unknown) and outcome.not_found
         if isinstance(outcome, Unknown) and not not_found:
             return outcome  # the channel cannot be understood just now; nothing is done on that ground
-        if not_found and order.method is Method.BARCODE:
-            if now - attempt.created_at < NOT_RECEIVED_AFTER:
-                return outcome  # the till may still take it up again
-            undone = await ready.client.reverse(order)
-            closed = isinstance(undone, Refused) and undone.closed
-            return undone if closed else NOT_RECEIVED
-        if should_give_up(capabilities, payment, attempt, now):
+        code_run_out = not_found and order.method is Method.BARCODE
+        if code_run_out and now - attempt.created_at < NOT_RECEIVED_AFTER:
+            return outcome  # the till may still take it up again
+        if code_run_out or should_give_up(capabilities, payment, attempt, now):
             undone = await self._undo(ready, order)
             return NOT_RECEIVED if isinstance(undone, Unknown) and undone.not_found else undone
         # Sending an unpaid order again under its number gives the same order, and the code whose answer was lost.
