@@ -83,6 +83,24 @@ async def channel_accounts(connection: Connection, book: int) -> list[ChannelAcc
     return [ChannelAccount(*row) for row in rows]
 
 
+async def set_channel_state(connection: Connection, book: int, account_id: str, state: str) -> bool:
+    """Change a channel account's state; return whether there is such an account."""
+    done = await connection.execute(
+        "UPDATE channel_account SET state = $3 WHERE book = $1 AND id = $2", book, account_id, state
+    )
+    return bool(done.endswith(" 1"))
+
+
+async def forget_claims(connection: Connection, before: datetime, limit: int) -> int:
+    """Forget up to `limit` idempotency keys used before a moment; return how many. Order numbers are kept for ever."""
+    done = await connection.execute(
+        "DELETE FROM claim WHERE ctid IN (SELECT ctid FROM claim WHERE key LIKE 'i:%' AND created_at < $1 LIMIT $2)",
+        before,
+        limit,
+    )
+    return int(done.rpartition(" ")[2])
+
+
 async def find_payment(connection: Connection, book: int, payment_id: str) -> Payment | None:
     rows = await PAYMENTS.load(connection, [(book, payment_id)])
     return rows[0] if rows else None

@@ -27,10 +27,12 @@ app = typer.Typer(
 )
 sandbox_app = typer.Typer(no_args_is_help=True, help="The simulated outside world 沙箱: WeChat Pay and a bank.")
 merchant_app = typer.Typer(no_args_is_help=True, help="Merchants 商户 and their books.")
+bank_app = typer.Typer(no_args_is_help=True, help="Banks 银行: a merchant's custody, the platform's own account.")
 key_app = typer.Typer(no_args_is_help=True, help="API keys of merchants.")
 channel_app = typer.Typer(no_args_is_help=True, help="Channels 渠道 and merchants' accounts with them.")
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(merchant_app, name="merchant")
+app.add_typer(bank_app, name="bank")
 app.add_typer(key_app, name="key")
 app.add_typer(channel_app, name="channel")
 
@@ -75,6 +77,8 @@ def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
         fail(f"{error.message}{facts} [{error.code}]")
     except (CannotStart, MigrationFailed, BadBill, BadNotice) as error:
         fail(str(error))
+    except (OSError, json.JSONDecodeError) as error:  # a file named on the command line
+        fail(f"{getattr(error, 'filename', None) or 'the file'} cannot be used: {error}", 2)
     raise typer.Exit(code)
 
 
@@ -373,10 +377,53 @@ def channel_add(
     found = settings()
 
     async def work() -> int:
+        facts = json.loads(credentials.read_text())
         async with a_hub(found) as hub:
-            facts = json.loads(credentials.read_text())
             await add_channel_account(hub, book, account, channel, facts, fee_bp=fee_bp)
         typer.echo(f"book {book}: {channel} account {account} added")
+        return 0
+
+    finish(work())
+
+
+@channel_app.command("list")
+def channel_list(book: Book, as_json: Json = False) -> None:
+    """List a merchant's channel accounts."""
+    from gateway.store import channel_accounts
+    from kernel.db import acquire
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub, acquire(hub.pool) as connection:
+            rows = await channel_accounts(connection, book)
+        if as_json:
+            show([{"account": r.id, "channel": r.channel, "state": r.state, "fee_bp": r.fee_bp} for r in rows])
+        else:
+            for r in rows:
+                typer.echo(f"{r.id:<16} {r.channel:<10} {r.state:<9} {r.fee_bp} bp")
+        return 0
+
+    finish(work())
+
+
+@channel_app.command("state")
+def channel_state(
+    book: Book,
+    account: Annotated[str, typer.Argument(help="The channel account, see `sluice channel list`.")],
+    state: Annotated[str, typer.Argument(help="enabled, draining (finishes what is open) or off.")],
+) -> None:
+    """Enable, drain or switch off a channel account; every process follows within a second."""
+    from ops.merchants import set_channel_state
+
+    if state not in ("enabled", "draining", "off"):
+        fail(f"{state!r} is no state; there are enabled, draining and off", 2)
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            await set_channel_state(hub, book, account, state)
+        typer.echo(f"book {book}: {account} is {state}")
         return 0
 
     finish(work())
@@ -442,6 +489,52 @@ def _sandbox_credentials(home: Path, channel: str, base_url: str | None) -> dict
         raise probe.Usage(f"the sandbox has no {channel}")
     facts = {"base_url": told["base_url"], **told[channel]["merchants"][0]}
     return facts | ({"base_url": base_url} if base_url else {})
+
+
+@bank_app.command("link")
+def bank_link(
+    book: Book,
+    bank: Annotated[str, typer.Argument(help="Your name for the bank, 2 to 10 of a-z0-9.")],
+    enrolment: Annotated[
+        Path, typer.Option(help="JSON file from the bank's enrolment: base_url, token_file, keys, bic.")
+    ],
+    name: Annotated[str, typer.Option(help="Name of the pool account.")] = "pool",
+    currency: Annotated[str, typer.Option(help="ISO 4217")] = "CNY",
+) -> None:
+    """Open a merchant's pool account at a bank, into which its channels pay; repeating it finds the same account."""
+    from ops.merchants import link_bank
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            link = await link_bank(hub, book, bank, json.loads(enrolment.read_text()), name=name, currency=currency)
+        show({"book": book, "bank": bank, "pool_account": link.pool_account})
+        return 0
+
+    finish(work())
+
+
+@bank_app.command("platform")
+def bank_platform(
+    book: Book,
+    bank: Annotated[str, typer.Argument(help="A bank linked before.")],
+    name: Annotated[str, typer.Option(help="The platform's name at the bank.")] = "platform",
+    currency: Annotated[str, typer.Option(help="ISO 4217")] = "CNY",
+) -> None:
+    """Register the platform as the payee of its commission in a book, with an account of its own at the bank."""
+    import splitting
+    from ops.merchants import add_platform_payee
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            payee = await add_platform_payee(hub, book, name=name, currency=currency, bank=bank)
+        show(splitting.payee_payload(payee))
+        return 0
+
+    finish(work())
 
 
 # ---- settlement and reconciliation ---------------------------------------------------------------------------------

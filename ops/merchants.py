@@ -12,8 +12,8 @@ import splitting
 from gateway import store
 from gateway.auth import SCOPES, new_key
 from gateway.tables import CHANNEL_ACCOUNTS, MERCHANTS, ChannelAccount, Merchant
-from kernel.db import acquire, transaction
-from kernel.errors import Rejected
+from kernel.db import Connection, transaction
+from kernel.errors import Conflict, NotFound, Rejected
 from kernel.money import is_currency
 from kernel.work import BOOKS, new_head
 from ledger import accounts
@@ -49,12 +49,16 @@ async def add_merchant(hub: Hub, name: str, *, currencies: Sequence[str]) -> New
 
 
 async def add_key(hub: Hub, book: int, scopes: Sequence[str], expires_at: datetime | None) -> tuple[str, str]:
-    """Make another API key; return its id and the key itself, which is shown this once. Raises Rejected."""
+    """Make another API key; return its id and the key itself, which is shown this once.
+
+    Raises Rejected (unknown_scope), NotFound (no_such_book).
+    """
     unknown = set(scopes) - set(SCOPES)
     if unknown:
         raise Rejected("unknown_scope", f"no such scope: {', '.join(sorted(unknown))}; there are {', '.join(SCOPES)}")
     key, key_id = new_key(hub.env.secrets), hub.env.ids.new("key")
-    async with acquire(hub.pool) as connection:
+    async with transaction(hub.pool) as connection:
+        await _known_book(connection, book)
         digest = hub.authenticator.digest(key)
         await store.add_key(connection, digest, key_id, book, scopes, hub.env.now(), expires_at)
     return key_id, key
@@ -63,12 +67,42 @@ async def add_key(hub: Hub, book: int, scopes: Sequence[str], expires_at: dateti
 async def add_channel_account(
     hub: Hub, book: int, account_id: str, channel: str, settings: Mapping[str, Any], *, fee_bp: int
 ) -> ChannelAccount:
-    """Give a merchant an account with a channel. settings: identifiers and key-file paths, never a key itself."""
+    """Give a merchant an account with a channel. settings: identifiers and key-file paths, never a key itself.
+
+    Raises Rejected (no_such_channel, channel_settings_wrong), NotFound (no_such_book), Conflict (account_exists).
+    """
+    build = hub.channels.get(channel)
+    if build is None:
+        raise Rejected("no_such_channel", f"this hub has no channel {channel}; there are {', '.join(hub.channels)}")
+    try:
+        build(settings)
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise Rejected("channel_settings_wrong", f"these settings make no {channel} account: {why}") from None
     text = orjson.dumps(dict(settings)).decode()
     account = ChannelAccount(book, account_id, channel, "enabled", fee_bp, text, hub.env.now())
     async with transaction(hub.pool) as connection:
+        await _known_book(connection, book)
+        if any(row.id == account_id for row in await store.channel_accounts(connection, book)):
+            raise Conflict("account_exists", f"book {book} has a channel account {account_id} already")
         await CHANNEL_ACCOUNTS.insert(connection, [account])
     return account
+
+
+async def set_channel_state(hub: Hub, book: int, account_id: str, state: str) -> None:
+    """Enable a channel account, drain it (nothing new goes to it, what is open is finished) or switch it off.
+
+    Every process follows within a second. Raises NotFound.
+    """
+    async with transaction(hub.pool) as connection:
+        if not await store.set_channel_state(connection, book, account_id, state):
+            raise NotFound("no_such_channel_account", f"book {book} has no channel account {account_id}")
+
+
+async def _known_book(connection: Connection, book: int) -> None:
+    """Raises NotFound unless a merchant has the book."""
+    if all(merchant.book != book for merchant in await store.merchants(connection)):
+        raise NotFound("no_such_book", f"there is no book {book}; see `sluice merchant list`")
 
 
 async def link_bank(

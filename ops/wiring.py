@@ -57,6 +57,7 @@ class Hub:
     notices: Notices
     banks: Banks
     payees: Payees
+    channels: Mapping[str, Callable[[Mapping[str, Any]], Channel]]
 
     def api(self, access_log: Callable[[dict[str, Any]], None] | None = None) -> Api:
         """Return the merchant API on these objects."""
@@ -182,6 +183,7 @@ async def hub(
             notices=Notices(payments, accounts, env, metrics),
             banks=banks,
             payees=Payees(lanes, banks, env),
+            channels=channels,
         )
 
 
