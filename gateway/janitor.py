@@ -1,10 +1,11 @@
 """The janitor: owns whatever is open. Every row that has not ended has a time at which the channel is asked again."""
 
 import logging
+from datetime import datetime, timedelta
 
 import ledger
 from gateway.payments import Payments
-from gateway.store import due_attempts, due_refunds
+from gateway.store import due_attempts, due_refunds, forget_claims
 from gateway.tables import Attempt, Refund
 from kernel.clock import business_date
 from kernel.db import Pool, acquire
@@ -13,6 +14,9 @@ from kernel.errors import SluiceError
 from kernel.lane import Lanes
 
 log = logging.getLogger(__name__)
+
+KEEP_KEYS = timedelta(days=8)  # an idempotency key is promised to be known for seven days
+SWEEP_EVERY = timedelta(hours=1)
 
 
 class Janitor:
@@ -24,6 +28,21 @@ class Janitor:
         self._lanes = lanes
         self._env = env
         self._at_once = at_once
+        self._swept_at: datetime | None = None
+
+    async def sweep(self) -> int:
+        """Forget idempotency keys whose time is over, once an hour; return how many."""
+        now = self._env.now()
+        if self._swept_at is not None and now - self._swept_at < SWEEP_EVERY:
+            return 0
+        forgotten = 0
+        while True:
+            async with acquire(self._pool) as connection:
+                some = await forget_claims(connection, now - KEEP_KEYS, 5000)
+            forgotten += some
+            if some < 5000:
+                self._swept_at = now
+                return forgotten
 
     async def once(self) -> int:
         """Deal with what is due now; return how many rows that was."""
@@ -60,6 +79,7 @@ class Janitor:
         while True:
             try:
                 done = await self.once()
+                await self.sweep()
             except Exception:  # the worker loop: nothing may end it but its owner
                 log.exception("a round of the janitor failed; it goes on")
                 done = 0

@@ -4,13 +4,15 @@ Everything may be repeated: accounts go by our reference, batches by their bytes
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import date
+from typing import Any, TypeVar
 
 import orjson
 
 from channels.bank import (
     Accepted,
+    BadStatement,
     BankClient,
     Batch,
     Entry,
@@ -32,6 +34,7 @@ from splitting.settlement import ApplyDeposit, DecideInstruction, MakeSettlement
 from splitting.tables import BankLink, Settlement
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def message_id(settlement_id: str) -> str:
@@ -82,7 +85,9 @@ class Banks:
         """Make the batch of a business date, once, and send it to the bank; repeating it goes on where it stopped.
 
         execution_date: the bank's day on which it is to be carried out, usually the one after the business date.
+        Raises NotFound (no_such_bank).
         """
+        await self.link(book, bank)
         async with acquire(self._pool) as connection:
             owed = await store.owed_until(connection, book, bank, currency, business_date)
         settlement = await self._lanes.put(MakeSettlement(book, bank, business_date, execution_date, currency, owed))
@@ -203,16 +208,26 @@ class Settler:
             waiting = await store.unfinished(connection)
             links = await store.bank_links(connection)
         for settlement in waiting:
-            await self._banks.send(settlement)
+            await self._guarded(settlement.bank, settlement.book, self._banks.send(settlement))
         applied = 0
         for link in links:
-            try:
-                applied += await self._banks.collect(link, await self._deposits(link.book))
-            except Unavailable as error:
-                log.info("a bank is away; asking again later", extra={"bank": link.bank, "why": str(error)})
-            except SluiceError as error:
-                log.error("a bank's file cannot be applied", extra={"bank": link.bank, "why": str(error)})
+            applied += await self._guarded(link.bank, link.book, self._collect(link)) or 0
         return applied
+
+    async def _collect(self, link: BankLink) -> int:
+        return await self._banks.collect(link, await self._deposits(link.book))
+
+    async def _guarded(self, bank: str, book: int, work: Coroutine[Any, Any, T]) -> T | None:
+        """Do one merchant's part; whatever is wrong with it is told, and keeps nobody else's from being done."""
+        try:
+            return await work
+        except Unavailable as error:
+            log.info("a bank is away; asking again later", extra={"bank": bank, "book": book, "why": str(error)})
+        except (SluiceError, BadStatement) as error:
+            log.error("a bank's file cannot be applied", extra={"bank": bank, "book": book, "why": str(error)})
+        except Exception:  # part of the worker loop
+            log.exception("settlement of one merchant failed; the others go on", extra={"bank": bank, "book": book})
+        return None
 
     async def run(self, *, idle_s: float = 2.0) -> None:
         """Work until cancelled."""

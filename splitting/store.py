@@ -86,10 +86,17 @@ async def find_settlement(connection: Connection, book: int, settlement_id: str)
     return Settlement(*row) if row else None
 
 
-async def settlements(connection: Connection, book: int, limit: int = 100) -> list[Settlement]:
-    """Return the book's batches, newest business date first."""
+async def settlements(
+    connection: Connection, book: int, limit: int = 100, *, before: str | None = None
+) -> list[Settlement]:
+    """Return the book's batches, newest business date first; those after batch `before` in that order."""
     rows = await connection.fetch(
-        f"SELECT {_SETTLEMENT} FROM settlement WHERE book = $1 ORDER BY business_date DESC, id LIMIT $2", book, limit
+        f"SELECT {_SETTLEMENT} FROM settlement s WHERE book = $1 AND ($3::text IS NULL OR (business_date, id) < "
+        "(SELECT business_date, id FROM settlement WHERE book = $1 AND id = $3)) "
+        "ORDER BY business_date DESC, id DESC LIMIT $2",
+        book,
+        limit,
+        before,
     )
     return [Settlement(*row) for row in rows]
 
