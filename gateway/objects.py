@@ -90,3 +90,18 @@ def refund_payload(refund: Refund) -> dict[str, Any]:
         "created_at": rfc3339(refund.created_at),
         "business_date": refund.business_date.isoformat() if refund.business_date else None,
     }
+
+
+def refund_event(refund: Refund) -> dict[str, Any]:
+    """Return what an event tells of a refund; like payment_event, nothing but numbers, states and sums."""
+    return {
+        "object": "refund",
+        "id": refund.id,
+        "payment": refund.payment_id,
+        "amount": refund.amount_minor,
+        "currency": refund.currency,
+        "status": refund.status,
+        "channel_fee_returned": refund.fee_returned_minor,
+        "failure_code": refund.failure_code,
+        "business_date": refund.business_date.isoformat() if refund.business_date else None,
+    }

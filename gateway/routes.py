@@ -30,6 +30,7 @@ from kernel.db import AGAIN, LOST, Pool, acquire
 from kernel.env import Env
 from kernel.errors import NotFound, Rejected, SluiceError, Unavailable
 from kernel.ids import BODY_LENGTH, is_id
+from kernel.work import stamp
 from splitting import Asked, ShareKind
 
 log = logging.getLogger(__name__)
@@ -422,10 +423,12 @@ class Api:
         return responses.json({"object": "balance", "account": name, "at": rfc3339(at), "balance": balance})
 
     async def list_settlements(self, call: Call) -> web.Response:
-        given = call.query("limit")
+        given = call.query("limit", "starting_after")
         limit = call.limit(given)
         async with acquire(self._pool) as connection:
-            found = await splitting.store.settlements(connection, call.book, limit + 1)
+            found = await splitting.store.settlements(
+                connection, call.book, limit + 1, before=given.get("starting_after")
+            )
         return _list([splitting.settlement_payload(settlement) for settlement in found], limit)
 
     async def get_settlement(self, call: Call) -> web.Response:
@@ -460,7 +463,7 @@ class Api:
                 "seq": event.seq,
                 "type": event.type,
                 "subject": event.subject,
-                "created_at": rfc3339(event.recorded_at),
+                "created_at": stamp(event.recorded_at),  # to the microsecond, as the hash covers it
                 "hash": event.hash.hex(),
                 "data": responses.fragment(event.payload),
             }

@@ -17,7 +17,7 @@ import splitting
 import streams
 from channels.contract import Confirmed, Outcome, Pending, Refused
 from gateway import states
-from gateway.objects import payment_event, refund_payload
+from gateway.objects import payment_event, refund_event
 from gateway.tables import ATTEMPTS, PAYMENTS, REFUNDS, Attempt, Payment, Refund
 from kernel.clock import business_date
 from kernel.errors import Broken, Conflict, Rejected
@@ -296,7 +296,7 @@ def start_refund(work: Work, payment: Payment, asked: RefundAsked, *, due_at: da
             updated_at=work.now,
         ),
     )
-    streams.publish(work, book, "refund.created", refund.id, refund_payload(refund))
+    streams.publish(work, book, "refund.created", refund.id, refund_event(refund))
     return refund
 
 
@@ -436,5 +436,5 @@ class SettleRefund:
     def _ended(self, work: Work, refund: Refund, status: states.Refund, *, event: str, **changes: Any) -> Refund:
         ended = refund._replace(status=status.value, due_at=None, updated_at=work.now, **changes)
         work.put(REFUNDS, ended)
-        streams.publish(work, self.book, event, ended.id, refund_payload(ended))
+        streams.publish(work, self.book, event, ended.id, refund_event(ended))
         return ended

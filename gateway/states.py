@@ -14,7 +14,6 @@ class Payment(StrEnum):
 
 class PaymentEvent(StrEnum):
     ACTION_NEEDED = "action_needed"
-    NO_DECISION = "no_decision"
     CONFIRMED = "confirmed"
     REFUSED = "refused"
     CLOSED = "closed"
@@ -23,13 +22,11 @@ class PaymentEvent(StrEnum):
 
 PAYMENT = {
     (Payment.PROCESSING, PaymentEvent.ACTION_NEEDED): Payment.REQUIRES_ACTION,
-    (Payment.PROCESSING, PaymentEvent.NO_DECISION): Payment.PROCESSING,  # silence is not refusal: ask again
     (Payment.PROCESSING, PaymentEvent.CONFIRMED): Payment.SUCCEEDED,
     (Payment.PROCESSING, PaymentEvent.REFUSED): Payment.FAILED,
     (Payment.PROCESSING, PaymentEvent.CLOSED): Payment.CANCELED,
     (Payment.PROCESSING, PaymentEvent.TIMED_OUT): Payment.EXPIRED,
     (Payment.REQUIRES_ACTION, PaymentEvent.ACTION_NEEDED): Payment.REQUIRES_ACTION,
-    (Payment.REQUIRES_ACTION, PaymentEvent.NO_DECISION): Payment.REQUIRES_ACTION,
     (Payment.REQUIRES_ACTION, PaymentEvent.CONFIRMED): Payment.SUCCEEDED,
     (Payment.REQUIRES_ACTION, PaymentEvent.REFUSED): Payment.FAILED,
     (Payment.REQUIRES_ACTION, PaymentEvent.CLOSED): Payment.CANCELED,

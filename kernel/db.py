@@ -46,7 +46,7 @@ async def connect(
 ) -> AsyncIterator[Pool]:
     """Open a pool whose connections act as `role` and give up rather than hang.
 
-    size: connections at most. Statement timeout 30 s, lock timeout 10 s, an idle transaction is ended after 15 s.
+    size: connections at most. Statement timeout 30 s, lock timeout 5 s, an idle transaction is ended after 15 s.
     by_key: for the commit lane, which reaches every row by its key: plans that scan are ruled out, so a plan made
     while a table was empty stays right when it is not.
     """
@@ -54,7 +54,7 @@ async def connect(
         "application_name": name,
         "timezone": "UTC",
         "statement_timeout": "30000",
-        "lock_timeout": "10000",
+        "lock_timeout": "5000",
         "idle_in_transaction_session_timeout": "15000",
         "jit": "off",
     }

@@ -3,7 +3,7 @@
 A durable commit costs the same for one payment as for a thousand, so it is shared. While one commit is under way the
 next commands gather; when it returns, all of them go into the next. There is no timer: an idle lane commits at once,
 a busy one in larger batches. Each caller gets its own result, and only after the commit. This is the one clever thing
-in the hub (docs/performance.md has its figures); everything durable goes through it.
+in the hub (docs/performance.md has its figures); everything that moves money goes through it.
 """
 
 import asyncio

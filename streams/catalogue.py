@@ -4,7 +4,6 @@ EVENTS = {
     # type: (what it says, our own listeners)
     "payment.created": ("a payment was accepted and is about to go to a channel", ()),
     "payment.requires_action": ("the payer has something to do, see next_action", ()),
-    "payment.processing": ("the channel has it and has not decided", ()),
     "payment.succeeded": ("the money was captured", ("splitting",)),
     "payment.failed": ("the channel refused it, finally", ()),
     "payment.canceled": ("closed before anyone paid", ()),
@@ -21,5 +20,4 @@ EVENTS = {
     "settlement.line_refused": ("the bank refused a line; the share is owed again", ()),
     "settlement.finished": ("every line of the batch is paid or refused", ()),
     "channel.deposited": ("the channel's net of a day arrived at the bank", ()),
-    "discrepancy.opened": ("hub, channel and bank disagree about something", ()),
 }

@@ -284,7 +284,7 @@ CREATE TABLE refund (
     created_at         timestamptz NOT NULL,
     updated_at         timestamptz NOT NULL,
     due_at             timestamptz,
-    business_date      date, -- of its acceptance by the channel
+    business_date      date, -- of the day it was asked for (docs/decisions/0010)
     PRIMARY KEY (book, id),
     FOREIGN KEY (book, payment_id) REFERENCES payment (book, id)
 ) WITH (fillfactor = 70);
