@@ -43,7 +43,6 @@ class Table(Generic[Row]):
             f"SELECT {', '.join('t.' + c for c in self.columns)} FROM unnest({arrays}) AS k({', '.join(key)}) "
             f"JOIN {name} t ON {' AND '.join(f't.{c} = k.{c}' for c in key)}"
         )
-        self._update_sql: dict[tuple[int, ...], str] = {}
         # Fields with a default stand last and have the same default in the schema.
         defaults: dict[str, Any] = row._field_defaults  # type: ignore[attr-defined]
         self._fixed_columns = len(self.columns) - len(defaults)
@@ -67,8 +66,8 @@ class Table(Generic[Row]):
         else:
             await connection.copy_records_to_table(self.name, records=rows, columns=self.columns)
 
-    async def update(self, connection: Connection, changes: Sequence[Sequence[Row]]) -> None:
-        """Write [old, new] rows: one statement for each set of columns that changed together, with those alone."""
+    def updates(self, changes: Sequence[Sequence[Row]]) -> "Iterator[Update]":
+        """Yield what writes these [old, new] rows: one update for each set of columns that changed together."""
         by_columns: dict[tuple[int, ...], list[Row]] = {}
         for old, new in changes:
             changed = tuple([i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a is not b and a != b])
@@ -76,24 +75,48 @@ class Table(Generic[Row]):
                 by_columns.setdefault(changed, []).append(new)
         for changed, rows in by_columns.items():
             columns = list(zip(*rows, strict=True))
-            wanted = (*range(self.keys), *changed)
-            await connection.execute(self._update(changed), *[columns[i] for i in wanted])
+            yield Update(self, changed, [columns[i] for i in (*range(self.keys), *changed)])
 
-    def _update(self, changed: tuple[int, ...]) -> str:
-        """Return the statement that writes these columns, by key."""
-        sql = self._update_sql.get(changed)
-        if sql is None:
-            wanted = (*range(self.keys), *changed)
-            arrays = ", ".join(f"${n}::{self._types[i]}[]" for n, i in enumerate(wanted, 1))
-            sql = self._update_sql[changed] = (
-                f"UPDATE {self.name} t SET {', '.join(f'{self.columns[i]} = u.{self.columns[i]}' for i in changed)} "
-                f"FROM unnest({arrays}) AS u({', '.join(self.columns[i] for i in wanted)}) "
-                f"WHERE {' AND '.join(f't.{c} = u.{c}' for c in self.columns[: self.keys])}"
-            )
-        return sql
+    def update_sql(self, changed: tuple[int, ...], first: int) -> str:
+        """Return the statement that writes these columns, by key; its parameters are numbered from `first`."""
+        wanted = (*range(self.keys), *changed)
+        arrays = ", ".join(f"${n}::{self._types[i]}[]" for n, i in enumerate(wanted, first))
+        return (
+            f"UPDATE {self.name} t SET {', '.join(f'{self.columns[i]} = u.{self.columns[i]}' for i in changed)} "
+            f"FROM unnest({arrays}) AS u({', '.join(self.columns[i] for i in wanted)}) "
+            f"WHERE {' AND '.join(f't.{c} = u.{c}' for c in self.columns[: self.keys])}"
+        )
 
     def __repr__(self) -> str:
         return f"Table({self.name})"
+
+
+class Update(NamedTuple):
+    """Rows of one table in which the same columns changed."""
+
+    table: Table[Any]
+    changed: tuple[int, ...]  # positions of those columns
+    columns: list[Any]  # the keys' and those columns' values
+
+
+_update_sql: dict[tuple[tuple[Table[Any], tuple[int, ...]], ...], str] = {}
+
+
+async def write(connection: Connection, updates: Sequence[Update]) -> None:
+    """Carry out updates of different rows in one statement: a journey to the database costs more than a small one."""
+    if not updates:
+        return
+    shape = tuple([(update.table, update.changed) for update in updates])
+    sql = _update_sql.get(shape)
+    if sql is None:
+        parts, first = [], 1
+        for update in updates:
+            parts.append(update.table.update_sql(update.changed, first))
+            first += len(update.columns)
+        *before, last = parts
+        named = ", ".join(f"u{n} AS ({part})" for n, part in enumerate(before))
+        sql = _update_sql[shape] = f"WITH {named} {last}" if before else last
+    await connection.execute(sql, *[column for update in updates for column in update.columns])
 
 
 class Head(NamedTuple):
@@ -302,12 +325,14 @@ class Work:
             head = self.head(book)
             if head.recorded_at != self.now:
                 self.put(BOOKS, head._replace(recorded_at=self.now))
+        updates: list[Update] = []
         for table, changes in self._changed.items():
             new = [row for old, row in changes.values() if old is None]
             if new:
                 await table.insert(connection, new)
             if len(new) < len(changes):
-                await table.update(connection, [change for change in changes.values() if change[0] is not None])
+                updates += table.updates([change for change in changes.values() if change[0] is not None])
+        await write(connection, updates)
         for table, added in self._added.items():
             if added:
                 await table.insert(connection, added)

@@ -17,6 +17,7 @@ from typing import Any
 import asyncpg
 
 from ledger import INVARIANTS
+from ops.bench.server import CHANNELS
 from ops.merchants import add_channel_account, add_merchant
 from ops.migrate import migrate
 from ops.wiring import hub
@@ -150,7 +151,9 @@ async def prepare(admin_url: str, redis_url: str | None, folder: Path, name: str
     url = admin_url.rpartition("/")[0] + f"/{name}"
     await asyncio.to_thread(migrate, url)
     keys = []
-    async with hub(database_url=url, redis_url=None, home=folder, public_url="http://127.0.0.1:1") as objects:
+    async with hub(
+        database_url=url, redis_url=None, home=folder, public_url="http://127.0.0.1:1", channels=CHANNELS
+    ) as objects:
         for number in range(BOOKS):
             merchant = await add_merchant(objects, f"bench {number}", currencies=["CNY"])
             await add_channel_account(objects, merchant.book, "instant", "instant", {}, fee_bp=60)

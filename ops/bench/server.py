@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from channels.contract import (
     BillFile,
     BillLine,
     Capabilities,
+    Channel,
     Confirmed,
     FundLine,
     Method,
@@ -116,6 +117,9 @@ class InstantRail:
         return []
 
 
+CHANNELS: Mapping[str, Callable[[Mapping[str, Any]], Channel]] = {"instant": lambda settings: InstantRail()}
+
+
 class NowhereTransport:
     """The instant rail has no network."""
 
@@ -147,7 +151,7 @@ async def the_hub(port: int, setup: Mapping[str, Any], lane: LaneShape) -> None:
         home=Path(setup["home"]),
         public_url="http://127.0.0.1:1",
         env=env,
-        channels={"instant": lambda settings: InstantRail()},
+        channels=CHANNELS,
         lane=lane,
         name="bench",
     ) as objects:
