@@ -25,7 +25,7 @@ ifeq ($(shell test -w "$$HOME" && echo yes),)
 export UV_CACHE_DIR := $(abspath $(VENV))/.uv-cache
 endif
 
-.PHONY: help demo up test check fix bench lock clean
+.PHONY: help demo up test check fix bench load lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -54,6 +54,9 @@ fix: $(VENV)/.dev ## format, mend what can be mended, draw the docs again
 
 bench: $(VENV)/.runtime ## measure throughput on this machine
 	$(BIN)/sluice bench $(ARGS)
+
+load: $(VENV)/.dev ## put a scenario's load on the hub that runs here; ARGS="--users 50 --run-time 60s"
+	$(BIN)/locust --config loadtests/locust.conf $(ARGS)
 
 lock: $(BIN)/uv ## pin dependencies and their hashes anew; UPGRADE=--upgrade takes newer versions
 	echo uv | $(COMPILE) - -o requirements-bootstrap.lock > /dev/null

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import cast
 
+from loadtests.prepare import is_loopback
+
 try:
     from uvloop import run
 except ImportError:
@@ -143,7 +145,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5, help="at most 120")
     parser.add_argument("--keys", help="JSON file with a list of API keys; connections take turns")
     given = parser.parse_args()
-    if not given.host.startswith("127.") or given.connections > 1024 or given.seconds > 120:
+    if not is_loopback(f"http://{given.host}") or given.connections > 1024 or given.seconds > 120:
         parser.error("loopback only, at most 1024 connections and 120 seconds")
     keys = json.loads(Path(given.keys).read_text()) if given.keys else ["none"]
     print(json.dumps(run(load(given.host, given.port, given.connections, given.seconds, keys, given.path))))
