@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
@@ -61,6 +62,7 @@ def run(
         return _fail(f"--faults {faults}: as many faults as none are the fewest", 2)
     try:
         home = open_home(settings.home)
+        _log_to(home / "demo" / "replay.log")
         if orders is None:
             orders = home / "demo" / f"orders-{seed}.csv"
             generate.write(orders, seed)
@@ -91,6 +93,14 @@ def run(
 def _fail(message: str, code: int) -> int:
     typer.echo(f"sluice: {message}", err=True)
     return code
+
+
+def _log_to(path: Path) -> None:
+    """Keep what the libraries have to say while servers are restarted out of the progress and the page."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        filename=path, filemode="w", level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
 
 
 def _cannot_be_written(path: Path) -> str | None:

@@ -18,7 +18,9 @@ def test_two_replays_in_an_empty_home_share_the_hub_that_the_faster_one_starts(
     assert first["book"] != second["book"]
     assert find_run(empty_home.home) is None
     assert empty_home.processes() == {}
-    assert {path.name for path in (empty_home.home / "demo").iterdir()} == {"hub.log", "bank.lock", "users.lock"}
+    assert {path.name for path in (empty_home.home / "demo").iterdir()} == {
+        *("hub.log", "replay.log", "bank.lock", "users.lock")
+    }
 
 
 def test_a_replay_that_is_told_to_stop_takes_everything_along(empty_home: RunningHub) -> None:

@@ -1,0 +1,19 @@
+"""A hub of the module's own, to be killed piece by piece."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.replay.running import RunningHub, a_running_hub, an_empty_home
+
+
+@pytest.fixture(scope="module")
+def running_hub() -> Iterator[RunningHub]:
+    with a_running_hub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def empty_home() -> Iterator[RunningHub]:
+    with an_empty_home() as hub:
+        yield hub
