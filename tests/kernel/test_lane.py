@@ -440,7 +440,11 @@ async def test_a_server_with_no_connection_left_is_unavailable_and_later_works(
     book_url: str, pg_server: TestServer
 ) -> None:
     database = book_url.rpartition("/")[2]
-    async with superuser(pg_server, book_url) as connection, a_lane(book_url, patience_s=0.2) as lane:
+    async with (
+        superuser(pg_server, book_url) as connection,
+        a_lane(book_url, patience_s=0.2) as lane,
+        connect(book_url, size=2) as reading,
+    ):
         await lane.put(Pay(BOOK, "warm"))
         await connection.execute(f"ALTER DATABASE {database} CONNECTION LIMIT 0")
         await connection.execute(
@@ -449,6 +453,10 @@ async def test_a_server_with_no_connection_left_is_unavailable_and_later_works(
         )
         results = await gathered(lane, pays(3))
         assert [getattr(result, "code", result) for result in results] == ["database_unavailable"] * 3
+        async with acquire(reading):  # the one that it has
+            with pytest.raises(Unavailable):
+                async with acquire(reading):
+                    pass
         await connection.execute(f"ALTER DATABASE {database} CONNECTION LIMIT -1")
         assert await gathered(lane, pays(3)) == ["p0 done", "p1 done", "p2 done"]
     await assert_exactly(book_url, ["warm", "p0", "p1", "p2"])
@@ -462,21 +470,25 @@ async def test_a_pool_whose_connections_are_all_busy_is_unavailable(book_url: st
 
 
 async def test_a_caller_cancelled_inside_a_transaction_leaves_the_pool_clean(book_url: str) -> None:
+    """Its connection is in doubt and is never used again."""
     async with connect(book_url, size=1) as pool:
 
         async def stay() -> None:
             async with acquire(pool) as connection, connection.transaction():
+                in_doubt.append(connection.get_server_pid())
                 await connection.execute("INSERT INTO position VALUES ($1, 'left behind', 1)", BOOK)
                 started.set()
                 await connection.execute("SELECT pg_sleep(60)")
 
-        started = asyncio.Event()
+        started, in_doubt = asyncio.Event(), list[int]()
         staying = asyncio.create_task(stay())
         await started.wait()
         staying.cancel()
         await asyncio.wait([staying])
         async with acquire(pool) as connection:
             assert not connection.is_in_transaction()
+            assert in_doubt
+            assert connection.get_server_pid() not in in_doubt
             assert await connection.fetchval("SELECT count(*) FROM position") == 0
 
 
@@ -503,20 +515,20 @@ async def test_two_lanes_on_one_book_give_the_result_of_some_serial_order(book_u
     await assert_exactly(book_url, names, in_any_order=True)
 
 
-async def test_two_lanes_with_books_in_opposite_order_do_not_block_each_other(database_url: str) -> None:
-    books = list(range(1, 7))
+async def test_books_are_locked_from_the_lowest_up_so_that_two_batches_never_wait_for_each_other(
+    database_url: str,
+) -> None:
+    books = list(range(1, 9))
     async with outside(database_url) as connection:
         for book in books:
             await open_book(connection, book)
-    async with a_lane(database_url) as one, a_lane(database_url) as other:
-        upward = [Pay(book, f"up{n}") for n in range(10) for book in books]
-        downward = [Pay(book, f"down{n}") for n in range(10) for book in reversed(books)]
-        results = await asyncio.gather(*[one.put(c) for c in upward], *[other.put(c) for c in downward])
-        assert len(results) == 120
-        assert one.figures.looked_up_again + other.figures.looked_up_again == 0
-    async with outside(database_url) as connection:
-        assert [len(await paid(connection, book)) for book in books] == [20] * 6
-        assert await broken(connection) == {}
+        async with a_lane(database_url) as lane:
+            async with book_held(database_url, 4):
+                putting = asyncio.create_task(gathered(lane, [Pay(book, "p") for book in reversed(books)]))
+                await waiting_for_a_lock(connection)
+                free = await connection.fetch("SELECT book FROM book ORDER BY book FOR UPDATE SKIP LOCKED")
+                assert [row[0] for row in free] == [5, 6, 7, 8]
+            assert await putting == ["p done"] * 8
 
 
 def test_what_may_hide_a_commit_is_told_apart_from_what_a_command_did_wrong() -> None:

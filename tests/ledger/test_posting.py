@@ -101,6 +101,7 @@ def something_wrong(line: Line) -> list[dict[str, Any]]:
         {"credit": line.debit},
         {"currency": "JPY"},
         {"debit": YEN[0], "credit": YEN[1], "rule": "payment_captured"},
+        {"debit": CHANNEL, "credit": YEN[1], "rule": "payment_captured"},
         {"amount": 0},
         {"amount": -line.amount},
         {"amount": 10**15},
@@ -292,6 +293,19 @@ async def test_every_result_is_reached_within_one_batch_and_over_several(
     if isinstance(last, Refusal):
         assert last.cause is next(r for r in wanted if r is not Result.LINKED_FAILED)
         assert await paid(connection, book) == [t.id for transfers in before for t in transfers]
+
+
+@pytest.mark.parametrize(
+    ("debit", "credit", "currency"),
+    [(CHANNEL, MERCHANT, "JPY"), (CHANNEL, YEN[1], "CNY"), (YEN[0], MERCHANT, "CNY"), (CHANNEL, YEN[1], "JPY")],
+)
+async def test_both_accounts_must_be_in_the_currency_of_the_transfer(
+    connection: Connection, debit: str, credit: str, currency: str
+) -> None:
+    book = await new_book(connection)
+    crossing = CAPTURE._replace(debit=debit, credit=credit, currency=currency)
+    (refused,) = await done(connection, [Post(book, "p", [crossing], DAY)], NOW)
+    assert refused.results == [Result.CURRENCY_DIFFERS]
 
 
 async def test_a_linked_group_is_posted_whole_or_not_at_all(connection: Connection) -> None:
