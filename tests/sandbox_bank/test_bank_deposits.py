@@ -14,7 +14,7 @@ from channels.sandbox.bank.errors import Refused
 from channels.sandbox.bank.service import Bank
 from channels.sandbox.clock import Clock
 from channels.sandbox.context import SandboxContext, Tasks
-from channels.sandbox.faults import Faults
+from channels.sandbox.faults import FaultRefused, Faults
 from channels.sandbox.store import Store
 
 
@@ -127,8 +127,9 @@ async def test_a_fault_ordered_before_the_booking_spoils_the_net_of_that_merchan
     assert [order.fired for order in scene.ctx.faults.listed()] == [1]
 
 
-async def test_a_fault_with_nonsense_for_an_amount_does_not_stop_the_bank(scene: Scene) -> None:
-    scene.ctx.faults.order("bank", "deposit_short", {}, 1, {"by_minor": "much"})
+async def test_a_fault_with_nonsense_for_an_amount_is_refused_and_the_bank_goes_on(scene: Scene) -> None:
+    with pytest.raises(FaultRefused, match="whole number"):
+        scene.ctx.faults.order("bank", "deposit_short", {}, 1, {"by_minor": "much"})
     scene.announce(12_34, book_on=scene.today)
     assert scene.balance == 12_34
 

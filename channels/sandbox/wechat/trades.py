@@ -77,9 +77,9 @@ def create(tx: Tx, merchant: Merchant, order: Order, now_ms: int) -> Row:
         require_open(order, now_ms)
         return _insert(tx, merchant, order, "NOTPAY", now_ms)
     row = expire(tx, row, now_ms)
-    _require_same(row, order)
     if row["state"] == "CLOSED":
-        raise order_closed()
+        raise order_closed()  # whatever is asked now: what is closed stays so
+    _require_same(row, order)
     if row["state"] != "NOTPAY":
         raise invalid_request("该订单已支付")
     return row
