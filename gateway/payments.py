@@ -5,15 +5,14 @@ ids that never change, so that whoever comes after a crash can ask and finish.
 """
 
 import logging
-from datetime import timedelta
 
-from channels import Kind, Method, Notice, Order, Outcome, Pending, RefundOrder, Refused, Unknown
+from channels import Confirmed, Kind, Method, Notice, Order, Outcome, Pending, RefundOrder, Refused, Unknown
 from gateway import states
 from gateway.accounts import ChannelAccounts, Ready
 from gateway.create import Asking, Claims, Created, CreatePayment, CreateRefund, FindEarlier, NewPayment
 from gateway.metrics import Metrics
 from gateway.schedule import (
-    FIRST_ANSWER_S,
+    FIRST_ANSWER,
     NOT_RECEIVED_AFTER,
     next_query,
     next_refund_query,
@@ -81,7 +80,7 @@ class Payments:
         payment_id = self._env.ids.new("pay")
         command = CreatePayment(
             book, payment_id, new, claims, ready.account.id, ready.account.channel, ready.account.fee_bp,
-            self._env.now() + timedelta(seconds=FIRST_ANSWER_S),
+            self._env.now() + FIRST_ANSWER,
         )  # fmt: skip
         self._calling.add((book, payment_id))
         try:
@@ -129,14 +128,16 @@ class Payments:
     def _still_running(self, book: int, payment_id: str, attempt: Attempt) -> None:
         """Raise Conflict when the first request for this payment is still under way, here or in another process."""
         age = self._env.now() - attempt.created_at
-        elsewhere = attempt.status == states.Attempt.CREATED and age < timedelta(seconds=FIRST_ANSWER_S)
+        elsewhere = attempt.status == states.Attempt.CREATED and age < FIRST_ANSWER
         if (book, payment_id) in self._calling or elsewhere:
             raise Conflict("request_in_progress", f"the first request for {payment_id} is still under way; ask again")
 
     # ---- whatever a channel says -------------------------------------------------------------------------------------
 
     async def _settle(self, payment: Payment, attempt: Attempt, ready: Ready, outcome: Outcome) -> Payment:
-        due_at = next_query(ready.client.channel.capabilities, payment, attempt, self._env.now(), self._scale)
+        due_at = None  # what is paid is not asked about again
+        if not isinstance(outcome, Confirmed):
+            due_at = next_query(ready.client.channel.capabilities, payment, attempt, self._env.now(), self._scale)
         command = Settle(payment.book, payment.id, attempt.number, outcome, due_at, f"re_{payment.id[4:]}")
         try:
             settled = await self._lanes.put(command)
@@ -266,7 +267,7 @@ class Payments:
         refund_id = self._env.ids.new("re")
         command = CreateRefund(
             book, refund_id, payment_id, amount_minor, reason, merchant_refund_id, claims,
-            self._env.now() + timedelta(seconds=FIRST_ANSWER_S),
+            self._env.now() + FIRST_ANSWER,
         )  # fmt: skip
         refund, replayed = await self._lanes.put(command)
         if replayed:
@@ -299,7 +300,7 @@ class Payments:
 
     async def take(self, row: Attempt | Refund) -> bool:
         """Claim an open row for asking; False when another worker has it or it has ended meanwhile."""
-        next_at = self._env.now() + timedelta(seconds=FIRST_ANSWER_S)
+        next_at = self._env.now() + FIRST_ANSWER
         key = (row.payment_id, row.number) if isinstance(row, Attempt) else (row.id,)
         return await self._lanes.put(Asking(row.book, key, next_at))
 

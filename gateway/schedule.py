@@ -6,6 +6,7 @@ from channels.contract import Capabilities, Method
 from gateway.tables import Attempt, Payment, Refund
 
 FIRST_ANSWER_S = 20  # a call to a channel ends sooner; after that its process is taken to be gone
+FIRST_ANSWER = timedelta(seconds=FIRST_ANSWER_S)
 # A payer's code lives a minute: after this nobody can send it again, and a channel that has not heard of it never will.
 NOT_RECEIVED_AFTER = timedelta(seconds=90)
 REFUND_S = (5, 30, 60, 300, 600, 1200, 1800)

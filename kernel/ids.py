@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 BODY_LENGTH = 26
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -33,6 +34,7 @@ def is_id(text: str, prefix: str) -> bool:
     return text.startswith(prefix + "_") and _ID.fullmatch(text) is not None
 
 
+@lru_cache(maxsize=4096)  # few books are busy at a time
 def base36(number: int) -> str:
     """Write a non-negative number with digits and lower-case letters."""
     digits = ""

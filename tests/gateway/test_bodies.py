@@ -97,3 +97,19 @@ def test_a_body_nobody_can_read_is_refused_by_every_model(raw: bytes) -> None:
         refusal = refusal_of(model, raw)
         assert refusal is not None
         assert refusal.code == "malformed_json"
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [
+        (b'{"a":1,"a":2}', "a"),
+        (b'{"a" :1, "a"\n:2}', "a"),
+        (b'{"a":1,"\\u0061":2}', "a"),
+        (b'{"x":"A",":n":1,":n":2}', ":n"),
+        (b'{"x":[{"a":1},{"a":2}]}', None),
+        (b'{"x":"\\"a\\":","a":1}', None),
+        (b'{"x":"a:","a":"x"}', None),
+    ],
+)
+def test_a_name_given_twice_is_seen_however_it_is_written(raw: bytes, name: str | None) -> None:
+    assert schemas.name_given_twice(raw) == name
