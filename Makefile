@@ -5,6 +5,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 SLUICE_HOME ?= .sluice
+FAULTS ?= 12
 export SLUICE_HOME
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$python && break; \
@@ -30,9 +31,9 @@ endif
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
 
-demo: $(VENV)/.runtime ## play a day of payments through real servers; ORDERS=file plays your own
+demo: $(VENV)/.runtime ## play a day of payments through real servers; ORDERS=file plays your own, FAULTS=n plants n
 	mkdir -p "$(SLUICE_HOME)/demo"
-	$(BIN)/sluice replay $(if $(ORDERS),--orders "$(ORDERS)") --json "$(SLUICE_HOME)/demo/summary.json"
+	$(BIN)/sluice replay $(if $(ORDERS),--orders "$(ORDERS)") --faults $(FAULTS) --json "$(SLUICE_HOME)/demo/summary.json"
 
 up: $(VENV)/.runtime ## run the hub until Ctrl-C
 	$(BIN)/sluice up

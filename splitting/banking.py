@@ -115,7 +115,8 @@ class Banks:
                     Money(line.amount_minor, line.currency),
                     f"settlement {settlement.business_date}",
                 )
-                for line in lines
+                # Largest first: should the pool run short, the bank refuses the last, and least waits.
+                for line in sorted(lines, key=lambda line: (-line.amount_minor, line.id))
             ],
             settlement.created_at,
         )

@@ -12,7 +12,8 @@ import aiohttp
 
 from ops.replay.witness import Witness
 
-PATIENCE_S = 90.0
+# A channel may want a minute between two refunds of one order, and the janitor asks at its leisure.
+PATIENCE_S = 240.0
 
 
 class Refused(Exception):
