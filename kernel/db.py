@@ -126,6 +126,20 @@ async def acquire(pool: Pool, *, timeout_s: float = 5) -> AsyncIterator[Connecti
 
 @asynccontextmanager
 async def transaction(pool: Pool) -> AsyncIterator[Connection]:
-    """Run one transaction at READ COMMITTED; correctness comes from the book's lock, not from the isolation level."""
-    async with acquire(pool) as connection, connection.transaction():
-        yield connection
+    """Run one transaction at READ COMMITTED; correctness comes from the book's lock, not from the isolation level.
+
+    Whoever is cancelled inside leaves at once: the transaction ends with its connection (`acquire`). To roll it back in
+    words, as asyncpg's own block does, would first wait for the statement that was cut off, and a silent server never
+    answers that.
+    """
+    async with acquire(pool) as connection:
+        block = connection.transaction()
+        await block.start()
+        try:
+            yield connection
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            await block.rollback()
+            raise
+        await block.commit()

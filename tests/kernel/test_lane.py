@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from kernel.db import LOST, acquire, connect
+from kernel.db import LOST, acquire, connect, transaction
 from kernel.env import system_env
 from kernel.errors import NotFound, Rejected, Unavailable
 from kernel.lane import Lanes
@@ -469,27 +469,51 @@ async def test_a_pool_whose_connections_are_all_busy_is_unavailable(book_url: st
                 pass
 
 
-async def test_a_caller_cancelled_inside_a_transaction_leaves_the_pool_clean(book_url: str) -> None:
-    """Its connection is in doubt and is never used again."""
-    async with connect(book_url, size=1) as pool:
+async def test_a_caller_cancelled_inside_a_transaction_leaves_at_once_and_the_pool_clean(book_url: str) -> None:
+    """Its connection is in doubt and is never used again; the server has fallen silent, so nobody may wait for it."""
+    async with cable(book_url) as wire, connect(wire.url, size=1) as pool:
 
         async def stay() -> None:
-            async with acquire(pool) as connection, connection.transaction():
+            async with transaction(pool) as connection:
                 in_doubt.append(connection.get_server_pid())
                 await connection.execute("INSERT INTO position VALUES ($1, 'left behind', 1)", BOOK)
-                started.set()
-                await connection.execute("SELECT pg_sleep(60)")
+                wire.passing = silence
+                await connection.execute("SELECT 1")
 
-        started, in_doubt = asyncio.Event(), list[int]()
+        async def silence(sent: bytes) -> None:
+            silent.set()
+            await asyncio.Event().wait()
+
+        silent, in_doubt = asyncio.Event(), list[int]()
         staying = asyncio.create_task(stay())
-        await started.wait()
+        await silent.wait()
         staying.cancel()
         await asyncio.wait([staying])
+        assert staying.cancelled()
+        wire.passing = None
         async with acquire(pool) as connection:
             assert not connection.is_in_transaction()
             assert in_doubt
             assert connection.get_server_pid() not in in_doubt
             assert await connection.fetchval("SELECT count(*) FROM position") == 0
+
+
+async def test_a_lane_stopped_while_the_server_is_silent_lets_nobody_hang(book_url: str) -> None:
+    env = system_env()
+    async with cable(book_url) as wire, a_lane(wire.url, env=env) as lane:
+        await warm(lane, wire)
+
+        async def silence(sent: bytes) -> None:
+            silent.set()
+            await asyncio.Event().wait()
+
+        silent = asyncio.Event()
+        wire.passing = silence
+        putting = asyncio.create_task(gathered(lane, pays(3)))
+        await silent.wait()
+        await env.tasks.aclose()
+        assert [getattr(result, "code", result) for result in await putting] == ["shutting_down"] * 3
+    await assert_exactly(book_url, ["warm"])
 
 
 # -- two processes -----------------------------------------------------------------------------------------------------
