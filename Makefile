@@ -46,12 +46,12 @@ check: $(VENV)/.dev ## format, lint, types, imports, drawn docs: the gate
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m kernel.states --check docs/states.md
+	$(BIN)/python -m ops.drawings --check docs/states.md
 
 fix: $(VENV)/.dev ## format, mend what can be mended, draw the docs again
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/python -m kernel.states docs/states.md
+	$(BIN)/python -m ops.drawings docs/states.md
 
 bench: $(VENV)/.runtime ## measure throughput on this machine
 	$(BIN)/sluice bench $(ARGS)

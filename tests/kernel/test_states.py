@@ -1,15 +1,13 @@
 """State tables: a move is in the table or it is a Conflict, and the drawing shows the table and nothing else."""
 
-import sys
 from enum import StrEnum
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.errors import Conflict
-from kernel.states import PLACES, advance, document, draw, main
+from kernel.states import advance, draw
 
 
 class Lamp(StrEnum):
@@ -61,22 +59,3 @@ def test_a_drawing_has_one_arrow_for_each_move() -> None:
 def test_moves_that_lead_nowhere_share_one_arrow() -> None:
     drawn = draw("lamp", LAMP | {(Lamp.BURST, Touch.PRESS): Lamp.BURST})
     assert "burst --> burst: drop, press" in drawn
-
-
-def test_every_table_named_is_in_the_document() -> None:
-    text = document()
-    for module, tables in PLACES:
-        for name in tables:
-            assert f"## {module.split('.')[0]}: {name.lower()}" in text
-
-
-def test_a_stale_drawing_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = tmp_path / "states.md"
-    monkeypatch.setattr(sys, "argv", ["states", "--check", str(page)])
-    assert main() == 1  # there is none
-    monkeypatch.setattr(sys, "argv", ["states", str(page)])
-    assert main() == 0
-    monkeypatch.setattr(sys, "argv", ["states", "--check", str(page)])
-    assert main() == 0
-    page.write_text(page.read_text().replace("-->", "->", 1))
-    assert main() == 1

@@ -1,0 +1,43 @@
+"""docs/states.md: the state tables of every package, drawn. `make fix` draws, `make check` compares."""
+
+import sys
+from pathlib import Path
+
+from gateway.states import ATTEMPT, PAYMENT, REFUND
+from kernel.states import draw
+from reconciliation.states import DISCREPANCY
+from splitting.states import BATCH, INSTRUCTION
+
+
+def document() -> str:
+    """Return docs/states.md as the tables say it should be."""
+    return "\n".join(
+        [
+            "# State tables 状态表",
+            "",
+            "Drawn from the tables in the code by `make fix`; `make check` fails when this page is stale.",
+            "",
+            draw("gateway: payment", PAYMENT),
+            draw("gateway: attempt", ATTEMPT),
+            draw("gateway: refund", REFUND),
+            draw("splitting: instruction", INSTRUCTION),
+            draw("splitting: batch", BATCH),
+            draw("reconciliation: discrepancy", DISCREPANCY),
+        ]
+    )
+
+
+def main() -> int:
+    """Write docs/states.md, or with --check only say whether it is current."""
+    check, path = "--check" in sys.argv, Path(sys.argv[-1])
+    wanted = document()
+    if not check:
+        path.write_text(wanted, encoding="utf-8")
+    elif not path.exists() or path.read_text(encoding="utf-8") != wanted:
+        print(f"{path} does not show the state tables as they are: run `make fix` and commit it", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
