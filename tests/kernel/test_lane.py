@@ -539,6 +539,24 @@ async def test_two_lanes_on_one_book_give_the_result_of_some_serial_order(book_u
     await assert_exactly(book_url, names, in_any_order=True)
 
 
+async def test_two_lanes_whose_wires_are_cut_again_and_again_still_do_everything_once(book_url: str) -> None:
+    rng = random.Random(20261124)
+    names = [f"p{n}" for n in range(120)]
+    async with (
+        cable(book_url) as wire,
+        cable(book_url) as other_wire,
+        a_lane(wire.url, max_batch=9, patience_s=60) as one,
+        a_lane(other_wire.url, max_batch=9, patience_s=60) as other,
+    ):
+        for each in (wire, other_wire):
+            each.cuts.extend(rng.choices([Cut.BEFORE_IT_ARRIVES, Cut.AFTER_IT_IS_DONE], k=6))
+        asked = [(lane, Pay(BOOK, name)) for name in names for lane in rng.choices([one, other], k=rng.randint(1, 2))]
+        rng.shuffle(asked)
+        await asyncio.gather(*[lane.put(command) for lane, command in asked])
+        assert (wire.cut_count, other_wire.cut_count) == (6, 6)
+    await assert_exactly(book_url, names, in_any_order=True)
+
+
 async def test_books_are_locked_from_the_lowest_up_so_that_two_batches_never_wait_for_each_other(
     database_url: str,
 ) -> None:
