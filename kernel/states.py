@@ -9,6 +9,7 @@ from kernel.errors import Conflict
 S = TypeVar("S", bound=StrEnum)
 E = TypeVar("E", bound=StrEnum)
 
+
 def advance(table: Mapping[tuple[S, E], S], state: S, event: E) -> S:
     """Return the state after `event`. Raises Conflict when the table has no such move."""
     try:
