@@ -57,7 +57,10 @@ class Janitor:
         for task in tasks:
             await task
         for book, hold_id in holds:
-            await self._lanes.put(ledger.ExpireHold(book, hold_id, business_date(now)))
+            try:
+                await self._lanes.put(ledger.ExpireHold(book, hold_id, business_date(now)))
+            except SluiceError as error:
+                log.warning("a hold could not be voided; it stays due", extra={"object": hold_id, "why": str(error)})
         return len(rows) + len(holds)
 
     async def _ask(self, row: Attempt | Refund) -> None:
