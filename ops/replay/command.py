@@ -4,8 +4,8 @@ import asyncio
 import json
 import logging
 import os
+import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,7 +24,7 @@ from kernel.errors import SluiceError
 from kernel.money import is_currency
 from ops.embedded import CannotStart, servers
 from ops.embedded.child import describe_exit, end, spawn
-from ops.embedded.place import is_locked, open_home
+from ops.embedded.place import is_free, is_locked, open_home
 from ops.replay import generate, page
 from ops.replay.day import Day, Player, Stage
 from ops.replay.orders import BadOrders, Invoice, read
@@ -178,27 +178,29 @@ async def _started(settings: Settings) -> AsyncIterator[Run]:
     names = ("SLUICE_GATEWAY_PORT", "SLUICE_OPS_PORT", "SLUICE_SANDBOX_PORT")
     environment |= dict(zip(names, map(str, _free_ports(len(names))), strict=True))
     log = settings.home / "demo" / "hub.log"
+    before = _stamp(settings.home)
     with log.open("ab" if is_locked(settings.home / "supervisor.lock") else "wb") as out:
         process = spawn(
             [sys.executable, "-m", "ops.cli", "up"], env=environment, cwd=Path.cwd(), stdout=out, stderr=out
         )
         try:
-            yield await _came_up(settings.home, process, log)
+            yield await _came_up(settings.home, process, before, log)
         finally:
             await end(process, (signal.SIGTERM, 30.0))
 
 
-async def _came_up(home: Path, process: subprocess.Popen[bytes], log: Path) -> Run:
+async def _came_up(home: Path, process: subprocess.Popen[bytes], before: int, log: Path) -> Run:
     """Wait until the hub of the home is ready: the one we started or, should another have been faster, that one.
 
-    Raises CannotStart with what ours said last.
+    before: `_stamp` of the home when ours was started. Raises CannotStart with what ours said last.
     """
     give_up_at = time.monotonic() + START_WITHIN_S
     while time.monotonic() < give_up_at:
-        run = find_run(home)
-        if run is not None:
+        ended = process.poll() is not None
+        # Not sooner: looking whether a lock is held takes it for a moment, and ours would find it taken.
+        if (ended or _stamp(home) != before) and (run := find_run(home)) is not None:
             return run
-        if process.poll() is not None and not is_locked(home / "supervisor.lock"):
+        if ended and not is_locked(home / "supervisor.lock"):
             break
         await asyncio.sleep(0.05)
     said = await asyncio.to_thread(_last_lines, log)
@@ -206,17 +208,22 @@ async def _came_up(home: Path, process: subprocess.Popen[bytes], log: Path) -> R
     raise CannotStart(f"the hub did not start ({how}); it said last:\n{said}\nall of it is in {log}")
 
 
+def _stamp(home: Path) -> int:
+    """Return when a hub of this home last told where it is; 0 where none ever has."""
+    try:
+        return (home / "run.json").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def _last_lines(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
 
 
 def _free_ports(count: int) -> list[int]:
-    """Return ports nobody listens on just now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Return ports nobody listens on just now, of those that Linux gives to no outgoing connection meanwhile."""
+    drawn = random.sample(range(15_000, 30_000), 200)
+    return [port for port in drawn if is_free(port)][:count]
 
 
 @contextmanager

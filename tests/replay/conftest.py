@@ -13,7 +13,8 @@ def running_hub() -> Iterator[RunningHub]:
         yield hub
 
 
-@pytest.fixture
-def empty_home() -> Iterator[RunningHub]:
+@pytest.fixture(scope="module")
+def idle_home() -> Iterator[RunningHub]:
+    """A home in which no hub runs when a test begins, and none may when it ends."""
     with an_empty_home() as hub:
         yield hub

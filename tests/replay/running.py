@@ -2,8 +2,8 @@
 
 import json
 import os
+import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ops.embedded.place import is_free
 from ops.supervisor import Run, find_run
 from tests.conftest import _new_home
 
@@ -32,12 +33,8 @@ KEYS = {
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports nobody listens on just now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Return ports nobody listens on just now, of those that Linux gives to no outgoing connection meanwhile."""
+    return [port for port in random.sample(range(15_000, 30_000), 200) if is_free(port)][:count]
 
 
 @dataclass(frozen=True)
@@ -86,6 +83,13 @@ class RunningHub:
         found = find_run(self.home)
         assert found is not None, self.said()
         return found
+
+    def wait_until_up(self, process: "subprocess.Popen[Any]") -> None:
+        """Wait for the hub that `process` starts; pytest's own limit ends a wait in vain."""
+        # The file first: looking whether the lock is held takes it for a moment.
+        while not (self.home / "run.json").exists() or find_run(self.home) is None:
+            assert process.poll() is None, self.said()
+            time.sleep(0.05)
 
     def said(self) -> str:
         log = self.home / "up.log"
@@ -142,9 +146,7 @@ def a_running_hub() -> Iterator[RunningHub]:
             )
         hub = RunningHub(empty.home, empty.environment, process)
         try:
-            while find_run(hub.home) is None:  # pytest's own limit ends a wait in vain
-                assert process.poll() is None, hub.said()
-                time.sleep(0.05)
+            hub.wait_until_up(process)
             yield hub
             process.send_signal(signal.SIGTERM)
             assert process.wait() == 0, hub.said()

@@ -1,6 +1,7 @@
 """A replay in a home where no hub runs: it starts one, shares it, stops it, and leaves nothing behind."""
 
 import signal
+import subprocess
 from pathlib import Path
 
 from ops.replay import generate
@@ -9,55 +10,68 @@ from tests.replay.running import RunningHub, ended
 
 
 def test_two_replays_in_an_empty_home_share_the_hub_that_the_faster_one_starts(
-    empty_home: RunningHub, tmp_path: Path
+    idle_home: RunningHub, tmp_path: Path
 ) -> None:
     file = tmp_path / "orders.csv"
     generate.write(file, 11, orders=20)
-    both = [empty_home.start("replay", "--json", "-", "--orders", str(file), "--faults", "5") for _ in range(2)]
+    both = [idle_home.start("replay", "--json", "-", "--orders", str(file), "--faults", "5") for _ in range(2)]
     first, second = (ended(process).assert_good() for process in both)
     assert first["book"] != second["book"]
-    assert find_run(empty_home.home) is None
-    assert empty_home.processes() == {}
-    assert {path.name for path in (empty_home.home / "demo").iterdir()} == {
+    assert find_run(idle_home.home) is None
+    assert idle_home.processes() == {}
+    assert {path.name for path in (idle_home.home / "demo").iterdir()} == {
         *("hub.log", "replay.log", "bank.lock", "users.lock")
     }
 
 
-def test_a_replay_that_is_told_to_stop_takes_everything_along(empty_home: RunningHub) -> None:
-    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        process = empty_home.start("replay", "--json", "-")
-        assert process.stderr is not None
-        said = ""
-        while "orders" not in said:
-            said = process.stderr.readline()
-            assert said, "the replay ended by itself"
-        assert len(empty_home.processes()) > 5
-        process.send_signal(number)
-        done = ended(process)
-        assert done.code == code, done.err
-        assert done.out == ""
-        assert "Traceback" not in done.err
-        assert done.err.count("\n") == 1
-        assert empty_home.processes() == {}
-        assert find_run(empty_home.home) is None
+def test_a_replay_that_is_told_to_stop_takes_everything_along(idle_home: RunningHub) -> None:
+    process = until(idle_home.start("replay", "--json", "-"), "orders")
+    assert len(idle_home.processes()) > 5
+    stopped(process, signal.SIGINT, 130)
+    assert idle_home.processes() == {}
+    assert find_run(idle_home.home) is None
 
 
-def test_a_replay_that_is_told_to_stop_while_it_starts_the_hub_takes_that_along(empty_home: RunningHub) -> None:
-    process = empty_home.start("replay", "--json", "-")
-    while not (empty_home.home / "supervisor.lock").exists():
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+def test_a_replay_that_is_told_to_stop_leaves_a_hub_that_is_not_its_own_alone(running_hub: RunningHub) -> None:
+    before = running_hub.run
+    process = until(running_hub.start("replay", "--json", "-"), "orders")
+    stopped(process, signal.SIGTERM, 143)
+    assert running_hub.run == before
+    assert process.pid not in running_hub.processes()
+
+
+def until(process: "subprocess.Popen[str]", stage: str) -> "subprocess.Popen[str]":
+    """Wait until a replay says that it has come to a stage."""
+    assert process.stderr is not None
+    said = ""
+    while stage not in said:
+        said = process.stderr.readline()
+        assert said, "the replay ended by itself"
+    return process
+
+
+def stopped(process: "subprocess.Popen[str]", number: signal.Signals, code: int) -> None:
+    """Tell a replay to stop; it must say so in one line and nothing else."""
+    process.send_signal(number)
     done = ended(process)
-    assert done.code == 130
-    assert "Traceback" not in done.err
-    assert empty_home.processes() == {}
+    assert done.code == code, done.err
+    assert done.out == ""
+    assert done.err.startswith("sluice: ")
+    assert done.err.count("\n") == 1
 
 
-def test_a_killed_replay_leaves_no_process_behind(empty_home: RunningHub) -> None:
-    process = empty_home.start("replay", "--json", "-")
-    while find_run(empty_home.home) is None:
+def test_a_replay_that_is_told_to_stop_while_it_starts_the_hub_takes_that_along(idle_home: RunningHub) -> None:
+    process = until(idle_home.start("replay", "--json", "-"), "starting the hub")
+    while not idle_home.processes().keys() - {process.pid}:
         assert process.poll() is None
+    stopped(process, signal.SIGINT, 130)
+    assert idle_home.processes() == {}
+
+
+def test_a_killed_replay_leaves_no_process_behind(idle_home: RunningHub) -> None:
+    process = idle_home.start("replay", "--json", "-")
+    idle_home.wait_until_up(process)
     process.kill()
     ended(process)
-    while empty_home.processes():  # the kernel tells the children one after the other
+    while idle_home.processes():  # the kernel tells the children one after the other
         pass

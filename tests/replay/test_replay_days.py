@@ -57,7 +57,7 @@ def test_a_day_adds_up_and_every_planted_fault_is_found(
 ) -> None:
     if day == GENERATED:
         day = tmp_path / "orders.csv"
-        generate.write(day, 1)
+        generate.write(day, 1, orders=60)
     file = Path(day)
     faults = 20 if file.stem in FACTS else 10
     found = running_hub.replay("--orders", str(file), "--faults", str(faults)).assert_good()
@@ -70,6 +70,7 @@ def test_a_day_adds_up_and_every_planted_fault_is_found(
     assert sum(found["disturbances"].values()) > 0
     assert found["settled_minor"] > 0
     assert len(found["business_dates"]) >= 1
+    assert not (running_hub.home / "demo" / "hub.log").exists()  # the hub that runs was used
 
 
 def test_two_replays_at_the_same_time_do_not_disturb_each_other(running_hub: RunningHub, small_day: Path) -> None:
