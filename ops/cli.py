@@ -660,7 +660,7 @@ def replay(
 
 @app.command()
 def bench(
-    seconds: Annotated[float, typer.Option(help="Of load in each stretch; five stretches a round.")] = 5.0,
+    seconds: Annotated[float, typer.Option(help="Of load in each stretch; seven stretches a round.")] = 5.0,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are reported.")] = 3,
     as_json: Json = False,
 ) -> None:

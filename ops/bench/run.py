@@ -194,7 +194,7 @@ def run(
 ) -> dict[str, Any]:
     """Run everything and return the figures; the database made for it is dropped again.
 
-    seconds: of load in each stretch. There are five stretches a round.
+    seconds: of load in each stretch. There are seven stretches a round.
     """
     name = f"sluice_bench_{os.getpid()}"
     samples: dict[str, list[Sample]] = {}
@@ -202,8 +202,9 @@ def run(
         folder = Path(temp)
         setup = asyncio.run(prepare(admin_url, redis_url, folder, name))
         (folder / "setup.json").write_text(json.dumps(setup))
-        keys = folder / "keys.json"
+        keys, one_key = folder / "keys.json", folder / "one-key.json"
         keys.write_text(json.dumps(setup["keys"]))
+        one_key.write_text(json.dumps(setup["keys"][:1]))
         one = ("hub", "--setup", str(folder / "setup.json"), "--max-batch", "1", "--writers", "16")
         try:
             with (
@@ -214,15 +215,17 @@ def run(
                 for server in (hello, lane, lane1):  # warm: imports, connections, plans
                     drive(server, postgres_pid, keys, 16, 1)
                 plan = [
-                    ("hello", hello, 256),
-                    ("lane", lane, 256),
-                    ("lane1", lane1, 256),
-                    ("hello32", hello, 32),
-                    ("lane32", lane, 32),
+                    ("hello", hello, 256, keys),
+                    ("lane", lane, 256, keys),
+                    ("lane1", lane1, 256, keys),
+                    ("hot", lane, 256, one_key),
+                    ("hot1", lane1, 256, one_key),
+                    ("hello32", hello, 32, keys),
+                    ("lane32", lane, 32, keys),
                 ]
                 for number in range(1, rounds + 1):
-                    for label, server, connections in plan:
-                        sample = drive(server, postgres_pid, keys, connections, seconds)
+                    for label, server, connections, callers in plan:
+                        sample = drive(server, postgres_pid, callers, connections, seconds)
                         samples.setdefault(label, []).append(sample)
                         say(
                             f"round {number}/{rounds}  {label:8} {sample.rps:9.0f} req/s  p50 {sample.p50_ms:8.2f} ms  "
@@ -257,7 +260,14 @@ def figures(samples: dict[str, list[Sample]], broken: int, rows: dict[str, int])
             statistics.median(cost(t) / b.server_cpu_us for t, b in zip(samples[top], samples[bottom], strict=True)), 2
         )
 
-    speedups = [a.rps / b.rps for a, b in zip(samples["lane"], samples["lane1"], strict=True)]
+    def speedup(top: str, bottom: str) -> float:
+        return round(statistics.median(a.rps / b.rps for a, b in zip(samples[top], samples[bottom], strict=True)), 2)
+
+    def cpu_saved(top: str, bottom: str) -> float:
+        return round(
+            statistics.median(cost(b) / cost(a) for a, b in zip(samples[top], samples[bottom], strict=True)), 2
+        )
+
     batches = [s.batch for s in samples["lane"] if s.batch]
     return {
         "hello_cpu_us": median("hello", "server_cpu_us"),
@@ -267,12 +277,21 @@ def figures(samples: dict[str, list[Sample]], broken: int, rows: dict[str, int])
         "hello_rps": median("hello", "rps"),
         "lane_rps": median("lane", "rps"),
         "lane1_rps": median("lane1", "rps"),
-        "lane_speedup": round(statistics.median(speedups), 2),
+        "lane_speedup": speedup("lane", "lane1"),
+        "lane_cpu_saved": cpu_saved("lane", "lane1"),
         "p50_ms": median("lane", "p50_ms"),
         "p99_ms": median("lane", "p99_ms"),
         "batch_size": round(statistics.median(batches), 1) if batches else None,
         "lane1_hub_cpu_us": median("lane1", "server_cpu_us"),
         "lane1_postgres_cpu_us": median("lane1", "postgres_cpu_us"),
+        "one_merchant": {
+            "lane_rps": median("hot", "rps"),
+            "lane1_rps": median("hot1", "rps"),
+            "lane_speedup": speedup("hot", "hot1"),
+            "lane_cpu_saved": cpu_saved("hot", "hot1"),
+            "p50_ms": median("hot", "p50_ms"),
+            "p99_ms": median("hot", "p99_ms"),
+        },
         "at_32": {
             "hello_rps": median("hello32", "rps"),
             "lane_rps": median("lane32", "rps"),
