@@ -1,0 +1,116 @@
+"""Faults are planted one a record, where there is a record, and each so that it can be told from the others."""
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from ops.replay.faults import ENTRY_FAULTS, ROW_FAULTS, Disturber, Planter
+from ops.replay.world import World
+
+PAYMENTS = [(f"1-{n:03}", 100 * n) for n in range(1, 61)]
+REFUNDS = [(f"1-9{n:02}", n) for n in range(1, 11)]  # of 1 to 10 cents
+LINES = [(f"1-pye{n}", f"62{n}") for n in range(9)]
+NET = {"2010-12-01": 100_000}
+
+
+class Sandbox(World):
+    """Takes every fault and says that those it was told to have happened."""
+
+    def __init__(self) -> None:
+        self.ordered: list[dict[str, Any]] = []
+        self.fired: dict[str, int] = {}
+
+    async def control(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        if method == "GET":
+            return {"faults": [{**fault, "fired": self.fired.get(fault["fault_id"], 0)} for fault in self.ordered]}
+        told = {**body, "fault_id": f"fault_{len(self.ordered)}"}
+        if body["fault"] == "bill_row_extra":
+            told["params"] = {**body["params"], "out_trade_no": f"stranger {len(self.ordered)}"}
+        self.ordered.append(told)
+        return told
+
+
+async def planted(
+    count: int, *, seed: int = 1, payments: Any = PAYMENTS, refunds: Any = REFUNDS, net: Any = NET, lines: Any = LINES
+) -> tuple[Planter, Sandbox]:
+    sandbox = Sandbox()
+    planter = Planter(sandbox, mchid="1", count=count, seed=seed)
+    await planter.on_bill(payments, refunds, net)
+    await planter.on_statement(lines)
+    return planter, sandbox
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 10, 20, 50])
+async def test_as_many_are_planted_as_were_asked_for_each_on_a_record_of_its_own(count: int) -> None:
+    planter, sandbox = await planted(count)
+    assert len(planter.planted) == len(sandbox.ordered) == count
+    assert len({fault.reference for fault in planter.planted}) == count
+
+
+async def test_thirty_faults_are_of_every_kind() -> None:
+    planter, _ = await planted(30)
+    kinds = Counter(fault.fault for fault in planter.planted)
+    assert set(kinds) == {*ROW_FAULTS, *ENTRY_FAULTS, "bill_row_extra", "deposit_short"}
+
+
+async def test_more_faults_than_records_leave_no_record_with_two() -> None:
+    planter, _ = await planted(1000)
+    rows = [fault.reference for fault in planter.planted if fault.fault in ROW_FAULTS]
+    assert sorted(rows) == sorted(reference for reference, _ in [*PAYMENTS, *REFUNDS])
+
+
+async def test_a_day_without_business_has_room_for_none() -> None:
+    planter, sandbox = await planted(20, payments=[], refunds=[], net={}, lines=[])
+    assert planter.planted == []
+    assert sandbox.ordered == []
+
+
+@pytest.mark.parametrize("net", [{"2010-12-01": -500}, {"2010-12-01": 0}, {"2010-12-01": 170}])
+async def test_a_deposit_that_hardly_comes_is_not_cut_short(net: dict[str, int]) -> None:
+    planter, _ = await planted(20, net=net)
+    assert "deposit_short" not in {fault.fault for fault in planter.planted}
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_an_amount_is_altered_to_another_that_is_still_one(seed: int) -> None:
+    _, sandbox = await planted(1000, seed=seed)
+    amounts = dict([*PAYMENTS, *REFUNDS])
+    altered = [fault for fault in sandbox.ordered if fault["fault"] == "bill_row_altered"]
+    assert len(altered) > 10
+    for fault in altered:
+        reference = fault["match"].get("out_trade_no") or fault["match"]["out_refund_no"]
+        delta = fault["params"]["delta_minor"]
+        assert delta != 0
+        assert amounts[reference] + delta > 0
+
+
+async def test_the_same_seed_plants_the_same_and_another_seed_does_not() -> None:
+    first, again, other = [(await planted(20, seed=seed))[0].planted for seed in (1, 1, 2)]
+    assert first == again
+    assert first != other
+
+
+async def test_only_disturbances_that_happened_are_counted() -> None:
+    sandbox = Sandbox()
+    disturber = Disturber(sandbox, mchid="1", on=True)
+    assert await disturber.done() == Counter()
+    rng = random.Random(1)
+    for _ in range(60):
+        await disturber.before_refund(rng)
+    assert len(sandbox.ordered) > 2
+    assert await disturber.done() == Counter()
+    sandbox.fired = {"fault_0": 1, "fault_1": 1}
+    assert (await disturber.done()).total() == 2
+    await sandbox.control("POST", "/control/faults", {"fault": "delay", "params": {}, "match": {}})
+    sandbox.fired[sandbox.ordered[-1]["fault_id"]] = 1  # somebody else's
+    assert (await disturber.done()).total() == 2
+
+
+async def test_an_undisturbed_day_orders_nothing() -> None:
+    sandbox = Sandbox()
+    disturber = Disturber(sandbox, mchid="1", on=False)
+    for _ in range(60):
+        await disturber.before_create(barcode=True, rng=random.Random(1))
+    assert sandbox.ordered == []

@@ -1,0 +1,98 @@
+"""Cancellations against a hub made by hand: which payments they are taken from, and why some are refused."""
+
+from typing import Any
+
+import pytest
+
+from ops.replay.faults import Disturber
+from ops.replay.orders import Invoice
+from ops.replay.trade import MOST_REFUNDS, Trader
+from ops.replay.world import Refused, World
+from tests.replay.days import AT
+
+
+class HandMadeHub(World):
+    """Takes every payment at once and gives back what is asked, within what was paid."""
+
+    def __init__(self) -> None:
+        self.refunds: list[tuple[str, int]] = []  # (order, minor units)
+        self.keys: list[str] = []
+        self._orders: dict[str, dict[str, Any]] = {}
+
+    async def hub(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> dict[str, Any]:
+        if key is not None:
+            assert key not in self.keys
+            self.keys.append(key)
+        if path.endswith("/refunds"):
+            order = path.split("/")[3]
+            self.refunds.append((order, body["amount"]))
+            return {"id": f"re_{len(self.refunds)}", "status": "succeeded", "business_date": "2010-12-01"}
+        if method == "POST":
+            if body["amount"] <= 0:
+                raise Refused(422, {"code": "amount_not_positive"})
+            self._orders[body["merchant_order_id"]] = body
+        order = body["merchant_order_id"] if body else path.split("/")[3]
+        amount = self._orders[order]["amount"]
+        return {
+            "id": order,
+            "status": "succeeded",
+            "amount_captured": amount,
+            "business_date": "2010-12-01",
+            "attempts": [{"reference": f"1-{order}", "status": "confirmed"}],
+        }
+
+    async def control(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        return {"trades": []}
+
+
+async def played(*orders: tuple[str, int] | tuple[str, int, str]) -> tuple[Trader, HandMadeHub]:
+    """Play invoices of (number, minor units, customer 17850 where not said) one after the other."""
+    invoices = [
+        Invoice(number, customer[0] if customer else "17850", AT, minor, {"8": 1} if minor > 0 else {})
+        for number, minor, *customer in orders
+    ]
+    hub, steps = HandMadeHub(), []
+    trader = Trader(
+        hub, mchid="1", payees={"8": "pye_8"}, platform="pye_0", currency="CNY", run_id="run", seed=1,
+        disturber=Disturber(hub, mchid="1", on=False), step=lambda: steps.append(1),
+    )  # fmt: skip
+    await trader.play(invoices)
+    assert len(steps) == len(trader.ledger.ended) == len(invoices)
+    return trader, hub
+
+
+async def test_a_cancellation_is_taken_from_the_latest_payments_that_cover_it() -> None:
+    trader, hub = await played(("1", 500), ("2", 300), ("C3", -100), ("C4", -400), ("C5", -300))
+    assert hub.refunds == [("2", 100), ("2", 200), ("1", 200), ("1", 300)]
+    assert [payment.left_minor for payment in trader.ledger.payments] == [0, 0]
+    assert [minor for _, minor, _ in trader.ledger.refunds] == [100, 200, 200, 300]
+
+
+@pytest.mark.parametrize(
+    ("orders", "reason"),
+    [
+        ([("1", 500), ("C2", 100)], "cancels_nothing"),
+        ([("1", 500), ("C2", 0)], "cancels_nothing"),
+        ([("1", 500), ("C2", -100, "")], "no_customer"),
+        ([("1", 500), ("C2", -100, "17851")], "nobody_paid_for_it"),
+        ([("1", 500), ("C2", -501)], "more_than_was_paid"),
+        ([("1", 500), ("3", -5)], "amount_not_positive"),
+    ],
+)
+async def test_what_cannot_be_given_back_is_refused_with_its_reason(orders: list[Any], reason: str) -> None:
+    trader, hub = await played(*orders)
+    assert hub.refunds == []
+    assert {why: len(found) for why, found in trader.ledger.refused.items()} == {reason: 1}
+
+
+async def test_a_payment_that_has_had_all_its_refunds_is_left_alone() -> None:
+    many = [(f"C{n}", -1) for n in range(100, 100 + MOST_REFUNDS)]
+    trader, hub = await played(("1", 500), ("2", 300), *many, ("C300", -500), ("C301", -1))
+    assert hub.refunds == [("2", 1)] * MOST_REFUNDS + [("1", 500)]
+    assert list(trader.ledger.refused) == ["more_than_was_paid"]
+
+
+async def test_keys_say_whose_they_are_whatever_the_invoice_is_called() -> None:
+    _, hub = await played(("发票 1\n", 500), ("C发票 1\n", -100))
+    assert all(key.isascii() and key.isprintable() and " " not in key for key in hub.keys)
+    assert len(hub.keys) == 2
