@@ -106,7 +106,9 @@ async def write(connection: Connection, updates: Sequence[Update]) -> None:
     """Carry out updates of different rows in one statement: a journey to the database costs more than a small one."""
     if not updates:
         return
-    updates = sorted(updates, key=lambda update: (update.table.name, update.changed))  # few shapes: each is planned once
+    updates = sorted(
+        updates, key=lambda update: (update.table.name, update.changed)
+    )  # few shapes: each is planned once
     shape = tuple([(update.table, update.changed) for update in updates])
     sql = _update_sql.get(shape)
     if sql is None:
