@@ -107,7 +107,7 @@ class Verdict:
 
 
 # Our statuses for which the channel's bill must carry a line. A refund is billed when it is accepted, not when it is
-# done (channels.md 1.10), so one that is still processing at the channel counts too.
+# done, so one that is still processing at the channel counts too.
 _BILLED = frozenset({("payment", "success"), ("refund", "success"), ("refund", "processing")})
 _AGREE = frozenset({("success", "processing")})  # refunds: a bill is never updated after the acceptance
 

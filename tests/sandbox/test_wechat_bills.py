@@ -1,4 +1,4 @@
-"""Days, bills and pay-outs: what the bill says, when it exists, and how it can be wrong (channels.md §1.10)."""
+"""Days, bills and pay-outs: what the bill says, when it exists, and how it can be wrong."""
 
 import gzip
 import hashlib

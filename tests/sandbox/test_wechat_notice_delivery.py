@@ -1,4 +1,4 @@
-"""Notices: what they say, when they come again, and that no crash loses one (channels.md §1.11)."""
+"""Notices: what they say, when they come again, and that no crash loses one."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Creating, paying, querying, closing and reversing orders (channels.md §1.6, §1.7)."""
+"""Creating, paying, querying, closing and reversing orders."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Refunds: what is accepted, what never happens twice, and what the fee does (channels.md §1.8)."""
+"""Refunds: what is accepted, what never happens twice, and what the fee does."""
 
 import sqlite3
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who may speak, how the answer is signed, and what a stranger is told (channels.md §1.2 to §1.4)."""
+"""Who may speak, how the answer is signed, and what a stranger is told."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Trade bills 交易账单 and fund flow bills 资金账单, made from WeChat Pay's own books (channels.md §1.10)."""
+"""Trade bills 交易账单 and fund flow bills 资金账单, made from WeChat Pay's own books."""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""Refusals in WeChat Pay's words (channels.md §1.12)."""
+"""Refusals in WeChat Pay's words."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Notices 异步通知 to merchants: sent until acknowledged, on WeChat Pay's schedule (channels.md §1.11).
+"""Notices 异步通知 to merchants: sent until acknowledged, on WeChat Pay's schedule.
 
 A notice is written in the transaction of what it reports, so neither exists without the other, and a restart goes on
 where the last process stopped: what was sent but not recorded as acknowledged is sent again.

@@ -1,4 +1,4 @@
-"""Reading the bodies of create and codepay requests (channels.md §1.6)."""
+"""Reading the bodies of create and codepay requests."""
 
 from dataclasses import dataclass
 from typing import Any

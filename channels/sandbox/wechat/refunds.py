@@ -1,4 +1,4 @@
-"""Refunds 退款 and their rules (channels.md §1.8). Every function runs inside one transaction."""
+"""Refunds 退款 and their rules. Every function runs inside one transaction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Signatures and encryption of WeChat Pay API v3 (channels.md §1.2 to §1.4), from the counterparty's side."""
+"""Signatures and encryption of WeChat Pay API v3, from the counterparty's side."""
 
 import base64
 import binascii
