@@ -20,6 +20,7 @@ from channels.contract import (
     Unknown,
 )
 from kernel.env import Env, NoAnswer, NotSent
+from kernel.money import Money
 
 log = logging.getLogger(__name__)
 S = TypeVar("S", Order, RefundOrder)
@@ -31,6 +32,10 @@ TIMEOUTS_S: Mapping[str, float] = {
     "query": 10.0,
     "close": 10.0,
     "reverse": 15.0,
+    "proceed": 15.0,
+    "capture": 15.0,
+    "void": 10.0,
+    "login": 10.0,
     "refund": 15.0,
     "refund_query": 10.0,
     "bill": 15.0,
@@ -64,6 +69,7 @@ class ChannelClient:
         self._timeouts_s = timeouts_s
         self._refreshing: asyncio.Task[Sequence[str]] | None = None
         self._may_refresh_at = float("-inf")  # monotonic
+        self._logging_in = asyncio.Lock()
 
     async def pay(self, order: Order) -> Outcome:
         """Place the order with the channel."""
@@ -81,6 +87,22 @@ class ChannelClient:
         """Have a barcode order undone, paid or not; Refused(closed=True) when it is."""
         return await self._ask("reverse", order, self.channel.reverse_request, self.channel.reverse_outcome)
 
+    async def proceed(self, order: Order) -> Outcome:
+        """Make the second call that a Pending(proceed=True) asked for; may be repeated."""
+        return await self._ask("proceed", order, self.channel.proceed_request, self.channel.proceed_outcome)
+
+    async def capture(self, order: Order, amount: Money) -> Outcome:
+        """Move reserved money, all or a part; may be repeated with the same amount."""
+
+        def outcome(asked: Order, answer: Response, /, *, now: datetime) -> Outcome:
+            return self.channel.capture_outcome(asked, amount, answer, now=now)
+
+        return await self._ask("capture", order, lambda asked: self.channel.capture_request(asked, amount), outcome)
+
+    async def void(self, order: Order) -> Outcome:
+        """Release reserved money; Refused(closed=True) when it is."""
+        return await self._ask("void", order, self.channel.void_request, self.channel.void_outcome)
+
     async def refund(self, refund: RefundOrder) -> Outcome:
         """Ask for a refund; may be repeated with the same number."""
         return await self._ask("refund", refund, self.channel.refund_request, self.channel.refund_outcome)
@@ -96,8 +118,13 @@ class ChannelClient:
         return await self._fetch_bill(self.channel.bill_request(day))
 
     async def fund_bill(self, day: date) -> Bill:
-        """Fetch the day's fund-flow bill. Raises BadBill."""
-        return await self._fetch_bill(self.channel.fund_bill_request(day))
+        """Fetch the day's fund-flow bill; `nothing` where the rail has none. Raises BadBill."""
+        request = self.channel.fund_bill_request(day)
+        return (
+            Bill(nothing=True, reason="this rail has no such bill")
+            if request is None
+            else await self._fetch_bill(request)
+        )
 
     async def bill_lines(self, content: bytes, day: date) -> list[BillLine]:
         """Return the lines of a bill, read beside the event loop. Raises BadBill."""
@@ -107,13 +134,14 @@ class ChannelClient:
         """Return the lines of a fund-flow bill, read beside the event loop. Raises BadBill."""
         return await self._env.offload(lambda: list(self.channel.fund_lines(content, day)))
 
-    async def refresh_keys(self) -> Sequence[str]:
+    async def refresh_keys(self, message: Response | None = None) -> Sequence[str]:
         """Fetch the channel's current public keys; return the ids trusted now, or nothing when that did not succeed.
 
-        Whoever calls while a fetch is under way shares it; within KEY_REFRESH_S after one, nothing is asked.
+        message: whose key is unknown. Whoever calls while a fetch is under way shares it; within KEY_REFRESH_S after
+        one, nothing is asked.
         """
         if self._refreshing is None or self._refreshing.done():
-            request = self.channel.trusted_keys_request()
+            request = self.channel.trusted_keys_request(message)
             now = self._env.clock.monotonic()
             if request is None or now < self._may_refresh_at:
                 return ()
@@ -145,7 +173,7 @@ class ChannelClient:
         """Tell whether the answer was signed with a key new to us which we know now, having fetched the keys."""
         if not self._key_is_unknown(answer):
             return False
-        await self.refresh_keys()
+        await self.refresh_keys(answer)
         return not self._key_is_unknown(answer)
 
     def _key_is_unknown(self, answer: Response) -> bool:
@@ -156,18 +184,49 @@ class ChannelClient:
         return False
 
     async def _send(self, op: str, request: Request) -> Response:
+        """Sign and send, within a session where the rail wants one. Raises NotSent, NoAnswer."""
+        await self._log_in()
+        answer = await self._send_once(op, request)
+        if self.channel.login_over(answer):
+            await self._log_in()
+            answer = await self._send_once(op, request)
+        return answer
+
+    async def _log_in(self) -> None:
+        """Open a session where one is needed; whoever calls meanwhile shares it. Raises NotSent when there is none."""
+        if self.channel.login_request(now=self._env.now()) is None:
+            return
+        async with self._logging_in:
+            request = self.channel.login_request(now=self._env.now())
+            if request is None:
+                return
+            try:
+                answer = await self._env.transport.send(request, timeout_s=self._timeouts_s["login"])
+                self.channel.login(answer, now=self._env.now())
+            except (NoAnswer, BadNotice) as error:
+                raise NotSent(f"no session with {self.channel.name}: {error}") from None
+
+    async def _send_once(self, op: str, request: Request) -> Response:
         now, nonce = self._env.now(), self._env.secrets(16).hex()
         signed = await self._env.offload(lambda: self.channel.sign(request, now=now, nonce=nonce))
         return await self._env.transport.send(signed, timeout_s=self._timeouts_s[op])
 
     async def _fetch_bill(self, request: Request) -> Bill:
+        pages: list[bytes] = []
         try:
-            answer = await self._send("bill", request)
-            file = self.channel.bill_file(answer, now=self._env.now())
-            if not file.ready and await self._learned_key(answer):
+            while True:
+                answer = await self._send("bill", request)
                 file = self.channel.bill_file(answer, now=self._env.now())
-            if file.nothing or not file.ready or file.download is None:
-                return Bill(nothing=file.nothing, reason=file.reason)
+                if not file.ready and await self._learned_key(answer):
+                    file = self.channel.bill_file(answer, now=self._env.now())
+                if file.content is None:
+                    break
+                pages.append(file.content)
+                if file.more is None:
+                    return Bill(b"".join(pages))
+                request = file.more
+            if pages or file.nothing or not file.ready or file.download is None:
+                return Bill(nothing=file.nothing and not pages, reason=file.reason)
             content = await self._send("bill_file", file.download)
         except (NotSent, NoAnswer) as error:
             return Bill(reason=f"{type(error).__name__}: {error}")
@@ -176,7 +235,7 @@ class ChannelClient:
     async def _fetch_keys(self, request: Request) -> Sequence[str]:
         try:
             answer = await self._send("keys", request)
-            trusted = self.channel.trust(answer, now=self._env.now())
+            trusted = self.channel.trust(request, answer, now=self._env.now())
         except (NotSent, NoAnswer, BadNotice) as error:
             log.warning(
                 "the channel's keys could not be fetched", extra={"channel": self.channel.name, "why": str(error)}

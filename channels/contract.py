@@ -21,6 +21,12 @@ class Method(StrEnum):
 
     QR = "qr"  # 扫码: we show a code, the payer scans
     BARCODE = "barcode"  # 付款码: the payer shows a code, the merchant scans
+    JSAPI = "jsapi"  # 公众号/小程序: inside the wallet's own browser or mini-program
+    H5 = "h5"  # 手机网页: from a phone's browser into the wallet
+    APP = "app"  # from the merchant's app into the wallet
+    PAGE = "page"  # 网关: a page of the rail's, where the payer logs in or types a card
+    CARD = "card"  # a token of a card which the rail's own form made; the number never passes us
+    TRANSFER = "transfer"  # 银行转账: the payer transfers to an account that is this payment's alone
 
 
 # ---- what a channel says: four ordinary outcomes ---------------------------------------------------------------------
@@ -37,10 +43,16 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Accepted, not decided: the payer has something to do, or the channel has."""
+    """Accepted, not decided: the payer has something to do, or the channel has, or we have.
 
-    next_action: Mapping[str, str] | None = None  # e.g. {"type": "qr", "code": "weixin://…"}; None: nothing new to show
+    next_action: {"type": "qr", "code"} · {"type": "jsapi" | "app", …the rail's own parameters} · {"type": "redirect",
+    "url"} · {"type": "form", "url", "fields": JSON of what to post} · {"type": "transfer", "account", …}.
+    """
+
+    next_action: Mapping[str, str] | None = None  # None: nothing new to show
     channel_ref: str | None = None
+    proceed: bool = False  # the rail waits for our second call, see Channel.proceed_request; money moves only then
+    held: Money | None = None  # 预授权: the payer's money is reserved; it moves when it is captured
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +94,16 @@ class Order:
     description: str
     notify_url: str
     expires_at: datetime
+    created_at: datetime  # of the attempt; the same in every message about it (UnionPay's txnTime)
     auth_code: str | None = None  # barcode: the payer's code
     store: str | None = None  # barcode: our name for the till
+    payer: str | None = None  # jsapi: who the payer is at the rail (openid, buyer_id)
+    token: str | None = None  # card: what the rail's own form gave for the card
+    client_ip: str | None = None  # h5: the payer's address
+    return_url: str | None = None  # page, h5: where the payer's browser goes afterwards
+    hold_only: bool = False  # 预授权: reserve the money; it is captured or released later
+    share_later: bool = False  # 分账: the rail keeps the money frozen until it is shared out there
+    channel_ref: str | None = None  # the rail's own number, once it has told us
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +116,10 @@ class RefundOrder:
     amount: Money
     reason: str
     notify_url: str
+    created_at: datetime  # of the refund
+    payment_created_at: datetime  # Order.created_at
+    payment_channel_ref: str | None = None  # the rail's number of the captured payment
+    channel_ref: str | None = None  # the rail's number of the refund, once it has told us
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +195,8 @@ class BillFile:
     sha1: str | None = None  # of the uncompressed bytes
     nothing: bool = False  # the channel says, finally, that there was no business that day
     reason: str = ""  # why it is not ready, for people
+    content: bytes | None = None  # the answer held the file, or this page of it; pages are joined as they come
+    more: Request | None = None  # fetch this for the next page, and read it with bill_file again
 
 
 # ---- the contract ---------------------------------------------------------------------------------------------------
@@ -190,6 +216,63 @@ class Capabilities:
     query_schedule_s: Sequence[int] = field(default=(5, 30, 60, 180, 300, 600, 1800))
     barcode_poll_s: int = 5
     barcode_give_up_s: int = 45  # then reverse 撤销
+    barcode_prefixes: frozenset[str] = frozenset()  # how the rail's payers' codes begin; empty: cannot be told
+    holds: frozenset[Method] = frozenset()  # methods that can reserve money first 预授权
+    partial_capture: bool = False  # whether less than was reserved can be captured; the rest is then released
+    browsers: Sequence[str] = ()  # words in the User-Agent of the rail's own app, in which JSAPI works
+    per_order_notices: bool = True  # False: notices go to an address registered at the rail beforehand
+
+
+class Rail:
+    """What a rail need not have: the parts of `Channel` with an answer for rails that go without them."""
+
+    def proceed_request(self, order: "Order") -> Request:
+        raise NotImplementedError("this rail has no second call")
+
+    def proceed_outcome(self, order: "Order", answer: Response, *, now: datetime) -> "Outcome":
+        raise NotImplementedError("this rail has no second call")
+
+    def capture_request(self, order: "Order", amount: Money) -> Request:
+        raise NotImplementedError("this rail reserves no money")
+
+    def capture_outcome(self, order: "Order", amount: Money, answer: Response, *, now: datetime) -> "Outcome":
+        raise NotImplementedError("this rail reserves no money")
+
+    def void_request(self, order: "Order") -> Request:
+        raise NotImplementedError("this rail reserves no money")
+
+    def void_outcome(self, order: "Order", answer: Response, *, now: datetime) -> "Outcome":
+        raise NotImplementedError("this rail reserves no money")
+
+    def reverse_request(self, order: "Order") -> Request:
+        raise NotImplementedError("this rail takes no payers' codes")
+
+    def reverse_outcome(self, order: "Order", answer: Response, *, now: datetime) -> "Outcome":
+        raise NotImplementedError("this rail takes no payers' codes")
+
+    def fund_bill_request(self, day: date) -> Request | None:
+        return None
+
+    def fund_lines(self, content: bytes, day: date) -> Iterable["FundLine"]:
+        raise BadBill("no_such_bill", "this rail has no bill of its fund flow")
+
+    def trusted_keys_request(self, message: Response | None = None) -> Request | None:
+        return None
+
+    def trust(self, request: Request, answer: Response, *, now: datetime) -> Sequence[str]:
+        raise BadNotice("no_keys", "this rail's keys do not change by themselves")
+
+    def login_request(self, *, now: datetime) -> Request | None:
+        return None
+
+    def login(self, answer: Response, *, now: datetime) -> None:
+        raise BadNotice("no_login", "this rail needs no session")
+
+    def login_over(self, answer: Response) -> bool:
+        return False
+
+    def deposit_mark(self) -> str | None:
+        return None
 
 
 class Channel(Protocol):
@@ -207,14 +290,45 @@ class Channel(Protocol):
         Raises BadNotice; code `unknown_key` means that the rail may have a newer key, see trusted_keys_request.
         """
 
+    # A rail whose calls need a session (OAuth): the client logs in before it sends, and once more when told it is over.
+
+    def login_request(self, *, now: datetime) -> Request | None:
+        """Return the request for a session; None while there is one, or where none is needed. It is sent as it is."""
+
+    def login(self, answer: Response, *, now: datetime) -> None:
+        """Take over the session. Raises BadNotice; then what was to be sent is not sent."""
+
+    def login_over(self, answer: Response) -> bool:
+        """Tell whether an answer says that the session is over and nothing was executed; forget the session then."""
+
     def pay_request(self, order: Order) -> Request: ...
     def pay_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome: ...
     def query_request(self, order: Order) -> Request: ...
     def query_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome: ...
 
+    def proceed_request(self, order: Order) -> Request:
+        """Return the second call that a Pending(proceed=True) asked for; the hub has stored its channel_ref by then.
+
+        It may be repeated: the rail executes it once.
+        """
+
+    def proceed_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome: ...
+
     def close_request(self, order: Order) -> Request: ...
     def close_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return Refused(closed=True) when the order is closed now, Unknown otherwise: then query."""
+
+    def capture_request(self, order: Order, amount: Money) -> Request:
+        """Move reserved money 预授权完成, all or a part; once. order.channel_ref names the hold. May be repeated."""
+
+    def capture_outcome(self, order: Order, amount: Money, answer: Response, *, now: datetime) -> Outcome:
+        """Return Confirmed with the captured amount, Pending, Refused, or Unknown: then query."""
+
+    def void_request(self, order: Order) -> Request:
+        """Release reserved money 预授权撤销."""
+
+    def void_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        """Return Refused(closed=True) when the money is released, Unknown otherwise: then query."""
 
     def reverse_request(self, order: Order) -> Request:
         """Undo a barcode order whatever its state: closes it, or gives the money back (撤销)."""
@@ -225,8 +339,8 @@ class Channel(Protocol):
     def refund_query_request(self, refund: RefundOrder) -> Request: ...
     def refund_query_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome: ...
 
-    def notice(self, message: Response, *, now: datetime) -> Notice:
-        """Verify and read a message that came in. Raises BadNotice."""
+    def notice(self, message: Response, *, now: datetime) -> Notice | None:
+        """Verify and read a message that came in; None: verified, and of no concern to us. Raises BadNotice."""
 
     def notice_accepted(self) -> Response:
         """Return the rail's own way of saying "received, do not send again"; given only after the commit."""
@@ -235,7 +349,9 @@ class Channel(Protocol):
         """Return the rail's own way of saying no. again: it was ours to blame, the same message may be sent again."""
 
     def bill_request(self, day: date) -> Request: ...
-    def fund_bill_request(self, day: date) -> Request: ...
+    def fund_bill_request(self, day: date) -> Request | None:
+        """Return the request for the fund-flow bill; None where the rail has none."""
+
     def bill_file(self, answer: Response, *, now: datetime) -> BillFile: ...
     def bill_content(self, file: BillFile, answer: Response) -> bytes:
         """Return the uncompressed file after checking its hash. Raises BadBill."""
@@ -250,11 +366,17 @@ class Channel(Protocol):
     def fund_lines(self, content: bytes, day: date) -> Iterable[FundLine]:
         """Read a whole fund-flow bill, under the same rules."""
 
-    def trusted_keys_request(self) -> Request | None:
-        """Return the request that fetches the rail's current public keys, where it rotates them; else None."""
+    def trusted_keys_request(self, message: Response | None = None) -> Request | None:
+        """Return the request that fetches the rail's current public keys, where it rotates them; else None.
 
-    def trust(self, answer: Response, *, now: datetime) -> Sequence[str]:
-        """Take over the keys of that answer; return the ids now trusted. Raises BadNotice."""
+        message: whose key was unknown, where the message itself says where its key is; only the rail's own hosts count.
+        """
+
+    def trust(self, request: Request, answer: Response, *, now: datetime) -> Sequence[str]:
+        """Take over the keys that came in answer to `request`; return the ids now trusted. Raises BadNotice."""
+
+    def deposit_mark(self) -> str | None:
+        """Return how the end-to-end id begins under which the rail pays this account's money into the bank."""
 
 
 class ChannelConfig(Protocol):

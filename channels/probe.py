@@ -270,6 +270,7 @@ def _order(op: str, sets: Mapping[str, str], env: Env) -> Order:
         description=sets.get("description", "probe"),
         notify_url=sets.get("notify_url", "https://example.invalid/notice"),
         expires_at=env.now() + timedelta(seconds=expires_in_s),
+        created_at=env.now(),
         auth_code=sets.get("auth_code"),
         store=sets.get("store"),
     )
@@ -290,6 +291,8 @@ def _refund(op: str, sets: Mapping[str, str], env: Env, order: Order) -> RefundO
         amount=_money("refund_amount", sets, str(order.amount.minor)),
         reason=sets.get("reason", "probe"),
         notify_url=order.notify_url,
+        created_at=env.now(),
+        payment_created_at=order.created_at,
     )
 
 

@@ -33,7 +33,8 @@ class Notices:
             return Response(404, {}, b"")
         try:
             notice = await self._verified(ready.client, message)
-            await self._payments.apply_notice(book, account_id, notice)
+            if notice is not None:
+                await self._payments.apply_notice(book, account_id, notice)
         except BadNotice as error:
             log.warning(
                 "a notice was not believed", extra={"channel": channel, "account": account_id, "why": error.code}
@@ -53,11 +54,11 @@ class Notices:
         self._metrics.notices.labels(channel, "applied").inc()
         return rail.notice_accepted()
 
-    async def _verified(self, client: ChannelClient, message: Response) -> Notice:
+    async def _verified(self, client: ChannelClient, message: Response) -> Notice | None:
         """Verify a notice; one signed with a key new to us is tried once more after fetching the rail's keys."""
         try:
             return client.channel.notice(message, now=self._env.now())
         except BadNotice as error:
-            if error.code != "unknown_key" or not await client.refresh_keys():
+            if error.code != "unknown_key" or not await client.refresh_keys(message):
                 raise
         return client.channel.notice(message, now=self._env.now())

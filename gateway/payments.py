@@ -328,7 +328,9 @@ class Payments:
             payment.description,
             self.notify_url(payment.book, attempt.channel_account, attempt.channel),
             payment.expires_at,
+            attempt.created_at,
             auth_code,
+            channel_ref=attempt.channel_ref,
         )
 
     async def _refund_order(self, refund: Refund) -> tuple[RefundOrder, Ready]:
@@ -343,5 +345,9 @@ class Payments:
             Money(refund.amount_minor, refund.currency),
             refund.reason,
             self.notify_url(refund.book, attempt.channel_account, attempt.channel),
+            refund.created_at,
+            attempt.created_at,
+            attempt.channel_ref,
+            refund.channel_ref,
         )
         return order, await self._ready(refund.book, attempt)

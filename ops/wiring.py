@@ -21,7 +21,6 @@ from gateway.notices import Notices
 from gateway.payees import Payees
 from gateway.payments import Payments
 from gateway.routes import Api
-from gateway.store import channel_accounts
 from kernel.db import Pool, acquire, connect
 from kernel.env import Env, system_env
 from kernel.lane import Lane, Lanes, committing
@@ -83,13 +82,9 @@ class Hub:
 
     async def deposits(self, book: int) -> Mapping[str, str]:
         """Return how a merchant's channels name their deposits at the bank: start of the reference → account."""
-        async with acquire(self.pool) as connection:
-            rows = await channel_accounts(connection, book)
-        starts = {}
-        for row in rows:
-            if row.channel == "wechat":
-                starts[f"WX{orjson.loads(row.settings)['mchid']}"] = row.id
-        return starts
+        ready = await self.accounts.of_book(book)
+        marks = ((one.client.channel.deposit_mark(), one.account.id) for one in ready)
+        return {mark: account_id for mark, account_id in marks if mark is not None}
 
     def splitter(self) -> Consumer:
         """Return the listener that shares out every payment that succeeded."""

@@ -22,6 +22,7 @@ from channels.contract import (
     Order,
     Outcome,
     Pending,
+    Rail,
     RefundOrder,
     Request,
     Response,
@@ -35,7 +36,7 @@ Script = Callable[[str, Any], Outcome]
 
 
 @dataclass
-class ScriptedChannel:
+class ScriptedChannel(Rail):
     """A rail in the same process whose answers are decided by a function of (operation, order)."""
 
     script: Script
@@ -120,12 +121,6 @@ class ScriptedChannel:
 
     def bill_lines(self, content: bytes, day: date, *, only_late: bool = False) -> Iterable[BillLine]:
         return ()
-
-    def trusted_keys_request(self) -> Request | None:
-        return None
-
-    def trust(self, answer: Response, *, now: datetime) -> list[str]:
-        return []
 
 
 class HereTransport:

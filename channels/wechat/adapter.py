@@ -27,6 +27,7 @@ from channels.contract import (
     Order,
     Outcome,
     Pending,
+    Rail,
     RefundOrder,
     Refused,
     Request,
@@ -48,10 +49,15 @@ NOTICE_KINDS = {"TRANSACTION.SUCCESS": "SUCCESS"} | {
 _JSON = {"Accept": "application/json", "User-Agent": USER_AGENT}
 _FILE = {"Accept": "*/*", "User-Agent": USER_AGENT}
 _SHA1 = re.compile(r"[0-9a-fA-F]{40}", re.ASCII)
-_CAPABILITIES = Capabilities(methods=frozenset({Method.QR, Method.BARCODE}), currencies=frozenset({"CNY"}))
+_CAPABILITIES = Capabilities(
+    methods=frozenset({Method.QR, Method.BARCODE}),
+    currencies=frozenset({"CNY"}),
+    barcode_prefixes=frozenset({"10", "11", "12", "13", "14", "15"}),
+    browsers=("MicroMessenger",),
+)
 
 
-class WeChatPay:
+class WeChatPay(Rail):
     """One direct merchant's account at WeChat Pay, with its keys."""
 
     name = "wechat"
@@ -266,13 +272,17 @@ class WeChatPay:
         """Return the lines of the day's fund-flow bill; the whole file is checked first. Raises BadBill."""
         return statement.fund_lines(content, day=day)
 
+    def deposit_mark(self) -> str | None:
+        """Return how WeChat Pay's transfers to our bank are numbered: by the merchant, then the day."""
+        return f"WX{self.mchid}"
+
     # ---- keys --------------------------------------------------------------------------------------------------------
 
-    def trusted_keys_request(self) -> Request | None:
+    def trusted_keys_request(self, message: Response | None = None) -> Request | None:
         """Return the request for the current platform certificates; None where only a public key is used."""
         return self._get(self._certificates_url) if self._rotates else None
 
-    def trust(self, answer: Response, *, now: datetime) -> Sequence[str]:
+    def trust(self, request: Request, answer: Response, *, now: datetime) -> Sequence[str]:
         """Take over the platform certificates of that answer; return the ids now trusted. Raises BadNotice.
 
         What vouches for a certificate is that it opens with our APIv3 key; the answer's own signature may be by a key

@@ -27,11 +27,11 @@ from channels.contract import (
     Capabilities,
     Channel,
     Confirmed,
-    FundLine,
     Method,
     Notice,
     Order,
     Outcome,
+    Rail,
     RefundOrder,
     Request,
     Response,
@@ -48,7 +48,7 @@ _ANSWER = Response(200, {}, b"")
 _CLOCK = SystemClock()
 
 
-class InstantRail:
+class InstantRail(Rail):
     """A channel in this process that confirms every order at once; what is measured is the hub, not a rail."""
 
     name = "instant"
@@ -104,17 +104,6 @@ class InstantRail:
 
     def bill_lines(self, content: bytes, day: date, *, only_late: bool = False) -> Iterable[BillLine]:
         return ()
-
-    fund_bill_request = bill_request
-
-    def fund_lines(self, content: bytes, day: date) -> Iterable[FundLine]:
-        return ()
-
-    def trusted_keys_request(self) -> Request | None:
-        return None
-
-    def trust(self, answer: Response, *, now: datetime) -> list[str]:
-        return []
 
 
 CHANNELS: Mapping[str, Callable[[Mapping[str, Any]], Channel]] = {"instant": lambda settings: InstantRail()}

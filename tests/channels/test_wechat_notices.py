@@ -24,9 +24,10 @@ from wechat_rail import (
 )
 
 from channels import BadNotice, Confirmed, Kind, Notice, Outcome, Pending, Refused
-from kernel.env import Response
+from kernel.env import Request, Response
 
 RAIL, WECHAT = Rail(), channel()
+ASKED = Request("GET", "https://api.mch.weixin.qq.com/v3/certificates")
 PAID_NOTICE = RAIL.notice("TRANSACTION.SUCCESS", transaction())
 
 
@@ -230,7 +231,7 @@ def test_a_new_certificate_is_learned_and_old_notices_are_still_read() -> None:
     late = new.notice("TRANSACTION.SUCCESS", transaction())
     with pytest.raises(BadNotice, match="do not know"):
         wechat.notice(late, now=NOW)
-    trusted = wechat.trust(received("answer_certificates_old_and_new"), now=NOW)
+    trusted = wechat.trust(ASKED, received("answer_certificates_old_and_new"), now=NOW)
     assert list(trusted) == sorted([OLD_SERIAL.lstrip("0"), NEW_SERIAL, PUBLIC_KEY_ID])
     assert wechat.notice(late, now=NOW).outcome == PAID
     assert wechat.notice(PAID_NOTICE, now=NOW).outcome == PAID
@@ -238,7 +239,7 @@ def test_a_new_certificate_is_learned_and_old_notices_are_still_read() -> None:
 
 def test_an_old_certificate_that_left_the_list_still_reads_notices_under_way() -> None:
     wechat, new = channel(), Rail("platform_new", NEW_SERIAL)
-    wechat.trust(new.signed(200, certificates(("platform_new", NEW_SERIAL))), now=NOW)
+    wechat.trust(ASKED, new.signed(200, certificates(("platform_new", NEW_SERIAL))), now=NOW)
     assert wechat.notice(PAID_NOTICE, now=NOW).outcome == PAID
 
 
@@ -290,7 +291,7 @@ FORGED_LISTS: list[tuple[str, Response]] = [
 def test_a_list_of_certificates_in_doubt_changes_nothing(what: str, answer: Response) -> None:
     wechat = channel()
     with pytest.raises(BadNotice):
-        wechat.trust(answer, now=NOW)
+        wechat.trust(ASKED, answer, now=NOW)
     with pytest.raises(BadNotice, match="do not know"):
         wechat.notice(Rail("platform_new", NEW_SERIAL).notice("TRANSACTION.SUCCESS", transaction()), now=NOW)
 

@@ -53,6 +53,7 @@ def order(method: Method = Method.QR, **changes: Any) -> Order:
         "description": "茶叶 Tea",
         "notify_url": "https://hub.example/notices/wechat/acc",
         "expires_at": datetime(2026, 11, 24, 9, 0, 0, tzinfo=UTC),
+        "created_at": datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC),
     }
     if method is Method.BARCODE:
         fields |= {"auth_code": "134567890123456787", "store": "till-7"}
@@ -67,6 +68,8 @@ def refund_order(**changes: Any) -> RefundOrder:
         "amount": Money(234, "CNY"),
         "reason": "不合适",
         "notify_url": "https://hub.example/notices/wechat/acc",
+        "created_at": datetime(2026, 11, 24, 10, 0, 0, tzinfo=UTC),
+        "payment_created_at": order().created_at,
     }
     return RefundOrder(**(fields | changes))
 

@@ -50,6 +50,7 @@ class Play:
             description="茶叶, `Tea`\n\\",
             notify_url=self.box.url,
             expires_at=self.env.now() + timedelta(hours=1),
+            created_at=self.env.now(),
             auth_code=self.other.auth_code(payer) if payer else None,
             store="till-7" if payer else None,
         )
@@ -62,6 +63,8 @@ class Play:
             amount=Money(minor, "CNY"),
             reason="不合适",
             notify_url=self.box.url,
+            created_at=self.env.now(),
+            payment_created_at=order.created_at,
         )
 
     async def paid(self, minor: int = 1234) -> Order:
