@@ -72,7 +72,10 @@ class ChannelClient:
         self._logging_in = asyncio.Lock()
 
     async def pay(self, order: Order) -> Outcome:
-        """Place the order with the channel."""
+        """Place the order with the channel, or sign what the payer's own browser or app will place it with."""
+        if order.method in self.channel.capabilities.local:
+            now, nonce = self._env.now(), self._env.secrets(16).hex()
+            return await self._env.offload(lambda: self.channel.local_action(order, now=now, nonce=nonce))
         return await self._ask("pay", order, self.channel.pay_request, self.channel.pay_outcome)
 
     async def query(self, order: Order) -> Outcome:

@@ -219,12 +219,18 @@ class Capabilities:
     barcode_prefixes: frozenset[str] = frozenset()  # how the rail's payers' codes begin; empty: cannot be told
     holds: frozenset[Method] = frozenset()  # methods that can reserve money first 预授权
     partial_capture: bool = False  # whether less than was reserved can be captured; the rest is then released
+    local: frozenset[Method] = (
+        frozenset()
+    )  # begun by the payer's browser or app with what we signed: no call, see below
     browsers: Sequence[str] = ()  # words in the User-Agent of the rail's own app, in which JSAPI works
     per_order_notices: bool = True  # False: notices go to an address registered at the rail beforehand
 
 
 class Rail:
     """What a rail need not have: the parts of `Channel` with an answer for rails that go without them."""
+
+    def local_action(self, order: "Order", *, now: datetime, nonce: str) -> "Pending":
+        raise NotImplementedError("every payment of this rail begins with a call")
 
     def proceed_request(self, order: "Order") -> Request:
         raise NotImplementedError("this rail has no second call")
@@ -300,6 +306,14 @@ class Channel(Protocol):
 
     def login_over(self, answer: Response) -> bool:
         """Tell whether an answer says that the session is over and nothing was executed; forget the session then."""
+
+    def local_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
+        """Return what the payer is to be shown, signed; asked instead of pay_request for `capabilities.local` methods.
+
+        The rail learns of such an order only when the payer comes: until then a query answers not_found, which closes
+        nothing and costs nothing to ask for again. Whatever is asked for the same order later pays the same order.
+        Like `sign` it may take a millisecond of CPU.
+        """
 
     def pay_request(self, order: Order) -> Request: ...
     def pay_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome: ...

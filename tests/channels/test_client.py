@@ -6,7 +6,7 @@ import random
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 from test_wechat_outcomes import PAID
@@ -22,7 +22,7 @@ from wechat_rail import (
     transaction,
 )
 
-from channels import ChannelClient, Pending, Unknown
+from channels import Capabilities, ChannelClient, Method, Order, Pending, Unknown
 from channels.client import KEY_REFRESH_S, TIMEOUTS_S
 from kernel.env import Env, NoAnswer, NotSent, Request, Response, Tasks, system_env
 from kernel.ids import Ids
@@ -122,6 +122,35 @@ async def test_signing_happens_beside_the_event_loop() -> None:
     rail = ScriptedRail(lambda _: NoAnswer("x"))
     await ChannelClient(Watched(), system_env(rail)).query(order())  # type: ignore[arg-type]
     assert made_on[0].startswith("offload")
+
+
+class BegunByThePayer:
+    """The adapter, on a rail whose pages the payer's browser opens with what we signed."""
+
+    capabilities = Capabilities(
+        methods=frozenset({Method.PAGE, Method.QR}), currencies=frozenset({"CNY"}), local=frozenset({Method.PAGE})
+    )
+
+    def __init__(self) -> None:
+        self.inner = channel()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+    def local_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
+        return Pending({"type": "redirect", "url": f"https://pay.example/{order.reference}?n={len(nonce)}&t={now:%Y}"})
+
+
+async def test_what_the_payer_begins_is_signed_here_and_nothing_is_sent() -> None:
+    _, rail, env = client(lambda _: NoAnswer("x"))
+    asked = ChannelClient(BegunByThePayer(), env)  # type: ignore[arg-type]
+    page = replace(order(), method=Method.PAGE)
+    expected = Pending({"type": "redirect", "url": f"https://pay.example/{page.reference}?n=32&t={NOW:%Y}"})
+    assert await asked.pay(page) == expected
+    assert await asked.pay(page) == expected, "asking again is harmless"
+    assert rail.sent == []
+    assert isinstance(await asked.pay(replace(order(), method=Method.QR)), Unknown), "the others are placed by a call"
+    assert len(rail.sent) == 1
 
 
 def rotating(request: Request) -> Response:
