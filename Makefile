@@ -63,9 +63,10 @@ lock: $(BIN)/uv ## pin dependencies and their hashes anew; UPGRADE=--upgrade tak
 	echo uv | $(COMPILE) - -o requirements-bootstrap.lock > /dev/null
 	printf 'hatchling\neditables\n' | $(COMPILE) pyproject.toml - --extra dev -o requirements-dev.lock > /dev/null
 	printf 'hatchling\neditables\n' | $(COMPILE) pyproject.toml - -c requirements-dev.lock -o requirements.lock > /dev/null
+	for wanted in tests/sdk/requirements-*.in; do $(COMPILE) $$wanted -o $${wanted%.in}.lock > /dev/null || exit 1; done
 
 clean: ## remove the environment and caches; the books in SLUICE_HOME stay
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .sdk-envs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/uv: requirements-bootstrap.lock
