@@ -2,4 +2,6 @@
 
 from channels.wechat.adapter import WeChatPay, build
 
-__all__ = ["WeChatPay", "build"]
+SECRETS = frozenset({"private_key", "apiv3_key"})  # settings that are sealed at rest; each may end in _file instead
+
+__all__ = ["SECRETS", "WeChatPay", "build"]

@@ -34,6 +34,7 @@ from channels.contract import (
     Response,
     Unknown,
 )
+from channels.settings import secret
 from channels.wechat import messages, signing, statement
 from channels.wechat.messages import Doubt
 from kernel.safe_json import BadJson, loads_object, text
@@ -377,16 +378,17 @@ def _inflate(raw: bytes) -> bytes:
 
 
 def build(settings: Mapping[str, Any]) -> WeChatPay:
-    """Return the channel of these settings; reads the key files once. Raises ValueError, KeyError or OSError.
+    """Return the channel of these settings; reads key files once. Raises ValueError, KeyError or OSError.
 
-    settings: mchid, appid, serial_no, private_key_file, apiv3_key_file, base_url, platform_certificates (a list of
-    {serial_no, file}), and optionally public_key_id with public_key_file.
+    settings: mchid, appid, serial_no, private_key, apiv3_key, base_url, platform_certificates (a list of {serial_no,
+    certificate}), and optionally public_key_id with public_key. Each key and certificate may be given as a file
+    instead: private_key_file, …, and in the list {serial_no, file}.
     """
     certificates = settings.get("platform_certificates") or []
-    keys = [signing.platform_key(Path(entry["file"]).read_bytes(), entry["serial_no"]) for entry in certificates]
+    keys = [signing.platform_key(_certificate(entry), entry["serial_no"]) for entry in certificates]
     public_key_id = settings.get("public_key_id") or None
     if public_key_id:
-        keys.append(signing.public_key(Path(settings["public_key_file"]).read_bytes(), public_key_id))
+        keys.append(signing.public_key(secret(settings, "public_key").encode(), public_key_id))
     if not keys:
         raise ValueError("neither platform_certificates nor a public_key_id: no answer could be verified")
     mchid, appid, base_url = str(settings["mchid"]), str(settings["appid"]), str(settings["base_url"])
@@ -396,9 +398,13 @@ def build(settings: Mapping[str, Any]) -> WeChatPay:
         mchid=mchid,
         appid=appid,
         base_url=base_url,
-        signer=signing.Signer(mchid, str(settings["serial_no"]), signing.private_key(settings["private_key_file"])),
-        apiv3_key=signing.apiv3_key(settings["apiv3_key_file"]),
+        signer=signing.Signer(mchid, str(settings["serial_no"]), signing.private_key(secret(settings, "private_key"))),
+        apiv3_key=signing.apiv3_key(secret(settings, "apiv3_key")),
         platform_keys=keys,
         public_key_id=public_key_id,
         rotates=bool(certificates),
     )
+
+
+def _certificate(entry: Mapping[str, str]) -> bytes:
+    return entry["certificate"].encode() if entry.get("certificate") else Path(entry["file"]).read_bytes()

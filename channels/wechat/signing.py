@@ -9,7 +9,6 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -151,20 +150,20 @@ def public_key(pem: bytes, named: str) -> PlatformKey:
     return PlatformKey(named, _rsa(serialization.load_pem_public_key(pem)))
 
 
-def private_key(path: str | Path) -> RSAPrivateKey:
-    """Return the merchant's private key, stored as unencrypted PEM."""
-    key = serialization.load_pem_private_key(Path(path).read_bytes(), password=None)
+def private_key(pem: str) -> RSAPrivateKey:
+    """Return the merchant's private key, an unencrypted PEM."""
+    key = serialization.load_pem_private_key(pem.encode(), password=None)
     if not isinstance(key, RSAPrivateKey):
-        raise ValueError(f"{path} does not hold an RSA private key")
+        raise ValueError("the merchant's private key is not an RSA private key")
     return key
 
 
-def apiv3_key(path: str | Path) -> bytes:
+def apiv3_key(text: str) -> bytes:
     """Return the merchant's APIv3 key: 32 ASCII characters, used as bytes."""
-    key = Path(path).read_bytes().strip()
+    key = text.strip()
     if len(key) != 32 or not key.isascii():
-        raise ValueError(f"{path} does not hold an APIv3 key of 32 ASCII characters")
-    return key
+        raise ValueError("the APIv3 key must be 32 ASCII characters")
+    return key.encode()
 
 
 def _rsa(key: object) -> RSAPublicKey:
