@@ -6,9 +6,12 @@ ids that never change, so that whoever comes after a crash can ask and finish.
 
 import logging
 
+import orjson
+
 from channels import Confirmed, Kind, Method, Notice, Order, Outcome, Pending, RefundOrder, Refused, Unknown
 from gateway import states
 from gateway.accounts import ChannelAccounts, Ready
+from gateway.choosing import Ask, Chooser, kind_of
 from gateway.create import Asking, Claims, Created, CreatePayment, CreateRefund, FindEarlier, NewPayment
 from gateway.metrics import Metrics
 from gateway.schedule import (
@@ -41,6 +44,7 @@ class Payments:
         pool: Pool,
         lanes: Lanes,
         accounts: ChannelAccounts,
+        chooser: Chooser,
         env: Env,
         bell: Bell,
         metrics: Metrics,
@@ -51,6 +55,7 @@ class Payments:
         self._pool = pool
         self._lanes = lanes
         self._accounts = accounts
+        self._chooser = chooser
         self._env = env
         self._bell = bell
         self._metrics = metrics
@@ -69,15 +74,19 @@ class Payments:
         """
         amount = Money(new.amount_minor, new.currency)
         method = Method(new.method)
+        payment_id = self._env.ids.new("pay")
+        ask = Ask(
+            book, channel, method, amount, auth_code[:4] if auth_code else None,
+            orjson.loads(new.metadata) if new.metadata else None, None, self._env.now(), payment_id=payment_id,
+        )  # fmt: skip
         try:
-            ready = await self._accounts.choose(book, channel=channel, method=method, amount=amount)
+            ready = (await self._chooser.choose(ask))[0].ready
         except Rejected:
             # Told that no channel takes it, a merchant who only asks again would believe the order unpaid.
             earlier = await self._lanes.put(FindEarlier(book, claims))
             if earlier is None:
                 raise
             return await self._resumed(earlier.payment, earlier.attempt, auth_code), True
-        payment_id = self._env.ids.new("pay")
         command = CreatePayment(
             book, payment_id, new, claims, ready.account.id, ready.account.channel, ready.account.fee_bp,
             self._env.now() + FIRST_ANSWER,
@@ -90,12 +99,20 @@ class Payments:
             order = self._order(created.payment, created.attempt, auth_code)
             started = self._env.clock.monotonic()
             outcome = await ready.client.pay(order)
-            self._metrics.channel_call("pay", ready.account.channel, outcome, self._env.clock.monotonic() - started)
+            self._called("pay", ready, order, outcome, started)
             if order.auth_code is not None:
                 outcome = await self._until_known(ready, order, outcome)
             return await self._settle(created.payment, created.attempt, ready, outcome), False
         finally:
             self._calling.discard((book, payment_id))
+
+    def _called(self, op: str, ready: Ready, order: Order, outcome: Outcome, started: float) -> None:
+        """Tell of a call to a channel: the metrics, and whoever chooses accounts. started: monotonic seconds."""
+        took, account, amount = self._env.clock.monotonic() - started, ready.account, order.amount
+        self._metrics.channel_call(op, account.channel, outcome, took)
+        self._chooser.observe(
+            account.id, account.book, order.method, amount.currency, amount.minor, kind_of(outcome), took, op
+        )
 
     async def _resumed(self, payment: Payment, attempt: Attempt, auth_code: str | None) -> Payment:
         """Return what an earlier identical request made; a barcode it left undecided is taken up where it stopped.

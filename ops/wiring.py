@@ -15,6 +15,7 @@ from channels import CHANNELS, HttpTransport
 from channels.contract import Channel
 from gateway.accounts import ChannelAccounts
 from gateway.auth import Authenticator
+from gateway.choosing import InOrder
 from gateway.janitor import Janitor
 from gateway.metrics import Metrics
 from gateway.notices import Notices
@@ -158,6 +159,7 @@ async def hub(
             pool=pool,
             lanes=lanes,
             accounts=accounts,
+            chooser=InOrder(accounts),
             env=env,
             bell=bell,
             metrics=metrics,

@@ -1,0 +1,138 @@
+"""Which of a merchant's channel accounts a payment goes to, and to which next: the seam behind which routing stands."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from channels import Candidate, Capabilities, Method, Outcome, Refused, Unknown, rank
+from gateway.accounts import ChannelAccounts, Ready
+from kernel.errors import Rejected
+from kernel.money import Money, share_bp
+
+AUTO = "auto"  # whichever rail is best; anything else names a rail
+
+
+class Ask(NamedTuple):
+    """A payment that wants an account."""
+
+    book: int
+    channel: str  # a rail's name, or AUTO
+    method: Method
+    amount: Money
+    auth_code_prefix: str | None  # barcode: how the payer's code begins, which tells whose it is; never the whole code
+    metadata: Mapping[str, str] | None  # the merchant's own
+    payer_region: str | None  # ISO 3166-1 alpha-2, where the merchant told
+    now: datetime
+    capture_manual: bool = False  # the money is to be reserved first 预授权
+    exclude: frozenset[str] = frozenset()  # ids of accounts that this payment has tried
+    payment_id: str = ""  # so that what is drawn by lot is drawn again alike
+
+
+class Choice(NamedTuple):
+    """An account that takes the payment."""
+
+    ready: Ready
+    fee_minor: int  # what it is going to cost, in the payment's currency
+    decision: str | None = None  # JSON: why this one; kept with the attempt
+
+
+class Chooser(Protocol):
+    """Ranks accounts for payments, and hears what became of them."""
+
+    async def choose(self, ask: Ask) -> Sequence[Choice]:
+        """Return the accounts that take this payment, first choice first; never none. Raises Rejected (no_channel)."""
+
+    def observe(
+        self,
+        account_id: str,
+        book: int,
+        method: Method,
+        currency: str,
+        amount_minor: int,
+        outcome_kind: str,
+        latency_s: float,
+        op: str,
+    ) -> None:
+        """Hear of one call to a rail: op as channels.client.TIMEOUTS_S names it, outcome_kind as `kind_of` does."""
+
+
+class InOrder:
+    """The accounts that can take a payment, in the order in which the operator added them."""
+
+    def __init__(self, accounts: ChannelAccounts) -> None:
+        self._accounts = accounts
+
+    async def choose(self, ask: Ask) -> Sequence[Choice]:
+        accounts = await self._accounts.of_book(ask.book)
+        candidates = [
+            Candidate(ready.account.id, ready.client.channel.capabilities, ready.account.state == "enabled", position)
+            for position, ready in enumerate(accounts)
+            if _wanted(ask, ready)
+        ]
+        ranked = rank(candidates, method=ask.method, amount=ask.amount)
+        if not ranked:
+            raise no_channel(ask)
+        return [
+            Choice(accounts[one.position], fee_of(accounts[one.position], ask.amount.minor), None) for one in ranked
+        ]
+
+    def observe(
+        self,
+        account_id: str,
+        book: int,
+        method: Method,
+        currency: str,
+        amount_minor: int,
+        outcome_kind: str,
+        latency_s: float,
+        op: str,
+    ) -> None:
+        """Learn nothing: this order is the operator's."""
+
+
+def _wanted(ask: Ask, ready: Ready) -> bool:
+    """Tell whether the request itself leaves this account in: rail, payer's code, reserving, not tried before."""
+    account, capabilities = ready.account, ready.client.channel.capabilities
+    if ask.channel != AUTO:
+        if account.channel != ask.channel:
+            return False
+    elif ask.auth_code_prefix is not None and not _its_code(capabilities, ask.auth_code_prefix):
+        return False
+    if ask.capture_manual and ask.method not in capabilities.holds:
+        return False
+    return account.id not in ask.exclude
+
+
+def _its_code(capabilities: Capabilities, prefix: str) -> bool:
+    """Tell whether a payer's code that begins so may be one of this rail's; where a rail cannot tell, it may."""
+    known = capabilities.barcode_prefixes
+    return not known or any(prefix.startswith(start) for start in known)
+
+
+def no_channel(ask: Ask) -> Rejected:
+    """Return the refusal of a payment that no account takes."""
+    wanted = "any channel" if ask.channel == AUTO else ask.channel
+    how = f"{ask.method}, reserved first," if ask.capture_manual else str(ask.method)
+    return Rejected("no_channel", f"no account of yours takes {ask.amount} by {how} over {wanted}", param="method")
+
+
+def fee_of(ready: Ready, amount_minor: int) -> int:
+    """Return what an account's channel keeps of a payment of this amount, in minor units."""
+    return share_bp(amount_minor, ready.account.fee_bp)
+
+
+def kind_of(outcome: Outcome) -> str:
+    """Return what a rail's answer says of the rail.
+
+    confirmed · pending · refused (of this payer or order) · refused_retriable (the rail's own reasons) · not_sent (no
+    connection) · not_found (it answered, and knows no such number) · unknown (silence, or nothing to trust).
+    """
+    match outcome:
+        case Refused(retriable=True):
+            return "refused_retriable"
+        case Unknown(not_sent=True):
+            return "not_sent"
+        case Unknown(not_found=True):
+            return "not_found"
+        case _:
+            return type(outcome).__name__.lower()
