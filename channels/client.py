@@ -42,6 +42,9 @@ TIMEOUTS_S: Mapping[str, float] = {
     "bill_file": 600.0,
     "keys": 10.0,
 }
+MAX_BILL_PAGES = (
+    20_000  # of at least a hundred lines each; a rail that never says "last page" is not listened to for ever
+)
 KEY_REFRESH_S = 60.0  # at most one fetch of keys in this time: whoever invents key ids must not make us ask for them
 
 
@@ -219,12 +222,14 @@ class ChannelClient:
         try:
             while True:
                 answer = await self._send("bill", request)
-                file = self.channel.bill_file(answer, now=self._env.now())
+                file = self.channel.bill_file(request, answer, now=self._env.now())
                 if not file.ready and await self._learned_key(answer):
-                    file = self.channel.bill_file(answer, now=self._env.now())
+                    file = self.channel.bill_file(request, answer, now=self._env.now())
                 if file.content is None:
                     break
                 pages.append(file.content)
+                if len(pages) > MAX_BILL_PAGES:
+                    return Bill(reason=f"the bill has more than {MAX_BILL_PAGES} pages")
                 if file.more is None:
                     return Bill(b"".join(pages))
                 request = file.more

@@ -366,7 +366,9 @@ class Channel(Protocol):
     def fund_bill_request(self, day: date) -> Request | None:
         """Return the request for the fund-flow bill; None where the rail has none."""
 
-    def bill_file(self, answer: Response, *, now: datetime) -> BillFile: ...
+    def bill_file(self, asked: Request, answer: Response, *, now: datetime) -> BillFile:
+        """Return what came of a bill request. asked: that request, as some answers do not say whose day they are of."""
+
     def bill_content(self, file: BillFile, answer: Response) -> bytes:
         """Return the uncompressed file after checking its hash. Raises BadBill."""
 

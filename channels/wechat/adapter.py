@@ -238,7 +238,7 @@ class WeChatPay(Rail):
         """Return the request for the address of the day's fund-flow bill of the basic account."""
         return self._get(f"{self._bill_url}fundflowbill?bill_date={day.isoformat()}&account_type=BASIC&tar_type=GZIP")
 
-    def bill_file(self, answer: Response, *, now: datetime) -> BillFile:
+    def bill_file(self, asked: Request, answer: Response, *, now: datetime) -> BillFile:
         """Return where the bill is, that there was no business, or why it cannot be had yet."""
         try:
             if answer.status >= 400:

@@ -96,7 +96,7 @@ class InstantRail(Rail):
     def bill_request(self, day: date) -> Request:
         return _REQUEST
 
-    def bill_file(self, answer: Response, *, now: datetime) -> BillFile:
+    def bill_file(self, asked: Request, answer: Response, *, now: datetime) -> BillFile:
         return BillFile(ready=False, nothing=True)
 
     def bill_content(self, file: BillFile, answer: Response) -> bytes:

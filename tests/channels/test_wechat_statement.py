@@ -15,7 +15,7 @@ from wechat_rail import GOLDEN, MCHID, NOW, Rail, channel
 
 from channels import BadBill, BillFile, BillLine, FundLine, Kind
 from channels.wechat import adapter, statement
-from kernel.env import Response
+from kernel.env import Request, Response
 from kernel.money import Money
 
 WECHAT, RAIL = channel(), Rail()
@@ -367,6 +367,9 @@ def test_a_damaged_fund_flow_bill_is_refused(old: str, new: str, code: str) -> N
 # ---- the file --------------------------------------------------------------------------------------------------------
 
 
+ASKED = Request("GET", "https://api.mch.weixin.qq.com/v3/bill/tradebill?bill_date=2026-11-23")
+
+
 def meta(**changes: str) -> dict[str, str]:
     return {
         "hash_type": "SHA1",
@@ -380,7 +383,7 @@ def named(sha1: str = hashlib.sha1(GOOD).hexdigest()) -> BillFile:
 
 
 def test_a_file_is_found_where_the_verified_answer_says() -> None:
-    file = WECHAT.bill_file(RAIL.signed(200, meta()), now=NOW)
+    file = WECHAT.bill_file(ASKED, RAIL.signed(200, meta()), now=NOW)
     assert file.ready
     assert file.download is not None
     assert (file.download.method, file.download.url) == ("GET", meta()["download_url"])
@@ -407,7 +410,7 @@ def test_a_file_is_found_where_the_verified_answer_says() -> None:
     ],
 )
 def test_an_answer_in_doubt_names_no_file_and_says_why(answer: Response) -> None:
-    file = WECHAT.bill_file(answer, now=NOW)
+    file = WECHAT.bill_file(ASKED, answer, now=NOW)
     assert (file.ready, file.download, file.nothing) == (False, None, False)
     assert file.reason
 
