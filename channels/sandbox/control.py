@@ -1,6 +1,6 @@
 """The control API: JSON, loopback only, no authentication; for tests, judges and demonstrations."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import orjson
@@ -81,6 +81,10 @@ class Body:
         if not isinstance(value, bool):
             raise ControlError(400, "bad_field", f"{name} must be true or false")
         return value
+
+    def only(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return these fields as they came, those that did; whoever asks checks them."""
+        return {name: self._values[name] for name in names if name in self._values}
 
     def mapping(self, name: str) -> dict[str, Any]:
         """Return an object; empty if absent."""
