@@ -261,6 +261,9 @@ class Entry:
     remittance: str = ""
     reversal: bool = False
     return_reason: str | None = None  # 退票: the code with which a payout came back
+    creditor_ref: str | None = None  # CdtrRefInf/Ref: what the payment is for, in the words of whom it is paid to
+    creditor_account: str | None = None  # money in: the number the payer used, where it is not the account's own
+    accepted_at: datetime | None = None  # AccptncDtTm: the moment, where the bank says more than the day
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,6 +419,7 @@ def _detailed(entry: Entry, node: ET.Element) -> Entry:
     other_side = "Dbtr" if entry.amount.minor >= 0 else "Cdtr"
     end_to_end = _maybe(node, "Refs/EndToEndId")
     accounts = _children(node, f"RltdPties/{other_side}Acct")
+    ours = _children(node, "RltdPties/CdtrAcct") if entry.amount.minor >= 0 else []
     return replace(
         entry,
         end_to_end_id=None if end_to_end in (None, NOT_PROVIDED) else end_to_end,
@@ -423,6 +427,9 @@ def _detailed(entry: Entry, node: ET.Element) -> Entry:
         counterparty_name=_maybe(node, f"RltdPties/{other_side}/Pty/Nm") or _maybe(node, f"RltdPties/{other_side}/Nm"),
         remittance="".join(note.text or "" for note in _children(node, "RmtInf/Ustrd")),
         return_reason=_maybe(node, "RtrInf/Rsn/Cd"),
+        creditor_ref=_maybe(node, "RmtInf/Strd/CdtrRefInf/Ref"),
+        creditor_account=_account_number(ours[0]) if ours else None,
+        accepted_at=_moment(node, "RltdDts/AccptncDtTm"),
     )
 
 
@@ -458,6 +465,18 @@ def _date(node: ET.Element) -> date:
         return date.fromisoformat(text[:10])
     except ValueError:
         raise BadStatement("malformed", f"{text[:30]!r} is not a date") from None
+
+
+def _moment(node: ET.Element, path: str) -> datetime | None:
+    """Return an aware moment; None where there is none, or one without its time zone."""
+    text = _maybe(node, path)
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadStatement("malformed", f"{text[:40]!r} is not a moment") from None
+    return moment if moment.tzinfo is not None else None
 
 
 # ---- XML, distrusted -------------------------------------------------------------------------------------------------

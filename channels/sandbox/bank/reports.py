@@ -45,6 +45,10 @@ class Entry:
     other_name: str  # the other side of the transfer
     other_account: str | None
     return_reason: str | None = None  # set on a returned transfer 退票
+    creditor_ref: str | None = None  # CdtrRefInf/Ref: the creditor's own name of what is paid
+    creditor_account: str | None = None  # the virtual number the payer used in place of the account's own
+    accepted_at: datetime | None = None  # AccptncDtTm, of collections and their returns
+    is_reversal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,13 @@ def credit_notification(
     bank: BankIdentity, message_id: str, created_at: datetime, account: Account, entry: Entry
 ) -> bytes:
     """Return the camt.054 that announces one credit to an account."""
+    return collection_report(bank, message_id, created_at, account, [entry])
+
+
+def collection_report(
+    bank: BankIdentity, message_id: str, created_at: datetime, account: Account, entries: Sequence[Entry]
+) -> bytes:
+    """Return the camt.054 that lists what was collected for an account on a day, and what was sent back."""
     return _document(
         "camt.054.001.08",
         _el(
@@ -125,7 +136,7 @@ def credit_notification(
                 _el("Id", message_id),
                 _el("CreDtTm", _instant(created_at)),
                 _account(bank, account),
-                _entry(bank, account, entry),
+                *(_entry(bank, account, entry) for entry in entries),
             ),
         ),
     )
@@ -246,17 +257,19 @@ def _entry(bank: BankIdentity, account: Account, entry: Entry) -> Element:
     amount = to_text(entry.amount_minor, account.currency)
     booked_on = _el("Dt", entry.booking_date.isoformat())
     other = _el("Pty", _el("Nm", entry.other_name)) if entry.other_name else None
-    other_account = _el("Id", _el("Othr", _el("Id", entry.other_account))) if entry.other_account else None
+    other_account = _other_id(entry.other_account) if entry.other_account else None
     side = "Dbtr" if entry.is_credit else "Cdtr"
     parties = [
         _el(side, other) if other is not None else None,
         _el(f"{side}Acct", other_account) if other_account is not None else None,
+        _el("CdtrAcct", _other_id(entry.creditor_account)) if entry.creditor_account and entry.is_credit else None,
     ]
     return _el(
         "Ntry",
         _el("NtryRef", entry.entry_ref),
         _el("Amt", amount, Ccy=account.currency),
         _el("CdtDbtInd", _direction(entry.is_credit)),
+        _el("RvslInd", "true") if entry.is_reversal else None,
         _el("Sts", _el("Cd", "BOOK")),
         _el("BookgDt", booked_on),
         _el("ValDt", booked_on),
@@ -281,15 +294,24 @@ def _entry(bank: BankIdentity, account: Account, entry: Entry) -> Element:
                 _el("CdtDbtInd", _direction(entry.is_credit)),
                 _el("RltdPties", *parties) if any(part is not None for part in parties) else None,
                 _el("RltdAgts", _el(f"{side}Agt", _institution(bank))) if entry.other_account else None,
-                _el("RmtInf", *_remittance(entry.remittance)) if entry.remittance else None,
+                _el("RmtInf", *_remittance(entry)) if entry.remittance or entry.creditor_ref else None,
+                _el("RltdDts", _el("AccptncDtTm", _instant(entry.accepted_at))) if entry.accepted_at else None,
                 _el("RtrInf", _el("Rsn", _el("Cd", entry.return_reason))) if entry.return_reason else None,
             ),
         ),
     )
 
 
-def _remittance(text: str) -> list[Element]:
-    return [_el("Ustrd", text[start : start + 140]) for start in range(0, len(text), 140)]
+def _remittance(entry: Entry) -> list[Element]:
+    text = entry.remittance
+    unstructured = [_el("Ustrd", text[start : start + 140]) for start in range(0, len(text), 140)]
+    if entry.creditor_ref is None:
+        return unstructured
+    return [*unstructured, _el("Strd", _el("CdtrRefInf", _el("Ref", entry.creditor_ref)))]
+
+
+def _other_id(account: str) -> Element:
+    return _el("Id", _el("Othr", _el("Id", account)))
 
 
 def _account(bank: BankIdentity, account: Account) -> Element:

@@ -45,6 +45,8 @@ CREATE TABLE IF NOT EXISTS bank_entry (
     other_name     TEXT NOT NULL,
     other_account  TEXT,
     return_reason  TEXT,
+    creditor_ref     TEXT,           -- of collections 代收 and their returns: the customer's own number
+    creditor_account TEXT,           -- the virtual account the payer used
     UNIQUE (account, entry_no)
 );
 CREATE INDEX IF NOT EXISTS bank_entry_by_day ON bank_entry (account, booking_date);

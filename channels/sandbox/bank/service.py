@@ -71,6 +71,7 @@ class Bank:
         self._work = asyncio.Event()
         ctx.store.create(store.SCHEMA)
         with ctx.store.transaction() as tx:
+            store.add_missing_columns(tx)
             store.start_date(tx, ctx.clock.beijing_date())
         upload_keys = ("op", "customer_id", "message_id")
         ctx.faults.declare(_RAIL, ("request_lost", "answer_lost"), upload_keys)
@@ -368,6 +369,86 @@ class Bank:
 
         await self._store.write(command)
 
+    def collect(
+        self,
+        tx: Tx,
+        *,
+        pool: str,
+        bank_ref: str,
+        amount_minor: int,
+        reference: str,
+        virtual_account: str,
+        end_to_end_id: str,
+        payer_name: str,
+        payer_account: str,
+    ) -> Entry:
+        """Book a payer's transfer to a virtual account on its pool account, in the caller's transaction 代收.
+
+        bank_ref: the booking's reference, unique in the bank. reference: the customer's own number of what is paid.
+        Raises Refused (404) if the pool account is unknown.
+        """
+        account = _known_account(tx, pool)
+        draft = Entry(
+            entry_ref="",
+            bank_ref=bank_ref,
+            amount_minor=amount_minor,
+            is_credit=True,
+            booking_date=store.read_date(tx),
+            family="RCDT",
+            sub_family="VCOM",  # credit transfer with agreed commercial information
+            end_to_end_id=end_to_end_id,
+            instruction_id=None,
+            message_id=None,
+            payment_id=None,
+            remittance="",
+            other_name=payer_name,
+            other_account=payer_account,
+            creditor_ref=reference,
+            creditor_account=virtual_account,
+            accepted_at=self._ctx.clock.now_utc(),
+        )
+        return self._book(tx, account, draft, self._ctx.clock.now_utc())
+
+    def send_back(
+        self,
+        tx: Tx,
+        *,
+        pool: str,
+        bank_ref: str,
+        amount_minor: int,
+        reference: str,
+        end_to_end_id: str,
+        payer_name: str,
+        payer: str,
+    ) -> Entry:
+        """Book the return of collected money to its payer, in the caller's transaction.
+
+        reference: of what had been paid. end_to_end_id: the customer's number of the return.
+        Raises Refused (404) if the pool account is unknown, Refused (409, funds_short) if it does not hold the amount.
+        """
+        account = _known_account(tx, pool)
+        if account.balance_minor < amount_minor:
+            raise Refused(409, "funds_short", f"account {pool} holds less than that")
+        draft = Entry(
+            entry_ref="",
+            bank_ref=bank_ref,
+            amount_minor=amount_minor,
+            is_credit=False,
+            booking_date=store.read_date(tx),
+            family="ICDT",
+            sub_family="RRTN",
+            end_to_end_id=end_to_end_id,
+            instruction_id=None,
+            message_id=None,
+            payment_id=None,
+            remittance=f"RETURN {end_to_end_id}",
+            other_name=payer_name,
+            other_account=payer,
+            creditor_ref=reference,
+            accepted_at=self._ctx.clock.now_utc(),
+        )
+        return self._book(tx, account, draft, self._ctx.clock.now_utc())
+
     def _book_due_deposits(self, tx: Tx) -> None:
         today = store.read_date(tx)
         for deposit in store.deposits_due(tx, today):
@@ -497,13 +578,16 @@ class Bank:
     # --- shared ------------------------------------------------------------------------------------------------------
 
     def _book(self, tx: Tx, account: Account, draft: Entry, now: datetime) -> Entry:
-        """Book an entry, which gets its references here, and announce it if it credits a pool account."""
+        """Book an entry, which gets its references here, and announce it if it moves a pool account unasked."""
         in_bank, in_account = store.next_entry(tx, account.number)
         entry = replace(
-            draft, entry_ref=store.entry_ref(in_account), bank_ref=f"SBX{draft.booking_date:%Y%m%d}{in_bank:010d}"
+            draft,
+            entry_ref=store.entry_ref(in_account),
+            bank_ref=draft.bank_ref or f"SBX{draft.booking_date:%Y%m%d}{in_bank:010d}",
         )
         store.add_entry(tx, account.number, in_account, entry, now)
-        if entry.is_credit and account.kind == "pool":
+        ordered = not entry.is_credit and entry.message_id is not None  # its pain.002 tells of it
+        if account.kind == "pool" and not ordered:
             message_id = f"C054-{store.next_file_seq(tx):010d}"
             raw = reports.credit_notification(IDENTITY, message_id, now, account, entry)
             self._file_out(tx, account.customer_id, "camt.054", message_id, raw, draft.booking_date, now)

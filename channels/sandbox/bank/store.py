@@ -79,6 +79,14 @@ class PaidLine:
     returned: bool
 
 
+def add_missing_columns(tx: Tx) -> None:
+    """Bring a home that an earlier version made up to this one's tables."""
+    have = {row["name"] for row in tx.all("SELECT name FROM pragma_table_info('bank_entry')")}
+    for name in ("creditor_ref", "creditor_account"):
+        if name not in have:
+            tx.execute(f"ALTER TABLE bank_entry ADD COLUMN {name} TEXT")
+
+
 # --- the bank's date ---------------------------------------------------------------------------------------------
 
 
@@ -213,11 +221,12 @@ def add_entry(tx: Tx, account: str, entry_no: int, entry: Entry, at: datetime) -
     tx.execute(
         "INSERT INTO bank_entry (account, entry_no, bank_ref, amount_minor, is_credit, booking_date, booked_at, family,"
         " sub_family, end_to_end_id, instruction_id, message_id, payment_id, remittance, other_name, other_account,"
-        " return_reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " return_reason, creditor_ref, creditor_account)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         *(account, entry_no, entry.bank_ref, entry.amount_minor, int(entry.is_credit), entry.booking_date.isoformat()),
         *(at.isoformat(), entry.family, entry.sub_family, entry.end_to_end_id, entry.instruction_id),
         *(entry.message_id, entry.payment_id, entry.remittance, entry.other_name, entry.other_account),
-        entry.return_reason,
+        *(entry.return_reason, entry.creditor_ref, entry.creditor_account),
     )
     signed = entry.amount_minor if entry.is_credit else -entry.amount_minor
     tx.execute(
@@ -262,6 +271,9 @@ def _entry(row: Row) -> Entry:
         other_name=row["other_name"],
         other_account=row["other_account"],
         return_reason=row["return_reason"],
+        creditor_ref=row["creditor_ref"],
+        creditor_account=row["creditor_account"],
+        accepted_at=datetime.fromisoformat(row["booked_at"]) if row["creditor_ref"] else None,
     )
 
 
