@@ -16,6 +16,7 @@ from channels.contract import Channel
 from gateway.accounts import ChannelAccounts
 from gateway.auth import Authenticator
 from gateway.choosing import InOrder
+from gateway.collections import Collections
 from gateway.janitor import Janitor
 from gateway.metrics import Metrics
 from gateway.notices import Notices
@@ -79,7 +80,8 @@ class Hub:
         return DailyProof(self.pool, self.accounts, self.banks, self.env)
 
     def settler(self) -> Settler:
-        return Settler(self.banks, self.pool, self.env, self.deposits)
+        collections = Collections(self.payments, self.pool)
+        return Settler(self.banks, self.pool, self.env, self.deposits, collections.collected)
 
     async def deposits(self, book: int) -> Mapping[str, str]:
         """Return how a merchant's channels name their deposits at the bank: start of the reference → account."""

@@ -222,15 +222,29 @@ class DailyProof:
                 for line in await splitting.store.instructions(connection, book, settlement.id)
                 if _concerns(line, settlement, day, reports, statements)
             ]
+            collected = await self._collected(connection, book, statements)
             return await reconcile(
                 connection,
                 book=book,
                 counterparty=counterparty,
                 business_date=day,
-                payouts=Payouts(payouts, reports, frozenset(deposit_ids)),
+                payouts=Payouts(payouts, reports, frozenset(deposit_ids) | collected),
                 statements=Statements(statements, await self._mirrors(connection, link, currency)),
                 now=self._env.now(),
             )
+
+    async def _collected(
+        self, connection: Connection, book: int, statements: Iterable[AccountStatement]
+    ) -> frozenset[str]:
+        """Return the bookings of payers' own transfers for payments of ours; their channel's report is their judge."""
+        found = set()
+        for entry in (entry for statement in statements for entry in statement.entries):
+            parsed = parse_reference(entry.creditor_ref or "", "pay")
+            if parsed is None or parsed[0] != book:
+                continue
+            if await find_attempt(connection, book, *attempt_number(parsed[1])) is not None:
+                found.add(entry.entry_ref)
+        return frozenset(found)
 
     async def _mirrors(self, connection: Connection, link: BankLink, currency: str) -> list[Mirror]:
         """Return the ledger's balance of every account at the bank; the pool has what no sub-account has."""

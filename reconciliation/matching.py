@@ -79,7 +79,8 @@ class Payouts:
     """A day's instructions, with the bank's reports on them.
 
     instructions: those of the business date, and every other one that a report or a statement of the day speaks of.
-    deposit_ids: end-to-end ids of channel deposits, which are reconciled with the channel and not here.
+    deposit_ids: what is reconciled with a channel and not here: end-to-end ids of channels' deposits, and the bank's
+        references of payers' own transfers.
     """
 
     instructions: Sequence[Payout]
@@ -421,7 +422,9 @@ def _bank_side(
     entries: dict[str, list[Entry]] = {}
     for statement in statements:
         for entry in statement.entries:
-            entries.setdefault(entry.end_to_end_id or entry.entry_ref, []).append(entry)
+            # A payer chose the end-to-end id of a collection; it may be anything, even one of ours.
+            theirs = entry.creditor_ref is not None or entry.end_to_end_id is None
+            entries.setdefault(entry.entry_ref if theirs else entry.end_to_end_id or "", []).append(entry)
     fates: dict[str, list[LineStatus]] = {}
     by_message: dict[str, list[str]] = {}
     for payout in payouts.instructions:

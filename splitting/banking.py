@@ -132,10 +132,11 @@ class Banks:
 
     # ---- the bank's files --------------------------------------------------------------------------------------------
 
-    async def collect(self, link: BankLink, channel_account_of: Mapping[str, str]) -> int:
-        """Read the bank's new status reports and credit notices and apply them; return how many files that was.
+    async def collect(self, link: BankLink, channel_account_of: Mapping[str, str], collected: "Collected") -> int:
+        """Read the bank's new status reports and notices of bookings and apply them; return how many files that was.
 
         channel_account_of: the start of a deposit's end-to-end id, as the channel writes it → channel account.
+        collected: what is told of transfers that payers made to one payment's own account number.
         The cursor moves only past files that were applied whole, so one that cannot be is read again and again, loudly.
         """
         cursors: dict[str, str] = orjson.loads(link.cursor or "{}")
@@ -148,7 +149,7 @@ class Banks:
                     await self._apply_report(link, content, info.business_date)
                 else:
                     for entry in read_camt054(content):
-                        await self._apply_deposit(link, entry, channel_account_of)
+                        await self._apply_booking(link, entry, channel_account_of, collected)
                 applied += 1
             if page.files and page.next is not None:
                 cursors[kind] = page.next
@@ -168,10 +169,15 @@ class Banks:
             paid = said.fate is Fate.EXECUTED
             await self._lanes.put(DecideInstruction(link.book, line.id, paid, said.reason, business_date))
 
-    async def _apply_deposit(self, link: BankLink, entry: Entry, channel_account_of: Mapping[str, str]) -> None:
-        """Book a channel's deposit. A credit nobody can name is left for reconciliation to find."""
+    async def _apply_booking(
+        self, link: BankLink, entry: Entry, channel_account_of: Mapping[str, str], collected: "Collected"
+    ) -> None:
+        """Book a channel's deposit, or a payer's own transfer; what nobody can name is left to reconciliation."""
         reference = entry.end_to_end_id or ""
-        account = next((a for start, a in channel_account_of.items() if reference.startswith(start)), None)
+        if entry.creditor_ref is not None:
+            account = await collected(link.book, entry)
+        else:
+            account = next((a for start, a in channel_account_of.items() if reference.startswith(start)), None)
         if account is None or entry.account != link.pool_account:
             log.warning(
                 "a credit at the bank has no channel account", extra={"bank": link.bank, "entry": entry.entry_ref}
@@ -192,16 +198,19 @@ class Banks:
 
 # How a merchant's channels name their deposits: the start of the end-to-end id → channel account.
 Deposits = Callable[[int], Awaitable[Mapping[str, str]]]
+# Told of a transfer to, or back from, one payment's own account number; returns its channel account, or None.
+Collected = Callable[[int, Entry], Awaitable[str | None]]
 
 
 class Settler:
     """The background half: sends what is unsent, reads what banks wrote."""
 
-    def __init__(self, banks: Banks, pool: Pool, env: Env, deposits: Deposits) -> None:
+    def __init__(self, banks: Banks, pool: Pool, env: Env, deposits: Deposits, collected: Collected) -> None:
         self._banks = banks
         self._pool = pool
         self._env = env
         self._deposits = deposits
+        self._collected = collected
 
     async def once(self) -> int:
         """Do one round over every merchant's banks; return how many files were applied."""
@@ -216,7 +225,7 @@ class Settler:
         return applied
 
     async def _collect(self, link: BankLink) -> int:
-        return await self._banks.collect(link, await self._deposits(link.book))
+        return await self._banks.collect(link, await self._deposits(link.book), self._collected)
 
     async def _guarded(self, bank: str, book: int, work: Coroutine[Any, Any, T]) -> T | None:
         """Do one merchant's part; whatever is wrong with it is told, and keeps nobody else's from being done."""

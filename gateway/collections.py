@@ -1,0 +1,66 @@
+"""Payments that a bank's own files tell of: a payer's transfer to one payment's own account number 虚拟子账户."""
+
+import logging
+
+from channels.bank import Entry
+from channels.contract import Confirmed, Kind, Notice
+from gateway.payments import Payments
+from gateway.store import find_attempt, find_refund
+from gateway.tables import attempt_number
+from kernel.db import Pool, acquire
+from kernel.errors import Broken, NotFound
+from kernel.ids import parse_reference
+from kernel.money import Money
+
+log = logging.getLogger(__name__)
+
+
+class Collections:
+    """Matches bookings in a bank's notifications (camt.054) with the payments and refunds they belong to."""
+
+    def __init__(self, payments: Payments, pool: Pool) -> None:
+        self._payments = payments
+        self._pool = pool
+
+    async def collected(self, book: int, entry: Entry) -> str | None:
+        """Settle the payment or the refund a booking is about; return its channel account, None for a stranger's.
+
+        Money in names its payment by the creditor reference, money sent back its refund by the end-to-end id. The
+        bank's push and its files tell of the same booking; settling twice changes nothing. A booking that cannot be
+        settled (another amount than asked) stays on the channel account, where the daily proof finds it.
+        """
+        assert entry.creditor_ref is not None, "only bookings on a payment's own number come here"
+        account = await self._account_of(book, entry.creditor_ref)
+        if account is None or entry.accepted_at is None:
+            return None
+        amount = Money(abs(entry.amount.minor), entry.amount.currency)
+        outcome = Confirmed(entry.entry_ref, amount, entry.accepted_at)
+        kind, reference = Kind.PAYMENT, entry.creditor_ref
+        if entry.amount.minor < 0:
+            kind, reference = Kind.REFUND, entry.end_to_end_id or ""
+            if not await self._is_refund(book, reference):
+                log.warning("a bank sent money back under a strange number", extra={"book": book, "ref": reference})
+                return account
+        try:
+            await self._payments.apply_notice(book, account, Notice(kind, reference, outcome, entry.entry_ref))
+        except NotFound:
+            return None
+        except Broken as error:
+            log.error("a transfer cannot be settled", extra={"book": book, "ref": reference, "why": str(error)})
+        return account
+
+    async def _account_of(self, book: int, reference: str) -> str | None:
+        parsed = parse_reference(reference, "pay")
+        if parsed is None or parsed[0] != book:
+            return None
+        payment_id, number = attempt_number(parsed[1])
+        async with acquire(self._pool) as connection:
+            attempt = await find_attempt(connection, book, payment_id, number)
+        return attempt.channel_account if attempt is not None else None
+
+    async def _is_refund(self, book: int, reference: str) -> bool:
+        parsed = parse_reference(reference, "re")
+        if parsed is None or parsed[0] != book:
+            return False
+        async with acquire(self._pool) as connection:
+            return await find_refund(connection, book, parsed[1]) is not None
