@@ -72,7 +72,7 @@ class ChannelClient:
         self._timeouts_s = timeouts_s
         self._refreshing: asyncio.Task[Sequence[str]] | None = None
         self._may_refresh_at = float("-inf")  # monotonic
-        self._logging_in = asyncio.Lock()
+        self._logging_in: asyncio.Task[str] | None = None
 
     async def pay(self, order: Order) -> Outcome:
         """Place the order with the channel, or sign what the payer's own browser or app will place it with."""
@@ -192,30 +192,40 @@ class ChannelClient:
     async def _send(self, op: str, request: Request) -> Response:
         """Sign and send, within a session where the rail wants one. Raises NotSent, NoAnswer."""
         await self._log_in()
-        answer = await self._send_once(op, request)
-        if self.channel.login_over(answer):
+        sent, answer = await self._send_once(op, request)
+        if self.channel.login_over(sent, answer):
             await self._log_in()
-            answer = await self._send_once(op, request)
+            _, answer = await self._send_once(op, request)
         return answer
 
     async def _log_in(self) -> None:
-        """Open a session where one is needed; whoever calls meanwhile shares it. Raises NotSent when there is none."""
-        if self.channel.login_request(now=self._env.now()) is None:
-            return
-        async with self._logging_in:
-            request = self.channel.login_request(now=self._env.now())
-            if request is None:
+        """Open a session where one is needed. Whoever calls meanwhile shares it, and its failure: raises NotSent."""
+        for _ in range(2):  # the session we waited for may be over, for another caller, before it is our turn
+            if self.channel.login_request(now=self._env.now()) is None:
                 return
-            try:
-                answer = await self._env.transport.send(request, timeout_s=self._timeouts_s["login"])
-                self.channel.login(answer, now=self._env.now())
-            except (NoAnswer, BadNotice) as error:
-                raise NotSent(f"no session with {self.channel.name}: {error}") from None
+            if self._logging_in is None or self._logging_in.done():
+                self._logging_in = self._env.spawn(f"log in to {self.channel.name}", self._open_session())
+            # Shielded: one impatient caller must not end the login for the others.
+            failure = await asyncio.shield(self._logging_in)
+            if failure:
+                raise NotSent(failure)
 
-    async def _send_once(self, op: str, request: Request) -> Response:
+    async def _open_session(self) -> str:
+        """Log in; return why that failed, or nothing."""
+        request = self.channel.login_request(now=self._env.now())
+        if request is None:
+            return ""
+        try:
+            answer = await self._env.transport.send(request, timeout_s=self._timeouts_s["login"])
+            self.channel.login(answer, now=self._env.now())
+        except (NotSent, NoAnswer, BadNotice) as error:
+            return f"no session with {self.channel.name}: {error}"
+        return ""
+
+    async def _send_once(self, op: str, request: Request) -> tuple[Request, Response]:
         now, nonce = self._env.now(), self._env.secrets(16).hex()
         signed = await self._env.offload(lambda: self.channel.sign(request, now=now, nonce=nonce))
-        return await self._env.transport.send(signed, timeout_s=self._timeouts_s[op])
+        return signed, await self._env.transport.send(signed, timeout_s=self._timeouts_s[op])
 
     async def _fetch_bill(self, request: Request) -> Bill:
         pages: list[bytes] = []

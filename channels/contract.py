@@ -224,6 +224,12 @@ class Capabilities:
     )  # begun by the payer's browser or app with what we signed: no call, see below
     browsers: Sequence[str] = ()  # words in the User-Agent of the rail's own app, in which JSAPI works
     per_order_notices: bool = True  # False: notices go to an address registered at the rail beforehand
+    # False: the rail closes nothing when asked. Its orders are paid by our own second call alone (proceed), so one is
+    # dead once we have ended it: whoever hears proceed=True about an order that has ended must not make that call.
+    closes: bool = True
+    # True: what the rail has not numbered yet is asked about by sending the same message once more, which executes it
+    # if it never arrived, and never twice. Such a query does not answer not_found.
+    asks_by_repeating: bool = False
 
 
 class Rail:
@@ -274,7 +280,7 @@ class Rail:
     def login(self, answer: Response, *, now: datetime) -> None:
         raise BadNotice("no_login", "this rail needs no session")
 
-    def login_over(self, answer: Response) -> bool:
+    def login_over(self, sent: Request, answer: Response) -> bool:
         return False
 
     def deposit_mark(self) -> str | None:
@@ -304,8 +310,11 @@ class Channel(Protocol):
     def login(self, answer: Response, *, now: datetime) -> None:
         """Take over the session. Raises BadNotice; then what was to be sent is not sent."""
 
-    def login_over(self, answer: Response) -> bool:
-        """Tell whether an answer says that the session is over and nothing was executed; forget the session then."""
+    def login_over(self, sent: Request, answer: Response) -> bool:
+        """Tell whether an answer says that the session is over and nothing was executed; forget the session then.
+
+        sent: what was answered, signed. A session newer than the one it was sent in is kept.
+        """
 
     def local_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
         """Return what the payer is to be shown, signed; asked instead of pay_request for `capabilities.local` methods.
