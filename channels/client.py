@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Protocol, TypeVar
 
@@ -45,6 +45,7 @@ TIMEOUTS_S: Mapping[str, float] = {
 MAX_BILL_PAGES = (
     20_000  # of at least a hundred lines each; a rail that never says "last page" is not listened to for ever
 )
+MOST_QUESTIONS = 4  # sent to learn one thing, see Unknown.ask
 KEY_REFRESH_S = 60.0  # at most one fetch of keys in this time: whoever invents key ids must not make us ask for them
 
 
@@ -159,9 +160,22 @@ class ChannelClient:
     # ---- shared ------------------------------------------------------------------------------------------------------
 
     async def _ask(self, op: str, asked: S, request: Callable[[S], Request], outcome: OutcomeOf[S]) -> Outcome:
-        """Send and translate. Whatever goes wrong on the way is Unknown; only provably unsent is said to be so."""
+        """Send and translate, and again while an answer needs another beside it.
+
+        Whatever goes wrong on the way is Unknown; only provably unsent is said to be so.
+        """
+        found = await self._ask_once(op, request(asked), asked, outcome)
+        for _ in range(MOST_QUESTIONS - 1):
+            if not isinstance(found, Unknown) or found.ask is None:
+                break
+            found = await self._ask_once(op, found.ask, asked, outcome)
+            if isinstance(found, Unknown) and found.not_sent:  # the first question was sent
+                found = replace(found, not_sent=False)
+        return replace(found, ask=None) if isinstance(found, Unknown) else found
+
+    async def _ask_once(self, op: str, request: Request, asked: S, outcome: OutcomeOf[S]) -> Outcome:
         try:
-            answer = await self._send(op, request(asked))
+            answer = await self._send(op, request)
         except NotSent as error:
             return Unknown(f"not sent: {error}", not_sent=True)
         except NoAnswer as error:

@@ -76,6 +76,7 @@ class Unknown:
     not_found: bool = False  # the channel answered a query: it knows no such number (yet)
     not_sent: bool = False  # our message provably never left
     stated_amount: Money | None = None  # the channel says that it moved this much, which is not what we asked for
+    ask: "Request | None" = None  # one answer was not enough: the client sends this too and reads what comes likewise
 
 
 Outcome = Confirmed | Pending | Refused | Unknown
@@ -219,9 +220,10 @@ class Capabilities:
     barcode_prefixes: frozenset[str] = frozenset()  # how the rail's payers' codes begin; empty: cannot be told
     holds: frozenset[Method] = frozenset()  # methods that can reserve money first 预授权
     partial_capture: bool = False  # whether less than was reserved can be captured; the rest is then released
-    local: frozenset[Method] = (
-        frozenset()
-    )  # begun by the payer's browser or app with what we signed: no call, see below
+    # Begun by the payer's browser or app with what we signed, without a call of ours: see Channel.local_action.
+    local: frozenset[Method] = frozenset()
+    # True: an unpaid order ends at its expires_at and no sooner: until a little after it, close is answered Unknown.
+    lapses: bool = False
     browsers: Sequence[str] = ()  # words in the User-Agent of the rail's own app, in which JSAPI works
     per_order_notices: bool = True  # False: notices go to an address registered at the rail beforehand
     # False: the rail closes nothing when asked. Its orders are paid by our own second call alone (proceed), so one is

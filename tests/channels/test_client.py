@@ -22,8 +22,8 @@ from wechat_rail import (
     transaction,
 )
 
-from channels import Capabilities, ChannelClient, Method, Order, Pending, Unknown
-from channels.client import KEY_REFRESH_S, TIMEOUTS_S
+from channels import Capabilities, ChannelClient, Method, Order, Outcome, Pending, Unknown
+from channels.client import KEY_REFRESH_S, MOST_QUESTIONS, TIMEOUTS_S
 from kernel.env import Env, NoAnswer, NotSent, Request, Response, Tasks, system_env
 from kernel.ids import Ids
 
@@ -151,6 +151,38 @@ async def test_what_the_payer_begins_is_signed_here_and_nothing_is_sent() -> Non
     assert rail.sent == []
     assert isinstance(await asked.pay(replace(order(), method=Method.QR)), Unknown), "the others are placed by a call"
     assert len(rail.sent) == 1
+
+
+class AskedInTwoSteps:
+    """The adapter, on a rail where what became of an order takes several questions."""
+
+    def __init__(self, questions: int) -> None:
+        self.inner, self.left = channel(), questions
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+    def query_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        self.left -= 1
+        if self.left > 0:
+            return Unknown("and?", ask=Request("GET", f"https://api.mch.weixin.qq.com/more/{self.left}"))
+        return self.inner.query_outcome(order, answer, now=now)
+
+
+async def test_an_answer_that_needs_another_beside_it_has_that_asked_for() -> None:
+    _, rail, env = client(lambda _: OLD.signed(200, transaction()))
+    assert await ChannelClient(AskedInTwoSteps(3), env).query(order()) == PAID  # type: ignore[arg-type]
+    assert rail.paths()[1:] == ["more/2", "more/1"]
+    assert {"Authorization" in request.headers for request in rail.sent} == {True}
+
+
+async def test_questions_end_and_a_lost_one_leaves_the_first_as_sent() -> None:
+    _, rail, env = client(lambda _: OLD.signed(200, transaction()))
+    endless = await ChannelClient(AskedInTwoSteps(99), env).query(order())  # type: ignore[arg-type]
+    assert endless == Unknown("and?")
+    assert len(rail.sent) == MOST_QUESTIONS
+    _, _, env = client(lambda request: NotSent("gone") if "more" in request.url else OLD.signed(200, transaction()))
+    assert await ChannelClient(AskedInTwoSteps(2), env).query(order()) == Unknown("not sent: gone")  # type: ignore[arg-type]
 
 
 def rotating(request: Request) -> Response:
