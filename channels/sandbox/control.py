@@ -1,6 +1,6 @@
 """The control API: JSON, loopback only, no authentication; for tests, judges and demonstrations."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -41,8 +41,11 @@ class Body:
         self._values = values
 
     @classmethod
-    async def of(cls, request: web.Request, known: set[str]) -> "Body":
-        """Return the request's body. Raises ControlError for anything but an object with known fields."""
+    async def of(cls, request: web.Request, known: set[str], neutral: Mapping[str, str] | None = None) -> "Body":
+        """Return the request's body. Raises ControlError for anything but an object with known fields.
+
+        neutral: what every rail's control calls a field → what this rail calls it; either may be sent.
+        """
         raw = await request.read()
         try:
             values = orjson.loads(raw or b"{}")
@@ -50,6 +53,7 @@ class Body:
             raise ControlError(400, "bad_json", "the body is not JSON") from error
         if not isinstance(values, dict):
             raise ControlError(400, "bad_json", "the body must be a JSON object")
+        values = {(neutral or {}).get(name, name): value for name, value in values.items()}
         if strange := sorted(set(values) - known):
             raise ControlError(400, "unknown_field", f"unknown {strange}; known here: {sorted(known)}")
         return cls(values)

@@ -78,6 +78,7 @@ class Faults:
         self._store = store
         store.create(SCHEMA)
         self._kinds: dict[tuple[str, str], _Kind] = {}
+        self._neutral: dict[str, Mapping[str, str]] = {}
         self._orders: tuple[Fault, ...] = tuple(map(_read, store.all("SELECT * FROM fault ORDER BY seq")))
 
     def declare(self, rail: str, names: Iterable[str], match_keys: Iterable[str], **params: Any) -> None:
@@ -88,6 +89,10 @@ class Faults:
         for name in names:
             self._kinds[rail, name] = _Kind(frozenset(match_keys), params)
 
+    def also_called(self, rail: str, names: Mapping[str, str]) -> None:
+        """Let orders of a rail match by these words too; each stands for one of the rail's own."""
+        self._neutral[rail] = names
+
     def order(self, rail: str, name: str, match: Mapping[str, Any], times: int, params: Mapping[str, Any]) -> Fault:
         """Record that from now on the first `times` matching cases are to go wrong.
 
@@ -97,6 +102,7 @@ class Faults:
         if kind is None:
             known = ", ".join(sorted(n for r, n in self._kinds if r == rail)) or "none"
             raise FaultRefused(f"there is no fault {name!r} on rail {rail!r}; known there: {known}")
+        match = {self._neutral.get(rail, {}).get(key, key): value for key, value in match.items()}
         if strange := sorted(set(match) - kind.match_keys):
             raise FaultRefused(f"{name} cannot match by {strange}; it can by {sorted(kind.match_keys)}")
         if strange := sorted(set(params) - set(kind.params)):

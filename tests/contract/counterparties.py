@@ -1,22 +1,34 @@
 """The other side of each channel, running for real, and the few things the contract suite must be able to make it do.
 
-A channel's counterparty here knows the sandbox's control interface and nothing of the adapter under test.
+A counterparty here knows the sandbox's control interface and nothing of the adapter under test. A rail adds a class of
+its own that says where it differs, and a line in COUNTERPARTIES.
 """
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
+from channels import Method, Order, Pending
 from kernel.env import Response
+
+
+class Payer(StrEnum):
+    """How a payer whose code or card is charged takes it."""
+
+    PAYS = "pays"
+    ASKS = "asks"  # wants to confirm first
+    BROKE = "broke"  # has no money
 
 
 @dataclass(frozen=True)
@@ -29,100 +41,177 @@ class Charged:
     refunds: Mapping[str | None, int]  # our number, where it has one → minor units
 
 
-class WeChatSandbox:
-    """The simulated WeChat Pay and one merchant account on it."""
+SHOWN = frozenset({Method.QR, Method.JSAPI, Method.H5, Method.APP, Method.PAGE, Method.TRANSFER})
 
-    # A fault of the channel-neutral suite → its name here.
-    FAULTS: Mapping[str, str] = {
-        "request lost": "request_lost",
-        "answer lost": "answer_lost",
-        "error before": "system_error",
-        "error after": "system_error_after",
-        "answer unsigned": "unsigned_answer",
-        "answer forged": "bad_signature",
-        "probe": "sigtest",
-        "too many": "frequency_limited",
-    }
-    NOTHING_DONE = ("request lost", "error before", "too many")
-    OPS: Mapping[str, str] = {"pay": "create", "charge": "codepay"}
-    PAYS_AT_ONCE, ASKS_FIRST, HAS_NO_MONEY = "7", "8", "9"
+
+class Counterparty:
+    """One rail's sandbox and one merchant's account on it, by the control API that all rails have alike.
+
+    The attributes say what Capabilities do not: what the rail's protocol has and has not. Nothing of them is a wish to
+    leave something out; test_contract_is_played.py holds them against the adapter where that can be done.
+    """
+
+    RAIL: str
+    SIGNS_ANSWERS: bool = True
+    PROBES: bool = False  # 探测流量: sends wrong signatures on purpose, to see whether we look
+    OPS: Mapping[str, str] = {}  # our name of a call (create charge proceed …) → the sandbox's, where they differ
+    BILL_FAULTS: tuple[str, ...] = ("bill_truncated", "bill_wrong_day")
+    BILL_WAITS: bool = True  # there is no bill before the day is over
+    FUND_BILL: bool = False
+    WINDOW: timedelta | None = None  # a notice signed longer ago is refused
+    REQUEST_WINDOW: timedelta | None = None  # the rail refuses a request signed longer ago
+    LEARNS_KEYS: bool = False  # new keys of the rail are found under way; else they come with new settings
+    CLOSES: frozenset[Method] = SHOWN  # beside Capabilities.closes: whose unpaid orders can be closed
+    COMES_FIRST: frozenset[Method] = frozenset()  # beside Capabilities.local: unknown to the rail until the payer comes
+    DECLINED_IS_FINAL: frozenset[Method] = frozenset({Method.BARCODE, Method.CARD})
+    REFUND_NOTICES: bool = True
+    TWO_CALLS: frozenset[Method] = frozenset()  # methods that end with Channel.proceed_request
+    SHARES: bool = False  # shares a payment's money out itself, see channels/sharing.py
 
     def __init__(self, base_url: str, http: aiohttp.ClientSession) -> None:
-        self._base_url = base_url
-        self._http = http
-        self._codes = 0
+        self.base_url = base_url
+        self.http = http
+        self.codes = 0
         self.account: dict[str, Any] = {}
 
+    # ---- the merchant ------------------------------------------------------------------------------------------------
+
     async def open_account(self) -> None:
-        self.account = await self.control("POST", "/control/wechat/merchants", {"name": "tea"})
+        self.account = await self.control("POST", f"/control/{self.RAIL}/merchants", {"name": "tea"})
 
     def settings(self) -> dict[str, Any]:
         return self.account
 
-    def settings_with_certificates_only(self) -> dict[str, Any]:
-        return self.account | {"public_key_id": None, "public_key_file": None}
+    async def register_notices(self, url: str) -> None:
+        """Register the one address for all notices, at rails where it is not part of each order."""
+        self.account |= await self.control(
+            "POST", f"/control/{self.RAIL}/webhooks", {"merchant": self.merchant, "url": url}
+        )
 
-    def auth_code(self, payer: str) -> str:
-        self._codes += 1
-        return f"13{int(self.account['mchid']) % 10**8:08}{self._codes:07}{payer}"
+    def with_stolen_keys(self, stranger: "Counterparty") -> dict[str, Any]:
+        """Return our settings with another account's secrets."""
+        names = ("private_key", "private_key_file", "secret_key", "client_secret")
+        return self.account | {name: stranger.account[name] for name in names if name in self.account}
+
+    def when_keys_change(self) -> dict[str, Any]:
+        """Return the settings of an account that learns new keys; some accounts have a key that never changes."""
+        return self.account
+
+    @property
+    def merchant(self) -> str:
+        return str(self.account["merchant"])
+
+    # ---- the payer ---------------------------------------------------------------------------------------------------
+
+    def auth_code(self, payer: Payer) -> str:
+        """Return a payer's code for Method.BARCODE."""
+        raise NotImplementedError
+
+    def token(self, payer: Payer) -> str:
+        """Return a card for Method.CARD."""
+        raise NotImplementedError
+
+    def payer(self) -> str:
+        """Return who the payer is at the rail, for Method.JSAPI."""
+        return "oPayer0000000000000000000001"
+
+    async def come(self, order: Order, shown: Pending) -> None:
+        """Have the payer's device go where it was sent, without paying yet."""
+        action = shown.next_action or {}
+        if action["type"] == "redirect":
+            await self._browse("GET", action["url"], None)
+        elif action["type"] == "form":
+            await self._browse("POST", action["url"], action["fields"])
 
     async def pay(self, reference: str) -> None:
-        await self.control("POST", "/control/wechat/pay", self._named(reference))
+        await self.control("POST", f"/control/{self.RAIL}/pay", self._named(reference))
 
     async def decline(self, reference: str) -> None:
-        await self.control("POST", "/control/wechat/decline", self._named(reference))
+        await self.control("POST", f"/control/{self.RAIL}/decline", self._named(reference))
+
+    # ---- the rail ----------------------------------------------------------------------------------------------------
 
     async def close_day(self, day: date) -> None:
-        await self.control("POST", "/control/wechat/close-day", {"mchid": self._mchid, "date": day.isoformat()})
+        named = {"merchant": self.merchant, "date": day.isoformat()}
+        await self.control("POST", f"/control/{self.RAIL}/close-day", named)
 
-    async def rotate_keys(self) -> str:
-        made = await self.control("POST", "/control/wechat/platform-certificates", {})
-        return str(made["serial_no"])
+    async def rotate_keys(self) -> None:
+        """Have the rail sign with new keys from now on; take over what the account's settings gain by it."""
+        made = await self.control("POST", f"/control/{self.RAIL}/rotate-keys", {"merchant": self.merchant})
+        if not self.LEARNS_KEYS:
+            self.account |= made
 
     async def fault(self, fault: str, op: str, reference: str, *, refund: bool = False) -> None:
-        number = {"out_refund_no" if refund else "out_trade_no": reference}
-        match = {"mchid": self._mchid, "op": self.OPS.get(op, op)} | number
-        await self._set_fault(self.FAULTS[fault], match)
+        """Have one call about one order or refund go wrong."""
+        match = {"merchant": self.merchant, "op": self.OPS.get(op, op), "refund" if refund else "order": reference}
+        await self._set_fault(fault, match)
 
     async def notice_fault(self, fault: str, reference: str, **params: int) -> None:
-        await self._set_fault(fault, {"mchid": self._mchid, "out_trade_no": reference}, params)
+        await self._set_fault(fault, {"merchant": self.merchant, "order": reference}, params)
 
     async def bill_fault(self, fault: str, day: date) -> None:
-        await self._set_fault(fault, {"mchid": self._mchid, "date": day.isoformat()})
+        await self._set_fault(fault, {"merchant": self.merchant, "date": day.isoformat()})
 
     async def charged(self, reference: str) -> Charged:
-        trades = (await self.control("GET", f"/control/wechat/trades?mchid={self._mchid}"))["trades"]
+        trades = (await self.control("GET", f"/control/{self.RAIL}/trades?merchant={self.merchant}"))["trades"]
         for trade in trades:
-            if trade["out_trade_no"] == reference:
-                refunds = {refund["out_refund_no"]: refund["refund"] for refund in trade["refunds"]}
-                return Charged(trade["charged_count"], trade["total"], trade["fee"], refunds)
+            if trade["order"] == reference:
+                refunds = {refund["order"]: refund["amount"] for refund in trade["refunds"]}
+                return Charged(trade["charged_count"], trade["paid"], trade["fee"], refunds)
         return Charged(0, 0, 0, {})
 
     async def control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        async with self._http.request(method, self._base_url + path, json=body) as answer:
+        async with self.http.request(method, self.base_url + path, json=body) as answer:
             said = await answer.json()
             assert answer.status < 300, f"{method} {path}: {answer.status} {said}"
             return dict(said)
 
     async def _set_fault(self, name: str, match: Mapping[str, str], params: Mapping[str, int] | None = None) -> None:
-        body = {"fault": name, "rail": "wechat", "match": match, "times": 1, "params": params or {}}
+        body = {"fault": name, "rail": self.RAIL, "match": match, "times": 1, "params": params or {}}
         await self.control("POST", "/control/faults", body)
 
+    async def _browse(self, method: str, url: str, fields: str | None) -> None:
+        form = None if fields is None else dict(_pairs(fields))
+        async with self.http.request(method, url, data=form, allow_redirects=False) as page:
+            assert page.status < 400, f"{method} {url}: {page.status} {await page.text()}"
+
     def _named(self, reference: str) -> dict[str, str]:
-        return {"mchid": self._mchid, "out_trade_no": reference}
-
-    @property
-    def _mchid(self) -> str:
-        return str(self.account["mchid"])
+        return {"merchant": self.merchant, "order": reference}
 
 
-COUNTERPARTIES: Mapping[str, type[WeChatSandbox]] = {"wechat": WeChatSandbox}
+class WeChatSandbox(Counterparty):
+    """The simulated WeChat Pay."""
+
+    RAIL = "wechat"
+    PROBES = True
+    OPS: Mapping[str, str] = {"charge": "codepay"}
+    BILL_FAULTS = ("bill_truncated", "bill_wrong_day", "bill_bad_hash")
+    FUND_BILL = True
+    WINDOW = REQUEST_WINDOW = timedelta(seconds=300)
+    LEARNS_KEYS = True
+    LAST_DIGIT: Mapping[Payer, str] = {Payer.PAYS: "7", Payer.ASKS: "8", Payer.BROKE: "9"}
+
+    def auth_code(self, payer: Payer) -> str:
+        self.codes += 1
+        return f"13{int(self.merchant) % 10**8:08}{self.codes:07}{self.LAST_DIGIT[payer]}"
+
+    def when_keys_change(self) -> dict[str, Any]:
+        """The WeChat Pay public key does not change, so this account uses certificates alone."""
+        return self.account | {"public_key_id": None, "public_key_file": None}
+
+
+COUNTERPARTIES: Mapping[str, type[Counterparty]] = {"wechat": WeChatSandbox}
+
+
+def _pairs(fields: str) -> list[tuple[str, str]]:
+    """Return what a form posts, from the JSON of a form action: an object of texts."""
+    return [(str(name), str(value)) for name, value in json.loads(fields).items()]
 
 
 @asynccontextmanager
 async def sandbox(home: Path) -> AsyncIterator[str]:
-    """Run the sandbox as a process of its own; yields its base URL."""
-    command = [sys.executable, "-m", "channels.sandbox", "--home", str(home), "--port", "0", "--time-scale", "0.01"]
+    """Run the sandbox as a process of its own, in a hurry; yields its base URL."""
+    command = [sys.executable, "-m", "channels.sandbox", "--home", str(home), "--port", "0", "--time-scale", "0.002"]
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -138,9 +227,9 @@ async def sandbox(home: Path) -> AsyncIterator[str]:
 class Inbox:
     """A small HTTP server that receives notices, keeps them, and answers what the channel says to answer."""
 
-    accept: Response
-    refuse: Response
     url: str = ""
+    accept: Response = field(default_factory=lambda: Response(200, {}, b""))
+    refuse: Response = field(default_factory=lambda: Response(503, {}, b""))
     refuse_first: int = 0
     received: "asyncio.Queue[Response]" = field(default_factory=asyncio.Queue)
 
@@ -158,8 +247,8 @@ class Inbox:
 
 
 @asynccontextmanager
-async def inbox(accept: Response, refuse: Response) -> AsyncIterator[Inbox]:
-    box = Inbox(accept, refuse)
+async def inbox() -> AsyncIterator[Inbox]:
+    box = Inbox()
     app = web.Application()
     app.router.add_post("/notices", box.take)
     runner = web.AppRunner(app, access_log=None)

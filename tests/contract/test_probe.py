@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
-from counterparties import WeChatSandbox
+from counterparties import Payer, WeChatSandbox
 
 from channels import HttpTransport
 from channels.probe import OPS, ProbeResult, Usage, call, settings_for
@@ -92,12 +92,12 @@ async def test_close_then_create_again(desk: Desk) -> None:
 
 
 async def test_a_payers_code_is_charged_and_reversed(desk: Desk) -> None:
-    code = desk.other.auth_code(desk.other.PAYS_AT_ONCE)
+    code = desk.other.auth_code(Payer.PAYS)
     paid = await desk.call("create", auth_code=code, amount="5")
     assert (paid.exit_code, paid.result["outcome"]) == (0, "confirmed")
     undone = await desk.call("reverse", reference=str(paid.result["reference"]))
     assert undone.exit_code == 0
-    broke = await desk.call("create", auth_code=desk.other.auth_code(desk.other.HAS_NO_MONEY))
+    broke = await desk.call("create", auth_code=desk.other.auth_code(Payer.BROKE))
     assert (broke.exit_code, broke.result["code"]) == (1, "NOT_ENOUGH")
 
 
@@ -127,7 +127,7 @@ async def test_a_bill_is_counted_and_saved(desk: Desk, tmp_path: Path) -> None:
 
 
 async def test_an_answer_that_cannot_be_verified_exits_3_and_says_why(desk: Desk) -> None:
-    await desk.other.fault("answer forged", "pay", "1-forged-answer")
+    await desk.other.fault("bad_signature", "create", "1-forged-answer")
     made = await desk.call("create", reference="1-forged-answer")
     assert (made.exit_code, made.result["verified_by"]) == (3, None)
     assert "bad_signature" in made.result["verification"]

@@ -2,20 +2,50 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from sandbox_client import REPOSITORY, Sandbox
 
 README = (Path(REPOSITORY) / "channels" / "sandbox" / "README.md").read_text()
+SECTIONS = {part.split("\n", 1)[0].strip(): part for part in README.split("\n## ")}
+CORE = SECTIONS["The rails on the shared core"]
+CALL = re.compile(r"^\| `((?:GET|POST|PATCH|DELETE) [^`?]+)", re.MULTILINE)
+
+
+def calls_of(sandbox: Sandbox) -> set[str]:
+    return set(sandbox.control("GET", "/info")["control"])
+
+
+def rails_on_the_core(offered: set[str]) -> set[str]:
+    """Return the rails that have the calls only the core gives."""
+    return {call.split("/")[2] for call in offered if call.endswith("/rotate-keys") and "/wechat/" not in call}
 
 
 def test_every_control_call_is_in_the_table(sandbox: Sandbox) -> None:
-    offered = {call for call in sandbox.control("GET", "/info")["control"] if "/control/bank" not in call}
-    written = set(re.findall(r"^\| `((?:GET|POST|PATCH|DELETE) [^`?]+)", README, re.MULTILINE))
-    assert written == offered
+    offered = calls_of(sandbox)
+    rails = rails_on_the_core(offered)
+    written = set(CALL.findall(README)) - set(CALL.findall(CORE))
+    assert written == {call for call in offered if call.split("/")[2] not in {"bank", *rails}}
+    for rail in rails:
+        theirs = {call.replace(f"/control/{rail}/", "/control/R/") for call in offered if f"/control/{rail}/" in call}
+        assert theirs | {"POST /control/R/webhooks"} == set(CALL.findall(CORE)) | {"POST /control/R/webhooks"}, rail
 
 
 def test_every_fault_is_in_the_table(sandbox: Sandbox) -> None:
-    refusal = sandbox.control("POST", "/faults", {"rail": "wechat", "fault": "?"}, 400)
-    offered = set(refusal["message"].split("known there: ")[1].split(", "))
-    table = README.split("## Faults of rail")[1]
-    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == offered
+    table = SECTIONS["Faults of rail `wechat`"]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == faults_of(sandbox, "wechat")
+    of_the_core = {
+        name
+        for cell in re.findall(r"^\| (`[a-z_` ]+`) \|", CORE, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", cell)
+    }
+    assert "notice_reordered" in of_the_core
+    for rail in rails_on_the_core(calls_of(sandbox)):
+        offered = faults_of(sandbox, rail)
+        assert of_the_core <= offered, rail
+        assert {name for name in offered - of_the_core if f"`{name}`" not in README} == set(), rail
+
+
+def faults_of(sandbox: Sandbox, rail: str) -> set[str]:
+    refusal: Any = sandbox.control("POST", "/faults", {"rail": rail, "fault": "?"}, 400)
+    return set(refusal["message"].split("known there: ")[1].split(", "))

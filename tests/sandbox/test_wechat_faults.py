@@ -1,11 +1,13 @@
 """Faults in requests and answers: each bites, only where it was aimed, and only as often as ordered."""
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from sandbox_client import BadSignature, Merchant, NoAnswer, Sandbox, new_number
 
 NATIVE = "/v3/pay/transactions/native"
+BEIJING = timezone(timedelta(hours=8))
 
 
 @pytest.mark.parametrize(("fault", "executed"), [("request_lost", False), ("answer_lost", True)])
@@ -142,3 +144,35 @@ def test_faults_on_order_survive_a_power_cut(own_sandbox: Sandbox) -> None:
     own_sandbox.start()
     merchant.base_url = own_sandbox.base_url
     assert [merchant.call("POST", NATIVE, merchant.order(out_trade_no)).status for _ in range(2)] == [500, 200]
+
+
+def test_everything_can_be_said_in_the_words_of_every_rail(sandbox: Sandbox, merchant: Merchant) -> None:
+    me, first, second = {"merchant": merchant.mchid}, new_number(), new_number()
+    code = merchant.create(first, 250)
+    merchant.create(second)
+    assert sandbox.control("POST", "/wechat/pay", {"code": code, "payer": "oAlice"})["payer"] == {"openid": "oAlice"}
+    sandbox.control("POST", "/wechat/decline", {**me, "order": second})
+    sandbox.order_fault("request_lost", merchant=merchant.mchid, op="query", order=second)
+    with pytest.raises(NoAnswer):
+        merchant.query(second)
+    returned = new_number("r")
+    assert merchant.refund(first, returned, 50, 250).status == 200
+    told = sandbox.control("GET", f"/wechat/trades?merchant={merchant.mchid}")["trades"]
+    assert [(one["order"], one["state"], one["amount"], one["charged_count"]) for one in told] == [
+        (first, "paid", 250, 1),
+        (second, "open", 100, 0),
+    ]
+    ((refund,), ()) = (one["refunds"] for one in told)
+    assert (refund["order"], refund["amount"]) == (returned, 50)
+    day = datetime.now(BEIJING).date().isoformat()
+    assert sandbox.control("POST", "/wechat/close-day", {**me, "date": day})["mchid"] == merchant.mchid
+
+
+def test_a_rail_that_is_down_does_nothing_and_answers_nobody(sandbox: Sandbox, merchant: Merchant) -> None:
+    number = new_number()
+    sandbox.order_fault("down", times=3, merchant=merchant.mchid)
+    for _ in range(3):
+        with pytest.raises(NoAnswer):
+            merchant.create(number)
+    assert sandbox.trade(merchant, number) is None
+    assert merchant.create(number)

@@ -117,7 +117,7 @@ def test_a_platform_key_that_does_not_exist_is_refused(merchant: Merchant) -> No
 
 def test_after_a_rotation_old_and_new_certificates_serve_side_by_side(sandbox: Sandbox, merchant: Merchant) -> None:
     old = merchant.credentials["platform_certificates"][-1]["serial_no"]
-    new = sandbox.control("POST", "/wechat/platform-certificates")
+    new = sandbox.control("POST", "/wechat/rotate-keys")
     answer = merchant.send("GET", "/v3/certificates")
     assert answer.headers["Wechatpay-Serial"] == new["serial_no"]
     with pytest.raises(BadSignature):  # the new key is not known to this merchant before it has downloaded it

@@ -1,5 +1,9 @@
-"""The control API of WeChat Pay: sign up merchants, be the payer, end the day, tell the truth."""
+"""The control API of WeChat Pay: sign up merchants, be the payer, end the day, tell the truth.
 
+Everything can be asked for in the words of every rail (merchant, order, code, payer) or in WeChat Pay's own.
+"""
+
+import re
 from collections import Counter, defaultdict
 from datetime import date
 from typing import Any
@@ -9,12 +13,18 @@ from aiohttp import web
 from channels.sandbox.bank import Refused
 from channels.sandbox.clock import rfc3339
 from channels.sandbox.control import Body, ControlError, reply
+from channels.sandbox.store import Row
 from channels.sandbox.wechat import books, trades
 from channels.sandbox.wechat.days import Days, NotClosable
 from channels.sandbox.wechat.errors import ApiError
 from channels.sandbox.wechat.merchants import DEFAULT_FEE_BP, Merchant
 from channels.sandbox.wechat.service import WeChat
-from channels.sandbox.wechat.trades import CODE_URL, NotPayable
+from channels.sandbox.wechat.trades import NotPayable
+
+NEUTRAL = {"merchant": "mchid", "order": "out_trade_no", "code": "code_url", "payer": "openid"}
+STATES = {"NOTPAY": "open", "USERPAYING": "open", "SUCCESS": "paid", "REFUND": "paid", "REVOKED": "reversed"}
+REFUND_STATES = {"PROCESSING": "pending", "SUCCESS": "success", "ABNORMAL": "failed"}
+_TOKEN = re.compile(r"(?:.*[?&](?:pr|prepay_id)=)?(?:wx)?([0-9a-f]{34})(?:&.*)?", re.DOTALL)
 
 
 class WeChatControl:
@@ -29,7 +39,7 @@ class WeChatControl:
         app.router.add_post(f"{prefix}/merchants", self.create_merchant)
         app.router.add_get(f"{prefix}/merchants", self.list_merchants)
         app.router.add_patch(f"{prefix}/merchants/{{mchid}}", self.change_merchant)
-        app.router.add_post(f"{prefix}/platform-certificates", self.rotate)
+        app.router.add_post(f"{prefix}/rotate-keys", self.rotate)
         app.router.add_post(f"{prefix}/pay", self.pay)
         app.router.add_post(f"{prefix}/decline", self.decline)
         app.router.add_post(f"{prefix}/close-day", self.close_day)
@@ -38,7 +48,8 @@ class WeChatControl:
 
     def described(self, merchant: Merchant) -> dict[str, Any]:
         """Return everything the merchant must configure."""
-        return {**self._wechat.merchants.credentials(merchant), **self._wechat.platform.described()}
+        credentials = self._wechat.merchants.credentials(merchant)
+        return {"merchant": merchant.mchid, **credentials, **self._wechat.platform.described()}
 
     async def create_merchant(self, request: web.Request) -> web.Response:
         """Sign up a merchant."""
@@ -71,19 +82,20 @@ class WeChatControl:
         return account
 
     async def rotate(self, request: web.Request) -> web.Response:
-        """Bring a new platform certificate into use beside the old ones."""
+        """Bring a new platform certificate into use beside the old ones; it is the same for all merchants."""
+        await Body.of(request, {"mchid"}, NEUTRAL)
         key = await self._wechat.platform.add_certificate()
         return reply({"serial_no": key.key_id, "file": str(self._wechat.platform.file(key))}, 201)
 
     async def pay(self, request: web.Request) -> web.Response:
         """Be the payer: scan and pay."""
-        body = await Body.of(request, {"mchid", "out_trade_no", "code_url", "openid"})
+        body = await Body.of(request, {"mchid", "out_trade_no", "code_url", "openid"}, NEUTRAL)
         mchid, out_trade_no = self._order(body)
         return await self._acted(self._wechat.pay(self._merchant(mchid), out_trade_no, body.optional_text("openid")))
 
     async def decline(self, request: web.Request) -> web.Response:
         """Be the payer: give up."""
-        body = await Body.of(request, {"mchid", "out_trade_no", "code_url"})
+        body = await Body.of(request, {"mchid", "out_trade_no", "code_url"}, NEUTRAL)
         mchid, out_trade_no = self._order(body)
         return await self._acted(self._wechat.decline(self._merchant(mchid), out_trade_no))
 
@@ -97,15 +109,15 @@ class WeChatControl:
         return reply(trades.shown(row, row["state"]))
 
     def _order(self, body: Body) -> tuple[str, str]:
-        code_url = body.optional_text("code_url")
-        if code_url is None:
+        code = body.optional_text("code_url")
+        if code is None:
             return body.text("mchid"), body.text("out_trade_no")
-        row = self._wechat.ctx.store.one(
-            "SELECT mchid, out_trade_no FROM wechat_trade WHERE token = ? AND product = 'native'",
-            code_url.removeprefix(CODE_URL),
+        match = _TOKEN.fullmatch(code)
+        row = match and self._wechat.ctx.store.one(
+            "SELECT mchid, out_trade_no FROM wechat_trade WHERE token = ?", match[1]
         )
         if row is None:
-            raise ControlError(404, "no_such_order", f"no order has the code {code_url}")
+            raise ControlError(404, "no_such_order", f"no order has the code {code}")
         return row["mchid"], row["out_trade_no"]
 
     def _merchant(self, mchid: str) -> Merchant:
@@ -116,7 +128,7 @@ class WeChatControl:
 
     async def close_day(self, request: web.Request) -> web.Response:
         """End a merchant's day."""
-        body = await Body.of(request, {"mchid", "date"})
+        body = await Body.of(request, {"mchid", "date"}, NEUTRAL)
         merchant = self._merchant(body.text("mchid"))
         try:
             day = date.fromisoformat(body.text("date"))
@@ -130,8 +142,12 @@ class WeChatControl:
             raise ControlError(409, "bank_refused", f"nothing was closed: the bank says {error.message}") from error
 
     async def trades(self, request: web.Request) -> web.Response:
-        """Return a merchant's orders as they truly are, with how often each payer was charged."""
-        mchid = self._merchant(request.query.get("mchid", "")).mchid
+        """Return a merchant's orders as they truly are, with how often each payer was charged.
+
+        Asked for by `merchant` they are told in the words of every rail, by `mchid` in WeChat Pay's.
+        """
+        neutral = "merchant" in request.query
+        mchid = self._asked(request)
         store = self._wechat.ctx.store
         charges = Counter(
             row["voucher_no"]
@@ -141,23 +157,17 @@ class WeChatControl:
         )
         returned: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for refund in store.all("SELECT * FROM wechat_refund WHERE mchid = ? ORDER BY seq", mchid):
-            returned[refund["trade_id"]].append(
-                {
-                    **{key: refund[key] for key in ("out_refund_no", "refund_id", "status")},
-                    "refund": refund["amount"],
-                    "success_time": refund["success_ms"] and rfc3339(refund["success_ms"]),
-                }
-            )
+            returned[refund["trade_id"]].append(_neutral_refund(refund) if neutral else _shown_refund(refund))
         now_ms = self._wechat.ctx.clock.now_ms()
         rows = store.all("SELECT * FROM wechat_trade WHERE mchid = ? ORDER BY trade_id", mchid)
+        show = _neutral_trade if neutral else _shown_trade
         return reply(
             {
                 "trades": [
                     {
-                        **{key: row[key] for key in ("out_trade_no", "transaction_id", "total", "fee", "bill_date")},
-                        "trade_state": trades.expired_state(row, now_ms),
+                        **show(row, trades.expired_state(row, now_ms)),
+                        "fee": row["fee"],
                         "charged_count": charges[row["out_trade_no"]],
-                        "success_time": row["success_ms"] and rfc3339(row["success_ms"]),
                         "refunds": returned[row["trade_id"]],
                     }
                     for row in rows
@@ -165,6 +175,40 @@ class WeChatControl:
             }
         )
 
+    def _asked(self, request: web.Request) -> str:
+        return self._merchant(request.query.get("merchant") or request.query.get("mchid", "")).mchid
+
     async def notices(self, request: web.Request) -> web.Response:
         """Return a merchant's notices and how each attempt was answered."""
-        return reply({"notices": self._wechat.notices.listed(self._merchant(request.query.get("mchid", "")).mchid)})
+        return reply({"notices": self._wechat.notices.listed(self._asked(request))})
+
+
+def _shown_trade(row: Row, state: str) -> dict[str, Any]:
+    return {
+        **{key: row[key] for key in ("out_trade_no", "transaction_id", "total", "bill_date")},
+        "trade_state": state,
+        "success_time": row["success_ms"] and rfc3339(row["success_ms"]),
+    }
+
+
+def _neutral_trade(row: Row, state: str) -> dict[str, Any]:
+    return {
+        "order": row["out_trade_no"],
+        "state": STATES.get(state, "closed"),
+        "amount": row["total"],
+        "currency": "CNY",
+        "paid": row["total"] if row["transaction_id"] else 0,
+        "channel_ref": row["transaction_id"],
+    }
+
+
+def _shown_refund(row: Row) -> dict[str, Any]:
+    return {
+        **{key: row[key] for key in ("out_refund_no", "refund_id", "status")},
+        "refund": row["amount"],
+        "success_time": row["success_ms"] and rfc3339(row["success_ms"]),
+    }
+
+
+def _neutral_refund(row: Row) -> dict[str, Any]:
+    return {"order": row["out_refund_no"], "amount": row["amount"], "status": REFUND_STATES[row["status"]]}

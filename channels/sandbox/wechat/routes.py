@@ -30,7 +30,7 @@ from channels.sandbox.wechat.signing import (
 )
 
 JSON = "application/json; charset=utf-8"
-EXECUTED_NOT = ("request_lost", "system_error", "frequency_limited")
+EXECUTED_NOT = ("down", "request_lost", "system_error", "frequency_limited")
 EXECUTED = ("answer_lost", "system_error_after", "unsigned_answer", "bad_signature", "sigtest")
 MATCH_KEYS = ("mchid", "op", "out_trade_no", "out_refund_no")
 CREATE = "/v3/pay/transactions"
@@ -294,7 +294,7 @@ def _facts(call: Call, op: str) -> dict[str, object]:
 
 def _not_executed(fault: Fault) -> Exception:
     match fault.name:
-        case "request_lost":
+        case "request_lost" | "down":
             return Dropped()
         case "frequency_limited":
             return ApiError(429, "FREQUENCY_LIMITED", "频率超限, 请稍后重试")

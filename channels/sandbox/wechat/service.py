@@ -17,6 +17,8 @@ from channels.sandbox.wechat.refunds import RefundOrder
 REFUND_TAKES_S = 3
 REFUND_INTERVAL_S = 60
 PATIENCE_S = 60
+# What the control API calls things on every rail, and what WeChat Pay calls them.
+NEUTRAL = {"merchant": "mchid", "order": "out_trade_no", "refund": "out_refund_no"}
 LEAST_PATIENCE_S = 5  # however fast the simulated world runs, a test must get its answer to the prompt in
 
 
@@ -29,6 +31,7 @@ class WeChat:
         self.platform = PlatformKeys(ctx, pool)
         self.notices = Notices(ctx, pool, self.platform, self.merchants)
         self._due = asyncio.Event()
+        ctx.faults.also_called("wechat", NEUTRAL)
         ctx.faults.declare("wechat", ["refund_abnormal"], ("mchid", "out_trade_no", "out_refund_no"))
 
     def _payer(self, merchant: Merchant) -> trades.Payer:

@@ -1,0 +1,319 @@
+"""What the plays of the contract suite are played with, and which rails play which.
+
+A play says what it needs of a rail (`@plays`); the rail's own Capabilities, and where they are silent its counterparty,
+say whether it has that. Nothing is skipped: a play a rail has no part in is not made for it at all, and
+test_contract_is_played.py asserts that all others are.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from itertools import product
+from typing import Any, TypeVar, get_type_hints
+
+from counterparties import COUNTERPARTIES, SHOWN, Counterparty, Inbox, Payer
+
+from channels import (
+    CHANNELS,
+    BadNotice,
+    Capabilities,
+    ChannelClient,
+    Confirmed,
+    Kind,
+    Method,
+    Notice,
+    Order,
+    Outcome,
+    Pending,
+    RefundOrder,
+    Refused,
+    Unknown,
+)
+from kernel.clock import business_date
+from kernel.env import Clock, Env, Response
+from kernel.money import Money
+
+AT_ONCE = frozenset({Method.BARCODE, Method.CARD})  # the payer has agreed before we call
+BEST_FIRST = (Method.QR, Method.JSAPI, Method.CARD, Method.PAGE, Method.H5, Method.APP, Method.BARCODE)
+# What can go wrong with a call, by the sandbox's names. After these nothing was done; after all others it was.
+NOTHING_DONE = ("request_lost", "system_error", "frequency_limited", "down")
+DONE = ("answer_lost", "system_error_after")
+NOTICE_FAULTS = ("notice_forged", "notice_unsigned")
+
+
+@dataclass(frozen=True)
+class RailFacts:
+    """What a rail can do, known before anything runs."""
+
+    name: str
+    capabilities: Capabilities
+    other: type[Counterparty]
+
+    @property
+    def methods(self) -> frozenset[Method]:
+        return self.capabilities.methods
+
+    @property
+    def called(self) -> list[Method]:
+        """The methods that begin with a call; the others begin in the payer's own browser or app."""
+        return sorted(self.methods - self.capabilities.local)
+
+    @property
+    def shown(self) -> list[Method]:
+        """The methods that show the payer something to act upon."""
+        return sorted(self.methods & SHOWN)
+
+    @property
+    def at_once(self) -> list[Method]:
+        return sorted(self.methods & AT_ONCE)
+
+    @property
+    def main(self) -> Method:
+        """The method of plays in which any will do."""
+        return next(method for method in BEST_FIRST if method in self.methods)
+
+    @property
+    def holds(self) -> list[Method]:
+        return sorted(self.capabilities.holds)
+
+    @property
+    def closes(self) -> list[Method]:
+        """The methods whose unpaid orders the rail closes when asked."""
+        able = self.capabilities.closes and not self.capabilities.lapses
+        return sorted(self.methods & self.other.CLOSES) if able else []
+
+    @property
+    def comes_first(self) -> frozenset[Method]:
+        """The methods whose orders the rail knows only once the payer has come."""
+        return self.methods & (self.other.COMES_FIRST | self.capabilities.local)
+
+    @property
+    def two_calls(self) -> list[Method]:
+        return sorted(self.methods & self.other.TWO_CALLS)
+
+    @property
+    def faults(self) -> list[str]:
+        signed = ["unsigned_answer", "bad_signature"] if self.other.SIGNS_ANSWERS else []
+        return [*NOTHING_DONE, *DONE, *signed, *(["sigtest"] if self.other.PROBES else [])]
+
+    @property
+    def notice_faults(self) -> list[str]:
+        return [*NOTICE_FAULTS, *(["notice_sigtest"] if self.other.PROBES else [])]
+
+
+def facts(name: str) -> RailFacts:
+    """Return what is known of a rail by its class: what `build` says that it returns, and its counterparty."""
+    made = get_type_hints(CHANNELS[name])["return"]
+    capabilities = getattr(made, "capabilities", None)
+    assert isinstance(capabilities, Capabilities), f"build() of {name} must say which class it makes, not {made}"
+    return RailFacts(name, capabilities, COUNTERPARTIES[name])
+
+
+Played = dict[str, set[str]]  # by the test's name, the ids of the plays made of it
+Values = Callable[[RailFacts], Iterable[Any]]
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which rails play a play, and with which values."""
+
+    when: Callable[[RailFacts], bool]
+    values: Mapping[str, Values]
+    alone: bool
+
+    def cases(self, rail: RailFacts) -> Iterator[tuple[Any, ...]]:
+        if self.when(rail):
+            yield from product(*(list(values(rail)) for values in self.values.values()))
+
+
+def plays(
+    *, when: Callable[[RailFacts], bool] = lambda rail: True, alone: bool = False, **values: Values
+) -> Callable[[Test], Test]:
+    """Make a test a play of every rail for which `when` holds, once for each combination of `values`.
+
+    alone: with an account that no other play has used; notices, bills and changes of keys need that.
+    """
+
+    def mark(test: Test) -> Test:
+        test.__dict__["rule"] = Rule(when, values, alone)
+        return test
+
+    return mark
+
+
+def play_id(name: str, values: Iterable[object]) -> str:
+    """Return how a play is called: the rail, then its values."""
+    return "-".join([name, *map(str, values)])
+
+
+@dataclass
+class Play:
+    """One channel, its client, its counterparty, and the merchant's notice address."""
+
+    rail: RailFacts
+    client: ChannelClient
+    other: Counterparty
+    env: Env
+    box: Inbox
+
+    # ---- what is asked for -------------------------------------------------------------------------------------------
+
+    def order(
+        self,
+        method: Method | None = None,
+        *,
+        minor: int = 1234,
+        currency: str | None = None,
+        payer: Payer = Payer.PAYS,
+        hold: bool = False,
+    ) -> Order:
+        method = method or self.rail.main
+        page = method in (Method.PAGE, Method.H5, Method.CARD)
+        return Order(
+            reference=f"1-{self.env.ids.body()}0",
+            amount=Money(minor, currency or self.currency),
+            method=method,
+            description="茶叶, `Tea`\n\\",
+            notify_url=self.box.url,
+            expires_at=self.env.now() + timedelta(hours=1),
+            created_at=self.env.now(),
+            auth_code=self.other.auth_code(payer) if method is Method.BARCODE else None,
+            store="till-7" if method is Method.BARCODE else None,
+            payer=self.other.payer() if method is Method.JSAPI else None,
+            token=self.other.token(payer) if method is Method.CARD else None,
+            client_ip="203.0.113.7" if method is Method.H5 else None,
+            return_url=self.box.url.replace("/notices", "/back") if page else None,
+            hold_only=hold,
+        )
+
+    @property
+    def currency(self) -> str:
+        currencies = self.rail.capabilities.currencies
+        return "CNY" if "CNY" in currencies else min(currencies)
+
+    def refund(self, order: Order, minor: int) -> RefundOrder:
+        return RefundOrder(
+            reference=f"1-{self.env.ids.body()}",
+            payment_reference=order.reference,
+            payment_amount=order.amount,
+            amount=Money(minor, order.amount.currency),
+            reason="不合适",
+            notify_url=self.box.url,
+            created_at=self.env.now(),
+            payment_created_at=order.created_at,
+            payment_channel_ref=order.channel_ref,
+        )
+
+    # ---- as the hub does it ------------------------------------------------------------------------------------------
+
+    async def carried(self, order: Order, outcome: Outcome) -> tuple[Order, Outcome]:
+        """Keep the rail's number, and make its second call when it waits for one."""
+        for _ in range(3):
+            if isinstance(outcome, Pending | Confirmed) and outcome.channel_ref:
+                order = replace(order, channel_ref=outcome.channel_ref)
+            if not (isinstance(outcome, Pending) and outcome.proceed):
+                return order, outcome
+            outcome = await self.client.proceed(order)
+        raise AssertionError(f"the second call was made three times and led to {outcome}")
+
+    async def begun(self, order: Order) -> Order:
+        """Place an order, up to where its payer has something to do; the payer has come and not paid."""
+        outcome = await self.client.pay(order)
+        assert isinstance(outcome, Pending), outcome
+        if outcome.channel_ref:
+            order = replace(order, channel_ref=outcome.channel_ref)
+        if order.method in self.rail.comes_first:
+            await self.other.come(order, outcome)
+        return order
+
+    async def agreed(self, order: Order) -> tuple[Order, Outcome]:
+        """Place an order and have its payer agree; return what the hub knows then."""
+        outcome: Outcome
+        if order.method in SHOWN:
+            order = await self.begun(order)
+            await self.other.pay(order.reference)
+            order, outcome = await self.carried(order, await self.client.query(order))
+        else:
+            order, outcome = await self.carried(order, await self.client.pay(order))
+        return order, outcome
+
+    async def paid(self, method: Method | None = None, *, minor: int = 1234, currency: str | None = None) -> Order:
+        order, outcome = await self.agreed(self.order(method, minor=minor, currency=currency))
+        assert isinstance(outcome, Confirmed), outcome
+        assert outcome.amount == order.amount
+        return order
+
+    async def held(self, method: Method, *, minor: int = 1234) -> Order:
+        order, outcome = await self.agreed(self.order(method, minor=minor, hold=True))
+        assert isinstance(outcome, Pending), outcome
+        assert outcome.held == order.amount
+        return order
+
+    async def sent_back(self, refund: RefundOrder) -> tuple[RefundOrder, Outcome]:
+        """Ask for a refund, keeping the rail's number."""
+        outcome = await self.client.refund(refund)
+        if isinstance(outcome, Pending | Confirmed) and outcome.channel_ref:
+            refund = replace(refund, channel_ref=outcome.channel_ref)
+        return refund, outcome
+
+    async def refunded(self, refund: RefundOrder) -> Confirmed:
+        """Query until the refund is done; a refund takes the channel a moment."""
+        for _ in range(400):
+            outcome = await self.client.refund_query(refund)
+            if isinstance(outcome, Confirmed):
+                return outcome
+            assert isinstance(outcome, Pending), outcome
+            await self.env.sleep(0.01)
+        raise AssertionError("the refund was never done")
+
+    # ---- notices and days --------------------------------------------------------------------------------------------
+
+    async def read(self, message: Response) -> Notice | None:
+        """Read a message as the hub's door does: with new keys where it is signed by one we do not know."""
+        try:
+            return self.client.channel.notice(message, now=self.env.now())
+        except BadNotice as doubt:
+            if doubt.code != "unknown_key" or not await self.client.refresh_keys(message):
+                raise
+        return self.client.channel.notice(message, now=self.env.now())
+
+    async def notice(self, kind: Kind = Kind.PAYMENT) -> tuple[Notice, Response]:
+        """Return the next notice that says that money moved, and the message it came in. Raises BadNotice."""
+        while True:
+            message = await self.box.next()
+            notice = await self.read(message)
+            if notice is not None and notice.kind is kind and isinstance(notice.outcome, Confirmed):
+                return notice, message
+
+    def today(self) -> date:
+        return business_date(self.env.now())
+
+
+def closed(outcome: Outcome) -> bool:
+    """Tell whether an outcome says that the order is closed."""
+    return isinstance(outcome, Refused) and outcome.closed
+
+
+def not_found(outcome: Outcome) -> bool:
+    """Tell whether an outcome says that the channel knows no such number."""
+    return isinstance(outcome, Unknown) and outcome.not_found
+
+
+@dataclass(frozen=True)
+class WrongClock:
+    """A clock that is off by so much."""
+
+    right: Clock
+    by: timedelta
+
+    def now(self) -> datetime:
+        return self.right.now() + self.by
+
+    def monotonic(self) -> float:
+        return self.right.monotonic()
+
+
+def skewed(env: Env, by: timedelta) -> Env:
+    """Return the same world seen by somebody whose clock is wrong."""
+    return replace(env, clock=WrongClock(env.clock, by))
