@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from channels.contract import Capabilities, Method
+from channels.terms import OPEN, Terms
 from kernel.money import Money
 
 
@@ -18,6 +19,7 @@ class Candidate:
     capabilities: Capabilities
     enabled: bool = True
     position: int = 0  # as the operator stated it; lower first
+    terms: Terms = OPEN
 
 
 def rank(candidates: Iterable[Candidate], *, method: Method, amount: Money) -> Sequence[Candidate]:

@@ -195,6 +195,13 @@ class Terms:
                     param, f"the rail has no {', '.join(beyond)}; it has {', '.join(sorted(map(str, had)))}"
                 )
 
+    @property
+    def needs_usage(self) -> bool:
+        """Tell whether a fee or a limit depends on what the account has taken this day or month."""
+        fees, limits = self.fees, self.limits
+        bounded = (limits.day_minor, limits.month_minor, limits.day_count) != (None, None, None)
+        return bounded or bool(fees.tiers) or fees.free_quota_minor > 0
+
     def open_at(self, now: datetime) -> bool:
         """Tell whether the account is open: within a window, and not in maintenance. now: aware."""
         return self._within_hours(now) and self._maintenance_at(now) is None
@@ -244,6 +251,7 @@ def flat(basis_points: int) -> Terms:
     return Terms(fees=FeeSchedule(basis_points=basis_points))
 
 
+OPEN = Terms()  # terms that say nothing: no fee, no bound
 _NO_LIMITS = Limits()
 
 

@@ -1,21 +1,34 @@
 """A merchant's channel accounts, ready to be called; read from the database and remembered for a second."""
 
-import hashlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
-import orjson
-
-from channels import Candidate, Channel, ChannelClient, Method, rank
+from channels import Candidate, Channel, ChannelClient
+from channels.terms import Terms, TermsWrong, Used
+from gateway.credentials import opened
 from gateway.store import channel_accounts
 from gateway.tables import ChannelAccount
+from gateway.usage import Usage
 from kernel.db import Pool, acquire
 from kernel.env import Env
-from kernel.errors import NotFound, Rejected
-from kernel.money import Money
+from kernel.errors import NotFound, Unavailable
+from kernel.sealing import CannotOpen, MasterKeys
+
+log = logging.getLogger(__name__)
 
 REMEMBER_S = 1.0
 Build = Callable[[Mapping[str, Any]], Channel]
+# What goes wrong with a row, and what `build` may raise.
+_UNUSABLE = (CannotOpen, Unavailable, ValueError, KeyError, TypeError, OSError)
+
+
+class PreviousClient(NamedTuple):
+    """The client of credentials from before a rotation, for notices made under them."""
+
+    until: datetime
+    client: ChannelClient
 
 
 class Ready(NamedTuple):
@@ -23,70 +36,149 @@ class Ready(NamedTuple):
 
     account: ChannelAccount
     client: ChannelClient
+    terms: Terms
+    previous: Sequence[PreviousClient] = ()  # the latest first; each is believed until its time, whoever asks looks
+
+
+class _Built(NamedTuple):
+    """What was made of a row, and of which."""
+
+    row: ChannelAccount
+    client: ChannelClient
+    previous: Sequence[PreviousClient]
 
 
 class ChannelAccounts:
     """The channel accounts of every merchant this process has served."""
 
-    def __init__(self, registry: Mapping[str, Build], pool: Pool, env: Env) -> None:
+    def __init__(self, registry: Mapping[str, Build], keys: MasterKeys, pool: Pool, env: Env) -> None:
         self._registry = registry
+        self._keys = keys
         self._pool = pool
         self._env = env
-        self._of_book: dict[int, tuple[float, Sequence[Ready], Sequence[Candidate]]] = {}
-        self._clients: dict[tuple[int, str], tuple[bytes, ChannelClient]] = {}
+        self._of_book: dict[int, tuple[float, Sequence[Ready], Mapping[str, str]]] = {}
+        self._built: dict[tuple[int, str], _Built] = {}
+        self._complained: dict[tuple[int, str], tuple[int, str]] = {}
+        self._terms: dict[str, Terms] = {}
+        self._usage = Usage()
 
     async def of_book(self, book: int) -> Sequence[Ready]:
-        """Return the merchant's channel accounts in the order they were added, those switched off included."""
+        """Return the merchant's channel accounts in the operator's order, those switched off included.
+
+        One whose credentials do not open is left out, so that it takes none of the others with it.
+        """
         return (await self._standing(book))[0]
 
-    async def _standing(self, book: int) -> tuple[Sequence[Ready], Sequence[Candidate]]:
-        """Return the merchant's channel accounts and what routing looks at, in the same order."""
+    async def candidates(self, book: int) -> Sequence[Candidate]:
+        """Return what routing looks at, of each account that `of_book` returns, in the same order."""
+        return [
+            Candidate(
+                ready.account.id,
+                ready.client.channel.capabilities,
+                ready.account.state == "enabled",
+                position,
+                ready.terms,
+            )
+            for position, ready in enumerate(await self.of_book(book))
+        ]
+
+    def used(self, book: int, account_id: str, currency: str, now: datetime) -> Used:
+        """Return what an account has taken this day and month, a second old at most.
+
+        Counted for merchants only one of whose accounts has terms that ask for it (Terms.needs_usage); else nothing.
+        """
+        return self._usage.used(book, account_id, currency, now)
+
+    async def get(self, book: int, account_id: str) -> Ready:
+        """Return one channel account. Raises NotFound; Unavailable where its credentials do not open."""
+        accounts, closed = await self._standing(book)
+        for ready in accounts:
+            if ready.account.id == account_id:
+                return ready
+        if account_id in closed:
+            raise Unavailable(
+                "channel_account_closed", f"channel account {account_id}: {closed[account_id]}", retry_after_s=60
+            )
+        raise NotFound("no_such_channel_account", f"there is no channel account {account_id}")
+
+    def forget(self, book: int) -> None:
+        """Read this merchant's accounts anew at the next question: this process has just changed one."""
+        self._of_book.pop(book, None)
+
+    async def _standing(self, book: int) -> tuple[Sequence[Ready], Mapping[str, str]]:
+        """Return the accounts that can be called, and why the others cannot."""
         known = self._of_book.get(book)
         if known is not None and known[0] > self._env.clock.monotonic():
             return known[1], known[2]
         async with acquire(self._pool) as connection:
             rows = await channel_accounts(connection, book)
-        ready = [Ready(row, self._client(row)) for row in rows]
-        candidates = [
-            Candidate(r.account.id, r.client.channel.capabilities, r.account.state == "enabled", position)
-            for position, r in enumerate(ready)
-        ]
+            usable, closed = self._ready(rows)
+            if any(ready.terms.needs_usage for ready in usable):
+                await self._usage.refresh(connection, book, self._env.now())
         if rows:  # anyone may name any book in the path of a notice; those that are not there must not fill the memory
-            self._of_book[book] = (self._env.clock.monotonic() + REMEMBER_S, ready, candidates)
-        return ready, candidates
+            self._of_book[book] = (self._env.clock.monotonic() + REMEMBER_S, usable, closed)
+        return usable, closed
 
-    async def get(self, book: int, account_id: str) -> Ready:
-        """Return one channel account. Raises NotFound."""
-        for ready in await self.of_book(book):
-            if ready.account.id == account_id:
-                return ready
-        raise NotFound("no_such_channel_account", f"there is no channel account {account_id}")
+    def _ready(self, rows: Sequence[ChannelAccount]) -> tuple[list[Ready], dict[str, str]]:
+        usable: list[Ready] = []
+        closed: dict[str, str] = {}
+        for row in rows:
+            known = self._built.get((row.book, row.id))
+            try:
+                terms = self._terms_of(row)
+                if known is None or not _same_credentials(known.row, row):
+                    known = self._built[row.book, row.id] = self._build(row, known)
+            except _UNUSABLE as error:
+                self._complain(row, error)
+                if known is None or isinstance(error, TermsWrong):
+                    closed[row.id] = "it cannot be used just now; the operator's log says why"
+                    continue
+            usable.append(Ready(row, known.client, terms, known.previous))
+        return usable, closed
 
-    async def choose(self, book: int, *, channel: str, method: Method, amount: Money) -> Ready:
-        """Return the account a new payment goes to. Raises Rejected (no_channel) when none can take it.
+    def _build(self, row: ChannelAccount, known: "_Built | None") -> _Built:
+        """Build the clients of an account; only when its credentials changed, for keys are dear to load.
 
-        channel: a rail's name, or "auto" for whichever the router puts first.
+        A version below one seen before is a row that was set back behind our back. It does not open; what was known
+        goes on being used, as it does when new credentials cannot be read.
         """
-        accounts, candidates = await self._standing(book)
-        if channel != "auto":
-            candidates = [c for c in candidates if accounts[c.position].account.channel == channel]
-        ranked = rank(candidates, method=method, amount=amount)
-        if not ranked:
-            wanted = "any channel" if channel == "auto" else channel
-            raise Rejected(
-                "no_channel", f"no account of yours takes {amount} by {method} over {wanted}", param="method"
-            )
-        return accounts[ranked[0].position]
-
-    def _client(self, row: ChannelAccount) -> ChannelClient:
-        """Return the client of an account, built anew only when its settings changed: keys are dear to load."""
-        digest = hashlib.sha256(row.settings.encode()).digest()
-        known = self._clients.get((row.book, row.id))
-        if known is not None and known[0] == digest:
-            return known[1]
+        if known is not None and row.credentials_version < known.row.credentials_version:
+            raise CannotOpen(f"version {row.credentials_version} follows version {known.row.credentials_version}")
         build = self._registry.get(row.channel)
         if build is None:
-            raise NotFound("no_such_channel", f"this hub has no channel {row.channel}")
-        client = ChannelClient(build(orjson.loads(row.settings)), self._env)
-        self._clients[row.book, row.id] = (digest, client)
-        return client
+            raise ValueError(f"this hub has no channel {row.channel}")
+        credentials = opened(row, self._keys)
+        client = ChannelClient(build(credentials.current.settings()), self._env)
+        previous = []
+        for one in credentials.previous:
+            if one.until > self._env.now():
+                try:
+                    channel = build(one.credentials.settings())
+                except _UNUSABLE as error:
+                    self._complain(row, error)
+                else:
+                    previous.append(PreviousClient(one.until, ChannelClient(channel, self._env)))
+        self._complained.pop((row.book, row.id), None)
+        return _Built(row, client, previous)
+
+    def _complain(self, row: ChannelAccount, error: Exception) -> None:
+        """Log why an account's row cannot be used, once. What rails say of their settings holds no secret."""
+        why = f"{type(error).__name__}: {error}"
+        if self._complained.get((row.book, row.id)) != (row.version, why):
+            self._complained[row.book, row.id] = (row.version, why)
+            log.error("a channel account cannot be used", extra={"book": row.book, "account": row.id, "why": why})
+
+    def _terms_of(self, row: ChannelAccount) -> Terms:
+        known = self._terms.get(row.terms)
+        if known is None:
+            known = self._terms[row.terms] = Terms.parse(row.terms)
+        return known
+
+
+def _same_credentials(one: ChannelAccount, other: ChannelAccount) -> bool:
+    return (one.credentials_version, one.settings, one.sealed, one.channel) == (
+        other.credentials_version,
+        other.settings,
+        other.sealed,
+        other.channel,
+    )

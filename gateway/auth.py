@@ -16,7 +16,15 @@ from kernel.db import Pool, acquire
 from kernel.env import Env
 from kernel.errors import SluiceError
 
-SCOPES = ("payments:write", "payments:read", "refunds:write", "payees:write", "balances:read", "events:read")
+SCOPES = (
+    "payments:write",
+    "payments:read",
+    "refunds:write",
+    "payees:write",
+    "balances:read",
+    "events:read",
+    "channels",
+)
 REMEMBER_S = 1.0
 
 

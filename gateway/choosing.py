@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from channels import Candidate, Capabilities, Method, Outcome, Refused, Unknown, rank
+from channels.terms import NOTHING_USED, Used
 from gateway.accounts import ChannelAccounts, Ready
 from kernel.errors import Rejected
-from kernel.money import Money, share_bp
+from kernel.money import Money
 
 AUTO = "auto"  # whichever rail is best; anything else names a rail
 
@@ -67,14 +68,25 @@ class InOrder:
         candidates = [
             Candidate(ready.account.id, ready.client.channel.capabilities, ready.account.state == "enabled", position)
             for position, ready in enumerate(accounts)
-            if _wanted(ask, ready)
+            if _wanted(ask, ready) and self._agreed(ask, ready)
         ]
         ranked = rank(candidates, method=ask.method, amount=ask.amount)
         if not ranked:
             raise no_channel(ask)
-        return [
-            Choice(accounts[one.position], fee_of(accounts[one.position], ask.amount.minor), None) for one in ranked
-        ]
+        return [Choice(accounts[one.position], self._fee(ask, accounts[one.position]), None) for one in ranked]
+
+    def _agreed(self, ask: Ask, ready: Ready) -> bool:
+        """Tell whether the account's terms take such a payment now."""
+        refused = ready.terms.why_not(ask.amount, ask.method, ask.now, self._used(ask, ready), region=ask.payer_region)
+        return refused is None
+
+    def _fee(self, ask: Ask, ready: Ready) -> int:
+        return ready.terms.fees.fee_minor(ask.amount.minor, self._used(ask, ready).month_minor)
+
+    def _used(self, ask: Ask, ready: Ready) -> Used:
+        if not ready.terms.needs_usage:
+            return NOTHING_USED
+        return self._accounts.used(ask.book, ready.account.id, ask.amount.currency, ask.now)
 
     def observe(
         self,
@@ -114,11 +126,6 @@ def no_channel(ask: Ask) -> Rejected:
     wanted = "any channel" if ask.channel == AUTO else ask.channel
     how = f"{ask.method}, reserved first," if ask.capture_manual else str(ask.method)
     return Rejected("no_channel", f"no account of yours takes {ask.amount} by {how} over {wanted}", param="method")
-
-
-def fee_of(ready: Ready, amount_minor: int) -> int:
-    """Return what an account's channel keeps of a payment of this amount, in minor units."""
-    return share_bp(amount_minor, ready.account.fee_bp)
 
 
 def kind_of(outcome: Outcome) -> str:

@@ -1,10 +1,11 @@
 """Notices in 异步通知: verify, then settle, then acknowledge in the rail's own dialect, and only after the commit."""
 
 import logging
+from contextlib import suppress
 
-from channels import BadNotice, ChannelClient, Notice
+from channels import BadNotice, Notice
 from channels.contract import Response
-from gateway.accounts import ChannelAccounts
+from gateway.accounts import ChannelAccounts, Ready
 from gateway.metrics import Metrics
 from gateway.payments import Payments
 from kernel.env import Env
@@ -28,11 +29,13 @@ class Notices:
             ready = await self._accounts.get(book, account_id)
         except NotFound:
             return Response(404, {}, b"")
+        except Unavailable:  # its rail's dialect is not known either; what is no success is sent again by every rail
+            return Response(503, {}, b"")
         rail = ready.client.channel
         if ready.account.channel != channel:
             return Response(404, {}, b"")
         try:
-            notice = await self._verified(ready.client, message)
+            notice = await self._verified(ready, message)
             if notice is not None:
                 await self._payments.apply_notice(book, account_id, notice)
         except BadNotice as error:
@@ -54,11 +57,20 @@ class Notices:
         self._metrics.notices.labels(channel, "applied").inc()
         return rail.notice_accepted()
 
-    async def _verified(self, client: ChannelClient, message: Response) -> Notice | None:
-        """Verify a notice; one signed with a key new to us is tried once more after fetching the rail's keys."""
+    async def _verified(self, ready: Ready, message: Response) -> Notice | None:
+        """Verify a notice, with what the account has now; else with what it had before a rotation, while that counts.
+
+        One signed with a key new to us is tried once more after fetching the rail's keys.
+        """
+        now, client = self._env.now(), ready.client
         try:
-            return client.channel.notice(message, now=self._env.now())
+            return client.channel.notice(message, now=now)
         except BadNotice as error:
-            if error.code != "unknown_key" or not await client.refresh_keys(message):
-                raise
+            refused = error
+        for until, before in ready.previous:
+            if until > now:
+                with suppress(BadNotice):
+                    return before.channel.notice(message, now=now)
+        if refused.code != "unknown_key" or not await client.refresh_keys(message):
+            raise refused
         return client.channel.notice(message, now=self._env.now())

@@ -88,7 +88,7 @@ class Payments:
                 raise
             return await self._resumed(earlier.payment, earlier.attempt, auth_code), True
         command = CreatePayment(
-            book, payment_id, new, claims, ready.account.id, ready.account.channel, ready.account.fee_bp,
+            book, payment_id, new, claims, ready.account.id, ready.account.channel, ready.terms.fees.basis_points,
             self._env.now() + FIRST_ANSWER,
         )  # fmt: skip
         self._calling.add((book, payment_id))

@@ -15,8 +15,10 @@ import ledger
 import splitting
 import streams
 from channels.contract import Response
+from channels.terms import Terms, TermsWrong
 from gateway import responses, schemas
 from gateway.auth import Authenticator, Principal
+from gateway.channel_admin import ChannelAdmin, channel_account_payload, terms_wrong
 from gateway.create import Claims, NewPayment
 from gateway.metrics import Metrics
 from gateway.notices import Notices
@@ -25,6 +27,7 @@ from gateway.payees import Payees
 from gateway.payments import Payments
 from gateway.states import Payment as Status
 from gateway.store import attempts, find_payment, find_refund, payments, refunds
+from gateway.tables import ChannelAccount
 from kernel.clock import rfc3339
 from kernel.db import AGAIN, LOST, Pool, acquire
 from kernel.env import Env
@@ -44,6 +47,7 @@ _IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
 _REQUEST_ID = re.compile(r"^[0-9A-Za-z_\-]{8,64}$")
 _BASE36 = re.compile(r"[0-9a-z]{1,6}")
 _SETTLEMENT = re.compile(r"stl_[0-9A-Za-z_]{1,60}")
+_ACCOUNT = re.compile(r"[0-9A-Za-z_\-]{1,32}", re.ASCII)
 _MAX_BOOK = 2**31 - 1
 # Not every OSError: a key file that cannot be read is our mistake, and asking again would not mend it.
 _DATABASE_AWAY = (*(kind for kind in LOST if kind is not OSError), *AGAIN)
@@ -149,6 +153,13 @@ class Call:
             raise NotFound("no_such_object", f"{text[:64]!r} is not an id of this kind")
         return text
 
+    def account(self) -> str:
+        """Return the channel account named in the path. Raises NotFound for what cannot be one."""
+        text = self.request.match_info["id"]
+        if not _ACCOUNT.fullmatch(text):
+            raise NotFound("no_such_channel_account", f"there is no channel account {text[:64]!r}")
+        return text
+
 
 class Api:
     """The merchant API of one process."""
@@ -158,6 +169,7 @@ class Api:
         *,
         payments: Payments,
         notices: Notices,
+        channel_admin: ChannelAdmin,
         payees: Payees,
         authenticator: Authenticator,
         pool: Pool,
@@ -167,6 +179,7 @@ class Api:
     ) -> None:
         self._payments = payments
         self._notices = notices
+        self._channel_admin = channel_admin
         self._payees = payees
         self._authenticator = authenticator
         self._pool = pool
@@ -190,6 +203,12 @@ class Api:
             web.get("/v1/settlements", self._guarded("balances:read", self.list_settlements), allow_head=False),
             web.get("/v1/settlements/{id}", self._guarded("balances:read", self.get_settlement), allow_head=False),
             web.get("/v1/events", self._guarded("events:read", self.list_events), allow_head=False),
+            web.post("/v1/channel_accounts", self._guarded("channels", self.add_channel_account)),
+            web.get("/v1/channel_accounts", self._guarded("channels", self.list_channel_accounts), allow_head=False),
+            web.get("/v1/channel_accounts/{id}", self._guarded("channels", self.get_channel_account), allow_head=False),
+            web.patch("/v1/channel_accounts/{id}", self._guarded("channels", self.change_channel_account)),
+            web.post("/v1/channel_accounts/{id}/rotate", self._guarded("channels", self.rotate_channel_account)),
+            web.post("/v1/channel_accounts/{id}/drain", self._guarded("channels", self.drain_channel_account)),
             web.post("/notify/{channel}/{book}/{account}", self._open("notify", self.notify)),
             web.route("*", "/{anything:.*}", self._open("unknown", self.unknown)),
         ]
@@ -471,6 +490,81 @@ class Api:
         ]
         return _list(data, limit)
 
+    # ---- channel accounts --------------------------------------------------------------------------------------------
+
+    async def add_channel_account(self, call: Call) -> web.Response:
+        key = call.idempotency_key()
+        body, raw = await call.body(schemas.ChannelAccountIn)
+        row, replayed = await self._channel_admin.add(
+            call.book,
+            body.id,
+            body.channel,
+            body.credentials,
+            terms=_terms(body.terms) or Terms(),
+            position=body.position,
+            claims=self._claim(key, "add", raw),
+            by=call.principal.key_id,
+        )
+        return _made(self._channel_account(row), replayed)
+
+    async def list_channel_accounts(self, call: Call) -> web.Response:
+        call.query()
+        rows = await self._channel_admin.list(call.book)
+        return _list([self._channel_account(row) for row in rows], len(rows))
+
+    async def get_channel_account(self, call: Call) -> web.Response:
+        return responses.json(self._channel_account(await self._channel_admin.get(call.book, call.account())))
+
+    async def change_channel_account(self, call: Call) -> web.Response:
+        account = call.account()
+        body, _ = await call.body(schemas.ChannelAccountChange)
+        row = await self._channel_admin.change(
+            call.book,
+            account,
+            version=body.version,
+            terms=_terms(body.terms),
+            position=body.position,
+            state=body.state,
+            by=call.principal.key_id,
+        )
+        return responses.json(self._channel_account(row))
+
+    async def rotate_channel_account(self, call: Call) -> web.Response:
+        key, account = call.idempotency_key(), call.account()
+        body, raw = await call.body(schemas.RotateIn)
+        row, replayed = await self._channel_admin.rotate(
+            call.book,
+            account,
+            body.credentials,
+            keep=timedelta(days=body.keep_days),
+            claims=self._claim(key, f"rotate {account}", raw),
+            by=call.principal.key_id,
+        )
+        return self._done(row, replayed)
+
+    async def drain_channel_account(self, call: Call) -> web.Response:
+        key, account = call.idempotency_key(), call.account()
+        _, raw = await call.body(schemas.NothingIn)
+        row = await self._channel_admin.change(
+            call.book,
+            account,
+            state="draining",
+            claims=self._claim(key, f"drain {account}", raw),
+            by=call.principal.key_id,
+        )
+        return responses.json(self._channel_account(row))
+
+    def _claim(self, key: str, what: str, raw: bytes) -> Claims:
+        """Return the claim of a request whose body may hold secrets: kept is an HMAC of it, which tells nothing."""
+        digest = self._authenticator.digest(f"{what}\n{hashlib.sha256(raw).hexdigest()}")
+        return Claims((f"i:{key}",), digest)
+
+    def _channel_account(self, row: ChannelAccount) -> dict[str, Any]:
+        return channel_account_payload(row, self._payments.notify_url(row.book, row.id, row.channel))
+
+    def _done(self, row: ChannelAccount, replayed: bool) -> web.Response:
+        return responses.json(self._channel_account(row), 200, {"Idempotency-Replayed": "true"} if replayed else None)
+
     # ---- not merchants -----------------------------------------------------------------------------------------------
 
     async def notify(self, request: web.Request) -> web.Response:
@@ -503,6 +597,14 @@ def _matches(pattern: str, path: str) -> bool:
     """Tell whether a path fits a pattern such as /v1/payments/{id}."""
     want, have = pattern.split("/"), path.split("/")
     return len(want) == len(have) and all((w[:1] == "{" and h != "") or w == h for w, h in zip(want, have, strict=True))
+
+
+def _terms(said: dict[str, Any] | None) -> Terms | None:
+    """Return terms as sent. Raises Rejected (terms_wrong)."""
+    try:
+        return Terms.of(said) if said is not None else None
+    except TermsWrong as error:
+        raise terms_wrong(error) from None
 
 
 def _asked(share: schemas.ShareIn) -> Asked:

@@ -23,9 +23,14 @@ CREATE TABLE channel_account (
     id         text NOT NULL COLLATE "C",
     channel    text NOT NULL COLLATE "C",
     state      text NOT NULL COLLATE "C" CHECK (state IN ('enabled', 'draining', 'off')),
-    fee_bp     int NOT NULL CHECK (fee_bp BETWEEN 0 AND 10000),
-    settings   json NOT NULL, -- identifiers, base URL and key-file paths; no secret
+    settings   json NOT NULL, -- identifiers, base URL, public certificates; no secret
+    sealed     text COLLATE "C", -- the envelope of its secrets; NULL: settings name key files, as before 0002
+    terms      json NOT NULL, -- fees, limits, methods, opening hours: channels/terms.py
+    position   int NOT NULL CHECK (position >= 0), -- as the operator put it; lower first
+    version    int NOT NULL CHECK (version > 0), -- counts every change
+    credentials_version int NOT NULL CHECK (credentials_version > 0), -- counts changes of settings and secrets
     created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
     PRIMARY KEY (book, id)
 );
 

@@ -111,6 +111,44 @@ class PayeeIn(Body):
     reference: OrderId = Field(description="your own number of the payee; the same again returns the same payee")
 
 
+AccountName = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_\-]{1,32}$")]
+RailName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{2,32}$")]
+Settings = Annotated[
+    dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")], Any], Field(min_length=1, max_length=50)
+]
+Position = Annotated[int, Field(ge=0, le=10_000, strict=True)]
+
+
+class ChannelAccountIn(Body):
+    """POST /v1/channel_accounts"""
+
+    id: AccountName
+    channel: RailName
+    credentials: Settings = Field(repr=False)
+    terms: dict[str, Any] | None = None
+    position: Position | None = None
+
+
+class ChannelAccountChange(Body):
+    """PATCH /v1/channel_accounts/{id}"""
+
+    version: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)]
+    terms: dict[str, Any] | None = None
+    position: Position | None = None
+    state: Literal["enabled", "draining", "off"] | None = None
+
+
+class RotateIn(Body):
+    """POST /v1/channel_accounts/{id}/rotate"""
+
+    credentials: Settings = Field(repr=False)
+    keep_days: Annotated[int, Field(ge=0, le=365, strict=True)] = 30
+
+
+class NothingIn(Body):
+    """A body that says nothing."""
+
+
 def metadata_text(metadata: dict[str, str] | None) -> str | None:
     """Return metadata as the JSON it is stored as; None for none."""
     return orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS).decode() if metadata else None

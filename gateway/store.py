@@ -10,6 +10,7 @@ from kernel.db import Connection
 _PAYMENT = ", ".join(Payment._fields)
 _REFUND = ", ".join(Refund._fields)
 _ATTEMPT = ", ".join(Attempt._fields)
+_CHANNEL_ACCOUNT = ", ".join(ChannelAccount._fields)
 
 
 class Key(NamedTuple):
@@ -74,21 +75,80 @@ async def merchants(connection: Connection) -> list[Merchant]:
 
 
 async def channel_accounts(connection: Connection, book: int) -> list[ChannelAccount]:
-    """Return a merchant's channel accounts in the order they were added."""
+    """Return a merchant's channel accounts in the order the operator gave them."""
     rows = await connection.fetch(
-        "SELECT book, id, channel, state, fee_bp, settings, created_at FROM channel_account "
-        "WHERE book = $1 ORDER BY created_at, id",
-        book,
+        f"SELECT {_CHANNEL_ACCOUNT} FROM channel_account WHERE book = $1 ORDER BY position, created_at, id", book
     )
     return [ChannelAccount(*row) for row in rows]
 
 
-async def set_channel_state(connection: Connection, book: int, account_id: str, state: str) -> bool:
-    """Change a channel account's state; return whether there is such an account."""
-    done = await connection.execute(
-        "UPDATE channel_account SET state = $3 WHERE book = $1 AND id = $2", book, account_id, state
+async def every_channel_account(connection: Connection) -> list[ChannelAccount]:
+    """Return all channel accounts of all merchants, by book and id."""
+    rows = await connection.fetch(f"SELECT {_CHANNEL_ACCOUNT} FROM channel_account ORDER BY book, id")
+    return [ChannelAccount(*row) for row in rows]
+
+
+async def base_url_is_known(connection: Connection, base_url: str) -> bool:
+    """Tell whether some channel account of this hub calls this address already."""
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT 1 FROM channel_account WHERE settings ->> 'base_url' = $1)", base_url
+        )
     )
-    return bool(done.endswith(" 1"))
+
+
+class Captured(NamedTuple):
+    """Captures of one channel account and business date."""
+
+    ledger_account: str  # channel:<account>:<currency>
+    business_date: date
+    captured_minor: int
+    captured_count: int
+
+
+async def last_event(connection: Connection, book: int) -> int:
+    """Return the number of the book's last event; 0 where there is none."""
+    found: int | None = await connection.fetchval("SELECT event_seq FROM book WHERE book = $1", book)
+    return found or 0
+
+
+async def last_event_before(connection: Connection, book: int, moment: datetime, last: int) -> int:
+    """Return the number of the last event recorded before a moment, at most `last`; 0 where there is none.
+
+    Events are numbered without a gap in the order of their time, so a few look-ups by number find it.
+    """
+    low, high = 0, last
+    while low < high:
+        middle = (low + high + 1) // 2
+        at: datetime | None = await connection.fetchval(
+            "SELECT recorded_at FROM event WHERE book = $1 AND seq = $2", book, middle
+        )
+        if at is not None and at < moment:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+async def captured_between(connection: Connection, book: int, after: int, until: int) -> list[Captured]:
+    """Return what was captured in events numbered from after + 1 to `until`, as the journal has it.
+
+    An event and the entries of the same commit bear the same time, so every capture is counted with one event.
+    """
+    rows = await connection.fetch(
+        """
+        SELECT t.debit, t.business_date, sum(t.amount_minor)::bigint, count(*)::int
+        FROM event e JOIN transfer t
+          ON t.book = e.book AND t.id > e.subject || ':' AND t.id < e.subject || ';'
+         AND t.rule = 'payment_captured' AND t.recorded_at = e.recorded_at
+        WHERE e.book = $1 AND e.seq > $2 AND e.seq <= $3 AND e.type IN ('payment.succeeded', 'payment.late')
+        GROUP BY t.debit, t.business_date
+        """,
+        book,
+        after,
+        until,
+    )
+    return [Captured(*row) for row in rows]
 
 
 async def forget_claims(connection: Connection, before: datetime, limit: int) -> int:

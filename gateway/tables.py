@@ -23,9 +23,16 @@ class ChannelAccount(NamedTuple):
     id: str
     channel: str
     state: str  # enabled | draining | off
-    fee_bp: int
-    settings: str  # JSON: identifiers and key-file paths
+    settings: str  # JSON: identifiers, base URL and what else may be read by anyone
+    sealed: (
+        str | None
+    )  # the envelope of its secrets, see gateway/credentials.py; None: settings name files (before 0002)
+    terms: str  # JSON: channels.terms
+    position: int  # where the operator put it; lower first
+    version: int  # counts every change
+    credentials_version: int  # counts changes of settings and secrets
     created_at: datetime
+    updated_at: datetime
 
 
 class Claim(NamedTuple):
@@ -137,7 +144,10 @@ class Refund(NamedTuple):
 
 MERCHANTS: Table[Merchant] = Table("merchant", Merchant, "int text text timestamptz", keys=1)
 CHANNEL_ACCOUNTS: Table[ChannelAccount] = Table(
-    "channel_account", ChannelAccount, "int text text text int json timestamptz", keys=2
+    "channel_account",
+    ChannelAccount,
+    "int text text text json text json int int int timestamptz timestamptz",
+    keys=2,
 )
 CLAIMS: Table[Claim] = Table("claim", Claim, "int text bytea text timestamptz", keys=2)
 PAYMENTS: Table[Payment] = Table(

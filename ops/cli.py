@@ -7,6 +7,7 @@ known (channel call).
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from channels.terms import Terms
     from ops.settings import Settings
     from ops.wiring import Hub
 
@@ -36,7 +38,9 @@ app.add_typer(bank_app, name="bank")
 app.add_typer(key_app, name="key")
 app.add_typer(channel_app, name="channel")
 
+_ACCOUNT = re.compile(r"[0-9A-Za-z_-]{1,32}", re.ASCII)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+Account = Annotated[str, typer.Argument(help="The channel account, see `sluice channel list`.")]
 Book = Annotated[int, typer.Option("--book", help="The merchant's book number, see `sluice merchant list`.")]
 
 
@@ -97,6 +101,7 @@ async def a_hub(found: "Settings") -> AsyncIterator["Hub"]:
             database_url=servers.database_url,
             redis_url=servers.redis_url,
             home=found.home,
+            keys_file=found.channel_keys,
             public_url=public_url(found),
             name="sluice command",
         ) as objects:
@@ -367,19 +372,31 @@ def key_revoke(book: Book, key_id: Annotated[str, typer.Argument(help="key_…")
 def channel_add(
     book: Book,
     channel: Annotated[str, typer.Argument(help="The rail, e.g. wechat.")],
-    credentials: Annotated[Path, typer.Option(help="JSON file with ids, base_url and key-file paths.")],
+    credentials: Annotated[
+        Path, typer.Option(help="JSON file with ids, base_url and keys, as text or as names of files, read now.")
+    ],
     account: Annotated[str, typer.Option(help="Your name for this account.")] = "main",
-    fee_bp: Annotated[int, typer.Option(help="What the channel keeps, basis points.")] = 60,
+    terms: Annotated[Path | None, typer.Option(help="JSON file: fees, limits, opening hours; see docs/api.md.")] = None,
+    fee_bp: Annotated[int | None, typer.Option(help="Short for terms of one rate: basis points; 60.")] = None,
+    position: Annotated[int | None, typer.Option(help="Lower is preferred; default: last.")] = None,
 ) -> None:
-    """Give a merchant an account with a channel."""
+    """Give a merchant an account with a channel; its keys are sealed, and no file is needed afterwards."""
+    from channels.terms import flat
     from ops.merchants import add_channel_account
 
+    if terms is not None and fee_bp is not None:
+        fail("give either --terms or --fee-bp", 2)
+    if not _ACCOUNT.fullmatch(account):
+        fail(f"{account!r} is no name for an account: 1 to 32 of 0-9 A-Z a-z _ -", 2)
+    agreed = _terms(terms) if terms is not None else flat(60 if fee_bp is None else fee_bp)
     found = settings()
 
     async def work() -> int:
-        facts = json.loads(credentials.read_text())
+        facts = _credentials(credentials)
         async with a_hub(found) as hub:
-            await add_channel_account(hub, book, account, channel, facts, fee_bp=fee_bp)
+            await add_channel_account(
+                hub, book, account, channel, facts, terms=agreed, position=position, folder=credentials.parent
+            )
         typer.echo(f"book {book}: {channel} account {account} added")
         return 0
 
@@ -388,20 +405,108 @@ def channel_add(
 
 @channel_app.command("list")
 def channel_list(book: Book, as_json: Json = False) -> None:
-    """List a merchant's channel accounts."""
-    from gateway.store import channel_accounts
-    from kernel.db import acquire
-
+    """List a merchant's channel accounts in the order in which they are tried."""
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found) as hub, acquire(hub.pool) as connection:
-            rows = await channel_accounts(connection, book)
+        async with a_hub(found) as hub:
+            shown = [_shown(hub, row) for row in await hub.channel_admin.list(book)]
         if as_json:
-            show([{"account": r.id, "channel": r.channel, "state": r.state, "fee_bp": r.fee_bp} for r in rows])
+            show(shown)
         else:
-            for r in rows:
-                typer.echo(f"{r.id:<16} {r.channel:<10} {r.state:<9} {r.fee_bp} bp")
+            for one in shown:
+                terms = json.dumps(one["terms"], ensure_ascii=False)
+                typer.echo(f"{one['position']:>3} {one['id']:<16} {one['channel']:<10} {one['state']:<9} {terms}")
+        return 0
+
+    finish(work())
+
+
+@channel_app.command("show")
+def channel_show(book: Book, account: Account) -> None:
+    """Print a channel account: settings, terms, and the names and fingerprints of its secrets, never a secret."""
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            show(_shown(hub, await hub.channel_admin.get(book, account)))
+        return 0
+
+    finish(work())
+
+
+def _shown(hub: "Hub", row: Any) -> dict[str, Any]:
+    from gateway.channel_admin import channel_account_payload
+
+    return channel_account_payload(row, hub.payments.notify_url(row.book, row.id, row.channel))
+
+
+def _credentials(path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_text())
+    if not isinstance(found, dict):
+        fail(f"{path} does not hold a JSON object", 2)
+    return found
+
+
+def _terms(path: Path) -> "Terms":
+    from channels.terms import Terms, TermsWrong
+
+    try:
+        return Terms.parse(path.read_bytes())
+    except OSError as error:
+        fail(f"{path} cannot be used: {error}", 2)
+    except TermsWrong as wrong:
+        fail(f"{path}: {wrong}", 2)
+
+
+@channel_app.command("terms")
+def channel_terms(
+    book: Book,
+    account: Account,
+    file: Annotated[Path | None, typer.Option(help="JSON file with all of the terms; see docs/api.md.")] = None,
+    fee_bp: Annotated[int | None, typer.Option(help="Short for terms of one rate: basis points.")] = None,
+    position: Annotated[int | None, typer.Option(help="Lower is preferred.")] = None,
+) -> None:
+    """Change what an account costs and takes, or its position; every process follows within a second."""
+    from channels.terms import flat
+
+    if (file is None) == (fee_bp is None) and (file is not None or position is None):
+        fail("give --file, --fee-bp or --position", 2)
+    terms = _terms(file) if file is not None else flat(fee_bp) if fee_bp is not None else None
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            show(_shown(hub, await hub.channel_admin.change(book, account, terms=terms, position=position)))
+        return 0
+
+    finish(work())
+
+
+@channel_app.command("rotate")
+def channel_rotate(
+    book: Book,
+    account: Account,
+    credentials: Annotated[Path, typer.Option(help="JSON file with what is new; what is not named stays.")],
+    keep_days: Annotated[
+        int | None, typer.Option(help="Days for which notices made under the old credentials are believed; 30.")
+    ] = None,
+) -> None:
+    """Put new credentials into use at once; notices made under the old ones are believed for a while."""
+    from gateway.channel_admin import KEEP_DAYS
+
+    found = settings()
+    days = KEEP_DAYS if keep_days is None else keep_days
+    if not 0 <= days <= 365:
+        fail("--keep-days is 0 to 365", 2)
+
+    async def work() -> int:
+        facts = _credentials(credentials)
+        async with a_hub(found) as hub:
+            row, _ = await hub.channel_admin.rotate(
+                book, account, facts, keep=timedelta(days=days), folder=credentials.parent
+            )
+            show(_shown(hub, row))
         return 0
 
     finish(work())
@@ -410,14 +515,26 @@ def channel_list(book: Book, as_json: Json = False) -> None:
 @channel_app.command("state")
 def channel_state(
     book: Book,
-    account: Annotated[str, typer.Argument(help="The channel account, see `sluice channel list`.")],
+    account: Account,
     state: Annotated[str, typer.Argument(help="enabled, draining (finishes what is open) or off.")],
 ) -> None:
     """Enable, drain or switch off a channel account; every process follows within a second."""
+    from gateway.channel_admin import STATES
+
+    if state not in STATES:
+        fail(f"{state!r} is no state; there are {', '.join(STATES)}", 2)
+    _set_state(book, account, state)
+
+
+@channel_app.command("drain")
+def channel_drain(book: Book, account: Account) -> None:
+    """Send nothing new to a channel account; what is open on it is finished and refunded there."""
+    _set_state(book, account, "draining")
+
+
+def _set_state(book: int, account: str, state: str) -> NoReturn:
     from ops.merchants import set_channel_state
 
-    if state not in ("enabled", "draining", "off"):
-        fail(f"{state!r} is no state; there are enabled, draining and off", 2)
     found = settings()
 
     async def work() -> int:
@@ -425,6 +542,32 @@ def channel_state(
             await set_channel_state(hub, book, account, state)
         typer.echo(f"book {book}: {account} is {state}")
         return 0
+
+    finish(work())
+
+
+@channel_app.command("reseal")
+def channel_reseal(
+    new_key: Annotated[bool, typer.Option(help="Make a new master key first, and use it from now on.")] = False,
+    retire: Annotated[bool, typer.Option(help="Forget master keys afterwards that no account is under.")] = False,
+) -> None:
+    """Put the credentials of all accounts under the current master key; repeating it finishes what was left.
+
+    Exit code 1 when some account could not be: nothing is retired then.
+    """
+    from ops.merchants import reseal
+
+    found = settings()
+
+    async def work() -> int:
+        def progress(done: int, of: int) -> None:
+            if done % 100 == 0 or done == of:
+                typer.echo(f"{done} of {of} accounts", err=True)
+
+        async with a_hub(found) as hub:
+            came_to = await reseal(hub, new_key=new_key, retire=retire, progress=progress)
+        show(came_to)
+        return 1 if came_to["failed"] else 0
 
     finish(work())
 

@@ -1,19 +1,21 @@
 """Taking a merchant on: its book, its first API key, its channel accounts, its bank."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 import ledger
 import splitting
+from channels.terms import Terms, flat
 from gateway import store
 from gateway.auth import SCOPES, new_key
-from gateway.tables import CHANNEL_ACCOUNTS, MERCHANTS, ChannelAccount, Merchant
+from gateway.tables import MERCHANTS, ChannelAccount, Merchant
 from kernel.db import Connection, transaction
-from kernel.errors import Conflict, NotFound, Rejected
+from kernel.errors import NotFound, Rejected
 from kernel.money import is_currency
 from kernel.work import BOOKS, new_head
 from ledger import accounts
@@ -65,38 +67,59 @@ async def add_key(hub: Hub, book: int, scopes: Sequence[str], expires_at: dateti
 
 
 async def add_channel_account(
-    hub: Hub, book: int, account_id: str, channel: str, settings: Mapping[str, Any], *, fee_bp: int
+    hub: Hub,
+    book: int,
+    account_id: str,
+    channel: str,
+    settings: Mapping[str, Any],
+    *,
+    terms: Terms | None = None,
+    fee_bp: int = 0,
+    position: int | None = None,
+    folder: Path | None = None,
 ) -> ChannelAccount:
-    """Give a merchant an account with a channel. settings: identifiers and key-file paths, never a key itself.
+    """Give a merchant an account with a channel. settings: what the rail needs; keys as text or as files, read now.
 
-    Raises Rejected (no_such_channel, channel_settings_wrong), NotFound (no_such_book), Conflict (account_exists).
+    terms: what it costs and takes; None: nothing but a rate of fee_bp basis points. folder: what paths are relative to.
+    Raises Rejected (no_such_channel, channel_settings_wrong, terms_wrong), NotFound (no_such_book), Conflict
+    (account_exists).
     """
-    build = hub.channels.get(channel)
-    if build is None:
-        raise Rejected("no_such_channel", f"this hub has no channel {channel}; there are {', '.join(hub.channels)}")
-    try:
-        build(settings)
-    except (KeyError, ValueError, TypeError, OSError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise Rejected("channel_settings_wrong", f"these settings make no {channel} account: {why}") from None
-    text = orjson.dumps(dict(settings)).decode()
-    account = ChannelAccount(book, account_id, channel, "enabled", fee_bp, text, hub.env.now())
-    async with transaction(hub.pool) as connection:
-        await _known_book(connection, book)
-        if any(row.id == account_id for row in await store.channel_accounts(connection, book)):
-            raise Conflict("account_exists", f"book {book} has a channel account {account_id} already")
-        await CHANNEL_ACCOUNTS.insert(connection, [account])
-    return account
+    row, _ = await hub.channel_admin.add(
+        book, account_id, channel, settings, terms=terms or flat(fee_bp), position=position, folder=folder or Path()
+    )
+    return row
 
 
-async def set_channel_state(hub: Hub, book: int, account_id: str, state: str) -> None:
+async def set_channel_state(hub: Hub, book: int, account_id: str, state: str) -> ChannelAccount:
     """Enable a channel account, drain it (nothing new goes to it, what is open is finished) or switch it off.
 
     Every process follows within a second. Raises NotFound.
     """
-    async with transaction(hub.pool) as connection:
-        if not await store.set_channel_state(connection, book, account_id, state):
-            raise NotFound("no_such_channel_account", f"book {book} has no channel account {account_id}")
+    return await hub.channel_admin.change(book, account_id, state=state)
+
+
+async def reseal(
+    hub: Hub, *, new_key: bool, retire: bool, progress: Callable[[int, int], None] = lambda done, of: None
+) -> dict[str, Any]:
+    """Put the credentials of all channel accounts under the current master key; repeating it finishes what was left.
+
+    new_key: make one first. retire: then forget the master keys that no account is under, unless something failed.
+    Whatever moment this is stopped at, every account opens: a key is forgotten only when none needs it any more.
+    """
+    if new_key:
+        hub.keys.add()
+    came_to = await hub.channel_admin.reseal(progress)
+    unused = set(hub.keys.ids()[1:]) - came_to.in_use
+    retired = sorted(unused) if retire and not came_to.failed else []
+    if retired:
+        hub.keys.retire(unused)
+    return {
+        "resealed": came_to.done,
+        "already": came_to.already,
+        "failed": list(came_to.failed),
+        "master_keys": hub.keys.ids(),
+        "retired": retired,
+    }
 
 
 async def _known_book(connection: Connection, book: int) -> None:

@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     valkey_bin: Path | None = Field(
         default=None, description="The valkey-server for our own; none takes the wheel's, then the one in PATH."
     )
+    channel_keys: Path | None = Field(
+        default=None,
+        description="File of the master keys under which channel credentials are sealed; none makes and keeps it in "
+        "SLUICE_HOME/secrets. Several hosts on one database need the same file.",
+    )
     server_user: str = Field(
         default="nobody",
         description="Whom our own servers become when we are root; nobody, because it exists everywhere and owns "
@@ -91,10 +96,10 @@ class Settings(BaseSettings):
         default="console", description="console for eyes, json (one object a line) for a log store."
     )
 
-    @field_validator("home", mode="after")
+    @field_validator("home", "channel_keys", mode="after")
     @classmethod
-    def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+    def _absolute(cls, place: Path | None) -> Path | None:
+        return place.expanduser().absolute() if place is not None else None
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -13,8 +13,10 @@ from prometheus_client import CollectorRegistry
 import splitting
 from channels import CHANNELS, HttpTransport
 from channels.contract import Channel
+from channels.registry import secrets_of
 from gateway.accounts import ChannelAccounts
 from gateway.auth import Authenticator
+from gateway.channel_admin import ChannelAdmin
 from gateway.choosing import InOrder
 from gateway.collections import Collections
 from gateway.janitor import Janitor
@@ -27,6 +29,7 @@ from kernel.db import Pool, acquire, connect
 from kernel.env import Env, system_env
 from kernel.lane import Lane, Lanes, committing
 from kernel.work import Work
+from ops.channel_keys import ChannelKeys, channel_keys
 from ops.secrets_file import secret_file
 from reconciliation.daily import DailyProof
 from splitting.banking import Banks, Settler
@@ -53,6 +56,8 @@ class Hub:
     metrics: Metrics
     registry: CollectorRegistry
     accounts: ChannelAccounts
+    channel_admin: ChannelAdmin
+    keys: ChannelKeys
     authenticator: Authenticator
     payments: Payments
     notices: Notices
@@ -65,6 +70,7 @@ class Hub:
         return Api(
             payments=self.payments,
             notices=self.notices,
+            channel_admin=self.channel_admin,
             payees=self.payees,
             authenticator=self.authenticator,
             pool=self.pool,
@@ -130,10 +136,12 @@ async def hub(
     lane: LaneShape | None = None,
     name: str = "sluice",
     registry: CollectorRegistry | None = None,
+    keys_file: Path | None = None,
 ) -> AsyncIterator[Hub]:
     """Build a process's objects, lowest layer first, and take them down in reverse.
 
     public_url: where channels reach this hub. time_scale: shortens the janitor's waits for a sandbox's fast clock.
+    keys_file: the master keys of sealed credentials; None: in `home`, made on first use.
     """
     shape = lane or LaneShape()
     async with AsyncExitStack() as stack:
@@ -156,7 +164,8 @@ async def hub(
         stack.push_async_callback(bell.aclose)
         registry = registry or CollectorRegistry()
         metrics = Metrics(registry)
-        accounts = ChannelAccounts(channels, pool, env)
+        master_keys = channel_keys(home, keys_file, env.secrets)
+        accounts = ChannelAccounts(channels, master_keys, pool, env)
         payments = Payments(
             pool=pool,
             lanes=lanes,
@@ -177,6 +186,16 @@ async def hub(
             metrics=metrics,
             registry=registry,
             accounts=accounts,
+            channel_admin=ChannelAdmin(
+                registry=channels,
+                secrets_of=secrets_of,
+                accounts=accounts,
+                keys=master_keys,
+                lanes=lanes,
+                pool=pool,
+                env=env,
+            ),
+            keys=master_keys,
             authenticator=Authenticator(pool, secret_file(home, "api-key-pepper", env.secrets), env),
             payments=payments,
             notices=Notices(payments, accounts, env, metrics),

@@ -19,5 +19,8 @@ EVENTS = {
     "settlement.line_paid": ("the bank credited a payee's sub-account", ()),
     "settlement.line_refused": ("the bank refused a line; the share is owed again", ()),
     "settlement.finished": ("every line of the batch is paid or refused", ()),
+    "channel_account.added": ("a channel account was added", ()),
+    "channel_account.changed": ("its terms, its position or its state were changed", ()),
+    "channel_account.rotated": ("new credentials were put into use", ()),
     "channel.deposited": ("the channel's net of a day arrived at the bank", ()),
 }

@@ -128,6 +128,7 @@ async def _play(
                     database_url=addresses.database_url,
                     redis_url=addresses.redis_url,
                     home=settings.home,
+                    keys_file=settings.channel_keys,
                     public_url=settings.public_url or found.gateway_url,
                     name="sluice replay",
                 ) as objects,

@@ -230,8 +230,8 @@ class ListedApi(Api):
     def __init__(self) -> None:
         nothing = cast(Any, None)
         super().__init__(
-            payments=nothing, notices=nothing, payees=nothing, authenticator=nothing, pool=nothing, env=nothing,
-            metrics=nothing,
+            payments=nothing, notices=nothing, channel_admin=nothing, payees=nothing, authenticator=nothing,
+            pool=nothing, env=nothing, metrics=nothing,
         )  # fmt: skip
         self.scopes: dict[Any, str] = {}
         self.works: dict[Any, Callable[..., Any]] = {}

@@ -32,10 +32,11 @@ from pages import (
 )
 
 import splitting
-from gateway import schemas
+from gateway import channel_admin, schemas
+from gateway.channel_admin import channel_account_payload
 from gateway.objects import attempt_payload, payment_event, payment_payload, refund_payload
 from gateway.routes import Api
-from gateway.tables import Attempt, Payment, Refund
+from gateway.tables import Attempt, ChannelAccount, Payment, Refund
 from splitting.tables import Instruction, Payee, Settlement, Split
 from streams.catalogue import EVENTS
 
@@ -192,6 +193,9 @@ BODIES = {
     "`POST /v1/payments`": [schemas.PaymentIn, schemas.MethodIn, schemas.ShareIn],
     "`POST /v1/payments/{id}/refunds`": [schemas.RefundIn],
     "`POST /v1/payees`": [schemas.PayeeIn],
+    "`POST /v1/channel_accounts`": [schemas.ChannelAccountIn],
+    "`PATCH /v1/channel_accounts/{id}`": [schemas.ChannelAccountChange],
+    "`POST /v1/channel_accounts/{id}/rotate`": [schemas.RotateIn],
 }
 
 
@@ -223,6 +227,7 @@ def _something(kind: Any) -> Any:
 
 
 A_PAYMENT = a_row(Payment, metadata='{"a": "b"}', next_action='{"type": "qr"}')
+AN_ACCOUNT = a_row(ChannelAccount, settings="{}", sealed=None, terms="{}")
 OBJECTS = [
     Shown("The payment", payment_payload(A_PAYMENT)),
     Shown("The payment", payment_payload(A_PAYMENT)["failure"]),
@@ -235,6 +240,7 @@ OBJECTS = [
     Shown("`GET /v1/settlements`", splitting.settlement_payload(a_row(Settlement))),
     Shown("`GET /v1/settlements/{id}`", splitting.instruction_payload(a_row(Instruction))),
     Shown("`GET /v1/events`", payment_event(A_PAYMENT)),
+    Shown("The channel account", channel_account_payload(AN_ACCOUNT, "https://pay.example.com/notify")),
 ]
 
 
@@ -248,6 +254,7 @@ WRITTEN_IN_PLACE = [
     ("`GET /v1/balances`", Api.list_balances),
     ("`GET /v1/balances`", Api._balance_at),
     ("`GET /v1/events`", splitting.ApplyDeposit.apply),
+    ("`GET /v1/events`", channel_admin._told),
 ]
 
 

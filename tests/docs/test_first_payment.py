@@ -85,6 +85,7 @@ def test_the_readmes_commands_take_a_payment_and_give_a_part_of_it_back(
     assert done.returncode == 0, done.stdout + done.stderr
     events = json.loads(next(line for line in done.stdout.splitlines() if '"seq"' in line))["data"]
     assert [event["type"] for event in events] == [
+        "channel_account.added",
         "payment.created",
         "payment.requires_action",
         "payment.succeeded",

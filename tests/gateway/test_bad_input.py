@@ -519,13 +519,19 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
         ("GET", "/v1/settlements"): "balances:read",
         ("GET", "/v1/settlements/stl_1"): "balances:read",
         ("GET", "/v1/events"): "events:read",
+        ("POST", "/v1/channel_accounts"): "channels",
+        ("GET", "/v1/channel_accounts"): "channels",
+        ("GET", "/v1/channel_accounts/rail"): "channels",
+        ("PATCH", "/v1/channel_accounts/rail"): "channels",
+        ("POST", "/v1/channel_accounts/rail/rotate"): "channels",
+        ("POST", "/v1/channel_accounts/rail/drain"): "channels",
     }
     offered = {
         (route.method, (route.resource.canonical if route.resource else "").replace("{id}", "*"))
         for route in front.client.app.router.routes()
         if route.resource is not None and route.resource.canonical.startswith("/v1/")
     }
-    assert {(method, re.sub(r"/(pay|re|stl)_\w+", "/*", path)) for method, path in routes} == offered
+    assert {(method, re.sub(r"/((pay|re|stl)_\w+|rail)", "/*", path)) for method, path in routes} == offered
     for scope in sorted(set(routes.values())):
         _, key = await add_key(front.hub, front.book, [scope], None)
         for (method, path), needed in routes.items():
