@@ -21,7 +21,7 @@ from channels.contract import Channel
 from channels.settings import absorb
 from channels.terms import Terms, TermsWrong
 from gateway.accounts import Build, ChannelAccounts
-from gateway.create import Claims
+from gateway.claims import Claims
 from gateway.credentials import Credentials, Opened, Previous, bound, opened, sealed, shown
 from gateway.store import base_url_is_known, channel_accounts, every_channel_account
 from gateway.tables import CHANNEL_ACCOUNTS, ChannelAccount

@@ -73,20 +73,15 @@ class InOrder:
         ranked = rank(candidates, method=ask.method, amount=ask.amount)
         if not ranked:
             raise no_channel(ask)
-        return [Choice(accounts[one.position], self._fee(ask, accounts[one.position]), None) for one in ranked]
+        return [
+            Choice(accounts[one.position], fee_of(self._accounts, accounts[one.position], ask.amount, ask.now))
+            for one in ranked
+        ]
 
     def _agreed(self, ask: Ask, ready: Ready) -> bool:
         """Tell whether the account's terms take such a payment now."""
-        refused = ready.terms.why_not(ask.amount, ask.method, ask.now, self._used(ask, ready), region=ask.payer_region)
-        return refused is None
-
-    def _fee(self, ask: Ask, ready: Ready) -> int:
-        return ready.terms.fees.fee_minor(ask.amount.minor, self._used(ask, ready).month_minor)
-
-    def _used(self, ask: Ask, ready: Ready) -> Used:
-        if not ready.terms.needs_usage:
-            return NOTHING_USED
-        return self._accounts.used(ask.book, ready.account.id, ask.amount.currency, ask.now)
+        used = _used(self._accounts, ready, ask.amount.currency, ask.now)
+        return ready.terms.why_not(ask.amount, ask.method, ask.now, used, region=ask.payer_region) is None
 
     def observe(
         self,
@@ -126,6 +121,18 @@ def no_channel(ask: Ask) -> Rejected:
     wanted = "any channel" if ask.channel == AUTO else ask.channel
     how = f"{ask.method}, reserved first," if ask.capture_manual else str(ask.method)
     return Rejected("no_channel", f"no account of yours takes {ask.amount} by {how} over {wanted}", param="method")
+
+
+def fee_of(accounts: ChannelAccounts, ready: Ready, amount: Money, now: datetime) -> int:
+    """Return what an account's channel keeps of this amount, in minor units, by its terms and this month's volume."""
+    used = _used(accounts, ready, amount.currency, now)
+    return ready.terms.fees.fee_minor(amount.minor, used.month_minor)
+
+
+def _used(accounts: ChannelAccounts, ready: Ready, currency: str, now: datetime) -> Used:
+    if not ready.terms.needs_usage:
+        return NOTHING_USED
+    return accounts.used(ready.account.book, ready.account.id, currency, now)
 
 
 def kind_of(outcome: Outcome) -> str:

@@ -6,7 +6,7 @@ from channels.bank import Entry
 from channels.contract import Confirmed, Kind, Notice
 from gateway.payments import Payments
 from gateway.store import find_attempt, find_refund
-from gateway.tables import attempt_number
+from gateway.tables import attempt_number, refund_number
 from kernel.db import Pool, acquire
 from kernel.errors import Broken, NotFound
 from kernel.ids import parse_reference
@@ -63,4 +63,4 @@ class Collections:
         if parsed is None or parsed[0] != book:
             return False
         async with acquire(self._pool) as connection:
-            return await find_refund(connection, book, parsed[1]) is not None
+            return await find_refund(connection, book, refund_number(parsed[1])[0]) is not None

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 import ledger
 from gateway.payments import Payments
-from gateway.store import due_attempts, due_refunds, forget_claims
-from gateway.tables import Attempt, Refund
+from gateway.store import due_attempts, due_payments, due_refunds, forget_claims
+from gateway.tables import Attempt, Payment, Refund
 from kernel.clock import business_date
 from kernel.db import Pool, acquire
 from kernel.env import Env
@@ -20,7 +20,7 @@ SWEEP_EVERY = timedelta(hours=1)
 
 
 class Janitor:
-    """Asks channels about open attempts and refunds, and voids holds whose time is up. Any number may run."""
+    """Asks channels about whatever is open, and ends what has run out. Any number may run."""
 
     def __init__(self, payments: Payments, pool: Pool, lanes: Lanes, env: Env, *, at_once: int = 16) -> None:
         self._payments = payments
@@ -48,9 +48,10 @@ class Janitor:
         """Deal with what is due now; return how many rows that was."""
         now = self._env.now()
         async with acquire(self._pool) as connection:
-            rows: list[Attempt | Refund] = [
+            rows: list[Attempt | Refund | Payment] = [
                 *await due_attempts(connection, now, self._at_once),
                 *await due_refunds(connection, now, self._at_once),
+                *await due_payments(connection, now, self._at_once),
             ]
             holds = await ledger.store.expired_holds(connection, now, self._at_once)
         tasks = [self._env.spawn("janitor asks", self._ask(row)) for row in rows]
@@ -63,8 +64,11 @@ class Janitor:
                 log.warning("a hold could not be voided; it stays due", extra={"object": hold_id, "why": str(error)})
         return len(rows) + len(holds)
 
-    async def _ask(self, row: Attempt | Refund) -> None:
+    async def _ask(self, row: Attempt | Refund | Payment) -> None:
         try:
+            if isinstance(row, Payment):
+                await self._payments.end_if_run_out(row)
+                return
             if not await self._payments.take(row):
                 return
             if isinstance(row, Attempt):

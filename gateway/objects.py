@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 
+from gateway import states
 from gateway.tables import Attempt, Payment, Refund
 from kernel.clock import rfc3339
 
@@ -13,7 +14,8 @@ def payment_payload(payment: Payment) -> dict[str, Any]:
     if payment.refunded_minor == 0:
         refund_status = "none"
     else:
-        refund_status = "full" if payment.refunded_minor == payment.amount_minor else "partial"
+        refund_status = "full" if payment.refunded_minor == payment.captured_minor else "partial"
+    held = payment.status == states.Payment.REQUIRES_CAPTURE
     return {
         "object": "payment",
         "id": payment.id,
@@ -22,15 +24,19 @@ def payment_payload(payment: Payment) -> dict[str, Any]:
         "currency": payment.currency,
         "status": payment.status,
         "method": payment.method,
+        "capture": "manual" if payment.capture_manual else "automatic",
         "description": payment.description,
         "metadata": orjson.Fragment(payment.metadata) if payment.metadata else {},
         "next_action": orjson.Fragment(payment.next_action) if payment.next_action else None,
+        "amount_capturable": payment.amount_minor if held else 0,
         "amount_captured": payment.captured_minor,
         "amount_refunded": payment.refunded_minor,
         "amount_refunding": payment.refunding_minor,
         "refund_status": refund_status,
         "channel_fee": payment.fee_minor if payment.captured_minor else 0,
         "failure": {"code": payment.failure_code, "message": payment.failure_message} if payment.failure_code else None,
+        "attempt_count": payment.attempt_count,
+        "won_attempt": payment.won_attempt or None,
         "created_at": rfc3339(payment.created_at),
         "expires_at": rfc3339(payment.expires_at),
         "succeeded_at": rfc3339(payment.succeeded_at) if payment.succeeded_at else None,
@@ -64,7 +70,11 @@ def attempt_payload(attempt: Attempt) -> dict[str, Any]:
         "number": attempt.number,
         "channel": attempt.channel,
         "channel_account": attempt.channel_account,
+        "method": attempt.method,
         "status": attempt.status,
+        "amount_held": attempt.held_minor,
+        "amount_captured": attempt.captured_minor,
+        "channel_fee": attempt.fee_minor if attempt.captured_minor else 0,
         "reference": attempt.reference,
         "channel_ref": attempt.channel_ref,
         "code": attempt.code,
@@ -79,6 +89,7 @@ def refund_payload(refund: Refund) -> dict[str, Any]:
         "object": "refund",
         "id": refund.id,
         "payment": refund.payment_id,
+        "attempt": refund.attempt_number,
         "merchant_refund_id": refund.merchant_refund_id,
         "amount": refund.amount_minor,
         "currency": refund.currency,
@@ -86,6 +97,7 @@ def refund_payload(refund: Refund) -> dict[str, Any]:
         "reason": refund.reason,
         "channel_fee_returned": refund.fee_returned_minor,
         "channel_ref": refund.channel_ref,
+        "retry_count": refund.retry_count,
         "failure": {"code": refund.failure_code, "message": refund.failure_message} if refund.failure_code else None,
         "created_at": rfc3339(refund.created_at),
         "business_date": refund.business_date.isoformat() if refund.business_date else None,

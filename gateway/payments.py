@@ -1,38 +1,70 @@
-"""The life of a payment: create, ask, close, refund. What the routes, the notices and the janitor all call.
+"""The life of a payment: create, try, ask, close, capture, refund. What routes, cashier, notices and janitor all call.
 
 No transaction is open while a channel is called. What is to be done is committed before the first byte leaves, under
 ids that never change, so that whoever comes after a crash can ask and finish.
 """
 
 import logging
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import NamedTuple
 
 import orjson
 
 from channels import Confirmed, Kind, Method, Notice, Order, Outcome, Pending, RefundOrder, Refused, Unknown
 from gateway import states
 from gateway.accounts import ChannelAccounts, Ready
-from gateway.choosing import Ask, Chooser, kind_of
-from gateway.create import Asking, Claims, Created, CreatePayment, CreateRefund, FindEarlier, NewPayment
+from gateway.attempts import (
+    MAX_FAILOVERS,
+    Begun,
+    Chosen,
+    EndUnpaid,
+    FailOver,
+    NewAttempt,
+    StartAttempt,
+    open_to_payer,
+    payer_of,
+    provably_did_nothing,
+)
+from gateway.captures import CaptureRefused, StartCapture
+from gateway.choosing import AUTO, Ask, Chooser, fee_of, kind_of, no_channel
+from gateway.claims import Claims
+from gateway.create import Asking, Created, CreatePayment, FindEarlier, NewPayment
 from gateway.metrics import Metrics
+from gateway.orders import Orders
+from gateway.refunds import CreateRefund, RetryRefund, SettleRefund
 from gateway.schedule import (
     FIRST_ANSWER,
     NOT_RECEIVED_AFTER,
     next_query,
     next_refund_query,
+    patience_s,
     should_give_up,
 )
-from gateway.settle import NOT_RECEIVED, EndedMeanwhile, Settle, SettleRefund
-from gateway.store import find_attempt, find_payment, find_refund
-from gateway.tables import Attempt, Payment, Refund, attempt_number
+from gateway.settle import NOT_RECEIVED, EndedMeanwhile, Settle, Settled
+from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT
+from gateway.store import attempts, find_attempt, find_payment, find_refund
+from gateway.tables import CASHIER, Attempt, Payment, Refund, attempt_number, refund_number, surplus_refund_id
+from gateway.tokens import CashierTokens
 from kernel.db import Pool, acquire
 from kernel.env import Env
 from kernel.errors import Conflict, NotFound, Rejected
-from kernel.ids import base36, parse_reference
+from kernel.ids import parse_reference
 from kernel.lane import Lanes
 from kernel.money import Money
 from streams import Bell
 
 log = logging.getLogger(__name__)
+
+CASHIER_METHODS = (Method.JSAPI, Method.H5, Method.PAGE, Method.QR, Method.CARD, Method.APP, Method.TRANSFER)
+
+
+class _Trying(NamedTuple):
+    """A payer's one choice while it is tried on one account after another."""
+
+    ask: Ask
+    auth_code: str | None
+    began: float  # monotonic: since when the payer waits
 
 
 class Payments:
@@ -49,9 +81,10 @@ class Payments:
         bell: Bell,
         metrics: Metrics,
         public_url: str,
+        tokens: CashierTokens,
         time_scale: float = 1.0,
     ) -> None:
-        """public_url: where channels reach this hub's notices. time_scale: shortens the janitor's waits."""
+        """public_url: where channels and payers reach this hub. time_scale: shortens the janitor's waits."""
         self._pool = pool
         self._lanes = lanes
         self._accounts = accounts
@@ -59,9 +92,12 @@ class Payments:
         self._env = env
         self._bell = bell
         self._metrics = metrics
+        self._orders = Orders(public_url)
         self._public_url = public_url.rstrip("/")
+        self._tokens = tokens
         self._scale = time_scale
         self._calling: set[tuple[int, str]] = set()  # objects whose first answer this process still awaits
+        self._choosing: set[tuple[int, str, NewAttempt]] = set()  # payers' choices that are just being sent
 
     # ---- create ------------------------------------------------------------------------------------------------------
 
@@ -70,77 +106,99 @@ class Payments:
     ) -> tuple[Payment, bool]:
         """Take a payment, send it to a channel, and return it with whether an earlier request had made it.
 
-        Raises Rejected, Conflict (duplicate_order, request_in_progress), Unavailable.
+        A cashier's payment goes to no channel yet. Raises Rejected, Conflict (duplicate_order, request_in_progress),
+        Unavailable.
         """
-        amount = Money(new.amount_minor, new.currency)
-        method = Method(new.method)
+        if new.method == CASHIER:
+            return await self._create_for_cashier(book, new, claims, channel)
+        began = self._env.clock.monotonic()
         payment_id = self._env.ids.new("pay")
-        ask = Ask(
-            book, channel, method, amount, auth_code[:4] if auth_code else None,
-            orjson.loads(new.metadata) if new.metadata else None, None, self._env.now(), payment_id=payment_id,
-        )  # fmt: skip
+        ask = self._ask_for(book, payment_id, new, channel, Method(new.method), new.details, auth_code)
         try:
-            ready = (await self._chooser.choose(ask))[0].ready
+            choice = (await self._chooser.choose(ask))[0]
         except Rejected:
             # Told that no channel takes it, a merchant who only asks again would believe the order unpaid.
             earlier = await self._lanes.put(FindEarlier(book, claims))
             if earlier is None:
                 raise
             return await self._resumed(earlier.payment, earlier.attempt, auth_code), True
-        command = CreatePayment(
-            book, payment_id, new, claims, ready.account.id, ready.account.channel, ready.terms.fees.basis_points,
-            self._env.now() + FIRST_ANSWER,
-        )  # fmt: skip
+        command = CreatePayment(book, payment_id, new, claims, Chosen.of(choice), self._env.now() + FIRST_ANSWER)
         self._calling.add((book, payment_id))
         try:
             created: Created = await self._lanes.put(command)
-            if created.replayed:
+            if created.replayed or created.attempt is None:
                 return await self._resumed(created.payment, created.attempt, auth_code), True
-            order = self._order(created.payment, created.attempt, auth_code)
-            started = self._env.clock.monotonic()
-            outcome = await ready.client.pay(order)
-            self._called("pay", ready, order, outcome, started)
-            if order.auth_code is not None:
-                outcome = await self._until_known(ready, order, outcome)
-            return await self._settle(created.payment, created.attempt, ready, outcome), False
+            trying = _Trying(ask, auth_code, began)
+            settled = await self._send(created.payment, created.attempt, choice.ready, trying)
+            return settled.payment, False
         finally:
             self._calling.discard((book, payment_id))
 
-    def _called(self, op: str, ready: Ready, order: Order, outcome: Outcome, started: float) -> None:
-        """Tell of a call to a channel: the metrics, and whoever chooses accounts. started: monotonic seconds."""
-        took, account, amount = self._env.clock.monotonic() - started, ready.account, order.amount
-        self._metrics.channel_call(op, account.channel, outcome, took)
-        self._chooser.observe(
-            account.id, account.book, order.method, amount.currency, amount.minor, kind_of(outcome), took, op
+    async def _create_for_cashier(
+        self, book: int, new: NewPayment, claims: Claims, channel: str
+    ) -> tuple[Payment, bool]:
+        """Take a payment whose payer chooses how to pay at the cashier; nothing is sent until then."""
+        payment_id = self._env.ids.new("pay")
+        ask = self._ask_for(book, payment_id, new, channel, Method.QR, None, None)
+        if not await self._some_method(ask):
+            earlier = await self._lanes.put(FindEarlier(book, claims))
+            if earlier is None:
+                raise no_channel(ask)
+            return earlier.payment, True
+        url = f"{self._public_url}/pay/{self._tokens.token(book, payment_id)}"
+        kept = {**({} if new.details is None else orjson.loads(new.details)), "channel": channel}
+        new = replace(
+            new,
+            details=orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode(),
+            next_action=orjson.dumps({"type": "cashier", "url": url}).decode(),
         )
+        created: Created = await self._lanes.put(
+            CreatePayment(book, payment_id, new, claims, None, self._env.now() + FIRST_ANSWER)
+        )
+        return created.payment, created.replayed
 
-    async def _resumed(self, payment: Payment, attempt: Attempt, auth_code: str | None) -> Payment:
+    async def _some_method(self, ask: Ask) -> bool:
+        """Tell whether a payer at the cashier would find any way to pay."""
+        for method in CASHIER_METHODS:
+            try:
+                await self._chooser.choose(ask._replace(method=method))
+            except Rejected:
+                continue
+            return True
+        return False
+
+    def _ask_for(
+        self,
+        book: int,
+        payment_id: str,
+        of: NewPayment | Payment,
+        channel: str,
+        method: Method,
+        details: str | None,
+        auth_code: str | None,
+    ) -> Ask:
+        region = None if details is None else orjson.loads(details).get("payer_region")
+        return Ask(
+            book, channel, method, Money(of.amount_minor, of.currency), auth_code[:4] if auth_code else None,
+            orjson.loads(of.metadata) if of.metadata else None, region, self._env.now(), of.capture_manual,
+            payment_id=payment_id,
+        )  # fmt: skip
+
+    async def _resumed(self, payment: Payment, attempt: Attempt | None, auth_code: str | None) -> Payment:
         """Return what an earlier identical request made; a barcode it left undecided is taken up where it stopped.
 
         The payer's code is never stored, so whoever sends it again is the only one who can finish the sale.
         """
+        if attempt is None:
+            return payment
         self._still_running(payment.book, payment.id, attempt)
         undecided = attempt.status in (states.Attempt.CREATED, states.Attempt.UNKNOWN)
         if auth_code is None or not undecided:
             return payment
-        ready = await self._ready(payment.book, attempt)
-        order = self._order(payment, attempt, auth_code)
+        ready = await self._ready(attempt)
+        order = self._orders.order(payment, attempt, auth_code)
         outcome = await self._until_known(ready, order, Unknown("taken up again"))
-        return await self._settle(payment, attempt, ready, outcome)
-
-    async def _until_known(self, ready: Ready, order: Order, outcome: Outcome) -> Outcome:
-        """Ask about a payer's code while the payer stands at the till.
-
-        A number the channel does not know never arrived; it is sent again with the same code, and cannot charge twice.
-        """
-        for pause_s in (0.2, 1.0):
-            if not isinstance(outcome, Unknown):
-                break
-            await self._env.sleep(pause_s)
-            outcome = await ready.client.query(order)
-            if isinstance(outcome, Unknown) and outcome.not_found:
-                outcome = await ready.client.pay(order)
-        return outcome
+        return (await self._settle(payment, attempt, ready, outcome)).payment
 
     def _still_running(self, book: int, payment_id: str, attempt: Attempt) -> None:
         """Raise Conflict when the first request for this payment is still under way, here or in another process."""
@@ -149,19 +207,171 @@ class Payments:
         if (book, payment_id) in self._calling or elsewhere:
             raise Conflict("request_in_progress", f"the first request for {payment_id} is still under way; ask again")
 
+    # ---- send, and send elsewhere ------------------------------------------------------------------------------------
+
+    async def _send(self, payment: Payment, attempt: Attempt, ready: Ready, trying: _Trying) -> Settled:
+        """Send a recorded attempt; while channels provably do nothing and the payer waits, try the next account."""
+        while True:
+            order = self._orders.order(payment, attempt, trying.auth_code)
+            started = self._env.clock.monotonic()
+            outcome = await self._call("pay", ready, order)
+            latency_ms = int((self._env.clock.monotonic() - started) * 1000)
+            if trying.auth_code is not None and not provably_did_nothing(outcome):
+                outcome = await self._until_known(ready, order, outcome)
+            if provably_did_nothing(outcome):
+                trying = trying._replace(
+                    ask=trying.ask._replace(exclude=trying.ask.exclude | {attempt.channel_account})
+                )
+                following = await self._fail_over(payment, attempt, outcome, latency_ms, trying)
+                if following is not None:
+                    payment, attempt, ready = following
+                    continue
+                if trying.auth_code is not None:  # there is only this account, and the payer still stands there
+                    outcome = await self._until_known(ready, order, outcome)
+            return await self._settle(payment, attempt, ready, outcome, latency_ms)
+
+    async def _fail_over(
+        self, payment: Payment, attempt: Attempt, outcome: Outcome, latency_ms: int, trying: _Trying
+    ) -> tuple[Payment, Attempt, Ready] | None:
+        """Record the next attempt of a payment, on the best account not tried; None when there is to be none."""
+        ask = trying.ask
+        while (
+            attempt.number < MAX_FAILOVERS
+            and self._env.clock.monotonic() - trying.began < patience_s(ask.method)
+            and payment.expires_at > self._env.now()
+        ):
+            try:
+                choice = (await self._chooser.choose(ask._replace(now=self._env.now())))[0]
+            except Rejected:
+                return None
+            due_at = self._env.now() + FIRST_ANSWER
+            command = FailOver(payment.book, payment.id, attempt.number, outcome, Chosen.of(choice), due_at, latency_ms)
+            try:
+                begun: Begun | None = await self._lanes.put(command)
+            except Rejected as refusal:
+                log.info("an account cannot bear the payment's split", extra={"why": str(refusal)})
+                ask = ask._replace(exclude=ask.exclude | {choice.ready.account.id})
+                continue
+            if begun is None:
+                return None
+            log.info(
+                "failed over",
+                extra={"payment": payment.id, "from": attempt.channel_account, "to": begun.attempt.channel_account},
+            )
+            return begun.payment, begun.attempt, choice.ready
+        return None
+
+    async def _until_known(self, ready: Ready, order: Order, outcome: Outcome) -> Outcome:
+        """Ask about a payer's code while the payer stands at the till.
+
+        A number the channel does not know never arrived; it is sent again with the same code, and cannot charge twice.
+        That a later message was not sent says nothing of the first, so such an Unknown is no ground to try elsewhere.
+        """
+        for pause_s in (0.2, 1.0):
+            if not isinstance(outcome, Unknown):
+                break
+            await self._env.sleep(pause_s)
+            outcome = await self._call("query", ready, order)
+            if isinstance(outcome, Unknown) and outcome.not_found:
+                outcome = await self._call("pay", ready, order)
+        return replace(outcome, not_sent=False) if isinstance(outcome, Unknown) else outcome
+
+    async def _call(self, op: str, ready: Ready, order: Order) -> Outcome:
+        """Ask a channel about an order, and tell the metrics and whoever chooses accounts what it said."""
+        client = ready.client
+        asking = {
+            "pay": client.pay, "query": client.query, "close": client.close, "reverse": client.reverse,
+            "proceed": client.proceed, "void": client.void,
+        }[op]  # fmt: skip
+        return await self._heard(op, ready, order.method, order.amount, asking(order))
+
+    async def _heard(self, op: str, ready: Ready, method: Method, amount: Money, answer: Awaitable[Outcome]) -> Outcome:
+        started = self._env.clock.monotonic()
+        outcome = await answer
+        took, account = self._env.clock.monotonic() - started, ready.account
+        self._metrics.channel_call(op, account.channel, outcome, took)
+        self._chooser.observe(
+            account.id, account.book, method, amount.currency, amount.minor, kind_of(outcome), took, op
+        )
+        return outcome
+
+    # ---- the payer's choice ------------------------------------------------------------------------------------------
+
+    async def attempt(self, book: int, payment_id: str, new: NewAttempt, *, channel: str = AUTO) -> Begun:
+        """Start an attempt of a cashier's payment in the way the payer has chosen; return it with its payment.
+
+        What the payer is to do is the attempt's next_action. The same choice again returns the same attempt while it
+        is the last and open; another closes that one at its channel. channel: a rail's name, or AUTO; where the
+        merchant named a rail, that one. Raises NotFound, Rejected (no_channel, split_exceeds_payment), Conflict
+        (payment_ended, payment_has_method, too_many_attempts, request_in_progress).
+        """
+        began = self._env.clock.monotonic()
+        payment = await self._payment(book, payment_id)
+        open_to_payer(payment, self._env.now())
+        kept = orjson.loads(payment.details or "{}")
+        wanted = kept.pop("channel", AUTO)
+        channel = channel if wanted == AUTO else wanted
+        new = _with_kept(new, kept)
+        ask = self._ask_for(book, payment_id, payment, channel, Method(new.method), new.details, None)
+        choice = (await self._chooser.choose(ask))[0]
+        key = (book, payment_id, new)
+        if key in self._choosing:
+            raise Conflict("request_in_progress", f"this way of paying {payment_id} is just being prepared; ask again")
+        self._choosing.add(key)
+        try:
+            begun: Begun = await self._lanes.put(
+                StartAttempt(
+                    book, payment_id, new, payer_of(new.details), channel, Chosen.of(choice),
+                    self._env.now() + FIRST_ANSWER,
+                )
+            )  # fmt: skip
+            attempt = begun.attempt
+            if attempt.next_action is not None:
+                return begun
+            # Sent again under its number, an order that is already there gives the same order.
+            ready = choice.ready if attempt.channel_account == choice.ready.account.id else await self._ready(attempt)
+            settled = await self._send(begun.payment, attempt, ready, _Trying(ask, None, began))
+            return Begun(*settled)
+        finally:
+            self._choosing.discard(key)
+
     # ---- whatever a channel says -------------------------------------------------------------------------------------
 
-    async def _settle(self, payment: Payment, attempt: Attempt, ready: Ready, outcome: Outcome) -> Payment:
-        due_at = None  # what is paid is not asked about again
-        if not isinstance(outcome, Confirmed):
-            due_at = next_query(ready.client.channel.capabilities, payment, attempt, self._env.now(), self._scale)
-        command = Settle(payment.book, payment.id, attempt.number, outcome, due_at, f"re_{payment.id[4:]}")
-        try:
-            settled = await self._lanes.put(command)
-        except EndedMeanwhile:
-            settled = await self._lanes.put(command)  # what it lacked is loaded now that the end is committed
+    async def _settle(
+        self, payment: Payment, attempt: Attempt, ready: Ready, outcome: Outcome, latency_ms: int | None = None
+    ) -> Settled:
+        """Record what a channel said; where it waits for our second call, make that, and record what came of it."""
+        settled = await self._record(payment, attempt, ready, outcome, latency_ms)
+        if isinstance(outcome, Pending) and outcome.proceed:
+            settled = await self._proceed(settled, ready)
         self._bell.ring()
         return settled
+
+    async def _record(
+        self, payment: Payment, attempt: Attempt, ready: Ready, outcome: Outcome, latency_ms: int | None = None
+    ) -> Settled:
+        due_at = None  # what is paid is not asked about again
+        if not isinstance(outcome, Confirmed):
+            held = isinstance(outcome, Pending) and outcome.held is not None
+            row = attempt._replace(status=states.Attempt.HELD.value) if held else attempt
+            due_at = next_query(ready.client.channel.capabilities, payment, row, self._env.now(), self._scale)
+        refund_id = surplus_refund_id(payment.id, attempt.number)
+        command = Settle(payment.book, payment.id, attempt.number, outcome, due_at, refund_id, latency_ms)
+        try:
+            settled: Settled = await self._lanes.put(command)
+        except EndedMeanwhile:
+            settled = await self._lanes.put(command)  # what it lacked is loaded now that the end is committed
+        return settled
+
+    async def _proceed(self, settled: Settled, ready: Ready) -> Settled:
+        """Make the second call of a rail that moves money only then; what it needs is committed. May be repeated."""
+        payment, attempt = settled
+        if _is_lost(payment, attempt) or attempt.status != states.Attempt.PENDING:
+            return settled  # the payer pays elsewhere, or the payment is over: this order is closed, not carried out
+        outcome = await self._call("proceed", ready, self._orders.order(payment, attempt))
+        if isinstance(outcome, Pending) and outcome.proceed:
+            return settled  # not now; whoever asks next tries again
+        return await self._record(payment, attempt, ready, outcome)
 
     async def apply_notice(self, book: int, account_id: str, notice: Notice) -> None:
         """Apply a notice which the channel account's keys have verified; returns only after the commit.
@@ -172,16 +382,21 @@ class Payments:
         of_payment = notice.kind is Kind.PAYMENT
         parsed = parse_reference(notice.reference, "pay" if of_payment else "re")
         strange = NotFound("no_such_reference", f"{notice.reference[:64]!r} is not a number of this account's")
-        # A payment's number names its attempt by one digit more than a refund's has.
-        if parsed is None or parsed[0] != book or (parsed[1].count("_") == 2) is not of_payment:
+        if parsed is None or parsed[0] != book:
             raise strange
-        ident, refund = parsed[1], None
+        ident, refund, tried = parsed[1], None, 0
+        if of_payment:
+            payment_id, number = attempt_number(ident)
+            known = ident.count("_") == 2  # a payment's number names its attempt by a digit more
+        else:
+            refund_id, tried = refund_number(ident)
+            known = tried >= 0
+        if not known:
+            raise strange
         async with acquire(self._pool) as connection:
-            if of_payment:
-                payment_id, number = attempt_number(ident)
-            else:
-                refund = await find_refund(connection, book, ident)
-                if refund is None:
+            if not of_payment:
+                refund = await find_refund(connection, book, refund_id)
+                if refund is None or tried > refund.retry_count:
                     raise NotFound("no_such_refund", f"there is no refund {notice.reference}")
                 payment_id, number = refund.payment_id, refund.attempt_number
             payment = await find_payment(connection, book, payment_id)
@@ -191,24 +406,28 @@ class Payments:
         if attempt.channel_account != account_id:
             raise strange
         if refund is not None:
-            await self._settle_refund(refund, notice.outcome)
+            await self._settle_refund(refund, notice.outcome, tried)
         else:
-            await self._settle(payment, attempt, await self._ready(book, attempt), notice.outcome)
+            await self._settle(payment, attempt, await self._ready(attempt), notice.outcome)
 
     # ---- ask ---------------------------------------------------------------------------------------------------------
 
     async def ask(self, attempt: Attempt) -> Payment:
-        """Ask the channel what became of an open attempt, and settle what it says; close what has run out.
+        """Ask the channel what became of an open attempt, and settle what it says; close what is not wanted any more.
 
-        An order the channel does not know, or whose code never reached us, is sent again under the same number.
+        An order the channel does not know, or whose code never reached us, is sent again under the same number; so is
+        a capture that has not happened. An attempt whose payment another has paid, or which the payer has left, is
+        closed, or what it reserved released.
         """
         payment = await self._payment(attempt.book, attempt.payment_id)
-        ready = await self._ready(attempt.book, attempt)
-        order = self._order(payment, attempt, None)
-        outcome = await ready.client.query(order)
+        ready = await self._ready(attempt)
+        order = self._orders.order(payment, attempt)
+        outcome = await self._call("query", ready, order)
+        if isinstance(outcome, Pending) and attempt.capture_minor and attempt.status == states.Attempt.HELD:
+            return (await self._captured(payment, attempt, ready))[0].payment
         if isinstance(outcome, Pending | Unknown):
             outcome = await self._pressed(payment, attempt, ready, order, outcome)
-        return await self._settle(payment, attempt, ready, outcome)
+        return (await self._settle(payment, attempt, ready, outcome)).payment
 
     async def _pressed(
         self, payment: Payment, attempt: Attempt, ready: Ready, order: Order, outcome: Pending | Unknown
@@ -218,21 +437,32 @@ class Payments:
         not_found = isinstance(outcome, Unknown) and outcome.not_found
         if isinstance(outcome, Unknown) and not not_found:
             return outcome  # the channel cannot be understood just now; nothing is done on that ground
+        is_held = attempt.status == states.Attempt.HELD or (isinstance(outcome, Pending) and outcome.held is not None)
+        lost = _is_lost(payment, attempt)
+        if is_held:
+            return await self._undo(ready, order, is_held=True) if lost and not not_found else outcome
         code_run_out = not_found and order.method is Method.BARCODE
-        if code_run_out and now - attempt.created_at < NOT_RECEIVED_AFTER:
+        if code_run_out and not lost and now - attempt.created_at < NOT_RECEIVED_AFTER:
             return outcome  # the till may still take it up again
-        if code_run_out or should_give_up(capabilities, payment, attempt, now):
+        if isinstance(outcome, Pending) and outcome.proceed and lost and not capabilities.closes:
+            return GIVEN_UP
+        if lost or code_run_out or should_give_up(capabilities, payment, attempt, now):
             undone = await self._undo(ready, order)
             return NOT_RECEIVED if isinstance(undone, Unknown) and undone.not_found else undone
+        if isinstance(outcome, Pending) and outcome.proceed:
+            return outcome
+        shown = attempt.next_action if payment.method == CASHIER else payment.next_action
+        if not_found and shown is not None and order.method in capabilities.local:
+            return Pending()  # the channel hears of it when the payer comes
         # Sending an unpaid order again under its number gives the same order, and the code whose answer was lost.
-        code_lost = payment.next_action is None and order.method is not Method.BARCODE
-        return await ready.client.pay(order) if not_found or code_lost else outcome
+        code_lost = shown is None and order.method not in (Method.BARCODE, Method.CARD)
+        return await self._call("pay", ready, order) if not_found or code_lost else outcome
 
-    async def _undo(self, ready: Ready, order: Order) -> Outcome:
-        """Close an order, or reverse a barcode's; where the channel will not, ask once more what happened instead."""
-        undo = ready.client.reverse if order.method is Method.BARCODE else ready.client.close
-        outcome = await undo(order)
-        return outcome if isinstance(outcome, Refused) and outcome.closed else await ready.client.query(order)
+    async def _undo(self, ready: Ready, order: Order, *, is_held: bool = False) -> Outcome:
+        """Close an order, reverse a barcode's, release what is reserved; if the channel will not, ask what happened."""
+        op = "void" if is_held else "reverse" if order.method is Method.BARCODE else "close"
+        outcome = await self._call(op, ready, order)
+        return outcome if isinstance(outcome, Refused) and outcome.closed else await self._call("query", ready, order)
 
     async def close(self, book: int, payment_id: str) -> Payment:
         """Close an unpaid payment at its channel. Raises Conflict when it has ended otherwise, or cannot be closed now.
@@ -242,27 +472,112 @@ class Payments:
         payment = await self._payment(book, payment_id)
         if payment.status == states.Payment.CANCELED:
             return payment
-        if payment.status not in (states.Payment.PROCESSING, states.Payment.REQUIRES_ACTION):
+        if payment.won_attempt and payment.status in OPEN_PAYMENT:
+            raise Conflict(
+                "payment_held", f"the money of {payment_id} is reserved: void or capture it", status_now=payment.status
+            )
+        if payment.status not in OPEN_PAYMENT:
             raise Conflict(
                 "payment_ended", f"{payment_id} is {payment.status} and cannot be closed", status_now=payment.status
             )
         async with acquire(self._pool) as connection:
-            attempt = await find_attempt(connection, book, payment_id, payment.attempt_count)
-        assert attempt is not None, "a payment is recorded with its attempt"
-        self._still_running(book, payment_id, attempt)
-        ready = await self._ready(book, attempt)
-        settled = await self._settle(
-            payment, attempt, ready, await self._undo(ready, self._order(payment, attempt, None))
-        )
-        if settled.status == states.Payment.SUCCEEDED:
+            tries = [one for one in await attempts(connection, book, payment_id) if one.status in OPEN_ATTEMPT]
+        for attempt in tries:
+            self._still_running(book, payment_id, attempt)
+        for attempt in reversed(tries):
+            ready = await self._ready(attempt)
+            undone = await self._undo(ready, self._orders.order(payment, attempt))
+            payment = (await self._settle(payment, attempt, ready, undone)).payment
+        if payment.method == CASHIER:
+            next_at = self._env.now() + FIRST_ANSWER
+            payment = await self._lanes.put(EndUnpaid(book, payment_id, states.PaymentEvent.CLOSED, next_at))
+            self._bell.ring()
+        return _closed(payment, "closed")
+
+    async def end_if_run_out(self, payment: Payment) -> Payment:
+        """Have a cashier's payment expire when its time is over and no channel may still be taking its money."""
+        command = EndUnpaid(payment.book, payment.id, states.PaymentEvent.TIMED_OUT, self._env.now() + FIRST_ANSWER)
+        ended: Payment = await self._lanes.put(command)
+        self._bell.ring()
+        return ended
+
+    # ---- reserved money ----------------------------------------------------------------------------------------------
+
+    async def capture(
+        self, book: int, payment_id: str, claims: Claims, *, amount_minor: int | None
+    ) -> tuple[Payment, bool]:
+        """Capture a payment's reserved money, all or a part, once; return it with whether that was asked for before.
+
+        amount_minor: None for all of it; the channel releases what is not captured. Where the channel refuses and
+        still has the money reserved, the payment is as before and the refusal raised. Raises NotFound, Conflict
+        (payment_not_held, capture_under_way), Rejected (capture_exceeds_hold, partial_capture_unsupported,
+        split_exceeds_payment, capture_refused).
+        """
+        payment = await self._payment(book, payment_id)
+        number = payment.won_attempt or payment.attempt_count
+        async with acquire(self._pool) as connection:
+            attempt = await find_attempt(connection, book, payment_id, number)
+        if attempt is None:
+            raise Conflict("payment_not_held", f"{payment_id} is {payment.status}: no money is reserved")
+        ready = await self._ready(attempt)
+        amount = payment.amount_minor if amount_minor is None else amount_minor
+        if amount < payment.amount_minor and not ready.client.channel.capabilities.partial_capture:
+            raise Rejected(
+                "partial_capture_unsupported", f"{attempt.channel} captures the whole of what it reserved or nothing",
+                param="amount", held_minor=payment.amount_minor,
+            )  # fmt: skip
+        due_at = self._env.now() + FIRST_ANSWER
+        fee = self._fee(ready, amount, payment.currency)
+        command = StartCapture(book, payment_id, amount, fee, claims, due_at)
+        settled, replayed = await self._lanes.put(command)
+        if replayed:
+            return settled.payment, True
+        settled, refused = await self._captured(settled.payment, settled.attempt, ready)
+        if refused is not None:
+            raise Rejected(
+                "capture_refused", f"the channel refused to capture {payment_id}: {refused.code} {refused.message}",
+                channel_code=refused.code, status_now=settled.payment.status,
+            )  # fmt: skip
+        return settled.payment, False
+
+    async def _captured(self, payment: Payment, attempt: Attempt, ready: Ready) -> tuple[Settled, Refused | None]:
+        """Have a recorded capture carried out and settle what the channel says; with its refusal, where it refused."""
+        order, amount = self._orders.order(payment, attempt), Money(attempt.capture_minor, payment.currency)
+        outcome = await self._heard("capture", ready, order.method, amount, ready.client.capture(order, amount))
+        if not isinstance(outcome, Refused) or outcome.closed:
+            return await self._settle(payment, attempt, ready, outcome), None
+        found = await self._call("query", ready, order)  # is the money still reserved, or what became of it?
+        if not (isinstance(found, Pending) and found.held is not None):
+            return await self._settle(payment, attempt, ready, found), None
+        row = attempt._replace(capture_minor=0)
+        due_at = next_query(ready.client.channel.capabilities, payment, row, self._env.now(), self._scale)
+        fee = self._fee(ready, payment.amount_minor, payment.currency)
+        command = CaptureRefused(payment.book, payment.id, attempt.number, outcome.code, outcome.message, fee, due_at)
+        payment = await self._lanes.put(command)
+        return Settled(payment, row), outcome
+
+    async def void(self, book: int, payment_id: str) -> Payment:
+        """Have a payment's reserved money released; it is canceled then. May be repeated.
+
+        Raises NotFound, Conflict (payment_not_held, capture_under_way, payment_ended, not_closed_yet).
+        """
+        payment = await self._payment(book, payment_id)
+        if payment.status == states.Payment.CANCELED:
+            return payment
+        if payment.status != states.Payment.REQUIRES_CAPTURE:
+            under_way = payment.status == states.Payment.PROCESSING and payment.won_attempt
             raise Conflict(
-                "payment_ended", f"{payment_id} was paid before it could be closed", status_now=settled.status
+                "capture_under_way" if under_way else "payment_not_held",
+                f"{payment_id} is {payment.status}: "
+                + ("it is being captured" if under_way else "nothing is reserved"),
+                status_now=payment.status,
             )
-        if settled.status in (states.Payment.PROCESSING, states.Payment.REQUIRES_ACTION):
-            raise Conflict(
-                "not_closed_yet", f"the channel has not closed {payment_id} yet; ask again", status_now=settled.status
-            )
-        return settled
+        async with acquire(self._pool) as connection:
+            attempt = await find_attempt(connection, book, payment_id, payment.won_attempt)
+        assert attempt is not None, "a payment names an attempt it has"
+        ready = await self._ready(attempt)
+        undone = await self._undo(ready, self._orders.order(payment, attempt), is_held=True)
+        return _closed((await self._settle(payment, attempt, ready, undone)).payment, "voided")
 
     # ---- refunds -----------------------------------------------------------------------------------------------------
 
@@ -291,25 +606,35 @@ class Payments:
             return refund, True
         return await self.send_refund(refund), False
 
+    async def retry_refund(self, book: int, refund_id: str, claims: Claims) -> tuple[Refund, bool]:
+        """Start a failed refund again under a new number; return it with whether an earlier request had done so.
+
+        Raises Rejected (refund_exceeds_captured, insufficient_balance, refund_limit), NotFound, Conflict
+        (refund_not_failed), Unavailable.
+        """
+        command = RetryRefund(book, refund_id, claims, self._env.now() + FIRST_ANSWER)
+        refund, replayed = await self._lanes.put(command)
+        if replayed:
+            return refund, True
+        return await self.send_refund(refund), False
+
     async def send_refund(self, refund: Refund) -> Refund:
         """Send a recorded refund to its channel, or send it again under its number, and settle the answer."""
-        order, ready = await self._refund_order(refund)
-        started = self._env.clock.monotonic()
-        outcome = await ready.client.refund(order)
-        self._metrics.channel_call("refund", ready.account.channel, outcome, self._env.clock.monotonic() - started)
-        return await self._settle_refund(refund, outcome)
+        order, ready, method = await self._refund_order(refund)
+        outcome = await self._heard("refund", ready, method, order.amount, ready.client.refund(order))
+        return await self._settle_refund(refund, outcome, refund.retry_count)
 
     async def ask_refund(self, refund: Refund) -> Refund:
         """Ask the channel what became of an open refund; send it again, same number, where it never arrived."""
-        order, ready = await self._refund_order(refund)
-        outcome = await ready.client.refund_query(order)
+        order, ready, method = await self._refund_order(refund)
+        outcome = await self._heard("refund_query", ready, method, order.amount, ready.client.refund_query(order))
         if isinstance(outcome, Unknown) and outcome.not_found:
             return await self.send_refund(refund)
-        return await self._settle_refund(refund, outcome)
+        return await self._settle_refund(refund, outcome, refund.retry_count)
 
-    async def _settle_refund(self, refund: Refund, outcome: Outcome) -> Refund:
+    async def _settle_refund(self, refund: Refund, outcome: Outcome, tried: int) -> Refund:
         due_at = next_refund_query(refund, self._env.now(), self._scale)
-        settled = await self._lanes.put(SettleRefund(refund.book, refund.id, outcome, due_at))
+        settled: Refund = await self._lanes.put(SettleRefund(refund.book, refund.id, outcome, due_at, tried))
         self._bell.ring()
         return settled
 
@@ -319,9 +644,14 @@ class Payments:
         """Claim an open row for asking; False when another worker has it or it has ended meanwhile."""
         next_at = self._env.now() + FIRST_ANSWER
         key = (row.payment_id, row.number) if isinstance(row, Attempt) else (row.id,)
-        return await self._lanes.put(Asking(row.book, key, next_at))
+        taken: bool = await self._lanes.put(Asking(row.book, key, next_at))
+        return taken
 
     # ---- helpers -----------------------------------------------------------------------------------------------------
+
+    def notify_url(self, book: int, account: str, channel: str) -> str:
+        """Return where a channel sends its notices about one account."""
+        return self._orders.notify_url(book, account, channel)
 
     async def _payment(self, book: int, payment_id: str) -> Payment:
         async with acquire(self._pool) as connection:
@@ -330,41 +660,46 @@ class Payments:
             raise NotFound("no_such_payment", f"there is no payment {payment_id}")
         return payment
 
-    async def _ready(self, book: int, attempt: Attempt) -> Ready:
-        return await self._accounts.get(book, attempt.channel_account)
+    def _fee(self, ready: Ready, minor: int, currency: str) -> int:
+        return fee_of(self._accounts, ready, Money(minor, currency), self._env.now())
 
-    def notify_url(self, book: int, account: str, channel: str) -> str:
-        """Return where a channel sends its notices about one account."""
-        return f"{self._public_url}/notify/{channel}/{base36(book)}/{account}"
+    async def _ready(self, attempt: Attempt) -> Ready:
+        return await self._accounts.get(attempt.book, attempt.channel_account)
 
-    def _order(self, payment: Payment, attempt: Attempt, auth_code: str | None) -> Order:
-        return Order(
-            attempt.reference,
-            Money(payment.amount_minor, payment.currency),
-            Method(payment.method),
-            payment.description,
-            self.notify_url(payment.book, attempt.channel_account, attempt.channel),
-            payment.expires_at,
-            attempt.created_at,
-            auth_code,
-            channel_ref=attempt.channel_ref,
-        )
-
-    async def _refund_order(self, refund: Refund) -> tuple[RefundOrder, Ready]:
+    async def _refund_order(self, refund: Refund) -> tuple[RefundOrder, Ready, Method]:
         payment = await self._payment(refund.book, refund.payment_id)
         async with acquire(self._pool) as connection:
             attempt = await find_attempt(connection, refund.book, refund.payment_id, refund.attempt_number)
         assert attempt is not None, "a refund is recorded with its attempt"
-        order = RefundOrder(
-            refund.reference,
-            attempt.reference,
-            Money(payment.amount_minor, payment.currency),
-            Money(refund.amount_minor, refund.currency),
-            refund.reason,
-            self.notify_url(refund.book, attempt.channel_account, attempt.channel),
-            refund.created_at,
-            attempt.created_at,
-            attempt.channel_ref,
-            refund.channel_ref,
+        return self._orders.refund(refund, payment, attempt), await self._ready(attempt), Method(attempt.method)
+
+
+# Not the channel's word: it closes nothing, and money moves only by our second call, which is not made any more.
+GIVEN_UP = Refused("given_up", "the payer pays otherwise; what was approved here is never carried out", closed=True)
+
+
+def _is_lost(payment: Payment, attempt: Attempt) -> bool:
+    """Tell whether an attempt's payment goes another way: it is over, another has won it, or the payer chose anew."""
+    if payment.won_attempt:
+        return payment.won_attempt != attempt.number
+    return payment.status not in OPEN_PAYMENT or attempt.number < payment.attempt_count
+
+
+def _with_kept(new: NewAttempt, kept: dict[str, str]) -> NewAttempt:
+    """Return an attempt's spec with what the merchant gave for every attempt of the payment."""
+    details = {**kept, **({} if new.details is None else orjson.loads(new.details))}
+    if new.method not in (Method.H5, Method.PAGE, Method.CARD):
+        details.pop("return_url", None)
+    text = orjson.dumps(details, option=orjson.OPT_SORT_KEYS).decode() if details else None
+    return new._replace(details=text)
+
+
+def _closed(payment: Payment, what: str) -> Payment:
+    """Return a payment that is over unpaid. Raises Conflict for one that turned out to be paid, or is still open."""
+    if payment.status == states.Payment.SUCCEEDED:
+        raise Conflict("payment_ended", f"{payment.id} was paid before it could be {what}", status_now=payment.status)
+    if payment.status in OPEN_PAYMENT:
+        raise Conflict(
+            "not_closed_yet", f"the channel has not {what} {payment.id} yet; ask again", status_now=payment.status
         )
-        return order, await self._ready(refund.book, attempt)
+    return payment

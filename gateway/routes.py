@@ -19,7 +19,8 @@ from channels.terms import Terms, TermsWrong
 from gateway import responses, schemas
 from gateway.auth import Authenticator, Principal
 from gateway.channel_admin import ChannelAdmin, channel_account_payload, terms_wrong
-from gateway.create import Claims, NewPayment
+from gateway.claims import Claims
+from gateway.create import NewPayment
 from gateway.metrics import Metrics
 from gateway.notices import Notices
 from gateway.objects import attempt_payload, payment_payload, refund_payload
@@ -194,9 +195,12 @@ class Api:
             web.get("/v1/payments", self._guarded("payments:read", self.list_payments), allow_head=False),
             web.get("/v1/payments/{id}", self._guarded("payments:read", self.get_payment), allow_head=False),
             web.post("/v1/payments/{id}/close", self._guarded("payments:write", self.close_payment)),
+            web.post("/v1/payments/{id}/capture", self._guarded("payments:write", self.capture_payment)),
+            web.post("/v1/payments/{id}/void", self._guarded("payments:write", self.void_payment)),
             web.post("/v1/payments/{id}/refunds", self._guarded("refunds:write", self.create_refund)),
             web.get("/v1/refunds", self._guarded("payments:read", self.list_refunds), allow_head=False),
             web.get("/v1/refunds/{id}", self._guarded("payments:read", self.get_refund), allow_head=False),
+            web.post("/v1/refunds/{id}/retry", self._guarded("refunds:write", self.retry_refund)),
             web.post("/v1/payees", self._guarded("payees:write", self.create_payee)),
             web.get("/v1/payees", self._guarded("payments:read", self.list_payees), allow_head=False),
             web.get("/v1/balances", self._guarded("balances:read", self.list_balances), allow_head=False),
@@ -316,6 +320,8 @@ class Api:
             schemas.metadata_text(body.metadata),
             [_asked(share) for share in body.split],
             self._env.now() + timedelta(seconds=body.expires_in),
+            body.method.details(),
+            body.capture == "manual",
         )
         claims = Claims((f"i:{key}", f"o:{body.merchant_order_id}"), hashlib.sha256(raw).digest())
         payment, replayed = await self._payments.create(
@@ -356,6 +362,19 @@ class Api:
         payment = await self._payments.close(call.book, call.ident("pay"))
         return responses.json(payment_payload(payment))
 
+    async def capture_payment(self, call: Call) -> web.Response:
+        key, payment_id = call.idempotency_key(), call.ident("pay")
+        body, raw = await call.body(schemas.CaptureIn)
+        digest = hashlib.sha256(b"capture\n" + payment_id.encode() + b"\n" + raw).digest()
+        payment, replayed = await self._payments.capture(
+            call.book, payment_id, Claims([f"i:{key}"], digest), amount_minor=body.amount
+        )
+        return _done(payment_payload(payment), replayed)
+
+    async def void_payment(self, call: Call) -> web.Response:
+        payment = await self._payments.void(call.book, call.ident("pay"))
+        return responses.json(payment_payload(payment))
+
     # ---- refunds -----------------------------------------------------------------------------------------------------
 
     async def create_refund(self, call: Call) -> web.Response:
@@ -372,6 +391,13 @@ class Api:
             merchant_refund_id=body.merchant_refund_id,
         )
         return _made(refund_payload(refund), replayed)
+
+    async def retry_refund(self, call: Call) -> web.Response:
+        key, refund_id = call.idempotency_key(), call.ident("re")
+        _, raw = await call.body(schemas.RetryIn)
+        digest = hashlib.sha256(b"retry\n" + refund_id.encode() + b"\n" + raw).digest()
+        refund, replayed = await self._payments.retry_refund(call.book, refund_id, Claims([f"i:{key}"], digest))
+        return _done(refund_payload(refund), replayed)
 
     async def get_refund(self, call: Call) -> web.Response:
         refund_id = call.ident("re")
@@ -619,6 +645,11 @@ def _made(body: dict[str, Any], replayed: bool) -> web.Response:
     if replayed:
         return responses.json(body, 200, {"Idempotency-Replayed": "true"})
     return responses.json(body, 201)
+
+
+def _done(body: dict[str, Any], replayed: bool) -> web.Response:
+    """Answer for something done to an object that was there before."""
+    return responses.json(body, 200, {"Idempotency-Replayed": "true"} if replayed else None)
 
 
 def _list(data: list[dict[str, Any]], limit: int) -> web.Response:

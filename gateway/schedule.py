@@ -3,19 +3,27 @@
 from datetime import datetime, timedelta
 
 from channels.contract import Capabilities, Method
+from gateway.states import Attempt as State
 from gateway.tables import Attempt, Payment, Refund
 
 FIRST_ANSWER_S = 20  # a call to a channel ends sooner; after that its process is taken to be gone
 FIRST_ANSWER = timedelta(seconds=FIRST_ANSWER_S)
 # A payer's code lives a minute: after this nobody can send it again, and a channel that has not heard of it never will.
 NOT_RECEIVED_AFTER = timedelta(seconds=90)
+# 预授权: how a hold ends by itself is the rail's affair, days from now; until then it is only looked at.
+HOLD_S = 3600
+# The payer waits while one channel after another is tried: after this no further attempt is begun.
+PATIENCE_S = 12.0
+PATIENCE_AT_THE_TILL_S = 8.0
 REFUND_S = (5, 30, 60, 300, 600, 1200, 1800)
 
 
 def next_query(capabilities: Capabilities, payment: Payment, attempt: Attempt, now: datetime, scale: float) -> datetime:
     """Return when to ask about an open attempt next. scale: shortens every wait, for sandboxes with a fast clock."""
-    if payment.method == Method.BARCODE:
+    if attempt.method == Method.BARCODE:
         return now + timedelta(seconds=capabilities.barcode_poll_s * scale)
+    if attempt.status == State.HELD and not attempt.capture_minor:
+        return now + timedelta(seconds=HOLD_S * scale)
     steps = capabilities.query_schedule_s
     wait = steps[min(attempt.asked_count, len(steps) - 1)] * scale
     due = now + timedelta(seconds=wait)
@@ -31,9 +39,16 @@ def should_give_up(capabilities: Capabilities, payment: Payment, attempt: Attemp
     Never shortened for a sandbox: this is the time people have, and a hub whose clock ran fast for them would reverse
     what a payer is just typing the password for.
     """
-    if payment.method == Method.BARCODE:
+    if attempt.status == State.HELD:
+        return False  # what is reserved is captured or voided by the merchant, or ends at the rail
+    if attempt.method == Method.BARCODE:
         return now - attempt.created_at >= timedelta(seconds=capabilities.barcode_give_up_s)
     return now >= payment.expires_at
+
+
+def patience_s(method: Method) -> float:
+    """Return how long after a payer's choice another channel may still be tried."""
+    return PATIENCE_AT_THE_TILL_S if method is Method.BARCODE else PATIENCE_S
 
 
 def next_refund_query(refund: Refund, now: datetime, scale: float) -> datetime:

@@ -56,10 +56,12 @@ CREATE TABLE payment (
     description       text NOT NULL,
     metadata          json,
     status            text NOT NULL COLLATE "C"
-        CHECK (status IN ('processing', 'requires_action', 'succeeded', 'failed', 'canceled', 'expired')),
-    attempt_count     int NOT NULL CHECK (attempt_count > 0),
-    captured_minor    bigint NOT NULL DEFAULT 0 CHECK (captured_minor IN (0, amount_minor)),
-    fee_minor         bigint NOT NULL CHECK (fee_minor >= 0),
+        CONSTRAINT payment_status CHECK (status IN (
+            'processing', 'requires_action', 'requires_capture', 'succeeded', 'failed', 'canceled', 'expired'
+        )),
+    attempt_count     int NOT NULL CONSTRAINT payment_attempts CHECK (attempt_count >= 0), -- 0: the payer has not chosen
+    captured_minor    bigint NOT NULL DEFAULT 0,
+    fee_minor         bigint NOT NULL CHECK (fee_minor >= 0), -- what the channel keeps; expected, until captured
     refunding_minor   bigint NOT NULL DEFAULT 0 CHECK (refunding_minor >= 0),
     refunded_minor    bigint NOT NULL DEFAULT 0 CHECK (refunded_minor >= 0),
     refund_count      int NOT NULL DEFAULT 0 CHECK (refund_count >= 0),
@@ -71,9 +73,16 @@ CREATE TABLE payment (
     expires_at        timestamptz NOT NULL,
     succeeded_at      timestamptz,
     business_date     date, -- 账务日期: by the channel's clock, when captured
+    won_attempt       int NOT NULL DEFAULT 0, -- whose money is held or captured for it; what others bring goes back
+    capture_manual    bool NOT NULL DEFAULT false, -- 预授权: reserve first, capture when asked
+    details           json, -- of a cashier's payment: what its attempts are to have
+    due_at            timestamptz, -- of a cashier's payment: when the janitor sees whether its time has run out
     PRIMARY KEY (book, id),
-    CONSTRAINT refunds_never_exceed_the_capture CHECK (refunded_minor + refunding_minor <= captured_minor)
+    CONSTRAINT refunds_never_exceed_the_capture CHECK (refunded_minor + refunding_minor <= captured_minor),
+    CONSTRAINT captured_within_the_amount CHECK (captured_minor BETWEEN 0 AND amount_minor),
+    CONSTRAINT captured_by_an_attempt CHECK (won_attempt BETWEEN (captured_minor > 0)::int AND attempt_count)
 ) WITH (fillfactor = 70);
+CREATE INDEX payment_due ON payment (due_at) WHERE due_at IS NOT NULL;
 
 CREATE TABLE attempt (
     book            int NOT NULL,
@@ -81,9 +90,14 @@ CREATE TABLE attempt (
     number          int NOT NULL CHECK (number > 0),
     channel_account text NOT NULL COLLATE "C",
     channel         text NOT NULL COLLATE "C",
-    fee_bp          int NOT NULL,
+    fee_minor       bigint NOT NULL CONSTRAINT attempt_fee CHECK (fee_minor >= 0), -- what the channel keeps if it is paid
+    method          text NOT NULL COLLATE "C",
+    details         json, -- what the same order needs to be sent again; never a payer's code
+    decision        json, -- why this account
     status          text NOT NULL COLLATE "C"
-        CHECK (status IN ('created', 'pending', 'unknown', 'confirmed', 'refused', 'closed', 'late')),
+        CONSTRAINT attempt_status CHECK (status IN (
+            'created', 'pending', 'unknown', 'held', 'confirmed', 'refused', 'closed', 'failed_over', 'late', 'surplus'
+        )),
     channel_ref     text COLLATE "C",
     code            text,
     message         text,
@@ -91,7 +105,16 @@ CREATE TABLE attempt (
     created_at      timestamptz NOT NULL,
     updated_at      timestamptz NOT NULL,
     due_at          timestamptz, -- when the janitor asks the channel; NULL: nothing is open
-    PRIMARY KEY (book, payment_id, number)
+    held_minor      bigint NOT NULL DEFAULT 0, -- reserved by the channel
+    capture_minor   bigint NOT NULL DEFAULT 0, -- asked to be captured of it
+    captured_minor  bigint NOT NULL DEFAULT 0, -- booked
+    business_date   date, -- 账务日期 of the capture
+    latency_ms      int, -- how long the channel took to answer first
+    next_action     json, -- of a cashier's payment: what the payer does here; otherwise the payment has it
+    PRIMARY KEY (book, payment_id, number),
+    CONSTRAINT capture_within_the_hold CHECK (
+        held_minor >= 0 AND capture_minor >= 0 AND captured_minor >= 0 AND capture_minor <= held_minor
+    )
 ) WITH (fillfactor = 70);
 CREATE INDEX attempt_due ON attempt (due_at) WHERE due_at IS NOT NULL;
 
@@ -115,6 +138,8 @@ CREATE TABLE refund (
     updated_at         timestamptz NOT NULL,
     due_at             timestamptz,
     business_date      date, -- of the day it was asked for (docs/decisions/0010)
+    retry_count        int NOT NULL DEFAULT 0, -- how often it was asked for again, each time under a new number
+    retried_at         timestamptz, -- when last
     PRIMARY KEY (book, id),
     FOREIGN KEY (book, payment_id) REFERENCES payment (book, id)
 ) WITH (fillfactor = 70);

@@ -5,11 +5,13 @@ Amounts are whole minor units, strictly: 10.0, "10" and true are refused. Unknow
 
 import json
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from gateway.orders import KEPT
 from kernel.money import is_currency
 
 MAX_AMOUNT = 10**12  # minor units; no rail takes more in one payment
@@ -43,20 +45,69 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
 
 
+Address = Annotated[str, StringConstraints(max_length=512, pattern=r"^https?://[^\s\x00-\x20\x7f-\U0010ffff\"<>]+$")]
+# What a way to pay needs, and what else it may have; payer_region goes with all of them.
+_NEEDS = {
+    "barcode": {"auth_code"},
+    "jsapi": {"payer"},
+    "h5": {"client_ip"},
+    "card": {"token"},
+}
+_MAY_HAVE = {
+    "h5": {"return_url"},
+    "page": {"return_url"},
+    "card": {"return_url"},
+    "cashier": {"return_url"},
+}
+
+
+def _ip_address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise ValueError("that is no IPv4 or IPv6 address") from None
+
+
 class MethodIn(Body):
     """How the payer pays, and over which channel."""
 
-    type: Literal["qr", "barcode"]
+    type: Literal["qr", "barcode", "jsapi", "h5", "app", "page", "card", "transfer", "cashier"]
     channel: Annotated[str, StringConstraints(pattern=r"^[a-z_]{2,32}$")] = "auto"
     auth_code: Annotated[str, StringConstraints(pattern=r"^[0-9]{16,24}$")] | None = Field(
         default=None, description="barcode: what the till scanned from the payer's phone"
     )
+    payer: Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")] | None = Field(
+        default=None, description="jsapi: who the payer is at the rail (openid, buyer_id)"
+    )
+    token: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_\-]{1,255}$")] | None = Field(
+        default=None, description="card: what the rail's own form made of the card"
+    )
+    client_ip: Annotated[str, StringConstraints(max_length=45), AfterValidator(_ip_address)] | None = Field(
+        default=None, description="h5: the payer's address"
+    )
+    return_url: Address | None = Field(default=None, description="where the payer's browser goes afterwards")
+    payer_region: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = Field(
+        default=None, description="where the payer is, ISO 3166-1"
+    )
 
     @model_validator(mode="after")
-    def _code_with_barcode(self) -> "MethodIn":
-        if (self.type == "barcode") != (self.auth_code is not None):
-            raise ValueError("auth_code goes with a barcode, and a barcode needs one")
+    def _each_field_where_it_belongs(self) -> "MethodIn":
+        needed, allowed = _NEEDS.get(self.type, set()), _MAY_HAVE.get(self.type, set())
+        for name in ("auth_code", "payer", "token", "client_ip", "return_url"):
+            given = getattr(self, name) is not None
+            if given and name not in needed | allowed:
+                raise ValueError(f"{name} does not go with {self.type}")
+            if not given and name in needed:
+                raise ValueError(f"{self.type} needs {name}")
         return self
+
+    def details(self) -> str | None:
+        """Return as JSON what an attempt keeps of this, so that its order can be sent again; None for nothing.
+
+        A payer's code is not kept (docs/decisions/0011).
+        """
+        kept = {name: value for name in KEPT if (value := getattr(self, name)) is not None}
+        return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode() if kept else None
 
 
 class ShareIn(Body):
@@ -83,6 +134,9 @@ class PaymentIn(Body):
     method: MethodIn
     description: Text
     expires_in: Annotated[int, Field(ge=60, le=7200, strict=True, description="seconds")] = 7200
+    capture: Literal["automatic", "manual"] = Field(
+        default="automatic", description="manual: the payer's money is reserved, and captured when you ask"
+    )
     split: Annotated[tuple[ShareIn, ...], Field(max_length=50)] = ()
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=50)] | None = None
 
@@ -99,6 +153,16 @@ class RefundIn(Body):
     amount: Amount | None = Field(default=None, description="minor units; left out: all that is left")
     reason: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=CLEAN)] = "requested"
     merchant_refund_id: OrderId | None = None
+
+
+class CaptureIn(Body):
+    """POST /v1/payments/{id}/capture"""
+
+    amount: Amount | None = Field(default=None, description="minor units; left out: all that is reserved")
+
+
+class RetryIn(Body):
+    """POST /v1/refunds/{id}/retry"""
 
 
 class PayeeIn(Body):

@@ -8,7 +8,7 @@ outcome, the result is the same.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -17,19 +17,47 @@ import splitting
 import streams
 from channels.contract import Confirmed, Outcome, Pending, Refused
 from gateway import states
-from gateway.objects import payment_event, refund_event
-from gateway.tables import ATTEMPTS, PAYMENTS, REFUNDS, Attempt, Payment, Refund
+from gateway.objects import payment_event
+from gateway.refunds import RefundAsked, refund_needs, start_refund, start_surplus_refund
+from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
+from gateway.tables import ATTEMPTS, CASHIER, PAYMENTS, REFUNDS, Attempt, Payment
 from kernel.clock import business_date
-from kernel.errors import Broken, Conflict, Rejected
+from kernel.errors import Broken, Conflict
 from kernel.states import advance
 from kernel.work import BOOKS, Need, Work
-from ledger import Step, Transfer, accounts
-from ledger.posting import HOLDS
-from splitting.plan import fee_returned
+from ledger import Transfer, accounts
 
 
 class EndedMeanwhile(Conflict):
     """The payment ended by another command of the same batch, so what a late confirmation needs was not loaded."""
+
+
+class Settled(NamedTuple):
+    """A payment and one of its attempts, as they now stand."""
+
+    payment: Payment
+    attempt: Attempt
+
+
+def attempts_needs(work: Work, book: int, payment_id: str) -> Iterable[Need]:
+    """Name a payment and every attempt of it."""
+    yield BOOKS, (book,)
+    yield PAYMENTS, (book, payment_id)
+    if work.knows(PAYMENTS, (book, payment_id)) and (payment := work.find(PAYMENTS, (book, payment_id))) is not None:
+        for number in range(1, payment.attempt_count + 1):
+            yield ATTEMPTS, (book, payment_id, number)
+
+
+def open_attempts(work: Work, payment: Payment) -> list[Attempt]:
+    """Return a payment's attempts that have not ended, in order."""
+    found = (work.get(ATTEMPTS, (payment.book, payment.id, n)) for n in range(1, payment.attempt_count + 1))
+    return [attempt for attempt in found if attempt.status in OPEN_ATTEMPT]
+
+
+def end_soon(work: Work, attempts: Iterable[Attempt]) -> None:
+    """Have the janitor look at once after open attempts whose payment is going another way: it closes them."""
+    for attempt in attempts:
+        work.put(ATTEMPTS, attempt._replace(due_at=work.now, updated_at=work.now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +66,9 @@ class Settle:
 
     outcome: signature and merchant already verified by the adapter; the amount is compared here.
     due_at: when to ask the channel again should it still be open. refund_id: the id a refund gets if the outcome turns
-    out to be a late confirmation, whose money goes back by itself.
-    Returns the payment. Raises NotFound, Broken (amount_differs, charged_twice), EndedMeanwhile: put it again.
+    out to be a late or second confirmation, whose money goes back by itself. latency_ms: how long the channel took to
+    take the order, where that is what it answers.
+    Returns Settled. Raises NotFound, Broken (amount_differs, charged_twice), EndedMeanwhile: put it again.
     """
 
     book: int
@@ -48,26 +77,29 @@ class Settle:
     outcome: Outcome
     due_at: datetime | None
     refund_id: str
+    latency_ms: int | None = None
 
     def needs(self, work: Work) -> Iterable[Need]:
-        yield BOOKS, (self.book,)
-        yield PAYMENTS, (self.book, self.payment_id)
-        yield ATTEMPTS, (self.book, self.payment_id, self.number)
-        if not isinstance(self.outcome, Confirmed):
-            return
         payment_key, attempt_key = (self.book, self.payment_id), (self.book, self.payment_id, self.number)
+        yield BOOKS, (self.book,)
+        yield PAYMENTS, payment_key
+        yield ATTEMPTS, attempt_key
         if not (work.knows(PAYMENTS, payment_key) and work.knows(ATTEMPTS, attempt_key)):
             return
         payment, attempt = work.find(PAYMENTS, payment_key), work.find(ATTEMPTS, attempt_key)
         if attempt is None or payment is None:
             return
+        if payment.attempt_count > 1:
+            yield from attempts_needs(work, self.book, self.payment_id)
+        if not isinstance(self.outcome, Confirmed):
+            return
         yield ledger.ACCOUNTS, (self.book, accounts.channel(attempt.channel_account, payment.currency))
         yield ledger.ACCOUNTS, (self.book, accounts.merchant(payment.currency))
-        if payment.status not in _OPEN:  # a late confirmation goes back at once, so its shares matter now
+        if payment.status not in OPEN_PAYMENT:  # a late confirmation goes back at once, so its shares matter now
             yield REFUNDS, (self.book, self.refund_id)
             yield from splitting.needs(work, self.book, self.payment_id)
 
-    def apply(self, work: Work) -> Payment:
+    def apply(self, work: Work) -> Settled:
         payment = work.get(PAYMENTS, (self.book, self.payment_id))
         attempt = work.get(ATTEMPTS, (self.book, self.payment_id, self.number))
         match self.outcome:
@@ -79,75 +111,133 @@ class Settle:
                 return self._refused(work, payment, attempt, self.outcome)
             case _:
                 after = advance(states.ATTEMPT, states.Attempt(attempt.status), states.AttemptEvent.UNKNOWN)
-                self._note(work, attempt, after, message=self.outcome.reason[:500])
-                return payment
+                return Settled(payment, self._note(work, attempt, after, message=self.outcome.reason[:500]))
 
-    def _confirmed(self, work: Work, payment: Payment, attempt: Attempt, outcome: Confirmed) -> Payment:
-        if (outcome.amount.minor, outcome.amount.currency) != (payment.amount_minor, payment.currency):
+    def _confirmed(self, work: Work, payment: Payment, attempt: Attempt, outcome: Confirmed) -> Settled:
+        wanted = attempt.capture_minor or payment.amount_minor
+        if (outcome.amount.minor, outcome.amount.currency) != (wanted, payment.currency):
             raise Broken(
                 "amount_differs",
-                f"{attempt.reference} asked for {payment.amount_minor} {payment.currency}, the channel says "
+                f"{attempt.reference} asked for {wanted} {payment.currency}, the channel says "
                 f"{outcome.amount.minor} {outcome.amount.currency}; nothing was booked",
                 payment=payment.id,
             )
-        after = advance(states.ATTEMPT, states.Attempt(attempt.status), states.AttemptEvent.CONFIRMED)
-        if attempt.status == after:
+        if attempt.status in PAID_ATTEMPT:
             if attempt.channel_ref != outcome.channel_ref:
                 raise Broken(
                     "charged_twice",
                     f"{attempt.reference} was paid as {attempt.channel_ref} and now as {outcome.channel_ref}",
                     payment=payment.id,
                 )
-            return payment
+            return Settled(payment, attempt)
+        if payment.captured_minor:
+            event = states.AttemptEvent.CONFIRMED_AGAIN
+        elif payment.status in OPEN_PAYMENT:
+            event = states.AttemptEvent.CONFIRMED
+        else:
+            event = states.AttemptEvent.CONFIRMED_LATE
+        after = advance(states.ATTEMPT, states.Attempt(attempt.status), event)
+        if after is not states.Attempt.CONFIRMED and not self._may_give_back(work, payment):
+            raise EndedMeanwhile("ended_meanwhile", f"{payment.id} ended a moment ago; what came late is settled next")
         day = business_date(outcome.happened_at)
-        fee = payment.fee_minor
-        channel = accounts.channel(attempt.channel_account, payment.currency)
-        merchant = accounts.merchant(payment.currency)
-        base = f"{payment.id}:{attempt.number}"
-        transfers = [
-            Transfer(f"{base}:captured", "payment_captured", channel, merchant, payment.amount_minor, payment.currency)
-        ]
-        if fee:
-            transfers.append(Transfer(f"{base}:fee", "channel_fee", merchant, channel, fee, payment.currency))
-        ledger.post_expected(work, self.book, base, transfers, business_date=day, fresh=True)
-        self._note(work, attempt, after, channel_ref=outcome.channel_ref)
+        self._book(work, payment, attempt, wanted, day)
+        attempt = self._note(
+            work, attempt, after, channel_ref=outcome.channel_ref, captured_minor=wanted, business_date=day
+        )
+        if after is states.Attempt.SURPLUS:
+            return self._surplus(work, payment, attempt)
         captured = payment._replace(
-            captured_minor=payment.amount_minor,
+            captured_minor=wanted,
+            fee_minor=attempt.fee_minor,
+            won_attempt=self.number,
             next_action=None,
             updated_at=work.now,
             succeeded_at=outcome.happened_at,
             business_date=day,
+            due_at=None,
         )
+        if payment.attempt_count > 1:  # the payer may still be looking at another's code
+            end_soon(work, open_attempts(work, payment))
         if after is states.Attempt.CONFIRMED:
             status = advance(states.PAYMENT, states.Payment(payment.status), states.PaymentEvent.CONFIRMED)
-            return _moved(work, captured._replace(status=status.value), "payment.succeeded")
+            return Settled(moved(work, captured._replace(status=status.value), "payment.succeeded"), attempt)
         # The merchant was told it would not come; the payer gets it back without anyone asking.
-        if not all(work.knows(table, key) for table, key in refund_needs(work, self.book, payment.id)):
-            raise EndedMeanwhile("ended_meanwhile", f"{payment.id} ended a moment ago; what came late is settled next")
-        _moved(work, captured, "payment.late")
-        start_refund(
-            work,
-            captured,
-            RefundAsked(self.refund_id, payment.amount_minor, "paid after the order had been closed", None),
-            due_at=work.now,
-        )
-        return work.get(PAYMENTS, (self.book, payment.id))
+        moved(work, captured, "payment.late")
+        asked = RefundAsked(self.refund_id, wanted, "paid after the order had been closed", None)
+        start_refund(work, captured, asked, due_at=work.now)
+        return Settled(work.get(PAYMENTS, (self.book, payment.id)), attempt)
 
-    def _pending(self, work: Work, payment: Payment, attempt: Attempt, outcome: Pending) -> Payment:
-        after = advance(states.ATTEMPT, states.Attempt(attempt.status), states.AttemptEvent.PENDING)
-        self._note(work, attempt, after, channel_ref=outcome.channel_ref)
-        if payment.status not in _OPEN:
-            return payment
-        if outcome.next_action is None:
-            return payment
-        action = orjson.dumps(outcome.next_action).decode()
+    def _book(self, work: Work, payment: Payment, attempt: Attempt, minor: int, day: date) -> None:
+        """Post what an attempt captured, on its own channel account, and what the channel keeps of it."""
+        channel = accounts.channel(attempt.channel_account, payment.currency)
+        merchant = accounts.merchant(payment.currency)
+        base = f"{payment.id}:{attempt.number}"
+        transfers = [Transfer(f"{base}:captured", "payment_captured", channel, merchant, minor, payment.currency)]
+        if attempt.fee_minor:
+            transfers.append(
+                Transfer(f"{base}:fee", "channel_fee", merchant, channel, attempt.fee_minor, payment.currency)
+            )
+        ledger.post_expected(work, self.book, base, transfers, business_date=day, fresh=True)
+
+    def _may_give_back(self, work: Work, payment: Payment) -> bool:
+        return all(work.knows(table, key) for table, key in refund_needs(work, self.book, payment.id, self.number))
+
+    def _surplus(self, work: Work, payment: Payment, attempt: Attempt) -> Settled:
+        """Give back what the payer paid on top: another attempt has paid the payment, and that one stays."""
+        streams.publish(
+            work, self.book, "payment.surplus", payment.id, {**payment_event(payment), "attempt": attempt.number}
+        )
+        start_surplus_refund(work, payment, attempt, self.refund_id, due_at=work.now)
+        return Settled(work.get(PAYMENTS, (self.book, payment.id)), attempt)
+
+    def _pending(self, work: Work, payment: Payment, attempt: Attempt, outcome: Pending) -> Settled:
+        held, event = 0, states.AttemptEvent.PENDING
+        if outcome.held is not None:
+            held, event = outcome.held.minor, states.AttemptEvent.HELD
+            if (held, outcome.held.currency) != (payment.amount_minor, payment.currency):
+                raise Broken(
+                    "amount_differs",
+                    f"{attempt.reference} asked to reserve {payment.amount_minor} {payment.currency}, the channel says "
+                    f"{held} {outcome.held.currency}",
+                    payment=payment.id,
+                )
+        after = advance(states.ATTEMPT, states.Attempt(attempt.status), event)
+        its_own = payment.status in OPEN_PAYMENT and payment.won_attempt in (0, self.number)
+        due_at = self.due_at
+        if after is states.Attempt.HELD and attempt.status != after and not its_own:
+            due_at = work.now  # reserved in vain: the janitor has it released at once
+        action = None
+        if its_own and after is states.Attempt.PENDING and outcome.next_action is not None:
+            action = orjson.dumps(outcome.next_action).decode()
+        of_cashier = payment.method == CASHIER
+        attempt = self._note(
+            work, attempt, after, channel_ref=outcome.channel_ref, due_at=due_at,
+            **({"held_minor": held} if held else {}),
+            **({"next_action": action} if action is not None and of_cashier else {}),
+        )  # fmt: skip
+        if its_own and after is states.Attempt.HELD:
+            return Settled(self._held(work, payment, attempt), attempt)
+        if action is None or of_cashier or self.number != payment.attempt_count:
+            return Settled(payment, attempt)
         status = advance(states.PAYMENT, states.Payment(payment.status), states.PaymentEvent.ACTION_NEEDED)
         if (status, action) == (payment.status, payment.next_action):
-            return payment
-        moved = payment._replace(status=status.value, next_action=action, updated_at=work.now)
-        return _moved(work, moved, "payment.requires_action")
+            return Settled(payment, attempt)
+        waiting = payment._replace(status=status.value, next_action=action, updated_at=work.now)
+        return Settled(moved(work, waiting, "payment.requires_action"), attempt)
 
-    def _refused(self, work: Work, payment: Payment, attempt: Attempt, outcome: Refused) -> Payment:
+    def _held(self, work: Work, payment: Payment, attempt: Attempt) -> Payment:
+        """Note that the payment's money is reserved; nothing is booked: it is not ours until it is captured."""
+        if attempt.capture_minor or payment.status == states.Payment.REQUIRES_CAPTURE:
+            return payment  # a capture is under way, or this is known
+        status = advance(states.PAYMENT, states.Payment(payment.status), states.PaymentEvent.HELD)
+        if payment.attempt_count > 1:
+            end_soon(work, (other for other in open_attempts(work, payment) if other.number != self.number))
+        held = payment._replace(
+            status=status.value, won_attempt=self.number, next_action=None, due_at=None, updated_at=work.now
+        )
+        return moved(work, held, "payment.requires_capture")
+
+    def _refused(self, work: Work, payment: Payment, attempt: Attempt, outcome: Refused) -> Settled:
         event = states.AttemptEvent.CLOSED if outcome.closed else states.AttemptEvent.REFUSED
         before = states.Attempt(attempt.status)
         if before is states.Attempt.CONFIRMED:
@@ -157,284 +247,55 @@ class Settle:
                 payment=payment.id,
             )
         after = advance(states.ATTEMPT, before, event)
-        self._note(work, attempt, after, code=outcome.code, message=outcome.message[:500])
-        if payment.status not in _OPEN:
-            return payment
+        attempt = self._note(work, attempt, after, code=outcome.code, message=outcome.message[:500])
+        was_held = payment.won_attempt == self.number
+        if payment.status not in OPEN_PAYMENT or not (
+            was_held or (payment.won_attempt == 0 and self.number == payment.attempt_count)
+        ):
+            return Settled(payment, attempt)
+        if payment.method == CASHIER and not was_held:
+            return Settled(payment, attempt)  # the payer may choose again, until the payment's time has run out
         if not outcome.closed:
             why = states.PaymentEvent.REFUSED
-        elif payment.expires_at <= work.now or outcome is NOT_RECEIVED:
+        elif not was_held and (payment.expires_at <= work.now or outcome is NOT_RECEIVED):
             why = states.PaymentEvent.TIMED_OUT
         else:
             why = states.PaymentEvent.CLOSED
         status = advance(states.PAYMENT, states.Payment(payment.status), why)
-        moved = payment._replace(
+        ended = payment._replace(
             status=status.value,
             next_action=None,
+            won_attempt=0,
             failure_code=outcome.code if status is states.Payment.FAILED else None,
             failure_message=outcome.message[:500] if status is states.Payment.FAILED else None,
             updated_at=work.now,
+            due_at=None,
         )
-        return _moved(work, moved, f"payment.{status}")
+        return Settled(moved(work, ended, f"payment.{status}"), attempt)
 
-    def _note(
-        self,
-        work: Work,
-        attempt: Attempt,
-        after: states.Attempt,
-        *,
-        channel_ref: str | None = None,
-        code: str | None = None,
-        message: str | None = None,
-    ) -> None:
-        still_open = after in (states.Attempt.CREATED, states.Attempt.PENDING, states.Attempt.UNKNOWN)
+    def _note(self, work: Work, attempt: Attempt, after: states.Attempt, **changes: Any) -> Attempt:
+        """Keep where an attempt has come to; one that had ended and stays so is left as it is."""
+        still_open = after in OPEN_ATTEMPT
         if after == attempt.status and not still_open:
-            return
-        work.put(
-            ATTEMPTS,
-            attempt._replace(
-                status=after.value,
-                channel_ref=channel_ref or attempt.channel_ref,
-                code=code,
-                message=message,
-                updated_at=work.now,
-                due_at=self.due_at if still_open else None,
-            ),
-        )
+            return attempt
+        noted: dict[str, Any] = {"code": None, "message": None, "due_at": self.due_at, **changes}
+        noted["channel_ref"] = noted.get("channel_ref") or attempt.channel_ref
+        if not still_open:
+            noted["due_at"], noted["next_action"] = None, None
+        if self.latency_ms is not None:
+            noted["latency_ms"] = self.latency_ms
+        attempt = attempt._replace(status=after.value, updated_at=work.now, **noted)
+        work.put(ATTEMPTS, attempt)
+        return attempt
 
-
-_OPEN = (states.Payment.PROCESSING, states.Payment.REQUIRES_ACTION)
 
 # Not the channel's word but the end of our patience: an order that can no longer be sent, and never arrived.
 # Should the channel confirm it after all, it is late, and goes back.
 NOT_RECEIVED = Refused("not_received", "the channel never received it, and its time has run out", closed=True)
 
 
-def _moved(work: Work, payment: Payment, event: str) -> Payment:
+def moved(work: Work, payment: Payment, event: str) -> Payment:
+    """Put a payment that has moved, and tell."""
     work.put(PAYMENTS, payment)
     streams.publish(work, payment.book, event, payment.id, payment_event(payment))
     return payment
-
-
-# ---- refunds 退款 ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class RefundAsked:
-    """What is to be given back of a payment."""
-
-    id: str
-    amount_minor: int
-    reason: str
-    merchant_refund_id: str | None
-
-
-def refund_needs(work: Work, book: int, payment_id: str) -> Iterable[Need]:
-    """Name the rows that starting a refund of this payment looks at."""
-    yield BOOKS, (book,)
-    yield PAYMENTS, (book, payment_id)
-    if not work.knows(PAYMENTS, (book, payment_id)):
-        return
-    payment = work.find(PAYMENTS, (book, payment_id))
-    if payment is None:
-        return
-    yield ATTEMPTS, (book, payment_id, payment.attempt_count)
-    yield ledger.ACCOUNTS, (book, accounts.merchant(payment.currency))
-    if work.knows(ATTEMPTS, (book, payment_id, payment.attempt_count)):
-        attempt = work.get(ATTEMPTS, (book, payment_id, payment.attempt_count))
-        yield ledger.ACCOUNTS, (book, accounts.channel(attempt.channel_account, payment.currency))
-    yield from splitting.needs(work, book, payment_id)
-
-
-def start_refund(work: Work, payment: Payment, asked: RefundAsked, *, due_at: datetime) -> Refund:
-    """Reserve the money of a refund: the shares come back, the channel's part of its fee, and the sum is held.
-
-    Amounts in minor units. Raises Rejected (refund_exceeds_captured, payment_not_captured, insufficient_balance,
-    refund_limit). Nothing has left for the channel yet.
-    """
-    if payment.captured_minor == 0:
-        raise Rejected("payment_not_captured", f"{payment.id} is {payment.status}: there is nothing to give back")
-    if asked.amount_minor > payment.refundable_minor:
-        raise Rejected(
-            "refund_exceeds_captured",
-            f"{payment.refundable_minor} minor units of {payment.id} can still be refunded",
-            param="amount",
-            refundable_minor=payment.refundable_minor,
-        )
-    if payment.refund_count >= MAX_REFUNDS:
-        raise Rejected("refund_limit", f"{payment.id} has had {MAX_REFUNDS} refunds, the most its channel takes")
-    book, currency = payment.book, payment.currency
-    attempt = work.get(ATTEMPTS, (book, payment.id, payment.attempt_count))
-    day = business_date(work.now)
-    live = payment.refunded_minor + payment.refunding_minor + asked.amount_minor
-    returned = _fee_on_last(payment, asked.amount_minor, live)
-    merchant, channel = accounts.merchant(currency), accounts.channel(attempt.channel_account, currency)
-    splitting.share_out(work, book, payment.id, payment.business_date or day)
-    parts = splitting.take_back_for_refund(work, book, payment.id, asked.id, asked.amount_minor - returned, day)
-    transfers = []
-    if returned:
-        transfers.append(Transfer(f"{asked.id}:fee", "channel_fee_returned", channel, merchant, returned, currency))
-    transfers.append(
-        Transfer(f"{asked.id}:refund", "refund", merchant, channel, asked.amount_minor, currency, Step.HOLD)
-    )
-    try:
-        ledger.post(work, book, asked.id, transfers, business_date=day, fresh=True)
-    except ledger.Refusal as refusal:
-        if refusal.cause is not ledger.Result.WOULD_OVERDRAW:
-            raise Broken("posting_refused", f"the books refused {asked.id}: {refusal}") from None
-        raise Rejected("insufficient_balance", f"the merchant's balance does not cover refund {asked.id}") from None
-    refund = Refund(
-        book, asked.id, payment.id, attempt.number, asked.merchant_refund_id, asked.amount_minor, currency, returned,
-        orjson.dumps(parts).decode(), asked.reason, states.Refund.PROCESSING.value, None, None, None, 0,
-        work.now, work.now, due_at, None,
-    )  # fmt: skip
-    work.put(REFUNDS, refund)
-    work.put(
-        PAYMENTS,
-        payment._replace(
-            refunding_minor=payment.refunding_minor + asked.amount_minor,
-            refund_count=payment.refund_count + 1,
-            updated_at=work.now,
-        ),
-    )
-    streams.publish(work, book, "refund.created", refund.id, refund_event(refund))
-    return refund
-
-
-def _fee_on_last(payment: Payment, amount_minor: int, live_minor: int) -> int:
-    """Return the channel's part of its fee on the last `amount_minor` of the `live_minor` given back.
-
-    A refund's part is fixed neither by itself nor when it begins: whichever refunds stand, what has come back of the
-    fee follows from their sum alone, so that refunds that add up to the whole give the whole fee back.
-    """
-    fee, captured = payment.fee_minor, payment.captured_minor
-    return fee_returned(fee, captured, live_minor) - fee_returned(fee, captured, live_minor - amount_minor)
-
-
-MAX_REFUNDS = 50  # WeChat Pay takes no more for one payment; the other rails take more
-
-
-@dataclass(frozen=True, slots=True)
-class SettleRefund:
-    """Record what a channel said about a refund, and move its money accordingly; repeating it changes nothing.
-
-    Returns the refund. Raises NotFound, Broken (amount_differs, channel_contradicts_itself).
-    """
-
-    book: int
-    refund_id: str
-    outcome: Outcome
-    due_at: datetime | None
-
-    def needs(self, work: Work) -> Iterable[Need]:
-        yield BOOKS, (self.book,)
-        yield REFUNDS, (self.book, self.refund_id)
-        yield HOLDS, (self.book, f"{self.refund_id}:refund")
-        if work.knows(REFUNDS, (self.book, self.refund_id)):
-            refund = work.find(REFUNDS, (self.book, self.refund_id))
-            if refund is not None:
-                yield from refund_needs(work, self.book, refund.payment_id)
-
-    def apply(self, work: Work) -> Refund:
-        refund = work.get(REFUNDS, (self.book, self.refund_id))
-        match self.outcome:
-            case Confirmed():
-                event = states.RefundEvent.CONFIRMED
-            case Pending():
-                event = states.RefundEvent.PENDING
-            case Refused():
-                event = states.RefundEvent.REFUSED
-            case _:
-                event = states.RefundEvent.UNKNOWN
-        before = states.Refund(refund.status)
-        if (before, event) not in states.REFUND:
-            raise Broken(
-                "channel_contradicts_itself", f"refund {refund.reference} was {before}, now the channel says {event}"
-            )
-        after = advance(states.REFUND, before, event)
-        if before is not states.Refund.PROCESSING:
-            return refund
-        if after is states.Refund.PROCESSING:
-            ref = getattr(self.outcome, "channel_ref", None) or refund.channel_ref
-            noted = refund._replace(channel_ref=ref, due_at=self.due_at, updated_at=work.now)
-            work.put(REFUNDS, noted)
-            return noted
-        payment = work.get(PAYMENTS, (self.book, refund.payment_id))
-        attempt = work.get(ATTEMPTS, (self.book, refund.payment_id, refund.attempt_number))
-        if after is states.Refund.SUCCEEDED and isinstance(self.outcome, Confirmed):
-            return self._succeeded(work, payment, attempt, refund, self.outcome)
-        assert isinstance(self.outcome, Refused)
-        return self._failed(work, payment, attempt, refund, self.outcome)
-
-    def _hold(self, refund: Refund, attempt: Attempt, step: Step) -> Transfer:
-        merchant = accounts.merchant(refund.currency)
-        channel = accounts.channel(attempt.channel_account, refund.currency)
-        hold_id = f"{refund.id}:refund"
-        return Transfer(
-            f"{hold_id}:{step}", "refund", merchant, channel, refund.amount_minor, refund.currency, step, hold_id
-        )
-
-    def _succeeded(self, work: Work, payment: Payment, attempt: Attempt, refund: Refund, said: Confirmed) -> Refund:
-        if (said.amount.minor, said.amount.currency) != (refund.amount_minor, refund.currency):
-            raise Broken(
-                "amount_differs",
-                f"refund {refund.reference} asked for {refund.amount_minor} {refund.currency}, the channel says "
-                f"{said.amount.minor} {said.amount.currency}; nothing was booked",
-                refund=refund.id,
-            )
-        # The books follow the day the money was reserved, which is the day the channel lists the refund under.
-        day = business_date(refund.created_at)
-        hold = self._hold(refund, attempt, Step.POST_HOLD)
-        ledger.post_expected(work, self.book, f"{refund.id}:done", [hold], business_date=day, fresh=True)
-        work.put(
-            PAYMENTS,
-            payment._replace(
-                refunding_minor=payment.refunding_minor - refund.amount_minor,
-                refunded_minor=payment.refunded_minor + refund.amount_minor,
-                updated_at=work.now,
-            ),
-        )
-        return self._ended(
-            work,
-            refund,
-            states.Refund.SUCCEEDED,
-            channel_ref=said.channel_ref,
-            business_date=day,
-            event="refund.succeeded",
-        )
-
-    def _failed(self, work: Work, payment: Payment, attempt: Attempt, refund: Refund, said: Refused) -> Refund:
-        day: date = business_date(work.now)
-        transfers = [self._hold(refund, attempt, Step.VOID_HOLD)]
-        fee_kept = _fee_on_last(payment, refund.amount_minor, payment.refunded_minor + payment.refunding_minor)
-        if fee_kept:
-            merchant = accounts.merchant(refund.currency)
-            channel = accounts.channel(attempt.channel_account, refund.currency)
-            transfers.append(
-                Transfer(
-                    f"{refund.id}:fee:again",
-                    "channel_fee_kept",
-                    merchant,
-                    channel,
-                    fee_kept,
-                    refund.currency,
-                )
-            )
-        ledger.post_expected(work, self.book, f"{refund.id}:undone", transfers, business_date=day, fresh=True)
-        parts = orjson.loads(refund.taken_back)
-        splitting.give_back_after_failed_refund(
-            work, self.book, payment.id, refund.id, parts, refund.amount_minor - fee_kept, day
-        )
-        work.put(
-            PAYMENTS,
-            payment._replace(refunding_minor=payment.refunding_minor - refund.amount_minor, updated_at=work.now),
-        )
-        return self._ended(
-            work, refund, states.Refund.FAILED, failure_code=said.code, failure_message=said.message[:500],
-            event="refund.failed",
-        )  # fmt: skip
-
-    def _ended(self, work: Work, refund: Refund, status: states.Refund, *, event: str, **changes: Any) -> Refund:
-        ended = refund._replace(status=status.value, due_at=None, updated_at=work.now, **changes)
-        work.put(REFUNDS, ended)
-        streams.publish(work, self.book, event, ended.id, refund_event(ended))
-        return ended

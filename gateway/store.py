@@ -141,7 +141,8 @@ async def captured_between(connection: Connection, book: int, after: int, until:
         FROM event e JOIN transfer t
           ON t.book = e.book AND t.id > e.subject || ':' AND t.id < e.subject || ';'
          AND t.rule = 'payment_captured' AND t.recorded_at = e.recorded_at
-        WHERE e.book = $1 AND e.seq > $2 AND e.seq <= $3 AND e.type IN ('payment.succeeded', 'payment.late')
+        WHERE e.book = $1 AND e.seq > $2 AND e.seq <= $3
+          AND e.type IN ('payment.succeeded', 'payment.late', 'payment.surplus')
         GROUP BY t.debit, t.business_date
         """,
         book,
@@ -238,13 +239,21 @@ async def due_refunds(connection: Connection, now: datetime, limit: int) -> list
     return [Refund(*row) for row in rows]
 
 
+async def due_payments(connection: Connection, now: datetime, limit: int) -> list[Payment]:
+    """Return payments that wait for their payer's choice and whose time has run out, the longest waiting first."""
+    rows = await connection.fetch(
+        f"SELECT {_PAYMENT} FROM payment WHERE due_at <= $1 ORDER BY due_at LIMIT $2", now, limit
+    )
+    return [Payment(*row) for row in rows]
+
+
 async def captured_on(connection: Connection, book: int, account: str, day: date) -> list[tuple[Payment, Attempt]]:
     """Return what was captured on a channel account on a business date, as the hub has it."""
     rows = await connection.fetch(
         f"SELECT {', '.join('p.' + c for c in Payment._fields)}, {', '.join('a.' + c for c in Attempt._fields)} "
         "FROM payment p JOIN attempt a ON a.book = p.book AND a.payment_id = p.id "
-        "WHERE p.book = $1 AND a.channel_account = $2 AND p.business_date = $3 AND a.status IN ('confirmed', 'late') "
-        "ORDER BY p.id",
+        "WHERE a.book = $1 AND a.channel_account = $2 AND a.business_date = $3 AND a.captured_minor > 0 "
+        "ORDER BY a.payment_id, a.number",
         book,
         account,
         day,
@@ -260,7 +269,8 @@ async def refunded_on(connection: Connection, book: int, account: str, day: date
         "FROM refund r "
         "JOIN attempt a ON a.book = r.book AND a.payment_id = r.payment_id AND a.number = r.attempt_number "
         "WHERE r.book = $1 AND a.channel_account = $2 AND r.status <> 'failed' "
-        "AND coalesce(r.business_date, (r.created_at AT TIME ZONE 'Asia/Shanghai')::date) = $3 ORDER BY r.id",
+        "AND coalesce(r.business_date, (coalesce(r.retried_at, r.created_at) AT TIME ZONE 'Asia/Shanghai')::date) = $3 "
+        "ORDER BY r.id",
         book,
         account,
         day,
@@ -272,7 +282,7 @@ async def refunded_on(connection: Connection, book: int, account: str, day: date
 async def open_counts(connection: Connection, book: int) -> tuple[int, int]:
     """Return how many attempts and refunds of the book still wait for their channel."""
     row = await connection.fetchrow(
-        "SELECT (SELECT count(*) FROM attempt WHERE book = $1 AND status IN ('created', 'pending', 'unknown')), "
+        "SELECT (SELECT count(*) FROM attempt WHERE book = $1 AND due_at IS NOT NULL), "
         "(SELECT count(*) FROM refund WHERE book = $1 AND status = 'processing')",
         book,
     )
@@ -280,40 +290,111 @@ async def open_counts(connection: Connection, book: int) -> tuple[int, int]:
 
 
 async def captures_match_the_journal(connection: Connection) -> list[str]:
-    """Invariant: every captured payment has exactly one capture posting of its amount, and no other payment has one."""
+    """Invariant: every attempt that was paid has exactly one capture posting of its amount, and no other has one."""
     rows = await connection.fetch(
         """
-        SELECT p.book, p.id, p.captured_minor, coalesce(sum(t.amount_minor), 0)::bigint AS booked
-        FROM payment p
-        LEFT JOIN attempt a ON a.book = p.book AND a.payment_id = p.id
-        LEFT JOIN transfer t ON t.book = p.book AND t.id = p.id || ':' || a.number || ':captured'
-        GROUP BY p.book, p.id, p.captured_minor
-        HAVING coalesce(sum(t.amount_minor), 0) <> p.captured_minor OR count(t.id) > 1
+        SELECT a.book, a.payment_id || ':' || a.number AS id, a.captured_minor,
+               coalesce(sum(t.amount_minor), 0)::bigint AS booked
+        FROM attempt a
+        LEFT JOIN transfer t ON t.book = a.book AND t.id = a.payment_id || ':' || a.number || ':captured'
+        GROUP BY a.book, a.payment_id, a.number, a.captured_minor, a.status
+        HAVING coalesce(sum(t.amount_minor), 0) <> a.captured_minor OR count(t.id) > 1
+            OR (a.captured_minor > 0) <> (a.status IN ('confirmed', 'late', 'surplus'))
+        UNION ALL
+        SELECT t.book, t.id, 0, t.amount_minor FROM transfer t
+        WHERE t.rule = 'payment_captured' AND starts_with(t.posting, 'pay_') AND NOT EXISTS (
+            SELECT FROM attempt a WHERE a.book = t.book AND a.payment_id = split_part(t.id, ':', 1)
+                AND t.id = a.payment_id || ':' || a.number || ':captured'
+        )
         """
     )
     return [f"book {r[0]} {r[1]}: captured {r[2]}, booked {r[3]}" for r in rows]
 
 
-async def refunds_never_exceed_captures(connection: Connection) -> list[str]:
-    """Invariant: refunds, open ones counted, never exceed the capture, and the payment's sums are its refunds' sums."""
+async def a_payment_is_paid_once(connection: Connection) -> list[str]:
+    """Invariant: a payment's captured money is its winner's, and whatever other attempts captured is surplus."""
     rows = await connection.fetch(
         """
-        SELECT p.book, p.id FROM payment p LEFT JOIN refund r ON r.book = p.book AND r.payment_id = p.id
+        SELECT p.book, p.id, p.captured_minor,
+            coalesce(sum(a.captured_minor) FILTER (WHERE a.number = p.won_attempt), 0)
+        FROM payment p LEFT JOIN attempt a ON a.book = p.book AND a.payment_id = p.id
+        GROUP BY p.book, p.id, p.captured_minor, p.won_attempt, p.status, p.attempt_count
+        HAVING p.captured_minor <> coalesce(sum(a.captured_minor) FILTER (WHERE a.number = p.won_attempt), 0)
+            OR count(*) FILTER (WHERE a.status IN ('confirmed', 'late')) <> (p.captured_minor > 0)::int
+            OR coalesce(bool_or(a.status = 'confirmed'), false) <> (p.status = 'succeeded')
+            OR count(*) FILTER (WHERE a.status = 'surplus' AND a.number = p.won_attempt) > 0
+            OR count(a.number) <> p.attempt_count
+        """
+    )
+    return [f"book {r[0]} {r[1]}: captured {r[2]}, its winner {r[3]}, or it has no winner, or two" for r in rows]
+
+
+async def refunds_never_exceed_captures(connection: Connection) -> list[str]:
+    """Invariant: refunds, open ones counted, never exceed their attempt's capture; a payment's sums are right."""
+    rows = await connection.fetch(
+        """
+        SELECT p.book, p.id FROM payment p
+        LEFT JOIN refund r ON r.book = p.book AND r.payment_id = p.id AND r.attempt_number = p.won_attempt
         GROUP BY p.book, p.id, p.captured_minor, p.refunded_minor, p.refunding_minor
         HAVING p.refunded_minor + p.refunding_minor > p.captured_minor
             OR coalesce(sum(r.amount_minor) FILTER (WHERE r.status = 'succeeded'), 0) <> p.refunded_minor
             OR coalesce(sum(r.amount_minor) FILTER (WHERE r.status = 'processing'), 0) <> p.refunding_minor
+        UNION
+        SELECT r.book, r.payment_id FROM refund r
+        LEFT JOIN attempt a ON a.book = r.book AND a.payment_id = r.payment_id AND a.number = r.attempt_number
+        WHERE r.status <> 'failed' GROUP BY r.book, r.payment_id, r.attempt_number, a.captured_minor
+        HAVING sum(r.amount_minor) > coalesce(a.captured_minor, 0)
         """
     )
     return [f"book {r[0]} {r[1]}: its refunds and its totals differ" for r in rows]
 
 
-async def every_open_row_is_owned(connection: Connection) -> list[str]:
-    """Invariant: whatever waits for a channel has a time at which the janitor asks; what has ended has none."""
+async def unwanted_money_goes_back(connection: Connection) -> list[str]:
+    """Invariant: whatever was paid late or on top has its refund, of the whole, on the attempt that took it."""
     rows = await connection.fetch(
-        "SELECT book, payment_id AS id FROM attempt "
-        "WHERE (status IN ('created', 'pending', 'unknown')) <> (due_at IS NOT NULL) "
-        "UNION ALL SELECT book, id FROM refund WHERE (status = 'processing') <> (due_at IS NOT NULL)"
+        """
+        SELECT a.book, a.payment_id || ':' || a.number FROM attempt a
+        WHERE a.status IN ('late', 'surplus') AND NOT EXISTS (
+            SELECT FROM refund r WHERE r.book = a.book AND r.payment_id = a.payment_id
+                AND r.attempt_number = a.number AND r.amount_minor = a.captured_minor
+        )
+        """
+    )
+    return [f"book {r[0]} {r[1]}: its money is not on its way back" for r in rows]
+
+
+async def reserved_money_is_not_booked(connection: Connection) -> list[str]:
+    """Invariant: a payment that requires capture has its winner's hold of its amount, and neither has captured."""
+    rows = await connection.fetch(
+        """
+        SELECT p.book, p.id FROM payment p
+        LEFT JOIN attempt a ON a.book = p.book AND a.payment_id = p.id AND a.number = p.won_attempt
+        WHERE CASE p.status
+            WHEN 'requires_capture' THEN a.status IS DISTINCT FROM 'held' OR a.capture_minor <> 0
+                OR a.held_minor <> p.amount_minor OR p.captured_minor <> 0
+            WHEN 'processing' THEN p.won_attempt <> 0 AND (a.status <> 'held' OR a.capture_minor = 0)
+            WHEN 'requires_action' THEN p.won_attempt <> 0
+            ELSE false
+        END
+        """
+    )
+    return [f"book {r[0]} {r[1]}: its status and what is reserved for it differ" for r in rows]
+
+
+async def every_open_row_is_owned(connection: Connection) -> list[str]:
+    """Invariant: whatever waits for a channel or payer has a time at which the janitor looks; what has ended none."""
+    rows = await connection.fetch(
+        """
+        SELECT book, payment_id AS id FROM attempt
+        WHERE (status IN ('created', 'pending', 'unknown', 'held')) <> (due_at IS NOT NULL)
+        UNION ALL SELECT book, id FROM refund WHERE (status = 'processing') <> (due_at IS NOT NULL)
+        UNION ALL SELECT p.book, p.id FROM payment p
+        WHERE p.status IN ('processing', 'requires_action', 'requires_capture') AND p.due_at IS NULL AND NOT EXISTS (
+            SELECT FROM attempt a WHERE a.book = p.book AND a.payment_id = p.id AND a.due_at IS NOT NULL
+        )
+        UNION ALL SELECT book, id FROM payment
+        WHERE due_at IS NOT NULL AND status NOT IN ('processing', 'requires_action', 'requires_capture')
+        """
     )
     return [f"book {r[0]} {r[1]}: open without an owner, or ended with one" for r in rows]
 
@@ -350,8 +431,11 @@ async def shares_follow_the_refunds(connection: Connection) -> list[str]:
 
 INVARIANTS = {
     "captures_match_the_journal": captures_match_the_journal,
+    "a_payment_is_paid_once": a_payment_is_paid_once,
     "refunds_never_exceed_captures": refunds_never_exceed_captures,
     "shares_follow_the_refunds": shares_follow_the_refunds,
+    "unwanted_money_goes_back": unwanted_money_goes_back,
+    "reserved_money_is_not_booked": reserved_money_is_not_booked,
     "every_open_row_is_owned": every_open_row_is_owned,
     "succeeded_payments_have_their_event": succeeded_payments_have_their_event,
 }

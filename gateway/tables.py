@@ -6,6 +6,8 @@ from typing import NamedTuple
 from kernel.ids import reference
 from kernel.work import Table
 
+CASHIER = "cashier"  # the method of a payment whose payer has yet to choose; its attempts have methods of their own
+
 
 class Merchant(NamedTuple):
     """A merchant 商户 and its book."""
@@ -71,6 +73,10 @@ class Payment(NamedTuple):
     failure_message: str | None = None
     succeeded_at: datetime | None = None
     business_date: date | None = None
+    won_attempt: int = 0
+    capture_manual: bool = False
+    details: str | None = None  # JSON
+    due_at: datetime | None = None
 
     @property
     def refundable_minor(self) -> int:
@@ -85,7 +91,10 @@ class Attempt(NamedTuple):
     number: int
     channel_account: str
     channel: str
-    fee_bp: int
+    fee_minor: int
+    method: str
+    details: str | None  # JSON: what the same order needs to be sent again
+    decision: str | None  # JSON: why this account
     status: str
     created_at: datetime
     updated_at: datetime
@@ -94,6 +103,12 @@ class Attempt(NamedTuple):
     code: str | None = None
     message: str | None = None
     asked_count: int = 0
+    held_minor: int = 0
+    capture_minor: int = 0
+    captured_minor: int = 0
+    business_date: date | None = None
+    latency_ms: int | None = None
+    next_action: str | None = None  # JSON
 
     @property
     def reference(self) -> str:
@@ -104,6 +119,12 @@ class Attempt(NamedTuple):
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
+# A payment's attempts have the digits, a refund's tries the letters, so that no two of our numbers at a rail are alike
+# though a payment and the refund that follows from it share their first 26 digits.
+MAX_ATTEMPTS = 9
+MAX_RETRIES = 26
+
+
 def attempt_number(attempt_id: str) -> tuple[str, int]:
     """Return (payment_id, number) of an attempt named as parse_reference names it.
 
@@ -111,6 +132,22 @@ def attempt_number(attempt_id: str) -> tuple[str, int]:
     """
     payment_id, _, digit = attempt_id.rpartition("_")
     return (payment_id, _DIGITS.index(digit)) if len(digit) == 1 else (attempt_id, 0)
+
+
+def refund_number(refund_id: str) -> tuple[str, int]:
+    """Return (refund_id, how often it had been asked for again) of a refund named as parse_reference names it.
+
+    What cannot be one of our numbers gets -1, which no refund has.
+    """
+    ident, _, letter = refund_id.rpartition("_")
+    if len(letter) != 1:
+        return refund_id, 0
+    return (ident, _DIGITS.index(letter) - 9) if letter.isalpha() else (ident, -1)
+
+
+def surplus_refund_id(payment_id: str, number: int) -> str:
+    """Return the id of the refund by which an attempt's money goes back by itself; it follows from the two."""
+    return f"re_{int(payment_id[4:], 16) ^ (number - 1):026x}"
 
 
 class Refund(NamedTuple):
@@ -135,11 +172,23 @@ class Refund(NamedTuple):
     updated_at: datetime
     due_at: datetime | None
     business_date: date | None
+    retry_count: int = 0
+    retried_at: datetime | None = None
 
     @property
     def reference(self) -> str:
-        """Our number of the refund at the channel."""
-        return reference(self.book, self.id)
+        """Our number of the refund at the channel; asked for again after it failed, it has a new one."""
+        return reference(self.book, f"{self.id}_{_DIGITS[9 + self.retry_count]}" if self.retry_count else self.id)
+
+    @property
+    def asked_at(self) -> datetime:
+        """When it was asked for under its present number."""
+        return self.retried_at or self.created_at
+
+    @property
+    def posting(self) -> str:
+        """What its transfers' ids begin with; each try has its own."""
+        return f"{self.id}:{self.retry_count}" if self.retry_count else self.id
 
 
 MERCHANTS: Table[Merchant] = Table("merchant", Merchant, "int text text timestamptz", keys=1)
@@ -154,14 +203,15 @@ PAYMENTS: Table[Payment] = Table(
     "payment",
     Payment,
     "int text text bigint text text text json text int bigint timestamptz timestamptz timestamptz "
-    "bigint bigint bigint int json text text timestamptz date",
+    "bigint bigint bigint int json text text timestamptz date int bool json timestamptz",
     keys=2,
     remembered=True,
 )
 ATTEMPTS: Table[Attempt] = Table(
     "attempt",
     Attempt,
-    "int text int text text int text timestamptz timestamptz timestamptz text text text int",
+    "int text int text text bigint text json json text timestamptz timestamptz timestamptz text text text int "
+    "bigint bigint bigint date int json",
     keys=3,
     remembered=True,
 )
@@ -169,6 +219,6 @@ REFUNDS: Table[Refund] = Table(
     "refund",
     Refund,
     "int text text int text bigint text bigint json text text text text text int "
-    "timestamptz timestamptz timestamptz date",
+    "timestamptz timestamptz timestamptz date int timestamptz",
     keys=2,
 )

@@ -25,6 +25,7 @@ from gateway.notices import Notices
 from gateway.payees import Payees
 from gateway.payments import Payments
 from gateway.routes import Api
+from gateway.tokens import CashierTokens
 from kernel.db import Pool, acquire, connect
 from kernel.env import Env, system_env
 from kernel.lane import Lane, Lanes, committing
@@ -60,6 +61,7 @@ class Hub:
     keys: ChannelKeys
     authenticator: Authenticator
     payments: Payments
+    tokens: CashierTokens
     notices: Notices
     banks: Banks
     payees: Payees
@@ -102,8 +104,9 @@ class Hub:
             return splitting.needs(work, event.book, event.subject)
 
         def handle(work: Work, event: Event) -> None:
-            day = orjson.loads(event.payload)["business_date"]
-            splitting.share_out(work, event.book, event.subject, date.fromisoformat(day))
+            told = orjson.loads(event.payload)
+            day, gross, fee = date.fromisoformat(told["business_date"]), told["amount_captured"], told["channel_fee"]
+            splitting.share_out(work, event.book, event.subject, day, gross_minor=gross, fee_minor=fee)
 
         return Consumer(
             "splitting", ["payment.succeeded"], needs, handle, pool=self.pool, lanes=self.lanes, env=self.env
@@ -166,6 +169,7 @@ async def hub(
         metrics = Metrics(registry)
         master_keys = channel_keys(home, keys_file, env.secrets)
         accounts = ChannelAccounts(channels, master_keys, pool, env)
+        tokens = CashierTokens(secret_file(home, "cashier-tokens", env.secrets))
         payments = Payments(
             pool=pool,
             lanes=lanes,
@@ -175,6 +179,7 @@ async def hub(
             bell=bell,
             metrics=metrics,
             public_url=public_url,
+            tokens=tokens,
             time_scale=time_scale,
         )
         banks = Banks(pool, lanes, env)
@@ -198,6 +203,7 @@ async def hub(
             keys=master_keys,
             authenticator=Authenticator(pool, secret_file(home, "api-key-pepper", env.secrets), env),
             payments=payments,
+            tokens=tokens,
             notices=Notices(payments, accounts, env, metrics),
             banks=banks,
             payees=Payees(lanes, banks, env),

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import ledger
@@ -12,7 +12,7 @@ from channels.contract import BadBill, BillLine
 from channels.contract import Kind as Item
 from gateway.accounts import ChannelAccounts, Ready
 from gateway.store import captured_on, find_attempt, find_payment, find_refund, refunded_on
-from gateway.tables import Attempt, Payment, Refund, attempt_number
+from gateway.tables import Attempt, Payment, Refund, attempt_number, refund_number
 from kernel.clock import business_date
 from kernel.db import Connection, Pool, transaction
 from kernel.env import Env
@@ -165,11 +165,16 @@ class DailyProof:
             payment = await find_payment(connection, book, payment_id)
             attempt = await find_attempt(connection, book, payment_id, number)
             return _payment(payment, attempt) if payment and attempt else None
-        refund = await find_refund(connection, book, parsed[1])
-        if refund is None:
+        refund_id, tried = refund_number(parsed[1])
+        refund = await find_refund(connection, book, refund_id)
+        if refund is None or not 0 <= tried <= refund.retry_count:
             return None
         attempt = await find_attempt(connection, book, refund.payment_id, refund.attempt_number)
-        return _refund(refund, attempt) if attempt else None
+        if attempt is None:
+            return None
+        found = _refund(refund, attempt)
+        # Under an earlier number of a refund that was tried again, the channel had refused it.
+        return found if tried == refund.retry_count else replace(found, reference=line.reference, status="failed")
 
     # ---- a bank ------------------------------------------------------------------------------------------------------
 
@@ -268,19 +273,21 @@ def bank_counterparty(bank: str) -> str:
     return f"bank:{bank}"
 
 
-_STATUS = {"confirmed": "success", "late": "success", "refused": "failed", "closed": "failed"}
+_STATUS = {
+    **dict.fromkeys(("confirmed", "late", "surplus"), "success"),
+    **dict.fromkeys(("refused", "closed", "failed_over"), "failed"),
+}
 
 
 def _payment(payment: Payment, attempt: Attempt) -> Movement:
-    captured = attempt.status in ("confirmed", "late")
     return Movement(
         Item.PAYMENT,
         attempt.reference,
         attempt.reference,
-        Money(payment.amount_minor, payment.currency),
-        payment.fee_minor if captured else 0,
+        Money(attempt.captured_minor or attempt.capture_minor or payment.amount_minor, payment.currency),
+        attempt.fee_minor if attempt.captured_minor else 0,
         _STATUS.get(attempt.status, "processing"),
-        payment.business_date or _day(payment),
+        attempt.business_date or business_date(payment.created_at),
         attempt.channel_ref,
     )
 
@@ -294,13 +301,9 @@ def _refund(refund: Refund, attempt: Attempt) -> Movement:
         Money(refund.amount_minor, refund.currency),
         -refund.fee_returned_minor,
         status,
-        refund.business_date or _day(refund),
+        refund.business_date or business_date(refund.asked_at),
         refund.channel_ref,
     )
-
-
-def _day(row: Payment | Refund) -> date:
-    return business_date(row.created_at)
 
 
 def _payout(line: Instruction, settlement: Settlement, link: BankLink) -> Payout:

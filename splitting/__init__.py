@@ -12,6 +12,7 @@ from splitting.settlement import (
     settlement_payload,
 )
 from splitting.split import (
+    check,
     give_back_after_failed_refund,
     needs,
     plan,
@@ -36,6 +37,7 @@ __all__ = [
     "Payee",
     "Share",
     "ShareKind",
+    "check",
     "compute",
     "give_back_after_failed_refund",
     "instruction_payload",

@@ -17,7 +17,7 @@ CREATE TABLE split (
     status      text NOT NULL COLLATE "C" CHECK (status IN ('planned', 'posted')),
     currency    text NOT NULL COLLATE "C",
     asked       json NOT NULL,
-    gross_minor bigint NOT NULL CHECK (gross_minor > 0),
+    gross_minor bigint NOT NULL CHECK (gross_minor > 0), -- as planned; once posted, what was captured
     fee_minor   bigint NOT NULL CHECK (fee_minor >= 0),
     shares      json NOT NULL,
     posted_at   timestamptz,

@@ -53,6 +53,16 @@ def plan(
     work.put(SPLITS, Split(book, payment_id, "planned", currency, text, gross_minor, fee_minor, "[]", None))
 
 
+def check(work: Work, book: int, payment_id: str, gross_minor: int, fee_minor: int) -> None:
+    """Make sure that a payment's plan, if it has one, fits what is now to be captured and what that costs.
+
+    Looks at the row of SPLITS. Raises Rejected (split_exceeds_payment).
+    """
+    split = work.find(SPLITS, (book, payment_id))
+    if split is not None:
+        compute(gross_minor, fee_minor, asked_of(split))
+
+
 def needs(work: Work, book: int, payment_id: str) -> Iterable[Need]:
     """Name the rows that sharing out a payment, or taking it back, looks at."""
     yield SPLITS, (book, payment_id)
@@ -69,15 +79,18 @@ def needs(work: Work, book: int, payment_id: str) -> Iterable[Need]:
             yield ACCOUNTS, (book, owed_account(payee))
 
 
-def share_out(work: Work, book: int, payment_id: str, business_date: date) -> Split | None:
+def share_out(
+    work: Work, book: int, payment_id: str, business_date: date, *, gross_minor: int, fee_minor: int
+) -> Split | None:
     """Post a captured payment's shares, once. Returns the split, or None for a payment that has no plan.
 
-    Repeating it does nothing. business_date: of the payment.
+    Repeating it does nothing. business_date: of the payment. gross_minor, fee_minor: what was captured and what the
+    channel keeps of it, which may be less, or another fee, than when the payment was planned.
     """
     split = work.find(SPLITS, (book, payment_id))
     if split is None or split.status == "posted":
         return split
-    shares = compute(split.gross_minor, split.fee_minor, asked_of(split))
+    shares = compute(gross_minor, fee_minor, asked_of(split))
     source = accounts.merchant(split.currency)
     transfers = []
     for n, share in enumerate(shares):
@@ -89,7 +102,9 @@ def share_out(work: Work, book: int, payment_id: str, business_date: date) -> Sp
         transfers.append(Transfer(transfer_id, rule, source, owed_account(payee), share.amount_minor, split.currency))
     if transfers:
         post_expected(work, book, f"{payment_id}:split", transfers, business_date=business_date, fresh=True)
-    split = split._replace(status="posted", shares=_dump(shares), posted_at=work.now)
+    split = split._replace(
+        status="posted", gross_minor=gross_minor, fee_minor=fee_minor, shares=_dump(shares), posted_at=work.now
+    )
     work.put(SPLITS, split)
     publish(work, book, "split.posted", payment_id, split_payload(split))
     return split
@@ -100,11 +115,12 @@ def take_back_for_refund(
 ) -> list[int]:
     """Take a refund's part back from those who shared the payment, so that the merchant account can pay it.
 
-    amount_minor: the refund less what the channel gives back of its fee. A payment not yet shared out is shared out
-    first. Returns what each share gave back, for `give_back_after_failed_refund`; empty where there was no plan: then
-    the merchant account still has it all. Raises Rejected (refund_exceeds_shares).
+    amount_minor: the refund less what the channel gives back of its fee. The payment has been shared out (share_out).
+    Returns what each share gave back, for `give_back_after_failed_refund`; empty where there was no plan: then the
+    merchant account still has it all. refund_id: begins the ids of the transfers. Raises Rejected
+    (refund_exceeds_shares).
     """
-    split = share_out(work, book, payment_id, day)
+    split = work.find(SPLITS, (book, payment_id))
     if split is None:
         return []
     shares = shares_of(split)

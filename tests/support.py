@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,10 @@ class ScriptedChannel(Rail):
     name: str = "scripted"
     capabilities: Capabilities = field(
         default_factory=lambda: Capabilities(
-            methods=frozenset({Method.QR, Method.BARCODE}), currencies=frozenset({"CNY", "GBP", "JPY"})
+            methods=frozenset(Method) - {Method.TRANSFER},
+            currencies=frozenset({"CNY", "GBP", "JPY"}),
+            holds=frozenset({Method.PAGE, Method.CARD}),
+            partial_capture=True,
         )
     )
 
@@ -81,6 +84,24 @@ class ScriptedChannel(Rail):
 
     def reverse_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         return self._outcome("reverse", order)
+
+    def proceed_request(self, order: Order) -> Request:
+        return self._request("proceed", order)
+
+    def proceed_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        return self._outcome("proceed", order)
+
+    def capture_request(self, order: Order, amount: Money) -> Request:
+        return self._request("capture", replace(order, amount=amount))
+
+    def capture_outcome(self, order: Order, amount: Money, answer: Response, *, now: datetime) -> Outcome:
+        return self._outcome("capture", replace(order, amount=amount))
+
+    def void_request(self, order: Order) -> Request:
+        return self._request("void", order)
+
+    def void_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        return self._outcome("void", order)
 
     def refund_request(self, refund: RefundOrder) -> Request:
         return self._request("refund", refund)
@@ -142,6 +163,7 @@ class Shop:
     book: int
     key: str
     channel: ScriptedChannel
+    rails: dict[str, ScriptedChannel] = field(default_factory=dict)  # by channel account, `channel` among them
 
     @property
     def headers(self) -> dict[str, str]:
@@ -159,15 +181,36 @@ def pays_at_once(env: Env) -> Script:
     return script
 
 
+def a_registry(rails: Mapping[str, ScriptedChannel]) -> dict[str, Any]:
+    """Return two rails whose accounts are these, by the id that stands in their settings."""
+
+    def build(settings: Mapping[str, Any]) -> ScriptedChannel:
+        return rails[settings.get("account", "rail")]
+
+    return {"scripted": build, "other": build}
+
+
 @asynccontextmanager
 async def a_shop(
-    database_url: str, home: Path, script: Script | None = None, *, fee_bp: int = 60, lane: LaneShape | None = None
+    database_url: str,
+    home: Path,
+    script: Script | None = None,
+    *,
+    fee_bp: int = 60,
+    lane: LaneShape | None = None,
+    more: Mapping[str, tuple[str, Script, int]] | None = None,
 ) -> AsyncIterator[Shop]:
-    """Open a hub on a fresh database, with one merchant whose only channel account is the scripted rail."""
+    """Open a hub on a fresh database, with one merchant whose channel account `rail` is on the scripted rail.
+
+    more: further accounts, asked after it: id → (rail: scripted | other, its script, fee in basis points).
+    """
     env = system_env(HereTransport())
     env.executor = None
-    rail = ScriptedChannel(script or pays_at_once(env))
-    registry: Mapping[str, Any] = {"scripted": lambda settings: rail}
+    rails = {"rail": ScriptedChannel(script or pays_at_once(env))}
+    for account, (name, its_script, _) in (more or {}).items():
+        rails[account] = ScriptedChannel(its_script, name=name)
+    rail = rails["rail"]
+    registry = a_registry(rails)
     async with hub(
         database_url=database_url,
         redis_url=None,
@@ -179,4 +222,6 @@ async def a_shop(
     ) as objects:
         merchant = await add_merchant(objects, "a shop", currencies=["CNY"])
         await add_channel_account(objects, merchant.book, "rail", "scripted", {}, fee_bp=fee_bp)
-        yield Shop(objects, merchant.book, merchant.api_key, rail)
+        for account, (name, _, its_fee_bp) in (more or {}).items():
+            await add_channel_account(objects, merchant.book, account, name, {"account": account}, fee_bp=its_fee_bp)
+        yield Shop(objects, merchant.book, merchant.api_key, rail, rails)

@@ -20,7 +20,7 @@ from kernel.env import system_env
 from kernel.ids import base36
 from ops.verify import verify
 from ops.wiring import hub
-from tests.support import HereTransport, Shop, a_shop, confirmed
+from tests.support import HereTransport, Shop, a_registry, a_shop, confirmed
 
 QR = {"type": "qr", "code": "weixin://pay"}
 CODE = "130000000000000001"  # what a till scans from the payer's phone
@@ -66,7 +66,7 @@ class Rail:
     def __call__(self, op: str, order: Any) -> Outcome:
         if op in self.answers:
             return self.answers[op]
-        if op in ("close", "reverse"):
+        if op in ("close", "reverse", "void"):
             return CLOSED
         return confirmed(order.reference, order.amount.minor, self.clock.now(), order.amount.currency)
 
@@ -116,7 +116,11 @@ class Gate:
 class Front:
     """One merchant's door to a hub, with everything behind it at hand."""
 
-    def __init__(self, shop: Shop, client: "TestClient[Any, Any]", rail: Rail) -> None:
+    def __init__(
+        self, shop: Shop, client: "TestClient[Any, Any]", rail: Rail, others: Mapping[str, Rail] | None = None
+    ) -> None:
+        """others: the scripts of further channel accounts, by their ids."""
+        self.others = dict(others or {})
         self.shop = shop
         self.hub = shop.hub
         self.book = shop.book
@@ -209,11 +213,18 @@ class Front:
         return payee_id
 
     async def notice(
-        self, reference: str, amount: int, *, kind: str = "payment", account: str = "rail", **more: Any
+        self,
+        reference: str,
+        amount: int,
+        *,
+        kind: str = "payment",
+        account: str = "rail",
+        rail: str = "scripted",
+        **more: Any,
     ) -> Answer:
         """Have the rail tell of a payment or refund, signed."""
         said = {"signature": "good", "kind": kind, "reference": reference, "amount": amount, "id": "n-1", **more}
-        return await self.post(f"/notify/scripted/{base36(self.book)}/{account}", said, Authorization=None)
+        return await self.post(f"/notify/{rail}/{base36(self.book)}/{account}", said, Authorization=None)
 
     async def stored(self, payment_id: str) -> Payment:
         async with acquire(self.hub.pool) as connection:
@@ -221,9 +232,9 @@ class Front:
         assert found is not None
         return found
 
-    async def attempt(self, payment_id: str) -> Attempt:
+    async def attempt(self, payment_id: str, number: int = 1) -> Attempt:
         async with acquire(self.hub.pool) as connection:
-            found = await find_attempt(connection, self.book, payment_id, 1)
+            found = await find_attempt(connection, self.book, payment_id, number)
         assert found is not None
         return found
 
@@ -246,9 +257,14 @@ class Front:
         """Let splitting hear what has happened."""
         await self.hub.splitter().once()
 
-    def asked(self, op: str) -> list[Any]:
-        """Return what the rail was asked by this operation, in order."""
-        return [order for name, order in self.shop.channel.asked if name == op]
+    def asked(self, op: str, account: str = "rail") -> list[Any]:
+        """Return what a channel account's rail was asked by this operation, in order."""
+        rail = self.shop.rails[account] if account != "rail" else self.shop.channel
+        return [order for name, order in rail.asked if name == op]
+
+    def asked_in_all(self, account: str = "rail") -> list[str]:
+        """Return the operations a channel account's rail was asked for, in order."""
+        return [name for name, _ in self.shop.rails[account].asked]
 
     async def counts(self) -> tuple[int, ...]:
         """Return how many rows each table has in which a request can leave a trace."""
@@ -277,13 +293,20 @@ def an_order(number: str = "order-1", amount: Any = 10_000, **more: Any) -> dict
 
 
 @asynccontextmanager
-async def a_front(database_url: str, home: Path, **more: Any) -> AsyncIterator[Front]:
-    """Open a shop's door; when the test has done what it wanted, every invariant must hold."""
+async def a_front(
+    database_url: str, home: Path, *, accounts: Mapping[str, str] | None = None, fee_bp: int = 60, **more: Any
+) -> AsyncIterator[Front]:
+    """Open a shop's door; when the test has done what it wanted, every invariant must hold.
+
+    accounts: further channel accounts, id → rail (scripted | other), each with a script of its own in `others`.
+    """
     rail = Rail()
-    async with a_shop(database_url, home, rail, **more) as shop:
+    others = {account: Rail(clock=rail.clock) for account in accounts or {}}
+    shaped = {account: (name, others[account], fee_bp) for account, name in (accounts or {}).items()}
+    async with a_shop(database_url, home, rail, fee_bp=fee_bp, more=shaped, **more) as shop:
         shop.hub.env.clock, shop.hub.env.sleep = rail.clock, rail.clock.sleep
         async with TestClient(TestServer(make_app(shop.hub.api()))) as client:
-            front = Front(shop, client, rail)
+            front = Front(shop, client, rail, others)
             yield front
             await front.assert_books_hold()
 
@@ -293,7 +316,7 @@ async def another_process(front: Front, database_url: str, home: Path) -> AsyncI
     """Open a second process of the same hub: the same database, merchant, rail and clock, nothing else shared."""
     env = system_env(HereTransport())
     env.executor, env.clock, env.sleep = None, front.clock, front.clock.sleep
-    registry: dict[str, Any] = {"scripted": lambda settings: front.shop.channel}
+    registry = a_registry(front.shop.rails)
     async with (
         hub(
             database_url=database_url,
@@ -305,7 +328,8 @@ async def another_process(front: Front, database_url: str, home: Path) -> AsyncI
         ) as objects,
         TestClient(TestServer(make_app(objects.api()))) as client,
     ):
-        yield Front(Shop(objects, front.book, front.shop.key, front.shop.channel), client, front.rail)
+        shop = Shop(objects, front.book, front.shop.key, front.shop.channel, front.shop.rails)
+        yield Front(shop, client, front.rail, front.others)
 
 
 async def gather(*work: Awaitable[Answer]) -> list[Answer]:

@@ -9,7 +9,9 @@ import pytest
 
 from channels import Notice
 from channels.contract import Confirmed, Kind, Outcome, Pending, Refused, Unknown
-from gateway.create import Claims, CreatePayment, NewPayment
+from gateway.attempts import Chosen
+from gateway.claims import Claims
+from gateway.create import CreatePayment, NewPayment
 from gateway.schedule import FIRST_ANSWER_S, NOT_RECEIVED_AFTER
 from gateway.tables import attempt_number
 from kernel.errors import Broken
@@ -120,7 +122,8 @@ async def test_a_process_that_dies_before_it_calls_leaves_a_payment_the_janitor_
         payment_id = front.hub.env.ids.new("pay")
         due_at = now + timedelta(seconds=FIRST_ANSWER_S)
         claims = Claims(("i:k", "o:order-1"), b"hash")
-        await front.hub.lanes.put(CreatePayment(front.book, payment_id, new, claims, "rail", "scripted", 60, due_at))
+        chosen = Chosen("rail", "scripted", 60, None)
+        await front.hub.lanes.put(CreatePayment(front.book, payment_id, new, claims, chosen, due_at))
         front.rail.says(query=NEVER_ARRIVED)
         assert await front.later(FIRST_ANSWER_S) == 1
         assert (await front.payment(payment_id))["status"] == "succeeded"

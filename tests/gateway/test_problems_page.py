@@ -13,7 +13,7 @@ import gateway.auth
 import gateway.settle
 import kernel.errors
 import ledger.posting
-from gateway import create, responses
+from gateway import claims, responses
 from kernel.errors import Unavailable
 from kernel.work import Table
 
@@ -54,7 +54,7 @@ def said(node: ast.expr) -> Iterator[str]:
             yield from responses._AMOUNT_CODES.values()
             yield from said(default)
         case ast.Name(id="code"):  # create.Claims: by which number was used before
-            yield from (code for code, _ in create._WORDS.values())
+            yield from (code for code, _ in claims._WORDS.values())
         case ast.JoinedStr(values=[ast.Constant(value="bank_"), *_]):
             yield "bank_…"
         case ast.JoinedStr(values=[ast.Constant(value="no_such_"), *_]):

@@ -6,11 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from channels.contract import Confirmed, Outcome, Refused
-from gateway.create import Claims, CreatePayment, CreateRefund, NewPayment
-from gateway.settle import Settle, SettleRefund
+from gateway.attempts import Chosen
+from gateway.claims import Claims
+from gateway.create import CreatePayment, NewPayment
+from gateway.refunds import CreateRefund, SettleRefund
+from gateway.settle import Settle
 from gateway.tables import PAYMENTS, Payment
 from kernel.errors import Rejected
-from kernel.money import Money
+from kernel.money import Money, share_bp
 from ledger import RULES
 from ledger.posting import ENTRIES
 from splitting import Asked, ShareKind
@@ -46,7 +49,8 @@ class Shop:
         self.book.payee(PLATFORM, kind="platform")
         new = NewPayment("order", amount, "CNY", "qr", "tea", None, plan, NOW)
         claims = Claims(("o:order",), b"h")
-        self.book.do(CreatePayment(BOOK, PAYMENT, new, claims, "rail", "scripted", fee_bp, NOW))
+        chosen = Chosen("rail", "scripted", share_bp(amount, fee_bp), None)
+        self.book.do(CreatePayment(BOOK, PAYMENT, new, claims, chosen, NOW))
         paid = Confirmed("ch-1", Money(amount, "CNY"), NOW)
         self.book.do(Settle(BOOK, PAYMENT, 1, paid, NOW, "re_" + "0" * 26))
         self.made = 0

@@ -9,9 +9,9 @@ import pytest
 
 from channels import Notice
 from channels.contract import Kind, Pending, Refused, Unknown
-from gateway.create import Claims, CreateRefund
+from gateway.claims import Claims
+from gateway.refunds import MAX_REFUNDS, CreateRefund
 from gateway.schedule import FIRST_ANSWER_S
-from gateway.settle import MAX_REFUNDS
 from kernel.errors import Broken
 from tests.gateway.front import NEVER_ARRIVED, SILENCE, Front, a_front, gather
 from tests.support import confirmed

@@ -17,7 +17,8 @@ def payment(method: Method) -> Payment:
     return Payment(1, "pay_1", "1", 100, "CNY", method, "tea", None, "processing", 1, 0, AT, AT, EXPIRES)
 
 
-ATTEMPT = Attempt(1, "pay_1", 1, "main", "wechat", 60, "pending", AT, AT, AT)
+def attempt(method: Method) -> Attempt:
+    return Attempt(1, "pay_1", 1, "main", "wechat", 60, method, None, None, "pending", AT, AT, AT)
 
 
 @pytest.mark.parametrize(
@@ -32,11 +33,11 @@ ATTEMPT = Attempt(1, "pay_1", 1, "main", "wechat", 60, "pending", AT, AT, AT)
 def test_a_payer_has_the_rails_time_to_type_a_password_and_the_orders_to_scan(
     method: Method, after: timedelta, given_up: bool
 ) -> None:
-    assert schedule.should_give_up(RAIL, payment(method), ATTEMPT, AT + after) is given_up
+    assert schedule.should_give_up(RAIL, payment(method), attempt(method), AT + after) is given_up
 
 
 def test_a_fast_clock_shortens_the_waits_between_questions_and_not_the_payers_time() -> None:
     asked_at = AT + timedelta(seconds=10)
-    due = schedule.next_query(RAIL, payment(Method.BARCODE), ATTEMPT, asked_at, 0.02)
+    due = schedule.next_query(RAIL, payment(Method.BARCODE), attempt(Method.BARCODE), asked_at, 0.02)
     assert due - asked_at == timedelta(seconds=0.1)
-    assert not schedule.should_give_up(RAIL, payment(Method.BARCODE), ATTEMPT, due)
+    assert not schedule.should_give_up(RAIL, payment(Method.BARCODE), attempt(Method.BARCODE), due)

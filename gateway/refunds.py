@@ -1,0 +1,417 @@
+"""Refunds 退款: reserving the money, sending it again under a new number, and what a channel said about it.
+
+Every refund gives back what one attempt captured, on that attempt's own rail. Most are of the attempt that paid the
+payment: its payees give back their shares, and the payment's sums count them. What another attempt brought on top
+(surplus 多付) was never shared out and goes back whole, by itself, and those sums know nothing of it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+import ledger
+import splitting
+import streams
+from channels.contract import Confirmed, Outcome, Pending, Refused
+from gateway import states
+from gateway.claims import Claims
+from gateway.objects import refund_event
+from gateway.tables import ATTEMPTS, CLAIMS, MAX_RETRIES, PAYMENTS, REFUNDS, Attempt, Payment, Refund
+from kernel.clock import business_date
+from kernel.errors import Broken, Conflict, Rejected
+from kernel.states import advance
+from kernel.work import BOOKS, Need, Work
+from ledger import Step, Transfer, accounts
+from ledger.posting import HOLDS
+from splitting.plan import fee_returned
+
+MAX_REFUNDS = 50  # WeChat Pay takes no more for one payment; the other rails take more
+
+
+@dataclass(frozen=True, slots=True)
+class RefundAsked:
+    """What is to be given back of a payment."""
+
+    id: str
+    amount_minor: int
+    reason: str
+    merchant_refund_id: str | None
+
+
+def refund_needs(work: Work, book: int, payment_id: str, number: int | None = None) -> Iterable[Need]:
+    """Name the rows that starting a refund looks at.
+
+    number: of the attempt that took the money; None: the one that won, or the last where none has.
+    """
+    yield BOOKS, (book,)
+    yield PAYMENTS, (book, payment_id)
+    if not work.knows(PAYMENTS, (book, payment_id)):
+        return
+    payment = work.find(PAYMENTS, (book, payment_id))
+    if payment is None:
+        return
+    attempt_key = (book, payment_id, number or payment.won_attempt or payment.attempt_count)
+    yield ATTEMPTS, attempt_key
+    yield ledger.ACCOUNTS, (book, accounts.merchant(payment.currency))
+    if work.knows(ATTEMPTS, attempt_key) and (attempt := work.find(ATTEMPTS, attempt_key)) is not None:
+        yield ledger.ACCOUNTS, (book, accounts.channel(attempt.channel_account, payment.currency))
+    yield from splitting.needs(work, book, payment_id)
+
+
+class _Reserved(NamedTuple):
+    """What reserving a refund's money came to: the channel's part of its fee, and what each share gave back."""
+
+    fee_returned_minor: int
+    taken_back: str  # JSON
+
+
+def start_refund(work: Work, payment: Payment, asked: RefundAsked, *, due_at: datetime) -> Refund:
+    """Reserve the money of a refund of what paid the payment. Nothing has left for the channel yet.
+
+    Raises Rejected (refund_exceeds_captured, payment_not_captured, insufficient_balance, refund_limit).
+    """
+    attempt = _attempt_to_refund(work, payment, asked.amount_minor)
+    reserved = _reserve(work, payment, attempt, asked.id, asked.amount_minor)
+    return _begin(work, payment, attempt, asked, reserved, due_at)
+
+
+def start_surplus_refund(work: Work, payment: Payment, attempt: Attempt, refund_id: str, *, due_at: datetime) -> Refund:
+    """Reserve what an attempt captured though another had paid the payment; it goes back whole, and nobody asks."""
+    asked = RefundAsked(refund_id, attempt.captured_minor, "another attempt had paid it", None)
+    reserved = _reserve_surplus(work, payment, attempt, refund_id)
+    return _begin(work, payment, attempt, asked, reserved, due_at)
+
+
+def _begin(
+    work: Work, payment: Payment, attempt: Attempt, asked: RefundAsked, reserved: _Reserved, due_at: datetime
+) -> Refund:
+    refund = Refund(
+        payment.book, asked.id, payment.id, attempt.number, asked.merchant_refund_id, asked.amount_minor,
+        payment.currency, reserved.fee_returned_minor, reserved.taken_back, asked.reason,
+        states.Refund.PROCESSING.value, None, None, None, 0, work.now, work.now, due_at, None,
+    )  # fmt: skip
+    work.put(REFUNDS, refund)
+    _count(work, refund, under_way=asked.amount_minor, begun=True)
+    streams.publish(work, refund.book, "refund.created", refund.id, refund_event(refund))
+    return refund
+
+
+def _attempt_to_refund(work: Work, payment: Payment, amount_minor: int) -> Attempt:
+    """Return the attempt that took the payment's money. Raises Rejected where so much cannot be given back of it."""
+    if payment.captured_minor == 0:
+        raise Rejected("payment_not_captured", f"{payment.id} is {payment.status}: there is nothing to give back")
+    if amount_minor > payment.refundable_minor:
+        raise Rejected(
+            "refund_exceeds_captured",
+            f"{payment.refundable_minor} minor units of {payment.id} can still be refunded",
+            param="amount",
+            refundable_minor=payment.refundable_minor,
+        )
+    if payment.refund_count >= MAX_REFUNDS:
+        raise Rejected("refund_limit", f"{payment.id} has had {MAX_REFUNDS} refunds, the most its channel takes")
+    return work.get(ATTEMPTS, (payment.book, payment.id, payment.won_attempt))
+
+
+def _reserve(work: Work, payment: Payment, attempt: Attempt, posting: str, amount_minor: int) -> _Reserved:
+    """Take the shares back, and the channel's part of its fee, and hold the sum. Raises Rejected."""
+    book, day = payment.book, business_date(work.now)
+    live = payment.refunded_minor + payment.refunding_minor + amount_minor
+    returned = _fee_on_last(payment, amount_minor, live)
+    splitting.share_out(
+        work, book, payment.id, payment.business_date or day,
+        gross_minor=payment.captured_minor, fee_minor=payment.fee_minor,
+    )  # fmt: skip
+    parts = splitting.take_back_for_refund(work, book, payment.id, posting, amount_minor - returned, day)
+    _hold(work, payment, attempt, posting, amount_minor, returned, day)
+    return _Reserved(returned, orjson.dumps(parts).decode())
+
+
+def _reserve_surplus(work: Work, payment: Payment, attempt: Attempt, posting: str) -> _Reserved:
+    """Have the whole fee come back and hold the whole sum; no share was ever given of it. Raises Rejected."""
+    day = business_date(work.now)
+    _hold(work, payment, attempt, posting, attempt.captured_minor, attempt.fee_minor, day)
+    return _Reserved(attempt.fee_minor, "[]")
+
+
+def _hold(
+    work: Work, payment: Payment, attempt: Attempt, posting: str, amount_minor: int, fee_minor: int, day: date
+) -> None:
+    merchant, channel = _between(payment, attempt)
+    transfers = []
+    if fee_minor:
+        transfers.append(
+            Transfer(f"{posting}:fee", "channel_fee_returned", channel, merchant, fee_minor, payment.currency)
+        )
+    transfers.append(
+        Transfer(f"{posting}:refund", "refund", merchant, channel, amount_minor, payment.currency, Step.HOLD)
+    )
+    try:
+        ledger.post(work, payment.book, posting, transfers, business_date=day, fresh=True)
+    except ledger.Refusal as refusal:
+        if refusal.cause is not ledger.Result.WOULD_OVERDRAW:
+            raise Broken("posting_refused", f"the books refused {posting}: {refusal}") from None
+        raise Rejected("insufficient_balance", f"the merchant's balance does not cover refund {posting}") from None
+
+
+def _between(payment: Payment, attempt: Attempt) -> tuple[str, str]:
+    """Return the two accounts a refund moves between: the merchant's, and the channel account that took the money."""
+    return accounts.merchant(payment.currency), accounts.channel(attempt.channel_account, payment.currency)
+
+
+def _count(work: Work, refund: Refund, *, under_way: int = 0, done: int = 0, begun: bool = False) -> None:
+    """Move a payment's sums of refunds; those of surplus money are not among them."""
+    payment = work.get(PAYMENTS, (refund.book, refund.payment_id))
+    if refund.attempt_number != payment.won_attempt:
+        return
+    work.put(
+        PAYMENTS,
+        payment._replace(
+            refunding_minor=payment.refunding_minor + under_way,
+            refunded_minor=payment.refunded_minor + done,
+            refund_count=payment.refund_count + begun,
+            updated_at=work.now,
+        ),
+    )
+
+
+def _fee_on_last(payment: Payment, amount_minor: int, live_minor: int) -> int:
+    """Return the channel's part of its fee on the last `amount_minor` of the `live_minor` given back.
+
+    A refund's part is fixed neither by itself nor when it begins: whichever refunds stand, what has come back of the
+    fee follows from their sum alone, so that refunds that add up to the whole give the whole fee back.
+    """
+    fee, captured = payment.fee_minor, payment.captured_minor
+    return fee_returned(fee, captured, live_minor) - fee_returned(fee, captured, live_minor - amount_minor)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRefund:
+    """Record a refund and reserve its money; the same request again returns what the first one made.
+
+    amount_minor: None refunds all that is left. Raises what start_refund raises, and Conflict.
+    """
+
+    book: int
+    refund_id: str
+    payment_id: str
+    amount_minor: int | None
+    reason: str
+    merchant_refund_id: str | None
+    claims: Claims
+    due_at: datetime
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield from self.claims.needs(self.book)
+        yield from refund_needs(work, self.book, self.payment_id)
+        yield from _earlier_needs(work, self.book, self.claims)
+
+    def apply(self, work: Work) -> tuple[Refund, bool]:
+        """Return the refund, and whether an earlier request had made it."""
+        work.head(self.book)
+        earlier = self.claims.earlier(work, self.book)
+        if earlier is not None:
+            self.claims.take(work, self.book, earlier)
+            return work.get(REFUNDS, (self.book, earlier)), earlier != self.refund_id
+        payment = work.get(PAYMENTS, (self.book, self.payment_id))
+        amount = payment.refundable_minor if self.amount_minor is None else self.amount_minor
+        if amount <= 0:
+            raise Rejected(
+                "refund_exceeds_captured" if payment.captured_minor else "payment_not_captured",
+                f"nothing of {payment.id} is left to refund",
+                param="amount",
+                refundable_minor=payment.refundable_minor,
+            )
+        asked = RefundAsked(self.refund_id, amount, self.reason, self.merchant_refund_id)
+        refund = start_refund(work, payment, asked, due_at=self.due_at)
+        self.claims.take(work, self.book, refund.id)
+        return refund, False
+
+
+def _earlier_needs(work: Work, book: int, claims: Claims) -> Iterable[Need]:
+    for key in claims.keys:
+        if work.knows(CLAIMS, (book, key)) and (claim := work.find(CLAIMS, (book, key))) is not None:
+            yield REFUNDS, (book, claim.object_id)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRefund:
+    """Start a failed refund again, under a new number at the rail; the money is held again, at today's date.
+
+    The same request again changes nothing more. Returns the refund, and whether an earlier request had restarted it.
+    Raises what start_refund raises, NotFound, Conflict (refund_not_failed, idempotency_key_reused).
+    """
+
+    book: int
+    refund_id: str
+    claims: Claims
+    due_at: datetime
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield from self.claims.needs(self.book)
+        yield REFUNDS, (self.book, self.refund_id)
+        yield BOOKS, (self.book,)
+        if work.knows(REFUNDS, (self.book, self.refund_id)):
+            refund = work.find(REFUNDS, (self.book, self.refund_id))
+            if refund is not None:
+                yield from refund_needs(work, self.book, refund.payment_id, refund.attempt_number)
+
+    def apply(self, work: Work) -> tuple[Refund, bool]:
+        work.head(self.book)
+        refund = work.get(REFUNDS, (self.book, self.refund_id))
+        if self.claims.earlier(work, self.book) is not None:
+            return refund, True
+        if refund.status != states.Refund.FAILED:
+            raise Conflict(
+                "refund_not_failed", f"{refund.id} is {refund.status}: only what failed can be tried again",
+                status_now=refund.status,
+            )  # fmt: skip
+        payment = work.get(PAYMENTS, (self.book, refund.payment_id))
+        attempt = work.get(ATTEMPTS, (self.book, refund.payment_id, refund.attempt_number))
+        if refund.retry_count >= MAX_RETRIES:
+            raise Rejected("refund_limit", f"{refund.id} has been tried {MAX_RETRIES} times again; make a new refund")
+        again = refund._replace(
+            status=advance(states.REFUND, states.Refund(refund.status), states.RefundEvent.RETRIED).value,
+            retry_count=refund.retry_count + 1,
+            retried_at=work.now,
+            channel_ref=None,
+            failure_code=None,
+            failure_message=None,
+            asked_count=0,
+            updated_at=work.now,
+            due_at=self.due_at,
+        )
+        if refund.attempt_number == payment.won_attempt:
+            _attempt_to_refund(work, payment, refund.amount_minor)
+            reserved = _reserve(work, payment, attempt, again.posting, refund.amount_minor)
+        else:
+            reserved = _reserve_surplus(work, payment, attempt, again.posting)
+        again = again._replace(fee_returned_minor=reserved.fee_returned_minor, taken_back=reserved.taken_back)
+        work.put(REFUNDS, again)
+        _count(work, again, under_way=again.amount_minor, begun=True)
+        self.claims.take(work, self.book, refund.id)
+        streams.publish(work, self.book, "refund.retried", again.id, refund_event(again))
+        return again, False
+
+
+@dataclass(frozen=True, slots=True)
+class SettleRefund:
+    """Record what a channel said about a refund, and move its money accordingly; repeating it changes nothing.
+
+    retry_count: which of the refund's numbers the channel spoke of. Returns the refund. Raises NotFound, Broken
+    (amount_differs, channel_contradicts_itself).
+    """
+
+    book: int
+    refund_id: str
+    outcome: Outcome
+    due_at: datetime | None
+    retry_count: int = 0
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield REFUNDS, (self.book, self.refund_id)
+        if work.knows(REFUNDS, (self.book, self.refund_id)):
+            refund = work.find(REFUNDS, (self.book, self.refund_id))
+            if refund is not None:
+                yield HOLDS, (self.book, f"{refund.posting}:refund")
+                yield from refund_needs(work, self.book, refund.payment_id, refund.attempt_number)
+
+    def apply(self, work: Work) -> Refund:
+        refund = work.get(REFUNDS, (self.book, self.refund_id))
+        match self.outcome:
+            case Confirmed():
+                event = states.RefundEvent.CONFIRMED
+            case Pending():
+                event = states.RefundEvent.PENDING
+            case Refused():
+                event = states.RefundEvent.REFUSED
+            case _:
+                event = states.RefundEvent.UNKNOWN
+        earlier_number = self.retry_count < refund.retry_count
+        before = states.Refund.FAILED if earlier_number else states.Refund(refund.status)
+        if (before, event) not in states.REFUND:
+            raise Broken(
+                "channel_contradicts_itself",
+                f"try {self.retry_count} of refund {refund.reference} was {before}, now the channel says {event}",
+            )
+        after = advance(states.REFUND, before, event)
+        if before is not states.Refund.PROCESSING:
+            return refund
+        if after is states.Refund.PROCESSING:
+            ref = getattr(self.outcome, "channel_ref", None) or refund.channel_ref
+            noted = refund._replace(channel_ref=ref, due_at=self.due_at, updated_at=work.now)
+            work.put(REFUNDS, noted)
+            return noted
+        payment = work.get(PAYMENTS, (self.book, refund.payment_id))
+        attempt = work.get(ATTEMPTS, (self.book, refund.payment_id, refund.attempt_number))
+        if after is states.Refund.SUCCEEDED and isinstance(self.outcome, Confirmed):
+            return self._succeeded(work, payment, attempt, refund, self.outcome)
+        assert isinstance(self.outcome, Refused)
+        return self._failed(work, payment, attempt, refund, self.outcome)
+
+    def _held(self, payment: Payment, refund: Refund, attempt: Attempt, step: Step) -> Transfer:
+        merchant, channel = _between(payment, attempt)
+        hold_id = f"{refund.posting}:refund"
+        return Transfer(
+            f"{hold_id}:{step}", "refund", merchant, channel, refund.amount_minor, refund.currency, step, hold_id
+        )
+
+    def _succeeded(self, work: Work, payment: Payment, attempt: Attempt, refund: Refund, said: Confirmed) -> Refund:
+        if (said.amount.minor, said.amount.currency) != (refund.amount_minor, refund.currency):
+            raise Broken(
+                "amount_differs",
+                f"refund {refund.reference} asked for {refund.amount_minor} {refund.currency}, the channel says "
+                f"{said.amount.minor} {said.amount.currency}; nothing was booked",
+                refund=refund.id,
+            )
+        # The books follow the day the money was reserved, which is the day the channel lists the refund under.
+        day = business_date(refund.asked_at)
+        hold = self._held(payment, refund, attempt, Step.POST_HOLD)
+        ledger.post_expected(work, self.book, f"{refund.posting}:done", [hold], business_date=day, fresh=True)
+        _count(work, refund, under_way=-refund.amount_minor, done=refund.amount_minor)
+        return self._ended(
+            work,
+            refund,
+            states.Refund.SUCCEEDED,
+            channel_ref=said.channel_ref,
+            business_date=day,
+            event="refund.succeeded",
+        )
+
+    def _failed(self, work: Work, payment: Payment, attempt: Attempt, refund: Refund, said: Refused) -> Refund:
+        day: date = business_date(work.now)
+        transfers = [self._held(payment, refund, attempt, Step.VOID_HOLD)]
+        of_surplus = refund.attempt_number != payment.won_attempt
+        fee_kept = (
+            refund.fee_returned_minor
+            if of_surplus
+            else _fee_on_last(payment, refund.amount_minor, payment.refunded_minor + payment.refunding_minor)
+        )
+        if fee_kept:
+            merchant, channel = _between(payment, attempt)
+            transfers.append(
+                Transfer(
+                    f"{refund.posting}:fee:again", "channel_fee_kept", merchant, channel, fee_kept, refund.currency
+                )
+            )
+        posting = f"{refund.posting}:undone"
+        ledger.post_expected(work, self.book, posting, transfers, business_date=day, fresh=True)
+        if not of_surplus:
+            parts = orjson.loads(refund.taken_back)
+            splitting.give_back_after_failed_refund(
+                work, self.book, payment.id, refund.posting, parts, refund.amount_minor - fee_kept, day
+            )
+        _count(work, refund, under_way=-refund.amount_minor)
+        return self._ended(
+            work, refund, states.Refund.FAILED, failure_code=said.code, failure_message=said.message[:500],
+            event="refund.failed",
+        )  # fmt: skip
+
+    def _ended(self, work: Work, refund: Refund, status: states.Refund, *, event: str, **changes: Any) -> Refund:
+        ended = refund._replace(status=status.value, due_at=None, updated_at=work.now, **changes)
+        work.put(REFUNDS, ended)
+        streams.publish(work, self.book, event, ended.id, refund_event(ended))
+        return ended

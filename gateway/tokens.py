@@ -1,0 +1,34 @@
+"""Tokens of cashier pages: whoever has one may pay that payment, see its state, and nothing else."""
+
+import hashlib
+import hmac
+
+from kernel.ids import parse_reference, reference
+
+_MAC_DIGITS = 32  # 128 bits: not to be guessed, whatever ids an onlooker has seen
+
+
+class CashierTokens:
+    """Makes and reads tokens: the payment's reference, which carries its book, and a MAC of it. Nothing is stored.
+
+    key: at least 32 unguessable bytes, the same in every process of a hub.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def token(self, book: int, payment_id: str) -> str:
+        """Return the token of a payment's page: [0-9a-z-], good in a URL as it stands."""
+        name = reference(book, payment_id)
+        return f"{name}-{self._mac(name)}"
+
+    def read(self, token: str) -> tuple[int, str] | None:
+        """Return (book, payment_id) of a token made here, None for anything else. Looks nothing up."""
+        name, dash, mac = token.rpartition("-")
+        if not dash or not token.isascii() or not hmac.compare_digest(mac, self._mac(name)):
+            return None
+        return parse_reference(name, "pay")
+
+    def _mac(self, name: str) -> str:
+        digest = hmac.new(self._key, b"cashier page\n" + name.encode(), hashlib.sha256).hexdigest()
+        return digest[:_MAC_DIGITS]
