@@ -24,8 +24,7 @@ class HttpTransport:
     """Sends requests as they are and returns answers as they come; follows nothing, retries nothing, decodes nothing.
 
     NotSent is raised only where no connection was ever had for the message: name not found, refused, TLS failed,
-    none free in time. From then on the other side may have read it, and silence is NoAnswer. A GET on a kept-alive
-    connection that turns out dead is repeated once by aiohttp, which harms nothing; a POST never is.
+    none free in time. From then on the other side may have read it, and silence is NoAnswer.
     """
 
     def __init__(
@@ -54,6 +53,8 @@ class HttpTransport:
             max_field_size=_HEADERS_LIMIT,
             trace_configs=[trace],
         )
+        # By itself aiohttp sends a GET again whose connection was cut: a rail that counts would count it twice.
+        self._session._retry_connection = False
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
         """Send once and return the answer, whatever its status. Raises NotSent or NoAnswer.
