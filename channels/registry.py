@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from importlib import import_module
 
-from channels import wechat
+from channels import bank_transfer, wechat
 from channels.contract import ChannelConfig
 
 CHANNELS: Mapping[str, ChannelConfig] = {
+    "bank_transfer": bank_transfer.build,
     "wechat": wechat.build,
 }
 

@@ -4,6 +4,7 @@ Every method is pure; see channels/contract.py for what each promises and README
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
@@ -33,14 +34,14 @@ from channels.contract import (
     Unknown,
 )
 from channels.settings import secret
-from kernel.safe_json import BadJson, loads_object, text
+from kernel.safe_json import BadJson, loads_object
 
 SECRETS = frozenset({"token", "private_key"})
 MAX_AGE_S = 300  # a signed message older or newer than this is not believed
 _JSON = {"Accept": "application/json", "User-Agent": "sluice-hub/0.1"}
 _CAPABILITIES = Capabilities(
     methods=frozenset({Method.TRANSFER}),
-    currencies=frozenset({"CNY", "USD", "EUR", "GBP", "HKD", "JPY"}),
+    currencies=frozenset({"CNY"}),
     query_schedule_s=(30, 120, 300, 900, 1800, 3600),
 )
 
@@ -57,6 +58,7 @@ class BankTransfer(Rail):
         merchant: str,
         base_url: str,
         pool: str,
+        currency: str,
         token: str,
         key_id: str,
         private_key: rsa.RSAPrivateKey,
@@ -64,6 +66,7 @@ class BankTransfer(Rail):
     ) -> None:
         """base_url: the bank's, before /virtual-accounts. bank_keys: key id → key, several at once."""
         self.merchant = merchant
+        self.capabilities = replace(_CAPABILITIES, currencies=frozenset({currency}))
         self._pool = pool
         self._key_id = key_id
         self._private_key = private_key
@@ -80,14 +83,7 @@ class BankTransfer(Rail):
 
     def verified_by(self, message: Response, *, now: datetime) -> str:
         """Return the id of the bank's key that signed the message, not long ago. Raises BadNotice."""
-        header = message.headers.get(signing.HEADER.lower())
-        try:
-            created = signing.verify(header, message.body, self._bank_keys)
-        except signing.BadSignature as error:
-            raise BadNotice(error.code, error.message) from None
-        if abs(now.timestamp() - created) > MAX_AGE_S:
-            raise BadNotice("too_old", f"the message was signed at {created}, more than {MAX_AGE_S} s from now")
-        return str(header).split('keyid="', 1)[1].split('"', 1)[0]
+        return _verified(message, self._bank_keys, now)
 
     # ---- payments ----------------------------------------------------------------------------------------------------
 
@@ -197,15 +193,19 @@ class BankTransfer(Rail):
         return self._get("/keys")
 
     def trust(self, request: Request, answer: Response, *, now: datetime) -> Sequence[str]:
-        """Take over the keys of a list which a key we trust has signed; old ones stay. Raises BadNotice."""
-        self.verified_by(answer, now=now)
+        """Take over the keys of a list that a key we trust has endorsed, or one so endorsed has; old ones stay.
+
+        Raises BadNotice. A new key is endorsed by the one before it, so any that we ever knew leads to the newest.
+        """
+        if answer.status != 200:
+            raise BadNotice("not_delivered", f"the keys' address answered {answer.status}")
         try:
-            listed = loads_object(answer.body)["keys"]
-            found = {text(one["key_id"]): signing.public_key(text(one["public_key"])) for one in listed}
-        except (ValueError, KeyError, TypeError) as error:
+            known = messages.endorsed(loads_object(answer.body)["keys"], self._bank_keys)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadNotice("malformed", f"not a list of the bank's keys: {error}") from None
-        self._bank_keys |= found
-        return sorted(self._bank_keys)
+        _verified(answer, known, now)
+        self._bank_keys = known
+        return sorted(known)
 
     # ---- shared ------------------------------------------------------------------------------------------------------
 
@@ -243,10 +243,22 @@ class BankTransfer(Rail):
         return Request("GET", self._base + path, self._headers)
 
 
+def _verified(message: Response, keys: Mapping[str, rsa.RSAPublicKey], now: datetime) -> str:
+    header = message.headers.get(signing.HEADER.lower())
+    try:
+        created = signing.verify(header, message.body, keys)
+    except signing.BadSignature as error:
+        raise BadNotice(error.code, error.message) from None
+    if abs(now.timestamp() - created) > MAX_AGE_S:
+        raise BadNotice("too_old", f"the message was signed at {created}, more than {MAX_AGE_S} s from now")
+    return str(header).split('keyid="', 1)[1].split('"', 1)[0]
+
+
 def build(settings: Mapping[str, Any]) -> BankTransfer:
     """Build the channel from what the bank gave its customer.
 
-    settings: merchant, base_url, pool, token, key_id, private_key, bank_key_id, bank_public_key; secrets also as files.
+    settings: merchant, base_url, pool, its currency (CNY where it is left out), token, key_id, private_key,
+    bank_key_id, bank_public_key; secrets also as files.
     Raises KeyError, ValueError, OSError.
     """
     keys: dict[str, str] = {settings["bank_key_id"]: secret(settings, "bank_public_key")}
@@ -254,6 +266,7 @@ def build(settings: Mapping[str, Any]) -> BankTransfer:
         merchant=settings["merchant"],
         base_url=settings["base_url"],
         pool=settings["pool"],
+        currency=settings.get("currency", "CNY"),
         token=secret(settings, "token").strip(),
         key_id=settings["key_id"],
         private_key=signing.private_key(secret(settings, "private_key")),

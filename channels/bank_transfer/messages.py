@@ -1,11 +1,17 @@
 """The words of the bank's collection service and ours: bodies, answers, notifications. No signatures, no network."""
 
+import base64
+import binascii
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
 
 import orjson
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from channels.bank import signing
 from channels.bank.messages import BadStatement, Entry, read_camt054
 from channels.contract import (
     BadBill,
@@ -21,7 +27,7 @@ from channels.contract import (
 )
 from kernel.clock import BEIJING, business_date, rfc3339
 from kernel.money import Money, from_major
-from kernel.safe_json import text
+from kernel.safe_json import BadJson, text
 
 MAX_NAME = 70
 
@@ -31,7 +37,8 @@ PAY_REFUSALS: Mapping[str, bool] = {
     "amount_not_allowed": True,
     "pool_closed": True,
     "service_closed": True,
-    "too_many_requests": True,
+    "not_authenticated": True,
+    "signature_not_valid": True,
 }
 REFUND_REFUSALS = frozenset({"funds_short", "exceeds_credit", "payer_account_closed", "too_old"})
 
@@ -162,6 +169,28 @@ def _moment(value: object) -> datetime:
     if moment.tzinfo is None:
         raise Doubt(f"{str(value)[:40]!r} does not say its time zone")
     return moment
+
+
+def endorsed(listed: object, known: Mapping[str, rsa.RSAPublicKey]) -> dict[str, rsa.RSAPublicKey]:
+    """Return the keys we know and, of a list of the bank's, those that one of them vouches for, directly or not.
+
+    An endorsement is a signature over the new key's id, a line feed and its PEM. Raises ValueError.
+    """
+    trusted = dict(known)
+    if not isinstance(listed, list):
+        raise BadJson("the keys are no list")
+    for one in listed:  # oldest first
+        key_id, pem = text(one["key_id"]), text(one["public_key"])
+        voucher = trusted.get(str(one.get("endorsed_by")))
+        if key_id in trusted or voucher is None:
+            continue
+        try:
+            signature = base64.b64decode(text(one["endorsement"]), validate=True)
+            voucher.verify(signature, f"{key_id}\n{pem}".encode(), padding.PKCS1v15(), hashes.SHA256())
+        except (InvalidSignature, binascii.Error):
+            raise BadJson(f"key {key_id[:40]} carries a false endorsement") from None
+        trusted[key_id] = signing.public_key(pem)
+    return trusted
 
 
 # ---- notifications and the day's report ------------------------------------------------------------------------------

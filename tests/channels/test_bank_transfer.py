@@ -1,5 +1,6 @@
 """Bank transfer: what is sent, what is believed, and what a booking means."""
 
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
@@ -24,6 +25,8 @@ from bank_transfer_rail import (
     returned,
     settings,
 )
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 
 from channels import BadBill, BadNotice, Confirmed, Kind, Outcome, Pending, Refused, Unknown
 from channels.bank import signing
@@ -239,20 +242,30 @@ def test_a_notification_without_the_banks_signature_is_refused(message: Response
     assert refused.value.code == code
 
 
+def endorsed_by_bank() -> dict[str, str]:
+    """Return the new key as the bank lists it, with the old key's signature under it."""
+    pem = public_pem("bank_new")
+    signature = signing.private_key((KEYS / "bank.pem").read_text()).sign(
+        f"COLL-2\n{pem}".encode(), padding.PKCS1v15(), hashes.SHA256()
+    )
+    endorsement = b64encode(signature).decode()
+    return {"key_id": "COLL-2", "public_key": pem, "endorsed_by": "COLL-1", "endorsement": endorsement}
+
+
 def test_a_new_key_is_taken_over_when_an_old_one_vouches_for_it_and_the_old_one_stays() -> None:
     rail, new = channel(), Bank("bank_new", "COLL-2")
     request = rail.trusted_keys_request()
     assert request is not None
-    listed = {"keys": [{"key_id": "COLL-2", "public_key": public_pem("bank_new")}]}
+    alone = {"keys": [{"key_id": "COLL-2", "public_key": public_pem("bank_new")}]}
     with pytest.raises(BadNotice):
-        rail.trust(request, new.says(200, listed), now=NOW)  # nobody vouches for himself
-    assert rail.trust(request, BANK.says(200, listed), now=NOW) == ["COLL-1", "COLL-2"]
+        rail.trust(request, new.says(200, alone), now=NOW)  # nobody vouches for himself
+    assert rail.trust(request, new.says(200, {"keys": [endorsed_by_bank()]}), now=NOW) == ["COLL-1", "COLL-2"]
     for bank in (new, BANK):
         assert rail.notice(bank.signed(200, CREDIT), now=NOW).outcome == PAID
 
 
 def test_the_days_report_is_read_line_by_line() -> None:
-    file = RAIL.bill_file(ASKED, BANK.signed(200, notification("report_day")), now=NOW)
+    file = RAIL.bill_file(ASKED, BANK.signed(200, notification("bill_day")), now=NOW)
     assert file.content is not None
     payment, refund = RAIL.bill_lines(file.content, DAY)
     assert (payment.kind, payment.reference, payment.channel_ref) == (Kind.PAYMENT, order().reference, CREDIT_REF)
@@ -266,7 +279,7 @@ def test_the_days_report_is_read_line_by_line() -> None:
 
 
 def test_a_report_of_another_day_another_account_or_cut_short_is_refused_whole() -> None:
-    report = notification("report_day")
+    report = notification("bill_day")
     damaged = (report.replace(POOL.encode(), b"6200000000000000025"), report[:-40], b"")
     for content, day in [
         (report, DAY - timedelta(days=1)),
@@ -296,3 +309,34 @@ def test_settings_without_a_key_are_refused_and_secrets_may_be_files() -> None:
 
 def test_a_deposit_is_never_expected_from_a_rail_that_pays_into_the_pool_itself() -> None:
     assert RAIL.deposit_mark() is None
+
+
+ANSWERS: dict[str, Outcome | str] = {
+    "answer_opened": "shown",
+    "answer_credited": PAID,
+    "answer_closed": Refused("CLOSED", "the bank closed the account, nothing had been paid to it", closed=True),
+    "answer_no_such_reference": Unknown("the bank knows no such number", not_found=True),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_what_the_bank_answered_on_a_day_in_november_is_still_understood(name: str) -> None:
+    status, header, body = (GOLDEN / f"{name}.txt").read_text().split("\n", 2)
+    answer = Response(int(status), {signing.HEADER.lower(): header}, body.encode())
+    outcome = queried(answer)
+    if ANSWERS[name] == "shown":
+        assert isinstance(outcome, Pending)
+        assert outcome.channel_ref == VIRTUAL
+    else:
+        assert outcome == ANSWERS[name]
+
+
+def test_a_false_endorsement_is_refused_and_an_unknown_voucher_is_passed_over() -> None:
+    rail = channel()
+    request = rail.trusted_keys_request()
+    assert request is not None
+    forged = endorsed_by_bank() | {"endorsement": "AAAA"}
+    with pytest.raises(BadNotice):
+        rail.trust(request, BANK.says(200, {"keys": [forged]}), now=NOW)
+    strange = endorsed_by_bank() | {"endorsed_by": "COLL-9"}
+    assert rail.trust(request, BANK.says(200, {"keys": [strange]}), now=NOW) == ["COLL-1"]

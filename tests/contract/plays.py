@@ -34,7 +34,16 @@ from kernel.env import Clock, Env, Response
 from kernel.money import Money
 
 AT_ONCE = frozenset({Method.BARCODE, Method.CARD})  # the payer has agreed before we call
-BEST_FIRST = (Method.QR, Method.JSAPI, Method.CARD, Method.PAGE, Method.H5, Method.APP, Method.BARCODE)
+BEST_FIRST = (
+    Method.QR,
+    Method.JSAPI,
+    Method.CARD,
+    Method.PAGE,
+    Method.TRANSFER,
+    Method.H5,
+    Method.APP,
+    Method.BARCODE,
+)
 # What can go wrong with a call, by the sandbox's names. After these nothing was done; after all others it was.
 NOTHING_DONE = ("request_lost", "system_error", "frequency_limited", "down")
 DONE = ("answer_lost", "system_error_after")

@@ -1,5 +1,6 @@
 """The collection service's doors `/collect`: translate, call, translate. Every answer is signed, refusals too."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -250,8 +251,7 @@ class Routes:
         return 200, self._of.bills.cut(merchant, day, content), "application/xml"
 
     async def _keys(self, request: web.Request, merchant: Merchant, body: dict[str, Any]) -> Answer:
-        listed = [{"key_id": key.key_id, "public_key": key.public_pem.decode()} for key in self._wire.keys]
-        return _said({"keys": listed})
+        return _said({"keys": await asyncio.to_thread(self._wire.listed_keys)})
 
 
 def _row(row: BillRow, pool: str) -> dict[str, Any]:

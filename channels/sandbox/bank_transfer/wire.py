@@ -1,6 +1,7 @@
 """How the collection service signs, numbers and notifies, and that the payer's money goes straight to the pool."""
 
 import asyncio
+import base64
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
@@ -67,6 +68,7 @@ class CollectionWire(Wire):
         return {
             "base_url": f"{self._ctx.base_url}/collect",
             "pool": merchant.settle_to or "",
+            "currency": self.pool_account(merchant.settle_to or "", "CNY").currency,
             "token_file": str((folder / "token").absolute()),
             "key_id": merchant.extra["key_id"],
             "private_key_file": str((folder / "private_key.pem").absolute()),
@@ -81,6 +83,18 @@ class CollectionWire(Wire):
         key = await asyncio.to_thread(self._new_key)
         self.keys.append(key)
         return {"bank_key_id": key.key_id, "bank_public_key": key.public_pem.decode()}
+
+    def listed_keys(self) -> list[dict[str, str]]:
+        """Return every key, oldest first, each endorsed by the one before it."""
+        listed = []
+        for before, key in zip([None, *self.keys], self.keys, strict=False):
+            pem = key.public_pem.decode()
+            one = {"key_id": key.key_id, "public_key": pem}
+            if before is not None:
+                signed = before.key.sign(f"{key.key_id}\n{pem}".encode(), keys.PADDING, keys.SHA256)
+                one |= {"endorsed_by": before.key_id, "endorsement": base64.b64encode(signed).decode()}
+            listed.append(one)
+        return listed
 
     # ---- numbers -----------------------------------------------------------------------------------------------------
 
