@@ -5,7 +5,7 @@ A part of the sandbox declares the faults it can commit (`declare`), and asks at
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -79,6 +79,7 @@ class Faults:
         store.create(SCHEMA)
         self._kinds: dict[tuple[str, str], _Kind] = {}
         self._neutral: dict[str, Mapping[str, str]] = {}
+        self._spelled: dict[tuple[str, str], Callable[[str], str]] = {}
         self._orders: tuple[Fault, ...] = tuple(map(_read, store.all("SELECT * FROM fault ORDER BY seq")))
 
     def declare(self, rail: str, names: Iterable[str], match_keys: Iterable[str], **params: Any) -> None:
@@ -92,6 +93,10 @@ class Faults:
     def also_called(self, rail: str, names: Mapping[str, str]) -> None:
         """Let orders of a rail match by these words too; each stands for one of the rail's own."""
         self._neutral[rail] = names
+
+    def spell(self, rail: str, match_keys: Iterable[str], spelled: Callable[[str], str]) -> None:
+        """Have what orders of a rail match these keys by spelled as the rail spells it."""
+        self._spelled |= {(rail, key): spelled for key in match_keys}
 
     def order(self, rail: str, name: str, match: Mapping[str, Any], times: int, params: Mapping[str, Any]) -> Fault:
         """Record that from now on the first `times` matching cases are to go wrong.
@@ -115,7 +120,7 @@ class Faults:
             raise FaultRefused(f"{name} wants a whole number for {wrong}")
         if times < 1:
             raise FaultRefused("times must be at least 1")
-        wanted = {key: str(value) for key, value in match.items()}
+        wanted = {key: self._spelled.get((rail, key), str)(str(value)) for key, value in match.items()}
         with self._store.transaction() as tx:
             row = tx.one(
                 "INSERT INTO fault (rail, name, match, params, times) VALUES (?, ?, ?, ?, ?) RETURNING *",

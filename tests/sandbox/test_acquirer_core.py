@@ -231,7 +231,40 @@ async def test_the_payer_is_found_by_what_the_payer_sees(world: World) -> None:
     made = await world.order(merchant, "a")
     await world.control("POST", "/tiny/pay", {"code": f"tiny://pay?code={made.token}"})
     assert (await world.truth(merchant, "a"))["state"] == "paid"
+    other = await world.order(merchant, "b")
+    await world.control("POST", "/tiny/pay", {"code": other.trade_ref})
+    assert (await world.truth(merchant, "b"))["state"] == "paid"
     await world.control("POST", "/tiny/pay", {"code": "tiny://pay?code=nobody"}, 404)
+
+
+async def test_an_order_the_rail_knows_only_with_its_payer_is_made_when_the_payer_comes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merchant = await world.merchant()
+
+    async def comes(of: Acquirer, number: str | None, order: str | None, code: str | None) -> Trade | None:
+        return await world.order(merchant, order or "by code") if "nobody" not in (order, code) else None
+
+    monkeypatch.setattr(world.tiny.wire, "payer_comes", comes)
+    await world.control("POST", "/tiny/pay", {"merchant": merchant.merchant, "order": "late"})
+    await world.control("POST", "/tiny/pay", {"code": "tiny://new"})
+    assert (await world.truth(merchant, "late"))["state"] == "paid"
+    assert (await world.truth(merchant, "by code"))["state"] == "paid"
+    await world.control("POST", "/tiny/pay", {"merchant": merchant.merchant, "order": "nobody"}, 404)
+
+
+async def test_numbers_are_told_as_the_merchant_has_them_and_found_as_the_rail_spells_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merchant = await world.merchant()
+    monkeypatch.setattr(world.tiny.wire, "spelled", lambda number: number.replace("-", "_"))
+    world.tiny.ctx.faults.spell("tiny", ("order",), world.tiny.wire.spelled)
+    await world.order(merchant, "1_a")
+    await world.fault("notice_drop", order="1-a")
+    await world.control("POST", "/tiny/pay", {"merchant": merchant.merchant, "order": "1-a"})
+    assert (await world.truth(merchant, "1_a"))["state"] == "paid"
+    listed = await world.control("GET", "/faults")
+    assert listed["faults"][-1]["match"]["order"] == "1_a"
 
 
 async def test_the_payers_page_shows_the_amount_and_takes_the_payers_word(world: World) -> None:

@@ -72,6 +72,10 @@ class Bills:
             ]
         return rows
 
+    def day_shown(self, merchant: Merchant, day: date) -> date:
+        """Return the day the file is to say it is of: `day`, or the one before where `bill_wrong_day` is ordered."""
+        return day - timedelta(days=1) if self._day_fault("bill_wrong_day", merchant, day) else day
+
     def cut(self, merchant: Merchant, day: date, content: bytes) -> bytes:
         """Return the bill's content, or two thirds of it where `bill_truncated` is ordered."""
         return content[: len(content) * 2 // 3] if self._day_fault("bill_truncated", merchant, day) else content

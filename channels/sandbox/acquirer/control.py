@@ -94,12 +94,13 @@ class AcquirerControl:
     async def pay(self, request: web.Request) -> web.Response:
         """Be the payer: say yes."""
         body = await Body.of(request, {"merchant", "order", "code", "payer"})
-        trade = self._order(body)
+        trade = await self._order(body)
         return await self._acted(self._of.pay(trade, body.optional_text("payer")))
 
     async def decline(self, request: web.Request) -> web.Response:
         """Be the payer: say no."""
-        return await self._acted(self._of.decline(self._order(await Body.of(request, {"merchant", "order", "code"}))))
+        body = await Body.of(request, {"merchant", "order", "code"})
+        return await self._acted(self._of.decline(await self._order(body)))
 
     async def _acted(self, action: Any) -> web.Response:
         try:
@@ -108,13 +109,16 @@ class AcquirerControl:
             raise ControlError(409, error.code, error.message) from error
         return reply(self._shown(trade))
 
-    def _order(self, body: Body) -> Trade:
-        code = body.optional_text("code")
+    async def _order(self, body: Body) -> Trade:
+        code, merchant, order = body.optional_text("code"), None, None
         if code is None:
-            merchant, order = self._merchant(body.text("merchant")), body.text("order")
-            trade = self._of.trades.find(self._of.ctx.store, merchant.merchant, order)
+            merchant, order = self._merchant(body.text("merchant")).merchant, self._of.wire.spelled(body.text("order"))
+            trade = self._of.trades.find(self._of.ctx.store, merchant, order)
         else:
-            trade = self._of.trades.find_by(self._of.ctx.store, "token", self._of.wire.token_in(code))
+            token = self._of.wire.token_in(code)
+            trade = self._of.trades.find_by(self._of.ctx.store, "token", token)
+            trade = trade or self._of.trades.find_by(self._of.ctx.store, "trade_ref", token)
+        trade = trade or await self._of.wire.payer_comes(self._of, merchant, order, code)
         if trade is None:
             raise ControlError(404, "no_such_order", f"no order is known as {code or order}")
         return trade

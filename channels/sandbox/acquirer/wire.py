@@ -97,6 +97,10 @@ class Wire(ABC):
         """Return the token in what the payer sees: a code, a page's address, a prepay id."""
         return code.replace("?", "/").replace("=", "/").rsplit("/", 1)[-1]
 
+    def spelled(self, number: str) -> str:
+        """Return a number as this rail spells it; the control API is told it as the merchant has it."""
+        return number
+
     # ---- notices -----------------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -126,6 +130,15 @@ class Wire(ABC):
         return {"webhook_id": webhook.webhook_id}
 
     # ---- the payer ---------------------------------------------------------------------------------------------------
+
+    async def payer_comes(
+        self, acquirer: "Acquirer", merchant: str | None, order: str | None, code: str | None
+    ) -> Trade | None:
+        """Return an order that the rail comes to know only now that its payer comes; None: there is none of that name.
+
+        merchant and order, or code: how the control API was asked for it.
+        """
+        return None
 
     def payer_pays(self, tx: "Tx", acquirer: "Acquirer", trade: Trade, payer: str | None) -> Trade:
         """Do what happens when the payer says yes: the money is taken or, where the order says so, reserved."""
