@@ -1,0 +1,463 @@
+"""Alipay 支付宝 (OpenAPI, direct merchant): codes to scan, payers' codes, its browser, pages, apps, refunds, bills.
+
+Every method is pure; see channels/contract.py for what each promises and README.md for what is believed when.
+"""
+
+import re
+from base64 import b64decode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import orjson
+from cryptography import x509
+
+from channels.alipay import messages, signing, statement
+from channels.alipay.messages import Doubt
+from channels.alipay.sharing import AlipaySharing
+from channels.contract import (
+    BadBill,
+    BadNotice,
+    BillFile,
+    BillLine,
+    Capabilities,
+    FundLine,
+    Kind,
+    Method,
+    Notice,
+    Order,
+    Outcome,
+    Pending,
+    Rail,
+    RefundOrder,
+    Request,
+    Response,
+    Unknown,
+)
+from channels.settings import secret
+from kernel.safe_json import BadJson
+
+USER_AGENT = "sluice-hub/0.1"
+# Where Alipay keeps bill files. It names them with http too; the file is not signed, so that we ask by https only.
+FILE_HOSTS = ("dwbillcenter.alipay.com",)
+BILL = "alipay.data.dataservice.bill.downloadurl.query"
+CERTIFICATE = "alipay.open.app.alipaycert.download"
+
+_SN = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_CAPABILITIES = Capabilities(
+    methods=frozenset({Method.QR, Method.BARCODE, Method.JSAPI, Method.PAGE, Method.H5, Method.APP}),
+    currencies=frozenset({"CNY"}),
+    maximum_minor=100_000_000_00,
+    barcode_poll_s=5,
+    barcode_give_up_s=30,
+    barcode_prefixes=frozenset({"25", "26", "27", "28", "29", "30"}),
+    local=frozenset({Method.PAGE, Method.H5, Method.APP}),
+    browsers=("AlipayClient",),
+)
+
+
+class Alipay(AlipaySharing, Rail):
+    """One merchant's application at Alipay, with its keys."""
+
+    name = "alipay"
+    capabilities = _CAPABILITIES
+
+    def __init__(
+        self,
+        *,
+        app_id: str,
+        seller_id: str,
+        base_url: str,
+        signer: signing.Signer,
+        keys: signing.AlipayKeys,
+        app_cert_sn: str = "",
+        roots: Sequence[x509.Certificate] = (),
+        known: x509.Certificate | None = None,
+        mini_app_id: str = "",
+    ) -> None:
+        """base_url: without a path. app_cert_sn, roots, known: of certificate mode; `known` is Alipay's certificate.
+
+        mini_app_id: of the mini-program in which payers pay, where the merchant has one.
+        """
+        self.app_id = app_id
+        self.seller_id = seller_id
+        self._signer = signer
+        self._keys = keys
+        self._roots = roots
+        self._known = known
+        self._mini_app_id = mini_app_id
+        self._gateway_url = gateway_url(base_url)
+        self._origin = urlsplit(self._gateway_url)[:2]
+        self._common = {"app_id": app_id, "format": "JSON", "charset": "utf-8", "sign_type": "RSA2", "version": "1.0"}
+        if app_cert_sn:
+            self._common |= {"app_cert_sn": app_cert_sn, "alipay_root_cert_sn": signing.root_sn(roots)}
+        self._headers = {
+            "Accept": "application/json",
+            "User-Agent": USER_AGENT,
+            "Content-Type": "application/x-www-form-urlencoded;charset=utf-8",
+        }
+
+    def sign(self, request: Request, *, now: datetime, nonce: str) -> Request:
+        """Return the request with its time and signature; Alipay knows no nonce."""
+        return self._signer.sign(request, now=now)
+
+    def verified_by(self, message: Response, *, now: datetime) -> str:
+        """Return the id of the key that signed an answer or a notice. Raises BadNotice."""
+        if not message.body.lstrip().startswith(b"{"):
+            return self._verified_form(signing.form(message.body), now)
+        try:
+            return self._verified(signing.envelope(message.body), now)
+        except BadJson as error:
+            raise BadNotice("malformed", f"not an answer of Alipay: {error}") from None
+
+    # ---- payments ----------------------------------------------------------------------------------------------------
+
+    def local_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
+        """Return what the payer's browser (an address) or app (an order string) takes to Alipay, signed."""
+        method = messages.WAYS[order.method][0]
+        parameters = self._common | {"method": method, "biz_content": self._content(order)}
+        parameters |= _if_any(notify_url=order.notify_url, return_url=order.return_url)
+        sentence = self._signer.sentence(parameters, now=now)
+        if order.method is Method.APP:
+            return Pending({"type": "app", "order_string": sentence})
+        return Pending({"type": "redirect", "url": f"{self._gateway_url}?{sentence}"})
+
+    def pay_request(self, order: Order) -> Request:
+        """Return the request that places the order: for a code to show, a payer's code, or Alipay's own browser."""
+        method = messages.WAYS[order.method][0]
+        return self._post(method, self._content(order), notify_url=order.notify_url)
+
+    def pay_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        """Return what came of it: something to show, paid at once, the payer is asked, refused, or unknown."""
+
+        def read(fields: dict[str, Any]) -> Outcome:
+            match order.method:
+                case Method.BARCODE if messages.verdict(fields).payer_is_asked:
+                    return messages.payer_is_asked(fields, order)
+                case Method.BARCODE:
+                    return messages.paid(fields, order, at="gmt_payment")
+                case Method.JSAPI:
+                    return messages.trade_to_pay(fields, order)
+                case _:
+                    return messages.code_to_show(fields, order)
+
+        method = messages.WAYS[order.method][0]
+        return self._outcome(method, answer, now, messages.PAY, read, admits=True)
+
+    def query_request(self, order: Order) -> Request:
+        """Return the request that asks for the order by our number."""
+        return self._about("alipay.trade.query", order)
+
+    def query_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        """Return the order's state; Unknown(not_found=True) when Alipay knows no such trade.
+
+        It knows one only from the moment the payer has scanned the code or opened the page.
+        """
+        return self._outcome(
+            "alipay.trade.query", answer, now, messages.QUERY, lambda fields: messages.trade(fields, order)
+        )
+
+    def close_request(self, order: Order) -> Request:
+        """Return the request that closes an unpaid order."""
+        return self._about("alipay.trade.close", order)
+
+    def close_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        """Return Refused(closed=True) when this call closed it; one closed before is answered by doubt: query it."""
+        return self._outcome(
+            "alipay.trade.close", answer, now, messages.CLOSE, lambda fields: messages.closed(fields, order)
+        )
+
+    def reverse_request(self, order: Order) -> Request:
+        """Return the request that undoes an order (撤销): closed if unpaid, given back if paid; may be repeated."""
+        return self._about("alipay.trade.cancel", order)
+
+    def reverse_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        """Return Refused(closed=True) when Alipay says that the order is undone."""
+        return self._outcome(
+            "alipay.trade.cancel", answer, now, messages.REVERSE, lambda fields: messages.undone(fields, order)
+        )
+
+    # ---- refunds -----------------------------------------------------------------------------------------------------
+
+    def refund_request(self, refund: RefundOrder) -> Request:
+        """Return the request for a refund; repeating it with the same number never pays twice."""
+        return self._post("alipay.trade.refund", messages.written(messages.refund_content(refund)))
+
+    def refund_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
+        """Return Confirmed where the answer says what moved by this refund, Pending where a query must tell."""
+        return self._outcome(
+            "alipay.trade.refund",
+            answer,
+            now,
+            messages.REFUND,
+            lambda fields: messages.refunded(fields, refund),
+            admits=True,
+        )
+
+    def refund_query_request(self, refund: RefundOrder) -> Request:
+        """Return the request that asks for a refund by our number, and for when it was carried out."""
+        content = {
+            "out_trade_no": messages.rail_number(refund.payment_reference),
+            "out_request_no": messages.rail_number(refund.reference),
+            "query_options": ["gmt_refund_pay"],
+        }
+        return self._post("alipay.trade.fastpay.refund.query", messages.written(content))
+
+    def refund_query_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
+        """Return the refund's state; Unknown(not_found=True) when Alipay has carried out none of that number."""
+        return self._outcome(
+            "alipay.trade.fastpay.refund.query",
+            answer,
+            now,
+            messages.REFUND_QUERY,
+            lambda fields: messages.refund_found(fields, refund),
+        )
+
+    # ---- notices -----------------------------------------------------------------------------------------------------
+
+    def notice(self, message: Response, *, now: datetime) -> Notice | None:
+        """Verify the bytes, then read them. Raises BadNotice. None: it says nothing that we could act on.
+
+        A payment's amount is the one Alipay states; the hub compares it with the order it knows. A refund's is not
+        stated, so that such a notice says no more than that it is time to ask.
+        """
+        form = signing.form(message.body)
+        self._verified_form(form, now)
+        fields = form.fields
+        for name, ours in (("app_id", self.app_id), ("seller_id", self.seller_id)):
+            if fields.get(name) != ours:
+                raise BadNotice("not_ours", f"the notice is signed, but its {name} is {fields.get(name, '')[:32]!r}")
+        if fields.get("notify_type") != "trade_status_sync":
+            raise BadNotice("unknown_event", f"{fields.get('notify_type', '')[:64]!r} is not a kind of notice we know")
+        number, notice_id = fields.get("out_trade_no"), fields.get("notify_id")
+        if not number or not notice_id:
+            raise BadNotice("malformed", "the notice names no order, or has no id")
+        try:
+            if messages.is_about_a_refund(fields):
+                refund = messages.our_number(fields["out_biz_no"])
+                return Notice(Kind.REFUND, refund, messages.noticed_refund(fields), notice_id)
+            outcome = messages.noticed_trade(fields)
+        except Doubt as error:
+            raise BadNotice("not_ours", f"the notice is signed but not believed: {error}") from None
+        return None if outcome is None else Notice(Kind.PAYMENT, messages.our_number(number), outcome, notice_id)
+
+    def notice_accepted(self) -> Response:
+        """Return "received, do not send again": these seven letters and nothing else."""
+        return Response(200, {"content-type": "text/plain"}, b"success")
+
+    def notice_refused(self, why: str, *, again: bool) -> Response:
+        """Return no: anything but `success` is, and Alipay repeats the notice on its schedule whatever it is."""
+        return Response(503 if again else 400, {"content-type": "text/plain"}, b"fail")
+
+    # ---- bills -------------------------------------------------------------------------------------------------------
+
+    def bill_request(self, day: date) -> Request:
+        """Return the request for the address of the day's bill; it exists after 09:00 of the next day."""
+        return self._bill("trade", day)
+
+    def fund_bill_request(self, day: date) -> Request:
+        """Return the request for the address of the day's account flow 账务明细."""
+        return self._bill("signcustomer", day)
+
+    def bill_file(self, asked: Request, answer: Response, *, now: datetime) -> BillFile:
+        """Return where the bill is, that there was no business, or why it cannot be had yet."""
+        try:
+            fields = self._believed(BILL, answer, now)
+            found = messages.verdict(fields)
+            if found.no_bill:
+                return BillFile(ready=False, nothing=True)
+            if not found.done:
+                return BillFile(ready=False, reason=f"{found.code} {found.sub_code}: {found.words}")
+            url = self._file_url(fields.get("bill_download_url"))
+        except (BadNotice, BadJson, Doubt) as error:
+            return BillFile(ready=False, reason=f"the answer is not believed: {error}")
+        return BillFile(ready=True, download=Request("GET", url, {"Accept": "*/*", "User-Agent": USER_AGENT}))
+
+    def bill_content(self, file: BillFile, answer: Response) -> bytes:
+        """Return the texts of the zip. It is not signed: TLS to Alipay's own host vouches for it."""
+        if answer.status != 200:
+            raise BadBill("not_delivered", f"the file's address answered {answer.status}")
+        return statement.unzipped(answer.body)
+
+    def bill_lines(self, content: bytes, day: date, *, only_late: bool = False) -> Iterator[BillLine]:
+        """Return the lines of the day's bill, which says itself what day it is of; read whole first. Raises BadBill."""
+        return statement.trade_lines(content, day=day, seller_id=self.seller_id)
+
+    def fund_lines(self, content: bytes, day: date) -> Iterator[FundLine]:
+        """Return the lines of the day's account flow; the whole file is checked first. Raises BadBill."""
+        return statement.fund_lines(content, day=day, seller_id=self.seller_id)
+
+    def deposit_mark(self) -> str | None:
+        """Return how Alipay's transfers to our bank are numbered: by the merchant, then the day."""
+        return f"AP{self.seller_id}"
+
+    # ---- keys --------------------------------------------------------------------------------------------------------
+
+    def trusted_keys_request(self, message: Response | None = None) -> Request | None:
+        """Return the request for the certificate that a message names; None in key mode, or where it names none."""
+        if self._known is None or message is None:
+            return None
+        try:
+            if message.body.lstrip().startswith(b"{"):
+                named = signing.envelope(message.body).cert_sn
+            else:
+                named = signing.form(message.body).fields.get("alipay_cert_sn", "")
+        except (BadJson, BadNotice):
+            return None
+        if not _SN.fullmatch(named):
+            return None
+        return self._post(CERTIFICATE, messages.written({"alipay_cert_sn": named}))
+
+    def trust(self, request: Request, answer: Response, *, now: datetime) -> Sequence[str]:
+        """Take over the certificate of that answer; return the ids now trusted. Raises BadNotice.
+
+        What vouches for it is its chain to the roots we were given, and that it is Alipay's; the answer's own signature
+        may be by the key inside it, so it is checked against the old and the new ones together.
+        """
+        if self._known is None:
+            raise BadNotice("no_keys", "in key mode Alipay's key does not change by itself")
+        try:
+            named = orjson.loads(parse_qs(request.body.decode())["biz_content"][0])["alipay_cert_sn"]
+            envelope = self._from(CERTIFICATE, answer)
+            if not messages.verdict(envelope.fields).done:
+                raise BadNotice("not_delivered", "Alipay gave no certificate of that number")
+            pem = b64decode(str(envelope.fields.get("alipay_cert_content", "")), validate=True).decode()
+            chain = signing.certificates(pem)
+            key = signing.successor(chain, named=named, roots=self._roots, known=self._known, now=now)
+        except (ValueError, KeyError, Doubt) as error:
+            raise BadNotice("malformed", f"not a certificate of Alipay's: {error}") from None
+        keys = self._keys.with_more([key])
+        keys.verify([envelope.signed], envelope.signature, envelope.cert_sn, now=now)
+        self._keys = keys
+        return keys.ids()
+
+    # ---- shared ------------------------------------------------------------------------------------------------------
+
+    def _content(self, order: Order) -> str:
+        return messages.written(messages.order_content(order, mini_app_id=self._mini_app_id))
+
+    def _about(self, method: str, order: Order) -> Request:
+        return self._post(method, messages.written({"out_trade_no": messages.rail_number(order.reference)}))
+
+    def _bill(self, kind: str, day: date) -> Request:
+        return self._post(BILL, messages.written({"bill_type": kind, "bill_date": day.isoformat()}))
+
+    def _post(self, method: str, content: str, *, notify_url: str = "") -> Request:
+        """Common parameters in the query, where the gateway learns the charset; the business content in the body."""
+        query = urlencode({**self._common, "method": method, **_if_any(notify_url=notify_url)})
+        body = urlencode({"biz_content": content}).encode()
+        return Request("POST", f"{self._gateway_url}?{query}", self._headers, body)
+
+    def _outcome(
+        self,
+        method: str,
+        answer: Response,
+        now: datetime,
+        errors: Mapping[str, messages.Says],
+        read: Callable[[dict[str, Any]], Outcome],
+        *,
+        admits: bool = False,
+    ) -> Outcome:
+        """Return what an answer means. Only a verified one is read, but for requests that were never let in.
+
+        An error that does carry a signature must carry a right one.
+        """
+        try:
+            envelope = self._from(method, answer)
+            found = messages.verdict(envelope.fields)
+            went_well = found.done or (found.payer_is_asked and method == "alipay.trade.pay")
+            if envelope.signature or went_well:
+                self._verified(envelope, now)
+            if went_well and envelope.node != "error_response":
+                return read(envelope.fields)
+            return messages.error_outcome(found, errors, admits=admits, signed=bool(envelope.signature))
+        except BadNotice as doubt:
+            return Unknown(f"HTTP {answer.status}, not verified: {doubt.code}: {doubt.message}")
+        except BadJson as doubt:
+            return Unknown(f"HTTP {answer.status}, not readable: {doubt}")
+        except Doubt as doubt:
+            return Unknown(f"HTTP {answer.status}, not believed: {doubt}", stated_amount=doubt.stated_amount)
+
+    def _believed(self, method: str, answer: Response, now: datetime) -> dict[str, Any]:
+        """Return the fields of an answer once its signature is verified. Raises BadNotice, BadJson."""
+        envelope = self._from(method, answer)
+        self._verified(envelope, now)
+        return envelope.fields
+
+    def _from(self, method: str, answer: Response) -> signing.Envelope:
+        """Return the parts of an answer to `method`. Raises BadJson for anything else."""
+        if answer.status != 200:
+            raise BadJson("Alipay answers with 200 only")
+        envelope = signing.envelope(answer.body)
+        if envelope.node not in (f"{method.replace('.', '_')}_response", "error_response"):
+            raise BadJson(f"{envelope.node[:64]!r} is no answer to {method}")
+        return envelope
+
+    def _verified(self, envelope: signing.Envelope, now: datetime) -> str:
+        return self._keys.verify([envelope.signed], envelope.signature, envelope.cert_sn, now=now)
+
+    def _verified_form(self, form: signing.Form, now: datetime) -> str:
+        if form.fields.get("sign_type", "RSA2") != "RSA2":
+            raise BadNotice("bad_signature", "only RSA2 is understood")
+        named = form.fields.get("alipay_cert_sn", "")
+        return self._keys.verify(form.signed, form.fields.get("sign", ""), named, now=now)
+
+    def _file_url(self, url: object) -> str:
+        """Return where a bill may be fetched: where we call anyway, or at Alipay's own host, by https. Raises Doubt."""
+        if not isinstance(url, str) or not url.isascii() or not url.isprintable() or set(url) & set(' #\\"'):
+            raise Doubt("the address of the file is not one")
+        try:
+            scheme, host, path, query, _ = urlsplit(url)
+        except ValueError:
+            raise Doubt("the address of the file is not one") from None
+        if path.startswith("/") and (scheme, host) == self._origin:
+            return url
+        if path.startswith("/") and scheme in ("http", "https") and host in FILE_HOSTS:
+            return f"https://{host}{path}?{query}"
+        raise Doubt(f"the file is at {host[:64]!r}, which is not Alipay's")
+
+
+def gateway_url(base_url: str) -> str:
+    """Return the one address of Alipay's OpenAPI at a host."""
+    return f"{base_url.rstrip('/')}/gateway.do"
+
+
+def _if_any(**values: str | None) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value}
+
+
+def build(settings: Mapping[str, Any]) -> Alipay:
+    """Return the channel of these settings. Raises ValueError or KeyError.
+
+    settings: app_id, seller_id (the merchant's number, 16 digits from 2088), base_url, private_key; in key mode
+    alipay_public_key, in certificate mode app_certificate, alipay_certificate and alipay_root_certificate. Each of the
+    five last may be given as NAME_file. Optional: mini_app_id.
+    """
+    app_id, seller_id, base_url = (str(settings[name]) for name in ("app_id", "seller_id", "base_url"))
+    if urlsplit(base_url).scheme not in ("http", "https") or urlsplit(base_url).path.strip("/"):
+        raise ValueError(f"base_url must be scheme and host alone, not {base_url!r}")
+    if not re.fullmatch(r"2088[0-9]{12}", seller_id, re.ASCII):
+        raise ValueError(f"seller_id is 16 digits that begin with 2088, not {seller_id[:32]!r}")
+    signer = signing.Signer(signing.private_key(secret(settings, "private_key")), gateway_url(base_url))
+    mini_app_id = str(settings.get("mini_app_id") or "")
+    if not (settings.get("app_certificate") or settings.get("app_certificate_file")):
+        keys = signing.AlipayKeys([signing.public_key(secret(settings, "alipay_public_key"))])
+        return Alipay(
+            app_id=app_id, seller_id=seller_id, base_url=base_url, signer=signer, keys=keys, mini_app_id=mini_app_id
+        )
+    ours, known, roots = (
+        signing.certificates(secret(settings, name))
+        for name in ("app_certificate", "alipay_certificate", "alipay_root_certificate")
+    )
+    return Alipay(
+        app_id=app_id,
+        seller_id=seller_id,
+        base_url=base_url,
+        signer=signer,
+        keys=signing.AlipayKeys([signing.certificate_key(known[0])]),
+        app_cert_sn=signing.cert_sn(ours[0]),
+        roots=roots,
+        known=known[0],
+        mini_app_id=mini_app_id,
+    )

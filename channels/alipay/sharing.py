@@ -1,0 +1,229 @@
+"""Sharing a payment's money out at Alipay 商家分账: who may receive, sharing out, releasing the rest.
+
+An order placed with share_later is frozen until a request carries royalty_finish. Sharing back goes with a refund at
+Alipay and by no request of its own, so it is not offered here.
+Source: pages alipay.trade.royalty.relation.bind, order.settle and order.settle.query as mirrored (2019 to 2025).
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from channels.alipay import messages
+from channels.alipay.messages import Doubt
+from channels.contract import Confirmed, Outcome, Pending, Refused, Request, Response, Unknown
+from channels.sharing import Receiver, ReceiverKind, Shared, ShareOrder, ShareReturn, together
+from kernel.money import Money, from_major
+
+BIND, UNBIND = "alipay.trade.royalty.relation.bind", "alipay.trade.royalty.relation.unbind"
+SETTLE, SETTLE_QUERY = "alipay.trade.order.settle", "alipay.trade.order.settle.query"
+_MAX_WORDS = 256
+
+
+class _Rail(Protocol):
+    """What the methods below use of the adapter that they are part of."""
+
+    seller_id: str
+
+    def _post(self, method: str, content: str, *, notify_url: str = "") -> Request: ...
+    def _outcome(
+        self,
+        method: str,
+        answer: Response,
+        now: datetime,
+        errors: Mapping[str, messages.Says],
+        read: Callable[[dict[str, Any]], Outcome],
+        *,
+        admits: bool = False,
+    ) -> Outcome: ...
+
+
+class AlipaySharing:
+    """The methods of channels.sharing.Sharing, for one merchant's application."""
+
+    receiver_kinds: frozenset[ReceiverKind] = frozenset(ReceiverKind)
+
+    def bind_request(self: _Rail, receiver: Receiver, reference: str) -> Request:
+        """Return the request that lets a receiver be given shares (分账关系绑定); may be repeated."""
+        return self._post(BIND, messages.written(_relation(receiver, reference)))
+
+    def bind_outcome(self: _Rail, receiver: Receiver, answer: Response, *, now: datetime) -> Outcome:
+        """Return Confirmed of nothing when Alipay knows the receiver now."""
+        return self._outcome(
+            BIND, answer, now, messages.BIND, lambda fields: _bound(fields, receiver, now), admits=True
+        )
+
+    def unbind_request(self: _Rail, receiver: Receiver, reference: str) -> Request:
+        """Return the request that ends it (分账关系解绑)."""
+        return self._post(UNBIND, messages.written(_relation(receiver, reference)))
+
+    def unbind_outcome(self: _Rail, receiver: Receiver, answer: Response, *, now: datetime) -> Outcome:
+        """Return Confirmed of nothing when the receiver is no longer known."""
+        return self._outcome(
+            UNBIND, answer, now, messages.BIND, lambda fields: _bound(fields, receiver, now), admits=True
+        )
+
+    def share_request(self: _Rail, order: ShareOrder) -> Request:
+        """Return the request that shares out (统一收单交易结算); the same number never shares twice."""
+        content: dict[str, Any] = {
+            "out_request_no": messages.rail_number(order.reference),
+            "trade_no": order.payment_channel_ref,
+            "royalty_parameters": [
+                {
+                    "royalty_type": "transfer",
+                    "trans_out_type": "userId",
+                    "trans_out": self.seller_id,
+                    **_trans_in(share.receiver),
+                    "amount": share.amount.major(),
+                    "desc": messages.subject(share.description)[:_MAX_WORDS],
+                }
+                for share in order.shares
+            ],
+            "royalty_mode": "async",
+        }
+        if order.release_rest:
+            content["extend_params"] = {"royalty_finish": "true"}
+        return self._post(SETTLE, messages.written(content))
+
+    def share_outcome(self: _Rail, order: ShareOrder, answer: Response, *, now: datetime) -> Shared:
+        """Return that it was accepted; what became of each share, a query tells."""
+        return Shared(
+            self._outcome(SETTLE, answer, now, messages.SHARE, lambda fields: _accepted(fields, order), admits=True)
+        )
+
+    def share_query_request(self: _Rail, order: ShareOrder) -> Request:
+        """Return the request that asks for a sharing-out, by Alipay's number where we have it."""
+        ours = {"out_request_no": messages.rail_number(order.reference), "trade_no": order.payment_channel_ref}
+        return self._post(
+            SETTLE_QUERY, messages.written({"settle_no": order.channel_ref} if order.channel_ref else ours)
+        )
+
+    def share_query_outcome(self: _Rail, order: ShareOrder, answer: Response, *, now: datetime) -> Shared:
+        """Return what became of each share."""
+        shares: list[Outcome] = []
+
+        def read(fields: dict[str, Any]) -> Outcome:
+            shares.extend(_each(fields, order))
+            if not shares:
+                return Pending(channel_ref=order.channel_ref)
+            return together(order.channel_ref or order.payment_channel_ref, shares)
+
+        whole = self._outcome(SETTLE_QUERY, answer, now, messages.SHARE_QUERY, read)
+        return Shared(whole, tuple(shares))
+
+    def release_request(self: _Rail, order: ShareOrder) -> Request:
+        """Return the request that releases what is still frozen (分账完结)."""
+        content = {
+            "out_request_no": messages.rail_number(order.reference),
+            "trade_no": order.payment_channel_ref,
+            "royalty_parameters": [],
+            "extend_params": {"royalty_finish": "true"},
+        }
+        return self._post(SETTLE, messages.written(content))
+
+    def release_outcome(self: _Rail, order: ShareOrder, answer: Response, *, now: datetime) -> Outcome:
+        """Return Confirmed of nothing: Alipay does not say how much became free."""
+
+        def read(fields: dict[str, Any]) -> Outcome:
+            settle_no = _accepted(fields, order).channel_ref
+            return Confirmed(settle_no or order.payment_channel_ref, Money(0, "CNY"), now)
+
+        return self._outcome(SETTLE, answer, now, messages.SHARE, read, admits=True)
+
+    def give_back_request(self, order: ShareReturn) -> Request:
+        raise NotImplementedError("Alipay fetches a share back only together with a refund")
+
+    def give_back_outcome(self, order: ShareReturn, answer: Response, *, now: datetime) -> Outcome:
+        raise NotImplementedError("Alipay fetches a share back only together with a refund")
+
+    def give_back_query_request(self, order: ShareReturn) -> Request:
+        raise NotImplementedError("Alipay fetches a share back only together with a refund")
+
+    def give_back_query_outcome(self, order: ShareReturn, answer: Response, *, now: datetime) -> Outcome:
+        raise NotImplementedError("Alipay fetches a share back only together with a refund")
+
+
+def _relation(receiver: Receiver, reference: str) -> dict[str, Any]:
+    entity = {
+        "type": _kind(receiver),
+        "account": receiver.account,
+        "name": receiver.name,
+        "memo": messages.subject(receiver.relation)[:_MAX_WORDS] if receiver.relation else "",
+    }
+    return {
+        "receiver_list": [{name: value for name, value in entity.items() if value}],
+        "out_request_no": messages.rail_number(reference)[:32],
+    }
+
+
+def _kind(receiver: Receiver) -> str:
+    if receiver.kind is ReceiverKind.LOGIN:
+        return "loginName"
+    if receiver.kind is ReceiverKind.PERSON and "buyer_open_id" in messages.payer(receiver.account):
+        return "openId"
+    return "userId"
+
+
+def _trans_in(receiver: Receiver) -> dict[str, str]:
+    return {"trans_in_type": _kind(receiver), "trans_in": receiver.account}
+
+
+def _bound(fields: Mapping[str, Any], receiver: Receiver, now: datetime) -> Outcome:
+    if fields.get("result_code") != "SUCCESS":
+        raise Doubt(f"result_code is {str(fields.get('result_code'))[:40]!r}")
+    return Confirmed(receiver.account, Money(0, "CNY"), now)
+
+
+def _accepted(fields: Mapping[str, Any], order: ShareOrder) -> Pending:
+    if fields.get("trade_no") != order.payment_channel_ref:
+        raise Doubt("the answer is about another trade")
+    settle_no = fields.get("settle_no")
+    return Pending(channel_ref=settle_no if isinstance(settle_no, str) and settle_no else None)
+
+
+def _each(fields: Mapping[str, Any], order: ShareOrder) -> list[Outcome]:
+    """Return what became of each share, in our order; shares are told apart by receiver and amount. Raises Doubt."""
+    if fields.get("out_request_no") != messages.rail_number(order.reference):
+        raise Doubt("the answer is about another sharing-out")
+    listed = fields.get("royalty_detail_list")
+    details = [detail for detail in listed if isinstance(detail, dict)] if isinstance(listed, list) else []
+    details = [detail for detail in details if detail.get("operation_type") == "transfer"]
+    found: list[Outcome] = []
+    for share in order.shares:
+        fits = [
+            detail
+            for detail in details
+            if detail.get("trans_in") == share.receiver.account and _figure(detail.get("amount")) == share.amount.minor
+        ]
+        if not fits:
+            found.append(Unknown(f"the answer says nothing of the share of {share.receiver.account}"))
+            continue
+        details.remove(fits[0])
+        found.append(_detail(fits[0], order))
+    return found
+
+
+def _detail(detail: Mapping[str, Any], order: ShareOrder) -> Outcome:
+    number = detail.get("detail_id")
+    ref = number if isinstance(number, str) and number else order.channel_ref or order.payment_channel_ref
+    match detail.get("state"):
+        case "SUCCESS":
+            moment = messages.beijing(str(detail.get("execute_dt", "")))
+            if moment is None:
+                raise Doubt("a share names no time")
+            return Confirmed(ref, Money(_figure(detail["amount"]) or 0, "CNY"), moment)
+        case "PROCESSING":
+            return Pending(channel_ref=ref)
+        case "FAIL":
+            return Refused(str(detail.get("error_code") or "FAIL")[:80], str(detail.get("error_desc") or "")[:200])
+        case other:
+            raise Doubt(f"the state {str(other)[:40]!r} of a share is not known")
+
+
+def _figure(amount: object) -> int | None:
+    """Return an amount in fen. Shares' amounts were seen as JSON numbers too: repr of one below 10^13 is as written."""
+    written = repr(amount) if type(amount) in (int, float) else amount
+    try:
+        return from_major(written, "CNY").minor if isinstance(written, str) else None
+    except ValueError:
+        return None
