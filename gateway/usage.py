@@ -20,7 +20,7 @@ _STEP = 50_000  # events read in one statement
 
 
 class _OfBook:
-    """What one merchant's accounts have captured since the month before this one's end."""
+    """What one merchant's accounts have captured since the month began."""
 
     def __init__(self, since: date) -> None:
         self.since = since
@@ -56,14 +56,17 @@ class Usage:
         """Read what the book has captured since the last time; the first time, since the month began."""
         month, known = month_of(now), self._of_book.get(book)
         if known is None or known.since != month:
-            known = _OfBook(month)
+            known = self._of_book[book] = _OfBook(month)
         last = await last_event(connection, book)
         if known.seq < 0:
             begins = datetime(month.year, month.month, 1, tzinfo=BEIJING) - _SLACK
-            known.seq = await last_event_before(connection, book, begins, last)
-        while known.seq < last:
-            until = min(last, known.seq + _STEP)
-            for found in await captured_between(connection, book, known.seq, until):
-                known.take(found)
+            first = await last_event_before(connection, book, begins, last)
+            known.seq = max(known.seq, first)
+        while (after := known.seq) < last:
+            until = min(last, after + _STEP)
+            found = await captured_between(connection, book, after, until)
+            if known.seq != after:
+                continue  # somebody else in this process asked at the same time, and has counted these
             known.seq = until
-        self._of_book[book] = known
+            for captured in found:
+                known.take(captured)

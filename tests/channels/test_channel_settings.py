@@ -6,7 +6,7 @@ import pytest
 from wechat_rail import KEYS, NOW, Rail, settings, transaction
 
 from channels import wechat
-from channels.settings import secret
+from channels.settings import absorb, secret
 
 
 def test_a_secret_is_given_inline_or_as_a_file_and_inline_wins(tmp_path: Path) -> None:
@@ -53,3 +53,77 @@ def test_the_names_of_wechats_secrets_are_those_that_build_needs() -> None:
         del incomplete[f"{name}_file"]
         with pytest.raises(ValueError, match=name):
             wechat.build(incomplete)
+
+
+# ---- settings that are to be stored ----------------------------------------------------------------------------------
+
+
+def test_absorbed_settings_name_no_file_and_make_the_same_channel() -> None:
+    stored = settings()
+    public, hidden = absorb(stored, wechat.SECRETS, folder=Path())
+    assert hidden.keys() == wechat.SECRETS
+    assert str(KEYS) not in str(public)
+    assert "_file" not in str(public)
+    assert "PRIVATE" not in str(public)
+    assert public["platform_certificates"][0]["certificate"].startswith("-----BEGIN CERTIFICATE-----")
+    channel = wechat.build(public | hidden)
+    assert channel.notice(Rail().notice("TRANSACTION.SUCCESS", transaction()), now=NOW)
+
+
+def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("text")
+    assert absorb({"key_file": "key.pem"}, {"key"}, folder=tmp_path) == ({}, {"key": "text"})
+    assert absorb({"public_file": "key.pem"}, set(), folder=tmp_path) == ({"public": "text"}, {})
+    assert absorb({"key": "inline", "key_file": "nowhere"}, {"key"}, folder=tmp_path) == ({}, {"key": "inline"})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"client_secret": "x"},
+        {"webhook_secret": "x"},
+        {"api_key": "x"},
+        {"apiv3_key": "x"},
+        {"merchant_password": "x"},
+        {"access_token": "x"},
+        {"spare": "-----BEGIN RSA PRIVATE KEY-----\nx"},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_what_is_named_like_a_secret_or_is_one_is_sealed_though_the_rail_does_not_say_so(given: dict[str, str]) -> None:
+    assert absorb(given, set(), folder=None) == ({}, given)
+
+
+def test_what_is_public_stays_readable() -> None:
+    given = {
+        "mchid": "1",
+        "public_key": "x",
+        "public_key_id": "y",
+        "base_url": "https://x",
+        "token_ttl_s": 60,
+        "gone": None,
+    }
+    assert absorb(given, {"private_key"}, folder=None) == (given, {})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"key": 7},
+        {"key_file": "/nowhere/at/all"},
+        {"list": [{"file": "/nowhere/at/all"}]},
+        {"list": [{"spare": "-----BEGIN PRIVATE KEY-----"}]},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_absorbed_is_refused(given: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"key|file|list"):
+        absorb(given, {"key"}, folder=Path())
+
+
+@pytest.mark.parametrize(
+    "given", [{"key_file": "x"}, {"list": [{"file": "x"}]}, {"other_file": "/etc/passwd"}], ids=str
+)
+def test_from_outside_no_file_can_be_named(given: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="no file can be named from outside"):
+        absorb(given, {"key"}, folder=None)

@@ -1,0 +1,189 @@
+"""Channel accounts over the admin API: secrets go in and never come out, nothing is done twice, nothing odd taken."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from front import Answer
+from vault import OTHER, SECRET, Vault, a_vault
+
+from ops.merchants import add_merchant
+
+PATH = "/v1/channel_accounts"
+
+
+@pytest_asyncio.fixture
+async def vault(database_url: str, tmp_path: Path) -> AsyncIterator[Vault]:
+    async with a_vault(database_url, tmp_path) as found:
+        yield found
+
+
+def an_account(name: str = "till", **more: Any) -> dict[str, Any]:
+    credentials = {"merchant": f"m-{name}", "base_url": "https://rail.example", "api_secret": SECRET}
+    return {"id": name, "channel": "vault", "credentials": credentials, **more}
+
+
+async def added(vault: Vault, name: str = "till", **more: Any) -> Any:
+    answer = await vault.front.post(PATH, an_account(name, **more), key=f"add-{name}")
+    assert answer.status == 201, answer
+    return answer.body
+
+
+def refused(answer: Answer, status: int, code: str, param: str | None = None) -> None:
+    assert (answer.status, answer.code) == (status, code), answer
+    if param is not None:
+        assert answer.body["param"] == param
+    assert "whisper" not in str(answer.body)
+
+
+async def test_an_account_is_added_once_and_shown_without_its_secret(vault: Vault) -> None:
+    terms = {"fees": {"basis_points": 38, "fixed_minor": 10}, "windows": ["mon-fri 08:00-22:00"]}
+    made = await added(vault, terms=terms)
+    assert (made["state"], made["version"], made["position"], made["terms"]) == ("enabled", 1, 1, terms)
+    assert made["settings"] == {"merchant": "m-till", "base_url": "https://rail.example"}
+    assert list(made["secrets"]) == ["api_secret"]
+    assert len(made["secrets"]["api_secret"]) == 8
+    assert made["notify_url"].endswith("/notify/vault/1/till")
+    again = await vault.front.post(PATH, an_account(terms=terms), key="add-till")
+    assert (again.status, again.headers["Idempotency-Replayed"], again.body) == (200, "true", made)
+    refused(await vault.front.post(PATH, an_account(), key="add-till"), 422, "idempotency_key_reused")
+    refused(await vault.front.post(PATH, an_account(), key="another"), 409, "account_exists")
+    assert (await vault.front.get(f"{PATH}/till")).body == made
+    assert [one["id"] for one in (await vault.front.get(PATH)).body["data"]] == ["rail", "till"]
+    assert SECRET not in await vault.stored()
+
+
+async def test_a_payment_goes_over_an_account_added_by_api_within_a_second(vault: Vault) -> None:
+    await added(vault, position=0)
+    drained = await vault.front.post(f"{PATH}/rail/drain", key="drain")
+    assert drained.body["state"] == "draining"
+    assert (await vault.front.attempt(await vault.front.paid())).channel_account == "till"
+
+
+async def test_a_change_needs_the_version_that_was_read(vault: Vault) -> None:
+    await added(vault)
+    terms = {"fees": {"basis_points": 30}}
+    changed = await vault.front.send("PATCH", f"{PATH}/till", {"version": 1, "terms": terms, "position": 5})
+    assert (changed.body["version"], changed.body["terms"], changed.body["position"]) == (2, terms, 5)
+    assert changed.body["credentials_version"] == 1
+    again = await vault.front.send("PATCH", f"{PATH}/till", {"version": 1, "terms": terms, "position": 5})
+    assert again.body == changed.body, "the answer was lost, and the same is sent again"
+    stale = await vault.front.send("PATCH", f"{PATH}/till", {"version": 1, "state": "off"})
+    refused(stale, 409, "version_mismatch")
+    assert stale.body["version"] == 2
+    off = await vault.front.send("PATCH", f"{PATH}/till", {"version": 2, "state": "off"})
+    assert (off.body["version"], off.body["state"], off.body["terms"]) == (3, "off", terms)
+
+
+async def test_a_rotation_shows_other_fingerprints_and_until_when_the_former_count(vault: Vault) -> None:
+    made = await added(vault)
+    body = {"credentials": {"api_secret": OTHER}, "keep_days": 7}
+    rotated = await vault.front.post(f"{PATH}/till/rotate", body, key="rotate-1")
+    assert (rotated.status, rotated.body["credentials_version"], rotated.body["version"]) == (200, 2, 2)
+    assert rotated.body["secrets"] != made["secrets"]
+    assert rotated.body["settings"] == made["settings"]
+    assert [at[:10] for at in rotated.body["previous_credentials_until"]] == ["2100-06-08"]
+    again = await vault.front.post(f"{PATH}/till/rotate", body, key="rotate-1")
+    assert (again.headers["Idempotency-Replayed"], again.body) == ("true", rotated.body)
+    back = await vault.front.post(f"{PATH}/till/rotate", {"credentials": {"api_secret": SECRET}}, key="rotate-2")
+    assert back.body["secrets"] == made["secrets"], "the same secret has the same fingerprint"
+    for secret in (SECRET, OTHER):
+        assert secret not in await vault.stored()
+
+
+async def test_draining_is_done_once_for_a_key(vault: Vault) -> None:
+    await added(vault)
+    await vault.front.post(f"{PATH}/till/drain", key="d")
+    enabled = await vault.front.send("PATCH", f"{PATH}/till", {"version": 2, "state": "enabled"})
+    again = await vault.front.post(f"{PATH}/till/drain", key="d")
+    assert (again.status, again.body) == (200, enabled.body), "a late repetition does not drain it again"
+
+
+async def test_every_change_leaves_an_event_that_says_who_and_no_secret(vault: Vault) -> None:
+    await added(vault)
+    await vault.front.send("PATCH", f"{PATH}/till", {"version": 1, "state": "off"})
+    await vault.front.post(f"{PATH}/till/rotate", {"credentials": {"api_secret": OTHER}}, key="r")
+    events = (await vault.front.get("/v1/events?limit=100")).body["data"]
+    told = [event for event in events if event["subject"] == "till"]
+    assert [event["type"].partition(".")[2] for event in told] == ["added", "changed", "rotated"]
+    assert {event["data"]["by"][:4] for event in told} == {"key_"}
+    assert next(e for e in events if e["subject"] == "rail")["data"]["by"] == "operator"
+    assert "whisper" not in str(events)
+
+
+BAD: dict[str, tuple[dict[str, Any], int, str, str | None]] = {
+    "no such rail": ({"channel": "nothing"}, 422, "no_such_channel", None),
+    "no id": ({"id": None}, 400, "invalid_request", "id"),
+    "an id with a slash": ({"id": "a/b"}, 400, "invalid_request", "id"),
+    "no credentials": ({"credentials": {}}, 400, "invalid_request", "credentials"),
+    "a wrong key": ({"credentials": {"api_secret": "nothing-like-it"}}, 422, "channel_settings_wrong", None),
+    "a key file": ({"credentials": {"api_secret_file": "/etc/shadow"}}, 422, "channel_settings_wrong", None),
+    "a file deep inside": (
+        {"credentials": {"api_secret": SECRET, "c": [{"file": "x"}]}},
+        422,
+        "channel_settings_wrong",
+        None,
+    ),
+    "unknown terms": ({"terms": {"fee": 1}}, 422, "terms_wrong", "terms.fee"),
+    "terms beyond the rail": ({"terms": {"currencies": ["KWD"]}}, 422, "terms_wrong", "terms.currencies"),
+    "a position below none": ({"position": -1}, 400, "invalid_request", "position"),
+    "an unknown field": ({"state": "off"}, 422, "unknown_field", "state"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+async def test_what_is_wrong_is_named_and_nothing_is_stored(vault: Vault, case: str) -> None:
+    change, status, code, param = BAD[case]
+    body = an_account() | change
+    before = await vault.front.counts()
+    refused(await vault.front.post(PATH, body, key="k"), status, code, param)
+    assert await vault.front.counts() == before
+    assert len((await vault.front.get(PATH)).body["data"]) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://rail.example",
+        "http://127.0.0.1:8410",
+        "https://127.0.0.1",
+        "https://localhost",
+        "https://[::1]",
+        "https://169.254.169.254",
+        "file:///etc/passwd",
+        "//rail.example",
+    ],
+)
+async def test_the_hub_is_sent_to_no_address_that_could_be_its_neighbour(vault: Vault, url: str) -> None:
+    body = an_account()
+    body["credentials"]["base_url"] = url
+    refused(await vault.front.post(PATH, body, key="k"), 422, "base_url_not_allowed", "credentials.base_url")
+    await added(vault)
+    rotate = {"credentials": {"base_url": url}}
+    refused(await vault.front.post(f"{PATH}/till/rotate", rotate, key="r"), 422, "base_url_not_allowed")
+
+
+async def test_an_address_that_the_operator_has_used_may_be_used(vault: Vault) -> None:
+    await vault.add("operators", base_url="http://127.0.0.1:8410")
+    body = an_account()
+    body["credentials"]["base_url"] = "http://127.0.0.1:8410"
+    assert (await vault.front.post(PATH, body, key="k")).status == 201
+
+
+async def test_another_merchants_account_is_none(vault: Vault) -> None:
+    await added(vault)
+    other = await add_merchant(vault.front.hub, "other", currencies=["CNY"])
+    theirs = {"Authorization": f"Bearer {other.api_key}"}
+    assert (await vault.front.get(PATH, **theirs)).body["data"] == []
+    refused(await vault.front.get(f"{PATH}/till", **theirs), 404, "no_such_channel_account")
+    refused(await vault.front.post(f"{PATH}/till/drain", key="d", **theirs), 404, "no_such_channel_account")
+    change = {"version": 1, "state": "off"}
+    refused(await vault.front.send("PATCH", f"{PATH}/till", change, **theirs), 404, "no_such_channel_account")
+    assert (await vault.front.get(f"{PATH}/till")).body["version"] == 1
+
+
+@pytest.mark.parametrize("name", ["nowhere", "x" * 33, "%2e%2e", "till%00"])
+async def test_a_name_that_cannot_be_one_is_not_found(vault: Vault, name: str) -> None:
+    assert (await vault.front.get(f"{PATH}/{name}")).status == 404

@@ -1,0 +1,120 @@
+"""`sluice channel …` on a real database, in the words an operator types."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from ops.cli import app
+from tests.channels.wechat_rail import settings
+
+Sluice = Callable[..., Result]
+
+
+@pytest.fixture
+def sluice(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sluice:
+    monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SLUICE_DATABASE_URL", database_url)
+    monkeypatch.setenv("SLUICE_REDIS_URL", redis_url)
+    runner = CliRunner()
+    assert runner.invoke(app, ["merchant", "add", "tea"]).exit_code == 0
+
+    def run(*words: str, code: int = 0) -> Result:
+        done = runner.invoke(app, ["channel", *words])
+        assert done.exit_code == code, done.output
+        assert "PRIVATE KEY" not in done.output
+        return done
+
+    return run
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> Path:
+    """Credentials as a merchant has them: a JSON file with keys beside it, named by their own names."""
+    folder = tmp_path / "given"
+    folder.mkdir()
+    given = settings()
+    for name, value in given.items():
+        if name.endswith("_file"):
+            (folder / Path(value).name).write_bytes(Path(value).read_bytes())
+            given[name] = Path(value).name
+    for entry in given["platform_certificates"]:
+        (folder / Path(entry["file"]).name).write_bytes(Path(entry["file"]).read_bytes())
+        entry["file"] = Path(entry["file"]).name
+    path = folder / "wechat.json"
+    path.write_text(json.dumps(given))
+    return path
+
+
+def shown(done: Result) -> Any:
+    return json.loads(done.stdout)
+
+
+def test_an_account_is_added_shown_changed_rotated_drained_and_resealed(
+    sluice: Sluice, credentials: Path, tmp_path: Path
+) -> None:
+    sluice("add", "wechat", "--book", "1", "--credentials", str(credentials), "--fee-bp", "38")
+    for key in credentials.parent.iterdir():
+        key.unlink()  # nothing of it is needed any more
+    first = shown(sluice("show", "--book", "1", "main"))
+    assert first["terms"] == {"fees": {"basis_points": 38}}
+    assert sorted(first["secrets"]) == ["apiv3_key", "private_key"]
+    assert str(tmp_path) not in json.dumps(first)
+
+    terms = tmp_path / "terms.json"
+    terms.write_text('{"fees": {"basis_points": 30, "cap_minor": 500}, "limits": {"day_minor": 100000}}')
+    changed = shown(sluice("terms", "--book", "1", "main", "--file", str(terms), "--position", "3"))
+    assert (changed["terms"], changed["position"]) == (json.loads(terms.read_text()), 3)
+
+    new = tmp_path / "new.json"
+    new.write_text(json.dumps({"apiv3_key": "f" * 32}))
+    rotated = shown(sluice("rotate", "--book", "1", "main", "--credentials", str(new), "--keep-days", "5"))
+    assert rotated["secrets"]["apiv3_key"] != first["secrets"]["apiv3_key"]
+    assert rotated["secrets"]["private_key"] == first["secrets"]["private_key"]
+    assert len(rotated["previous_credentials_until"]) == 1
+
+    assert "main is draining" in sluice("drain", "--book", "1", "main").output
+    assert "main is enabled" in sluice("state", "--book", "1", "main", "enabled").output
+    resealed = shown(sluice("reseal", "--new-key", "--retire"))
+    assert (resealed["resealed"], resealed["failed"]) == (1, [])
+    assert len(resealed["retired"]) == len(resealed["master_keys"]) == 1
+    listed = shown(sluice("list", "--book", "1", "--json"))
+    assert [one["version"] for one in listed] == [5]
+    assert "main" in sluice("list", "--book", "1").output
+
+
+def test_what_cannot_be_is_said_in_one_line_and_nothing_is_added(
+    sluice: Sluice, credentials: Path, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text('{"fees": {"basis_point": 30}}')
+    add = ("add", "wechat", "--book", "1", "--credentials", str(credentials))
+    assert "fees.basis_point: there is no such field" in sluice(*add, "--terms", str(wrong), code=2).output
+    assert "either" in sluice(*add, "--terms", str(wrong), "--fee-bp", "1", code=2).output
+    assert "no name for an account" in sluice(*add, "--account", "a/b", code=2).output
+    terms = tmp_path / "card.json"
+    terms.write_text('{"methods": ["transfer"]}')
+    assert "terms_wrong" in sluice(*add, "--terms", str(terms), code=1).output
+    (credentials.parent / "merchant.pem").unlink()
+    assert "private_key_file" in sluice(*add, code=1).output
+    assert "no_such_channel_account" in sluice("show", "--book", "1", "main", code=1).output
+    assert (
+        "--keep-days" in sluice("rotate", "--book", "1", "x", "--credentials", "x", "--keep-days", "-1", code=2).output
+    )
+    assert shown(sluice("list", "--book", "1", "--json")) == []
+
+
+def test_the_master_keys_may_lie_elsewhere(
+    sluice: Sluice, credentials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = tmp_path / "mounted" / "keys.json"
+    monkeypatch.setenv("SLUICE_CHANNEL_KEYS", str(named))
+    add = ("add", "wechat", "--book", "1", "--credentials", str(credentials))
+    assert "SLUICE_CHANNEL_KEYS, is not there" in sluice(*add, code=1).output
+    sluice("reseal", "--new-key")
+    sluice(*add)
+    assert named.stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "home" / "secrets" / "channel-keys.json").exists()
