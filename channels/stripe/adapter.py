@@ -1,0 +1,473 @@
+"""Stripe: cards by PaymentIntents, charged at once or held first, refunds, webhooks, balance transactions.
+
+Every method is pure; see channels/contract.py for what each promises and README.md for what is believed when.
+A payment takes two calls. The first makes an intent and moves no money; the hub keeps the intent's id; the second
+confirms it. So an answer lost on the way never leaves a charge that nobody can name.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from channels.contract import (
+    BadBill,
+    BadNotice,
+    BillFile,
+    BillLine,
+    Capabilities,
+    Confirmed,
+    Kind,
+    Method,
+    Notice,
+    Order,
+    Outcome,
+    Pending,
+    Rail,
+    RefundOrder,
+    Refused,
+    Request,
+    Response,
+    Unknown,
+)
+from channels.settings import secret
+from channels.stripe import messages, signing, statement
+from channels.stripe.messages import Doubt, Intent
+from kernel.money import Money
+from kernel.safe_json import BadJson, loads_object, text
+
+USER_AGENT = "sluice-hub/0.1"
+BASE_URL = "https://api.stripe.com"
+VERSION = "2026-10-28.endive"  # of the API; pinned, so that answers keep their shape whatever the account is set to
+REFUND_PAGE = 100  # refunds of one payment that a query looks at
+
+# What each type of event is about. All others are verified and passed over.
+INTENT_EVENTS = frozenset(
+    f"payment_intent.{change}"
+    for change in (
+        "succeeded",
+        "payment_failed",
+        "canceled",
+        "amount_capturable_updated",
+        "processing",
+        "requires_action",
+    )
+)
+REFUND_EVENTS = frozenset({"refund.created", "refund.updated", "refund.failed", "charge.refund.updated"})
+EVENTS = INTENT_EVENTS | REFUND_EVENTS
+
+_CAPABILITIES = Capabilities(
+    methods=frozenset({Method.CARD}),
+    currencies=frozenset({"CNY", "USD", "EUR", "GBP", "JPY", "HKD"}),
+    maximum_minor=99_999_999,  # eight digits
+    holds=frozenset({Method.CARD}),
+    partial_capture=True,
+    per_order_notices=False,
+)
+
+
+class Stripe(Rail):
+    """One Stripe account, with its secret key and the signing secrets of its webhook endpoints."""
+
+    name = "stripe"
+    capabilities = _CAPABILITIES
+
+    def __init__(
+        self,
+        *,
+        secret_key: str,
+        base_url: str = BASE_URL,
+        webhook_secrets: tuple[str, ...] = (),
+        account: str | None = None,
+        return_url: str | None = None,
+    ) -> None:
+        """base_url: without a path. account: acct_…. return_url: after 3-D Secure, where the order names none."""
+        self._signer = signing.Signer(secret_key)
+        self._secrets = signing.WebhookSecrets(webhook_secrets)
+        self._livemode = "_live_" in secret_key
+        self._account = account
+        self._return_url = return_url
+        base = base_url.rstrip("/")
+        self._over = "tls" if base.startswith("https:") else "loopback"
+        self._headers: Mapping[str, str] = {
+            "Accept": "application/json",
+            "Stripe-Version": VERSION,
+            "User-Agent": USER_AGENT,
+        }
+        self._intents_url = f"{base}/v1/payment_intents"
+        self._refunds_url = f"{base}/v1/refunds"
+        self._bill_url = f"{base}/v1/balance_transactions"
+
+    def sign(self, request: Request, *, now: datetime, nonce: str) -> Request:
+        """Return the request with the secret key. It proves who we are, and nothing about the rest of the request."""
+        return self._signer.sign(request)
+
+    def verified_by(self, message: Response, *, now: datetime) -> str:
+        """Return what vouches for a message: of a notice the id of a webhook secret, of an answer the connection.
+
+        That is `tls`, or `loopback` where a sandbox is called; there is no third (see build). Raises BadNotice.
+        """
+        if "stripe-signature" in message.headers:
+            return self._secrets.verify(message, now=now)
+        return self._over
+
+    # ---- payments ----------------------------------------------------------------------------------------------------
+
+    def pay_request(self, order: Order) -> Request:
+        """Return the request that makes the intent; once its id is known, the one that asks for it."""
+        if order.channel_ref is not None:
+            return self.query_request(order)
+        return self._post(self._intents_url, messages.create_form(order), key=order.reference)
+
+    def pay_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        """Return Pending(proceed=True) with the intent's id, refused, or unknown.
+
+        A replayed answer shows the intent as it was made, not as it is: its id is believed and nothing else.
+        """
+        if order.channel_ref is not None:
+            return self.query_outcome(order, answer, now=now)
+        return self._outcome(answer, messages.PAY, lambda body: self._made(order, body, answer))
+
+    def proceed_request(self, order: Order) -> Request:
+        """Return the request that confirms the intent: now the card is charged, or the money held."""
+        fields = [messages.EXPAND]
+        if return_url := order.return_url or self._return_url:
+            fields.append(("return_url", return_url))
+        return self._post(f"{self._intent_url(order)}/confirm", fields, key=f"{order.reference}:confirm")
+
+    def proceed_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        """Return what came of it: paid, held, the payer is to prove who they are, declined, or unknown.
+
+        Of a replayed answer only an end is believed: that the money moved, or that the card was declined.
+        """
+        if answer.status == 402:
+            return self._declined(order, answer)
+
+        def read(body: dict[str, Any]) -> Outcome:
+            outcome = self._about(order, body)
+            if isinstance(outcome, Pending) and _replayed(answer):
+                return Pending(channel_ref=outcome.channel_ref)
+            return outcome
+
+        return self._outcome(answer, messages.NOTHING, read)
+
+    def query_request(self, order: Order) -> Request:
+        """Return the request for the intent by its id; without one, the request that makes it, under the same key.
+
+        Stripe finds no intent by our number. Making it again is harmless: it is the same one, or one without money.
+        """
+        if order.channel_ref is None:
+            return self.pay_request(order)
+        return self._get(f"{self._intent_url(order)}?{messages.query([messages.EXPAND])}")
+
+    def query_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        """Return the intent's state; Unknown(not_found=True) when Stripe says that it has none of that id."""
+        if order.channel_ref is None:
+            return self._outcome(answer, messages.NOTHING, lambda body: self._made(order, body, answer))
+        return self._outcome(answer, messages.QUERY, lambda body: self._about(order, body))
+
+    def close_request(self, order: Order) -> Request:
+        """Return the request that cancels the intent, whatever it waits for; may be repeated.
+
+        Without its id: the request that makes it. Nothing can be charged before the id is known, and then it closes.
+        """
+        if order.channel_ref is None:
+            return self.pay_request(order)
+        return self._post(f"{self._intent_url(order)}/cancel", ())
+
+    def close_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        """Return Refused(closed=True) when the intent is canceled now or was before; else Unknown."""
+        if order.channel_ref is None:
+            made = self.query_outcome(order, answer, now=now)
+            return made if isinstance(made, Unknown) else Unknown("the intent is to be asked for first: its id is new")
+
+        def read(body: dict[str, Any]) -> Outcome:
+            outcome = self._about(order, body)
+            if not (isinstance(outcome, Refused) and outcome.closed):
+                raise Doubt("it was canceled, and is not")
+            return outcome
+
+        return self._moved_on(order, answer, messages.CLOSE, read)
+
+    # ---- reserved money ----------------------------------------------------------------------------------------------
+
+    def capture_request(self, order: Order, amount: Money) -> Request:
+        """Return the request that takes reserved money, all or a part; Stripe releases the rest."""
+        fields = (messages.EXPAND, ("amount_to_capture", str(amount.minor)))
+        return self._post(f"{self._intent_url(order)}/capture", fields)
+
+    def capture_outcome(self, order: Order, amount: Money, answer: Response, *, now: datetime) -> Outcome:
+        """Return Confirmed with the captured amount, also when it was captured before; Unknown when it is another."""
+
+        def read(body: dict[str, Any]) -> Outcome:
+            outcome = self._about(order, body)
+            if isinstance(outcome, Confirmed) and outcome.amount != amount:
+                raise messages.AmountDiffers(outcome.amount, amount)
+            return outcome
+
+        return self._moved_on(order, answer, messages.NOTHING, read)
+
+    def void_request(self, order: Order) -> Request:
+        """Return the request that releases reserved money: the intent is canceled."""
+        return self._post(f"{self._intent_url(order)}/cancel", ())
+
+    def void_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        """Return Refused(closed=True) when the money is released; else Unknown."""
+        return self.close_outcome(order, answer, now=now)
+
+    # ---- refunds -----------------------------------------------------------------------------------------------------
+
+    def refund_request(self, refund: RefundOrder) -> Request:
+        """Return the request for a refund. Its key keeps a repetition from paying twice, for 24 hours at least.
+
+        After that only a query does, which finds our number among the refunds of the payment.
+        """
+        fields = messages.refund_form(refund, _paid_as(refund))
+        return self._post(self._refunds_url, fields, key=refund.reference)
+
+    def refund_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
+        """Return the refund's state. A replayed answer shows it as it was made: only that it was done is believed."""
+
+        def read(body: dict[str, Any]) -> Outcome:
+            found = messages.refund(body)
+            outcome = messages.about_refund(found, refund)
+            if _replayed(answer) and not isinstance(outcome, Confirmed):
+                return Pending(channel_ref=found.id)
+            return outcome
+
+        return self._outcome(answer, messages.REFUND, read)
+
+    def refund_query_request(self, refund: RefundOrder) -> Request:
+        """Return the request for the refund by its id; without one, for the refunds of its payment."""
+        if refund.channel_ref is not None:
+            return self._get(f"{self._refunds_url}/{quote(refund.channel_ref, safe='')}")
+        listed = [("payment_intent", _paid_as(refund)), ("limit", str(REFUND_PAGE))]
+        return self._get(f"{self._refunds_url}?{messages.query(listed)}")
+
+    def refund_query_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
+        """Return the refund's state; Unknown(not_found=True) when a whole list of the payment's refunds lacks it."""
+        if refund.channel_ref is not None:
+            return self._outcome(
+                answer, messages.REFUND_QUERY, lambda body: messages.about_refund(messages.refund(body), refund)
+            )
+        return self._outcome(answer, messages.NOTHING, lambda body: _among(body, refund))
+
+    # ---- notices -----------------------------------------------------------------------------------------------------
+
+    def notice(self, message: Response, *, now: datetime) -> Notice | None:
+        """Verify the bytes, then read them. Raises BadNotice.
+
+        None: an event of a type we do not use, about something that was not made by us, or about a decline whose reason
+        is not known: a query will tell. The amount is the one Stripe states; the hub compares it with the order it has.
+        """
+        self._secrets.verify(message, now=now)
+        try:
+            event = loads_object(message.body)
+            notice_id, kind = text(event["id"]), text(event["type"])
+            if event["object"] != "event":
+                raise BadJson("it is no event")
+            data = event["data"]
+            about = data["object"] if isinstance(data, dict) else None
+            if not isinstance(about, dict):
+                raise BadJson("data.object is not an object")
+        except (BadJson, KeyError) as error:
+            raise BadNotice("malformed", f"not an event of Stripe's: {error}") from None
+        if event.get("account") not in (None, self._account):
+            raise BadNotice("not_ours", "the event is of another account")
+        if kind not in EVENTS:
+            return None
+        try:
+            messages.same_mode(event, self._livemode)
+            if kind in REFUND_EVENTS:
+                refund = messages.refund(about)
+                return Notice(Kind.REFUND, refund.reference, refund.outcome, notice_id) if refund.reference else None
+            intent = messages.intent(about, livemode=self._livemode)
+            outcome = intent.outcome(happened_at=messages.moment(event, "created"))
+        except Doubt as error:
+            raise BadNotice("not_ours", f"the notice is signed but not believed: {error}") from None
+        if intent.reference is None or isinstance(outcome, Unknown):
+            return None
+        return Notice(Kind.PAYMENT, intent.reference, outcome, notice_id)
+
+    def notice_accepted(self) -> Response:
+        """Return "received, do not send again"."""
+        return Response(200, {}, b"")
+
+    def notice_refused(self, why: str, *, again: bool) -> Response:
+        """Return no: 503 where the same notice may do better later, else 400; Stripe repeats both for three days."""
+        return Response(503 if again else 400, {"content-type": "text/plain; charset=utf-8"}, why[:200].encode())
+
+    # ---- bills -------------------------------------------------------------------------------------------------------
+
+    def bill_request(self, day: date) -> Request:
+        """Return the request for the first page of the day's balance transactions, Beijing time."""
+        return self._page(statement.Page(day))
+
+    def bill_file(self, asked: Request, answer: Response, *, now: datetime) -> BillFile:
+        """Return one page of the bill; it is there once Stripe's own clock says that the day is over."""
+        if answer.status != 200:
+            error = messages.rail_error(answer)
+            return BillFile(ready=False, reason=f"HTTP {error.status} {error.code}: {error.words}".rstrip(": "))
+        try:
+            page = statement.Page.of(asked.url)
+            if reason := statement.too_early(answer.headers.get("date", ""), page.day):
+                return BillFile(ready=False, reason=reason)
+            read = statement.page(answer.body, page)
+        except BadBill as bad:
+            return BillFile(ready=False, reason=f"the answer is not believed: {bad.message}")
+        if read.empty:
+            return BillFile(ready=False, nothing=True)
+        return BillFile(ready=True, content=read.content, more=self._page(read.next) if read.next else None)
+
+    def bill_content(self, file: BillFile, answer: Response) -> bytes:
+        """Never asked: the pages hold the bill themselves."""
+        raise BadBill("no_such_file", "a bill of Stripe's is in its pages")
+
+    def bill_lines(self, content: bytes, day: date, *, only_late: bool = False) -> Iterator[BillLine]:
+        """Return the lines of the day's bill; the whole of it is checked first. Raises BadBill."""
+        return statement.lines(content, day=day, only_late=only_late)
+
+    def deposit_mark(self) -> str | None:
+        """Return how the payouts to our bank are numbered, where the account's id is known."""
+        return f"ST{self._account}" if self._account else None
+
+    # ---- shared ------------------------------------------------------------------------------------------------------
+
+    def _get(self, url: str) -> Request:
+        return Request("GET", url, self._headers)
+
+    def _post(self, url: str, fields: messages.Pairs, *, key: str | None = None) -> Request:
+        """key: under which Stripe executes it once. Without one the intent's own state sees to that.
+
+        Stripe replays whatever came of a key, a 500 too, for a day. What has a state to guard it does better without.
+        """
+        headers = {**self._headers, "Content-Type": "application/x-www-form-urlencoded"}
+        return Request("POST", url, headers | ({"Idempotency-Key": key} if key else {}), messages.form(fields))
+
+    def _page(self, page: statement.Page) -> Request:
+        # Not application/json alone: a page of a hundred charges may be longer than other answers.
+        return Request("GET", f"{self._bill_url}?{page.query()}", {**self._headers, "Accept": "application/json, */*"})
+
+    def _intent_url(self, order: Order) -> str:
+        if order.channel_ref is None:
+            raise ValueError(f"{order.reference} has no intent yet: only creating and asking go without one")
+        return f"{self._intents_url}/{quote(order.channel_ref, safe='')}"
+
+    def _intent(self, body: Mapping[str, Any]) -> Intent:
+        return messages.intent(body, livemode=self._livemode)
+
+    def _about(self, order: Order, body: Mapping[str, Any]) -> Outcome:
+        found = self._intent(body)
+        return messages.about_order(found, order, found.outcome())
+
+    def _made(self, order: Order, body: Mapping[str, Any], answer: Response) -> Outcome:
+        """Return what an answer to making the intent says."""
+        found = self._intent(body)
+        known = messages.about_order(found, order, Pending(channel_ref=found.id))
+        return known if _replayed(answer) else messages.about_order(found, order, found.outcome())
+
+    def _declined(self, order: Order, answer: Response) -> Outcome:
+        """Return what a 402 says: it names the intent as it is left, without a card."""
+        error = messages.rail_error(answer)
+        try:
+            if error.type != "card_error":
+                raise Doubt("it is no card error")
+            left = self._left(order, error)
+            if left.status != "requires_payment_method":
+                raise Doubt(f"the intent is {left.status[:40]}")
+        except Doubt as doubt:
+            return Unknown(f"HTTP 402, not believed: {doubt}")
+        return messages.declined(error.body)
+
+    def _left(self, order: Order, error: messages.RailError) -> Intent:
+        """Return this order's intent as an error shows it. Raises Doubt."""
+        shown = error.body.get("payment_intent")
+        if not isinstance(shown, dict):
+            raise Doubt("the error shows no intent")
+        found = self._intent(shown)
+        messages.about_order(found, order, Pending())
+        return found
+
+    def _moved_on(
+        self, order: Order, answer: Response, errors: messages.Errors, read: Callable[[dict[str, Any]], Outcome]
+    ) -> Outcome:
+        """Return what `read` makes of the answer, or of the intent that is shown to us when it is already past this."""
+        error = messages.rail_error(answer) if answer.status == 400 else None
+        shown = error.body.get("payment_intent") if error and error.code == "payment_intent_unexpected_state" else None
+        if error is None or not isinstance(shown, dict):
+            return self._outcome(answer, errors, read)
+        try:
+            outcome = read(shown)
+        except Doubt as doubt:
+            return Unknown(f"{error.code}: {doubt}", stated_amount=doubt.stated_amount)
+        return messages.unknown(error) if isinstance(outcome, Pending) else outcome
+
+    def _outcome(self, answer: Response, errors: messages.Errors, read: Callable[[dict[str, Any]], Outcome]) -> Outcome:
+        """Return what an answer means; of errors a list decides."""
+        if answer.status != 200:
+            return messages.error_outcome(messages.rail_error(answer), errors)
+        try:
+            return read(loads_object(answer.body))
+        except BadJson as doubt:
+            return Unknown(f"HTTP {answer.status}, not readable: {doubt}")
+        except Doubt as doubt:
+            return Unknown(f"HTTP {answer.status}, not believed: {doubt}", stated_amount=doubt.stated_amount)
+
+
+def _replayed(answer: Response) -> bool:
+    return answer.headers.get("idempotent-replayed", "").lower() == "true"
+
+
+def _paid_as(refund: RefundOrder) -> str:
+    if refund.payment_channel_ref is None:
+        raise ValueError(f"{refund.reference} names no intent that was paid")
+    return refund.payment_channel_ref
+
+
+def _among(body: Mapping[str, Any], refund: RefundOrder) -> Outcome:
+    """Return our refund of a list of the payment's. Raises Doubt; a list that goes on elsewhere proves no absence."""
+    messages.expect(body, "object", "list")
+    listed, goes_on = body.get("data"), body.get("has_more")
+    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
+        raise Doubt("data is not a list of refunds")
+    for item in listed:
+        found = messages.refund(item)
+        if found.reference == refund.reference:
+            return messages.about_refund(found, refund)
+    if goes_on is not False:
+        raise Doubt(f"it is not among the last {len(listed)} refunds of the payment, and there are more")
+    return Unknown("it is not among the refunds of the payment", not_found=True)
+
+
+def build(settings: Mapping[str, Any]) -> Stripe:
+    """Return the channel of these settings. Raises ValueError that says what is wrong, and shows no secret.
+
+    settings: secret_key; webhook_secrets (a list, or one a line; none before an endpoint is registered); base_url
+    (https, or http on loopback); account (acct_…); return_url. Each secret may be given as a file: secret_key_file, ….
+    """
+    secret_key = secret(settings, "secret_key").strip()
+    if not (secret_key.isascii() and secret_key.isprintable()) or len(secret_key.split("_")) < 3:
+        raise ValueError("secret_key is not a key of Stripe's, which look like sk_test_… or rk_live_…")
+    base_url = str(settings.get("base_url") or BASE_URL)
+    scheme, host, path, *_ = urlsplit(base_url)
+    if path.strip("/") or not host or scheme not in ("http", "https"):
+        raise ValueError(f"base_url must be scheme and host alone, not {base_url!r}")
+    if scheme == "http" and not messages.is_loopback(host):
+        raise ValueError("base_url must be https: answers are unsigned, so the connection alone vouches for them")
+    return Stripe(
+        secret_key=secret_key,
+        base_url=base_url,
+        webhook_secrets=_webhook_secrets(settings),
+        account=str(settings["account"]) if settings.get("account") else None,
+        return_url=str(settings["return_url"]) if settings.get("return_url") else None,
+    )
+
+
+def _webhook_secrets(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    given = settings.get("webhook_secrets")
+    if not given and not settings.get("webhook_secrets_file"):
+        return ()
+    listed = given if isinstance(given, list) else secret(settings, "webhook_secrets").split()
+    if not all(isinstance(item, str) and item.isascii() and item.isprintable() and item for item in listed):
+        raise ValueError("webhook_secrets is not a list of signing secrets, which look like whsec_…")
+    return tuple(listed)
