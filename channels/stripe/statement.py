@@ -112,7 +112,10 @@ def page(body: bytes, asked: Page) -> Read:
     if more and (not kept or len(kept) > LIMIT or kept[-1]["id"] == asked.after):
         raise BadBill("damaged", "there is said to be another page, and this one does not lead to it")
     head = {"page": {"day": asked.day.isoformat(), "after": asked.after, "rows": len(kept), "more": more}}
-    content = b"".join(orjson.dumps(line) + b"\n" for line in (head, *kept))
+    try:
+        content = b"".join(orjson.dumps(line) + b"\n" for line in (head, *kept))
+    except orjson.JSONEncodeError as error:  # a whole number beyond 64 bits
+        raise BadBill("damaged", f"not a page of balance transactions: {error}") from None
     return Read(content, Page(asked.day, kept[-1]["id"]) if more else None, not kept and asked.after is None)
 
 
