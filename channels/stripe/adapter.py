@@ -6,6 +6,7 @@ confirms it. So an answer lost on the way never leaves a charge that nobody can 
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -39,6 +40,8 @@ from kernel.safe_json import BadJson, loads_object, text
 USER_AGENT = "sluice-hub/0.1"
 BASE_URL = "https://api.stripe.com"
 VERSION = "2026-10-28.endive"  # of the API; pinned, so that answers keep their shape whatever the account is set to
+PAST_IT = "payment_intent_unexpected_state"  # the error of an intent that is past what was asked; it shows the intent
+OLD = "the answer is an old one, told again"
 REFUND_PAGE = 100  # refunds of one payment that a query looks at
 
 # What each type of event is about. All others are verified and passed over.
@@ -63,6 +66,7 @@ _CAPABILITIES = Capabilities(
     holds=frozenset({Method.CARD}),
     partial_capture=True,
     per_order_notices=False,
+    asks_by_repeating=True,
 )
 
 
@@ -122,7 +126,7 @@ class Stripe(Rail):
     def pay_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return Pending(proceed=True) with the intent's id, refused, or unknown.
 
-        A replayed answer shows the intent as it was made, not as it is: its id is believed and nothing else.
+        A replayed answer shows the intent as it was made, not as it is: of it the id is believed, and asked for.
         """
         if order.channel_ref is not None:
             return self.query_outcome(order, answer, now=now)
@@ -146,7 +150,7 @@ class Stripe(Rail):
         def read(body: dict[str, Any]) -> Outcome:
             outcome = self._about(order, body)
             if isinstance(outcome, Pending) and _replayed(answer):
-                return Pending(channel_ref=outcome.channel_ref)
+                return Unknown(OLD, ask=self.query_request(order))
             return outcome
 
         return self._outcome(answer, messages.NOTHING, read)
@@ -169,7 +173,7 @@ class Stripe(Rail):
     def close_request(self, order: Order) -> Request:
         """Return the request that cancels the intent, whatever it waits for; may be repeated.
 
-        Without its id: the request that makes it. Nothing can be charged before the id is known, and then it closes.
+        Without its id: the request that makes it, so as to learn the id; see close_outcome.
         """
         if order.channel_ref is None:
             return self.pay_request(order)
@@ -177,17 +181,18 @@ class Stripe(Rail):
 
     def close_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return Refused(closed=True) when the intent is canceled now or was before; else Unknown."""
-        if order.channel_ref is None:
-            made = self.query_outcome(order, answer, now=now)
-            return made if isinstance(made, Unknown) else Unknown("the intent is to be asked for first: its id is new")
 
         def read(body: dict[str, Any]) -> Outcome:
             outcome = self._about(order, body)
+            if isinstance(outcome, Pending) and outcome.channel_ref and order.channel_ref is None:
+                # The answer to making it. Now that the id is known, it can be canceled, whatever it waits for.
+                cancel = self.close_request(replace(order, channel_ref=outcome.channel_ref))
+                return Unknown("the intent is open", ask=cancel)
             if not (isinstance(outcome, Refused) and outcome.closed):
                 raise Doubt("it was canceled, and is not")
             return outcome
 
-        return self._moved_on(order, answer, messages.CLOSE, read)
+        return self._past_it(answer, read) if answer.status == 400 else self._outcome(answer, messages.CLOSE, read)
 
     # ---- reserved money ----------------------------------------------------------------------------------------------
 
@@ -197,7 +202,12 @@ class Stripe(Rail):
         return self._post(f"{self._intent_url(order)}/capture", fields)
 
     def capture_outcome(self, order: Order, amount: Money, answer: Response, *, now: datetime) -> Outcome:
-        """Return Confirmed with the captured amount, also when it was captured before; Unknown when it is another."""
+        """Return Confirmed with the captured amount; Unknown when it is another.
+
+        When it was captured before, the error that says so does not say when, and the intent is asked for.
+        """
+        if answer.status == 400 and messages.rail_error(answer).code == PAST_IT:
+            return Unknown("it is not held any more", ask=self.query_request(order))
 
         def read(body: dict[str, Any]) -> Outcome:
             outcome = self._about(order, body)
@@ -205,7 +215,7 @@ class Stripe(Rail):
                 raise messages.AmountDiffers(outcome.amount, amount)
             return outcome
 
-        return self._moved_on(order, answer, messages.NOTHING, read)
+        return self._outcome(answer, messages.NOTHING, read)
 
     def void_request(self, order: Order) -> Request:
         """Return the request that releases reserved money: the intent is canceled."""
@@ -226,13 +236,13 @@ class Stripe(Rail):
         return self._post(self._refunds_url, fields, key=refund.reference)
 
     def refund_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
-        """Return the refund's state. A replayed answer shows it as it was made: only that it was done is believed."""
+        """Return the refund's state. Of a replayed answer only that it was done is believed; else it is asked for."""
 
         def read(body: dict[str, Any]) -> Outcome:
             found = messages.refund(body)
             outcome = messages.about_refund(found, refund)
             if _replayed(answer) and not isinstance(outcome, Confirmed):
-                return Pending(channel_ref=found.id)
+                return Unknown(OLD, ask=self.refund_query_request(replace(refund, channel_ref=found.id)))
             return outcome
 
         return self._outcome(answer, messages.REFUND, read)
@@ -363,8 +373,10 @@ class Stripe(Rail):
     def _made(self, order: Order, body: Mapping[str, Any], answer: Response) -> Outcome:
         """Return what an answer to making the intent says."""
         found = self._intent(body)
-        known = messages.about_order(found, order, Pending(channel_ref=found.id))
-        return known if _replayed(answer) else messages.about_order(found, order, found.outcome())
+        if not _replayed(answer):
+            return messages.about_order(found, order, found.outcome())
+        messages.about_order(found, order, Pending())
+        return Unknown(OLD, ask=self.query_request(replace(order, channel_ref=found.id)))
 
     def _declined(self, order: Order, answer: Response) -> Outcome:
         """Return what a 402 says: it names the intent as it is left, without a card."""
@@ -388,19 +400,16 @@ class Stripe(Rail):
         messages.about_order(found, order, Pending())
         return found
 
-    def _moved_on(
-        self, order: Order, answer: Response, errors: messages.Errors, read: Callable[[dict[str, Any]], Outcome]
-    ) -> Outcome:
-        """Return what `read` makes of the answer, or of the intent that is shown to us when it is already past this."""
-        error = messages.rail_error(answer) if answer.status == 400 else None
-        shown = error.body.get("payment_intent") if error and error.code == "payment_intent_unexpected_state" else None
-        if error is None or not isinstance(shown, dict):
-            return self._outcome(answer, errors, read)
+    def _past_it(self, answer: Response, read: Callable[[dict[str, Any]], Outcome]) -> Outcome:
+        """Return what `read` makes of the intent that an error shows when it is past what was asked."""
+        error = messages.rail_error(answer)
+        shown = error.body.get("payment_intent")
+        if error.code != PAST_IT or not isinstance(shown, dict):
+            return messages.unknown(error)
         try:
-            outcome = read(shown)
+            return read(shown)
         except Doubt as doubt:
             return Unknown(f"{error.code}: {doubt}", stated_amount=doubt.stated_amount)
-        return messages.unknown(error) if isinstance(outcome, Pending) else outcome
 
     def _outcome(self, answer: Response, errors: messages.Errors, read: Callable[[dict[str, Any]], Outcome]) -> Outcome:
         """Return what an answer means; of errors a list decides."""
