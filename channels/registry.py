@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from importlib import import_module
 
-from channels import bank_transfer, wechat
+from channels import bank_transfer, stripe, wechat
 from channels.contract import ChannelConfig
 
 CHANNELS: Mapping[str, ChannelConfig] = {
     "bank_transfer": bank_transfer.build,
+    "stripe": stripe.build,
     "wechat": wechat.build,
 }
 

@@ -338,8 +338,8 @@ class Stripe(Rail):
         return statement.lines(content, day=day, only_late=only_late)
 
     def deposit_mark(self) -> str | None:
-        """Return how the payouts to our bank are numbered, where the account's id is known."""
-        return f"ST{self._account}" if self._account else None
+        """Return how the payouts to our bank are numbered, where the account's id is known; without its underscore."""
+        return f"ST{self._account.replace('_', '')}" if self._account else None
 
     # ---- shared ------------------------------------------------------------------------------------------------------
 

@@ -152,8 +152,9 @@ def about_order(found: Intent, order: Order, outcome: Outcome) -> Outcome:
     if order.channel_ref is not None:
         _same("id", found.id, order.channel_ref)
     ours = found.amount == order.amount
-    if isinstance(outcome, Confirmed) and outcome.amount != order.amount:
-        if not (ours and order.hold_only and outcome.amount < order.amount):
+    if isinstance(outcome, Confirmed):
+        part = ours and order.hold_only and outcome.amount < order.amount
+        if outcome.amount != order.amount and not part:
             raise AmountDiffers(outcome.amount, order.amount)
     elif not ours:
         raise Doubt(f"amount differs: the intent is of {found.amount}, we have {order.amount}")

@@ -7,7 +7,6 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 from stripe_rail import (
-    ACCOUNT,
     BASE_URL,
     GOLDEN,
     INTENT,
@@ -207,7 +206,7 @@ def test_every_secret_may_stand_in_a_file(tmp_path: Path) -> None:
 
 
 def test_the_payouts_are_known_by_the_account_where_it_is_given() -> None:
-    assert channel().deposit_mark() == f"ST{ACCOUNT}"
+    assert channel().deposit_mark() == "STacct1Golden"
     assert channel(account=None).deposit_mark() is None
 
 

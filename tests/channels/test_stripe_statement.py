@@ -154,7 +154,7 @@ def test_whose_card_it_was_stays_with_stripe() -> None:
 
 
 def test_a_stored_page_reads_as_a_payment_and_a_refund() -> None:
-    file = STRIPE.bill_file(ASKED, received("answer_bill_page"), now=NOW)
+    file = STRIPE.bill_file(ASKED, received("bill_page"), now=NOW)
     assert file.content is not None
     given_back, paid = read(file.content)
     assert paid == BillLine(

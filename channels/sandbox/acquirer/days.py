@@ -12,6 +12,7 @@ from channels.sandbox.context import SandboxContext, log
 from channels.sandbox.store import Row, Tx
 
 LOOK_EVERY_S = 20
+_NOT_IN_REFERENCES = dict.fromkeys(map(ord, "-_"))
 
 
 class PayingBank(Protocol):
@@ -155,7 +156,8 @@ class Days:
             log.exception("could not close %s of merchant %s; trying again", day, merchant.merchant)
 
     def _end_to_end_id(self, merchant: str, day: str) -> str:
-        return f"{self._wire.mark}{merchant}{day.replace('-', '')}"
+        """Letters and digits alone: between banks nothing else is safe in a reference."""
+        return f"{self._wire.mark}{merchant}{day}".translate(_NOT_IN_REFERENCES)
 
     def _shown(self, row: Row) -> dict[str, Any]:
         paid_out = row["booking_date"] is not None

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,13 @@ class Merchants:
         )
         assert row is not None
         return _webhook(row)
+
+    def note_webhook(self, tx: Tx, webhook: Webhook, **extra: Any) -> Webhook:
+        """Add to what the rail keeps about a registered address."""
+        changed = {**webhook.extra, **extra}
+        sql = "UPDATE acquirer_webhook SET extra = ? WHERE rail = ? AND webhook_id = ?"
+        tx.execute(sql, json.dumps(changed, ensure_ascii=False), self._wire.rail, webhook.webhook_id)
+        return replace(webhook, extra=changed)
 
     def remove_webhook(self, tx: Tx, merchant: str, webhook_id: str) -> bool:
         """Forget an address; tell whether there was one."""

@@ -37,18 +37,17 @@ class Notices:
 
     def tell(self, tx: Tx, event: Event, trade: Trade, refund: Refund | None) -> None:
         """Write what the rail tells of an event, due at once, in the caller's transaction; call `wake` afterwards."""
-        targets: list[tuple[str, str | None]]
-        if self._wire.has_webhooks:
-            targets = [(hook.url, hook.webhook_id) for hook in self._merchants.webhooks(tx, trade.merchant)]
-        else:
-            url = (refund and refund.notify_url) or trade.notify_url
-            targets = [] if url is None else [(url, None)]
-        if not targets:
-            return
         now_ms, merchant = self._ctx.clock.now_ms(), self._merchants.get(trade.merchant)
         content = self._wire.content(event, merchant, trade, refund, now_ms)
         if content is None:
             return
+        targets: list[tuple[str, str | None]]
+        if self._wire.has_webhooks:
+            hooks = self._merchants.webhooks(tx, trade.merchant)
+            targets = [(hook.url, hook.webhook_id) for hook in hooks if self._wire.wants(hook, content)]
+        else:
+            url = (refund and refund.notify_url) or trade.notify_url
+            targets = [] if url is None else [(url, None)]
         last = tx.one("SELECT coalesce(max(seq), 0) AS seq FROM acquirer_notice")
         assert last is not None
         for seq, (url, webhook_id) in enumerate(targets, last["seq"] + 1):

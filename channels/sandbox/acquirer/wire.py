@@ -109,6 +109,10 @@ class Wire(ABC):
     ) -> dict[str, Any] | None:
         """Return what a notice of this event will say, as JSON; None: this rail does not tell."""
 
+    def wants(self, webhook: Webhook, content: Mapping[str, Any]) -> bool:
+        """Tell whether a registered address asked to be told this."""
+        return True
+
     @abstractmethod
     def wrong_amount(self, content: Mapping[str, Any]) -> dict[str, Any]:
         """Return the same content saying one minor unit more than is true."""
