@@ -67,6 +67,10 @@ class _Trying(NamedTuple):
     began: float  # monotonic: since when the payer waits
 
 
+# Not the channel's word but the transport's: no message about this order has ever left.
+UNREACHABLE = Refused("channel_unreachable", "no request could be sent to the channel; nothing was charged")
+
+
 class Payments:
     """Use cases of payments and refunds for every merchant."""
 
@@ -226,8 +230,8 @@ class Payments:
                 if following is not None:
                     payment, attempt, ready = following
                     continue
-                if trying.auth_code is not None:  # there is only this account, and the payer still stands there
-                    outcome = await self._until_known(ready, order, outcome)
+                if trying.auth_code is not None and isinstance(outcome, Unknown):
+                    outcome = await self._insist(ready, order)
             return await self._settle(payment, attempt, ready, outcome, latency_ms)
 
     async def _fail_over(
@@ -260,6 +264,21 @@ class Payments:
             )
             return begun.payment, begun.attempt, choice.ready
         return None
+
+    async def _insist(self, ready: Ready, order: Order) -> Outcome:
+        """Send a payer's code again that never left, there being no other account and the payer still standing there.
+
+        When it cannot be sent within the payer's patience, the till is told so: nothing was charged, and nothing will
+        be, so the payer may take out another wallet.
+        """
+        for pause_s in (0.2, 1.0):
+            await self._env.sleep(pause_s)
+            outcome = await self._call("pay", ready, order)
+            if isinstance(outcome, Refused):
+                return outcome
+            if not provably_did_nothing(outcome):
+                return await self._until_known(ready, order, outcome)
+        return UNREACHABLE
 
     async def _until_known(self, ready: Ready, order: Order, outcome: Outcome) -> Outcome:
         """Ask about a payer's code while the payer stands at the till.

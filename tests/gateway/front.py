@@ -60,17 +60,21 @@ class Rail:
     An operation nobody put anything for goes well: what is asked for is paid, given back or closed.
     """
 
-    answers: dict[str, Outcome] = field(default_factory=dict)
+    answers: dict[str, Outcome | list[Outcome]] = field(default_factory=dict)
     clock: HandClock = field(default_factory=HandClock)
 
     def __call__(self, op: str, order: Any) -> Outcome:
         if op in self.answers:
-            return self.answers[op]
+            found = self.answers[op]
+            if isinstance(found, list):
+                return found.pop(0) if len(found) > 1 else found[0]
+            return found
         if op in ("close", "reverse", "void"):
             return CLOSED
         return confirmed(order.reference, order.amount.minor, self.clock.now(), order.amount.currency)
 
-    def says(self, **answers: Outcome) -> None:
+    def says(self, **answers: Outcome | list[Outcome]) -> None:
+        """Put answers there; of a list the first is given first, and the last from then on."""
         self.answers.update(answers)
 
     def works(self, *ops: str) -> None:

@@ -378,3 +378,27 @@ async def test_choosers_refuse_where_every_account_was_tried(database_url: str, 
         assert [choice.ready.account.id for choice in await chooser.choose(tried)] == ["second"]
         with pytest.raises(Rejected):
             await chooser.choose(ask._replace(exclude=frozenset({"rail", "second"})))
+
+
+async def test_a_till_is_told_at_once_that_nothing_could_be_sent_and_nothing_was_charged(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        front.rail.says(pay=NOT_SENT, query=NOT_SENT)
+        payment = (await front.scan()).body
+        assert payment["status"] == "failed"
+        assert payment["failure"]["code"] == "channel_unreachable"
+        assert await attempts(front, payment["id"]) == [("rail", "refused", "channel_unreachable")]
+        assert {order.reference for order in front.asked("pay")} == {front.asked("pay")[0].reference}
+        assert await front.later(7_200) == 0, "nothing is open"
+
+
+async def test_a_till_is_not_told_so_once_any_message_may_have_left(database_url: str, tmp_path: Path) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        front.rail.says(pay=[NOT_SENT, SILENCE, NOT_SENT], query=NOT_SENT)
+        payment = (await front.scan()).body
+        assert payment["status"] == "processing"
+        assert await attempts(front, payment["id"]) == [("rail", "unknown", None)]
+        front.rail.works("query")
+        await front.later(100)
+        assert (await front.payment(payment["id"]))["status"] == "succeeded"
