@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from channels.client import Bill, ChannelClient
+    from channels.client import Bill, ChannelClient, SharingClient
     from channels.contract import (
         BadBill,
         BadNotice,
@@ -57,6 +57,7 @@ __all__ = [
     "Rail",
     "RefundOrder",
     "Refused",
+    "SharingClient",
     "Unknown",
     "rank",
 ]
@@ -64,6 +65,7 @@ __all__ = [
 _ELSEWHERE = {
     "Bill": "client",
     "ChannelClient": "client",
+    "SharingClient": "client",
     "HttpTransport": "http",
     "CHANNELS": "registry",
     "Candidate": "router",

@@ -14,16 +14,18 @@ from channels.contract import (
     FundLine,
     Order,
     Outcome,
+    Pending,
     RefundOrder,
     Request,
     Response,
     Unknown,
 )
+from channels.sharing import Receiver, Shared, ShareOrder, ShareReturn, Sharing
 from kernel.env import Env, NoAnswer, NotSent
 from kernel.money import Money
 
 log = logging.getLogger(__name__)
-S = TypeVar("S", Order, RefundOrder)
+S = TypeVar("S")
 S_contra = TypeVar("S_contra", contravariant=True)
 
 # Seconds an operation may take, everything together. A payer's code is charged while the answer is awaited.
@@ -38,6 +40,13 @@ TIMEOUTS_S: Mapping[str, float] = {
     "login": 10.0,
     "refund": 15.0,
     "refund_query": 10.0,
+    "bind": 10.0,
+    "unbind": 10.0,
+    "share": 15.0,
+    "share_query": 10.0,
+    "release": 15.0,
+    "give_back": 15.0,
+    "give_back_query": 10.0,
     "bill": 15.0,
     "bill_file": 600.0,
     "keys": 10.0,
@@ -80,23 +89,27 @@ class ChannelClient:
         if order.method in self.channel.capabilities.local:
             now, nonce = self._env.now(), self._env.secrets(16).hex()
             return await self._env.offload(lambda: self.channel.local_action(order, now=now, nonce=nonce))
-        return await self._ask("pay", order, self.channel.pay_request, self.channel.pay_outcome)
+        found = await self.ask("pay", order, self.channel.pay_request, self.channel.pay_outcome)
+        if order.method in self.channel.capabilities.signs_actions and isinstance(found, Pending) and found.next_action:
+            shown, now, nonce = found, self._env.now(), self._env.secrets(16).hex()
+            return await self._env.offload(lambda: self.channel.signed_action(order, shown, now=now, nonce=nonce))
+        return found
 
     async def query(self, order: Order) -> Outcome:
         """Ask what became of an order."""
-        return await self._ask("query", order, self.channel.query_request, self.channel.query_outcome)
+        return await self.ask("query", order, self.channel.query_request, self.channel.query_outcome)
 
     async def close(self, order: Order) -> Outcome:
         """Have an unpaid order closed; Refused(closed=True) when it is."""
-        return await self._ask("close", order, self.channel.close_request, self.channel.close_outcome)
+        return await self.ask("close", order, self.channel.close_request, self.channel.close_outcome)
 
     async def reverse(self, order: Order) -> Outcome:
         """Have a barcode order undone, paid or not; Refused(closed=True) when it is."""
-        return await self._ask("reverse", order, self.channel.reverse_request, self.channel.reverse_outcome)
+        return await self.ask("reverse", order, self.channel.reverse_request, self.channel.reverse_outcome)
 
     async def proceed(self, order: Order) -> Outcome:
         """Make the second call that a Pending(proceed=True) asked for; may be repeated."""
-        return await self._ask("proceed", order, self.channel.proceed_request, self.channel.proceed_outcome)
+        return await self.ask("proceed", order, self.channel.proceed_request, self.channel.proceed_outcome)
 
     async def capture(self, order: Order, amount: Money) -> Outcome:
         """Move reserved money, all or a part; may be repeated with the same amount."""
@@ -104,21 +117,36 @@ class ChannelClient:
         def outcome(asked: Order, answer: Response, /, *, now: datetime) -> Outcome:
             return self.channel.capture_outcome(asked, amount, answer, now=now)
 
-        return await self._ask("capture", order, lambda asked: self.channel.capture_request(asked, amount), outcome)
+        return await self.ask("capture", order, lambda asked: self.channel.capture_request(asked, amount), outcome)
 
     async def void(self, order: Order) -> Outcome:
         """Release reserved money; Refused(closed=True) when it is."""
-        return await self._ask("void", order, self.channel.void_request, self.channel.void_outcome)
+        return await self.ask("void", order, self.channel.void_request, self.channel.void_outcome)
 
     async def refund(self, refund: RefundOrder) -> Outcome:
         """Ask for a refund; may be repeated with the same number."""
-        return await self._ask("refund", refund, self.channel.refund_request, self.channel.refund_outcome)
+        return await self.ask("refund", refund, self.channel.refund_request, self.channel.refund_outcome)
 
     async def refund_query(self, refund: RefundOrder) -> Outcome:
         """Ask what became of a refund."""
-        return await self._ask(
+        return await self.ask(
             "refund_query", refund, self.channel.refund_query_request, self.channel.refund_query_outcome
         )
+
+    async def ask(self, op: str, asked: S, request: Callable[[S], Request], outcome: OutcomeOf[S]) -> Outcome:
+        """Send and translate, and again while an answer needs another beside it.
+
+        For what only one rail has, too: any pair of request and outcome will do. op: a name in TIMEOUTS_S. Whatever
+        goes wrong on the way is Unknown; only provably unsent is said to be so.
+        """
+        found = await self._ask_once(op, request(asked), asked, outcome)
+        for _ in range(MOST_QUESTIONS - 1):
+            if not isinstance(found, Unknown) or found.ask is None:
+                break
+            found = await self._ask_once(op, found.ask, asked, outcome)
+            if isinstance(found, Unknown) and found.not_sent:  # the first question was sent
+                found = replace(found, not_sent=False)
+        return replace(found, ask=None) if isinstance(found, Unknown) else found
 
     async def bill(self, day: date) -> Bill:
         """Fetch the day's transaction bill, whole and with its hash checked. Raises BadBill."""
@@ -158,20 +186,6 @@ class ChannelClient:
         return await asyncio.shield(self._refreshing)
 
     # ---- shared ------------------------------------------------------------------------------------------------------
-
-    async def _ask(self, op: str, asked: S, request: Callable[[S], Request], outcome: OutcomeOf[S]) -> Outcome:
-        """Send and translate, and again while an answer needs another beside it.
-
-        Whatever goes wrong on the way is Unknown; only provably unsent is said to be so.
-        """
-        found = await self._ask_once(op, request(asked), asked, outcome)
-        for _ in range(MOST_QUESTIONS - 1):
-            if not isinstance(found, Unknown) or found.ask is None:
-                break
-            found = await self._ask_once(op, found.ask, asked, outcome)
-            if isinstance(found, Unknown) and found.not_sent:  # the first question was sent
-                found = replace(found, not_sent=False)
-        return replace(found, ask=None) if isinstance(found, Unknown) else found
 
     async def _ask_once(self, op: str, request: Request, asked: S, outcome: OutcomeOf[S]) -> Outcome:
         try:
@@ -275,3 +289,67 @@ class ChannelClient:
             return ()
         log.info("fetched the channel's keys", extra={"channel": self.channel.name, "trusted": list(trusted)})
         return trusted
+
+
+class SharingClient:
+    """The same for a rail that shares a payment's money out itself. Raises TypeError where the rail does not."""
+
+    def __init__(self, client: ChannelClient) -> None:
+        if not isinstance(client.channel, Sharing):
+            raise TypeError(f"{client.channel.name} does not share out")
+        self._client = client
+        self._rail: Sharing = client.channel
+
+    async def bind(self, receiver: Receiver, reference: str) -> Outcome:
+        """Have the rail know a receiver; may be repeated."""
+        return await self._client.ask(
+            "bind", receiver, lambda asked: self._rail.bind_request(asked, reference), self._rail.bind_outcome
+        )
+
+    async def unbind(self, receiver: Receiver, reference: str) -> Outcome:
+        """Have the rail forget a receiver."""
+        return await self._client.ask(
+            "unbind", receiver, lambda asked: self._rail.unbind_request(asked, reference), self._rail.unbind_outcome
+        )
+
+    async def share(self, order: ShareOrder) -> Shared:
+        """Share out; may be repeated with the same number."""
+        return await self._ask_shared("share", order, self._rail.share_request, self._rail.share_outcome)
+
+    async def share_query(self, order: ShareOrder) -> Shared:
+        """Ask what became of a share order."""
+        return await self._ask_shared(
+            "share_query", order, self._rail.share_query_request, self._rail.share_query_outcome
+        )
+
+    async def release(self, order: ShareOrder) -> Outcome:
+        """Release what is not shared out; ask about it with share_query."""
+        return await self._client.ask("release", order, self._rail.release_request, self._rail.release_outcome)
+
+    async def give_back(self, order: ShareReturn) -> Outcome:
+        """Fetch a share back; may be repeated with the same number."""
+        return await self._client.ask("give_back", order, self._rail.give_back_request, self._rail.give_back_outcome)
+
+    async def give_back_query(self, order: ShareReturn) -> Outcome:
+        """Ask what became of that."""
+        return await self._client.ask(
+            "give_back_query", order, self._rail.give_back_query_request, self._rail.give_back_query_outcome
+        )
+
+    async def _ask_shared(
+        self,
+        op: str,
+        order: ShareOrder,
+        request: Callable[[ShareOrder], Request],
+        outcome: Callable[..., Shared],
+    ) -> Shared:
+        shares: tuple[Outcome, ...] = ()
+
+        def read(asked: ShareOrder, answer: Response, /, *, now: datetime) -> Outcome:
+            nonlocal shares
+            found = outcome(asked, answer, now=now)
+            shares = found.shares
+            return found.whole
+
+        whole = await self._client.ask(op, order, request, read)
+        return Shared(whole, shares)

@@ -222,6 +222,8 @@ class Capabilities:
     partial_capture: bool = False  # whether less than was reserved can be captured; the rest is then released
     # Begun by the payer's browser or app with what we signed, without a call of ours: see Channel.local_action.
     local: frozenset[Method] = frozenset()
+    # Methods whose next_action is signed once the rail has answered: see Channel.signed_action.
+    signs_actions: frozenset[Method] = frozenset()
     # True: an unpaid order ends at its expires_at and no sooner: until a little after it, close is answered Unknown.
     lapses: bool = False
     browsers: Sequence[str] = ()  # words in the User-Agent of the rail's own app, in which JSAPI works
@@ -239,6 +241,9 @@ class Rail:
 
     def local_action(self, order: "Order", *, now: datetime, nonce: str) -> "Pending":
         raise NotImplementedError("every payment of this rail begins with a call")
+
+    def signed_action(self, order: "Order", shown: "Pending", *, now: datetime, nonce: str) -> "Pending":
+        return shown
 
     def proceed_request(self, order: "Order") -> Request:
         raise NotImplementedError("this rail has no second call")
@@ -324,6 +329,12 @@ class Channel(Protocol):
         The rail learns of such an order only when the payer comes: until then a query answers not_found, which closes
         nothing and costs nothing to ask for again. Whatever is asked for the same order later pays the same order.
         Like `sign` it may take a millisecond of CPU.
+        """
+
+    def signed_action(self, order: Order, shown: Pending, *, now: datetime, nonce: str) -> Pending:
+        """Return what pay_outcome said is to be shown, with our signature for the rail's app in the payer's hand.
+
+        Asked for `capabilities.signs_actions` methods. Like `sign` it may take a millisecond of CPU.
         """
 
     def pay_request(self, order: Order) -> Request: ...

@@ -1,4 +1,4 @@
-"""WeChat Pay 微信支付, direct merchant 直连商户: QR codes (Native), payer's codes (付款码), refunds, bills, notices.
+"""WeChat Pay 微信支付, direct merchant 直连商户: payments of every kind, refunds, bills, notices.
 
 Every method is pure; see channels/contract.py for what each promises and README.md for what is believed when.
 """
@@ -6,11 +6,11 @@ Every method is pure; see channels/contract.py for what each promises and README
 import hashlib
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -27,19 +27,22 @@ from channels.contract import (
     Order,
     Outcome,
     Pending,
-    Rail,
     RefundOrder,
     Refused,
     Request,
     Response,
-    Unknown,
 )
 from channels.settings import secret
 from channels.wechat import messages, signing, statement
+from channels.wechat.account import USER_AGENT, in_path, origin
 from channels.wechat.messages import Doubt
+from channels.wechat.sharing import SharesOut
 from kernel.safe_json import BadJson, loads_object, text
 
-USER_AGENT = "sluice-hub/0.1"
+PAY = "/v3/pay/transactions/"
+ORDER = "/v3/pay/transactions/out-trade-no/"
+REFUNDS = "/v3/refund/domestic/refunds"
+PRODUCTS = {Method.QR: "native", Method.JSAPI: "jsapi", Method.H5: "h5", Method.APP: "app"}
 MAX_BILL_BYTES = 512 << 20  # uncompressed; some 1.5 million transactions of one merchant and day
 # Hosts that WeChat's bill addresses name besides the one we call; our signature is shown to no other.
 FILE_HOSTS = ("api.mch.weixin.qq.com", "api2.mch.weixin.qq.com", "api.wechatpay.cn", "api2.wechatpay.cn")
@@ -47,99 +50,58 @@ NOTICE_KINDS = {"TRANSACTION.SUCCESS": "SUCCESS"} | {
     f"REFUND.{status}": status for status in ("SUCCESS", "ABNORMAL", "CLOSED")
 }
 
-_JSON = {"Accept": "application/json", "User-Agent": USER_AGENT}
 _FILE = {"Accept": "*/*", "User-Agent": USER_AGENT}
 _SHA1 = re.compile(r"[0-9a-fA-F]{40}", re.ASCII)
 _CAPABILITIES = Capabilities(
-    methods=frozenset({Method.QR, Method.BARCODE}),
+    methods=frozenset({*PRODUCTS, Method.BARCODE}),
+    signs_actions=frozenset({Method.JSAPI, Method.APP}),
     currencies=frozenset({"CNY"}),
     barcode_prefixes=frozenset({"10", "11", "12", "13", "14", "15"}),
     browsers=("MicroMessenger",),
 )
 
 
-class WeChatPay(Rail):
-    """One direct merchant's account at WeChat Pay, with its keys."""
+class WeChatPay(SharesOut):
+    """One direct merchant's account at WeChat Pay; channels/wechat/combined.py pays several orders in one go."""
 
     name = "wechat"
     capabilities = _CAPABILITIES
 
-    def __init__(
-        self,
-        *,
-        mchid: str,
-        appid: str,
-        base_url: str,
-        signer: signing.Signer,
-        apiv3_key: bytes,
-        platform_keys: Iterable[signing.PlatformKey],
-        public_key_id: str | None = None,
-        rotates: bool = True,
-    ) -> None:
-        """base_url: without a path. public_key_id: asks WeChat to sign answers with that key.
-
-        rotates: whether the account has platform certificates, which WeChat replaces from time to time.
-        """
-        self.mchid = mchid
-        self.appid = appid
-        self._signer = signer
-        self._apiv3_key = apiv3_key
-        self._keys = signing.PlatformKeys(platform_keys)
-        self._rotates = rotates
-        preferred = {"Wechatpay-Serial": public_key_id} if public_key_id else {}
-        self._get_headers: Mapping[str, str] = {**_JSON, **preferred}
-        self._post_headers: Mapping[str, str] = {**self._get_headers, "Content-Type": "application/json"}
-        base = base_url.rstrip("/")
-        self._origin = urlsplit(base)[:2]
-        self._native_url = f"{base}/v3/pay/transactions/native"
-        self._codepay_url = f"{base}/v3/pay/transactions/codepay"
-        self._order_url = f"{base}/v3/pay/transactions/out-trade-no/"
-        self._refund_url = f"{base}/v3/refund/domestic/refunds"
-        self._bill_url = f"{base}/v3/bill/"
-        self._certificates_url = f"{base}/v3/certificates"
-        self._query_string = f"?mchid={quote(mchid, safe='')}"
-        self._close_body = orjson.dumps({"mchid": mchid})
-        self._reverse_body = orjson.dumps({"appid": appid, "mchid": mchid})
-
-    def sign(self, request: Request, *, now: datetime, nonce: str) -> Request:
-        """Return the request with its Authorization header."""
-        return self._signer.sign(request, now=now, nonce=nonce)
-
-    def verified_by(self, message: Response, *, now: datetime) -> str:
-        """Return the serial number or public-key id of the key that signed the message. Raises BadNotice."""
-        return self._keys.verify(message, now=now)
-
     # ---- payments ----------------------------------------------------------------------------------------------------
 
     def pay_request(self, order: Order) -> Request:
-        """Return the request that creates the order: a QR code to show, or a charge of the payer's code."""
+        """Return the request that creates the order, or charges the payer's code."""
         if order.method is Method.BARCODE:
-            return self._post(self._codepay_url, messages.codepay_body(order, self.mchid, self.appid))
-        return self._post(self._native_url, messages.native_body(order, self.mchid, self.appid))
+            return self.post(f"{PAY}codepay", messages.codepay_body(order, self.mchid, self.appid))
+        return self.post(f"{PAY}{PRODUCTS[order.method]}", messages.order_body(order, self.mchid, self.appid))
 
     def pay_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
-        """Return what came of it: a code to show, paid at once, the payer is typing, refused, or unknown."""
+        """Return what came of it: something to show, paid at once, the payer is typing, refused, or unknown."""
 
         def read(body: dict[str, Any]) -> Outcome:
-            if order.method is Method.QR:
-                return messages.code_url(body)
+            if order.method is not Method.BARCODE:
+                return messages.to_show(order.method, order.return_url, body, self.base)
             if body.get("code") in messages.USER_PAYING:
                 return Pending()
             return self._order_outcome(order, body)
 
-        return self._outcome(answer, now, messages.PAY, read)
+        return self.believed(answer, now, messages.PAY, read)
+
+    def signed_action(self, order: Order, shown: Pending, *, now: datetime, nonce: str) -> Pending:
+        """Return what the payer's WeChat (调起支付) is called with: the prepay id, signed for this app and moment."""
+        return self.call_to_pay(order.method, shown, now=now, nonce=nonce)
 
     def query_request(self, order: Order) -> Request:
         """Return the request that asks for the order by our number (查询订单)."""
-        return self._get(f"{self._order_url}{quote(order.reference, safe='')}{self._query_string}")
+        return self.get(f"{ORDER}{in_path(order.reference)}?mchid={in_path(self.mchid)}")
 
     def query_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return the order's state; Unknown(not_found=True) when WeChat says it has no such order."""
-        return self._outcome(answer, now, messages.QUERY, lambda body: self._order_outcome(order, body))
+        return self.believed(answer, now, messages.QUERY, lambda body: self._order_outcome(order, body))
 
     def close_request(self, order: Order) -> Request:
         """Return the request that closes an unpaid order (关闭订单); may be repeated."""
-        return self._post(f"{self._order_url}{quote(order.reference, safe='')}/close", self._close_body)
+        return self.post(f"{ORDER}{in_path(order.reference)}/close", orjson.dumps({"mchid": self.mchid}))
 
     def close_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return Refused(closed=True) on the signed, empty 204; anything doubtful is Unknown."""
@@ -149,11 +111,12 @@ class WeChatPay(Rail):
                 raise Doubt("a close is answered by an empty 204")
             return Refused("CLOSED", closed=True)
 
-        return self._outcome(answer, now, messages.CLOSE, read)
+        return self.believed(answer, now, messages.CLOSE, read)
 
     def reverse_request(self, order: Order) -> Request:
         """Return the request that undoes a payer's-code order (撤销): closed if unpaid, given back if paid."""
-        return self._post(f"{self._order_url}{quote(order.reference, safe='')}/reverse", self._reverse_body)
+        body = orjson.dumps({"appid": self.appid, "mchid": self.mchid})
+        return self.post(f"{ORDER}{in_path(order.reference)}/reverse", body)
 
     def reverse_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return Refused(closed=True) when WeChat confirms that the order is undone."""
@@ -163,25 +126,38 @@ class WeChatPay(Rail):
                 messages.expect(body, name, ours)
             return Refused("REVERSED", closed=True)
 
-        return self._outcome(answer, now, messages.REVERSE, read)
+        return self.believed(answer, now, messages.REVERSE, read)
 
     # ---- refunds -----------------------------------------------------------------------------------------------------
 
     def refund_request(self, refund: RefundOrder) -> Request:
         """Return the request for a refund; repeating it with the same number never pays twice."""
-        return self._post(self._refund_url, messages.refund_body(refund))
+        return self.post(REFUNDS, messages.refund_body(refund))
 
     def refund_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
         """Return the refund's state; accepted is Pending, not done."""
-        return self._outcome(answer, now, messages.REFUND, lambda body: _refund_outcome(refund, body))
+        return self.believed(answer, now, messages.REFUND, lambda body: _refund_outcome(refund, body))
 
     def refund_query_request(self, refund: RefundOrder) -> Request:
         """Return the request that asks for a refund by our number."""
-        return self._get(f"{self._refund_url}/{quote(refund.reference, safe='')}")
+        return self.get(f"{REFUNDS}/{in_path(refund.reference)}")
 
     def refund_query_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
         """Return the refund's state; Unknown(not_found=True) when WeChat has not accepted one of that number."""
-        return self._outcome(answer, now, messages.REFUND_QUERY, lambda body: _refund_outcome(refund, body))
+        return self.believed(answer, now, messages.REFUND_QUERY, lambda body: _refund_outcome(refund, body))
+
+    def abnormal_refund_request(self, refund: RefundOrder, payout: messages.Payout) -> Request:
+        """Return the request that says where an ABNORMAL refund's money is to go (发起异常退款).
+
+        refund.channel_ref is WeChat's number of it. The payer's card and name travel encrypted.
+        """
+        sealer = self.sealer()
+        path = f"{REFUNDS}/{in_path(refund.channel_ref or '')}/apply-abnormal-refund"
+        return self.post(path, messages.payout_body(refund, payout, sealer.seal), sealer.headers)
+
+    def abnormal_refund_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
+        """Return the refund's state after that; it is asked about as before."""
+        return self.believed(answer, now, messages.ABNORMAL_REFUND, lambda body: _refund_outcome(refund, body))
 
     # ---- notices -----------------------------------------------------------------------------------------------------
 
@@ -190,18 +166,7 @@ class WeChatPay(Rail):
 
         The amount is the one WeChat states; the hub compares it with the order it knows.
         """
-        self._keys.verify(message, now=now)
-        try:
-            envelope = loads_object(message.body)
-            event, notice_id = text(envelope["event_type"]), text(envelope["id"])
-            sealed = envelope["resource"]
-            if not isinstance(sealed, dict):
-                raise BadJson("resource is not an object")
-        except (BadJson, KeyError) as error:
-            raise BadNotice("malformed", f"not a notice of WeChat Pay: {error}") from None
-        if event not in NOTICE_KINDS:
-            raise BadNotice("unknown_event", f"{event[:64]!r} is not a kind of notice we know")
-        plaintext = signing.decrypt(self._apiv3_key, sealed)
+        event, notice_id, plaintext = self.opened(message, NOTICE_KINDS, now=now)
         try:
             content = loads_object(plaintext)
             if event == "TRANSACTION.SUCCESS":
@@ -232,11 +197,11 @@ class WeChatPay(Rail):
 
     def bill_request(self, day: date) -> Request:
         """Return the request for the address of the day's trade bill; it exists after 10:00 of the next day."""
-        return self._get(f"{self._bill_url}tradebill?bill_date={day.isoformat()}&bill_type=ALL&tar_type=GZIP")
+        return self.get(f"/v3/bill/tradebill?bill_date={day.isoformat()}&bill_type=ALL&tar_type=GZIP")
 
     def fund_bill_request(self, day: date) -> Request:
         """Return the request for the address of the day's fund-flow bill of the basic account."""
-        return self._get(f"{self._bill_url}fundflowbill?bill_date={day.isoformat()}&account_type=BASIC&tar_type=GZIP")
+        return self.get(f"/v3/bill/fundflowbill?bill_date={day.isoformat()}&account_type=BASIC&tar_type=GZIP")
 
     def bill_file(self, asked: Request, answer: Response, *, now: datetime) -> BillFile:
         """Return where the bill is, that there was no business, or why it cannot be had yet."""
@@ -277,70 +242,10 @@ class WeChatPay(Rail):
         """Return how WeChat Pay's transfers to our bank are numbered: by the merchant, then the day."""
         return f"WX{self.mchid}"
 
-    # ---- keys --------------------------------------------------------------------------------------------------------
-
-    def trusted_keys_request(self, message: Response | None = None) -> Request | None:
-        """Return the request for the current platform certificates; None where only a public key is used."""
-        return self._get(self._certificates_url) if self._rotates else None
-
-    def trust(self, request: Request, answer: Response, *, now: datetime) -> Sequence[str]:
-        """Take over the platform certificates of that answer; return the ids now trusted. Raises BadNotice.
-
-        What vouches for a certificate is that it opens with our APIv3 key; the answer's own signature may be by a key
-        inside it, so it is checked against the old and the new ones together.
-        """
-        if answer.status != 200:
-            raise BadNotice("not_delivered", f"the certificates' address answered {answer.status}")
-        try:
-            listed = loads_object(answer.body)["data"]
-            found = [
-                signing.platform_key(
-                    signing.decrypt(self._apiv3_key, entry["encrypt_certificate"]), text(entry["serial_no"])
-                )
-                for entry in listed
-            ]
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadNotice("malformed", f"not a list of platform certificates: {error}") from None
-        keys = self._keys.with_more(found)
-        keys.verify(answer, now=now)
-        self._keys = keys
-        return keys.ids()
-
     # ---- shared ------------------------------------------------------------------------------------------------------
-
-    def _get(self, url: str) -> Request:
-        return Request("GET", url, self._get_headers)
-
-    def _post(self, url: str, body: bytes) -> Request:
-        return Request("POST", url, self._post_headers, body)
 
     def _order_outcome(self, order: Order, body: dict[str, Any]) -> Outcome:
         return messages.about_order(messages.transaction(body, mchid=self.mchid, appid=self.appid), order)
-
-    def _outcome(
-        self,
-        answer: Response,
-        now: datetime,
-        errors: Mapping[str, messages.Says],
-        read: Callable[[dict[str, Any]], Outcome],
-    ) -> Outcome:
-        """Return what an answer means. Only a verified 2xx is read; WeChat does not sign errors, so a list decides.
-
-        An error that does carry a signature must carry a right one.
-        """
-        if answer.status < 400 or "wechatpay-signature" in answer.headers:
-            try:
-                self._keys.verify(answer, now=now)
-            except BadNotice as doubt:
-                return Unknown(f"HTTP {answer.status}, not verified: {doubt.code}: {doubt.message}")
-        if not 200 <= answer.status < 300:
-            return messages.error_outcome(answer, errors)
-        try:
-            return read(loads_object(answer.body) if answer.body else {})
-        except BadJson as doubt:
-            return Unknown(f"HTTP {answer.status}, not readable: {doubt}")
-        except Doubt as doubt:
-            return Unknown(f"HTTP {answer.status}, not believed: {doubt}", stated_amount=doubt.stated_amount)
 
     def _may_fetch(self, url: str) -> bool:
         """Tell whether a signed request may go to this address: where we call anyway, or WeChat's own hosts."""
@@ -348,7 +253,7 @@ class WeChatPay(Rail):
             scheme, host, path, *_ = urlsplit(url)
         except ValueError:
             return False
-        known = (scheme, host) == self._origin or (scheme == "https" and host in FILE_HOSTS)
+        known = (scheme, host) == origin(self.base) or (scheme == "https" and host in FILE_HOSTS)
         return known and path.startswith("/") and url.isascii() and url.isprintable() and not set(url) & set(' #\\"')
 
 

@@ -1,18 +1,21 @@
 """The words of WeChat Pay APIv3 and ours: request bodies, transactions, refunds, errors. No signatures, no network."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
-from channels.contract import Confirmed, Order, Outcome, Pending, RefundOrder, Refused, Response, Unknown
+from channels.contract import Confirmed, Method, Order, Outcome, Pending, RefundOrder, Refused, Response, Unknown
 from kernel.clock import BEIJING
 from kernel.money import MAX_MINOR, Money, is_currency
 from kernel.safe_json import BadJson, loads_object, text, whole
 
 MAX_DESCRIPTION = 127
+_PREPAY_ID = re.compile(r"[0-9A-Za-z_\-]{1,64}", re.ASCII)  # it becomes a line of what we sign
 # A backtick begins each value in a bill, so one in a product name could split our own bill lines.
 _UNWANTED = dict.fromkeys([*range(32), 127, 8232, 8233], " ") | {ord("`"): "'"}
 
@@ -34,19 +37,27 @@ class AmountDiffers(Doubt):
 # ---- requests --------------------------------------------------------------------------------------------------------
 
 
-def native_body(order: Order, mchid: str, appid: str) -> bytes:
-    """Return the body that asks for a QR code (Native 下单)."""
-    return orjson.dumps(
-        {
-            "appid": appid,
-            "mchid": mchid,
-            "description": description(order.description),
-            "out_trade_no": order.reference,
-            "time_expire": beijing(order.expires_at),
-            "notify_url": order.notify_url,
-            "amount": {"total": order.amount.minor, "currency": order.amount.currency},
-        }
-    )
+def order_body(order: Order, mchid: str, appid: str) -> bytes:
+    """Return the body that creates an order which the payer then pays (Native, JSAPI, H5, APP 下单)."""
+    body: dict[str, Any] = {
+        "appid": appid,
+        "mchid": mchid,
+        "description": description(order.description),
+        "out_trade_no": order.reference,
+        "time_expire": beijing(order.expires_at),
+        "notify_url": order.notify_url,
+        "amount": {"total": order.amount.minor, "currency": order.amount.currency},
+    }
+    if order.method is Method.JSAPI:
+        body["payer"] = {"openid": order.payer or ""}
+    if order.method is Method.H5:
+        body["scene_info"] = {"payer_client_ip": order.client_ip or "", "h5_info": {"type": "Wap"}}
+    return orjson.dumps(body | settle_info(order.share_later))
+
+
+def settle_info(share_later: bool) -> dict[str, Any]:
+    """Return the part that freezes the money for sharing 分账, empty where it is not to be."""
+    return {"settle_info": {"profit_sharing": True}} if share_later else {}
 
 
 def codepay_body(order: Order, mchid: str, appid: str) -> bytes:
@@ -61,6 +72,7 @@ def codepay_body(order: Order, mchid: str, appid: str) -> bytes:
             "amount": {"total": order.amount.minor, "currency": order.amount.currency},
             "scene_info": {"store_info": {"out_id": order.store or mchid}},
         }
+        | settle_info(order.share_later)
     )
 
 
@@ -74,16 +86,46 @@ def refund_body(refund: RefundOrder) -> bytes:
     body = {
         "out_trade_no": refund.payment_reference,
         "out_refund_no": refund.reference,
-        "reason": refund.reason.translate(_UNWANTED)[:80],
+        "reason": plain(refund.reason)[:80],
         "notify_url": refund.notify_url,
         "amount": amount,
     }
     return orjson.dumps({name: value for name, value in body.items() if value})
 
 
+@dataclass(frozen=True, slots=True)
+class Payout:
+    """Where an abnormal refund 异常退款 goes: to a bank card of the payer's, or to the merchant, who then pays by hand.
+
+    bank_type: WeChat's code of the bank. For the payer's card all three are needed; for the merchant's none.
+    """
+
+    to_payer: bool
+    bank_type: str = ""
+    bank_account: str = ""
+    real_name: str = ""
+
+
+def payout_body(refund: RefundOrder, payout: Payout, seal: Callable[[str], str]) -> bytes:
+    """Return the body that says where an abnormal refund goes; card number and name are sealed."""
+    body = {"out_refund_no": refund.reference, "type": "USER_BANK_CARD" if payout.to_payer else "MERCHANT_BANK_CARD"}
+    if payout.to_payer:
+        body |= {
+            "bank_type": payout.bank_type,
+            "bank_account": seal(payout.bank_account),
+            "real_name": seal(payout.real_name),
+        }
+    return orjson.dumps(body)
+
+
 def description(words: str) -> str:
     """Return a product name that WeChat takes: control characters and backticks replaced, at most 127 characters."""
-    return words.translate(_UNWANTED)[:MAX_DESCRIPTION].strip() or "-"
+    return plain(words)[:MAX_DESCRIPTION].strip() or "-"
+
+
+def plain(words: str) -> str:
+    """Return words without control characters and backticks."""
+    return words.translate(_UNWANTED)
 
 
 def beijing(moment: datetime) -> str:
@@ -98,19 +140,22 @@ def transaction(body: Mapping[str, Any], *, mchid: str, appid: str) -> tuple[str
     """Return (out_trade_no, outcome) of a transaction as queries and notices show it. Raises Doubt."""
     expect(body, "mchid", mchid)
     expect(body, "appid", appid)
-    reference = _text(body, "out_trade_no")
-    state = _text(body, "trade_state")
+    return text_of(body, "out_trade_no"), state_outcome(body, lambda: amount_of(part_of(body, "amount"), "total"))
+
+
+def state_outcome(body: Mapping[str, Any], paid: Callable[[], Money]) -> Outcome:
+    """Return what a transaction's trade_state means. Raises Doubt. paid: reads the amount, where there is one."""
+    state = text_of(body, "trade_state")
     match state:
         # REFUND 转入退款: some or all of it was given back later, so it was paid.
         case "SUCCESS" | "REFUND":
-            amount = _amount(_part(body, "amount"), "total")
-            return reference, Confirmed(_reference(body, "transaction_id"), amount, _moment(body, "success_time"))
+            return Confirmed(reference_of(body, "transaction_id"), paid(), moment_of(body, "success_time"))
         case "NOTPAY" | "USERPAYING":
-            return reference, Pending()
+            return Pending()
         case "CLOSED" | "REVOKED":
-            return reference, Refused(state, _words(body, "trade_state_desc"), closed=True)
+            return Refused(state, words_of(body, "trade_state_desc"), closed=True)
         case "PAYERROR":
-            return reference, Refused(state, _words(body, "trade_state_desc"))
+            return Refused(state, words_of(body, "trade_state_desc"))
         case _:
             raise Doubt(f"trade_state {state[:40]!r} is not known")
 
@@ -129,13 +174,13 @@ def refund(body: Mapping[str, Any], *, status_name: str) -> tuple[str, str, Outc
 
     status_name: `status` in answers, `refund_status` in notices. In a notice the amount names no currency: it is CNY.
     """
-    reference, payment_reference = _text(body, "out_refund_no"), _text(body, "out_trade_no")
-    refund_ref = _reference(body, "refund_id")
-    status = _text(body, status_name)
+    reference, payment_reference = text_of(body, "out_refund_no"), text_of(body, "out_trade_no")
+    refund_ref = reference_of(body, "refund_id")
+    status = text_of(body, status_name)
     match status:
         case "SUCCESS":
-            amount = _amount(_part(body, "amount"), "refund")
-            return reference, payment_reference, Confirmed(refund_ref, amount, _moment(body, "success_time"))
+            amount = amount_of(part_of(body, "amount"), "refund")
+            return reference, payment_reference, Confirmed(refund_ref, amount, moment_of(body, "success_time"))
         case "PROCESSING":
             return reference, payment_reference, Pending(channel_ref=refund_ref)
         case "ABNORMAL":
@@ -158,17 +203,33 @@ def about_refund(found: tuple[str, str, Outcome], order: RefundOrder) -> Outcome
     return outcome
 
 
-def code_url(body: Mapping[str, Any]) -> Outcome:
-    """Return the QR code of a native order. Raises Doubt."""
-    code = _text(body, "code_url")
-    if not code.startswith("weixin://"):
-        raise Doubt("code_url is not a weixin:// address")
-    return Pending({"type": "qr", "code": code})
+def to_show(method: Method, return_url: str | None, body: Mapping[str, Any], base: str) -> Outcome:
+    """Return what an order's answer gives to show; the parameters of JSAPI and APP are not signed yet. Raises Doubt.
+
+    return_url: where an H5 payer goes afterwards. base: where we call; H5 pages are there, or at an https address.
+    """
+    match method:
+        case Method.QR:
+            code = text_of(body, "code_url")
+            if not code.startswith("weixin://"):
+                raise Doubt("code_url is not a weixin:// address")
+            return Pending({"type": "qr", "code": code})
+        case Method.H5:
+            url = text_of(body, "h5_url")
+            if not url.startswith(("https://", f"{base}/")) or not url.isascii() or not url.isprintable():
+                raise Doubt("h5_url is not an https address")
+            back = f"&redirect_url={quote(return_url, safe='')}" if return_url else ""
+            return Pending({"type": "redirect", "url": url + back})
+        case _:
+            prepay_id = text_of(body, "prepay_id")
+            if not _PREPAY_ID.fullmatch(prepay_id):
+                raise Doubt("prepay_id is not one of WeChat Pay's")
+            return Pending({"type": method.value, "prepay_id": prepay_id})
 
 
 def expect(body: Mapping[str, Any], name: str, ours: str) -> None:
     """Raise Doubt unless the field is there and ours."""
-    _same(name, _text(body, name), ours)
+    _same(name, text_of(body, name), ours)
 
 
 # ---- errors ----------------------------------------------------------------------------------------------------------
@@ -176,46 +237,47 @@ def expect(body: Mapping[str, Any], name: str, ours: str) -> None:
 Says = Callable[[str, str], Outcome]  # (rail's code, its words) → what that means
 
 
-def _final(*, closed: bool = False, retriable: bool = False) -> Says:
+def final(*, closed: bool = False, retriable: bool = False) -> Says:
     return lambda code, words: Refused(code, words, closed=closed, retriable=retriable)
 
 
-def _not_found(code: str, words: str) -> Outcome:
+def not_found(code: str, words: str) -> Outcome:
     return Unknown(f"{code}: {words}", not_found=True)
 
 
 # The request was never looked at as an order: our credentials or settings are wrong. Nothing was done.
-_NOT_ADMITTED: dict[str, Says] = {
-    "SIGN_ERROR": _final(retriable=True),
-    "NO_AUTH": _final(retriable=True),
-    "APPID_MCHID_NOT_MATCH": _final(retriable=True),
-    "MCH_NOT_EXISTS": _final(retriable=True),
+NOT_ADMITTED: dict[str, Says] = {
+    "SIGN_ERROR": final(retriable=True),
+    "NO_AUTH": final(retriable=True),
+    "APPID_MCHID_NOT_MATCH": final(retriable=True),
+    "MCH_NOT_EXISTS": final(retriable=True),
 }
 # The payer is typing a password. Old and new documents spell it differently, with HTTP 202 or 400.
 USER_PAYING = ("USERPAYING", "USER_PAYING")
 # What each operation may conclude from an error. A code that is not here leaves the outcome unknown.
 PAY: Mapping[str, Says] = {
-    **_NOT_ADMITTED,
-    "PARAM_ERROR": _final(),
-    "ORDER_CLOSED": _final(closed=True),
-    "RULE_LIMIT": _final(retriable=True),
-    "NOT_ENOUGH": _final(),  # the payer's money is short: only the payer can change that
-    "ACCOUNT_ERROR": _final(),
-    "USER_ACCOUNT_ABNORMAL": _final(),
+    **NOT_ADMITTED,
+    "PARAM_ERROR": final(),
+    "ORDER_CLOSED": final(closed=True),
+    "RULE_LIMIT": final(retriable=True),
+    "NOT_ENOUGH": final(),  # the payer's money is short: only the payer can change that
+    "ACCOUNT_ERROR": final(),
+    "USER_ACCOUNT_ABNORMAL": final(),
     **{code: lambda code, words: Pending() for code in USER_PAYING},
 }
-QUERY: Mapping[str, Says] = {"ORDER_NOT_EXIST": _not_found, "ORDERNOTEXIST": _not_found}
-CLOSE: Mapping[str, Says] = {**QUERY, "ORDER_CLOSED": _final(closed=True), "ORDERCLOSED": _final(closed=True)}
+QUERY: Mapping[str, Says] = {"ORDER_NOT_EXIST": not_found, "ORDERNOTEXIST": not_found}
+CLOSE: Mapping[str, Says] = {**QUERY, "ORDER_CLOSED": final(closed=True), "ORDERCLOSED": final(closed=True)}
 REVERSE: Mapping[str, Says] = CLOSE
 REFUND: Mapping[str, Says] = {
-    **_NOT_ADMITTED,
-    "PARAM_ERROR": _final(),
-    "NOT_ENOUGH": _final(retriable=True),  # the merchant tops up and the same number is tried again
-    "RESOURCE_NOT_EXISTS": _final(),  # no such paid order
-    "TRADE_OVERDUE": _final(),  # more than 365 days after the payment
-    "USER_ACCOUNT_ABNORMAL": _final(),
+    **NOT_ADMITTED,
+    "PARAM_ERROR": final(),
+    "NOT_ENOUGH": final(retriable=True),  # the merchant tops up and the same number is tried again
+    "RESOURCE_NOT_EXISTS": final(),  # no such paid order
+    "TRADE_OVERDUE": final(),  # more than 365 days after the payment
+    "USER_ACCOUNT_ABNORMAL": final(),
 }
-REFUND_QUERY: Mapping[str, Says] = {"RESOURCE_NOT_EXISTS": _not_found}
+ABNORMAL_REFUND: Mapping[str, Says] = {**NOT_ADMITTED, "PARAM_ERROR": final()}
+REFUND_QUERY: Mapping[str, Says] = {"RESOURCE_NOT_EXISTS": not_found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +293,7 @@ def rail_error(answer: Response) -> RailError:
     """Return the error an answer carries; its code is empty when the body is not WeChat's error format."""
     try:
         body = loads_object(answer.body)
-        return RailError(answer.status, text(body["code"])[:64], _words(body, "message"))
+        return RailError(answer.status, text(body["code"])[:64], words_of(body, "message"))
     except (BadJson, KeyError):
         return RailError(answer.status, "", "")
 
@@ -250,7 +312,7 @@ def error_outcome(answer: Response, table: Mapping[str, Says]) -> Outcome:
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _text(body: Mapping[str, Any], name: str) -> str:
+def text_of(body: Mapping[str, Any], name: str) -> str:
     try:
         return text(body[name])
     except KeyError:
@@ -259,19 +321,19 @@ def _text(body: Mapping[str, Any], name: str) -> str:
         raise Doubt(f"{name}: {error}") from None
 
 
-def _words(body: Mapping[str, Any], name: str) -> str:
+def words_of(body: Mapping[str, Any], name: str) -> str:
     value = body.get(name)
     return value[:200] if isinstance(value, str) else ""
 
 
-def _part(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def part_of(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     part = body.get(name)
     if not isinstance(part, dict):
         raise Doubt(f"{name} is missing or is not an object")
     return part
 
 
-def _amount(part: Mapping[str, Any], name: str) -> Money:
+def amount_of(part: Mapping[str, Any], name: str) -> Money:
     try:
         minor = whole(part.get(name))
     except BadJson as error:
@@ -282,15 +344,15 @@ def _amount(part: Mapping[str, Any], name: str) -> Money:
     return Money(minor, currency)
 
 
-def _reference(body: Mapping[str, Any], name: str) -> str:
-    value = _text(body, name)
+def reference_of(body: Mapping[str, Any], name: str) -> str:
+    value = text_of(body, name)
     if not (0 < len(value) <= 64 and value.isascii() and value.isalnum()):
         raise Doubt(f"{name} {value[:64]!r} is not a number of WeChat Pay")
     return value
 
 
-def _moment(body: Mapping[str, Any], name: str) -> datetime:
-    value = _text(body, name)
+def moment_of(body: Mapping[str, Any], name: str) -> datetime:
+    value = text_of(body, name)
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:

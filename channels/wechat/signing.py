@@ -27,6 +27,9 @@ PROBE = "WECHATPAY/SIGNTEST/"  # 探测流量: WeChat sends wrong signatures on 
 _PUBLIC_KEY = "PUB_KEY_ID_"
 _PADDING = padding.PKCS1v15()
 _SHA256 = hashes.SHA256()
+# WeChat's documents fix SHA-1 here, inside OAEP, where its weakness does no harm.
+_OAEP = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
+LONGEST_SEALED = 214
 _HEX = re.compile(r"[0-9A-Fa-f]{1,64}", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
@@ -46,9 +49,13 @@ class Signer:
         """
         timestamp = str(int(now.timestamp()))
         head = f"{request.method}\n{target(request.url)}\n{timestamp}\n{nonce}\n".encode()
-        signature = b64encode(self._key.sign(head + request.body + b"\n", _PADDING, _SHA256)).decode()
+        signature = self.signature(head + request.body + b"\n")
         authorization = f'{self._prefix}{nonce}",timestamp="{timestamp}",signature="{signature}"'
         return Request(request.method, request.url, {**request.headers, "Authorization": authorization}, request.body)
+
+    def signature(self, message: bytes) -> str:
+        """Return the merchant's signature over these bytes, base64."""
+        return b64encode(self._key.sign(message, _PADDING, _SHA256)).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,13 @@ class PlatformKeys:
         Old ones stay until their certificate expires: a notice signed before the change may still be under way.
         """
         return PlatformKeys([*self._keys.values(), *more])
+
+    def sealer(self, preferred: str | None = None) -> "Sealer":
+        """Return what encrypts for WeChat: with the preferred key, else with the certificate that is valid longest."""
+        usable = self._keys.get(preferred or "") or max(
+            self._keys.values(), key=lambda key: key.expires_at.timestamp() if key.expires_at else 0.0
+        )
+        return Sealer(usable)
 
     def verify(self, message: Response, *, now: datetime) -> str:
         """Return the id of the key that signed the message. Raises BadNotice when none of ours did, just now."""
@@ -105,6 +119,25 @@ class PlatformKeys:
         except (InvalidSignature, ValueError):
             raise BadNotice("bad_signature", f"the signature is not one of {named} over these bytes") from None
         return named
+
+
+class Sealer:
+    """Encrypts single fields of a request 敏感信息加密 so that WeChat alone can read them.
+
+    OAEP mixes in chance of its own, so the same text is written differently each time.
+    """
+
+    def __init__(self, key: PlatformKey) -> None:
+        self._key = key.public_key
+        # The header names the key as WeChat writes it: a certificate's serial has all its 40 digits.
+        self.headers = {"Wechatpay-Serial": key.key_id if key.expires_at is None else key.key_id.rjust(40, "0")}
+
+    def seal(self, plain: str) -> str:
+        """Return the encrypted text, base64. Raises ValueError when it has more than 214 bytes of UTF-8."""
+        raw = plain.encode()
+        if len(raw) > LONGEST_SEALED:
+            raise ValueError(f"an encrypted field holds at most {LONGEST_SEALED} bytes, this one has {len(raw)}")
+        return b64encode(self._key.encrypt(raw, _OAEP)).decode()
 
 
 def target(url: str) -> str:

@@ -5,6 +5,7 @@ import hashlib
 import random
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 
@@ -183,6 +184,31 @@ async def test_questions_end_and_a_lost_one_leaves_the_first_as_sent() -> None:
     assert len(rail.sent) == MOST_QUESTIONS
     _, _, env = client(lambda request: NotSent("gone") if "more" in request.url else OLD.signed(200, transaction()))
     assert await ChannelClient(AskedInTwoSteps(2), env).query(order()) == Unknown("not sent: gone")  # type: ignore[arg-type]
+
+
+async def test_what_the_payers_app_checks_is_signed_beside_the_event_loop_once_the_rail_has_answered() -> None:
+    asked, rail, env = client(lambda request: OLD.signed(200, {"prepay_id": "wx2014"}))
+    made_on: list[str] = []
+    signed_action = asked.channel.signed_action
+
+    def watched(placed: Order, shown: Pending, *, now: datetime, nonce: str) -> Pending:
+        made_on.append(threading.current_thread().name)
+        return signed_action(placed, shown, now=now, nonce=nonce)
+
+    asked.channel.signed_action = watched  # type: ignore[method-assign]
+    with ThreadPoolExecutor(1, thread_name_prefix="offload") as pool:
+        beside = ChannelClient(asked.channel, replace(env, executor=pool))
+        outcome = await beside.pay(order(Method.JSAPI, payer="oAlice"))
+    assert isinstance(outcome, Pending)
+    call = outcome.next_action or {}
+    assert (call["type"], call["package"], len(call["nonceStr"])) == ("jsapi", "prepay_id=wx2014", 32)
+    assert made_on[0].startswith("offload")
+    assert len(rail.sent) == 1
+
+
+async def test_an_order_that_failed_has_nothing_to_be_signed() -> None:
+    asked, _, _ = client(lambda request: NoAnswer("silence"))
+    assert isinstance(await asked.pay(order(Method.JSAPI, payer="oAlice")), Unknown)
 
 
 def rotating(request: Request) -> Response:

@@ -73,6 +73,7 @@ class Counterparty:
         self.http = http
         self.codes = 0
         self.account: dict[str, Any] = {}
+        self.neighbour: Counterparty | None = None
 
     # ---- the merchant ------------------------------------------------------------------------------------------------
 
@@ -146,6 +147,10 @@ class Counterparty:
         match = {"merchant": self.merchant, "op": self.OPS.get(op, op), "refund" if refund else "order": reference}
         await self._set_fault(fault, match)
 
+    async def share_fault(self, fault: str, op: str, reference: str) -> None:
+        """Have one call about one share order go wrong."""
+        await self._set_fault(fault, {"merchant": self.merchant, "op": self.OPS.get(op, op), "share": reference})
+
     async def notice_fault(self, fault: str, reference: str, **params: int) -> None:
         await self._set_fault(fault, {"merchant": self.merchant, "order": reference}, params)
 
@@ -189,6 +194,7 @@ class WeChatSandbox(Counterparty):
     FUND_BILL = True
     WINDOW = REQUEST_WINDOW = timedelta(seconds=300)
     LEARNS_KEYS = True
+    SHARES = True
     LAST_DIGIT: Mapping[Payer, str] = {Payer.PAYS: "7", Payer.ASKS: "8", Payer.BROKE: "9"}
 
     def auth_code(self, payer: Payer) -> str:

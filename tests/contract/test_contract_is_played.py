@@ -12,6 +12,7 @@ from counterparties import COUNTERPARTIES, Payer
 from plays import Play, Played, RailFacts, Rule, facts, play_id, plays
 
 from channels import CHANNELS, Method
+from channels.sharing import Sharing
 
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "golden"
@@ -91,6 +92,7 @@ def test_a_play_that_was_not_made_would_be_noticed(name: str) -> None:
 async def test_what_a_counterparty_says_of_its_rail_is_what_the_channel_does(play: Play) -> None:
     channel, other = play.client.channel, play.other
     assert (channel.fund_bill_request(play.today()) is not None) is other.FUND_BILL
+    assert isinstance(channel, Sharing) is other.SHARES
     assert channel.capabilities.methods >= other.TWO_CALLS
     assert channel.capabilities.holds <= channel.capabilities.methods
     assert channel.capabilities.local <= channel.capabilities.methods

@@ -1,9 +1,12 @@
 """Refunds: what is accepted, what never happens twice, and what the fee does."""
 
+import base64
 import sqlite3
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 from hypothesis import given
 from hypothesis import strategies as st
 from sandbox_client import Merchant, Reply, Sandbox, eventually, new_number
@@ -168,3 +171,27 @@ def test_a_full_refund_in_any_parts_returns_exactly_the_fee(paid_fen: int, fee_b
 
 def test_fees_round_half_up() -> None:
     assert [fee_of(total, 60) for total in (83, 84, 250, 1000)] == [0, 1, 2, 6]  # 0.498 0.504 1.5 6
+
+
+def test_an_abnormal_refund_is_sent_on_to_a_card_and_then_done(sandbox: Sandbox, merchant: Merchant) -> None:
+    out_trade_no, number = new_number(), new_number("r")
+    merchant.create(out_trade_no, 100)
+    sandbox.pay(merchant, out_trade_no)
+    sandbox.order_fault("refund_abnormal", mchid=merchant.mchid)
+    refund_id = merchant.refund(out_trade_no, number, 40, 100).json["refund_id"]
+    target = f"/v3/refund/domestic/refunds/{refund_id}/apply-abnormal-refund"
+    eventually(lambda: merchant.refund_query(number).json["status"] == "ABNORMAL")
+    key_id = merchant.credentials["public_key_id"]
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
+    sealed = base64.b64encode(merchant.platform_keys[key_id].encrypt("张三".encode(), oaep)).decode()
+    card = {"out_refund_no": number, "type": "USER_BANK_CARD", "bank_type": "ICBC_DEBIT"}
+    named = card | {"bank_account": sealed, "real_name": sealed}
+    headers = {"Wechatpay-Serial": key_id}
+    assert merchant.call("POST", target, card, headers).code == "PARAM_ERROR"
+    assert merchant.call("POST", target, named | {"real_name": "张三"}, headers).code == "PARAM_ERROR"
+    assert merchant.call("POST", target, named | {"out_refund_no": "other"}, headers).code == "RESOURCE_NOT_EXISTS"
+    sent_on = merchant.call("POST", target, named, headers)
+    assert (sent_on.status, sent_on.json["status"]) == (200, "PROCESSING")
+    eventually(lambda: merchant.refund_query(number).json["status"] == "SUCCESS")
+    again = merchant.call("POST", target, {"out_refund_no": number, "type": "MERCHANT_BANK_CARD"})
+    assert again.code == "INVALID_REQUEST"

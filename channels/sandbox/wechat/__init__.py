@@ -9,6 +9,7 @@ from channels.sandbox.context import SandboxContext
 from channels.sandbox.wechat.bills import Bills
 from channels.sandbox.wechat.control import WeChatControl
 from channels.sandbox.wechat.days import Days, PayingBank
+from channels.sandbox.wechat.pages import Pages
 from channels.sandbox.wechat.routes import Routes
 from channels.sandbox.wechat.service import WeChat
 
@@ -25,6 +26,7 @@ async def install(app: web.Application, ctx: SandboxContext, bank: PayingBank, p
     days = Days(ctx, wechat.merchants, bank)
     control = WeChatControl(wechat, days)
     Routes(wechat, Bills(ctx)).add_to(app)
+    Pages(wechat).add_to(app)
     control.add_to(app)
     ctx.info["wechat"] = {
         "base_url": ctx.base_url,

@@ -50,6 +50,10 @@ FLOW_NAMES = {
     books.REFUND: "退款",
     books.FEE_BACK: "退还交易手续费",
     books.SETTLEMENT: "提现",
+    books.FREEZE: "分账冻结",
+    books.UNFREEZE: "分账解冻",
+    books.SHARE_IN: "分账",
+    books.SHARE_BACK: "分账回退",
 }
 
 ROW_FAULTS = ("bill_row_missing", "bill_row_doubled", "bill_row_late")

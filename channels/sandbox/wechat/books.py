@@ -6,6 +6,8 @@ from channels.sandbox.clock import date_of
 from channels.sandbox.store import Tx
 
 PAYMENT, FEE, REFUND, FEE_BACK, SETTLEMENT = "payment", "fee", "refund", "fee_back", "settlement"
+# Profit sharing 分账: money set aside, let go, come in as a share, and a share that went back to whom it came from.
+FREEZE, UNFREEZE, SHARE_IN, SHARE_BACK = "freeze", "unfreeze", "share_in", "share_back"
 
 
 def fee_of(total: int, fee_bp: int) -> int:

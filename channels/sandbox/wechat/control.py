@@ -88,37 +88,46 @@ class WeChatControl:
         return reply({"serial_no": key.key_id, "file": str(self._wechat.platform.file(key))}, 201)
 
     async def pay(self, request: web.Request) -> web.Response:
-        """Be the payer: scan and pay."""
+        """Be the payer: scan and pay, one order or a combined one."""
         body = await Body.of(request, {"mchid", "out_trade_no", "code_url", "openid"}, NEUTRAL)
-        mchid, out_trade_no = self._order(body)
-        return await self._acted(self._wechat.pay(self._merchant(mchid), out_trade_no, body.optional_text("openid")))
+        mchid, number, combined = self._order(body)
+        merchant, openid = self._merchant(mchid), body.optional_text("openid")
+        if combined:
+            return await self._acted(self._wechat.pay_combined(merchant, number, openid))
+        return await self._acted(self._wechat.pay(merchant, number, openid))
 
     async def decline(self, request: web.Request) -> web.Response:
-        """Be the payer: give up."""
+        """Be the payer: give up. A combined order stays open."""
         body = await Body.of(request, {"mchid", "out_trade_no", "code_url"}, NEUTRAL)
-        mchid, out_trade_no = self._order(body)
-        return await self._acted(self._wechat.decline(self._merchant(mchid), out_trade_no))
+        mchid, number, combined = self._order(body)
+        if combined:
+            return reply({"combine_out_trade_no": number})
+        return await self._acted(self._wechat.decline(self._merchant(mchid), number))
 
     async def _acted(self, action: Any) -> web.Response:
         try:
-            row = await action
+            acted = await action
         except NotPayable as error:
             raise ControlError(409, "not_payable", str(error)) from error
         except ApiError as error:
             raise ControlError(error.status, error.code.lower(), error.message) from error
-        return reply(trades.shown(row, row["state"]))
+        return reply(acted if isinstance(acted, dict) else trades.shown(acted, acted["state"]))
 
-    def _order(self, body: Body) -> tuple[str, str]:
+    def _order(self, body: Body) -> tuple[str, str, bool]:
+        """Return whose order is meant, its number, and whether it is a combined one."""
+        store = self._wechat.ctx.store
         code = body.optional_text("code_url")
         if code is None:
-            return body.text("mchid"), body.text("out_trade_no")
-        match = _TOKEN.fullmatch(code)
-        row = match and self._wechat.ctx.store.one(
-            "SELECT mchid, out_trade_no FROM wechat_trade WHERE token = ?", match[1]
-        )
-        if row is None:
-            raise ControlError(404, "no_such_order", f"no order has the code {code}")
-        return row["mchid"], row["out_trade_no"]
+            mchid, number = body.text("mchid"), body.text("out_trade_no")
+            sql = "SELECT 1 FROM wechat_combine WHERE mchid = ? AND combine_out_trade_no = ?"
+            single = store.one("SELECT 1 FROM wechat_trade WHERE mchid = ? AND out_trade_no = ?", mchid, number)
+            return mchid, number, single is None and store.one(sql, mchid, number) is not None
+        if match := _TOKEN.fullmatch(code):
+            if row := store.one("SELECT * FROM wechat_trade WHERE token = ?", match[1]):
+                return row["mchid"], row["out_trade_no"], False
+            if row := store.one("SELECT * FROM wechat_combine WHERE token = ?", match[1]):
+                return row["mchid"], row["combine_out_trade_no"], True
+        raise ControlError(404, "no_such_order", f"no order has the code {code}")
 
     def _merchant(self, mchid: str) -> Merchant:
         merchant = self._wechat.merchants.find(mchid)

@@ -60,11 +60,12 @@ class Notices:
     ) -> None:
         """Write a notice, due at once, in the caller's transaction; call `wake` after the commit."""
         text = orjson.dumps(plain)
+        number = plain.get("combine_out_trade_no") or plain["out_trade_no"]
         notice_id = str(uuid.uuid4())
         tx.execute(
             "INSERT INTO wechat_notice (notice_id, mchid, event_type, out_trade_no, out_refund_no, url, key_id, body,"
             " plain, state, next_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?)",
-            *(notice_id, merchant.mchid, event_type, plain["out_trade_no"], plain.get("out_refund_no"), url, key_id),
+            *(notice_id, merchant.mchid, event_type, number, plain.get("out_refund_no"), url, key_id),
             *(_body(notice_id, event_type, text, merchant, now_ms), text, now_ms),
         )
 
@@ -212,9 +213,10 @@ def _body(notice_id: str, event_type: str, plain: bytes, merchant: Merchant, now
 def _with_wrong_amount(row: Row, merchant: Merchant, now_ms: int) -> bytes:
     """Return a notice of its own that says one fen more than is true."""
     plain = orjson.loads(row["plain"])
-    for field in ("total", "payer_total", "refund", "payer_refund"):
-        if field in plain["amount"]:
-            plain["amount"][field] += 1
+    amount = plain["amount"] if "amount" in plain else plain["sub_orders"][0]["amount"]
+    for field in ("total", "payer_total", "refund", "payer_refund", "total_amount", "payer_amount"):
+        if field in amount:
+            amount[field] += 1
     return _body(str(uuid.uuid4()), row["event_type"], orjson.dumps(plain), merchant, now_ms)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from channels.sandbox.clock import rfc3339
 from channels.sandbox.store import Row, Tx
-from channels.sandbox.wechat import books
+from channels.sandbox.wechat import books, sharing
 from channels.sandbox.wechat.checks import OUT_REFUND_NO, Fields
 from channels.sandbox.wechat.errors import ApiError, invalid_request, resource_not_exists, wrong_parameter
 from channels.sandbox.wechat.merchants import Merchant
@@ -162,9 +162,27 @@ def _give_back(
             business_no=refund_id,
             voucher_no=(order and order.out_refund_no) or trade["out_trade_no"],
         )
+    voucher_no = (order and order.out_refund_no) or trade["out_trade_no"]
+    sharing.unfreeze_for_refund(tx, trade, amount - fee_back, now_ms, day, voucher_no)
     row = tx.one("SELECT * FROM wechat_refund WHERE refund_id = ?", refund_id)
     assert row is not None
     return row
+
+
+def settle_abnormal(tx: Tx, mchid: str, refund_id: str, out_refund_no: str, settles_ms: int) -> tuple[Row, Row]:
+    """Send an ABNORMAL refund on to another account; return it with its order. Again, meanwhile: the same."""
+    row = tx.one("SELECT * FROM wechat_refund WHERE mchid = ? AND refund_id = ?", mchid, refund_id)
+    if row is None or row["out_refund_no"] != out_refund_no:
+        raise resource_not_exists("退款单不存在")
+    if row["status"] == "SUCCESS":
+        raise invalid_request("退款已成功, 不能发起异常退款")
+    if row["status"] == "ABNORMAL":
+        tx.execute(
+            "UPDATE wechat_refund SET status = 'PROCESSING', settles_ms = ? WHERE seq = ?", settles_ms, row["seq"]
+        )
+        row = tx.one("SELECT * FROM wechat_refund WHERE seq = ?", row["seq"])
+        assert row is not None
+    return row, _trade_of(tx, row)
 
 
 def settle(tx: Tx, row: Row, now_ms: int, *, status: str) -> Row:

@@ -5,7 +5,6 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -14,12 +13,15 @@ from aiohttp import web
 from channels.sandbox.faults import Fault
 from channels.sandbox.wechat import refunds, trades
 from channels.sandbox.wechat.bills import Bills
+from channels.sandbox.wechat.calls import Answer, Call, Handler, Route, ok
 from channels.sandbox.wechat.certificates import PlatformKey
-from channels.sandbox.wechat.checks import OUT_TRADE_NO, Fields
+from channels.sandbox.wechat.checks import Fields
+from channels.sandbox.wechat.combine_routes import CombineRoutes
 from channels.sandbox.wechat.errors import ApiError, invalid_request, sign_error, wrong_parameter
 from channels.sandbox.wechat.merchants import Merchant
 from channels.sandbox.wechat.orders import read_order, require_merchant
 from channels.sandbox.wechat.service import WeChat
+from channels.sandbox.wechat.sharing_routes import SharingRoutes
 from channels.sandbox.wechat.signing import (
     Nonces,
     as_probe,
@@ -32,65 +34,15 @@ from channels.sandbox.wechat.signing import (
 JSON = "application/json; charset=utf-8"
 EXECUTED_NOT = ("down", "request_lost", "system_error", "frequency_limited")
 EXECUTED = ("answer_lost", "system_error_after", "unsigned_answer", "bad_signature", "sigtest")
-MATCH_KEYS = ("mchid", "op", "out_trade_no", "out_refund_no")
+NUMBERS = ("out_trade_no", "out_refund_no", "out_order_no", "out_return_no")
+MATCH_KEYS = ("mchid", "op", *NUMBERS)
 CREATE = "/v3/pay/transactions"
+REFUNDS = "/v3/refund/domestic/refunds"
 BY_NUMBER = CREATE + "/out-trade-no/{out_trade_no}"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """An authenticated request. key: the platform key its answer is to be signed with."""
-
-    merchant: Merchant
-    key: PlatformKey
-    request: web.Request
-    raw: bytes
-    path: dict[str, str] = field(default_factory=dict)
-
-    def json(self) -> dict[str, Any]:
-        """Return the body. Raises PARAM_ERROR if it is not a JSON object."""
-        try:
-            body = orjson.loads(self.raw)
-        except orjson.JSONDecodeError as error:
-            raise wrong_parameter("", "the body is not JSON") from error
-        if not isinstance(body, dict):
-            raise wrong_parameter("", "the body must be a JSON object")
-        return body
-
-    def out_trade_no(self) -> str:
-        """Return the order number in the path. Raises PARAM_ERROR if it cannot be one."""
-        number = self.path["out_trade_no"]
-        if not OUT_TRADE_NO.fullmatch(number):
-            raise wrong_parameter("out_trade_no", "is malformed", number, location="url")
-        return number
-
-    def query(self, name: str, default: str | None = None) -> str:
-        """Return a query parameter. Raises PARAM_ERROR if it is missing."""
-        value = self.request.query.get(name, default)
-        if value is None or value == "":
-            raise wrong_parameter(name, "is required", location="query")
-        return value
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a handler answers: JSON, which is signed, or a file of this content type, which is not."""
-
-    status: int
-    body: bytes
-    file_type: str | None = None
-
-
-Handler = Callable[[Call], Awaitable[Answer]]
 
 
 class Dropped(Exception):
     """The connection is to be cut without an answer."""
-
-
-def ok(body: Any) -> Answer:
-    """Return a 200 answer."""
-    return Answer(200, orjson.dumps(body))
 
 
 class Routes:
@@ -105,18 +57,21 @@ class Routes:
 
     def add_to(self, app: web.Application) -> None:
         """Add every route."""
-        table: list[tuple[str, str, str, Handler]] = [
+        table: list[Route] = [
             ("POST", CREATE + "/codepay", "codepay", self.codepay),
             ("GET", BY_NUMBER, "query", self.query_by_number),
             ("GET", CREATE + "/id/{transaction_id}", "query", self.query_by_id),
             ("POST", BY_NUMBER + "/close", "close", self.close),
             ("POST", BY_NUMBER + "/reverse", "reverse", self.reverse),
-            ("POST", "/v3/refund/domestic/refunds", "refund", self.refund),
-            ("GET", "/v3/refund/domestic/refunds/{out_refund_no}", "refund_query", self.refund_query),
+            ("POST", REFUNDS, "refund", self.refund),
+            ("GET", REFUNDS + "/{out_refund_no}", "refund_query", self.refund_query),
+            ("POST", REFUNDS + "/{refund_id}/apply-abnormal-refund", "abnormal_refund", self.abnormal_refund),
             ("GET", "/v3/bill/tradebill", "bill", self.trade_bill),
             ("GET", "/v3/bill/fundflowbill", "bill", self.fund_flow_bill),
             ("GET", "/v3/billdownload/file", "bill", self.download),
             ("GET", "/v3/certificates", "certificates", self.certificates),
+            *SharingRoutes(self._wechat).table(),
+            *CombineRoutes(self._wechat).table(),
         ]
         for product in ("native", "jsapi", "app", "h5"):
             table.append(("POST", f"{CREATE}/{product}", "create", self._creates(product)))
@@ -240,6 +195,17 @@ class Routes:
         """Return a refund."""
         return ok(self._wechat.refund_query(call.merchant, refunds.require_number(call.path["out_refund_no"])))
 
+    async def abnormal_refund(self, call: Call) -> Answer:
+        """Say where the money of an ABNORMAL refund goes 发起异常退款."""
+        fields = Fields(call.json())
+        number = fields.text("out_refund_no", 64)
+        if fields.choice("type", "USER_BANK_CARD", "MERCHANT_BANK_CARD") == "USER_BANK_CARD":
+            fields.text("bank_type", 16)
+            for name in ("bank_account", "real_name"):
+                if not call.unsealed(name, fields.text(name, 1024)):
+                    raise fields.wrong(name, "must not be empty")
+        return ok(await self._wechat.abnormal_refund(call.merchant, call.path["refund_id"], number))
+
     async def trade_bill(self, call: Call) -> Answer:
         """Return where the trade bill of a day can be fetched."""
         return ok(
@@ -286,7 +252,7 @@ def _facts(call: Call, op: str) -> dict[str, object]:
         with suppress(ApiError):  # the handler will say so
             sources.append(call.json())
     for source in sources:
-        for key in ("out_trade_no", "out_refund_no"):
+        for key in NUMBERS:
             if isinstance(source.get(key), str):
                 facts[key] = source[key]
     return facts

@@ -1,24 +1,34 @@
 """WeChat Pay as one object: the parts, and the use cases that join them in one transaction each."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from channels.sandbox import keys
 from channels.sandbox.context import SandboxContext
 from channels.sandbox.store import Row, Tx
-from channels.sandbox.wechat import refunds, trades
+from channels.sandbox.wechat import combine, refunds, sharing, trades
 from channels.sandbox.wechat.certificates import PlatformKeys
+from channels.sandbox.wechat.combine import CombinedOrder
 from channels.sandbox.wechat.errors import order_not_exist, resource_not_exists
 from channels.sandbox.wechat.merchants import Merchant, Merchants
 from channels.sandbox.wechat.notices import Notices
 from channels.sandbox.wechat.orders import Order
 from channels.sandbox.wechat.refunds import RefundOrder
+from channels.sandbox.wechat.sharing import ReturnOrder, ShareOrder
 
 REFUND_TAKES_S = 3
 REFUND_INTERVAL_S = 60
+SHARE_TAKES_S = 2
 PATIENCE_S = 60
 # What the control API calls things on every rail, and what WeChat Pay calls them.
-NEUTRAL = {"merchant": "mchid", "order": "out_trade_no", "refund": "out_refund_no"}
+NEUTRAL = {
+    "merchant": "mchid",
+    "order": "out_trade_no",
+    "refund": "out_refund_no",
+    "share": "out_order_no",
+    "share_return": "out_return_no",
+}
 LEAST_PATIENCE_S = 5  # however fast the simulated world runs, a test must get its answer to the prompt in
 
 
@@ -32,6 +42,8 @@ class WeChat:
         self.notices = Notices(ctx, pool, self.platform, self.merchants)
         self._due = asyncio.Event()
         ctx.faults.also_called("wechat", NEUTRAL)
+        ctx.faults.declare("wechat", ["share_closed"], ("mchid", "out_order_no", "account"), reason="ACCOUNT_ABNORMAL")
+        ctx.faults.declare("wechat", ["share_return_failed"], ("mchid", "out_return_no"), reason="BALANCE_NOT_ENOUGH")
         ctx.faults.declare("wechat", ["refund_abnormal"], ("mchid", "out_trade_no", "out_refund_no"))
 
     def _payer(self, merchant: Merchant) -> trades.Payer:
@@ -58,6 +70,8 @@ class WeChat:
 
         def command(tx: Tx) -> Row:
             row = trades.get(tx, merchant.mchid, out_trade_no, now_ms)
+            if combine.is_part(tx, row):
+                raise trades.NotPayable(f"order {out_trade_no} is part of a combined one; that is what the payer pays")
             paid = trades.pay(tx, row, openid or default_openid(merchant), now_ms)
             if paid["notify_url"]:
                 self.notices.write(
@@ -75,6 +89,30 @@ class WeChat:
         self.notices.wake()
         return row
 
+    async def create_combined(self, merchant: Merchant, order: CombinedOrder) -> Row:
+        """Record a combined order."""
+        now_ms = self.ctx.clock.now_ms()
+        row = await self.ctx.store.write(lambda tx: combine.create(tx, merchant, order, now_ms))
+        self._due.set()
+        return row
+
+    async def pay_combined(self, merchant: Merchant, number: str, openid: str | None) -> dict[str, Any]:
+        """Let the payer pay a combined order, and notify who started it. Raises ORDER_NOT_EXIST, NotPayable."""
+        now_ms = self.ctx.clock.now_ms()
+
+        def command(tx: Tx) -> dict[str, Any]:
+            row = combine.get(tx, merchant.mchid, number)
+            combine.pay(tx, row, openid or default_openid(merchant), now_ms)
+            row = combine.get(tx, merchant.mchid, number)
+            view = combine.shown(row, combine.parts_of(tx, row, now_ms))
+            facts: dict[str, Any] = {"url": row["notify_url"], "key_id": row["key_id"], "now_ms": now_ms}
+            self.notices.write(tx, merchant, "TRANSACTION.SUCCESS", view, **facts)
+            return view
+
+        view = await self.ctx.store.write(command)
+        self.notices.wake()
+        return view
+
     async def decline(self, merchant: Merchant, out_trade_no: str) -> Row:
         """Let the payer's attempt fail. Raises ORDER_NOT_EXIST, NotPayable."""
         now_ms = self.ctx.clock.now_ms()
@@ -85,7 +123,14 @@ class WeChat:
     async def close(self, merchant: Merchant, out_trade_no: str) -> None:
         """Close an unpaid order."""
         now_ms = self.ctx.clock.now_ms()
-        await self.ctx.store.write(lambda tx: trades.close(tx, trades.get(tx, merchant.mchid, out_trade_no, now_ms)))
+
+        def command(tx: Tx) -> None:
+            row = trades.get(tx, merchant.mchid, out_trade_no, now_ms)
+            if combine.is_part(tx, row):
+                raise order_not_exist()
+            trades.close(tx, row)
+
+        await self.ctx.store.write(command)
 
     async def reverse(self, merchant: Merchant, out_trade_no: str) -> None:
         """Reverse a code payment, giving back what was paid."""
@@ -105,7 +150,7 @@ class WeChat:
             "transaction_id": "SELECT * FROM wechat_trade WHERE mchid = ? AND transaction_id = ?",
         }[column]
         row = self.ctx.store.one(sql, merchant.mchid, number)
-        if row is None:
+        if row is None or combine.is_part(self.ctx.store, row):
             raise order_not_exist()
         return trades.shown(row, trades.expired_state(row, self.ctx.clock.now_ms()))
 
@@ -131,6 +176,36 @@ class WeChat:
         assert trade is not None
         return refunds.shown(row, trade)
 
+    async def abnormal_refund(self, merchant: Merchant, refund_id: str, out_refund_no: str) -> dict[str, Any]:
+        """Send the money of an ABNORMAL refund elsewhere."""
+        settles_ms = self._soon_ms(REFUND_TAKES_S)
+        row, trade = await self.ctx.store.write(
+            lambda tx: refunds.settle_abnormal(tx, merchant.mchid, refund_id, out_refund_no, settles_ms)
+        )
+        self._due.set()
+        return refunds.shown(row, trade)
+
+    async def share(self, merchant: Merchant, order: ShareOrder) -> dict[str, Any]:
+        """Accept a share order, or the release of the rest."""
+        now_ms, settles_ms = self.ctx.clock.now_ms(), self._soon_ms(SHARE_TAKES_S)
+        view = await self.ctx.store.write(
+            lambda tx: sharing.share(tx, merchant.mchid, order, now_ms, settles_ms=settles_ms)
+        )
+        self._due.set()
+        return view
+
+    async def give_back(self, merchant: Merchant, order: ReturnOrder) -> dict[str, Any]:
+        """Accept the return of a share."""
+        now_ms, settles_ms = self.ctx.clock.now_ms(), self._soon_ms(SHARE_TAKES_S)
+        view = await self.ctx.store.write(
+            lambda tx: sharing.give_back(tx, merchant.mchid, order, now_ms, settles_ms=settles_ms)
+        )
+        self._due.set()
+        return view
+
+    def _soon_ms(self, seconds: float) -> int:
+        return self.ctx.clock.now_ms() + int(seconds * self.ctx.time_scale * 1000)
+
     async def run_due(self) -> None:
         """End refunds and orders when their time has come, for as long as the sandbox lives."""
         while True:
@@ -149,11 +224,25 @@ class WeChat:
             trades.expire(tx, trade, now_ms)
         for refund in tx.all("SELECT * FROM wechat_refund WHERE settles_ms <= ? ORDER BY seq", now_ms):
             self._end_refund(tx, refund, now_ms)
+        for share in tx.all("SELECT * FROM wechat_share WHERE settles_ms <= ? ORDER BY share_id", now_ms):
+            sharing.settle(tx, share, now_ms, partial(self._share_closed, share))
+        for back in tx.all("SELECT * FROM wechat_share_return WHERE settles_ms <= ? ORDER BY seq", now_ms):
+            facts = {"mchid": back["mchid"], "out_return_no": back["out_return_no"]}
+            fault = self.ctx.faults.take("wechat", "share_return_failed", **facts)
+            sharing.settle_return(tx, back, now_ms, str(fault.params["reason"]) if fault else None)
         row = tx.one(
             "SELECT min(at) AS at FROM (SELECT min(settles_ms) AS at FROM wechat_refund WHERE settles_ms IS NOT NULL"
+            " UNION ALL SELECT min(settles_ms) FROM wechat_share WHERE settles_ms IS NOT NULL"
+            " UNION ALL SELECT min(settles_ms) FROM wechat_share_return WHERE settles_ms IS NOT NULL"
             " UNION ALL SELECT min(expires_ms) FROM wechat_trade WHERE expires_ms IS NOT NULL)"
         )
         return None if row is None or row["at"] is None else max(0.0, (row["at"] - now_ms) / 1000)
+
+    def _share_closed(self, share: Row, line: Row) -> str | None:
+        """Return why a share does not reach its receiver, if it is to fail on order."""
+        facts = {"mchid": share["mchid"], "out_order_no": share["out_order_no"], "account": line["account"]}
+        fault = self.ctx.faults.take("wechat", "share_closed", **facts)
+        return str(fault.params["reason"]) if fault else None
 
     def _end_refund(self, tx: Tx, refund: Row, now_ms: int) -> None:
         trade = tx.one("SELECT * FROM wechat_trade WHERE trade_id = ?", refund["trade_id"])

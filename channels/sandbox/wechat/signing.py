@@ -130,3 +130,8 @@ def new_apiv3_key() -> str:
     """Return 32 random ASCII characters."""
     alphabet = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789"
     return "".join(alphabet[byte % len(alphabet)] for byte in os.urandom(32))
+
+
+def strict_base64(text: str) -> bytes:
+    """Decode base64. Raises ValueError."""
+    return base64.b64decode(text.encode("ascii"), validate=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from channels.sandbox.clock import rfc3339
 from channels.sandbox.store import Row, Tx
-from channels.sandbox.wechat import books
+from channels.sandbox.wechat import books, sharing
 from channels.sandbox.wechat.errors import ApiError, invalid_request, order_closed, order_not_exist
 from channels.sandbox.wechat.merchants import Merchant
 from channels.sandbox.wechat.orders import DAY_MS, TRADE_TYPES, Order, require_open
@@ -75,7 +75,7 @@ def create(tx: Tx, merchant: Merchant, order: Order, now_ms: int) -> Row:
     row = find(tx, merchant.mchid, order.out_trade_no)
     if row is None:
         require_open(order, now_ms)
-        return _insert(tx, merchant, order, "NOTPAY", now_ms)
+        return insert(tx, merchant, order, "NOTPAY", now_ms)
     row = expire(tx, row, now_ms)
     if row["state"] == "CLOSED":
         raise order_closed()  # whatever is asked now: what is closed stays so
@@ -100,7 +100,7 @@ def codepay(tx: Tx, merchant: Merchant, order: Order, payer: Payer, now_ms: int)
     assert order.auth_code is not None
     if tx.one("SELECT 1 FROM wechat_trade WHERE auth_code = ?", order.auth_code):
         raise invalid_request("付款码已使用过, 请让用户刷新付款码")
-    row = _insert(tx, merchant, order, "USERPAYING", now_ms)
+    row = insert(tx, merchant, order, "USERPAYING", now_ms)
     match order.auth_code[-1]:
         case "8":
             expires_ms = now_ms + payer.patience_ms
@@ -219,7 +219,8 @@ def creation_answer(row: Row, base_url: str) -> dict[str, Any]:
             return {"prepay_id": f"wx{row['token']}"}
 
 
-def _insert(tx: Tx, merchant: Merchant, order: Order, state: str, now_ms: int) -> Row:
+def insert(tx: Tx, merchant: Merchant, order: Order, state: str, now_ms: int) -> Row:
+    """Record a new order."""
     tx.execute(
         "INSERT INTO wechat_trade (mchid, out_trade_no, product, request, appid, description, attach, device_id,"
         " notify_url, total, fee_bp, key_id, token, auth_code, state, created_ms, expires_ms, openid)"
@@ -260,7 +261,9 @@ def _charge(tx: Tx, row: Row, openid: str, now_ms: int) -> Row:
             business_no=transaction_id,
             voucher_no=row["out_trade_no"],
         )
-    return _again(tx, row)
+    paid = _again(tx, row)
+    sharing.freeze(tx, paid, now_ms, day)
+    return paid
 
 
 def _move(tx: Tx, row: Row, state: str, refusal: str | None = None) -> Row:
