@@ -1,0 +1,160 @@
+"""Ways to pay: what each needs, what an attempt keeps of it, and that the same order can be sent again."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from pydantic import ValidationError
+
+from channels.contract import Method, Order, Outcome, Pending
+from channels.terms import Terms
+from gateway.orders import KEPT
+from gateway.schemas import MethodIn
+from kernel.db import acquire
+from tests.gateway.front import CODE, NEVER_ARRIVED, SILENCE, Front, a_front
+
+RETURN_URL = "https://shop.example/thanks?order=1"
+GOOD: list[dict[str, str]] = [
+    {"type": "qr"},
+    {"type": "barcode", "auth_code": CODE},
+    {"type": "jsapi", "payer": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"},
+    {"type": "h5", "client_ip": "203.0.113.7", "return_url": RETURN_URL},
+    {"type": "h5", "client_ip": "2001:db8::1"},
+    {"type": "app"},
+    {"type": "page", "return_url": RETURN_URL},
+    {"type": "page"},
+    {"type": "card", "token": "tok_visa-1", "return_url": RETURN_URL},
+    {"type": "transfer"},
+    {"type": "cashier", "return_url": RETURN_URL},
+    {"type": "qr", "payer_region": "DE"},
+]
+
+
+@pytest.mark.parametrize("method", GOOD, ids=lambda method: "-".join(method))
+def test_each_way_to_pay_takes_what_belongs_to_it(method: dict[str, str]) -> None:
+    read = MethodIn.model_validate(method)
+    kept = orjson.loads(read.details() or "{}")
+    assert kept == {name: value for name, value in method.items() if name in KEPT}
+    assert CODE not in (read.details() or "")
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"type": "barcode"}, "barcode needs auth_code"),
+    ({"type": "jsapi"}, "jsapi needs payer"),
+    ({"type": "h5"}, "h5 needs client_ip"),
+    ({"type": "card"}, "card needs token"),
+    ({"type": "qr", "auth_code": CODE}, "auth_code does not go with qr"),
+    ({"type": "qr", "payer": "me"}, "payer does not go with qr"),
+    ({"type": "app", "return_url": RETURN_URL}, "return_url does not go with app"),
+    ({"type": "page", "token": "t"}, "token does not go with page"),
+    ({"type": "page", "client_ip": "10.0.0.1"}, "client_ip does not go with page"),
+    ({"type": "cashier", "payer": "me"}, "payer does not go with cashier"),
+    ({"type": "transfer", "token": "t"}, "token does not go with transfer"),
+    ({"type": "h5", "client_ip": "203.0.113.256"}, "no IPv4 or IPv6 address"),
+    ({"type": "h5", "client_ip": "shop.example"}, "no IPv4 or IPv6 address"),
+    ({"type": "jsapi", "payer": "two words"}, "pattern"),
+    ({"type": "jsapi", "payer": ""}, "pattern"),
+    ({"type": "jsapi", "payer": "o" * 129}, "pattern"),
+    ({"type": "card", "token": "4111 1111"}, "pattern"),
+    ({"type": "page", "return_url": "javascript:alert(1)"}, "pattern"),
+    ({"type": "page", "return_url": "https://shop.example/a b"}, "pattern"),
+    ({"type": "page", "return_url": "https://shop.example/" + "a" * 500}, "at most 512"),
+    ({"type": "qr", "payer_region": "Germany"}, "pattern"),
+    ({"type": "bitcoin"}, "should be"),
+]
+
+
+@pytest.mark.parametrize(("method", "why"), BAD)
+def test_what_does_not_belong_together_is_refused(method: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        MethodIn.model_validate(method)
+    assert why in str(refusal.value)
+
+
+async def paying(front: Front, method: dict[str, str], **says: Outcome) -> tuple[str, Order]:
+    """Ask for a payment; return its id and the order the rail was sent."""
+    front.rail.says(**says)
+    payment = (await front.pay(method=method)).body
+    return payment["id"], front.asked("pay")[-1]
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in GOOD if m["type"] not in ("transfer", "cashier", "barcode")], ids=lambda m: "-".join(m)
+)
+async def test_an_order_whose_answer_was_lost_is_sent_again_to_the_letter(
+    database_url: str, tmp_path: Path, method: dict[str, str]
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        payment_id, first = await paying(front, method, pay=SILENCE, query=NEVER_ARRIVED)
+        assert first.method == Method(method["type"])
+        for name in ("payer", "token", "client_ip", "return_url"):
+            assert getattr(first, name) == method.get(name)
+        front.rail.works("pay")
+        assert await front.later(5) == 1
+        assert front.asked("pay")[-1] == first
+        assert (await front.payment(payment_id))["attempts"][0]["method"] == method["type"]
+
+
+async def test_a_payers_code_is_in_no_table(database_url: str, tmp_path: Path) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        await front.scan()
+        front.rail.says(pay=SILENCE, query=SILENCE)
+        await front.scan("order-2")
+        async with acquire(front.hub.pool) as connection:
+            tables = await connection.fetch("SELECT table_name AS t FROM information_schema.tables "
+                                            "WHERE table_schema = 'public'")  # fmt: skip
+            for table in tables:
+                rows = await connection.fetch(f"SELECT x::text AS row FROM {table['t']} x")
+                assert not any(CODE in row["row"] for row in rows), table["t"]
+        front.rail.works("query")
+        await front.later(30)
+
+
+async def test_where_the_payer_is_may_decide_which_account_takes_it(database_url: str, tmp_path: Path) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        await front.hub.channel_admin.change(front.book, "rail", terms=Terms.parse('{"regions":["CN"]}'))
+        front.clock.forward(2)
+        refused = await front.pay(method={"type": "qr", "payer_region": "DE"})
+        assert (refused.status, refused.code) == (422, "no_channel")
+        assert (await front.pay("order-2", method={"type": "qr", "payer_region": "CN"})).status == 201
+
+
+# ---- what begins in the payer's own browser --------------------------------------------------------------------------
+
+
+async def test_an_order_the_rail_hears_of_when_the_payer_comes_is_shown_once_and_waited_for(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        rail = front.shop.channel
+        rail.capabilities = replace(rail.capabilities, local=frozenset({Method.PAGE}))
+        shown = []
+
+        def local_action(order: Order, *, now: Any, nonce: str) -> Pending:
+            shown.append(order.reference)
+            return Pending({"type": "redirect", "url": f"https://rail.example/{nonce}"})
+
+        rail.local_action = local_action  # type: ignore[method-assign]
+        front.rail.says(query=NEVER_ARRIVED)
+        payment = (await front.pay(method={"type": "page"})).body
+        assert payment["status"] == "requires_action"
+        for _ in range(3):
+            assert await front.later(60) == 1
+        assert (await front.payment(payment["id"]))["next_action"] == payment["next_action"]
+        assert len(shown) == 1, "the payer keeps the page that is open"
+        assert await front.events("payment.requires_action") == ["payment.requires_action"]
+        front.rail.says(close=NEVER_ARRIVED)
+        await front.later(7_200)
+        assert (await front.payment(payment["id"]))["status"] == "expired"
+
+
+async def test_a_card_that_was_accepted_is_not_sent_again_for_want_of_something_to_show(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        await paying(front, {"type": "card", "token": "tok_1"}, pay=Pending(), query=Pending())
+        for _ in range(3):
+            await front.later(60)
+        assert len(front.asked("pay")) == 1
