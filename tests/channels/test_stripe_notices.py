@@ -189,7 +189,8 @@ def test_moving_letters_between_time_and_body_does_not_help_a_forger() -> None:
 GOOD, WRONG = signature(PAID_NOTICE.body), "0" * 64
 HEADERS: list[tuple[str, str | None, str | None]] = [
     ("plain", f"t={SECONDS},v1={GOOD}", None),
-    ("blanks after commas", f"t={SECONDS}, v1={GOOD}", None),
+    ("a short one beside", f"t={SECONDS},v1=ab,v1={GOOD}", None),
+    ("blanks after commas", f"t={SECONDS}, v1={GOOD}", "bad_signature"),
     ("order does not matter", f"v1={GOOD},t={SECONDS}", None),
     ("another scheme beside", f"t={SECONDS},v0={WRONG},v1={GOOD},v2=anything", None),
     ("a wrong one first", f"t={SECONDS},v1={WRONG},v1={GOOD}", None),
@@ -209,7 +210,7 @@ HEADERS: list[tuple[str, str | None, str | None]] = [
     ("time with zeros", f"t=0{SECONDS},v1={GOOD}", "bad_signature"),
     ("time with a point", f"t={SECONDS}.0,v1={GOOD}", "bad_signature"),
     ("time below nothing", f"t=-{SECONDS},v1={GOOD}", "bad_signature"),
-    ("a thousand signatures", f"t={SECONDS}," + ",".join([f"v1={WRONG}"] * 1000 + [f"v1={GOOD}"]), "bad_signature"),
+    ("a thousand wrong ones", f"t={SECONDS}," + ",".join([f"v1={WRONG}"] * 1000), "bad_signature"),
     ("commas", ",,,", "bad_signature"),
 ]
 
