@@ -121,6 +121,7 @@ class RefundOrder:
     payment_created_at: datetime  # Order.created_at
     payment_channel_ref: str | None = None  # the rail's number of the captured payment
     channel_ref: str | None = None  # the rail's number of the refund, once it has told us
+    payment_held: bool | None = None  # whether it was captured from a reservation; None: nobody has said
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,4 +55,5 @@ class Orders:
             attempt.created_at,
             attempt.channel_ref,
             refund.channel_ref,
+            payment.capture_manual,
         )

@@ -250,9 +250,17 @@ class StripeSandbox(Counterparty):
         return self.account | {"secret_key": f"{self.account['secret_key']}x"}
 
 
+class UnionPaySandbox(Counterparty):
+    """The simulated UnionPay. Its certificates come with its messages, so new ones are found under way."""
+
+    RAIL = "unionpay"
+    LEARNS_KEYS = True
+
+
 COUNTERPARTIES: Mapping[str, type[Counterparty]] = {
     "bank_transfer": BankTransferSandbox,
     "stripe": StripeSandbox,
+    "unionpay": UnionPaySandbox,
     "wechat": WeChatSandbox,
 }
 

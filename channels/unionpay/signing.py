@@ -1,0 +1,111 @@
+"""UnionPay's signatures: our requests, its answers and notices, and the certificates it sends along with them.
+
+Signed is the lower-case hexadecimal SHA-256 of the fields `name=value`, sorted by name and joined by `&`; the signature
+itself, RSA with SHA-256, hashes those digits once more (signMethod 01, version 5.1.0). A message of UnionPay's carries
+the certificate of its own signature; what is trusted is the root and the intermediate that we hold, never the message.
+"""
+
+import hashlib
+from base64 import b64decode, b64encode
+from binascii import Error as NotBase64
+from collections.abc import Mapping
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.oid import NameOID
+
+from channels.contract import BadNotice
+
+PRODUCTION_NAME = "中国银联股份有限公司"
+_PADDING, _SHA256 = padding.PKCS1v15(), hashes.SHA256()
+_REMEMBERED = 16  # certificates of UnionPay's found good; it has one or two at a time
+
+
+def digest(fields: Mapping[str, str]) -> bytes:
+    """Return the digits that are signed: of every field but the signature, as they are."""
+    text = "&".join(f"{name}={fields[name]}" for name in sorted(fields) if name != "signature")
+    return hashlib.sha256(text.encode()).hexdigest().encode()
+
+
+class Signer:
+    """The merchant's key, with the number its certificate has at UnionPay."""
+
+    def __init__(self, cert_id: str, key: rsa.RSAPrivateKey) -> None:
+        self._cert_id, self._key = cert_id, key
+
+    def sign(self, fields: Mapping[str, str]) -> dict[str, str]:
+        """Return the fields that are not empty, with certId and signature."""
+        full = {name: value for name, value in fields.items() if value} | {"certId": self._cert_id}
+        return full | {"signature": b64encode(self._key.sign(digest(full), _PADDING, _SHA256)).decode()}
+
+
+class Trust:
+    """Whose messages are believed: a certificate of UnionPay's, issued under the pinned intermediate and root."""
+
+    def __init__(self, root: x509.Certificate, middle: x509.Certificate, name: str) -> None:
+        """name: third part of the common name of a signing certificate. Raises ValueError for a chain that is none."""
+        try:
+            root.verify_directly_issued_by(root)
+            middle.verify_directly_issued_by(root)
+        except (InvalidSignature, ValueError, TypeError) as error:
+            raise ValueError("middle_cert was not issued by root_cert, or root_cert is no root") from error
+        self._root, self._middle, self._name = root, middle, name
+        self._good: dict[str, x509.Certificate] = {}
+
+    def verify(self, fields: Mapping[str, str], *, now: datetime) -> str:
+        """Return the decimal serial number of the certificate that signed these fields. Raises BadNotice."""
+        signature, pem = fields.get("signature"), fields.get("signPubKeyCert")
+        if not signature or not pem:
+            raise BadNotice("unsigned", "the message carries no signature, or no certificate with it")
+        certificate = self._certificate(pem, now)
+        key = certificate.public_key()
+        if not isinstance(key, rsa.RSAPublicKey):
+            raise BadNotice("untrusted_certificate", "the certificate in the message is not of an RSA key")
+        try:
+            key.verify(b64decode(signature, validate=True), digest(fields), _PADDING, _SHA256)
+        except (InvalidSignature, NotBase64):
+            raise BadNotice("bad_signature", "the signature is not of this message") from None
+        return str(certificate.serial_number)
+
+    def _certificate(self, pem: str, now: datetime) -> x509.Certificate:
+        """Return the certificate in a message, once it is known to be UnionPay's and of today. Raises BadNotice."""
+        certificate = self._good.get(pem)
+        if certificate is None:
+            certificate = self._issued(pem)
+            if len(self._good) >= _REMEMBERED:
+                self._good.clear()
+            self._good[pem] = certificate
+        for link in (certificate, self._middle, self._root):
+            if not link.not_valid_before_utc <= now <= link.not_valid_after_utc:
+                raise BadNotice("untrusted_certificate", "a certificate of the chain is not valid today")
+        return certificate
+
+    def _issued(self, pem: str) -> x509.Certificate:
+        try:
+            certificate = x509.load_pem_x509_certificate(pem.encode())
+            certificate.verify_directly_issued_by(self._middle)
+        except (InvalidSignature, ValueError, TypeError):
+            raise BadNotice(
+                "untrusted_certificate", "the certificate in the message was not issued by the intermediate we hold"
+            ) from None
+        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        parts = str(names[0].value).split("@") if len(names) == 1 else []
+        if len(parts) < 3 or parts[2] != self._name:
+            raise BadNotice("untrusted_certificate", "the certificate in the message is not one UnionPay signs with")
+        return certificate
+
+
+def private_key(pem: str) -> rsa.RSAPrivateKey:
+    """Return the RSA key. Raises ValueError."""
+    key = serialization.load_pem_private_key(pem.encode(), password=None)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise ValueError("private_key is not an RSA key")
+    return key
+
+
+def certificate(pem: str) -> x509.Certificate:
+    """Return the certificate. Raises ValueError."""
+    return x509.load_pem_x509_certificate(pem.encode())
