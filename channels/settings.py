@@ -31,16 +31,18 @@ def absorb(
     """Return settings that name no file any more, parted into what may be read by anyone and what is secret.
 
     Every `<name>_file` is read now and becomes `<name>`; the `file` of an entry in a list becomes `certificate`.
-    secrets: names the rail calls secret. What is named like a secret, or holds a private key, counts as one all the
-    same: to seal too much does no harm. folder: what relative paths are relative to; None where no file may be named,
-    because the settings come over the network.
+    secrets: names the rail calls secret; a list of texts becomes lines. What is named like a secret, or holds a private
+    key, counts as one all the same: to seal too much does no harm. folder: what relative paths are relative to; None
+    where no file may be named, because the settings come over the network.
     Raises ValueError that says what is wrong, and never shows a secret.
     """
     public: dict[str, Any] = {}
     hidden: dict[str, str] = {}
     for name, value in _inline(settings, folder).items():
+        if name in secrets and isinstance(value, list) and all(isinstance(part, str) for part in value):
+            value = "\n".join(value)  # several at once while one replaces the other: one a line
         if name in secrets and not isinstance(value, str | None):
-            raise ValueError(f"{name} must be text")
+            raise ValueError(f"{name} must be text, or a list of texts")
         if isinstance(value, str) and (name in secrets or _SECRET_NAME.search(name) or _PRIVATE in value):
             hidden[name] = value
         elif _PRIVATE in str(value):

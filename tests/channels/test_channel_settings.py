@@ -127,3 +127,10 @@ def test_what_cannot_be_absorbed_is_refused(given: dict[str, object]) -> None:
 def test_from_outside_no_file_can_be_named(given: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="no file can be named from outside"):
         absorb(given, {"key"}, folder=None)
+
+
+def test_several_secrets_of_one_name_are_sealed_as_lines_and_stay_what_they_were() -> None:
+    public, hidden = absorb({"webhook_secrets": ["whsec_old", "whsec_new"]}, {"webhook_secrets"}, folder=None)
+    assert (public, hidden) == ({}, {"webhook_secrets": "whsec_old\nwhsec_new"})
+    with pytest.raises(ValueError, match="list of texts"):
+        absorb({"webhook_secrets": ["whsec_old", 7]}, {"webhook_secrets"}, folder=None)
