@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Sluice 汇闸: an open payment hub. `sluice up` runs it, `sluice replay` plays a trading day through it.",
 )
-sandbox_app = typer.Typer(no_args_is_help=True, help="The simulated outside world 沙箱: WeChat Pay and a bank.")
+sandbox_app = typer.Typer(no_args_is_help=True, help="The simulated outside world 沙箱: the rails and a bank.")
 merchant_app = typer.Typer(no_args_is_help=True, help="Merchants 商户 and their books.")
 bank_app = typer.Typer(no_args_is_help=True, help="Banks 银行: a merchant's custody, the platform's own account.")
 key_app = typer.Typer(no_args_is_help=True, help="API keys of merchants.")
@@ -273,12 +273,23 @@ def sandbox_info(as_json: Json = False) -> None:
         show(told)
         return
     typer.echo(f"base URL  {told['base_url']}   running: {'yes' if told['running'] else 'no'}")
-    for merchant in told["wechat"]["merchants"]:
-        typer.echo(
-            f"WeChat Pay merchant {merchant['mchid']}  appid {merchant['appid']}  serial {merchant['serial_no']}"
-        )
-        typer.echo(f"  private key {merchant['private_key_file']}\n  APIv3 key   {merchant['apiv3_key_file']}")
+    for rail, its in told.items():
+        if not isinstance(its, dict) or not isinstance(its.get("merchants"), list):
+            continue
+        for merchant in its["merchants"]:
+            typer.echo(f"{rail} merchant {merchant['merchant']}")
+            for name, value in merchant.items():
+                if _is_for_eyes(rail, name, value):
+                    typer.echo(f"  {name:22} {value}")
     typer.echo("all of it, with control endpoints: sluice sandbox info --json")
+
+
+def _is_for_eyes(rail: str, name: str, value: object) -> bool:
+    """Tell whether one of a simulated merchant's settings is worth a line: short, no secret, not said already."""
+    from channels.registry import secrets_of
+
+    short = isinstance(value, int) or (isinstance(value, str) and 0 < len(value) < 200 and "\n" not in value)
+    return short and name not in secrets_of(rail) | {"merchant", "base_url"}
 
 
 # ---- merchants, keys, channel accounts -----------------------------------------------------------------------------
@@ -575,12 +586,17 @@ def channel_reseal(
 @channel_app.command("call")
 def channel_call(
     channel: Annotated[str, typer.Argument(help="The rail, e.g. wechat.")],
-    op: Annotated[str, typer.Argument(help="create, query, close, reverse, refund, refund_query or bill.")],
+    op: Annotated[
+        str,
+        typer.Argument(
+            help="create, query, close, proceed, reverse, capture, void, refund, refund_query, bill; share, …"
+        ),
+    ],
     base_url: Annotated[str | None, typer.Option(help="Instead of the one in the credentials.")] = None,
     sets: Annotated[
         list[str],
         typer.Option(
-            "--set", help="k=v; e.g. reference, amount (minor units), refund_reference, date, credentials=FILE."
+            "--set", help="k=v; e.g. reference, amount (minor units), method, channel_ref, date, credentials=FILE."
         ),
     ] = [],  # noqa: B006
     as_json: Json = False,
