@@ -56,6 +56,7 @@ MAX_BILL_PAGES = (
 )
 MOST_QUESTIONS = 4  # sent to learn one thing, see Unknown.ask
 KEY_REFRESH_S = 60.0  # at most one fetch of keys in this time: whoever invents key ids must not make us ask for them
+MOST_KEY_ADDRESSES = 4  # and so many in it, at rails where each key has an address that a message names
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,7 @@ class ChannelClient:
         self.channel = channel
         self._env = env
         self._timeouts_s = timeouts_s
-        self._refreshing: asyncio.Task[Sequence[str]] | None = None
-        self._may_refresh_at = float("-inf")  # monotonic
+        self._key_fetches: dict[str, tuple[float, asyncio.Task[Sequence[str]]]] = {}  # by address; monotonic
         self._logging_in: asyncio.Task[str] | None = None
 
     async def pay(self, order: Order) -> Outcome:
@@ -173,17 +173,28 @@ class ChannelClient:
         """Fetch the channel's current public keys; return the ids trusted now, or nothing when that did not succeed.
 
         message: whose key is unknown. Whoever calls while a fetch is under way shares it; within KEY_REFRESH_S after
-        one, nothing is asked.
+        one, the same address is not asked again, and no more than MOST_KEY_ADDRESSES are.
         """
-        if self._refreshing is None or self._refreshing.done():
-            request = self.channel.trusted_keys_request(message)
-            now = self._env.clock.monotonic()
-            if request is None or now < self._may_refresh_at:
+        request = self.channel.trusted_keys_request(message)
+        if request is None:
+            return ()
+        now = self._env.clock.monotonic()
+        self._key_fetches = {
+            url: (began_at, fetch)
+            for url, (began_at, fetch) in self._key_fetches.items()
+            if now < began_at + KEY_REFRESH_S or not fetch.done()
+        }
+        if request.url in self._key_fetches:
+            _, fetch = self._key_fetches[request.url]
+            if fetch.done():
                 return ()
-            self._may_refresh_at = now + KEY_REFRESH_S
-            self._refreshing = self._env.spawn(f"refresh keys of {self.channel.name}", self._fetch_keys(request))
+        elif len(self._key_fetches) >= MOST_KEY_ADDRESSES:
+            return ()
+        else:
+            fetch = self._env.spawn(f"refresh keys of {self.channel.name}", self._fetch_keys(request))
+            self._key_fetches[request.url] = now, fetch
         # Shielded: one impatient caller must not end the fetch for the others.
-        return await asyncio.shield(self._refreshing)
+        return await asyncio.shield(fetch)
 
     # ---- shared ------------------------------------------------------------------------------------------------------
 
