@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from importlib import import_module
 
-from channels import bank_transfer, stripe, unionpay, wechat
+from channels import bank_transfer, paypal, stripe, unionpay, wechat
 from channels.contract import ChannelConfig
 
 CHANNELS: Mapping[str, ChannelConfig] = {
     "bank_transfer": bank_transfer.build,
+    "paypal": paypal.build,
     "stripe": stripe.build,
     "unionpay": unionpay.build,
     "wechat": wechat.build,

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from channels.sandbox import bank, bank_transfer, keys, stripe, unionpay, wechat
+from channels.sandbox import bank, bank_transfer, keys, paypal, stripe, unionpay, wechat
 from channels.sandbox.context import SandboxContext
 from channels.sandbox.control import Control, control_errors
 from channels.sandbox.wechat.routes import bare_http_errors
@@ -19,6 +19,7 @@ async def make_app(ctx: SandboxContext, pool: keys.Pool) -> web.Application:
     await bank_transfer.install(app, ctx, the_bank, pool)
     await stripe.install(app, ctx, the_bank)
     await unionpay.install(app, ctx, the_bank, pool)
+    await paypal.install(app, ctx, the_bank, pool)
     ctx.info["control"] = sorted(
         f"{route.method} {route.resource.canonical}"
         for route in app.router.routes()

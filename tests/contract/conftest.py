@@ -55,13 +55,14 @@ async def play(
         if alone or name not in accounts:
             other = COUNTERPARTIES[name](base_url, http)
             await other.open_account()
-            if not facts(name).capabilities.per_order_notices:
-                await other.register_notices(box.url)
+            if alone and not facts(name).capabilities.per_order_notices:
+                await other.register_notices(box.url)  # a shared account would be told at an address that is gone
             channel = CHANNELS[name](other.settings())
             if not alone:
                 accounts[name] = other, channel
         else:
             other, channel = accounts[name]
+        box.refused = other.TELLS_PAID
         box.accept, box.refuse = channel.notice_accepted(), channel.notice_refused("later", again=True)
         yield Play(facts(name), ChannelClient(channel, env), other, env, box)
 

@@ -66,6 +66,7 @@ class Counterparty:
     DECLINED_IS_FINAL: frozenset[Method] = frozenset({Method.BARCODE, Method.CARD})
     REFUND_NOTICES: bool = True
     TWO_CALLS: frozenset[Method] = frozenset()  # methods that end with Channel.proceed_request
+    TELLS_PAID: bytes = b""  # what stands in every notice that says "paid", where a payment has other notices too
     SHARES: bool = False  # shares a payment's money out itself, see channels/sharing.py
 
     def __init__(self, base_url: str, http: aiohttp.ClientSession) -> None:
@@ -257,8 +258,27 @@ class UnionPaySandbox(Counterparty):
     LEARNS_KEYS = True
 
 
+class PayPalSandbox(Counterparty):
+    """The simulated PayPal: the payer approves on its page, and our second call moves the money."""
+
+    RAIL = "paypal"
+    SIGNS_ANSWERS = False
+    WINDOW = timedelta(days=4)
+    LEARNS_KEYS = True
+    TWO_CALLS = frozenset({Method.PAGE})
+    TELLS_PAID = b"PAYMENT.CAPTURE.COMPLETED"
+
+    async def notice_fault(self, fault: str, reference: str, **params: int) -> None:
+        """The payer's approval has a notice of its own, which comes first."""
+        match = {"merchant": self.merchant, "order": reference}
+        if fault.startswith("notice_"):
+            match["op"] = "paid"
+        await self._set_fault(fault, match, params)
+
+
 COUNTERPARTIES: Mapping[str, type[Counterparty]] = {
     "bank_transfer": BankTransferSandbox,
+    "paypal": PayPalSandbox,
     "stripe": StripeSandbox,
     "unionpay": UnionPaySandbox,
     "wechat": WeChatSandbox,
@@ -293,19 +313,28 @@ class Inbox:
     accept: Response = field(default_factory=lambda: Response(200, {}, b""))
     refuse: Response = field(default_factory=lambda: Response(503, {}, b""))
     refuse_first: int = 0
+    refused: bytes = b""  # only messages in which this stands are refused
     received: "asyncio.Queue[Response]" = field(default_factory=asyncio.Queue)
 
     async def take(self, request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.received.put_nowait(Response(200, headers, await request.read()))
+        message = Response(200, headers, await request.read())
+        self.received.put_nowait(message)
         answer = self.accept
-        if self.refuse_first:
+        if self.refuse_first and self.refused in message.body:
             self.refuse_first -= 1
             answer = self.refuse
         return web.Response(status=answer.status, headers=dict(answer.headers), body=answer.body)
 
     async def next(self) -> Response:
         return await asyncio.wait_for(self.received.get(), 20)
+
+    def holds(self, mark: bytes) -> bool:
+        """Tell whether a message in which `mark` stands has come and was not taken."""
+        waiting = [self.received.get_nowait() for _ in range(self.received.qsize())]
+        for message in waiting:
+            self.received.put_nowait(message)
+        return any(mark in message.body for message in waiting)
 
 
 @asynccontextmanager

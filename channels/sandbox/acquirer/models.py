@@ -7,7 +7,9 @@ from typing import Any, Literal, Protocol
 
 from channels.sandbox.store import Row
 
-Event = Literal["created", "held", "paid", "declined", "closed", "voided", "reversed", "refunded", "refund_failed"]
+Event = Literal[
+    "created", "approved", "held", "paid", "declined", "closed", "voided", "reversed", "refunded", "refund_failed"
+]
 
 
 class Reader(Protocol):

@@ -151,6 +151,17 @@ class Trades:
 
     # ---- the payer ---------------------------------------------------------------------------------------------------
 
+    def approve(self, tx: Tx, trade: Trade, payer: str, *, expires_ms: int) -> Trade:
+        """Write that the payer agrees to an open order, on rails where the merchant takes the money then.
+
+        Raises like charge.
+        """
+        self._require_open(trade)
+        extra = _json({**trade.extra, "approved": True})
+        approved = self._set(tx, trade.trade_id, payer=payer, refusal=None, expires_ms=expires_ms, extra=extra)
+        self.tell(tx, "approved", approved)
+        return approved
+
     def charge(self, tx: Tx, trade: Trade, payer: str | None, *, extra: Mapping[str, Any] | None = None) -> Trade:
         """Take the payer's money for an open order. Raises order_paid, order_held, order_closed, order_reversed."""
         self._require_open(trade)
