@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from importlib import import_module
 
-from channels import bank_transfer, paypal, stripe, unionpay, wechat
+from channels import alipay, bank_transfer, paypal, stripe, unionpay, wechat
 from channels.contract import ChannelConfig
 
 CHANNELS: Mapping[str, ChannelConfig] = {
+    "alipay": alipay.build,
     "bank_transfer": bank_transfer.build,
     "paypal": paypal.build,
     "stripe": stripe.build,

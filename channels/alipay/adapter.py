@@ -6,6 +6,7 @@ Every method is pure; see channels/contract.py for what each promises and README
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -31,6 +32,7 @@ from channels.contract import (
     Pending,
     Rail,
     RefundOrder,
+    Refused,
     Request,
     Response,
     Unknown,
@@ -42,6 +44,7 @@ USER_AGENT = "sluice-hub/0.1"
 # Where Alipay keeps bill files. It names them with http too; the file is not signed, so that we ask by https only.
 FILE_HOSTS = ("dwbillcenter.alipay.com",)
 BILL = "alipay.data.dataservice.bill.downloadurl.query"
+QUERY = "alipay.trade.query"
 CERTIFICATE = "alipay.open.app.alipaycert.download"
 
 _SN = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -142,30 +145,39 @@ class Alipay(AlipaySharing, Rail):
                 case _:
                     return messages.code_to_show(fields, order)
 
+        if self._answers(QUERY, answer):
+            return self.query_outcome(order, answer, now=now)
         method = messages.WAYS[order.method][0]
-        return self._outcome(method, answer, now, messages.PAY, read, admits=True)
+        ended = dict.fromkeys(messages.ENDED, self.query_request(order))
+        return self._outcome(method, answer, now, messages.PAY, read, admits=True, then=ended)
 
     def query_request(self, order: Order) -> Request:
         """Return the request that asks for the order by our number."""
-        return self._about("alipay.trade.query", order)
+        return self._about(QUERY, order)
 
     def query_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return the order's state; Unknown(not_found=True) when Alipay knows no such trade.
 
         It knows one only from the moment the payer has scanned the code or opened the page.
         """
-        return self._outcome(
-            "alipay.trade.query", answer, now, messages.QUERY, lambda fields: messages.trade(fields, order)
-        )
+        return self._outcome(QUERY, answer, now, messages.QUERY, lambda fields: messages.trade(fields, order))
 
     def close_request(self, order: Order) -> Request:
         """Return the request that closes an unpaid order."""
         return self._about("alipay.trade.close", order)
 
     def close_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
-        """Return Refused(closed=True) when this call closed it; one closed before is answered by doubt: query it."""
+        """Return Refused(closed=True) when it is closed now, by this call or, as the query then says, before."""
+        if self._answers(QUERY, answer):
+            asked = self.query_outcome(order, answer, now=now)
+            return asked if isinstance(asked, Refused) and asked.closed else Unknown(f"not closed: it is {asked}")
         return self._outcome(
-            "alipay.trade.close", answer, now, messages.CLOSE, lambda fields: messages.closed(fields, order)
+            "alipay.trade.close",
+            answer,
+            now,
+            messages.CLOSE,
+            lambda fields: messages.closed(fields, order),
+            then=dict.fromkeys(messages.NOT_WAITING, self.query_request(order)),
         )
 
     def reverse_request(self, order: Order) -> Request:
@@ -358,10 +370,11 @@ class Alipay(AlipaySharing, Rail):
         read: Callable[[dict[str, Any]], Outcome],
         *,
         admits: bool = False,
+        then: Mapping[str, Request] | None = None,
     ) -> Outcome:
         """Return what an answer means. Only a verified one is read, but for requests that were never let in.
 
-        An error that does carry a signature must carry a right one.
+        An error that does carry a signature must carry a right one. then: what is asked next after such a sub_code.
         """
         try:
             envelope = self._from(method, answer)
@@ -371,13 +384,22 @@ class Alipay(AlipaySharing, Rail):
                 self._verified(envelope, now)
             if went_well and envelope.node != "error_response":
                 return read(envelope.fields)
-            return messages.error_outcome(found, errors, admits=admits, signed=bool(envelope.signature))
+            outcome = messages.error_outcome(found, errors, admits=admits, signed=bool(envelope.signature))
+            next_question = (then or {}).get(found.sub_code) if envelope.signature and found.failed else None
+            return replace(outcome, ask=next_question) if isinstance(outcome, Unknown) else outcome
         except BadNotice as doubt:
             return Unknown(f"HTTP {answer.status}, not verified: {doubt.code}: {doubt.message}")
         except BadJson as doubt:
             return Unknown(f"HTTP {answer.status}, not readable: {doubt}")
         except Doubt as doubt:
             return Unknown(f"HTTP {answer.status}, not believed: {doubt}", stated_amount=doubt.stated_amount)
+
+    def _answers(self, method: str, answer: Response) -> bool:
+        """Tell whether an answer is one to this method; it is not verified yet."""
+        try:
+            return self._from(method, answer).node != "error_response"
+        except BadJson:
+            return False
 
     def _believed(self, method: str, answer: Response, now: datetime) -> dict[str, Any]:
         """Return the fields of an answer once its signature is verified. Raises BadNotice, BadJson."""

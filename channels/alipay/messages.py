@@ -352,6 +352,15 @@ PAY: Mapping[str, Says] = {
         )
     },
 }
+# The trade under this number has ended, paid or not: a query tells which. What was closed may have been refunded.
+ENDED = ("ACQ.TRADE_HAS_SUCCESS", "ACQ.TRADE_HAS_CLOSE")
+# It does not wait for its payer, so it is not closed now: it was paid, or closed before.
+NOT_WAITING = (
+    "ACQ.TRADE_STATUS_ERROR",
+    "ACQ.REASON_TRADE_STATUS_INVALID",
+    "ACQ.REASON_ILLEGAL_STATUS",
+    "ACQ.TRADE_HAS_CLOSE",
+)
 QUERY: Mapping[str, Says] = {"ACQ.TRADE_NOT_EXIST": _not_found}
 CLOSE: Mapping[str, Says] = QUERY
 REVERSE: Mapping[str, Says] = QUERY
@@ -399,13 +408,18 @@ class Verdict:
         return self.code == "10000"
 
     @property
+    def failed(self) -> bool:
+        """Alipay looked at the business and says no, or not so."""
+        return self.code == "40004"
+
+    @property
     def payer_is_asked(self) -> bool:
         """The payer has to confirm first (order success pay inprocess)."""
         return self.code == "10003"
 
     @property
     def no_bill(self) -> bool:
-        return self.code == "40004" and self.sub_code.lower().rpartition(".")[2] == _NO_BILL
+        return self.failed and self.sub_code.lower().rpartition(".")[2] == _NO_BILL
 
 
 def verdict(fields: Mapping[str, Any]) -> Verdict:
@@ -424,7 +438,7 @@ def error_outcome(found: Verdict, table: Mapping[str, Says], *, admits: bool, si
     """
     if admits and found.code in ("40001", "40002", "40006") and (says := NOT_ADMITTED.get(found.sub_code)):
         return says(found.sub_code, found.words)
-    if signed and found.code == "40004" and (says := table.get(found.sub_code)):
+    if signed and found.failed and (says := table.get(found.sub_code)):
         return says(found.sub_code, found.words)
     unsigned = "" if signed else ", unsigned"
     return Unknown(f"{found.code} {found.sub_code or 'without a sub_code'}: {found.words}".rstrip(": ") + unsigned)

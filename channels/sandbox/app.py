@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from channels.sandbox import bank, bank_transfer, keys, paypal, stripe, unionpay, wechat
+from channels.sandbox import alipay, bank, bank_transfer, keys, paypal, stripe, unionpay, wechat
 from channels.sandbox.context import SandboxContext
 from channels.sandbox.control import Control, control_errors
 from channels.sandbox.wechat.routes import bare_http_errors
@@ -16,6 +16,7 @@ async def make_app(ctx: SandboxContext, pool: keys.Pool) -> web.Application:
     Control(ctx).add_to(app)
     the_bank = bank.install(app, ctx)
     await wechat.install(app, ctx, the_bank, pool)
+    await alipay.install(app, ctx, the_bank, pool)
     await bank_transfer.install(app, ctx, the_bank, pool)
     await stripe.install(app, ctx, the_bank)
     await unionpay.install(app, ctx, the_bank, pool)

@@ -244,7 +244,7 @@ def without_words(found: Outcome) -> Outcome:
         case Refused():
             return replace(found, code="")
         case Unknown():
-            return replace(found, reason="")
+            return replace(found, reason="", ask=None)
         case _:
             return found
 
@@ -278,6 +278,55 @@ def test_an_error_with_a_wrong_signature_concludes_nothing() -> None:
     for fields in (refused("ACQ.INVALID_PARAMETER"), refused("isv.invalid-signature", "40002")):
         assert isinstance(outcome("charge", Rail("stranger").answer("alipay.trade.pay", fields)), Unknown)
         assert isinstance(said("charge", fields), Refused)
+
+
+# What is asked next, of the query, because the error alone does not say what became of the order.
+THEN: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(PAYS, ("ACQ.TRADE_HAS_SUCCESS", "ACQ.TRADE_HAS_CLOSE")),
+    "close": (
+        "ACQ.TRADE_STATUS_ERROR",
+        "ACQ.REASON_TRADE_STATUS_INVALID",
+        "ACQ.REASON_ILLEGAL_STATUS",
+        "ACQ.TRADE_HAS_CLOSE",
+    ),
+}
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_an_order_that_has_ended_is_asked_about_at_once(op: str) -> None:
+    for sub_code in sorted({*CODES, *THEN["close"]}):
+        answer = RAIL.answer(OPS[op][0], refused(sub_code))
+        found = outcome(op, answer)
+        wanted = ALIPAY.query_request(order()) if sub_code in THEN.get(op, ()) else None
+        assert (found.ask if isinstance(found, Unknown) else None) == wanted, f"{op} {sub_code}"
+        for doubtful in (unsigned(answer), Rail("stranger").answer(OPS[op][0], refused(sub_code))):
+            found = outcome(op, doubtful)
+            assert not isinstance(found, Unknown) or found.ask is None
+
+
+def test_a_payment_tried_again_after_it_ended_is_what_the_query_says() -> None:
+    """The client reads the answer to the next question likewise."""
+
+    def told(op: str, fields: dict[str, Any]) -> Outcome:
+        return outcome(op, RAIL.answer("alipay.trade.query", fields))
+
+    for op in PAYS:
+        assert told(op, trade()) == PAID
+        assert told(op, trade("TRADE_CLOSED")) == Refused("TRADE_CLOSED", closed=True)
+    assert told("precreate", trade(**ALL_BACK)) == PAID, "given back in full, it was paid"
+    assert isinstance(told("charge", trade(total_amount="0.01")), Unknown)
+
+
+def test_a_closing_refused_because_of_the_state_is_done_only_if_the_query_says_closed() -> None:
+    def told(fields: dict[str, Any], rail: Rail = RAIL) -> Outcome:
+        return outcome("close", rail.answer("alipay.trade.query", fields))
+
+    assert told(trade("TRADE_CLOSED")) == Refused("TRADE_CLOSED", closed=True)
+    for fields in (trade(), trade(**ALL_BACK), trade("WAIT_BUYER_PAY"), refused("ACQ.SYSTEM_ERROR")):
+        found = told(fields)
+        assert isinstance(found, Unknown)
+        assert found.ask is None
+    assert isinstance(told(trade("TRADE_CLOSED"), Rail("stranger")), Unknown)
 
 
 def readme_table(title: str) -> set[tuple[str, str]]:

@@ -232,6 +232,8 @@ async def test_the_payer_is_found_by_what_the_payer_sees(world: World) -> None:
     await world.control("POST", "/tiny/pay", {"code": f"tiny://pay?code={made.token}"})
     assert (await world.truth(merchant, "a"))["state"] == "paid"
     other = await world.order(merchant, "b")
+    seen = await world.control("POST", "/tiny/scan", {"code": other.trade_ref})
+    assert (seen["order"], seen["state"], seen["page"]) == ("b", "open", world.tiny.page_url(other))
     await world.control("POST", "/tiny/pay", {"code": other.trade_ref})
     assert (await world.truth(merchant, "b"))["state"] == "paid"
     await world.control("POST", "/tiny/pay", {"code": "tiny://pay?code=nobody"}, 404)

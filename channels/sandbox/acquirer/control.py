@@ -29,6 +29,7 @@ class AcquirerControl:
         app.router.add_get(f"{prefix}/merchants", self.list_merchants)
         app.router.add_patch(f"{prefix}/merchants/{{merchant}}", self.change_merchant)
         app.router.add_post(f"{prefix}/rotate-keys", self.rotate_keys)
+        app.router.add_post(f"{prefix}/scan", self.scan)
         app.router.add_post(f"{prefix}/pay", self.pay)
         app.router.add_post(f"{prefix}/decline", self.decline)
         app.router.add_post(f"{prefix}/close-day", self.close_day)
@@ -90,6 +91,11 @@ class AcquirerControl:
         except NotImplementedError as error:
             raise ControlError(404, "no_keys_to_rotate", str(error)) from error
         return reply(made, 201)
+
+    async def scan(self, request: web.Request) -> web.Response:
+        """Be the payer: come and look, and decide later. Answer the order and the address of the payer's page."""
+        trade = await self._order(await Body.of(request, {"merchant", "order", "code"}))
+        return reply({**self._shown(trade), "page": self._of.page_url(trade)})
 
     async def pay(self, request: web.Request) -> web.Response:
         """Be the payer: say yes."""
