@@ -36,6 +36,7 @@ from gateway.refunds import CreateRefund, RetryRefund, SettleRefund
 from gateway.schedule import (
     FIRST_ANSWER,
     NOT_RECEIVED_AFTER,
+    may_still_come,
     next_query,
     next_refund_query,
     patience_s,
@@ -467,7 +468,9 @@ class Payments:
             return GIVEN_UP
         if lost or code_run_out or should_give_up(capabilities, payment, attempt, now):
             undone = await self._undo(ready, order)
-            return NOT_RECEIVED if isinstance(undone, Unknown) and undone.not_found else undone
+            if not (isinstance(undone, Unknown) and undone.not_found):
+                return undone
+            return Pending() if may_still_come(capabilities, payment, order.method, now) else NOT_RECEIVED
         if isinstance(outcome, Pending) and outcome.proceed:
             return outcome
         shown = attempt.next_action if payment.method == CASHIER else payment.next_action

@@ -10,6 +10,8 @@ FIRST_ANSWER_S = 20  # a call to a channel ends sooner; after that its process i
 FIRST_ANSWER = timedelta(seconds=FIRST_ANSWER_S)
 # A payer's code lives a minute: after this nobody can send it again, and a channel that has not heard of it never will.
 NOT_RECEIVED_AFTER = timedelta(seconds=90)
+# What the payer's own browser brings to the rail may have been begun in the last second before its expiry.
+ON_ITS_WAY = timedelta(minutes=5)
 # 预授权: how a hold ends by itself is the rail's affair, days from now; until then it is only looked at.
 HOLD_S = 3600
 # The payer waits while one channel after another is tried: after this no further attempt is begun.
@@ -44,6 +46,15 @@ def should_give_up(capabilities: Capabilities, payment: Payment, attempt: Attemp
     if attempt.method == Method.BARCODE:
         return now - attempt.created_at >= timedelta(seconds=capabilities.barcode_give_up_s)
     return now >= payment.expires_at
+
+
+def may_still_come(capabilities: Capabilities, payment: Payment, method: Method, now: datetime) -> bool:
+    """Tell whether an order that its rail does not know may yet be brought to it: by the payer, from a page we signed.
+
+    Such an order cannot be taken back. It ends with its expiry, for the rail refuses it from then on.
+    """
+    brought = method in capabilities.local or capabilities.lapses
+    return brought and now < payment.expires_at + ON_ITS_WAY
 
 
 def patience_s(method: Method) -> float:

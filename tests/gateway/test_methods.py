@@ -13,7 +13,7 @@ from channels.terms import Terms
 from gateway.orders import KEPT
 from gateway.schemas import MethodIn
 from kernel.db import acquire
-from tests.gateway.front import CODE, NEVER_ARRIVED, SILENCE, Front, a_front
+from tests.gateway.front import CODE, NEVER_ARRIVED, QR, SILENCE, Front, a_front
 
 RETURN_URL = "https://shop.example/thanks?order=1"
 GOOD: list[dict[str, str]] = [
@@ -146,8 +146,28 @@ async def test_an_order_the_rail_hears_of_when_the_payer_comes_is_shown_once_and
         assert len(shown) == 1, "the payer keeps the page that is open"
         assert await front.events("payment.requires_action") == ["payment.requires_action"]
         front.rail.says(close=NEVER_ARRIVED)
-        await front.later(7_200)
+        await front.later(7_200 - 180)
+        waiting = (await front.payment(payment["id"]))["status"]
+        assert waiting == "requires_action", "what the payer began in the last second may be on its way"
+        await front.later(299)
+        assert (await front.payment(payment["id"]))["status"] == waiting
+        await front.later(1_800)
         assert (await front.payment(payment["id"]))["status"] == "expired"
+
+
+async def test_a_page_the_payer_brings_after_all_is_paid_though_the_rail_did_not_know_it(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        rail = front.shop.channel
+        rail.capabilities = replace(rail.capabilities, lapses=True)
+        front.rail.says(pay=Pending(QR), query=NEVER_ARRIVED, close=NEVER_ARRIVED)
+        payment = (await front.pay()).body
+        await front.later(7_200)
+        assert (await front.payment(payment["id"]))["status"] == "requires_action"
+        front.rail.works("query")
+        await front.later(1_800)
+        assert (await front.payment(payment["id"]))["status"] == "succeeded"
 
 
 async def test_a_card_that_was_accepted_is_not_sent_again_for_want_of_something_to_show(
