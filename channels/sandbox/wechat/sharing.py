@@ -42,9 +42,10 @@ class ShareOrder:
 
 @dataclass(frozen=True, slots=True)
 class ReturnOrder:
-    """A well-formed request for a share to come back."""
+    """A well-formed request for a share to come back. Exactly one of order_id and out_order_no is set."""
 
-    out_order_no: str
+    order_id: str | None
+    out_order_no: str | None
     out_return_no: str
     return_mchid: str
     amount: int
@@ -236,8 +237,10 @@ def _shown_line(row: Row, line: Row) -> dict[str, Any]:
 def read_return(body: dict[str, Any], request: bytes) -> ReturnOrder:
     """Return the request in `body` for a share to come back."""
     fields = Fields(body)
+    by_id = fields.has("order_id")
     return ReturnOrder(
-        fields.text("out_order_no", 64),
+        fields.text("order_id", 64) if by_id else None,
+        None if by_id else fields.text("out_order_no", 64),
         fields.text("out_return_no", 64),
         fields.text("return_mchid", 32),
         fields.amount("amount"),
@@ -255,7 +258,10 @@ def give_back(tx: Tx, mchid: str, order: ReturnOrder, now_ms: int, *, settles_ms
         if known["request"] != order.request:
             raise invalid_request("商户回退单号重复, 且请求参数与原请求不同")
         return _shown_return(tx, known)
-    row = find(tx, mchid, order.out_order_no)
+    row = tx.one(
+        "SELECT * FROM wechat_share WHERE mchid = ? AND (order_id = ? OR out_order_no = ?)",
+        *(mchid, order.order_id, order.out_order_no),
+    )
     if row is None:
         raise resource_not_exists("分账单不存在")
     line = next((one for one in _lines(tx, row) if _merchants_line(one, order.return_mchid, mchid)), None)
