@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import ledger
 from gateway.payments import Payments
+from gateway.schedule import REPEAT_WITHIN
 from gateway.store import due_attempts, due_payments, due_refunds, forget_claims
 from gateway.tables import Attempt, Payment, Refund
 from kernel.clock import business_date
@@ -73,13 +74,16 @@ class Janitor:
                 return
             if isinstance(row, Attempt):
                 await self._payments.ask(row)
-            elif row.asked_count == 0 and row.channel_ref is None:
+            elif row.asked_count == 0 and row.channel_ref is None and self._is_fresh(row):
                 await self._payments.send_refund(row)  # its first call was lost with its process, or never made
             else:
                 await self._payments.ask_refund(row)
         except SluiceError as error:
             name = row.payment_id if isinstance(row, Attempt) else row.id
             log.warning("could not be asked about now; it stays due", extra={"object": name, "why": str(error)})
+
+    def _is_fresh(self, refund: Refund) -> bool:
+        return self._env.now() - refund.asked_at < REPEAT_WITHIN
 
     async def run(self, *, idle_s: float = 0.5) -> None:
         """Work until cancelled."""

@@ -183,6 +183,26 @@ async def test_a_process_that_dies_before_it_sends_leaves_a_refund_the_janitor_s
         assert len(front.asked("refund")) == 1
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["executed", "never arrived"])
+async def test_a_refund_left_alone_for_a_day_is_asked_about_before_it_is_sent_again(
+    database_url: str, tmp_path: Path, known: bool
+) -> None:
+    """Its process died after sending, and no other ran: a rail may have forgotten the number, though not the refund."""
+    async with a_front(database_url, tmp_path) as front:
+        payment_id = await front.paid()
+        refund_id, due_at = front.hub.env.ids.new("re"), front.clock.now() + timedelta(seconds=FIRST_ANSWER_S)
+        await front.hub.lanes.put(
+            CreateRefund(front.book, refund_id, payment_id, None, "requested", None, Claims(("i:k",), b"h"), due_at)
+        )
+        if not known:
+            front.rail.says(refund_query=NEVER_ARRIVED)
+        assert await front.later(24 * 3600) == 1
+        assert (await refund_of(front, refund_id))["status"] == "succeeded"
+        assert [op for op, _ in front.shop.channel.asked if op.startswith("refund")] == (
+            ["refund_query"] if known else ["refund_query", "refund"]
+        )
+
+
 async def test_thirty_refunds_at_once_never_give_back_more_than_was_captured(database_url: str, tmp_path: Path) -> None:
     async with a_front(database_url, tmp_path) as front:
         payment_id, _, _ = await shared(front)
