@@ -1,13 +1,24 @@
 """The one HTTP application: every rail and the control API on one port."""
 
+from importlib import import_module
+from pathlib import Path
+
 from aiohttp import web
 
-from channels.sandbox import alipay, bank, bank_transfer, keys, paypal, stripe, unionpay, wechat
+from channels.sandbox import bank, keys
 from channels.sandbox.context import SandboxContext
 from channels.sandbox.control import Control, control_errors
 from channels.sandbox.wechat.routes import bare_http_errors
 
+HERE = Path(__file__).parent
+NOT_RAILS = frozenset({"acquirer", "bank"})  # what the rails stand on
 LARGEST_BODY = 64 * 1024 * 1024  # bank files; WeChat Pay bodies are far smaller
+
+
+def rails() -> list[str]:
+    """Return the names of the simulated rails: every folder here, each with an `install` of its own."""
+    folders = {path.parent.name for path in HERE.glob("*/__init__.py")}
+    return sorted(folders - NOT_RAILS)
 
 
 async def make_app(ctx: SandboxContext, pool: keys.Pool) -> web.Application:
@@ -15,12 +26,8 @@ async def make_app(ctx: SandboxContext, pool: keys.Pool) -> web.Application:
     app = web.Application(middlewares=[bare_http_errors, control_errors], client_max_size=LARGEST_BODY)
     Control(ctx).add_to(app)
     the_bank = bank.install(app, ctx)
-    await wechat.install(app, ctx, the_bank, pool)
-    await alipay.install(app, ctx, the_bank, pool)
-    await bank_transfer.install(app, ctx, the_bank, pool)
-    await stripe.install(app, ctx, the_bank)
-    await unionpay.install(app, ctx, the_bank, pool)
-    await paypal.install(app, ctx, the_bank, pool)
+    for name in rails():
+        await import_module(f"channels.sandbox.{name}").install(app, ctx, the_bank, pool)
     ctx.info["control"] = sorted(
         f"{route.method} {route.resource.canonical}"
         for route in app.router.routes()

@@ -1,10 +1,11 @@
 """The other side of each channel, running for real, and the few things the contract suite must be able to make it do.
 
 A counterparty here knows the sandbox's control interface and nothing of the adapter under test. A rail adds a class of
-its own that says where it differs, and a line in COUNTERPARTIES.
+its own that says where it differs, in a file counterparty_<rail>.py beside this one; it is found by that name.
 """
 
 import asyncio
+import importlib
 import json
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from aiohttp import web
 
 from channels import Method, Order, Pending
 from kernel.env import Response
+
+HERE = Path(__file__).parent
 
 
 class Payer(StrEnum):
@@ -185,154 +188,6 @@ class Counterparty:
         return {"merchant": self.merchant, "order": reference}
 
 
-class WeChatSandbox(Counterparty):
-    """The simulated WeChat Pay."""
-
-    RAIL = "wechat"
-    PROBES = True
-    OPS: Mapping[str, str] = {"charge": "codepay"}
-    BILL_FAULTS = ("bill_truncated", "bill_wrong_day", "bill_bad_hash")
-    FUND_BILL = True
-    WINDOW = REQUEST_WINDOW = timedelta(seconds=300)
-    LEARNS_KEYS = True
-    SHARES = True
-    LAST_DIGIT: Mapping[Payer, str] = {Payer.PAYS: "7", Payer.ASKS: "8", Payer.BROKE: "9"}
-
-    def auth_code(self, payer: Payer) -> str:
-        self.codes += 1
-        return f"13{int(self.merchant) % 10**8:08}{self.codes:07}{self.LAST_DIGIT[payer]}"
-
-    def when_keys_change(self) -> dict[str, Any]:
-        """The WeChat Pay public key does not change, so this account uses certificates alone."""
-        return self.account | {"public_key_id": None, "public_key_file": None}
-
-
-class BankTransferSandbox(Counterparty):
-    """The simulated bank's collection service, paid into a pool account at the simulated bank."""
-
-    RAIL = "bank_transfer"
-    BILL_FAULTS = ("bill_truncated", "bill_wrong_day")
-    WINDOW = REQUEST_WINDOW = timedelta(seconds=300)
-    LEARNS_KEYS = True
-
-    async def open_account(self) -> None:
-        customer = await self.control("POST", "/control/bank/customers", {"name": "tea"})
-        token = await asyncio.to_thread(Path(customer["token_file"]).read_text)
-        pool = {"reference": "pool", "name": "tea", "currency": "CNY", "kind": "pool"}
-        headers = {"Authorization": f"Bearer {token}"}
-        async with self.http.post(f"{self.base_url}/bank/accounts", json=pool, headers=headers) as answer:
-            account = (await answer.json())["account"]
-        wish = {"name": "tea", "settle_to": account}
-        self.account = await self.control("POST", "/control/bank_transfer/merchants", wish)
-
-    def with_stolen_keys(self, stranger: Counterparty) -> dict[str, Any]:
-        """Return our settings with another customer's signing key; the token alone moves nothing."""
-        return self.account | {"private_key_file": stranger.account["private_key_file"]}
-
-
-class StripeSandbox(Counterparty):
-    """The simulated Stripe."""
-
-    RAIL = "stripe"
-    SIGNS_ANSWERS = False
-    WINDOW = timedelta(seconds=300)
-    TWO_CALLS = frozenset({Method.CARD})
-    CARDS: Mapping[Payer, str] = {
-        Payer.PAYS: "pm_card_visa",
-        Payer.ASKS: "pm_card_authenticationRequired",
-        Payer.BROKE: "pm_card_chargeDeclinedInsufficientFunds",
-    }
-
-    def token(self, payer: Payer) -> str:
-        return self.CARDS[payer]
-
-    def with_stolen_keys(self, stranger: Counterparty) -> dict[str, Any]:
-        """The secret key is the account: another's would be another's account. So this one is nobody's."""
-        return self.account | {"secret_key": f"{self.account['secret_key']}x"}
-
-
-class UnionPaySandbox(Counterparty):
-    """The simulated UnionPay. Its certificates come with its messages, so new ones are found under way."""
-
-    RAIL = "unionpay"
-    LEARNS_KEYS = True
-
-
-class PayPalSandbox(Counterparty):
-    """The simulated PayPal: the payer approves on its page, and our second call moves the money."""
-
-    RAIL = "paypal"
-    SIGNS_ANSWERS = False
-    WINDOW = timedelta(days=4)
-    LEARNS_KEYS = True
-    TWO_CALLS = frozenset({Method.PAGE})
-    TELLS_PAID = b"PAYMENT.CAPTURE.COMPLETED"
-
-    async def notice_fault(self, fault: str, reference: str, **params: int) -> None:
-        """The payer's approval has a notice of its own, which comes first."""
-        match = {"merchant": self.merchant, "order": reference}
-        if fault.startswith("notice_"):
-            match["op"] = "paid"
-        await self._set_fault(fault, match, params)
-
-
-class AlipaySandbox(Counterparty):
-    """The simulated Alipay. An order's number has an underscore there for our dash; the control API takes both."""
-
-    RAIL = "alipay"
-    OPS: Mapping[str, str] = {"charge": "create"}
-    FUND_BILL = True
-    LEARNS_KEYS = True
-    COMES_FIRST = frozenset({Method.QR})
-    REFUND_NOTICES = False  # they come, and say only that it is time to ask: the amount in them is a sum
-    SHARES = True
-    LAST_DIGIT: Mapping[Payer, str] = {Payer.PAYS: "7", Payer.ASKS: "8", Payer.BROKE: "9"}
-    CERTIFICATES = ("app_certificate_file", "alipay_certificate_file", "alipay_root_certificate_file")
-
-    async def open_account(self) -> None:
-        self.account = await self.control("POST", "/control/alipay/merchants", {"name": "tea", "certificates": True})
-
-    def settings(self) -> dict[str, Any]:
-        """Key mode; the account has certificates too."""
-        return {name: value for name, value in self.account.items() if name not in self.CERTIFICATES}
-
-    def with_stolen_keys(self, stranger: Counterparty) -> dict[str, Any]:
-        return self.settings() | {"private_key_file": stranger.account["private_key_file"]}
-
-    def when_keys_change(self) -> dict[str, Any]:
-        """The key of key mode does not change, so this account uses its certificates."""
-        return self.account
-
-    def auth_code(self, payer: Payer) -> str:
-        self.codes += 1
-        return f"28{int(self.merchant) % 10**8:08}{self.codes:07}{self.LAST_DIGIT[payer]}"
-
-    def payer(self) -> str:
-        return "2088102177846880"
-
-    async def come(self, order: Order, shown: Pending) -> None:
-        action = shown.next_action or {}
-        if action["type"] == "redirect":
-            await super().come(order, shown)
-        else:
-            await self.control("POST", "/control/alipay/scan", {"code": action.get("code") or action["order_string"]})
-
-    async def charged(self, reference: str) -> Charged:
-        found = await super().charged(reference.replace("-", "_"))
-        refunds = {number and number.replace("_", "-"): minor for number, minor in found.refunds.items()}
-        return Charged(found.times, found.minor, found.fee_minor, refunds)
-
-
-COUNTERPARTIES: Mapping[str, type[Counterparty]] = {
-    "alipay": AlipaySandbox,
-    "bank_transfer": BankTransferSandbox,
-    "paypal": PayPalSandbox,
-    "stripe": StripeSandbox,
-    "unionpay": UnionPaySandbox,
-    "wechat": WeChatSandbox,
-}
-
-
 def _pairs(fields: str) -> list[tuple[str, str]]:
     """Return what a form posts, from the JSON of a form action: an object of texts."""
     return [(str(name), str(value)) for name, value in json.loads(fields).items()]
@@ -399,3 +254,13 @@ async def inbox() -> AsyncIterator[Inbox]:
         yield box
     finally:
         await runner.cleanup()
+
+
+def _every_counterparty() -> dict[str, type[Counterparty]]:
+    """Return the counterparties by their rail, from the files counterparty_<rail>.py beside this one."""
+    for path in sorted(HERE.glob("counterparty_*.py")):
+        importlib.import_module(path.stem)
+    return {other.RAIL: other for other in Counterparty.__subclasses__()}
+
+
+COUNTERPARTIES: Mapping[str, type[Counterparty]] = _every_counterparty()

@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
-from counterparties import Payer, WeChatSandbox
+from counterparties import Payer
+from counterparty_wechat import WeChatSandbox
 
 from channels import HttpTransport
 from channels.probe import OPS, ProbeResult, Usage, call, settings_for

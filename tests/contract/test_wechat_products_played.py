@@ -7,7 +7,8 @@ from datetime import timedelta
 import aiohttp
 import pytest
 import pytest_asyncio
-from counterparties import Inbox, WeChatSandbox, inbox
+from counterparties import Inbox, inbox
+from counterparty_wechat import WeChatSandbox
 
 from channels import ChannelClient, Confirmed, Method, Order, Outcome, Pending, RefundOrder, Refused, Unknown
 from channels.wechat import Combined, WeChatPay, build

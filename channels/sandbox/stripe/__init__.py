@@ -4,6 +4,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from channels.sandbox import keys
 from channels.sandbox.acquirer import Acquirer, PayingBank
 from channels.sandbox.context import SandboxContext
 from channels.sandbox.stripe.routes import Routes
@@ -12,7 +13,7 @@ from channels.sandbox.stripe.wire import StripeWire
 __all__ = ["install"]
 
 
-async def install(app: web.Application, ctx: SandboxContext, bank: PayingBank) -> None:
+async def install(app: web.Application, ctx: SandboxContext, bank: PayingBank, _pool: keys.Pool) -> None:
     """Put Stripe's routes and background work into the sandbox's application."""
     ctx.store.create(Path(__file__).with_name("schema.sql").read_text())
     wire = StripeWire(ctx)

@@ -1,0 +1,145 @@
+"""Every rail of the registry is a Channel, method by method; the simulated ones and the real ones share no code.
+
+Both are found by looking, so a rail that is added is held to them without a line anywhere.
+"""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import pytest
+
+from channels import CHANNELS
+from channels.contract import Channel
+from channels.registry import NAMES, secrets_of
+
+ROOT = Path(__file__).parents[2]
+OURS = {
+    "kernel",
+    "ledger",
+    "channels",
+    "streams",
+    "splitting",
+    "gateway",
+    "reconciliation",
+    "ops",
+    "loadtests",
+    "tests",
+}
+METHODS = {name: method for name, method in vars(Channel).items() if inspect.isfunction(method) and name[0] != "_"}
+
+
+def complaints(made: type[Any]) -> list[str]:
+    """Return where a class is not a Channel: a method that is missing, or takes or gives something else."""
+    found = []
+    for name, method in METHODS.items():
+        have = getattr(made, name, None)
+        if have is None:
+            found.append(f"{name} is missing")
+            continue
+        wanted, given = inspect.signature(method).parameters, inspect.signature(have).parameters
+        if [(p.name, p.kind) for p in wanted.values()] != [(p.name, p.kind) for p in given.values()][: len(wanted)]:
+            found.append(f"{name}{inspect.signature(have)} is not {name}{inspect.signature(method)}")
+        want, give = get_type_hints(method), get_type_hints(have)
+        for parameter in want.keys() - {"return"}:
+            if not parts(want[parameter]) <= parts(give.get(parameter)):
+                found.append(f"{name} takes no {want[parameter]} as {parameter}")
+        if not within(give.get("return"), want["return"]):
+            found.append(f"{name} returns {give.get('return')}, not {want['return']}")
+    return found
+
+
+def parts(kind: Any) -> set[Any]:
+    """Return the members of a union, or the type itself."""
+    return set(get_args(kind)) if get_origin(kind) in (Union, UnionType) else {kind}
+
+
+def within(given: Any, wanted: Any) -> bool:
+    """Tell whether everything of one type is of the other, as far as the contract has such cases."""
+    if given == wanted or parts(given) <= parts(wanted):
+        return True
+    origins = get_origin(given) or given, get_origin(wanted) or wanted
+    return all(inspect.isclass(one) for one in origins) and issubclass(*origins) and get_args(given) == get_args(wanted)
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield the modules of ours that a file imports, by their full names."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        match node:
+            case ast.Import(names=names):
+                yield from (one.name for one in names if one.name.split(".")[0] in OURS)
+            case ast.ImportFrom(module=str(module), names=names, level=0) if module.split(".")[0] in OURS:
+                yield from (f"{module}.{one.name}" for one in names)
+            case ast.ImportFrom(level=level) if level:
+                yield "a relative import"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_rail_is_a_channel_method_by_method(name: str) -> None:
+    made = get_type_hints(CHANNELS[name])["return"]
+    assert complaints(made) == []
+    assert made.name == name
+
+
+def test_the_registry_is_in_order_and_names_no_rail_twice() -> None:
+    assert list(NAMES) == sorted(set(NAMES))
+    assert list(CHANNELS) == list(NAMES)
+
+
+def test_a_rail_names_its_secrets_and_a_stranger_has_none() -> None:
+    assert "private_key" in secrets_of("wechat")
+    assert secrets_of("nothing") == frozenset()
+    assert secrets_of("registry") == frozenset()
+
+
+RAILS = sorted(path for path in (ROOT / "channels").glob("*/*.py") if path.parent.name != "sandbox")
+SIMULATED = sorted((ROOT / "channels" / "sandbox").rglob("*.py"))
+
+
+def test_no_rail_imports_its_simulation() -> None:
+    assert len(RAILS) >= 8
+    assert {str(path): one for path in RAILS for one in imported(path) if one.startswith("channels.sandbox")} == {}
+
+
+def test_a_simulation_imports_nothing_of_ours_but_simulations() -> None:
+    assert len(SIMULATED) >= 30
+    found = {str(path): one for path in SIMULATED for one in imported(path) if not one.startswith("channels.sandbox")}
+    assert found == {}
+
+
+# ---- the checks bite -------------------------------------------------------------------------------------------------
+
+
+def test_a_rail_that_is_no_channel_is_noticed() -> None:
+    made: Any = get_type_hints(CHANNELS["wechat"])["return"]
+
+    class Wrong(made):  # type: ignore[misc]
+        refund_request = None
+
+        def query_request(self, number: str) -> None: ...
+
+        def deposit_mark(self) -> int: ...
+
+    assert {complaint.split()[0].partition("(")[0] for complaint in complaints(Wrong)} == {
+        "refund_request",
+        "query_request",
+        "deposit_mark",
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import channels.sandbox.keys", ["channels.sandbox.keys"]),
+        ("from channels import sandbox", ["channels.sandbox"]),
+        ("def f():\n    from kernel.money import Money", ["kernel.money.Money"]),
+        ("from . import keys", ["a relative import"]),
+        ("import json\nfrom pathlib import Path", []),
+    ],
+)
+def test_imports_are_seen_wherever_they_stand(tmp_path: Path, source: str, found: list[str]) -> None:
+    (tmp_path / "x.py").write_text(source)
+    assert list(imported(tmp_path / "x.py")) == found

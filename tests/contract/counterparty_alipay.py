@@ -1,0 +1,55 @@
+"""The simulated Alipay. An order's number has an underscore there for our dash; the control API takes both."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from counterparties import Charged, Counterparty, Payer
+
+from channels import Method, Order, Pending
+
+
+class AlipaySandbox(Counterparty):
+    """The simulated Alipay. An order's number has an underscore there for our dash; the control API takes both."""
+
+    RAIL = "alipay"
+    OPS: Mapping[str, str] = {"charge": "create"}
+    FUND_BILL = True
+    LEARNS_KEYS = True
+    COMES_FIRST = frozenset({Method.QR})
+    REFUND_NOTICES = False  # they come, and say only that it is time to ask: the amount in them is a sum
+    SHARES = True
+    LAST_DIGIT: Mapping[Payer, str] = {Payer.PAYS: "7", Payer.ASKS: "8", Payer.BROKE: "9"}
+    CERTIFICATES = ("app_certificate_file", "alipay_certificate_file", "alipay_root_certificate_file")
+
+    async def open_account(self) -> None:
+        self.account = await self.control("POST", "/control/alipay/merchants", {"name": "tea", "certificates": True})
+
+    def settings(self) -> dict[str, Any]:
+        """Key mode; the account has certificates too."""
+        return {name: value for name, value in self.account.items() if name not in self.CERTIFICATES}
+
+    def with_stolen_keys(self, stranger: Counterparty) -> dict[str, Any]:
+        return self.settings() | {"private_key_file": stranger.account["private_key_file"]}
+
+    def when_keys_change(self) -> dict[str, Any]:
+        """The key of key mode does not change, so this account uses its certificates."""
+        return self.account
+
+    def auth_code(self, payer: Payer) -> str:
+        self.codes += 1
+        return f"28{int(self.merchant) % 10**8:08}{self.codes:07}{self.LAST_DIGIT[payer]}"
+
+    def payer(self) -> str:
+        return "2088102177846880"
+
+    async def come(self, order: Order, shown: Pending) -> None:
+        action = shown.next_action or {}
+        if action["type"] == "redirect":
+            await super().come(order, shown)
+        else:
+            await self.control("POST", "/control/alipay/scan", {"code": action.get("code") or action["order_string"]})
+
+    async def charged(self, reference: str) -> Charged:
+        found = await super().charged(reference.replace("-", "_"))
+        refunds = {number and number.replace("_", "-"): minor for number, minor in found.refunds.items()}
+        return Charged(found.times, found.minor, found.fee_minor, refunds)

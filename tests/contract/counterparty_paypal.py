@@ -1,0 +1,25 @@
+"""The simulated PayPal: the payer approves on its page, and our second call moves the money."""
+
+from datetime import timedelta
+
+from counterparties import Counterparty
+
+from channels import Method
+
+
+class PayPalSandbox(Counterparty):
+    """The simulated PayPal: the payer approves on its page, and our second call moves the money."""
+
+    RAIL = "paypal"
+    SIGNS_ANSWERS = False
+    WINDOW = timedelta(days=4)
+    LEARNS_KEYS = True
+    TWO_CALLS = frozenset({Method.PAGE})
+    TELLS_PAID = b"PAYMENT.CAPTURE.COMPLETED"
+
+    async def notice_fault(self, fault: str, reference: str, **params: int) -> None:
+        """The payer's approval has a notice of its own, which comes first."""
+        match = {"merchant": self.merchant, "order": reference}
+        if fault.startswith("notice_"):
+            match["op"] = "paid"
+        await self._set_fault(fault, match, params)
