@@ -46,8 +46,8 @@ class Routes:
             ("POST", PAYMENTS + "/captures/{number}/refund", self.refund),
             ("GET", PAYMENTS + "/refunds/{number}", self.show_refund),
             ("GET", "/v1/reporting/transactions", self.report),
-            ("POST", HOOKS, self.register),
-            ("GET", HOOKS, self.list_webhooks),
+            ("POST", HOOKS + "{slash:/?}", self.register),  # PayPal's older library ends it with one
+            ("GET", HOOKS + "{slash:/?}", self.list_webhooks),
             ("GET", HOOKS + "/{number}", self.show_webhook),
             ("DELETE", HOOKS + "/{number}", self.remove_webhook),
             ("POST", "/v1/notifications/verify-webhook-signature", self.verify),
