@@ -104,9 +104,8 @@ class AlipaySharing:
 
         def read(fields: dict[str, Any]) -> Outcome:
             shares.extend(_each(fields, order))
-            if not shares:
-                return Pending(channel_ref=order.channel_ref)
-            return together(order.channel_ref or order.payment_channel_ref, shares)
+            number = order.channel_ref or order.payment_channel_ref
+            return together(number, shares) if shares else _released(fields, number)
 
         whole = self._outcome(SETTLE_QUERY, answer, now, messages.SHARE_QUERY, read)
         return Shared(whole, tuple(shares))
@@ -179,6 +178,14 @@ def _accepted(fields: Mapping[str, Any], order: ShareOrder) -> Pending:
         raise Doubt("the answer is about another trade")
     settle_no = fields.get("settle_no")
     return Pending(channel_ref=settle_no if isinstance(settle_no, str) and settle_no else None)
+
+
+def _released(fields: Mapping[str, Any], number: str) -> Outcome:
+    """Return that a request that shared nothing out, and released the rest, was carried out. Raises Doubt."""
+    moment = messages.beijing(str(fields.get("operation_dt", "")))
+    if moment is None:
+        raise Doubt("the answer names no time")
+    return Confirmed(number, Money(0, "CNY"), moment)
 
 
 def _each(fields: Mapping[str, Any], order: ShareOrder) -> list[Outcome]:

@@ -153,6 +153,19 @@ def test_releasing_the_rest_says_no_amount() -> None:
     assert isinstance(ALIPAY.release_outcome(SHARED, other, now=NOW), Unknown)
 
 
+def test_a_release_that_was_carried_out_is_told_by_the_query() -> None:
+    release = replace(SENT, shares=())
+
+    def told(**changes: Any) -> Shared:
+        fields = ok(out_request_no=NUMBER, operation_dt="2026-11-24 16:29:58", royalty_detail_list=[]) | changes
+        answer = RAIL.answer("alipay.trade.order.settle.query", fields)
+        return ALIPAY.share_query_outcome(release, answer, now=NOW)
+
+    assert told() == Shared(Confirmed(SETTLE_NO, Money(0, "CNY"), DONE_AT))
+    assert isinstance(told(operation_dt="").whole, Unknown)
+    assert isinstance(told(out_request_no="another").whole, Unknown)
+
+
 def test_fetching_a_share_back_is_refused_before_anything_is_sent() -> None:
     back = ShareReturn("1-back", SENT, AGENT, Money(1, "CNY"), "", NOW)
     with pytest.raises(NotImplementedError, match="together with a refund"):

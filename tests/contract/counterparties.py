@@ -71,6 +71,8 @@ class Counterparty:
     TWO_CALLS: frozenset[Method] = frozenset()  # methods that end with Channel.proceed_request
     TELLS_PAID: bytes = b""  # what stands in every notice that says "paid", where a payment has other notices too
     SHARES: bool = False  # shares a payment's money out itself, see channels/sharing.py
+    SHARES_ONLY_FROZEN: bool = True  # and only of payments made with share_later
+    SHARES_COME_BACK: bool = True  # a share can be fetched back by a call of its own
 
     def __init__(self, base_url: str, http: aiohttp.ClientSession) -> None:
         self.base_url = base_url

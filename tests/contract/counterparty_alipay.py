@@ -18,6 +18,8 @@ class AlipaySandbox(Counterparty):
     COMES_FIRST = frozenset({Method.QR})
     REFUND_NOTICES = False  # they come, and say only that it is time to ask: the amount in them is a sum
     SHARES = True
+    SHARES_ONLY_FROZEN = False
+    SHARES_COME_BACK = False  # they do together with a refund
     LAST_DIGIT: Mapping[Payer, str] = {Payer.PAYS: "7", Payer.ASKS: "8", Payer.BROKE: "9"}
     CERTIFICATES = ("app_certificate_file", "alipay_certificate_file", "alipay_root_certificate_file")
 

@@ -120,7 +120,7 @@ async def test_more_than_was_paid_is_not_shared_out(play: Play) -> None:
     assert paid((await at.decided(order)).shares) == [2000]
 
 
-@plays(when=lambda rail: rail.other.SHARES)
+@plays(when=lambda rail: rail.other.SHARES and rail.other.SHARES_ONLY_FROZEN)
 async def test_a_payment_that_was_not_to_be_shared_cannot_be(play: Play) -> None:
     at = await table(play)
     at.order = await play.paid()
@@ -143,7 +143,7 @@ async def test_a_receiver_who_is_not_bound_gets_nothing_and_the_others_do(play: 
     assert done.whole.amount.minor == 1000
 
 
-@plays(when=lambda rail: rail.other.SHARES)
+@plays(when=lambda rail: rail.other.SHARES and rail.other.SHARES_COME_BACK)
 async def test_a_share_is_fetched_back_once(play: Play) -> None:
     at = await table(play)
     order = at.share((at.merchant, 1000))

@@ -30,7 +30,7 @@ class Acquirer:
 
     def __init__(self, ctx: SandboxContext, wire: Wire, bank: PayingBank) -> None:
         ctx.store.create(Path(__file__).with_name("schema.sql").read_text())
-        ctx.faults.spell(wire.rail, ("order", "refund"), wire.spelled)
+        ctx.faults.spell(wire.rail, ("order", "refund", *wire.also_matched), wire.spelled)
         self.ctx, self.wire = ctx, wire
         self.merchants = Merchants(ctx, wire)
         self.notices = Notices(ctx, wire, self.merchants)

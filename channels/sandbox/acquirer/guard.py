@@ -37,9 +37,10 @@ class Guard:
 
     def __init__(self, ctx: SandboxContext, wire: Wire) -> None:
         self._ctx, self._rail = ctx, wire.rail
-        ctx.faults.declare(wire.rail, (*BEFORE, *AFTER, *SIGNING), MATCH_KEYS)
-        ctx.faults.declare(wire.rail, ["delay"], MATCH_KEYS, ms=None)
-        ctx.faults.declare(wire.rail, ["refuse"], MATCH_KEYS, code=None, message="refused on order", status=0)
+        match_keys = (*MATCH_KEYS, *wire.also_matched)
+        ctx.faults.declare(wire.rail, (*BEFORE, *AFTER, *SIGNING), match_keys)
+        ctx.faults.declare(wire.rail, ["delay"], match_keys, ms=None)
+        ctx.faults.declare(wire.rail, ["refuse"], match_keys, code=None, message="refused on order", status=0)
 
     async def run(self, execute: Callable[[], Awaitable[T]], **facts: object) -> T:
         """Execute a request that has been authenticated, with whatever was ordered for it before and after.

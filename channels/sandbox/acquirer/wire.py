@@ -65,6 +65,7 @@ class Wire(ABC):
     wishes: frozenset[str] = frozenset()  # further fields of POST /control/R/merchants
     has_webhooks: bool = False  # notices go to registered addresses
     acknowledge_within_s: float = 5.0
+    also_matched: tuple[str, ...] = ()  # what faults on requests may match by beside merchant, op, order and refund
 
     # ---- merchants ---------------------------------------------------------------------------------------------------
 

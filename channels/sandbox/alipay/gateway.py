@@ -187,7 +187,8 @@ class Gateway:
             order = trade and trade.order
         facts |= {"order": order} if order else {}
         request_no = call.content.get("out_request_no")
-        return facts | ({"refund": request_no} if request_no and op.startswith("refund") else {})
+        kind = {"refund": "refund", "refund_query": "refund", "share": "share", "share_query": "share"}.get(op)
+        return facts | ({kind: request_no} if request_no and kind else {})
 
     async def _page(self, call: Call) -> web.StreamResponse:
         """Make the order a payer's browser came with and send it to the page that asks."""

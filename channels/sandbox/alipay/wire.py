@@ -32,6 +32,7 @@ class AlipayWire(Wire):
     schedule_s = (240, 600, 600, 3600, 7200, 21600, 54000)
     refund_takes_s = 0
     wishes = frozenset({"certificates"})
+    also_matched = ("share",)
 
     def __init__(self, ctx: SandboxContext, rail_keys: RailKeys, pool: keys.Pool) -> None:
         self._ctx, self.keys, self._pool = ctx, rail_keys, pool
