@@ -439,10 +439,9 @@ def _among(body: Mapping[str, Any], refund: RefundOrder) -> Outcome:
     listed, goes_on = body.get("data"), body.get("has_more")
     if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
         raise Doubt("data is not a list of refunds")
-    for item in listed:
-        found = messages.refund(item)
-        if found.reference == refund.reference:
-            return messages.about_refund(found, refund)
+    for item in listed:  # others' may be in states we do not know; they are none of our concern
+        if messages.metadata(item, messages.REFERENCE) == refund.reference:
+            return messages.about_refund(messages.refund(item), refund)
     if goes_on is not False:
         raise Doubt(f"it is not among the last {len(listed)} refunds of the payment, and there are more")
     return Unknown("it is not among the refunds of the payment", not_found=True)

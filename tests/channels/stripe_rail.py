@@ -129,7 +129,7 @@ def transaction(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def refund(status: str = "succeeded", **changes: Any) -> dict[str, Any]:
+def refund(status: str | None = "succeeded", **changes: Any) -> dict[str, Any]:
     return {
         "id": REFUND,
         "object": "refund",

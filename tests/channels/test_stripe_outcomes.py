@@ -242,7 +242,7 @@ def listed(*refunds: dict[str, Any], has_more: bool = False) -> Response:
     return answer({"object": "list", "data": list(refunds), "has_more": has_more, "url": "/v1/refunds"})
 
 
-OTHERS = refund(id="re_other", metadata={}), refund(id="re_released", metadata={"reference": "another"})
+OTHERS = refund(None, id="re_other", metadata={}), refund(id="re_released", metadata={"reference": "another"})
 
 
 def test_a_refund_is_found_by_our_number_among_those_of_its_payment() -> None:
