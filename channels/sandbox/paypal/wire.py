@@ -35,6 +35,7 @@ from channels.sandbox.store import Tx
 LAPSES_MS = (
     3 * 3_600_000
 )  # how long an order waits for the payer, and then for us; never shortened: it is people's time
+CLEAR = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 PAYER = "payer@sandbox.example"
 # An event of the core's → PayPal's name of it, and of what the notice shows.
 EVENTS = {
@@ -65,8 +66,12 @@ class PayPalWire(Wire):
     # ---- merchants ---------------------------------------------------------------------------------------------------
 
     def merchant_id(self, seq: int) -> str:
-        """Return 13 letters and digits, as PayPal's account numbers are."""
-        return f"SLUICE{seq:07d}"
+        """Return 13 letters and digits, as PayPal's account numbers are: none that could be taken for another."""
+        digits = ""
+        for _ in range(9):
+            seq, place = divmod(seq, len(CLEAR))
+            digits = CLEAR[place] + digits
+        return f"SHUB{digits}"
 
     async def sign_up(self, merchant: str, wishes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the credentials of an application of the merchant's."""
