@@ -1,0 +1,160 @@
+"""A day with UnionPay, through the hub's own door: pages, a reservation, money given back, and the day's proof."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+from aiohttp import web
+
+from channels import HttpTransport
+from gateway.app import make_app
+from kernel.clock import business_date
+from kernel.env import system_env
+from ops.merchants import add_channel_account, add_merchant
+from ops.wiring import Hub, hub
+
+
+@asynccontextmanager
+async def a_sandbox(home: Path) -> AsyncIterator[str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "channels.sandbox", "--home", str(home), "--port", "0", "--time-scale", "0.01"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        yield (await process.stdout.readline()).decode().split()[-1]
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@dataclass
+class Day:
+    """A hub, a merchant with an account at the simulated UnionPay, and that merchant's payers."""
+
+    hub: Hub
+    book: int
+    http: aiohttp.ClientSession
+    door: str
+    rail: str
+    headers: dict[str, str]
+    mer_id: str
+    keys: int = 0
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        self.keys += 1
+        headers = self.headers | {"Idempotency-Key": f"key-{self.keys}"}
+        async with self.http.request(method, self.door + path, json=body, headers=headers) as answer:
+            said = await answer.json()
+            assert answer.status < 300, said
+            return said
+
+    async def control(self, path: str, **body: Any) -> Any:
+        async with self.http.post(f"{self.rail}/control/unionpay/{path}", json=body) as answer:
+            assert answer.status < 300, await answer.text()
+            return await answer.json()
+
+    async def page(self, number: str, amount: int, **more: Any) -> Any:
+        """Ask for a payment by page, and have the payer's browser go there."""
+        payment = await self.call(
+            "POST",
+            "/v1/payments",
+            {
+                "merchant_order_id": number,
+                "amount": amount,
+                "currency": "CNY",
+                "method": {"type": "page", "return_url": "https://shop.example/thanks"},
+                "description": "茶叶",
+                **more,
+            },
+        )
+        action = payment["next_action"]
+        assert action["type"] == "form"
+        async with self.http.post(action["url"], data=orjson.loads(action["fields"])) as page:
+            assert "<form" in await page.text()
+        return payment
+
+    async def pays(self, payment: Any) -> None:
+        attempts = (await self.call("GET", f"/v1/payments/{payment['id']}"))["attempts"]
+        await self.control("pay", merchant=self.mer_id, order=attempts[-1]["reference"])
+
+    async def becomes(self, path: str, status: str) -> Any:
+        async def look() -> Any:
+            found = await self.call("GET", path)
+            return found if found["status"] == status else None
+
+        return await until(look)
+
+    async def truth(self) -> dict[str, Any]:
+        async with self.http.get(f"{self.rail}/control/unionpay/trades?merchant={self.mer_id}") as answer:
+            return {trade["order"]: trade for trade in (await answer.json())["trades"]}
+
+
+async def until(look: Callable[[], Awaitable[Any]]) -> Any:
+    for _ in range(1000):
+        if found := await look():
+            return found
+        await asyncio.sleep(0.02)  # another process has no event to wait for
+    raise AssertionError("it never came to that")
+
+
+@asynccontextmanager
+async def a_day(database_url: str, home: Path) -> AsyncIterator[Day]:
+    async with a_sandbox(home) as rail, HttpTransport() as transport, aiohttp.ClientSession() as http:
+        env = system_env(transport)
+        bound = socket.socket()
+        bound.bind(("127.0.0.1", 0))
+        door = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        async with hub(database_url=database_url, redis_url=None, home=home, public_url=door, env=env) as objects:
+            merchant = await add_merchant(objects, "a shop", currencies=["CNY"])
+            async with http.post(f"{rail}/control/unionpay/merchants", json={"fee_bp": 60}) as answer:
+                settings = await answer.json()
+            await add_channel_account(objects, merchant.book, "up", "unionpay", settings, fee_bp=60)
+            runner = web.AppRunner(make_app(objects.api()), access_log=None)
+            await runner.setup()
+            await web.SockSite(runner, bound).start()
+            headers = {"Authorization": f"Bearer {merchant.api_key}"}
+            yield Day(objects, merchant.book, http, door, rail, headers, settings["mer_id"])
+            await runner.cleanup()
+
+
+async def test_a_day_with_unionpay_from_the_page_to_the_proof(database_url: str, tmp_path: Path) -> None:
+    async with a_day(database_url, tmp_path) as day:
+        paid = await day.page("order-1", 10_000)
+        await day.pays(paid)
+        told = await day.becomes(f"/v1/payments/{paid['id']}", "succeeded")
+        assert (told["amount_captured"], told["channel_fee"]) == (10_000, 60)
+
+        reserved = await day.page("order-2", 5_000, capture="manual")
+        await day.pays(reserved)
+        held = await day.becomes(f"/v1/payments/{reserved['id']}", "requires_capture")
+        assert held["amount_capturable"] == 5_000
+        captured = await day.call("POST", f"/v1/payments/{reserved['id']}/capture", {"amount": 3_000})
+        assert (captured["status"], captured["amount_captured"]) == ("succeeded", 3_000)
+
+        released = await day.page("order-3", 700, capture="manual")
+        await day.pays(released)
+        await day.becomes(f"/v1/payments/{released['id']}", "requires_capture")
+        assert (await day.call("POST", f"/v1/payments/{released['id']}/void"))["status"] == "canceled"
+
+        refunds = [
+            await day.call("POST", f"/v1/payments/{payment['id']}/refunds", {"amount": amount})
+            for payment, amount in ((paid, 10_000), (reserved, 1_000))
+        ]
+        for refund in refunds:
+            await day.becomes(f"/v1/refunds/{refund['id']}", "succeeded")
+
+        today = business_date(day.hub.env.now())
+        await day.control("close-day", merchant=day.mer_id, date=today.isoformat())
+        run = await day.hub.daily_proof().channel(day.book, "up", today, currency="CNY")
+        assert run.discrepancies == ()
+        assert sum(run.matched.values()) == 4, "two payments and two refunds"
+        charged = sorted((trade["paid"], trade["charged_count"]) for trade in (await day.truth()).values())
+        assert charged == [(0, 0), (3_000, 1), (10_000, 1)]
