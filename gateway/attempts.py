@@ -64,13 +64,9 @@ class Begun(NamedTuple):
 
 def provably_did_nothing(outcome: Outcome) -> bool:
     """Tell whether a channel certainly did nothing and another may well say yes; silence never says so."""
-    match outcome:
-        case Refused(retriable=True, closed=False):
-            return True
-        case Unknown(not_sent=True):
-            return True
-        case _:
-            return False
+    if isinstance(outcome, Refused):
+        return outcome.retriable and not outcome.closed
+    return isinstance(outcome, Unknown) and outcome.not_sent
 
 
 @dataclass(frozen=True, slots=True)

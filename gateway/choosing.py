@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from channels import Candidate, Capabilities, Method, Outcome, Refused, Unknown, rank
+from channels import Candidate, Capabilities, Confirmed, Method, Outcome, Refused, Unknown, rank
 from channels.terms import NOTHING_USED, Used
 from gateway.accounts import ChannelAccounts, Ready
 from kernel.errors import Rejected
@@ -141,12 +141,8 @@ def kind_of(outcome: Outcome) -> str:
     confirmed · pending · refused (of this payer or order) · refused_retriable (the rail's own reasons) · not_sent (no
     connection) · not_found (it answered, and knows no such number) · unknown (silence, or nothing to trust).
     """
-    match outcome:
-        case Refused(retriable=True):
-            return "refused_retriable"
-        case Unknown(not_sent=True):
-            return "not_sent"
-        case Unknown(not_found=True):
-            return "not_found"
-        case _:
-            return type(outcome).__name__.lower()
+    if isinstance(outcome, Refused):
+        return "refused_retriable" if outcome.retriable else "refused"
+    if isinstance(outcome, Unknown):
+        return "not_sent" if outcome.not_sent else "not_found" if outcome.not_found else "unknown"
+    return "confirmed" if isinstance(outcome, Confirmed) else "pending"

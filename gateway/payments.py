@@ -297,13 +297,12 @@ class Payments:
         return replace(outcome, not_sent=False) if isinstance(outcome, Unknown) else outcome
 
     async def _call(self, op: str, ready: Ready, order: Order) -> Outcome:
-        """Ask a channel about an order, and tell the metrics and whoever chooses accounts what it said."""
-        client = ready.client
-        asking = {
-            "pay": client.pay, "query": client.query, "close": client.close, "reverse": client.reverse,
-            "proceed": client.proceed, "void": client.void,
-        }[op]  # fmt: skip
-        return await self._heard(op, ready, order.method, order.amount, asking(order))
+        """Ask a channel about an order, and tell the metrics and whoever chooses accounts what it said.
+
+        op: pay, query, close, reverse, proceed or void; ChannelClient's methods are called so.
+        """
+        asking: Awaitable[Outcome] = getattr(ready.client, op)(order)
+        return await self._heard(op, ready, order.method, order.amount, asking)
 
     async def _heard(self, op: str, ready: Ready, method: Method, amount: Money, answer: Awaitable[Outcome]) -> Outcome:
         started = self._env.clock.monotonic()

@@ -141,12 +141,19 @@ class Settle:
             raise EndedMeanwhile("ended_meanwhile", f"{payment.id} ended a moment ago; what came late is settled next")
         day = business_date(outcome.happened_at)
         self._book(work, payment, attempt, wanted, day)
-        attempt = self._note(
-            work, attempt, after, channel_ref=outcome.channel_ref, captured_minor=wanted, business_date=day
-        )
+        attempt = attempt._replace(
+            status=after.value, channel_ref=outcome.channel_ref, code=None, message=None, updated_at=work.now,
+            due_at=None, captured_minor=wanted, business_date=day, next_action=None,
+            latency_ms=attempt.latency_ms if self.latency_ms is None else self.latency_ms,
+        )  # fmt: skip
+        work.put(ATTEMPTS, attempt)
         if after is states.Attempt.SURPLUS:
             return self._surplus(work, payment, attempt)
+        status = payment.status
+        if after is states.Attempt.CONFIRMED:
+            status = advance(states.PAYMENT, states.Payment(status), states.PaymentEvent.CONFIRMED).value
         captured = payment._replace(
+            status=status,
             captured_minor=wanted,
             fee_minor=attempt.fee_minor,
             won_attempt=self.number,
@@ -159,8 +166,7 @@ class Settle:
         if payment.attempt_count > 1:  # the payer may still be looking at another's code
             end_soon(work, open_attempts(work, payment))
         if after is states.Attempt.CONFIRMED:
-            status = advance(states.PAYMENT, states.Payment(payment.status), states.PaymentEvent.CONFIRMED)
-            return Settled(moved(work, captured._replace(status=status.value), "payment.succeeded"), attempt)
+            return Settled(moved(work, captured, "payment.succeeded"), attempt)
         # The merchant was told it would not come; the payer gets it back without anyone asking.
         moved(work, captured, "payment.late")
         asked = RefundAsked(self.refund_id, wanted, "paid after the order had been closed", None)

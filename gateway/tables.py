@@ -147,7 +147,7 @@ def refund_number(refund_id: str) -> tuple[str, int]:
 
 def surplus_refund_id(payment_id: str, number: int) -> str:
     """Return the id of the refund by which an attempt's money goes back by itself; it follows from the two."""
-    return f"re_{int(payment_id[4:], 16) ^ (number - 1):026x}"
+    return f"re_{payment_id[4:]}" if number == 1 else f"re_{int(payment_id[4:], 16) ^ (number - 1):026x}"
 
 
 class Refund(NamedTuple):

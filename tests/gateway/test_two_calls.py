@@ -1,5 +1,6 @@
 """Rails that move money only on a second call: the hub makes it once what it needs is committed, and may repeat it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from channels import Notice
 from channels.contract import Kind, Outcome, Pending
+from gateway.attempts import NewAttempt
 from kernel.money import Money
 from tests.gateway.front import CLOSED, SILENCE, Front, a_front
 from tests.support import confirmed
@@ -121,6 +123,27 @@ async def test_an_approval_of_an_order_that_has_ended_is_not_carried_out(databas
         assert front.asked("proceed") == []
         assert (await front.payment(payment_id))["status"] == "canceled"
         assert await front.later(10) == 0
+
+
+async def test_an_approval_in_a_wallet_the_payer_has_left_is_given_up_where_the_rail_closes_nothing(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path, accounts={"second": "other"}) as front:
+        rail = front.shop.channel
+        rail.capabilities = replace(rail.capabilities, closes=False)
+        front.rail.says(pay=CREATED, query=APPROVED, close=SILENCE)
+        front.others["second"].says(pay=Pending(REDIRECT), query=Pending())
+        payment_id = (await front.pay(method={"type": "cashier"})).body["id"]
+        for channel in ("scripted", "other"):
+            await front.hub.payments.attempt(front.book, payment_id, NewAttempt("page"), channel=channel)
+        await front.later(0.001)
+        tries = (await front.payment(payment_id))["attempts"]
+        assert [(one["status"], one["code"]) for one in tries] == [("closed", "given_up"), ("pending", None)]
+        assert front.asked("proceed") == []
+        assert (await front.notice(tries[0]["reference"], 10_000)).status == 204, (
+            "our second call had arrived after all"
+        )
+        assert (await front.payment(payment_id))["won_attempt"] == 1
 
 
 async def test_the_second_call_may_reserve(database_url: str, tmp_path: Path) -> None:
