@@ -228,6 +228,7 @@ class Capabilities:
     # True: an unpaid order ends at its expires_at and no sooner: until a little after it, close is answered Unknown.
     lapses: bool = False
     browsers: Sequence[str] = ()  # words in the User-Agent of the rail's own app, in which JSAPI works
+    signs_answers: bool = True  # False: the connection alone vouches for an answer; notices are signed all the same
     per_order_notices: bool = True  # False: notices go to an address registered at the rail beforehand
     # False: the rail closes nothing when asked. Its orders are paid by our own second call alone (proceed), so one is
     # dead once we have ended it: whoever hears proceed=True about an order that has ended must not make that call.

@@ -102,6 +102,9 @@ class Sharing(Protocol):
     """What a Channel also offers where its rail shares out. Requests are unsigned; whoever sends them signs them."""
 
     receiver_kinds: frozenset[ReceiverKind]
+    gives_back: (
+        bool  # False: a share comes back with a refund only, and the give_back methods raise NotImplementedError
+    )
 
     def bind_request(self, receiver: Receiver, reference: str) -> Request:
         """Say that a receiver may be given shares; may be repeated. reference: ours of this request."""

@@ -42,6 +42,7 @@ class AlipaySharing:
     """The methods of channels.sharing.Sharing, for one merchant's application."""
 
     receiver_kinds: frozenset[ReceiverKind] = frozenset(ReceiverKind)
+    gives_back = False
 
     def bind_request(self: _Rail, receiver: Receiver, reference: str) -> Request:
         """Return the request that lets a receiver be given shares (分账关系绑定); may be repeated."""

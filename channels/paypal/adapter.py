@@ -49,6 +49,7 @@ _CAPABILITIES = Capabilities(
     holds=frozenset({Method.PAGE}),
     partial_capture=True,
     per_order_notices=False,
+    signs_answers=False,
     closes=False,
     asks_by_repeating=True,
 )

@@ -66,6 +66,7 @@ _CAPABILITIES = Capabilities(
     holds=frozenset({Method.CARD}),
     partial_capture=True,
     per_order_notices=False,
+    signs_answers=False,
     asks_by_repeating=True,
 )
 

@@ -55,7 +55,6 @@ class Counterparty:
     """
 
     RAIL: str
-    SIGNS_ANSWERS: bool = True
     PROBES: bool = False  # 探测流量: sends wrong signatures on purpose, to see whether we look
     OPS: Mapping[str, str] = {}  # our name of a call (create charge proceed …) → the sandbox's, where they differ
     BILL_FAULTS: tuple[str, ...] = ("bill_truncated", "bill_wrong_day")

@@ -11,7 +11,6 @@ class PayPalSandbox(Counterparty):
     """The simulated PayPal: the payer approves on its page, and our second call moves the money."""
 
     RAIL = "paypal"
-    SIGNS_ANSWERS = False
     WINDOW = timedelta(days=4)
     LEARNS_KEYS = True
     TWO_CALLS = frozenset({Method.PAGE})

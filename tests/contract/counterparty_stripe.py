@@ -13,7 +13,6 @@ class StripeSandbox(Counterparty):
     """The simulated Stripe."""
 
     RAIL = "stripe"
-    SIGNS_ANSWERS = False
     WINDOW = timedelta(seconds=300)
     TWO_CALLS = frozenset({Method.CARD})
     CARDS: Mapping[Payer, str] = {

@@ -102,7 +102,7 @@ class RailFacts:
 
     @property
     def faults(self) -> list[str]:
-        signed = ["unsigned_answer", "bad_signature"] if self.other.SIGNS_ANSWERS else []
+        signed = ["unsigned_answer", "bad_signature"] if self.capabilities.signs_answers else []
         return [*NOTHING_DONE, *DONE, *signed, *(["sigtest"] if self.other.PROBES else [])]
 
     @property

@@ -93,6 +93,7 @@ async def test_what_a_counterparty_says_of_its_rail_is_what_the_channel_does(pla
     channel, other = play.client.channel, play.other
     assert (channel.fund_bill_request(play.today()) is not None) is other.FUND_BILL
     assert isinstance(channel, Sharing) is other.SHARES
+    assert not isinstance(channel, Sharing) or channel.gives_back is other.SHARES_COME_BACK
     assert channel.capabilities.methods >= other.TWO_CALLS
     assert channel.capabilities.holds <= channel.capabilities.methods
     assert channel.capabilities.local <= channel.capabilities.methods

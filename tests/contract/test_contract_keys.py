@@ -25,7 +25,7 @@ async def test_a_notice_under_way_while_keys_change_is_read_and_so_are_later_one
     assert await play.read(message) == new
 
 
-@plays(alone=True, when=lambda rail: rail.other.LEARNS_KEYS and rail.other.SIGNS_ANSWERS)
+@plays(alone=True, when=lambda rail: rail.other.LEARNS_KEYS and rail.capabilities.signs_answers)
 async def test_a_new_key_of_the_channel_is_learned_under_way(play: Play) -> None:
     client = ChannelClient(CHANNELS[play.rail.name](play.other.when_keys_change()), play.env)
     play.client = client
