@@ -1,0 +1,207 @@
+"""The hub's whole life of a payment on every rail: each way to pay, second calls, holds, refunds, and what is left."""
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import orjson
+import pytest
+import pytest_asyncio
+from counterparties import SHOWN
+from plays import Play, plays
+
+from channels import Method, Pending
+from gateway.claims import Claims
+from gateway.create import NewPayment
+from gateway.store import find_attempt, find_payment, find_refund
+from gateway.tables import Attempt, Payment, Refund
+from kernel.db import acquire
+from kernel.env import Env
+from ops.merchants import add_channel_account, add_merchant
+from ops.verify import verify
+from ops.wiring import Hub, hub
+from tests.conftest import TestServer as PostgresServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+MINOR = 1234
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def rail_hub(pg_server: PostgresServer, env: Env, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hub]:
+    """One hub for all plays; each play has a merchant of its own in it."""
+    await pg_server.admin.execute("CREATE DATABASE sluice_rails OWNER sluice TEMPLATE sluice_template")
+    async with hub(
+        database_url=pg_server.url("sluice_rails"),
+        redis_url=None,
+        home=tmp_path_factory.mktemp("home"),
+        public_url="http://127.0.0.1:9",  # nothing listens there: whatever the hub learns, it asks for
+        time_scale=0.01,
+        env=env,
+    ) as objects:
+        yield objects
+    await pg_server.admin.execute("DROP DATABASE sluice_rails WITH (FORCE)")
+
+
+@dataclass
+class Till:
+    """A merchant of the hub with an account on the play's rail."""
+
+    play: Play
+    hub: Hub
+    book: int
+
+    async def pay(self, method: Method, *, manual: bool = False, minor: int = MINOR) -> Payment:
+        """Ask for a payment and have its payer agree."""
+        order = self.play.order(method, minor=minor)
+        details = {
+            name: value
+            for name in ("payer", "token", "client_ip", "return_url")
+            if (value := getattr(order, name)) is not None
+        }
+        new = NewPayment(
+            order.reference, minor, order.amount.currency, method.value, "tea", None, [],
+            self.play.env.now() + timedelta(hours=1), orjson.dumps(details).decode() if details else None, manual,
+        )  # fmt: skip
+        claims = Claims((f"o:{order.reference}",), hashlib.sha256(order.reference.encode()).digest())
+        payment, _ = await self.hub.payments.create(
+            self.book, new, claims, channel=self.play.rail.name, auth_code=order.auth_code
+        )
+        if method in SHOWN:
+            assert payment.status == "requires_action", await self.attempt(payment)
+            if method in self.play.rail.comes_first:
+                shown = Pending(orjson.loads(payment.next_action or "{}"))
+                attempt = await self.attempt(payment)
+                await self.play.other.come(self.hub.payments._orders.order(payment, attempt), shown)
+            await self.play.other.pay((await self.attempt(payment)).reference)
+        return payment
+
+    async def attempt(self, payment: Payment) -> Attempt:
+        async with acquire(self.hub.pool) as connection:
+            found = await find_attempt(connection, self.book, payment.id, 1)
+        assert found is not None
+        return found
+
+    async def payment(self, payment_id: str) -> Payment:
+        async with acquire(self.hub.pool) as connection:
+            found = await find_payment(connection, self.book, payment_id)
+        assert found is not None
+        return found
+
+    async def refund(self, refund_id: str) -> Refund:
+        async with acquire(self.hub.pool) as connection:
+            found = await find_refund(connection, self.book, refund_id)
+        assert found is not None
+        return found
+
+    async def until(self, status: str, look: Callable[[], Awaitable[Payment | Refund]]) -> None:
+        """Let the janitor ask until this is so."""
+        for _ in range(400):
+            found = await look()
+            if found.status == status:
+                return
+            await self.hub.janitor().once()
+            await self.play.env.sleep(0.02)
+        raise AssertionError(f"it never was {status}: {await look()}")
+
+    async def give_back(self, payment: Payment, minor: int | None) -> Refund:
+        claims = Claims((f"i:{payment.id}{minor}",), b"h" * 32)
+        refund, _ = await self.hub.payments.refund(
+            self.book, payment.id, claims, amount_minor=minor, reason="tea", merchant_refund_id=None
+        )
+        await self.until("succeeded", lambda: self.refund(refund.id))
+        return refund
+
+    async def assert_books_hold(self) -> None:
+        broken = {verdict.name: verdict.broken for verdict in await verify(self.hub.pool) if verdict.broken}
+        assert not broken, broken
+
+
+async def a_till(play: Play, objects: Hub) -> Till:
+    merchant = await add_merchant(objects, "tea", currencies=[play.currency])
+    await add_channel_account(objects, merchant.book, "main", play.rail.name, play.other.settings(), fee_bp=60)
+    return Till(play, objects, merchant.book)
+
+
+@plays(method=lambda rail: sorted(rail.methods))
+async def test_a_payment_succeeds_once_and_goes_back_in_parts(play: Play, rail_hub: Hub, method: Method) -> None:
+    till = await a_till(play, rail_hub)
+    payment = await till.pay(method)
+    await till.until("succeeded", lambda: till.payment(payment.id))
+    attempt = await till.attempt(payment)
+    charged = await play.other.charged(attempt.reference)
+    assert (charged.times, charged.minor) == (1, MINOR)
+    assert (attempt.captured_minor, attempt.status) == (MINOR, "confirmed")
+    parts = [234, None] if play.rail.capabilities.partial_refunds else [None]
+    refunds = [await till.give_back(await till.payment(payment.id), part) for part in parts]
+    charged = await play.other.charged(attempt.reference)
+    assert charged.times == 1
+    assert sum(charged.refunds.values()) == MINOR
+    assert [refund.amount_minor for refund in refunds] == ([234, 1000] if len(parts) == 2 else [MINOR])
+    await till.assert_books_hold()
+
+
+@plays(method=lambda rail: rail.holds)
+async def test_reserved_money_is_captured_by_the_hub_in_part_or_whole(
+    play: Play, rail_hub: Hub, method: Method
+) -> None:
+    till = await a_till(play, rail_hub)
+    payment = await till.pay(method, manual=True)
+    await till.until("requires_capture", lambda: till.payment(payment.id))
+    attempt = await till.attempt(payment)
+    assert (await play.other.charged(attempt.reference)).times == 0
+    part = 234 if play.rail.capabilities.partial_capture else MINOR
+    captured, _ = await rail_hub.payments.capture(
+        till.book, payment.id, Claims(("i:capture",), b"h" * 32), amount_minor=part
+    )
+    assert captured.status in ("processing", "succeeded")
+    await till.until("succeeded", lambda: till.payment(payment.id))
+    charged = await play.other.charged(attempt.reference)
+    assert (charged.times, charged.minor) == (1, part)
+    assert (await till.payment(payment.id)).captured_minor == part
+    await till.give_back(await till.payment(payment.id), None)
+    await till.assert_books_hold()
+
+
+@plays(method=lambda rail: rail.holds, lost=lambda rail: ["answer_lost", "request_lost"])
+async def test_a_capture_whose_message_is_lost_is_found_or_made_by_the_janitor(
+    play: Play, rail_hub: Hub, method: Method, lost: str
+) -> None:
+    till = await a_till(play, rail_hub)
+    payment = await till.pay(method, manual=True)
+    await till.until("requires_capture", lambda: till.payment(payment.id))
+    attempt = await till.attempt(payment)
+    await play.other.fault(lost, "capture", attempt.reference)
+    part = 234 if play.rail.capabilities.partial_capture else MINOR
+    await rail_hub.payments.capture(till.book, payment.id, Claims(("i:capture",), b"h" * 32), amount_minor=part)
+    await till.until("succeeded", lambda: till.payment(payment.id))
+    charged = await play.other.charged(attempt.reference)
+    assert (charged.times, charged.minor) == (1, part)
+    await till.assert_books_hold()
+
+
+@plays(method=lambda rail: rail.holds)
+async def test_reserved_money_is_released_by_the_hub(play: Play, rail_hub: Hub, method: Method) -> None:
+    till = await a_till(play, rail_hub)
+    payment = await till.pay(method, manual=True)
+    await till.until("requires_capture", lambda: till.payment(payment.id))
+    assert (await rail_hub.payments.void(till.book, payment.id)).status == "canceled"
+    assert (await play.other.charged((await till.attempt(payment)).reference)).times == 0
+    await till.assert_books_hold()
+
+
+@plays(
+    method=lambda rail: [method for method in rail.two_calls if method in SHOWN],
+    lost=lambda rail: ["answer_lost", "request_lost"],
+)
+async def test_a_second_call_that_is_lost_is_found_or_made_by_the_janitor(
+    play: Play, rail_hub: Hub, method: Method, lost: str
+) -> None:
+    till = await a_till(play, rail_hub)
+    payment = await till.pay(method)
+    await play.other.fault(lost, "proceed", (await till.attempt(payment)).reference)
+    await till.until("succeeded", lambda: till.payment(payment.id))
+    charged = await play.other.charged((await till.attempt(payment)).reference)
+    assert (charged.times, charged.minor) == (1, MINOR)
+    await till.assert_books_hold()
