@@ -392,8 +392,10 @@ def _numbered_by_us(event: str, resource: Mapping[str, Any]) -> bool:
     """
     units = resource.get("purchase_units")
     about = units[0] if isinstance(units, list) and len(units) == 1 and isinstance(units[0], dict) else resource
-    custom = about.get("custom_id")
-    return custom is not None and not (event == "PAYMENT.CAPTURE.REFUNDED" and resource.get("invoice_id") == custom)
+    custom, invoice = about.get("custom_id"), about.get("invoice_id")
+    if event == "PAYMENT.CAPTURE.REFUNDED":
+        return custom is not None and custom != invoice
+    return custom is not None or invoice is not None
 
 
 def origin(base_url: str) -> tuple[str, str]:

@@ -189,7 +189,7 @@ def capture_outcome(body: Mapping[str, Any], order: Order, *, merchant_id: str, 
 def capture(body: Mapping[str, Any], *, merchant_id: str) -> tuple[str, Outcome]:
     """Return (our number of the payment, outcome) of a capture as answers and notices show it. Raises Doubt."""
     _payee(body, merchant_id)
-    reference, number = _text(body, "custom_id"), _number(body, "id")
+    reference, number = _reference(body), _number(body, "id")
     match status := _text(body, "status"):
         # The refunded ones were captured, and given back in part or in full later.
         case "COMPLETED" | "PARTIALLY_REFUNDED" | "REFUNDED":
@@ -254,8 +254,13 @@ def authorized(body: Mapping[str, Any], *, merchant_id: str) -> tuple[str, Outco
 
 def _moved(unit: Mapping[str, Any], order: Order, merchant_id: str) -> Outcome | None:
     """Return what the captures of an order amount to; None where there are none that decide anything."""
+    numbers = {name: unit[name] for name in ("custom_id", "invoice_id") if name in unit}
     outcomes = [
-        _as_asked(_ours(capture(each, merchant_id=merchant_id), order), order.amount, part_will_do=order.hold_only)
+        _as_asked(
+            _ours(capture({**numbers, **each}, merchant_id=merchant_id), order),
+            order.amount,
+            part_will_do=order.hold_only,
+        )
         for each in _payments(unit, "captures")
     ]
     confirmed = [outcome for outcome in outcomes if isinstance(outcome, Confirmed)]
@@ -291,6 +296,14 @@ def _held(unit: Mapping[str, Any], order: Order, number: str, merchant_id: str) 
             return Refused(status, closed=True)
         case _:
             raise Doubt(f"an authorization that is {status[:40]!r} shows no capture")
+
+
+def _reference(body: Mapping[str, Any]) -> str:
+    """Return our number of a payment: custom_id and invoice_id are the same, and PayPal may leave one out."""
+    named = {_text(body, name) for name in ("custom_id", "invoice_id") if body.get(name) is not None}
+    if len(named) != 1:
+        raise Doubt(f"custom_id and invoice_id name {len(named)} numbers, not one")
+    return named.pop()
 
 
 def _ours(found: tuple[str, Outcome], order: Order) -> Outcome:

@@ -84,7 +84,8 @@ EVENTS: list[tuple[str, Any, Notice | None]] = [
     ("PAYMENT.CAPTURE.REVERSED", refund(), None),
     ("CHECKOUT.ORDER.COMPLETED", shown("COMPLETED"), None),
     ("CUSTOMER.DISPUTE.CREATED", {"dispute_id": "PP-D-27803"}, None),
-    ("PAYMENT.CAPTURE.COMPLETED", {k: v for k, v in capture().items() if k != "custom_id"}, None),  # made by hand
+    ("PAYMENT.CAPTURE.COMPLETED", {k: v for k, v in capture().items() if k != "custom_id"}, PAID),
+    ("PAYMENT.CAPTURE.COMPLETED", {k: v for k, v in capture().items() if k[-3:] != "_id"}, None),  # made by hand
     ("PAYMENT.CAPTURE.REFUNDED", refund(invoice_id=order().reference), None),  # given back by hand
 ]
 

@@ -93,6 +93,12 @@ def outcome(op: str, got: Response) -> Outcome:
 
 
 PARTLY = capture(amount=usd("10.00"))
+
+
+def without(body: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in names}
+
+
 ANSWERS: list[tuple[str, str, Any, Outcome]] = [
     ("pay", "to be approved", shown(), Pending(PAGE, CREATED)),
     ("pay", "to be approved, older words", shown("CREATED"), Pending(PAGE, CREATED)),
@@ -110,7 +116,11 @@ ANSWERS: list[tuple[str, str, Any, Outcome]] = [
     ("query", "declined", completed(capture("DECLINED")), Refused("DECLINED")),
     ("query", "failed", completed(capture("FAILED")), Refused("FAILED")),
     ("query", "declined, then captured", completed(capture("DECLINED", id="1AA"), capture()), PAID),
+    ("query", "captured, our number said once", completed(without(capture(), "custom_id", "invoice_id")), PAID),
     ("query_capture", "captured", capture(), PAID),
+    ("query_capture", "captured, without custom_id", without(capture(), "custom_id"), PAID),
+    ("query_capture", "captured, without invoice_id", without(capture(), "invoice_id"), PAID),
+    ("capture", "captured, without custom_id", without(PARTLY, "custom_id"), PART),
     ("query_capture", "pending", capture("PENDING"), Pending(channel_ref=CAPTURE_ID)),
     ("query_capture", "declined", capture("DECLINED"), Refused("DECLINED")),
     ("proceed", "captured", completed(), PAID),
@@ -238,7 +248,9 @@ DOUBTFUL: list[tuple[str, str, Any]] = [
     ("query", "a number with a slash", completed(capture(id="../x"))),
     ("query_hold", "another amount held", held(authorization(amount=usd("12.00")))),
     ("query_hold", "captured, and no capture", held(authorization("CAPTURED"))),
-    ("query_capture", "another payment's", capture(custom_id="7")),
+    ("query_capture", "another payment's", capture(custom_id="7", invoice_id="7")),
+    ("query_capture", "two payments'", capture(custom_id="7")),
+    ("query_capture", "nobody's", without(capture(), "custom_id", "invoice_id")),
     ("capture", "another merchant's", PARTLY | {"payee": {"merchant_id": "STRANGER"}}),
     ("void", "still held", authorization()),
     ("void", "another hold", authorization("VOIDED", id="9XX")),
