@@ -223,6 +223,9 @@ class Capabilities:
     partial_capture: bool = False  # whether less than was reserved can be captured; the rest is then released
     # Begun by the payer's browser or app with what we signed, without a call of ours: see Channel.local_action.
     local: frozenset[Method] = frozenset()
+    # Begun by a call of ours, and yet the rail knows no such order before its payer comes (as with `local`, always).
+    # Until then query and close are answered not_found, which proves nothing.
+    comes_first: frozenset[Method] = frozenset()
     # Methods whose next_action is signed once the rail has answered: see Channel.signed_action.
     signs_actions: frozenset[Method] = frozenset()
     # True: an unpaid order ends at its expires_at and no sooner: until a little after it, close is answered Unknown.

@@ -473,7 +473,7 @@ class Payments:
         if isinstance(outcome, Pending) and outcome.proceed:
             return outcome
         shown = attempt.next_action if payment.method == CASHIER else payment.next_action
-        if not_found and shown is not None and order.method in capabilities.local:
+        if not_found and shown is not None and order.method in capabilities.local | capabilities.comes_first:
             return Pending()  # the channel hears of it when the payer comes
         # Sending an unpaid order again under its number gives the same order, and the code whose answer was lost.
         code_lost = shown is None and order.method not in (Method.BARCODE, Method.CARD)

@@ -52,11 +52,11 @@ def should_give_up(capabilities: Capabilities, payment: Payment, attempt: Attemp
 
 
 def may_still_come(capabilities: Capabilities, payment: Payment, method: Method, now: datetime) -> bool:
-    """Tell whether an order that its rail does not know may yet be brought to it: by the payer, from a page we signed.
+    """Tell whether an order that its rail does not know may yet be brought to it: by the payer, with what we showed.
 
     Such an order cannot be taken back. It ends with its expiry, for the rail refuses it from then on.
     """
-    brought = method in capabilities.local or capabilities.lapses
+    brought = method in capabilities.local | capabilities.comes_first or capabilities.lapses
     return brought and now < payment.expires_at + ON_ITS_WAY
 
 

@@ -56,6 +56,7 @@ _CAPABILITIES = Capabilities(
     barcode_give_up_s=30,
     barcode_prefixes=frozenset({"25", "26", "27", "28", "29", "30"}),
     local=frozenset({Method.PAGE, Method.H5, Method.APP}),
+    comes_first=frozenset({Method.QR}),
     browsers=("AlipayClient",),
 )
 

@@ -64,7 +64,6 @@ class Counterparty:
     REQUEST_WINDOW: timedelta | None = None  # the rail refuses a request signed longer ago
     LEARNS_KEYS: bool = False  # new keys of the rail are found under way; else they come with new settings
     CLOSES: frozenset[Method] = SHOWN  # beside Capabilities.closes: whose unpaid orders can be closed
-    COMES_FIRST: frozenset[Method] = frozenset()  # beside Capabilities.local: unknown to the rail until the payer comes
     DECLINED_IS_FINAL: frozenset[Method] = frozenset({Method.BARCODE, Method.CARD})
     REFUND_NOTICES: bool = True
     TWO_CALLS: frozenset[Method] = frozenset()  # methods that end with Channel.proceed_request

@@ -5,7 +5,7 @@ from typing import Any
 
 from counterparties import Charged, Counterparty, Payer
 
-from channels import Method, Order, Pending
+from channels import Order, Pending
 
 
 class AlipaySandbox(Counterparty):
@@ -15,7 +15,6 @@ class AlipaySandbox(Counterparty):
     OPS: Mapping[str, str] = {"charge": "create"}
     FUND_BILL = True
     LEARNS_KEYS = True
-    COMES_FIRST = frozenset({Method.QR})
     REFUND_NOTICES = False  # they come, and say only that it is time to ask: the amount in them is a sum
     SHARES = True
     SHARES_ONLY_FROZEN = False

@@ -94,7 +94,7 @@ class RailFacts:
     @property
     def comes_first(self) -> frozenset[Method]:
         """The methods whose orders the rail knows only once the payer has come."""
-        return self.methods & (self.other.COMES_FIRST | self.capabilities.local)
+        return self.methods & (self.capabilities.comes_first | self.capabilities.local)
 
     @property
     def two_calls(self) -> list[Method]:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from channels.contract import Method, Order, Outcome, Pending
+from channels.contract import Method, Order, Outcome, Pending, Refused
 from channels.terms import Terms
 from gateway.orders import KEPT
 from gateway.schemas import MethodIn
@@ -151,6 +151,24 @@ async def test_an_order_the_rail_hears_of_when_the_payer_comes_is_shown_once_and
         assert waiting == "requires_action", "what the payer began in the last second may be on its way"
         await front.later(299)
         assert (await front.payment(payment["id"]))["status"] == waiting
+        await front.later(1_800)
+        assert (await front.payment(payment["id"]))["status"] == "expired"
+
+
+async def test_a_code_the_rail_knows_only_once_it_is_scanned_is_shown_once_and_waited_for(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        rail = front.shop.channel
+        rail.capabilities = replace(rail.capabilities, comes_first=frozenset({Method.QR}))
+        sent_again = Refused("SENT_AGAIN", "it was answered with a code, so it had arrived")
+        front.rail.says(pay=[Pending(QR), sent_again], query=NEVER_ARRIVED, close=NEVER_ARRIVED)
+        payment = (await front.pay()).body
+        for _ in range(3):
+            assert await front.later(60) == 1
+        assert (await front.payment(payment["id"]))["status"] == "requires_action", "it is not sent again"
+        await front.later(7_200 - 180)
+        assert (await front.payment(payment["id"]))["status"] == "requires_action", "it may have been scanned just now"
         await front.later(1_800)
         assert (await front.payment(payment["id"]))["status"] == "expired"
 

@@ -161,7 +161,7 @@ class Gateway:
     # ---- what is answered --------------------------------------------------------------------------------------------
 
     async def _carried_out(self, call: Call) -> tuple[dict[str, Any], Signed]:
-        """Carry out a call with whatever was ordered to go wrong. Raises ApiError, Dropped."""
+        """Carry out a call, with what was ordered to go wrong; return the answer and how to sign it. Raises Dropped."""
         op, handler = self._methods[call.method]
         facts = self._facts(call, op)
 
@@ -170,12 +170,10 @@ class Gateway:
 
         try:
             said = await self._of.guard.run(execute, **facts)
+        except ApiError as refusal:
+            said = refusal.answer()
         except Ordered as ordered:
-            if ordered.name == "refuse":
-                raise failed(ordered.code, ordered.message) from ordered
-            if ordered.name == "frequency_limited":
-                raise ApiError("40005", "isv.app-call-limited", "调用频次超限") from ordered
-            raise failed("ACQ.SYSTEM_ERROR", "系统错误") from ordered
+            said = _as_ordered(ordered).answer()
         return said, self._of.guard.signature(**facts)
 
     def _facts(self, call: Call, op: str) -> dict[str, object]:
@@ -213,6 +211,15 @@ class Gateway:
         if pem is None:
             raise ApiError("40002", "isv.invalid-parameter", "无效的参数: alipay_cert_sn")
         return {"alipay_cert_content": b64encode(pem).decode()}
+
+
+def _as_ordered(ordered: Ordered) -> ApiError:
+    """Return the error that the control API ordered."""
+    if ordered.name == "refuse":
+        return failed(ordered.code, ordered.message)
+    if ordered.name == "frequency_limited":
+        return ApiError("40005", "isv.app-call-limited", "调用频次超限")
+    return failed("ACQ.SYSTEM_ERROR", "系统错误")
 
 
 def _merged(target: str, body: bytes) -> tuple[dict[str, str], str]:
