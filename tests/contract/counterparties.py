@@ -158,8 +158,8 @@ class Counterparty:
     async def notice_fault(self, fault: str, reference: str, **params: int) -> None:
         await self._set_fault(fault, {"merchant": self.merchant, "order": reference}, params)
 
-    async def bill_fault(self, fault: str, day: date) -> None:
-        await self._set_fault(fault, {"merchant": self.merchant, "date": day.isoformat()})
+    async def bill_fault(self, fault: str, day: date, **params: int) -> None:
+        await self._set_fault(fault, {"merchant": self.merchant, "date": day.isoformat()}, params)
 
     async def charged(self, reference: str) -> Charged:
         trades = (await self.control("GET", f"/control/{self.RAIL}/trades?merchant={self.merchant}"))["trades"]

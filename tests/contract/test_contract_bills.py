@@ -1,7 +1,6 @@
 """The day's bill says what the counterparty did: amounts, fees, both kinds."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -147,8 +146,19 @@ async def test_every_fault_of_a_row_shows_in_the_bill_and_nowhere_else(play: Pla
     assert sorted((line.reference, line.amount.minor) for line in lines) == sorted(
         [(altered.reference, 2007), (doubled.reference, 3000), (doubled.reference, 3000)]
     )
-    assert all(line.amount.minor in (2007, 3000) for line in map(replace, lines))
     for order in orders:
         asked = await play.client.query(order)
         assert isinstance(asked, Confirmed)
         assert asked.amount == order.amount
+
+
+@plays(alone=True)
+async def test_a_payment_nobody_made_and_one_of_another_state_show_in_the_bill(play: Play) -> None:
+    plain, odd = await play.paid(minor=1000), await play.paid(minor=2000)
+    await play.other.notice_fault("bill_row_status", odd.reference)
+    await play.other.bill_fault("bill_row_extra", play.today(), total_minor=4321)
+    lines = {line.reference: line for line in await days_lines(play)}
+    (stranger,) = lines.keys() - {plain.reference, odd.reference}
+    assert (lines[stranger].kind, lines[stranger].amount.minor) == (Kind.PAYMENT, 4321)
+    assert lines[plain.reference].status == "success"
+    assert lines[odd.reference].status != "success"
