@@ -916,11 +916,16 @@ def replay(
     faults: Annotated[int, typer.Option(help="How many record faults to plant for reconciliation to find.")] = 0,
     seed: Annotated[int, typer.Option(help="Decides faults, disturbances and the generated day.")] = 1,
     disturb: Annotated[bool, typer.Option(help="Also lose, repeat, reorder and forge messages.")] = True,
+    cut: Annotated[
+        str, typer.Option(help="Rail that cannot be reached from noon to one; none for no such hour.")
+    ] = "alipay",
+    slow: Annotated[str, typer.Option(help="Rail that takes its time all day, or none.")] = "paypal",
+    lossy: Annotated[str, typer.Option(help="Rail that loses answers to new orders, or none.")] = "wechat",
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the summary here; - prints it instead.")
     ] = None,
 ) -> None:
-    """Play a trading day through the hub: orders, payments, refunds, shares, settlement, reconciliation.
+    """Play a trading day over every rail: orders, payments, refunds, shares, settlement, reconciliation.
 
     Starts whatever of the hub does not run in this home already. Exit code 1 if the money does not add up, a fault was
     missed, or a difference was invented.
@@ -929,7 +934,14 @@ def replay(
 
     raise typer.Exit(
         command.run(
-            settings(), orders, currency=currency, faults=faults, seed=seed, disturb=disturb, json_file=json_file
+            settings(),
+            orders,
+            currency=currency,
+            faults=faults,
+            seed=seed,
+            disturb=disturb,
+            troubles={"cut": cut, "slow": slow, "lossy": lossy},
+            json_file=json_file,
         )
     )
 

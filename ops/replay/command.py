@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO
@@ -28,6 +28,8 @@ from ops.embedded.place import is_free, is_locked, open_home
 from ops.replay import generate, page
 from ops.replay.day import Day, Player, Stage
 from ops.replay.orders import BadOrders, Invoice, read
+from ops.replay.rails import CAST
+from ops.replay.trouble import Plan
 from ops.replay.turn import turn
 from ops.replay.world import HubFailed, Refused
 from ops.settings import Settings
@@ -47,10 +49,12 @@ def run(
     faults: int,
     seed: int,
     disturb: bool,
+    troubles: Mapping[str, str],
     json_file: Path | None,
 ) -> int:
     """Play the file, show the page, write the summary.
 
+    troubles: which rail is cut, slow, lossy; "none" for no rail.
     Returns 0 for a good day, 1 for one that is not or could not be played, 2 for what was asked wrongly, 130 and 143
     after Ctrl-C and SIGTERM.
     """
@@ -60,6 +64,11 @@ def run(
         return _fail(f"{currency!r} is not an ISO 4217 currency, such as CNY", 2)
     if faults < 0:
         return _fail(f"--faults {faults}: as many faults as none are the fewest", 2)
+    rails = {part.channel for part in CAST}
+    for what, rail in troubles.items():
+        if rail not in rails | {"none"}:
+            return _fail(f"--{what} {rail}: the day is played over {', '.join(sorted(rails))}; or none", 2)
+    plan = Plan(**{what: None if rail == "none" else rail for what, rail in troubles.items()})
     try:
         home = open_home(settings.home)
         _log_to(home / "demo" / "replay.log")
@@ -69,7 +78,7 @@ def run(
         invoices = read(orders, currency)
         if json_file is not None and not quiet and (why := _cannot_be_written(json_file)):
             return _fail(f"--json {json_file} cannot be written: {why}", 2)
-        day = asyncio.run(_play(settings, invoices, currency, faults, seed, disturb, console))
+        day = asyncio.run(_play(settings, invoices, currency, faults, seed, disturb, plan, console))
     except BadOrders as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
@@ -114,7 +123,14 @@ def _cannot_be_written(path: Path) -> str | None:
 
 
 async def _play(
-    settings: Settings, invoices: list[Invoice], currency: str, faults: int, seed: int, disturb: bool, console: Console
+    settings: Settings,
+    invoices: list[Invoice],
+    currency: str,
+    faults: int,
+    seed: int,
+    disturb: bool,
+    plan: Plan,
+    console: Console,
 ) -> Day:
     this = asyncio.current_task()
     assert this is not None
@@ -142,7 +158,9 @@ async def _play(
                     stage=stage,
                     bank_turn=lambda: turn(settings.home / "demo" / "bank.lock", patience_s=OTHERS_TAKE_S),
                 )
-                return await player.play(invoices, currency=currency, faults=faults, seed=seed, disturb=disturb)
+                return await player.play(
+                    invoices, currency=currency, faults=faults, seed=seed, disturb=disturb, plan=plan
+                )
 
 
 @asynccontextmanager

@@ -3,12 +3,13 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -16,6 +17,7 @@ import ledger
 import reconciliation
 import splitting
 import streams
+from channels.contract import Capabilities, Channel
 from gateway.store import open_counts
 from kernel.db import AGAIN, LOST, acquire
 from kernel.errors import Unavailable
@@ -23,9 +25,11 @@ from kernel.ids import reference
 from ledger import accounts
 from ops import verify
 from ops.merchants import add_channel_account, add_merchant, add_platform_payee, link_bank
-from ops.replay.faults import Disturber, Planted, Planter
+from ops.replay.faults import Disturber, Planted, Planter, Row
 from ops.replay.orders import HOUSE, Invoice, net_minor, suppliers
+from ops.replay.rails import CAST, PAID_OUT_IN, Account, Cable, Part, Payers, sign_up, trades
 from ops.replay.trade import Ledger, Trader
+from ops.replay.trouble import Plan, Trouble
 from ops.replay.world import PATIENCE_S, World
 from ops.wiring import Hub
 from reconciliation import Case, Run
@@ -34,8 +38,9 @@ from reconciliation.states import State
 from splitting.tables import Instruction
 
 T = TypeVar("T")
+# Words with which an order ends that nothing was wrong with but the way to its rail.
+OUR_FAULT = frozenset({"channel_unreachable", "not_received", "no_channel", "canceled", "expired", "failed"})
 BANK = "harbour"
-FEE_BP = 60
 
 
 @dataclass(slots=True)
@@ -53,6 +58,8 @@ class Day:
     invoices: Sequence[Invoice]
     currency: str
     ledger: Ledger
+    plan: Plan
+    accounts: Sequence[Account] = ()
     book: int = 0
     merchant: str = ""
     captured_minor: int = 0
@@ -72,6 +79,7 @@ class Day:
     acknowledged_lost: list[str] = field(default_factory=list)  # what became of some of them that must not be
     charged_twice: list[str] = field(default_factory=list)
     unknown_charges: list[str] = field(default_factory=list)
+    given_back: int = 0  # charges that came to nothing and went back whole, by themselves
     invariants: dict[str, int] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -97,26 +105,78 @@ class Day:
         expected = Counter((fault.reference, fault.expected_kind) for fault in self.planted)
         return list((Counter(self.found) - expected).elements())
 
-    def hold_against_the_channel(self, trades: Sequence[Mapping[str, Any]]) -> None:
-        """Compare what the hub says was paid with the channel's own truth about whom it charged.
+    def hold_against(self, account: Account, found: Sequence[Mapping[str, Any]]) -> None:
+        """Compare what the hub says was paid over an account with the rail's own truth about whom it charged.
 
         Whoever was charged for an order that did not succeed must have all of it back.
         """
-        paid = {payment.reference for payment in self.ledger.payments}
-        charges = {trade["out_trade_no"]: trade["charged_count"] for trade in trades}
-        returned = {
-            trade["out_trade_no"]: sum(one["refund"] for one in trade["refunds"] if one["status"] != "ABNORMAL")
-            for trade in trades
-        }
-        self.charged_twice += [ref for ref, count in charges.items() if count > 1]
-        self.unknown_charges += [
-            trade["out_trade_no"]
-            for trade in trades
-            if trade["charged_count"]
-            and trade["out_trade_no"] not in paid
-            and returned[trade["out_trade_no"]] != trade["total"]
+        paid = {_plain(payment.reference) for payment in self.ledger.payments if payment.account == account.name}
+        charges = {_plain(trade["order"]): trade["charged_count"] for trade in found}
+        self.charged_twice += [trade["order"] for trade in found if trade["charged_count"] > 1]
+        for trade in found:
+            returned = sum(one["amount"] for one in trade["refunds"] if one["status"] not in ("ABNORMAL", "failed"))
+            if trade["charged_count"] and _plain(trade["order"]) not in paid:
+                if returned == trade["paid"]:
+                    self.given_back += 1
+                else:
+                    self.unknown_charges.append(trade["order"])
+        self.broken += [
+            f"paid, but nobody was charged: {payment.reference}"
+            for payment in self.ledger.payments
+            if payment.account == account.name and not charges.get(_plain(payment.reference))
         ]
-        self.broken += [f"paid, but nobody was charged: {ref}" for ref in sorted(paid) if not charges.get(ref)]
+
+    def rails(self) -> list[dict[str, Any]]:
+        """Return what each account took and cost. cost_per_10k: minor units of fee for each 10,000 of the currency."""
+        tried: Counter[str] = Counter()
+        left: Counter[str] = Counter()
+        for order in self.ledger.orders:
+            tried.update(order.accounts)
+            left.update(order.accounts[:-1])
+        rows = []
+        for account in self.accounts:
+            paid = [payment for payment in self.ledger.payments if payment.account == account.name]
+            captured, fee = sum(p.captured_minor for p in paid), sum(p.fee_minor for p in paid)
+            rows.append(
+                {
+                    "account": account.name,
+                    "channel": account.channel,
+                    "attempts": tried[account.name],
+                    "failed_over": left[account.name],
+                    "paid": len(paid),
+                    "captured_minor": captured,
+                    "fee_minor": fee,
+                    "refunded_minor": sum(r.minor for r in self.ledger.refunds if r.account == account.name),
+                    "cost_per_10k": round(fee * 10_000 / captured, 2) if captured else 0,
+                }
+            )
+        return rows
+
+    def cut(self) -> dict[str, Any] | None:
+        """Return what the cut did to the orders of its hour; None where nothing was cut.
+
+        An order failed because of the cut when it ended unpaid although nothing was wrong with it: neither the hub nor
+        a rail refused it for a reason of its own. `routed_away`: paid on another rail by the first attempt or a later
+        one, where the cut rail takes such payments too. `waited`: paid on the cut rail, once it was back.
+        """
+        if self.plan.cut is None:
+            return None
+        names = {account.name for account in self.accounts if account.channel == self.plan.cut}
+        methods = {m for account in self.accounts if account.name in names for m in account.methods}
+        hour = [order for order in self.ledger.orders if order.phase == "during"]
+        failed = [order for order in hour if order.outcome in OUR_FAULT]
+        elsewhere = [o for o in hour if o.outcome == "paid" and o.method in methods and o.accounts[-1] not in names]
+        all_orders = [order for order in self.ledger.orders if order.accounts]
+        return {
+            "rail": self.plan.cut,
+            "orders_during": len(hour),
+            "routed_away": len(elsewhere),
+            "failed_over": sum(1 for order in elsewhere if names & set(order.accounts)),
+            "other_wallet": sum(1 for order in hour if order.other_wallet),
+            "waited": sum(1 for order in hour if order.outcome == "paid" and order.accounts[-1] in names),
+            "failed_because_of_cut": len(failed),
+            "failed_share": round(len(failed) / len(all_orders), 5) if all_orders else 0.0,
+        }
 
     def shares_minor(self) -> dict[str, int]:
         """Return what each payee ends with, refunds taken back; the channel's fee is a share like any other."""
@@ -161,6 +221,10 @@ class Day:
             "settled_minor": self.settled_minor,
             "settlement_lines_refused": self.refused_lines,
             "business_dates": [day.isoformat() for day in self.dates],
+            "rails": self.rails(),
+            "cut": self.cut(),
+            "slow": self.plan.slow,
+            "lossy": self.plan.lossy,
             "faults_asked": self.faults_asked,
             "faults_planted": len(self.planted),
             "discrepancies_found": len(self.found),
@@ -171,6 +235,7 @@ class Day:
                 {
                     "fault": fault.fault,
                     "reference": fault.reference,
+                    "where": fault.where,
                     "found_as": " and ".join(kind for ref, kind in self.found if ref == fault.reference) or None,
                 }
                 for fault in self.planted
@@ -179,6 +244,7 @@ class Day:
             "retries": self.retries,
             "charged_twice": len(self.charged_twice),
             "unknown_charges": len(self.unknown_charges),
+            "given_back": self.given_back,
             "acknowledged": self.acknowledged,
             "acknowledged_lost": len(self.acknowledged_lost),
             "invariants": self.invariants,
@@ -211,7 +277,17 @@ class Player:
         self._stage = stage
         self._bank_turn = bank_turn
 
-    async def play(self, invoices: Sequence[Invoice], *, currency: str, faults: int, seed: int, disturb: bool) -> Day:
+    async def play(
+        self,
+        invoices: Sequence[Invoice],
+        *,
+        currency: str,
+        faults: int,
+        seed: int,
+        disturb: bool,
+        plan: Plan,
+        cast: Sequence[Part] = CAST,
+    ) -> Day:
         """Return what the day came to. Raises Refused or TimeoutError where it cannot go on."""
         started = time.monotonic()
         outside = World(self._session, self._hub_url, "", self._sandbox_url)
@@ -220,56 +296,78 @@ class Player:
         merchant = await add_merchant(self._hub, "replay", currencies=[currency])
         book = merchant.book
         link = await link_bank(self._hub, book, BANK, bank, name="replay pool", currency=currency)
-        wechat = await outside.control(
-            "POST",
-            "/control/wechat/merchants",
-            {"name": "replay", "fee_bp": FEE_BP, "settle_to": link.pool_account},
-        )
-        mchid = wechat["mchid"]
-        await add_channel_account(
-            self._hub, book, "main", "wechat", {"base_url": self._sandbox_url, **wechat}, fee_bp=FEE_BP
-        )
         world = World(self._session, self._hub_url, merchant.api_key, self._sandbox_url)
         platform = await add_platform_payee(self._hub, book, name="platform", currency=currency, bank=BANK)
-        payees = {name: await self._payee(world, name, currency) for name in suppliers(invoices)}
-        disturber = Disturber(world, mchid=mchid, on=disturb)
-        planter = Planter(world, mchid=mchid, count=faults, seed=seed)
-        self._stage.step()
+        async with _Cables(self._sandbox_url) as cables:
+            accounts = [
+                await self._account(world, part, book, link.pool_account, cables if part.channel == plan.cut else None)
+                for part in cast
+                if part.channel in self._hub.channels
+            ]
+            accounts = accounts if currency == PAID_OUT_IN else []
+            payees = {name: await self._payee(world, name, currency) for name in suppliers(invoices)}
+            run_id = f"replay-{book}"
+            disturber = Disturber(world, accounts, on=disturb)
+            planter = Planter(world, accounts, count=faults, seed=seed)
+            trouble = Trouble(world, plan, accounts, cables.all, invoices, seed=seed)
+            self._stage.step()
 
-        self._stage.begin("orders 交易", len(invoices))
-        trader = Trader(
-            world, mchid=mchid, payees=payees, platform=platform.id, currency=currency,
-            run_id=f"replay-{book}", seed=seed, disturber=disturber, step=self._stage.step,
-        )  # fmt: skip
-        day = Day(invoices, currency, await trader.play(invoices), book, merchant.id, faults_asked=faults)
-        await self._quiet(book)
+            self._stage.begin("orders 交易", len(invoices))
+            trader = Trader(
+                world, payers=Payers(world, accounts, run_id=run_id), payees=payees, platform=platform.id,
+                currency=currency, run_id=run_id, seed=seed, disturber=disturber, trouble=trouble,
+                step=self._stage.step,
+            )  # fmt: skip
+            traded = await _together(trader.play(invoices), trouble.run())
+            day = Day(invoices, currency, traded, plan, accounts, book, merchant.id, faults_asked=faults)
+            await self._quiet(book)
+            for account in accounts:
+                if account.settings["base_url"] != account.direct_url:
+                    # The rail says in its bill's answer where the file is, and the hub fetches it from there alone.
+                    await self._hub.channel_admin.rotate(book, account.name, {"base_url": account.direct_url})
 
-        self._stage.begin("cut-off and settlement 日切结算", 4)
-        async with self._bank_turn():
-            bank_day = await self._end_of_day(day, world, planter, mchid)
-        self._stage.begin("statements and reconciliation 对账", 2)
-        await self._reconcile(day, world, mchid, bank_day)
-        self._stage.step()
-        await self._audit(day, world, mchid)
+            self._stage.begin("cut-off and settlement 日切结算", 4)
+            async with self._bank_turn():
+                bank_day = await self._end_of_day(day, world, planter)
+            self._stage.begin("statements and reconciliation 对账", 2)
+            await self._reconcile(day, world, bank_day)
+            self._stage.step()
+            await self._audit(day, world)
         day.disturbances = dict(await disturber.done())
         day.retries = world.retries
         self._stage.step()
         day.seconds = time.monotonic() - started
         return day
 
-    async def _end_of_day(self, day: Day, world: World, planter: Planter, mchid: str) -> date:
-        """Close the channel's day, have its deposit and our settlement booked, close the bank's day, and return it."""
-        payments = [(payment.reference, payment.captured_minor) for payment in day.ledger.payments]
-        refunds = [(reference(day.book, refund_id), minor) for refund_id, minor, _ in day.ledger.refunds]
-        net: Counter[str] = Counter()
+    async def _account(self, world: World, part: Part, book: int, pool: str, cables: "_Cables | None") -> Account:
+        """Become a rail's merchant, and have the hub call it, over a cable that can be cut where `cables` is given."""
+        rail = self._hub.channels[part.channel]
+        webhooks = not _capabilities(rail).per_order_notices
+        settings = await sign_up(world, part, pool=pool, hub_url=self._hub_url, book=book, webhooks=webhooks)
+        base_url = str(settings["base_url"])
+        if cables is not None:
+            settings["base_url"] = base_url.replace(self._sandbox_url, await cables.lay())
+        await add_channel_account(self._hub, book, part.account, part.channel, settings, fee_bp=part.fee_bp)
+        channel = rail(settings)
+        methods = frozenset(str(method) for method in channel.capabilities.methods)
+        return Account(part, str(settings["merchant"]), methods, channel.deposit_mark(), settings, base_url)
+
+    async def _end_of_day(self, day: Day, world: World, planter: Planter) -> date:
+        """Close the rails' day, have deposits and our settlement booked, close the bank's day, and return it."""
+        accounts = {account.name: account for account in day.accounts}
+        rows = [Row(accounts[p.account], "order", p.reference, p.captured_minor) for p in day.ledger.payments]
+        rows += [
+            Row(accounts[r.account], "refund", reference(day.book, r.refund_id), r.minor) for r in day.ledger.refunds
+        ]
+        net: Counter[tuple[str, str]] = Counter()
         for payment in day.ledger.payments:
-            net[payment.business_date] += payment.captured_minor
-        for _, minor, refunded_on in day.ledger.refunds:
-            net[refunded_on] -= minor
-        day.dates = sorted(map(date.fromisoformat, net))
-        await planter.on_bill(payments, refunds, net)
+            net[payment.account, payment.business_date] += payment.captured_minor - payment.fee_minor
+        for refund in day.ledger.refunds:
+            net[refund.account, refund.business_date] -= refund.minor
+        day.dates = sorted({date.fromisoformat(on) for _, on in net})
+        await planter.on_bills(rows, net)
         for on in day.dates:
-            await world.control("POST", "/control/wechat/close-day", {"mchid": mchid, "date": on.isoformat()})
+            await self._close_rails(day, world, on)
         bank_day = await self._open_bank_day(world, after=max(day.dates, default=None))
         self._stage.step()
         await self._deposits(day.book, day.currency, day.dates)
@@ -281,6 +379,11 @@ class Player:
         day.planted = planter.planted
         self._stage.step()
         return bank_day
+
+    async def _close_rails(self, day: Day, world: World, on: date) -> None:
+        for account in day.accounts:
+            named = {"merchant": account.merchant, "date": on.isoformat()}
+            await world.control("POST", f"/control/{account.channel}/close-day", named)
 
     async def _payee(self, world: World, name: str, currency: str) -> str:
         kind = "merchant" if name == HOUSE else "supplier"
@@ -361,18 +464,21 @@ class Player:
         await self._until(f"settlement {batch.id} was not decided by the bank", finished)
         return await _again(lines)
 
-    async def _reconcile(self, day: Day, world: World, mchid: str, bank_day: date) -> None:
+    async def _reconcile(self, day: Day, world: World, bank_day: date) -> None:
         """Prove every date, and the day after each for rows that come late; run twice, which must change nothing."""
         proof = self._hub.daily_proof()
         await _again(lambda: proof.fetch_bank_files(day.book, BANK))
-        names = {on: f"WX{mchid}{on:%Y%m%d}" for on in day.dates}
-        late = [d + timedelta(days=1) for d in day.dates if d + timedelta(days=1) not in names]
+        late = [d + timedelta(days=1) for d in day.dates if d + timedelta(days=1) not in day.dates]
         for on in late:
-            await world.control("POST", "/control/wechat/close-day", {"mchid": mchid, "date": on.isoformat()})
+            await self._close_rails(day, world, on)
+        names = {
+            (account.name, on): name for account in day.accounts for on in day.dates if (name := account.deposit(on))
+        }
 
-        async def channel(on: date) -> Run:
-            deposit = Deposit(BANK, names[on], bank_day) if on in names else None
-            return await proof.channel(day.book, "main", on, currency=day.currency, deposit=deposit)
+        async def channel(account: Account, on: date) -> Run:
+            name = names.get((account.name, on))
+            deposit = Deposit(BANK, name, bank_day) if name else None
+            return await proof.channel(day.book, account.name, on, currency=day.currency, deposit=deposit)
 
         async def bank() -> Run:
             ids = frozenset(names.values())
@@ -385,7 +491,9 @@ class Player:
                 )
 
         for _ in range(2):
-            runs = [await _again(partial(channel, on)) for on in [*day.dates, *late]]
+            runs = [
+                await _again(partial(channel, account, on)) for account in day.accounts for on in [*day.dates, *late]
+            ]
             if day.dates:
                 runs.append(await _again(bank))
         # The first of a late row's two days is judged again once the second is known, so only the second round counts.
@@ -397,10 +505,10 @@ class Player:
             else:
                 day.found.append((case.key.reference, str(case.kind)))
 
-    async def _audit(self, day: Day, world: World, mchid: str) -> None:
-        """Hold the hub against the channel's own truth and against its own words, and check every invariant."""
-        trades = (await world.control("GET", f"/control/wechat/trades?mchid={mchid}"))["trades"]
-        day.hold_against_the_channel(trades)
+    async def _audit(self, day: Day, world: World) -> None:
+        """Hold the hub against the rails' own truth and against its own words, and check every invariant."""
+        for account in day.accounts:
+            day.hold_against(account, await trades(world, account))
         listed = [found async for found in world.listed("/v1/payments")]
         listed += [found async for found in world.listed("/v1/refunds")]
         day.acknowledged = len(world.witness.told)
@@ -422,6 +530,52 @@ class Player:
         verdicts = await _again(lambda: verify.verify(self._hub.pool))
         day.invariants = {"checked": len(verdicts), "broken": sum(1 for v in verdicts if v.broken)}
         day.broken += [f"{v.name}: {why}" for v in verdicts for why in v.broken[:3]]
+
+
+async def _together(trading: Coroutine[Any, Any, T], trouble: Coroutine[Any, Any, None]) -> T:
+    """Wait for both; when one fails the other is stopped, and the failure is the caller's."""
+    first, second = asyncio.create_task(trading), asyncio.create_task(trouble)
+    try:
+        await asyncio.wait([first, second], return_when=asyncio.FIRST_EXCEPTION)
+        if second.done():
+            second.result()
+        return await first
+    finally:
+        for task in (first, second):
+            task.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
+
+
+def _plain(reference: str) -> str:
+    """Return a number of ours without its dash, which some rails take and others spell in their own way."""
+    return "".join(c for c in reference if c.isalnum())
+
+
+def _capabilities(rail: Callable[[Mapping[str, Any]], Channel]) -> Capabilities:
+    """Return what a rail can do, before there are settings to build it from."""
+    found: Capabilities = get_type_hints(rail)["return"].capabilities
+    return found
+
+
+class _Cables:
+    """The cables of one play, taken up again when it is over."""
+
+    def __init__(self, sandbox_url: str) -> None:
+        self._to = urlsplit(sandbox_url)
+        self.all: list[Cable] = []
+
+    async def __aenter__(self) -> "_Cables":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for cable in self.all:
+            await cable.cut()
+
+    async def lay(self) -> str:
+        """Return the address of a new cable to the sandbox."""
+        cable = Cable(self._to.hostname or "127.0.0.1", self._to.port or 80)
+        self.all.append(cable)
+        return await cable.lay()
 
 
 async def _again(work: Callable[[], Awaitable[T]]) -> T:

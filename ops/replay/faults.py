@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ops.replay.rails import Account
 from ops.replay.world import World
 
 
@@ -20,6 +21,7 @@ class Planted:
     fault: str
     reference: str
     expected_kind: str
+    where: str = "bank"  # the channel account, or the bank
 
 
 # fault at the sandbox → the kind of discrepancy it must lead to
@@ -40,56 +42,80 @@ ENTRY_FAULTS = {
 SHORT_BY_MINOR = 17  # what the bank keeps back of the channel's deposit
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row that a rail's bill will have."""
+
+    account: Account
+    field: str  # order | refund: whose number it is
+    reference: str
+    minor: int
+
+
 class Planter:
     """Plants record faults, each on a reference of its own; where a day has too few, fewer than were asked for."""
 
-    def __init__(self, world: World, *, mchid: str, count: int, seed: int) -> None:
+    def __init__(self, world: World, accounts: Sequence[Account], *, count: int, seed: int) -> None:
         self._world = world
-        self._mchid = mchid
+        self._accounts = accounts
         self._rng = random.Random(f"faults {seed}")
         self._count = count
         self.planted: list[Planted] = []
 
-    async def on_bill(
-        self,
-        payments: Sequence[tuple[str, int]],
-        refunds: Sequence[tuple[str, int]],
-        net_minor_by_date: Mapping[str, int],
-    ) -> None:
-        """Plant on the channel's bill and its deposit.
+    async def on_bills(self, rows: Sequence[Row], net_minor: Mapping[tuple[str, str], int]) -> None:
+        """Plant on the rails' bills and on a deposit.
 
-        payments, refunds: (reference, minor units) of each.
-        net_minor_by_date: what was captured less what was refunded, by business date.
-        Of N faults up to a tenth go to the bank's statement later, one to the deposit, a tenth are payments nobody made
-        through us, the rest fall on rows, one a row at most.
+        net_minor: what was captured less what was refunded and kept as fees, by (account, business date).
+        Of N faults up to a tenth go to the bank's statement later, one to a deposit, a tenth are payments nobody made
+        through us, the rest fall on rows, one a row at most, in turn on every rail that has any.
         """
-        targets = [("out_trade_no", *payment) for payment in sorted(payments)]
-        targets += [("out_refund_no", *refund) for refund in sorted(refunds)]
-        self._rng.shuffle(targets)
-        dates = sorted(net_minor_by_date)
-        extra = self._count // 10 if dates else 0
+        in_turn = self._in_turn(rows)
+        days = sorted(net_minor)
+        extra = self._count // 10 if days else 0
+        accounts = {account.name: account for account in self._accounts}
         # A deposit much smaller than what is kept back would not come at all, which is another fault.
-        paid_out = [date for date in dates if net_minor_by_date[date] > 10 * SHORT_BY_MINOR]
+        paid_out = [
+            (accounts[name], day)
+            for name, day in days
+            if accounts[name].mark is not None and net_minor[name, day] > 10 * SHORT_BY_MINOR
+        ]
         deposit = 1 if self._count >= 5 and paid_out else 0
-        rows = min(self._count - self.for_statement - extra - deposit, len(targets))
+        room = max(min(self._count - self.for_statement - extra - deposit, len(in_turn)), 0)
         names = list(ROW_FAULTS)
-        for number, (field, reference, minor) in enumerate(targets[: max(rows, 0)]):
+        for number, row in enumerate(in_turn[:room]):
             fault = names[number % len(names)]
             params = {}
             if fault == "bill_row_altered":  # to another amount, but still to one
-                params["delta_minor"] = self._rng.choice([delta for delta in (-7, -1, 3, 100) if minor + delta > 0])
-            await self._order(fault, "wechat", {"mchid": self._mchid, field: reference}, params)
-            self.planted.append(Planted(fault, reference, ROW_FAULTS[fault]))
+                deltas = [delta for delta in (-7, -1, 3, 100) if row.minor + delta > 0]
+                params["delta_minor"] = self._rng.choice(deltas)
+            match = {"merchant": row.account.merchant, row.field: row.reference}
+            await self._order(fault, row.account.channel, match, params)
+            self.planted.append(Planted(fault, row.reference, ROW_FAULTS[fault], row.account.name))
         for _ in range(extra):
-            match = {"mchid": self._mchid, "date": self._rng.choice(dates)}
-            told = await self._order("bill_row_extra", "wechat", match, {"total_minor": self._rng.randint(100, 9999)})
-            self.planted.append(Planted("bill_row_extra", told["params"]["out_trade_no"], "missing_at_hub"))
+            name, day = self._rng.choice(days)
+            account = accounts[name]
+            match = {"merchant": account.merchant, "date": day}
+            told = await self._order(
+                "bill_row_extra", account.channel, match, {"total_minor": self._rng.randint(100, 9999)}
+            )
+            number = told["params"].get("order") or told["params"]["out_trade_no"]
+            self.planted.append(Planted("bill_row_extra", number, "missing_at_hub", name))
         if deposit:
-            day = self._rng.choice(paid_out)
-            match = {"mchid": self._mchid, "date": day}
+            account, day = self._rng.choice(paid_out)
+            match = {"mchid": account.merchant, "date": day}
             await self._order("deposit_short", "bank", match, {"by_minor": SHORT_BY_MINOR})
-            reference = f"WX{self._mchid}{day.replace('-', '')}"
-            self.planted.append(Planted("deposit_short", reference, "deposit_differs"))
+            reference = f"{account.mark}{day.replace('-', '')}"
+            self.planted.append(Planted("deposit_short", reference, "deposit_differs", account.name))
+
+    def _in_turn(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows shuffled, but so that every account comes before any comes again."""
+        queues: dict[str, list[Row]] = {}
+        for row in sorted(rows, key=lambda row: row.reference):
+            queues.setdefault(row.account.name, []).append(row)
+        for queue in queues.values():
+            self._rng.shuffle(queue)
+        turns = [(turn, name, row) for name, queue in queues.items() for turn, row in enumerate(queue)]
+        return [row for _, _, row in sorted(turns, key=lambda one: one[:2])]
 
     @property
     def for_statement(self) -> int:
@@ -113,34 +139,46 @@ class Planter:
 
 
 class Disturber:
-    """Spoils messages while the day is played, the same ones for the same seed as far as concurrency allows."""
+    """Spoils messages while the day is played, the same ones for the same seed as far as concurrency allows.
 
-    def __init__(self, world: World, *, mchid: str, on: bool) -> None:
+    Which account a payment goes to is routing's to say, so a fault on a request waits at one that takes such payments.
+    """
+
+    def __init__(self, world: World, accounts: Sequence[Account], *, on: bool) -> None:
         self._world = world
-        self._mchid = mchid
+        self._accounts = {account.name: account for account in accounts}
         self._on = on
         self._ordered: set[str] = set()
 
-    async def before_create(self, *, barcode: bool, rng: random.Random) -> None:
+    async def before_create(self, method: str, *, rng: random.Random) -> None:
         """Perhaps spoil a request that is about to be sent."""
-        op = "codepay" if barcode else "create"
-        await self._perhaps(
-            rng, 0.10, ["answer_lost", "request_lost", "system_error_after", "bad_signature", "delay"], {"op": op}
-        )
+        able = [account for account in self._accounts.values() if method in account.methods]
+        faults = ["answer_lost", "request_lost", "system_error_after", "bad_signature", "delay"]
+        if not able:
+            return
+        account = rng.choice(able)
+        op = "codepay" if (method, account.channel) == ("barcode", "wechat") else "create"
+        await self._perhaps(rng, 0.10, faults, account, {"op": op})
 
-    async def before_pay(self, reference: str, rng: random.Random) -> None:
+    async def before_pay(self, attempt: Mapping[str, Any], rng: random.Random) -> None:
         """Perhaps spoil the notice that the payment is about to cause."""
+        account = self._accounts[attempt["channel_account"]]
         faults = [
-            "notice_drop", "notice_duplicate", "notice_forged", "notice_wrong_amount", "notice_sigtest",
-            "notice_unsigned", "notice_delay",
+            "notice_drop", "notice_duplicate", "notice_forged", "notice_wrong_amount", "notice_unsigned",
+            "notice_delay",
         ]  # fmt: skip
-        await self._perhaps(rng, 0.15, faults, {"out_trade_no": reference})
+        if account.channel == "wechat":
+            faults.append("notice_sigtest")
+        await self._perhaps(rng, 0.15, faults, account, {"order": attempt["reference"]})
 
-    async def before_refund(self, rng: random.Random) -> None:
+    async def before_refund(self, name: str, rng: random.Random) -> None:
         """Perhaps spoil a refund's request."""
-        await self._perhaps(rng, 0.15, ["answer_lost", "request_lost", "system_error_after"], {"op": "refund"})
+        faults = ["answer_lost", "request_lost", "system_error_after"]
+        await self._perhaps(rng, 0.15, faults, self._accounts[name], {"op": "refund"})
 
-    async def _perhaps(self, rng: random.Random, chance: float, faults: Sequence[str], match: dict[str, str]) -> None:
+    async def _perhaps(
+        self, rng: random.Random, chance: float, faults: Sequence[str], account: Account, match: dict[str, str]
+    ) -> None:
         if not self._on or rng.random() >= chance:
             return
         fault = rng.choice(list(faults))
@@ -151,8 +189,8 @@ class Disturber:
             params = {"copies": 3}
         body = {
             "fault": fault,
-            "rail": "wechat",
-            "match": {"mchid": self._mchid, **match},
+            "rail": account.channel,
+            "match": {"merchant": account.merchant, **match},
             "times": 1,
             "params": params,
         }

@@ -14,8 +14,10 @@ from kernel.money import Money
 from ops.replay.day import Day
 from ops.replay.faults import SHORT_BY_MINOR
 from ops.replay.orders import net_minor
+from ops.replay.trouble import SLOW_BY_MS
 
 BAR = 24
+SHADES = " ░▒▓█"
 WIDEST = 100  # columns; wider than this the eye loses the line
 
 # The bank's reasons (ISO 20022 external status reason codes) in words.
@@ -36,6 +38,8 @@ def show(day: Day, orders: Path, console: Console) -> None:
         _orders(day),
         "",
         *_money(day),
+        "",
+        *_rails(day),
         "",
         *_shares(day),
         "",
@@ -84,6 +88,70 @@ def _money(day: Day) -> list[RenderableType]:
     if day.refused_minor >= 0:
         return [table]
     return [table, _note("A refused cancellation counts below zero, so what was refused may do so too.")]
+
+
+def _rails(day: Day) -> list[RenderableType]:
+    """Show what each account took, what it cost, and the hours of the day with the hour of the cut."""
+    rows = day.rails()
+    table = _table()
+    for _ in range(3):
+        table.add_column(justify="right", no_wrap=True)
+    table.add_row("[bold]rails 渠道[/]", "paid", "", "money", "per 10,000", "left")
+    most = max((row["paid"] for row in rows), default=0)
+    for row in rows:
+        moved = str(row["failed_over"]) if row["failed_over"] else ""
+        cost = f"{row['cost_per_10k'] / 100:.2f}"
+        bar = "[blue]" + _bar(row["paid"], most, BAR // 4)
+        table.add_row(f"  {row['account']}", str(row["paid"]), bar, _amount(day, row["captured_minor"]), cost, moved)
+    captured, fee = sum(row["captured_minor"] for row in rows), sum(row["fee_minor"] for row in rows)
+    total = f"[bold]{fee * 100 / captured if captured else 0:.2f}[/]"
+    table.add_row("= all of them", str(sum(r["paid"] for r in rows)), "", _amount(day, captured), total, "")
+    return [table, *_hours(day), *(_note(text) for text in _about_trouble(day))]
+
+
+def _hours(day: Day) -> list[RenderableType]:
+    """Draw each account's paid orders by the file's half-hours, darker for more; the hour of the cut is marked."""
+    slots: dict[str, Counter[int]] = {account.name: Counter() for account in day.accounts}
+    for order in day.ledger.orders:
+        if order.outcome == "paid":
+            slots[order.accounts[-1]][order.at_minute // 30] += 1
+    used = [slot for found in slots.values() for slot in found]
+    if not used:
+        return []
+    first, last = min(used), max(used)
+    most = max(count for found in slots.values() for count in found.values())
+    table = Table.grid(padding=(0, 2))
+    cut = range(24, 26) if day.plan.cut else range(0)
+    table.add_row("", Text("".join("▼" if slot in cut else " " for slot in range(first, last + 1)), style="red"))
+    for account in day.accounts:
+        line = Text()
+        for slot in range(first, last + 1):
+            count = slots[account.name][slot]
+            shade = SHADES[0 if not count else 1 + (len(SHADES) - 2) * count // most]
+            hit = slot in cut and account.channel == day.plan.cut
+            line.append("·" if hit and not count else shade, style="red" if hit else "blue")
+        table.add_row(f"  {account.name}", line)
+    hours = f"{first // 2:02}:{'30' if first % 2 else '00'} to {(last + 1) // 2:02}:{'00' if last % 2 else '30'}"
+    table.add_row("", Text(hours, style="dim"))
+    return [table]
+
+
+def _about_trouble(day: Day) -> list[str]:
+    """Say in words what was in trouble, and what became of the orders of that hour."""
+    notes = []
+    cut = day.cut()
+    if cut is not None:
+        notes.append(
+            f"{cut['rail']} could not be reached from noon to one (▼). Of {cut['orders_during']} orders then, "
+            f"{cut['routed_away']} it would have taken went another way ({cut['other_wallet']} from another wallet), "
+            f"{cut['waited']} waited for it, {cut['failed_because_of_cut']} failed because of it: "
+            f"{cut['failed_share']:.2%} of the day's."
+        )
+    if day.plan.slow:
+        notes.append(f"{day.plan.slow} took {SLOW_BY_MS} ms longer to answer all day.")
+    if day.plan.lossy:
+        notes.append(f"{day.plan.lossy} lost every fourth answer to a new order.")
+    return notes
 
 
 def _shares(day: Day) -> list[RenderableType]:

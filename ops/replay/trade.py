@@ -1,7 +1,6 @@
 """Playing the orders: every invoice ends as exactly one of paid, refunded, refused with its reason."""
 
 import asyncio
-import hashlib
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,13 +10,18 @@ from urllib.parse import quote
 
 from ops.replay.faults import Disturber
 from ops.replay.orders import Invoice
+from ops.replay.rails import CARD, Payers
+from ops.replay.trouble import Trouble
 from ops.replay.world import PATIENCE_S, Refused, World
 
 AT_ONCE = 12  # customers buying at the same time
 COMMISSION_BP = 300
 MOST_REFUNDS = 50  # of one payment; the hub and WeChat Pay take no more
 TILL_ASKS_AGAIN_S = 3.0  # how long a till looks at an undecided sale before it sends the payer's code again
-PAYERS_LOOK_EVERY_S = 0.2
+RESERVED = 0.4  # of the card payments: reserved first, captured afterwards
+PINNED = 0.1  # of the payments that more than one rail takes: the merchant names the rail
+UNREACHABLE = ("channel_unreachable",)  # the hub's word for a request that never left
+OPEN = ("processing", "requires_action", "requires_capture")
 
 
 @dataclass(slots=True)
@@ -26,10 +30,36 @@ class Paid:
 
     payment_id: str
     reference: str
+    account: str  # the channel account that captured it
     captured_minor: int
     left_minor: int
+    fee_minor: int
     business_date: str
     refund_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refunded:
+    """A refund that succeeded."""
+
+    refund_id: str
+    account: str
+    minor: int
+    business_date: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How one order went, for the picture of the day."""
+
+    invoice: str
+    at_minute: int  # of its day, by the file's clock
+    method: str
+    channel: str  # auto, or the rail the merchant named
+    accounts: Sequence[str]  # one an attempt, in order
+    outcome: str  # paid, or the reason of refusal
+    phase: str  # before | during | after the cut
+    other_wallet: bool = False  # the payer's first wallet could not be reached
 
 
 @dataclass(slots=True)
@@ -39,7 +69,8 @@ class Ledger:
     ended: dict[str, str] = field(default_factory=dict)  # invoice → paid | refunded | reason of refusal
     refused: dict[str, list[Invoice]] = field(default_factory=dict)  # reason → invoices
     payments: list[Paid] = field(default_factory=list)
-    refunds: list[tuple[str, int, str]] = field(default_factory=list)  # (id, minor units, business date)
+    refunds: list[Refunded] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
 
     def end(self, invoice: Invoice, how: str) -> None:
         """Note how an invoice ended; a second ending is a mistake of this program's."""
@@ -59,25 +90,26 @@ class Trader:
         self,
         world: World,
         *,
-        mchid: str,
+        payers: Payers,
         payees: Mapping[str, str],
         platform: str,
         currency: str,
         run_id: str,
         seed: int,
         disturber: Disturber,
+        trouble: Trouble,
         step: Callable[[], None],
     ) -> None:
         self._world = world
-        self._mchid = mchid
+        self._payers = payers
         self._payees = payees
         self._platform = platform
         self._currency = currency
         self._run_id = run_id
         self._seed = seed
         self._disturber = disturber
+        self._trouble = trouble
         self._step = step
-        self._prompts = 0  # sales under way whose payer will be asked for a password
         self.ledger = Ledger()
 
     async def play(self, invoices: Sequence[Invoice]) -> Ledger:
@@ -90,116 +122,125 @@ class Trader:
         async def one_customer(queue: list[Invoice]) -> None:
             paid: list[Paid] = []
             for invoice in queue:
+                await self._trouble.its_time(invoice)
                 async with gate:
                     if invoice.is_cancellation:
                         await self._cancel(invoice, paid)
                     else:
                         await self._order(invoice, paid)
+                self._trouble.ended(invoice)
                 self._step()
 
         tasks = [asyncio.create_task(one_customer(queue)) for queue in queues.values()]
-        payers = asyncio.create_task(self._payers())
         try:
-            for task in asyncio.as_completed([*tasks, payers]):
+            for task in asyncio.as_completed(tasks):
                 await task
-                if all(task.done() for task in tasks):
-                    break
         finally:
-            for task in [*tasks, payers]:
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, payers, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
         return self.ledger
-
-    async def _payers(self) -> None:
-        """Type the password wherever a payer is asked for one: at his own phone, whether or not the hub is well."""
-        while True:
-            if self._prompts:
-                trades = await self._world.control("GET", f"/control/wechat/trades?mchid={self._mchid}")
-                for trade in trades["trades"]:
-                    if trade["trade_state"] == "USERPAYING":
-                        await self._pay(trade["out_trade_no"])
-            await asyncio.sleep(PAYERS_LOOK_EVERY_S)
-
-    async def _pay(self, reference: str) -> None:
-        """Pay an order; one that was paid already, or has run out, stays as it is."""
-        try:
-            await self._world.control("POST", "/control/wechat/pay", {"mchid": self._mchid, "out_trade_no": reference})
-        except Refused as refusal:
-            if refusal.status != 409:
-                raise
 
     # ---- an order ----------------------------------------------------------------------------------------------------
 
     async def _order(self, invoice: Invoice, paid: list[Paid]) -> None:
         rng = random.Random(f"{self._seed}/{invoice.number}")
-        code = self._auth_code(invoice, rng) if rng.random() < 0.3 else None
-        await self._disturber.before_create(barcode=code is not None, rng=rng)
-        body = {
-            "merchant_order_id": invoice.number,
-            "amount": invoice.amount_minor,
-            "currency": self._currency,
-            "method": {"type": "qr"} if code is None else {"type": "barcode", "auth_code": code},
-            "description": f"order {invoice.number}",
-            "split": self._split(invoice),
-            "metadata": {"customer": invoice.customer or "none"},
-        }
-        asks = code is not None and code.endswith("8")
-        self._prompts += asks
+        method = self._payers.method(rng)
+        channel = self._payers.pinned(method, rng) if rng.random() < PINNED else "auto"
+        phase = self._trouble.phase
         try:
-            if code is None:
-                payment = await self._scanned(invoice, body, rng)
-            else:
-                payment = await self._at_the_till(invoice, body)
+            payment, other_wallet = await self._bought(invoice, method, channel, rng)
         except Refused as refusal:
+            self.ledger.orders.append(Order(invoice.number, _minute(invoice), method, channel, (), refusal.code, phase))
             self.ledger.refuse(invoice, refusal.code)
             return
-        finally:
-            self._prompts -= asks
-        if payment["status"] != "succeeded":
-            failure = payment.get("failure") or {}
-            self.ledger.refuse(invoice, failure.get("code") or payment["status"])
+        tried = [attempt["channel_account"] for attempt in payment["attempts"]]
+        failure = payment.get("failure") or {}
+        how = "paid" if payment["status"] == "succeeded" else failure.get("code") or payment["status"]
+        self.ledger.orders.append(
+            Order(invoice.number, _minute(invoice), method, channel, tried, how, phase, other_wallet)
+        )
+        if how != "paid":
+            self.ledger.refuse(invoice, how)
             return
-        reference = payment["attempts"][0]["reference"]
-        captured = payment["amount_captured"]
-        made = Paid(payment["id"], reference, captured, captured, payment["business_date"])
+        won = payment["attempts"][payment["won_attempt"] - 1]
+        captured, fee = payment["amount_captured"], payment["channel_fee"]
+        made = Paid(
+            payment["id"], won["reference"], won["channel_account"], captured, captured, fee, payment["business_date"]
+        )
         paid.append(made)
         self.ledger.payments.append(made)
         self.ledger.end(invoice, "paid")
 
-    async def _create(self, invoice: Invoice, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def _bought(
+        self, invoice: Invoice, method: str, channel: str, rng: random.Random
+    ) -> tuple[dict[str, Any], bool]:
+        """Return the payment as it ended, and whether a till had to ask for another wallet. Raises Refused."""
+        if method != "barcode":
+            how = {"type": method, "channel": channel} | ({"token": CARD} if method == "card" else {})
+            reserved = method == "card" and rng.random() < RESERVED
+            await self._before_create(method, rng)
+            return await self._followed(invoice, self._body(invoice, how, reserved=reserved), rng), False
+        code = self._payers.code(invoice.number, rng)
+        await self._before_create(method, rng)
+        how = {"type": "barcode", "auth_code": code}
+        payment = await self._followed(invoice, self._body(invoice, how), rng)
+        if (payment.get("failure") or {}).get("code") not in UNREACHABLE:
+            return payment, False
+        # Nothing left for that wallet's rail, and the till knows it: the payer takes out the phone's other wallet.
+        other = self._payers.code(invoice.number, rng, not_of=code[:2])
+        body = self._body(invoice, {"type": "barcode", "auth_code": other}, again="-other")
+        return await self._followed(invoice, body, rng), True
+
+    async def _before_create(self, method: str, rng: random.Random) -> None:
+        await self._trouble.may_lose_an_answer()
+        await self._disturber.before_create(method, rng=rng)
+
+    def _body(
+        self, invoice: Invoice, method: Mapping[str, Any], *, reserved: bool = False, again: str = ""
+    ) -> dict[str, Any]:
+        return {
+            "merchant_order_id": f"{invoice.number}{again}",
+            "amount": invoice.amount_minor,
+            "currency": self._currency,
+            "method": dict(method),
+            "description": f"order {invoice.number}",
+            "split": self._split(invoice),
+            "metadata": {"customer": invoice.customer or "none"},
+        } | ({"capture": "manual"} if reserved else {})
+
+    async def _create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         # An invoice's number may hold anything; a header may not.
-        key = f"{self._run_id}-{quote(invoice.number, safe='')}"
+        key = f"{self._run_id}-{quote(str(body['merchant_order_id']), safe='')}"
         return await self._world.hub("POST", "/v1/payments", body, key=key)
 
-    async def _scanned(self, invoice: Invoice, body: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
-        """Order with a QR code, be the payer who scans it, and wait for the hub to know. Raises Refused."""
-        made = await self._create(invoice, body)
-        scanned, patience = False, _Patience(f"payment {made['id']}")
-        while True:
-            payment = await self._world.hub("GET", f"/v1/payments/{made['id']}")
-            if payment["status"] not in ("processing", "requires_action"):
-                return payment
-            if payment["status"] == "requires_action" and not scanned:
-                reference = payment["attempts"][0]["reference"]
-                await self._disturber.before_pay(reference, rng)
-                await self._pay(reference)
-                scanned = True
-            await patience.wait(payment["status"])
+    async def _followed(self, invoice: Invoice, body: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
+        """Order, be the payer wherever one is asked for something, and wait for the hub to know. Raises Refused.
 
-    async def _at_the_till(self, invoice: Invoice, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Have a payer's code charged, and wait for the hub to know. Raises Refused.
-
-        The hub never keeps the code, so it is the till that sends it again, with the same key, while nothing is known.
+        The hub never keeps a payer's code, so it is the till that sends it again, with the same key, while nothing is
+        known. Reserved money is captured as soon as it is reserved.
         """
-        made = await self._create(invoice, body)
+        made = await self._create(body)
+        asks = str(body["method"].get("auth_code", "")).endswith("8")
+        acted: set[int] = set()  # attempts at which the payer has done his part
         patience, asked_at = _Patience(f"payment {made['id']}"), time.monotonic()
         while True:
             payment = await self._world.hub("GET", f"/v1/payments/{made['id']}")
-            if payment["status"] not in ("processing", "requires_action"):
+            if payment["status"] not in OPEN:
                 return payment
-            undecided = payment["attempts"][0]["status"] in ("created", "unknown")
+            attempt = payment["attempts"][-1]
+            if payment["status"] == "requires_capture":
+                key = f"{self._run_id}-{quote(invoice.number, safe='')}-capture"
+                await self._world.hub("POST", f"/v1/payments/{made['id']}/capture", {}, key=key)
+            elif payment["status"] == "requires_action" and attempt["number"] not in acted:
+                await self._disturber.before_pay(attempt, rng)
+                if await self._payers.pay(attempt, payment["next_action"]):
+                    acted.add(attempt["number"])
+            elif asks and attempt["status"] != "created":
+                await self._payers.pay(attempt, None)
+            undecided = body["method"]["type"] == "barcode" and attempt["status"] in ("created", "unknown")
             if undecided and time.monotonic() - asked_at > TILL_ASKS_AGAIN_S:
-                await self._create(invoice, body)
+                await self._create(body)
                 asked_at = time.monotonic()
             await patience.wait(payment["status"])
 
@@ -211,11 +252,6 @@ class Trader:
         return shares + [
             {"payee": self._payees[name], "remainder": weight} for name, weight in invoice.by_supplier.items()
         ]
-
-    def _auth_code(self, invoice: Invoice, rng: random.Random) -> str:
-        """Return a payer's code; the sandbox charges most at once and asks some for a password."""
-        digits = int(hashlib.sha256(f"{self._run_id}/{invoice.number}".encode()).hexdigest(), 16) % 10**15
-        return f"13{digits:015d}{8 if rng.random() < 0.2 else rng.randint(0, 7)}"
 
     # ---- a cancellation ----------------------------------------------------------------------------------------------
 
@@ -244,7 +280,7 @@ class Trader:
 
     async def _refund(self, invoice: Invoice, number: int, payment: Paid, part: int) -> None:
         rng = random.Random(f"{self._seed}/{invoice.number}/{number}")
-        await self._disturber.before_refund(rng)
+        await self._disturber.before_refund(payment.account, rng)
         name = quote(invoice.number, safe="")
         body = {"amount": part, "reason": f"cancellation {name}"[:80]}
         refund = await self._world.hub(
@@ -256,7 +292,11 @@ class Trader:
             refund = await self._world.hub("GET", f"/v1/refunds/{refund['id']}")
         if refund["status"] != "succeeded":
             raise AssertionError(f"the sandbox refused refund {refund['id']}: {refund['failure']}")
-        self.ledger.refunds.append((refund["id"], part, refund["business_date"]))
+        self.ledger.refunds.append(Refunded(refund["id"], payment.account, part, refund["business_date"]))
+
+
+def _minute(invoice: Invoice) -> int:
+    return invoice.at.hour * 60 + invoice.at.minute
 
 
 class _Patience:

@@ -9,7 +9,7 @@ from typing import Any
 # What must stay as it was told, and what may only grow.
 _FIXED = ("amount", "currency", "merchant_order_id", "payment")
 _GROWING = ("amount_captured", "amount_refunded", "channel_fee_returned")
-_OPEN = ("processing", "requires_action")  # in this order; every other status is an end
+_OPEN = ("processing", "requires_action", "requires_capture")  # in this order; every other status is an end
 
 
 class Witness:

@@ -95,13 +95,28 @@ class World:
                 return found
             raise Refused(status, found)
 
+    async def browse(self, url: str, form: Mapping[str, str] | None) -> bool:
+        """Open a page as a payer's browser does, posting `form` to it where there is one; False when it did not come.
+
+        Raises Refused.
+        """
+        method = "GET" if form is None else "POST"
+        timeout = aiohttp.ClientTimeout(total=30)
+        try:
+            async with self._session.request(method, url, data=form, timeout=timeout, allow_redirects=False) as page:
+                if page.status >= 400:
+                    raise Refused(page.status, {"message": f"{method} {url}: {(await page.text())[:200]}"})
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+        return True
+
     async def _call(
         self, method: str, url: str, body: Mapping[str, Any] | None, headers: Mapping[str, str], *, timeout_s: float
     ) -> tuple[int, dict[str, Any]]:
         """Send once; raise ValueError where the answer is no JSON object."""
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         async with self._session.request(method, url, json=body, headers=headers, timeout=timeout) as answer:
-            found = await answer.json(content_type=None)
+            found = {} if answer.status == 204 else await answer.json(content_type=None)
             if not isinstance(found, dict):
                 raise ValueError(f"{method} {url} answered {answer.status} without a JSON object")
             return answer.status, found

@@ -18,13 +18,13 @@ TRADING = [
     (38, "worker"),
     (40, "valkey"),
 ]
+NO_TROUBLE = ("--cut", "none", "--slow", "none", "--lossy", "none")  # but what is killed
 SETTLING = ["worker", "postgres", "gateway"]
 
-# What must come out to the same whatever was killed on the way.
+# What must come out to the same whatever was killed on the way. Which rail took what may differ, and its fees with it.
 SAME = (
     *("invoices", "paid", "refunded", "refused", "captured_minor", "refunded_minor", "refused_minor"),
-    *("file_net_minor", "shares_minor", "settled_minor", "settlement_lines_refused"),
-    *("faults_planted", "discrepancies_found", "acknowledged"),
+    *("file_net_minor", "faults_planted", "discrepancies_found", "acknowledged"),
 )
 
 
@@ -34,7 +34,7 @@ async def test_a_day_full_of_kills_ends_with_the_same_figures_as_a_quiet_one(
 ) -> None:
     file = tmp_path / "orders.csv"
     generate.write(file, seed, orders=60)
-    asked = ("replay", "--json", "-", "--orders", str(file), "--faults", "10", "--seed", str(seed))
+    asked = ("replay", "--json", "-", "--orders", str(file), "--faults", "10", "--seed", str(seed), *NO_TROUBLE)
     untouched = empty_home.start(*asked)  # a hub of its own; both homes are new, so both days are book 1
     killer = Killer(running_hub, 1, TRADING, SETTLING)
     day = running_hub.start(*asked)

@@ -5,11 +5,16 @@ from datetime import UTC, date, datetime
 from ops.replay.day import Day
 from ops.replay.faults import Planted
 from ops.replay.orders import Invoice
-from ops.replay.trade import Ledger, Paid
+from ops.replay.rails import Account, Part
+from ops.replay.trade import Ledger, Order, Paid, Refunded
+from ops.replay.trouble import Plan
 from splitting.store import PayeeTotal
 
 AT = datetime(2010, 12, 1, 8, 26, tzinfo=UTC)
 ON = "2010-12-01"
+MAIN = Account(Part("wechat", "main", 60, "13"), "1900000001", frozenset({"qr", "barcode"}), "WX1900000001")
+OTHER = Account(Part("alipay", "other", 55, "28"), "2088000001", frozenset({"qr", "barcode"}), "AP2088000001")
+QUIET = Plan(cut=None, slow=None, lossy=None)
 
 
 def invoice(number: str, minor: int) -> Invoice:
@@ -20,8 +25,15 @@ def a_good_day() -> Day:
     """Return a day on which 100.00 came in, 20.00 went back, and 5.00 of a stranger's cancellation was refused."""
     order, second, back, stranger = invoice("1", 7_000), invoice("2", 3_000), invoice("C3", -2_000), invoice("C4", -500)
     ledger = Ledger(
-        payments=[Paid("pay_1", "1-1", 7_000, 5_000, ON, 1), Paid("pay_2", "1-2", 3_000, 3_000, ON)],
-        refunds=[("re_1", 2_000, ON)],
+        payments=[
+            Paid("pay_1", "1-1", "main", 7_000, 5_000, 42, ON, 1),
+            Paid("pay_2", "1-2", "main", 3_000, 3_000, 18, ON),
+        ],
+        refunds=[Refunded("re_1", "main", 2_000, ON)],
+        orders=[
+            Order("1", 506, "qr", "auto", ("main",), "paid", "before"),
+            Order("2", 506, "qr", "auto", ("main",), "paid", "before"),
+        ],
     )
     ledger.end(order, "paid")
     ledger.end(second, "paid")
@@ -31,6 +43,8 @@ def a_good_day() -> Day:
         [order, second, back, stranger],
         "CNY",
         ledger,
+        QUIET,
+        [MAIN, OTHER],
         book=1,
         merchant="mer_1",
         captured_minor=10_000,

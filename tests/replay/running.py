@@ -29,6 +29,7 @@ KEYS = {
     *("faults_asked", "faults_planted", "discrepancies_found", "discrepancies_missed", "discrepancies_invented"),
     *("discrepancies_explained", "faults", "disturbances", "retries", "charged_twice", "unknown_charges"),
     *("acknowledged", "acknowledged_lost", "invariants", "wrongs", "book", "seconds"),
+    *("rails", "cut", "slow", "lossy", "given_back"),
 }
 
 
@@ -66,6 +67,10 @@ class Replay:
         assert found["charged_twice"] == found["unknown_charges"] == found["acknowledged_lost"] == 0
         assert found["acknowledged"] >= found["paid"]
         assert found["invariants"]["broken"] == 0
+        assert sum(rail["paid"] for rail in found["rails"]) == found["paid"]
+        assert sum(rail["captured_minor"] for rail in found["rails"]) == found["captured_minor"]
+        assert sum(rail["refunded_minor"] for rail in found["rails"]) == found["refunded_minor"]
+        assert found["cut"] is None or found["cut"]["failed_share"] < 0.005
         assert found["invariants"]["checked"] >= 14
         return found
 

@@ -19,6 +19,7 @@ def file(tmp_path: Path) -> Path:
 def refused(home: Path, capsys: pytest.CaptureFixture[str], orders: Path | None, **more: Any) -> tuple[int, str]:
     """Run the command; return its exit code and what it said, and see that it was one line and nothing was started."""
     asked = {"currency": "CNY", "faults": 0, "seed": 1, "disturb": True, "json_file": None, **more}
+    asked.setdefault("troubles", {"cut": "none", "slow": "none", "lossy": "none"})
     code = command.run(Settings(home=home), orders, **asked)
     said = capsys.readouterr()
     assert said.out == ""
@@ -79,3 +80,10 @@ def test_a_home_whose_demo_folder_is_a_file(tmp_path: Path, capsys: pytest.Captu
     code, said = refused(tmp_path, capsys, None)
     assert code == 1
     assert "demo" in said
+
+
+def test_a_rail_the_day_is_not_played_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = refused(tmp_path, capsys, None, troubles={"cut": "bitcoin", "slow": "none", "lossy": "none"})
+    assert code == 2
+    assert "--cut bitcoin" in said
+    assert "wechat" in said

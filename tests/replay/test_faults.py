@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from ops.replay.faults import ENTRY_FAULTS, ROW_FAULTS, Disturber, Planter
+from ops.replay.faults import ENTRY_FAULTS, ROW_FAULTS, Disturber, Planter, Row
 from ops.replay.world import World
+from tests.replay.days import MAIN, OTHER
 
 PAYMENTS = [(f"1-{n:03}", 100 * n) for n in range(1, 61)]
 REFUNDS = [(f"1-9{n:02}", n) for n in range(1, 11)]  # of 1 to 10 cents
 LINES = [(f"1-pye{n}", f"62{n}") for n in range(9)]
-NET = {"2010-12-01": 100_000}
+NET = {("main", "2010-12-01"): 100_000}
 
 
 class Sandbox(World):
@@ -27,7 +28,7 @@ class Sandbox(World):
             return {"faults": [{**fault, "fired": self.fired.get(fault["fault_id"], 0)} for fault in self.ordered]}
         told = {**body, "fault_id": f"fault_{len(self.ordered)}"}
         if body["fault"] == "bill_row_extra":
-            told["params"] = {**body["params"], "out_trade_no": f"stranger {len(self.ordered)}"}
+            told["params"] = {**body["params"], "order": f"stranger {len(self.ordered)}"}
         self.ordered.append(told)
         return told
 
@@ -36,8 +37,9 @@ async def planted(
     count: int, *, seed: int = 1, payments: Any = PAYMENTS, refunds: Any = REFUNDS, net: Any = NET, lines: Any = LINES
 ) -> tuple[Planter, Sandbox]:
     sandbox = Sandbox()
-    planter = Planter(sandbox, mchid="1", count=count, seed=seed)
-    await planter.on_bill(payments, refunds, net)
+    planter = Planter(sandbox, [MAIN, OTHER], count=count, seed=seed)
+    rows = [Row(MAIN, "order", *one) for one in payments] + [Row(MAIN, "refund", *one) for one in refunds]
+    await planter.on_bills(rows, net)
     await planter.on_statement(lines)
     return planter, sandbox
 
@@ -55,6 +57,16 @@ async def test_thirty_faults_are_of_every_kind() -> None:
     assert set(kinds) == {*ROW_FAULTS, *ENTRY_FAULTS, "bill_row_extra", "deposit_short"}
 
 
+async def test_faults_fall_on_every_rail_that_has_records() -> None:
+    sandbox = Sandbox()
+    planter = Planter(sandbox, [MAIN, OTHER], count=10, seed=1)
+    rows = [Row(MAIN, "order", *one) for one in PAYMENTS] + [Row(OTHER, "order", f"2-{n}", 500) for n in range(5)]
+    await planter.on_bills(rows, NET | {("other", "2010-12-01"): 2_500})
+    of_rows = [fault.where for fault in planter.planted if fault.fault in ROW_FAULTS]
+    assert set(of_rows) == {"main", "other"}
+    assert {fault["rail"] for fault in sandbox.ordered if fault["fault"] in ROW_FAULTS} == {"wechat", "alipay"}
+
+
 async def test_more_faults_than_records_leave_no_record_with_two() -> None:
     planter, _ = await planted(1000)
     rows = [fault.reference for fault in planter.planted if fault.fault in ROW_FAULTS]
@@ -67,9 +79,9 @@ async def test_a_day_without_business_has_room_for_none() -> None:
     assert sandbox.ordered == []
 
 
-@pytest.mark.parametrize("net", [{"2010-12-01": -500}, {"2010-12-01": 0}, {"2010-12-01": 170}])
-async def test_a_deposit_that_hardly_comes_is_not_cut_short(net: dict[str, int]) -> None:
-    planter, _ = await planted(20, net=net)
+@pytest.mark.parametrize("net", [-500, 0, 170])
+async def test_a_deposit_that_hardly_comes_is_not_cut_short(net: int) -> None:
+    planter, _ = await planted(20, net={("main", "2010-12-01"): net})
     assert "deposit_short" not in {fault.fault for fault in planter.planted}
 
 
@@ -80,7 +92,7 @@ async def test_an_amount_is_altered_to_another_that_is_still_one(seed: int) -> N
     altered = [fault for fault in sandbox.ordered if fault["fault"] == "bill_row_altered"]
     assert len(altered) > 10
     for fault in altered:
-        reference = fault["match"].get("out_trade_no") or fault["match"]["out_refund_no"]
+        reference = fault["match"].get("order") or fault["match"]["refund"]
         delta = fault["params"]["delta_minor"]
         assert delta != 0
         assert amounts[reference] + delta > 0
@@ -94,11 +106,11 @@ async def test_the_same_seed_plants_the_same_and_another_seed_does_not() -> None
 
 async def test_only_disturbances_that_happened_are_counted() -> None:
     sandbox = Sandbox()
-    disturber = Disturber(sandbox, mchid="1", on=True)
+    disturber = Disturber(sandbox, [MAIN, OTHER], on=True)
     assert await disturber.done() == Counter()
     rng = random.Random(1)
     for _ in range(60):
-        await disturber.before_refund(rng)
+        await disturber.before_refund("main", rng)
     assert len(sandbox.ordered) > 2
     assert await disturber.done() == Counter()
     sandbox.fired = {"fault_0": 1, "fault_1": 1}
@@ -110,7 +122,7 @@ async def test_only_disturbances_that_happened_are_counted() -> None:
 
 async def test_an_undisturbed_day_orders_nothing() -> None:
     sandbox = Sandbox()
-    disturber = Disturber(sandbox, mchid="1", on=False)
+    disturber = Disturber(sandbox, [MAIN, OTHER], on=False)
     for _ in range(60):
-        await disturber.before_create(barcode=True, rng=random.Random(1))
+        await disturber.before_create("barcode", rng=random.Random(1))
     assert sandbox.ordered == []

@@ -7,18 +7,20 @@ import pytest
 
 from ops.replay.day import Day
 from ops.replay.faults import Planted
-from tests.replay.days import a_good_day, invoice
+from ops.replay.trade import Order
+from ops.replay.trouble import Plan
+from tests.replay.days import MAIN, a_good_day, invoice
 
 
 def trade(reference: str, total: int, *, charged: int = 1, back: int = 0, status: str = "SUCCESS") -> dict[str, Any]:
     """Return a trade as the sandbox's control API tells it."""
-    refunds = [{"refund": back, "status": status}] if back else []
-    return {"out_trade_no": reference, "total": total, "charged_count": charged, "refunds": refunds}
+    refunds = [{"order": "r", "amount": back, "status": status}] if back else []
+    return {"order": reference, "paid": total, "charged_count": charged, "refunds": refunds}
 
 
 def test_a_good_day_has_no_wrongs() -> None:
     day = a_good_day()
-    day.hold_against_the_channel([trade("1-1", 7_000, back=2_000), trade("1-2", 3_000), trade("1-3", 900, charged=0)])
+    day.hold_against(MAIN, [trade("1-1", 7_000, back=2_000), trade("1-2", 3_000), trade("1-3", 900, charged=0)])
     assert day.wrongs() == []
     summary = day.summary()
     assert summary["captured_minor"] - summary["refunded_minor"] + summary["refused_minor"] == 7_500
@@ -97,14 +99,14 @@ def test_two_faults_on_two_records_need_two_discrepancies() -> None:
 )
 def test_what_the_channel_knows_otherwise_is_reported(trades: list[dict[str, Any]], reported: str) -> None:
     day = a_good_day()
-    day.hold_against_the_channel(trades)
+    day.hold_against(MAIN, trades)
     [wrong] = day.wrongs()
     assert reported in wrong
 
 
 def test_a_charge_that_went_back_whole_is_no_wrong() -> None:
     day = a_good_day()
-    day.hold_against_the_channel([trade("1-1", 7_000), trade("1-2", 3_000), trade("1-9", 800, back=800)])
+    day.hold_against(MAIN, [trade("1-1", 7_000), trade("1-2", 3_000), trade("1-9", 800, back=800)])
     assert day.wrongs() == []
 
 
@@ -112,3 +114,37 @@ def test_an_invoice_cannot_end_twice() -> None:
     day = a_good_day()
     with pytest.raises(AssertionError, match="ended twice"):
         day.ledger.end(invoice("1", 7_000), "paid")
+
+
+def during(how: str, *accounts: str, method: str = "qr", other_wallet: bool = False) -> Order:
+    return Order("n", 12 * 60 + 5, method, "auto", accounts, how, "during", other_wallet)
+
+
+def test_what_a_cut_did_is_told_apart() -> None:
+    day = a_good_day()
+    assert day.cut() is None
+    day.plan = Plan(cut="alipay", slow=None, lossy=None)
+    day.ledger.orders += [
+        during("paid", "other", "main"),  # begun on the cut rail, paid on another
+        during("paid", "main"),  # sent elsewhere at once
+        during("paid", "other"),  # waited
+        during("paid", "main", method="card"),  # nothing to do with the cut
+        during("paid", "main", method="barcode", other_wallet=True),
+        during("amount_not_positive"),  # refused for what it was
+        during("channel_unreachable", "other", method="barcode"),
+        Order("late", 14 * 60, "qr", "auto", ("other",), "expired", "after"),
+    ]
+    cut = day.cut()
+    assert cut is not None
+    assert (cut["orders_during"], cut["routed_away"], cut["failed_over"], cut["waited"]) == (7, 3, 1, 1)
+    assert (cut["other_wallet"], cut["failed_because_of_cut"]) == (1, 1)
+    assert cut["failed_share"] == round(1 / 9, 5)
+
+
+def test_what_each_rail_took_and_cost_adds_up() -> None:
+    day = a_good_day()
+    day.ledger.orders.append(during("paid", "other", "main"))
+    main, other = day.rails()
+    assert (main["paid"], main["captured_minor"], main["fee_minor"], main["refunded_minor"]) == (2, 10_000, 60, 2_000)
+    assert main["cost_per_10k"] == 60
+    assert (other["attempts"], other["failed_over"], other["paid"], other["cost_per_10k"]) == (1, 1, 0, 0)

@@ -80,7 +80,7 @@ def test_two_replays_at_the_same_time_do_not_disturb_each_other(running_hub: Run
     ]
     first, second = (ended(process).assert_good() for process in both)
     assert first["book"] != second["book"]
-    for same in ("invoices", "paid", "refunded", "refused", "captured_minor", "shares_minor"):
+    for same in ("invoices", "paid", "refunded", "refused", "captured_minor", "refunded_minor"):
         assert first[same] == second[same]
 
 

@@ -6,9 +6,11 @@ import pytest
 
 from ops.replay.faults import Disturber
 from ops.replay.orders import Invoice
+from ops.replay.rails import Payers
 from ops.replay.trade import MOST_REFUNDS, Trader
+from ops.replay.trouble import Trouble
 from ops.replay.world import Refused, World
-from tests.replay.days import AT
+from tests.replay.days import AT, MAIN, QUIET
 
 
 class HandMadeHub(World):
@@ -37,8 +39,12 @@ class HandMadeHub(World):
             "id": order,
             "status": "succeeded",
             "amount_captured": amount,
+            "channel_fee": 0,
             "business_date": "2010-12-01",
-            "attempts": [{"reference": f"1-{order}", "status": "confirmed"}],
+            "won_attempt": 1,
+            "attempts": [
+                {"number": 1, "channel_account": "main", "reference": f"1-{order}", "status": "confirmed"},
+            ],
         }
 
     async def control(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
@@ -52,10 +58,13 @@ async def played(*orders: tuple[str, int] | tuple[str, int, str]) -> tuple[Trade
         for number, minor, *customer in orders
     ]
     hub, steps = HandMadeHub(), []
+    trouble = Trouble(hub, QUIET, [MAIN], [], invoices, seed=1)
     trader = Trader(
-        hub, mchid="1", payees={"8": "pye_8"}, platform="pye_0", currency="CNY", run_id="run", seed=1,
-        disturber=Disturber(hub, mchid="1", on=False), step=lambda: steps.append(1),
+        hub, payers=Payers(hub, [MAIN], run_id="run"), payees={"8": "pye_8"}, platform="pye_0", currency="CNY",
+        run_id="run", seed=1, disturber=Disturber(hub, [MAIN], on=False), trouble=trouble,
+        step=lambda: steps.append(1),
     )  # fmt: skip
+    await trouble.run()
     await trader.play(invoices)
     assert len(steps) == len(trader.ledger.ended) == len(invoices)
     return trader, hub
@@ -65,7 +74,7 @@ async def test_a_cancellation_is_taken_from_the_latest_payments_that_cover_it() 
     trader, hub = await played(("1", 500), ("2", 300), ("C3", -100), ("C4", -400), ("C5", -300))
     assert hub.refunds == [("2", 100), ("2", 200), ("1", 200), ("1", 300)]
     assert [payment.left_minor for payment in trader.ledger.payments] == [0, 0]
-    assert [minor for _, minor, _ in trader.ledger.refunds] == [100, 200, 200, 300]
+    assert [refund.minor for refund in trader.ledger.refunds] == [100, 200, 200, 300]
 
 
 @pytest.mark.parametrize(
