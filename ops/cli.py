@@ -585,6 +585,27 @@ def channel_reseal(
     finish(work())
 
 
+@channel_app.command("new")
+def channel_new(
+    name: Annotated[str, typer.Argument(help="What the rail will be called, e.g. acorn_pay.")],
+    root: Annotated[Path, typer.Option(help="The checkout of this hub to write into.")] = Path(),
+) -> None:
+    """Write the beginning of a new rail into a checkout: its folder, its line, and tests that fail until it is done."""
+    from ops.new_rail import CannotBegin, begin
+
+    try:
+        written = begin(root, name)
+    except CannotBegin as why:
+        fail(str(why), 2)
+    for path in written:
+        typer.echo(path)
+    typer.echo(
+        f"next: say in channels/{name}/README.md what is believed when, write the adapter and its simulated other "
+        f"side, and run `pytest tests/contract -k {name}` until nothing fails",
+        err=True,
+    )
+
+
 @channel_app.command("call")
 def channel_call(
     channel: Annotated[str, typer.Argument(help="The rail, e.g. wechat.")],
