@@ -5,11 +5,28 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
-from paypal_rail import BASE_URL, NOW, ORDER_ID, TOKEN, answer, error, order, session, settings, shown
+from paypal_rail import (
+    BASE_URL,
+    CERT_URL,
+    KEYS,
+    NEW_CERT_URL,
+    NOW,
+    ORDER_ID,
+    TOKEN,
+    Sender,
+    answer,
+    capture,
+    error,
+    order,
+    session,
+    settings,
+    shown,
+)
 from test_client import ScriptedRail
 from test_client import client as wechat_client
 
 from channels import BadNotice, ChannelClient, Pending, Refused, Unknown, paypal
+from channels.client import KEY_REFRESH_S, MOST_KEY_ADDRESSES
 from kernel.env import Env, NoAnswer, NotSent, Request, Response
 
 LOGIN = f"{BASE_URL}/v1/oauth2/token"
@@ -200,3 +217,34 @@ def test_what_is_wrong_with_a_login_is_said_without_the_secret() -> None:
     assert refused.value.code == "login_refused"
     assert "invalid_client" in refused.value.message
     assert settings()["client_secret"] not in refused.value.message
+
+
+# ---- keys that have an address each ----------------------------------------------------------------------------------
+
+
+def certificates(request: Request) -> Response:
+    """PayPal, whose certificates can all be had."""
+    if request.url == LOGIN:
+        return session()
+    return Response(200, {}, (KEYS / "notices_new_chain.pem").read_bytes())
+
+
+def named(url: str) -> Response:
+    return Sender("notices_new", url).notice("PAYMENT.CAPTURE.COMPLETED", capture())
+
+
+async def test_two_certificates_that_begin_to_be_used_together_are_both_fetched() -> None:
+    asked, rail, _ = client(certificates)
+    for url in (CERT_URL, NEW_CERT_URL):
+        assert url in await asked.refresh_keys(named(url))
+    assert await asked.refresh_keys(named(CERT_URL)) == (), "not once more within the minute"
+    assert [request.url for request in rail.sent if request.url != LOGIN] == [CERT_URL, NEW_CERT_URL]
+
+
+async def test_invented_addresses_make_us_fetch_a_few_certificates_a_minute_at_most() -> None:
+    asked, rail, env = client(certificates)
+    for number in range(20):
+        await asked.refresh_keys(named(f"https://api.paypal.com/certs/{number}"))
+    assert sum(request.url != LOGIN for request in rail.sent) == MOST_KEY_ADDRESSES
+    env.clock.passed_s = KEY_REFRESH_S  # type: ignore[attr-defined]
+    assert CERT_URL in await asked.refresh_keys(named(CERT_URL))
