@@ -10,7 +10,7 @@ FIRST_ANSWER_S = 20  # a call to a channel ends sooner; after that its process i
 FIRST_ANSWER = timedelta(seconds=FIRST_ANSWER_S)
 # A payer's code lives a minute: after this nobody can send it again, and a channel that has not heard of it never will.
 NOT_RECEIVED_AFTER = timedelta(seconds=90)
-# What the payer's own browser brings to the rail may have been begun in the last second before its expiry.
+# What the payer's own browser brings may have been begun in the last second before its expiry (decision 0014).
 ON_ITS_WAY = timedelta(minutes=5)
 # A refund nobody heard of is simply sent again under its number. Not after this: some rails forget a number's first use
 # after a day and would pay a second time, so then they are asked whether they know it.
