@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     )
     from channels.http import HttpTransport
     from channels.registry import CHANNELS
-    from channels.router import Candidate, rank
 
 __all__ = [
     "CHANNELS",
@@ -40,7 +39,6 @@ __all__ = [
     "Bill",
     "BillFile",
     "BillLine",
-    "Candidate",
     "Capabilities",
     "Channel",
     "ChannelClient",
@@ -59,7 +57,6 @@ __all__ = [
     "Refused",
     "SharingClient",
     "Unknown",
-    "rank",
 ]
 
 _ELSEWHERE = {
@@ -68,8 +65,6 @@ _ELSEWHERE = {
     "SharingClient": "client",
     "HttpTransport": "http",
     "CHANNELS": "registry",
-    "Candidate": "router",
-    "rank": "router",
 }
 
 
