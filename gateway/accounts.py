@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from channels import Candidate, Channel, ChannelClient
+from channels import Channel, ChannelClient
 from channels.terms import Terms, TermsWrong, Used
 from gateway.credentials import opened
 from gateway.store import channel_accounts
@@ -68,19 +68,6 @@ class ChannelAccounts:
         One whose credentials do not open is left out, so that it takes none of the others with it.
         """
         return (await self._standing(book))[0]
-
-    async def candidates(self, book: int) -> Sequence[Candidate]:
-        """Return what routing looks at, of each account that `of_book` returns, in the same order."""
-        return [
-            Candidate(
-                ready.account.id,
-                ready.client.channel.capabilities,
-                ready.account.state == "enabled",
-                position,
-                ready.terms,
-            )
-            for position, ready in enumerate(await self.of_book(book))
-        ]
 
     def used(self, book: int, account_id: str, currency: str, now: datetime) -> Used:
         """Return what an account has taken this day and month, a second old at most.

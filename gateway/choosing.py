@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from channels import Candidate, Capabilities, Confirmed, Method, Outcome, Refused, Unknown, rank
+from channels import Confirmed, Method, Outcome, Refused, Unknown
+from channels.routing import AUTO
 from channels.terms import NOTHING_USED, Used
 from gateway.accounts import ChannelAccounts, Ready
 from kernel.errors import Rejected
 from kernel.money import Money
 
-AUTO = "auto"  # whichever rail is best; anything else names a rail
+__all__ = ["AUTO", "Ask", "Choice", "Chooser", "fee_of", "kind_of", "no_channel"]
 
 
 class Ask(NamedTuple):
@@ -53,67 +54,12 @@ class Chooser(Protocol):
         outcome_kind: str,
         latency_s: float,
         op: str,
+        reference: str | None = None,
     ) -> None:
-        """Hear of one call to a rail: op as channels.client.TIMEOUTS_S names it, outcome_kind as `kind_of` does."""
+        """Hear of one call to a rail: op as channels.client.TIMEOUTS_S names it, outcome_kind as `kind_of` does.
 
-
-class InOrder:
-    """The accounts that can take a payment, in the order in which the operator added them."""
-
-    def __init__(self, accounts: ChannelAccounts) -> None:
-        self._accounts = accounts
-
-    async def choose(self, ask: Ask) -> Sequence[Choice]:
-        accounts = await self._accounts.of_book(ask.book)
-        candidates = [
-            Candidate(ready.account.id, ready.client.channel.capabilities, ready.account.state == "enabled", position)
-            for position, ready in enumerate(accounts)
-            if _wanted(ask, ready) and self._agreed(ask, ready)
-        ]
-        ranked = rank(candidates, method=ask.method, amount=ask.amount)
-        if not ranked:
-            raise no_channel(ask)
-        return [
-            Choice(accounts[one.position], fee_of(self._accounts, accounts[one.position], ask.amount, ask.now))
-            for one in ranked
-        ]
-
-    def _agreed(self, ask: Ask, ready: Ready) -> bool:
-        """Tell whether the account's terms take such a payment now."""
-        used = _used(self._accounts, ready, ask.amount.currency, ask.now)
-        return ready.terms.why_not(ask.amount, ask.method, ask.now, used, region=ask.payer_region) is None
-
-    def observe(
-        self,
-        account_id: str,
-        book: int,
-        method: Method,
-        currency: str,
-        amount_minor: int,
-        outcome_kind: str,
-        latency_s: float,
-        op: str,
-    ) -> None:
-        """Learn nothing: this order is the operator's."""
-
-
-def _wanted(ask: Ask, ready: Ready) -> bool:
-    """Tell whether the request itself leaves this account in: rail, payer's code, reserving, not tried before."""
-    account, capabilities = ready.account, ready.client.channel.capabilities
-    if ask.channel != AUTO:
-        if account.channel != ask.channel:
-            return False
-    elif ask.auth_code_prefix is not None and not _its_code(capabilities, ask.auth_code_prefix):
-        return False
-    if ask.capture_manual and ask.method not in capabilities.holds:
-        return False
-    return account.id not in ask.exclude
-
-
-def _its_code(capabilities: Capabilities, prefix: str) -> bool:
-    """Tell whether a payer's code that begins so may be one of this rail's; where a rail cannot tell, it may."""
-    known = capabilities.barcode_prefixes
-    return not known or any(prefix.startswith(start) for start in known)
+        reference: our number of the attempt at the rail, where the call was about one.
+        """
 
 
 def no_channel(ask: Ask) -> Rejected:

@@ -302,15 +302,23 @@ class Payments:
         op: pay, query, close, reverse, proceed or void; ChannelClient's methods are called so.
         """
         asking: Awaitable[Outcome] = getattr(ready.client, op)(order)
-        return await self._heard(op, ready, order.method, order.amount, asking)
+        return await self._heard(op, ready, order.method, order.amount, asking, order.reference)
 
-    async def _heard(self, op: str, ready: Ready, method: Method, amount: Money, answer: Awaitable[Outcome]) -> Outcome:
+    async def _heard(
+        self,
+        op: str,
+        ready: Ready,
+        method: Method,
+        amount: Money,
+        answer: Awaitable[Outcome],
+        reference: str | None = None,
+    ) -> Outcome:
         started = self._env.clock.monotonic()
         outcome = await answer
         took, account = self._env.clock.monotonic() - started, ready.account
         self._metrics.channel_call(op, account.channel, outcome, took)
         self._chooser.observe(
-            account.id, account.book, method, amount.currency, amount.minor, kind_of(outcome), took, op
+            account.id, account.book, method, amount.currency, amount.minor, kind_of(outcome), took, op, reference
         )
         return outcome
 

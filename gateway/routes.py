@@ -26,6 +26,7 @@ from gateway.notices import Notices
 from gateway.objects import attempt_payload, payment_payload, refund_payload
 from gateway.payees import Payees
 from gateway.payments import Payments
+from gateway.routing_policies import RoutingPolicies, routing_policy_payload
 from gateway.states import Payment as Status
 from gateway.store import attempts, find_payment, find_refund, payments, refunds
 from gateway.tables import ChannelAccount
@@ -171,6 +172,7 @@ class Api:
         payments: Payments,
         notices: Notices,
         channel_admin: ChannelAdmin,
+        routing_policies: RoutingPolicies,
         payees: Payees,
         authenticator: Authenticator,
         pool: Pool,
@@ -181,6 +183,7 @@ class Api:
         self._payments = payments
         self._notices = notices
         self._channel_admin = channel_admin
+        self._routing_policies = routing_policies
         self._payees = payees
         self._authenticator = authenticator
         self._pool = pool
@@ -213,6 +216,8 @@ class Api:
             web.patch("/v1/channel_accounts/{id}", self._guarded("channels", self.change_channel_account)),
             web.post("/v1/channel_accounts/{id}/rotate", self._guarded("channels", self.rotate_channel_account)),
             web.post("/v1/channel_accounts/{id}/drain", self._guarded("channels", self.drain_channel_account)),
+            web.get("/v1/routing_policy", self._guarded("channels", self.get_routing_policy), allow_head=False),
+            web.put("/v1/routing_policy", self._guarded("channels", self.set_routing_policy)),
             web.post("/notify/{channel}/{book}/{account}", self._open("notify", self.notify)),
             web.route("*", "/{anything:.*}", self._open("unknown", self.unknown)),
         ]
@@ -567,6 +572,17 @@ class Api:
             by=call.principal.key_id,
         )
         return self._done(row, replayed)
+
+    async def get_routing_policy(self, call: Call) -> web.Response:
+        call.query()
+        return responses.json(routing_policy_payload(await self._routing_policies.current(call.book)))
+
+    async def set_routing_policy(self, call: Call) -> web.Response:
+        body, _ = await call.body(schemas.RoutingPolicyIn)
+        row = await self._routing_policies.set(
+            call.book, body.policy, note=body.note, version=body.version, by=call.principal.key_id
+        )
+        return responses.json(routing_policy_payload(row))
 
     async def drain_channel_account(self, call: Call) -> web.Response:
         key, account = call.idempotency_key(), call.account()

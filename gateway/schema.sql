@@ -117,6 +117,9 @@ CREATE TABLE attempt (
     )
 ) WITH (fillfactor = 70);
 CREATE INDEX attempt_due ON attempt (due_at) WHERE due_at IS NOT NULL;
+-- Routing looks for what was tried lately. Attempts stand nearly in the order of their times, so a few numbers a page
+-- range find them, and a payment is not made to pay for a tree.
+CREATE INDEX attempt_lately ON attempt USING brin (created_at) WITH (pages_per_range = 16, autosummarize = true);
 
 CREATE TABLE refund (
     book               int NOT NULL,
@@ -145,3 +148,16 @@ CREATE TABLE refund (
 ) WITH (fillfactor = 70);
 CREATE INDEX refund_due ON refund (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX refund_of_payment ON refund (book, payment_id);
+
+-- A merchant's routing policies 路由策略, one row a version: only ever added; the highest version holds.
+CREATE TABLE routing_policy (
+    book    int NOT NULL REFERENCES merchant (book),
+    version int NOT NULL CHECK (version > 0),
+    policy  json NOT NULL, -- channels/routing/policy.py
+    note    text NOT NULL,
+    set_by  text NOT NULL COLLATE "C", -- an API key's id, or "operator"
+    set_at  timestamptz NOT NULL,
+    PRIMARY KEY (book, version)
+);
+CREATE TRIGGER routing_policy_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON routing_policy
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

@@ -209,6 +209,14 @@ class RotateIn(Body):
     keep_days: Annotated[int, Field(ge=0, le=365, strict=True)] = 30
 
 
+class RoutingPolicyIn(Body):
+    """PUT /v1/routing_policy"""
+
+    version: Annotated[int, Field(ge=0, le=2**31 - 2, strict=True)]
+    policy: dict[str, Any]
+    note: Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=CLEAN)]
+
+
 class NothingIn(Body):
     """A body that says nothing."""
 

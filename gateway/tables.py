@@ -113,10 +113,15 @@ class Attempt(NamedTuple):
     @property
     def reference(self) -> str:
         """Our number at the channel: it follows from the payment and the attempt's number, and is never made anew."""
-        return reference(self.book, f"{self.payment_id}_{_DIGITS[self.number]}")
+        return attempt_reference(self.book, self.payment_id, self.number)
 
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def attempt_reference(book: int, payment_id: str, number: int) -> str:
+    """Return our number at the channel of a payment's attempt."""
+    return reference(book, f"{payment_id}_{_DIGITS[number]}")
 
 
 # A payment's attempts have the digits, a refund's tries the letters, so that no two of our numbers at a rail are alike

@@ -17,7 +17,7 @@ from channels.registry import secrets_of
 from gateway.accounts import ChannelAccounts
 from gateway.auth import Authenticator
 from gateway.channel_admin import ChannelAdmin
-from gateway.choosing import InOrder
+from gateway.chooser import Router
 from gateway.collections import Collections
 from gateway.janitor import Janitor
 from gateway.metrics import Metrics
@@ -25,6 +25,7 @@ from gateway.notices import Notices
 from gateway.payees import Payees
 from gateway.payments import Payments
 from gateway.routes import Api
+from gateway.routing_policies import RoutingPolicies
 from gateway.tokens import CashierTokens
 from kernel.db import Pool, acquire, connect
 from kernel.env import Env, system_env
@@ -60,6 +61,8 @@ class Hub:
     channel_admin: ChannelAdmin
     keys: ChannelKeys
     authenticator: Authenticator
+    router: Router
+    routing_policies: RoutingPolicies
     payments: Payments
     tokens: CashierTokens
     notices: Notices
@@ -73,6 +76,7 @@ class Hub:
             payments=self.payments,
             notices=self.notices,
             channel_admin=self.channel_admin,
+            routing_policies=self.routing_policies,
             payees=self.payees,
             authenticator=self.authenticator,
             pool=self.pool,
@@ -169,12 +173,13 @@ async def hub(
         metrics = Metrics(registry)
         master_keys = channel_keys(home, keys_file, env.secrets)
         accounts = ChannelAccounts(channels, master_keys, pool, env)
+        router = Router(accounts, pool, env)
         tokens = CashierTokens(secret_file(home, "cashier-tokens", env.secrets))
         payments = Payments(
             pool=pool,
             lanes=lanes,
             accounts=accounts,
-            chooser=InOrder(accounts),
+            chooser=router,
             env=env,
             bell=bell,
             metrics=metrics,
@@ -202,6 +207,8 @@ async def hub(
             ),
             keys=master_keys,
             authenticator=Authenticator(pool, secret_file(home, "api-key-pepper", env.secrets), env),
+            router=router,
+            routing_policies=RoutingPolicies(lanes, pool, env),
             payments=payments,
             tokens=tokens,
             notices=Notices(payments, accounts, env, metrics),

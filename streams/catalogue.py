@@ -26,5 +26,6 @@ EVENTS = {
     "channel_account.added": ("a channel account was added", ()),
     "channel_account.changed": ("its terms, its position or its state were changed", ()),
     "channel_account.rotated": ("new credentials were put into use", ()),
+    "routing_policy.set": ("a version of the routing policy was added; it holds now", ()),
     "channel.deposited": ("the channel's net of a day arrived at the bank", ()),
 }

@@ -27,12 +27,16 @@ from channels.contract import (
     Request,
     Response,
 )
+from channels.routing import Policy
 from kernel.env import Env, system_env
 from kernel.money import Money
 from ops.merchants import add_channel_account, add_merchant
 from ops.wiring import Hub, LaneShape, hub
 
 Script = Callable[[str, Any], Outcome]
+
+# Which account a payment goes to follows from its terms and its past alone: nothing is tried out by lot.
+NO_TRYING = Policy(explore_bp=0)
 
 
 @dataclass
@@ -223,6 +227,7 @@ async def a_shop(
         channels=registry,
         lane=lane,
     ) as objects:
+        objects.router.default = NO_TRYING
         merchant = await add_merchant(objects, "a shop", currencies=["CNY"])
         await add_channel_account(objects, merchant.book, "rail", "scripted", {}, fee_bp=fee_bp)
         for account, (name, _, its_fee_bp) in (more or {}).items():

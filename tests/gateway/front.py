@@ -20,7 +20,7 @@ from kernel.env import system_env
 from kernel.ids import base36
 from ops.verify import verify
 from ops.wiring import hub
-from tests.support import HereTransport, Shop, a_registry, a_shop, confirmed
+from tests.support import NO_TRYING, HereTransport, Shop, a_registry, a_shop, confirmed
 
 QR = {"type": "qr", "code": "weixin://pay"}
 CODE = "130000000000000001"  # what a till scans from the payer's phone
@@ -298,15 +298,24 @@ def an_order(number: str = "order-1", amount: Any = 10_000, **more: Any) -> dict
 
 @asynccontextmanager
 async def a_front(
-    database_url: str, home: Path, *, accounts: Mapping[str, str] | None = None, fee_bp: int = 60, **more: Any
+    database_url: str,
+    home: Path,
+    *,
+    accounts: Mapping[str, str] | None = None,
+    fee_bp: int = 60,
+    fees_bp: Mapping[str, int] | None = None,
+    **more: Any,
 ) -> AsyncIterator[Front]:
     """Open a shop's door; when the test has done what it wanted, every invariant must hold.
 
     accounts: further channel accounts, id → rail (scripted | other), each with a script of its own in `others`.
+    fees_bp: of those whose rate is not fee_bp.
     """
-    rail = Rail()
+    rail, rates = Rail(), fees_bp or {}
     others = {account: Rail(clock=rail.clock) for account in accounts or {}}
-    shaped = {account: (name, others[account], fee_bp) for account, name in (accounts or {}).items()}
+    shaped = {
+        account: (name, others[account], rates.get(account, fee_bp)) for account, name in (accounts or {}).items()
+    }
     async with a_shop(database_url, home, rail, fee_bp=fee_bp, more=shaped, **more) as shop:
         shop.hub.env.clock, shop.hub.env.sleep = rail.clock, rail.clock.sleep
         async with TestClient(TestServer(make_app(shop.hub.api()))) as client:
@@ -332,6 +341,7 @@ async def another_process(front: Front, database_url: str, home: Path) -> AsyncI
         ) as objects,
         TestClient(TestServer(make_app(objects.api()))) as client,
     ):
+        objects.router.default = NO_TRYING
         shop = Shop(objects, front.book, front.shop.key, front.shop.channel, front.shop.rails)
         yield Front(shop, client, front.rail, front.others)
 

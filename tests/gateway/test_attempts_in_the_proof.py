@@ -42,7 +42,7 @@ async def test_a_bill_of_attempts_that_won_lost_and_went_back_agrees_with_the_bo
         front.rail.works("refund")
         await front.post(f"/v1/refunds/{refund['id']}/retry", key="r")
         front.rail.says(pay=Pending(held=Money(10_000, "CNY")))
-        held = (await front.pay("part", method={"type": "page"}, capture="manual")).body["id"]
+        held = (await front.pay("part", method={"type": "page", "channel": "scripted"}, capture="manual")).body["id"]
         part = front.asked("pay")[-1]
         await front.post(f"/v1/payments/{held}/capture", {"amount": 4_000}, key="c")
         failed, again = front.asked("refund")

@@ -528,6 +528,8 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
         ("PATCH", "/v1/channel_accounts/rail"): "channels",
         ("POST", "/v1/channel_accounts/rail/rotate"): "channels",
         ("POST", "/v1/channel_accounts/rail/drain"): "channels",
+        ("GET", "/v1/routing_policy"): "channels",
+        ("PUT", "/v1/routing_policy"): "channels",
     }
     offered = {
         (route.method, (route.resource.canonical if route.resource else "").replace("{id}", "*"))

@@ -142,25 +142,18 @@ async def test_no_payment_opens_an_envelope_and_no_change_of_terms_builds_a_clie
     assert keys.asked == opened + 1
 
 
-async def test_payments_go_to_accounts_in_the_operators_order_and_by_their_terms(vault: Vault) -> None:
+async def test_payments_go_to_equal_accounts_in_the_operators_order_and_by_their_terms(vault: Vault) -> None:
     front = vault.front
     await set_channel_state(front.hub, front.book, "rail", "off")
     await vault.add("small", terms=Terms.of({"limits": {"maximum_minor": 1_000}}), position=None)
-    await vault.add("large")
+    await vault.add("large", terms=Terms())
     front.hub.accounts.forget(front.book)
-    for minor, account in ((1_000, "small"), (1_001, "large")):
-        assert (await front.attempt(await front.paid(f"o-{minor}", minor))).channel_account == account
     await front.hub.channel_admin.change(front.book, "large", position=0)
     assert [row.id for row in await front.hub.channel_admin.list(front.book)] == ["rail", "large", "small"]
-    assert (await front.attempt(await front.paid("again", 500))).channel_account == "large"
-
-
-async def test_candidates_bear_their_terms(vault: Vault) -> None:
-    await vault.add("a", terms=Terms.of({"methods": ["qr"]}))
-    await set_channel_state(vault.front.hub, vault.front.book, "a", "draining")
-    found = {one.account_id: one for one in await vault.front.hub.accounts.candidates(vault.front.book)}
-    assert (found["a"].enabled, found["rail"].enabled) == (False, True)
-    assert found["a"].terms == Terms.of({"methods": ["qr"]})
+    assert (await front.attempt(await front.paid("either", 500))).channel_account == "large"
+    await front.hub.channel_admin.change(front.book, "large", terms=Terms.of({"limits": {"minimum_minor": 1_001}}))
+    for minor, account in ((1_000, "small"), (1_001, "large")):
+        assert (await front.attempt(await front.paid(f"o-{minor}", minor))).channel_account == account
 
 
 # ---- rows of before --------------------------------------------------------------------------------------------------

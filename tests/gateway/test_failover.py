@@ -309,10 +309,10 @@ async def test_a_payment_paid_meanwhile_is_not_tried_elsewhere(database_url: str
 
 async def test_a_drained_account_takes_nothing_new_and_finishes_what_it_has(database_url: str, tmp_path: Path) -> None:
     async with a_front(database_url, tmp_path, accounts=TWO) as front:
+        paid = await front.paid("order-2")
         front.rail.says(pay=SILENCE, query=SILENCE)
         waiting = (await front.pay()).body["id"]
         front.rail.works("pay", "query")
-        paid = await front.paid("order-2")
         await set_channel_state(front.hub, front.book, "rail", "draining")
         front.clock.forward(2)
         third = (await front.pay("order-3")).body["id"]

@@ -12,7 +12,7 @@ from front import SILENCE, Front, a_front, another_process
 from channels.contract import Method
 from channels.terms import Terms, Used
 from gateway.accounts import ChannelAccounts
-from gateway.choosing import Ask, InOrder
+from gateway.choosing import Ask
 from kernel.money import Money
 
 COUNTED = Terms.of({"fees": {"basis_points": 60, "tiers": [{"from_volume_minor": 25_000, "basis_points": 20}]}})
@@ -94,11 +94,9 @@ async def test_a_payment_and_its_refund_are_one_capture(front: Front) -> None:
 
 
 async def test_the_rate_falls_once_the_volume_is_reached(front: Front) -> None:
-    chooser = InOrder(front.hub.accounts)
-
     async def fee(minor: int) -> int:
         ask = Ask(front.book, "auto", Method.QR, Money(minor, "CNY"), None, None, None, front.clock.now())
-        return (await chooser.choose(ask))[0].fee_minor
+        return (await front.hub.router.choose(ask))[0].fee_minor
 
     assert await fee(10_000) == 60
     for number in range(3):
