@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -32,6 +32,8 @@ merchant_app = typer.Typer(no_args_is_help=True, help="Merchants 商户 and thei
 bank_app = typer.Typer(no_args_is_help=True, help="Banks 银行: a merchant's custody, the platform's own account.")
 key_app = typer.Typer(no_args_is_help=True, help="API keys of merchants.")
 channel_app = typer.Typer(no_args_is_help=True, help="Channels 渠道 and merchants' accounts with them.")
+route_app = typer.Typer(no_args_is_help=True, help="Routing 路由: policies, why an account was chosen, the bench.")
+route_policy_app = typer.Typer(no_args_is_help=True, help="Merchants' routing policies, in versions that stay.")
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(merchant_app, name="merchant")
 app.add_typer(bank_app, name="bank")
@@ -39,6 +41,8 @@ app.add_typer(key_app, name="key")
 app.add_typer(channel_app, name="channel")
 qr_app = typer.Typer(no_args_is_help=True, help="Merchants' payment codes 商户收款码 as EMVCo writes them.")
 app.add_typer(qr_app, name="qr")
+app.add_typer(route_app, name="route")
+route_app.add_typer(route_policy_app, name="policy")
 
 _ACCOUNT = re.compile(r"[0-9A-Za-z_-]{1,32}", re.ASCII)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
@@ -977,6 +981,144 @@ def bench(
     from ops.bench import command
 
     raise typer.Exit(command.run(settings(), seconds=seconds, rounds=rounds, as_json=as_json))
+
+
+# ---- routing -------------------------------------------------------------------------------------------------------
+
+
+BookFirst = Annotated[int, typer.Argument(metavar="BOOK", help="The merchant's book number.")]
+PolicyFile = Annotated[Path, typer.Argument(metavar="FILE", help="A routing policy as JSON, see docs/routing.md.")]
+
+
+def route(work: "Callable[[Hub], Coroutine[Any, Any, int]]") -> NoReturn:
+    """Run the body of a routing command on a hub and end with its exit code."""
+    from channels.routing import PolicyWrong
+    from kernel.safe_json import BadJson
+
+    found = settings()
+
+    async def run() -> int:
+        async with a_hub(found) as hub:
+            try:
+                return await work(hub)
+            except (PolicyWrong, BadJson) as wrong:
+                fail(f"the policy cannot be understood: {wrong}", 2)
+
+    finish(run())
+
+
+@route_app.command("explain")
+def route_explain(
+    payment: Annotated[str, typer.Argument(metavar="PAYMENT", help="pay_…")], as_json: Json = False
+) -> None:
+    """Tell why each attempt of a payment went where it went, from what was kept with it."""
+
+    def work(hub: "Hub") -> Coroutine[Any, Any, int]:
+        from ops.routing import command
+
+        return command.explain_payment(hub, payment, as_json=as_json)
+
+    route(work)
+
+
+@route_app.command("replay")
+def route_replay(
+    book: BookFirst,
+    policy: Annotated[Path, typer.Option(help="The other policy, a JSON file.")],
+    first: Annotated[str, typer.Option("--from", help="YYYY-MM-DD, the first day, Beijing's.")],
+    last: Annotated[str, typer.Option("--to", help="YYYY-MM-DD, the last day.")],
+    as_json: Json = False,
+) -> None:
+    """Decide past payments again under another policy: how many move, what they cost, what success would have been."""
+    days = _day(first), _day(last)
+
+    def work(hub: "Hub") -> Coroutine[Any, Any, int]:
+        from ops.routing import command
+
+        return command.replay_policy(hub, book, policy, *days, as_json=as_json)
+
+    route(work)
+
+
+@route_policy_app.command("set")
+def route_policy_set(
+    book: BookFirst, file: PolicyFile, note: Annotated[str, typer.Option(help="Why, for who reads it later.")]
+) -> None:
+    """Add a version of a merchant's policy; it holds for every process within a second."""
+
+    def work(hub: "Hub") -> Coroutine[Any, Any, int]:
+        from ops.routing import command
+
+        return command.set_policy(hub, book, file, note)
+
+    route(work)
+
+
+@route_policy_app.command("show")
+def route_policy_show(
+    book: BookFirst,
+    version: Annotated[int | None, typer.Option(help="Which; left out: the one that holds.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the policy that holds, or an earlier one, with who set it, when and why."""
+
+    def work(hub: "Hub") -> Coroutine[Any, Any, int]:
+        from ops.routing import command
+
+        return command.show_policy(hub, book, version, as_json=as_json)
+
+    route(work)
+
+
+@route_policy_app.command("list")
+def route_policy_list(book: BookFirst, as_json: Json = False) -> None:
+    """List every version of a merchant's policy, newest first."""
+
+    def work(hub: "Hub") -> Coroutine[Any, Any, int]:
+        from ops.routing import command
+
+        return command.list_policies(hub, book, as_json=as_json)
+
+    route(work)
+
+
+@route_policy_app.command("check")
+def route_policy_check(book: BookFirst, file: PolicyFile) -> None:
+    """Read a policy without setting it; exit code 1 if it names what the merchant does not have."""
+
+    def work(hub: "Hub") -> Coroutine[Any, Any, int]:
+        from ops.routing import command
+
+        return command.check_policy(hub, book, file)
+
+    route(work)
+
+
+@route_app.command("bench")
+def route_bench(
+    payments: Annotated[int, typer.Option(min=1000, help="How many; 100000 are a week.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="Decides the world: accounts, chances, payments, luck.")] = 1,
+    policy: Annotated[Path | None, typer.Option(help="A routing policy for ours; its margin is everybody's.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures here; - prints them instead.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with regret over time here.")] = None,
+) -> None:
+    """Compare routing with fixed orders, round robin, weights, single rails and an oracle in a simulated world.
+
+    Exit code 1 if it loses more than half of what the best fixed order loses against the oracle, or succeeds more than
+    2 % less often than the oracle after the first 20,000 payments.
+    """
+    from channels.routing.policy import PolicyWrong
+    from ops.routing import command
+
+    try:
+        code = command.bench(payments, seed, policy, json_file, html)
+    except PolicyWrong as wrong:
+        fail(f"{policy}: {wrong}", 2)
+    except OSError as error:
+        fail(f"{error.filename} cannot be used: {error}", 2)
+    raise typer.Exit(code)
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ def _understood(call: str) -> bool:
     words = re.findall(r"\"[^\"]*\"|\S+", call)[1:]
     if words == ["…"]:
         return True
-    for length in (2, 1):
+    for length in (3, 2, 1):
         options = commands().get(" ".join(words[:length]))
         if options is not None:
             return all(word in options for word in words[length:] if word.startswith("--"))
@@ -230,8 +230,8 @@ class ListedApi(Api):
     def __init__(self) -> None:
         nothing = cast(Any, None)
         super().__init__(
-            payments=nothing, notices=nothing, channel_admin=nothing, payees=nothing, authenticator=nothing,
-            pool=nothing, env=nothing, metrics=nothing,
+            payments=nothing, notices=nothing, channel_admin=nothing, routing_policies=nothing, payees=nothing,
+            authenticator=nothing, pool=nothing, env=nothing, metrics=nothing,
         )  # fmt: skip
         self.scopes: dict[Any, str] = {}
         self.works: dict[Any, Callable[..., Any]] = {}
