@@ -135,9 +135,12 @@ class Terms:
     maintenance: Sequence[Maintenance] = ()
     regions: Sequence[str] = ()  # where payers may be, ISO 3166-1 alpha-2
     _hours: Sequence[_Open] = field(default=(), repr=False, compare=False)  # the windows, read
+    _unbounded: bool = field(default=True, repr=False, compare=False)  # nothing is ever refused; as good as always
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_hours", tuple(one for text in self.windows for one in _window("windows", text)))
+        bounds = (self.methods, self.currencies, self.windows, self.maintenance, self.regions)
+        object.__setattr__(self, "_unbounded", not any(bounds) and self.limits == Limits())
 
     @classmethod
     def parse(cls, text: str | bytes) -> "Terms":
@@ -215,6 +218,8 @@ class Terms:
         then `regions` refuses nobody. The codes: method_not_agreed, currency_not_agreed, below_minimum, above_maximum,
         day_limit, day_count, month_limit, region, closed, maintenance.
         """
+        if self._unbounded:
+            return None
         if self.methods and method not in self.methods:
             return WhyNot("method_not_agreed", f"takes {', '.join(self.methods)}, not {method}")
         if self.currencies and amount.currency not in self.currencies:

@@ -2,7 +2,8 @@
 
 Counted from the books, not on the payment path: a process reads which captures the event journal has gained since it
 looked last, at most once a second and only for merchants whose terms ask for it. So what is told is a second old, and
-lacks what is on its way just then: a limit may be overrun by what one second takes, never by more.
+lacks what is on its way just then: a limit may be overrun by what one second takes, never by more. The first question
+in a process reads the month so far, about 8 µs a capture; those after it read what is new.
 """
 
 from collections import defaultdict

@@ -198,6 +198,11 @@ def _secrets(settings: Settings) -> list[Finding]:
     if other := os.environ.get("SLUICE_SECRETS_DIR"):
         folders.append(Path(other))
     files = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()) if path.is_file()]
+    if settings.channel_keys is not None:
+        if not settings.channel_keys.is_file():
+            todo = "copy the file of master keys there: without it no channel account can be used"
+            return [Finding("secrets", Level.FAIL, f"{settings.channel_keys} is not there", todo)]
+        files.append(settings.channel_keys)
     if not files:
         return [Finding("secrets", Level.OK, "none yet")]
     open_to_others = [f"{path} ({path.stat().st_mode & 0o777:04o})" for path in files if path.stat().st_mode & 0o077]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from ops import embedded
+from ops.channel_keys import channel_keys
 from ops.doctor import _LABELS, Finding, Level, examine, exit_code, render
 from ops.migrate import migrate
 from ops.settings import Settings
@@ -108,6 +110,17 @@ async def test_a_password_that_others_can_read_fails(settings: Settings, migrati
     assert of(findings, "secrets").level is Level.FAIL
     assert "0644" in of(findings, "secrets").seen
     assert exit_code(findings) == 1
+
+
+async def test_master_keys_that_are_not_where_they_should_be_fail(home: Path, tmp_path: Path) -> None:
+    named = Settings(home=home, channel_keys=tmp_path / "keys.json")
+    missing = of(await examine(named), "secrets")
+    assert missing.level is Level.FAIL
+    assert "keys.json is not there" in missing.seen
+    channel_keys(home, named.channel_keys, os.urandom).add()
+    assert of(await examine(named), "secrets").level is Level.OK
+    (tmp_path / "keys.json").chmod(0o644)
+    assert of(await examine(named), "secrets").level is Level.FAIL
 
 
 async def test_streams_that_do_not_survive_a_crash_are_warned_of(home: Path) -> None:
