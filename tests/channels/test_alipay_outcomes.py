@@ -35,7 +35,7 @@ from channels.alipay import messages
 from kernel.env import Response
 from kernel.money import Money
 
-RAIL, ALIPAY = Rail(), channel()
+RAIL, STRANGER, ALIPAY = Rail(), Rail("stranger"), channel()
 PAID = Confirmed(TRADE_NO, Money(1234, "CNY"), datetime(2026, 11, 24, 8, 29, 58, tzinfo=UTC))
 REFUNDED = Confirmed(TRADE_NO, Money(234, "CNY"), datetime(2026, 11, 24, 10, 0, 1, tzinfo=UTC))
 # Our name of a call → Alipay's method, and the way to pay of the order it is about.
@@ -122,7 +122,7 @@ def test_the_same_answer_unsigned_or_signed_by_another_means_nothing(
     answer = RAIL.answer(OPS[op][0], fields)
     bare = unsigned(answer)
     assert b'"sign"' not in bare.body
-    for doubtful in (bare, Rail("stranger").answer(OPS[op][0], fields), Response(500, {}, answer.body)):
+    for doubtful in (bare, STRANGER.answer(OPS[op][0], fields), Response(500, {}, answer.body)):
         found = outcome(op, doubtful)
         assert isinstance(found, Unknown)
         assert not found.not_found
@@ -276,7 +276,7 @@ def test_a_request_that_was_not_let_in_may_be_answered_by_an_error_without_a_nam
 
 def test_an_error_with_a_wrong_signature_concludes_nothing() -> None:
     for fields in (refused("ACQ.INVALID_PARAMETER"), refused("isv.invalid-signature", "40002")):
-        assert isinstance(outcome("charge", Rail("stranger").answer("alipay.trade.pay", fields)), Unknown)
+        assert isinstance(outcome("charge", STRANGER.answer("alipay.trade.pay", fields)), Unknown)
         assert isinstance(said("charge", fields), Refused)
 
 
@@ -299,7 +299,7 @@ def test_an_order_that_has_ended_is_asked_about_at_once(op: str) -> None:
         found = outcome(op, answer)
         wanted = ALIPAY.query_request(order()) if sub_code in THEN.get(op, ()) else None
         assert (found.ask if isinstance(found, Unknown) else None) == wanted, f"{op} {sub_code}"
-        for doubtful in (unsigned(answer), Rail("stranger").answer(OPS[op][0], refused(sub_code))):
+        for doubtful in (unsigned(answer), STRANGER.answer(OPS[op][0], refused(sub_code))):
             found = outcome(op, doubtful)
             assert not isinstance(found, Unknown) or found.ask is None
 
@@ -326,7 +326,7 @@ def test_a_closing_refused_because_of_the_state_is_done_only_if_the_query_says_c
         found = told(fields)
         assert isinstance(found, Unknown)
         assert found.ask is None
-    assert isinstance(told(trade("TRADE_CLOSED"), Rail("stranger")), Unknown)
+    assert isinstance(told(trade("TRADE_CLOSED"), STRANGER), Unknown)
 
 
 def readme_table(title: str) -> set[tuple[str, str]]:
