@@ -1,0 +1,224 @@
+"""That docs/rails.md says of every rail what its adapter says, names every setting, and has terms that can be used."""
+
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from types import ModuleType
+from typing import Any
+
+import pytest
+from pages import ROOT, difference, section_of
+
+from channels import CHANNELS, Method
+from channels.contract import Capabilities, Rail
+from channels.registry import NAMES, secrets_of
+from channels.sharing import Sharing
+from channels.stripe.adapter import EVENTS, VERSION
+from channels.terms import Terms
+
+PAGE = (ROOT / "docs" / "rails.md").read_text("utf-8")
+TABLE = "What each rail can do"
+
+
+# ---- what the adapters say -------------------------------------------------------------------------------------------
+
+
+def golden_of(name: str) -> ModuleType:
+    """Return what the rail's own tests know of it."""
+    spec = importlib.util.spec_from_file_location(f"page_{name}_rail", ROOT / "tests" / "channels" / f"{name}_rail.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
+
+
+# Each rail's accounts as they may be set up, by how they are.
+ACCOUNTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    name: {"needed": golden.settings()} | ({"certificate mode": golden.certified()} if name == "alipay" else {})
+    for name in NAMES
+    for golden in [golden_of(name)]
+}
+BUILT: Mapping[str, Any] = {name: CHANNELS[name](ACCOUNTS[name]["needed"]) for name in NAMES}
+
+
+def spans(words: Any) -> str:
+    return " ".join(f"`{word}`" for word in words) or "none"
+
+
+def methods(found: frozenset[Method]) -> str:
+    return spans(method.value for method in Method if method in found)
+
+
+def runs(prefixes: frozenset[str]) -> str:
+    return f"{min(prefixes)} to {max(prefixes)}" if prefixes else "none"
+
+
+def of_its_own(name: str, method: str) -> bool:
+    """Tell whether a rail has a part that it need not have."""
+    return getattr(type(BUILT[name]), method) is not getattr(Rail, method)
+
+
+def closing(can: Capabilities) -> str:
+    return "no: never paid by us" if not can.closes else "no: it lapses" if can.lapses else "yes"
+
+
+def mark(name: str) -> str:
+    found = BUILT[name].deposit_mark()
+    return f"`{found[:2]}`" if found else "none"
+
+
+ROWS: Mapping[str, Callable[[str, Capabilities], str]] = {
+    "ways to pay": lambda _, can: methods(can.methods),
+    "currencies": lambda _, can: " ".join(sorted(can.currencies)),
+    "most of one payment, minor units": lambda _, can: f"{can.maximum_minor:,}",
+    "payers' codes begin 付款码": lambda _, can: runs(can.barcode_prefixes),
+    "opens in the app that calls itself": lambda _, can: spans(can.browsers),
+    "reserves first 预授权": lambda _, can: methods(can.holds),
+    "captures a part of it": lambda _, can: "yes" if can.partial_capture else "no",
+    "paid by a second call of ours": lambda name, _: "yes" if of_its_own(name, "proceed_request") else "no",
+    "begins without a call of ours": lambda _, can: methods(can.local),
+    "unknown there until the payer comes": lambda _, can: methods(can.local | can.comes_first),
+    "closes an unpaid order": lambda _, can: closing(can),
+    "refunds": lambda _, can: f"{'in parts' if can.partial_refunds else 'whole'}, {can.refund_within.days} days",
+    "shares out 分账": lambda name, _: "yes" if isinstance(BUILT[name], Sharing) else "no",
+    "signs its answers": lambda _, can: "yes" if can.signs_answers else "no: TLS vouches",
+    "notices go to": lambda _, can: "each order's address" if can.per_order_notices else "a registered address",
+    "has a fund-flow bill 资金账单": lambda name, _: "yes" if of_its_own(name, "fund_bill_request") else "no",
+    "its deposits at the bank begin": lambda name, _: mark(name),
+}
+# What Capabilities say to the hub alone: how often to ask, what to sign. A new one belongs here or in the table.
+FOR_THE_HUB = {
+    "minimum_minor",
+    "query_schedule_s",
+    "barcode_poll_s",
+    "barcode_give_up_s",
+    "signs_actions",
+    "asks_by_repeating",
+}
+IN_THE_TABLE = {
+    "methods", "currencies", "maximum_minor", "barcode_prefixes", "browsers", "holds", "partial_capture", "local",
+    "comes_first", "closes", "lapses", "partial_refunds", "refund_within", "signs_answers", "per_order_notices",
+}  # fmt: skip
+
+
+def complaints(page: str) -> list[str]:
+    """Return where the first table says something else than the adapters."""
+    lines = [line for line in section_of(page, TABLE).splitlines() if line.startswith("|")]
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[: len(ROWS) + 2]]
+    rails = re.findall(r"`(\w+)`", " ".join(head))
+    found = difference(rails, NAMES) + difference([row[0] for row in rows], ROWS)
+    for what, *cells in rows:
+        for rail, cell in zip(rails, cells, strict=True):
+            if what in ROWS and rail in BUILT and (right := ROWS[what](rail, BUILT[rail].capabilities)) != cell:
+                found.append(f"{what}, {rail}: {cell!r}, it is {right!r}")
+    return found
+
+
+def test_the_table_says_of_every_rail_what_its_adapter_says() -> None:
+    assert complaints(PAGE) == []
+
+
+def test_every_capability_is_in_the_table_or_of_no_concern_to_people() -> None:
+    assert not IN_THE_TABLE & FOR_THE_HUB
+    assert {field.name for field in fields(Capabilities)} == IN_THE_TABLE | FOR_THE_HUB
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("| yes | no: it lapses |", "| yes | yes |"), "closes an unpaid order, unionpay: 'yes'"),
+        (("330 days", "365 days"), "refunds, unionpay: 'in parts, 365 days'"),
+        (("| captures a part of it |", "| captures parts |"), "no such: captures parts"),
+        (("`bank_transfer` |", "`transfer` |"), "no such: transfer"),
+    ],
+)
+def test_a_table_that_is_not_right_is_noticed(change: tuple[str, str], complaint: str) -> None:
+    assert change[0] in PAGE
+    assert any(found.startswith(complaint) for found in complaints(PAGE.replace(*change, 1)))
+
+
+# ---- settings --------------------------------------------------------------------------------------------------------
+
+
+class Asked(dict[str, Any]):
+    """Settings that remember what was asked for."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        super().__init__(given)
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.names.add(name.removesuffix("_file"))
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name.removesuffix("_file"))
+        return super().get(name, default)
+
+
+def written(page: str, name: str) -> dict[str, str]:
+    """Return the settings a rail's table names, each with what it says of whether it is needed."""
+    rows: dict[str, str] = dict(re.findall(r"^\| `(\w+)` \|([^|]*)\|", section_of(page, f"`{name}`"), re.MULTILINE))
+    return {setting: said.strip() for setting, said in rows.items()}
+
+
+def without(given: Mapping[str, Any], gone: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name.removesuffix("_file") not in gone}
+
+
+def builds(name: str, given: Mapping[str, Any]) -> bool:
+    try:
+        CHANNELS[name](given)
+    except (KeyError, ValueError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_names_every_setting_a_rail_reads_and_which_are_secret(name: str) -> None:
+    asked = [Asked(given) for given in ACCOUNTS[name].values()]
+    for one in asked:
+        CHANNELS[name](one)
+    said = written(PAGE, name)
+    assert difference(said, set().union(*(one.names for one in asked))) == []
+    assert {setting for setting, how in said.items() if "secret" in how} == secrets_of(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_the_page_calls_needed_is_and_the_rest_is_not(name: str) -> None:
+    how = {setting: said.removesuffix("secret").strip(", ") for setting, said in written(PAGE, name).items()}
+    ways = set(how.values()) - {"needed", ""}
+    everything = {setting: value for given in ACCOUNTS[name].values() for setting, value in given.items()}
+    for way in ways or {"needed"}:
+        enough = without(everything, {setting for setting, said in how.items() if said not in ("needed", way)})
+        assert builds(name, enough), f"{name} {way}"
+        for setting in (setting for setting, said in how.items() if said in ("needed", way)):
+            assert not builds(name, without(enough, {setting})), f"{name} {way} needs no {setting}"
+
+
+# ---- what is registered, and terms -----------------------------------------------------------------------------------
+
+
+def test_the_page_lists_the_events_to_be_registered_at_stripe_and_the_version() -> None:
+    section = section_of(PAGE, "`stripe`")
+    assert difference(re.findall(r"`((?:payment_intent|refund|charge)\.[\w.]+)`", section), EVENTS) == []
+    assert f"`{VERSION}`" in section
+
+
+def test_the_page_lists_the_events_to_be_registered_at_paypal() -> None:
+    source = (ROOT / "channels" / "paypal" / "adapter.py").read_text("utf-8")
+    read = set(re.findall(r'^ +"([A-Z]+(?:\.[A-Z]+)+)": _', source, re.MULTILINE))
+    assert len(read) >= 7
+    assert difference(re.findall(r"`((?:CHECKOUT|PAYMENT)\.[A-Z.]+)`", section_of(PAGE, "`paypal`")), read) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_terms_shown_for_a_rail_are_terms_and_within_what_it_can(name: str) -> None:
+    shown = re.findall(r"`(\{\"fees\".*\})`", section_of(PAGE, f"`{name}`"))
+    assert len(shown) == 1
+    Terms.of(json.loads(shown[0])).check_rail(BUILT[name].capabilities)
