@@ -35,6 +35,7 @@ def rows(result: Result) -> list[tuple[str, ...]]:
 def table(result: Result) -> Table:
     """Return the figures as a table for people."""
     shown = Table(*HEADINGS, box=None, title=f"{result.payments} payments, seed {result.seed}")
+    shown.columns[0].no_wrap = True
     for column in shown.columns[1:]:
         column.justify = "right"
     for line in rows(result):

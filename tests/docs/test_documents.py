@@ -194,6 +194,7 @@ BODIES = {
     "`POST /v1/payments/{id}/refunds`": [schemas.RefundIn],
     "`POST /v1/payees`": [schemas.PayeeIn],
     "`POST /v1/channel_accounts`": [schemas.ChannelAccountIn],
+    "`PUT /v1/routing_policy`": [schemas.RoutingPolicyIn],
     "`PATCH /v1/channel_accounts/{id}`": [schemas.ChannelAccountChange],
     "`POST /v1/channel_accounts/{id}/rotate`": [schemas.RotateIn],
 }
