@@ -255,7 +255,7 @@ class Router:
         )
         reached = rows[-1].created_at if len(rows) == AT_ONCE else now
         self._read_until = max(since, min([reached - SLACK, *waiting]) - timedelta(microseconds=1))
-        self._forget(self._read_until - SLACK)
+        self._forget(min(self._read_until, now - UNANSWERED_FOR - SLACK) - SLACK)
 
     def _fold(self, known: Knowledge, book: int, rows: Iterable[Tried]) -> None:
         for row in rows:

@@ -59,13 +59,15 @@ class PastRow(NamedTuple):
 
 
 _POLICY = ", ".join(PolicyRow._fields)
-_TRIED = (
-    "SELECT a.book, a.payment_id, a.number, a.channel_account, a.method, p.currency, p.amount_minor, a.status, "
-    "a.created_at, a.latency_ms FROM attempt a JOIN payment p ON p.book = a.book AND p.id = a.payment_id "
+_COLUMNS = (
+    "a.book, a.payment_id, a.number, a.channel_account, a.method, p.currency, p.amount_minor, a.status, a.created_at, "
+    "a.latency_ms"
 )
-
 # The book is kept from being looked for by index: the key begins with it, and a busy book's history is long.
-TRIED_SINCE = _TRIED + "WHERE a.created_at > $1 AND a.book + 0 = ANY($2::int[]) ORDER BY a.created_at LIMIT $3"
+TRIED_SINCE = (
+    f"SELECT {_COLUMNS} FROM attempt a JOIN payment p ON p.book = a.book AND p.id = a.payment_id "
+    "WHERE a.created_at > $1 AND a.book + 0 = ANY($2::int[]) ORDER BY a.created_at LIMIT $3"
+)
 
 
 async def current_policy(connection: Connection, book: int) -> PolicyRow | None:
@@ -93,14 +95,16 @@ async def policies(connection: Connection, book: int) -> list[PolicyRow]:
 
 
 async def tried_last(connection: Connection, book: int, since: datetime, limit: int) -> list[Tried]:
-    """Return the newest attempts of a book made since a moment, oldest first."""
+    """Return the attempts made since a moment among a book's newest, oldest first; looks at no more than `limit`."""
     rows = await connection.fetch(
-        _TRIED + "WHERE a.book = $1 AND a.created_at > $2 ORDER BY a.payment_id DESC, a.number DESC LIMIT $3",
+        f"SELECT {_COLUMNS} FROM "
+        "(SELECT * FROM attempt WHERE book = $1 ORDER BY payment_id DESC, number DESC LIMIT $3) a "
+        "JOIN payment p ON p.book = a.book AND p.id = a.payment_id WHERE a.created_at > $2 ORDER BY a.created_at",
         book,
         since,
         limit,
     )
-    return sorted((Tried(*row) for row in rows), key=lambda one: one.created_at)
+    return [Tried(*row) for row in rows]
 
 
 async def tried_since(connection: Connection, books: Sequence[int], since: datetime, limit: int) -> list[Tried]:
@@ -122,3 +126,11 @@ async def past_attempts(connection: Connection, book: int, since: datetime, unti
         until,
     )
     return [PastRow(*row) for row in rows]
+
+
+async def book_of_payment(connection: Connection, payment_id: str) -> int | None:
+    """Return the book that a payment is in, None where there is no such payment."""
+    book: int | None = await connection.fetchval(
+        "SELECT p.book FROM merchant m JOIN payment p ON p.book = m.book WHERE p.id = $1", payment_id
+    )
+    return book

@@ -13,7 +13,7 @@ from channels.contract import Method
 from channels.routing import AUTO, NO_POLICY, Candidate, Policy
 from gateway.chooser import HISTORY_FOR, VERDICTS
 from gateway.routing_policies import routing_policy_payload
-from gateway.routing_store import PastRow, past_attempts
+from gateway.routing_store import PastRow, book_of_payment, past_attempts
 from gateway.store import attempts, find_payment, merchants
 from kernel.clock import BEIJING, rfc3339
 from kernel.db import acquire
@@ -37,13 +37,11 @@ def read_policy(file: Path) -> dict[str, Any]:
 async def explain_payment(hub: Hub, payment_id: str, *, as_json: bool) -> int:
     """Print why each attempt of a payment went where it went. Raises NotFound."""
     async with acquire(hub.pool) as connection:
-        for merchant in await merchants(connection):
-            payment = await find_payment(connection, merchant.book, payment_id)
-            if payment is not None:
-                tried = await attempts(connection, merchant.book, payment_id)
-                break
-        else:
+        book = await book_of_payment(connection, payment_id)
+        payment = None if book is None else await find_payment(connection, book, payment_id)
+        if payment is None:
             raise NotFound("no_such_payment", f"there is no payment {payment_id[:64]}")
+        tried = await attempts(connection, payment.book, payment_id)
     if as_json:
         print(json.dumps(explain.as_json(payment, tried), ensure_ascii=False, indent=2))
     else:
