@@ -38,6 +38,7 @@ TIMEOUTS_S: Mapping[str, float] = {
     "capture": 15.0,
     "void": 10.0,
     "login": 10.0,
+    "payer": 10.0,
     "refund": 15.0,
     "refund_query": 10.0,
     "bind": 10.0,
@@ -147,6 +148,11 @@ class ChannelClient:
             if isinstance(found, Unknown) and found.not_sent:  # the first question was sent
                 found = replace(found, not_sent=False)
         return replace(found, ask=None) if isinstance(found, Unknown) else found
+
+    async def payer(self, code: str) -> str:
+        """Return who visits a page, of the code their browser brought back. Raises NotSent, NoAnswer, BadNotice."""
+        answer = await self._env.transport.send(self.channel.payer_request(code), timeout_s=self._timeouts_s["payer"])
+        return self.channel.payer(answer)
 
     async def bill(self, day: date) -> Bill:
         """Fetch the day's transaction bill, whole and with its hash checked. Raises BadBill."""

@@ -230,7 +230,8 @@ class Capabilities:
     signs_actions: frozenset[Method] = frozenset()
     # True: an unpaid order ends at its expires_at and no sooner: until a little after it, close is answered Unknown.
     lapses: bool = False
-    browsers: Sequence[str] = ()  # words in the User-Agent of the rail's own app, in which JSAPI works
+    browsers: Sequence[str] = ()  # words in the User-Agent of the rail's own app
+    in_browser: Sequence[Method] = ()  # how a page that is open in that app may be paid, best first
     signs_answers: bool = True  # False: the connection alone vouches for an answer; notices are signed all the same
     per_order_notices: bool = True  # False: notices go to an address registered at the rail beforehand
     # False: the rail closes nothing when asked. Its orders are paid by our own second call alone (proceed), so one is
@@ -298,6 +299,15 @@ class Rail:
     def deposit_mark(self) -> str | None:
         return None
 
+    def payer_url(self, back_url: str, state: str) -> str | None:
+        return None
+
+    def payer_request(self, code: str) -> Request:
+        raise NotImplementedError("this rail does not tell who visits a page")
+
+    def payer(self, answer: Response) -> str:
+        raise BadNotice("no_payers", "this rail does not tell who visits a page")
+
 
 class Channel(Protocol):
     """One rail with the credentials of one channel account. Every method is pure; `*_request` are unsigned."""
@@ -327,6 +337,20 @@ class Channel(Protocol):
 
         sent: what was answered, signed. A session newer than the one it was sent in is kept.
         """
+
+    # A rail in whose own browser a page may learn who is visiting it (OAuth 网页授权): Order.payer of JSAPI.
+
+    def payer_url(self, back_url: str, state: str) -> str | None:
+        """Return where a visitor's browser goes, to come back to back_url with `code` and this `state`; None: nowhere.
+
+        state: [0-9A-Za-z], at most 128 characters.
+        """
+
+    def payer_request(self, code: str) -> Request:
+        """Return the request that exchanges such a code; it is sent as it is."""
+
+    def payer(self, answer: Response) -> str:
+        """Return who the visitor is, as Order.payer. Raises BadNotice."""
 
     def local_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
         """Return what the payer is to be shown, signed; asked instead of pay_request for `capabilities.local` methods.

@@ -13,6 +13,7 @@ def make_app(api: Api) -> web.Application:
     """Return the merchant API. No middleware: the one wrapper in routes.py does what they would, for less."""
     app = web.Application(client_max_size=MAX_BODY)
     app.add_routes(api.routes())
+    app.on_shutdown.append(api.close)
     return app
 
 

@@ -5,7 +5,7 @@ ids that never change, so that whoever comes after a crash can ask and finish.
 """
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from gateway.attempts import (
     provably_did_nothing,
 )
 from gateway.captures import CaptureRefused, StartCapture
-from gateway.choosing import AUTO, Ask, Chooser, fee_of, kind_of, no_channel
+from gateway.choosing import AUTO, Ask, Choice, Chooser, fee_of, kind_of, no_channel
 from gateway.claims import Claims
 from gateway.create import Asking, Created, CreatePayment, FindEarlier, NewPayment
 from gateway.metrics import Metrics
@@ -58,6 +58,7 @@ from streams import Bell
 log = logging.getLogger(__name__)
 
 CASHIER_METHODS = (Method.JSAPI, Method.H5, Method.PAGE, Method.QR, Method.CARD, Method.APP, Method.TRANSFER)
+RETURNING = (Method.H5, Method.PAGE, Method.CARD)  # whose payers leave for a page of the rail's and come back
 
 
 class _Trying(NamedTuple):
@@ -118,6 +119,8 @@ class Payments:
             return await self._create_for_cashier(book, new, claims, channel)
         began = self._env.clock.monotonic()
         payment_id = self._env.ids.new("pay")
+        if new.method == Method.CARD:
+            new = replace(new, details=self._with_return(book, payment_id, new.details))
         ask = self._ask_for(book, payment_id, new, channel, Method(new.method), new.details, auth_code)
         try:
             choice = (await self._chooser.choose(ask))[0]
@@ -150,7 +153,7 @@ class Payments:
             if earlier is None:
                 raise no_channel(ask)
             return earlier.payment, True
-        url = f"{self._public_url}/pay/{self._tokens.token(book, payment_id)}"
+        url = self.page_url(book, payment_id)
         kept = {**({} if new.details is None else orjson.loads(new.details)), "channel": channel}
         new = replace(
             new,
@@ -339,6 +342,8 @@ class Payments:
         wanted = kept.pop("channel", AUTO)
         channel = channel if wanted == AUTO else wanted
         new = _with_kept(new, kept)
+        if new.method in RETURNING:
+            new = new._replace(details=self._with_return(book, payment_id, new.details))
         ask = self._ask_for(book, payment_id, payment, channel, Method(new.method), new.details, None)
         choice = (await self._chooser.choose(ask))[0]
         key = (book, payment_id, new)
@@ -361,6 +366,31 @@ class Payments:
             return Begun(*settled)
         finally:
             self._choosing.discard(key)
+
+    def page_url(self, book: int, payment_id: str) -> str:
+        """Return the address of a payment's page: where its payer chooses how to pay, and sees how it went."""
+        return f"{self._public_url}/pay/{self._tokens.token(book, payment_id)}"
+
+    async def offered(self, payment: Payment, methods: Sequence[Method]) -> Mapping[Method, Sequence[Choice]]:
+        """Return, for each of these ways to pay, the accounts that take a cashier's payment by it, first choice first.
+
+        Ways that none takes are left out.
+        """
+        kept = payment.details
+        channel = AUTO if kept is None else orjson.loads(kept).get("channel", AUTO)
+        found: dict[Method, Sequence[Choice]] = {}
+        for method in methods:
+            ask = self._ask_for(payment.book, payment.id, payment, channel, method, kept, None)
+            try:
+                found[method] = await self._chooser.choose(ask)
+            except Rejected:
+                continue
+        return found
+
+    def _with_return(self, book: int, payment_id: str, details: str | None) -> str:
+        """Return an attempt's details with where the payer's browser goes afterwards: our page, where none is named."""
+        kept = {"return_url": self.page_url(book, payment_id), **({} if details is None else orjson.loads(details))}
+        return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode()
 
     # ---- whatever a channel says -------------------------------------------------------------------------------------
 
@@ -717,7 +747,7 @@ def _is_lost(payment: Payment, attempt: Attempt) -> bool:
 def _with_kept(new: NewAttempt, kept: dict[str, str]) -> NewAttempt:
     """Return an attempt's spec with what the merchant gave for every attempt of the payment."""
     details = {**kept, **({} if new.details is None else orjson.loads(new.details))}
-    if new.method not in (Method.H5, Method.PAGE, Method.CARD):
+    if new.method not in RETURNING:
         details.pop("return_url", None)
     text = orjson.dumps(details, option=orjson.OPT_SORT_KEYS).decode() if details else None
     return new._replace(details=text)

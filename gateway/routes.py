@@ -18,6 +18,7 @@ from channels.contract import Response
 from channels.terms import Terms, TermsWrong
 from gateway import responses, schemas
 from gateway.auth import Authenticator, Principal
+from gateway.cashier import Cashier
 from gateway.channel_admin import ChannelAdmin, channel_account_payload, terms_wrong
 from gateway.claims import Claims
 from gateway.create import NewPayment
@@ -41,6 +42,8 @@ from splitting import Asked, ShareKind
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Page = Callable[[web.Request], Awaitable[web.Response]]
+Refused = Callable[[SluiceError, web.Request, str], web.Response]
 Work = Callable[["Call"], Awaitable[web.Response]]
 
 MAX_BODY = 256 * 1024
@@ -178,8 +181,10 @@ class Api:
         pool: Pool,
         env: Env,
         metrics: Metrics,
+        cashier: Cashier | None = None,
         access_log: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
+        """cashier: the payers' pages; None: this process shows none."""
         self._payments = payments
         self._notices = notices
         self._channel_admin = channel_admin
@@ -189,7 +194,13 @@ class Api:
         self._pool = pool
         self._env = env
         self._metrics = metrics
+        self._cashier = cashier
         self._access_log = access_log
+
+    async def close(self, app: web.Application) -> None:
+        """Let go whoever waits for news, so that the process can end."""
+        if self._cashier is not None:
+            await self._cashier.close(app)
 
     def routes(self) -> list[web.RouteDef]:
         """Return every route with the scope it needs; there is none without."""
@@ -219,6 +230,7 @@ class Api:
             web.get("/v1/routing_policy", self._guarded("channels", self.get_routing_policy), allow_head=False),
             web.put("/v1/routing_policy", self._guarded("channels", self.set_routing_policy)),
             web.post("/notify/{channel}/{book}/{account}", self._open("notify", self.notify)),
+            *(self._cashier.routes(self._page) if self._cashier is not None else ()),
             web.route("*", "/{anything:.*}", self._open("unknown", self.unknown)),
         ]
 
@@ -247,8 +259,13 @@ class Api:
 
         return handle
 
-    def _open(self, name: str, work: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
-        """Wrap a handler whose caller is not a merchant."""
+    def _page(self, name: str, work: Page) -> Page:
+        """Wrap a payer's page: what goes wrong is a page too."""
+        assert self._cashier is not None
+        return self._open(name, work, self._cashier.refused)
+
+    def _open(self, name: str, work: Page, page_for: Refused | None = None) -> Page:
+        """Wrap a handler whose caller is not a merchant. page_for: makes a page of an error; None: problem details."""
 
         async def handle(request: web.Request) -> web.Response:
             started = self._env.clock.monotonic()
@@ -257,10 +274,18 @@ class Api:
                 response = await work(request)
             except SluiceError as error:
                 response = self._problem(error, request_id, name)
+                if page_for is not None:
+                    response = page_for(error, request, request_id)
             except _DATABASE_AWAY as error:
                 response = self._away(error, request_id, name)
+                if page_for is not None:
+                    response = page_for(
+                        Unavailable("database_unavailable", "the database is away"), request, request_id
+                    )
             except Exception:  # the outermost boundary, as above
                 response = self._unexpected(request_id, name)
+                if page_for is not None:
+                    response = page_for(SluiceError("internal_error", "something is wrong"), request, request_id)
             return self._answered(request, response, request_id, name, started, None)
 
         return handle

@@ -74,6 +74,42 @@ async def merchants(connection: Connection) -> list[Merchant]:
     return [Merchant(*row) for row in rows]
 
 
+async def find_merchant(connection: Connection, book: int) -> Merchant | None:
+    row = await connection.fetchrow("SELECT book, id, name, created_at FROM merchant WHERE book = $1", book)
+    return Merchant(*row) if row else None
+
+
+class Mark(NamedTuple):
+    """What of a payment a page that shows it must follow."""
+
+    book: int
+    payment_id: str
+    status: str
+    attempt_count: int
+    attempt_status: str | None  # of the last one
+    shows: bool  # whether that one has something for the payer to do
+
+    @property
+    def text(self) -> str:
+        """The mark as a page holds it: [0-9a-z_.]; it differs whenever the page should."""
+        return f"{self.status}.{self.attempt_count}.{self.attempt_status or 'none'}.{int(self.shows)}"
+
+
+async def payment_marks(connection: Connection, keys: Sequence[tuple[int, str]]) -> list[Mark]:
+    """Return the marks of these payments (book, id), in no order; of those that exist."""
+    rows = await connection.fetch(
+        """
+        SELECT p.book, p.id, p.status, p.attempt_count, a.status, a.next_action IS NOT NULL
+        FROM unnest($1::int[], $2::text[]) AS k (book, id)
+        JOIN payment p ON p.book = k.book AND p.id = k.id
+        LEFT JOIN attempt a ON a.book = p.book AND a.payment_id = p.id AND a.number = p.attempt_count
+        """,
+        [book for book, _ in keys],
+        [payment_id for _, payment_id in keys],
+    )
+    return [Mark(*row) for row in rows]
+
+
 async def channel_accounts(connection: Connection, book: int) -> list[ChannelAccount]:
     """Return a merchant's channel accounts in the order the operator gave them."""
     rows = await connection.fetch(

@@ -29,6 +29,10 @@ class CashierTokens:
             return None
         return parse_reference(name, "pay")
 
+    def seal(self, text: str) -> str:
+        """Return what only a holder of the key can make of a text: 64 hexadecimal digits, for a payer's cookie."""
+        return hmac.new(self._key, b"cashier cookie\n" + text.encode(), hashlib.sha256).hexdigest()
+
     def _mac(self, name: str) -> str:
         digest = hmac.new(self._key, b"cashier page\n" + name.encode(), hashlib.sha256).hexdigest()
         return digest[:_MAC_DIGITS]

@@ -16,6 +16,7 @@ from channels.contract import Channel
 from channels.registry import secrets_of
 from gateway.accounts import ChannelAccounts
 from gateway.auth import Authenticator
+from gateway.cashier import Cashier
 from gateway.channel_admin import ChannelAdmin
 from gateway.chooser import Router
 from gateway.collections import Collections
@@ -65,6 +66,7 @@ class Hub:
     routing_policies: RoutingPolicies
     payments: Payments
     tokens: CashierTokens
+    public_url: str
     notices: Notices
     banks: Banks
     payees: Payees
@@ -82,7 +84,19 @@ class Hub:
             pool=self.pool,
             env=self.env,
             metrics=self.metrics,
+            cashier=self.cashier(),
             access_log=access_log,
+        )
+
+    def cashier(self) -> Cashier:
+        """Return the payers' pages on these objects."""
+        return Cashier(
+            payments=self.payments,
+            accounts=self.accounts,
+            tokens=self.tokens,
+            pool=self.pool,
+            env=self.env,
+            public_url=self.public_url,
         )
 
     def janitor(self) -> Janitor:
@@ -211,6 +225,7 @@ async def hub(
             routing_policies=RoutingPolicies(lanes, pool, env),
             payments=payments,
             tokens=tokens,
+            public_url=public_url,
             notices=Notices(payments, accounts, env, metrics),
             banks=banks,
             payees=Payees(lanes, banks, env),

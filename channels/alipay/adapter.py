@@ -58,6 +58,7 @@ _CAPABILITIES = Capabilities(
     local=frozenset({Method.PAGE, Method.H5, Method.APP}),
     comes_first=frozenset({Method.QR}),
     browsers=("AlipayClient",),
+    in_browser=(Method.H5,),
 )
 
 

@@ -57,6 +57,7 @@ _CAPABILITIES = Capabilities(
     local=frozenset({Method.PAGE, Method.H5}),
     lapses=True,
     browsers=("UnionPay",),
+    in_browser=(Method.H5,),
 )
 Fields = Mapping[str, str]
 

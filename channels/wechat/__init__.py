@@ -3,6 +3,6 @@
 from channels.wechat.adapter import WeChatPay, build
 from channels.wechat.combined import Combined
 
-SECRETS = frozenset({"private_key", "apiv3_key"})  # settings that are sealed at rest; each may end in _file instead
+SECRETS = frozenset({"private_key", "apiv3_key", "app_secret"})  # sealed at rest; each may end in _file instead
 
 __all__ = ["SECRETS", "Combined", "WeChatPay", "build"]

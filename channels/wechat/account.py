@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 from channels.contract import BadNotice, Method, Outcome, Pending, Rail, Request, Response, Unknown
 from channels.wechat import messages, signing
 from channels.wechat.messages import Doubt
+from channels.wechat.payers import Payers
 from kernel.safe_json import BadJson, loads_object, text
 
 USER_AGENT = "sluice-hub/0.1"
@@ -31,10 +32,12 @@ class Account(Rail):
         platform_keys: Iterable[signing.PlatformKey],
         public_key_id: str | None = None,
         rotates: bool = True,
+        payers: Payers | None = None,
     ) -> None:
         """base_url: without a path. public_key_id: asks WeChat to sign answers with that key.
 
-        rotates: whether the account has platform certificates, which WeChat replaces from time to time.
+        rotates: whether the account has platform certificates, which WeChat replaces from time to time. payers: tells
+        who visits a page; None: nobody does.
         """
         self.mchid = mchid
         self.appid = appid
@@ -44,6 +47,7 @@ class Account(Rail):
         self._keys = signing.PlatformKeys(platform_keys)
         self._public_key_id = public_key_id
         self._rotates = rotates
+        self._payers = payers or Payers(appid)
         preferred = {"Wechatpay-Serial": public_key_id} if public_key_id else {}
         self._get_headers: Mapping[str, str] = {**_JSON, **preferred}
         self._post_headers: Mapping[str, str] = {**self._get_headers, "Content-Type": "application/json"}
@@ -90,6 +94,18 @@ class Account(Rail):
         return self._keys.sealer(self._public_key_id)
 
     # ---- the payer's WeChat ------------------------------------------------------------------------------------------
+
+    def payer_url(self, back_url: str, state: str) -> str | None:
+        """Return where a page's visitor goes to come back with a code; None without an AppSecret."""
+        return self._payers.url(back_url, state)
+
+    def payer_request(self, code: str) -> Request:
+        """Return the request that exchanges the code."""
+        return self._payers.request(code)
+
+    def payer(self, answer: Response) -> str:
+        """Return the visitor's openid. Raises BadNotice."""
+        return self._payers.openid(answer)
 
     def call_to_pay(self, method: Method, shown: Pending, *, now: datetime, nonce: str) -> Pending:
         """Return what opens the payment in the payer's WeChat, signed by us; nonce: at most 32 characters.

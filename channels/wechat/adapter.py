@@ -33,9 +33,10 @@ from channels.contract import (
     Response,
 )
 from channels.settings import secret
-from channels.wechat import messages, signing, statement
+from channels.wechat import messages, payers, signing, statement
 from channels.wechat.account import USER_AGENT, in_path, origin
 from channels.wechat.messages import Doubt
+from channels.wechat.payers import Payers
 from channels.wechat.sharing import SharesOut
 from kernel.safe_json import BadJson, loads_object, text
 
@@ -58,6 +59,7 @@ _CAPABILITIES = Capabilities(
     currencies=frozenset({"CNY"}),
     barcode_prefixes=frozenset({"10", "11", "12", "13", "14", "15"}),
     browsers=("MicroMessenger",),
+    in_browser=(Method.JSAPI,),
 )
 
 
@@ -286,8 +288,9 @@ def build(settings: Mapping[str, Any]) -> WeChatPay:
     """Return the channel of these settings; reads key files once. Raises ValueError, KeyError or OSError.
 
     settings: mchid, appid, serial_no, private_key, apiv3_key, base_url, platform_certificates (a list of {serial_no,
-    certificate}), and optionally public_key_id with public_key. Each key and certificate may be given as a file
-    instead: private_key_file, …, and in the list {serial_no, file}.
+    certificate}), and optionally public_key_id with public_key, and app_secret: the AppSecret of the appid, for pages
+    that are paid inside WeChat (open_url, api_url: where not WeChat's own). Each key and certificate may be given as a
+    file instead: private_key_file, …, and in the list {serial_no, file}.
     """
     certificates = settings.get("platform_certificates") or []
     keys = [signing.platform_key(_certificate(entry), entry["serial_no"]) for entry in certificates]
@@ -308,7 +311,17 @@ def build(settings: Mapping[str, Any]) -> WeChatPay:
         platform_keys=keys,
         public_key_id=public_key_id,
         rotates=bool(certificates),
+        payers=_payers(settings, appid),
     )
+
+
+def _payers(settings: Mapping[str, Any], appid: str) -> Payers:
+    given = settings.get("app_secret") or settings.get("app_secret_file")
+    open_url = str(settings.get("open_url") or payers.OPEN_URL).rstrip("/")
+    api_url = str(settings.get("api_url") or payers.API_URL).rstrip("/")
+    if not all(url.startswith(("https://", "http://")) for url in (open_url, api_url)):
+        raise ValueError("open_url and api_url are addresses of http or https")
+    return Payers(appid, secret(settings, "app_secret").strip() if given else "", open_url, api_url)
 
 
 def _certificate(entry: Mapping[str, str]) -> bytes:

@@ -78,6 +78,7 @@ ROWS: Mapping[str, Callable[[str, Capabilities], str]] = {
     "most of one payment, minor units": lambda _, can: f"{can.maximum_minor:,}",
     "payers' codes begin 付款码": lambda _, can: runs(can.barcode_prefixes),
     "opens in the app that calls itself": lambda _, can: spans(can.browsers),
+    "a page in that app is paid by": lambda _, can: spans(method.value for method in can.in_browser),
     "reserves first 预授权": lambda _, can: methods(can.holds),
     "captures a part of it": lambda _, can: "yes" if can.partial_capture else "no",
     "paid by a second call of ours": lambda name, _: "yes" if of_its_own(name, "proceed_request") else "no",
@@ -103,6 +104,7 @@ FOR_THE_HUB = {
 IN_THE_TABLE = {
     "methods", "currencies", "maximum_minor", "barcode_prefixes", "browsers", "holds", "partial_capture", "local",
     "comes_first", "closes", "lapses", "partial_refunds", "refund_within", "signs_answers", "per_order_notices",
+    "in_browser",
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from channels.sandbox.wechat.days import Days, PayingBank
 from channels.sandbox.wechat.pages import Pages
 from channels.sandbox.wechat.routes import Routes
 from channels.sandbox.wechat.service import WeChat
+from channels.sandbox.wechat.visitors import Visitors
 
 __all__ = ["install"]
 
@@ -27,6 +28,7 @@ async def install(app: web.Application, ctx: SandboxContext, bank: PayingBank, p
     control = WeChatControl(wechat, days)
     Routes(wechat, Bills(ctx)).add_to(app)
     Pages(wechat).add_to(app)
+    Visitors(wechat).add_to(app)
     control.add_to(app)
     ctx.info["wechat"] = {
         "base_url": ctx.base_url,

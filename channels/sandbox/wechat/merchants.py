@@ -1,5 +1,6 @@
 """The merchants of the simulated WeChat Pay, and the credentials each was given."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,6 +30,11 @@ class Merchant:
     fee_bp: int
     settle_to: str | None
     public_key_only: bool
+
+    @property
+    def app_secret(self) -> str:
+        """The AppSecret of its official account; it follows from the APIv3 key, so the store need not have it."""
+        return hashlib.sha256(b"app secret\n" + self.apiv3_key.encode()).hexdigest()[:32]
 
 
 class Merchants:
@@ -94,6 +100,13 @@ class Merchants:
         """Return where a merchant's credentials lie."""
         return self._ctx.home / "wechat" / mchid
 
+    def _app_secret_file(self, merchant: Merchant) -> Path:
+        """Return the file of the AppSecret; merchants of before have none yet."""
+        file = self.folder(merchant.mchid).absolute() / "app_secret.txt"
+        if not file.exists():
+            keys.write_file(file, merchant.app_secret.encode(), secret=True)
+        return file
+
     def credentials(self, merchant: Merchant) -> dict[str, Any]:
         """Return what the merchant must configure, as the control API shows it."""
         folder = self.folder(merchant.mchid).absolute()
@@ -104,6 +117,9 @@ class Merchants:
             "private_key_file": str(folder / "apiclient_key.pem"),
             "certificate_file": str(folder / "apiclient_cert.pem"),
             "apiv3_key_file": str(folder / "apiv3_key.txt"),
+            "app_secret_file": str(self._app_secret_file(merchant)),
+            "open_url": self._ctx.base_url,
+            "api_url": self._ctx.base_url,
             "fee_bp": merchant.fee_bp,
             "settle_to": merchant.settle_to,
             "base_url": self._ctx.base_url,

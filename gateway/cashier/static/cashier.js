@@ -1,0 +1,127 @@
+// What a page does beyond links and forms: it follows its payment, opens the wallet, counts down, copies.
+// Without it everything but the wallet's own call works, and the page loads itself anew.
+"use strict";
+(() => {
+  const MOST_PAUSE = 15000;
+  let followed = 0; // counts pages followed, so that an older follower ends
+
+  const main = () => document.getElementById("main");
+  const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+  // ---- following the payment ----
+
+  async function follow() {
+    const mine = ++followed;
+    let failures = 0;
+    while (mine === followed && main() && "mark" in main().dataset && !("ended" in main().dataset)) {
+      const seen = main().dataset.mark;
+      try {
+        const answer = await fetch(`${main().dataset.state}?seen=${encodeURIComponent(seen)}`, { cache: "no-store" });
+        if (!answer.ok) throw new Error(String(answer.status));
+        failures = 0;
+        const { mark } = await answer.json();
+        if (mine === followed && mark !== seen) await show();
+      } catch {
+        failures += 1;
+        await pause(Math.min(MOST_PAUSE, 500 * 2 ** failures));
+      }
+    }
+  }
+
+  // Put the page's new state in place of the old one, without losing where the reader is.
+  async function show() {
+    const answer = await fetch(location.pathname + location.search, { cache: "no-store" });
+    if (!answer.ok) throw new Error(String(answer.status));
+    const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = next.getElementById("main");
+    if (!fresh) throw new Error("not a page of ours");
+    main().replaceWith(document.adoptNode(fresh));
+    document.title = next.title;
+    document.getElementById("said").textContent = main().querySelector("h1").textContent; // for whoever listens
+    prepare();
+  }
+
+  // ---- leaving for the rail, or into the wallet ----
+
+  function wechat(parameters, ended) {
+    const call = () => window.WeixinJSBridge.invoke("getBrandWCPayRequest", parameters, (said) => {
+      ended(String((said && said.err_msg) || "").endsWith(":ok"));
+    });
+    if (window.WeixinJSBridge) call();
+    else document.addEventListener("WeixinJSBridgeReady", call, { once: true });
+  }
+
+  function open(button) {
+    const canceled = main().querySelector("[data-canceled]");
+    canceled.hidden = true;
+    busy(button, true);
+    wechat(JSON.parse(button.dataset.bridge), (paid) => {
+      if (!paid) {
+        busy(button, false);
+        canceled.hidden = false;
+      } // paid: the page hears it from the rail, which is the one to believe
+    });
+  }
+
+  function go() {
+    if (location.hash !== "#go") return;
+    history.replaceState(null, "", location.pathname + location.search); // once: whoever comes back is not sent off again
+    const there = main().querySelector("[data-go]");
+    if (!there) return;
+    if (there.dataset.bridge) open(there);
+    else if (there.tagName === "FORM") there.requestSubmit();
+    else location.assign(there.href);
+  }
+
+  function busy(element, on) {
+    const words = element.querySelector(".how") || element.querySelector(".rail");
+    if (on) {
+      element.setAttribute("aria-busy", "true");
+      element.dataset.words = words.textContent;
+      words.textContent = element.dataset.busy || words.textContent;
+    } else {
+      element.removeAttribute("aria-busy");
+      if (element.dataset.words) words.textContent = element.dataset.words;
+    }
+  }
+
+  // ---- small things ----
+
+  function countDown() {
+    const time = main().querySelector(".until time");
+    const left = main().querySelector(".left");
+    if (!time || !left) return;
+    const seconds = Math.max(0, Math.floor((Date.parse(time.dateTime) - Date.now()) / 1000));
+    left.hidden = seconds > 3600;
+    left.textContent = `${left.dataset.left} ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  }
+
+  function prepare() {
+    for (const button of main().querySelectorAll("[data-copy]")) {
+      if (!navigator.clipboard) continue;
+      button.hidden = false;
+      button.addEventListener("click", async () => {
+        await navigator.clipboard.writeText(button.dataset.copy);
+        button.textContent = button.dataset.copied;
+      });
+    }
+    for (const button of main().querySelectorAll("[data-bridge]")) {
+      button.addEventListener("click", () => button.hasAttribute("aria-busy") || open(button));
+    }
+    for (const form of main().querySelectorAll("form")) {
+      form.addEventListener("submit", (event) => {
+        if (form.dataset.sent) event.preventDefault(); // a second press does nothing
+        form.dataset.sent = "yes";
+        if (event.submitter && event.submitter.classList.contains("way")) busy(event.submitter, true);
+      });
+    }
+    countDown();
+    go();
+  }
+
+  // A page taken from the browser's memory shows what was; what is, is asked for.
+  window.addEventListener("pageshow", (event) => event.persisted && location.reload());
+  prepare();
+  setInterval(countDown, 1000);
+  follow();
+})();

@@ -1,0 +1,176 @@
+"""Every sentence a payer reads, in each language. Pages hold no other words of ours."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from kernel.clock import BEIJING
+from kernel.money import Money
+
+_SYMBOLS = {"CNY": "¥", "USD": "US$", "EUR": "€", "GBP": "£", "HKD": "HK$", "JPY": "JP¥"}
+RAILS: Mapping[str, tuple[str, str]] = {
+    "wechat": ("微信支付", "WeChat Pay"),
+    "alipay": ("支付宝", "Alipay"),
+    "unionpay": ("银联", "UnionPay"),
+    "paypal": ("PayPal", "PayPal"),
+    "stripe": ("银行卡", "Card"),
+    "bank_transfer": ("银行转账", "Bank transfer"),
+}
+APPS: Mapping[str, tuple[str, str]] = {"wechat": ("微信", "WeChat"), "unionpay": ("云闪付", "the UnionPay app")}
+WORDS: Mapping[str, tuple[str, str]] = {
+    # what every page has
+    "pay_to": ("付款给", "Pay"),
+    "skip": ("跳到内容", "Skip to the content"),
+    "other_language": ("English", "中文"),
+    "number": ("单号", "Number"),
+    "title": ("收银台", "Checkout"),
+    "pay_before": ("请在北京时间 {at} 前付款", "Please pay before {at} (Beijing)"),
+    "time_left": ("剩余", "Time left"),
+    "busy": ("请稍候…", "One moment…"),
+    # choose
+    "choose": ("选择付款方式", "Choose how to pay"),
+    "scan_page": ("用手机扫码付款", "Scan with your phone to pay"),
+    "scan_page_with": ("打开{apps}扫一扫", "Scan it with {apps}"),
+    "scan_page_alt": ("付款页面的二维码，请用手机扫描", "QR code of this page, to scan with your phone"),
+    "or_here": ("或在此选择", "Or choose here"),
+    "pay_amount": ("付款 {amount}", "Pay {amount}"),
+    "by_qr": ("扫码", "Scan a code"),
+    "by_page": ("前往网页付款", "On its page"),
+    "by_h5": ("打开应用付款", "Opens the app"),
+    "by_jsapi": ("在应用内付款", "In this app"),
+    "by_transfer": ("查看收款账户", "Show the account"),
+    "no_ways": (
+        "这里暂时没有可用的付款方式。请换一台设备或浏览器打开本页，或联系商家。",
+        "There is no way to pay here just now. Open this page on another device or ask the shop.",
+    ),
+    "app_blocked": (
+        "在这个应用里不能用此商家的付款方式，请用手机浏览器打开本页。",
+        "This shop cannot be paid inside this app. Open this page in your phone's browser.",
+    ),
+    # notes
+    "declined": (
+        "这次没有付成，没有扣款。请再试一次或换一种方式。",
+        "That did not work and nothing was charged. Try again or choose another way.",
+    ),
+    "elsewhere": (
+        "已在另一处开始付款。可以在那里完成，也可以在这里重新选择。",
+        "A payment was begun somewhere else. Finish it there, or choose anew here.",
+    ),
+    "unavailable": ("这种方式暂时不可用，请换一种。", "That way is not available just now. Please choose another."),
+    "too_many": (
+        "尝试次数太多，请向商家要一个新的付款链接。",
+        "Tried too often. Please ask the shop for a new payment.",
+    ),
+    "no_payer": ("没有取得付款人信息，请再试一次。", "The app did not say who you are. Please try again."),
+    "again": ("正在处理上一次操作，请稍候。", "The last step is still under way. One moment, please."),
+    # code
+    "scan": ("用{rail}扫码", "Scan with {rail}"),
+    "scan_alt": ("{rail}付款二维码", "QR code for {rail}"),
+    "scan_hint": ("付款后本页会自动更新", "This page follows by itself once you have paid"),
+    "other_way": ("换一种方式", "Choose another way"),
+    # leave
+    "leave": ("前往{rail}完成付款", "Finish paying with {rail}"),
+    "leave_button": ("继续前往{rail}", "Continue to {rail}"),
+    "leave_hint": ("付完请回到本页", "Come back to this page when you are done"),
+    # bridge
+    "bridge": ("在{rail}中付款", "Pay in {rail}"),
+    "bridge_button": ("用{rail}付款", "Pay with {rail}"),
+    "bridge_canceled": ("还没有付款，可以再按一次。", "Not paid yet. You can press once more."),
+    # transfer
+    "transfer": ("转账到下面的账户", "Transfer to this account"),
+    "account": ("账号", "Account"),
+    "account_name": ("户名", "Name"),
+    "bank": ("银行", "Bank"),
+    "amount": ("金额", "Amount"),
+    "copy": ("复制", "Copy"),
+    "copied": ("已复制", "Copied"),
+    "transfer_hint": (
+        "此账号只用于这一笔付款，金额须一致。到账后本页会自动更新。",
+        "This account is for this payment alone; the amount must be exact. This page follows once the money is there.",
+    ),
+    # wait
+    "wait": ("正在确认", "Checking"),
+    "wait_hint": (
+        "正在等待付款渠道的结果。可以留在本页，请不要重复付款。",
+        "Waiting for the answer. You may stay on this page; please do not pay twice.",
+    ),
+    # done
+    "paid": ("付款成功", "Paid"),
+    "paid_hint": ("可以关闭本页了", "You may close this page"),
+    "reserved": ("已授权", "Authorised"),
+    "reserved_hint": ("金额已预留，商家确认后才会扣款", "The amount is reserved and is charged when the shop confirms"),
+    "failed": ("付款没有成功", "Not paid"),
+    "failed_hint": ("没有扣款。请回到商家重新下单。", "Nothing was charged. Please order again at the shop."),
+    "canceled": ("订单已取消", "Canceled"),
+    "canceled_hint": ("商家已取消这笔付款，没有扣款。", "The shop has canceled this payment. Nothing was charged."),
+    "expired": ("已过期", "Expired"),
+    "expired_hint": (
+        "付款时间已过，没有扣款。请回到商家重新下单。",
+        "The time to pay is over. Nothing was charged. Please order again at the shop.",
+    ),
+    "returning": ("款项正在退回", "Your money is on its way back"),
+    "returning_hint": (
+        "付款到达时订单已结束，款项会自动退回原账户。",
+        "It arrived after the order had ended, and goes back to where it came from by itself.",
+    ),
+    "back": ("返回商家", "Back to the shop"),
+    # errors
+    "not_found": ("没有这个页面", "There is no such page"),
+    "not_found_hint": (
+        "链接可能不完整，请向商家索取新的链接。",
+        "The link may be incomplete. Please ask the shop for a new one.",
+    ),
+    "sorry": ("暂时无法显示", "Cannot be shown just now"),
+    "sorry_hint": (
+        "请稍后再试。若已付款，请不要重复付款。",
+        "Please try again shortly. If you have paid, please do not pay again.",
+    ),
+    "quote": ("咨询时请提供", "Please quote"),
+}
+
+
+class Say:
+    """The words of one language."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self._place = 0 if language == "zh" else 1
+
+    @property
+    def tag(self) -> str:
+        """The language as HTML names it."""
+        return "zh-Hans" if self.language == "zh" else "en"
+
+    def __call__(self, name: str, **values: str) -> str:
+        """Return a sentence. Raises KeyError for one that is not there."""
+        text = WORDS[name][self._place]
+        return text.format(**values) if values else text
+
+    def knows(self, name: str) -> bool:
+        return name in WORDS
+
+    def rail(self, channel: str) -> str:
+        """Return what payers call a rail; of one nobody told us of, its name."""
+        names = RAILS.get(channel)
+        return names[self._place] if names else channel.replace("_", " ").title()
+
+    def app(self, channel: str) -> str:
+        """Return what payers call the app of a rail."""
+        names = APPS.get(channel)
+        return names[self._place] if names else self.rail(channel)
+
+    def several(self, names: list[str]) -> str:
+        """Return names in a row."""
+        if self.language == "zh" or len(names) < 2:
+            return "、".join(names)
+        return f"{', '.join(names[:-1])} or {names[-1]}"
+
+    def money(self, minor: int, currency: str) -> str:
+        """Return an amount as people read it: ¥1,234.50."""
+        major = Money(minor, currency).major()
+        whole, point, decimals = major.partition(".")
+        symbol = _SYMBOLS.get(currency, f"{currency} ")
+        return f"{symbol}{int(whole):,}{point}{decimals}"
+
+    def moment(self, at: datetime) -> str:
+        """Return a time of day by Beijing's clock, where the rails' days are."""
+        return at.astimezone(BEIJING).strftime("%H:%M")
