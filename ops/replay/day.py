@@ -127,7 +127,7 @@ class Day:
         ]
 
     def rails(self) -> list[dict[str, Any]]:
-        """Return what each account took and cost. cost_per_10k: minor units of fee for each 10,000 of the currency."""
+        """Return what each account took and cost. cost_per_10k: fee for each 10,000 captured."""
         tried: Counter[str] = Counter()
         left: Counter[str] = Counter()
         for order in self.ledger.orders:

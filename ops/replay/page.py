@@ -100,11 +100,11 @@ def _rails(day: Day) -> list[RenderableType]:
     most = max((row["paid"] for row in rows), default=0)
     for row in rows:
         moved = str(row["failed_over"]) if row["failed_over"] else ""
-        cost = f"{row['cost_per_10k'] / 100:.2f}"
+        cost = f"{row['cost_per_10k']:.2f}"
         bar = "[blue]" + _bar(row["paid"], most, BAR // 4)
         table.add_row(f"  {row['account']}", str(row["paid"]), bar, _amount(day, row["captured_minor"]), cost, moved)
     captured, fee = sum(row["captured_minor"] for row in rows), sum(row["fee_minor"] for row in rows)
-    total = f"[bold]{fee * 100 / captured if captured else 0:.2f}[/]"
+    total = f"[bold]{fee * 10_000 / captured if captured else 0:.2f}[/]"
     table.add_row("= all of them", str(sum(r["paid"] for r in rows)), "", _amount(day, captured), total, "")
     return [table, *_hours(day), *(_note(text) for text in _about_trouble(day))]
 
