@@ -422,7 +422,7 @@ def channel_add(
 
 @channel_app.command("list")
 def channel_list(book: Book, as_json: Json = False) -> None:
-    """List a merchant's channel accounts in the order in which they are tried."""
+    """List a merchant's channel accounts in the order they were given."""
     found = settings()
 
     async def work() -> int:
