@@ -26,6 +26,7 @@ from channels.routing.policy import NO_POLICY, Facts, Policy, Rule
 PPM = 1_000_000
 UNITS = PPM * 10_000  # of a value, in one minor unit
 TIE = UNITS // 50_000  # a step between values, for each minor unit of the amount: 0.2 bp
+NO_LATENCY = 10**9  # of an account that has not answered yet: after all that have
 _NORMAL = NormalDist()
 
 
@@ -152,14 +153,9 @@ def _compared(
     now = wanted.now.timestamp()
     weighed = [_weigh(one, wanted, known.rail(one.account_id), now, small, used) for one in able]
     worth = max(amount * policy.margin_bp, (max(one.fee_minor for one in weighed) + 1) * 10_000)
-    step = amount * TIE
-    for one in weighed:
-        one.value = one.p_ppm * (worth - one.fee_minor * 10_000)
-        latency = one.chances.latency_ms
-        behind = one.aside is not None
-        one.key = (behind, -(one.value // step), latency if latency is not None else 10**9, one.candidate.position)
-    weighed.sort(key=lambda one: one.key)
-    weighed = _one_probe(weighed)
+    _order(weighed, worth, amount)
+    if _one_probe(weighed):
+        _order(weighed, worth, amount)
     explored = False
     preferred = None
     if weighted is not None:
@@ -220,14 +216,23 @@ def _aside(
     return (None if draw(wanted.payment_id, f"start {account_id}") < breaker.share(now) else "starting"), False
 
 
-def _one_probe(weighed: list[_Weighed]) -> list[_Weighed]:
-    """Have an account that is only being tried stand first or behind all that are well: it is no second choice."""
+def _order(weighed: list[_Weighed], worth: int, amount_minor: int) -> None:
+    """Put the accounts in order: those that are well before the others, then by value, latency, the operator's word."""
+    step = amount_minor * TIE
+    for one in weighed:
+        one.value = one.p_ppm * (worth - one.fee_minor * 10_000)
+        latency = one.chances.latency_ms
+        behind = one.aside is not None
+        one.key = (behind, -(one.value // step), latency if latency is not None else NO_LATENCY, one.candidate.position)
+    weighed.sort(key=lambda one: one.key)
+
+
+def _one_probe(weighed: list[_Weighed]) -> bool:
+    """Have an account that is only being tried stand first, or stand back: it is no second choice. Tell if one does."""
     behind = [one for one in weighed[1:] if one.probe]
-    if not behind:
-        return weighed
     for one in behind:
-        one.probe, one.aside = False, "resting"
-    return [one for one in weighed if one not in behind] + behind
+        one.probe, one.aside, one.p_ppm = False, "resting", round(one.chances.p * PPM)
+    return bool(behind)
 
 
 def _by_weight(weighed: list[_Weighed], rule: Rule, wanted: Wanted) -> str | None:

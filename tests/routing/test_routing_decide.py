@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from channels.contract import Capabilities, Method
 from channels.routing import record
 from channels.routing.breaker import DEFAULT, Health
-from channels.routing.decision import PPM, Decision, decide
+from channels.routing.decision import PPM, TIE, Decision, decide
 from channels.routing.eligibility import REASONS, Candidate, Wanted, sift
 from channels.routing.knowledge import Knowledge, Seen
 from channels.routing.policy import Policy
@@ -417,6 +417,17 @@ def test_a_decision_follows_from_its_arguments_and_its_record_shows_how(
         for one in kept["rank"]:
             assert one["ev"] == one["p"] * (kept["worth"] - one["fee"] * 10_000) // PPM
         assert [one["a"] for one in kept["rank"]] == order(decision)
+        if not decision.explored and decision.preferred is None:
+            minor = asked.amount.minor
+            keys = [
+                (
+                    "aside" in one,
+                    -(one["p"] * (kept["worth"] - one["fee"] * 10_000) // (minor * TIE)),
+                    one.get("ms", 10**9),
+                )
+                for one in kept["rank"]
+            ]
+            assert keys == sorted(keys)  # the order can be worked out again from what was kept
 
 
 @settings(max_examples=200, deadline=None)
