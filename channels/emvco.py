@@ -48,7 +48,6 @@ ADDITIONAL_NAMES: Mapping[str, str] = {
     "10": "merchant_tax_id",
     "11": "merchant_channel",
 }
-ASK_PAYER = "***"
 MANDATORY = (MCC, CURRENCY, COUNTRY, NAME, CITY)
 LONGEST: Mapping[str, int] = {NAME: 25, CITY: 15, POSTCODE: 10, AMOUNT: 13, TIP_FIXED: 13, TIP_PERCENT: 5}
 

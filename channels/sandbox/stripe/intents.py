@@ -16,7 +16,6 @@ from channels.sandbox.stripe.wire import fail
 CURRENCIES = ("cny", "usd", "eur", "gbp", "jpy", "hkd")
 # Minor units; of CNY none is published.
 SMALLEST = {"usd": 50, "eur": 50, "gbp": 30, "hkd": 400, "jpy": 50, "cny": 1}
-CAPTURE_METHODS = ("automatic", "automatic_async", "manual")
 LARGEST = 99_999_999
 HOLDS_FOR_MS = 7 * 86_400_000
 CREATE = (
