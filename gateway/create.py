@@ -73,12 +73,12 @@ class CreatePayment:
             yield ledger.ACCOUNTS, (book, accounts.channel(self.chosen.account_id, self.new.currency))
         if self.new.split:
             yield from splitting.plan_needs(book, self.payment_id, self.new.split)
-        yield from _earlier_needs(work, book, self.claims)
+        yield from earlier_needs(work, book, self.claims)
 
     def apply(self, work: Work) -> Created:
         book, new, chosen = self.book, self.new, self.chosen
         work.head(book)
-        earlier = _earlier(work, book, self.claims)
+        earlier = earlier_payment(work, book, self.claims)
         if earlier is not None:
             return earlier._replace(replayed=earlier.payment.id != self.payment_id)
         ledger.open_account(work, book, accounts.merchant(new.currency))
@@ -108,7 +108,7 @@ class CreatePayment:
         return Created(payment, attempt, replayed=False)
 
 
-def _earlier_needs(work: Work, book: int, claims: Claims) -> Iterable[Need]:
+def earlier_needs(work: Work, book: int, claims: Claims) -> Iterable[Need]:
     for key in claims.keys:
         if work.knows(CLAIMS, (book, key)) and (claim := work.find(CLAIMS, (book, key))) is not None:
             yield PAYMENTS, (book, claim.object_id)
@@ -118,7 +118,7 @@ def _earlier_needs(work: Work, book: int, claims: Claims) -> Iterable[Need]:
                     yield ATTEMPTS, (book, payment.id, payment.attempt_count)
 
 
-def _earlier(work: Work, book: int, claims: Claims) -> Created | None:
+def earlier_payment(work: Work, book: int, claims: Claims) -> Created | None:
     """Return the payment an earlier identical request made, None for a first request. Raises Conflict."""
     payment_id = claims.earlier(work, book)
     if payment_id is None:
@@ -139,11 +139,11 @@ class FindEarlier:
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
         yield from self.claims.needs(self.book)
-        yield from _earlier_needs(work, self.book, self.claims)
+        yield from earlier_needs(work, self.book, self.claims)
 
     def apply(self, work: Work) -> Created | None:
         work.head(self.book)
-        return _earlier(work, self.book, self.claims)
+        return earlier_payment(work, self.book, self.claims)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@ No transaction is open while a channel is called. What is to be done is committe
 ids that never change, so that whoever comes after a crash can ask and finish.
 """
 
+import hashlib
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import NamedTuple
 
 import orjson
@@ -30,6 +32,7 @@ from gateway.captures import CaptureRefused, StartCapture
 from gateway.choosing import AUTO, Ask, Choice, Chooser, fee_of, kind_of, no_channel
 from gateway.claims import Claims
 from gateway.create import Asking, Created, CreatePayment, FindEarlier, NewPayment
+from gateway.links import PayByLink, asked_of
 from gateway.metrics import Metrics
 from gateway.orders import Orders
 from gateway.refunds import CreateRefund, RetryRefund, SettleRefund
@@ -45,7 +48,16 @@ from gateway.schedule import (
 from gateway.settle import NOT_RECEIVED, EndedMeanwhile, Settle, Settled
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT
 from gateway.store import attempts, find_attempt, find_payment, find_refund
-from gateway.tables import CASHIER, Attempt, Payment, Refund, attempt_number, refund_number, surplus_refund_id
+from gateway.tables import (
+    CASHIER,
+    Attempt,
+    CashierLink,
+    Payment,
+    Refund,
+    attempt_number,
+    refund_number,
+    surplus_refund_id,
+)
 from gateway.tokens import CashierTokens
 from kernel.db import Pool, acquire
 from kernel.env import Env
@@ -58,6 +70,7 @@ from streams import Bell
 log = logging.getLogger(__name__)
 
 CASHIER_METHODS = (Method.JSAPI, Method.H5, Method.PAGE, Method.QR, Method.CARD, Method.APP, Method.TRANSFER)
+BY_LINK = timedelta(minutes=30)  # how long a payment that a payer made from a link may be paid
 RETURNING = (Method.H5, Method.PAGE, Method.CARD)  # whose payers leave for a page of the rail's and come back
 
 
@@ -142,8 +155,33 @@ class Payments:
         finally:
             self._calling.discard((book, payment_id))
 
+    async def create_by_link(self, link: CashierLink, amount_minor: int, submission: str) -> Payment:
+        """Take a payment that a payer makes from a payment link or a standing code, and return it.
+
+        submission: 32 hexadecimal digits of the page the payer sent off; the same with the same amount is the same
+        payment. Raises Conflict (link_closed, link_used_up, idempotency_key_reused), Rejected.
+        """
+        digest = hashlib.sha256(f"{link.id}\n{amount_minor}".encode()).digest()
+        order = f"{link.id}-{submission}"
+        details = {} if link.return_url is None else {"return_url": link.return_url}
+        new = NewPayment(
+            order, amount_minor, link.currency, CASHIER, link.description, link.metadata, asked_of(link),
+            self._env.now() + BY_LINK, orjson.dumps(details).decode() if details else None,
+        )  # fmt: skip
+
+        def by_link(create: CreatePayment) -> PayByLink:
+            return PayByLink(link.book, link.id, create)
+
+        claims = Claims((f"i:{order}", f"o:{order}"), digest)
+        return (await self._create_for_cashier(link.book, new, claims, AUTO, by_link))[0]
+
     async def _create_for_cashier(
-        self, book: int, new: NewPayment, claims: Claims, channel: str
+        self,
+        book: int,
+        new: NewPayment,
+        claims: Claims,
+        channel: str,
+        command: Callable[[CreatePayment], CreatePayment | PayByLink] = lambda create: create,
     ) -> tuple[Payment, bool]:
         """Take a payment whose payer chooses how to pay at the cashier; nothing is sent until then."""
         payment_id = self._env.ids.new("pay")
@@ -160,9 +198,8 @@ class Payments:
             details=orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode(),
             next_action=orjson.dumps({"type": "cashier", "url": url}).decode(),
         )
-        created: Created = await self._lanes.put(
-            CreatePayment(book, payment_id, new, claims, None, self._env.now() + FIRST_ANSWER)
-        )
+        create = CreatePayment(book, payment_id, new, claims, None, self._env.now() + FIRST_ANSWER)
+        created: Created = await self._lanes.put(command(create))
         return created.payment, created.replayed
 
     async def _some_method(self, ask: Ask) -> bool:

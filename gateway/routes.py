@@ -22,6 +22,7 @@ from gateway.cashier import Cashier
 from gateway.channel_admin import ChannelAdmin, channel_account_payload, terms_wrong
 from gateway.claims import Claims
 from gateway.create import NewPayment
+from gateway.links import LINK, STATIC, Links, NewLink
 from gateway.metrics import Metrics
 from gateway.notices import Notices
 from gateway.objects import attempt_payload, payment_payload, refund_payload
@@ -181,6 +182,7 @@ class Api:
         pool: Pool,
         env: Env,
         metrics: Metrics,
+        links: Links,
         cashier: Cashier | None = None,
         access_log: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
@@ -194,6 +196,7 @@ class Api:
         self._pool = pool
         self._env = env
         self._metrics = metrics
+        self._links = links
         self._cashier = cashier
         self._access_log = access_log
 
@@ -215,6 +218,14 @@ class Api:
             web.get("/v1/refunds", self._guarded("payments:read", self.list_refunds), allow_head=False),
             web.get("/v1/refunds/{id}", self._guarded("payments:read", self.get_refund), allow_head=False),
             web.post("/v1/refunds/{id}/retry", self._guarded("refunds:write", self.retry_refund)),
+            web.post("/v1/payment_links", self._guarded("payments:write", self.add_payment_link)),
+            web.get("/v1/payment_links", self._guarded("payments:read", self.list_payment_links), allow_head=False),
+            web.get("/v1/payment_links/{id}", self._guarded("payments:read", self.get_payment_link), allow_head=False),
+            web.patch("/v1/payment_links/{id}", self._guarded("payments:write", self.change_payment_link)),
+            web.post("/v1/merchant_qrs", self._guarded("payments:write", self.add_merchant_qr)),
+            web.get("/v1/merchant_qrs", self._guarded("payments:read", self.list_merchant_qrs), allow_head=False),
+            web.get("/v1/merchant_qrs/{id}", self._guarded("payments:read", self.get_merchant_qr), allow_head=False),
+            web.patch("/v1/merchant_qrs/{id}", self._guarded("payments:write", self.change_merchant_qr)),
             web.post("/v1/payees", self._guarded("payees:write", self.create_payee)),
             web.get("/v1/payees", self._guarded("payments:read", self.list_payees), allow_head=False),
             web.get("/v1/balances", self._guarded("balances:read", self.list_balances), allow_head=False),
@@ -446,6 +457,61 @@ class Api:
             found = await refunds(connection, call.book, payment_id=payment_id, before=before, limit=limit + 1)
         return _list([refund_payload(refund) for refund in found], limit)
 
+    # ---- payment links, standing codes -------------------------------------------------------------------------------
+
+    async def add_payment_link(self, call: Call) -> web.Response:
+        key = call.idempotency_key()
+        body, raw = await call.body(schemas.PaymentLinkIn)
+        new = _new_link(LINK, body)._replace(
+            amount_minor=body.amount, expires_at=body.expires_at, max_uses=body.max_uses
+        )
+        return await self._add_link(call, new, key, raw)
+
+    async def add_merchant_qr(self, call: Call) -> web.Response:
+        key = call.idempotency_key()
+        body, raw = await call.body(schemas.MerchantQrIn)
+        return await self._add_link(call, _new_link(STATIC, body), key, raw)
+
+    async def _add_link(self, call: Call, new: NewLink, key: str, raw: bytes) -> web.Response:
+        claims = Claims([f"i:{key}"], hashlib.sha256(new.kind.encode() + b"\n" + raw).digest())
+        link, replayed = await self._links.add(call.book, new, claims)
+        return _made(self._links.payload(link), replayed)
+
+    async def get_payment_link(self, call: Call) -> web.Response:
+        return responses.json(self._links.payload(await self._links.get(call.book, call.ident("lnk"), LINK)))
+
+    async def get_merchant_qr(self, call: Call) -> web.Response:
+        return responses.json(self._links.payload(await self._links.get(call.book, call.ident("lnk"), STATIC)))
+
+    async def list_payment_links(self, call: Call) -> web.Response:
+        given = call.query("limit", "starting_after")
+        return await self._list_links(call, LINK, given)
+
+    async def list_merchant_qrs(self, call: Call) -> web.Response:
+        given = call.query("limit", "starting_after")
+        return await self._list_links(call, STATIC, given)
+
+    async def _list_links(self, call: Call, kind: str, given: dict[str, str]) -> web.Response:
+        limit, before = call.limit(given), call.cursor(given, "lnk")
+        found = await self._links.listed(call.book, kind, before=before, limit=limit + 1)
+        return _list([self._links.payload(link) for link in found], limit)
+
+    async def change_payment_link(self, call: Call) -> web.Response:
+        body, _ = await call.body(schemas.PaymentLinkChange)
+        return await self._change_link(call, LINK, body)
+
+    async def change_merchant_qr(self, call: Call) -> web.Response:
+        body, _ = await call.body(schemas.MerchantQrChange)
+        return await self._change_link(call, STATIC, body)
+
+    async def _change_link(self, call: Call, kind: str, body: BaseModel) -> web.Response:
+        changes = {name: value for name in body.model_fields_set if (value := getattr(body, name)) is not None}
+        if "active" in changes:
+            changes["state"] = "active" if changes.pop("active") else "inactive"
+        return responses.json(
+            self._links.payload(await self._links.change(call.book, call.ident("lnk"), kind, changes))
+        )
+
     # ---- payees, balances, settlements, events -----------------------------------------------------------------------
 
     async def create_payee(self, call: Call) -> web.Response:
@@ -672,6 +738,21 @@ def _terms(said: dict[str, Any] | None) -> Terms | None:
         return Terms.of(said) if said is not None else None
     except TermsWrong as error:
         raise terms_wrong(error) from None
+
+
+def _new_link(kind: str, body: schemas.PaymentLinkIn | schemas.MerchantQrIn) -> NewLink:
+    return NewLink(
+        kind,
+        body.name,
+        body.description,
+        None,
+        body.minimum,
+        body.maximum,
+        body.currency,
+        split=[_asked(share) for share in body.split],
+        metadata=schemas.metadata_text(body.metadata),
+        return_url=body.return_url,
+    )
 
 
 def _asked(share: schemas.ShareIn) -> Asked:

@@ -161,3 +161,28 @@ CREATE TABLE routing_policy (
 );
 CREATE TRIGGER routing_policy_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON routing_policy
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- Payment links 付款链接 and merchants' standing codes 静态收款码: addresses from which payers make payments themselves.
+CREATE TABLE cashier_link (
+    book          int NOT NULL,
+    id            text NOT NULL COLLATE "C",
+    kind          text NOT NULL COLLATE "C" CHECK (kind IN ('link', 'static')),
+    name          text NOT NULL, -- for the merchant
+    description   text NOT NULL, -- for the payer; of every payment made with it
+    amount_minor  bigint CHECK (amount_minor > 0), -- NULL: the payer says how much
+    minimum_minor bigint NOT NULL CHECK (minimum_minor > 0), -- what the payer may say
+    maximum_minor bigint NOT NULL,
+    currency      text NOT NULL COLLATE "C",
+    state         text NOT NULL COLLATE "C" CHECK (state IN ('active', 'inactive')),
+    expires_at    timestamptz, -- when no more payments are made with it; NULL: never
+    max_uses      int CHECK (max_uses BETWEEN 1 AND 100), -- payments that may be open or paid; NULL: any number
+    uses          json NOT NULL, -- ids of those, and of dead ones that have not been replaced, where there is a bound
+    payment_count int NOT NULL CHECK (payment_count >= 0), -- payments ever made with it
+    split         json,
+    metadata      json,
+    return_url    text,
+    created_at    timestamptz NOT NULL,
+    updated_at    timestamptz NOT NULL,
+    PRIMARY KEY (book, id),
+    CONSTRAINT cashier_link_bounds CHECK (minimum_minor <= maximum_minor)
+) WITH (fillfactor = 70);

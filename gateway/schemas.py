@@ -147,6 +147,82 @@ class PaymentIn(Body):
         return self
 
 
+MerchantsName = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=CLEAN)]
+Uses = Annotated[int, Field(ge=1, le=100, strict=True)]
+
+
+def _aware(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError("a time needs its offset, e.g. 2026-11-24T08:30:00Z")
+    return at
+
+
+Moment = Annotated[datetime, AfterValidator(_aware)]
+
+
+class PaymentLinkIn(Body):
+    """POST /v1/payment_links"""
+
+    name: MerchantsName
+    description: Text
+    amount: Amount | None = Field(default=None, description="minor units; left out: the payer says how much")
+    minimum: Amount = 1
+    maximum: Amount = MAX_AMOUNT
+    currency: CurrencyCode
+    expires_at: Moment | None = None
+    max_uses: Uses | None = None
+    split: Annotated[tuple[ShareIn, ...], Field(max_length=50)] = ()
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=50)] | None = None
+    return_url: Address | None = None
+
+    @model_validator(mode="after")
+    def _bounds(self) -> "PaymentLinkIn":
+        if self.minimum > self.maximum:
+            raise ValueError("minimum is more than maximum")
+        if len({share.payee for share in self.split}) != len(self.split):
+            raise ValueError("a payee may stand in a split once")
+        return self
+
+
+class MerchantQrIn(Body):
+    """POST /v1/merchant_qrs"""
+
+    name: MerchantsName
+    description: Text
+    minimum: Amount = 1
+    maximum: Amount = MAX_AMOUNT
+    currency: CurrencyCode
+    split: Annotated[tuple[ShareIn, ...], Field(max_length=50)] = ()
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=50)] | None = None
+    return_url: Address | None = None
+
+    @model_validator(mode="after")
+    def _bounds(self) -> "MerchantQrIn":
+        if self.minimum > self.maximum:
+            raise ValueError("minimum is more than maximum")
+        if len({share.payee for share in self.split}) != len(self.split):
+            raise ValueError("a payee may stand in a split once")
+        return self
+
+
+class PaymentLinkChange(Body):
+    """PATCH /v1/payment_links/{id}"""
+
+    active: Annotated[bool, Field(strict=True)] | None = None
+    name: MerchantsName | None = None
+    description: Text | None = None
+    expires_at: Moment | None = None
+    max_uses: Uses | None = None
+
+
+class MerchantQrChange(Body):
+    """PATCH /v1/merchant_qrs/{id}"""
+
+    active: Annotated[bool, Field(strict=True)] | None = None
+    name: MerchantsName | None = None
+    description: Text | None = None
+
+
 class RefundIn(Body):
     """POST /v1/payments/{id}/refunds"""
 

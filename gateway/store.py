@@ -4,11 +4,23 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
-from gateway.tables import ATTEMPTS, PAYMENTS, REFUNDS, Attempt, ChannelAccount, Merchant, Payment, Refund
+from gateway.tables import (
+    ATTEMPTS,
+    CASHIER_LINKS,
+    PAYMENTS,
+    REFUNDS,
+    Attempt,
+    CashierLink,
+    ChannelAccount,
+    Merchant,
+    Payment,
+    Refund,
+)
 from kernel.db import Connection
 
 _PAYMENT = ", ".join(Payment._fields)
 _REFUND = ", ".join(Refund._fields)
+_LINK = ", ".join(CashierLink._fields)
 _ATTEMPT = ", ".join(Attempt._fields)
 _CHANNEL_ACCOUNT = ", ".join(ChannelAccount._fields)
 
@@ -131,6 +143,24 @@ async def base_url_is_known(connection: Connection, base_url: str) -> bool:
             "SELECT EXISTS (SELECT 1 FROM channel_account WHERE settings ->> 'base_url' = $1)", base_url
         )
     )
+
+
+async def find_link(connection: Connection, book: int, link_id: str) -> CashierLink | None:
+    rows = await CASHIER_LINKS.load(connection, [(book, link_id)])
+    return rows[0] if rows else None
+
+
+async def links(connection: Connection, book: int, kind: str, *, before: str | None, limit: int) -> list[CashierLink]:
+    """Return a merchant's links of one kind, newest first. before: the id after which to go on."""
+    rows = await connection.fetch(
+        f"SELECT {_LINK} FROM cashier_link WHERE book = $1 AND kind = $2 AND ($3::text IS NULL OR id < $3) "
+        "ORDER BY id DESC LIMIT $4",
+        book,
+        kind,
+        before,
+        limit,
+    )
+    return [CashierLink(*row) for row in rows]
 
 
 class Captured(NamedTuple):

@@ -196,6 +196,30 @@ class Refund(NamedTuple):
         return f"{self.id}:{self.retry_count}" if self.retry_count else self.id
 
 
+class CashierLink(NamedTuple):
+    """A payment link 付款链接, or a merchant's standing code 静态收款码. Amounts in minor units of `currency`."""
+
+    book: int
+    id: str
+    kind: str  # link | static
+    name: str
+    description: str
+    amount_minor: int | None  # None: the payer says
+    minimum_minor: int
+    maximum_minor: int
+    currency: str
+    state: str  # active | inactive
+    expires_at: datetime | None
+    max_uses: int | None
+    uses: str  # JSON: ids of payments
+    payment_count: int
+    split: str | None  # JSON: [payee, kind, value] each
+    metadata: str | None  # JSON
+    return_url: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
 MERCHANTS: Table[Merchant] = Table("merchant", Merchant, "int text text timestamptz", keys=1)
 CHANNEL_ACCOUNTS: Table[ChannelAccount] = Table(
     "channel_account",
@@ -225,5 +249,12 @@ REFUNDS: Table[Refund] = Table(
     Refund,
     "int text text int text bigint text bigint json text text text text text int "
     "timestamptz timestamptz timestamptz date int timestamptz",
+    keys=2,
+)
+CASHIER_LINKS: Table[CashierLink] = Table(
+    "cashier_link",
+    CashierLink,
+    "int text text text text bigint bigint bigint text text timestamptz int json int json json text timestamptz "
+    "timestamptz",
     keys=2,
 )

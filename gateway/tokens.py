@@ -5,6 +5,7 @@ import hmac
 
 from kernel.ids import parse_reference, reference
 
+_PAGE, _LINK = b"cashier page\n", b"cashier link\n"
 _MAC_DIGITS = 32  # 128 bits: not to be guessed, whatever ids an onlooker has seen
 
 
@@ -29,10 +30,22 @@ class CashierTokens:
             return None
         return parse_reference(name, "pay")
 
+    def link_token(self, book: int, link_id: str) -> str:
+        """Return the token of a payment link's page, or of a standing code's; no payment's is alike."""
+        name = reference(book, link_id)
+        return f"{name}-{self._mac(name, _LINK)}"
+
+    def read_link(self, token: str) -> tuple[int, str] | None:
+        """Return (book, link_id) of such a token, None for anything else."""
+        name, dash, mac = token.rpartition("-")
+        if not dash or not token.isascii() or not hmac.compare_digest(mac, self._mac(name, _LINK)):
+            return None
+        return parse_reference(name, "lnk")
+
     def seal(self, text: str) -> str:
         """Return what only a holder of the key can make of a text: 64 hexadecimal digits, for a payer's cookie."""
         return hmac.new(self._key, b"cashier cookie\n" + text.encode(), hashlib.sha256).hexdigest()
 
-    def _mac(self, name: str) -> str:
-        digest = hmac.new(self._key, b"cashier page\n" + name.encode(), hashlib.sha256).hexdigest()
+    def _mac(self, name: str, what: bytes = _PAGE) -> str:
+        digest = hmac.new(self._key, what + name.encode(), hashlib.sha256).hexdigest()
         return digest[:_MAC_DIGITS]

@@ -21,6 +21,7 @@ from gateway.channel_admin import ChannelAdmin
 from gateway.chooser import Router
 from gateway.collections import Collections
 from gateway.janitor import Janitor
+from gateway.links import Links
 from gateway.metrics import Metrics
 from gateway.notices import Notices
 from gateway.payees import Payees
@@ -84,15 +85,21 @@ class Hub:
             pool=self.pool,
             env=self.env,
             metrics=self.metrics,
+            links=self.links(),
             cashier=self.cashier(),
             access_log=access_log,
         )
+
+    def links(self) -> Links:
+        """Return what merchants do with payment links and standing codes."""
+        return Links(lanes=self.lanes, pool=self.pool, env=self.env, tokens=self.tokens, public_url=self.public_url)
 
     def cashier(self) -> Cashier:
         """Return the payers' pages on these objects."""
         return Cashier(
             payments=self.payments,
             accounts=self.accounts,
+            links=self.links(),
             tokens=self.tokens,
             pool=self.pool,
             env=self.env,

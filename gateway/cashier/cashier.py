@@ -5,7 +5,6 @@ in cookies of the payment's own path. Reloading, pressing twice and opening a pa
 same choice again is the same attempt (docs/decisions/0013).
 """
 
-import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,11 +18,14 @@ from channels import BadNotice, Method
 from gateway.accounts import ChannelAccounts, Ready
 from gateway.attempts import NewAttempt
 from gateway.cashier import codes, paper, screens
+from gateway.cashier.doors import Doors
+from gateway.cashier.forms import read_form
 from gateway.cashier.live import Live
-from gateway.cashier.paper import Paper, is_web, see_other
+from gateway.cashier.paper import Paper, is_web, other_language, see_other
 from gateway.cashier.screens import Kind, Screen, Way
 from gateway.cashier.visitor import Visitor, address, language, visitor
 from gateway.cashier.words import Say
+from gateway.links import Links
 from gateway.payments import Payments
 from gateway.states import OPEN_ATTEMPT
 from gateway.store import Mark, attempts, find_merchant, find_payment
@@ -37,8 +39,6 @@ from kernel.errors import Conflict, NotFound, Rejected, SluiceError, Unavailable
 log = logging.getLogger(__name__)
 
 FOLLOW_S = 20.0  # how long a page's question for news may wait
-MAX_FORM = 16 * 1024
-FORM_WAIT_S = 10
 COOKIE_S = 7200  # as long as a payment can be paid
 Page = Callable[[web.Request], Awaitable[web.Response]]
 # What a payer is told of refusals; anything else is `unavailable`.
@@ -74,6 +74,7 @@ class Cashier:
         *,
         payments: Payments,
         accounts: ChannelAccounts,
+        links: Links,
         tokens: CashierTokens,
         pool: Pool,
         env: Env,
@@ -88,6 +89,7 @@ class Cashier:
         self._secure = self._public_url.startswith("https:")
         self._paper = Paper()
         self._live = Live(pool, env)
+        self._doors = Doors(payments=payments, links=links, tokens=tokens, pool=pool, env=env, paper=self._paper)
         self._asked: set[tuple[int, str, int]] = set()  # attempts that a payer's coming back made us ask about
 
     def routes(self, page: Callable[[str, Page], Page]) -> list[web.RouteDef]:
@@ -99,6 +101,15 @@ class Cashier:
             web.get("/pay/{token}/payer", page("cashier_payer", self.payer), allow_head=False),
             web.get("/pay/{token}/page.svg", page("cashier_code", self.page_code), allow_head=False),
             web.get("/pay/{token}/code.svg", page("cashier_code", self.attempt_code), allow_head=False),
+            *(
+                route
+                for place in ("/l", "/s")
+                for route in (
+                    web.get(f"{place}/{{token}}", page("cashier_door", self._doors.show)),
+                    web.post(f"{place}/{{token}}", page("cashier_entry", self._doors.enter)),
+                    web.get(f"{place}/{{token}}/code.{{kind:svg|png}}", page("cashier_code", self._doors.code)),
+                )
+            ),
             web.get("/cashier/{name}", page("cashier_file", self.file)),
         ]
 
@@ -115,7 +126,7 @@ class Cashier:
         )
         word = "not_found" if missing else "sorry"
         return self._paper.page(
-            "problem", say, status, word=word, request_id=request_id, language_url=_other_language(request.path, say)
+            "problem", say, status, word=word, request_id=request_id, language_url=other_language(request.path, say)
         )
 
     # ---- pages -------------------------------------------------------------------------------------------------------
@@ -142,7 +153,7 @@ class Cashier:
     async def choose(self, request: web.Request) -> web.Response:
         """Start what the payer has chosen. A rail's own page sends the payer back here too, with a form of its own."""
         visit = await self._visit(request)
-        form = await _form(request)
+        form = await read_form(request)
         chosen = form.get("way")
         if not isinstance(chosen, str):
             return see_other(self._page_url(visit, back=""))
@@ -321,7 +332,7 @@ class Cashier:
             "heading": say(shown.result or shown.kind) if shown.kind is not Kind.CODE else say("title"),
             "rail": say.rail(shown.attempt.channel) if shown.attempt is not None else "",
             "other_url": self._page_url(visit, choose="1"),
-            "language_url": _other_language(visit.base, say),
+            "language_url": other_language(visit.base, say),
             "may_choose": payment.method == CASHIER and bool(visit.methods),
         }
         posts_to = None
@@ -379,10 +390,6 @@ def _mark(visit: Visit) -> str:
     return Mark(payment.book, payment.id, payment.status, payment.attempt_count, last and last.status, shows).text
 
 
-def _other_language(path: str, say: Say) -> str:
-    return f"{path}?lang={'en' if say.language == 'zh' else 'zh'}"
-
-
 def _leaving(shown: Screen) -> tuple[str, Mapping[str, str]]:
     """Return where a payer goes, and what is posted there. Raises NotFound for an address that is none."""
     action = shown.action
@@ -411,16 +418,3 @@ def _return_url(payment: Payment) -> str | None:
 
 def _json(details: Mapping[str, str]) -> str:
     return orjson.dumps(details, option=orjson.OPT_SORT_KEYS).decode()
-
-
-async def _form(request: web.Request) -> Mapping[str, object]:
-    """Return the fields of a form. Raises Rejected."""
-    if request.content_type != "application/x-www-form-urlencoded" or (request.content_length or 0) > MAX_FORM:
-        raise Rejected("unsupported_media_type", "this takes a small form")
-    try:
-        async with asyncio.timeout(FORM_WAIT_S):
-            return await request.post()
-    except TimeoutError:
-        raise Rejected("body_too_slow", "the rest of the form did not come") from None
-    except (ValueError, web.HTTPRequestEntityTooLarge):
-        raise Rejected("invalid_request", "the form cannot be read") from None

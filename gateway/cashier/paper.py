@@ -82,6 +82,11 @@ def see_other(url: str) -> web.Response:
     return web.Response(status=303, headers={**NOT_KEPT, "Location": url})
 
 
+def other_language(path: str, say: Say) -> str:
+    """Return the address of a page in the other language."""
+    return f"{path}?lang={'en' if say.language == 'zh' else 'zh'}"
+
+
 def is_web(url: str) -> bool:
     """Tell whether an address is one that a browser may be sent to: http or https, never javascript."""
     try:

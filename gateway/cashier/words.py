@@ -113,6 +113,23 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "It arrived after the order had ended, and goes back to where it came from by itself.",
     ),
     "back": ("返回商家", "Back to the shop"),
+    # links and standing codes
+    "how_much": ("付多少", "How much"),
+    "amount_hint": ("单笔 {least} 至 {most}", "From {least} to {most}"),
+    "amount_at_least": ("单笔至少 {least}", "At least {least}"),
+    "amount_wrong": ("请输入正确的金额，例如 {example}", "Please type an amount such as {example}"),
+    "amount_out": ("金额须在 {least} 至 {most} 之间", "The amount must be from {least} to {most}"),
+    "sure": ("金额与上次不同，请再确认一次。", "The amount is not the one you sent before. Please confirm it."),
+    "next": ("下一步", "Next"),
+    "link_closed": ("已停止收款", "Closed"),
+    "link_closed_hint": ("商家已停用此链接或收款码。", "The shop does not use this link or code any more."),
+    "link_expired": ("链接已过期", "This link has expired"),
+    "link_expired_hint": ("请向商家索取新的链接。", "Please ask the shop for a new one."),
+    "link_used_up": ("链接已使用", "This link has been used"),
+    "link_used_up_hint": (
+        "可用次数已满。若您还需要付款，请联系商家。",
+        "It cannot be used again. If you still have to pay, ask the shop.",
+    ),
     # errors
     "not_found": ("没有这个页面", "There is no such page"),
     "not_found_hint": (
@@ -168,8 +185,11 @@ class Say:
         """Return an amount as people read it: ¥1,234.50."""
         major = Money(minor, currency).major()
         whole, point, decimals = major.partition(".")
-        symbol = _SYMBOLS.get(currency, f"{currency} ")
-        return f"{symbol}{int(whole):,}{point}{decimals}"
+        return f"{self.symbol(currency)}{int(whole):,}{point}{decimals}"
+
+    def symbol(self, currency: str) -> str:
+        """Return what stands before an amount."""
+        return _SYMBOLS.get(currency, f"{currency} ")
 
     def moment(self, at: datetime) -> str:
         """Return a time of day by Beijing's clock, where the rails' days are."""

@@ -218,3 +218,44 @@ async def test_a_page_is_used_by_keyboard_alone(street: Street) -> None:
         await look.page.keyboard.press("Enter")
         await look.page.get_by_role("button", name="支付 Pay").click()
         await expect(look.page.get_by_role("heading", name="付款成功")).to_be_visible()
+
+
+async def test_a_payer_at_the_counter_types_the_amount_and_pays(street: Street) -> None:
+    code = await street.call(
+        "POST", "/v1/merchant_qrs", {"name": "counter", "description": "茶屋柜台", "currency": "CNY", "maximum": 50_000}
+    )
+    async with street.look(IN_ALIPAY, width=360, height=740) as look:
+        page = look.page
+        await page.goto(code["url"])
+        await shot(look, "standing")
+        assert (await look.width())[0] <= 360
+        await page.get_by_label("付多少").fill("600")
+        await page.get_by_role("button", name="下一步").click()
+        await expect(page.get_by_role("alert")).to_contain_text("¥500.00")
+        await expect(page.get_by_label("付多少")).to_have_value("600")
+        await page.get_by_label("付多少").fill("12.50")
+        await page.get_by_role("button", name="下一步").click()
+        await expect(page.get_by_text("¥12.50").first).to_be_visible()
+        await page.get_by_role("button", name="支付宝").click()
+        await page.get_by_role("button", name="支付 Pay").click()
+        await expect(page.get_by_role("heading", name="付款成功")).to_be_visible()
+        assert look.strangers(street.door, street.rails) == []
+
+
+async def test_a_link_that_was_paid_says_so_and_takes_no_second_payment(street: Street) -> None:
+    body = {"name": "order 7", "description": "明前龙井", "amount": 12_000, "currency": "CNY", "max_uses": 1}
+    link = await street.call("POST", "/v1/payment_links", body)
+    async with street.look() as look, street.look(locale="en-GB") as friend:
+        await look.page.goto(link["url"])
+        await shot(look, "link")
+        await look.page.get_by_role("button", name="付款 ¥120.00").dblclick()
+        await look.page.get_by_role("button", name="微信支付").click()
+        await expect(look.page.get_by_role("heading", name="用微信支付扫码")).to_be_visible()
+        (payment,) = [one for one in (await street.call("GET", "/v1/payments"))["data"] if one["amount"] == 12_000]
+        await street.pays("wechat", payment)
+        await expect(look.page.get_by_role("heading", name="付款成功")).to_be_visible()
+        await friend.page.goto(link["url"])
+        await expect(friend.page.get_by_role("heading", name="Paid")).to_be_visible()
+        await street.call("PATCH", f"/v1/payment_links/{link['id']}", {"active": False})
+        await friend.page.goto(link["url"])
+        await expect(friend.page.get_by_role("heading", name="Closed")).to_be_visible()

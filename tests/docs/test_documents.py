@@ -34,9 +34,11 @@ from pages import (
 import splitting
 from gateway import channel_admin, schemas
 from gateway.channel_admin import channel_account_payload
+from gateway.links import Links
 from gateway.objects import attempt_payload, payment_event, payment_payload, refund_payload
 from gateway.routes import Api
-from gateway.tables import Attempt, ChannelAccount, Payment, Refund
+from gateway.tables import Attempt, CashierLink, ChannelAccount, Payment, Refund
+from gateway.tokens import CashierTokens
 from splitting.tables import Instruction, Payee, Settlement, Split
 from streams.catalogue import EVENTS
 
@@ -191,6 +193,10 @@ def test_what_is_missing_from_a_list_and_what_is_too_much_is_noticed() -> None:
 
 BODIES = {
     "`POST /v1/payments`": [schemas.PaymentIn, schemas.MethodIn, schemas.ShareIn],
+    "`POST /v1/payment_links`": [schemas.PaymentLinkIn],
+    "`PATCH /v1/payment_links/{id}`": [schemas.PaymentLinkChange],
+    "`POST /v1/merchant_qrs`": [schemas.MerchantQrIn],
+    "`PATCH /v1/merchant_qrs/{id}`": [schemas.MerchantQrChange],
     "`POST /v1/payments/{id}/refunds`": [schemas.RefundIn],
     "`POST /v1/payees`": [schemas.PayeeIn],
     "`POST /v1/channel_accounts`": [schemas.ChannelAccountIn],
@@ -229,10 +235,20 @@ def _something(kind: Any) -> Any:
 
 A_PAYMENT = a_row(Payment, metadata='{"a": "b"}', next_action='{"type": "qr"}')
 AN_ACCOUNT = a_row(ChannelAccount, settings="{}", sealed=None, terms="{}")
+
+
+def a_link(kind: str) -> dict[str, Any]:
+    nothing: Any = None
+    links = Links(lanes=nothing, pool=nothing, env=nothing, tokens=CashierTokens(b"k" * 32), public_url="https://x")
+    return links.payload(a_row(CashierLink, id="lnk_" + "0" * 26, kind=kind, metadata="{}"))
+
+
 OBJECTS = [
     Shown("The payment", payment_payload(A_PAYMENT)),
     Shown("The payment", payment_payload(A_PAYMENT)["failure"]),
     Shown("`GET /v1/payments/{id}`", attempt_payload(a_row(Attempt, payment_id="pay_" + "0" * 26))),
+    Shown("The payment link", a_link("link")),
+    Shown("The payment link", a_link("static")),
     Shown("The refund", refund_payload(a_row(Refund, id="re_" + "0" * 26))),
     Shown("`GET /v1/payments/{id}`", splitting.split_payload(a_row(Split, shares='[["pye", 2, 1]]'))),
     Shown("`GET /v1/payments/{id}`", splitting.split_payload(a_row(Split, shares='[["pye", 2, 1]]'))["shares"][0]),

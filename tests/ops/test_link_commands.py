@@ -1,0 +1,91 @@
+"""`sluice link …` on a real database, in the words an operator types."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from channels import emvco
+from kernel.money import Money
+from ops.cli import app
+
+Sluice = Callable[..., Result]
+
+
+@pytest.fixture
+def link(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sluice:
+    monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SLUICE_DATABASE_URL", database_url)
+    monkeypatch.setenv("SLUICE_REDIS_URL", redis_url)
+    monkeypatch.setenv("SLUICE_PUBLIC_URL", "https://pay.example.com")
+    runner = CliRunner()
+    assert runner.invoke(app, ["merchant", "add", "tea"]).exit_code == 0
+
+    def run(*words: str, code: int = 0) -> Result:
+        done = runner.invoke(app, ["link", *words])
+        assert done.exit_code == code, done.output
+        return done
+
+    return run
+
+
+def test_a_link_and_a_standing_code_are_made_listed_and_drawn(link: Sluice, tmp_path: Path) -> None:
+    given = ("--book", "1", "--description", "龙井", "--json")
+    made = json.loads(link("add", "order 7", "--amount", "12.30", "--max-uses", "1", *given).stdout)
+    assert (made["amount"], made["max_uses"], made["url"][:26]) == (1_230, 1, "https://pay.example.com/l/")
+    code = json.loads(link("add", "counter", "--standing", "--maximum", "500", *given).stdout)
+    assert (code["object"], code["amount"], code["maximum"]) == ("merchant_qr", None, 50_000)
+    listed = json.loads(link("list", "--book", "1", "--json").stdout)["links"]
+    assert [row["id"] for row in listed] == [code["id"], made["id"]]
+    assert code["url"] in link("list", "--book", "1").stdout
+    for name, begins in (("code.svg", b"<svg"), ("code.png", b"\x89PNG")):
+        link("qr", "--book", "1", code["id"], str(tmp_path / name))
+        assert (tmp_path / name).read_bytes().startswith(begins)
+    link("qr", "--book", "1", code["id"], str(tmp_path / "emvco.png"), "--emvco", "TEA HOUSE:BEIJING:5411")
+    assert (tmp_path / "emvco.png").read_bytes() != (tmp_path / "code.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--amount", "12.345"),
+        ("--amount", "-1"),
+        ("--standing", "--amount", "1"),
+        ("--expires-at", "tomorrow"),
+        ("--minimum", "10", "--maximum", "9"),
+        ("--currency", "XXX"),
+    ],
+)
+def test_what_makes_no_link_is_said_and_nothing_is_made(link: Sluice, words: tuple[str, ...]) -> None:
+    link("add", "x", "--book", "1", "--description", "y", *words, code=2)
+    assert json.loads(link("list", "--book", "1", "--json").stdout)["links"] == []
+
+
+def test_a_book_or_link_that_is_none_is_named(link: Sluice, tmp_path: Path) -> None:
+    assert "no_such_book" in link("add", "x", "--book", "9", "--description", "y", code=1).output
+    nothing = "lnk_" + "0" * 26
+    assert "no_such_link" in link("qr", "--book", "1", nothing, str(tmp_path / "a.svg"), code=1).output
+    link("qr", "--book", "1", nothing, str(tmp_path / "a.gif"), code=2)
+
+
+def test_an_emvco_code_says_whom_to_pay_how_much_and_where(
+    link: Sluice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    monkeypatch.setitem(_forms(), ".svg", lambda text: drawn.append(text) or b"<svg")
+    made = json.loads(
+        link("add", "o", "--book", "1", "--description", "d", "--amount", "12.30", "--max-uses", "1", "--json").stdout
+    )
+    link("qr", "--book", "1", made["id"], str(tmp_path / "a.svg"), "--emvco", "TEA HOUSE:BEIJING:5411")
+    code = emvco.parse(drawn[0])
+    assert (code.name, code.amount, code.dynamic) == ("TEA HOUSE", Money(1_230, "CNY"), True)
+    assert code.accounts == {"26": {"00": "pay.example.com", "01": made["url"].removeprefix("https://pay.example.com")}}
+    link("qr", "--book", "1", made["id"], str(tmp_path / "a.svg"), "--emvco", "茶:BEIJING:5411", code=2)
+
+
+def _forms() -> dict[str, Callable[[str], bytes]]:
+    from ops import links
+
+    return links._FORMS  # type: ignore[return-value]
