@@ -5,13 +5,13 @@ from pathlib import Path
 
 from aiohttp import web
 
-from channels.sandbox import bank, keys
+from channels.sandbox import bank, keys, wallet
 from channels.sandbox.context import SandboxContext
 from channels.sandbox.control import Control, control_errors
 from channels.sandbox.wechat.routes import bare_http_errors
 
 HERE = Path(__file__).parent
-NOT_RAILS = frozenset({"acquirer", "bank"})  # what the rails stand on
+NOT_RAILS = frozenset({"acquirer", "bank", "wallet"})  # what the rails stand on
 LARGEST_BODY = 64 * 1024 * 1024  # bank files; WeChat Pay bodies are far smaller
 
 
@@ -28,6 +28,7 @@ async def make_app(ctx: SandboxContext, pool: keys.Pool) -> web.Application:
     the_bank = bank.install(app, ctx)
     for name in rails():
         await import_module(f"channels.sandbox.{name}").install(app, ctx, the_bank, pool)
+    wallet.install(app, ctx)
     ctx.info["control"] = sorted(
         f"{route.method} {route.resource.canonical}"
         for route in app.router.routes()

@@ -399,13 +399,15 @@ def _leaving(shown: Screen) -> tuple[str, Mapping[str, str]]:
     return url, orjson.loads(action["fields"]) if action["type"] == "form" else {}
 
 
-def _facts(action: Mapping[str, str]) -> list[tuple[str, str, bool]]:
-    """Return what a transfer's form asks for: (word, value, whether it is worth copying)."""
+def _facts(action: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Return what a transfer's form asks for: (word, as it is shown, as it is copied; empty where that is no use)."""
+    account, name = action.get("account", ""), action.get("name", "")
+    grouped = " ".join(account[at : at + 4] for at in range(0, len(account), 4)) if account.isdigit() else account
     shown = [
-        ("account_name", action.get("name", ""), True),
-        ("account", action.get("account", ""), True),
-        ("bank", " ".join(filter(None, (action.get("bank"), action.get("bic")))), False),
-        ("amount", f"{action.get('amount', '')} {action.get('currency', '')}".strip(), False),
+        ("account_name", name, name),
+        ("account", grouped, account),
+        ("bank", " ".join(filter(None, (action.get("bank"), action.get("bic")))), ""),
+        ("amount", f"{action.get('amount', '')} {action.get('currency', '')}".strip(), ""),
     ]
     return [fact for fact in shown if fact[1]]
 

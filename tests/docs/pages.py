@@ -101,8 +101,10 @@ def broken_links(page: Path, text: str) -> list[str]:
         if not (there.is_relative_to(ROOT) and _exists(there)):
             broken.append(target)
             continue
+        if not anchor:
+            continue
         read = text if there == page else there.read_text("utf-8") if there.is_file() else ""
-        if anchor and anchor not in anchors(read):
+        if anchor not in anchors(read):
             broken.append(target)
     return broken
 

@@ -40,6 +40,7 @@ class WeChatControl:
         app.router.add_get(f"{prefix}/merchants", self.list_merchants)
         app.router.add_patch(f"{prefix}/merchants/{{mchid}}", self.change_merchant)
         app.router.add_post(f"{prefix}/rotate-keys", self.rotate)
+        app.router.add_post(f"{prefix}/scan", self.scan)
         app.router.add_post(f"{prefix}/pay", self.pay)
         app.router.add_post(f"{prefix}/decline", self.decline)
         app.router.add_post(f"{prefix}/close-day", self.close_day)
@@ -86,6 +87,17 @@ class WeChatControl:
         await Body.of(request, {"mchid"}, NEUTRAL)
         key = await self._wechat.platform.add_certificate()
         return reply({"serial_no": key.key_id, "file": str(self._wechat.platform.file(key))}, 201)
+
+    async def scan(self, request: web.Request) -> web.Response:
+        """Be the payer: look what is asked for, and decide later. Not for combined orders."""
+        body = await Body.of(request, {"mchid", "out_trade_no", "code_url"}, NEUTRAL)
+        mchid, number, _ = self._order(body)
+        row = self._wechat.ctx.store.one(
+            "SELECT * FROM wechat_trade WHERE mchid = ? AND out_trade_no = ?", mchid, number
+        )
+        if row is None:
+            raise ControlError(404, "no_such_order", f"{mchid} has no single order {number}")
+        return reply(_neutral_trade(row, trades.expired_state(row, self._wechat.ctx.clock.now_ms())))
 
     async def pay(self, request: web.Request) -> web.Response:
         """Be the payer: scan and pay, one order or a combined one."""
