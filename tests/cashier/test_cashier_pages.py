@@ -6,6 +6,15 @@ from playwright.async_api import expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+PLANTED = """() => {
+    for (const [tag, values] of Object.entries({
+        script: {textContent: "window.planted = 1"},
+        img: {src: "https://elsewhere.example/x.png"},
+        style: {textContent: "main { display: none }"},
+        base: {href: "https://elsewhere.example/"},
+        p: {id: "last-planted"},
+    })) document.body.append(Object.assign(document.createElement(tag), values));
+}"""
 REFUSAL = {"status": 400, "code": "PARAM_ERROR"}
 
 
@@ -180,6 +189,19 @@ async def test_nothing_a_merchant_writes_becomes_part_of_a_page(street: Street) 
         assert SHOP in await look.page.title()
         assert look.strangers(street.door) == []
         assert look.errors == []
+
+
+async def test_what_gets_into_a_page_all_the_same_runs_nothing_and_reaches_nobody(street: Street) -> None:
+    payment = await street.payment()
+    async with street.look() as look:
+        await look.page.goto(payment["next_action"]["url"])
+        await look.page.evaluate(PLANTED)
+        await expect(look.page.locator("#last-planted")).to_be_attached()
+        assert await look.page.evaluate("window.planted") is None
+        # The browser tells of what it did not send, too: these tests would notice what is asked for elsewhere.
+        assert look.strangers(street.door) == ["https://elsewhere.example/x.png"]
+        assert [one.failure for one in look.asked if one.url.startswith("https://elsewhere")] == ["csp"]
+        assert len([said for said in look.errors if "Content Security Policy" in said]) >= 3
 
 
 async def test_an_address_somebody_made_up_shows_nothing(street: Street) -> None:

@@ -98,6 +98,7 @@ async def test_the_same_choice_twice_at_once_is_sent_once(database_url: str, tmp
         front.rail.says(pay=Pending(PARAMETERS))
         both = [asyncio.ensure_future(front.hub.payments.attempt(front.book, payment_id, WALLET)) for _ in range(2)]
         await gate.arrived.wait()
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)  # the one that is not at the gate
         gate.open.set()
         found = await asyncio.gather(*both, return_exceptions=True)
         assert [one.code for one in found if isinstance(one, Conflict)] == ["request_in_progress"]
