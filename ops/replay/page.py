@@ -150,7 +150,7 @@ def _about_trouble(day: Day) -> list[str]:
     if day.plan.slow:
         notes.append(f"{day.plan.slow} took {SLOW_BY_MS} ms longer to answer all day.")
     if day.plan.lossy:
-        notes.append(f"{day.plan.lossy} lost every fourth answer to a new order.")
+        notes.append(f"{day.plan.lossy} lost answers to new orders now and then.")
     return notes
 
 

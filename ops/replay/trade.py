@@ -19,7 +19,8 @@ COMMISSION_BP = 300
 MOST_REFUNDS = 50  # of one payment; the hub and WeChat Pay take no more
 TILL_ASKS_AGAIN_S = 3.0  # how long a till looks at an undecided sale before it sends the payer's code again
 RESERVED = 0.4  # of the card payments: reserved first, captured afterwards
-PINNED = 0.1  # of the payments that more than one rail takes: the merchant names the rail
+PINNED = {"page": 0.6}  # the rail is named: on a page payers click the sign they know …
+PINNED_ELSE = 0.1  # … and elsewhere a merchant has his preference now and then
 UNREACHABLE = ("channel_unreachable",)  # the hub's word for a request that never left
 OPEN = ("processing", "requires_action", "requires_capture")
 
@@ -146,7 +147,7 @@ class Trader:
     async def _order(self, invoice: Invoice, paid: list[Paid]) -> None:
         rng = random.Random(f"{self._seed}/{invoice.number}")
         method = self._payers.method(rng)
-        channel = self._payers.pinned(method, rng) if rng.random() < PINNED else "auto"
+        channel = self._payers.pinned(method, rng) if rng.random() < PINNED.get(method, PINNED_ELSE) else "auto"
         phase = self._trouble.phase
         try:
             payment, other_wallet = await self._bought(invoice, method, channel, rng)

@@ -12,7 +12,7 @@ from ops.replay.world import World
 
 NOON, ONE = clock_time(12), clock_time(13)
 SLOW_BY_MS = 400
-LOSES = 0.25  # of its answers to new orders
+LOSES = 0.25  # how often an order begins with the next answer doomed, where none waits to be lost
 ALL_DAY = 100_000  # times
 IN_FLIGHT = 6  # orders still under way when the cable is cut
 STUCK_S = 3.0  # without any order ending, for so long, the hour is over
@@ -52,6 +52,7 @@ class Trouble:
             self._left[self._part(invoice)] += 1
         self._news = asyncio.Event()
         self._begun = {phase: asyncio.Event() for phase in PHASES}
+        self._losing: str | None = None
         self._silenced: list[str] = []  # faults that keep the cut rail's notices from us
         self.phase = PHASES[0]
 
@@ -94,10 +95,18 @@ class Trouble:
         self._news.set()
 
     async def may_lose_an_answer(self) -> None:
-        """Perhaps have the lossy rail execute its next order and say nothing."""
-        if self._plan.lossy is not None and self._rng.random() < LOSES:
-            for account in self._of(self._plan.lossy):
-                await self._order(account, "answer_lost", {"op": "create"}, {}, 1)
+        """Perhaps have the lossy rail execute an order soon and say nothing; one such fault waits at a time."""
+        if self._plan.lossy is None or self._rng.random() >= LOSES or await self._still_waits():
+            return
+        account = self._rng.choice(self._of(self._plan.lossy))
+        self._losing = await self._order(account, "answer_lost", {"op": "create"}, {}, 1)
+
+    async def _still_waits(self) -> bool:
+        """Tell whether the last such fault has not been carried out: they must not pile up and meet one order all."""
+        if self._losing is None:
+            return False
+        listed = (await self._world.control("GET", "/control/faults"))["faults"]
+        return any(fault["fault_id"] == self._losing and not fault["fired"] for fault in listed)
 
     async def _nearly(self, phase: str) -> None:
         """Wait until all but a few orders of a part have ended, or none has for a while."""
