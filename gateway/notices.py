@@ -7,7 +7,7 @@ from channels import BadNotice, Notice
 from channels.contract import Response
 from gateway.accounts import ChannelAccounts, Ready
 from gateway.metrics import Metrics
-from gateway.payments import Payments
+from gateway.payments import OfAnotherAccount, Payments
 from kernel.env import Env
 from kernel.errors import NotFound, SluiceError, Unavailable
 
@@ -38,6 +38,13 @@ class Notices:
             notice = await self._verified(ready, message)
             if notice is not None:
                 await self._payments.apply_notice(book, account_id, notice)
+        except OfAnotherAccount as error:
+            if rail.capabilities.per_order_notices:
+                return self._not_applied(ready, error)
+            # Two accounts over one at the rail: it tells every registered address of everything. The account whose
+            # payment it is has a copy of its own, and asks if that is lost.
+            self._metrics.notices.labels(channel, "of_another_account").inc()
+            return rail.notice_accepted()
         except BadNotice as error:
             log.warning(
                 "a notice was not believed", extra={"channel": channel, "account": account_id, "why": error.code}
@@ -49,13 +56,18 @@ class Notices:
             self._metrics.notices.labels(channel, error.code).inc()
             return rail.notice_refused(f"{error.code}: {error.message}", again=True)
         except SluiceError as error:
-            log.error(
-                "a notice could not be applied", extra={"channel": channel, "account": account_id, "why": str(error)}
-            )
-            self._metrics.notices.labels(channel, error.code).inc()
-            return rail.notice_refused(f"{error.code}: {error.message}", again=False)
+            return self._not_applied(ready, error)
         self._metrics.notices.labels(channel, "applied").inc()
         return rail.notice_accepted()
+
+    def _not_applied(self, ready: Ready, error: SluiceError) -> Response:
+        account, rail = ready.account, ready.client.channel
+        log.error(
+            "a notice could not be applied",
+            extra={"channel": account.channel, "account": account.id, "why": str(error)},
+        )
+        self._metrics.notices.labels(account.channel, error.code).inc()
+        return rail.notice_refused(f"{error.code}: {error.message}", again=False)
 
     async def _verified(self, ready: Ready, message: Response) -> Notice | None:
         """Verify a notice, with what the account has now; else with what it had before a rotation, while that counts.

@@ -82,6 +82,10 @@ class _Trying(NamedTuple):
     began: float  # monotonic: since when the payer waits
 
 
+class OfAnotherAccount(NotFound):
+    """The number is the merchant's, and another of his channel accounts'; nothing was applied."""
+
+
 # Not the channel's word but the transport's: no message about this order has ever left.
 UNREACHABLE = Refused("channel_unreachable", "no request could be sent to the channel; nothing was charged")
 
@@ -470,8 +474,8 @@ class Payments:
     async def apply_notice(self, book: int, account_id: str, notice: Notice) -> None:
         """Apply a notice which the channel account's keys have verified; returns only after the commit.
 
-        Raises NotFound for a number that is not of this account, Broken (amount_differs, charged_twice) for one that
-        cannot be.
+        Raises NotFound for a number that is not of this account, OfAnotherAccount where another account of the merchant
+        has it, Broken (amount_differs, charged_twice) for one that cannot be.
         """
         of_payment = notice.kind is Kind.PAYMENT
         parsed = parse_reference(notice.reference, "pay" if of_payment else "re")
@@ -498,7 +502,7 @@ class Payments:
         if payment is None or attempt is None:
             raise NotFound("no_such_payment", f"there is no payment {notice.reference}")
         if attempt.channel_account != account_id:
-            raise strange
+            raise OfAnotherAccount(strange.code, str(strange))
         if refund is not None:
             await self._settle_refund(refund, notice.outcome, tried)
         else:

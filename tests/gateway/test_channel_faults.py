@@ -1,6 +1,7 @@
 """What a rail may do to a payment: say nothing, say it late, say it twice, say it wrong. The money stays right."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -437,6 +438,24 @@ async def another_merchant(front: Front) -> Front:
     await add_channel_account(front.hub, other.book, "rail", "scripted", {}, fee_bp=60)
     shop = Shop(front.hub, other.book, other.api_key, front.shop.channel)
     return Front(shop, front.client, front.rail)
+
+
+async def test_a_rail_that_tells_every_registered_address_is_thanked_by_the_wrong_account_which_applies_nothing(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Two accounts over one at the rail, each with its webhook: refused, the rail would repeat it for days."""
+    async with a_front(database_url, tmp_path) as front:
+        rail = front.shop.channel
+        rail.capabilities = replace(rail.capabilities, per_order_notices=False)
+        await add_channel_account(front.hub, front.book, "euro", "scripted", {}, fee_bp=60)
+        front.clock.forward(2)
+        payment_id, reference = await waiting(front)
+        assert (await front.notice(reference, 10_000, account="euro")).status == 204
+        assert (await front.payment(payment_id))["status"] == "requires_action"
+        strange = await front.notice(f"{reference[:-1]}7", 10_000, account="euro")
+        assert strange.status == 400, "a number nobody has is still refused"
+        assert (await front.notice(reference, 10_000)).status == 204
+        assert (await front.payment(payment_id))["status"] == "succeeded"
 
 
 async def test_a_notice_of_one_account_never_settles_another_accounts_payment(
