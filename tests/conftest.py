@@ -14,10 +14,15 @@ import asyncpg
 import pytest
 import pytest_asyncio
 import redis
+from hypothesis import settings
 
 from ops import embedded
 from ops.embedded.place import Lock, is_locked
 from ops.migrate import migrate
+
+# No example of a property has a deadline: how long one takes says more of the machine than of us.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Memory that is a file system: fsync stays on in tests and costs nothing. Docker gives 64 MB of it, too little.
 _MEMORY = Path("/dev/shm")

@@ -12,6 +12,7 @@ from channels.sandbox.faults import Faults
 from channels.sandbox.store import Store
 
 log = logging.getLogger("sandbox")
+ENDS_WITHIN_S = 1.0
 
 
 class Tasks:
@@ -35,11 +36,14 @@ class Tasks:
             self.failed.set()
 
     async def stop(self) -> None:
-        """Cancel everything and wait until it has ended."""
-        tasks = list(self._running)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel everything and wait until it has ended; cancel again what goes on regardless.
+
+        asyncio.wait_for, before Python 3.12, loses a cancellation that meets the event waited for.
+        """
+        while self._running:
+            for task in self._running:
+                task.cancel()
+            await asyncio.wait(set(self._running), timeout=ENDS_WITHIN_S)
 
 
 @dataclass

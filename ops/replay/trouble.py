@@ -96,9 +96,11 @@ class Trouble:
 
     async def may_lose_an_answer(self) -> None:
         """Perhaps have the lossy rail execute an order soon and say nothing; one such fault waits at a time."""
-        if self._plan.lossy is None or self._rng.random() >= LOSES or await self._still_waits():
+        if self._plan.lossy is None or not (able := self._of(self._plan.lossy)):
             return
-        account = self._rng.choice(self._of(self._plan.lossy))
+        if self._rng.random() >= LOSES or await self._still_waits():
+            return
+        account = self._rng.choice(able)
         self._losing = await self._order(account, "answer_lost", {"op": "create"}, {}, 1)
 
     async def _still_waits(self) -> bool:

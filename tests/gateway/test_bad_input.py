@@ -528,6 +528,16 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
         ("PATCH", "/v1/channel_accounts/rail"): "channels",
         ("POST", "/v1/channel_accounts/rail/rotate"): "channels",
         ("POST", "/v1/channel_accounts/rail/drain"): "channels",
+        **{
+            (method, f"/v1/{what}{one}"): f"payments:{scope}"
+            for what in ("payment_links", "merchant_qrs")
+            for method, one, scope in (
+                ("POST", "", "write"),
+                ("GET", "", "read"),
+                ("GET", "/lnk_1", "read"),
+                ("PATCH", "/lnk_1", "write"),
+            )
+        },
         ("GET", "/v1/routing_policy"): "channels",
         ("PUT", "/v1/routing_policy"): "channels",
     }
@@ -536,7 +546,7 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
         for route in front.client.app.router.routes()
         if route.resource is not None and route.resource.canonical.startswith("/v1/")
     }
-    assert {(method, re.sub(r"/((pay|re|stl)_\w+|rail)", "/*", path)) for method, path in routes} == offered
+    assert {(method, re.sub(r"/((pay|re|stl|lnk)_[0-9a-f]+|rail)", "/*", path)) for method, path in routes} == offered
     for scope in sorted(set(routes.values())):
         _, key = await add_key(front.hub, front.book, [scope], None)
         for (method, path), needed in routes.items():
