@@ -26,7 +26,7 @@ ifeq ($(shell test -w "$$HOME" && echo yes),)
 export UV_CACHE_DIR := $(abspath $(VENV))/.uv-cache
 endif
 
-.PHONY: help demo up test check fix bench load lock clean
+.PHONY: help demo up test replays check fix bench load lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -40,6 +40,9 @@ up: $(VENV)/.runtime ## run the hub until Ctrl-C
 
 test: $(VENV)/.dev ## run the tests; ARGS="-k name" chooses
 	$(BIN)/pytest -n 2 $(ARGS)
+
+replays: $(VENV)/.dev ## play every real day there is; make test plays two of them
+	REPLAY_EVERY_DAY=1 $(BIN)/pytest tests/replay/test_replay_days.py -k "every_planted_fault_is_found" $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, imports, drawn docs: the gate
 	$(BIN)/ruff format --check .
