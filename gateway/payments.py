@@ -7,6 +7,7 @@ ids that never change, so that whoever comes after a crash can ask and finish.
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import orjson
 
 from channels import Confirmed, Kind, Method, Notice, Order, Outcome, Pending, RefundOrder, Refused, Unknown
+from channels.contract import Capabilities
 from gateway import states
 from gateway.accounts import ChannelAccounts, Ready
 from gateway.attempts import (
@@ -61,7 +63,7 @@ from gateway.tables import (
 from gateway.tokens import CashierTokens
 from kernel.db import Pool, acquire
 from kernel.env import Env
-from kernel.errors import Conflict, NotFound, Rejected
+from kernel.errors import Conflict, NotFound, Rejected, Unavailable
 from kernel.ids import parse_reference
 from kernel.lane import Lanes
 from kernel.money import Money
@@ -694,17 +696,30 @@ class Payments:
         """Give back a captured payment, all or in part; return the refund with whether an earlier request had made it.
 
         amount_minor: None for all that is left. Raises Rejected (refund_exceeds_captured, payment_not_captured,
-        insufficient_balance), NotFound, Conflict, Unavailable.
+        refund_too_late, partial_refund_not_offered, insufficient_balance), NotFound, Conflict, Unavailable.
         """
         refund_id = self._env.ids.new("re")
+        can = await self._paid_by(book, payment_id)
         command = CreateRefund(
             book, refund_id, payment_id, amount_minor, reason, merchant_refund_id, claims,
-            self._env.now() + FIRST_ANSWER,
+            self._env.now() + FIRST_ANSWER, can,
         )  # fmt: skip
         refund, replayed = await self._lanes.put(command)
         if replayed:
             return refund, True
         return await self.send_refund(refund), False
+
+    async def _paid_by(self, book: int, payment_id: str) -> Capabilities | None:
+        """Return what the rail can do that a payment was paid by; None before it is paid, or while it does not open."""
+        payment = await self._payment(book, payment_id)
+        if not payment.captured_minor:
+            return None
+        async with acquire(self._pool) as connection:
+            attempt = await find_attempt(connection, book, payment_id, payment.won_attempt)
+        assert attempt is not None, "a payment names an attempt it has"
+        with suppress(Unavailable):  # the refund is recorded all the same, and sent once the account opens
+            return (await self._ready(attempt)).client.channel.capabilities
+        return None
 
     async def retry_refund(self, book: int, refund_id: str, claims: Claims) -> tuple[Refund, bool]:
         """Start a failed refund again under a new number; return it with whether an earlier request had done so.

@@ -15,12 +15,12 @@ import orjson
 import ledger
 import splitting
 import streams
-from channels.contract import Confirmed, Outcome, Pending, Refused
+from channels.contract import Capabilities, Confirmed, Outcome, Pending, Refused
 from gateway import states
 from gateway.claims import Claims
 from gateway.objects import refund_event
 from gateway.tables import ATTEMPTS, CLAIMS, MAX_RETRIES, PAYMENTS, REFUNDS, Attempt, Payment, Refund
-from kernel.clock import business_date
+from kernel.clock import business_date, rfc3339
 from kernel.errors import Broken, Conflict, Rejected
 from kernel.states import advance
 from kernel.work import BOOKS, Need, Work
@@ -39,6 +39,27 @@ class RefundAsked:
     amount_minor: int
     reason: str
     merchant_refund_id: str | None
+
+
+def check_rail(can: Capabilities, payment: Payment, amount_minor: int, now: datetime) -> None:
+    """Refuse a refund of the whole captured sum or a part of it that the payment's rail is known not to give.
+
+    Raises Rejected (refund_too_late, partial_refund_not_offered).
+    """
+    until = (payment.succeeded_at or payment.created_at) + can.refund_within
+    if now > until:
+        raise Rejected(
+            "refund_too_late",
+            f"the channel gives money back for {can.refund_within.days} days; {payment.id} was paid before that",
+            refundable_until=rfc3339(until),
+        )
+    if amount_minor != payment.captured_minor and not can.partial_refunds:
+        raise Rejected(
+            "partial_refund_not_offered",
+            f"the channel gives back the whole {payment.captured_minor} minor units of {payment.id} or nothing",
+            param="amount",
+            captured_minor=payment.captured_minor,
+        )
 
 
 def refund_needs(work: Work, book: int, payment_id: str, number: int | None = None) -> Iterable[Need]:
@@ -191,7 +212,8 @@ def _fee_on_last(payment: Payment, amount_minor: int, live_minor: int) -> int:
 class CreateRefund:
     """Record a refund and reserve its money; the same request again returns what the first one made.
 
-    amount_minor: None refunds all that is left. Raises what start_refund raises, and Conflict.
+    amount_minor: None refunds all that is left. can: what the rail that was paid by can do; None where nobody had paid
+    yet when that was looked up. Raises what start_refund and check_rail raise, and Conflict.
     """
 
     book: int
@@ -202,6 +224,7 @@ class CreateRefund:
     merchant_refund_id: str | None
     claims: Claims
     due_at: datetime
+    can: Capabilities | None = None
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield from self.claims.needs(self.book)
@@ -224,6 +247,8 @@ class CreateRefund:
                 param="amount",
                 refundable_minor=payment.refundable_minor,
             )
+        if self.can is not None and amount <= payment.refundable_minor:
+            check_rail(self.can, payment, amount, work.now)
         asked = RefundAsked(self.refund_id, amount, self.reason, self.merchant_refund_id)
         refund = start_refund(work, payment, asked, due_at=self.due_at)
         self.claims.take(work, self.book, refund.id)

@@ -1,6 +1,7 @@
 """Giving back: never more than was captured, shares and fee in step, and whatever fails stands as before."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -299,3 +300,51 @@ async def test_a_late_refund_that_fails_keeps_the_payers_money_in_the_books(data
         front.rail.works("refund")
         assert (await front.refund(payment_id)).status == 201
         assert await front.balances() == {}
+
+
+# ---- what the rail does not do ---------------------------------------------------------------------------------------
+
+
+async def test_a_refund_after_the_rails_time_is_refused_at_the_door_and_one_on_its_last_moment_is_not(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        rail = front.shop.channel
+        rail.capabilities = replace(rail.capabilities, refund_within=timedelta(days=3))
+        payment_id = await front.paid()
+        front.clock.forward(3 * 86_400)
+        first = await front.refund(payment_id, 4_000, key="in-time")
+        assert first.status == 201
+        front.clock.forward(1)
+        before = await front.counts()
+        late = await front.refund(payment_id, 1_000)
+        assert (late.status, late.code) == (422, "refund_too_late")
+        assert late.body["refundable_until"] == "2100-06-04T08:30:00.000Z"
+        assert (await front.counts(), len(front.asked("refund"))) == (before, 1)
+        again = await front.refund(payment_id, 4_000, key="in-time")
+        assert (again.status, again.body["id"]) == (200, first.body["id"]), "a repetition finds what was made"
+
+
+async def test_a_rail_without_partial_refunds_is_asked_for_the_whole_or_nothing(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        rail = front.shop.channel
+        rail.capabilities = replace(rail.capabilities, partial_refunds=False)
+        payment_id = await front.paid()
+        before = await front.counts()
+        part = await front.refund(payment_id, 9_999)
+        assert (part.status, part.code, part.body["captured_minor"]) == (422, "partial_refund_not_offered", 10_000)
+        more = await front.refund(payment_id, 10_001)
+        assert (more.status, more.code) == (422, "refund_exceeds_captured")
+        assert (await front.counts(), front.asked("refund")) == (before, [])
+        assert (await front.refund(payment_id)).body["status"] == "succeeded"
+
+
+async def test_the_rail_that_took_the_money_decides_what_it_gives_back(database_url: str, tmp_path: Path) -> None:
+    async with a_front(database_url, tmp_path, accounts={"second": "other"}) as front:
+        rail = front.shop.rails["second"]
+        rail.capabilities = replace(rail.capabilities, partial_refunds=False)
+        payment_id = await front.paid()
+        assert (await front.attempt(payment_id)).channel_account == "rail"
+        assert (await front.refund(payment_id, 1_000)).status == 201
