@@ -504,7 +504,7 @@ class Payments:
         if payment is None or attempt is None:
             raise NotFound("no_such_payment", f"there is no payment {notice.reference}")
         if attempt.channel_account != account_id:
-            raise OfAnotherAccount(strange.code, str(strange))
+            raise OfAnotherAccount("no_such_reference", str(strange))
         if refund is not None:
             await self._settle_refund(refund, notice.outcome, tried)
         else:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import gateway.auth
+import gateway.payments
 import gateway.settle
 import kernel.errors
 import ledger.posting
@@ -27,6 +28,7 @@ FAMILIES = {
     "Unauthorized": gateway.auth.Unauthorized,
     "Forbidden": gateway.auth.Forbidden,
     "EndedMeanwhile": gateway.settle.EndedMeanwhile,
+    "OfAnotherAccount": gateway.payments.OfAnotherAccount,
 }
 # Families whose code is not the argument but the class's own.
 FIXED = {"Refusal": (ledger.posting.Refusal, "posting_refused")}
