@@ -39,7 +39,7 @@ up: $(VENV)/.runtime ## run the hub until Ctrl-C
 	$(BIN)/sluice up
 
 test: $(VENV)/.dev ## run the tests; ARGS="-k name" chooses
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 3 $(ARGS)
 
 replays: $(VENV)/.dev ## play every real day there is; make test plays one of them
 	REPLAY_EVERY_DAY=1 $(BIN)/pytest tests/replay/test_replay_days.py -k "every_planted_fault_is_found" $(ARGS)
