@@ -3,16 +3,28 @@
 import logging
 
 from channels.bank import Entry
-from channels.contract import Confirmed, Kind, Notice
+from channels.contract import Confirmed, Kind, Method, Notice
 from gateway.payments import Payments
 from gateway.store import find_attempt, find_refund
-from gateway.tables import attempt_number, refund_number
-from kernel.db import Pool, acquire
+from gateway.tables import Attempt, attempt_number, refund_number
+from kernel.db import Connection, Pool, acquire
 from kernel.errors import Broken, NotFound
 from kernel.ids import parse_reference
 from kernel.money import Money
 
 log = logging.getLogger(__name__)
+
+
+async def transfer_attempt(connection: Connection, book: int, reference: str) -> Attempt | None:
+    """Return the attempt a booking names, if it is one that is paid by transfer.
+
+    Banks let payers write a creditor's reference: one that names a payment of another rail settles nothing there.
+    """
+    parsed = parse_reference(reference, "pay")
+    if parsed is None or parsed[0] != book:
+        return None
+    attempt = await find_attempt(connection, book, *attempt_number(parsed[1]))
+    return attempt if attempt is not None and attempt.method == Method.TRANSFER else None
 
 
 class Collections:
@@ -30,9 +42,11 @@ class Collections:
         settled (another amount than asked) stays on the channel account, where the daily proof finds it.
         """
         assert entry.creditor_ref is not None, "only bookings on a payment's own number come here"
-        account = await self._account_of(book, entry.creditor_ref)
-        if account is None or entry.accepted_at is None:
+        async with acquire(self._pool) as connection:
+            attempt = await transfer_attempt(connection, book, entry.creditor_ref)
+        if attempt is None or entry.accepted_at is None:
             return None
+        account = attempt.channel_account
         amount = Money(abs(entry.amount.minor), entry.amount.currency)
         outcome = Confirmed(entry.entry_ref, amount, entry.accepted_at)
         kind, reference = Kind.PAYMENT, entry.creditor_ref
@@ -48,15 +62,6 @@ class Collections:
         except Broken as error:
             log.error("a transfer cannot be settled", extra={"book": book, "ref": reference, "why": str(error)})
         return account
-
-    async def _account_of(self, book: int, reference: str) -> str | None:
-        parsed = parse_reference(reference, "pay")
-        if parsed is None or parsed[0] != book:
-            return None
-        payment_id, number = attempt_number(parsed[1])
-        async with acquire(self._pool) as connection:
-            attempt = await find_attempt(connection, book, payment_id, number)
-        return attempt.channel_account if attempt is not None else None
 
     async def _is_refund(self, book: int, reference: str) -> bool:
         parsed = parse_reference(reference, "re")

@@ -11,6 +11,7 @@ from channels.bank import AccountStatement, BankClient, FileInfo, StatusReport
 from channels.contract import BadBill, BillLine
 from channels.contract import Kind as Item
 from gateway.accounts import ChannelAccounts, Ready
+from gateway.collections import transfer_attempt
 from gateway.store import captured_on, find_attempt, find_payment, find_refund, refunded_on
 from gateway.tables import Attempt, Payment, Refund, attempt_number, refund_number
 from kernel.clock import business_date
@@ -244,10 +245,7 @@ class DailyProof:
         """Return the bookings of payers' own transfers for payments of ours; their channel's report is their judge."""
         found = set()
         for entry in (entry for statement in statements for entry in statement.entries):
-            parsed = parse_reference(entry.creditor_ref or "", "pay")
-            if parsed is None or parsed[0] != book:
-                continue
-            if await find_attempt(connection, book, *attempt_number(parsed[1])) is not None:
+            if entry.creditor_ref and await transfer_attempt(connection, book, entry.creditor_ref) is not None:
                 found.add(entry.entry_ref)
         return frozenset(found)
 

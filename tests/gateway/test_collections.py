@@ -1,9 +1,10 @@
 """Payments a bank's own files tell of: a transfer to one payment's account number, and its way back."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from channels import Pending
+from channels import Method, Pending
 from channels.bank import Entry
 from gateway.collections import Collections
 from kernel.money import Money
@@ -26,10 +27,12 @@ def booking(front: Front, reference: str, minor: int, *, ref: str = "SBC1", end_
     )
 
 
-async def waiting(front: Front) -> tuple[str, str]:
-    """Return (payment id, reference) of a payment whose payer has still to transfer."""
+async def waiting(front: Front, method: str = "transfer") -> tuple[str, str]:
+    """Return (payment id, reference) of a payment whose payer has still to pay."""
+    rail = front.shop.channel
+    rail.capabilities = replace(rail.capabilities, methods=rail.capabilities.methods | {Method.TRANSFER})
     front.rail.says(pay=Pending(next_action=TRANSFER))
-    payment_id = (await front.pay()).body["id"]
+    payment_id = (await front.pay(method={"type": method})).body["id"]
     return payment_id, front.asked("pay")[-1].reference
 
 
@@ -63,6 +66,17 @@ async def test_a_transfer_for_nobody_of_this_book_belongs_to_no_channel(database
         other_book = f"z{reference[reference.index('-') :]}"
         for strange in ("invoice 7", other_book, f"{reference[:-1]}2"):
             assert await collected.collected(front.book, booking(front, strange, 10_000)) is None
+
+
+async def test_a_transfer_that_names_a_payment_of_another_rail_settles_nothing(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A payer may write any reference: the same amount, sent under the number of an order that waits to be scanned."""
+    async with a_front(database_url, tmp_path) as front:
+        payment_id, reference = await waiting(front, "qr")
+        assert await collections_of(front.hub).collected(front.book, booking(front, reference, 10_000)) is None
+        assert (await front.payment(payment_id))["status"] == "requires_action"
+        assert await front.balances() == {}
 
 
 async def test_money_sent_back_ends_its_refund_and_strange_returns_end_nothing(
