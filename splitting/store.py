@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from kernel.db import Connection
 from ledger.accounts import Kind
-from splitting.tables import BANK_LINKS, PAYEES, BankLink, Instruction, Payee, Settlement, Split
+from splitting.tables import BANK_LINKS, BankLink, Instruction, Payee, Settlement, Split
 
 _SETTLEMENT = ", ".join(Settlement._fields)
 _INSTRUCTION = ", ".join(Instruction._fields)
@@ -21,11 +21,6 @@ async def payees(connection: Connection, book: int, after: str = "", limit: int 
         limit,
     )
     return [Payee(*row) for row in rows]
-
-
-async def find_payee(connection: Connection, book: int, payee_id: str) -> Payee | None:
-    rows = await PAYEES.load(connection, [(book, payee_id)])
-    return rows[0] if rows else None
 
 
 async def find_split(connection: Connection, book: int, payment_id: str) -> Split | None:

@@ -55,7 +55,6 @@ class BankTransfer(Rail):
     def __init__(
         self,
         *,
-        merchant: str,
         base_url: str,
         pool: str,
         currency: str,
@@ -65,7 +64,6 @@ class BankTransfer(Rail):
         bank_keys: Mapping[str, rsa.RSAPublicKey],
     ) -> None:
         """base_url: the bank's, before /virtual-accounts. bank_keys: key id → key, several at once."""
-        self.merchant = merchant
         self.capabilities = replace(_CAPABILITIES, currencies=frozenset({currency}))
         self._pool = pool
         self._key_id = key_id
@@ -257,13 +255,12 @@ def _verified(message: Response, keys: Mapping[str, rsa.RSAPublicKey], now: date
 def build(settings: Mapping[str, Any]) -> BankTransfer:
     """Build the channel from what the bank gave its customer.
 
-    settings: merchant, base_url, pool, its currency (CNY where it is left out), token, key_id, private_key,
+    settings: base_url, pool, its currency (CNY where it is left out), token, key_id, private_key,
     bank_key_id, bank_public_key; secrets also as files.
     Raises KeyError, ValueError, OSError.
     """
     keys: dict[str, str] = {settings["bank_key_id"]: secret(settings, "bank_public_key")}
     return BankTransfer(
-        merchant=settings["merchant"],
         base_url=settings["base_url"],
         pool=settings["pool"],
         currency=settings.get("currency", "CNY"),
