@@ -115,13 +115,13 @@ async def until(true: Callable[[], Any]) -> None:
         await asyncio.sleep(0.002)
 
 
-async def waiting_for_a_lock(connection: Connection) -> None:
-    """Return when a backend of the lane waits for a lock."""
+async def waiting_for_a_lock(connection: Connection, *, pid: int | None = None) -> None:
+    """Return when a backend of the lane, or the one with this pid, waits for a lock."""
     waits = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND application_name = 'lane under test' AND wait_event_type = 'Lock'"
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' "
+        "AND CASE WHEN $1::int IS NULL THEN application_name = 'lane under test' ELSE pid = $1 END"
     )
-    while not await connection.fetchval(waits):  # noqa: ASYNC110 - another process gets there
+    while not await connection.fetchval(waits, pid):  # noqa: ASYNC110 - another process gets there
         await asyncio.sleep(0.002)
 
 

@@ -391,18 +391,32 @@ async def test_a_backend_terminated_in_the_middle_of_a_transaction_is_not_notice
 
 
 async def test_a_deadlock_is_tried_again(book_url: str, pg_server: TestServer) -> None:
-    async with superuser(pg_server, book_url) as connection:
-        await open_book(connection, BOOK + 1)
+    """The server ends whoever looks for a deadlock first: here always the lane, which looks after 20 ms.
+
+    A server looks once in each wait, so the lane is held at a middle book until the circle is closed behind it.
+    """
+    async with superuser(pg_server, book_url) as holder, superuser(pg_server, book_url) as watcher:
+        await open_book(holder, BOOK + 1)
+        await open_book(holder, BOOK + 2)
         database = book_url.rpartition("/")[2]
-        await connection.execute(f"ALTER DATABASE {database} SET deadlock_timeout = '20ms'")
-    async with a_lane(book_url) as lane:
-        async with book_held(book_url, BOOK + 1) as holder:
-            putting = asyncio.create_task(gathered(lane, [Pay(BOOK, "p0"), Pay(BOOK + 1, "p1")]))
-            await waiting_for_a_lock(holder)
-            await holder.fetch("SELECT 1 FROM book WHERE book = $1 FOR UPDATE", BOOK)  # which the lane has
-            await until(lambda: lane.figures.looked_up_again)
-        assert await putting == ["p0 done", "p1 done"]
-        assert lane.figures.split == 0
+        await holder.execute(f"ALTER DATABASE {database} SET deadlock_timeout = '20ms'")
+        await holder.execute("SET deadlock_timeout = '1h'")
+        holders_pid = await holder.fetchval("SELECT pg_backend_pid()")
+        async with a_lane(book_url) as lane:
+            async with holder.transaction():
+                await holder.fetch("SELECT 1 FROM book WHERE book = $1 FOR UPDATE", BOOK + 2)
+                async with book_held(book_url, BOOK + 1):
+                    putting = asyncio.create_task(gathered(lane, [Pay(BOOK + n, f"p{n}") for n in range(3)]))
+                    await waiting_for_a_lock(watcher)
+                    crossing = asyncio.create_task(
+                        holder.fetch("SELECT 1 FROM book WHERE book = $1 FOR UPDATE", BOOK)  # which the lane has
+                    )
+                    await waiting_for_a_lock(watcher, pid=holders_pid)
+                    assert not lane.figures.looked_up_again
+                await crossing
+                await until(lambda: lane.figures.looked_up_again)
+            assert await putting == ["p0 done", "p1 done", "p2 done"]
+            assert lane.figures.split == 0
     await assert_exactly(book_url, ["p0"])
 
 
