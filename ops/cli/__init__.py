@@ -1,0 +1,42 @@
+"""The command line, `sluice …`: here is which module has which command. Each loads what is heavy only when it runs.
+
+Exit codes: 0 done; 1 the answer is no, or something is wrong; 2 the command was not understood; 3 nothing certain is
+known (channel call).
+"""
+
+import typer
+
+from ops.cli import banks, channels, codes, links, merchants, routing, running, sandbox, trials
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Sluice 汇闸: an open payment hub. `sluice up` runs it, `sluice replay` plays a trading day through it.",
+)
+for command in (
+    running.up,
+    running.gateway,
+    running.worker,
+    running.migrate,
+    running.doctor,
+    running.verify,
+    banks.settle,
+    banks.reconcile,
+    banks.discrepancies,
+    trials.replay,
+    trials.bench,
+):
+    app.command()(command)
+app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(merchants.merchant_app, name="merchant")
+app.add_typer(merchants.key_app, name="key")
+app.add_typer(channels.app, name="channel")
+app.add_typer(banks.app, name="bank")
+app.add_typer(links.app, name="link")
+app.add_typer(codes.app, name="qr")
+app.add_typer(routing.app, name="route")
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="sluice")

@@ -1,0 +1,5 @@
+"""`python -m ops.cli …` is `sluice …`."""
+
+from ops.cli import main
+
+main()

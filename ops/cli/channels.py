@@ -1,0 +1,311 @@
+"""Channel accounts, their master keys, and one call to a rail by hand: channel …"""
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from ops.cli.shared import Account, Book, Json, a_hub, fail, finish, settings, show
+
+if TYPE_CHECKING:
+    from channels.terms import Terms
+    from ops.wiring import Hub
+
+app = typer.Typer(no_args_is_help=True, help="Channels 渠道 and merchants' accounts with them.")
+
+_ACCOUNT = re.compile(r"[0-9A-Za-z_-]{1,32}", re.ASCII)
+
+
+@app.command("add")
+def channel_add(
+    book: Book,
+    channel: Annotated[str, typer.Argument(help="The rail, e.g. wechat.")],
+    credentials: Annotated[
+        Path, typer.Option(help="JSON file with ids, base_url and keys, as text or as names of files, read now.")
+    ],
+    account: Annotated[str, typer.Option(help="Your name for this account.")] = "main",
+    terms: Annotated[Path | None, typer.Option(help="JSON file: fees, limits, opening hours; see docs/api.md.")] = None,
+    fee_bp: Annotated[int | None, typer.Option(help="Short for terms of one rate: basis points; 60.")] = None,
+    position: Annotated[int | None, typer.Option(help="Lower is preferred; default: last.")] = None,
+) -> None:
+    """Give a merchant an account with a channel; its keys are sealed, and no file is needed afterwards."""
+    from channels.terms import flat
+    from ops.merchants import add_channel_account
+
+    if terms is not None and fee_bp is not None:
+        fail("give either --terms or --fee-bp", 2)
+    if not _ACCOUNT.fullmatch(account):
+        fail(f"{account!r} is no name for an account: 1 to 32 of 0-9 A-Z a-z _ -", 2)
+    agreed = _terms(terms) if terms is not None else flat(60 if fee_bp is None else fee_bp)
+    found = settings()
+
+    async def work() -> int:
+        facts = _credentials(credentials)
+        async with a_hub(found) as hub:
+            await add_channel_account(
+                hub, book, account, channel, facts, terms=agreed, position=position, folder=credentials.parent
+            )
+        typer.echo(f"book {book}: {channel} account {account} added")
+        return 0
+
+    finish(work())
+
+
+@app.command("list")
+def channel_list(book: Book, as_json: Json = False) -> None:
+    """List a merchant's channel accounts in the order they were given."""
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            shown = [_shown(hub, row) for row in await hub.channel_admin.list(book)]
+        if as_json:
+            show(shown)
+        else:
+            for one in shown:
+                terms = json.dumps(one["terms"], ensure_ascii=False)
+                typer.echo(f"{one['position']:>3} {one['id']:<16} {one['channel']:<10} {one['state']:<9} {terms}")
+        return 0
+
+    finish(work())
+
+
+@app.command("show")
+def channel_show(book: Book, account: Account) -> None:
+    """Print a channel account: settings, terms, and the names and fingerprints of its secrets, never a secret."""
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            show(_shown(hub, await hub.channel_admin.get(book, account)))
+        return 0
+
+    finish(work())
+
+
+def _shown(hub: "Hub", row: Any) -> dict[str, Any]:
+    from gateway.channel_admin import channel_account_payload
+
+    return channel_account_payload(row, hub.payments.notify_url(row.book, row.id, row.channel))
+
+
+def _credentials(path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_text())
+    if not isinstance(found, dict):
+        fail(f"{path} does not hold a JSON object", 2)
+    return found
+
+
+def _terms(path: Path) -> "Terms":
+    from channels.terms import Terms, TermsWrong
+
+    try:
+        return Terms.parse(path.read_bytes())
+    except OSError as error:
+        fail(f"{path} cannot be used: {error}", 2)
+    except TermsWrong as wrong:
+        fail(f"{path}: {wrong}", 2)
+
+
+@app.command("terms")
+def channel_terms(
+    book: Book,
+    account: Account,
+    file: Annotated[Path | None, typer.Option(help="JSON file with all of the terms; see docs/api.md.")] = None,
+    fee_bp: Annotated[int | None, typer.Option(help="Short for terms of one rate: basis points.")] = None,
+    position: Annotated[int | None, typer.Option(help="Lower is preferred.")] = None,
+) -> None:
+    """Change what an account costs and takes, or its position; every process follows within a second."""
+    from channels.terms import flat
+
+    if (file is None) == (fee_bp is None) and (file is not None or position is None):
+        fail("give --file, --fee-bp or --position", 2)
+    terms = _terms(file) if file is not None else flat(fee_bp) if fee_bp is not None else None
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            show(_shown(hub, await hub.channel_admin.change(book, account, terms=terms, position=position)))
+        return 0
+
+    finish(work())
+
+
+@app.command("rotate")
+def channel_rotate(
+    book: Book,
+    account: Account,
+    credentials: Annotated[Path, typer.Option(help="JSON file with what is new; what is not named stays.")],
+    keep_days: Annotated[
+        int | None, typer.Option(help="Days for which notices made under the old credentials are believed; 30.")
+    ] = None,
+) -> None:
+    """Put new credentials into use at once; notices made under the old ones are believed for a while."""
+    from gateway.channel_admin import KEEP_DAYS
+
+    found = settings()
+    days = KEEP_DAYS if keep_days is None else keep_days
+    if not 0 <= days <= 365:
+        fail("--keep-days is 0 to 365", 2)
+
+    async def work() -> int:
+        facts = _credentials(credentials)
+        async with a_hub(found) as hub:
+            row, _ = await hub.channel_admin.rotate(
+                book, account, facts, keep=timedelta(days=days), folder=credentials.parent
+            )
+            show(_shown(hub, row))
+        return 0
+
+    finish(work())
+
+
+@app.command("state")
+def channel_state(
+    book: Book,
+    account: Account,
+    state: Annotated[str, typer.Argument(help="enabled, draining (finishes what is open) or off.")],
+) -> None:
+    """Enable, drain or switch off a channel account; every process follows within a second."""
+    from gateway.channel_admin import STATES
+
+    if state not in STATES:
+        fail(f"{state!r} is no state; there are {', '.join(STATES)}", 2)
+    _set_state(book, account, state)
+
+
+@app.command("drain")
+def channel_drain(book: Book, account: Account) -> None:
+    """Send nothing new to a channel account; what is open on it is finished and refunded there."""
+    _set_state(book, account, "draining")
+
+
+def _set_state(book: int, account: str, state: str) -> NoReturn:
+    from ops.merchants import set_channel_state
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            await set_channel_state(hub, book, account, state)
+        typer.echo(f"book {book}: {account} is {state}")
+        return 0
+
+    finish(work())
+
+
+@app.command("reseal")
+def channel_reseal(
+    new_key: Annotated[bool, typer.Option(help="Make a new master key first, and use it from now on.")] = False,
+    retire: Annotated[bool, typer.Option(help="Forget master keys afterwards that no account is under.")] = False,
+) -> None:
+    """Put the credentials of all accounts under the current master key; repeating it finishes what was left.
+
+    Exit code 1 when some account could not be: nothing is retired then.
+    """
+    from ops.merchants import reseal
+
+    found = settings()
+
+    async def work() -> int:
+        def progress(done: int, of: int) -> None:
+            if done % 100 == 0 or done == of:
+                typer.echo(f"{done} of {of} accounts", err=True)
+
+        async with a_hub(found) as hub:
+            came_to = await reseal(hub, new_key=new_key, retire=retire, progress=progress)
+        show(came_to)
+        return 1 if came_to["failed"] else 0
+
+    finish(work())
+
+
+@app.command("new")
+def channel_new(
+    name: Annotated[str, typer.Argument(help="What the rail will be called, e.g. acorn_pay.")],
+    root: Annotated[Path, typer.Option(help="The checkout of this hub to write into.")] = Path(),
+) -> None:
+    """Write the beginning of a new rail into a checkout: its folder, its line, and tests that fail until it is done."""
+    from ops.new_rail import CannotBegin, begin
+
+    try:
+        written = begin(root, name)
+    except CannotBegin as why:
+        fail(str(why), 2)
+    for path in written:
+        typer.echo(path)
+    typer.echo(
+        f"next: say in channels/{name}/README.md what is believed when, write the adapter and its simulated other "
+        f"side, and run `pytest tests/contract -k {name}` until nothing fails",
+        err=True,
+    )
+
+
+@app.command("call")
+def channel_call(
+    channel: Annotated[str, typer.Argument(help="The rail, e.g. wechat.")],
+    op: Annotated[
+        str,
+        typer.Argument(
+            help="create, query, close, proceed, reverse, capture, void, refund, refund_query, bill; share, …"
+        ),
+    ],
+    base_url: Annotated[str | None, typer.Option(help="Instead of the one in the credentials.")] = None,
+    sets: Annotated[
+        list[str],
+        typer.Option(
+            "--set", help="k=v; e.g. reference, amount (minor units), method, channel_ref, date, credentials=FILE."
+        ),
+    ] = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Drive one adapter operation against any base URL and print what was concluded and why.
+
+    Exit codes: 0 the answer was verified and the operation did what was asked; 1 the channel said no; 2 asked for
+    wrongly, nothing was sent; 3 nothing certain is known. Credentials come from --set credentials=FILE, else from
+    SLUICE_HOME/channels/CHANNEL.json, else, for the sandbox of this home, from its default merchant.
+    """
+    from channels import HttpTransport, probe
+    from kernel.env import system_env
+
+    chosen = dict(pair.partition("=")[::2] for pair in sets)
+    home = settings().home
+
+    async def work() -> int:
+        try:
+            if "credentials" not in chosen and not (home / "channels" / f"{channel}.json").exists():
+                facts = _sandbox_credentials(home, channel, base_url)
+            else:
+                facts = probe.settings_for(channel, home=home, sets=chosen, base_url=base_url)
+        except probe.Usage as error:
+            fail(str(error), probe.USAGE)
+        async with HttpTransport() as transport:
+            done = await probe.call(channel, op, facts, chosen, system_env(transport))
+        if as_json:
+            show(done.result)
+        else:
+            for name, value in done.result.items():
+                typer.echo(f"{name:18} {value}")
+        return done.exit_code
+
+    finish(work())
+
+
+def _sandbox_credentials(home: Path, channel: str, base_url: str | None) -> dict[str, Any]:
+    """Return the default merchant of the sandbox in this home. Raises probe.Usage."""
+    from channels import probe
+    from channels.sandbox.main import NotRunning, info
+
+    try:
+        told = info(home)
+    except NotRunning as error:
+        raise probe.Usage(
+            f"there are no credentials for {channel}: give --set credentials=FILE.json ({error})"
+        ) from None
+    if channel not in told:
+        raise probe.Usage(f"the sandbox has no {channel}")
+    facts = {"base_url": told["base_url"], **told[channel]["merchants"][0]}
+    return facts | ({"base_url": base_url} if base_url else {})

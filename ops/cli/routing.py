@@ -1,0 +1,151 @@
+"""Routing policies, why an account was chosen, the bench: route …"""
+
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from ops.cli.shared import Json, a_hub, day, fail, finish, settings
+
+if TYPE_CHECKING:
+    from ops.wiring import Hub
+
+app = typer.Typer(no_args_is_help=True, help="Routing 路由: policies, why an account was chosen, the bench.")
+policy_app = typer.Typer(no_args_is_help=True, help="Merchants' routing policies, in versions that stay.")
+app.add_typer(policy_app, name="policy")
+
+
+BookFirst = Annotated[int, typer.Argument(metavar="BOOK", help="The merchant's book number.")]
+PolicyFile = Annotated[Path, typer.Argument(metavar="FILE", help="A routing policy as JSON, see docs/routing.md.")]
+
+
+def _on_a_hub(work: "Callable[[Hub], Coroutine[Any, Any, int]]") -> NoReturn:
+    """Run the body of a routing command on a hub and end with its exit code."""
+    from channels.routing import PolicyWrong
+    from kernel.safe_json import BadJson
+
+    found = settings()
+
+    async def run() -> int:
+        async with a_hub(found) as hub:
+            try:
+                return await work(hub)
+            except (PolicyWrong, BadJson) as wrong:
+                fail(f"the policy cannot be understood: {wrong}", 2)
+
+    finish(run())
+
+
+@app.command("explain")
+def route_explain(
+    payment: Annotated[str, typer.Argument(metavar="PAYMENT", help="pay_…")], as_json: Json = False
+) -> None:
+    """Tell why each attempt of a payment went where it went, from what was kept with it."""
+
+    def work(hub: "Hub") -> Coroutine[Any, Any, int]:
+        from ops.routing import command
+
+        return command.explain_payment(hub, payment, as_json=as_json)
+
+    _on_a_hub(work)
+
+
+@app.command("replay")
+def route_replay(
+    book: BookFirst,
+    policy: Annotated[Path, typer.Option(help="The other policy, a JSON file.")],
+    first: Annotated[str, typer.Option("--from", help="YYYY-MM-DD, the first day, Beijing's.")],
+    last: Annotated[str, typer.Option("--to", help="YYYY-MM-DD, the last day.")],
+    as_json: Json = False,
+) -> None:
+    """Decide past payments again under another policy: how many move, what they cost, what success would have been."""
+    days = day(first), day(last)
+
+    def work(hub: "Hub") -> Coroutine[Any, Any, int]:
+        from ops.routing import command
+
+        return command.replay_policy(hub, book, policy, *days, as_json=as_json)
+
+    _on_a_hub(work)
+
+
+@policy_app.command("set")
+def route_policy_set(
+    book: BookFirst, file: PolicyFile, note: Annotated[str, typer.Option(help="Why, for who reads it later.")]
+) -> None:
+    """Add a version of a merchant's policy; it holds for every process within a second."""
+
+    def work(hub: "Hub") -> Coroutine[Any, Any, int]:
+        from ops.routing import command
+
+        return command.set_policy(hub, book, file, note)
+
+    _on_a_hub(work)
+
+
+@policy_app.command("show")
+def route_policy_show(
+    book: BookFirst,
+    version: Annotated[int | None, typer.Option(help="Which; left out: the one that holds.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the policy that holds, or an earlier one, with who set it, when and why."""
+
+    def work(hub: "Hub") -> Coroutine[Any, Any, int]:
+        from ops.routing import command
+
+        return command.show_policy(hub, book, version, as_json=as_json)
+
+    _on_a_hub(work)
+
+
+@policy_app.command("list")
+def route_policy_list(book: BookFirst, as_json: Json = False) -> None:
+    """List every version of a merchant's policy, newest first."""
+
+    def work(hub: "Hub") -> Coroutine[Any, Any, int]:
+        from ops.routing import command
+
+        return command.list_policies(hub, book, as_json=as_json)
+
+    _on_a_hub(work)
+
+
+@policy_app.command("check")
+def route_policy_check(book: BookFirst, file: PolicyFile) -> None:
+    """Read a policy without setting it; exit code 1 if it names what the merchant does not have."""
+
+    def work(hub: "Hub") -> Coroutine[Any, Any, int]:
+        from ops.routing import command
+
+        return command.check_policy(hub, book, file)
+
+    _on_a_hub(work)
+
+
+@app.command("bench")
+def route_bench(
+    payments: Annotated[int, typer.Option(min=1000, help="How many; 100000 are a week.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="Decides the world: accounts, chances, payments, luck.")] = 1,
+    policy: Annotated[Path | None, typer.Option(help="A routing policy for ours; its margin is everybody's.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures here; - prints them instead.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with regret over time here.")] = None,
+) -> None:
+    """Compare routing with fixed orders, round robin, weights, single rails and an oracle in a simulated world.
+
+    Exit code 1 if it loses more than half of what the best fixed order loses against the oracle, or succeeds more than
+    2 % less often than the oracle after the first 20,000 payments.
+    """
+    from channels.routing.policy import PolicyWrong
+    from ops.routing import command
+
+    try:
+        code = command.bench(payments, seed, policy, json_file, html)
+    except PolicyWrong as wrong:
+        fail(f"{policy}: {wrong}", 2)
+    except OSError as error:
+        fail(f"{error.filename} cannot be used: {error}", 2)
+    raise typer.Exit(code)

@@ -1,0 +1,132 @@
+"""Running the hub and looking after its home: up, gateway, worker, migrate, doctor, verify."""
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ops.cli.shared import Json, a_hub, fail, finish, settings, show
+
+if TYPE_CHECKING:
+    from ops.settings import Settings
+
+
+def up(
+    workers: Annotated[int | None, typer.Option(help="Gateway processes sharing the port.")] = None,
+    sandbox: Annotated[bool, typer.Option(help="Start the simulated outside world too.")] = True,
+) -> None:
+    """Run the whole hub in the foreground until Ctrl-C: database, streams, gateway, worker, sandbox."""
+    from ops.supervisor import Run, supervise
+
+    found = settings()
+    if workers is not None:
+        os.environ["SLUICE_WORKERS"] = str(workers)
+        found = settings()
+
+    def ready(run: Run) -> None:
+        typer.echo(f"sluice     | the hub is up: {run.gateway_url} (metrics {run.ops_url}/metrics). Ctrl-C stops it.")
+
+    raise typer.Exit(asyncio.run(supervise(found, hub_processes(found, sandbox=sandbox), on_ready=ready)))
+
+
+def hub_processes(found: "Settings", *, sandbox: bool = True) -> list[Any]:
+    """Return the hub's processes in the order they start."""
+    from ops.supervisor import Child
+
+    sluice = [sys.executable, "-m", "ops.cli"]
+    children = []
+    if sandbox:
+        url = f"http://127.0.0.1:{found.sandbox_port}/control/info"
+        argv = [*sluice, "sandbox", "run", "--port", str(found.sandbox_port), "--time-scale", str(found.time_scale)]
+        children.append(Child("sandbox", argv, ready_url=url))
+    children.append(Child("gateway", [*sluice, "gateway"], ready_url=f"http://127.0.0.1:{found.ops_port}/ready"))
+    children.append(Child("worker", [*sluice, "worker"]))
+    return children
+
+
+def gateway(workers: Annotated[int | None, typer.Option(help="Processes sharing the port.")] = None) -> None:
+    """Serve the merchant API; needs SLUICE_DATABASE_URL or servers started by `sluice up`."""
+    from ops import serve
+
+    if workers is not None:
+        os.environ["SLUICE_WORKERS"] = str(workers)
+    found = settings()
+    raise typer.Exit(serve.gateway(found, *_addresses(found)))
+
+
+def worker() -> None:
+    """Do the background work: splitting, asking channels, settlement, the event relay."""
+    from ops import serve
+
+    found = settings()
+    raise typer.Exit(serve.background(found, *_addresses(found)))
+
+
+def _addresses(found: "Settings") -> tuple[str, str]:
+    """Return where the servers are, for processes that never start any."""
+    from ops import embedded
+
+    database = found.database_url.get_secret_value() if found.database_url else embedded.postgres_url(found.home)
+    redis = found.redis_url.get_secret_value() if found.redis_url else embedded.valkey_url(found.home)
+    if database is None or redis is None:
+        fail(
+            "no servers have run in this home; start them with `sluice up`, or set SLUICE_DATABASE_URL and "
+            "SLUICE_REDIS_URL"
+        )
+    return database, redis
+
+
+def migrate(
+    accept: Annotated[bool, typer.Option(help="Accept the schema as it is after a change made by hand.")] = False,
+) -> None:
+    """Bring the database to the schema of this code."""
+    from ops import embedded
+    from ops.migrate import accept_schema
+    from ops.migrate import migrate as apply
+
+    found = settings()
+
+    async def work() -> int:
+        async with embedded.servers(found) as servers:
+            done = await asyncio.to_thread(apply, servers.database_url)
+            if accept:
+                await asyncio.to_thread(accept_schema, servers.database_url)
+        typer.echo("\n".join(f"applied {name}" for name in done) or "nothing to apply")
+        return 0
+
+    finish(work())
+
+
+def doctor(as_json: Json = False) -> None:
+    """Say in one screen what is missing or wrong here; exit code 1 if anything fails."""
+    from ops.doctor import examine, render
+
+    raise typer.Exit(render(asyncio.run(examine(settings())), as_json=as_json))
+
+
+def verify(as_json: Json = False) -> None:
+    """Check every invariant of the books; exit code 1 if one is broken."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ops import verify as checks
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            verdicts = await checks.verify(hub.pool)
+        summary = checks.as_json(verdicts)
+        if as_json:
+            show(summary)
+        else:
+            table = Table("", "invariant 不变量", "broken", "what holds", box=None)
+            for v in verdicts:
+                mark = "[red]✗[/]" if v.broken else "[green]✓[/]"
+                table.add_row(mark, v.name, str(len(v.broken)), "\n".join([v.says, *v.broken[:5]]))
+            Console().print(table)
+        return 1 if summary["broken"] else 0
+
+    finish(work())

@@ -1,0 +1,90 @@
+"""What every command needs: the settings, a hub for as long as the command lasts, how a command ends."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from ops.settings import Settings
+    from ops.wiring import Hub
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+Account = Annotated[str, typer.Argument(help="The channel account, see `sluice channel list`.")]
+Book = Annotated[int, typer.Option("--book", help="The merchant's book number, see `sluice merchant list`.")]
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """End with a message on standard error."""
+    typer.echo(f"sluice: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def settings() -> "Settings":
+    """Return the settings of this process, or end with all that is wrong with them."""
+    from ops.settings import SettingsWrong, load
+
+    try:
+        return load()
+    except SettingsWrong as wrong:
+        fail(str(wrong), 2)
+
+
+def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
+    """Run a command's coroutine and end with its exit code; errors for people become one line."""
+    from channels.contract import BadBill, BadNotice
+    from kernel.errors import SluiceError
+    from ops.embedded import CannotStart
+    from ops.migrate import MigrationFailed
+
+    try:
+        code = asyncio.run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except SluiceError as error:
+        facts = f" ({', '.join(f'{k}={v}' for k, v in error.facts.items())})" if error.facts else ""
+        fail(f"{error.message}{facts} [{error.code}]")
+    except (CannotStart, MigrationFailed, BadBill, BadNotice) as error:
+        fail(str(error))
+    except (OSError, json.JSONDecodeError) as error:  # a file named on the command line
+        fail(f"{getattr(error, 'filename', None) or 'the file'} cannot be used: {error}", 2)
+    raise typer.Exit(code)
+
+
+@asynccontextmanager
+async def a_hub(found: "Settings") -> AsyncIterator["Hub"]:
+    """Reach the books of this home: the servers that run, or our own for as long as the command lasts."""
+    from ops import embedded
+    from ops.migrate import migrate
+    from ops.serve import public_url
+    from ops.wiring import hub
+
+    async with embedded.servers(found) as servers:
+        if servers.own:
+            await asyncio.to_thread(migrate, servers.database_url)
+        async with hub(
+            database_url=servers.database_url,
+            redis_url=servers.redis_url,
+            home=found.home,
+            keys_file=found.channel_keys,
+            public_url=public_url(found),
+            name="sluice command",
+        ) as objects:
+            yield objects
+
+
+def show(result: Any) -> None:
+    """Print one JSON object."""
+    typer.echo(json.dumps(result, ensure_ascii=False, indent=2, default=str))
+
+
+def day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        fail(f"{text!r} is not a date like 2026-11-24", 2)
