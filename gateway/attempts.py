@@ -73,9 +73,10 @@ def provably_did_nothing(outcome: Outcome) -> bool:
 class FailOver:
     """End an attempt whose channel provably did nothing, and record the next one on another account.
 
-    outcome: see provably_did_nothing. Returns Begun with the new attempt; None when the payment has meanwhile gone
-    another way, so that the outcome is to be settled like any other. Raises Rejected (split_exceeds_payment) where the
-    account's fee leaves too little for the payment's shares.
+    outcome: see provably_did_nothing. Returns Begun with the new attempt, on the account chosen here; None when the
+    payment has meanwhile gone another way, also when somebody else has failed over from this attempt, so that the
+    outcome is to be settled like any other. Raises Rejected (split_exceeds_payment) where the account's fee leaves too
+    little for the payment's shares.
     """
 
     book: int
@@ -102,7 +103,7 @@ class FailOver:
         payment = work.get(PAYMENTS, (self.book, self.payment_id))
         attempt = work.get(ATTEMPTS, (self.book, self.payment_id, self.number))
         following = work.find(ATTEMPTS, (self.book, self.payment_id, self.number + 1))
-        if following is not None and attempt.status == states.Attempt.FAILED_OVER:
+        if following is not None and attempt.status == states.Attempt.FAILED_OVER and self._is_ours(following):
             return Begun(payment, following)  # this very command, whose commit was in doubt
         move = (states.Attempt(attempt.status), states.AttemptEvent.FAILED_OVER)
         if (
@@ -134,6 +135,10 @@ class FailOver:
             payment = payment._replace(fee_minor=self.chosen.fee_minor)
         work.put(PAYMENTS, payment)
         return Begun(payment, following)
+
+    def _is_ours(self, following: Attempt) -> bool:
+        """Tell whether an attempt is still as this command makes it: it goes to our account, and nobody has asked it."""
+        return (following.channel_account, following.status) == (self.chosen.account_id, states.Attempt.CREATED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Another account is tried only when the one before provably did nothing, and only while the payer waits."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from channels.contract import Method, Outcome, Pending, Refused, Unknown
 from channels.terms import flat
-from gateway.attempts import MAX_FAILOVERS, FailOver, provably_did_nothing
+from gateway.attempts import MAX_FAILOVERS, FailOver, NewAttempt, provably_did_nothing
 from gateway.choosing import Ask, Choice
 from gateway.schedule import FIRST_ANSWER_S
 from kernel.errors import Rejected
@@ -402,3 +403,34 @@ async def test_a_till_is_not_told_so_once_any_message_may_have_left(database_url
         front.rail.works("query")
         await front.later(100)
         assert (await front.payment(payment["id"]))["status"] == "succeeded"
+
+
+async def test_two_who_fail_over_at_once_send_nothing_to_an_account_that_no_attempt_names(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Two phones at one cashier page, each at another process: they share an attempt, and its channel refuses both."""
+    accounts = {"second": "other", "third": "other"}
+    async with (
+        a_front(database_url, tmp_path, accounts=accounts) as front,
+        another_process(front, database_url, tmp_path) as other,
+    ):
+        payment_id = (await front.pay(method={"type": "cashier"})).body["id"]
+        front.rail.says(pay=BUSY)
+        front.others["second"].says(pay=Pending({"type": "redirect", "url": "https://second.example"}), query=Pending())
+        slow = other.gate()
+        phone = NewAttempt("h5", '{"client_ip":"203.0.113.1"}')
+        waiting = asyncio.create_task(other.hub.payments.attempt(other.book, payment_id, phone))
+        await slow.arrived.wait()
+        begun = await front.hub.payments.attempt(
+            front.book, payment_id, phone._replace(details='{"client_ip":"203.0.113.2"}')
+        )
+        assert (begun.attempt.number, begun.attempt.channel_account) == (2, "second")
+        await set_channel_state(front.hub, front.book, "second", "off")
+        front.clock.forward(2)  # the other process has heard of it, and would choose the third
+        slow.open.set()
+        assert (await waiting).payment.attempt_count == 2
+        assert front.asked("pay", "third") == []
+        assert await attempts(front, payment_id) == [
+            ("rail", "failed_over", "SYSTEM_BUSY"),
+            ("second", "pending", None),
+        ]
