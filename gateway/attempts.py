@@ -214,7 +214,8 @@ def payer_of(details: str | None) -> str:
 class EndUnpaid:
     """End a payment of which no attempt is open: its time has run out, or the merchant closes it.
 
-    next_at: when to look again while an attempt is still open at its channel. Returns the payment as it then stands.
+    next_at: when to look again at one that has run out while an attempt is still open at its channel. Returns the
+    payment as it then stands.
     """
 
     book: int
@@ -231,9 +232,12 @@ class EndUnpaid:
         if payment.method != CASHIER or payment.status != states.Payment.REQUIRES_ACTION:
             return payment
         timed_out = payment.expires_at <= work.now
-        if self.why is states.PaymentEvent.TIMED_OUT and not timed_out:
-            return payment
-        if open_attempts(work, payment):
+        is_open = bool(open_attempts(work, payment))
+        if not timed_out and (is_open or self.why is states.PaymentEvent.TIMED_OUT):
+            waiting = payment._replace(due_at=payment.expires_at)  # until then its orders are looked after, not it
+            work.put(PAYMENTS, waiting)
+            return waiting
+        if is_open:
             waiting = payment._replace(due_at=max(self.next_at, work.now + timedelta(seconds=1)))
             work.put(PAYMENTS, waiting)
             return waiting

@@ -254,6 +254,19 @@ async def test_the_merchant_closes_a_payment_at_the_cashier_with_all_its_orders(
         assert await front.later(100_000) == 0
 
 
+async def test_a_payment_that_could_not_be_closed_is_not_looked_at_again_and_again_until_it_runs_out(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        payment_id = await choosing(front, expires_in=3_600)
+        await choose(front, payment_id, close=SILENCE)
+        assert (await front.post(f"/v1/payments/{payment_id}/close")).code == "not_closed_yet"
+        await front.later(FIRST_ANSWER_S + 1)
+        assert await front.later(0.1) == 0, "nothing is due that has just been looked at"
+        assert (await front.stored(payment_id)).due_at == (await front.stored(payment_id)).expires_at
+        front.rail.works("close")
+
+
 async def test_the_same_order_again_is_the_same_page(database_url: str, tmp_path: Path) -> None:
     async with a_front(database_url, tmp_path) as front:
         first = await front.pay(method=CASHIER, key="k")
