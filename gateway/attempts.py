@@ -137,7 +137,7 @@ class FailOver:
         return Begun(payment, following)
 
     def _is_ours(self, following: Attempt) -> bool:
-        """Tell whether an attempt is still as this command makes it: it goes to our account, and nobody has asked it."""
+        """Tell whether an attempt is still as this command makes it: on the account chosen here, and sent nowhere."""
         return (following.channel_account, following.status) == (self.chosen.account_id, states.Attempt.CREATED)
 
 
