@@ -158,6 +158,9 @@ class Counterparty:
     async def notice_fault(self, fault: str, reference: str, **params: int) -> None:
         await self._set_fault(fault, {"merchant": self.merchant, "order": reference}, params)
 
+    async def refund_row_fault(self, fault: str, reference: str, **params: int) -> None:
+        await self._set_fault(fault, {"merchant": self.merchant, "refund": reference}, params)
+
     async def bill_fault(self, fault: str, day: date, **params: int) -> None:
         await self._set_fault(fault, {"merchant": self.merchant, "date": day.isoformat()}, params)
 

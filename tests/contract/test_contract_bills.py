@@ -162,3 +162,16 @@ async def test_a_payment_nobody_made_and_one_of_another_state_show_in_the_bill(p
     assert (lines[stranger].kind, lines[stranger].amount.minor) == (Kind.PAYMENT, 4321)
     assert lines[plain.reference].status == "success"
     assert lines[odd.reference].status != "success"
+
+
+@plays(alone=True)
+async def test_a_refund_of_another_state_shows_in_the_bill(play: Play) -> None:
+    """The day's play plants this on whichever refund comes: left out of the bill it would be taken for a missing one."""
+    plain, odd = [play.refund(await play.paid(minor=1000), 1000) for _ in range(2)]
+    await play.other.refund_row_fault("bill_row_status", odd.reference)
+    for refund in (plain, odd):
+        await play.refunded((await play.sent_back(refund))[0])
+    lines = {line.reference: line for line in await days_lines(play) if line.kind is Kind.REFUND}
+    assert lines.keys() == {plain.reference, odd.reference}
+    assert lines[plain.reference].status == "success"
+    assert lines[odd.reference].status != "success"

@@ -20,13 +20,15 @@ from channels.sandbox.store import Row
 DAY_MS = 86_400_000
 ROW_KEYS = ("merchant", "order", "refund", "date")
 DAY_KEYS = ("merchant", "date")
+# No rail's word. One that means something might be acted on: UnionPay's file leaves out refunds that failed.
+SPOILED = "spoiled"
 
 
 @dataclass(frozen=True, slots=True)
 class BillRow:
     """One row. Amounts in minor units, positive; fee is negative where it is given back.
 
-    status: success | processing | failed | reversed, or whatever word a `bill_row_status` fault ordered.
+    status: success | processing | failed | reversed, or the word of a `bill_row_status` fault.
     """
 
     kind: Literal["payment", "refund"]
@@ -114,7 +116,7 @@ class Bills:
         if fault := self._row_fault("bill_row_altered", merchant, row, day):
             row = replace(row, amount=row.amount + int(fault.params["delta_minor"]))
         if fault := self._row_fault("bill_row_status", merchant, row, day):
-            row = replace(row, status=str(fault.params["status"]) or ("failed" if row.kind == "refund" else "reversed"))
+            row = replace(row, status=str(fault.params["status"]) or SPOILED)
         return [row, row] if self._row_fault("bill_row_doubled", merchant, row, day) else [row]
 
     def _row_fault(self, name: str, merchant: Merchant, row: BillRow, day: date) -> Fault | None:
