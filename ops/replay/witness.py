@@ -10,6 +10,7 @@ from typing import Any
 _FIXED = ("amount", "currency", "merchant_order_id", "payment")
 _GROWING = ("amount_captured", "amount_refunded", "channel_fee_returned")
 _OPEN = ("processing", "requires_action", "requires_capture")  # in this order; every other status is an end
+_CAPTURING = ("requires_capture", "processing")  # the capture is under way; it may even be refused
 
 
 class Witness:
@@ -53,7 +54,10 @@ def contradictions(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
         for name in _GROWING
         if name in before and now.get(name, 0) < before[name]
     ]
-    back = new in _OPEN and _OPEN.index(new) < _OPEN.index(old) if old in _OPEN else new != old
+    if old in _OPEN:
+        back = new in _OPEN and _OPEN.index(new) < _OPEN.index(old) and (old, new) != _CAPTURING
+    else:
+        back = new != old
     return [*wrong, f"{ident} was {old}, now {new}"] if back else wrong
 
 

@@ -27,6 +27,15 @@ def test_a_life_that_only_goes_forward_contradicts_nothing() -> None:
     assert sorted(witness.told) == ["pay_1", "re_1"]
 
 
+def test_reserved_money_whose_capture_is_under_way_has_lost_nothing() -> None:
+    """As a merchant is told who reads the payment after its gateway was killed in the middle of the capture."""
+    witness = Witness()
+    for status in ("requires_capture", "processing", "requires_capture", "processing"):
+        witness.saw(payment(status))
+    witness.saw(PAID)
+    assert witness.judge([PAID]) == []
+
+
 def test_lists_and_other_objects_are_not_what_it_keeps() -> None:
     witness = Witness()
     witness.saw({"object": "list", "data": []})
@@ -42,6 +51,7 @@ def test_lists_and_other_objects_are_not_what_it_keeps() -> None:
         (payment("failed"), PAID, "was failed, now succeeded"),
         (payment("expired"), payment("canceled"), "was expired, now canceled"),
         (payment("requires_action"), payment("processing"), "was requires_action, now processing"),
+        (payment("requires_capture"), payment("requires_action"), "was requires_capture, now requires_action"),
         (PAID, payment("succeeded", amount_captured=99), "amount_captured fell from 100 to 99"),
         ({**PAID, "amount_refunded": 40}, PAID, "amount_refunded fell from 40 to 0"),
         (payment(), payment(amount=101), "amount was 100, now 101"),
