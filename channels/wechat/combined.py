@@ -21,7 +21,7 @@ from kernel.safe_json import BadJson, loads_object
 COMBINED = "/v3/combine-transactions/"
 PRODUCTS: Mapping[Method, str] = {Method.QR: "native", Method.JSAPI: "jsapi", Method.H5: "h5", Method.APP: "app"}
 MAX_ORDERS = 50
-MAX_ATTACH = 128
+MAX_ATTACH = 128  # bytes
 NOTICE = {"TRANSACTION.SUCCESS": "SUCCESS"}
 
 
@@ -182,7 +182,7 @@ def _whole(reference: str, parts: Sequence[Outcome]) -> Outcome:
 def _part_body(part: CombinedPart) -> dict[str, Any]:
     return {
         "mchid": part.mchid,
-        "attach": messages.plain(part.attach)[:MAX_ATTACH] or part.reference,
+        "attach": messages.plain(part.attach, MAX_ATTACH) or part.reference,
         "amount": {"total_amount": part.amount.minor, "currency": part.amount.currency},
         "out_trade_no": part.reference,
         "description": messages.description(part.description),

@@ -14,7 +14,7 @@ from kernel.clock import BEIJING
 from kernel.money import MAX_MINOR, Money, is_currency
 from kernel.safe_json import BadJson, loads_object, text, whole
 
-MAX_DESCRIPTION = 127
+MAX_DESCRIPTION, MAX_REASON = 127, 80  # bytes of UTF-8: WeChat Pay counts three for 茶, and refuses what is longer
 _PREPAY_ID = re.compile(r"[0-9A-Za-z_\-]{1,64}", re.ASCII)  # it becomes a line of what we sign
 # A backtick begins each value in a bill, so one in a product name could split our own bill lines.
 _UNWANTED = dict.fromkeys([*range(32), 127, 8232, 8233], " ") | {ord("`"): "'"}
@@ -86,7 +86,7 @@ def refund_body(refund: RefundOrder) -> bytes:
     body = {
         "out_trade_no": refund.payment_reference,
         "out_refund_no": refund.reference,
-        "reason": plain(refund.reason)[:80],
+        "reason": plain(refund.reason, MAX_REASON),
         "notify_url": refund.notify_url,
         "amount": amount,
     }
@@ -119,13 +119,13 @@ def payout_body(refund: RefundOrder, payout: Payout, seal: Callable[[str], str])
 
 
 def description(words: str) -> str:
-    """Return a product name that WeChat takes: control characters and backticks replaced, at most 127 characters."""
-    return plain(words)[:MAX_DESCRIPTION].strip() or "-"
+    """Return a product name that WeChat takes."""
+    return plain(words, MAX_DESCRIPTION) or "-"
 
 
-def plain(words: str) -> str:
-    """Return words without control characters and backticks."""
-    return words.translate(_UNWANTED)
+def plain(words: str, most: int) -> str:
+    """Return words without control characters and backticks, of at most `most` bytes and of whole characters."""
+    return words.translate(_UNWANTED).encode()[:most].decode(errors="ignore").strip()
 
 
 def beijing(moment: datetime) -> str:

@@ -23,7 +23,7 @@ RELATIONS = frozenset(
     {"SERVICE_PROVIDER", "STORE", "STAFF", "STORE_OWNER", "PARTNER", "HEADQUARTER", "BRAND", "DISTRIBUTOR", "USER"}
     | {"SUPPLIER"}
 )
-MAX_DESCRIPTION = 80
+MAX_DESCRIPTION = 80  # bytes
 
 _REFUSALS: Mapping[str, messages.Says] = {**messages.NOT_ADMITTED, "PARAM_ERROR": final()}
 SHARE: Mapping[str, messages.Says] = {
@@ -220,4 +220,4 @@ def _type(receiver: Receiver) -> str:
 
 
 def _words(words: str) -> str:
-    return messages.plain(words)[:MAX_DESCRIPTION].strip() or "-"
+    return messages.plain(words, MAX_DESCRIPTION) or "-"

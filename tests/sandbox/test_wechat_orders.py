@@ -63,6 +63,7 @@ def test_two_merchants_may_use_the_same_number(sandbox: Sandbox, merchant: Merch
     [
         ("/description", {"description": None}),
         ("/description", {"description": "x" * 128}),
+        ("/description", {"description": "茶" * 43}),
         ("/out_trade_no", {"out_trade_no": "short"}),
         ("/out_trade_no", {"out_trade_no": "number with space"}),
         ("/out_trade_no", {"out_trade_no": "x" * 33}),
@@ -77,6 +78,7 @@ def test_two_merchants_may_use_the_same_number(sandbox: Sandbox, merchant: Merch
         ("/notify_url", {"notify_url": "http://example.com/notices"}),
         ("/notify_url", {"notify_url": "https://example.com/notices?shop=1"}),
         ("/attach", {"attach": "x" * 129}),
+        ("/attach", {"attach": "茶" * 43}),
         ("/time_expire", {"time_expire": "tomorrow"}),
         ("/time_expire", {"time_expire": "2099-01-01T00:00:00+08:00"}),
         ("/mchid", {"mchid": "1900009999"}),

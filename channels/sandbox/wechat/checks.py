@@ -29,14 +29,14 @@ class Fields:
         return self._values.get(name) is not None
 
     def text(self, name: str, most: int, pattern: re.Pattern[str] | None = None) -> str:
-        """Return a required text of 1 to `most` characters."""
+        """Return a required text of 1 to `most` bytes of UTF-8: 茶 counts three, as at the real one."""
         if not self.has(name):
             raise self.wrong(name, "is required")
         value = self._values[name]
         if not isinstance(value, str):
             raise self.wrong(name, "must be a string")
-        if not 1 <= len(value) <= most:
-            raise self.wrong(name, f"must have 1 to {most} characters")
+        if not 1 <= len(value.encode()) <= most:
+            raise self.wrong(name, f"must have 1 to {most} bytes")
         if pattern is not None and not pattern.fullmatch(value):
             raise self.wrong(name, f"must match {pattern.pattern}")
         return value
