@@ -348,7 +348,12 @@ class UnionPay(Rail):
         }
 
     def _order_fields(self, order: Order) -> dict[str, str]:
-        """Return the fields of a payment 消费 or of a reservation 预授权, the same each time it is asked for."""
+        """Return the fields of a payment 消费 or of a reservation 预授权, the same each time it is asked for.
+
+        A page must say where it leads back to (前台类交易需上送). Where the merchant says nothing, the payer's browser
+        brings the result to our door for notices: UnionPay signs it as it signs those.
+        """
+        back = "" if order.method is Method.APP else order.notify_url
         return self._common(_GATEWAY) | {
             "txnType": "02" if order.hold_only else "01",
             "txnSubType": "01",
@@ -360,7 +365,7 @@ class UnionPay(Rail):
             "orderDesc": messages.description(order.description),
             "payTimeout": messages.beijing(order.expires_at),
             "backUrl": order.notify_url,
-            "frontUrl": order.return_url or "",
+            "frontUrl": order.return_url or back,
         }
 
     def _question(self, number: str, sent: datetime) -> Request:

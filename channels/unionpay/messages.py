@@ -9,7 +9,7 @@ from channels.contract import Outcome, Refused, Response, Unknown
 from kernel.clock import BEIJING
 from kernel.money import Money
 
-MAX_DESCRIPTION = 32
+MAX_DESCRIPTION = 32  # bytes of UTF-8
 CNY = "156"  # ISO 4217 number
 _UNWANTED = dict.fromkeys([*range(32), 127, 8232, 8233, *map(ord, "&=+{}[]<>\"'`\\|")], " ")
 
@@ -63,8 +63,8 @@ def beijing(moment: datetime) -> str:
 
 
 def description(words: str) -> str:
-    """Return an order's description that UnionPay takes: no separators of its own messages, at most 32 characters."""
-    return words.translate(_UNWANTED)[:MAX_DESCRIPTION].strip()
+    """Return an order's description that UnionPay takes: no separators of its own messages, at most 32 bytes."""
+    return words.translate(_UNWANTED).encode()[:MAX_DESCRIPTION].decode(errors="ignore").strip()
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------

@@ -24,10 +24,15 @@ _PADDING, _SHA256 = padding.PKCS1v15(), hashes.SHA256()
 _REMEMBERED = 16  # certificates of UnionPay's found good; it has one or two at a time
 
 
-def digest(fields: Mapping[str, str]) -> bytes:
-    """Return the digits that are signed: of every field but the signature, as they are."""
-    text = "&".join(f"{name}={fields[name]}" for name in sorted(fields) if name != "signature")
-    return hashlib.sha256(text.encode()).hexdigest().encode()
+def digests(fields: Mapping[str, str]) -> list[bytes]:
+    """Return the digits that may be signed: of every field but the signature that is not empty, or of those too.
+
+    Where no field is empty there is one answer. UnionPay's own clients differ in whether an empty one counts; it means
+    nothing either way.
+    """
+    full = sorted((name, value) for name, value in fields.items() if name != "signature")
+    texts = ["&".join(f"{name}={value}" for name, value in full if value or every) for every in (False, True)]
+    return [hashlib.sha256(text.encode()).hexdigest().encode() for text in dict.fromkeys(texts)]
 
 
 class Signer:
@@ -39,7 +44,8 @@ class Signer:
     def sign(self, fields: Mapping[str, str]) -> dict[str, str]:
         """Return the fields that are not empty, with certId and signature."""
         full = {name: value for name, value in fields.items() if value} | {"certId": self._cert_id}
-        return full | {"signature": b64encode(self._key.sign(digest(full), _PADDING, _SHA256)).decode()}
+        signed = self._key.sign(digests(full)[0], _PADDING, _SHA256)
+        return full | {"signature": b64encode(signed).decode()}
 
 
 class Trust:
@@ -64,10 +70,8 @@ class Trust:
         key = certificate.public_key()
         if not isinstance(key, rsa.RSAPublicKey):
             raise BadNotice("untrusted_certificate", "the certificate in the message is not of an RSA key")
-        try:
-            key.verify(b64decode(signature, validate=True), digest(fields), _PADDING, _SHA256)
-        except (InvalidSignature, NotBase64):
-            raise BadNotice("bad_signature", "the signature is not of this message") from None
+        if not any(_made_by(key, signature, digits) for digits in digests(fields)):
+            raise BadNotice("bad_signature", "the signature is not of this message")
         return str(certificate.serial_number)
 
     def _certificate(self, pem: str, now: datetime) -> x509.Certificate:
@@ -96,6 +100,14 @@ class Trust:
         if len(parts) < 3 or parts[2] != self._name:
             raise BadNotice("untrusted_certificate", "the certificate in the message is not one UnionPay signs with")
         return certificate
+
+
+def _made_by(key: rsa.RSAPublicKey, signature: str, digits: bytes) -> bool:
+    try:
+        key.verify(b64decode(signature, validate=True), digits, _PADDING, _SHA256)
+    except (InvalidSignature, NotBase64):
+        return False
+    return True
 
 
 def private_key(pem: str) -> rsa.RSAPrivateKey:

@@ -104,6 +104,14 @@ def test_a_notice_that_lacks_what_it_is_about_is_refused(name: str) -> None:
     assert refusal(RAIL.notice({key: value for key, value in PAYMENT.items() if key != name}))
 
 
+@pytest.mark.parametrize("counted", [True, False])
+def test_an_empty_field_is_no_reason_to_doubt_whether_or_not_the_signature_counts_it(counted: bool) -> None:
+    empty = {"reqReserved": "", "issInsCode": ""}
+    fields = RAIL.signed(PAYMENT | empty) if counted else RAIL.signed(PAYMENT) | empty
+    assert UNIONPAY.notice(form(fields), now=NOW).outcome == PAID
+    assert UNIONPAY.notice(plain(fields), now=NOW).outcome == PAID
+
+
 def test_a_notice_that_is_not_unionpays_is_refused() -> None:
     signed = RAIL.signed(PAYMENT)
     assert refusal(form(PAYMENT)) == "unsigned"

@@ -133,7 +133,14 @@ def test_times_are_written_in_beijing_time_wherever_the_hub_runs() -> None:
 def test_a_description_has_nothing_that_parts_fields_and_is_short() -> None:
     sent = fields(channel().pay_request(order(Method.APP, description="a&b={c}[d]\n`e`" + "茶" * 99)))
     assert re.fullmatch(r"a b  c  d *e 茶+", sent["orderDesc"])
-    assert len(sent["orderDesc"]) == 32
+    assert 30 <= len(sent["orderDesc"].encode()) <= 32, "UnionPay counts bytes"
+
+
+@pytest.mark.parametrize("method", [Method.PAGE, Method.H5])
+def test_a_page_of_a_shop_that_names_no_way_back_leads_to_our_own_door(method: Method) -> None:
+    action = channel().local_action(order(method, return_url=None), now=NOW, nonce="").next_action
+    assert action is not None
+    assert orjson.loads(action["fields"])["frontUrl"] == order().notify_url
 
 
 # ---- refunds and undos -----------------------------------------------------------------------------------------------

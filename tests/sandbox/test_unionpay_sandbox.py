@@ -6,6 +6,7 @@ import re
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -147,9 +148,12 @@ def test_a_payer_is_shown_a_page_pays_there_and_is_sent_back(sandbox: Sandbox, s
         assert shop.query(order)["origRespCode"] == "05"
         action = re.search(r'action="([^"]+)"', page)
         assert action is not None
-        ended = exchange(sandbox.base_url, "POST", action[1], FORM, b"choice=pay").body.decode()
+        ended = unescape(exchange(sandbox.base_url, "POST", action[1], FORM, b"choice=pay").body.decode())
         assert "支付成功" in ended
-        assert 'action="https://shop.example/thanks?a=1&amp;b=2"' in ended
+        assert 'action="https://shop.example/thanks?a=1&b=2"' in ended
+        back = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', ended))
+        shop.verify(back)
+        assert (back["orderId"], back["txnAmt"], back["respCode"]) == (order["orderId"], "123456", "00")
         eventually(lambda: opened.deliveries)
     told = dict(parse_qsl(opened.deliveries[0].body.decode()))
     shop.verify(told)
@@ -159,9 +163,11 @@ def test_a_payer_is_shown_a_page_pays_there_and_is_sent_back(sandbox: Sandbox, s
 
 
 def test_a_page_with_a_form_that_is_not_the_merchants_shows_why(shop: Shop) -> None:
-    page = shop.post(f"{GATEWAY}/frontTransReq.do", shop.order(new_number()), spoil=True).body.decode()
-    assert "respCode 11" in page
-    assert "<form" not in page
+    order = shop.order(new_number(), frontUrl="https://shop.example/thanks")
+    for wrong, spoil, code in ((order, True, "11"), (order | {"frontUrl": ""}, False, "13")):
+        page = shop.post(f"{GATEWAY}/frontTransReq.do", wrong, spoil=spoil).body.decode()
+        assert f"respCode {code}" in page
+        assert "<form" not in page
 
 
 def test_a_payer_whose_card_is_refused_may_try_again(sandbox: Sandbox, shop: Shop) -> None:
@@ -265,11 +271,17 @@ def test_a_completion_is_undone_by_its_own_kind_of_message(shop: Shop) -> None:
         ({"version": "5.0.0"}, "10"),
         ({"signMethod": "11"}, "10"),
         ({"bizType": ""}, "13"),
+        ({"bizType": "B2C"}, "10"),
+        ({"bizType": "000000"}, "32"),
+        ({"accessType": "1"}, "10"),
+        ({"channelType": "09"}, "10"),
+        ({"orderDesc": "茶" * 11}, "10"),
         ({"txnType": ""}, "13"),
         ({"orderId": ""}, "13"),
         ({"orderId": "1-2345678"}, "10"),
         ({"orderId": "1234567"}, "10"),
         ({"txnTime": "2026"}, "10"),
+        ({"txnTime": "20261324000000"}, "10"),
         ({"txnAmt": "1.00"}, "10"),
         ({"txnAmt": "0"}, "10"),
         ({"currencyCode": "840"}, "10"),

@@ -18,6 +18,7 @@ from channels.sandbox.unionpay.certificates import SigningKeys
 from channels.sandbox.unionpay.wire import money, shown, void_ref
 
 GATEWAY = "/gateway/api"
+LONGEST_DESCRIPTION = 32  # bytes
 ECHOED = ("version", "encoding", "signMethod", "bizType", "accessType", "merId", "orderId", "txnTime", "txnType",
           "txnSubType", "reqReserved", "settleDate")  # fmt: skip
 WORDS = {
@@ -58,12 +59,18 @@ class Call:
         """Return what the merchant calls this transaction. Raises Refused."""
         return {
             "orderId": self.text("orderId", "[0-9A-Za-z]{8,40}"),
-            "txnTime": self.text("txnTime", "[0-9]{14}"),
+            "txnTime": self.moment(),
             "txnType": self.fields["txnType"],
             "txnSubType": self.fields["txnSubType"],
-            "bizType": self.text("bizType", "[0-9]{6}"),
+            "bizType": self.fields["bizType"],
             "reqReserved": self.fields.get("reqReserved", ""),
         }
+
+    def moment(self) -> str:
+        """Return txnTime. Raises Refused where it is no time of Beijing's."""
+        text = self.text("txnTime", "[0-9]{14}")
+        _ms_of("txnTime", text)
+        return text
 
     @property
     def order(self) -> str:
@@ -106,6 +113,7 @@ class Routes:
         """Take the form that the payer's browser carries, and show the page on which the payer pays."""
         try:
             call = self._authenticated(_form(await request.read()))
+            call.text("frontUrl", "https?://.+")
             facts = self._facts(call, "create")
             trade = await self._of.guard.run(lambda: self._create(call), **facts)
         except (Refused, Ordered, CoreError) as refusal:
@@ -126,9 +134,13 @@ class Routes:
         numbers, amount = call.numbers(), call.amount()
         if call.text("currencyCode") != "156":
             raise Refused("10", "currencyCode must be 156")
-        back_url = call.text("backUrl", "https?://.+")
+        back_url, channel = call.text("backUrl", "https?://.+"), call.text("channelType", "0[78]")
+        if call.fields["bizType"] != "000201":
+            raise Refused("32")
+        if len(call.fields.get("orderDesc", "").encode()) > LONGEST_DESCRIPTION:
+            raise Refused("10", "orderDesc is longer than 32 bytes")
         timeout = call.fields.get("payTimeout", "")
-        expires_ms = _ms_of(timeout) if timeout else None
+        expires_ms = _ms_of("payTimeout", timeout) if timeout else None
         now_ms = self._of.ctx.clock.now_ms()
         sent = {name: value for name, value in call.fields.items() if name not in ("signature", "certId")}
 
@@ -144,7 +156,7 @@ class Routes:
                 order=call.order,
                 amount=amount,
                 currency="CNY",
-                product=call.text("channelType"),
+                product=channel,
                 params=json.dumps(sent, sort_keys=True),
                 expires_ms=expires_ms,
                 notify_url=back_url,
@@ -160,7 +172,8 @@ class Routes:
     async def back(self, call: Call) -> dict[str, str]:
         """Refund, undo, complete, release. Taken is not done: what came of it, a query or a notice says."""
         kind, numbers, amount = call.fields["txnType"], call.numbers(), call.amount()
-        if call.fields["txnSubType"] != "00":
+        call.text("channelType", "0[78]")
+        if call.fields["txnSubType"] != "00" or call.fields["bizType"] != "000201":
             raise Refused("32")
 
         def command(tx: Tx) -> dict[str, str]:
@@ -322,6 +335,8 @@ class Routes:
                 raise Refused("13", f"{name} is missing")
         if fields["version"] != "5.1.0" or fields["signMethod"] != "01" or fields["encoding"].upper() != "UTF-8":
             raise Refused("10", "only version 5.1.0, signMethod 01, UTF-8")
+        if fields["accessType"] != "0" or not re.fullmatch("[0-9]{6}", fields["bizType"], re.ASCII):
+            raise Refused("10", "accessType must be 0 and bizType six digits")
         _, key = keys.read_certificate(merchant.extra["certificate"].encode())
         if fields["certId"] != merchant.extra["cert_id"] or not signing.is_signed(fields, key):
             raise Refused("11")
@@ -385,8 +400,8 @@ def _form(raw: bytes) -> dict[str, str]:
     return dict(parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True))
 
 
-def _ms_of(text: str) -> int:
+def _ms_of(name: str, text: str) -> int:
     try:
         return int(datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=BEIJING).timestamp() * 1000)
     except ValueError as error:
-        raise Refused("10", "payTimeout is malformed") from error
+        raise Refused("10", f"{name} is malformed") from error

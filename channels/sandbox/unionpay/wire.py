@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 KINDS: Mapping[str, int] = {"trade": 1, "hold": 2, "charge": 3, "refund": 4, "notice": 5, "webhook": 6}
 NO_FUNDS = "64"
+DONE = {"respCode": "00", "respMsg": "success"}
 FORM = "application/x-www-form-urlencoded;charset=UTF-8"
 _ORDER_ID = re.compile(r"([0-9a-z]{1,6})[ZCV]([0-9a-z]+)", re.ASCII)
 
@@ -153,7 +154,7 @@ class UnionPayWire(Wire):
                 fields["origQryId"] = str(trade.charge_ref)
             case _:
                 return None
-        return fields | {"respCode": "00", "respMsg": "success"}
+        return fields | DONE
 
     def wrong_amount(self, content: Mapping[str, Any]) -> dict[str, Any]:
         wrong = str(int(content["txnAmt"]) + 1)
@@ -172,12 +173,17 @@ class UnionPayWire(Wire):
         return acquirer.trades.decline(tx, trade, final=False, refusal=NO_FUNDS)
 
     def after_payer(self, trade: Trade) -> web.StreamResponse | None:
-        """Return the page with the way back to the merchant; what the notice says is what counts."""
+        """Return the page with the way back to the merchant, which carries what the notice says, signed likewise."""
         url = trade.extra.get("frontUrl")
         if not url:
             return None
         words = {"paid": "支付成功 Paid", "held": "授权成功 Authorised"}.get(trade.state, "未支付 Not paid")
-        fields = common(trade.merchant, trade.extra) | {"respCode": "00" if trade.state in ("paid", "held") else "01"}
+        fields = common(trade.merchant, trade.extra) | {"respCode": "01", "respMsg": "未支付"}
+        if trade.state == "paid":
+            fields |= money(trade.paid, str(trade.charge_ref), trade.paid_ms or 0) | DONE
+        elif trade.state == "held":
+            fields |= money(trade.amount, str(trade.hold_ref), trade.held_ms or 0) | DONE
+        fields = self._keys.signed_now(fields)
         hidden = "".join(f'<input type="hidden" name="{escape(n)}" value="{escape(v)}">' for n, v in fields.items())
         form = f'<form method="post" action="{escape(url)}">{hidden}<button>返回商户 Back to the shop</button></form>'
         return show("沙箱 unionpay", f"<p>{words}</p>{form}")
