@@ -114,6 +114,8 @@ class ChannelKeys:
             ring = _Ring(str(said["current"]), keys, b64decode(said["fingerprints"], validate=True))
             if ring.current not in keys or len(ring.fingerprints) < KEY_BYTES:
                 raise ValueError
+            if self._path.stat().st_mode & 0o077:
+                log.error("the file of master keys can be read by other users", extra={"path": str(self._path)})
         except OSError as error:
             raise self._unusable(f"cannot be read: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError):

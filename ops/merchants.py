@@ -1,12 +1,11 @@
 """Taking a merchant on: its book, its first API key, its channel accounts, its bank."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 import ledger
 import splitting
@@ -14,13 +13,15 @@ from channels.terms import Terms, flat
 from gateway import store
 from gateway.auth import SCOPES, new_key
 from gateway.tables import MERCHANTS, ChannelAccount, Merchant
-from kernel.db import Connection, transaction
+from kernel.db import Connection, acquire, transaction
 from kernel.errors import NotFound, Rejected
 from kernel.money import is_currency
 from kernel.work import BOOKS, new_head
 from ledger import accounts
 from ops.wiring import Hub
 from splitting import BankLink, Payee
+
+_BANK = re.compile(r"[a-z0-9]{2,10}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,7 @@ class NewMerchant:
 async def add_merchant(hub: Hub, name: str, *, currencies: Sequence[str]) -> NewMerchant:
     """Open a book for a merchant and give it an API key with every scope. Raises Rejected (currency_unknown)."""
     for currency in currencies:
-        if not is_currency(currency):
-            raise Rejected("currency_unknown", f"{currency} is not an ISO 4217 currency")
+        _check_currency(currency)
     now, merchant_id = hub.env.now(), hub.env.ids.new("mer")
     key, key_id = new_key(hub.env.secrets), hub.env.ids.new("key")
     async with transaction(hub.pool) as connection:
@@ -101,25 +101,33 @@ async def set_channel_state(hub: Hub, book: int, account_id: str, state: str) ->
 async def reseal(
     hub: Hub, *, new_key: bool, retire: bool, progress: Callable[[int, int], None] = lambda done, of: None
 ) -> dict[str, Any]:
-    """Put the credentials of all channel accounts under the current master key; repeating it finishes what was left.
+    """Put the credentials of all channel accounts and bank links under the current master key.
 
-    new_key: make one first. retire: then forget the master keys that no account is under, unless something failed.
-    Whatever moment this is stopped at, every account opens: a key is forgotten only when none needs it any more.
+    Repeating it finishes what was left. new_key: make one first. retire: then forget the master keys that nothing is
+    under, unless something failed. Whatever moment this is stopped at, everything opens: a key is forgotten only when
+    nothing needs it any more.
     """
     if new_key:
         hub.keys.add()
-    came_to = await hub.channel_admin.reseal(progress)
-    unused = set(hub.keys.ids()[1:]) - came_to.in_use
-    retired = sorted(unused) if retire and not came_to.failed else []
+    rails, banks = await hub.channel_admin.reseal(progress), await hub.banks.reseal()
+    failed = [*rails.failed, *banks.failed]
+    unused = set(hub.keys.ids()[1:]) - rails.in_use - banks.in_use
+    retired = sorted(unused) if retire and not failed else []
     if retired:
         hub.keys.retire(unused)
     return {
-        "resealed": came_to.done,
-        "already": came_to.already,
-        "failed": list(came_to.failed),
+        "resealed": rails.done + banks.done,
+        "already": rails.already + banks.already,
+        "failed": failed,
         "master_keys": hub.keys.ids(),
         "retired": retired,
     }
+
+
+def _check_currency(currency: str) -> None:
+    """Raises Rejected (currency_unknown)."""
+    if not is_currency(currency):
+        raise Rejected("currency_unknown", f"{currency} is not an ISO 4217 currency")
 
 
 async def _known_book(connection: Connection, book: int) -> None:
@@ -129,15 +137,26 @@ async def _known_book(connection: Connection, book: int) -> None:
 
 
 async def link_bank(
-    hub: Hub, book: int, bank: str, enrolment: Mapping[str, Any], *, name: str, currency: str
+    hub: Hub,
+    book: int,
+    bank: str,
+    enrolment: Mapping[str, Any],
+    *,
+    name: str,
+    currency: str,
+    folder: Path | None = None,
 ) -> BankLink:
-    """Open a merchant's pool account at a bank and note how the bank is reached; repeating it changes nothing."""
-    link = BankLink(book, bank, "", orjson.dumps(dict(enrolment)).decode(), "{}")
-    client = hub.banks.client(link)
-    pool = await client.open_account(f"pool-{book}-{currency}", name, currency, "pool")
-    link = link._replace(pool_account=pool.account)
-    await hub.lanes.put(splitting.LinkBank(link))
-    return link
+    """Open a merchant's pool account at a bank and keep, sealed, how the bank is reached; repeating it finds the same.
+
+    Raises NotFound (no_such_book), Rejected (currency_unknown, bank_name_wrong, bank_settings_wrong, or the bank's no),
+    Conflict (other_pool_account), Unavailable.
+    """
+    if not _BANK.fullmatch(bank):
+        raise Rejected("bank_name_wrong", f"{bank[:40]!r} is no name for a bank: 2 to 10 of a-z 0-9")
+    _check_currency(currency)
+    async with acquire(hub.pool) as connection:  # before the bank opens an account for nobody
+        await _known_book(connection, book)
+    return await hub.banks.enrol(book, bank, enrolment, folder=folder or Path(), name=name, currency=currency)
 
 
 async def add_platform_payee(hub: Hub, book: int, *, name: str, currency: str, bank: str) -> Payee:

@@ -8,7 +8,7 @@ from pathlib import Path
 def secret_file(home: Path, name: str, secrets: Callable[[int], bytes], *, size: int = 32) -> bytes:
     """Return the secret of this name, made on first use. Two processes that start together get the same one."""
     folder = home / "secrets"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / name
     if not path.exists():
         draft = folder / f".{name}.{os.getpid()}"

@@ -208,7 +208,7 @@ async def hub(
             tokens=tokens,
             time_scale=time_scale,
         )
-        banks = Banks(pool, lanes, env)
+        banks = Banks(pool, lanes, env, master_keys)
         yield Hub(
             env=env,
             pool=pool,

@@ -1,6 +1,7 @@
 """Who is owed what of a payment 分账, and having banks pay it into sub-accounts 结算."""
 
 from splitting import store
+from splitting.enrolment import bank_link_payload
 from splitting.payees import CreatePayee, LinkBank, payee_payload
 from splitting.plan import Asked, Share, ShareKind, compute
 from splitting.settlement import (
@@ -37,6 +38,7 @@ __all__ = [
     "Payee",
     "Share",
     "ShareKind",
+    "bank_link_payload",
     "check",
     "compute",
     "give_back_after_failed_refund",

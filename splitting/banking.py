@@ -4,9 +4,10 @@ Everything may be repeated: accounts go by our reference, batches by their bytes
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import date
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -26,10 +27,12 @@ from channels.bank import (
 from channels.contract import Refused
 from kernel.db import Pool, acquire
 from kernel.env import Env
-from kernel.errors import NotFound, SluiceError, Unavailable
+from kernel.errors import NotFound, Rejected, SluiceError, Unavailable
 from kernel.lane import Lanes
 from kernel.money import Money
-from splitting import store
+from kernel.sealing import CannotOpen, MasterKeys, Secret, master_of, without_secrets
+from splitting import enrolment, store
+from splitting.payees import LinkBank, ResealBankLink
 from splitting.settlement import ApplyDeposit, DecideInstruction, MakeSettlement, MarkSent, MoveCursor
 from splitting.tables import BankLink, Settlement
 
@@ -42,14 +45,98 @@ def message_id(settlement_id: str) -> str:
     return settlement_id.replace("_", "-")
 
 
+class Resealed(NamedTuple):
+    """What sealing the enrolments anew came to."""
+
+    done: int  # now under the current master key
+    already: int  # were under it before
+    failed: Sequence[str]  # why not, by book and bank
+    in_use: frozenset[str]  # master keys that some enrolment is still under
+
+
 class Banks:
     """The banks of every merchant this process has served."""
 
-    def __init__(self, pool: Pool, lanes: Lanes, env: Env) -> None:
+    def __init__(self, pool: Pool, lanes: Lanes, env: Env, keys: MasterKeys) -> None:
         self._pool = pool
         self._lanes = lanes
         self._env = env
-        self._clients: dict[tuple[int, str], tuple[str, BankClient]] = {}
+        self._keys = keys
+        self._clients: dict[tuple[int, str], tuple[BankLink, BankClient]] = {}
+
+    # ---- enrolments --------------------------------------------------------------------------------------------------
+
+    async def enrol(
+        self, book: int, bank: str, given: Mapping[str, Any], *, folder: Path, name: str, currency: str
+    ) -> BankLink:
+        """Open a merchant's pool account at a bank and keep how the bank is reached; repeating it finds the account.
+
+        given: the bank's answer to the enrolment, keys as text or as names of files, which are read now. Raises
+        Rejected (bank_settings_wrong, or the bank's no), Unavailable, Conflict (other_pool_account).
+        """
+        link = self._sealed(BankLink(book, bank, "", "{}", "{}"), _read(given, folder))
+        pool = await self._build(link).open_account(f"pool-{book}-{currency}", name, currency, "pool")
+        linked: BankLink = await self._lanes.put(LinkBank(link._replace(pool_account=pool.account)))
+        return linked
+
+    async def rotate(self, book: int, bank: str, given: Mapping[str, Any], *, folder: Path) -> BankLink:
+        """Put new credentials at a bank into use; what is not named stays, null takes away.
+
+        The bank is asked with them first. It mends an enrolment whose master key was lost too; then every secret must
+        be named. Raises NotFound (no_such_bank), Rejected (bank_settings_wrong, another_account), Unavailable.
+        """
+        link = await self.link(book, bank)
+        try:
+            known = _read(enrolment.opened(link, self._keys), Path())
+        except (CannotOpen, Rejected):
+            known = orjson.loads(link.settings)
+        wanted = {**known, **_read(given, folder)}
+        new = self._sealed(link, {name: value for name, value in wanted.items() if value is not None})
+        try:
+            await self._build(new).account(link.pool_account)
+        except Rejected as no:
+            if no.facts.get("status") != 404:
+                raise
+            raise Rejected(
+                "another_account",
+                f"with these credentials {bank} knows no account {link.pool_account}: another customer's",
+            ) from None
+        linked: BankLink = await self._lanes.put(LinkBank(new))
+        return linked
+
+    async def reseal(self) -> Resealed:
+        """Put every enrolment under the current master key, one commit each; repeating it finishes what was left."""
+        async with acquire(self._pool) as connection:
+            links = await store.bank_links(connection)
+        failed: list[str] = []
+        done = 0
+        for link in links:
+            try:
+                new = enrolment.under_current(link, self._keys, self._env.secrets)
+                if link.sealed is None:
+                    self._build(new)  # what makes no client is not sealed away
+                if new is not link:
+                    done += await self._lanes.put(ResealBankLink(link, new))
+            except (CannotOpen, Rejected, ValueError) as error:
+                failed.append(f"book {link.book} bank {link.bank}: {error}")
+        async with acquire(self._pool) as connection:
+            now = await store.bank_links(connection)
+        in_use = frozenset(master_of(link.sealed) for link in now if link.sealed is not None)
+        return Resealed(done, len(links) - done - len(failed), failed, in_use)
+
+    def _sealed(self, link: BankLink, given: Mapping[str, Any]) -> BankLink:
+        return enrolment.sealed(link, given, self._keys, self._env.secrets)
+
+    def _build(self, link: BankLink) -> BankClient:
+        """Return a client of an enrolment. Raises Rejected (bank_settings_wrong), CannotOpen."""
+        settings = enrolment.opened(link, self._keys)
+        try:
+            return BankClient(read_settings(settings), self._env)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            hidden = [Secret(str(settings[name])) for name in enrolment.SECRETS if settings.get(name)]
+            said = f"{error} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+            why = without_secrets(said, hidden)
+        raise Rejected("bank_settings_wrong", f"these settings reach no bank: {why}")
 
     # ---- sub-accounts ------------------------------------------------------------------------------------------------
 
@@ -70,11 +157,21 @@ class Banks:
         return link
 
     def client(self, link: BankLink) -> BankClient:
-        """Return the client of a link, built anew only when its settings changed."""
+        """Return the client of a link, built anew only when its enrolment changed.
+
+        Raises Unavailable (bank_link_closed) where it does not open.
+        """
         known = self._clients.get((link.book, link.bank))
-        if known is None or known[0] != link.settings:
-            known = (link.settings, BankClient(read_settings(orjson.loads(link.settings)), self._env))
-            self._clients[link.book, link.bank] = known
+        if known is None or (known[0].settings, known[0].sealed) != (link.settings, link.sealed):
+            try:
+                known = self._clients[link.book, link.bank] = link, self._build(link)
+            except (CannotOpen, Rejected) as error:
+                log.error("a bank link cannot be used", extra={"book": link.book, "bank": link.bank, "why": str(error)})
+                raise Unavailable(
+                    "bank_link_closed",
+                    f"the link to {link.bank} cannot be used just now; the operator's log says why",
+                    retry_after_s=60,
+                ) from None
         return known[1]
 
     # ---- settlement --------------------------------------------------------------------------------------------------
@@ -194,6 +291,14 @@ class Banks:
                 entry.booked_on,
             )
         )
+
+
+def _read(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return an enrolment without names of files. Raises Rejected (bank_settings_wrong)."""
+    try:
+        return enrolment.without_files(given, folder)
+    except ValueError as error:
+        raise Rejected("bank_settings_wrong", f"these settings reach no bank: {error}") from None
 
 
 # How a merchant's channels name their deposits: the start of the end-to-end id → channel account.

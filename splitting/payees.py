@@ -45,7 +45,10 @@ class CreatePayee:
 
 @dataclass(frozen=True, slots=True)
 class LinkBank:
-    """Note how a merchant's custody at a bank is reached; the same bank again replaces its settings."""
+    """Note how a merchant's custody at a bank is reached; the same bank again replaces its enrolment.
+
+    Raises Conflict (other_pool_account): what stands in one pool account must not be looked for in another.
+    """
 
     link: BankLink
 
@@ -57,10 +60,44 @@ class LinkBank:
         yield BOOKS, (self.book,)
         yield BANK_LINKS, (self.book, self.link.bank)
 
-    def apply(self, work: Work) -> None:
+    def apply(self, work: Work) -> BankLink:
         work.head(self.book)
         existing = work.find(BANK_LINKS, (self.book, self.link.bank))
-        work.put(BANK_LINKS, self.link._replace(cursor=existing.cursor) if existing else self.link)
+        if existing is not None and existing.pool_account != self.link.pool_account:
+            raise Conflict(
+                "other_pool_account",
+                f"book {self.book} has the pool account {existing.pool_account} at {self.link.bank}, and this is "
+                f"{self.link.pool_account}: another currency's, or another customer's; give it another bank's name",
+            )
+        link = self.link._replace(cursor=existing.cursor) if existing else self.link
+        work.put(BANK_LINKS, link)
+        return link
+
+
+@dataclass(frozen=True, slots=True)
+class ResealBankLink:
+    """Replace the envelope of a merchant's custody unless it changed meanwhile; return whether it was replaced."""
+
+    old: BankLink
+    new: BankLink
+
+    @property
+    def book(self) -> int:
+        return self.old.book
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield BANK_LINKS, (self.book, self.old.bank)
+
+    def apply(self, work: Work) -> bool:
+        work.head(self.book)
+        there = work.get(BANK_LINKS, (self.book, self.old.bank))
+        if there.sealed == self.new.sealed:
+            return True
+        if (there.settings, there.sealed) != (self.old.settings, self.old.sealed):
+            return False  # rotated meanwhile, and so sealed under the current key
+        work.put(BANK_LINKS, there._replace(settings=self.new.settings, sealed=self.new.sealed))
+        return True
 
 
 def payee_payload(payee: Payee) -> dict[str, Any]:

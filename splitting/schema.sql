@@ -29,8 +29,9 @@ CREATE TABLE bank_link (
     book         int NOT NULL REFERENCES book (book),
     bank         text NOT NULL COLLATE "C",
     pool_account text NOT NULL COLLATE "C",
-    settings     json NOT NULL, -- identifiers and key-file paths; no secret
+    settings     json NOT NULL, -- identifiers, the address, the bank's public key; no secret
     cursor       text NOT NULL COLLATE "C", -- how far the bank's outgoing files have been read
+    sealed       text COLLATE "C", -- envelope of the secrets; NULL: a row of before 0007, whose settings name key files
     PRIMARY KEY (book, bank)
 );
 

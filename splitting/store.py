@@ -7,6 +7,7 @@ from kernel.db import Connection
 from ledger.accounts import Kind
 from splitting.tables import BANK_LINKS, BankLink, Instruction, Payee, Settlement, Split
 
+_BANK_LINK = ", ".join(BankLink._fields)
 _SETTLEMENT = ", ".join(Settlement._fields)
 _INSTRUCTION = ", ".join(Instruction._fields)
 
@@ -40,9 +41,7 @@ async def find_bank_link(connection: Connection, book: int, bank: str) -> BankLi
 
 async def bank_links(connection: Connection) -> list[BankLink]:
     """Return every merchant's custody at every bank."""
-    rows = await connection.fetch(
-        "SELECT book, bank, pool_account, settings, cursor FROM bank_link ORDER BY book, bank"
-    )
+    rows = await connection.fetch(f"SELECT {_BANK_LINK} FROM bank_link ORDER BY book, bank")
     return [BankLink(*row) for row in rows]
 
 

@@ -41,6 +41,7 @@ class BankLink(NamedTuple):
     pool_account: str
     settings: str
     cursor: str
+    sealed: str | None = None
 
 
 class Settlement(NamedTuple):
@@ -81,7 +82,7 @@ class Instruction(NamedTuple):
 
 PAYEES: Table[Payee] = Table("payee", Payee, "int text text text text text text timestamptz", keys=2)
 SPLITS: Table[Split] = Table("split", Split, "int text text text json bigint bigint json timestamptz", keys=2)
-BANK_LINKS: Table[BankLink] = Table("bank_link", BankLink, "int text text json text", keys=2)
+BANK_LINKS: Table[BankLink] = Table("bank_link", BankLink, "int text text json text text", keys=2)
 SETTLEMENTS: Table[Settlement] = Table(
     "settlement",
     Settlement,

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -13,6 +12,7 @@ import orjson
 from channels.bank import signing
 from channels.bank.messages import BadStatement
 from channels.contract import Refused, Unknown
+from channels.settings import secret
 from kernel.env import Env, NoAnswer, NotSent, Request, Response
 from kernel.errors import Rejected, Unavailable
 
@@ -34,16 +34,17 @@ class BankSettings:
 
 
 def read_settings(enrolment: Mapping[str, Any]) -> BankSettings:
-    """Return the settings from a bank's answer to an enrolment, which names files for what is secret.
+    """Return the settings from a bank's answer to an enrolment.
 
-    enrolment: base_url, token_file, key_id, private_key_file, bank_key_id, bank_public_key_file, bic, bank_name.
+    enrolment: base_url, token, key_id, private_key, bank_key_id, bank_public_key, bic, bank_name; each of the secrets
+    and keys may be a file instead: token_file, … Raises ValueError and KeyError, which show no secret.
     """
     return BankSettings(
         base_url=enrolment["base_url"],
-        token=Path(enrolment["token_file"]).read_text(encoding="utf-8").strip(),
+        token=secret(enrolment, "token").strip(),
         key_id=enrolment["key_id"],
-        private_key=Path(enrolment["private_key_file"]).read_text(encoding="utf-8"),
-        bank_keys={enrolment["bank_key_id"]: Path(enrolment["bank_public_key_file"]).read_text(encoding="utf-8")},
+        private_key=secret(enrolment, "private_key"),
+        bank_keys={enrolment["bank_key_id"]: secret(enrolment, "bank_public_key")},
         bic=enrolment["bic"],
         bank_name=enrolment.get("bank_name", ""),
     )

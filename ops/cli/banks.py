@@ -1,36 +1,87 @@
 """Banks, settlement and the daily proof: bank link, platform; settle, reconcile, discrepancies."""
 
-import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ops.cli.shared import Book, Json, a_hub, day, finish, settings, show
+from ops.cli.shared import Book, Json, a_hub, day, finish, json_object, settings, show
 
 app = typer.Typer(no_args_is_help=True, help="Banks 银行: a merchant's custody, the platform's own account.")
+CREDENTIALS = typer.Option(
+    "--credentials",
+    "--enrolment",
+    help="JSON file, the bank's answer to the enrolment: base_url, bic, token, key_id, private_key, bank_key_id, "
+    "bank_public_key; keys as text or as names of files (token_file, …), read now.",
+)
 
 
 @app.command("link")
 def bank_link(
     book: Book,
     bank: Annotated[str, typer.Argument(help="Your name for the bank, 2 to 10 of a-z0-9.")],
-    enrolment: Annotated[
-        Path, typer.Option(help="JSON file from the bank's enrolment: base_url, token_file, keys, bic.")
-    ],
+    credentials: Annotated[Path, CREDENTIALS],
     name: Annotated[str, typer.Option(help="Name of the pool account.")] = "pool",
     currency: Annotated[str, typer.Option(help="ISO 4217")] = "CNY",
 ) -> None:
-    """Open a merchant's pool account at a bank, into which its channels pay; repeating it finds the same account."""
+    """Open a merchant's pool account at a bank, into which its channels pay; repeating it finds the same account.
+
+    The keys are read now and sealed in the database; no file is needed afterwards.
+    """
+    import splitting
     from ops.merchants import link_bank
 
     found = settings()
 
     async def work() -> int:
+        given = json_object(credentials)
         async with a_hub(found) as hub:
-            link = await link_bank(hub, book, bank, json.loads(enrolment.read_text()), name=name, currency=currency)
-        show({"book": book, "bank": bank, "pool_account": link.pool_account})
+            link = await link_bank(hub, book, bank, given, name=name, currency=currency, folder=credentials.parent)
+        show(splitting.bank_link_payload(link))
+        return 0
+
+    finish(work())
+
+
+@app.command("list")
+def bank_list(book: Book, as_json: Json = False) -> None:
+    """List a merchant's banks: pool accounts, names and fingerprints of the secrets, never a secret."""
+    import splitting
+    from kernel.db import acquire
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub, acquire(hub.pool) as connection:
+            links = [one for one in await splitting.store.bank_links(connection) if one.book == book]
+        shown = [splitting.bank_link_payload(link) for link in links]
+        if as_json:
+            show(shown)
+        else:
+            for one in shown:
+                secrets = " ".join(f"{name}={mark}" for name, mark in one["secrets"].items())
+                typer.echo(f"{one['bank']:<10} {one['pool_account']}  {secrets or 'key files, not sealed yet'}")
+        return 0
+
+    finish(work())
+
+
+@app.command("rotate")
+def bank_rotate(
+    book: Book,
+    bank: Annotated[str, typer.Argument(help="A bank linked before, see `sluice bank list`.")],
+    credentials: Annotated[Path, typer.Option(help="JSON file with what is new; what is not named stays.")],
+) -> None:
+    """Put new credentials at a bank into use, once the bank has answered under them."""
+    import splitting
+
+    found = settings()
+
+    async def work() -> int:
+        given = json_object(credentials)
+        async with a_hub(found) as hub:
+            show(splitting.bank_link_payload(await hub.banks.rotate(book, bank, given, folder=credentials.parent)))
         return 0
 
     finish(work())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from ops.cli.shared import Account, Book, Json, a_hub, fail, finish, settings, show
+from ops.cli.shared import Account, Book, Json, a_hub, fail, finish, json_object, settings, show
 
 if TYPE_CHECKING:
     from channels.terms import Terms
@@ -43,7 +43,7 @@ def channel_add(
     found = settings()
 
     async def work() -> int:
-        facts = _credentials(credentials)
+        facts = json_object(credentials)
         async with a_hub(found) as hub:
             await add_channel_account(
                 hub, book, account, channel, facts, terms=agreed, position=position, folder=credentials.parent
@@ -90,13 +90,6 @@ def _shown(hub: "Hub", row: Any) -> dict[str, Any]:
     from gateway.channel_admin import channel_account_payload
 
     return channel_account_payload(row, hub.payments.notify_url(row.book, row.id, row.channel))
-
-
-def _credentials(path: Path) -> dict[str, Any]:
-    found = json.loads(path.read_text())
-    if not isinstance(found, dict):
-        fail(f"{path} does not hold a JSON object", 2)
-    return found
 
 
 def _terms(path: Path) -> "Terms":
@@ -152,7 +145,7 @@ def channel_rotate(
         fail("--keep-days is 0 to 365", 2)
 
     async def work() -> int:
-        facts = _credentials(credentials)
+        facts = json_object(credentials)
         async with a_hub(found) as hub:
             row, _ = await hub.channel_admin.rotate(
                 book, account, facts, keep=timedelta(days=days), folder=credentials.parent

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -81,6 +82,17 @@ async def a_hub(found: "Settings") -> AsyncIterator["Hub"]:
 def show(result: Any) -> None:
     """Print one JSON object."""
     typer.echo(json.dumps(result, ensure_ascii=False, indent=2, default=str))
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object that a file named on the command line holds, or end with what is wrong with it."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        fail(f"{path} cannot be used: {error}", 2)
+    if not isinstance(found, dict):
+        fail(f"{path} does not hold a JSON object", 2)
+    return found
 
 
 def day(text: str) -> date:

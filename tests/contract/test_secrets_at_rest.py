@@ -1,14 +1,15 @@
-"""No secret of any rail stands in the database or in a log, whatever is done with its account.
+"""No secret of any rail or bank stands in the database, in the hub's home or in a log, whatever is done with it.
 
 A hub takes an account with every rail of the registry at the sandbox, takes payments over each, gives one back, rotates
-credentials and refuses bad ones. Then every table is dumped as text and all that was logged is gathered, and both are
-searched for every secret: as it is, in hexadecimal and in Base64. A hub that does not seal is caught by that search.
+credentials and refuses bad ones; and it is linked to a bank, has it open an account, and rotates there too. Then every
+table is dumped as text, every file of the home is read, all that was logged is gathered, and all of it is searched for
+every secret: as it is, in hexadecimal and in Base64. A hub that does not seal is caught by that search.
 """
 
 import json
 import logging
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -23,14 +24,16 @@ from counterparties import COUNTERPARTIES, Counterparty, Payer
 from plays import facts
 
 import gateway.credentials
+import splitting.enrolment
 from channels import CHANNELS, Method, Pending
 from channels.registry import secrets_of
 from channels.terms import Terms
 from gateway.app import make_app
 from kernel.env import Env, system_env
 from kernel.errors import Rejected
-from ops.merchants import NewMerchant, add_merchant, reseal
+from ops.merchants import NewMerchant, add_merchant, add_platform_payee, link_bank, reseal
 from ops.wiring import Hub, hub
+from splitting.enrolment import SECRETS as BANKS_SECRETS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -40,10 +43,10 @@ SHORTEST = 12  # a line of a key that is shorter could stand anywhere by chance
 # ---- what must not be found ------------------------------------------------------------------------------------------
 
 
-def secrets_in(settings: Mapping[str, Any], rail: str) -> dict[str, str]:
-    """Return every secret of an account's settings by name, and every private key in the files beside its own."""
+def secrets_in(settings: Mapping[str, Any], names: Collection[str]) -> dict[str, str]:
+    """Return the secrets of these names by name, and every private key in the files beside their own."""
     found: dict[str, str] = {}
-    for name in secrets_of(rail):
+    for name in names:
         value = settings.get(name)
         for n, text in enumerate(value if isinstance(value, list) else [value]):
             if text:
@@ -93,6 +96,7 @@ class Scene:
     http: aiohttp.ClientSession
     url: str
     database_url: str
+    home: Path
     access_log: list[Any]
     calls: int = 0
     secrets: dict[str, str] = field(default_factory=dict)
@@ -107,8 +111,18 @@ class Scene:
             await other.register_notices(self.hub.payments.notify_url(book, rail, rail))
             gained = {name: value for name, value in other.account.items() if before.get(name) != value}
             await self.hub.channel_admin.rotate(book, rail, gained, folder=Path())
-        self.secrets |= {f"{rail}: {name}": text for name, text in secrets_in(other.settings(), rail).items()}
+        self.secrets |= {
+            f"{rail}: {name}": text for name, text in secrets_in(other.settings(), secrets_of(rail)).items()
+        }
         return other
+
+    async def link_bank(self, base_url: str) -> dict[str, Any]:
+        """Become a customer of the sandbox's bank, and link it as operators do; return what the bank gave."""
+        async with self.http.post(f"{base_url}/control/bank/customers", json={"name": "tea"}) as answer:
+            given: dict[str, Any] = await answer.json()
+        await link_bank(self.hub, self.merchant.book, "sbx", given, name="pool", currency="CNY")
+        self.secrets |= {f"bank: {name}": text for name, text in secrets_in(given, BANKS_SECRETS).items()}
+        return given
 
     async def pay(self, other: Counterparty, method: Method) -> dict[str, Any]:
         """Have one payment paid and told of by notice or by asking; return it."""
@@ -152,8 +166,9 @@ class Scene:
             return said
 
     async def everything(self, caplog: pytest.LogCaptureFixture) -> dict[str, bytes]:
-        """Return what may be read by others than the hub: all tables, all that was logged."""
-        return await self.dump() | {"the log": logged(caplog), "the access log": str(self.access_log).encode()}
+        """Return what may be read by others than the hub: all tables, all files of its home, all that was logged."""
+        files = {str(path): path.read_bytes() for path in self.home.rglob("*") if path.is_file()}
+        return await self.dump() | files | {"the log": logged(caplog), "the access log": str(self.access_log).encode()}
 
     async def dump(self) -> dict[str, bytes]:
         """Return every table of the database as COPY writes it."""
@@ -197,7 +212,7 @@ async def a_scene(database_url: str, home: Path, env: Env, http: aiohttp.ClientS
         TestServer(make_app(objects.api(lines.append)), port=port),
     ):
         merchant = await add_merchant(objects, "tea", currencies=["CNY"])
-        yield Scene(objects, merchant, http, url, database_url, lines)
+        yield Scene(objects, merchant, http, url, database_url, home, lines)
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> bytes:
@@ -210,7 +225,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> bytes:
 # ---- the proof -------------------------------------------------------------------------------------------------------
 
 
-async def test_no_secret_of_any_rail_is_in_the_database_or_in_a_log(
+async def test_no_secret_of_any_rail_or_bank_is_in_the_database_in_the_home_or_in_a_log(
     database_url: str, tmp_path: Path, env: Env, http: aiohttp.ClientSession, base_url: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -225,29 +240,42 @@ async def test_no_secret_of_any_rail_is_in_the_database_or_in_a_log(
             with pytest.raises(Rejected) as refused:  # what a rail complains about must not hold what it was given
                 await admin.rotate(book, rail, dict.fromkeys(secrets_of(rail)), folder=Path())
             logging.info("refused", exc_info=refused.value)
+        bank = await scene.link_bank(base_url)
+        await add_platform_payee(scene.hub, book, name="platform", currency="CNY", bank="sbx")
+        await scene.hub.banks.rotate(book, "sbx", {"token_file": bank["token_file"]}, folder=Path())
+        with pytest.raises(Rejected) as refused:
+            await scene.hub.banks.rotate(
+                book, "sbx", {"private_key": f"{scene.secrets['bank: token of its file']}."}, folder=Path()
+            )
+        logging.info("refused", exc_info=refused.value)
         await reseal(scene.hub, new_key=True, retire=True)
-        assert len(scene.secrets) >= len(CHANNELS)
+        await scene.hub.settler().once()
+        assert len(scene.secrets) >= len(CHANNELS) + len(BANKS_SECRETS)
         everything = await scene.everything(caplog)
     assert sum(map(len, everything.values())) > 20_000
     assert leaks(scene.secrets, everything) == set()
 
 
-async def test_a_hub_that_does_not_seal_is_caught_with_every_secret_of_every_rail(
+async def test_a_hub_that_does_not_seal_is_caught_with_every_secret_of_every_rail_and_of_the_bank(
     database_url: str, tmp_path: Path, env: Env, http: aiohttp.ClientSession, base_url: str,
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     def in_the_clear(plain: bytes, *_: Any, label: Mapping[str, Any]) -> str:
         return json.dumps({"v": 1, "key": "mk", "wrapped": "", "sealed": plain.decode(), "label": label})
 
-    monkeypatch.setattr(gateway.credentials, "seal", in_the_clear)
-    monkeypatch.setattr(gateway.credentials, "unseal", lambda text, *_: json.loads(text)["sealed"].encode())
+    for sealing in (gateway.credentials, splitting.enrolment):
+        monkeypatch.setattr(sealing, "seal", in_the_clear)
+        monkeypatch.setattr(sealing, "unseal", lambda text, *_: json.loads(text)["sealed"].encode())
     async with a_scene(database_url, tmp_path, env, http) as scene:
         for rail in sorted(CHANNELS):
             await scene.open(base_url, rail)
+        await scene.link_bank(base_url)
         found = leaks(scene.secrets, await scene.everything(caplog))
     for rail in CHANNELS:
         for name in secrets_of(rail):
             assert any(f"{rail}: {name}" in one and "in channel_account" in one for one in found), (rail, name)
+    for name in BANKS_SECRETS:
+        assert any(f"bank: {name}" in one and "in bank_link" in one for one in found), name
 
 
 @pytest.mark.parametrize("spelling", ["plain", "hex", "base64", "base64 of more", "one line of a key"])

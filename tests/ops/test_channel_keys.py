@@ -11,6 +11,7 @@ import pytest
 from kernel.errors import Unavailable
 from kernel.sealing import Secret
 from ops.channel_keys import ChannelKeys, channel_keys
+from ops.secrets_file import secret_file
 
 
 def test_the_file_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
@@ -87,3 +88,19 @@ def test_a_half_written_file_never_takes_the_place_of_a_whole_one(tmp_path: Path
     (path.parent / f".{path.name}.draft").write_text('{"current": "mk_half')  # left by a process that was killed
     second = keys.add()
     assert set(json.loads(path.read_text())["keys"]) == {first.id, second.id}
+
+
+def test_keys_that_others_can_read_are_told_of_and_still_open(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = channel_keys(tmp_path, None, os.urandom).current()
+    path = tmp_path / "secrets" / "channel-keys.json"
+    assert path.parent.stat().st_mode & 0o077 == 0
+    assert not caplog.records
+    path.chmod(0o640)
+    assert channel_keys(tmp_path, None, os.urandom).current() == made
+    assert "can be read by other users" in caplog.text
+
+
+def test_the_first_secret_makes_a_folder_that_only_its_owner_opens(tmp_path: Path) -> None:
+    secret_file(tmp_path, "api-key-pepper", os.urandom)
+    assert (tmp_path / "secrets").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "secrets" / "api-key-pepper").stat().st_mode & 0o077 == 0
