@@ -1,6 +1,7 @@
 """Real servers for everybody's tests: one PostgreSQL and one Valkey a test process, one fresh database a test."""
 
 import asyncio
+import functools
 import os
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 import redis
+from cryptography.hazmat.primitives import serialization
 from hypothesis import settings
 
 from ops import embedded
@@ -23,6 +25,10 @@ from ops.migrate import migrate
 # No example of a property has a deadline: how long one takes says more of the machine than of us.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# Reading an RSA key proves it, which takes longer than most tests do; it is the same few keys that they read.
+serialization.load_pem_private_key = functools.cache(serialization.load_pem_private_key)
+serialization.load_der_private_key = functools.cache(serialization.load_der_private_key)
 
 # Memory that is a file system: fsync stays on in tests and costs nothing. Docker gives 64 MB of it, too little.
 _MEMORY = Path("/dev/shm")
