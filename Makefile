@@ -16,6 +16,9 @@ INSTALL := $(UV) pip install --python $(BIN)/python
 COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links $(UPGRADE)
 
+# Every sluice is several processes: without what Python compiled the first time, each takes twice as long to begin.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Trust whom the machine trusts: a company's proxy has a certificate of its own.
 ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export UV_SYSTEM_CERTS := 1
@@ -39,7 +42,7 @@ up: $(VENV)/.runtime ## run the hub until Ctrl-C
 	$(BIN)/sluice up
 
 test: $(VENV)/.dev ## run the tests; ARGS="-k name" chooses
-	$(BIN)/pytest -n 3 $(ARGS)
+	$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 replays: $(VENV)/.dev ## play every real day there is; make test plays one of them
 	REPLAY_EVERY_DAY=1 $(BIN)/pytest tests/replay/test_replay_days.py -k "every_planted_fault_is_found" $(ARGS)

@@ -39,7 +39,7 @@ class Checkout:
 
     def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
         """Run a program of this environment in the copy, importing the copy's packages."""
-        environment = {**os.environ, "PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(self.root)}
         return subprocess.run(
             [sys.executable, "-m", *command],
             cwd=self.root,
