@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from channels import Channel, ChannelClient
 from channels.terms import Terms, TermsWrong, Used
 from gateway.credentials import opened
+from gateway.remembered import Remembered
 from gateway.store import channel_accounts
 from gateway.tables import ChannelAccount
 from gateway.usage import Usage
@@ -18,7 +19,6 @@ from kernel.sealing import CannotOpen, MasterKeys
 
 log = logging.getLogger(__name__)
 
-REMEMBER_S = 1.0
 Build = Callable[[Mapping[str, Any]], Channel]
 # What goes wrong with a row, and what `build` may raise.
 _UNUSABLE = (CannotOpen, Unavailable, ValueError, KeyError, TypeError, OSError)
@@ -56,7 +56,7 @@ class ChannelAccounts:
         self._keys = keys
         self._pool = pool
         self._env = env
-        self._of_book: dict[int, tuple[float, Sequence[Ready], Mapping[str, str]]] = {}
+        self._of_book = Remembered(self._read, env)
         self._built: dict[tuple[int, str], _Built] = {}
         self._complained: dict[tuple[int, str], tuple[int, str]] = {}
         self._terms: dict[str, Terms] = {}
@@ -90,20 +90,21 @@ class ChannelAccounts:
 
     def forget(self, book: int) -> None:
         """Read this merchant's accounts anew at the next question: this process has just changed one."""
-        self._of_book.pop(book, None)
+        self._of_book.forget(book)
 
     async def _standing(self, book: int) -> tuple[Sequence[Ready], Mapping[str, str]]:
         """Return the accounts that can be called, and why the others cannot."""
-        known = self._of_book.get(book)
-        if known is not None and known[0] > self._env.clock.monotonic():
-            return known[1], known[2]
+        usable, closed = await self._of_book.get(book)
+        if not usable and not closed:  # anyone may name any book in the path of a notice
+            self._of_book.forget(book)
+        return usable, closed
+
+    async def _read(self, book: int) -> tuple[Sequence[Ready], Mapping[str, str]]:
         async with acquire(self._pool) as connection:
             rows = await channel_accounts(connection, book)
             usable, closed = self._ready(rows)
             if any(ready.terms.needs_usage for ready in usable):
                 await self._usage.refresh(connection, book, self._env.now())
-        if rows:  # anyone may name any book in the path of a notice; those that are not there must not fill the memory
-            self._of_book[book] = (self._env.clock.monotonic() + REMEMBER_S, usable, closed)
         return usable, closed
 
     def _ready(self, rows: Sequence[ChannelAccount]) -> tuple[list[Ready], dict[str, str]]:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from gateway.store import Key, find_key
+from gateway.remembered import Remembered
+from gateway.store import find_key
 from kernel.db import Pool, acquire
 from kernel.env import Env
 from kernel.errors import SluiceError
@@ -25,7 +26,6 @@ SCOPES = (
     "events:read",
     "channels",
 )
-REMEMBER_S = 1.0
 
 
 class Unauthorized(SluiceError):
@@ -65,7 +65,7 @@ class Authenticator:
         self._pool = pool
         self._keyed = hmac.new(pepper, digestmod=hashlib.sha256)
         self._env = env
-        self._known: dict[str, tuple[float, Principal, datetime | None]] = {}
+        self._callers = Remembered(self._look_up, env)
 
     def digest(self, key: str) -> bytes:
         """Return what is stored in place of the key."""
@@ -80,27 +80,21 @@ class Authenticator:
         """
         if authorization is None or not authorization.startswith("Bearer "):
             raise Unauthorized("key_missing", "send your API key as 'Authorization: Bearer sk_…'")
-        text = authorization[7:]
-        now = self._env.clock.monotonic()
-        known = self._known.get(text)
-        if known is not None and known[0] > now and (known[2] is None or known[2] > self._env.now()):
-            return known[1]
-        return await self._look_up(text, now)
+        principal, expires_at = await self._callers.get(authorization[7:])
+        if expires_at is not None and expires_at <= self._env.now():
+            raise Unauthorized(
+                "key_expired", f"key {principal.key_id} has expired; make a new one with `sluice key new`"
+            )
+        return principal
 
-    async def _look_up(self, text: str, now: float) -> Principal:
-        found: Key | None = None
+    async def _look_up(self, text: str) -> tuple[Principal, datetime | None]:
+        """Return whose key this is, and when it expires."""
+        found = None
         if text.startswith("sk_") and len(text) <= 100 and text.isascii():
             async with acquire(self._pool) as connection:
                 found = await find_key(connection, self.digest(text))
         if found is None:
-            self._known.pop(text, None)
             raise Unauthorized("key_unknown", "there is no such API key")
         if found.revoked_at is not None:
             raise Unauthorized("key_revoked", f"key {found.id} was revoked")
-        if found.expires_at is not None and found.expires_at <= self._env.now():
-            raise Unauthorized("key_expired", f"key {found.id} has expired; make a new one with `sluice key new`")
-        principal = Principal(found.book, found.merchant_id, found.id, found.scopes)
-        if len(self._known) > 10_000:
-            self._known.clear()
-        self._known[text] = (now + REMEMBER_S, principal, found.expires_at)
-        return principal
+        return Principal(found.book, found.merchant_id, found.id, found.scopes), found.expires_at

@@ -30,8 +30,9 @@ from channels.routing import (
 )
 from channels.terms import NOTHING_USED, Used
 from gateway import states
-from gateway.accounts import REMEMBER_S, ChannelAccounts, Ready
+from gateway.accounts import ChannelAccounts, Ready
 from gateway.choosing import Ask, Choice, no_channel
+from gateway.remembered import Remembered
 from gateway.routing_store import Tried, current_policy, tried_last, tried_since
 from gateway.tables import attempt_reference
 from kernel.db import Pool, acquire
@@ -67,9 +68,8 @@ VERDICTS = {
 
 
 class _Standing(NamedTuple):
-    """What a book's decisions are made of, for a second."""
+    """What a book's decisions are made of, while its accounts and policy are the same."""
 
-    until: float  # monotonic: how long the policy is believed
     ready: Sequence[Ready]
     candidates: Sequence[Candidate]
     of_account: dict[str, Ready]
@@ -94,6 +94,7 @@ class Router:
         self._pool = pool
         self._env = env
         self._standings: dict[int, _Standing] = {}
+        self._policies = Remembered(self._policy, env)
         self._known: dict[int, Knowledge] = {}
         self._counted: dict[str, datetime] = {}  # references of attempts that are in the knowledge → when
         self._read_until: datetime | None = None  # attempts made before this have all been counted
@@ -159,12 +160,10 @@ class Router:
 
     async def _standing(self, book: int) -> _Standing:
         ready = await self._accounts.of_book(book)
+        policy = await self._policies.get(book)
         known = self._standings.get(book)
-        now = self._env.clock.monotonic()
-        fresh = known is not None and known.until > now
-        if known is not None and fresh and known.ready is ready and known.is_as_rails_are():
+        if known is not None and known.ready is ready and known.policy is policy and known.is_as_rails_are():
             return known
-        policy = known.policy if known is not None and fresh else await self._policy(book, known)
         candidates = [
             Candidate(
                 one.account.id,
@@ -177,7 +176,6 @@ class Router:
             for position, one in enumerate(ready)
         ]
         made = _Standing(
-            known.until if known is not None and fresh else now + REMEMBER_S,
             ready,
             candidates,
             {one.account.id: one for one in ready},
@@ -188,11 +186,12 @@ class Router:
             self._standings[book] = made
         return made
 
-    async def _policy(self, book: int, known: _Standing | None) -> Policy:
+    async def _policy(self, book: int) -> Policy:
         async with acquire(self._pool) as connection:
             row = await current_policy(connection, book)
         if row is None:
             return self.default
+        known = self._standings.get(book)
         if known is not None and known.policy.version == row.version:
             return known.policy
         return Policy.parse(row.policy, row.version)
