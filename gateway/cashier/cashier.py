@@ -349,7 +349,7 @@ class Cashier:
             case Kind.TRANSFER:
                 values["facts"] = _facts(shown.action)
             case Kind.DONE:
-                values["return_url"] = _return_url(payment)
+                values |= {"return_url": _return_url(payment), "facts": _receipt(visit)}
             case _:
                 pass
         return self._paper.page("payment", say, posts_to=posts_to, **values)
@@ -410,6 +410,23 @@ def _facts(action: Mapping[str, str]) -> list[tuple[str, str, str]]:
         ("amount", f"{action.get('amount', '')} {action.get('currency', '')}".strip(), ""),
     ]
     return [fact for fact in shown if fact[1]]
+
+
+def _receipt(visit: Visit) -> list[tuple[str, str]]:
+    """Return what a payer wants to know of a payment that was paid: (word, value)."""
+    payment, say = visit.payment, visit.say
+    won = next((one for one in visit.tries if one.number == payment.won_attempt), None)
+    if won is None or payment.succeeded_at is None:
+        return []
+    shown = [
+        ("paid_with", say.rail(won.channel)),
+        ("paid_at", say.day_and_moment(payment.succeeded_at)),
+    ]
+    if payment.captured_minor != payment.amount_minor:
+        shown.append(("charged", say.money(payment.captured_minor, payment.currency)))
+    if payment.refunded_minor:
+        shown.append(("given_back", say.money(payment.refunded_minor, payment.currency)))
+    return shown
 
 
 def _return_url(payment: Payment) -> str | None:

@@ -38,7 +38,7 @@ class Screen:
     kind: Kind
     attempt: Attempt | None = None
     note: str | None = None
-    result: str | None = None  # DONE: paid | reserved | failed | canceled | expired | returning
+    result: str | None = None  # DONE: paid | refunded | reserved | failed | canceled | expired | returning
 
     @property
     def action(self) -> Mapping[str, Any]:
@@ -135,7 +135,7 @@ def _type(attempt: Attempt) -> str:
 def _ended(payment: Payment) -> str | None:
     match payment.status:
         case states.Payment.SUCCEEDED:
-            return "paid"
+            return "refunded" if payment.refunded_minor >= payment.captured_minor else "paid"
         case states.Payment.REQUIRES_CAPTURE:
             return "reserved"
         case states.Payment.FAILED | states.Payment.CANCELED | states.Payment.EXPIRED:

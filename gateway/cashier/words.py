@@ -19,25 +19,27 @@ APPS: Mapping[str, tuple[str, str]] = {"wechat": ("微信", "WeChat"), "unionpay
 WORDS: Mapping[str, tuple[str, str]] = {
     # what every page has
     "pay_to": ("付款给", "Pay"),
-    "skip": ("跳到内容", "Skip to the content"),
+    "skip": ("跳到内容", "Skip to content"),
     "other_language": ("English", "中文"),
-    "number": ("单号", "Number"),
+    "number": ("订单号", "Order"),
     "title": ("收银台", "Checkout"),
-    "pay_before": ("请在北京时间 {at} 前付款", "Please pay before {at} (Beijing)"),
+    "pay_before": ("请在北京时间 {at} 前付款", "Pay by {at}, Beijing time"),
+    "pay_before_here": ("请在当地时间 {at} 前付款", "Pay by {at}, your time"),
     "time_left": ("剩余", "Time left"),
     "busy": ("请稍候…", "One moment…"),
+    "lost": ("网络连接中断，正在重试…", "No connection. Trying again…"),
     # choose
     "choose": ("选择付款方式", "Choose how to pay"),
     "scan_page": ("用手机扫码付款", "Scan with your phone to pay"),
     "scan_page_with": ("打开{apps}扫一扫", "Scan it with {apps}"),
     "scan_page_alt": ("付款页面的二维码，请用手机扫描", "QR code of this page, to scan with your phone"),
-    "or_here": ("或在此选择", "Or choose here"),
+    "or_here": ("或选择付款方式", "Or choose how to pay"),
     "pay_amount": ("付款 {amount}", "Pay {amount}"),
     "by_qr": ("扫码", "Scan a code"),
-    "by_page": ("前往网页付款", "On its page"),
+    "by_page": ("前往网页付款", "On its website"),
     "by_h5": ("打开应用付款", "Opens the app"),
     "by_jsapi": ("在应用内付款", "In this app"),
-    "by_transfer": ("查看收款账户", "Show the account"),
+    "by_transfer": ("查看收款账户", "To an account number"),
     "no_ways": (
         "这里暂时没有可用的付款方式。请换一台设备或浏览器打开本页，或联系商家。",
         "There is no way to pay here just now. Open this page on another device or ask the shop.",
@@ -53,19 +55,19 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "elsewhere": (
         "已在另一处开始付款。可以在那里完成，也可以在这里重新选择。",
-        "A payment was begun somewhere else. Finish it there, or choose anew here.",
+        "A payment was started somewhere else. Finish it there, or choose again here.",
     ),
-    "unavailable": ("这种方式暂时不可用，请换一种。", "That way is not available just now. Please choose another."),
+    "unavailable": ("这种方式暂时不可用，请换一种。", "This is not available just now. Please choose another way."),
     "too_many": (
         "尝试次数太多，请向商家要一个新的付款链接。",
-        "Tried too often. Please ask the shop for a new payment.",
+        "Too many tries. Please ask the shop for a new payment link.",
     ),
     "no_payer": ("没有取得付款人信息，请再试一次。", "The app did not say who you are. Please try again."),
-    "again": ("正在处理上一次操作，请稍候。", "The last step is still under way. One moment, please."),
+    "again": ("正在处理上一次操作，请稍候。", "Your last step is still in progress. One moment, please."),
     # code
     "scan": ("用{rail}扫码", "Scan with {rail}"),
     "scan_alt": ("{rail}付款二维码", "QR code for {rail}"),
-    "scan_hint": ("付款后本页会自动更新", "This page follows by itself once you have paid"),
+    "scan_hint": ("付款后本页会自动更新", "This page updates by itself once you have paid"),
     "other_way": ("换一种方式", "Choose another way"),
     # leave
     "leave": ("前往{rail}完成付款", "Finish paying with {rail}"),
@@ -74,7 +76,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     # bridge
     "bridge": ("在{rail}中付款", "Pay in {rail}"),
     "bridge_button": ("用{rail}付款", "Pay with {rail}"),
-    "bridge_canceled": ("还没有付款，可以再按一次。", "Not paid yet. You can press once more."),
+    "bridge_canceled": ("还没有付款，可以再试一次。", "Not paid yet. You can try again."),
     # transfer
     "transfer": ("转账到下面的账户", "Transfer to this account"),
     "account": ("账号", "Account"),
@@ -85,19 +87,25 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "copied": ("已复制", "Copied"),
     "transfer_hint": (
         "此账号只用于这一笔付款，金额须一致。到账后本页会自动更新。",
-        "This account is for this payment alone; the amount must be exact. This page follows once the money is there.",
+        "Only for this payment; the amount must match. This page updates by itself once the money has arrived.",
     ),
     # wait
     "wait": ("正在确认", "Checking"),
     "wait_hint": (
-        "正在等待付款渠道的结果。可以留在本页，请不要重复付款。",
-        "Waiting for the answer. You may stay on this page; please do not pay twice.",
+        "正在等待付款结果。请留在本页，不要重复付款。",
+        "Waiting for the result. Please stay on this page, and do not pay twice.",
     ),
     # done
     "paid": ("付款成功", "Paid"),
-    "paid_hint": ("可以关闭本页了", "You may close this page"),
+    "paid_hint": ("可以关闭本页了", "You can close this page"),
+    "refunded": ("已退款", "Refunded"),
+    "refunded_hint": ("款项已退回原付款方式", "The money went back the way it was paid"),
+    "paid_with": ("付款方式", "Paid with"),
+    "paid_at": ("付款时间（北京）", "Paid at (Beijing)"),
+    "charged": ("实付金额", "Charged"),
+    "given_back": ("已退金额", "Refunded"),
     "reserved": ("已授权", "Authorised"),
-    "reserved_hint": ("金额已预留，商家确认后才会扣款", "The amount is reserved and is charged when the shop confirms"),
+    "reserved_hint": ("金额已预留，商家确认后才会扣款", "The amount is reserved, and charged when the shop confirms"),
     "failed": ("付款没有成功", "Not paid"),
     "failed_hint": ("没有扣款。请回到商家重新下单。", "Nothing was charged. Please order again at the shop."),
     "canceled": ("订单已取消", "Canceled"),
@@ -110,33 +118,33 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "returning": ("款项正在退回", "Your money is on its way back"),
     "returning_hint": (
         "付款到达时订单已结束，款项会自动退回原账户。",
-        "It arrived after the order had ended, and goes back to where it came from by itself.",
+        "It arrived after the order had ended, and is being returned the way it was paid.",
     ),
     "back": ("返回商家", "Back to the shop"),
     # links and standing codes
-    "how_much": ("付多少", "How much"),
+    "how_much": ("付款金额", "Amount"),
     "amount_hint": ("单笔 {least} 至 {most}", "From {least} to {most}"),
     "amount_at_least": ("单笔至少 {least}", "At least {least}"),
-    "amount_wrong": ("请输入正确的金额，例如 {example}", "Please type an amount such as {example}"),
-    "amount_out": ("金额须在 {least} 至 {most} 之间", "The amount must be from {least} to {most}"),
-    "sure": ("金额与上次不同，请再确认一次。", "The amount is not the one you sent before. Please confirm it."),
-    "next": ("下一步", "Next"),
+    "amount_wrong": ("请输入正确的金额，例如 {example}", "Please enter an amount such as {example}"),
+    "amount_out": ("金额须在 {least} 至 {most} 之间", "The amount must be between {least} and {most}"),
+    "sure": ("金额与上次不同，请再确认一次。", "This is not the amount you entered before. Please confirm it."),
+    "next": ("下一步", "Continue"),
     "link_closed": ("已停止收款", "Closed"),
-    "link_closed_hint": ("商家已停用此链接或收款码。", "The shop does not use this link or code any more."),
+    "link_closed_hint": ("商家已停用此链接或收款码。", "The shop no longer uses this link or code."),
     "link_expired": ("链接已过期", "This link has expired"),
     "link_expired_hint": ("请向商家索取新的链接。", "Please ask the shop for a new one."),
     "link_used_up": ("链接已使用", "This link has been used"),
     "link_used_up_hint": (
         "可用次数已满。若您还需要付款，请联系商家。",
-        "It cannot be used again. If you still have to pay, ask the shop.",
+        "It cannot be used again. If you still need to pay, please ask the shop.",
     ),
     # errors
-    "not_found": ("没有这个页面", "There is no such page"),
+    "not_found": ("没有这个页面", "Page not found"),
     "not_found_hint": (
         "链接可能不完整，请向商家索取新的链接。",
         "The link may be incomplete. Please ask the shop for a new one.",
     ),
-    "sorry": ("暂时无法显示", "Cannot be shown just now"),
+    "sorry": ("暂时无法显示", "Something went wrong"),
     "sorry_hint": (
         "请稍后再试。若已付款，请不要重复付款。",
         "Please try again shortly. If you have paid, please do not pay again.",
@@ -194,3 +202,7 @@ class Say:
     def moment(self, at: datetime) -> str:
         """Return a time of day by Beijing's clock, where the rails' days are."""
         return at.astimezone(BEIJING).strftime("%H:%M")
+
+    def day_and_moment(self, at: datetime) -> str:
+        """Return a day and a time by Beijing's clock."""
+        return at.astimezone(BEIJING).strftime("%Y-%m-%d %H:%M")

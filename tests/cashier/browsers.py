@@ -122,6 +122,14 @@ class Street:
         attempt = (await self.current(payment))["attempts"][-1]
         await self.control(f"{rail}/{what}", merchant=self.merchants[rail]["merchant"], order=attempt["reference"])
 
+    async def refunded(self, payment: Any, amount: int) -> None:
+        """Give a part back, and wait until the payer has it."""
+        refund = await self.call("POST", f"/v1/payments/{payment['id']}/refunds", {"amount": amount})
+        while refund["status"] == "processing":
+            await asyncio.sleep(0.05)
+            refund = await self.call("GET", f"/v1/refunds/{refund['id']}")
+        assert refund["status"] == "succeeded", refund
+
     async def trades(self, rail: str) -> dict[str, Any]:
         """Return a rail's own truth of the shop's orders."""
         merchant = self.merchants[rail]["merchant"]

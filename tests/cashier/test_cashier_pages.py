@@ -1,5 +1,8 @@
 """The cashier's pages in a real browser: every wallet from one address, in two languages, on big and small screens."""
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 from browsers import IN_ALIPAY, IN_WECHAT, PHONE, SHOP, Street, shot
 from playwright.async_api import expect
@@ -251,11 +254,11 @@ async def test_a_payer_at_the_counter_types_the_amount_and_pays(street: Street) 
         await page.goto(code["url"])
         await shot(look, "standing")
         assert (await look.width())[0] <= 360
-        await page.get_by_label("付多少").fill("600")
+        await page.get_by_label("付款金额").fill("600")
         await page.get_by_role("button", name="下一步").click()
         await expect(page.get_by_role("alert")).to_contain_text("¥500.00")
-        await expect(page.get_by_label("付多少")).to_have_value("600")
-        await page.get_by_label("付多少").fill("12.50")
+        await expect(page.get_by_label("付款金额")).to_have_value("600")
+        await page.get_by_label("付款金额").fill("12.50")
         await page.get_by_role("button", name="下一步").click()
         await expect(page.get_by_text("¥12.50").first).to_be_visible()
         await page.get_by_role("button", name="支付宝").click()
@@ -281,3 +284,55 @@ async def test_a_link_that_was_paid_says_so_and_takes_no_second_payment(street: 
         await street.call("PATCH", f"/v1/payment_links/{link['id']}", {"active": False})
         await friend.page.goto(link["url"])
         await expect(friend.page.get_by_role("heading", name="Closed")).to_be_visible()
+
+
+async def test_a_payer_who_comes_back_later_reads_how_it_was_paid_and_what_went_back(street: Street) -> None:
+    payment = await street.payment()
+    async with street.look(locale="en-GB") as look:
+        await look.page.goto(payment["next_action"]["url"])
+        await look.page.get_by_role("button", name="Alipay").click()
+        await street.pays("alipay", payment)
+        await expect(look.page.get_by_role("heading", name="Paid")).to_be_visible()
+        for given_back, heading in ((800, "Paid"), (8000, "Refunded")):
+            await street.refunded(payment, given_back)
+            await look.page.reload()
+            await expect(look.page.get_by_role("heading", name=heading)).to_be_visible()
+            facts = await look.page.locator("dl").inner_text()
+            assert "Alipay" in facts
+            assert {800: "¥8.00", 8000: "¥88.00"}[given_back] in facts
+
+
+async def test_an_open_page_says_that_the_network_is_gone_and_follows_when_it_is_back(street: Street) -> None:
+    payment = await street.payment()
+    async with street.look() as look:
+        page, gone = look.page, look.page.locator("#lost")
+        await page.route("**/state?*", lambda route: route.abort())
+        await page.goto(payment["next_action"]["url"])
+        await expect(gone).to_have_text("网络连接中断，正在重试…")
+        await expect(gone).to_be_visible()
+        await page.unroute("**/state?*")
+        await expect(gone).to_be_hidden()
+        await street.call("POST", f"/v1/payments/{payment['id']}/close")
+        await expect(page.get_by_role("heading", name="订单已取消")).to_be_visible()
+
+
+async def test_a_page_that_changes_under_a_keyboard_keeps_its_place_and_says_what_is_new(street: Street) -> None:
+    payment = await street.payment()
+    async with street.look() as look:
+        await look.page.goto(payment["next_action"]["url"])
+        await look.page.get_by_role("button", name="支付宝").focus()
+        await street.call("POST", f"/v1/payments/{payment['id']}/close")
+        await expect(look.page.get_by_role("main")).to_be_focused()
+        await expect(look.page.locator("#said")).to_have_text("订单已取消")
+
+
+async def test_a_payer_abroad_reads_the_time_of_the_clock_on_the_wall(street: Street) -> None:
+    payment = await street.payment(10**12)  # the largest amount there is stays on one line of the smallest phone
+    until = datetime.fromisoformat(payment["expires_at"]).astimezone(ZoneInfo("America/New_York"))
+    async with street.look(PHONE, width=360, locale="en-US", timezone_id="America/New_York") as look:
+        await look.page.goto(payment["next_action"]["url"])
+        await expect(look.page.get_by_text(f"Pay by {until:%H:%M}, your time")).to_be_visible()
+        assert (await look.width())[0] <= 360
+        amount = await look.page.locator(".amount").bounding_box()
+        assert amount is not None
+        assert amount["height"] < 40

@@ -1,5 +1,6 @@
 """The parts of the cashier that need no browser: who visits, in which language, from where; codes and policies."""
 
+import re
 import string
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,7 +10,7 @@ from browsers import DESKTOP, IN_ALIPAY, IN_WECHAT, PHONE
 
 from channels import Method
 from gateway.cashier.codes import png, svg
-from gateway.cashier.paper import is_web, sources
+from gateway.cashier.paper import HERE, is_web, sources
 from gateway.cashier.screens import ways
 from gateway.cashier.visitor import Visitor, address, language, visitor
 from gateway.cashier.words import WORDS, Say
@@ -135,3 +136,30 @@ def test_each_rail_is_offered_once_in_the_merchants_order() -> None:
     found = ways(Visitor(None, on_phone=False), methods, offered)
     assert [way.name for way in found] == ["alipay.qr", "wechat.qr", "paypal.page"]
     assert [way.name for way in ways(Visitor("wechat", on_phone=True), methods, offered)] == ["wechat.qr"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_its_ground(scheme: str) -> None:
+    """WCAG 2.2 AA: 4.5 to one for text, 3 to one for the edge of what is typed into."""
+    blocks = re.findall(r":root \{(.*?)\}", (HERE / "static" / "cashier.css").read_text(), re.DOTALL)
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]+);", blocks[0 if scheme == "light" else 1]))
+    for text, ground in (
+        *((text, ground) for text in ("ink", "quiet", "accent") for ground in ("sheet", "ground", "tint")),
+        ("on-accent", "accent"),
+        ("warn", "warn-tint"),
+        ("bad", "sheet"),
+    ):
+        assert _contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    assert _contrast(colours["edge"], colours["sheet"]) >= 3
+
+
+def _contrast(one: str, other: str) -> float:
+    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))

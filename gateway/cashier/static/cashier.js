@@ -15,14 +15,17 @@
     let failures = 0;
     while (mine === followed && main() && "mark" in main().dataset && !("ended" in main().dataset)) {
       const seen = main().dataset.mark;
+      const known = failures ? "" : seen; // after a failure: answered at once, so that it shows whether we are back
       try {
-        const answer = await fetch(`${main().dataset.state}?seen=${encodeURIComponent(seen)}`, { cache: "no-store" });
+        const answer = await fetch(`${main().dataset.state}?seen=${encodeURIComponent(known)}`, { cache: "no-store" });
         if (!answer.ok) throw new Error(String(answer.status));
         failures = 0;
+        lost(false);
         const { mark } = await answer.json();
         if (mine === followed && mark !== seen) await show();
       } catch {
         failures += 1;
+        if (failures > 1) lost(true);
         await pause(Math.min(MOST_PAUSE, 500 * 2 ** failures));
       }
     }
@@ -35,10 +38,23 @@
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = next.getElementById("main");
     if (!fresh) throw new Error("not a page of ours");
+    const held = main().contains(document.activeElement);
     main().replaceWith(document.adoptNode(fresh));
+    if (held) main().focus({ preventScroll: true });
     document.title = next.title;
-    document.getElementById("said").textContent = main().querySelector("h1").textContent; // for whoever listens
+    tell(main().querySelector("h1").textContent);
     prepare();
+  }
+
+  // Say it to whoever listens instead of looking.
+  function tell(words) {
+    document.getElementById("said").textContent = words;
+  }
+
+  function lost(on) {
+    const words = document.getElementById("lost");
+    if (words.hidden === on) tell(on ? words.textContent : "");
+    words.hidden = !on;
   }
 
   // ---- leaving for the rail, or into the wallet ----
@@ -87,6 +103,16 @@
 
   // ---- small things ----
 
+  // The page says Beijing's time; a payer elsewhere reads the clock on the wall.
+  function here() {
+    const time = main().querySelector(".until time");
+    if (!time) return;
+    const at = new Date(time.dateTime);
+    if (at.getTimezoneOffset() === -480) return;
+    const clock = [at.getHours(), at.getMinutes()].map((part) => String(part).padStart(2, "0")).join(":");
+    time.textContent = time.dataset.here.replace("{at}", clock);
+  }
+
   function countDown() {
     const time = main().querySelector(".until time");
     const left = main().querySelector(".left");
@@ -115,6 +141,7 @@
         if (event.submitter && event.submitter.classList.contains("way")) busy(event.submitter, true);
       });
     }
+    here();
     countDown();
     go();
   }
