@@ -166,7 +166,7 @@ async def test_a_payment_nobody_made_and_one_of_another_state_show_in_the_bill(p
 
 @plays(alone=True)
 async def test_a_refund_of_another_state_shows_in_the_bill(play: Play) -> None:
-    """The day's play plants this on whichever refund comes: left out of the bill it would be taken for a missing one."""
+    """The day's play plants this on any refund: left out of the bill it would be taken for a missing one."""
     plain, odd = [play.refund(await play.paid(minor=1000), 1000) for _ in range(2)]
     await play.other.refund_row_fault("bill_row_status", odd.reference)
     for refund in (plain, odd):
