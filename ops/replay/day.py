@@ -245,6 +245,7 @@ class Day:
             "charged_twice": len(self.charged_twice),
             "unknown_charges": len(self.unknown_charges),
             "given_back": self.given_back,
+            "rung_up_again": self.ledger.rung_up_again,
             "acknowledged": self.acknowledged,
             "acknowledged_lost": len(self.acknowledged_lost),
             "invariants": self.invariants,

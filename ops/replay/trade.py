@@ -21,6 +21,7 @@ TILL_ASKS_AGAIN_S = 3.0  # how long a till looks at an undecided sale before it 
 RESERVED = 0.4  # of the card payments: reserved first, captured afterwards
 PINNED = {"page": 0.6}  # the rail is named: on a page payers click the sign they know …
 PINNED_ELSE = 0.1  # … and elsewhere a merchant has his preference now and then
+RUNG_UP_AGAIN = ("-again", "-once-more")  # what a sale's second and third number end with
 UNREACHABLE = ("channel_unreachable",)  # the hub's word for a request that never left
 OPEN = ("processing", "requires_action", "requires_capture")
 
@@ -72,6 +73,7 @@ class Ledger:
     payments: list[Paid] = field(default_factory=list)
     refunds: list[Refunded] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
+    rung_up_again: int = 0  # sales at the till whose payment came to nothing and was asked for once more
 
     def end(self, invoice: Invoice, how: str) -> None:
         """Note how an invoice ended; a second ending is a mistake of this program's."""
@@ -177,21 +179,33 @@ class Trader:
         self, invoice: Invoice, method: str, channel: str, rng: random.Random
     ) -> tuple[dict[str, Any], bool]:
         """Return the payment as it ended, and whether a till had to ask for another wallet. Raises Refused."""
-        if method != "barcode":
-            how = {"type": method, "channel": channel} | ({"token": CARD} if method == "card" else {})
-            reserved = method == "card" and rng.random() < RESERVED
-            await self._before_create(method, rng)
-            return await self._followed(invoice, self._body(invoice, how, reserved=reserved), rng), False
-        code = self._payers.code(invoice.number, rng)
+        if method == "barcode":
+            return await self._at_the_till(invoice, rng)
+        how = {"type": method, "channel": channel} | ({"token": CARD} if method == "card" else {})
+        reserved = method == "card" and rng.random() < RESERVED
         await self._before_create(method, rng)
-        how = {"type": "barcode", "auth_code": code}
-        payment = await self._followed(invoice, self._body(invoice, how), rng)
-        if (payment.get("failure") or {}).get("code") not in UNREACHABLE:
-            return payment, False
-        # Nothing left for that wallet's rail, and the till knows it: the payer takes out the phone's other wallet.
-        other = self._payers.code(invoice.number, rng, not_of=code[:2])
-        body = self._body(invoice, {"type": "barcode", "auth_code": other}, again="-other")
-        return await self._followed(invoice, body, rng), True
+        return await self._followed(invoice, self._body(invoice, how, reserved=reserved), rng), False
+
+    async def _at_the_till(self, invoice: Invoice, rng: random.Random) -> tuple[dict[str, Any], bool]:
+        """Sell for the code on a payer's phone; a sale that came to nothing is rung up again, with a new code.
+
+        A payer has half a minute or so, and a hub that is being restarted may take longer.
+        """
+        wallet: str | None = None  # how the codes begin of the one that could not be reached
+        code = self._payers.code(invoice.number, rng)
+        await self._before_create("barcode", rng)
+        payment = await self._followed(invoice, self._body(invoice, {"type": "barcode", "auth_code": code}), rng)
+        for again in RUNG_UP_AGAIN:
+            if payment["status"] == "succeeded":
+                break
+            self.ledger.rung_up_again += 1
+            if (payment.get("failure") or {}).get("code") in UNREACHABLE:
+                # Nothing left for that wallet's rail, and the till knows it: the payer takes out the phone's other one.
+                wallet = code[:2]
+            code = self._payers.code(f"{invoice.number}{again}", rng, not_of=wallet)
+            body = self._body(invoice, {"type": "barcode", "auth_code": code}, again=again)
+            payment = await self._followed(invoice, body, rng)
+        return payment, wallet is not None
 
     async def _before_create(self, method: str, rng: random.Random) -> None:
         await self._trouble.may_lose_an_answer()

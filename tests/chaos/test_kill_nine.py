@@ -24,7 +24,7 @@ SETTLING = ["worker", "postgres", "gateway"]
 # What must come out to the same whatever was killed on the way. Which rail took what may differ, and its fees with it.
 SAME = (
     *("invoices", "paid", "refunded", "refused", "captured_minor", "refunded_minor", "refused_minor"),
-    *("file_net_minor", "faults_planted", "discrepancies_found", "acknowledged"),
+    *("file_net_minor", "faults_planted", "discrepancies_found"),
 )
 
 
@@ -44,6 +44,7 @@ async def test_a_day_full_of_kills_ends_with_the_same_figures_as_a_quiet_one(
     assert wild["book"] == quiet["book"] == killer.book
     assert {key: wild[key] for key in SAME} == {key: quiet[key] for key in SAME}
     assert kinds(wild) == kinds(quiet)
+    assert told_of(wild) == told_of(quiet)
 
     # Without these the test would say nothing.
     assert [kill.name for kill in killer.kills] == [*(name for _, name in TRADING), *SETTLING]
@@ -51,6 +52,14 @@ async def test_a_day_full_of_kills_ends_with_the_same_figures_as_a_quiet_one(
     assert all(kill.sight.at_bank > 0 for kill in killer.kills[len(TRADING) :])
     assert len({kill.pid for kill in killer.kills}) == len(killer.kills)
     assert wild["retries"] > quiet["retries"]
+
+
+def told_of(summary: dict[str, int]) -> int:
+    """Return of how many payments and refunds the merchant was told, a sale that was rung up again counted once.
+
+    The time a payer has at the till may run out while a killed gateway's call is waited for.
+    """
+    return summary["acknowledged"] - summary["rung_up_again"]
 
 
 def kinds(summary: dict[str, list[dict[str, str]]]) -> list[tuple[str, str]]:

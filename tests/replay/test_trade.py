@@ -1,22 +1,27 @@
 """Cancellations against a hub made by hand: which payments they are taken from, and why some are refused."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ops.replay.faults import Disturber
 from ops.replay.orders import Invoice
-from ops.replay.rails import Payers
-from ops.replay.trade import MOST_REFUNDS, Trader
+from ops.replay.rails import Account, Payers
+from ops.replay.trade import MOST_REFUNDS, RUNG_UP_AGAIN, Trader
 from ops.replay.trouble import Trouble
 from ops.replay.world import Refused, World
 from tests.replay.days import AT, MAIN, QUIET
 
 
 class HandMadeHub(World):
-    """Takes every payment at once and gives back what is asked, within what was paid."""
+    """Takes every payment at once and gives back what is asked, within what was paid.
 
-    def __init__(self) -> None:
+    ends: how the first payments end instead.
+    """
+
+    def __init__(self, *ends: dict[str, Any]) -> None:
+        self.ends = list(ends)
         self.refunds: list[tuple[str, int]] = []  # (order, minor units)
         self.keys: list[str] = []
         self._orders: dict[str, dict[str, Any]] = {}
@@ -35,6 +40,7 @@ class HandMadeHub(World):
             self._orders[body["merchant_order_id"]] = body
         order = body["merchant_order_id"] if body else path.split("/")[3]
         amount = self._orders[order]["amount"]
+        instead = self.ends.pop(0) if self.ends and method == "GET" else {}
         return {
             "id": order,
             "status": "succeeded",
@@ -45,23 +51,25 @@ class HandMadeHub(World):
             "attempts": [
                 {"number": 1, "channel_account": "main", "reference": f"1-{order}", "status": "confirmed"},
             ],
-        }
+        } | instead
 
     async def control(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         return {"trades": []}
 
 
-async def played(*orders: tuple[str, int] | tuple[str, int, str]) -> tuple[Trader, HandMadeHub]:
+async def played(
+    *orders: tuple[str, int] | tuple[str, int, str], hub: HandMadeHub | None = None, account: Account = MAIN
+) -> tuple[Trader, HandMadeHub]:
     """Play invoices of (number, minor units, customer 17850 where not said) one after the other."""
     invoices = [
         Invoice(number, customer[0] if customer else "17850", AT, minor, {"8": 1} if minor > 0 else {})
         for number, minor, *customer in orders
     ]
-    hub, steps = HandMadeHub(), []
-    trouble = Trouble(hub, QUIET, [MAIN], [], invoices, seed=1)
+    hub, steps = hub or HandMadeHub(), []
+    trouble = Trouble(hub, QUIET, [account], [], invoices, seed=1)
     trader = Trader(
-        hub, payers=Payers(hub, [MAIN], run_id="run"), payees={"8": "pye_8"}, platform="pye_0", currency="CNY",
-        run_id="run", seed=1, disturber=Disturber(hub, [MAIN], on=False), trouble=trouble,
+        hub, payers=Payers(hub, [account], run_id="run"), payees={"8": "pye_8"}, platform="pye_0", currency="CNY",
+        run_id="run", seed=1, disturber=Disturber(hub, [account], on=False), trouble=trouble,
         step=lambda: steps.append(1),
     )  # fmt: skip
     await trouble.run()
@@ -105,3 +113,29 @@ async def test_keys_say_whose_they_are_whatever_the_invoice_is_called() -> None:
     _, hub = await played(("发票 1\n", 500), ("C发票 1\n", -100))
     assert all(key.isascii() and key.isprintable() and " " not in key for key in hub.keys)
     assert len(hub.keys) == 2
+
+
+CANCELED = {"status": "canceled"}
+UNREACHED = {"status": "failed", "failure": {"code": "channel_unreachable"}}
+
+
+@pytest.mark.parametrize(
+    ("ends", "outcome"),
+    [
+        ([], "paid"),
+        ([CANCELED], "paid"),
+        ([CANCELED, UNREACHED], "paid"),
+        ([CANCELED, UNREACHED, CANCELED], "canceled"),
+    ],
+)
+async def test_a_sale_at_the_till_that_came_to_nothing_is_rung_up_again(
+    ends: list[dict[str, Any]], outcome: str
+) -> None:
+    """The payer's time may run out while a gateway is restarted: the goods are still on the counter."""
+    till = replace(MAIN, methods=frozenset({"barcode"}))
+    trader, hub = await played(("1", 500), hub=HandMadeHub(*ends), account=till)
+    assert trader.ledger.ended == {"1": outcome}
+    assert trader.ledger.rung_up_again == min(len(ends), len(RUNG_UP_AGAIN))
+    assert len(set(hub.keys)) == trader.ledger.rung_up_again + 1
+    (order,) = trader.ledger.orders
+    assert (order.outcome, order.other_wallet) == (outcome, UNREACHED in ends)
