@@ -5,9 +5,11 @@ import functools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from itertools import count
 from pathlib import Path
 
@@ -29,6 +31,18 @@ settings.load_profile("untimed")
 # Reading an RSA key proves it, which takes longer than most tests do; it is the same few keys that they read.
 serialization.load_pem_private_key = functools.cache(serialization.load_pem_private_key)
 serialization.load_der_private_key = functools.cache(serialization.load_der_private_key)
+
+BEIJING = timezone(timedelta(hours=8))
+_LONGER_THAN_A_TEST = timedelta(seconds=45)
+
+
+def pytest_runtest_setup() -> None:
+    """Begin no test just before midnight in Beijing: the days of all rails turn then, and "today" would be two days."""
+    now = datetime.now(BEIJING)
+    tomorrow = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), BEIJING)
+    if tomorrow - now < _LONGER_THAN_A_TEST:
+        time.sleep((tomorrow - now).total_seconds())
+
 
 # Memory that is a file system: fsync stays on in tests and costs nothing. Docker gives 64 MB of it, too little.
 _MEMORY = Path("/dev/shm")

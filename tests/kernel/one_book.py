@@ -15,7 +15,7 @@ import asyncpg
 import ledger
 import streams
 from kernel.db import Connection, connect
-from kernel.env import Env, system_env
+from kernel.env import Env, SystemClock, system_env
 from kernel.lane import Lane, committing
 from kernel.work import BOOKS, Command, Need, Work, new_head, perform
 from ledger import Account, Result, Transfer, accounts, post
@@ -80,6 +80,28 @@ async def a_lane(
             yield Lane(committing(pool, env), env, **shape)
         finally:
             await env.tasks.aclose()
+
+
+class Hurried(SystemClock):
+    """Monotonic time that passes only in sleeps: patience ends after so many pauses, however slow the machine is."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self._seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self._seconds += seconds
+        await asyncio.sleep(0)
+
+
+def hurried() -> Env:
+    """Return an Env in which nobody waits in earnest."""
+    env = system_env()
+    env.clock = clock = Hurried()
+    env.sleep = clock.sleep
+    return env
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ from tests.kernel.one_book import (
     book_held,
     broken,
     gathered,
+    hurried,
     open_book,
     outside,
     paid,
@@ -351,7 +352,7 @@ async def test_a_commit_still_under_way_is_waited_for_before_it_is_looked_up(boo
 
 
 async def test_a_database_away_for_too_long_is_unavailable_and_later_works_again(book_url: str) -> None:
-    async with cable(book_url) as wire, a_lane(wire.url, patience_s=0.2) as lane:
+    async with cable(book_url) as wire, a_lane(wire.url, env=hurried()) as lane:
         await warm(lane, wire)
         wire.unplug()
         results = await gathered(lane, pays(3))
@@ -441,7 +442,7 @@ async def test_a_standby_that_cannot_write_yet_is_unavailable_and_later_works(
     database = book_url.rpartition("/")[2]
     async with superuser(pg_server, book_url) as connection:
         await connection.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
-        async with a_lane(book_url, patience_s=0.1) as lane:
+        async with a_lane(book_url, env=hurried()) as lane:
             results = await gathered(lane, pays(3))
             assert [getattr(result, "code", result) for result in results] == ["database_unavailable"] * 3
         await connection.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
@@ -456,7 +457,7 @@ async def test_a_server_with_no_connection_left_is_unavailable_and_later_works(
     database = book_url.rpartition("/")[2]
     async with (
         superuser(pg_server, book_url) as connection,
-        a_lane(book_url, patience_s=0.2) as lane,
+        a_lane(book_url, env=hurried()) as lane,
         connect(book_url, size=2) as reading,
     ):
         await lane.put(Pay(BOOK, "warm"))

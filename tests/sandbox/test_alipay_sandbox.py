@@ -2,11 +2,12 @@
 
 import io
 import json
-import time
+import sqlite3
 import zipfile
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
+from contextlib import closing
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -19,7 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from sandbox_client import Reply, Sandbox, exchange
 
 BEIJING = timezone(timedelta(hours=8))
-TODAY = datetime.now(BEIJING).date()
+
+
+def today() -> date:
+    return datetime.now(BEIJING).date()
 
 
 class Shop:
@@ -95,7 +99,7 @@ class Shop:
 
     def flow(self) -> dict[str, int]:
         """Return the account flow of today, which ends with it: business → sum in fen."""
-        self.control("close-day", date=TODAY.isoformat())
+        self.control("close-day", date=today().isoformat())
         sums: dict[str, int] = {}
         for line in self.file("signcustomer").splitlines():
             values = line.split(",")
@@ -113,7 +117,7 @@ class Shop:
             return bundle.read(bundle.infolist()[0]).decode("gbk")
 
     def address(self, kind: str) -> str:
-        asked = {"bill_type": kind, "bill_date": TODAY.isoformat()}
+        asked = {"bill_type": kind, "bill_date": today().isoformat()}
         url = self.ask("alipay.data.dataservice.bill.downloadurl.query", asked)["bill_download_url"]
         assert isinstance(url, str)
         return url
@@ -288,10 +292,16 @@ def test_a_number_cancelled_before_it_was_scanned_cannot_be_paid(shop: Shop) -> 
 
 
 def test_a_code_whose_time_is_over_leads_nowhere(shop: Shop) -> None:
-    soon = datetime.now(BEIJING) + timedelta(seconds=2)
+    end = datetime.now(BEIJING) + timedelta(hours=1)
     order = {"out_trade_no": shop.order(), "total_amount": "1.00", "subject": "tea"}
-    said = shop.ask("alipay.trade.precreate", order | {"time_expire": f"{soon:%Y-%m-%d %H:%M:%S}"})
-    time.sleep((soon - datetime.now(BEIJING)).total_seconds())
+    said = shop.ask("alipay.trade.precreate", order | {"time_expire": f"{end:%Y-%m-%d %H:%M:%S}"})
+    with closing(sqlite3.connect(shop.sandbox.home / "sandbox" / "sandbox.db", timeout=60)) as books, books:
+        named = (shop.merchant, order["out_trade_no"])
+        (ends_ms,) = books.execute(
+            "SELECT code_ends_ms FROM alipay_precreate WHERE merchant = ? AND order_no = ?", named
+        ).fetchone()
+        assert ends_ms == int(end.timestamp()) * 1000
+        books.execute("UPDATE alipay_precreate SET code_ends_ms = 1 WHERE merchant = ? AND order_no = ?", named)
     shop.sandbox.control("POST", "/alipay/scan", {"code": said["qr_code"]}, 404)
 
 
@@ -471,10 +481,10 @@ def test_receivers_are_bound_listed_and_unbound(shop: Shop) -> None:
 def test_the_address_of_a_file_is_a_secret_of_half_a_minute(own_shop: Shop) -> None:
     shop = own_shop
     shop.paid()
-    asked = {"bill_type": "trade", "bill_date": TODAY.isoformat()}
+    asked = {"bill_type": "trade", "bill_date": today().isoformat()}
     method = "alipay.data.dataservice.bill.downloadurl.query"
     assert shop.ask(method, asked)["sub_code"] == "INVAILID_ARGUMENTS", "the day is not over"
-    shop.control("close-day", date=TODAY.isoformat())
+    shop.control("close-day", date=today().isoformat())
     target = urlsplit(shop.address("trade"))
     assert target.path == "/downloadBillFile.resource"
     wrong = f"{target.path}?{target.query[:-4]}0000"
@@ -485,8 +495,8 @@ def test_the_address_of_a_file_is_a_secret_of_half_a_minute(own_shop: Shop) -> N
 
 def test_a_day_without_business_has_no_bill(own_shop: Shop) -> None:
     shop = own_shop
-    shop.control("close-day", date=TODAY.isoformat())
-    asked = {"bill_type": "trade", "bill_date": TODAY.isoformat()}
+    shop.control("close-day", date=today().isoformat())
+    asked = {"bill_type": "trade", "bill_date": today().isoformat()}
     said = shop.ask("alipay.data.dataservice.bill.downloadurl.query", asked)
     assert said["sub_code"] == "isp.bill_not_exist"
 
