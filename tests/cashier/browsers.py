@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
-from playwright.async_api import Browser, Page, Request, async_playwright
+from playwright.async_api import Browser, Page, Request, async_playwright, expect
 
 from channels import HttpTransport
 from gateway.app import make_app
@@ -25,6 +25,7 @@ from ops.wiring import Hub, hub
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ("--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-sync")
 RAILS = ("wechat", "alipay", "unionpay", "paypal", "bank_transfer")
+PATIENCE_MS = 100_000  # only ends what never comes; playwright's own five seconds are short on a busy machine
 SHOP = "茶屋 <script>alert(1)</script>"
 
 DESKTOP = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36"
@@ -34,6 +35,8 @@ PHONE = (
 )
 IN_WECHAT = f"{PHONE} MicroMessenger/8.0.60.2860(0x28003C5F) NetType/WIFI Language/zh_CN"
 IN_ALIPAY = f"{PHONE} AliApp(AP/10.7.0.8000) AlipayClient/10.7.0.8000 Language/zh-Hans"
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def chromium() -> str | None:
@@ -146,7 +149,7 @@ class Street:
         )
         try:
             page = await context.new_page()
-            page.set_default_timeout(10_000)
+            page.set_default_timeout(PATIENCE_MS)
             look = Look(page)
             page.on("request", lambda asked: look.asked.append(asked))
             page.on("pageerror", lambda error: look.errors.append(str(error)))

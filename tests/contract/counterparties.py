@@ -233,7 +233,7 @@ class Inbox:
         return web.Response(status=answer.status, headers=dict(answer.headers), body=answer.body)
 
     async def next(self) -> Response:
-        return await asyncio.wait_for(self.received.get(), 20)
+        return await asyncio.wait_for(self.received.get(), 200)
 
     def holds(self, mark: bytes) -> bool:
         """Tell whether a message in which `mark` stands has come and was not taken."""

@@ -272,7 +272,7 @@ class Play:
 
     async def refunded(self, refund: RefundOrder) -> Confirmed:
         """Query until the refund is done; a refund takes the channel a moment."""
-        for _ in range(400):
+        for _ in range(5_000):
             outcome = await self.client.refund_query(refund)
             if isinstance(outcome, Confirmed):
                 return outcome

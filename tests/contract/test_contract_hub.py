@@ -97,7 +97,7 @@ class Till:
 
     async def until(self, status: str, look: Callable[[], Awaitable[Payment | Refund]]) -> None:
         """Let the janitor ask until this is so."""
-        for _ in range(400):
+        for _ in range(5_000):
             found = await look()
             if found.status == status:
                 return

@@ -114,7 +114,7 @@ async def test_a_payment_is_shared_out_and_a_share_fetched_back_by_hand(play: Pl
     made = await hand.try_call("share", **receiver, share_amount="500", release_rest="yes")
     assert made.exit_code == 0, made.result
     number = {"share_reference": made.result["share_reference"], "share_channel_ref": made.result["channel_ref"]}
-    for _ in range(400):
+    for _ in range(5_000):
         asked = await hand.try_call("share_query", **receiver, **number, share_amount="500")
         assert asked.exit_code == 0, asked.result
         if asked.result["outcome"] != "pending":

@@ -41,7 +41,7 @@ class Table:
 
     async def decided(self, order: ShareOrder) -> Shared:
         """Ask until every share is decided."""
-        for _ in range(400):
+        for _ in range(5_000):
             found = await self.sharing.share_query(order)
             if not isinstance(found.whole, Pending):
                 return found
@@ -164,7 +164,7 @@ async def test_a_share_is_fetched_back_once(play: Play) -> None:
 
 
 async def returned(at: Table, back: ShareReturn) -> Confirmed:
-    for _ in range(400):
+    for _ in range(5_000):
         outcome = await at.sharing.give_back_query(back)
         if isinstance(outcome, Confirmed):
             return outcome

@@ -155,7 +155,7 @@ async def test_an_abnormal_refund_is_sent_on_and_done(mall: Mall, to_payer: bool
         mall.wechat.abnormal_refund_outcome,
     )
     assert outcome == Pending(channel_ref=accepted.channel_ref)
-    for _ in range(400):
+    for _ in range(5_000):
         asked = await mall.client.refund_query(refund)
         if isinstance(asked, Confirmed):
             break
@@ -166,7 +166,7 @@ async def test_an_abnormal_refund_is_sent_on_and_done(mall: Mall, to_payer: bool
 
 
 async def settled(mall: Mall, refund: RefundOrder, until: Outcome) -> Outcome:
-    for _ in range(400):
+    for _ in range(5_000):
         outcome = await mall.client.refund_query(refund)
         if outcome == until:
             return outcome

@@ -98,7 +98,7 @@ class Day:
 
 
 async def until(look: Callable[[], Awaitable[Any]]) -> Any:
-    for _ in range(1000):
+    for _ in range(10_000):
         if found := await look():
             return found
         await asyncio.sleep(0.02)  # another process has no event to wait for

@@ -51,7 +51,7 @@ class Sandbox:
 
     def stop(self) -> int:
         self.process.terminate()
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=200)
 
     def try_control(self, method: str, path: str, body: Any = None) -> "Reply":
         raw = b"" if body is None else json.dumps(body).encode()
@@ -105,7 +105,7 @@ class NoAnswer(Exception):
 
 
 def exchange(base_url: str, method: str, target: str, headers: dict[str, str], body: bytes) -> Reply:
-    connection = HTTPConnection(base_url.removeprefix("http://"), timeout=30)
+    connection = HTTPConnection(base_url.removeprefix("http://"), timeout=300)
     try:
         connection.putrequest(method, target, skip_accept_encoding=True)
         for name, value in headers.items():
@@ -310,7 +310,7 @@ def door(port: int = 0, **how: Any) -> Iterator[Door]:
         server.server_close()
 
 
-def eventually(look: Callable[[], T], *, within_s: float = 30) -> T:
+def eventually(look: Callable[[], T], *, within_s: float = 300) -> T:
     """Return what `look` returns as soon as that is truthy; it may take its time."""
     deadline = time.monotonic() + within_s
     while not (seen := look()):

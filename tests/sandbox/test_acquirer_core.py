@@ -138,7 +138,7 @@ class World:
         await self.control("POST", "/faults", order, 201)
 
     async def hear(self) -> tuple[str, dict[str, Any]]:
-        return await asyncio.wait_for(self.heard.get(), 20)
+        return await asyncio.wait_for(self.heard.get(), 200)
 
     def today(self) -> date:
         return self.ctx.clock.beijing_date()
@@ -473,7 +473,7 @@ async def test_a_notice_is_repeated_until_it_is_acknowledged(world: World) -> No
 
 async def settled(world: World, merchant: Merchant, state: str) -> Any:
     """Return the merchant's only notice once its state is written, which is after the door has answered."""
-    for _ in range(500):
+    for _ in range(5_000):
         notices = (await world.control("GET", f"/tiny/notices?merchant={merchant.merchant}"))["notices"]
         assert len(notices) == 1
         if notices[0]["state"] == state:

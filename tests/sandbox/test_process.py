@@ -39,7 +39,7 @@ def test_info_tells_a_running_sandbox_from_a_dead_one(own_sandbox: Sandbox, tmp_
 
 def test_a_home_has_room_for_one_sandbox(own_sandbox: Sandbox) -> None:
     command = [sys.executable, "-m", "channels.sandbox", "--home", str(own_sandbox.home), "--port", "0"]
-    second = subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=60, check=False)
+    second = subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=300, check=False)
     assert second.returncode == 2
     assert b"running" in second.stderr
 

@@ -133,7 +133,7 @@ def test_another_merchant_cannot_refund_it(sandbox: Sandbox, paid: str) -> None:
 
 
 def test_after_a_year_a_payment_is_past_refunding(sandbox: Sandbox, merchant: Merchant, paid: str) -> None:
-    with sqlite3.connect(sandbox.home / "sandbox" / "sandbox.db", timeout=10) as books:
+    with sqlite3.connect(sandbox.home / "sandbox" / "sandbox.db", timeout=100) as books:
         long_ago = "UPDATE wechat_trade SET success_ms = success_ms - 366 * 86400000 WHERE out_trade_no = ?"
         assert books.execute(long_ago, (paid,)).rowcount == 1
     reply = merchant.refund(paid, new_number("r"), 1, 1000)

@@ -42,7 +42,7 @@ class World:
 
     def notice(self, order: str) -> str:
         """Return the next notice about an order, as the form that was posted."""
-        while f"out_trade_no={order}&" not in (form := self._heard.get(timeout=20)):
+        while f"out_trade_no={order}&" not in (form := self._heard.get(timeout=200)):
             continue
         return form
 

@@ -22,8 +22,8 @@ import pytest
 HERE = Path(__file__).parent
 ENVIRONMENTS = HERE.parents[1] / ".sdk-envs"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-BUILD_TIMEOUT_S = 150
-RUN_TIMEOUT_S = 60
+BUILD_TIMEOUT_S = 300
+RUN_TIMEOUT_S = 300
 
 
 class NotBuilt(AssertionError):

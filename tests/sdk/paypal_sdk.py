@@ -22,7 +22,7 @@ def client(told: dict[str, Any]) -> PaypalServersdkClient:
     Configuration.environments[Environment.SANDBOX][Server.DEFAULT] = told["base_url"]
     credentials = ClientCredentialsAuthCredentials(told["client_id"], told["client_secret"])
     return PaypalServersdkClient(
-        environment=Environment.SANDBOX, client_credentials_auth_credentials=credentials, timeout=20
+        environment=Environment.SANDBOX, client_credentials_auth_credentials=credentials, timeout=200
     )
 
 
@@ -30,7 +30,7 @@ def control(told: dict[str, Any], call: str, **body: Any) -> Any:
     """Be the payer, or the end of the day."""
     raw = json.dumps({"merchant": told["merchant"], **body}).encode()
     request = urllib.request.Request(f"{told['base_url']}/control/paypal/{call}", raw, method="POST")
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=200) as answer:
         return json.load(answer)
 
 

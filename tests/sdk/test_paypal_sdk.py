@@ -21,7 +21,7 @@ from kernel.env import Request, Response
 from kernel.money import Money
 
 HERE = Path(__file__).parent
-PATIENCE_S = 20
+PATIENCE_S = 200
 
 
 def library(what: str, **told: Any) -> Any:
@@ -36,7 +36,7 @@ def webhooks(what: str, **told: Any) -> Any:
 
 def control(base_url: str, call: str, **body: Any) -> Any:
     request = urllib.request.Request(f"{base_url}/control/paypal/{call}", json.dumps(body).encode(), method="POST")
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=100) as answer:
         return json.load(answer)
 
 
@@ -222,7 +222,7 @@ def test_the_library_registers_an_address_and_believes_what_we_believe(account: 
         approval = heard(door, b"CHECKOUT.ORDER.APPROVED")
         certificate = rail.trusted_keys_request(notice)
         assert certificate is not None
-        with urllib.request.urlopen(certificate.url, timeout=10) as answer:
+        with urllib.request.urlopen(certificate.url, timeout=100) as answer:
             chain = answer.read()
         rail.trust(certificate, Response(200, {}, chain), now=now)
         between = chain.decode().partition("-----END CERTIFICATE-----\n")[2]

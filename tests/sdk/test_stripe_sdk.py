@@ -36,7 +36,7 @@ def library(what: str, **told: Any) -> Any:
 @pytest.fixture
 def account(sandbox_url: str) -> dict[str, Any]:
     request = urllib.request.Request(f"{sandbox_url}/control/stripe/merchants", b"{}", method="POST")
-    with urllib.request.urlopen(request, timeout=10) as made:
+    with urllib.request.urlopen(request, timeout=100) as made:
         return dict(json.load(made))
 
 
@@ -114,7 +114,7 @@ def test_the_library_takes_a_merchant_through_a_day_in_the_sandbox(account: dict
 def test_a_notice_of_the_sandbox_is_believed_by_the_library_and_by_us_alike(account: dict[str, Any]) -> None:
     with listener() as box:
         made = library("hook", **account, url=f"{box.url}/notices", events=["payment_intent.succeeded"])
-        assert box.came.wait(20)
+        assert box.came.wait(200)
     ((_, _, headers, body),) = box.heard
     message = {"body": body.hex(), "header": headers["stripe-signature"], "secret": made["secret"]}
     assert library("verify", messages=[message]) == [[True, "payment_intent.succeeded"]]

@@ -43,7 +43,7 @@ def sign_up(sandbox_url: str, **wishes: Any) -> dict[str, Any]:
     request = urllib.request.Request(
         f"{sandbox_url}/control/wechat/merchants", json.dumps(wishes).encode(), method="POST"
     )
-    with urllib.request.urlopen(request, timeout=10) as made:
+    with urllib.request.urlopen(request, timeout=100) as made:
         return dict(json.load(made))
 
 
@@ -112,7 +112,7 @@ class Listener:
     heard: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
     def wait_for(self, count: int) -> list[tuple[dict[str, str], bytes]]:
-        for _ in range(1000):
+        for _ in range(10_000):
             if len(self.heard) >= count:
                 return self.heard
             time.sleep(0.02)

@@ -40,7 +40,7 @@ def library(told: dict[str, Any]) -> Any:
 def control(told: dict[str, Any], call: str, **body: Any) -> Any:
     raw = json.dumps({"mchid": told["mchid"], **body}).encode()
     request = urllib.request.Request(f"{told['base_url']}/control/wechat/{call}", raw, method="POST")
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=100) as answer:
         return json.load(answer)
 
 
@@ -177,7 +177,7 @@ def signatures(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def wait(look: Any, wanted: str) -> str:
-    for _ in range(500):
+    for _ in range(5_000):
         if (seen := look()) == wanted:
             break
         time.sleep(0.02)
