@@ -75,6 +75,8 @@ class Unknown:
     reason: str
     not_found: bool = False  # the channel answered a query: it knows no such number (yet)
     not_sent: bool = False  # our message provably never left
+    # The channel says that it was paid and that the payer has the money again: by a reversal 撤销, or by refunds?
+    given_back: bool = False
     stated_amount: Money | None = None  # the channel says that it moved this much, which is not what we asked for
     ask: "Request | None" = None  # one answer was not enough: the client sends this too and reads what comes likewise
 

@@ -47,7 +47,7 @@ from gateway.schedule import (
     patience_s,
     should_give_up,
 )
-from gateway.settle import NOT_RECEIVED, EndedMeanwhile, Settle, Settled
+from gateway.settle import NOT_RECEIVED, EndedMeanwhile, ReversedMeanwhile, Settle, Settled
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT
 from gateway.store import attempts, find_attempt, find_payment, find_refund
 from gateway.tables import (
@@ -457,6 +457,18 @@ class Payments:
             due_at = next_query(ready.client.channel.capabilities, payment, row, self._env.now(), self._scale)
         refund_id = surplus_refund_id(payment.id, attempt.number)
         command = Settle(payment.book, payment.id, attempt.number, outcome, due_at, refund_id, latency_ms)
+        try:
+            return await self._put(command)
+        except ReversedMeanwhile:
+            now = await self._call("query", ready, self._orders.order(payment, attempt))
+            if isinstance(now, Pending) or (isinstance(now, Unknown) and not now.given_back):
+                raise Unavailable(
+                    "reversal_unclear",
+                    f"{attempt.reference} was reversed; did its money go back?",
+                ) from None
+            return await self._put(replace(command, outcome=now, after_reversal=True))
+
+    async def _put(self, command: Settle) -> Settled:
         try:
             settled: Settled = await self._lanes.put(command)
         except EndedMeanwhile:

@@ -15,7 +15,7 @@ import orjson
 import ledger
 import splitting
 import streams
-from channels.contract import Confirmed, Outcome, Pending, Refused
+from channels.contract import Confirmed, Method, Outcome, Pending, Refused
 from gateway import states
 from gateway.objects import payment_event
 from gateway.refunds import RefundAsked, refund_needs, start_refund, start_surplus_refund
@@ -30,6 +30,10 @@ from ledger import Transfer, accounts
 
 class EndedMeanwhile(Conflict):
     """The payment ended by another command of the same batch, so what a late confirmation needs was not loaded."""
+
+
+class ReversedMeanwhile(Conflict):
+    """A payer's code is said to be paid that has been reversed: paid it may have been, and given back by that."""
 
 
 class Settled(NamedTuple):
@@ -67,8 +71,9 @@ class Settle:
     outcome: signature and merchant already verified by the adapter; the amount is compared here.
     due_at: when to ask the channel again should it still be open. refund_id: the id a refund gets if the outcome turns
     out to be a late or second confirmation, whose money goes back by itself. latency_ms: how long the channel took to
-    take the order, where that is what it answers.
-    Returns Settled. Raises NotFound, Broken (amount_differs, charged_twice), EndedMeanwhile: put it again.
+    take the order, where that is what it answers. after_reversal: the channel was asked after it had said that the
+    attempt was reversed. Returns Settled. Raises NotFound, Broken (amount_differs, charged_twice), EndedMeanwhile: put
+    it again; ReversedMeanwhile: ask the channel.
     """
 
     book: int
@@ -78,6 +83,7 @@ class Settle:
     due_at: datetime | None
     refund_id: str
     latency_ms: int | None = None
+    after_reversal: bool = False
 
     def needs(self, work: Work) -> Iterable[Need]:
         payment_key, attempt_key = (self.book, self.payment_id), (self.book, self.payment_id, self.number)
@@ -130,6 +136,8 @@ class Settle:
                     payment=payment.id,
                 )
             return Settled(payment, attempt)
+        if _may_have_been_reversed(attempt) and not self.after_reversal:
+            raise ReversedMeanwhile("reversed_meanwhile", f"{attempt.reference} was reversed; was it paid before that?")
         if payment.captured_minor:
             event = states.AttemptEvent.CONFIRMED_AGAIN
         elif payment.status in OPEN_PAYMENT:
@@ -298,6 +306,12 @@ class Settle:
 # Not the channel's word but the end of our patience: an order that can no longer be sent, and never arrived.
 # Should the channel confirm it after all, it is late, and goes back.
 NOT_RECEIVED = Refused("not_received", "the channel never received it, and its time has run out", closed=True)
+
+
+def _may_have_been_reversed(attempt: Attempt) -> bool:
+    """Tell whether a channel has ended an attempt in a way that gives paid money back 撤销."""
+    ended = attempt.status == states.Attempt.CLOSED and attempt.code != NOT_RECEIVED.code
+    return ended and attempt.method == Method.BARCODE
 
 
 def moved(work: Work, payment: Payment, event: str) -> Payment:

@@ -234,6 +234,51 @@ async def test_a_code_confirmed_after_it_was_given_up_goes_back(database_url: st
         assert await front.balances() == {}
 
 
+async def a_reversed_code(front: Front) -> tuple[str, str]:
+    """Have a payer's code reversed while the payer was about to confirm; return the payment's id and its number."""
+    front.rail.says(pay=Pending(), query=Pending(), reverse=Refused("REVERSED", closed=True))
+    payment_id = (await front.scan()).body["id"]
+    assert (await front.post(f"/v1/payments/{payment_id}/close")).body["status"] == "canceled"
+    return payment_id, front.asked("pay")[0].reference
+
+
+@pytest.mark.parametrize(
+    "says", [Refused("REVOKED", closed=True), Unknown("closed after it was paid", given_back=True)]
+)
+async def test_a_notice_of_money_that_a_reversal_has_given_back_books_nothing(
+    database_url: str, tmp_path: Path, says: Outcome
+) -> None:
+    """The payer confirmed in the last moment: paid, and given back by our reversal; then comes the notice of it."""
+    async with a_front(database_url, tmp_path) as front:
+        payment_id, reference = await a_reversed_code(front)
+        front.rail.says(query=says)
+        assert (await front.notice(reference, 10_000)).status == 204
+        payment = await front.payment(payment_id)
+        assert (payment["status"], payment["amount_captured"], payment["attempts"][0]["status"]) == (
+            "canceled", 0, "closed",
+        )  # fmt: skip
+        assert await front.balances() == {}
+        assert await front.events("payment.late", "refund.created") == []
+        assert await front.later(100_000) == 0
+
+
+async def test_money_that_a_reversal_has_not_given_back_is_booked_and_goes_back(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        payment_id, reference = await a_reversed_code(front)
+        front.rail.says(query=SILENCE)
+        refused = await front.notice(reference, 10_000)
+        assert (refused.status, refused.said.partition(":")[0]) == (503, "reversal_unclear"), "it is to be sent again"
+        assert await front.balances() == {}
+        front.rail.works("query")
+        assert (await front.notice(reference, 10_000)).status == 204
+        await front.later(1)
+        payment = await front.payment(payment_id)
+        assert (payment["status"], payment["amount_captured"], payment["refund_status"]) == ("canceled", 10_000, "full")
+        assert await front.balances() == {}
+
+
 # ---- expiry and closing ----------------------------------------------------------------------------------------------
 
 
