@@ -21,7 +21,7 @@ from kernel.errors import Rejected, Unavailable
 from kernel.ids import parse_reference
 from kernel.money import Money
 from ledger import accounts
-from reconciliation.matching import Deposits, Mirror, Movement, Payout, Payouts, PayoutStatus, Statements
+from reconciliation.matching import Deposits, Mirror, Movement, Payout, Payouts, PayoutStatus, Statements, told_of
 from reconciliation.runs import Run, reconcile
 from reconciliation.statements import (
     ReadBill,
@@ -148,20 +148,21 @@ class DailyProof:
         found += [_refund(r, a) for r, a in await refunded_on(connection, book, account_id, day)]
         have = {(movement.kind, movement.reference) for movement in found}
         for line in lines:
-            if (line.kind, line.reference) in have:
+            if (told_of(line), line.reference) in have:
                 continue
             other = await self._elsewhere(connection, book, line)
             if other is not None:
-                have.add((line.kind, line.reference))
+                have.add((other.kind, other.reference))
                 found.append(other)
         return found
 
     async def _elsewhere(self, connection: Connection, book: int, line: BillLine) -> Movement | None:
         """Return what a bill's line is to us when it is not of the day; None for what we know nothing of."""
-        parsed = parse_reference(line.reference, "pay" if line.kind is Item.PAYMENT else "re")
+        of_payment = told_of(line) is Item.PAYMENT
+        parsed = parse_reference(line.reference, "pay" if of_payment else "re")
         if parsed is None or parsed[0] != book:
             return None
-        if line.kind is Item.PAYMENT:
+        if of_payment:
             payment_id, number = attempt_number(parsed[1])
             payment = await find_payment(connection, book, payment_id)
             attempt = await find_attempt(connection, book, payment_id, number)

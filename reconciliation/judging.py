@@ -109,7 +109,13 @@ class Verdict:
 # Our statuses for which the channel's bill must carry a line. A refund is billed when it is accepted, not when it is
 # done, so one that is still processing at the channel counts too.
 _BILLED = frozenset({("payment", "success"), ("refund", "success"), ("refund", "processing")})
-_AGREE = frozenset({("success", "processing")})  # refunds: a bill is never updated after the acceptance
+# Ours and theirs that do not contradict each other.
+_AGREE = frozenset(
+    {
+        ("refund", "success", "processing"),  # a bill is never updated after the acceptance
+        ("payment", "failed", "reversed"),  # 撤销: paid for a moment, and nothing is left of it
+    }
+)
 
 
 def is_billed(item: str, status: str) -> bool:
@@ -160,7 +166,7 @@ def judge_channel(key: Key, ours: Side | None, home: date, seen: Sightings, *, e
     if theirs.minor != ours.minor:
         detail = f"the bill of {day} has another amount"
         return Verdict(Kind.AMOUNT_DIFFERS, ours.currency, ours.minor, theirs.minor, theirs.minor - ours.minor, detail)
-    if theirs.status != ours.status and not (key.item == "refund" and (ours.status, theirs.status) in _AGREE):
+    if theirs.status != ours.status and (key.item, ours.status, theirs.status) not in _AGREE:
         ours_worth = ours.minor if is_billed(key.item, ours.status) else 0
         theirs_worth = theirs.minor if is_billed(key.item, theirs.status) else 0
         detail = f"we have it as {ours.status}, the bill of {day} as {theirs.status}"

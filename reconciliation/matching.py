@@ -215,7 +215,7 @@ def match_channel(
     """
     lines: dict[Key, list[BillLine]] = {}
     for line in bill:
-        lines.setdefault(Key(Area.CHANNEL, line.kind, line.reference), []).append(line)
+        lines.setdefault(Key(Area.CHANNEL, told_of(line), line.reference), []).append(line)
     handled: set[Key] = set()
     for movement in movements:
         key = Key(Area.CHANNEL, movement.kind, movement.reference)
@@ -252,6 +252,12 @@ def match_channel(
             payment_reference=found[0].payment_reference,
         )
     yield from _gone(Area.CHANNEL, day, known, done, handled | lines.keys())
+
+
+def told_of(line: BillLine) -> Item:
+    """Return what of ours a line tells of: a reversal 撤销, which has no number of its own, of the payment it undid."""
+    is_reversal = line.status == "reversed" and line.reference == line.payment_reference
+    return Item.PAYMENT if is_reversal else line.kind
 
 
 def _gone(
@@ -308,7 +314,8 @@ def beyond(day: date, movements: Iterable[Movement], bill: Iterable[BillLine]) -
     for movement in movements:
         key = Key(Area.CHANNEL, movement.kind, movement.reference)
         (at_home if movement.business_date == day else elsewhere).add(key)
-    elsewhere.update(key for line in bill if (key := Key(Area.CHANNEL, line.kind, line.reference)) not in at_home)
+    keys = (Key(Area.CHANNEL, told_of(line), line.reference) for line in bill)
+    elsewhere.update(key for key in keys if key not in at_home)
     return elsewhere
 
 
@@ -339,7 +346,8 @@ def net_of(day: date, movements: Iterable[Movement], bill: Iterable[BillLine], c
 
 
 def _contribution(item: Item, status: str, minor: int, fee_minor: int) -> int:
-    if not is_billed(item, status):
+    gone_back = item is Item.REFUND and status == "reversed"  # the payment's own line is there too
+    if not gone_back and not is_billed(item, status):
         return 0
     return (minor if item is Item.PAYMENT else -minor) - fee_minor
 

@@ -108,6 +108,16 @@ def test_a_payment_and_its_reversal_are_one_story() -> None:
     assert kind_of(paid("p"), *lines) == (Kind.STATUS_DIFFERS, -10_000)
 
 
+def test_a_payment_that_was_reversed_is_none_of_ours_and_worth_nothing() -> None:
+    ours, theirs = paid("p", status="failed", fee=0), paid("p")
+    took = line_of(theirs)
+    gave = replace(took, kind=Item.REFUND, status="reversed", fee=cny(-theirs.fee_minor))
+    assert kind_of(ours, took, gave) is None
+    assert kind_of(theirs, took, gave) == (Kind.STATUS_DIFFERS, -10_000)
+    net = net_of(DAY, [ours], [took, gave], "CNY")
+    assert (net.ours, net.bill) == (cny(0), cny(0))
+
+
 def test_a_payment_and_a_refund_may_share_a_number_and_stay_two_things() -> None:
     payment, refund = paid("x"), refunded("x", "x")
     outcomes = list(match_channel(DAY, [payment, refund], [line_of(payment), line_of(refund)]))
