@@ -547,7 +547,7 @@ class Payments:
         """Do what can be done about an attempt that its channel calls undecided, or does not know."""
         now, capabilities = self._env.now(), ready.client.channel.capabilities
         not_found = isinstance(outcome, Unknown) and outcome.not_found
-        if isinstance(outcome, Unknown) and not not_found:
+        if isinstance(outcome, Unknown) and not (not_found or outcome.given_back):
             return outcome  # the channel cannot be understood just now; nothing is done on that ground
         is_held = attempt.status == states.Attempt.HELD or (isinstance(outcome, Pending) and outcome.held is not None)
         lost = _is_lost(payment, attempt)

@@ -394,7 +394,8 @@ class Alipay(AlipaySharing, Rail):
         except BadJson as doubt:
             return Unknown(f"HTTP {answer.status}, not readable: {doubt}")
         except Doubt as doubt:
-            return Unknown(f"HTTP {answer.status}, not believed: {doubt}", stated_amount=doubt.stated_amount)
+            why, gone = f"HTTP {answer.status}, not believed: {doubt}", isinstance(doubt, messages.GivenBack)
+            return Unknown(why, stated_amount=doubt.stated_amount, given_back=gone)
 
     def _answers(self, method: str, answer: Response) -> bool:
         """Tell whether an answer is one to this method; it is not verified yet."""

@@ -25,6 +25,10 @@ class Doubt(Exception):
     stated_amount: Money | None = None
 
 
+class GivenBack(Doubt):
+    """Alipay says that the trade was paid and that the payer has the money again, and not by what."""
+
+
 class AmountDiffers(Doubt):
     """Alipay says that money moved, and names another amount than ours."""
 
@@ -156,7 +160,7 @@ def _closed(fields: Mapping[str, Any], order: Order) -> Outcome:
     if _reversed(fields):
         return Refused("REVERSED", closed=True)
     if order.method is Method.BARCODE:
-        raise Doubt("the trade was paid and is closed: reversed or refunded, the answer does not say which")
+        raise GivenBack("the trade was paid and is closed: reversed or refunded, the answer does not say which")
     return paid(fields, order, at="send_pay_date")
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from aiohttp import web
 from channels import HttpTransport
 from gateway.app import make_app
 from kernel.clock import business_date
-from kernel.env import system_env
+from kernel.env import Clock, system_env
 from ops.merchants import add_channel_account, add_merchant
 from ops.wiring import Hub, hub
 
@@ -191,3 +192,39 @@ async def test_a_day_of_lost_messages_ends_as_the_rail_says(database_url: str, t
         assert sum(run.matched.values()) == 3
         charged = sorted((trade["paid"], trade["charged_count"]) for trade in (await day.truth()).values())
         assert charged == [(0, 0), (0, 0), (700, 1), (800, 1)]
+
+
+class Ahead:
+    """A clock that is ahead of another."""
+
+    def __init__(self, clock: Clock, ahead: timedelta) -> None:
+        self._clock, self._ahead = clock, ahead
+
+    def now(self) -> datetime:
+        return self._clock.now() + self._ahead
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+
+async def test_a_reversal_whose_answer_was_lost_is_asked_for_again_where_a_query_does_not_tell(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Paid and closed, says Alipay: given back by our reversal, or by refunds? Reversing once more tells."""
+    async with a_day(database_url, tmp_path, tells_reversals=False) as day:
+        await day.fault("notice_drop", times=100)
+        asked = await day.asks("order-1", 900, type="barcode", auth_code="280000000000000018")
+        (reference,) = await day.truth()
+        await day.control("pay", merchant=day.seller_id, order=reference)
+        await day.fault("answer_lost", op="reverse")
+        refused = await day.call("POST", f"/v1/payments/{asked['id']}/close", expect=409)
+        assert refused["code"] == "not_closed_yet"
+        day.hub.env.clock = Ahead(day.hub.env.clock, timedelta(minutes=1))
+        found = await day.becomes(f"/v1/payments/{asked['id']}", "canceled")
+        assert found["amount_captured"] == 0
+
+        today = business_date(day.hub.env.now())
+        await day.control("close-day", merchant=day.seller_id, date=today.isoformat())
+        run = await day.hub.daily_proof().channel(day.book, "ali", today, currency="CNY")
+        assert run.discrepancies == ()
+        assert [(one["paid"], one["charged_count"]) for one in (await day.truth()).values()] == [(900, 1)]

@@ -140,7 +140,7 @@ class Trading:
         shown = self._shown(trade) | {"trade_status": state_of(trade), **_amounts(trade)}
         if trade.paid_ms is not None:
             shown["send_pay_date"] = wall_text(trade.paid_ms)
-        if trade.state == "reversed":
+        if trade.state == "reversed" and call.merchant.extra["tells_reversals"]:
             shown["ext_infos"] = json.dumps({"action": "cancel"}, separators=(",", ":"))
         return shown
 

@@ -31,7 +31,7 @@ class AlipayWire(Wire):
     payer_name = "支付宝(中国)网络技术有限公司"
     schedule_s = (240, 600, 600, 3600, 7200, 21600, 54000)
     refund_takes_s = 0
-    wishes = frozenset({"certificates"})
+    wishes = frozenset({"certificates", "tells_reversals"})
     also_matched = ("share",)
 
     def __init__(self, ctx: SandboxContext, rail_keys: RailKeys, pool: keys.Pool) -> None:
@@ -49,13 +49,14 @@ class AlipayWire(Wire):
         return f"20881{seq:011}"
 
     async def sign_up(self, merchant: str, wishes: Mapping[str, Any]) -> dict[str, Any]:
-        certificates = wishes.get("certificates", False)
-        if not isinstance(certificates, bool):
-            raise ControlError(400, "bad_field", "certificates must be true or false")
+        certificates, tells = wishes.get("certificates", False), wishes.get("tells_reversals", True)
+        if not (isinstance(certificates, bool) and isinstance(tells, bool)):
+            raise ControlError(400, "bad_field", "certificates and tells_reversals must be true or false")
         folder = self._ctx.home / self.rail / merchant
         key = await self._pool.new_key()
         keys.write_file(folder / "private_key.pem", keys.private_pem(key), secret=True)
-        extra = {"app_id": f"2021{merchant[4:]}", "public_key": keys.public_pem(key.public_key()).decode()}
+        extra: dict[str, Any] = {"app_id": f"2021{merchant[4:]}", "tells_reversals": tells}
+        extra["public_key"] = keys.public_pem(key.public_key()).decode()
         if certificates:
             await self.keys.authority()
             certificate = self.keys.certify("Sluice sandbox merchant", merchant, key.public_key())
