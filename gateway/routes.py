@@ -622,7 +622,7 @@ class Api:
             body.id,
             body.channel,
             body.credentials,
-            terms=_terms(body.terms) or Terms(),
+            terms=_terms(body.terms),
             position=body.position,
             claims=self._claim(key, "add", raw),
             by=call.principal.key_id,
@@ -644,7 +644,7 @@ class Api:
             call.book,
             account,
             version=body.version,
-            terms=_terms(body.terms),
+            terms=None if body.terms is None else _terms(body.terms),
             position=body.position,
             state=body.state,
             by=call.principal.key_id,
@@ -732,10 +732,10 @@ def _matches(pattern: str, path: str) -> bool:
     return len(want) == len(have) and all((w[:1] == "{" and h != "") or w == h for w, h in zip(want, have, strict=True))
 
 
-def _terms(said: dict[str, Any] | None) -> Terms | None:
+def _terms(said: dict[str, Any]) -> Terms:
     """Return terms as sent. Raises Rejected (terms_wrong)."""
     try:
-        return Terms.of(said) if said is not None else None
+        return Terms.of(said)
     except TermsWrong as error:
         raise terms_wrong(error) from None
 

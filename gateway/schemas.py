@@ -265,7 +265,7 @@ class ChannelAccountIn(Body):
     id: AccountName
     channel: RailName
     credentials: Settings = Field(repr=False)
-    terms: dict[str, Any] | None = None
+    terms: dict[str, Any]  # to be said, even where it is nothing: what the rail charges is nobody's to guess
     position: Position | None = None
 
 

@@ -12,10 +12,13 @@ from ops.cli.shared import Account, Book, Json, a_hub, fail, finish, json_object
 
 if TYPE_CHECKING:
     from channels.terms import Terms
+    from ops.settings import Settings
     from ops.wiring import Hub
 
 app = typer.Typer(no_args_is_help=True, help="Channels 渠道 and merchants' accounts with them.")
 
+TERMS = typer.Option("--terms", help="JSON file with all of the terms: fees, limits, opening hours; see docs/api.md.")
+FEE_BP = typer.Option(min=0, max=10_000, help="Short for terms of one rate, in basis points: 60 is 0.6 %.")
 _ACCOUNT = re.compile(r"[0-9A-Za-z_-]{1,32}", re.ASCII)
 
 
@@ -26,29 +29,40 @@ def channel_add(
     credentials: Annotated[
         Path, typer.Option(help="JSON file with ids, base_url and keys, as text or as names of files, read now.")
     ],
-    account: Annotated[str, typer.Option(help="Your name for this account.")] = "main",
-    terms: Annotated[Path | None, typer.Option(help="JSON file: fees, limits, opening hours; see docs/api.md.")] = None,
-    fee_bp: Annotated[int | None, typer.Option(help="Short for terms of one rate: basis points; 60.")] = None,
-    position: Annotated[int | None, typer.Option(help="Lower is preferred; default: last.")] = None,
+    account: Annotated[str, typer.Argument(help="Your name for this account.")] = "main",
+    terms: Annotated[Path | None, TERMS] = None,
+    fee_bp: Annotated[int | None, FEE_BP] = None,
+    position: Annotated[int | None, typer.Option(min=0, help="Lower is preferred; default: last.")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Give a merchant an account with a channel; its keys are sealed, and no file is needed afterwards."""
-    from channels.terms import flat
+    """Give a merchant an account with a channel; its keys are sealed, and no file is needed afterwards.
+
+    What the rail charges is to be said, by --fee-bp or --terms: nobody guesses what stands in your contract.
+    """
     from ops.merchants import add_channel_account
 
-    if terms is not None and fee_bp is not None:
-        fail("give either --terms or --fee-bp", 2)
     if not _ACCOUNT.fullmatch(account):
         fail(f"{account!r} is no name for an account: 1 to 32 of 0-9 A-Z a-z _ -", 2)
-    agreed = _terms(terms) if terms is not None else flat(60 if fee_bp is None else fee_bp)
+    agreed = _agreed(terms, fee_bp)
+    if agreed is None:
+        fail(
+            f"say what {channel} charges you: --fee-bp 60 for 0.6 %, 0 for nothing, or --terms FILE; docs/rails.md has "
+            "an example for each rail, your contract the figures",
+            2,
+        )
     found = settings()
 
     async def work() -> int:
         facts = json_object(credentials)
         async with a_hub(found) as hub:
-            await add_channel_account(
+            row = await add_channel_account(
                 hub, book, account, channel, facts, terms=agreed, position=position, folder=credentials.parent
             )
-        typer.echo(f"book {book}: {channel} account {account} added")
+            shown = _shown(hub, row)
+        if as_json:
+            show(shown)
+        else:
+            typer.echo(f"book {book}: {channel} account {account} added; its notices go to {shown['notify_url']}")
         return 0
 
     finish(work())
@@ -92,9 +106,14 @@ def _shown(hub: "Hub", row: Any) -> dict[str, Any]:
     return channel_account_payload(row, hub.payments.notify_url(row.book, row.id, row.channel))
 
 
-def _terms(path: Path) -> "Terms":
-    from channels.terms import Terms, TermsWrong
+def _agreed(path: Path | None, fee_bp: int | None) -> "Terms | None":
+    """Return the terms that were given as a file or as a rate; None where neither was."""
+    from channels.terms import Terms, TermsWrong, flat
 
+    if path is None:
+        return None if fee_bp is None else flat(fee_bp)
+    if fee_bp is not None:
+        fail("give either --terms or --fee-bp", 2)
     try:
         return Terms.parse(path.read_bytes())
     except OSError as error:
@@ -107,21 +126,19 @@ def _terms(path: Path) -> "Terms":
 def channel_terms(
     book: Book,
     account: Account,
-    file: Annotated[Path | None, typer.Option(help="JSON file with all of the terms; see docs/api.md.")] = None,
-    fee_bp: Annotated[int | None, typer.Option(help="Short for terms of one rate: basis points.")] = None,
-    position: Annotated[int | None, typer.Option(help="Lower is preferred.")] = None,
+    terms: Annotated[Path | None, TERMS] = None,
+    fee_bp: Annotated[int | None, FEE_BP] = None,
+    position: Annotated[int | None, typer.Option(min=0, help="Lower is preferred.")] = None,
 ) -> None:
     """Change what an account costs and takes, or its position; every process follows within a second."""
-    from channels.terms import flat
-
-    if (file is None) == (fee_bp is None) and (file is not None or position is None):
-        fail("give --file, --fee-bp or --position", 2)
-    terms = _terms(file) if file is not None else flat(fee_bp) if fee_bp is not None else None
+    agreed = _agreed(terms, fee_bp)
+    if agreed is None and position is None:
+        fail("say what to change: --terms, --fee-bp or --position", 2)
     found = settings()
 
     async def work() -> int:
         async with a_hub(found) as hub:
-            show(_shown(hub, await hub.channel_admin.change(book, account, terms=terms, position=position)))
+            show(_shown(hub, await hub.channel_admin.change(book, account, terms=agreed, position=position)))
         return 0
 
     finish(work())
@@ -161,30 +178,34 @@ def channel_state(
     book: Book,
     account: Account,
     state: Annotated[str, typer.Argument(help="enabled, draining (finishes what is open) or off.")],
+    as_json: Json = False,
 ) -> None:
     """Enable, drain or switch off a channel account; every process follows within a second."""
     from gateway.channel_admin import STATES
 
     if state not in STATES:
         fail(f"{state!r} is no state; there are {', '.join(STATES)}", 2)
-    _set_state(book, account, state)
+    _set_state(book, account, state, as_json)
 
 
 @app.command("drain")
-def channel_drain(book: Book, account: Account) -> None:
+def channel_drain(book: Book, account: Account, as_json: Json = False) -> None:
     """Send nothing new to a channel account; what is open on it is finished and refunded there."""
-    _set_state(book, account, "draining")
+    _set_state(book, account, "draining", as_json)
 
 
-def _set_state(book: int, account: str, state: str) -> NoReturn:
+def _set_state(book: int, account: str, state: str, as_json: bool) -> NoReturn:
     from ops.merchants import set_channel_state
 
     found = settings()
 
     async def work() -> int:
         async with a_hub(found) as hub:
-            await set_channel_state(hub, book, account, state)
-        typer.echo(f"book {book}: {account} is {state}")
+            shown = _shown(hub, await set_channel_state(hub, book, account, state))
+        if as_json:
+            show(shown)
+        else:
+            typer.echo(f"book {book}: {account} is {state}")
         return 0
 
     finish(work())
@@ -247,6 +268,8 @@ def channel_call(
         ),
     ],
     base_url: Annotated[str | None, typer.Option(help="Instead of the one in the credentials.")] = None,
+    book: Annotated[int | None, typer.Option(help="Call with a merchant's account: its book, with --account.")] = None,
+    account: Annotated[str | None, typer.Option(help="The merchant's channel account, with --book.")] = None,
     sets: Annotated[
         list[str],
         typer.Option(
@@ -258,18 +281,25 @@ def channel_call(
     """Drive one adapter operation against any base URL and print what was concluded and why.
 
     Exit codes: 0 the answer was verified and the operation did what was asked; 1 the channel said no; 2 asked for
-    wrongly, nothing was sent; 3 nothing certain is known. Credentials come from --set credentials=FILE, else from
-    SLUICE_HOME/channels/CHANNEL.json, else, for the sandbox of this home, from its default merchant.
+    wrongly, nothing was sent; 3 nothing certain is known. Credentials are the sealed ones of --book and --account; or
+    come from --set credentials=FILE, else from SLUICE_HOME/channels/CHANNEL.json, else, for the sandbox of this home,
+    from its default merchant.
     """
     from channels import HttpTransport, probe
     from kernel.env import system_env
 
     chosen = dict(pair.partition("=")[::2] for pair in sets)
-    home = settings().home
+    if (book is None) != (account is None) or (account is not None and "credentials" in chosen):
+        fail("give --book together with --account, or --set credentials=FILE", probe.USAGE)
+    found = settings()
+    home = found.home
 
     async def work() -> int:
         try:
-            if "credentials" not in chosen and not (home / "channels" / f"{channel}.json").exists():
+            if book is not None and account is not None:
+                facts = await _sealed_credentials(found, book, account, channel)
+                facts |= {"base_url": base_url} if base_url else {}
+            elif "credentials" not in chosen and not (home / "channels" / f"{channel}.json").exists():
                 facts = _sandbox_credentials(home, channel, base_url)
             else:
                 facts = probe.settings_for(channel, home=home, sets=chosen, base_url=base_url)
@@ -285,6 +315,22 @@ def channel_call(
         return done.exit_code
 
     finish(work())
+
+
+async def _sealed_credentials(found: "Settings", book: int, account: str, channel: str) -> dict[str, Any]:
+    """Return the credentials of a merchant's account, opened for one call. Raises probe.Usage."""
+    from channels import probe
+    from gateway.credentials import opened
+    from kernel.sealing import CannotOpen
+
+    async with a_hub(found) as hub:
+        row = await hub.channel_admin.get(book, account)
+        if row.channel != channel:
+            raise probe.Usage(f"{account} is an account at {row.channel}, not at {channel}")
+        try:
+            return opened(row, hub.keys).current.settings()
+        except CannotOpen as why:
+            raise probe.Usage(f"the credentials of {account} do not open: {why}") from None
 
 
 def _sandbox_credentials(home: Path, channel: str, base_url: str | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from ops.cli.shared import Json, a_hub, day, fail, finish, settings
+from ops.cli.shared import Book, Json, a_hub, day, fail, finish, settings
 
 if TYPE_CHECKING:
     from ops.wiring import Hub
@@ -16,7 +16,6 @@ policy_app = typer.Typer(no_args_is_help=True, help="Merchants' routing policies
 app.add_typer(policy_app, name="policy")
 
 
-BookFirst = Annotated[int, typer.Argument(metavar="BOOK", help="The merchant's book number.")]
 PolicyFile = Annotated[Path, typer.Argument(metavar="FILE", help="A routing policy as JSON, see docs/routing.md.")]
 
 
@@ -53,7 +52,7 @@ def route_explain(
 
 @app.command("replay")
 def route_replay(
-    book: BookFirst,
+    book: Book,
     policy: Annotated[Path, typer.Option(help="The other policy, a JSON file.")],
     first: Annotated[str, typer.Option("--from", help="YYYY-MM-DD, the first day, Beijing's.")],
     last: Annotated[str, typer.Option("--to", help="YYYY-MM-DD, the last day.")],
@@ -72,7 +71,7 @@ def route_replay(
 
 @policy_app.command("set")
 def route_policy_set(
-    book: BookFirst, file: PolicyFile, note: Annotated[str, typer.Option(help="Why, for who reads it later.")]
+    book: Book, file: PolicyFile, note: Annotated[str, typer.Option(help="Why, for who reads it later.")]
 ) -> None:
     """Add a version of a merchant's policy; it holds for every process within a second."""
 
@@ -86,7 +85,7 @@ def route_policy_set(
 
 @policy_app.command("show")
 def route_policy_show(
-    book: BookFirst,
+    book: Book,
     version: Annotated[int | None, typer.Option(help="Which; left out: the one that holds.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -101,7 +100,7 @@ def route_policy_show(
 
 
 @policy_app.command("list")
-def route_policy_list(book: BookFirst, as_json: Json = False) -> None:
+def route_policy_list(book: Book, as_json: Json = False) -> None:
     """List every version of a merchant's policy, newest first."""
 
     def work(hub: "Hub") -> Coroutine[Any, Any, int]:
@@ -113,7 +112,7 @@ def route_policy_list(book: BookFirst, as_json: Json = False) -> None:
 
 
 @policy_app.command("check")
-def route_policy_check(book: BookFirst, file: PolicyFile) -> None:
+def route_policy_check(book: Book, file: PolicyFile) -> None:
     """Read a policy without setting it; exit code 1 if it names what the merchant does not have."""
 
     def work(hub: "Hub") -> Coroutine[Any, Any, int]:

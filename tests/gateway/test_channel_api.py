@@ -22,7 +22,7 @@ async def vault(database_url: str, tmp_path: Path) -> AsyncIterator[Vault]:
 
 def an_account(name: str = "till", **more: Any) -> dict[str, Any]:
     credentials = {"merchant": f"m-{name}", "base_url": "https://rail.example", "api_secret": SECRET}
-    return {"id": name, "channel": "vault", "credentials": credentials, **more}
+    return {"id": name, "channel": "vault", "credentials": credentials, "terms": {}, **more}
 
 
 async def added(vault: Vault, name: str = "till", **more: Any) -> Any:
@@ -126,6 +126,7 @@ BAD: dict[str, tuple[dict[str, Any], int, str, str | None]] = {
         "channel_settings_wrong",
         None,
     ),
+    "no terms": ({"terms": None}, 400, "invalid_request", "terms"),
     "unknown terms": ({"terms": {"fee": 1}}, 422, "terms_wrong", "terms.fee"),
     "terms beyond the rail": ({"terms": {"currencies": ["KWD"]}}, 422, "terms_wrong", "terms.currencies"),
     "a position below none": ({"position": -1}, 400, "invalid_request", "position"),

@@ -56,7 +56,9 @@ def shown(done: Result) -> Any:
 def test_an_account_is_added_shown_changed_rotated_drained_and_resealed(
     sluice: Sluice, credentials: Path, tmp_path: Path
 ) -> None:
-    sluice("add", "wechat", "--book", "1", "--credentials", str(credentials), "--fee-bp", "38")
+    sluice("add", "wechat", "main", "--book", "1", "--credentials", str(credentials), "--fee-bp", "38")
+    second = ("add", "wechat", "second", "--book", "1", "--credentials", str(credentials), "--fee-bp", "0", "--json")
+    assert shown(sluice(*second))["notify_url"].endswith("/notify/wechat/1/second")
     for key in credentials.parent.iterdir():
         key.unlink()  # nothing of it is needed any more
     first = shown(sluice("show", "--book", "1", "main"))
@@ -66,7 +68,7 @@ def test_an_account_is_added_shown_changed_rotated_drained_and_resealed(
 
     terms = tmp_path / "terms.json"
     terms.write_text('{"fees": {"basis_points": 30, "cap_minor": 500}, "limits": {"day_minor": 100000}}')
-    changed = shown(sluice("terms", "--book", "1", "main", "--file", str(terms), "--position", "3"))
+    changed = shown(sluice("terms", "--book", "1", "main", "--terms", str(terms), "--position", "3"))
     assert (changed["terms"], changed["position"]) == (json.loads(terms.read_text()), 3)
 
     new = tmp_path / "new.json"
@@ -78,11 +80,12 @@ def test_an_account_is_added_shown_changed_rotated_drained_and_resealed(
 
     assert "main is draining" in sluice("drain", "--book", "1", "main").output
     assert "main is enabled" in sluice("state", "--book", "1", "main", "enabled").output
+    assert shown(sluice("state", "--book", "1", "second", "off", "--json"))["state"] == "off"
     resealed = shown(sluice("reseal", "--new-key", "--retire"))
-    assert (resealed["resealed"], resealed["failed"]) == (1, [])
+    assert (resealed["resealed"], resealed["failed"]) == (2, [])
     assert len(resealed["retired"]) == len(resealed["master_keys"]) == 1
     listed = shown(sluice("list", "--book", "1", "--json"))
-    assert [one["version"] for one in listed] == [5]
+    assert {one["id"]: one["version"] for one in listed} == {"main": 5, "second": 2}
     assert "main" in sluice("list", "--book", "1").output
 
 
@@ -94,12 +97,15 @@ def test_what_cannot_be_is_said_in_one_line_and_nothing_is_added(
     add = ("add", "wechat", "--book", "1", "--credentials", str(credentials))
     assert "fees.basis_point: there is no such field" in sluice(*add, "--terms", str(wrong), code=2).output
     assert "either" in sluice(*add, "--terms", str(wrong), "--fee-bp", "1", code=2).output
-    assert "no name for an account" in sluice(*add, "--account", "a/b", code=2).output
+    assert "say what wechat charges" in sluice(*add, code=2).output
+    assert "10000" in sluice(*add, "--fee-bp", "10001", code=2).output
+    assert "say what to change" in sluice("terms", "--book", "1", "main", code=2).output
+    assert "no name for an account" in sluice(*add, "a/b", "--fee-bp", "60", code=2).output
     terms = tmp_path / "card.json"
     terms.write_text('{"methods": ["transfer"]}')
     assert "terms_wrong" in sluice(*add, "--terms", str(terms), code=1).output
     (credentials.parent / "merchant.pem").unlink()
-    assert "private_key_file" in sluice(*add, code=1).output
+    assert "private_key_file" in sluice(*add, "--fee-bp", "60", code=1).output
     assert "no_such_channel_account" in sluice("show", "--book", "1", "main", code=1).output
     assert (
         "--keep-days" in sluice("rotate", "--book", "1", "x", "--credentials", "x", "--keep-days", "-1", code=2).output
@@ -113,8 +119,26 @@ def test_the_master_keys_may_lie_elsewhere(
     named = tmp_path / "mounted" / "keys.json"
     monkeypatch.setenv("SLUICE_CHANNEL_KEYS", str(named))
     add = ("add", "wechat", "--book", "1", "--credentials", str(credentials))
+    add = (*add, "--fee-bp", "60")
     assert "SLUICE_CHANNEL_KEYS, is not there" in sluice(*add, code=1).output
     sluice("reseal", "--new-key")
     sluice(*add)
     assert named.stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / "home" / "secrets" / "channel-keys.json").exists()
+
+
+def test_a_rail_is_called_with_an_accounts_sealed_credentials(sluice: Sluice, credentials: Path) -> None:
+    given = json.loads(credentials.read_text()) | {"base_url": "http://127.0.0.1:9"}
+    credentials.write_text(json.dumps(given))
+    sluice("add", "wechat", "main", "--book", "1", "--credentials", str(credentials), "--fee-bp", "60")
+    for file in credentials.parent.iterdir():
+        file.unlink()
+    query = ("call", "wechat", "query", "--set", "reference=PAY1", "--json")
+    done = shown(sluice(*query, "--book", "1", "--account", "main", code=3))
+    assert "127.0.0.1" in json.dumps(done)
+    assert (
+        "is an account at wechat"
+        in sluice("call", "stripe", *query[2:], "--book", "1", "--account", "main", code=2).output
+    )
+    assert "--account" in sluice(*query, "--book", "1", code=2).output
+    assert "no_such_channel_account" in sluice(*query, "--book", "1", "--account", "other", code=1).output

@@ -36,38 +36,45 @@ def policy(tmp_path: Path) -> Path:
 
 
 def test_a_policy_is_set_listed_shown_and_checked(sluice: Sluice, policy: Path) -> None:
-    assert "book 1 has set no routing policy" in sluice("policy", "show", "1").stdout
-    done = sluice("policy", "set", "1", str(policy), "--note", "a try")
+    assert "book 1 has set no routing policy" in sluice("policy", "show", "--book", "1").stdout
+    done = sluice("policy", "set", "--book", "1", str(policy), "--note", "a try")
     assert "routing policy 1 holds" in done.stdout
     assert "west: main is none of the merchant's accounts or rails" in done.stdout
-    listed = json.loads(sluice("policy", "list", "1", "--json").stdout)
+    listed = json.loads(sluice("policy", "list", "--book", "1", "--json").stdout)
     assert [(one["version"], one["note"], one["set_by"]) for one in listed] == [(1, "a try", "operator")]
-    shown = json.loads(sluice("policy", "show", "1", "--version", "1", "--json").stdout)
+    shown = json.loads(sluice("policy", "show", "--book", "1", "--version", "1", "--json").stdout)
     assert shown["policy"] == json.loads(policy.read_text())
-    sluice("policy", "check", "1", str(policy), code=1)
+    sluice("policy", "check", "--book", "1", str(policy), code=1)
     policy.write_text('{"margin_bp": 250}')
-    sluice("policy", "check", "1", str(policy))
+    sluice("policy", "check", "--book", "1", str(policy))
 
 
 def test_what_is_wrong_is_told_with_the_exit_code_for_it(sluice: Sluice, policy: Path, tmp_path: Path) -> None:
-    assert "there is no book 7" in sluice("policy", "list", "7", code=1).output
+    assert "there is no book 7" in sluice("policy", "list", "--book", "7", code=1).output
     assert "there is no payment" in sluice("explain", "pay_1", code=1).output
-    assert "cannot be used" in sluice("policy", "check", "1", str(tmp_path / "none.json"), code=2).output
+    assert "cannot be used" in sluice("policy", "check", "--book", "1", str(tmp_path / "none.json"), code=2).output
     days = ("--from", "2026-11-01", "--to", "2026-11-02")
     assert (
         "is after"
-        in sluice("replay", "1", "--policy", str(policy), "--from", "2026-11-02", "--to", "2026-11-01", code=1).output
+        in sluice(
+            "replay", "--book", "1", "--policy", str(policy), "--from", "2026-11-02", "--to", "2026-11-01", code=1
+        ).output
     )
     policy.write_text('{"margin": 250}')
-    for words in (("policy", "check", "1", str(policy)), ("replay", "1", "--policy", str(policy), *days)):
+    for words in (
+        ("policy", "check", "--book", "1", str(policy)),
+        ("replay", "--book", "1", "--policy", str(policy), *days),
+    ):
         assert "margin" in sluice(*words, code=2).output
-    assert "routing_policy_wrong" in sluice("policy", "set", "1", str(policy), "--note", "x", code=1).output
+    assert "routing_policy_wrong" in sluice("policy", "set", "--book", "1", str(policy), "--note", "x", code=1).output
     policy.write_text("{")
-    sluice("policy", "check", "1", str(policy), code=2)
+    sluice("policy", "check", "--book", "1", str(policy), code=2)
     sluice("bench", "--payments", "1000", "--policy", str(policy), code=2)
 
 
 def test_a_replay_of_days_without_payments_says_so(sluice: Sluice, policy: Path) -> None:
-    done = sluice("replay", "1", "--policy", str(policy), "--from", "2026-11-01", "--to", "2026-11-30", "--json")
+    done = sluice(
+        "replay", "--book", "1", "--policy", str(policy), "--from", "2026-11-01", "--to", "2026-11-30", "--json"
+    )
     told = json.loads(done.stdout)
     assert (told["payments"], told["moved"], told["fees"]) == (0, 0, {})
