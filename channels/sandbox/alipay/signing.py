@@ -36,7 +36,6 @@ class RailKeys:
     def __init__(self, folder: Path, pool: keys.Pool) -> None:
         self._folder, self._pool = folder, pool
         self._making = asyncio.Lock()
-        self._stranger: rsa.RSAPrivateKey | None = None
         self._root: tuple[rsa.RSAPrivateKey, x509.Certificate] | None = None
         self._certificates: list[tuple[str, rsa.RSAPrivateKey, bytes]] = []  # sn, key, PEM; the last signs
 
@@ -103,8 +102,7 @@ class RailKeys:
             return "", ""
         sn, key = self._certificates[-1][:2] if certified else ("", self._key)
         if signed == "wrong":
-            self._stranger = self._stranger or await self._pool.new_key()
-            key = self._stranger
+            key = await self._pool.strangers_key()
         return b64encode(await self._pool.sign(key, message)).decode(), sn
 
     def sign_now(self, message: bytes, *, certified: bool) -> tuple[str, str]:

@@ -41,7 +41,6 @@ class CollectionWire(Wire):
         self.keys = [signing.load_signing_key("COLL", path) for path in sorted(self._folder.glob("service-*.pem"))] or [
             self._new_key()
         ]
-        self._wrong = signing.SigningKey(self.keys[-1].key_id, keys.new_key())
 
     def _new_key(self) -> signing.SigningKey:
         number = len(list(self._folder.glob("service-*.pem"))) + 1
@@ -155,7 +154,9 @@ class CollectionWire(Wire):
         """Return the headers of a message of ours, with its signature made now."""
         made = {"Content-Type": content_type}
         if signed != "none":
-            key = self.keys[-1] if signed == "right" else self._wrong
+            key = self.keys[-1]
+            if signed != "right":
+                key = signing.SigningKey(key.key_id, await self._pool.strangers_key())
             made[signing.HEADER] = await asyncio.to_thread(key.sign, body, self._ctx.clock.now_utc())
         return made
 

@@ -21,7 +21,6 @@ class Certificates:
     def __init__(self, ctx: SandboxContext, pool: keys.Pool) -> None:
         self._ctx, self._pool = ctx, pool
         self._folder = ctx.home / "paypal" / "authority"
-        self._wrong = keys.new_key()  # a key that is not PayPal's, for forgeries
 
     async def start(self) -> None:
         """Make the authorities and the first leaf, unless an earlier start did."""
@@ -70,7 +69,7 @@ class Certificates:
         newest = self._newest()
         assert newest is not None
         name, key = newest
-        return self._url(name), await self._pool.sign(self._wrong if wrong else key, message)
+        return self._url(name), await self._pool.sign(await self._pool.strangers_key() if wrong else key, message)
 
     def _newest(self) -> tuple[str, rsa.RSAPrivateKey] | None:
         row = self._ctx.store.one("SELECT name, private_key FROM paypal_certificate ORDER BY seq DESC LIMIT 1")

@@ -22,7 +22,6 @@ class SigningKeys:
 
     def __init__(self, ctx: SandboxContext, pool: keys.Pool) -> None:
         self._ctx, self._pool = ctx, pool
-        self._wrong: rsa.RSAPrivateKey | None = None
         self.key: rsa.RSAPrivateKey
         self.certificate_text: str  # PEM with CRLF, as messages carry it
 
@@ -56,10 +55,9 @@ class SigningKeys:
         """Return where the root's or the intermediate's certificate lies."""
         return self._ctx.home / "unionpay" / f"{role}.pem"
 
-    async def wrong_key(self) -> rsa.RSAPrivateKey:
+    async def strangers_key(self) -> rsa.RSAPrivateKey:
         """Return a key that signs forgeries; nobody is ever told its public half."""
-        self._wrong = self._wrong or await self._pool.new_key()
-        return self._wrong
+        return await self._pool.strangers_key()
 
     async def signed(self, fields: Mapping[str, str], key: rsa.RSAPrivateKey) -> dict[str, str]:
         """Return the fields with the certificate in use, signed with `key`."""

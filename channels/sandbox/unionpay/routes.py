@@ -321,7 +321,7 @@ class Routes:
         """Return the answer: pairs that are not URL-encoded, with UnionPay's certificate and signature."""
         fields = {name: asked[name] for name in ECHOED if asked.get(name)} | dict(said)
         if sign != "none":
-            key = self._keys.key if sign == "right" else await self._keys.wrong_key()
+            key = self._keys.key if sign == "right" else await self._keys.strangers_key()
             fields = await self._keys.signed(fields, key)
         body = "&".join(f"{name}={value}" for name, value in fields.items())
         return web.Response(text=body, content_type="text/html", charset="UTF-8")

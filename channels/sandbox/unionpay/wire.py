@@ -163,7 +163,7 @@ class UnionPayWire(Wire):
     async def sending(self, merchant: Merchant, notice: NoticeJob, signed: Signed) -> Sending:
         fields = {name: str(value) for name, value in notice.content.items()}
         if signed != "none":
-            key = self._keys.key if signed == "right" else await self._keys.wrong_key()
+            key = self._keys.key if signed == "right" else await self._keys.strangers_key()
             fields = await self._keys.signed(fields, key)
         return Sending({"Content-Type": FORM}, urlencode(fields).encode())
 

@@ -37,7 +37,6 @@ class PlatformKeys:
             self._keys[row["key_id"]] = PlatformKey(
                 row["key_id"], keys.read_private_key(row["private_pem"]), row["certificate_pem"]
             )
-        self.wrong_key = keys.new_key()  # signs forgeries; nobody is ever told its public half
 
     async def start(self) -> None:
         """Make the first certificate and the public key if there are none yet."""

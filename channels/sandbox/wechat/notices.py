@@ -134,7 +134,7 @@ class Notices:
         key = self._platform.by_id(row["key_id"], merchant)
         body: bytes = row["body"]
         if self._fault(row, "notice_forged"):
-            forged = await signed_headers(self._pool, key.key_id, self._platform.wrong_key, body)
+            forged = await signed_headers(self._pool, key.key_id, await self._pool.strangers_key(), body)
             await self._post(row, "forged", body, forged)
         if self._fault(row, "notice_wrong_amount"):
             wrong = _with_wrong_amount(row, merchant, self._ctx.clock.now_ms())

@@ -139,7 +139,7 @@ class Routes:
         fault = wanted("unsigned_answer", "bad_signature", "sigtest")
         if fault is None or fault.name != "unsigned_answer":
             wrong = fault is not None and fault.name == "bad_signature"
-            signer = self._wechat.platform.wrong_key if wrong else key.key
+            signer = await self._wechat.pool.strangers_key() if wrong else key.key
             signature = await signed_headers(self._wechat.pool, key.key_id, signer, answer.body)
             headers |= as_probe(signature) if fault is not None and fault.name == "sigtest" else signature
         if answer.status == 204:
