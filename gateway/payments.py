@@ -48,7 +48,7 @@ from gateway.schedule import (
     should_give_up,
 )
 from gateway.settle import NOT_RECEIVED, EndedMeanwhile, ReversedMeanwhile, Settle, Settled
-from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT
+from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
 from gateway.store import attempts, find_attempt, find_payment, find_refund
 from gateway.tables import (
     CASHIER,
@@ -535,11 +535,24 @@ class Payments:
         ready = await self._ready(attempt)
         order = self._orders.order(payment, attempt)
         outcome = await self._call("query", ready, order)
-        if isinstance(outcome, Pending) and attempt.capture_minor and attempt.status == states.Attempt.HELD:
-            return (await self._captured(payment, attempt, ready))[0].payment
         if isinstance(outcome, Pending | Unknown):
+            payment, attempt = await self._as_it_stands(attempt)  # the channel took its time to say so little
+            if attempt.status in PAID_ATTEMPT:
+                return payment
+            capturing = attempt.status == states.Attempt.HELD and attempt.capture_minor
+            if isinstance(outcome, Pending) and capturing and not _is_lost(payment, attempt):
+                return (await self._captured(payment, attempt, ready))[0].payment
             outcome = await self._pressed(payment, attempt, ready, order, outcome)
         return (await self._settle(payment, attempt, ready, outcome)).payment
+
+    async def _as_it_stands(self, attempt: Attempt) -> Settled:
+        """Return a payment and one of its attempts as they are by now: a notice may have come, or a request."""
+        async with acquire(self._pool) as connection:
+            payment = await find_payment(connection, attempt.book, attempt.payment_id)
+            now = await find_attempt(connection, attempt.book, attempt.payment_id, attempt.number)
+        assert payment is not None, "it is never deleted"
+        assert now is not None, "nor is it"
+        return Settled(payment, now)
 
     async def _pressed(
         self, payment: Payment, attempt: Attempt, ready: Ready, order: Order, outcome: Pending | Unknown

@@ -234,6 +234,24 @@ async def test_a_code_confirmed_after_it_was_given_up_goes_back(database_url: st
         assert await front.balances() == {}
 
 
+async def test_a_code_of_which_a_notice_told_while_its_channel_was_asked_is_not_reversed(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        front.rail.says(pay=Pending(), query=Pending())
+        payment_id = (await front.scan()).body["id"]
+        slow = front.gate()
+        front.clock.forward(50)
+        asking = asyncio.create_task(front.hub.janitor().once())
+        await slow.arrived.wait()
+        assert (await front.notice(front.asked("pay")[0].reference, 10_000)).status == 204
+        slow.open.set()  # the payer had not confirmed yet, says an answer that was long on its way
+        await asking
+        assert front.asked("reverse") == []
+        assert (await front.payment(payment_id))["status"] == "succeeded"
+        assert await front.balances() == CAPTURED
+
+
 async def a_reversed_code(front: Front) -> tuple[str, str]:
     """Have a payer's code reversed while the payer was about to confirm; return the payment's id and its number."""
     front.rail.says(pay=Pending(), query=Pending(), reverse=Refused("REVERSED", closed=True))
