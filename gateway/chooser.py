@@ -115,7 +115,7 @@ class Router:
         used = partial(self._used, standing, ask)
         decision = decide(standing.candidates, wanted, known, policy=standing.policy, used=used)
         if not decision.ranked:
-            raise no_channel(ask)
+            raise no_channel(ask, decision.refused)
         if decision.probe:
             known.rail(decision.ranked[0].account_id).breaker.probing(ask.now.timestamp())
         return [

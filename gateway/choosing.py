@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from channels import Confirmed, Method, Outcome, Refused, Unknown
-from channels.routing import AUTO
+from channels.routing import AUTO, No
 from channels.terms import NOTHING_USED, Used
 from gateway.accounts import ChannelAccounts, Ready
 from kernel.errors import Rejected
@@ -62,11 +62,14 @@ class Chooser(Protocol):
         """
 
 
-def no_channel(ask: Ask) -> Rejected:
-    """Return the refusal of a payment that no account takes."""
+def no_channel(ask: Ask, refused: Sequence[No] = (), *, how: str = "") -> Rejected:
+    """Return the refusal of a payment that no account takes, and why each does not; how: in place of its method."""
     wanted = "any channel" if ask.channel == AUTO else ask.channel
-    how = f"{ask.method}, reserved first," if ask.capture_manual else str(ask.method)
-    return Rejected("no_channel", f"no account of yours takes {ask.amount} by {how} over {wanted}", param="method")
+    way = f"{how or ask.method}, reserved first," if ask.capture_manual else how or str(ask.method)
+    why = [{"channel_account": no.account_id, "code": no.code, "detail": no.words} for no in refused]
+    return Rejected(
+        "no_channel", f"no account of yours takes {ask.amount} by {way} over {wanted}", param="method", accounts=why
+    )
 
 
 def fee_of(accounts: ChannelAccounts, ready: Ready, amount: Money, now: datetime) -> int:

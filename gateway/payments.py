@@ -195,7 +195,7 @@ class Payments:
         if not await self._some_method(ask):
             earlier = await self._lanes.put(FindEarlier(book, claims))
             if earlier is None:
-                raise no_channel(ask)
+                raise no_channel(ask, how="any way a cashier offers")
             return earlier.payment, True
         url = self.page_url(book, payment_id)
         kept = {**({} if new.details is None else orjson.loads(new.details)), "channel": channel}

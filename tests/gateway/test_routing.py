@@ -262,6 +262,10 @@ async def test_a_pin_to_an_account_that_may_not_refuses_the_payment(database_url
         await set_policy(front, 1, {"rules": [{"then": {"pin": "nobody"}}]})
         answer = await front.pay()
         assert (answer.status, answer.code) == (422, "no_channel")
+        why = [(one["channel_account"], one["code"]) for one in answer.body["accounts"]]
+        assert why == [("rail", "rule"), ("backup", "rule")]
+        other = await front.pay(method={"type": "qr", "channel": "unionpay"})
+        assert [one["code"] for one in other.body["accounts"]] == ["other_channel", "other_channel"]
 
 
 async def test_the_attempts_made_lately_are_found_by_their_index(database_url: str, home: Path) -> None:
