@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+import splitting
 from gateway.claims import Claims
 from gateway.create import Created, CreatePayment, earlier_needs, earlier_payment
 from gateway.states import Payment as Status
@@ -91,7 +92,8 @@ def amount_for(link: CashierLink, said_minor: int | None) -> int:
 class AddLink:
     """Record a link or standing code; the same request again returns what the first one made.
 
-    Returns (row, whether an earlier request had made it). Raises Rejected (no_such_payee, currency_differs), Conflict.
+    Returns (row, whether an earlier request had made it). Raises Rejected (no_such_payee, currency_differs,
+    split_exceeds_payment), Conflict.
     """
 
     book: int
@@ -122,6 +124,8 @@ class AddLink:
                 raise Rejected("no_such_payee", f"there is no payee {line.payee_id}", param="split")
             if payee.currency != self.link.currency:
                 raise Rejected("currency_differs", f"payee {payee.id} is paid in {payee.currency}", param="split")
+        # What a split takes of the most that may be paid it must leave room for, or no payer could ever pay.
+        splitting.compute(self.link.amount_minor or self.link.maximum_minor, 0, asked_of(self.link))
         row = self.link._replace(created_at=work.now, updated_at=work.now)
         work.put(CASHIER_LINKS, row)
         self.claims.take(work, self.book, row.id)

@@ -95,6 +95,17 @@ async def test_a_link_that_makes_no_sense_is_refused(
         assert (await front.get("/v1/payment_links")).body["data"] == []
 
 
+async def test_a_link_whose_split_no_payment_can_bear_is_refused_before_a_payer_sees_it(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        farm = await front.payee("farm")
+        assert (await add(front, split=[{"payee": farm, "amount": 2_501}])).code == "split_exceeds_payment"
+        most = [{"payee": farm, "amount": 50_001}]
+        assert (await add(front, what="merchant_qrs", split=most)).code == "split_exceeds_payment"
+        assert (await add(front, split=[{"payee": farm, "amount": 2_500}])).status == 201
+
+
 async def test_a_payer_makes_a_payment_that_has_all_the_merchant_asked_for(database_url: str, tmp_path: Path) -> None:
     async with a_front(database_url, tmp_path) as front:
         farm = await front.payee("farm")
