@@ -28,6 +28,7 @@ FAMILIES = {
     "Unauthorized": gateway.auth.Unauthorized,
     "Forbidden": gateway.auth.Forbidden,
     "EndedMeanwhile": gateway.settle.EndedMeanwhile,
+    "ReversedMeanwhile": gateway.settle.ReversedMeanwhile,
     "OfAnotherAccount": gateway.payments.OfAnotherAccount,
 }
 # Families whose code is not the argument but the class's own.
