@@ -80,7 +80,8 @@ class HttpTransport:
         finally:
             # Not logged: headers, bodies and queries; they hold signatures, payers' codes and keys.
             where = urlsplit(request.url)
-            log.info(
+            log.log(
+                logging.DEBUG if request.routine and 0 < status < 400 else logging.INFO,
                 "called a channel",
                 extra={
                     "method": request.method,

@@ -46,6 +46,7 @@ class Request:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    routine: bool = False  # asked all the time: told of in the log only where it fails
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Everything may be repeated: accounts go by our reference, batches by their bytes
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -307,6 +307,16 @@ Deposits = Callable[[int], Awaitable[Mapping[str, str]]]
 Collected = Callable[[int, Entry], Awaitable[str | None]]
 
 
+MOST_REST_S = 30.0
+
+
+class _Rest(NamedTuple):
+    """A bank that did not answer is asked less and less often."""
+
+    pause_s: float
+    until: datetime
+
+
 class Settler:
     """The background half: sends what is unsent, reads what banks wrote."""
 
@@ -316,33 +326,49 @@ class Settler:
         self._env = env
         self._deposits = deposits
         self._collected = collected
+        self._away: dict[tuple[int, str], _Rest] = {}
 
     async def once(self) -> int:
-        """Do one round over every merchant's banks; return how many files were applied."""
+        """Do one round over every merchant's banks but those that rest; return how many files were applied."""
         async with acquire(self._pool) as connection:
             waiting = await store.unfinished(connection)
             links = await store.bank_links(connection)
         for settlement in waiting:
-            await self._guarded(settlement.bank, settlement.book, self._banks.send(settlement))
+            await self.tend(settlement.bank, settlement.book, self._banks.send(settlement))
         applied = 0
         for link in links:
-            applied += await self._guarded(link.bank, link.book, self._collect(link)) or 0
+            applied += await self.tend(link.bank, link.book, self._collect(link)) or 0
         return applied
 
     async def _collect(self, link: BankLink) -> int:
         return await self._banks.collect(link, await self._deposits(link.book), self._collected)
 
-    async def _guarded(self, bank: str, book: int, work: Coroutine[Any, Any, T]) -> T | None:
+    async def tend(self, bank: str, book: int, work: Coroutine[Any, Any, T]) -> T | None:
         """Do one merchant's part; whatever is wrong with it is told, and keeps nobody else's from being done."""
+        rest = self._away.get((book, bank))
+        if rest is not None and self._env.now() < rest.until:
+            work.close()
+            return None
         try:
-            return await work
+            done = await work
+            if self._away.pop((book, bank), None) is not None:
+                log.info("a bank answers again", extra={"bank": bank, "book": book})
+            return done
         except Unavailable as error:
-            log.info("a bank is away; asking again later", extra={"bank": bank, "book": book, "why": str(error)})
+            self._let_rest(book, bank, str(error))
         except (SluiceError, BadStatement) as error:
             log.error("a bank's file cannot be applied", extra={"bank": bank, "book": book, "why": str(error)})
         except Exception:  # part of the worker loop
             log.exception("settlement of one merchant failed; the others go on", extra={"bank": bank, "book": book})
         return None
+
+    def _let_rest(self, book: int, bank: str, why: str) -> None:
+        """Ask this bank later, told of once: a bank that is away all night is one line and not thousands."""
+        known = self._away.get((book, bank))
+        pause_s = 2.0 if known is None else min(2 * known.pause_s, MOST_REST_S)
+        self._away[book, bank] = _Rest(pause_s, self._env.now() + timedelta(seconds=pause_s))
+        level = logging.DEBUG if known else logging.WARNING
+        log.log(level, "a bank is away; asking again later", extra={"bank": bank, "book": book, "why": why})
 
     async def run(self, *, idle_s: float = 2.0) -> None:
         """Work until cancelled."""

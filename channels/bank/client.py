@@ -172,7 +172,7 @@ class BankClient:
         query = {"type": type, "limit": str(limit)}
         query |= {} if after is None else {"after": after}
         query |= {} if message_id is None else {"message_id": message_id}
-        said = await self._call("GET", f"/files?{urlencode(query)}")
+        said = await self._call("GET", f"/files?{urlencode(query)}", routine=True)
         try:
             files = tuple(
                 FileInfo(
@@ -225,18 +225,20 @@ class BankClient:
         except signing.BadSignature as error:
             raise BadStatement(f"signature_{error.code}", error.message) from None
 
-    async def _call(self, method: str, path: str, body: bytes = b"") -> dict[str, Any]:
+    async def _call(self, method: str, path: str, body: bytes = b"", *, routine: bool = False) -> dict[str, Any]:
         try:
-            return _object((await self._send(method, path, body)).body)
+            return _object((await self._send(method, path, body, routine=routine)).body)
         except BadStatement as error:
             raise Unavailable("bank_answer_unreadable", error.message) from None
 
-    async def _send(self, method: str, path: str, body: bytes = b"", accept: str = "application/json") -> Response:
+    async def _send(
+        self, method: str, path: str, body: bytes = b"", accept: str = "application/json", *, routine: bool = False
+    ) -> Response:
         """Make a call that may be repeated. Raises Rejected for an explicit no, Unavailable for anything unclear."""
         headers = self._headers(accept) | ({"Content-Type": "application/json"} if body else {})
         try:
             answer = await self._env.transport.send(
-                Request(method, self._base + path, headers, body), timeout_s=self.settings.timeout_s
+                Request(method, self._base + path, headers, body, routine), timeout_s=self.settings.timeout_s
             )
         except (NotSent, NoAnswer) as error:
             raise Unavailable("bank_unreachable", f"the bank did not answer: {error}", retry_after_s=5) from None

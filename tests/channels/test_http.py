@@ -379,6 +379,16 @@ async def test_a_failed_call_is_logged_with_its_reason(caplog: pytest.LogCapture
     assert facts["failure"]
 
 
+async def test_what_is_asked_all_the_time_is_logged_only_where_it_fails(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        async with server(says(OK)) as listening:
+            await send(Request("GET", listening.url, JSON, routine=True))
+        assert [record for record in caplog.records if record.name == "channels.http"] == []
+        with pytest.raises(NotSent):
+            await send(Request("GET", f"http://127.0.0.1:{await free_port()}", JSON, routine=True))
+    assert [record.message for record in caplog.records if record.name == "channels.http"] == ["called a channel"]
+
+
 def self_signed(folder: Path) -> ssl.SSLContext:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])

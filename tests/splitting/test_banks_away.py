@@ -1,0 +1,47 @@
+"""A bank that is away for a night costs the log two lines, and is found again when it is back."""
+
+import logging
+from typing import Any, cast
+
+import pytest
+
+from kernel.env import system_env
+from kernel.errors import Unavailable
+from splitting.banking import Settler
+from tests.gateway.front import HandClock
+
+
+async def test_a_bank_that_is_away_is_asked_less_and_less_often_and_told_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    env, clock = system_env(cast(Any, None)), HandClock()
+    env.clock = clock
+    settler = Settler(cast(Any, None), cast(Any, None), env, cast(Any, None), cast(Any, None))
+    away, asked, others = True, list[int](), 0
+
+    async def ask(second: int) -> str:
+        asked.append(second)
+        if away:
+            raise Unavailable("bank_unreachable", "the bank did not answer", retry_after_s=5)
+        return "files"
+
+    async def ask_another() -> None:
+        nonlocal others
+        others += 1
+
+    with caplog.at_level(logging.INFO):
+        for second in range(100):
+            assert await settler.tend("harbour", 1, ask(second)) is None
+            await settler.tend("harbour", 2, ask_another())
+            clock.forward(1)
+        assert asked == [0, 2, 6, 14, 30, 60, 90]
+        assert others == 100
+        away = False
+        for second in range(100, 140):
+            found = await settler.tend("harbour", 1, ask(second))
+            assert found == (None if second < 120 else "files")
+            clock.forward(1)
+    assert [record.message for record in caplog.records] == [
+        "a bank is away; asking again later",
+        "a bank answers again",
+    ]
