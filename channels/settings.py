@@ -6,6 +6,14 @@ from pathlib import Path
 from typing import Any
 
 
+def needed(settings: Mapping[str, Any], name: str) -> str:
+    """Return the text of `name`, which must be there. Raises ValueError that names what is missing."""
+    value = settings.get(name)
+    if value is None or not str(value).strip():
+        raise ValueError(f"{name} is not given")
+    return str(value)
+
+
 def secret(settings: Mapping[str, Any], name: str) -> str:
     """Return the text of `name`, or of the file that `name`_file names; the text wins where both are given.
 

@@ -272,7 +272,8 @@ class ChannelAdmin:
         try:
             return build(credentials.settings())
         except (KeyError, ValueError, TypeError, OSError, AttributeError) as error:
-            why = without_secrets(f"{type(error).__name__}: {error}", list(credentials.secrets.values()))
+            told = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            why = without_secrets(told, list(credentials.secrets.values()))
         raise Rejected("channel_settings_wrong", f"these settings make no {channel} account: {why}")
 
     def _check_terms(self, terms: Terms, rail: Channel) -> None:

@@ -33,7 +33,7 @@ from channels.contract import (
     Response,
     Unknown,
 )
-from channels.settings import secret
+from channels.settings import needed, secret
 from kernel.safe_json import BadJson, loads_object
 
 SECRETS = frozenset({"token", "private_key"})
@@ -259,13 +259,13 @@ def build(settings: Mapping[str, Any]) -> BankTransfer:
     bank_key_id, bank_public_key; secrets also as files.
     Raises KeyError, ValueError, OSError.
     """
-    keys: dict[str, str] = {settings["bank_key_id"]: secret(settings, "bank_public_key")}
+    keys: dict[str, str] = {needed(settings, "bank_key_id"): secret(settings, "bank_public_key")}
     return BankTransfer(
-        base_url=settings["base_url"],
-        pool=settings["pool"],
+        base_url=needed(settings, "base_url"),
+        pool=needed(settings, "pool"),
         currency=settings.get("currency", "CNY"),
         token=secret(settings, "token").strip(),
-        key_id=settings["key_id"],
+        key_id=needed(settings, "key_id"),
         private_key=signing.private_key(secret(settings, "private_key")),
         bank_keys={ident: signing.public_key(pem) for ident, pem in keys.items()},
     )

@@ -33,7 +33,7 @@ from channels.contract import (
 )
 from channels.paypal import messages, signing, statement
 from channels.paypal.messages import Doubt, Ref
-from channels.settings import secret
+from channels.settings import needed, secret
 from kernel.money import Money
 from kernel.safe_json import BadJson, loads_object, text
 
@@ -411,13 +411,13 @@ def build(settings: Mapping[str, Any]) -> PayPal:
     root, or roots, in which the chain of a notice's certificate must end), and webhook_id once the notices' address is
     registered. client_secret and webhook_root_cert may be given as a file instead: client_secret_file, …
     """
-    base_url = str(settings["base_url"])
+    base_url = needed(settings, "base_url")
     if urlsplit(base_url).scheme not in ("http", "https") or urlsplit(base_url).path.strip("/"):
         raise ValueError(f"base_url must be scheme and host alone, not {base_url!r}")
     return PayPal(
-        client_id=str(settings["client_id"]),
+        client_id=needed(settings, "client_id"),
         client_secret=secret(settings, "client_secret").strip(),
-        merchant_id=str(settings["merchant_id"]),
+        merchant_id=needed(settings, "merchant_id"),
         base_url=base_url,
         webhook_id=str(settings.get("webhook_id") or ""),
         keys=signing.NoticeKeys(origin(base_url.rstrip("/")), secret(settings, "webhook_root_cert").encode()),

@@ -30,7 +30,7 @@ from channels.contract import (
     Response,
     Unknown,
 )
-from channels.settings import secret
+from channels.settings import needed, secret
 from channels.unionpay import messages, signing, statement
 from channels.unionpay.messages import CAPTURE, DONE, NOT_FOUND, PAYMENT, TAKEN, UNDECIDED, VOID, AmountDiffers, Doubt
 from kernel.clock import BEIJING
@@ -560,7 +560,7 @@ def build(settings: Mapping[str, Any]) -> UnionPay:
     middle_cert, base_url, and optionally file_url and sign_cert_name. Each key and certificate may be given as a file
     instead: private_key_file, …
     """
-    mer_id, base_url = str(settings["mer_id"]), str(settings["base_url"])
+    mer_id, base_url = needed(settings, "mer_id"), needed(settings, "base_url")
     file_url = str(settings.get("file_url") or "https://filedownload.95516.com/")
     if not mer_id.isascii() or not mer_id.isalnum():
         raise ValueError(f"mer_id must be letters and digits, not {mer_id[:40]!r}")
@@ -568,7 +568,7 @@ def build(settings: Mapping[str, Any]) -> UnionPay:
         raise ValueError(f"base_url must be scheme and host alone, not {base_url!r}")
     if urlsplit(file_url).scheme not in ("http", "https"):
         raise ValueError(f"file_url must be an http address, not {file_url!r}")
-    cert_id = str(settings["cert_id"])
+    cert_id = needed(settings, "cert_id")
     if not cert_id.isascii() or not cert_id.isdigit():
         raise ValueError("cert_id must be the certificate's serial number in decimal digits")
     return UnionPay(

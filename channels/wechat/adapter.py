@@ -32,7 +32,7 @@ from channels.contract import (
     Request,
     Response,
 )
-from channels.settings import secret
+from channels.settings import needed, secret
 from channels.wechat import messages, payers, signing, statement
 from channels.wechat.account import USER_AGENT, in_path, origin
 from channels.wechat.messages import Doubt
@@ -299,14 +299,14 @@ def build(settings: Mapping[str, Any]) -> WeChatPay:
         keys.append(signing.public_key(secret(settings, "public_key").encode(), public_key_id))
     if not keys:
         raise ValueError("neither platform_certificates nor a public_key_id: no answer could be verified")
-    mchid, appid, base_url = str(settings["mchid"]), str(settings["appid"]), str(settings["base_url"])
+    mchid, appid, serial_no, base_url = (needed(settings, name) for name in ("mchid", "appid", "serial_no", "base_url"))
     if urlsplit(base_url).scheme not in ("http", "https") or urlsplit(base_url).path.strip("/"):
         raise ValueError(f"base_url must be scheme and host alone, not {base_url!r}")
     return WeChatPay(
         mchid=mchid,
         appid=appid,
         base_url=base_url,
-        signer=signing.Signer(mchid, str(settings["serial_no"]), signing.private_key(secret(settings, "private_key"))),
+        signer=signing.Signer(mchid, serial_no, signing.private_key(secret(settings, "private_key"))),
         apiv3_key=signing.apiv3_key(secret(settings, "apiv3_key")),
         platform_keys=keys,
         public_key_id=public_key_id,

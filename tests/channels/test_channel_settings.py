@@ -57,6 +57,13 @@ def test_the_names_of_wechats_secrets_are_those_that_build_needs() -> None:
             wechat.build(incomplete)
 
 
+@pytest.mark.parametrize("name", ["mchid", "appid", "serial_no", "base_url"])
+@pytest.mark.parametrize("value", [None, "", " "], ids=repr)
+def test_a_missing_or_empty_setting_is_named(name: str, value: str | None) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is not given$"):
+        wechat.build(settings() | {name: value})
+
+
 # ---- settings that are to be stored ----------------------------------------------------------------------------------
 
 
