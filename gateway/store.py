@@ -356,7 +356,7 @@ async def open_counts(connection: Connection, book: int) -> tuple[int, int]:
 
 
 async def captures_match_the_journal(connection: Connection) -> list[str]:
-    """Invariant: every attempt that was paid has exactly one capture posting of its amount, and no other has one."""
+    """Every attempt that was paid has exactly one capture posting of its amount, and no other has one."""
     rows = await connection.fetch(
         """
         SELECT a.book, a.payment_id || ':' || a.number AS id, a.captured_minor,
@@ -378,7 +378,7 @@ async def captures_match_the_journal(connection: Connection) -> list[str]:
 
 
 async def a_payment_is_paid_once(connection: Connection) -> list[str]:
-    """Invariant: a payment's captured money is its winner's, and whatever other attempts captured is surplus."""
+    """A payment's captured money is its winner's, and whatever other attempts captured is surplus."""
     rows = await connection.fetch(
         """
         SELECT p.book, p.id, p.captured_minor,
@@ -396,7 +396,7 @@ async def a_payment_is_paid_once(connection: Connection) -> list[str]:
 
 
 async def refunds_never_exceed_captures(connection: Connection) -> list[str]:
-    """Invariant: refunds, open ones counted, never exceed their attempt's capture; a payment's sums are right."""
+    """Refunds, open ones counted, never exceed their attempt's capture; a payment's sums are right."""
     rows = await connection.fetch(
         """
         SELECT p.book, p.id FROM payment p
@@ -416,7 +416,7 @@ async def refunds_never_exceed_captures(connection: Connection) -> list[str]:
 
 
 async def unwanted_money_goes_back(connection: Connection) -> list[str]:
-    """Invariant: whatever was paid late or on top has its refund, of the whole, on the attempt that took it."""
+    """Whatever was paid late or on top has its refund, of the whole, on the attempt that took it."""
     rows = await connection.fetch(
         """
         SELECT a.book, a.payment_id || ':' || a.number FROM attempt a
@@ -430,7 +430,7 @@ async def unwanted_money_goes_back(connection: Connection) -> list[str]:
 
 
 async def reserved_money_is_not_booked(connection: Connection) -> list[str]:
-    """Invariant: a payment that requires capture has its winner's hold of its amount, and neither has captured."""
+    """A payment that requires capture has its winner's hold of its amount, and neither has captured."""
     rows = await connection.fetch(
         """
         SELECT p.book, p.id FROM payment p
@@ -448,7 +448,7 @@ async def reserved_money_is_not_booked(connection: Connection) -> list[str]:
 
 
 async def every_open_row_is_owned(connection: Connection) -> list[str]:
-    """Invariant: whatever waits for a channel or payer has a time at which the janitor looks; what has ended none."""
+    """Whatever waits for a channel or payer has a time at which the janitor looks; what has ended none."""
     rows = await connection.fetch(
         """
         SELECT book, payment_id AS id FROM attempt
@@ -466,7 +466,7 @@ async def every_open_row_is_owned(connection: Connection) -> list[str]:
 
 
 async def succeeded_payments_have_their_event(connection: Connection) -> list[str]:
-    """Invariant: every payment that succeeded told so exactly once."""
+    """Every payment that succeeded told so exactly once."""
     rows = await connection.fetch(
         """
         SELECT p.book, p.id FROM payment p
@@ -478,7 +478,7 @@ async def succeeded_payments_have_their_event(connection: Connection) -> list[st
 
 
 async def shares_follow_the_refunds(connection: Connection) -> list[str]:
-    """Invariant: what payees gave back of a payment is its refunds, open ones counted, less their part of the fee."""
+    """What payees gave back of a payment is its refunds, open ones counted, less their part of the fee."""
     rows = await connection.fetch(
         """
         SELECT p.book, p.id, t.taken_back, b.live - b.fee AS due

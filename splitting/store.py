@@ -150,7 +150,7 @@ async def payee_totals(connection: Connection, book: int, currency: str) -> list
 
 
 async def shares_sum_to_the_net(connection: Connection) -> list[str]:
-    """Invariant: a posted split's shares and the channel's fee sum to the payment; none is taken back beyond itself."""
+    """A posted split's shares and the channel's fee sum to the payment; none is taken back beyond itself."""
     rows = await connection.fetch(
         """
         SELECT s.book, s.payment_id, s.gross_minor, s.fee_minor, coalesce(sum((x.v ->> 1)::bigint), 0) AS shared
@@ -165,7 +165,7 @@ async def shares_sum_to_the_net(connection: Connection) -> list[str]:
 
 
 async def batches_match_their_lines(connection: Connection) -> list[str]:
-    """Invariant: a batch's totals are its lines' totals."""
+    """A batch's totals are its lines' totals."""
     rows = await connection.fetch(
         """
         SELECT s.book, s.id FROM settlement s LEFT JOIN instruction i ON i.book = s.book AND i.settlement_id = s.id

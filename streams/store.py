@@ -44,7 +44,7 @@ async def heads(connection: Connection) -> list[tuple[int, int]]:
 
 
 async def event_chain_holds(connection: Connection) -> list[str]:
-    """Invariant: events are numbered without a gap, every hash follows from the one before, the head is the last."""
+    """Events are numbered without a gap, every hash follows from the one before, the head is the last."""
     broken = []
     books = await connection.fetch(
         "SELECT book, b.event_seq, b.event_hash "

@@ -127,6 +127,7 @@ def verify(as_json: Json = False) -> None:
                 mark = "[red]✗[/]" if v.broken else "[green]✓[/]"
                 table.add_row(mark, v.name, str(len(v.broken)), "\n".join([v.says, *v.broken[:5]]))
             Console().print(table)
+            typer.echo(f"{summary['checked']} checked, {summary['broken']} broken")
         return 1 if summary["broken"] else 0
 
     finish(work())
