@@ -570,7 +570,7 @@ class _Cables:
 
     async def __aexit__(self, *_: object) -> None:
         for cable in self.all:
-            await cable.cut()
+            await cable.take_up()
 
     async def lay(self) -> str:
         """Return the address of a new cable to the sandbox."""

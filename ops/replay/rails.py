@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import random
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -142,6 +143,7 @@ class Cable:
         self._to = (host, port)
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._kept: socket.socket | None = None  # holds the port while the cable is cut: nobody listens, nobody gets it
         self._port = 0
 
     async def lay(self) -> str:
@@ -152,6 +154,7 @@ class Cable:
     async def mend(self) -> None:
         """Let messages through again, at the same address."""
         if self._server is None:
+            self._give_up_the_port()
             self._server = await asyncio.start_server(self._relay, "127.0.0.1", self._port)
             self._port = self._server.sockets[0].getsockname()[1]
 
@@ -160,8 +163,21 @@ class Cable:
         if self._server is not None:
             self._server.close()
             self._server = None
+            self._kept = socket.socket()
+            self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._kept.bind(("127.0.0.1", self._port))
         for writer in list(self._open):
             writer.transport.abort()
+
+    async def take_up(self) -> None:
+        """Cut it for good."""
+        await self.cut()
+        self._give_up_the_port()
+
+    def _give_up_the_port(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from gateway.app import make_app
 from kernel.env import SystemClock, system_env
 from ops.merchants import add_channel_account, add_merchant
 from ops.wiring import Hub, hub
+from tests.replay.running import free_ports
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ("--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-sync")
@@ -199,8 +199,7 @@ async def a_street(database_url: str, home: Path, executable: str) -> AsyncItera
         aiohttp.ClientSession() as http,
     ):
         browser = await playwright.chromium.launch(executable_path=executable, args=flags)
-        with socket.create_server(("127.0.0.1", 0)) as bound:
-            port = bound.getsockname()[1]
+        (port,) = free_ports(1)
         door = f"http://127.0.0.1:{port}"
         env, clock = system_env(transport), AheadClock()
         env.clock = clock

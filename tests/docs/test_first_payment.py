@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,22 +14,15 @@ import pytest
 from pages import ROOT, section_of
 
 from ops.supervisor import find_run
+from tests.replay.running import free_ports
 
 PORTS = {"SLUICE_GATEWAY_PORT": "8400", "SLUICE_OPS_PORT": "8401", "SLUICE_SANDBOX_PORT": "8410"}
-
-
-def free_ports(count: int) -> list[str]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [str(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 @pytest.fixture
 def hub(home: Path) -> Iterator[Mapping[str, str]]:
     """Run `sluice up` on ports of its own; gives the environment in which a second shell reaches it."""
-    ports = dict(zip(PORTS, free_ports(3), strict=True))
+    ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
     programs = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
     environment = {**os.environ, **ports, "SLUICE_HOME": str(home), "PATH": programs}
     # With the sandbox's clock ten times as fast a refund does not take its five seconds.

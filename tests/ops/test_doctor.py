@@ -18,6 +18,7 @@ from ops.channel_keys import channel_keys
 from ops.doctor import _LABELS, Finding, Level, examine, exit_code, render
 from ops.migrate import migrate
 from ops.settings import Settings
+from tests.replay.running import free_ports
 
 
 @pytest.fixture
@@ -29,12 +30,7 @@ def migrations(tmp_path: Path) -> Path:
 @pytest_asyncio.fixture
 async def settings(home: Path, migrations: Path) -> AsyncIterator[Settings]:
     """Settings of a home whose servers run and whose database is migrated; ports that are free."""
-    ports = []
-    for _ in range(3):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
-    gateway, ops, sandbox = ports
+    gateway, ops, sandbox = free_ports(3)
     found = Settings(home=home, gateway_port=gateway, ops_port=ops, sandbox_port=sandbox)
     async with embedded.postgres(home) as database, embedded.valkey(home):
         migrate(database.url, migrations)

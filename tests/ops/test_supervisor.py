@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops.supervisor import Run, find_run, without_password
+from tests.replay.running import free_ports
 
 Wait = Callable[[Callable[[], bool]], None]
 Alive = Callable[[int], bool]
@@ -21,9 +21,7 @@ class Hub:
 
     def __init__(self, home: Path, *modes: str) -> None:
         self.home = home
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        (self.port,) = free_ports(1)
         self.out = home / f"said-{os.urandom(4).hex()}"
         with self.out.open("wb") as file:
             self.process = subprocess.Popen(

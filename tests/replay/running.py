@@ -123,6 +123,11 @@ class RunningHub:
                 found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         return found
 
+    def wait_until_all_have_gone(self) -> None:
+        """Wait for the last process of this home; pytest's own limit ends a wait in vain."""
+        while self.processes():
+            time.sleep(0.05)
+
 
 def ended(process: "subprocess.Popen[str]") -> Replay:
     """Wait for a replay and return what became of it."""

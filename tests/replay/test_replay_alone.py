@@ -18,7 +18,7 @@ def test_two_replays_in_an_empty_home_share_the_hub_that_the_faster_one_starts(
     first, second = (ended(process).assert_good() for process in both)
     assert first["book"] != second["book"]
     assert find_run(idle_home.home) is None
-    assert idle_home.processes() == {}
+    idle_home.wait_until_all_have_gone()
     assert {path.name for path in (idle_home.home / "demo").iterdir()} == {
         *("hub.log", "replay.log", "bank.lock", "users.lock")
     }
@@ -28,7 +28,7 @@ def test_a_replay_that_is_told_to_stop_takes_everything_along(idle_home: Running
     process = until(idle_home.start("replay", "--json", "-"), "orders")
     assert len(idle_home.processes()) > 5
     stopped(process, signal.SIGINT, 130)
-    assert idle_home.processes() == {}
+    idle_home.wait_until_all_have_gone()
     assert find_run(idle_home.home) is None
 
 
@@ -65,7 +65,7 @@ def test_a_replay_that_is_told_to_stop_while_it_starts_the_hub_takes_that_along(
     while not idle_home.processes().keys() - {process.pid}:
         assert process.poll() is None
     stopped(process, signal.SIGINT, 130)
-    assert idle_home.processes() == {}
+    idle_home.wait_until_all_have_gone()
 
 
 def test_a_killed_replay_leaves_no_process_behind(idle_home: RunningHub) -> None:
@@ -73,5 +73,4 @@ def test_a_killed_replay_leaves_no_process_behind(idle_home: RunningHub) -> None
     idle_home.wait_until_up(process)
     process.kill()
     ended(process)
-    while idle_home.processes():  # the kernel tells the children one after the other
-        pass
+    idle_home.wait_until_all_have_gone()  # the kernel tells the children one after the other

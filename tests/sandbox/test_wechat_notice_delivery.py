@@ -9,6 +9,7 @@ import pytest
 from sandbox_client import BadSignature, Delivery, Door, Merchant, Sandbox, door, eventually, new_number
 
 from channels.sandbox.wechat.notices import SCHEDULE_S
+from tests.replay.running import free_ports
 
 
 def pay_with_notice(sandbox: Sandbox, merchant: Merchant, url: str, total: int = 100, **create: Any) -> str:
@@ -96,11 +97,12 @@ def test_a_refused_notice_comes_again_with_the_same_id_and_a_fresh_signature(
 
 
 def test_nobody_listening_is_a_failed_attempt_like_any_other(sandbox: Sandbox, merchant: Merchant) -> None:
-    with door() as opened:
+    (port,) = free_ports(1)  # which no connection of another test is given while nobody listens
+    with door(port) as opened:
         url = opened.url
     pay_with_notice(sandbox, merchant, url)
     eventually(lambda: len(attempts(sandbox, merchant)) >= 2)
-    with door(port=int(url.split(":")[2].split("/")[0])) as opened:
+    with door(port) as opened:
         arrived(opened, 1)
         eventually(lambda: state(sandbox, merchant) == "acknowledged")
 
@@ -121,12 +123,13 @@ def test_after_fifteen_repetitions_it_gives_up(tmp_path: Path) -> None:
 
 def test_a_power_cut_loses_neither_trades_nor_pending_notices(own_sandbox: Sandbox) -> None:
     merchant = own_sandbox.merchant()
-    with door() as opened:
+    (port,) = free_ports(1)  # which no connection of another test is given while nobody listens
+    with door(port) as opened:
         url = opened.url
     orders = [pay_with_notice(own_sandbox, merchant, url, total) for total in (101, 102, 103)]
     merchant.refund(orders[0], new_number("r"), 1, 101, notify_url=url)
     own_sandbox.kill()
-    with door(port=int(url.split(":")[2].split("/")[0])) as opened:
+    with door(port) as opened:
         own_sandbox.start()
         merchant.base_url = own_sandbox.base_url
         eventually(lambda: len({delivery.id for delivery in opened.deliveries}) == 4)
