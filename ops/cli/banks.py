@@ -114,9 +114,11 @@ def settle(
     bank: Annotated[str, typer.Option(help="Name of the bank link.")],
     business_date: Annotated[str, typer.Option(help="YYYY-MM-DD")],
     currency: Annotated[str, typer.Option(help="ISO 4217")] = "CNY",
+    as_json: Json = False,
 ) -> None:
     """Make the settlement batch 结算批次 of a business date and send it to the bank; repeating it goes on."""
     import splitting
+    from kernel.money import Money
 
     found = settings()
     on = day(business_date)
@@ -124,7 +126,15 @@ def settle(
     async def work() -> int:
         async with a_hub(found) as hub:
             done = await hub.banks.settle(book, bank, on, currency, execution_date=on + timedelta(days=1))
-        show(splitting.settlement_payload(done))
+        told = splitting.settlement_payload(done)
+        if as_json:
+            show(told)
+        else:
+            total, paid = (Money(told[name], currency).major() for name in ("total_minor", "paid_minor"))
+            typer.echo(
+                f"{done.id}: {done.status}, {done.instruction_count} instructions 结算指令 over {total} {currency}, "
+                f"paid 已出款 {paid}, {done.open_count} not answered yet 待银行回执"
+            )
         return 0 if done.status != "created" else 1
 
     finish(work())
@@ -136,9 +146,10 @@ def reconcile(
     account: Annotated[str, typer.Option(help="Channel account.")] = "main",
     bank: Annotated[str | None, typer.Option(help="Bank link; also compares the bank's day after.")] = None,
     currency: Annotated[str, typer.Option(help="ISO 4217")] = "CNY",
+    as_json: Json = False,
 ) -> None:
     """Compare a business date 账务日期 with the channel's bill and the bank's files; exit code 1 if they differ."""
-    from reconciliation import report
+    from reconciliation import report, words
     from reconciliation.daily import Deposit
 
     found = settings()
@@ -158,7 +169,10 @@ def reconcile(
                 ids = {deposit.end_to_end_id} if deposit else set()
                 runs.append(await proof.bank(book, bank, on + timedelta(days=1), currency=currency, deposit_ids=ids))
         shown = [report.of_run(run) for run in runs]
-        show(shown)
+        if as_json:
+            show(shown)
+        else:
+            typer.echo("\n".join(line for run in shown for line in words.of_run(run)))
         return 0 if all(run["agrees"] for run in shown) else 1
 
     finish(work())
@@ -168,7 +182,7 @@ def discrepancies(book: Book, as_json: Json = False) -> None:
     """List what hub, channel and bank disagree about 差错, oldest first, with its age; exit code 1 if there is any."""
     import reconciliation
     from kernel.db import acquire
-    from reconciliation import report
+    from reconciliation import report, words
 
     found = settings()
 
@@ -178,12 +192,7 @@ def discrepancies(book: Book, as_json: Json = False) -> None:
         if as_json:
             show(report.of_cases(cases))
         else:
-            for case in cases:
-                typer.echo(
-                    f"{case.business_date}  {case.age_days:>3} d  {case.state:<10} {case.kind:<24} "
-                    f"{case.key.reference:<34} {case.ours_minor!s:>10} {case.theirs_minor!s:>10} {case.currency}"
-                )
-            typer.echo(f"{len(cases)} open")
+            typer.echo("\n".join([*(line for case in cases for line in words.of_case(case)), words.of_cases(cases)]))
         return 1 if cases else 0
 
     finish(work())
