@@ -1,15 +1,15 @@
-"""The simulated Alipay. An order's number has an underscore there for our dash; the control API takes both."""
+"""The simulated Alipay. Our dash is an underscore there; the control API tells our numbers with the dash."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from counterparties import Charged, Counterparty, Payer
+from counterparties import Counterparty, Payer
 
 from channels import Order, Pending
 
 
 class AlipaySandbox(Counterparty):
-    """The simulated Alipay. An order's number has an underscore there for our dash; the control API takes both."""
+    """The simulated Alipay. Our dash is an underscore there; the control API tells our numbers with the dash."""
 
     RAIL = "alipay"
     OPS: Mapping[str, str] = {"charge": "create"}
@@ -49,8 +49,3 @@ class AlipaySandbox(Counterparty):
             await super().come(order, shown)
         else:
             await self.control("POST", "/control/alipay/scan", {"code": action.get("code") or action["order_string"]})
-
-    async def charged(self, reference: str) -> Charged:
-        found = await super().charged(reference.replace("-", "_"))
-        refunds = {number and number.replace("_", "-"): minor for number, minor in found.refunds.items()}
-        return Charged(found.times, found.minor, found.fee_minor, refunds)

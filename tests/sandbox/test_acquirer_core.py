@@ -260,11 +260,12 @@ async def test_numbers_are_told_as_the_merchant_has_them_and_found_as_the_rail_s
 ) -> None:
     merchant = await world.merchant()
     monkeypatch.setattr(world.tiny.wire, "spelled", lambda number: number.replace("-", "_"))
+    monkeypatch.setattr(world.tiny.wire, "told", lambda number: number.replace("_", "-"))
     world.tiny.ctx.faults.spell("tiny", ("order",), world.tiny.wire.spelled)
     await world.order(merchant, "1_a")
     await world.fault("notice_drop", order="1-a")
     await world.control("POST", "/tiny/pay", {"merchant": merchant.merchant, "order": "1-a"})
-    assert (await world.truth(merchant, "1_a"))["state"] == "paid"
+    assert (await world.truth(merchant, "1-a"))["state"] == "paid"
     listed = await world.control("GET", "/faults")
     assert listed["faults"][-1]["match"]["order"] == "1_a"
 

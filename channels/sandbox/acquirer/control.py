@@ -157,9 +157,9 @@ class AcquirerControl:
         return reply({"trades": [self._shown(trade) for trade in trades]})
 
     def _shown(self, trade: Trade) -> dict[str, Any]:
-        store = self._of.ctx.store
+        store, told = self._of.ctx.store, self._of.wire.told
         return {
-            "order": trade.order,
+            "order": told(trade.order),
             "state": trade.state,
             "closed_by": trade.closed_by,
             "product": trade.product,
@@ -171,7 +171,12 @@ class AcquirerControl:
             "channel_ref": trade.channel_ref,
             "paid_at": trade.paid_ms and rfc3339(trade.paid_ms),
             "refunds": [
-                {"order": refund.order, "amount": refund.amount, "status": refund.status, "ref": refund.refund_ref}
+                {
+                    "order": refund.order and told(refund.order),
+                    "amount": refund.amount,
+                    "status": refund.status,
+                    "ref": refund.refund_ref,
+                }
                 for refund in self._of.refunds.of_trade(store, trade)
             ],
         }

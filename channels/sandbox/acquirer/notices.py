@@ -193,8 +193,8 @@ class Notices:
             {
                 "notice_id": row["notice_id"],
                 "event": row["event"],
-                "order": row["order_no"],
-                "refund": row["refund_no"],
+                "order": self._wire.told(row["order_no"]),
+                "refund": row["refund_no"] and self._wire.told(row["refund_no"]),
                 "url": row["url"],
                 "state": row["state"],
                 "next_at": row["next_ms"] and rfc3339(row["next_ms"]),

@@ -102,6 +102,10 @@ class Wire(ABC):
         """Return a number as this rail spells it; the control API is told it as the merchant has it."""
         return number
 
+    def told(self, number: str) -> str:
+        """Return a number of this rail's spelling as the merchant has it, which is how the control API tells it."""
+        return number
+
     # ---- notices -----------------------------------------------------------------------------------------------------
 
     @abstractmethod

@@ -1,6 +1,7 @@
 """What Alipay adds to the shared core: its numbers, its merchants' keys, its notices, and payers who come late."""
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -13,13 +14,14 @@ from channels.sandbox.acquirer import Acquirer, Event, Merchant, NoticeJob, Numb
 from channels.sandbox.acquirer.wire import Wire
 from channels.sandbox.alipay import royalties
 from channels.sandbox.alipay.signing import RailKeys, cert_sn, signed_text
-from channels.sandbox.alipay.words import state_of, yuan
+from channels.sandbox.alipay.words import fen, state_of, yuan
 from channels.sandbox.clock import BEIJING, wall_text
 from channels.sandbox.context import SandboxContext
 from channels.sandbox.control import ControlError
 from channels.sandbox.store import Tx
 
 Comes = Callable[[str | None, str | None, str | None], Awaitable[Trade | None]]
+_SPELLED = re.compile(r"\A([0-9a-z]{1,6})_([0-9a-z]+)\Z", re.ASCII)
 FORM = "application/x-www-form-urlencoded; charset="
 
 
@@ -98,6 +100,10 @@ class AlipayWire(Wire):
         """Numbers are letters, digits and underscores; whoever has a dash in theirs has written an underscore here."""
         return number.replace("-", "_")
 
+    def told(self, number: str) -> str:
+        """The underscore behind a short beginning of small letters and digits stands for such a dash."""
+        return _SPELLED.sub(r"\1-\2", number)
+
     # ---- notices -----------------------------------------------------------------------------------------------------
 
     def content(
@@ -146,8 +152,7 @@ class AlipayWire(Wire):
         return said | {"certified": bool(extra["certified"])}
 
     def wrong_amount(self, content: Mapping[str, Any]) -> dict[str, Any]:
-        wrong = round(float(content["total_amount"]) * 100) + 1
-        return {**content, "total_amount": yuan(wrong)}
+        return {**content, "total_amount": yuan(fen(content, "total_amount") + 1)}
 
     async def sending(self, merchant: Merchant, notice: NoticeJob, signed: Signed) -> Sending:
         said = {name: str(value) for name, value in notice.content.items() if name != "certified"}
