@@ -205,10 +205,6 @@ class Terms:
         bounded = (limits.day_minor, limits.month_minor, limits.day_count) != (None, None, None)
         return bounded or bool(fees.tiers) or fees.free_quota_minor > 0
 
-    def open_at(self, now: datetime) -> bool:
-        """Tell whether the account is open: within a window, and not in maintenance. now: aware."""
-        return self._within_hours(now) and self._maintenance_at(now) is None
-
     def why_not(
         self, amount: Money, method: Method, now: datetime, used: Used = NOTHING_USED, *, region: str | None = None
     ) -> WhyNot | None:

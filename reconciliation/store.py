@@ -286,30 +286,6 @@ async def save_moves(tx: Connection, moves: Sequence[Move]) -> None:
     )
 
 
-async def moves_of(conn: Connection, book: int, ident: str) -> list[Move]:
-    """Return a discrepancy's moves, oldest first."""
-    rows = await conn.fetch(
-        "SELECT book, discrepancy_id, number, event, from_state, to_state, kind, cause, moved_at"
-        " FROM discrepancy_move WHERE book = $1 AND discrepancy_id = $2 ORDER BY number",
-        book,
-        ident,
-    )
-    return [
-        Move(
-            row["book"],
-            row["discrepancy_id"],
-            row["number"],
-            row["event"],
-            None if row["from_state"] is None else State(row["from_state"]),
-            State(row["to_state"]),
-            Kind(row["kind"]),
-            row["cause"],
-            row["moved_at"],
-        )
-        for row in rows
-    ]
-
-
 async def list_discrepancies(
     conn: Connection,
     book: int,
@@ -537,14 +513,6 @@ async def raw_files(
     return [
         (FileRow(**{name: value for name, value in row.items() if name != "raw"}), bytes(row["raw"])) for row in rows
     ]
-
-
-async def raw_of(conn: Connection, book: int, ident: str) -> bytes:
-    """Return the bytes of one file. Raises KeyError for an unknown one."""
-    raw = await conn.fetchval("SELECT raw FROM statement_file WHERE book = $1 AND id = $2", book, ident)
-    if raw is None:
-        raise KeyError(ident)
-    return bytes(raw)
 
 
 # ---- helpers ---------------------------------------------------------------------------------------------------------

@@ -186,6 +186,12 @@ async def test_what_a_restated_bill_mends_is_resolved_and_what_it_breaks_is_open
     ]
 
 
+async def moves(conn: Connection, discrepancy_id: str) -> list[tuple[object, ...]]:
+    """Return number, event, from and to of what became of a discrepancy."""
+    sql = "SELECT number, event, from_state, to_state FROM discrepancy_move WHERE discrepancy_id = $1 ORDER BY number"
+    return [tuple(row) for row in await conn.fetch(sql, discrepancy_id)]
+
+
 async def test_a_discrepancy_that_comes_back_is_the_same_one_opened_again(conn: Connection) -> None:
     ours = [paid("a")]
     await run_channel(conn, ours, [])
@@ -194,8 +200,7 @@ async def test_a_discrepancy_that_comes_back_is_the_same_one_opened_again(conn: 
     await run_channel(conn, ours, [])
     (again,) = await discrepancies(conn, 1, now=NOW)
     assert again.id == case.id
-    moves = await store.moves_of(conn, 1, case.id)
-    assert [(move.number, move.event, move.from_state, move.to_state) for move in moves] == [
+    assert await moves(conn, case.id) == [
         (1, "found", None, State.OPEN),
         (2, "agreed", State.OPEN, State.RESOLVED),
         (3, "seen", State.RESOLVED, State.OPEN),
@@ -260,7 +265,7 @@ async def test_a_movement_whose_date_moved_keeps_its_one_discrepancy(conn: Conne
     await run_channel(conn, [paid("p", day=NEXT)], [], day=NEXT)
     (case,) = await discrepancies(conn, 1, now=NOW)
     assert (case.kind, case.business_date) == (Kind.MISSING_AT_CHANNEL, NEXT)
-    assert [move.number for move in await store.moves_of(conn, 1, case.id)] == [1, 2, 3]
+    assert [number for number, *_ in await moves(conn, case.id)] == [1, 2, 3]
 
 
 async def test_books_and_counterparties_do_not_see_each_other(conn: Connection) -> None:
