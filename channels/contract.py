@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from kernel.env import Request, Response
 from kernel.money import Money
@@ -124,6 +124,19 @@ class RefundOrder:
     payment_channel_ref: str | None = None  # the rail's number of the captured payment
     channel_ref: str | None = None  # the rail's number of the refund, once it has told us
     payment_held: bool | None = None  # whether it was captured from a reservation; None: nobody has said
+
+
+@dataclass(frozen=True, slots=True)
+class RefundTarget:
+    """Where an abnormal refund 异常退款 goes: to a bank card of the payer's, or to the merchant, who then pays by hand.
+
+    bank_type: the rail's code of the bank. For the payer's card all three are needed; for the merchant's none.
+    """
+
+    to_payer: bool
+    bank_type: str = ""
+    bank_account: str = field(default="", repr=False)
+    real_name: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,6 +459,17 @@ class Channel(Protocol):
 
     def deposit_mark(self) -> str | None:
         """Return how the end-to-end id begins under which the rail pays this account's money into the bank."""
+
+
+@runtime_checkable
+class SendsOn(Protocol):
+    """What a Channel also offers whose refunds may end half done: taken from us, and not received by the payer."""
+
+    def abnormal_refund_request(self, refund: RefundOrder, target: RefundTarget) -> Request:
+        """Say where such a refund's money is to go. refund.channel_ref: the rail's number of it."""
+
+    def abnormal_refund_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
+        """Return the refund's state after that; it is asked about as before."""
 
 
 class ChannelConfig(Protocol):

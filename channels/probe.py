@@ -24,9 +24,11 @@ from channels.contract import (
     Outcome,
     Pending,
     RefundOrder,
+    RefundTarget,
     Refused,
     Request,
     Response,
+    SendsOn,
     Unknown,
 )
 from channels.registry import CHANNELS
@@ -35,7 +37,7 @@ from kernel.env import Env, Transport
 from kernel.money import Money, is_currency
 
 PAYMENT_OPS = ("create", "query", "close", "reverse", "proceed", "capture", "void")
-REFUND_OPS = ("refund", "refund_query")
+REFUND_OPS = ("refund", "refund_query", "abnormal_refund")
 SHARING_OPS = ("bind", "unbind", "share", "share_query", "release", "give_back", "give_back_query")
 OPS = (*PAYMENT_OPS, *REFUND_OPS, "bill", *SHARING_OPS)
 OK, REFUSED, USAGE, UNKNOWN = 0, 1, 2, 3
@@ -65,6 +67,9 @@ SETS: Mapping[str, str] = {
     "refund_created_at": "when the refund was made; as an earlier call told it; now",
     "refund_amount": "in minor units; refund: the whole payment",
     "reason": "of the refund",
+    "bank_type": "the rail's code of the payer's bank, for abnormal_refund; left out, the money goes to us",
+    "bank_account": "number of the payer's card, for abnormal_refund",
+    "real_name": "name of the card's owner, for abnormal_refund",
     "date": "of the bill, YYYY-MM-DD",
     "kind": "of the bill: trade or fund",
     "save": "file to write the bill to",
@@ -206,10 +211,33 @@ class _Desk:
         self._said["refund_created_at"] = refund.created_at.isoformat()
         if op == "refund":
             return await self._client.refund(refund)
+        if op == "abnormal_refund":
+            return await self._send_on(refund)
         outcome = await self._client.refund_query(refund)
         if "refund_amount" not in self._sets and (stated := _stated(outcome)):
             outcome = await self._client.refund_query(replace(refund, amount=stated))
         return outcome
+
+    async def _send_on(self, refund: RefundOrder) -> Outcome:
+        """Say where the money of a refund goes that its payer could not receive."""
+        channel, sets = self._channel, self._sets
+        if not isinstance(channel, SendsOn):
+            raise Usage(f"{channel.name} leaves no refund half done")
+        if not refund.channel_ref:
+            raise Usage("such a refund goes by the rail's number: --set refund_channel_ref=…")
+        card = [sets.get(name, "") for name in ("bank_type", "bank_account", "real_name")]
+        if any(card) and not all(card):
+            raise Usage(
+                "the payer's card is bank_type, bank_account and real_name together; without them it goes to us"
+            )
+        target = RefundTarget(any(card), *card)
+        ask = self._client.ask
+        return await ask(
+            "refund",
+            refund,
+            lambda asked: channel.abnormal_refund_request(asked, target),
+            channel.abnormal_refund_outcome,
+        )
 
     async def _share(self, op: str) -> Outcome:
         """Make a sharing call; each share by itself is said under `shares`."""
@@ -415,7 +443,7 @@ def _yes(name: str, sets: Mapping[str, str]) -> bool:
 def _refund(op: str, sets: Mapping[str, str], env: Env, order: Order) -> RefundOrder:
     reference = sets.get("refund_reference") or (f"probe-{env.ids.body()}" if op == "refund" else "")
     if not reference:
-        raise Usage("refund_query is about a refund: --set refund_reference=…")
+        raise Usage(f"{op} is about a refund: --set refund_reference=…")
     if not order.reference:
         raise Usage("name the refunded payment too, it is compared: --set reference=…")
     if op == "refund" and "amount" not in sets:

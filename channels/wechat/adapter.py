@@ -28,6 +28,7 @@ from channels.contract import (
     Outcome,
     Pending,
     RefundOrder,
+    RefundTarget,
     Refused,
     Request,
     Response,
@@ -148,14 +149,14 @@ class WeChatPay(SharesOut):
         """Return the refund's state; Unknown(not_found=True) when WeChat has not accepted one of that number."""
         return self.believed(answer, now, messages.REFUND_QUERY, lambda body: _refund_outcome(refund, body))
 
-    def abnormal_refund_request(self, refund: RefundOrder, payout: messages.Payout) -> Request:
+    def abnormal_refund_request(self, refund: RefundOrder, target: RefundTarget) -> Request:
         """Return the request that says where an ABNORMAL refund's money is to go (发起异常退款).
 
         refund.channel_ref is WeChat's number of it. The payer's card and name travel encrypted.
         """
         sealer = self.sealer()
         path = f"{REFUNDS}/{in_path(refund.channel_ref or '')}/apply-abnormal-refund"
-        return self.post(path, messages.payout_body(refund, payout, sealer.seal), sealer.headers)
+        return self.post(path, messages.target_body(refund, target, sealer.seal), sealer.headers)
 
     def abnormal_refund_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
         """Return the refund's state after that; it is asked about as before."""

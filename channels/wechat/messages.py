@@ -9,7 +9,18 @@ from urllib.parse import quote
 
 import orjson
 
-from channels.contract import Confirmed, Method, Order, Outcome, Pending, RefundOrder, Refused, Response, Unknown
+from channels.contract import (
+    Confirmed,
+    Method,
+    Order,
+    Outcome,
+    Pending,
+    RefundOrder,
+    RefundTarget,
+    Refused,
+    Response,
+    Unknown,
+)
 from kernel.clock import BEIJING
 from kernel.money import MAX_MINOR, Money, is_currency
 from kernel.safe_json import BadJson, loads_object, text, whole
@@ -93,27 +104,14 @@ def refund_body(refund: RefundOrder) -> bytes:
     return orjson.dumps({name: value for name, value in body.items() if value})
 
 
-@dataclass(frozen=True, slots=True)
-class Payout:
-    """Where an abnormal refund 异常退款 goes: to a bank card of the payer's, or to the merchant, who then pays by hand.
-
-    bank_type: WeChat's code of the bank. For the payer's card all three are needed; for the merchant's none.
-    """
-
-    to_payer: bool
-    bank_type: str = ""
-    bank_account: str = ""
-    real_name: str = ""
-
-
-def payout_body(refund: RefundOrder, payout: Payout, seal: Callable[[str], str]) -> bytes:
+def target_body(refund: RefundOrder, target: RefundTarget, seal: Callable[[str], str]) -> bytes:
     """Return the body that says where an abnormal refund goes; card number and name are sealed."""
-    body = {"out_refund_no": refund.reference, "type": "USER_BANK_CARD" if payout.to_payer else "MERCHANT_BANK_CARD"}
-    if payout.to_payer:
+    body = {"out_refund_no": refund.reference, "type": "USER_BANK_CARD" if target.to_payer else "MERCHANT_BANK_CARD"}
+    if target.to_payer:
         body |= {
-            "bank_type": payout.bank_type,
-            "bank_account": seal(payout.bank_account),
-            "real_name": seal(payout.real_name),
+            "bank_type": target.bank_type,
+            "bank_account": seal(target.bank_account),
+            "real_name": seal(target.real_name),
         }
     return orjson.dumps(body)
 

@@ -264,7 +264,8 @@ def channel_call(
     op: Annotated[
         str,
         typer.Argument(
-            help="create, query, close, proceed, reverse, capture, void, refund, refund_query, bill; share, …"
+            help="create, query, close, proceed, reverse, capture, void, refund, refund_query, abnormal_refund, bill; "
+            "share, …"
         ),
     ],
     base_url: Annotated[str | None, typer.Option(help="Instead of the one in the credentials.")] = None,

@@ -17,10 +17,10 @@ from test_wechat_requests import NONCE, as_sent
 from wechat_rail import APPID, GOLDEN, KEYS, MCHID, NOW, OLD_SERIAL, PUBLIC_KEY_ID, Rail, channel, order, refund_order
 
 from channels import BadNotice, Confirmed, Method, Outcome, Pending, Refused, Unknown
+from channels.contract import RefundTarget
 from channels.sharing import Receiver, ReceiverKind, Share, Shared, ShareOrder, ShareReturn, Sharing
 from channels.wechat import Combined, WeChatPay
 from channels.wechat.combined import CombinedOrder, CombinedOutcome, CombinedPart
-from channels.wechat.messages import Payout
 from kernel.env import Request, Response
 from kernel.money import Money
 
@@ -53,7 +53,7 @@ TOGETHER = CombinedOrder(
     notify_url="https://hub.example/notices/wechat/acc",
     expires_at=order().expires_at,
 )
-PAYOUT = Payout(to_payer=True, bank_type="ICBC_DEBIT", bank_account="6222020000000000000", real_name="张三")
+TARGET = RefundTarget(to_payer=True, bank_type="ICBC_DEBIT", bank_account="6222020000000000000", real_name="张三")
 ABNORMAL = refund_order(channel_ref=REFUNDED.channel_ref)
 
 REQUESTS: dict[str, Callable[[WeChatPay], Request]] = {
@@ -78,12 +78,12 @@ REQUESTS: dict[str, Callable[[WeChatPay], Request]] = {
     ),
     "request_combined_query": lambda wechat: Combined(wechat).query_request(TOGETHER),
     "request_combined_close": lambda wechat: Combined(wechat).close_request(TOGETHER),
-    "request_abnormal_refund_to_merchant": lambda wechat: wechat.abnormal_refund_request(ABNORMAL, Payout(False)),
+    "request_abnormal_refund_to_merchant": lambda wechat: wechat.abnormal_refund_request(ABNORMAL, RefundTarget(False)),
 }
 # Encrypted fields are written differently each time, so these are shown with what is inside, and without signature.
 SEALED: dict[str, Callable[[WeChatPay], Request]] = {
     "request_receiver_merchant": lambda wechat: wechat.bind_request(SUPPLIER, "unused"),
-    "request_abnormal_refund_to_payer": lambda wechat: wechat.abnormal_refund_request(ABNORMAL, PAYOUT),
+    "request_abnormal_refund_to_payer": lambda wechat: wechat.abnormal_refund_request(ABNORMAL, TARGET),
 }
 
 
@@ -110,7 +110,7 @@ def test_what_only_wechat_may_read_is_encrypted_under_the_key_the_header_names(n
     assert request.headers["Wechatpay-Serial"] == PUBLIC_KEY_ID
     assert as_sent(unsealed(request)) == (GOLDEN / f"{name}.txt").read_text()
     assert request.body != SEALED[name](WECHAT).body, "OAEP mixes in chance"
-    for plain in (SUPPLIER.name, PAYOUT.bank_account, PAYOUT.real_name):
+    for plain in (SUPPLIER.name, TARGET.bank_account, TARGET.real_name):
         assert plain.encode() not in request.body
 
 

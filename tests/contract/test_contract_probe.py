@@ -95,6 +95,12 @@ async def test_what_a_rail_does_not_have_exits_2_and_says_so(play: Play) -> None
         assert "does not share out" in done.result["error"]
 
 
+@plays(when=lambda rail: rail.name != "wechat")
+async def test_a_rail_that_leaves_no_refund_half_done_is_not_asked_to_send_one_on(play: Play) -> None:
+    done = await Hand(play, play.order()).try_call("abnormal_refund", reference="1-a", refund_reference="1-b")
+    assert (done.exit_code, "half done" in done.result["error"]) == (2, True)
+
+
 @plays(when=lambda rail: not rail.capabilities.holds)
 async def test_a_rail_that_reserves_nothing_exits_2_and_nothing_is_sent(play: Play) -> None:
     hand = Hand(play, play.order())

@@ -11,9 +11,9 @@ from counterparties import Inbox, inbox
 from counterparty_wechat import WeChatSandbox
 
 from channels import ChannelClient, Confirmed, Method, Order, Outcome, Pending, RefundOrder, Refused, Unknown
+from channels.probe import call
 from channels.wechat import Combined, WeChatPay, build
 from channels.wechat.combined import CombinedOrder, CombinedOutcome, CombinedPart
-from channels.wechat.messages import Payout
 from kernel.env import Env, Response
 from kernel.money import Money
 
@@ -147,14 +147,20 @@ async def test_an_abnormal_refund_is_sent_on_and_done(mall: Mall, to_payer: bool
     refund = replace(refund, channel_ref=accepted.channel_ref)
     stuck = await settled(mall, refund, Pending({"type": "operator", "code": "ABNORMAL"}, accepted.channel_ref))
     assert isinstance(stuck, Pending)
-    payout = Payout(to_payer, "ICBC_DEBIT", "6222020000000000000", "张三") if to_payer else Payout(to_payer)
-    outcome = await mall.client.ask(
-        "refund",
-        refund,
-        lambda asked: mall.wechat.abnormal_refund_request(asked, payout),
-        mall.wechat.abnormal_refund_outcome,
-    )
-    assert outcome == Pending(channel_ref=accepted.channel_ref)
+    card = {"bank_type": "ICBC_DEBIT", "bank_account": "6222020000000000000", "real_name": "张三"} if to_payer else {}
+    sets = {
+        "reference": order.reference,
+        "amount": "1234",
+        "refund_reference": refund.reference,
+        "refund_amount": "234",
+    }
+    named = sets | {"refund_channel_ref": str(refund.channel_ref)} | card
+    settings = mall.other.settings()
+    for wrong in (sets, named | {"bank_type": "ICBC_DEBIT", "real_name": ""}):
+        assert (await call("wechat", "abnormal_refund", settings, wrong, mall.env)).exit_code == 2
+    done = await call("wechat", "abnormal_refund", settings, named, mall.env)
+    assert (done.exit_code, done.result["outcome"]) == (0, "pending"), done.result
+    assert done.result["channel_ref"] == accepted.channel_ref
     for _ in range(5_000):
         asked = await mall.client.refund_query(refund)
         if isinstance(asked, Confirmed):
