@@ -191,6 +191,7 @@ def test_what_was_not_frozen_or_not_paid_cannot_be_shared(sandbox: Sandbox, merc
         ("/receivers/0/", {"receivers": [7]}),
         ("/receivers/0/amount", {"receivers": [{"type": "MERCHANT_ID", "account": "1", "amount": 0}]}),
         ("/receivers/0/type", {"receivers": [{"type": "BANK", "account": "1", "amount": 1}]}),
+        ("/out_order_no", {"out_order_no": "a share"}),
         ("/unfreeze_unsplit", {"unfreeze_unsplit": None}),
         ("/unfreeze_unsplit", {"unfreeze_unsplit": "true"}),
     ],

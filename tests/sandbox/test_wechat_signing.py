@@ -67,12 +67,12 @@ def test_a_request_that_is_not_the_merchants_is_refused_and_nothing_happens(
 def test_a_changed_body_or_query_breaks_the_signature(sandbox: Sandbox, merchant: Merchant) -> None:
     out_trade_no = new_number()
     raw = json.dumps(merchant.order(out_trade_no, 100)).encode()
-    headers = {"User-Agent": "x", "Authorization": merchant.authorization("POST", NATIVE, raw)}
+    headers = {"Accept": "*/*", "User-Agent": "x", "Authorization": merchant.authorization("POST", NATIVE, raw)}
     reply = exchange(merchant.base_url, "POST", NATIVE, headers, raw.replace(b"100", b"101"))
     assert (reply.status, reply.code) == (401, "SIGN_ERROR")
     assert sandbox.trade(merchant, out_trade_no) is None
     target = f"/v3/pay/transactions/out-trade-no/{out_trade_no}?mchid="
-    headers = {"User-Agent": "x", "Authorization": merchant.authorization("GET", target + "1", b"")}
+    headers = {"Accept": "*/*", "User-Agent": "x", "Authorization": merchant.authorization("GET", target + "1", b"")}
     assert exchange(merchant.base_url, "GET", target + merchant.mchid, headers, b"").status == 401
 
 
@@ -92,14 +92,17 @@ def test_the_first_fault_in_the_stated_order_is_the_one_named(merchant: Merchant
 
 def test_a_recorded_request_cannot_be_played_again(merchant: Merchant) -> None:
     raw = json.dumps(merchant.order(new_number())).encode()
-    headers = {"User-Agent": "x", "Authorization": merchant.authorization("POST", NATIVE, raw)}
+    headers = {"Accept": "*/*", "User-Agent": "x", "Authorization": merchant.authorization("POST", NATIVE, raw)}
     assert exchange(merchant.base_url, "POST", NATIVE, headers, raw).status == 200
     again = exchange(merchant.base_url, "POST", NATIVE, headers, raw)
     assert (again.status, again.code) == (401, "SIGN_ERROR")
 
 
-def test_a_request_without_user_agent_is_refused_before_its_signature_is_read(merchant: Merchant) -> None:
-    reply = merchant.send("POST", NATIVE, merchant.order(new_number()), {"User-Agent": "", "Authorization": "junk"})
+@pytest.mark.parametrize("header", ["User-Agent", "Accept"])
+def test_a_request_without_accept_or_user_agent_is_refused_before_its_signature_is_read(
+    merchant: Merchant, header: str
+) -> None:
+    reply = merchant.send("POST", NATIVE, merchant.order(new_number()), {header: "", "Authorization": "junk"})
     assert (reply.status, reply.code) == (400, "INVALID_REQUEST")
 
 

@@ -58,6 +58,12 @@ def test_a_code_is_the_merchants_own_and_needs_its_secret(sandbox: Sandbox, merc
     assert trade_in(stranger, code).json["errcode"] == 40029
 
 
+def test_a_visitor_is_not_sent_on_by_parameters_out_of_order(merchant: Merchant) -> None:
+    asked = {"redirect_uri": BACK, "appid": merchant.appid, "response_type": "code", "scope": "snsapi_base"}
+    path = f"/connect/oauth2/authorize?{urlencode({**asked, 'state': 's1'})}"
+    assert exchange(merchant.base_url, "GET", path, {}, b"").status == 400
+
+
 @pytest.mark.parametrize(
     "change",
     [{"appid": "wx0"}, {"redirect_uri": "javascript:alert(1)"}, {"scope": "snsapi_userinfo"}, {"response_type": "x"}],

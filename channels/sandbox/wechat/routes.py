@@ -121,8 +121,8 @@ class Routes:
 
     def _authenticated(self, request: web.Request, raw: bytes) -> Merchant:
         """Return who signed the request. Checks in WeChat Pay's order, so that the first fault is the one named."""
-        if not request.headers.get("User-Agent", "").strip():
-            raise invalid_request("Http头缺少User-Agent")
+        if not all(request.headers.get(name, "").strip() for name in ("Accept", "User-Agent")):
+            raise invalid_request("Http头缺少Accept或User-Agent")
         auth = read_authorization(request.headers.get("Authorization"))
         check_clock(auth.timestamp)
         merchant = self._wechat.merchants.find(auth.mchid)

@@ -16,7 +16,7 @@ import orjson
 from channels.sandbox.clock import rfc3339
 from channels.sandbox.store import Row, Tx
 from channels.sandbox.wechat import books
-from channels.sandbox.wechat.checks import Fields
+from channels.sandbox.wechat.checks import OUT_REFUND_NO, Fields
 from channels.sandbox.wechat.errors import ApiError, invalid_request, resource_not_exists
 
 TYPES = ("MERCHANT_ID", "PERSONAL_OPENID")
@@ -24,6 +24,7 @@ RELATIONS = (
     *("SERVICE_PROVIDER", "STORE", "STAFF", "STORE_OWNER", "PARTNER", "HEADQUARTER", "BRAND", "DISTRIBUTOR", "USER"),
     *("SUPPLIER", "CUSTOM"),
 )
+NUMBER = OUT_REFUND_NO  # sharing's numbers are of the same letters
 MOST_RECEIVERS = 50
 MOST_REQUESTS = 50
 REST = "解冻给分账方"
@@ -117,7 +118,9 @@ def read_order(body: dict[str, Any], appid: str, request: bytes) -> ShareOrder:
     release = body.get("unfreeze_unsplit")
     if not isinstance(release, bool):
         raise fields.wrong("unfreeze_unsplit", "must be true or false")
-    return ShareOrder(fields.text("transaction_id", 32), fields.text("out_order_no", 64), receivers, release, request)
+    return ShareOrder(
+        fields.text("transaction_id", 32), fields.text("out_order_no", 64, NUMBER), receivers, release, request
+    )
 
 
 def _receiver(index: int, one: object) -> tuple[str, str, int, str]:
@@ -133,7 +136,7 @@ def read_release(body: dict[str, Any], request: bytes) -> ShareOrder:
     """Return the order that releases the rest."""
     fields = Fields(body)
     fields.text("description", 80)
-    return ShareOrder(fields.text("transaction_id", 32), fields.text("out_order_no", 64), (), True, request)
+    return ShareOrder(fields.text("transaction_id", 32), fields.text("out_order_no", 64, NUMBER), (), True, request)
 
 
 def share(tx: Tx, mchid: str, order: ShareOrder, now_ms: int, *, settles_ms: int) -> dict[str, Any]:
@@ -241,7 +244,7 @@ def read_return(body: dict[str, Any], request: bytes) -> ReturnOrder:
     return ReturnOrder(
         fields.text("order_id", 64) if by_id else None,
         None if by_id else fields.text("out_order_no", 64),
-        fields.text("out_return_no", 64),
+        fields.text("out_return_no", 64, NUMBER),
         fields.text("return_mchid", 32),
         fields.amount("amount"),
         fields.text("description", 80),

@@ -38,7 +38,7 @@ class SharingRoutes:
         kind, account = fields.choice("type", *sharing.TYPES), fields.text("account", 64)
         relation = fields.choice("relation_type", *sharing.RELATIONS)
         if relation == "CUSTOM":
-            fields.text("custom_relation", 10)
+            fields.text("custom_relation", 30)  # ten characters 字
         name = call.unsealed("name", fields.text("name", 1024)) if fields.has("name") else ""
         if kind == "MERCHANT_ID" and not name:
             raise fields.wrong("name", "is required for MERCHANT_ID")

@@ -18,6 +18,7 @@ from channels.sandbox.wechat.service import WeChat
 
 CODE_LIVES_MS = 5 * 60 * 1000
 COOKIE = "sandbox_wechat_user"
+ASKED = ("appid", "redirect_uri", "response_type", "scope", "state")
 _USER = re.compile(r"[0-9a-f]{20}", re.ASCII)
 
 
@@ -44,7 +45,9 @@ class Visitors:
         asked = request.query
         merchant = self._of_appid(asked.get("appid", ""))
         back = urlsplit(asked.get("redirect_uri", ""))
-        if merchant is None or back.scheme not in ("http", "https"):
+        # The real one takes its parameters in this order alone.
+        in_order = tuple(asked)[: len(ASKED)] == ASKED
+        if merchant is None or back.scheme not in ("http", "https") or not in_order:
             return show("沙箱 微信", "<p>appid 或 redirect_uri 参数错误</p>", 400)
         if asked.get("response_type") != "code" or asked.get("scope") != "snsapi_base":
             return show("沙箱 微信", "<p>Scope 参数错误或没有 Scope 权限</p>", 400)
