@@ -79,9 +79,17 @@ class Unknown:
     given_back: bool = False
     stated_amount: Money | None = None  # the channel says that it moved this much, which is not what we asked for
     ask: "Request | None" = None  # one answer was not enough: the client sends this too and reads what comes likewise
+    # The rail said no, in words that it also has for a number that was used before. Where it has just been asked and
+    # knew no such number, its no is this one.
+    refusal: Refused | None = None
 
 
 Outcome = Confirmed | Pending | Refused | Unknown
+
+
+def no_if_unknown(code: str, words: str) -> Outcome:
+    """Return that a rail said no in words that it also has for a number that was used before; see Unknown.refusal."""
+    return Unknown(f"{code}: {words}", refusal=Refused(code, words))
 
 
 # ---- what we ask of a channel ---------------------------------------------------------------------------------------

@@ -758,10 +758,15 @@ class Payments:
             return refund, True
         return await self.send_refund(refund), False
 
-    async def send_refund(self, refund: Refund) -> Refund:
-        """Send a recorded refund to its channel, or send it again under its number, and settle the answer."""
+    async def send_refund(self, refund: Refund, *, unknown_there: bool = False) -> Refund:
+        """Send a recorded refund to its channel, or send it again under its number, and settle the answer.
+
+        unknown_there: the channel has just said that it knows no refund of this number; then its no is about this one.
+        """
         order, ready, method = await self._refund_order(refund)
         outcome = await self._heard("refund", ready, method, order.amount, ready.client.refund(order))
+        if unknown_there and isinstance(outcome, Unknown) and outcome.refusal is not None:
+            outcome = outcome.refusal
         return await self._settle_refund(refund, outcome, refund.retry_count)
 
     async def ask_refund(self, refund: Refund) -> Refund:
@@ -769,7 +774,7 @@ class Payments:
         order, ready, method = await self._refund_order(refund)
         outcome = await self._heard("refund_query", ready, method, order.amount, ready.client.refund_query(order))
         if isinstance(outcome, Unknown) and outcome.not_found:
-            return await self.send_refund(refund)
+            return await self.send_refund(refund, unknown_there=True)
         return await self._settle_refund(refund, outcome, refund.retry_count)
 
     async def _settle_refund(self, refund: Refund, outcome: Outcome, tried: int) -> Refund:

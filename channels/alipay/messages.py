@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from channels.alipay.signing import timestamp
-from channels.contract import Confirmed, Method, Order, Outcome, Pending, RefundOrder, Refused, Unknown
+from channels.contract import Confirmed, Method, Order, Outcome, Pending, RefundOrder, Refused, Unknown, no_if_unknown
 from kernel.clock import BEIJING
 from kernel.money import MAX_MINOR, Money, from_major
 from kernel.safe_json import BadJson, loads_object, text
@@ -383,6 +383,8 @@ REFUND: Mapping[str, Says] = {
             "ACQ.ONLINE_TRADE_VOUCHER_NOT_ALLOW_REFUND",
         )
     },
+    # A trade is closed by what gives the last of it back, and that may have been this very refund.
+    **dict.fromkeys(("ACQ.TRADE_HAS_CLOSE", "ACQ.REFUND_AMT_NOT_EQUAL_TOTAL"), no_if_unknown),
 }
 REFUND_QUERY: Mapping[str, Says] = QUERY
 BIND: Mapping[str, Says] = {"ACQ.INVALID_PARAMETER": _final(), "ACQ.USER_NOT_EXIST": _final()}

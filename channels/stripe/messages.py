@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
-from channels.contract import Confirmed, Order, Outcome, Pending, RefundOrder, Refused, Response, Unknown
+from channels.contract import Confirmed, Order, Outcome, Pending, RefundOrder, Refused, Response, Unknown, no_if_unknown
 from kernel.money import MAX_MINOR, Money, is_currency
 from kernel.safe_json import BadJson, loads_object, text, whole
 
@@ -355,7 +355,8 @@ PAY: Errors = {
 QUERY: Errors = {(404, "resource_missing"): _not_found}
 CLOSE: Errors = QUERY
 # Money that was never taken was never given back under this number either.
-REFUND: Errors = {(400, "payment_intent"): _final()}
+# What gave the last of it back may have been this very refund.
+REFUND: Errors = {(400, "payment_intent"): _final(), (400, "charge_already_refunded"): no_if_unknown}
 REFUND_QUERY: Errors = {(404, "resource_missing"): _not_found}
 NOTHING: Errors = {}
 

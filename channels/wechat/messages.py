@@ -20,6 +20,7 @@ from channels.contract import (
     Refused,
     Response,
     Unknown,
+    no_if_unknown,
 )
 from kernel.clock import BEIJING
 from kernel.money import MAX_MINOR, Money, is_currency
@@ -273,6 +274,8 @@ REFUND: Mapping[str, Says] = {
     "RESOURCE_NOT_EXISTS": final(),  # no such paid order
     "TRADE_OVERDUE": final(),  # more than 365 days after the payment
     "USER_ACCOUNT_ABNORMAL": final(),
+    # More than is left, reversed before, too many of one payment; or the number was used with other parameters.
+    **dict.fromkeys(("INVALID_REQUEST", "RULE_LIMIT", "TRADE_ERROR", "REFUND_FEE_MISMATCH"), no_if_unknown),
 }
 ABNORMAL_REFUND: Mapping[str, Says] = {**NOT_ADMITTED, "PARAM_ERROR": final()}
 REFUND_QUERY: Mapping[str, Says] = {"RESOURCE_NOT_EXISTS": not_found}

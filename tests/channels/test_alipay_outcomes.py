@@ -244,7 +244,7 @@ def without_words(found: Outcome) -> Outcome:
         case Refused():
             return replace(found, code="")
         case Unknown():
-            return replace(found, reason="", ask=None)
+            return replace(found, reason="", ask=None, refusal=None)
         case _:
             return found
 
@@ -263,6 +263,16 @@ def test_an_error_concludes_what_the_list_says_and_nothing_else_does(op: str) ->
             found = outcome(op, answer)
             if isinstance(found, Refused):
                 assert found.code == sub_code
+
+
+def test_a_refund_of_a_closed_trade_is_refused_if_its_number_is_unknown() -> None:
+    for code in CODES:
+        answer = RAIL.answer("alipay.trade.refund", refused(code))
+        for message, counts in ((answer, True), (unsigned(answer), False)):
+            found = outcome("refund", message)
+            refusal = found.refusal if isinstance(found, Unknown) else None
+            wanted = counts and code in ("ACQ.TRADE_HAS_CLOSE", "ACQ.REFUND_AMT_NOT_EQUAL_TOTAL")
+            assert (refusal is not None and refusal.code == code) is wanted, code
 
 
 def test_a_request_that_was_not_let_in_may_be_answered_by_an_error_without_a_name() -> None:

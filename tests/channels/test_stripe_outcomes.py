@@ -315,7 +315,7 @@ def without_words(found: Outcome) -> Outcome:
         case Refused():
             return replace(found, code="")
         case Unknown():
-            return replace(found, reason="", ask=None)
+            return replace(found, reason="", ask=None, refusal=None)
         case _:
             return found
 
@@ -340,7 +340,7 @@ def test_a_code_counts_only_in_an_error_of_the_type_it_belongs_to(op: str, kind:
         for status in STATUSES:
             found = outcome(op, error(status, code or None, type=kind))
             assert isinstance(found, Unknown), f"{op} {status} {code}"
-            assert not found.not_found
+            assert (found.not_found, found.refusal) == (False, None)
 
 
 def test_money_that_was_never_taken_is_not_given_back() -> None:
@@ -351,7 +351,10 @@ def test_money_that_was_never_taken_is_not_given_back() -> None:
 
 
 def test_what_was_refunded_already_may_have_been_our_refund() -> None:
-    assert isinstance(outcome("refund", error(400, "charge_already_refunded")), Unknown)
+    doubtful = outcome("refund", error(400, "charge_already_refunded"))
+    assert isinstance(doubtful, Unknown)
+    assert doubtful.refusal is not None
+    assert doubtful.refusal.code == "charge_already_refunded"
 
 
 # ---- declines --------------------------------------------------------------------------------------------------------
@@ -415,7 +418,13 @@ def test_the_readme_lists_exactly_the_refusals_of_the_code() -> None:
         for op, codes in re.findall(r"^\| ([a-z_]+) \| ([^|]+) \|", table, flags=re.MULTILINE)
         for code in re.findall(r"`([a-z_]+)`", codes)
     }
-    coded = {("pay", code) for _, code in messages.PAY} | {("refund", code) for _, code in messages.REFUND}
+    tables = {"pay": messages.PAY, "refund": messages.REFUND}
+    coded = {
+        (op, code)
+        for op, table in tables.items()
+        for (_, code), says in table.items()
+        if isinstance(says(code, ""), Refused)
+    }
     assert documented == coded | {("proceed", code) for code in messages.DECLINES}
 
 

@@ -139,7 +139,7 @@ def without_words(found: Outcome) -> Outcome:
         case Refused():
             return replace(found, code="")
         case Unknown():
-            return replace(found, reason="")
+            return replace(found, reason="", refusal=None)
         case _:
             return found
 
@@ -155,6 +155,16 @@ def test_an_error_concludes_what_the_list_says_and_nothing_else_does(op: str) ->
             assert without_words(found) == meaning, f"{op} {status} {code}"
             if isinstance(found, Refused):
                 assert found.code == code
+
+
+def test_a_refund_refused_in_words_that_may_mean_a_used_number_is_refused_if_the_number_is_unknown() -> None:
+    doubtful = {"INVALID_REQUEST", "RULE_LIMIT", "TRADE_ERROR", "REFUND_FEE_MISMATCH"}
+    for code in CODES:
+        for op, status in (("refund", 400), ("refund", 429), ("refund", 500), ("refund_query", 400), ("pay", 400)):
+            found = outcome(op, error(status, code))
+            refusal = found.refusal if isinstance(found, Unknown) else None
+            wanted = code in doubtful and (op, status) == ("refund", 400)
+            assert (refusal is not None and refusal.code == code) is wanted, f"{op} {status} {code}"
 
 
 def test_the_readme_lists_exactly_the_refusals_of_the_code() -> None:

@@ -170,6 +170,27 @@ async def test_a_refund_the_rail_forgot_is_sent_again_under_its_number(database_
         assert len({order.reference for order in front.asked("refund")}) == 1
 
 
+async def test_a_no_that_may_mean_a_used_number_ends_a_refund_only_where_the_rail_knows_none(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Else a refund that the rail refuses for good would be sent again each half hour, its money held back."""
+    async with a_front(database_url, tmp_path) as front:
+        payment_id = await front.paid()
+        before = await front.balances()
+        doubtful = Unknown(
+            "INVALID_REQUEST: more than is left", refusal=Refused("INVALID_REQUEST", "more than is left")
+        )
+        front.rail.says(refund=doubtful, refund_query=SILENCE)
+        refund = (await front.refund(payment_id)).body
+        await front.later(5)
+        assert (await refund_of(front, refund["id"]))["status"] == "processing", "nobody has said that it is unknown"
+        front.rail.says(refund=doubtful, refund_query=NEVER_ARRIVED)
+        await front.later(30)
+        ended = await refund_of(front, refund["id"])
+        assert (ended["status"], ended["failure"]["code"]) == ("failed", "INVALID_REQUEST")
+        assert await front.balances() == before
+
+
 async def test_a_process_that_dies_before_it_sends_leaves_a_refund_the_janitor_sends(
     database_url: str, tmp_path: Path
 ) -> None:
