@@ -227,6 +227,13 @@ class BillFile:
 # ---- the contract ---------------------------------------------------------------------------------------------------
 
 
+class RefundFee(StrEnum):
+    """What becomes of a rail's fee when the payment is given back 退款手续费."""
+
+    RETURNED = "returned"  # in proportion, so that a refund of everything returns all of it
+    KEPT = "kept"
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What the rail can do; the router and the life cycle read this and nothing else."""
@@ -260,6 +267,7 @@ class Capabilities:
     # False: the rail closes nothing when asked. Its orders are paid by our own second call alone (proceed), so one is
     # dead once we have ended it: whoever hears proceed=True about an order that has ended must not make that call.
     closes: bool = True
+    refund_fee: RefundFee = RefundFee.RETURNED  # what usually becomes of its fee; an account's terms may say otherwise
     # True: what the rail has not numbered yet is asked about by sending the same message once more, which executes it
     # if it never arrived, and never twice. Such a query does not answer not_found.
     asks_by_repeating: bool = False

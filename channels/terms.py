@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from channels.contract import Capabilities, Method
+from channels.contract import Capabilities, Method, RefundFee
 from kernel.clock import BEIJING, business_date, rfc3339
 from kernel.money import MAX_MINOR, Money, is_currency, proportion
 from kernel.safe_json import BadJson, loads
@@ -68,6 +68,7 @@ class FeeSchedule:
     cap_minor: int | None = None  # 封顶: per payment
     tiers: Sequence[Tier] = ()  # by the month's volume of this account and currency, in rising order
     free_quota_minor: int = 0  # 免费额度: volume of the month without any fee
+    refund_fee: RefundFee | None = None  # whether refunds bring the fee back; None: as is usual for the rail
 
     def rate_bp(self, month_volume_minor: int) -> int:
         """Return the rate for a payment made when the month's volume stands there: the whole payment pays it."""
@@ -77,6 +78,10 @@ class FeeSchedule:
                 break
             rate = tier.basis_points
         return rate
+
+    def keeps_on_refund(self, rail: Capabilities) -> bool:
+        """Tell whether the fee stays with the rail when the payment is given back."""
+        return (self.refund_fee or rail.refund_fee) is RefundFee.KEPT
 
     def fee_minor(self, amount_minor: int, month_volume_minor: int = 0) -> int:
         """Return the fee of a payment, in minor units, 0 to amount_minor; shares round half up.
@@ -353,6 +358,7 @@ def _fees(path: str, value: Any) -> FeeSchedule:
         cap_minor=given.take("cap_minor", _minor, None),
         tiers=given.take("tiers", _each(_tier), ()),
         free_quota_minor=given.take("free_quota_minor", _minor, 0),
+        refund_fee=given.take("refund_fee", _refund_fee, None),
     )
     given.end()
     if fees.cap_minor is not None and fees.cap_minor < fees.minimum_minor:
@@ -361,6 +367,13 @@ def _fees(path: str, value: Any) -> FeeSchedule:
         if after.from_volume_minor <= before.from_volume_minor:
             raise TermsWrong(f"{path}.tiers.{n}.from_volume_minor", "tiers stand in rising order of volume")
     return fees
+
+
+def _refund_fee(path: str, value: Any) -> RefundFee:
+    try:
+        return RefundFee(value)
+    except ValueError:
+        raise TermsWrong(path, f"is none of {', '.join(RefundFee)}") from None
 
 
 def _tier(path: str, value: Any) -> Tier:

@@ -34,11 +34,13 @@ class Chosen(NamedTuple):
     channel: str
     fee_minor: int
     decision: str | None  # JSON
+    fee_kept: bool = False  # by the channel, when this is refunded
 
     @classmethod
     def of(cls, choice: Choice) -> "Chosen":
-        account = choice.ready.account
-        return cls(account.id, account.channel, choice.fee_minor, choice.decision)
+        ready = choice.ready
+        kept = ready.terms.fees.keeps_on_refund(ready.client.channel.capabilities)
+        return cls(ready.account.id, ready.account.channel, choice.fee_minor, choice.decision, kept)
 
 
 class NewAttempt(NamedTuple):
@@ -51,7 +53,7 @@ class NewAttempt(NamedTuple):
         """Return the attempt's row."""
         return Attempt(
             book, payment_id, number, chosen.account_id, chosen.channel, chosen.fee_minor, self.method, self.details,
-            chosen.decision, states.Attempt.CREATED.value, now, now, due_at,
+            chosen.decision, states.Attempt.CREATED.value, now, now, due_at, fee_kept=chosen.fee_kept,
         )  # fmt: skip
 
 

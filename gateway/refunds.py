@@ -79,11 +79,18 @@ def refund_needs(work: Work, book: int, payment_id: str, number: int | None = No
     yield ledger.ACCOUNTS, (book, accounts.merchant(payment.currency))
     if work.knows(ATTEMPTS, attempt_key) and (attempt := work.find(ATTEMPTS, attempt_key)) is not None:
         yield ledger.ACCOUNTS, (book, accounts.channel(attempt.channel_account, payment.currency))
+        yield from fee_needs(attempt, payment.currency)
     yield from splitting.needs(work, book, payment_id)
 
 
+def fee_needs(attempt: Attempt, currency: str) -> Iterable[Need]:
+    """Name the row that a fee is booked to which the channel keeps of a refund."""
+    if attempt.fee_kept:
+        yield ledger.ACCOUNTS, (attempt.book, accounts.refund_cost(currency))
+
+
 class _Reserved(NamedTuple):
-    """What reserving a refund's money came to: the channel's part of its fee, and what each share gave back."""
+    """What reserving a refund's money came to: what the channel returns of its fee, and what each share gave back."""
 
     fee_returned_minor: int
     taken_back: str  # JSON
@@ -137,24 +144,24 @@ def _attempt_to_refund(work: Work, payment: Payment, amount_minor: int) -> Attem
 
 
 def _reserve(work: Work, payment: Payment, attempt: Attempt, posting: str, amount_minor: int) -> _Reserved:
-    """Take the shares back, and the channel's part of its fee, and hold the sum. Raises Rejected."""
+    """Take the shares back, have the channel's part of its fee made good, and hold the sum. Raises Rejected."""
     book, day = payment.book, business_date(work.now)
     live = payment.refunded_minor + payment.refunding_minor + amount_minor
-    returned = _fee_on_last(payment, amount_minor, live)
+    fee_part = _fee_on_last(payment, amount_minor, live)
     splitting.share_out(
         work, book, payment.id, payment.business_date or day,
         gross_minor=payment.captured_minor, fee_minor=payment.fee_minor,
     )  # fmt: skip
-    parts = splitting.take_back_for_refund(work, book, payment.id, posting, amount_minor - returned, day)
-    _hold(work, payment, attempt, posting, amount_minor, returned, day)
-    return _Reserved(returned, orjson.dumps(parts).decode())
+    parts = splitting.take_back_for_refund(work, book, payment.id, posting, amount_minor - fee_part, day)
+    _hold(work, payment, attempt, posting, amount_minor, fee_part, day)
+    return _Reserved(0 if attempt.fee_kept else fee_part, orjson.dumps(parts).decode())
 
 
 def _reserve_surplus(work: Work, payment: Payment, attempt: Attempt, posting: str) -> _Reserved:
-    """Have the whole fee come back and hold the whole sum; no share was ever given of it. Raises Rejected."""
+    """Have the whole fee made good and hold the whole sum; no share was ever given of it. Raises Rejected."""
     day = business_date(work.now)
     _hold(work, payment, attempt, posting, attempt.captured_minor, attempt.fee_minor, day)
-    return _Reserved(attempt.fee_minor, "[]")
+    return _Reserved(0 if attempt.fee_kept else attempt.fee_minor, "[]")
 
 
 def _hold(
@@ -163,9 +170,7 @@ def _hold(
     merchant, channel = _between(payment, attempt)
     transfers = []
     if fee_minor:
-        transfers.append(
-            Transfer(f"{posting}:fee", "channel_fee_returned", channel, merchant, fee_minor, payment.currency)
-        )
+        transfers.append(_fee_made_good(work, payment, attempt, f"{posting}:fee", fee_minor))
     transfers.append(
         Transfer(f"{posting}:refund", "refund", merchant, channel, amount_minor, payment.currency, Step.HOLD)
     )
@@ -175,6 +180,27 @@ def _hold(
         if refusal.cause is not ledger.Result.WOULD_OVERDRAW:
             raise Broken("posting_refused", f"the books refused {posting}: {refusal}") from None
         raise Rejected("insufficient_balance", f"the merchant's balance does not cover refund {posting}") from None
+
+
+def _fee_made_good(work: Work, payment: Payment, attempt: Attempt, transfer_id: str, minor: int) -> Transfer:
+    """Return the transfer by which the merchant account has again what the channel's fee took of it.
+
+    The channel gives it back, or keeps it: then it is a cost, for the payees were paid nothing of it and owe nothing.
+    """
+    merchant, channel = _between(payment, attempt)
+    if not attempt.fee_kept:
+        return Transfer(transfer_id, "channel_fee_returned", channel, merchant, minor, payment.currency)
+    cost = ledger.open_account(work, payment.book, accounts.refund_cost(payment.currency)).name
+    return Transfer(transfer_id, "refund_cost", cost, merchant, minor, payment.currency)
+
+
+def _fee_stands_again(payment: Payment, attempt: Attempt, transfer_id: str, minor: int) -> Transfer:
+    """Return the transfer that undoes `_fee_made_good`, or a part of it, after a refund failed."""
+    merchant, channel = _between(payment, attempt)
+    if not attempt.fee_kept:
+        return Transfer(transfer_id, "channel_fee_kept", merchant, channel, minor, payment.currency)
+    cost = accounts.refund_cost(payment.currency)
+    return Transfer(transfer_id, "refund_cost_undone", merchant, cost, minor, payment.currency)
 
 
 def _between(payment: Payment, attempt: Attempt) -> tuple[str, str]:
@@ -410,24 +436,19 @@ class SettleRefund:
         day: date = business_date(work.now)
         transfers = [self._held(payment, refund, attempt, Step.VOID_HOLD)]
         of_surplus = refund.attempt_number != payment.won_attempt
-        fee_kept = (
-            refund.fee_returned_minor
+        fee_part = (
+            attempt.fee_minor
             if of_surplus
             else _fee_on_last(payment, refund.amount_minor, payment.refunded_minor + payment.refunding_minor)
         )
-        if fee_kept:
-            merchant, channel = _between(payment, attempt)
-            transfers.append(
-                Transfer(
-                    f"{refund.posting}:fee:again", "channel_fee_kept", merchant, channel, fee_kept, refund.currency
-                )
-            )
+        if fee_part:
+            transfers.append(_fee_stands_again(payment, attempt, f"{refund.posting}:fee:again", fee_part))
         posting = f"{refund.posting}:undone"
         ledger.post_expected(work, self.book, posting, transfers, business_date=day, fresh=True)
         if not of_surplus:
             parts = orjson.loads(refund.taken_back)
             splitting.give_back_after_failed_refund(
-                work, self.book, payment.id, refund.posting, parts, refund.amount_minor - fee_kept, day
+                work, self.book, payment.id, refund.posting, parts, refund.amount_minor - fee_part, day
             )
         _count(work, refund, under_way=-refund.amount_minor)
         return self._ended(

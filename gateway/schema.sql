@@ -111,6 +111,7 @@ CREATE TABLE attempt (
     business_date   date, -- 账务日期 of the capture
     latency_ms      int, -- how long the channel took to answer first
     next_action     json, -- of a cashier's payment: what the payer does here; otherwise the payment has it
+    fee_kept        bool NOT NULL DEFAULT false, -- the channel keeps its fee when this is refunded: its terms, as they were then
     PRIMARY KEY (book, payment_id, number),
     CONSTRAINT capture_within_the_hold CHECK (
         held_minor >= 0 AND capture_minor >= 0 AND captured_minor >= 0 AND capture_minor <= held_minor

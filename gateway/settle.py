@@ -18,7 +18,7 @@ import streams
 from channels.contract import Confirmed, Method, Outcome, Pending, Refused
 from gateway import states
 from gateway.objects import payment_event
-from gateway.refunds import RefundAsked, refund_needs, start_refund, start_surplus_refund
+from gateway.refunds import RefundAsked, fee_needs, refund_needs, start_refund, start_surplus_refund
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
 from gateway.tables import ATTEMPTS, CASHIER, PAYMENTS, REFUNDS, Attempt, Payment
 from kernel.clock import business_date
@@ -104,6 +104,7 @@ class Settle:
         if payment.status not in OPEN_PAYMENT:  # a late confirmation goes back at once, so its shares matter now
             yield REFUNDS, (self.book, self.refund_id)
             yield from splitting.needs(work, self.book, self.payment_id)
+            yield from fee_needs(attempt, payment.currency)
 
     def apply(self, work: Work) -> Settled:
         payment = work.get(PAYMENTS, (self.book, self.payment_id))

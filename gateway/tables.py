@@ -109,6 +109,7 @@ class Attempt(NamedTuple):
     business_date: date | None = None
     latency_ms: int | None = None
     next_action: str | None = None  # JSON
+    fee_kept: bool = False  # the channel keeps its fee when this is refunded
 
     @property
     def reference(self) -> str:
@@ -240,7 +241,7 @@ ATTEMPTS: Table[Attempt] = Table(
     "attempt",
     Attempt,
     "int text int text text bigint text json json text timestamptz timestamptz timestamptz text text text int "
-    "bigint bigint bigint date int json",
+    "bigint bigint bigint date int json bool",
     keys=3,
     remembered=True,
 )

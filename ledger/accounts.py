@@ -22,6 +22,7 @@ class Kind(StrEnum):
     PAYEE = "payee"  # 应付收款方: a payee's share, owed
     SUB_ACCOUNT = "sub_account"  # 子账户: mirror of a payee's account at the bank
     PLATFORM_FEE = "platform_fee"  # 平台手续费: the only account the platform itself owns; fees alone reach it
+    REFUND_COST = "refund_cost"  # 退款成本: fees that channels kept of refunded payments; no share bears them
     SUSPENSE = "suspense"  # 挂账: facts nobody can explain yet
 
 
@@ -41,6 +42,7 @@ NATURE = {
     Kind.PAYEE: Nature(Side.CREDIT, True, "应付收款方"),
     Kind.SUB_ACCOUNT: Nature(Side.CREDIT, False, "子账户"),
     Kind.PLATFORM_FEE: Nature(Side.CREDIT, True, "平台手续费"),
+    Kind.REFUND_COST: Nature(Side.DEBIT, False, "退款成本"),
     Kind.SUSPENSE: Nature(Side.CREDIT, True, "挂账"),
 }
 
@@ -82,6 +84,10 @@ def sub_account(payee_id: str, currency: str) -> str:
 
 def platform_fee(currency: str) -> str:
     return name(Kind.PLATFORM_FEE, currency)
+
+
+def refund_cost(currency: str) -> str:
+    return name(Kind.REFUND_COST, currency)
 
 
 def suspense(currency: str) -> str:

@@ -25,6 +25,7 @@ from channels.contract import (
     Outcome,
     Pending,
     Rail,
+    RefundFee,
     RefundOrder,
     Refused,
     Request,
@@ -51,6 +52,7 @@ _CAPABILITIES = Capabilities(
     per_order_notices=False,
     signs_answers=False,
     closes=False,
+    refund_fee=RefundFee.KEPT,
     asks_by_repeating=True,
 )
 

@@ -25,6 +25,7 @@ from channels.contract import (
     Outcome,
     Pending,
     Rail,
+    RefundFee,
     RefundOrder,
     Refused,
     Request,
@@ -67,6 +68,7 @@ _CAPABILITIES = Capabilities(
     partial_capture=True,
     per_order_notices=False,
     signs_answers=False,
+    refund_fee=RefundFee.KEPT,
     asks_by_repeating=True,
 )
 

@@ -65,6 +65,7 @@ class Day:
     captured_minor: int = 0
     refunded_minor: int = 0
     fee_minor: int = 0
+    refund_cost_minor: int = 0  # fees that channels kept of refunded payments
     shares: list[splitting.store.PayeeTotal] = field(default_factory=list)
     settled_minor: int = 0
     refused_lines: dict[str, int] = field(default_factory=dict)
@@ -179,9 +180,13 @@ class Day:
         }
 
     def shares_minor(self) -> dict[str, int]:
-        """Return what each payee ends with, refunds taken back; the channel's fee is a share like any other."""
+        """Return what each payee ends with, refunds taken back; the channels' fees are a share like any other.
+
+        What they keep of payments given back comes out of no share, so it stands there as what is still to be paid in.
+        """
         shares = {payee.name: payee.shares_minor - payee.taken_back_minor for payee in self.shares}
-        return shares | {"channel fee": self.fee_minor}
+        cost = {"refund cost": -self.refund_cost_minor} if self.refund_cost_minor else {}
+        return shares | {"channel fee": self.fee_minor} | cost
 
     def wrongs(self) -> list[str]:
         """Return every reason why this day is not as it must be; empty for a good day."""
@@ -528,6 +533,7 @@ class Player:
         day.fee_minor = (
             by_rule.get("channel_fee", 0) + by_rule.get("channel_fee_kept", 0) - by_rule.get("channel_fee_returned", 0)
         )
+        day.refund_cost_minor = by_rule.get("refund_cost", 0) - by_rule.get("refund_cost_undone", 0)
         verdicts = await _again(lambda: verify.verify(self._hub.pool))
         day.invariants = {"checked": len(verdicts), "broken": sum(1 for v in verdicts if v.broken)}
         day.broken += [f"{v.name}: {why}" for v in verdicts for why in v.broken[:3]]

@@ -154,6 +154,9 @@ def _about_trouble(day: Day) -> list[str]:
     return notes
 
 
+OF_NO_PAYEE = {"channel fee": "kept by the channel", "refund cost": "borne by the merchant"}
+
+
 def _shares(day: Day) -> list[RenderableType]:
     shares = day.shares_minor()
     largest = max(shares.values(), default=0)
@@ -162,7 +165,7 @@ def _shares(day: Day) -> list[RenderableType]:
     table.add_row("[bold]shares 分账[/]", "", "", "paid out 已结算")
     paid = {payee.name: payee.paid_minor for payee in day.shares}
     for name, minor in sorted(shares.items(), key=lambda item: -item[1]):
-        settled = _amount(day, paid[name]) if name in paid else "[dim]kept by the channel"
+        settled = _amount(day, paid[name]) if name in paid else f"[dim]{OF_NO_PAYEE[name]}"
         table.add_row(f"  {name}", _amount(day, minor), "[cyan]" + _bar(minor, largest, BAR // 2), settled)
     total, settled = _amount(day, sum(shares.values())), _amount(day, day.settled_minor)
     table.add_row("= captured − refunded", f"[bold]{total}[/]", "", f"[bold]{settled}[/]")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels.contract import Capabilities, Method
+from channels.contract import Capabilities, Method, RefundFee
 from channels.terms import FeeSchedule, Terms, TermsWrong, Tier, Used, flat, month_of
 from kernel.clock import BEIJING
 from kernel.money import Money, share_bp
@@ -43,6 +43,7 @@ schedules = st.builds(
     .map(sorted)
     .map(tuple),
     free_quota_minor=st.integers(0, 10**6),
+    refund_fee=st.none() | st.sampled_from(RefundFee),
 )
 
 
@@ -55,6 +56,15 @@ def test_no_fee_is_negative_or_above_its_payment(fees: FeeSchedule, amount: int,
 def test_terms_are_read_as_they_were_written(fees: FeeSchedule) -> None:
     terms = Terms(fees=fees)
     assert Terms.parse(terms.to_json()) == terms
+
+
+@pytest.mark.parametrize(
+    ("agreed", "usual", "kept"),
+    [(None, "kept", True), (None, "returned", False), ("returned", "kept", False), ("kept", "returned", True)],
+)
+def test_a_fee_stays_on_a_refund_as_agreed_and_else_as_is_usual(agreed: str | None, usual: str, kept: bool) -> None:
+    rail = Capabilities(frozenset(), frozenset(), refund_fee=RefundFee(usual))
+    assert Terms.of({"fees": {"refund_fee": agreed}}).fees.keeps_on_refund(rail) is kept
 
 
 def test_a_fixed_part_a_minimum_and_a_cap() -> None:
@@ -204,6 +214,8 @@ def test_months_turn_in_beijing() -> None:
         ('{"methods": ["qr", "qr"]}', "methods.1"),
         ('{"currencies": ["cny"]}', "currencies.0"),
         ('{"regions": ["CHN"]}', "regions.0"),
+        ('{"fees": {"refund_fee": "half"}}', "fees.refund_fee"),
+        ('{"fees": {"refund_fee": true}}', "fees.refund_fee"),
         ('{"windows": ["mon-fri 8:00-22:00"]}', "windows.0"),
         ('{"windows": ["mon-fri 08:00-25:00"]}', "windows.0"),
         ('{"windows": ["mon-fri 08:00-08:00"]}', "windows.0"),

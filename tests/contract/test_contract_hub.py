@@ -11,7 +11,10 @@ import pytest_asyncio
 from counterparties import SHOWN
 from plays import Play, plays
 
+import ledger
 from channels import Method, Pending
+from channels.contract import RefundFee
+from channels.terms import FeeSchedule, Terms
 from gateway.claims import Claims
 from gateway.create import NewPayment
 from gateway.store import find_attempt, find_payment, find_refund
@@ -21,6 +24,7 @@ from kernel.env import Env
 from ops.merchants import add_channel_account, add_merchant
 from ops.verify import verify
 from ops.wiring import Hub, hub
+from reconciliation import Kind as DifferenceKind
 from tests.conftest import TestServer as PostgresServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -118,9 +122,11 @@ class Till:
         assert not broken, broken
 
 
-async def a_till(play: Play, objects: Hub) -> Till:
+async def a_till(play: Play, objects: Hub, terms: Terms | None = None) -> Till:
     merchant = await add_merchant(objects, "tea", currencies=[play.currency])
-    await add_channel_account(objects, merchant.book, "main", play.rail.name, play.other.settings(), fee_bp=60)
+    await add_channel_account(
+        objects, merchant.book, "main", play.rail.name, play.other.settings(), terms=terms, fee_bp=60
+    )
     return Till(play, objects, merchant.book)
 
 
@@ -140,6 +146,44 @@ async def test_a_payment_succeeds_once_and_goes_back_in_parts(play: Play, rail_h
     assert sum(charged.refunds.values()) == MINOR
     assert [refund.amount_minor for refund in refunds] == ([234, 1000] if len(parts) == 2 else [MINOR])
     await till.assert_books_hold()
+
+
+@plays(
+    alone=True,
+    when=lambda rail: rail.capabilities.refund_fee is RefundFee.KEPT,
+    agreed=lambda rail: [None, *RefundFee],
+    real=lambda rail: list(RefundFee),
+)
+async def test_a_day_with_refunds_differs_from_its_bill_only_where_the_terms_say_another_refund_fee(
+    play: Play, rail_hub: Hub, agreed: RefundFee | None, real: RefundFee
+) -> None:
+    wish = {"name": "tea", "fee_bp": 290, "fixed_fee_minor": 30, "refund_fee": real.value}
+    play.other.account = await play.other.control("POST", f"/control/{play.rail.name}/merchants", wish)
+    terms = Terms(fees=FeeSchedule(290, 30, refund_fee=agreed))
+    till = await a_till(play, rail_hub, terms)
+    payment = await till.pay(play.rail.main)
+    await till.until("succeeded", lambda: till.payment(payment.id))
+    refunds = [await till.give_back(await till.payment(payment.id), part) for part in (234, None)]
+    await till.assert_books_hold()
+    async with acquire(rail_hub.pool) as connection:
+        standing = {one.name: one.balance for one in await ledger.store.balances(connection, till.book)}
+    kept = (agreed or play.rail.capabilities.refund_fee) is RefundFee.KEPT
+    fee = 66  # 290 basis points of 1234, and 30
+    assert (await till.payment(payment.id)).fee_minor == fee
+    returned = [refund.fee_returned_minor for refund in refunds]
+    assert returned == [0, 0] if kept else sum(returned) == fee
+    assert standing[f"channel:main:{play.currency}"] == (-fee if kept else 0)
+    assert standing.get(f"refund_cost:{play.currency}", 0) == (fee if kept else 0)
+    assert standing[f"merchant:{play.currency}"] == 0
+    await play.other.close_day(play.today())
+    run = await rail_hub.daily_proof().channel(till.book, "main", play.today(), currency=play.currency)
+    found = [(one.kind, one.verdict.ours_minor, one.verdict.theirs_minor) for one in run.discrepancies]
+    if kept == (real is RefundFee.KEPT):
+        assert found == []
+    else:
+        parts = [-13, -53]  # of the fee, as refunds of 234 and of the other 1000 return it
+        ours, theirs = ([0, 0], parts) if kept else (parts, [0, 0])
+        assert sorted(found) == sorted((DifferenceKind.FEE_DIFFERS, *both) for both in zip(ours, theirs, strict=True))
 
 
 @plays(method=lambda rail: rail.holds)

@@ -42,14 +42,15 @@ def plans(draw: st.DrawFn) -> list[Asked]:
 class Shop:
     """A book with one captured payment, and refunds of it under way."""
 
-    def __init__(self, amount: int, fee_bp: int, plan: list[Asked]) -> None:
+    def __init__(self, amount: int, fee_bp: int, plan: list[Asked], *, fee_kept: bool) -> None:
         self.book = Book()
         self.book.payee(FARM)
         self.book.payee(MILL)
         self.book.payee(PLATFORM, kind="platform")
         new = NewPayment("order", amount, "CNY", "qr", "tea", None, plan, NOW)
         claims = Claims(("o:order",), b"h")
-        chosen = Chosen("rail", "scripted", share_bp(amount, fee_bp), None)
+        chosen = Chosen("rail", "scripted", share_bp(amount, fee_bp), None, fee_kept)
+        self.fee_kept = fee_kept
         self.book.do(CreatePayment(BOOK, PAYMENT, new, claims, chosen, NOW))
         paid = Confirmed("ch-1", Money(amount, "CNY"), NOW)
         self.book.do(Settle(BOOK, PAYMENT, 1, paid, NOW, "re_" + "0" * 26))
@@ -91,8 +92,10 @@ class Shop:
         assert live <= payment.captured_minor
         back = fee_returned(payment.fee_minor, payment.captured_minor, live)
         moved = self.moved()
-        assert (
-            moved["channel_fee"] - moved["channel_fee_returned"] + moved["channel_fee_kept"] == payment.fee_minor - back
+        returned = moved["channel_fee_returned"] - moved["channel_fee_kept"]
+        borne = moved["refund_cost"] - moved["refund_cost_undone"]
+        assert (moved["channel_fee"], returned, borne) == (
+            (payment.fee_minor, 0, back) if self.fee_kept else (payment.fee_minor, back, 0)
         )
         if self.shares:
             assert all(0 <= share.taken_back_minor <= share.amount_minor for share in self.shares)
@@ -127,12 +130,13 @@ steps = st.one_of(
     amount=st.one_of(st.integers(1, 200), st.integers(1, 10**12)),
     fee_bp=st.sampled_from([0, 1, 60, 100, 3_333, 5_000]),
     plan=plans(),
+    fee_kept=st.booleans(),
     script=st.lists(steps, min_size=6, max_size=30),
 )
 def test_refunds_in_any_order_and_with_any_end_stay_exact(
-    amount: int, fee_bp: int, plan: list[Asked], script: list[tuple[str, int]]
+    amount: int, fee_bp: int, plan: list[Asked], fee_kept: bool, script: list[tuple[str, int]]
 ) -> None:
-    shop = Shop(amount, fee_bp, plan)
+    shop = Shop(amount, fee_bp, plan, fee_kept=fee_kept)
     for step, value in script:
         if step == "ask":
             shop.ask(1 + value % (amount // 5 + 1))
@@ -146,20 +150,22 @@ def test_refunds_in_any_order_and_with_any_end_stay_exact(
         shop.end(0, well=True)
     shop.assert_exact()
     assert shop.payment.refunded_minor == amount
-    assert shop.book.balances == {}
+    fee = shop.payment.fee_minor if fee_kept else 0
+    assert shop.book.balances == ({"channel:rail:CNY": -fee, "refund_cost:CNY": fee} if fee else {})
 
 
 @settings(max_examples=100, deadline=None)
 @given(
     amount=st.integers(1, 10**6),
     plan=plans(),
+    fee_kept=st.booleans(),
     amounts=st.lists(st.integers(1, 10**6), min_size=1, max_size=8),
     order=st.randoms(use_true_random=False),
 )
 def test_when_every_refund_fails_the_books_are_as_before_any_was_asked_for(
-    amount: int, plan: list[Asked], amounts: list[int], order: Any
+    amount: int, plan: list[Asked], fee_kept: bool, amounts: list[int], order: Any
 ) -> None:
-    shop = Shop(amount, 60, plan)
+    shop = Shop(amount, 60, plan, fee_kept=fee_kept)
     for part in amounts:
         shop.ask(1 + part % (amount // 5 + 1))
     if shop.shares:

@@ -315,7 +315,7 @@ def test_the_balance_says_what_was_charged_kept_and_given_back(account: Account)
     account.call("POST", "/v1/refunds", {"payment_intent": intent["id"], "amount": 617, "metadata[reference]": "r1"})
     rows = account.call("GET", "/v1/balance_transactions", {"expand[]": "data.source"}).json["data"]
     assert [(row["type"], row["amount"], row["fee"], row["net"]) for row in rows] == [
-        ("refund", -617, -33, -584),
+        ("refund", -617, 0, -617),
         ("charge", 1234, 66, 1168),
     ]
     assert [row["source"]["metadata"] for row in rows] == [{"reference": "r1"}, {"reference": "o1"}]

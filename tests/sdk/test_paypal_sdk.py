@@ -86,7 +86,7 @@ def test_the_library_takes_a_merchant_through_a_day_in_the_sandbox(account: dict
     assert library("report", **account, day=today.isoformat()) == {
         "rows": [
             ["T0006", "12.34", "-0.84", "S", "sdk-1", "sdk-1"],
-            ["T1107", "-2.34", "0.16", "S", "sdk-1", "sdk-r1"],
+            ["T1107", "-2.34", "0.00", "S", "sdk-1", "sdk-r1"],
             ["T0006", "4.00", "-0.48", "S", "sdk-h1", "sdk-h1"],
         ],
         "pages": 2,

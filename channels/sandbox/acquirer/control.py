@@ -45,6 +45,7 @@ class AcquirerControl:
             "name": merchant.name,
             "fee_bp": merchant.fee_bp,
             "fixed_fee_minor": merchant.fixed_fee_minor,
+            "refund_fee": merchant.refund_fee or self._of.wire.refund_fee,
             "settle_to": merchant.settle_to,
             "base_url": self._of.ctx.base_url,
             **self._of.wire.described(merchant),
@@ -53,14 +54,18 @@ class AcquirerControl:
     async def create_merchant(self, request: web.Request) -> web.Response:
         """Sign up a merchant."""
         wire = self._of.wire
-        body = await Body.of(request, {"name", "fee_bp", "fixed_fee_minor", "settle_to", *wire.wishes})
+        body = await Body.of(request, {"name", "fee_bp", "fixed_fee_minor", "refund_fee", "settle_to", *wire.wishes})
         fee_bp, fixed = body.whole("fee_bp", wire.fee_bp), body.whole("fixed_fee_minor", wire.fixed_fee_minor)
         if not 0 <= fee_bp <= 1000 or not 0 <= fixed <= 10_000:
             raise ControlError(400, "bad_field", "fee_bp must be 0 to 1000 and fixed_fee_minor 0 to 10000")
+        refund_fee = body.optional_text("refund_fee")
+        if refund_fee not in (None, "returned", "kept"):
+            raise ControlError(400, "bad_field", "refund_fee must be returned or kept")
         merchant = await self._of.merchants.create(
             name=body.optional_text("name") or "sandbox merchant",
             fee_bp=fee_bp,
             fixed_fee_minor=fixed,
+            refund_fee=refund_fee,
             settle_to=self._account(body),
             wishes=body.only(wire.wishes),
         )

@@ -35,7 +35,7 @@ class Acquirer:
         self.merchants = Merchants(ctx, wire)
         self.notices = Notices(ctx, wire, self.merchants)
         self.trades = Trades(ctx, wire, self.notices)
-        self.refunds = Refunds(ctx, wire, self.trades, self.notices)
+        self.refunds = Refunds(ctx, wire, self.merchants, self.trades, self.notices)
         self.bills = Bills(ctx, wire)
         self.days = Days(ctx, wire, self.merchants, bank)
         self.guard = Guard(ctx, wire)

@@ -44,13 +44,22 @@ class Merchants:
         return self._ctx.home / self._wire.rail / merchant
 
     async def create(
-        self, *, name: str, fee_bp: int, fixed_fee_minor: int, settle_to: str | None, wishes: Mapping[str, Any]
+        self,
+        *,
+        name: str,
+        fee_bp: int,
+        fixed_fee_minor: int,
+        settle_to: str | None,
+        wishes: Mapping[str, Any],
+        refund_fee: str | None = None,
     ) -> Merchant:
-        """Sign up a merchant; the rail makes its credentials."""
+        """Sign up a merchant; the rail makes its credentials. refund_fee: returned | kept; None: as the rail does."""
         async with self._signing_up:
             seq = len(self._known) + 1
             merchant = self._wire.merchant_id(seq)
             extra = await self._wire.sign_up(merchant, wishes)
+            if refund_fee is not None:
+                extra["refund_fee"] = refund_fee
             day_before = self._ctx.clock.beijing_date() - timedelta(days=1)
             await self._ctx.store.write(
                 lambda tx: tx.execute(

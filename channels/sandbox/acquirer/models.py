@@ -30,6 +30,7 @@ class Merchant:
     fixed_fee_minor: int
     settle_to: str | None
     extra: Mapping[str, Any]
+    refund_fee: str | None  # returned | kept; None: as the rail does
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ def read_merchant(row: Row) -> Merchant:
         row["fee_bp"],
         row["fixed_fee_minor"],
         row["settle_to"],
-        json.loads(row["extra"]),
+        extra := json.loads(row["extra"]),
+        extra.get("refund_fee"),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from channels.sandbox.acquirer import books
 from channels.sandbox.acquirer.errors import CoreError
+from channels.sandbox.acquirer.merchants import Merchants
 from channels.sandbox.acquirer.models import Reader, Refund, Trade, read_refund
 from channels.sandbox.acquirer.notices import Notices
 from channels.sandbox.acquirer.trades import Trades
@@ -19,8 +20,8 @@ MATCH_KEYS = ("merchant", "order", "refund")
 class Refunds:
     """See the module."""
 
-    def __init__(self, ctx: SandboxContext, wire: Wire, trades: Trades, notices: Notices) -> None:
-        self._ctx, self._wire, self._trades, self._notices = ctx, wire, trades, notices
+    def __init__(self, ctx: SandboxContext, wire: Wire, merchants: Merchants, trades: Trades, notices: Notices) -> None:
+        self._ctx, self._wire, self._merchants, self._trades, self._notices = ctx, wire, merchants, trades, notices
         ctx.faults.declare(wire.rail, ["refund_failed"], MATCH_KEYS)
 
     def find(self, reader: Reader, merchant: str, order: str) -> Refund | None:
@@ -121,8 +122,7 @@ class Refunds:
     ) -> Refund:
         """Record a refund and post it: the amount away from the merchant, its part of the fee back to it."""
         now_ms = self._ctx.clock.now_ms()
-        before, after = trade.refunded, trade.refunded + amount
-        fee_back = books.fee_returned(trade.fee, after, trade.paid) - books.fee_returned(trade.fee, before, trade.paid)
+        fee_back = self._fee_back(trade, amount)
         day = books.bill_date(tx, self._wire.rail, trade.merchant, now_ms)
         settles_ms = now_ms + int(self._wire.refund_takes_s * self._ctx.time_scale * 1000)
         row = tx.one(
@@ -141,6 +141,14 @@ class Refunds:
         )
         self._post(tx, trade, refund, ((books.REFUND, -amount), (books.FEE_BACK, fee_back)))
         return refund
+
+    def _fee_back(self, trade: Trade, amount: int) -> int:
+        """Return how much of its fee the rail gives back with a refund of `amount`."""
+        merchant = self._merchants.get(trade.merchant)
+        if (merchant.refund_fee or self._wire.refund_fee) == "kept":
+            return 0
+        before, after = trade.refunded, trade.refunded + amount
+        return books.fee_returned(trade.fee, after, trade.paid) - books.fee_returned(trade.fee, before, trade.paid)
 
     def _post(self, tx: Tx, trade: Trade, refund: Refund, entries: tuple[tuple[str, int], ...]) -> None:
         now_ms = self._ctx.clock.now_ms()

@@ -61,6 +61,7 @@ class Wire(ABC):
     refund_takes_s: float = 3.0  # 0: a refund is done when it is accepted
     fee_bp: int = 60
     fixed_fee_minor: int = 0
+    refund_fee: str = "returned"  # with each refund, in proportion; or "kept"
     settles_in: str = "CNY"  # what is paid out to the bank; other currencies stay with the rail
     wishes: frozenset[str] = frozenset()  # further fields of POST /control/R/merchants
     has_webhooks: bool = False  # notices go to registered addresses

@@ -57,6 +57,7 @@ class PayPalWire(Wire):
     schedule_s = (15, 30, 60, 300, 900, 1800, 3600, *(7200,) * 8, *(14_400,) * 10)
     refund_takes_s = 0
     fee_bp = 440
+    refund_fee = "kept"
     has_webhooks = True
 
     def __init__(self, ctx: SandboxContext, certificates: Certificates) -> None:

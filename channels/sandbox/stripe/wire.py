@@ -66,6 +66,7 @@ class StripeWire(Wire):
     refund_takes_s = 0  # refunds of cards are done when they are accepted
     fee_bp = 290
     fixed_fee_minor = 30
+    refund_fee = "kept"
     has_webhooks = True
 
     acquirer: Acquirer  # set once it is built on this
