@@ -86,7 +86,8 @@ class ChannelAccounts:
             raise Unavailable(
                 "channel_account_closed", f"channel account {account_id}: {closed[account_id]}", retry_after_s=60
             )
-        raise NotFound("no_such_channel_account", f"there is no channel account {account_id}")
+        names = ", ".join(ready.account.id for ready in accounts) or "none"
+        raise NotFound("no_such_channel_account", f"there is no channel account {account_id[:64]}; there are: {names}")
 
     def forget(self, book: int) -> None:
         """Read this merchant's accounts anew at the next question: this process has just changed one."""

@@ -78,10 +78,12 @@ class ChannelAdmin:
 
     async def get(self, book: int, account_id: str) -> ChannelAccount:
         """Return one account as it is stored. Raises NotFound."""
-        for row in await self.list(book):
+        rows = await self.list(book)
+        for row in rows:
             if row.id == account_id:
                 return row
-        raise NotFound("no_such_channel_account", f"there is no channel account {account_id[:64]}")
+        names = ", ".join(row.id for row in rows) or "none"
+        raise NotFound("no_such_channel_account", f"there is no channel account {account_id[:64]}; there are: {names}")
 
     async def add(
         self,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import date
@@ -60,11 +61,13 @@ def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
 @asynccontextmanager
 async def a_hub(found: "Settings") -> AsyncIterator["Hub"]:
     """Reach the books of this home: the servers that run, or our own for as long as the command lasts."""
-    from ops import embedded
+    from ops import embedded, logs
     from ops.migrate import migrate
     from ops.serve import public_url
     from ops.wiring import hub
 
+    if not logging.getLogger().handlers:  # what is wrong is said with whose and why; what is well is not said
+        logs.configure("WARNING", found.log_format)
     async with embedded.servers(found) as servers:
         if servers.own:
             await asyncio.to_thread(migrate, servers.database_url)

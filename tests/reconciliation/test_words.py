@@ -10,8 +10,8 @@ from reconciliation.words import KINDS, STATES, of_case, of_cases, of_run
 DAY = date(2026, 11, 24)
 MOMENT = datetime(2026, 11, 25, tzinfo=UTC)
 SHORT = Case(
-    *("dis_1", "channel:wechat", Key(Area.CHANNEL, "payment", "1-abc"), Kind.MISSING_AT_CHANNEL, State.OPEN, DAY, "CNY"),
-    *(25_925, None, -25_925, "no bill has it", None, (), MOMENT, MOMENT, 1),
+    *("dis_1", "channel:wechat", Key(Area.CHANNEL, "payment", "1-abc"), Kind.MISSING_AT_CHANNEL, State.OPEN),
+    *(DAY, "CNY", 25_925, None, -25_925, "no bill has it", None, (), MOMENT, MOMENT, 1),
 )
 
 
