@@ -61,7 +61,10 @@ def absorb(
 
 
 _PRIVATE = "PRIVATE KEY-----"
-_SECRET_NAME = re.compile(r"secret|password|passphrase|private|token|credential|apiv?\d*_?key|(^|_)pin$", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"secret|password|passphrase|private|token|credential|apiv?\d*_?key|(?<!public)(?<!public_)(?<!publishable_)key$|(^|_)pin$",
+    re.IGNORECASE,
+)
 _FILE_OF_ENTRY = "certificate"
 
 

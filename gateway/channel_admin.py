@@ -5,7 +5,7 @@ sealed before it leaves this process. Changes go through the commit lane, so eac
 finds what the first one did.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -170,8 +170,17 @@ class ChannelAdmin:
         row = await self.get(book, account_id)
         given = await self._read(row.channel, settings, folder, known=row)
         before, now = self._before(row), self._env.now()
-        credentials = _merged(before.current if before else Credentials(row_settings(row)), given)
-        rail = self._built(row.channel, credentials)
+        held = before.current if before else Credentials(row_settings(row))
+        credentials = _merged(held, given)
+        rail, read = self._built_and_read(row.channel, credentials)
+        known = read | held.public.keys() | held.secrets.keys()
+        named = given.public.keys() | given.secrets.keys()
+        strange = (named if named.isdisjoint(known) else given.secrets.keys()) - known
+        if strange:  # most likely misspelt: the old one would go on being used, and everybody believe it changed
+            raise Rejected(
+                "channel_settings_wrong",
+                f"a {row.channel} account like this reads no {', '.join(sorted(strange))[:200]}; nothing was changed",
+            )
         previous: list[Previous] = []
         if before is not None:
             self._same_account(row, before.current, rail)
@@ -268,11 +277,16 @@ class ChannelAdmin:
 
     def _built(self, channel: str, credentials: Credentials) -> Channel:
         """Return the channel of these credentials: what makes none is refused. Raises Rejected, without a secret."""
+        return self._built_and_read(channel, credentials)[0]
+
+    def _built_and_read(self, channel: str, credentials: Credentials) -> tuple[Channel, set[str]]:
+        """Return the channel of these credentials, and which settings the rail asked for. Raises as _built does."""
         build = self._registry.get(channel)
         if build is None:
             raise Rejected("no_such_channel", f"this hub has no channel {channel}")
+        noted = _Noted(credentials.settings())
         try:
-            return build(credentials.settings())
+            return build(noted), noted.asked
         except (KeyError, ValueError, TypeError, OSError, AttributeError) as error:
             told = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             why = without_secrets(told, list(credentials.secrets.values()))
@@ -299,6 +313,24 @@ class ChannelAdmin:
                 "these are credentials of another account at the rail; add it, and drain this one",
                 param="credentials",
             )
+
+
+class _Noted(Mapping[str, Any]):
+    """Settings that note which of their names were asked for."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.asked.add(name)
+        return self._settings[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._settings)
+
+    def __len__(self) -> int:
+        return len(self._settings)
 
 
 def terms_wrong(error: TermsWrong) -> Rejected:

@@ -60,7 +60,7 @@ async def add_key(hub: Hub, book: int, scopes: Sequence[str], expires_at: dateti
         raise Rejected("unknown_scope", f"no such scope: {', '.join(sorted(unknown))}; there are {', '.join(SCOPES)}")
     key, key_id = new_key(hub.env.secrets), hub.env.ids.new("key")
     async with transaction(hub.pool) as connection:
-        await _known_book(connection, book)
+        await check_book(connection, book)
         digest = hub.authenticator.digest(key)
         await store.add_key(connection, digest, key_id, book, scopes, hub.env.now(), expires_at)
     return key_id, key
@@ -130,8 +130,8 @@ def _check_currency(currency: str) -> None:
         raise Rejected("currency_unknown", f"{currency} is not an ISO 4217 currency")
 
 
-async def _known_book(connection: Connection, book: int) -> None:
-    """Raises NotFound unless a merchant has the book."""
+async def check_book(connection: Connection, book: int) -> None:
+    """Raise NotFound (no_such_book) unless a merchant has the book."""
     if all(merchant.book != book for merchant in await store.merchants(connection)):
         raise NotFound("no_such_book", f"there is no book {book}; see `sluice merchant list`")
 
@@ -155,7 +155,7 @@ async def link_bank(
         raise Rejected("bank_name_wrong", f"{bank[:40]!r} is no name for a bank: 2 to 10 of a-z 0-9")
     _check_currency(currency)
     async with acquire(hub.pool) as connection:  # before the bank opens an account for nobody
-        await _known_book(connection, book)
+        await check_book(connection, book)
     return await hub.banks.enrol(book, bank, enrolment, folder=folder or Path(), name=name, currency=currency)
 
 

@@ -90,7 +90,12 @@ class Banks:
             known = _read(enrolment.opened(link, self._keys), Path())
         except (CannotOpen, Rejected):
             known = orjson.loads(link.settings)
-        wanted = {**known, **_read(given, folder)}
+        new_ones = _read(given, folder)
+        if strange := new_ones.keys() - known.keys() - enrolment.NAMES:  # misspelt: the old would go on being used
+            raise Rejected(
+                "bank_settings_wrong", f"no bank is called with {', '.join(sorted(strange))[:200]}; nothing was changed"
+            )
+        wanted = {**known, **new_ones}
         new = self._sealed(link, {name: value for name, value in wanted.items() if value is not None})
         try:
             await self._build(new).account(link.pool_account)

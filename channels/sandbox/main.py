@@ -77,7 +77,9 @@ def _only_one(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise AlreadyRunning(f"a sandbox is running in {folder}; stop it or take another --home") from error
+            raise AlreadyRunning(
+                f"a sandbox is running in {folder}; stop it, or name another home (SLUICE_HOME)"
+            ) from error
         yield
 
 

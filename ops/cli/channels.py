@@ -74,7 +74,7 @@ def channel_list(book: Book, as_json: Json = False) -> None:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found) as hub:
+        async with a_hub(found, book) as hub:
             shown = [_shown(hub, row) for row in await hub.channel_admin.list(book)]
         if as_json:
             show(shown)

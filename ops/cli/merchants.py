@@ -59,7 +59,7 @@ def merchant_list(as_json: Json = False) -> None:
 def key_new(
     book: Book,
     scope: Annotated[list[str], typer.Option(help="May be given several times; default: all.")] = [],  # noqa: B006
-    days: Annotated[int | None, typer.Option(help="Days until it expires; default: never.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; default: never.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make an API key; it is shown this once and kept only as a hash."""

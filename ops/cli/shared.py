@@ -59,9 +59,15 @@ def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
 
 
 @asynccontextmanager
-async def a_hub(found: "Settings") -> AsyncIterator["Hub"]:
-    """Reach the books of this home: the servers that run, or our own for as long as the command lasts."""
+async def a_hub(found: "Settings", book: int | None = None) -> AsyncIterator["Hub"]:
+    """Reach the books of this home: the servers that run, or our own for as long as the command lasts.
+
+    book: one that must be there, for commands that would else say of a mistyped number that there is nothing in it.
+    Raises NotFound (no_such_book).
+    """
+    from kernel.db import acquire
     from ops import embedded, logs
+    from ops.merchants import check_book
     from ops.migrate import migrate
     from ops.serve import public_url
     from ops.wiring import hub
@@ -79,6 +85,9 @@ async def a_hub(found: "Settings") -> AsyncIterator["Hub"]:
             public_url=public_url(found),
             name="sluice command",
         ) as objects:
+            if book is not None:
+                async with acquire(objects.pool) as connection:
+                    await check_book(connection, book)
             yield objects
 
 

@@ -143,3 +143,10 @@ def test_several_secrets_of_one_name_are_sealed_as_lines_and_stay_what_they_were
     assert (public, hidden) == ({}, {"webhook_secrets": "whsec_old\nwhsec_new"})
     with pytest.raises(ValueError, match="list of texts"):
         absorb({"webhook_secrets": ["whsec_old", 7]}, {"webhook_secrets"}, folder=None)
+
+
+def test_what_is_called_a_key_is_sealed_unless_it_is_called_public() -> None:
+    given = {"api_v3_key": "a", "sign_key": "b", "bank_public_key": "c", "publishable_key": "d", "key_id": "e"}
+    public, hidden = absorb(given, frozenset(), folder=None)
+    assert sorted(hidden) == ["api_v3_key", "sign_key"]
+    assert sorted(public) == ["bank_public_key", "key_id", "publishable_key"]

@@ -183,6 +183,7 @@ async def test_credentials_that_cannot_be_are_refused_and_change_nothing(
         ({"private_key": "-----BEGIN PRIVATE KEY-----\nwhisper-whisper\n"}, "bank_settings_wrong"),
         ({"private_key_file": "/nowhere"}, "bank_settings_wrong"),
         ({"bic": None}, "bank_settings_wrong"),
+        ({"tokn": "misspelt"}, "bank_settings_wrong"),
         (await customer(http, base_url), "another_account"),
     ):
         with pytest.raises(Rejected) as refused:

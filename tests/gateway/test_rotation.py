@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from front import HandClock
 
-from channels import wechat
+from channels import CHANNELS, wechat
 from channels.contract import Request, Response
+from channels.registry import secrets_of
+from gateway.channel_admin import _Noted
 from gateway.create import Claims, NewPayment
 from kernel.env import system_env
 from kernel.errors import Rejected
@@ -198,3 +201,28 @@ async def test_resealing_forgets_credentials_whose_time_is_over(shop: Shop) -> N
     assert (await reseal(shop.hub, new_key=False, retire=False))["resealed"] == 1
     shop.hub.accounts.forget(shop.book)
     assert (await shop.hub.accounts.get(shop.book, "main")).previous == []
+
+
+async def test_a_misspelt_setting_is_refused_rather_than_the_old_one_used_on(shop: Shop) -> None:
+    """What else a rail hands out with a secret, an identifier that nobody reads, may come with it."""
+    for wrong, said in (
+        ({"api_v3_key": NEW_KEY}, "api_v3_key"),
+        ({"api_v3_key": NEW_KEY, "serial_no": "0" * 40, "note": "new"}, "api_v3_key"),
+        ({"seral_no": "0" * 40, "note": "new"}, "note, seral_no"),
+    ):
+        with pytest.raises(Rejected, match=f"like this reads no {said}; nothing was changed") as refused:
+            await shop.rotate(**wrong)
+        assert refused.value.code == "channel_settings_wrong"
+    row = await shop.hub.channel_admin.get(shop.book, "main")
+    assert row.version == 1
+    await shop.rotate(apiv3_key=NEW_KEY, note="new")
+
+
+@pytest.mark.parametrize("rail", sorted(CHANNELS))
+def test_every_rail_is_built_of_settings_that_only_answer_what_they_are_asked(rail: str) -> None:
+    """Were a rail to copy its settings whole, a misspelt one could not be told from one it reads."""
+    given = import_module(f"tests.channels.{rail}_rail").settings()
+    noted = _Noted({**given, "nobodys_setting": 1})
+    CHANNELS[rail](noted)
+    assert "nobodys_setting" not in noted.asked
+    assert secrets_of(rail) & {name.removesuffix("_file") for name in noted.asked}

@@ -142,3 +142,17 @@ def test_a_rail_is_called_with_an_accounts_sealed_credentials(sluice: Sluice, cr
     )
     assert "--account" in sluice(*query, "--book", "1", code=2).output
     assert "no_such_channel_account" in sluice(*query, "--book", "1", "--account", "other", code=1).output
+
+
+@pytest.mark.parametrize(
+    "words", [("channel", "list"), ("bank", "list"), ("link", "list"), ("discrepancies",), ("route", "policy", "list")]
+)
+def test_a_mistyped_book_is_told_from_one_in_which_there_is_nothing(sluice: Sluice, words: tuple[str, ...]) -> None:
+    runner = CliRunner()
+    assert runner.invoke(app, [*words, "--book", "1"]).exit_code == 0
+    mistyped = runner.invoke(app, [*words, "--book", "7"])
+    assert (mistyped.exit_code, "no_such_book" in mistyped.output) == (1, True), mistyped.output
+
+
+def test_a_key_is_not_made_dead(sluice: Sluice) -> None:
+    assert CliRunner().invoke(app, ["key", "new", "--book", "1", "--days", "0"]).exit_code == 2
