@@ -401,8 +401,8 @@ CAPTURE: Mapping[str, Says] = {
     "AUTHORIZATION_VOIDED": _final(closed=True),
 }
 VOID: Mapping[str, Says] = {"PREVIOUSLY_VOIDED": _final(closed=True)}
+# Not _NOT_ADMITTED: an earlier try whose answer was lost may have been executed before our rights were withdrawn.
 REFUND: Mapping[str, Says] = {
-    **_NOT_ADMITTED,
     **_MALFORMED,
     **_table(
         _final(),

@@ -361,7 +361,8 @@ _REFUND = (
 _TOP_UP = ("REFUND_FAILED_INSUFFICIENT_FUNDS", "PAYEE_ACCOUNT_RESTRICTED", "PAYEE_ACCOUNT_LOCKED_OR_CLOSED")
 # Every error that concludes anything. What is not here is Unknown, see the next test.
 ERRORS: dict[tuple[str, str], Outcome] = {
-    **{(op, code): RETRIABLE for op in ("pay", "refund", "refund_again") for code in _NOT_ADMITTED},
+    # Not of a refund: an earlier try under the same number may have been executed before our rights were withdrawn.
+    **{("pay", code): RETRIABLE for code in _NOT_ADMITTED},
     **{(op, code): FINAL for op in ("pay", "refund", "refund_again") for code in _MALFORMED},
     **{("pay", code): RETRIABLE for code in _MONEY},
     **{(op, code): RETRIABLE for op in ("pay", "proceed", "authorize", "capture") for code in _HERE},
