@@ -20,7 +20,7 @@ from kernel.safe_json import BadJson, loads_object, text, whole
 PAGE_SIZE = 200  # a page stays well below the limit for answers; PayPal allows 500
 MAX_PAGE_BYTES = 4 << 20
 
-PAYMENTS = "T00"  # every kind of payment received
+PAYMENTS = "T00"  # every kind of payment between accounts: received by this one, or made with it
 REFUND = "T1107"
 # Money that moved between the merchant's PayPal balance and its bank, or was only set aside: no payment, no refund.
 NO_TRADE = ("T03", "T04", "T15")
@@ -135,9 +135,10 @@ def _line(info: Mapping[str, Any], row: int) -> BillLine | None:
     is_refund = moved.minor < 0
     if not channel_ref or fee.currency != moved.currency or moved.minor == 0:
         raise BadBill("damaged", f"row {row} has no number, no amount, or a fee in another currency")
-    if (code.startswith(PAYMENTS) and is_refund) or (code == REFUND and not is_refund):
-        raise BadBill("damaged", f"row {row} has an amount that does not go with {code}")
     statuses = PAYMENT_STATUS if code.startswith(PAYMENTS) else REFUND_STATUS if code == REFUND else {}
+    if (code.startswith(PAYMENTS) and is_refund) or (code == REFUND and not is_refund):
+        # The account bought something itself, or is paid back for that: the notes on it are the seller's, not ours.
+        statuses, custom, invoice = {}, "", ""
     # custom_field is our number of the payment in every row; a refund's own stands in invoice_id. A row that names
     # neither (made by hand at PayPal) goes by PayPal's number, and a person looks.
     payment = custom or channel_ref
