@@ -305,16 +305,29 @@ def test_a_code_whose_time_is_over_leads_nowhere(shop: Shop) -> None:
     shop.sandbox.control("POST", "/alipay/scan", {"code": said["qr_code"]}, 404)
 
 
+PRODUCTS = {
+    "alipay.trade.page.pay": "FAST_INSTANT_TRADE_PAY",
+    "alipay.trade.wap.pay": "QUICK_WAP_WAY",
+    "alipay.trade.app.pay": "QUICK_MSECURITY_PAY",
+}
+
+
 def visit(shop: Shop, method: str, **content: Any) -> tuple[str, str]:
     """Open a signed address as a payer's browser does; return the order and the address of the payer's page."""
     order = shop.order()
-    wanted = {"out_trade_no": order, "total_amount": "8.88", "subject": "tea", **content}
+    wanted = {
+        "out_trade_no": order,
+        "total_amount": "8.88",
+        "subject": "tea",
+        "product_code": PRODUCTS[method],
+        **content,
+    }
     reply = shop.send(shop.params(method, wanted, return_url="https://shop.example/back?order=1"))
     assert reply.status == 302, reply.body
     return order, reply.headers["Location"].removeprefix(shop.sandbox.base_url)
 
 
-@pytest.mark.parametrize("method", ["alipay.trade.page.pay", "alipay.trade.wap.pay", "alipay.trade.app.pay"])
+@pytest.mark.parametrize("method", PRODUCTS)
 def test_a_page_shows_the_amount_takes_the_payment_and_leads_back_signed(shop: Shop, method: str) -> None:
     order, page = visit(shop, method)
     shown = exchange(shop.sandbox.base_url, "GET", page, {}, b"")
@@ -334,6 +347,14 @@ def test_a_page_shows_the_amount_takes_the_payment_and_leads_back_signed(shop: S
     message = "&".join(f"{name}={value}" for name, value in sorted(signed.items()))
     shop.alipay.verify(b64decode(said["sign"]), message.encode(), padding.PKCS1v15(), hashes.SHA256())
     assert shop.ask("alipay.trade.query", {"out_trade_no": order})["trade_status"] == "TRADE_SUCCESS"
+
+
+@pytest.mark.parametrize("method", PRODUCTS)
+def test_a_page_of_another_product_is_refused(shop: Shop, method: str) -> None:
+    wanted = {"out_trade_no": shop.order(), "total_amount": "8.88", "subject": "tea", "product_code": "JSAPI_PAY"}
+    reply = shop.send(shop.params(method, wanted))
+    assert reply.status == 400
+    assert b"product_code" in reply.body
 
 
 def test_a_page_that_was_not_signed_by_the_merchant_shows_no_amount(shop: Shop) -> None:

@@ -59,9 +59,14 @@ def ask(kind: Any, content: dict[str, Any], by: DefaultAlipayClient | None = Non
     return json.loads((by or client()).execute(request))
 
 
-def signed(kind: Any, order: str) -> Any:
+def signed(kind: Any, order: str, product: str) -> Any:
     request = kind()
-    request.biz_content = {"out_trade_no": order, "total_amount": "3.00", "subject": "茶叶 page", "product_code": "X"}
+    request.biz_content = {
+        "out_trade_no": order,
+        "total_amount": "3.00",
+        "subject": "茶叶 page",
+        "product_code": product,
+    }
     return request
 
 
@@ -105,10 +110,12 @@ try:
 except ResponseException as refused:
     said["stranger"] = str(refused)[:200]
 
-page = client().page_execute(signed(AlipayTradePagePayRequest, "sdk_official_page"), http_method="GET")
+page = client().page_execute(
+    signed(AlipayTradePagePayRequest, "sdk_official_page", "FAST_INSTANT_TRADE_PAY"), http_method="GET"
+)
 query = page.partition("?")[2]
 said["page"] = world.fetch(f"{told['base_url']}/gateway.do?{query}")
-string = client().sdk_execute(signed(AlipayTradeAppPayRequest, "sdk_official_app"))
+string = client().sdk_execute(signed(AlipayTradeAppPayRequest, "sdk_official_app", "QUICK_MSECURITY_PAY"))
 said["app"] = world.control("alipay/scan", code=string)["amount"]
 world.control("alipay/pay", code=string)
 

@@ -21,6 +21,14 @@ LOGIN = "159****5620"
 CODE_PREFIX = "https://qr.alipay.com/"
 PAGES = {"alipay.trade.page.pay": "page.pay", "alipay.trade.wap.pay": "wap.pay", "alipay.trade.app.pay": "app.pay"}
 
+# What each way to pay calls its product; the empty one: it need not say. Clients spell the one of wap.pay in two ways.
+PRODUCTS: Mapping[str, tuple[str, ...]] = {
+    "alipay.trade.page.pay": ("FAST_INSTANT_TRADE_PAY",),
+    "alipay.trade.wap.pay": ("QUICK_WAP_WAY", "QUICK_WAP_PAY"),
+    "alipay.trade.app.pay": ("", "QUICK_MSECURITY_PAY"),
+    "alipay.trade.pay": ("", "FACE_TO_FACE_PAYMENT"),
+}
+
 
 class Trading:
     """See the module."""
@@ -242,6 +250,8 @@ class Trading:
     def _order(self, call: Call, product: str) -> dict[str, Any]:
         """Return the order a call wants placed, as the store keeps it. Raises INVALID_PARAMETER."""
         content = call.content
+        if content.get("product_code", "") not in PRODUCTS.get(call.method, (content.get("product_code", ""),)):
+            raise invalid("product_code")
         amount, subject = fen(content, "total_amount"), words(content, "subject", 256)
         extend = content.get("extend_params") or {}
         if not isinstance(extend, dict):
