@@ -26,6 +26,9 @@ SCOPES = (
     "events:read",
     "channels",
 )
+# What a key may do unless more is asked for. Whoever has `channels` decides to which accounts, and so to whom, payers'
+# money goes: that is nothing for the key of a shop's till or website, which many machines hold.
+EVERYDAY = tuple(scope for scope in SCOPES if scope != "channels")
 
 
 class Unauthorized(SluiceError):

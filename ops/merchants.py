@@ -34,8 +34,11 @@ class NewMerchant:
     api_key: str
 
 
-async def add_merchant(hub: Hub, name: str, *, currencies: Sequence[str]) -> NewMerchant:
-    """Open a book for a merchant and give it an API key with every scope. Raises Rejected (currency_unknown)."""
+async def add_merchant(
+    hub: Hub, name: str, *, currencies: Sequence[str], scopes: Sequence[str] = SCOPES
+) -> NewMerchant:
+    """Open a book for a merchant and give it an API key. Raises Rejected (currency_unknown, unknown_scope)."""
+    _check_scopes(scopes)
     for currency in currencies:
         _check_currency(currency)
     now, merchant_id = hub.env.now(), hub.env.ids.new("mer")
@@ -44,7 +47,7 @@ async def add_merchant(hub: Hub, name: str, *, currencies: Sequence[str]) -> New
         book = await store.new_book(connection)
         await BOOKS.insert(connection, [new_head(book, now)])
         await MERCHANTS.insert(connection, [Merchant(book, merchant_id, name, now)])
-        await store.add_key(connection, hub.authenticator.digest(key), key_id, book, SCOPES, now, None)
+        await store.add_key(connection, hub.authenticator.digest(key), key_id, book, scopes, now, None)
     names = [make(currency) for currency in currencies for make in (accounts.merchant, accounts.platform_fee)]
     await hub.lanes.put(ledger.OpenAccounts(book, names))
     return NewMerchant(book, merchant_id, key_id, key)
@@ -55,9 +58,7 @@ async def add_key(hub: Hub, book: int, scopes: Sequence[str], expires_at: dateti
 
     Raises Rejected (unknown_scope), NotFound (no_such_book).
     """
-    unknown = set(scopes) - set(SCOPES)
-    if unknown:
-        raise Rejected("unknown_scope", f"no such scope: {', '.join(sorted(unknown))}; there are {', '.join(SCOPES)}")
+    _check_scopes(scopes)
     key, key_id = new_key(hub.env.secrets), hub.env.ids.new("key")
     async with transaction(hub.pool) as connection:
         await check_book(connection, book)
@@ -122,6 +123,13 @@ async def reseal(
         "master_keys": hub.keys.ids(),
         "retired": retired,
     }
+
+
+def _check_scopes(scopes: Sequence[str]) -> None:
+    """Raises Rejected (unknown_scope)."""
+    unknown = set(scopes) - set(SCOPES)
+    if unknown:
+        raise Rejected("unknown_scope", f"no such scope: {', '.join(sorted(unknown))}; there are {', '.join(SCOPES)}")
 
 
 def _check_currency(currency: str) -> None:

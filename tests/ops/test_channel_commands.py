@@ -1,13 +1,16 @@
 """`sluice channel …` on a real database, in the words an operator types."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from typer.testing import CliRunner, Result
 
+from gateway.auth import SCOPES
 from ops.cli import app
 from tests.channels.wechat_rail import settings
 
@@ -152,6 +155,21 @@ def test_a_mistyped_book_is_told_from_one_in_which_there_is_nothing(sluice: Slui
     assert runner.invoke(app, [*words, "--book", "1"]).exit_code == 0
     mistyped = runner.invoke(app, [*words, "--book", "7"])
     assert (mistyped.exit_code, "no_such_book" in mistyped.output) == (1, True), mistyped.output
+
+
+def test_a_key_changes_accounts_and_routing_only_if_that_was_asked_for(sluice: Sluice, database_url: str) -> None:
+    async def scopes() -> list[set[str]]:
+        connection = await asyncpg.connect(database_url)
+        rows = await connection.fetch("SELECT scopes FROM api_key ORDER BY created_at")
+        await connection.close()
+        return [set(row["scopes"]) for row in rows]
+
+    for more in ((), ("--scope", "channels")):
+        assert CliRunner().invoke(app, ["key", "new", "--book", "1", *more]).exit_code == 0
+    assert CliRunner().invoke(app, ["merchant", "add", "inn", "--scope", "channels"]).exit_code == 0
+    assert CliRunner().invoke(app, ["merchant", "add", "inn", "--scope", "everything"]).exit_code == 1
+    everyday = set(SCOPES) - {"channels"}
+    assert asyncio.run(scopes()) == [everyday, everyday, {"channels"}, {"channels"}]
 
 
 def test_a_key_is_not_made_dead(sluice: Sluice) -> None:
