@@ -384,7 +384,10 @@ def _balances(node: ET.Element, account: str, currency: str | None) -> tuple[Mon
 
 
 def _entries(node: ET.Element, account: str, currency: str | None) -> Iterator[Entry]:
-    """Yield the booked entries; an entry that gathers several transactions comes out as its transactions."""
+    """Yield the booked entries; an entry that gathers several transactions comes out as its transactions.
+
+    It stays whole where one of them does not say its amount, which the message leaves open.
+    """
     for entry in _children(node, "Ntry"):
         if _text(entry, "Sts/Cd") != "BOOK":
             continue  # pending and informational entries are not money
@@ -402,11 +405,17 @@ def _entries(node: ET.Element, account: str, currency: str | None) -> Iterator[E
         if len(details) <= 1:
             yield _detailed(base, details[0]) if details else base
             continue
+        if any(_transaction_amount(one) is None for one in details):
+            yield base
+            continue
         parts = [
-            replace(
-                _detailed(base, one),
-                entry_ref=_maybe(one, "Refs/AcctSvcrRef") or f"{ref}/{number}",
-                amount=_signed(one, amount.currency),
+            _detailed(
+                replace(
+                    base,
+                    entry_ref=_maybe(one, "Refs/AcctSvcrRef") or f"{ref}/{number}",
+                    amount=_part(one, entry, amount.currency),
+                ),
+                one,
             )
             for number, one in enumerate(details, 1)
         ]
@@ -433,9 +442,26 @@ def _detailed(entry: Entry, node: ET.Element) -> Entry:
     )
 
 
+def _transaction_amount(node: ET.Element) -> ET.Element | None:
+    """Return what a transaction of an entry says its amount is; it may stand among its details."""
+    amount = node.find("Amt")
+    return amount if amount is not None else node.find("AmtDtls/TxAmt/Amt")
+
+
+def _part(node: ET.Element, entry: ET.Element, currency: str) -> Money:
+    """Read a transaction's amount; where it does not say which way money went, it went the entry's way."""
+    amount = _transaction_amount(node)
+    assert amount is not None
+    return _with_sign(amount, _maybe(node, "CdtDbtInd") or _text(entry, "CdtDbtInd"), currency)
+
+
 def _signed(node: ET.Element, currency: str | None) -> Money:
-    """Read Amt with the sign of CdtDbtInd; the amount itself never carries one."""
-    amount = _only(node, "Amt")
+    """Read Amt with the sign of CdtDbtInd."""
+    return _with_sign(_only(node, "Amt"), _text(node, "CdtDbtInd"), currency)
+
+
+def _with_sign(amount: ET.Element, direction: str, currency: str | None) -> Money:
+    """Read an amount, which itself never carries a sign."""
     code = amount.get("Ccy", "")
     if not is_currency(code):
         raise BadStatement("bad_currency", f"{code[:10]!r} is no currency we know")
@@ -450,7 +476,7 @@ def _signed(node: ET.Element, currency: str | None) -> Money:
         money = from_major(text, code)
     except ValueError:
         raise BadStatement("bad_amount", f"{text[:30]!r} is not an amount in {code}") from None
-    match _text(node, "CdtDbtInd"):
+    match direction:
         case "CRDT":
             return money
         case "DBIT":

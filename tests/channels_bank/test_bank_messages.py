@@ -215,6 +215,25 @@ def test_a_batched_entry_comes_out_as_its_transactions_which_must_add_up() -> No
     assert refusal(read_camt054, camt054("A1", short)) == "totals_differ"
 
 
+def test_a_batchs_transactions_go_the_entrys_way_and_may_name_their_amounts_as_details() -> None:
+    """In this version of the message a transaction need say neither its direction nor its amount once more."""
+    batched = entry("R1", "3.00", credit=False)
+    start, end = batched.index("<TxDtls>"), batched.index("</NtryDtls>")
+
+    def read(*details: str) -> list[tuple[str | None, int, str]]:
+        parts = "".join(
+            f"<TxDtls><Refs><EndToEndId>{n}</EndToEndId></Refs>{one}</TxDtls>" for n, one in enumerate(details)
+        )
+        found = read_camt054(camt054("A1", batched[:start] + parts + batched[end:]))
+        return [(one.end_to_end_id, one.amount.minor, one.entry_ref) for one in found]
+
+    bare, detailed = '<Amt Ccy="CNY">1.00</Amt>', '<AmtDtls><TxAmt><Amt Ccy="CNY">2.00</Amt></TxAmt></AmtDtls>'
+    assert read(bare, detailed) == [("0", -100, "R1/1"), ("1", -200, "R1/2")]
+    back = '<Amt Ccy="CNY">4.00</Amt><CdtDbtInd>DBIT</CdtDbtInd>', f"{bare}<CdtDbtInd>CRDT</CdtDbtInd>"
+    assert read(*back) == [("0", -400, "R1/1"), ("1", 100, "R1/2")]
+    assert read(bare, "") == [(None, -300, "R1")], "one that says no amount leaves the entry whole"
+
+
 def test_files_of_many_pages_say_which_page_they_are() -> None:
     page = "<MsgPgntn><PgNb>2</PgNb><LastPgInd>false</LastPgInd></MsgPgntn>"
     (read,) = read_camt053(camt053(statement("A1", "0.00", "0.00"), page=page))
