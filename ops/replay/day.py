@@ -19,6 +19,7 @@ import splitting
 import streams
 from channels.contract import Capabilities, Channel
 from gateway.store import open_counts
+from kernel.clock import business_date
 from kernel.db import AGAIN, LOST, acquire
 from kernel.errors import Unavailable
 from kernel.ids import reference
@@ -371,7 +372,7 @@ class Player:
         for refund in day.ledger.refunds:
             net[refund.account, refund.business_date] -= refund.minor
         day.dates = sorted({date.fromisoformat(on) for _, on in net})
-        await planter.on_bills(rows, net)
+        await planter.on_bills(rows, net, today=business_date(self._hub.env.now()).isoformat())
         for on in day.dates:
             await self._close_rails(day, world, on)
         bank_day = await self._open_bank_day(world, after=max(day.dates, default=None))

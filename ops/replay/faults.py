@@ -62,10 +62,11 @@ class Planter:
         self._count = count
         self.planted: list[Planted] = []
 
-    async def on_bills(self, rows: Sequence[Row], net_minor: Mapping[tuple[str, str], int]) -> None:
+    async def on_bills(self, rows: Sequence[Row], net_minor: Mapping[tuple[str, str], int], *, today: str) -> None:
         """Plant on the rails' bills and on a deposit.
 
         net_minor: what was captured less what was refunded and kept as fees, by (account, business date).
+        today: the rails' day; what they pay out for an earlier one is at the bank since midnight.
         Of N faults up to a tenth go to the bank's statement later, one to a deposit, a tenth are payments nobody made
         through us, the rest fall on rows, one a row at most, in turn on every rail that has any.
         """
@@ -77,7 +78,7 @@ class Planter:
         paid_out = [
             (accounts[name], day)
             for name, day in days
-            if accounts[name].mark is not None and net_minor[name, day] > 10 * SHORT_BY_MINOR
+            if day == today and accounts[name].mark is not None and net_minor[name, day] > 10 * SHORT_BY_MINOR
         ]
         deposit = 1 if self._count >= 5 and paid_out else 0
         room = max(min(self._count - self.for_statement - extra - deposit, len(in_turn)), 0)

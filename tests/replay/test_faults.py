@@ -13,7 +13,8 @@ from tests.replay.days import MAIN, OTHER
 PAYMENTS = [(f"1-{n:03}", 100 * n) for n in range(1, 61)]
 REFUNDS = [(f"1-9{n:02}", n) for n in range(1, 11)]  # of 1 to 10 cents
 LINES = [(f"1-pye{n}", f"62{n}") for n in range(9)]
-NET = {("main", "2010-12-01"): 100_000}
+TODAY = "2010-12-01"
+NET = {("main", TODAY): 100_000}
 
 
 class Sandbox(World):
@@ -34,12 +35,19 @@ class Sandbox(World):
 
 
 async def planted(
-    count: int, *, seed: int = 1, payments: Any = PAYMENTS, refunds: Any = REFUNDS, net: Any = NET, lines: Any = LINES
+    count: int,
+    *,
+    seed: int = 1,
+    payments: Any = PAYMENTS,
+    refunds: Any = REFUNDS,
+    net: Any = NET,
+    lines: Any = LINES,
+    today: str = TODAY,
 ) -> tuple[Planter, Sandbox]:
     sandbox = Sandbox()
     planter = Planter(sandbox, [MAIN, OTHER], count=count, seed=seed)
     rows = [Row(MAIN, "order", *one) for one in payments] + [Row(MAIN, "refund", *one) for one in refunds]
-    await planter.on_bills(rows, net)
+    await planter.on_bills(rows, net, today=today)
     await planter.on_statement(lines)
     return planter, sandbox
 
@@ -61,7 +69,7 @@ async def test_faults_fall_on_every_rail_that_has_records() -> None:
     sandbox = Sandbox()
     planter = Planter(sandbox, [MAIN, OTHER], count=10, seed=1)
     rows = [Row(MAIN, "order", *one) for one in PAYMENTS] + [Row(OTHER, "order", f"2-{n}", 500) for n in range(5)]
-    await planter.on_bills(rows, NET | {("other", "2010-12-01"): 2_500})
+    await planter.on_bills(rows, NET | {("other", TODAY): 2_500}, today=TODAY)
     of_rows = [fault.where for fault in planter.planted if fault.fault in ROW_FAULTS]
     assert set(of_rows) == {"main", "other"}
     assert {fault["rail"] for fault in sandbox.ordered if fault["fault"] in ROW_FAULTS} == {"wechat", "alipay"}
@@ -83,6 +91,18 @@ async def test_a_day_without_business_has_room_for_none() -> None:
 async def test_a_deposit_that_hardly_comes_is_not_cut_short(net: int) -> None:
     planter, _ = await planted(20, net={("main", "2010-12-01"): net})
     assert "deposit_short" not in {fault.fault for fault in planter.planted}
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_only_a_deposit_that_is_still_to_come_is_cut_short(seed: int) -> None:
+    """When a day is played over midnight, the rails have paid out for its first part before anything is planted."""
+    both = {("main", "2010-11-30"): 100_000, ("other", "2010-11-30"): 100_000, ("other", TODAY): 100_000}
+    planter, sandbox = await planted(20, seed=seed, net=both)
+    (short,) = [fault for fault in sandbox.ordered if fault["fault"] == "deposit_short"]
+    assert short["match"] == {"mchid": OTHER.merchant, "date": TODAY}
+    late, _ = await planted(20, seed=seed, net=both, today="2010-12-02")
+    assert "deposit_short" not in {fault.fault for fault in late.planted}
+    assert len(late.planted) == len(planter.planted) == 20
 
 
 @pytest.mark.parametrize("seed", range(5))
