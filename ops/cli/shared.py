@@ -39,6 +39,8 @@ def settings() -> "Settings":
 
 def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
     """Run a command's coroutine and end with its exit code; errors for people become one line."""
+    from asyncpg.exceptions import UndefinedColumnError, UndefinedTableError
+
     from channels.contract import BadBill, BadNotice
     from kernel.errors import SluiceError
     from ops.embedded import CannotStart
@@ -51,6 +53,8 @@ def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
     except SluiceError as error:
         facts = f" ({', '.join(f'{k}={v}' for k, v in error.facts.items())})" if error.facts else ""
         fail(f"{error.message}{facts} [{error.code}]")
+    except (UndefinedColumnError, UndefinedTableError) as error:  # the hub runs on, and the code has been renewed
+        fail(f"the database has not this code's schema ({error}): start the hub anew, or run `sluice migrate`")
     except (CannotStart, MigrationFailed, BadBill, BadNotice) as error:
         fail(str(error))
     except (OSError, json.JSONDecodeError) as error:  # a file named on the command line

@@ -1,9 +1,11 @@
 """`sluice link …` on a real database, in the words an operator types."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import asyncpg
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -89,3 +91,11 @@ def _forms() -> dict[str, Callable[[str], bytes]]:
     from ops import links
 
     return links._FORMS  # type: ignore[return-value]
+
+
+async def test_a_database_that_the_code_has_left_behind_is_said_to_be_one(link: Sluice, database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("ALTER TABLE cashier_link RENAME TO cashier_link_of_before")
+    await connection.close()
+    said = await asyncio.to_thread(link, "list", "--book", "1", code=1)
+    assert "sluice migrate" in said.stderr

@@ -9,9 +9,14 @@ from channels.sandbox.acquirer.models import Trade
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action *; frame-ancestors 'none'"
 _PAGE = """<!doctype html><html lang="zh"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body{{font:16px/1.6 sans-serif;max-width:26em;margin:3em auto;padding:0 1em}}button{{font:inherit;
-padding:.5em 1.5em;margin-right:1em}}.amount{{font-size:2em}}</style></head>
-<body><h1>{title}</h1>{body}</body></html>"""
+<meta name="color-scheme" content="light dark">
+<style>body{{font:16px/1.6 system-ui,sans-serif;max-width:24em;margin:8vh auto;padding:0 1.25em;overflow-wrap:anywhere}}
+h1{{font-size:1em;font-weight:600;padding:.25em .75em;border:1px dashed;border-radius:.5em;display:inline-block}}
+.amount{{font-size:2.25em;font-weight:650;margin:.5em 0 0}}label{{display:block;font-size:.9em}}
+button,input,select{{font:inherit;padding:.6em 1em;border:1px solid #76847f;border-radius:.5em;box-sizing:border-box}}
+input,select{{width:100%}}button{{width:100%;margin:.4em 0;cursor:pointer}}
+button[value=pay],button:only-of-type{{background:#0b6e5f;border-color:#0b6e5f;color:#fff}}</style></head>
+<body><main><h1>{title}</h1>{body}</main></body></html>"""
 _THREE_DECIMALS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
 _NO_DECIMALS = ("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XPF")
 
