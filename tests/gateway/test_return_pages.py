@@ -25,7 +25,7 @@ async def test_a_card_that_must_be_confirmed_comes_back_to_a_page_of_ours(databa
         back = front.asked("pay")[0].return_url
         assert back == front.hub.payments.page_url(front.book, payment_id)
         text = await look(front, back)
-        assert "please do not pay twice" in text
+        assert "do not pay twice" in text
         assert "<form" not in text, "there is nothing to choose"
         await front.notice((await front.attempt(payment_id)).reference, 10_000)
         assert '<h1 class="middle">Paid</h1>' in await look(front, back)
