@@ -10,6 +10,7 @@ import pytest
 
 from channels import Notice
 from channels.contract import Kind, Pending, Refused, Unknown
+from channels.terms import Terms, flat
 from gateway.claims import Claims
 from gateway.refunds import MAX_REFUNDS, CreateRefund
 from gateway.schedule import FIRST_ANSWER_S
@@ -34,6 +35,31 @@ async def refund_of(front: Front, refund_id: str) -> Any:
     answer = await front.get(f"/v1/refunds/{refund_id}")
     assert answer.status == 200
     return answer.body
+
+
+async def test_a_fee_the_channel_keeps_comes_out_of_no_share_and_stands_as_a_cost(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        kept = Terms.of({"fees": {"basis_points": 60, "refund_fee": "kept"}})
+        await front.hub.channel_admin.change(front.book, "rail", terms=kept)
+        payment_id, farm, mill = await shared(front)
+        await front.hub.channel_admin.change(front.book, "rail", terms=flat(60))  # too late for this payment
+        part = await front.refund(payment_id, 1_000)
+        assert (part.status, part.body["channel_fee_returned"]) == (201, 0)
+        assert await front.balances() == {
+            "channel:rail:CNY": (8_940, 8_940),
+            f"payee:{farm}:CNY": (2_700, 2_700),
+            f"payee:{mill}:CNY": (6_246, 6_246),
+            "refund_cost:CNY": (6, 6),
+        }
+        front.rail.says(refund=NO)
+        failed = await front.refund(payment_id)
+        assert failed.body["status"] == "failed"
+        assert (await front.balances())["refund_cost:CNY"] == (6, 6), "what did not go back has cost nothing"
+        front.rail.works("refund")
+        await front.refund(payment_id)
+        assert await front.balances() == {"channel:rail:CNY": (-60, -60), "refund_cost:CNY": (60, 60)}
 
 
 async def test_a_refund_takes_shares_and_fee_back_and_a_full_one_leaves_nothing(
