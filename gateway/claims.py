@@ -1,15 +1,14 @@
 """What a request uses up, so that its repetition is looked up and not done again (docs/decisions/0006)."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.tables import CLAIMS, Claim
 from kernel.errors import Conflict
 from kernel.work import Need, Work
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(NamedTuple):
     """What a request uses up: its idempotency key and its own number, and the hash that tells a repetition apart."""
 
     keys: Sequence[str]  # "i:<idempotency key>", "o:<merchant order id>", "r:<merchant refund id>"

@@ -18,8 +18,7 @@ from ledger import accounts
 from splitting import Asked
 
 
-@dataclass(frozen=True, slots=True)
-class NewPayment:
+class NewPayment(NamedTuple):
     """A payment as a merchant asked for it, checked for form. Amounts in minor units.
 
     details: what its attempts are to have (NewAttempt.details); of a cashier's payment also the rail asked for.
@@ -47,8 +46,7 @@ class Created(NamedTuple):
     replayed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class CreatePayment:
+class CreatePayment(NamedTuple):
     """Record a payment and its first attempt; the same request again returns what the first one made.
 
     payment_id: chosen by the caller, so that repeating the command after a lost commit finds itself.

@@ -139,7 +139,7 @@ class Payments:
         began = self._env.clock.monotonic()
         payment_id = self._env.ids.new("pay")
         if new.method == Method.CARD:
-            new = replace(new, details=self._with_return(book, payment_id, new.details))
+            new = new._replace(details=self._with_return(book, payment_id, new.details))
         ask = self._ask_for(book, payment_id, new, channel, Method(new.method), new.details, auth_code)
         try:
             choice = (await self._chooser.choose(ask))[0]
@@ -199,8 +199,7 @@ class Payments:
             return earlier.payment, True
         url = self.page_url(book, payment_id)
         kept = {**({} if new.details is None else orjson.loads(new.details)), "channel": channel}
-        new = replace(
-            new,
+        new = new._replace(
             details=orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode(),
             next_action=orjson.dumps({"type": "cashier", "url": url}).decode(),
         )
@@ -466,7 +465,7 @@ class Payments:
                     "reversal_unclear",
                     f"{attempt.reference} was reversed; did its money go back?",
                 ) from None
-            return await self._put(replace(command, outcome=now, after_reversal=True))
+            return await self._put(command._replace(outcome=now, after_reversal=True))
 
     async def _put(self, command: Settle) -> Settled:
         try:

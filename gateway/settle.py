@@ -6,7 +6,6 @@ outcome, the result is the same.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -64,8 +63,7 @@ def end_soon(work: Work, attempts: Iterable[Attempt]) -> None:
         work.put(ATTEMPTS, attempt._replace(due_at=work.now, updated_at=work.now))
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(NamedTuple):
     """Record what a channel said about one attempt, and move its payment accordingly.
 
     outcome: signature and merchant already verified by the adapter; the amount is compared here.

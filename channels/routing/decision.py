@@ -15,7 +15,7 @@ operator put first.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from channels.routing.breaker import Breaker, Health
 from channels.routing.chance import draw
@@ -37,8 +37,7 @@ class Knowledge(Protocol):
         """Return what is known of an account; of one never seen, nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(NamedTuple):
     """An account that may take the payment, with what it was judged by."""
 
     account_id: str
@@ -54,8 +53,7 @@ class Ranked:
     drawn_ppm: int | None = None  # exploring: the chance it was given for this one payment
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Accounts in the order in which they are to be tried, and what led to it."""
 
     ranked: Sequence[Ranked]

@@ -24,8 +24,10 @@ class Candidate:
     position: int = 0  # as the operator stated it; lower first
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+_NONE: Mapping[str, str] = {}
+
+
+class Wanted(NamedTuple):
     """A payment that wants an account."""
 
     payment_id: str  # what is drawn by lot follows from it
@@ -34,7 +36,7 @@ class Wanted:
     now: datetime  # aware
     channel: str = AUTO
     code_prefix: str | None = None  # barcode: how the payer's code begins
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = _NONE
     region: str | None = None  # of the payer, ISO 3166-1 alpha-2; None: nobody said
     reserve: bool = False  # 预授权: the money is to be reserved first
     tried: frozenset[str] = frozenset()  # accounts this payment has been to
