@@ -54,6 +54,7 @@ def shell_blocks() -> list[str]:
     return re.findall(r"^```bash\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.timeout(480)  # longer than the commands themselves may take
 def test_the_readmes_commands_take_a_payment_and_give_a_part_of_it_back(
     hub: Mapping[str, str], home: Path, tmp_path: Path
 ) -> None:
