@@ -174,7 +174,9 @@ def test_a_bill_is_for_its_own_merchant_only(sandbox: Sandbox, day: Day) -> None
     meta = day.merchant.call("GET", f"/v3/bill/tradebill?bill_date={day.date}")
     stolen = download(sandbox.merchant(), meta)
     assert (stolen.status, stolen.code) == (403, "NO_AUTH")
-    unsigned = exchange(day.merchant.base_url, "GET", meta.json["download_url"], {"User-Agent": "x"}, b"")
+    unsigned = exchange(
+        day.merchant.base_url, "GET", meta.json["download_url"], {"User-Agent": "x", "Accept": "*/*"}, b""
+    )
     assert unsigned.status == 401
     unknown = day.merchant.send("GET", "/v3/billdownload/file?token=guess")
     assert (unknown.status, unknown.code) == (404, "RESOURCE_NOT_EXISTS")
