@@ -1,13 +1,18 @@
-"""The janitor: owns whatever is open. Every row that has not ended has a time at which the channel is asked again."""
+"""The janitor: owns whatever is open. Every row that has not ended has a time at which the channel is asked again.
 
+Each rail has rounds of its own, one at a time: a rail that does not answer keeps only its own rows waiting.
+"""
+
+import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import ledger
 from gateway.payments import Payments
 from gateway.schedule import REPEAT_WITHIN
 from gateway.store import due_attempts, due_payments, due_refunds, forget_claims
-from gateway.tables import Attempt, Payment, Refund
+from gateway.tables import CASHIER, Attempt, Payment, Refund
 from kernel.clock import business_date
 from kernel.db import Pool, acquire
 from kernel.env import Env
@@ -18,18 +23,23 @@ log = logging.getLogger(__name__)
 
 KEEP_KEYS = timedelta(days=8)  # an idempotency key is promised to be known for seven days
 SWEEP_EVERY = timedelta(hours=1)
+REST_S = 0.5  # a round that went wrong keeps its rail waiting
+
+Row = Attempt | Refund | Payment
 
 
 class Janitor:
     """Asks channels about whatever is open, and ends what has run out. Any number may run."""
 
     def __init__(self, payments: Payments, pool: Pool, lanes: Lanes, env: Env, *, at_once: int = 16) -> None:
+        """at_once: rows in a round."""
         self._payments = payments
         self._pool = pool
         self._lanes = lanes
         self._env = env
         self._at_once = at_once
         self._swept_at: datetime | None = None
+        self._rounds: dict[str, asyncio.Task[None]] = {}  # under way, by rail; the cashier's payments have one too
 
     async def sweep(self) -> int:
         """Forget idempotency keys whose time is over, once an hour; return how many."""
@@ -47,25 +57,49 @@ class Janitor:
 
     async def once(self) -> int:
         """Deal with what is due now; return how many rows that was."""
+        begun = await self._begin()
+        for task in list(self._rounds.values()):
+            await task
+        return begun + await self._void_holds()
+
+    async def _begin(self) -> int:
+        """Begin a round for each rail that has something due and none under way; return how many rows they have."""
+        now, busy = self._env.now(), list(self._rounds)
+        rows: dict[str, list[Row]] = {}
+        async with acquire(self._pool) as connection:
+            for attempt in await due_attempts(connection, now, busy, self._at_once):
+                rows.setdefault(attempt.channel, []).append(attempt)
+            for refund, channel in await due_refunds(connection, now, busy, self._at_once):
+                rows.setdefault(channel, []).append(refund)
+            if CASHIER not in busy:
+                for payment in await due_payments(connection, now, self._at_once):
+                    rows.setdefault(CASHIER, []).append(payment)
+        for rail, of_rail in rows.items():
+            self._rounds[rail] = self._env.spawn("janitor's round", self._round(rail, of_rail))
+        return sum(map(len, rows.values()))
+
+    async def _round(self, rail: str, rows: Sequence[Row]) -> None:
+        try:
+            found = await asyncio.gather(*[self._ask(row) for row in rows], return_exceptions=True)
+            if mistakes := [error for error in found if isinstance(error, Exception)]:
+                await self._env.sleep(REST_S)  # what was due still is
+                raise ExceptionGroup(f"the janitor's round of {rail} went wrong", mistakes)
+        finally:
+            del self._rounds[rail]
+
+    async def _void_holds(self) -> int:
+        """Void holds of the book whose time has run out; return how many there were."""
         now = self._env.now()
         async with acquire(self._pool) as connection:
-            rows: list[Attempt | Refund | Payment] = [
-                *await due_attempts(connection, now, self._at_once),
-                *await due_refunds(connection, now, self._at_once),
-                *await due_payments(connection, now, self._at_once),
-            ]
             holds = await ledger.store.expired_holds(connection, now, self._at_once)
-        tasks = [self._env.spawn("janitor asks", self._ask(row)) for row in rows]
-        for task in tasks:
-            await task
         for book, hold_id in holds:
             try:
                 await self._lanes.put(ledger.ExpireHold(book, hold_id, business_date(now)))
             except SluiceError as error:
                 log.warning("a hold could not be voided; it stays due", extra={"object": hold_id, "why": str(error)})
-        return len(rows) + len(holds)
+        return len(holds)
 
-    async def _ask(self, row: Attempt | Refund | Payment) -> None:
+    async def _ask(self, row: Row) -> None:
         try:
             if isinstance(row, Payment):
                 await self._payments.end_if_run_out(row)
@@ -89,10 +123,17 @@ class Janitor:
         """Work until cancelled."""
         while True:
             try:
-                done = await self.once()
+                done = await self._begin() + await self._void_holds()
                 await self.sweep()
             except Exception:  # the worker loop: nothing may end it but its owner
                 log.exception("a round of the janitor failed; it goes on")
                 done = 0
             if not done:
-                await self._env.sleep(idle_s)
+                await self._pause(idle_s)
+
+    async def _pause(self, idle_s: float) -> None:
+        """Wait for the first round that ends, or so long."""
+        if self._rounds:
+            await asyncio.wait(self._rounds.values(), timeout=idle_s, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            await self._env.sleep(idle_s)

@@ -289,20 +289,30 @@ async def refunds(
     return [Refund(*row) for row in rows]
 
 
-async def due_attempts(connection: Connection, now: datetime, limit: int) -> list[Attempt]:
-    """Return open attempts whose time to ask has come, the longest waiting first."""
+async def due_attempts(connection: Connection, now: datetime, busy: Sequence[str], limit: int) -> list[Attempt]:
+    """Return open attempts whose time to ask has come, the longest waiting first; none on the rails that are busy."""
     rows = await connection.fetch(
-        f"SELECT {_ATTEMPT} FROM attempt WHERE due_at <= $1 ORDER BY due_at LIMIT $2", now, limit
+        f"SELECT {_ATTEMPT} FROM attempt WHERE due_at <= $1 AND channel <> ALL($2::text[]) ORDER BY due_at LIMIT $3",
+        now,
+        busy,
+        limit,
     )
     return [Attempt(*row) for row in rows]
 
 
-async def due_refunds(connection: Connection, now: datetime, limit: int) -> list[Refund]:
-    """Return open refunds whose time to ask has come, the longest waiting first."""
+async def due_refunds(
+    connection: Connection, now: datetime, busy: Sequence[str], limit: int
+) -> list[tuple[Refund, str]]:
+    """Return open refunds whose time to ask has come and their rails, the longest waiting first; none of busy rails."""
     rows = await connection.fetch(
-        f"SELECT {_REFUND} FROM refund WHERE due_at <= $1 ORDER BY due_at LIMIT $2", now, limit
+        f"SELECT {', '.join('r.' + c for c in Refund._fields)}, a.channel FROM refund r "
+        "JOIN attempt a ON a.book = r.book AND a.payment_id = r.payment_id AND a.number = r.attempt_number "
+        "WHERE r.due_at <= $1 AND a.channel <> ALL($2::text[]) ORDER BY r.due_at LIMIT $3",
+        now,
+        busy,
+        limit,
     )
-    return [Refund(*row) for row in rows]
+    return [(Refund(*row[:-1]), row[-1]) for row in map(tuple, rows)]
 
 
 async def due_payments(connection: Connection, now: datetime, limit: int) -> list[Payment]:

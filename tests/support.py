@@ -61,7 +61,7 @@ class ScriptedChannel(Rail):
 
     def _request(self, op: str, order: Any) -> Request:
         self.asked.append((op, order))
-        return Request("POST", f"scripted:{op}")
+        return Request("POST", f"{self.name}:{op}")
 
     def _outcome(self, op: str, order: Any) -> Outcome:
         return self.script(op, order)

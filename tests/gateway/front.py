@@ -105,15 +105,17 @@ class Answer(NamedTuple):
 
 
 class Gate:
-    """A way out whose messages wait until the test lets them through."""
+    """A way out whose messages, to one rail or to all, wait until the test lets them through."""
 
-    def __init__(self) -> None:
+    def __init__(self, rail: str = "") -> None:
+        self.rail = rail
         self.arrived = asyncio.Event()
         self.open = asyncio.Event()
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
-        self.arrived.set()
-        await self.open.wait()
+        if request.url.startswith(self.rail):
+            self.arrived.set()
+            await self.open.wait()
         return Response(200, {}, b"")
 
 
@@ -172,9 +174,9 @@ class Front:
         self._keys += 1
         return f"key-{self._keys}"
 
-    def gate(self) -> Gate:
-        """Make what goes to the rail wait at a gate from now on."""
-        gate = Gate()
+    def gate(self, rail: str = "") -> Gate:
+        """Make what goes to the rail of this name, or to any, wait at a gate from now on."""
+        gate = Gate(rail)
         self.hub.env.transport = gate
         return gate
 

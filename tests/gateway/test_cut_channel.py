@@ -234,7 +234,7 @@ class Day:
 
     async def janitor(self, seconds: float) -> None:
         self.front.clock.forward(seconds)
-        with contextlib.suppress(RuntimeError):  # it dies, and another is started
+        with contextlib.suppress(ExceptionGroup):  # it dies, and another is started
             await self.front.hub.janitor().once()
 
     async def refunds_again(self) -> None:
