@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from kernel.env import SystemClock, system_env
 from ops.merchants import add_channel_account, add_merchant
 from ops.wiring import Hub, hub
 from tests.replay.running import free_ports
+from tests.support import a_sandbox
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ("--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-sync")
@@ -172,20 +172,6 @@ class Street:
             "window.WeixinJSBridge = {invoke: (name, parameters, done) =>"
             " window.sandboxWallet(parameters).then((said) => done({err_msg: said}))}"
         )
-
-
-@asynccontextmanager
-async def a_sandbox(home: Path) -> AsyncIterator[str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "channels.sandbox", "--home", str(home), "--port", "0", "--time-scale", "0.01"),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    try:
-        yield (await process.stdout.readline()).decode().split()[-1]
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,20 +18,7 @@ from kernel.clock import business_date
 from kernel.env import system_env
 from ops.merchants import add_channel_account, add_merchant
 from ops.wiring import Hub, hub
-
-
-@asynccontextmanager
-async def a_sandbox(home: Path) -> AsyncIterator[str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "channels.sandbox", "--home", str(home), "--port", "0", "--time-scale", "0.01"),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    try:
-        yield (await process.stdout.readline()).decode().split()[-1]
-    finally:
-        process.terminate()
-        await process.wait()
+from tests.support import a_sandbox
 
 
 @dataclass

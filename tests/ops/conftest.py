@@ -1,4 +1,4 @@
-"""Helpers for tests that kill processes for real."""
+"""Helpers for tests that kill processes for real, and for those that type commands."""
 
 import json
 import os
@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
+
+from ops.cli import app
 
 HERE = Path(__file__).parent
 
@@ -58,3 +61,23 @@ def alive() -> Callable[[int], bool]:
             return True
 
     return tell
+
+
+@pytest.fixture
+def tea_house(
+    database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """A home in which book 1 is a tea house's: run `sluice` there, see to its exit code, and return what it said."""
+    monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SLUICE_DATABASE_URL", database_url)
+    monkeypatch.setenv("SLUICE_REDIS_URL", redis_url)
+    monkeypatch.setenv("SLUICE_PUBLIC_URL", "https://pay.example.com")
+
+    def run(*words: str, code: int = 0) -> Result:
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == code, done.output
+        assert "PRIVATE KEY" not in done.output
+        return done
+
+    run("merchant", "add", "tea")
+    return run

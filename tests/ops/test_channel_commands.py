@@ -3,35 +3,23 @@
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gateway.auth import SCOPES
-from ops.cli import app
 from tests.channels.wechat_rail import settings
 
 Sluice = Callable[..., Result]
 
 
 @pytest.fixture
-def sluice(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sluice:
-    monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SLUICE_DATABASE_URL", database_url)
-    monkeypatch.setenv("SLUICE_REDIS_URL", redis_url)
-    runner = CliRunner()
-    assert runner.invoke(app, ["merchant", "add", "tea"]).exit_code == 0
-
-    def run(*words: str, code: int = 0) -> Result:
-        done = runner.invoke(app, ["channel", *words])
-        assert done.exit_code == code, done.output
-        assert "PRIVATE KEY" not in done.output
-        return done
-
-    return run
+def sluice(tea_house: Sluice) -> Sluice:
+    return partial(tea_house, "channel")
 
 
 @pytest.fixture
@@ -150,14 +138,12 @@ def test_a_rail_is_called_with_an_accounts_sealed_credentials(sluice: Sluice, cr
 @pytest.mark.parametrize(
     "words", [("channel", "list"), ("bank", "list"), ("link", "list"), ("discrepancies",), ("route", "policy", "list")]
 )
-def test_a_mistyped_book_is_told_from_one_in_which_there_is_nothing(sluice: Sluice, words: tuple[str, ...]) -> None:
-    runner = CliRunner()
-    assert runner.invoke(app, [*words, "--book", "1"]).exit_code == 0
-    mistyped = runner.invoke(app, [*words, "--book", "7"])
-    assert (mistyped.exit_code, "no_such_book" in mistyped.output) == (1, True), mistyped.output
+def test_a_mistyped_book_is_told_from_one_in_which_there_is_nothing(tea_house: Sluice, words: tuple[str, ...]) -> None:
+    tea_house(*words, "--book", "1")
+    assert "no_such_book" in tea_house(*words, "--book", "7", code=1).output
 
 
-def test_a_key_changes_accounts_and_routing_only_if_that_was_asked_for(sluice: Sluice, database_url: str) -> None:
+def test_a_key_changes_accounts_and_routing_only_if_that_was_asked_for(tea_house: Sluice, database_url: str) -> None:
     async def scopes() -> list[set[str]]:
         connection = await asyncpg.connect(database_url)
         rows = await connection.fetch("SELECT scopes FROM api_key ORDER BY created_at")
@@ -165,12 +151,12 @@ def test_a_key_changes_accounts_and_routing_only_if_that_was_asked_for(sluice: S
         return [set(row["scopes"]) for row in rows]
 
     for more in ((), ("--scope", "channels")):
-        assert CliRunner().invoke(app, ["key", "new", "--book", "1", *more]).exit_code == 0
-    assert CliRunner().invoke(app, ["merchant", "add", "inn", "--scope", "channels"]).exit_code == 0
-    assert CliRunner().invoke(app, ["merchant", "add", "inn", "--scope", "everything"]).exit_code == 1
+        tea_house("key", "new", "--book", "1", *more)
+    tea_house("merchant", "add", "inn", "--scope", "channels")
+    tea_house("merchant", "add", "inn", "--scope", "everything", code=1)
     everyday = set(SCOPES) - {"channels"}
     assert asyncio.run(scopes()) == [everyday, everyday, {"channels"}, {"channels"}]
 
 
-def test_a_key_is_not_made_dead(sluice: Sluice) -> None:
-    assert CliRunner().invoke(app, ["key", "new", "--book", "1", "--days", "0"]).exit_code == 2
+def test_a_key_is_not_made_dead(tea_house: Sluice) -> None:
+    tea_house("key", "new", "--book", "1", "--days", "0", code=2)

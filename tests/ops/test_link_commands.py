@@ -3,34 +3,22 @@
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import asyncpg
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from channels import emvco
 from kernel.money import Money
-from ops.cli import app
 
 Sluice = Callable[..., Result]
 
 
 @pytest.fixture
-def link(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sluice:
-    monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SLUICE_DATABASE_URL", database_url)
-    monkeypatch.setenv("SLUICE_REDIS_URL", redis_url)
-    monkeypatch.setenv("SLUICE_PUBLIC_URL", "https://pay.example.com")
-    runner = CliRunner()
-    assert runner.invoke(app, ["merchant", "add", "tea"]).exit_code == 0
-
-    def run(*words: str, code: int = 0) -> Result:
-        done = runner.invoke(app, ["link", *words])
-        assert done.exit_code == code, done.output
-        return done
-
-    return run
+def link(tea_house: Sluice) -> Sluice:
+    return partial(tea_house, "link")
 
 
 def test_a_link_and_a_standing_code_are_made_listed_and_drawn(link: Sluice, tmp_path: Path) -> None:

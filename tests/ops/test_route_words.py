@@ -2,30 +2,18 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
-
-from ops.cli import app
+from typer.testing import Result
 
 Sluice = Callable[..., Result]
 
 
 @pytest.fixture
-def sluice(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sluice:
-    monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SLUICE_DATABASE_URL", database_url)
-    monkeypatch.setenv("SLUICE_REDIS_URL", redis_url)
-    runner = CliRunner()
-    assert runner.invoke(app, ["merchant", "add", "tea"]).exit_code == 0
-
-    def run(*words: str, code: int = 0) -> Result:
-        done = runner.invoke(app, ["route", *words])
-        assert done.exit_code == code, done.output
-        return done
-
-    return run
+def sluice(tea_house: Sluice) -> Sluice:
+    return partial(tea_house, "route")
 
 
 @pytest.fixture
