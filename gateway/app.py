@@ -18,11 +18,11 @@ def make_app(api: Api) -> web.Application:
 
 
 def make_ops_app(
-    ready: Callable[[], Awaitable[dict[str, str]]], registry: CollectorRegistry, refresh: Callable[[], None]
+    ready: Callable[[], Awaitable[dict[str, str]]], registry: CollectorRegistry, refresh: Callable[[], Awaitable[None]]
 ) -> web.Application:
     """Return the operator's port: liveness, readiness, metrics. Never on the public address.
 
-    ready: returns what is wrong by name, empty when this process can serve.
+    ready: returns what is wrong by name, empty when this process can serve. refresh: brings the figures up to date.
     """
 
     async def live(_: web.Request) -> web.Response:
@@ -33,7 +33,7 @@ def make_ops_app(
         return json({"status": "ready" if not wrong else "not_ready", "wrong": wrong}, 503 if wrong else 200)
 
     async def metrics(_: web.Request) -> web.Response:
-        refresh()
+        await refresh()
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()

@@ -1,7 +1,11 @@
 """What the gateway measures, in Prometheus' terms."""
 
+from collections.abc import Iterable
+from datetime import datetime
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from cases.store import Waiting
 from channels import Outcome
 from kernel.lane import Lanes
 
@@ -34,6 +38,20 @@ class Metrics:
         self.lane_commands = Gauge(
             "sluice_lane_commands", "Commands committed", registry=registry, multiprocess_mode="livesum"
         )
+        self.cases_open = Gauge(
+            "sluice_cases_open",
+            "Cases that wait for a person's decision",
+            ["kind"],
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.case_oldest = Gauge(
+            "sluice_case_oldest_seconds",
+            "How long the oldest of them has waited",
+            ["kind"],
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
         # Looking a labelled child up costs more than counting, so each is kept once found.
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._calls: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
@@ -62,3 +80,11 @@ class Metrics:
         self.lane_waiting.set(sum(lane.waiting for lane in lanes.all))
         self.lane_batches.set(sum(lane.figures.batches for lane in lanes.all))
         self.lane_commands.set(sum(lane.figures.commands for lane in lanes.all))
+
+    def tell_cases(self, kinds: Iterable[str], waiting: Iterable[Waiting], now: datetime) -> None:
+        """Take over what waits for a person: of every kind, so that one that no longer waits goes back to 0."""
+        found = {one.kind: one for one in waiting}
+        for kind in kinds:
+            one = found.get(kind)
+            self.cases_open.labels(kind).set(0 if one is None else one.number)
+            self.case_oldest.labels(kind).set(0 if one is None else (now - one.since).total_seconds())

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+import cases
 from ops.embedded import CannotStart, postgres_url, valkey_url
 from ops.embedded.account import server_account
 from ops.embedded.place import address_of, is_free, is_locked
@@ -70,6 +71,7 @@ _LABELS = {
     "database": "数据库 database",
     "durability": "落盘 durability",
     "schema": "库表结构 schema",
+    "cases": "待人工处理 cases",
     "redis": "缓存与流 redis",
     "persistence": "流持久化 persistence",
 }
@@ -278,6 +280,7 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
             """
         )
         after = datetime.now(UTC)
+        waiting = await _cases(connection)
     finally:
         await connection.close()
     assert facts is not None
@@ -286,8 +289,21 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
         _skew(facts["now"], before, after),
         _durability(facts),
         await _schema(url, migrations),
+        waiting,
     ]
     return [finding for finding in findings if finding is not None]
+
+
+async def _cases(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    """Say what waits for a person. A database without the table has its schema complained of elsewhere."""
+    if await connection.fetchval("select to_regclass('case_file')") is None:
+        return Finding("cases", Level.OK, "none are kept by this schema")
+    kinds = await cases.store.waiting(connection)
+    if not kinds:
+        return Finding("cases", Level.OK, "nothing waits for a person's decision")
+    oldest = min(one.since for one in kinds)
+    seen = f"{', '.join(f'{one.number} × {one.kind}' for one in kinds)}; the oldest since {oldest:%Y-%m-%d %H:%M} UTC"
+    return Finding("cases", Level.WARN, seen, "money waits for a decision: `sluice case list`")
 
 
 def _reached(facts: asyncpg.Record, url: str) -> Finding:

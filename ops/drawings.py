@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from cases.states import CASE
 from gateway.states import ATTEMPT, PAYMENT, REFUND
 from kernel.states import draw
 from reconciliation.states import DISCREPANCY
@@ -22,6 +23,7 @@ def document() -> str:
             draw("gateway: refund", REFUND),
             draw("splitting: instruction", INSTRUCTION),
             draw("splitting: batch", BATCH),
+            draw("cases: case", CASE),
             draw("reconciliation: discrepancy", DISCREPANCY),
         ]
     )

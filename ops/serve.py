@@ -106,7 +106,7 @@ async def _gateway(settings: Settings, database_url: str, redis_url: str) -> int
         with AccessLog(objects.env, sys.stdout.fileno()) as access:
             listed = settings.log_level in ("DEBUG", "INFO")
             api = make_app(objects.api(access.write if listed else None))
-            own = make_ops_app(objects.not_ready, exposed, lambda: objects.metrics.watch(objects.lanes))
+            own = make_ops_app(objects.not_ready, exposed, objects.measure)
             runners = [
                 await _serve(api, settings.gateway_host, settings.gateway_port),
                 await _serve(own, "127.0.0.1", settings.ops_port),

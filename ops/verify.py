@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import cases
 import gateway.store
 import ledger
 import splitting
@@ -14,6 +15,7 @@ from kernel.db import Connection, Pool, acquire
 INVARIANTS: dict[str, Callable[[Connection], Awaitable[list[str]]]] = {
     **ledger.INVARIANTS,
     **streams.INVARIANTS,
+    **cases.INVARIANTS,
     **splitting.INVARIANTS,
     **gateway.store.INVARIANTS,
 }

@@ -1,7 +1,7 @@
 """The composition root: the one module that knows every package and builds the objects of a process."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from prometheus_client import CollectorRegistry
 
+import cases
 import splitting
 from channels import CHANNELS, HttpTransport
 from channels.contract import Channel
@@ -136,6 +137,14 @@ class Hub:
         return Consumer(
             "splitting", ["payment.succeeded"], needs, handle, pool=self.pool, lanes=self.lanes, env=self.env
         )
+
+    async def measure(self) -> None:
+        """Bring the figures up to date that are looked up rather than counted."""
+        self.metrics.watch(self.lanes)
+        with suppress(Exception):  # figures are told as they are known; readiness says what is wrong
+            async with acquire(self.pool, timeout_s=2) as connection:
+                waiting = await cases.store.waiting(connection)
+            self.metrics.tell_cases(cases.KINDS, waiting, self.env.now())
 
     async def not_ready(self) -> dict[str, str]:
         """Return what keeps this process from serving, by name; empty when it can."""

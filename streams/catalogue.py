@@ -27,5 +27,7 @@ EVENTS = {
     "channel_account.changed": ("its terms, its position or its state were changed", ()),
     "channel_account.rotated": ("new credentials were put into use", ()),
     "routing_policy.set": ("a version of the routing policy was added; it holds now", ()),
+    "case.opened": ("something happened to money about which a person must decide", ()),
+    "case.decided": ("a person has decided it, or it is gone", ()),
     "channel.deposited": ("the channel's net of a day arrived at the bank", ()),
 }

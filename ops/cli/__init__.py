@@ -6,7 +6,7 @@ known (channel call).
 
 import typer
 
-from ops.cli import banks, channels, codes, links, merchants, routing, running, sandbox, trials
+from ops.cli import banks, cases, channels, codes, links, merchants, routing, running, sandbox, trials
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,6 +32,7 @@ app.add_typer(merchants.merchant_app, name="merchant")
 app.add_typer(merchants.key_app, name="key")
 app.add_typer(channels.app, name="channel")
 app.add_typer(banks.app, name="bank")
+app.add_typer(cases.app, name="case")
 app.add_typer(links.app, name="link")
 app.add_typer(codes.app, name="qr")
 app.add_typer(routing.app, name="route")

@@ -22,6 +22,7 @@ OURS = {
     "ledger",
     "channels",
     "streams",
+    "cases",
     "splitting",
     "gateway",
     "reconciliation",

@@ -1,0 +1,137 @@
+"""Opening a case, deciding it, and closing one whose matter is gone; each inside the caller's batch."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from cases.catalogue import GONE, HUB, KINDS
+from cases.objects import case_payload
+from cases.states import CASE, CaseEvent
+from cases.states import Case as State
+from cases.tables import CASES, Case, case_id
+from kernel.errors import Conflict, NotFound, Rejected
+from kernel.states import advance
+from kernel.work import BOOKS, Need, Work
+from streams import publish
+
+
+def needs(book: int, kind: str, about: str) -> Iterable[Need]:
+    """Name the rows that opening or closing this case looks at."""
+    yield BOOKS, (book,)
+    yield CASES, (book, case_id(book, kind, about))
+
+
+def open_case(
+    work: Work,
+    book: int,
+    kind: str,
+    about: str,
+    *,
+    amount_minor: int | None = None,
+    currency: str | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> Case:
+    """Have a person decide about an object; while such a case is open, only bring its facts up to date.
+
+    kind: one of KINDS. about: the object's id. facts: what was found, for whoever decides; no secrets and no personal
+    data. Looks at what `needs` names.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"there is no kind of case {kind!r}; add it to cases/catalogue.py")
+    found = work.find(CASES, (book, case_id(book, kind, about)))
+    told = orjson.dumps(dict(facts or {}), option=orjson.OPT_SORT_KEYS).decode()
+    if found is not None and found.status == State.OPEN:
+        if (told, amount_minor, currency) != (found.facts, found.amount_minor, found.currency):
+            found = found._replace(facts=told, amount_minor=amount_minor, currency=currency)
+            work.put(CASES, found)
+        return found
+    case = Case(
+        book, case_id(book, kind, about), kind, about, amount_minor, currency, told, State.OPEN.value, work.now,
+        1 if found is None else found.opened_count + 1, None, None, None, None,
+    )  # fmt: skip
+    work.put(CASES, case)
+    publish(work, book, "case.opened", case.id, case_payload(case))
+    return case
+
+
+def close_case(work: Work, book: int, kind: str, about: str, *, why: str) -> Case | None:
+    """Close an open case whose matter is gone without anybody's decision. Returns it; None where there never was one.
+
+    why: for people, what made it go. Looks at what `needs` names.
+    """
+    case = work.find(CASES, (book, case_id(book, kind, about)))
+    if case is None or case.status != State.OPEN:
+        return case
+    return _decided(work, case, GONE, HUB, why, CaseEvent.GONE)
+
+
+class Effect(Protocol):
+    """What a decision does besides being recorded, in the same batch."""
+
+    def needs(self, work: Work, case: Case) -> Iterable[Need]:
+        """Name the rows `apply` will look at."""
+
+    def apply(self, work: Work, case: Case) -> None:
+        """Do it. Raises SluiceError to refuse the decision: then it is not recorded either."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecideCase:
+    """Record what a person has decided about a case, with what it brings about.
+
+    effects: by (kind, decision). Repeating the same decision by the same person changes nothing more. Returns the case.
+    Raises NotFound (no_such_case), Rejected (no_such_decision, case_note_missing, case_decider_missing), Conflict
+    (case_decided) where it has been decided otherwise, and what the effect refuses.
+    """
+
+    book: int
+    case_id: str
+    decision: str
+    by: str
+    note: str
+    effects: Mapping[tuple[str, str], Effect]
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield CASES, (self.book, self.case_id)
+        if work.knows(CASES, (self.book, self.case_id)):
+            case = work.find(CASES, (self.book, self.case_id))
+            if case is not None and (effect := self.effects.get((case.kind, self.decision))) is not None:
+                yield from effect.needs(work, case)
+
+    def apply(self, work: Work) -> Case:
+        case = work.find(CASES, (self.book, self.case_id))
+        if case is None:
+            raise NotFound("no_such_case", f"there is no case {self.case_id}; `sluice case list` has those that wait")
+        if case.status != State.OPEN:
+            if (case.decision, case.decided_by, case.note) == (self.decision, self.by, self.note):
+                return case
+            raise Conflict(
+                "case_decided",
+                f"{case.id} was decided by {case.decided_by}: {case.decision}",
+                decision=case.decision,
+                decided_by=case.decided_by,
+            )
+        may = KINDS[case.kind].decisions
+        if self.decision not in may:
+            raise Rejected("no_such_decision", f"{case.kind} is decided by one of: {', '.join(may)}", param="decision")
+        if not self.by.strip():
+            raise Rejected("case_decider_missing", "a decision has the name of who made it", param="by")
+        if not self.note.strip():
+            raise Rejected("case_note_missing", "a decision has its reason, for whoever reads it later", param="note")
+        decided = _decided(work, case, self.decision, self.by, self.note, CaseEvent.DECIDED)
+        if (effect := self.effects.get((case.kind, self.decision))) is not None:
+            effect.apply(work, decided)
+        return decided
+
+
+def _decided(work: Work, case: Case, decision: str, by: str, note: str, event: CaseEvent) -> Case:
+    decided = case._replace(
+        status=advance(CASE, State(case.status), event).value,
+        decision=decision, decided_by=by, decided_at=work.now, note=note,
+    )  # fmt: skip
+    work.put(CASES, decided)
+    publish(work, case.book, "case.decided", case.id, case_payload(decided))
+    return decided

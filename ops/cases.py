@@ -1,0 +1,31 @@
+"""What a person's decisions about cases bring about, and the one way to decide."""
+
+from collections.abc import Mapping
+
+import cases
+from kernel.db import acquire
+from kernel.errors import NotFound
+from ops.wiring import Hub
+
+# (kind, decision) → what is done in the batch that records it. A decision that is not here is only a record.
+EFFECTS: Mapping[tuple[str, str], cases.Effect] = {}
+
+
+async def get_case(hub: Hub, case_id: str) -> cases.Case:
+    """Return a case. Raises NotFound (no_such_case)."""
+    async with acquire(hub.pool) as connection:
+        case = await cases.store.find_case(connection, case_id)
+    if case is None:
+        raise NotFound("no_such_case", f"there is no case {case_id}; `sluice case list` has those that wait")
+    return case
+
+
+async def decide(hub: Hub, case_id: str, decision: str, *, by: str, note: str) -> cases.Case:
+    """Decide a case, with what that brings about, in one commit; the running worker carries on from there.
+
+    Raises what DecideCase raises.
+    """
+    case = await get_case(hub, case_id)
+    decided: cases.Case = await hub.lanes.put(cases.DecideCase(case.book, case.id, decision, by, note, EFFECTS))
+    hub.bell.ring()
+    return decided

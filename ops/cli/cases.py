@@ -1,0 +1,119 @@
+"""What a person must decide 待人工处理: case list, show, decide."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ops.cli.shared import Json, a_hub, finish, settings, show
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from cases import Case
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="What the hub cannot decide about money and a person must 待人工处理. `list` has what waits, `show` the facts "
+    "and what may be decided, `decide` records a decision and does what it says.",
+)
+Id = Annotated[str, typer.Argument(metavar="CASE", help="The case's id, cas_…, see `sluice case list`.")]
+
+
+@app.command("list")
+def case_list(
+    book: Annotated[int | None, typer.Option(help="Only this merchant's, see `sluice merchant list`.")] = None,
+    decided: Annotated[bool, typer.Option("--decided", help="Those that have been decided, the last first.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the cases that wait for a person, the longest waiting first; exit code 1 if there is any, else 0."""
+    import cases
+    from kernel.db import acquire
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found, book) as hub, acquire(hub.pool) as connection:
+            rows = await cases.store.cases(connection, book=book, decided=decided)
+            now = hub.env.now()
+        if as_json:
+            show({"cases": [{**cases.case_payload(row), "book": row.book} for row in rows]})
+        else:
+            for row in rows:
+                typer.echo(_line(row, now))
+            waiting = "decided" if decided else "waiting for a decision; `sluice case show CASE` says what may be"
+            typer.echo(f"{len(rows)} {waiting}" if rows else "no case waits for a decision")
+        return int(bool(rows) and not decided)
+
+    finish(work())
+
+
+@app.command("show")
+def case_show(case: Id, as_json: Json = False) -> None:
+    """Show one case: what has happened, to what, the facts, and what may be decided; exit code 1 if there is none."""
+    import cases
+    from ops.cases import get_case
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            row = await get_case(hub, case)
+        kind = cases.KINDS[row.kind]
+        told = {**cases.case_payload(row), "book": row.book, "says": kind.says, "decisions": dict(kind.decisions)}
+        if as_json:
+            show(told)
+            return 0
+        typer.echo(f"{row.id}  {row.kind}  {row.status}\n  {kind.says}")
+        for name in ("book", "about", "amount_minor", "currency", "opened_at", "opened_count"):
+            typer.echo(f"  {name:14}{told[name]}")
+        for name, value in told["facts"].items():
+            typer.echo(f"  {name:14}{value}")
+        for name in ("decision", "decided_by", "decided_at", "note"):
+            if told[name] is not None:
+                typer.echo(f"  {name:14}{told[name]}")
+        if row.status == "open":
+            typer.echo("may be decided:")
+            for name, does in kind.decisions.items():
+                typer.echo(f"  {name:18}{does}")
+            typer.echo(f'sluice case decide {row.id} --decision … --by "your name" --note "why"')
+        return 0
+
+    finish(work())
+
+
+@app.command("decide")
+def case_decide(
+    case: Id,
+    decision: Annotated[str, typer.Option(help="One of those that `sluice case show CASE` lists.")],
+    by: Annotated[str, typer.Option(help="Who decides: a name that others know.")],
+    note: Annotated[str, typer.Option(help="Why, and what was done outside the hub; kept for ever.")],
+    as_json: Json = False,
+) -> None:
+    """Decide a case and do what the decision says, in one commit; deciding the same again changes nothing.
+
+    Exit code 1 where the decision is not one of this case's, cannot be carried out, or was made otherwise before.
+    """
+    from cases import case_payload
+    from ops.cases import decide
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            row = await decide(hub, case, decision, by=by, note=note)
+        if as_json:
+            show({**case_payload(row), "book": row.book})
+        else:
+            typer.echo(f"{row.id} {row.decision}, by {row.decided_by}")
+        return 0
+
+    finish(work())
+
+
+def _line(case: "Case", now: "datetime") -> str:
+    amount = "" if case.amount_minor is None else f"{case.amount_minor} {case.currency} minor"
+    when = case.opened_at if case.decided_at is None else case.decided_at
+    age = now - when
+    ago = f"{age.days} d" if age.days else f"{age.seconds // 3600} h {age.seconds // 60 % 60} min"
+    end = "" if case.decision is None else f"  {case.decision} by {case.decided_by}"
+    return f"{case.id}  book {case.book}  {ago:>10}  {case.kind}  {case.about}  {amount}{end}"

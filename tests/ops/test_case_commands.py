@@ -1,0 +1,94 @@
+"""`sluice case …` on a real database, in the words an operator types."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+from typer.testing import Result
+
+import cases
+from kernel.work import perform
+from ops.doctor import Level, examine
+from ops.settings import Settings
+from tests.cases.test_cases import KIND, REFUND, Find
+from tests.support import a_shop
+
+Sluice = Callable[..., Result]
+
+
+@pytest.fixture
+def case(tea_house: Sluice) -> Sluice:
+    return partial(tea_house, "case")
+
+
+async def found(database_url: str) -> str:
+    """Have the hub find something that a person must decide, and return the case's id."""
+    connection = await asyncpg.connect(database_url)
+    async with connection.transaction():
+        [opened] = await perform(connection, [Find()], datetime.now(UTC))
+    await connection.close()
+    assert isinstance(opened, cases.Case)
+    return opened.id
+
+
+def test_a_case_is_listed_shown_and_decided(case: Sluice, database_url: str, tmp_path: Path) -> None:
+    assert "no case waits" in case("list").output
+    ident = asyncio.run(found(database_url))
+    assert ident in case("list", code=1).output
+    assert ident in case("list", "--book", "1", code=1).output
+    [row] = json.loads(case("list", "--json", code=1).stdout)["cases"]
+    assert (row["id"], row["book"], row["kind"], row["about"], row["amount_minor"]) == (ident, 1, KIND, REFUND, 70)
+    shown = case("show", ident).output
+    assert all(name in shown for name in (*cases.KINDS[KIND].decisions, "NOT_ENOUGH", REFUND, "sluice case decide"))
+    assert set(json.loads(case("show", ident, "--json").stdout)["decisions"]) == set(cases.KINDS[KIND].decisions)
+    told = ("--by", "Wang Fang", "--note", "the payer agreed")
+    assert "is decided by one of" in case("decide", ident, "--decision", "forget", *told, code=1).output
+    assert "Wang Fang" in case("decide", ident, "--decision", "keep", *told).output
+    assert json.loads(case("decide", ident, "--decision", "keep", *told, "--json").stdout)["decision"] == "keep"
+    assert "case_decided" in case("decide", ident, "--decision", "settled_outside", *told, code=1).output
+    case("list")
+    assert "keep by Wang Fang" in case("list", "--decided").output
+    assert "the payer agreed" in case("show", ident).output
+
+
+def test_a_case_or_book_that_is_none_is_named_and_a_decision_needs_a_name_and_a_reason(case: Sluice) -> None:
+    assert "no_such_case" in case("show", "cas_0", code=1).output
+    assert "no_such_book" in case("list", "--book", "9", code=1).output
+    nobody = ("decide", "cas_0", "--decision", "keep")
+    assert "--by" in case(*nobody, code=2).output
+    assert "no_such_case" in case(*nobody, "--by", "Wang", "--note", "why", code=1).output
+
+
+def test_the_doctor_warns_of_what_waits_for_a_person(tea_house: Sluice, database_url: str, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", database_url=SecretStr(database_url))
+
+    def looked() -> tuple[Level, str]:
+        [finding] = [one for one in asyncio.run(examine(settings)) if one.topic == "cases"]
+        return finding.level, finding.seen
+
+    assert looked()[0] is Level.OK
+    asyncio.run(found(database_url))
+    level, seen = looked()
+    assert level is Level.WARN
+    assert f"1 × {KIND}" in seen
+
+
+async def test_what_waits_for_a_person_is_a_figure(database_url: str, tmp_path: Path) -> None:
+    async with a_shop(database_url, tmp_path) as shop:
+
+        async def figure(name: str) -> float | None:
+            await shop.hub.measure()
+            return shop.hub.registry.get_sample_value(name, {"kind": KIND})
+
+        assert await figure("sluice_cases_open") == 0
+        await found(database_url)
+        assert await figure("sluice_cases_open") == 1
+        oldest = await figure("sluice_case_oldest_seconds")
+        assert oldest is not None
+        assert oldest > 0
