@@ -24,10 +24,11 @@ MOST_BYTES = 2953  # that any QR code can hold; a text with more was never in on
 
 _CHECKSUM = re.compile(r"[0-9A-F]{4}", re.ASCII)
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
-_AMOUNT = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
+# A point may stand with no decimals behind it ("98."), in an amount and in a percentage (ids 54, 56 and 57).
+_AMOUNT = re.compile(r"[0-9]+(\.[0-9]*)?", re.ASCII)
 _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
 _LANGUAGE = re.compile(r"[A-Za-z]{2}", re.ASCII)
-_PERCENT = re.compile(r"([0-9]{1,2})(?:\.([0-9]{1,2}))?", re.ASCII)
+_PERCENT = re.compile(r"([0-9]{1,2})(?:\.([0-9]{0,2}))?", re.ASCII)
 _ID = re.compile(r"[0-9]{2}", re.ASCII)
 
 VERSION, KIND, MCC, CURRENCY, AMOUNT, TIP, TIP_FIXED, TIP_PERCENT = "00", "01", "52", "53", "54", "55", "56", "57"
@@ -350,9 +351,11 @@ def _percent_bp(value: str) -> int:
 
 def _money(number: str, value: str, currency: str) -> Money:
     if not _AMOUNT.fullmatch(value):
-        raise BadCode("bad_value", f"field {number} is {value!r}; an amount is digits with one point at most")
+        raise BadCode(
+            "bad_value", f"field {number} is {value!r}; an amount is digits, with one point at most behind the first"
+        )
     try:
-        amount = from_major(value, currency)
+        amount = from_major(value.removesuffix("."), currency)
     except ValueError:
         raise BadCode("bad_value", f"field {number}: {currency} has no amount {value!r}") from None
     if amount.minor == 0:

@@ -132,7 +132,12 @@ REFUSED: list[tuple[str, str, str]] = [
     ("an amount of letters", sealed(BODY + "5403abc"), "bad_value"),
     ("an amount with a comma", sealed(BODY + "54041,23"), "bad_value"),
     ("an amount with two points", sealed(BODY + "54051.2.3"), "bad_value"),
-    ("an amount that ends in a point", sealed(BODY + "540212"[:4] + "1."), "bad_value"),
+    ("an amount of a point", sealed(BODY + "5401."), "bad_value"),
+    ("an amount of nothing with a point", sealed(BODY + "54020."), "bad_value"),
+    ("an amount with a point at either end", sealed(BODY + "5403.1."), "bad_value"),
+    ("no percent at all with a point", sealed(BODY + "550203" + "57020."), "bad_value"),
+    ("a percentage that begins with a point", sealed(BODY + "550203" + "5702.5"), "bad_value"),
+    ("a hundred percent with a point", sealed(BODY + "550203" + "5704100."), "bad_value"),
     ("an amount that begins with a point", sealed(BODY + "5403.12"), "bad_value"),
     ("an amount below nothing", sealed(BODY + "5404-1.0"), "bad_value"),
     ("an amount of nothing", sealed(BODY + "54040.00"), "bad_value"),
@@ -165,6 +170,47 @@ REFUSED: list[tuple[str, str, str]] = [
 @pytest.mark.parametrize(("what", "text", "code"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_what_is_no_code_or_has_two_meanings_is_refused(what: str, text: str, code: str) -> None:
     assert refusal(text) == code
+
+
+@pytest.mark.parametrize(
+    ("currency", "written", "minor"),
+    [
+        ("156", "98.73", 9873),
+        ("156", "98", 9800),
+        ("156", "98.", 9800),
+        ("156", "98.7", 9870),
+        ("156", "0.5", 50),
+        ("156", "00.5", 50),
+        ("392", "98", 98),
+        ("392", "98.", 98),
+        ("414", "98.735", 98735),
+        ("414", "98.", 98000),
+    ],
+)
+def test_an_amount_may_have_a_point_without_decimals(currency: str, written: str, minor: int) -> None:
+    body = BODY.replace("5303156", f"5303{currency}")
+    tip = f"55020256{len(written):02d}{written}"
+    code = parse(sealed(f"{body}54{len(written):02d}{written}{tip}"))
+    assert code.amount is not None
+    assert code.amount.minor == minor
+    assert code.tip == Tip(TipKind.FIXED, fixed=code.amount)
+    assert parse(build(code)) == code
+
+
+def test_a_code_of_98_point_is_98_dollars() -> None:
+    text = (
+        "00020101021226280015com.example.pay0105M0001520454115303840540398.5802US5911Corner shop6011Springfield6304E36A"
+    )
+    assert parse(text).amount == Money(9800, "USD")
+
+
+@pytest.mark.parametrize(
+    ("written", "points"), [("3", 300), ("3.", 300), ("5.", 500), ("3.5", 350), ("11.95", 1195), ("03.50", 350)]
+)
+def test_a_percentage_may_have_a_point_without_decimals(written: str, points: int) -> None:
+    code = parse(sealed(f"{BODY}55020357{len(written):02d}{written}"))
+    assert code.tip == Tip(TipKind.PERCENT, percent_bp=points)
+    assert parse(build(code)) == code
 
 
 def test_every_single_wrong_character_is_noticed() -> None:
