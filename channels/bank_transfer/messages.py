@@ -55,13 +55,16 @@ class Doubt(Exception):
 
 
 def open_body(order: Order, pool: str) -> bytes:
-    """Return the body that has a virtual sub-account 虚拟子账户 opened for one payment and its exact amount."""
+    """Return the body that has a virtual sub-account 虚拟子账户 opened for one payment and its exact amount.
+
+    purpose: what is bought, for the bank's own statements. Whose the account is the bank says: the pool's holder.
+    """
     return orjson.dumps(
         {
             "op": "open",
             "reference": order.reference,
             "pool": pool,
-            "name": _printable(order.description)[:MAX_NAME],
+            "purpose": _printable(order.description)[:MAX_NAME],
             "amount": order.amount.major(),
             "currency": order.amount.currency,
             "expires_at": rfc3339(order.expires_at),

@@ -19,6 +19,7 @@ KEYS = GOLDEN / "keys"
 NOW = datetime(2026, 11, 24, 8, 30, 0, tzinfo=UTC)
 POOL = "6200000000000000017"
 VIRTUAL = "6299000000000000421"
+HOLDER = "云南茶行有限公司"  # of the pool account, and so of every virtual one
 CREDIT_REF, RETURN_REF = "SBC202611240000000042", "SBR202611240000000007"
 
 
@@ -94,7 +95,7 @@ def account(**changes: Any) -> dict[str, Any]:
     said = {
         "reference": order().reference,
         "account": VIRTUAL,
-        "name": "茶叶 Tea",
+        "name": HOLDER,
         "bank_name": "Sandbox Bank",
         "bic": "SBXBCNBJXXX",
         "amount": "1234.56",

@@ -47,6 +47,18 @@ async def test_what_the_payer_is_shown_leads_to_a_payment(play: Play, method: Me
     assert await play.client.query(order) == paid, "and it stays so"
 
 
+@plays(method=lambda rail: [method for method in rail.shown if method is Method.TRANSFER])
+async def test_a_payer_who_transfers_is_told_whose_account_it_is_and_not_what_is_bought(
+    play: Play, method: Method
+) -> None:
+    order = replace(play.order(method), description="两杯龙井茶")
+    shown = await play.client.pay(order)
+    assert isinstance(shown, Pending)
+    assert shown.next_action is not None
+    assert shown.next_action["name"] == "tea", "the pool account's holder: payers' banks compare it"
+    assert order.description not in shown.next_action.values()
+
+
 @plays(method=lambda rail: rail.shown)
 async def test_a_payer_who_fails_pays_nothing(play: Play, method: Method) -> None:
     order = await play.begun(play.order(method))

@@ -140,10 +140,10 @@ class Routes:
                 amount=amount,
                 currency=currency,
                 product="virtual_account",
-                params=json.dumps([amount, currency, pool.number, body.get("name"), body.get("expires_at")]),
+                params=json.dumps([amount, currency, pool.number, body.get("purpose"), body.get("expires_at")]),
                 expires_ms=int(expires_at.timestamp() * 1000),
                 notify_url=_text(body, "notify_url", 2000),
-                extra={"pool": pool.number, "name": _text(body, "name", 70)},
+                extra={"pool": pool.number, "purpose": _text(body, "purpose", 70)},
             )
         )
         return _said(self._shown(trade), 201 if is_new else 200)
@@ -179,7 +179,7 @@ class Routes:
         return {
             "reference": trade.order,
             "account": trade.trade_ref,
-            "name": trade.extra["name"],
+            "name": self._wire.pool_account(str(trade.extra["pool"]), trade.currency).name,
             "bank_name": IDENTITY.name,
             "bic": IDENTITY.bic,
             "amount": to_text(trade.amount, trade.currency),
