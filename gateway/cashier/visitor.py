@@ -10,7 +10,12 @@ LANGUAGES = ("zh", "en")
 _PHONE = re.compile(r"Mobi|Android|iPhone|iPad", re.ASCII)
 # WeChat's program for computers opens pages too, and cannot pay in them.
 _DESKTOP_APP = re.compile(r"WindowsWechat|MacWechat|UnifiedPCWindowsWechat", re.ASCII | re.IGNORECASE)
-_ACCEPTED = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]*)?\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?)\s*)?", re.ASCII)
+_ACCEPTED = re.compile(
+    r"\s*([A-Za-z]{1,8}|\*)(?:-[A-Za-z0-9-]*)?\s*(?:;\s*q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*)?",
+    re.ASCII | re.IGNORECASE,
+)
+# Tags under which browsers ask for Chinese: the language itself, and those that ISO 639-3 puts under it.
+_CHINESE = frozenset({"zh", "cmn", "yue", "wuu", "nan", "hak"})
 
 
 class Visitor(NamedTuple):
@@ -32,21 +37,26 @@ def visitor(user_agent: str, browsers: Mapping[str, Sequence[str]]) -> Visitor:
 
 
 def language(wanted: str | None, accepted: str) -> str:
-    """Return the language to write in: the one asked for by name, else the best accepted that we know, else Chinese.
+    """Return the language to write in: the one asked for by name, else Chinese for who prefers it, else English.
 
-    accepted: an Accept-Language header.
+    accepted: an Accept-Language header (RFC 9110, 12.5.4). Whoever asks for neither of the two, or for anything (`*`),
+    reads English rather than Chinese.
     """
     if wanted in LANGUAGES:
         return wanted
-    best, found = 0.0, LANGUAGES[0]
+    weights: dict[str, float] = {}
     for part in accepted.split(",")[:20]:
         match = _ACCEPTED.fullmatch(part)
-        if match is None or match[1].lower() not in LANGUAGES:
+        if match is None:
             continue
-        weight = float(match[2] or "1")
-        if weight > best:
-            best, found = weight, match[1].lower()
-    return found
+        tag = match[1].lower()
+        name = "zh" if tag in _CHINESE else tag
+        weights[name] = max(weights.get(name, 0.0), float(match[2] or "1"))
+    others = weights.get("*", 0.0)
+    chinese, english = weights.get("zh", others), weights.get("en", others)
+    if chinese != english:
+        return "zh" if chinese > english else "en"
+    return next((name for name in weights if name in LANGUAGES and chinese), "en")
 
 
 def address(peer: str | None, forwarded: str | None) -> str:
