@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from gateway.auth import Forbidden, Unauthorized
 from gateway.schemas import CLEAN
+from kernel.cards import masked
 from kernel.errors import Broken, Conflict, NotFound, Rejected, SluiceError, Unavailable
 
 PROBLEM_BASE = "https://sluice.invalid/problems/"  # names, not addresses: docs/problems.md has each
@@ -67,10 +68,10 @@ def problem(error: SluiceError, request_id: str) -> web.Response:
         "title": error.code.replace("_", " "),
         "status": status,
         "code": error.code,
-        "detail": error.message,
+        "detail": masked(error.message),
         "retriable": retriable,
         "request_id": request_id,
-        **{k: v for k, v in error.facts.items() if k not in ("status", "type")},
+        **{k: masked(v) if isinstance(v, str) else v for k, v in error.facts.items() if k not in ("status", "type")},
     }
     headers = {"Retry-After": str(getattr(error, "retry_after_s", 1))} if retriable else {}
     if status == 401:
@@ -104,6 +105,12 @@ def rejected(error: ValidationError) -> Rejected:
         return Rejected("malformed_json", f"the body is not JSON: {first['msg']}")
     if kind in ("model_type", "dict_type", "model_attributes_type") and not path:
         return Rejected("body_not_object", "the body must be a JSON object")
+    if kind == "card_number":
+        return Rejected(
+            "card_number_refused",
+            f"{path}: {first['msg']}; send the token that the rail's own form made of the card",
+            param=path,
+        )
     if kind == "extra_forbidden":
         return Rejected("unknown_field", f"{path}: there is no such field", param=path)
     said = first["msg"].removeprefix("Value error, ")

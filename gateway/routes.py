@@ -32,6 +32,7 @@ from gateway.routing_policies import RoutingPolicies, routing_policy_payload
 from gateway.states import Payment as Status
 from gateway.store import attempts, find_payment, find_refund, payments, refunds
 from gateway.tables import ChannelAccount
+from kernel.cards import holds_card_number
 from kernel.clock import rfc3339
 from kernel.db import AGAIN, LOST, Pool, acquire
 from kernel.env import Env
@@ -303,7 +304,9 @@ class Api:
 
     def _request_id(self, request: web.Request) -> str:
         given = request.headers.get("X-Request-Id")
-        return given if given is not None and _REQUEST_ID.match(given) else self._env.ids.new("req")
+        if given is not None and _REQUEST_ID.fullmatch(given) and not holds_card_number(given):
+            return given
+        return self._env.ids.new("req")
 
     def _problem(self, error: SluiceError, request_id: str, name: str) -> web.Response:
         if responses.status_of(error) >= 500:

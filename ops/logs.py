@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import structlog
 
+from kernel.cards import masked
 from kernel.env import Env
 
 FLUSH_S = 0.05
@@ -44,6 +45,11 @@ class AccessLog:
         self.flush()
 
 
+def _without_cards(_: Any, __: str, line: Any) -> Any:
+    """Hide card numbers in a line that is ready to be written, tracebacks included."""
+    return masked(line) if isinstance(line, str) else line
+
+
 def configure(level: str, form: str) -> None:
     """Send all logs of this process to standard error; form: `console` for eyes, `json` for machines."""
     shared: list[Any] = [
@@ -63,7 +69,7 @@ def configure(level: str, form: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last, _without_cards],
         )
     )
     root = logging.getLogger()
