@@ -109,7 +109,8 @@ class UnionPay(Rail):
         """Return the tn to open, refused, or unknown."""
 
         def read(fields: Fields) -> Outcome:
-            self._expect_order(fields, order, PAYMENT, "02" if order.hold_only else "01", "01")
+            kind = messages.RESERVE if order.hold_only else messages.CONSUME
+            self._expect_about(fields, messages.order_id(order.reference), order.created_at, kind)
             if fields["respCode"] != "00":
                 return _said(fields, messages.PAY)
             tn = fields.get("tn", "")
@@ -132,13 +133,15 @@ class UnionPay(Rail):
         """Return the order's state; one UnionPay does not know may still be paid until it lapses, see README.md."""
 
         def read(fields: Fields) -> Outcome:
-            self._expect(fields, txnType="00", txnSubType="00", txnTime=messages.beijing(order.created_at))
-            number = fields.get("orderId")
+            number, sent = fields.get("orderId", ""), order.created_at
             if number == messages.order_id(order.reference):
+                self._expect_found(fields, number, sent, messages.RESERVE if order.hold_only else messages.CONSUME)
                 return self._about_payment(order, fields, now)
             if order.hold_only and number == messages.order_id(order.reference, CAPTURE):
+                self._expect_found(fields, number, sent, messages.COMPLETE)
                 return self._about_capture(order, fields)
             if order.hold_only and number == messages.order_id(order.reference, VOID):
+                self._expect_found(fields, number, sent, messages.RELEASE)
                 return _about_void(order, fields)
             raise Doubt(f"orderId differs: the channel says {str(number)[:64]}")
 
@@ -160,7 +163,7 @@ class UnionPay(Rail):
     def capture_request(self, order: Order, amount: Money) -> Request:
         """Return the request that completes a reservation (预授权完成); its number is the order's with a C."""
         return self._follow_up(
-            "03",
+            messages.COMPLETE,
             messages.order_id(order.reference, CAPTURE),
             order.created_at,
             amount,
@@ -173,16 +176,17 @@ class UnionPay(Rail):
         number, sent = messages.order_id(order.reference, CAPTURE), order.created_at
 
         def read(fields: Fields) -> Outcome:
-            if fields.get("txnType") == "00":
-                return self._done(fields, amount, number, sent)
-            return self._taken(fields, number, sent, "03")
+            if messages.answers_a_question(fields):
+                self._expect_found(fields, number, sent, messages.COMPLETE)
+                return _done(fields, amount, sent)
+            return self._taken(fields, number, sent, messages.COMPLETE)
 
         return self._outcome(answer, now, read)
 
     def void_request(self, order: Order) -> Request:
         """Return the request that releases a reservation (预授权撤销); its number is the order's with a V."""
         return self._follow_up(
-            "32",
+            messages.RELEASE,
             messages.order_id(order.reference, VOID),
             order.created_at,
             order.amount,
@@ -195,10 +199,10 @@ class UnionPay(Rail):
         number, sent = messages.order_id(order.reference, VOID), order.created_at
 
         def read(fields: Fields) -> Outcome:
-            if fields.get("txnType") != "00":
-                taken = self._taken(fields, number, sent, "32")
+            if not messages.answers_a_question(fields):
+                taken = self._taken(fields, number, sent, messages.RELEASE)
                 return taken if isinstance(taken, Unknown) else Unknown(f"not released: {taken}")
-            self._expect(fields, txnSubType="00", orderId=number, txnTime=messages.beijing(sent))
+            self._expect_found(fields, number, sent, messages.RELEASE)
             state, code, words = _state(fields)
             return Refused("VOIDED", "released", closed=True) if state == "done" else messages.unknown(code, words)
 
@@ -215,7 +219,7 @@ class UnionPay(Rail):
                 "origTxnTime": messages.beijing(refund.payment_created_at),
             }
         return self._follow_up(
-            "31" if _undoes(refund) else "04",
+            _kind_of(refund),
             messages.order_id(refund.reference),
             refund.created_at,
             refund.amount,
@@ -229,9 +233,10 @@ class UnionPay(Rail):
         number, sent = messages.order_id(refund.reference), refund.created_at
 
         def read(fields: Fields) -> Outcome:
-            if fields.get("txnType") == "00":
-                return self._done(fields, refund.amount, number, sent)
-            taken = self._taken(fields, number, sent, "31" if _undoes(refund) else "04")
+            if messages.answers_a_question(fields):
+                self._expect_found(fields, number, sent, _kind_of(refund))
+                return _done(fields, refund.amount, sent)
+            taken = self._taken(fields, number, sent, _kind_of(refund))
             if isinstance(taken, Unknown) and fields["respCode"] in TAKEN:
                 return Pending(channel_ref=messages.query_id(fields) if fields.get("queryId") else None)
             return taken
@@ -247,8 +252,8 @@ class UnionPay(Rail):
         number, sent = messages.order_id(refund.reference), refund.created_at
 
         def read(fields: Fields) -> Outcome:
-            self._expect(fields, txnType="00")
-            return self._done(fields, refund.amount, number, sent, not_found=True)
+            self._expect_found(fields, number, sent, _kind_of(refund))
+            return _done(fields, refund.amount, sent, not_found=True)
 
         return self._outcome(answer, now, read)
 
@@ -355,8 +360,7 @@ class UnionPay(Rail):
         """
         back = "" if order.method is Method.APP else order.notify_url
         return self._common(_GATEWAY) | {
-            "txnType": "02" if order.hold_only else "01",
-            "txnSubType": "01",
+            **(messages.RESERVE if order.hold_only else messages.CONSUME),
             "channelType": _PC if order.method is Method.PAGE else _MOBILE,
             "orderId": messages.order_id(order.reference),
             "txnTime": messages.beijing(order.created_at),
@@ -369,17 +373,16 @@ class UnionPay(Rail):
         }
 
     def _question(self, number: str, sent: datetime) -> Request:
-        fields = {"txnType": "00", "txnSubType": "00", "orderId": number, "txnTime": messages.beijing(sent)}
-        return _post(self._query_url, self._common(_OTHER) | fields)
+        fields = {"orderId": number, "txnTime": messages.beijing(sent)}
+        return _post(self._query_url, {**self._common(_OTHER), **messages.QUESTION, **fields})
 
     def _follow_up(
-        self, txn_type: str, number: str, sent: datetime, amount: Money, notify_url: str, more: Mapping[str, str]
+        self, kind: Fields, number: str, sent: datetime, amount: Money, notify_url: str, more: Mapping[str, str]
     ) -> Request:
         """Return a request about a transaction that was done."""
         fields = {
             **self._common(_GATEWAY),
-            "txnType": txn_type,
-            "txnSubType": "00",
+            **kind,
             "channelType": _PC,
             "orderId": number,
             "txnTime": messages.beijing(sent),
@@ -389,31 +392,16 @@ class UnionPay(Rail):
         }
         return _post(self._back_url, fields)
 
-    def _taken(self, fields: Fields, number: str, sent: datetime, txn_type: str) -> Outcome:
+    def _taken(self, fields: Fields, number: str, sent: datetime, kind: Fields) -> Outcome:
         """Return what UnionPay said to a message about a transaction: Unknown with the next question, or refused.
 
         A number it knows already (12) was sent before; what that led to is the same question.
         """
-        self._expect(fields, txnType=txn_type, txnSubType="00", orderId=number, txnTime=messages.beijing(sent))
+        self._expect_about(fields, number, sent, kind)
         code, words = fields["respCode"], fields.get("respMsg", "")[:200]
         if code in TAKEN or code == messages.DUPLICATE:
             return Unknown(f"respCode {code}: {words}", ask=self._question(number, sent))
         return _said(fields, messages.FOLLOW_UP)
-
-    def _done(self, fields: Fields, ours: Money, number: str, sent: datetime, *, not_found: bool = False) -> Outcome:
-        """Return what a query says of a refund or a completion. not_found: whether it may say that there is none."""
-        self._expect(fields, txnSubType="00", orderId=number, txnTime=messages.beijing(sent))
-        state, code, words = _state(fields)
-        if state == "done":
-            return _moved(fields, ours, sent)
-        if state == "undecided":
-            if "txnAmt" in fields and messages.amount(fields) != ours:
-                raise Doubt(f"amount differs: the channel is at work on {messages.amount(fields)}, we asked for {ours}")
-            return Pending(channel_ref=messages.query_id(fields) if fields.get("queryId") else None)
-        if state == "not_found":
-            return Unknown(f"{code}: {words}", not_found=not_found)
-        says = messages.FOLLOW_UP.get(code) if state == "failed" else None
-        return says(code, words) if says else messages.unknown(code, words)
 
     def _about_payment(self, order: Order, fields: Fields, now: datetime) -> Outcome:
         state, code, words = _state(fields)
@@ -452,14 +440,16 @@ class UnionPay(Rail):
         ask = self._question(messages.order_id(order.reference, VOID), order.created_at)
         return Unknown(f"not captured, {code}: {words}", ask=ask)
 
-    def _expect_order(self, fields: Fields, order: Order, what: str, txn_type: str, sub_type: str) -> None:
-        self._expect(
-            fields,
-            txnType=txn_type,
-            txnSubType=sub_type,
-            orderId=messages.order_id(order.reference, what),
-            txnTime=messages.beijing(order.created_at),
-        )
+    def _expect_found(self, fields: Fields, number: str, sent: datetime, kind: Fields) -> None:
+        """Raise Doubt unless a query's answer is about this transaction of ours.
+
+        kind: what we sent under that number. What was found is answered with its own type, and what was not found has
+        none: then the question's stands there.
+        """
+        self._expect_about(fields, number, sent, kind if fields["respCode"] == "00" else messages.QUESTION)
+
+    def _expect_about(self, fields: Fields, number: str, sent: datetime, kind: Fields) -> None:
+        self._expect(fields, orderId=number, txnTime=messages.beijing(sent), **kind)
 
     def _expect(self, fields: Fields, **ours: str) -> None:
         messages.expect(fields, merId=self.mer_id, **ours)
@@ -512,6 +502,21 @@ def _state(fields: Fields) -> tuple[str, str, str]:
     return ("failed" if code in messages.FOLLOW_UP else "unclear"), code, words
 
 
+def _done(fields: Fields, ours: Money, sent: datetime, *, not_found: bool = False) -> Outcome:
+    """Return what a query says of a refund or a completion. not_found: whether it may say that there is none."""
+    state, code, words = _state(fields)
+    if state == "done":
+        return _moved(fields, ours, sent)
+    if state == "undecided":
+        if "txnAmt" in fields and messages.amount(fields) != ours:
+            raise Doubt(f"amount differs: the channel is at work on {messages.amount(fields)}, we asked for {ours}")
+        return Pending(channel_ref=messages.query_id(fields) if fields.get("queryId") else None)
+    if state == "not_found":
+        return Unknown(f"{code}: {words}", not_found=not_found)
+    says = messages.FOLLOW_UP.get(code) if state == "failed" else None
+    return says(code, words) if says else messages.unknown(code, words)
+
+
 def _moved(fields: Fields, ours: Money, sent: datetime) -> Confirmed:
     """Return what moved, if it is what we asked for. Raises Doubt."""
     moved = messages.amount(fields)
@@ -525,6 +530,10 @@ def _said(fields: Fields, table: Mapping[str, messages.Says]) -> Outcome:
     code, words = fields["respCode"], fields.get("respMsg", "")[:200]
     says = table.get(code)
     return says(code, words) if says else messages.unknown(code, words)
+
+
+def _kind_of(refund: RefundOrder) -> Fields:
+    return messages.UNDO if _undoes(refund) else messages.REFUND
 
 
 def _undoes(refund: RefundOrder) -> bool:

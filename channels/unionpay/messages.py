@@ -28,6 +28,24 @@ class AmountDiffers(Doubt):
         self.stated_amount = stated
 
 
+# ---- kinds of message ------------------------------------------------------------------------------------------------
+
+# txnType and txnSubType of what we send. An answer about a transaction carries the transaction's own, also where the
+# question was 00/00: recorded of a payment and of an undo, see README.md.
+CONSUME: Mapping[str, str] = {"txnType": "01", "txnSubType": "01"}  # 消费
+RESERVE: Mapping[str, str] = {"txnType": "02", "txnSubType": "01"}  # 预授权
+COMPLETE: Mapping[str, str] = {"txnType": "03", "txnSubType": "00"}  # 预授权完成
+REFUND: Mapping[str, str] = {"txnType": "04", "txnSubType": "00"}  # 退货
+UNDO: Mapping[str, str] = {"txnType": "31", "txnSubType": "00"}  # 消费撤销
+RELEASE: Mapping[str, str] = {"txnType": "32", "txnSubType": "00"}  # 预授权撤销
+QUESTION: Mapping[str, str] = {"txnType": "00", "txnSubType": "00"}  # 交易状态查询
+
+
+def answers_a_question(fields: Mapping[str, str]) -> bool:
+    """Tell whether an answer is a query's: it names the code of what was asked about, or found nothing."""
+    return "origRespCode" in fields or fields.get("txnType") == QUESTION["txnType"]
+
+
 # ---- numbers ---------------------------------------------------------------------------------------------------------
 
 # An orderId is 8 to 40 letters and digits, of which a settlement file shows 32. Our references have a dash and only

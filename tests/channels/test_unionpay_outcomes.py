@@ -46,6 +46,7 @@ PAID = Confirmed(QUERY_ID, Money(1234, "CNY"), datetime(2026, 11, 24, 16, 1, 30,
 REFUNDED = Confirmed(REFUND_QUERY_ID, Money(234, "CNY"), datetime(2026, 11, 24, 16, 10, 1, tzinfo=BEIJING))
 NOT_FOUND = said("00", respCode="34", respMsg="查无此交易")
 EXPIRED = order().expires_at
+ALL_OF_IT = refund_order(amount=Money(1234, "CNY"))
 HELD = Pending(channel_ref=HOLD_ID, held=Money(1234, "CNY"))
 OF_REFUND = {"orderId": REFUND_ID, "txnTime": REFUND_TIME}
 
@@ -57,6 +58,11 @@ def refunding(code: str = "00", **fields: str) -> dict[str, str]:
 def refund_queried(code: str = "00", **fields: str) -> dict[str, str]:
     done = moved(234, REFUND_QUERY_ID, "1124161001") if code == "00" else {}
     return queried(code, **{**done, **OF_REFUND, **fields})
+
+
+def undone(**fields: str) -> dict[str, str]:
+    """Return a query's answer about a refund of everything on its day, which is an undo 撤销."""
+    return queried("00", "31", **{**moved(1234, REFUND_QUERY_ID, "1124161001"), **OF_REFUND, **fields})
 
 
 def outcome(op: str, answer: Response | dict[str, str], *, now: datetime = NOW, **changes: Any) -> Outcome:
@@ -72,6 +78,8 @@ def outcome(op: str, answer: Response | dict[str, str], *, now: datetime = NOW, 
         "void": lambda: UNIONPAY.void_outcome(of, message, now=now),
         "refund": lambda: UNIONPAY.refund_outcome(refund_order(), message, now=now),
         "refund_query": lambda: UNIONPAY.refund_query_outcome(refund_order(), message, now=now),
+        "undo": lambda: UNIONPAY.refund_outcome(ALL_OF_IT, message, now=now),
+        "undo_query": lambda: UNIONPAY.refund_query_outcome(ALL_OF_IT, message, now=now),
     }
     return read[op]()
 
@@ -171,8 +179,8 @@ def test_a_question_that_was_refused_says_nothing_of_the_order(code: str) -> Non
 
 def test_a_reservation_is_held_and_not_paid() -> None:
     unnumbered = {"channel_ref": None}
-    assert outcome("query of hold", queried(**moved(1234, HOLD_ID)), **unnumbered) == HELD
-    found = outcome("query of hold", queried(**moved(1235, HOLD_ID)), **unnumbered)
+    assert outcome("query of hold", queried("00", "02", **moved(1234, HOLD_ID)), **unnumbered) == HELD
+    found = outcome("query of hold", queried("00", "02", **moved(1235, HOLD_ID)), **unnumbered)
     assert isinstance(found, Unknown)
     assert found.stated_amount is None, "none has moved"
 
@@ -284,7 +292,50 @@ SUCCESSES: dict[str, dict[str, str]] = {
     "void": queried(orderId=VOID_ID),
     "refund": refunding(),
     "refund_query": refund_queried(),
+    "undo": refunding(txnType="31"),
+    "undo_query": undone(),
 }
+FOUND: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
+    "payment": ("query", queried(), {}),
+    "reservation": ("query of hold", queried("00", "02", **moved(1234, HOLD_ID)), {"channel_ref": None}),
+    "completion": ("query of hold", queried(orderId=CAPTURE_ID, **moved(1000)), {}),
+    "completion, asked at once": ("capture", queried(orderId=CAPTURE_ID, **moved(1000)), {}),
+    "release": ("query of hold", queried(orderId=VOID_ID), {}),
+    "release, asked at once": ("void", queried(orderId=VOID_ID), {}),
+    "refund": ("refund_query", refund_queried(), {}),
+    "refund, asked at once": ("refund", refund_queried(), {}),
+    "undo": ("undo_query", undone(), {}),
+    "undo, asked at once": ("undo", undone(), {}),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_a_question_finds_carries_its_own_type_and_is_believed_with_no_other(name: str) -> None:
+    """Recorded of a payment and of an undo: the question's 00/00 is not repeated, see README.md."""
+    op, fields, changes = FOUND[name]
+    assert not isinstance(outcome(op, fields, **changes), Unknown)
+    own = (fields["txnType"], fields["txnSubType"])
+    kinds = [("00", "00"), ("01", "01"), ("02", "01"), ("03", "00"), ("04", "00"), ("31", "00"), ("32", "00")]
+    for txn_type, sub_type in [*kinds, ("33", "00"), (own[0], "99"), (own[0], "")]:
+        if (txn_type, sub_type) != own:
+            other = fields | {"txnType": txn_type, "txnSubType": sub_type}
+            found = outcome(op, {field: value for field, value in other.items() if value}, **changes)
+            assert isinstance(found, Unknown), other
+            assert (found.not_found, found.ask) == (False, None)
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_a_question_does_not_find_has_no_type_but_the_questions(name: str) -> None:
+    op, fields, changes = FOUND[name]
+    numbers = {field: fields[field] for field in ("orderId", "txnTime")}
+    none = outcome(op, NOT_FOUND | numbers, **changes)
+    if name == "release":
+        assert none == HELD, "neither completed nor released"
+    else:
+        assert isinstance(none, Unknown)
+    other = outcome(op, said("88", "88", respCode="34", **numbers), **changes)
+    assert isinstance(other, Unknown)
+    assert not other.not_found
 
 
 @pytest.mark.parametrize("op", SUCCESSES)
@@ -312,7 +363,7 @@ def test_money_that_is_not_fully_described_is_not_believed(op: str, name: str, v
 
 
 def test_another_amount_than_ours_is_stated_and_not_confirmed() -> None:
-    for op, amount in (("query", 1235), ("refund_query", 235), ("refund_query", 1)):
+    for op, amount in (("query", 1235), ("refund_query", 235), ("refund_query", 1), ("undo_query", 1233)):
         found = outcome(op, SUCCESSES[op] | {"txnAmt": str(amount)})
         assert isinstance(found, Unknown)
         assert found.stated_amount == Money(amount, "CNY")

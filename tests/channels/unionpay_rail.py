@@ -6,14 +6,17 @@ import zlib
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.x509.oid import NameOID
 
 from channels import Method, Order, RefundOrder, unionpay
 from channels.unionpay import UnionPay
@@ -87,10 +90,11 @@ class Rail:
 
     key_name: str = "signing_old"
     certificate_name: str = "signing_old"
+    certificate: str = ""  # PEM, instead of one that is kept
 
     def signed(self, fields: Mapping[str, str]) -> dict[str, str]:
-        pem = (KEYS / f"{self.certificate_name}_certificate.pem").read_text().replace("\n", "\r\n")
-        full = {**fields, "signPubKeyCert": pem}
+        pem = self.certificate or (KEYS / f"{self.certificate_name}_certificate.pem").read_text()
+        full = {**fields, "signPubKeyCert": pem.replace("\n", "\r\n")}
         text = "&".join(f"{name}={full[name]}" for name in sorted(full))
         key: Any = serialization.load_pem_private_key((KEYS / f"{self.key_name}.pem").read_bytes(), None)
         digits = hashlib.sha256(text.encode()).hexdigest().encode()
@@ -101,6 +105,33 @@ class Rail:
 
     def notice(self, fields: Mapping[str, str]) -> Response:
         return form(self.signed(fields))
+
+
+@cache
+def a_chain(*names: str) -> tuple[dict[str, str], dict[str, Rail]]:
+    """Return the settings that pin a chain of its own, and under each of these names a signer of that chain."""
+    key: Any = serialization.load_pem_private_key((KEYS / "signing_old.pem").read_bytes(), None)
+    root_key, middle_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    root, middle = x509.Name([_named("Root")]), x509.Name([_named("Middle")])
+
+    def issue(subject: x509.Name, public_key: Any, issuer: x509.Name, issuer_key: Any) -> str:
+        builder = x509.CertificateBuilder(issuer, subject, public_key, x509.random_serial_number())
+        builder = builder.not_valid_before(NOW - timedelta(days=1)).not_valid_after(NOW + timedelta(days=1))
+        return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+    pinned = {
+        "root_cert": issue(root, root_key.public_key(), root, root_key),
+        "middle_cert": issue(middle, middle_key.public_key(), root, root_key),
+    }
+    signers = {}
+    for name in names:
+        leaf = x509.Name([_named(f"041@Z2024@{name}@00000001")])
+        signers[name] = Rail(certificate=issue(leaf, key.public_key(), middle, middle_key))
+    return pinned, signers
+
+
+def _named(common_name: str) -> x509.NameAttribute[str]:
+    return x509.NameAttribute(NameOID.COMMON_NAME, common_name)
 
 
 def plain(fields: Mapping[str, str], status: int = 200) -> Response:
@@ -152,12 +183,19 @@ def moved(amount: int = 1234, query_id: str = QUERY_ID, trace_time: str = "11241
     }
 
 
-def queried(code: str = "00", **fields: str) -> dict[str, str]:
-    """Return a query's answer about a transaction that ended with this code."""
+SUB_TYPES = {"01": "01", "02": "01", "03": "00", "04": "00", "31": "00", "32": "00"}
+
+
+def queried(code: str = "00", txn_type: str = "", **fields: str) -> dict[str, str]:
+    """Return a query's answer about a transaction that ended with this code.
+
+    txn_type: that of the transaction, which the answer carries; by default what our numbers are of.
+    """
     done = moved() if code == "00" else {}
-    return said(
-        "00", "00", origRespCode=code, origRespMsg="成功[0000000]" if code == "00" else "说明", **(done | fields)
-    )
+    of = {CAPTURE_ID: "03", VOID_ID: "32", REFUND_ID: "04"}
+    kind = txn_type or of.get(fields.get("orderId", ORDER_ID), "01")
+    words = "成功[0000000]" if code == "00" else "说明"
+    return said(kind, SUB_TYPES[kind], bizType="000000", origRespCode=code, origRespMsg=words) | done | fields
 
 
 # ---- settlement files ------------------------------------------------------------------------------------------------

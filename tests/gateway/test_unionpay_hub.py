@@ -20,6 +20,8 @@ from ops.merchants import add_channel_account, add_merchant
 from ops.wiring import Hub, hub
 from tests.support import a_sandbox
 
+HELD = {"capture": "manual"}
+
 
 @dataclass
 class Day:
@@ -46,6 +48,11 @@ class Day:
         async with self.http.post(f"{self.rail}/control/unionpay/{path}", json=body) as answer:
             assert answer.status < 300, await answer.text()
             return await answer.json()
+
+    async def fault(self, fault: str, times: int = 1, **match: str) -> None:
+        body = {"fault": fault, "rail": "unionpay", "times": times, "match": {"merchant": self.mer_id, **match}}
+        async with self.http.post(f"{self.rail}/control/faults", json=body) as answer:
+            assert answer.status < 300, await answer.text()
 
     async def page(self, number: str, amount: int, **more: Any) -> Any:
         """Ask for a payment by page, and have the payer's browser go there."""
@@ -74,6 +81,8 @@ class Day:
     async def becomes(self, path: str, status: str) -> Any:
         async def look() -> Any:
             found = await self.call("GET", path)
+            if found["status"] != status:
+                await self.hub.janitor().once()
             return found if found["status"] == status else None
 
         return await until(look)
@@ -98,7 +107,9 @@ async def a_day(database_url: str, home: Path) -> AsyncIterator[Day]:
         bound = socket.socket()
         bound.bind(("127.0.0.1", 0))
         door = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        async with hub(database_url=database_url, redis_url=None, home=home, public_url=door, env=env) as objects:
+        async with hub(
+            database_url=database_url, redis_url=None, home=home, public_url=door, time_scale=0.01, env=env
+        ) as objects:
             merchant = await add_merchant(objects, "a shop", currencies=["CNY"])
             async with http.post(f"{rail}/control/unionpay/merchants", json={"fee_bp": 60}) as answer:
                 settings = await answer.json()
@@ -144,3 +155,32 @@ async def test_a_day_with_unionpay_from_the_page_to_the_proof(database_url: str,
         assert sum(run.matched.values()) == 4, "two payments and two refunds"
         charged = sorted((trade["paid"], trade["charged_count"]) for trade in (await day.truth()).values())
         assert charged == [(0, 0), (3_000, 1), (10_000, 1)]
+
+
+async def test_a_day_of_lost_messages_ends_as_unionpay_says(database_url: str, tmp_path: Path) -> None:
+    """Every notice lost, and the answers too: what a question is answered must be enough for every kind of message."""
+    async with a_day(database_url, tmp_path) as day:
+        await day.fault("notice_drop", times=1000)
+        payments = {}
+        for number, more in (("bought", {}), ("undone", {}), ("captured", HELD), ("released", HELD)):
+            payment = payments[number] = await day.page(number, 1_000, **more)
+            await day.pays(payment)
+        for number, payment in payments.items():
+            status = "succeeded" if number in ("bought", "undone") else "requires_capture"
+            await day.becomes(f"/v1/payments/{payment['id']}", status)
+
+        for op, number, status in (("capture", "captured", "succeeded"), ("void", "released", "canceled")):
+            await day.fault("answer_lost", op=op)
+            path = f"/v1/payments/{payments[number]['id']}"
+            await day.call("POST", f"{path}/{op}")
+            await day.becomes(path, status)
+
+        for number, amount in (("bought", 300), ("undone", 1_000), ("captured", 400)):
+            await day.fault("answer_lost", op="refund")
+            refund = await day.call("POST", f"/v1/payments/{payments[number]['id']}/refunds", {"amount": amount})
+            await day.becomes(f"/v1/refunds/{refund['id']}", "succeeded")
+
+        truth = (await day.truth()).values()
+        given_back = sorted(refund["amount"] for trade in truth for refund in trade["refunds"])
+        assert given_back == [300, 400, 1_000]
+        assert sorted((trade["paid"], trade["charged_count"]) for trade in truth) == [(0, 0)] + 3 * [(1_000, 1)]

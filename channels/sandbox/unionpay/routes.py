@@ -5,6 +5,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -206,7 +207,7 @@ class Routes:
             *(call.merchant.merchant, numbers["orderId"], numbers["txnTime"], numbers["txnType"], done.trade_id),
             now_ms,
         )
-        return {"queryId": ref}
+        return {"queryId": ref, **_asked_of(call)}
 
     def _refund(self, tx: Tx, call: Call, trade: Trade, numbers: dict[str, str], amount: int) -> dict[str, str]:
         kind = numbers["txnType"]
@@ -228,7 +229,7 @@ class Routes:
             )
         except CoreError as refusal:
             raise Refused(OF_CORE.get(refusal.code, "35")) from refusal
-        return {"queryId": refund.refund_ref}
+        return {"queryId": refund.refund_ref, **_asked_of(call)}
 
     def _original(self, tx: Tx, call: Call, column: str) -> Trade:
         """Return the transaction a message is about, by UnionPay's number of it, or the merchant's."""
@@ -260,19 +261,23 @@ class Routes:
         return "query" if known is None else "refund_query"
 
     async def query(self, call: Call) -> dict[str, str]:
-        """Return what became of a transaction, by the merchant's number and time of it."""
+        """Return what became of a transaction, by the merchant's number and time of it.
+
+        What is found is answered with the type it has itself, not with the question's 00.
+        """
         merchant, numbers = call.merchant.merchant, call.numbers()
         sql = "SELECT * FROM unionpay_follow_up WHERE merchant = ? AND order_id = ? AND txn_time = ?"
         follow_up = self._store.one(sql, merchant, numbers["orderId"], numbers["txnTime"])
         if follow_up is not None:
             trade = self._of.trades.by_id(self._store, follow_up["trade_id"])
             if follow_up["txn_type"] == "03":
-                return _found("00", trade.paid, str(trade.charge_ref), follow_up["at_ms"])
-            return _found("00", trade.amount, void_ref(trade), follow_up["at_ms"])
+                own = _kind(trade.extra["capture"])
+                return own | _found("00", trade.paid, str(trade.charge_ref), follow_up["at_ms"])
+            return _kind(trade.extra["void"]) | _found("00", trade.amount, void_ref(trade), follow_up["at_ms"])
         named = trade_or_refund(self._of, merchant, call.order)
         if named is None or any(named.extra[name] != numbers[name] for name in ("orderId", "txnTime")):
             raise Refused("34")
-        return _about_refund(named) if isinstance(named, Refund) else _about_trade(named)
+        return _kind(named.extra) | (_about_refund(named) if isinstance(named, Refund) else _about_trade(named))
 
     async def file(self, call: Call) -> dict[str, str]:
         """Return the settlement file of a closed day."""
@@ -358,6 +363,12 @@ def trade_or_refund(acquirer: Acquirer, merchant: str, order: str) -> Trade | Re
     return acquirer.trades.find(store, merchant, order) or acquirer.refunds.find(store, merchant, order)
 
 
+def _kind(extra: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a query's answer repeats of the message that began a transaction."""
+    names = ("txnType", "txnSubType", "reqReserved")
+    return {name: str(extra[name]) for name in names if extra.get(name)}
+
+
 def _about_trade(trade: Trade) -> dict[str, str]:
     if trade.hold_ref is not None:
         return _found("00", trade.amount, trade.hold_ref, trade.held_ms or 0)
@@ -376,6 +387,11 @@ def _about_refund(refund: Refund) -> dict[str, str]:
 
 def _found(code: str, amount: int, query_id: str, at_ms: int) -> dict[str, str]:
     return {"origRespCode": code, "origRespMsg": WORDS[code], **money(amount, query_id, at_ms)}
+
+
+def _asked_of(call: Call) -> dict[str, str]:
+    """Return what an answer repeats of a message about a transaction."""
+    return {name: call.fields[name] for name in ("origQryId", "txnAmt") if call.fields.get(name)}
 
 
 def _op_of(call: Call) -> str:
