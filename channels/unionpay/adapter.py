@@ -562,12 +562,26 @@ def _post(url: str, fields: Mapping[str, str]) -> Request:
     return Request("POST", url, _FORM, body.encode())
 
 
+def _sign_names(given: object, base_url: str) -> tuple[str, ...]:
+    """Return the names under which UnionPay may sign: those that were given, else those of the environment.
+
+    Its own clients take the company's name alone in production, and the second name too in the test environment.
+    """
+    if not given:
+        production = urlsplit(base_url).hostname == signing.PRODUCTION_HOST
+        return (signing.PRODUCTION_NAME,) if production else (signing.PRODUCTION_NAME, signing.TEST_NAME)
+    names = [name.strip() for name in (given if isinstance(given, list) else [given]) if isinstance(name, str)]
+    if len(names) != (len(given) if isinstance(given, list) else 1) or not all(names):
+        raise ValueError("sign_cert_name must be a name, or a list of names")
+    return tuple(names)
+
+
 def build(settings: Mapping[str, Any]) -> UnionPay:
     """Return the channel of these settings; reads key files once. Raises ValueError or KeyError.
 
     settings: mer_id, cert_id (decimal serial number of the merchant's certificate), private_key, root_cert,
-    middle_cert, base_url, and optionally file_url and sign_cert_name. Each key and certificate may be given as a file
-    instead: private_key_file, …
+    middle_cert, base_url, and optionally file_url and sign_cert_name (one name, or a list). Each key and certificate
+    may be given as a file instead: private_key_file, …
     """
     mer_id, base_url = needed(settings, "mer_id"), needed(settings, "base_url")
     file_url = str(settings.get("file_url") or "https://filedownload.95516.com/")
@@ -588,6 +602,6 @@ def build(settings: Mapping[str, Any]) -> UnionPay:
         trust=signing.Trust(
             signing.certificate(secret(settings, "root_cert")),
             signing.certificate(secret(settings, "middle_cert")),
-            str(settings.get("sign_cert_name") or signing.PRODUCTION_NAME),
+            _sign_names(settings.get("sign_cert_name"), base_url),
         ),
     )

@@ -8,7 +8,7 @@ the certificate of its own signature; what is trusted is the root and the interm
 import hashlib
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from cryptography import x509
@@ -19,7 +19,9 @@ from cryptography.x509.oid import NameOID
 
 from channels.contract import BadNotice
 
+PRODUCTION_HOST = "gateway.95516.com"
 PRODUCTION_NAME = "中国银联股份有限公司"
+TEST_NAME = "00040000:SIGN"  # the test environment signs under this one too
 _PADDING, _SHA256 = padding.PKCS1v15(), hashes.SHA256()
 _REMEMBERED = 16  # certificates of UnionPay's found good; it has one or two at a time
 
@@ -51,14 +53,18 @@ class Signer:
 class Trust:
     """Whose messages are believed: a certificate of UnionPay's, issued under the pinned intermediate and root."""
 
-    def __init__(self, root: x509.Certificate, middle: x509.Certificate, name: str) -> None:
-        """name: third part of the common name of a signing certificate. Raises ValueError for a chain that is none."""
+    def __init__(self, root: x509.Certificate, middle: x509.Certificate, names: Collection[str]) -> None:
+        """names: each may be the third part of a signing certificate's common name.
+
+        Raises ValueError for a chain that is none.
+        """
         try:
-            root.verify_directly_issued_by(root)
-            middle.verify_directly_issued_by(root)
+            _require_issued(root, root, sha1=True)
+            _require_issued(middle, root, sha1=True)
         except (InvalidSignature, ValueError, TypeError) as error:
             raise ValueError("middle_cert was not issued by root_cert, or root_cert is no root") from error
-        self._root, self._middle, self._name = root, middle, name
+        self._root, self._middle, self._names = root, middle, names
+        self._sha1 = isinstance(middle.signature_hash_algorithm, hashes.SHA1)
         self._good: dict[str, x509.Certificate] = {}
 
     def verify(self, fields: Mapping[str, str], *, now: datetime) -> str:
@@ -90,16 +96,31 @@ class Trust:
     def _issued(self, pem: str) -> x509.Certificate:
         try:
             certificate = x509.load_pem_x509_certificate(pem.encode())
-            certificate.verify_directly_issued_by(self._middle)
+            _require_issued(certificate, self._middle, sha1=self._sha1)
         except (InvalidSignature, ValueError, TypeError):
             raise BadNotice(
                 "untrusted_certificate", "the certificate in the message was not issued by the intermediate we hold"
             ) from None
         names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         parts = str(names[0].value).split("@") if len(names) == 1 else []
-        if len(parts) < 3 or parts[2] != self._name:
+        if len(parts) < 3 or parts[2] not in self._names:
             raise BadNotice("untrusted_certificate", "the certificate in the message is not one UnionPay signs with")
         return certificate
+
+
+def _require_issued(certificate: x509.Certificate, issuer: x509.Certificate, *, sha1: bool) -> None:
+    """Raise InvalidSignature, ValueError or TypeError unless the issuer signed the certificate.
+
+    The chain of UnionPay's test environment is signed with SHA-1 throughout, which the library does not verify any
+    more. sha1: whether that is taken; only under an intermediate that is of that kind itself and that we were given.
+    """
+    if not isinstance(certificate.signature_hash_algorithm, hashes.SHA1):
+        return certificate.verify_directly_issued_by(issuer)
+    key = issuer.public_key()
+    if not sha1 or certificate.issuer != issuer.subject or not isinstance(key, rsa.RSAPublicKey):
+        raise ValueError("signed with SHA-1, by another, or not with RSA")
+    key.verify(certificate.signature, certificate.tbs_certificate_bytes, _PADDING, hashes.SHA1())
+    return None
 
 
 def _made_by(key: rsa.RSAPublicKey, signature: str, digits: bytes) -> bool:

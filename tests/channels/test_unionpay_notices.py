@@ -1,6 +1,7 @@
 """Who is believed when UnionPay comes by itself, and what its notices say."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from test_unionpay_outcomes import HELD, PAID, REFUNDED, received
@@ -18,6 +19,7 @@ from unionpay_rail import (
     REFUND_TIME,
     VOID_ID,
     Rail,
+    a_chain,
     channel,
     form,
     moved,
@@ -132,12 +134,41 @@ def test_a_certificate_of_another_use_is_not_unionpays_even_under_its_root() -> 
     assert refusal(form(fields)) == "untrusted_certificate"
 
 
-def test_in_its_test_environment_unionpay_signs_under_another_name() -> None:
-    testing = channel(sign_cert_name="某某商户有限公司")
-    notice = Rail(certificate_name="other_name").notice(PAYMENT)
-    assert testing.notice(notice, now=NOW).reference == REFERENCE
-    with pytest.raises(BadNotice):
-        testing.notice(RAIL.notice(PAYMENT), now=NOW)
+COMPANY, TEST_NAME, OTHER_NAME = "中国银联股份有限公司", "00040000:SIGN", "某某商户有限公司"
+PRODUCTION, TESTING = "https://gateway.95516.com", "https://gateway.test.95516.com"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "given", "believed"),
+    [
+        (PRODUCTION, None, {COMPANY}),
+        (PRODUCTION, "", {COMPANY}),
+        (PRODUCTION, [], {COMPANY}),
+        (TESTING, None, {COMPANY, TEST_NAME}),
+        ("http://127.0.0.1:8410", None, {COMPANY, TEST_NAME}),
+        (TESTING, COMPANY, {COMPANY}),
+        (TESTING, f" {TEST_NAME} ", {TEST_NAME}),
+        (PRODUCTION, [TEST_NAME, COMPANY], {COMPANY, TEST_NAME}),
+        (PRODUCTION, [OTHER_NAME, TEST_NAME], {OTHER_NAME, TEST_NAME}),
+    ],
+)
+def test_unionpay_signs_under_the_names_its_environment_has(base_url: str, given: Any, believed: set[str]) -> None:
+    """Its own clients take the company alone in production, and two names in the test environment."""
+    pinned, signers = a_chain(COMPANY, TEST_NAME, OTHER_NAME)
+    account = channel(base_url=base_url, sign_cert_name=given, **pinned)
+    for name, signer in signers.items():
+        notice = signer.notice(PAYMENT)
+        if name in believed:
+            assert account.notice(notice, now=NOW).reference == REFERENCE
+        else:
+            with pytest.raises(BadNotice):
+                account.notice(notice, now=NOW)
+
+
+@pytest.mark.parametrize("given", [["", COMPANY], [1], 7, {"name": COMPANY}, "  "])
+def test_a_name_that_is_none_is_refused_when_the_account_is_made(given: Any) -> None:
+    with pytest.raises(ValueError, match="sign_cert_name"):
+        channel(sign_cert_name=given)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,8 @@ class Shop:
         root.verify_directly_issued_by(root)
         middle.verify_directly_issued_by(root)
         leaf.verify_directly_issued_by(middle)
-        assert leaf.subject.rfc4514_string().split("CN=")[1].split(",")[0].split("@")[2] == "00040000:SIGN"
+        name = leaf.subject.rfc4514_string().split("CN=")[1].split(",")[0].split("@")[2]
+        assert name in ("00040000:SIGN", "中国银联股份有限公司")
         key: Any = leaf.public_key()
         key.verify(b64decode(fields["signature"]), hashed(fields), padding.PKCS1v15(), hashes.SHA256())
         return leaf
@@ -225,6 +226,45 @@ def test_a_reservation_is_released_and_then_cannot_be_completed(shop: Shop) -> N
     assert shop.query(released)["origRespCode"] == "00"
     assert shop.back("03", held["queryId"], 1000, new_number("c"))["respCode"] == "35"
     assert shop.truth(held["orderId"])["state"] == "closed"
+
+
+# ---- what a question is answered ----
+
+
+def test_an_answer_about_a_transaction_carries_its_type_and_not_the_questions(shop: Shop) -> None:
+    """Recorded of UnionPay's test environment in 2018 and 2024, of a payment and of an undo."""
+
+    def kind(answer: dict[str, str]) -> tuple[str, str, str]:
+        assert answer["respCode"] == "00"
+        return answer["txnType"], answer["txnSubType"], answer["bizType"]
+
+    waiting = shop.order(new_number(), reqReserved="MYFIELD")
+    shop.app(waiting)
+    assert kind(shop.query(waiting)) == ("01", "01", "000000"), "the question's product, the order's kind"
+    assert shop.query(waiting)["reqReserved"] == "MYFIELD"
+    paid, held, other = shop.paid(), shop.paid(1000, txnType="02"), shop.paid(1000, txnType="02")
+    assert (kind(paid), kind(held)) == (("01", "01", "000000"), ("02", "01", "000000"))
+    completed = shop.back("03", held["queryId"], 400, new_number("c"))
+    released = shop.back("32", other["queryId"], 1000, new_number("v"))
+    back, undo = shop.paid(), shop.paid()
+    refund = shop.back("04", back["queryId"], 60, new_number("r"), reqReserved=back["orderId"])
+    undone = shop.back("31", undo["queryId"], 100, new_number("u"))
+    taken_back = shop.back("33", completed["queryId"], 400, new_number("u"))
+    for said, txn_type in ((completed, "03"), (released, "32"), (refund, "04"), (undone, "31"), (taken_back, "33")):
+        assert kind(said) == (txn_type, "00", "000201")
+        assert {"origQryId", "txnAmt", "queryId"} <= set(said)
+        assert kind(shop.query(said)) == (txn_type, "00", "000000")
+    assert shop.query(refund)["reqReserved"] == back["orderId"]
+    none = shop.query(shop.order(new_number()))
+    assert (none["respCode"], none["txnType"], none["txnSubType"]) == ("34", "00", "00")
+
+
+def test_certificates_take_turns_with_the_names_of_the_test_environment(sandbox: Sandbox, shop: Shop) -> None:
+    order, names = shop.order(new_number()), []
+    for _ in range(2):
+        names.append(shop.verify(shop.query(order)).subject.rfc4514_string().split("@")[2])
+        sandbox.control("POST", "/unionpay/rotate-keys", {})
+    assert sorted(names) == ["00040000:SIGN", "中国银联股份有限公司"]
 
 
 # ---- giving back -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from channels.sandbox import keys
 from channels.sandbox.context import SandboxContext
 from channels.sandbox.unionpay import signing
 
-SIGN_NAME = "00040000:SIGN"  # third part of the common name, as in UnionPay's own test environment
+# Third part of the common name: UnionPay's own test environment has signed under both. Certificates take turns.
+SIGN_NAMES = ("00040000:SIGN", "中国银联股份有限公司")
 
 
 class SigningKeys:
@@ -45,7 +46,7 @@ class SigningKeys:
         middle_key: Any = serialization.load_pem_private_key(row["private_pem"], None)
         middle = x509.load_pem_x509_certificate(row["certificate_pem"])
         key, number = await self._pool.new_key(), len(self._rows("signing")) + 1
-        name = f"041@Z2024-{number}@{SIGN_NAME}@{number:08d}"
+        name = f"041@Z2024-{number}@{SIGN_NAMES[(number - 1) % len(SIGN_NAMES)]}@{number:08d}"
         certificate = self._issue(name, key.public_key(), middle_key, middle, ca=False)
         await self._keep("signing", key, certificate)
         self._use_newest()

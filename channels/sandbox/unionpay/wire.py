@@ -25,7 +25,7 @@ from channels.sandbox.acquirer import (
 from channels.sandbox.acquirer.page import show
 from channels.sandbox.clock import BEIJING
 from channels.sandbox.context import SandboxContext
-from channels.sandbox.unionpay.certificates import SIGN_NAME, SigningKeys
+from channels.sandbox.unionpay.certificates import SigningKeys
 
 if TYPE_CHECKING:
     from channels.sandbox.store import Tx
@@ -117,7 +117,6 @@ class UnionPayWire(Wire):
             "certificate_file": str(folder / "merchant_cert.pem"),
             "root_cert_file": str(self._keys.file("root").absolute()),
             "middle_cert_file": str(self._keys.file("middle").absolute()),
-            "sign_cert_name": SIGN_NAME,
             "file_url": f"{self._ctx.base_url}/unionpay/filedownload",
         }
 
