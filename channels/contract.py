@@ -34,11 +34,18 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """The money moved. `amount` is what the channel says moved; the hub compares it with what it asked for."""
+    """The money moved. `amount` is what the channel says moved; the hub compares it with what it asked for.
+
+    merchant_coupon 商户优惠: the part of `amount` that coupons and discounts of the merchant's own bear, so that the
+    channel pays out `amount` less this, less its fee (of a payment), or takes that much less from the merchant (of a
+    refund). Coupons that the channel or others pay for are no part of it: their money arrives. The adapter has checked
+    that the stated parts add up; where they do not, that is no answer (Unknown). None: not said.
+    """
 
     channel_ref: str  # the channel's number of the transaction or refund
     amount: Money
     happened_at: datetime  # the channel's clock, aware
+    merchant_coupon: Money | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +194,8 @@ class BillLine:
     status: str  # success | processing | failed | reversed: the adapter's translation; unknown: a word it does not know
     happened_at: datetime
     row: int  # line number in the file, for people
+    # 商户优惠: what the merchant's own coupons bore of `amount`; as `fee`, negative on refunds, in the same currency.
+    coupon_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +276,8 @@ class Capabilities:
     # False: the rail closes nothing when asked. Its orders are paid by our own second call alone (proceed), so one is
     # dead once we have ended it: whoever hears proceed=True about an order that has ended must not make that call.
     closes: bool = True
+    # True: coupons of the merchant's own may pay a part, which the channel does not pay out; Confirmed.merchant_coupon.
+    merchant_coupons: bool = False
     refund_fee: RefundFee = RefundFee.RETURNED  # what usually becomes of its fee; an account's terms may say otherwise
     # True: what the rail has not numbered yet is asked about by sending the same message once more, which executes it
     # if it never arrived, and never twice. Such a query does not answer not_found.

@@ -34,6 +34,8 @@ def payment_payload(payment: Payment) -> dict[str, Any]:
         "amount_refunding": payment.refunding_minor,
         "refund_status": refund_status,
         "channel_fee": payment.fee_minor if payment.captured_minor else 0,
+        "merchant_coupon": payment.coupon_minor,
+        "amount_arriving": arriving(payment),
         "failure": {"code": payment.failure_code, "message": payment.failure_message} if payment.failure_code else None,
         "attempt_count": payment.attempt_count,
         "won_attempt": payment.won_attempt or None,
@@ -42,6 +44,11 @@ def payment_payload(payment: Payment) -> dict[str, Any]:
         "succeeded_at": rfc3339(payment.succeeded_at) if payment.succeeded_at else None,
         "business_date": payment.business_date.isoformat() if payment.business_date else None,
     }
+
+
+def arriving(payment: Payment) -> int:
+    """Return what the channel pays out for a payment, refunds aside: without its fee and the merchant's own coupons."""
+    return payment.captured_minor - payment.coupon_minor - payment.fee_minor if payment.captured_minor else 0
 
 
 def payment_event(payment: Payment) -> dict[str, Any]:
@@ -58,6 +65,8 @@ def payment_event(payment: Payment) -> dict[str, Any]:
         "status": payment.status,
         "amount_captured": payment.captured_minor,
         "channel_fee": payment.fee_minor if payment.captured_minor else 0,
+        "merchant_coupon": payment.coupon_minor,
+        "amount_arriving": arriving(payment),
         "failure_code": payment.failure_code,
         "business_date": payment.business_date.isoformat() if payment.business_date else None,
     }
@@ -75,6 +84,7 @@ def attempt_payload(attempt: Attempt) -> dict[str, Any]:
         "amount_held": attempt.held_minor,
         "amount_captured": attempt.captured_minor,
         "channel_fee": attempt.fee_minor if attempt.captured_minor else 0,
+        "merchant_coupon": attempt.coupon_minor,
         "reference": attempt.reference,
         "channel_ref": attempt.channel_ref,
         "code": attempt.code,
@@ -96,6 +106,7 @@ def refund_payload(refund: Refund) -> dict[str, Any]:
         "status": refund.status,
         "reason": refund.reason,
         "channel_fee_returned": refund.fee_returned_minor,
+        "merchant_coupon": refund.coupon_minor,
         "channel_ref": refund.channel_ref,
         "retry_count": refund.retry_count,
         "failure": {"code": refund.failure_code, "message": refund.failure_message} if refund.failure_code else None,
@@ -114,6 +125,7 @@ def refund_event(refund: Refund) -> dict[str, Any]:
         "currency": refund.currency,
         "status": refund.status,
         "channel_fee_returned": refund.fee_returned_minor,
+        "merchant_coupon": refund.coupon_minor,
         "failure_code": refund.failure_code,
         "business_date": refund.business_date.isoformat() if refund.business_date else None,
     }

@@ -457,7 +457,7 @@ class Payments:
         refund_id = surplus_refund_id(payment.id, attempt.number)
         command = Settle(payment.book, payment.id, attempt.number, outcome, due_at, refund_id, latency_ms)
         try:
-            return await self._put(command)
+            return await self._put(command._replace(fee_minor=self._fee_after_coupon(ready, outcome)))
         except ReversedMeanwhile:
             now = await self._call("query", ready, self._orders.order(payment, attempt))
             if isinstance(now, Pending) or (isinstance(now, Unknown) and not now.given_back):
@@ -465,7 +465,8 @@ class Payments:
                     "reversal_unclear",
                     f"{attempt.reference} was reversed; did its money go back?",
                 ) from None
-            return await self._put(command._replace(outcome=now, after_reversal=True))
+            fee = self._fee_after_coupon(ready, now)
+            return await self._put(command._replace(outcome=now, after_reversal=True, fee_minor=fee))
 
     async def _put(self, command: Settle) -> Settled:
         try:
@@ -806,6 +807,16 @@ class Payments:
 
     def _fee(self, ready: Ready, minor: int, currency: str) -> int:
         return fee_of(self._accounts, ready, Money(minor, currency), self._env.now())
+
+    def _fee_after_coupon(self, ready: Ready, outcome: Outcome) -> int | None:
+        """Return what the channel keeps of a payment that a coupon of the merchant's paid a part of; None: no coupon.
+
+        It charges for what it pays out: for the order less such coupons.
+        """
+        if not isinstance(outcome, Confirmed) or outcome.merchant_coupon is None or outcome.merchant_coupon.minor <= 0:
+            return None
+        paid_out = max(outcome.amount.minor - outcome.merchant_coupon.minor, 0)
+        return self._fee(ready, paid_out, outcome.amount.currency) if paid_out else 0
 
     async def _ready(self, attempt: Attempt) -> Ready:
         return await self._accounts.get(attempt.book, attempt.channel_account)

@@ -80,6 +80,8 @@ def refund_needs(work: Work, book: int, payment_id: str, number: int | None = No
     if work.knows(ATTEMPTS, attempt_key) and (attempt := work.find(ATTEMPTS, attempt_key)) is not None:
         yield ledger.ACCOUNTS, (book, accounts.channel(attempt.channel_account, payment.currency))
         yield from fee_needs(attempt, payment.currency)
+        if attempt.coupon_minor:
+            yield ledger.ACCOUNTS, (book, accounts.merchant_coupon(payment.currency))
     yield from splitting.needs(work, book, payment_id)
 
 
@@ -90,10 +92,14 @@ def fee_needs(attempt: Attempt, currency: str) -> Iterable[Need]:
 
 
 class _Reserved(NamedTuple):
-    """What reserving a refund's money came to: what the channel returns of its fee, and what each share gave back."""
+    """What reserving a refund's money came to: what the channel returns of its fee, and what each share gave back.
+
+    coupon_minor: what the merchant's own coupons are expected to bear of it.
+    """
 
     fee_returned_minor: int
     taken_back: str  # JSON
+    coupon_minor: int = 0
 
 
 def start_refund(work: Work, payment: Payment, asked: RefundAsked, *, due_at: datetime) -> Refund:
@@ -120,6 +126,7 @@ def _begin(
         payment.book, asked.id, payment.id, attempt.number, asked.merchant_refund_id, asked.amount_minor,
         payment.currency, reserved.fee_returned_minor, reserved.taken_back, asked.reason,
         states.Refund.PROCESSING.value, None, None, None, 0, work.now, work.now, due_at, None,
+        coupon_minor=reserved.coupon_minor,
     )  # fmt: skip
     work.put(REFUNDS, refund)
     _count(work, refund, under_way=asked.amount_minor, begun=True)
@@ -149,19 +156,23 @@ def _reserve(work: Work, payment: Payment, attempt: Attempt, posting: str, amoun
     live = payment.refunded_minor + payment.refunding_minor + amount_minor
     fee_part = _fee_on_last(payment, amount_minor, live)
     splitting.share_out(
-        work, book, payment.id, payment.business_date or day,
-        gross_minor=payment.captured_minor, fee_minor=payment.fee_minor,
+        work, book, payment.id, payment.business_date or day, gross_minor=payment.captured_minor,
+        fee_minor=payment.fee_minor, coupon_minor=payment.coupon_minor,
     )  # fmt: skip
-    parts = splitting.take_back_for_refund(work, book, payment.id, posting, amount_minor - fee_part, day)
+    shared_part = amount_minor - _unshared_on_last(payment, amount_minor, live)
+    parts = splitting.take_back_for_refund(work, book, payment.id, posting, shared_part, day)
     _hold(work, payment, attempt, posting, amount_minor, fee_part, day)
-    return _Reserved(0 if attempt.fee_kept else fee_part, orjson.dumps(parts).decode())
+    coupon = payment.coupon_minor - payment.coupon_returned_minor
+    if live < payment.captured_minor:
+        coupon = min(coupon, _part_on_last(payment.coupon_minor, payment, amount_minor, live))
+    return _Reserved(0 if attempt.fee_kept else fee_part, orjson.dumps(parts).decode(), coupon)
 
 
 def _reserve_surplus(work: Work, payment: Payment, attempt: Attempt, posting: str) -> _Reserved:
     """Have the whole fee made good and hold the whole sum; no share was ever given of it. Raises Rejected."""
     day = business_date(work.now)
     _hold(work, payment, attempt, posting, attempt.captured_minor, attempt.fee_minor, day)
-    return _Reserved(0 if attempt.fee_kept else attempt.fee_minor, "[]")
+    return _Reserved(0 if attempt.fee_kept else attempt.fee_minor, "[]", attempt.coupon_minor)
 
 
 def _hold(
@@ -208,7 +219,9 @@ def _between(payment: Payment, attempt: Attempt) -> tuple[str, str]:
     return accounts.merchant(payment.currency), accounts.channel(attempt.channel_account, payment.currency)
 
 
-def _count(work: Work, refund: Refund, *, under_way: int = 0, done: int = 0, begun: bool = False) -> None:
+def _count(
+    work: Work, refund: Refund, *, under_way: int = 0, done: int = 0, begun: bool = False, coupon: int = 0
+) -> None:
     """Move a payment's sums of refunds; those of surplus money are not among them."""
     payment = work.get(PAYMENTS, (refund.book, refund.payment_id))
     if refund.attempt_number != payment.won_attempt:
@@ -219,19 +232,48 @@ def _count(work: Work, refund: Refund, *, under_way: int = 0, done: int = 0, beg
             refunding_minor=payment.refunding_minor + under_way,
             refunded_minor=payment.refunded_minor + done,
             refund_count=payment.refund_count + begun,
+            coupon_returned_minor=payment.coupon_returned_minor + coupon,
             updated_at=work.now,
         ),
     )
 
 
 def _fee_on_last(payment: Payment, amount_minor: int, live_minor: int) -> int:
-    """Return the channel's part of its fee on the last `amount_minor` of the `live_minor` given back.
+    """Return the channel's part of its fee on the last `amount_minor` of the `live_minor` given back."""
+    return _part_on_last(payment.fee_minor, payment, amount_minor, live_minor)
+
+
+def _unshared_on_last(payment: Payment, amount_minor: int, live_minor: int) -> int:
+    """Return what was never shared out of the last `amount_minor` given back: the fee's part and the coupon's.
+
+    Their sum is rounded once. Each rounded by itself could together take a share back that is not there.
+    """
+    return _part_on_last(payment.fee_minor + payment.coupon_minor, payment, amount_minor, live_minor)
+
+
+def _part_on_last(minor: int, payment: Payment, amount_minor: int, live_minor: int) -> int:
+    """Return the part of `minor` that is in the last `amount_minor` of the `live_minor` given back.
 
     A refund's part is fixed neither by itself nor when it begins: whichever refunds stand, what has come back of the
     fee follows from their sum alone, so that refunds that add up to the whole give the whole fee back.
     """
-    fee, captured = payment.fee_minor, payment.captured_minor
-    return fee_returned(fee, captured, live_minor) - fee_returned(fee, captured, live_minor - amount_minor)
+    captured = payment.captured_minor
+    return fee_returned(minor, captured, live_minor) - fee_returned(minor, captured, live_minor - amount_minor)
+
+
+def _coupon_returned(payment: Payment, attempt: Attempt, refund: Refund, said: Confirmed) -> int:
+    """Return what the merchant's own coupons bear of a refund that was paid: as the channel says, else in proportion.
+
+    The refund that completes the whole bears what is left. Never more than the coupons that were booked: what a channel
+    says beyond those is for the daily proof to show (coupon_differs), since no more was taken off what it owes.
+    """
+    if refund.attempt_number != payment.won_attempt:
+        return attempt.coupon_minor
+    left = payment.coupon_minor - payment.coupon_returned_minor
+    if said.merchant_coupon is not None:
+        return max(0, min(said.merchant_coupon.minor, left))
+    whole = payment.refunded_minor + refund.amount_minor == payment.captured_minor
+    return left if whole else min(refund.coupon_minor, left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +381,11 @@ class RetryRefund:
             reserved = _reserve(work, payment, attempt, again.posting, refund.amount_minor)
         else:
             reserved = _reserve_surplus(work, payment, attempt, again.posting)
-        again = again._replace(fee_returned_minor=reserved.fee_returned_minor, taken_back=reserved.taken_back)
+        again = again._replace(
+            fee_returned_minor=reserved.fee_returned_minor,
+            taken_back=reserved.taken_back,
+            coupon_minor=reserved.coupon_minor,
+        )
         work.put(REFUNDS, again)
         _count(work, again, under_way=again.amount_minor, begun=True)
         self.claims.take(work, self.book, refund.id)
@@ -420,9 +466,15 @@ class SettleRefund:
             )
         # The books follow the day the money was reserved, which is the day the channel lists the refund under.
         day = business_date(refund.asked_at)
-        hold = self._held(payment, refund, attempt, Step.POST_HOLD)
-        ledger.post_expected(work, self.book, f"{refund.posting}:done", [hold], business_date=day, fresh=True)
-        _count(work, refund, under_way=-refund.amount_minor, done=refund.amount_minor)
+        transfers = [self._held(payment, refund, attempt, Step.POST_HOLD)]
+        coupon = _coupon_returned(payment, attempt, refund, said)
+        if coupon:
+            cost, (_, channel) = accounts.merchant_coupon(refund.currency), _between(payment, attempt)
+            transfer_id = f"{refund.posting}:coupon"
+            transfers.append(Transfer(transfer_id, "merchant_coupon_back", channel, cost, coupon, refund.currency))
+        ledger.post_expected(work, self.book, f"{refund.posting}:done", transfers, business_date=day, fresh=True)
+        refund = refund._replace(coupon_minor=coupon)
+        _count(work, refund, under_way=-refund.amount_minor, done=refund.amount_minor, coupon=coupon)
         return self._ended(
             work,
             refund,
@@ -436,19 +488,17 @@ class SettleRefund:
         day: date = business_date(work.now)
         transfers = [self._held(payment, refund, attempt, Step.VOID_HOLD)]
         of_surplus = refund.attempt_number != payment.won_attempt
-        fee_part = (
-            attempt.fee_minor
-            if of_surplus
-            else _fee_on_last(payment, refund.amount_minor, payment.refunded_minor + payment.refunding_minor)
-        )
+        live = payment.refunded_minor + payment.refunding_minor
+        fee_part = attempt.fee_minor if of_surplus else _fee_on_last(payment, refund.amount_minor, live)
         if fee_part:
             transfers.append(_fee_stands_again(payment, attempt, f"{refund.posting}:fee:again", fee_part))
         posting = f"{refund.posting}:undone"
         ledger.post_expected(work, self.book, posting, transfers, business_date=day, fresh=True)
         if not of_surplus:
             parts = orjson.loads(refund.taken_back)
+            shared_part = refund.amount_minor - _unshared_on_last(payment, refund.amount_minor, live)
             splitting.give_back_after_failed_refund(
-                work, self.book, payment.id, refund.posting, parts, refund.amount_minor - fee_part, day
+                work, self.book, payment.id, refund.posting, parts, shared_part, day
             )
         _count(work, refund, under_way=-refund.amount_minor)
         return self._ended(

@@ -43,6 +43,7 @@ STATUS_OF_CODE = {
     # A channel told us something that cannot be; the money is safe and nothing is wrong with the call.
     "amount_differs": 409,
     "charged_twice": 409,
+    "coupon_exceeds_payment": 409,
     "channel_contradicts_itself": 409,
 }
 

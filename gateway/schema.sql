@@ -77,6 +77,8 @@ CREATE TABLE payment (
     capture_manual    bool NOT NULL DEFAULT false, -- 预授权: reserve first, capture when asked
     details           json, -- of a cashier's payment: what its attempts are to have
     due_at            timestamptz, -- of a cashier's payment: when the janitor sees whether its time has run out
+    coupon_minor          bigint NOT NULL DEFAULT 0 CHECK (coupon_minor >= 0), -- captured, and paid by the merchant's own coupons
+    coupon_returned_minor bigint NOT NULL DEFAULT 0 CHECK (coupon_returned_minor >= 0), -- of it, what refunds gave back
     PRIMARY KEY (book, id),
     CONSTRAINT refunds_never_exceed_the_capture CHECK (refunded_minor + refunding_minor <= captured_minor),
     CONSTRAINT captured_within_the_amount CHECK (captured_minor BETWEEN 0 AND amount_minor),
@@ -112,6 +114,7 @@ CREATE TABLE attempt (
     latency_ms      int, -- how long the channel took to answer first
     next_action     json, -- of a cashier's payment: what the payer does here; otherwise the payment has it
     fee_kept        bool NOT NULL DEFAULT false, -- the channel keeps its fee when this is refunded: its terms, as they were then
+    coupon_minor    bigint NOT NULL DEFAULT 0 CHECK (coupon_minor >= 0), -- captured, and paid by the merchant's own coupons
     PRIMARY KEY (book, payment_id, number),
     CONSTRAINT capture_within_the_hold CHECK (
         held_minor >= 0 AND capture_minor >= 0 AND captured_minor >= 0 AND capture_minor <= held_minor
@@ -144,6 +147,7 @@ CREATE TABLE refund (
     business_date      date, -- of the day it was asked for (docs/decisions/0010)
     retry_count        int NOT NULL DEFAULT 0, -- how often it was asked for again, each time under a new number
     retried_at         timestamptz, -- when last
+    coupon_minor       bigint NOT NULL DEFAULT 0 CHECK (coupon_minor >= 0), -- of amount_minor, what coupons bear; expected, until it succeeded
     PRIMARY KEY (book, id),
     FOREIGN KEY (book, payment_id) REFERENCES payment (book, id)
 ) WITH (fillfactor = 70);

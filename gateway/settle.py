@@ -69,9 +69,10 @@ class Settle(NamedTuple):
     outcome: signature and merchant already verified by the adapter; the amount is compared here.
     due_at: when to ask the channel again should it still be open. refund_id: the id a refund gets if the outcome turns
     out to be a late or second confirmation, whose money goes back by itself. latency_ms: how long the channel took to
-    take the order, where that is what it answers. after_reversal: the channel was asked after it had said that the
-    attempt was reversed. Returns Settled. Raises NotFound, Broken (amount_differs, charged_twice), EndedMeanwhile: put
-    it again; ReversedMeanwhile: ask the channel.
+    take the order, where that is what it answers. fee_minor: what the channel keeps where a coupon of the merchant's
+    paid a part; None: what was expected. after_reversal: the channel was asked after it had said that the attempt was
+    reversed. Returns Settled. Raises NotFound, Broken (amount_differs, charged_twice, coupon_exceeds_payment),
+    EndedMeanwhile: put it again; ReversedMeanwhile: ask the channel.
     """
 
     book: int
@@ -82,6 +83,7 @@ class Settle(NamedTuple):
     refund_id: str
     latency_ms: int | None = None
     after_reversal: bool = False
+    fee_minor: int | None = None
 
     def needs(self, work: Work) -> Iterable[Need]:
         payment_key, attempt_key = (self.book, self.payment_id), (self.book, self.payment_id, self.number)
@@ -99,6 +101,8 @@ class Settle(NamedTuple):
             return
         yield ledger.ACCOUNTS, (self.book, accounts.channel(attempt.channel_account, payment.currency))
         yield ledger.ACCOUNTS, (self.book, accounts.merchant(payment.currency))
+        if _coupon_of(self.outcome):
+            yield ledger.ACCOUNTS, (self.book, accounts.merchant_coupon(payment.currency))
         if payment.status not in OPEN_PAYMENT:  # a late confirmation goes back at once, so its shares matter now
             yield REFUNDS, (self.book, self.refund_id)
             yield from splitting.needs(work, self.book, self.payment_id)
@@ -127,6 +131,14 @@ class Settle(NamedTuple):
                 f"{outcome.amount.minor} {outcome.amount.currency}; nothing was booked",
                 payment=payment.id,
             )
+        coupon = outcome.merchant_coupon
+        if coupon is not None and not (0 <= coupon.minor <= wanted and coupon.currency == payment.currency):
+            raise Broken(
+                "coupon_exceeds_payment",
+                f"of the {wanted} {payment.currency} of {attempt.reference} the channel says that coupons of the "
+                f"merchant's paid {coupon.minor} {coupon.currency}; nothing was booked",
+                payment=payment.id,
+            )
         if attempt.status in PAID_ATTEMPT:
             if attempt.channel_ref != outcome.channel_ref:
                 raise Broken(
@@ -147,6 +159,8 @@ class Settle(NamedTuple):
         if after is not states.Attempt.CONFIRMED and not self._may_give_back(work, payment):
             raise EndedMeanwhile("ended_meanwhile", f"{payment.id} ended a moment ago; what came late is settled next")
         day = business_date(outcome.happened_at)
+        fee = attempt.fee_minor if self.fee_minor is None else self.fee_minor
+        attempt = attempt._replace(coupon_minor=_coupon_of(outcome), fee_minor=fee)
         self._book(work, payment, attempt, wanted, day)
         attempt = attempt._replace(
             status=after.value, channel_ref=outcome.channel_ref, code=None, message=None, updated_at=work.now,
@@ -163,6 +177,7 @@ class Settle(NamedTuple):
             status=status,
             captured_minor=wanted,
             fee_minor=attempt.fee_minor,
+            coupon_minor=attempt.coupon_minor,
             won_attempt=self.number,
             next_action=None,
             updated_at=work.now,
@@ -181,11 +196,16 @@ class Settle(NamedTuple):
         return Settled(work.get(PAYMENTS, (self.book, payment.id)), attempt)
 
     def _book(self, work: Work, payment: Payment, attempt: Attempt, minor: int, day: date) -> None:
-        """Post what an attempt captured, on its own channel account, and what the channel keeps of it."""
+        """Post what an attempt captured, on its own channel account, and what the channel keeps or never got of it."""
         channel = accounts.channel(attempt.channel_account, payment.currency)
         merchant = accounts.merchant(payment.currency)
         base = f"{payment.id}:{attempt.number}"
         transfers = [Transfer(f"{base}:captured", "payment_captured", channel, merchant, minor, payment.currency)]
+        if attempt.coupon_minor:
+            cost = ledger.open_account(work, self.book, accounts.merchant_coupon(payment.currency)).name
+            transfers.append(
+                Transfer(f"{base}:coupon", "merchant_coupon", cost, channel, attempt.coupon_minor, payment.currency)
+            )
         if attempt.fee_minor:
             transfers.append(
                 Transfer(f"{base}:fee", "channel_fee", merchant, channel, attempt.fee_minor, payment.currency)
@@ -300,6 +320,11 @@ class Settle(NamedTuple):
         attempt = attempt._replace(status=after.value, updated_at=work.now, **noted)
         work.put(ATTEMPTS, attempt)
         return attempt
+
+
+def _coupon_of(said: Confirmed) -> int:
+    """Return what the merchant's own coupons paid, as far as the channel says."""
+    return said.merchant_coupon.minor if said.merchant_coupon is not None else 0
 
 
 # Not the channel's word but the end of our patience: an order that can no longer be sent, and never arrived.

@@ -488,21 +488,71 @@ async def succeeded_payments_have_their_event(connection: Connection) -> list[st
 
 
 async def shares_follow_the_refunds(connection: Connection) -> list[str]:
-    """What payees gave back of a payment is its refunds, open ones counted, less their part of the fee."""
+    """What payees gave back of a payment is its refunds, open ones counted, less what was never shared of them."""
     rows = await connection.fetch(
         """
-        SELECT p.book, p.id, t.taken_back, b.live - b.fee AS due
+        SELECT p.book, p.id, t.taken_back, b.live - b.unshared AS due
         FROM payment p JOIN split s ON s.book = p.book AND s.payment_id = p.id AND s.status = 'posted'
         CROSS JOIN LATERAL (
             SELECT coalesce(sum((x.v ->> 2)::bigint), 0) AS taken_back FROM json_array_elements(s.shares) AS x(v)
         ) t CROSS JOIN LATERAL (
             -- splitting.plan.fee_returned: in proportion, rounded half up
-            SELECT live, div(2 * p.fee_minor * live + p.captured_minor, nullif(2 * p.captured_minor, 0)) AS fee
+            SELECT live, div(
+                2 * (p.fee_minor + p.coupon_minor) * live + p.captured_minor, nullif(2 * p.captured_minor, 0)
+            ) AS unshared
             FROM (SELECT (p.refunded_minor + p.refunding_minor)::numeric AS live) l
-        ) b WHERE t.taken_back IS DISTINCT FROM b.live - b.fee
+        ) b WHERE t.taken_back IS DISTINCT FROM b.live - b.unshared
         """
     )
     return [f"book {r[0]} {r[1]}: {r[2]} taken back, its refunds make it {r[3]}" for r in rows]
+
+
+async def shares_never_exceed_what_arrives(connection: Connection) -> list[str]:
+    """What was shared out of a payment is at most what its channel pays out for it: without fee and coupons."""
+    rows = await connection.fetch(
+        """
+        SELECT p.book, p.id, t.shared, p.captured_minor - p.coupon_minor - p.fee_minor AS arrives
+        FROM payment p JOIN split s ON s.book = p.book AND s.payment_id = p.id AND s.status = 'posted'
+        CROSS JOIN LATERAL (
+            SELECT coalesce(sum((x.v ->> 1)::bigint), 0) AS shared FROM json_array_elements(s.shares) AS x(v)
+        ) t WHERE t.shared > greatest(p.captured_minor - p.coupon_minor - p.fee_minor, 0)
+        """
+    )
+    return [f"book {r[0]} {r[1]}: {r[2]} shared out, {r[3]} arrives" for r in rows]
+
+
+async def coupons_match_the_journal(connection: Connection) -> list[str]:
+    """What the merchant's own coupons paid of each attempt, and bear of each refund, is what was booked of them.
+
+    A payment's coupon is its winner's, and its refunds never give back more of it.
+    """
+    rows = await connection.fetch(
+        """
+        SELECT book, id FROM (
+            SELECT book, payment_id || ':' || number || ':coupon' AS id, coupon_minor, 'merchant_coupon' AS rule
+            FROM attempt WHERE coupon_minor > 0
+            UNION ALL
+            SELECT book, id || CASE WHEN retry_count > 0 THEN ':' || retry_count ELSE '' END || ':coupon',
+                coupon_minor, 'merchant_coupon_back'
+            FROM refund WHERE coupon_minor > 0 AND status = 'succeeded'
+        ) told FULL JOIN (
+            SELECT book, id, amount_minor, rule FROM transfer
+            WHERE rule IN ('merchant_coupon', 'merchant_coupon_back')
+        ) booked USING (book, id, rule)
+        WHERE told.coupon_minor IS DISTINCT FROM booked.amount_minor
+        UNION ALL
+        SELECT p.book, p.id FROM payment p
+        LEFT JOIN attempt a ON a.book = p.book AND a.payment_id = p.id AND a.number = p.won_attempt
+        LEFT JOIN LATERAL (
+            SELECT coalesce(sum(r.coupon_minor), 0) AS returned FROM refund r
+            WHERE r.book = p.book AND r.payment_id = p.id AND r.attempt_number = p.won_attempt
+                AND r.status = 'succeeded'
+        ) r ON true
+        WHERE p.coupon_minor <> coalesce(a.coupon_minor, 0) OR p.coupon_returned_minor <> r.returned
+            OR p.coupon_returned_minor > p.coupon_minor OR p.coupon_minor > p.captured_minor
+        """
+    )
+    return [f"book {r[0]} {r[1]}: its coupon and the journal differ" for r in rows]
 
 
 INVARIANTS = {
@@ -510,6 +560,8 @@ INVARIANTS = {
     "a_payment_is_paid_once": a_payment_is_paid_once,
     "refunds_never_exceed_captures": refunds_never_exceed_captures,
     "shares_follow_the_refunds": shares_follow_the_refunds,
+    "shares_never_exceed_what_arrives": shares_never_exceed_what_arrives,
+    "coupons_match_the_journal": coupons_match_the_journal,
     "unwanted_money_goes_back": unwanted_money_goes_back,
     "reserved_money_is_not_booked": reserved_money_is_not_booked,
     "every_open_row_is_owned": every_open_row_is_owned,

@@ -77,6 +77,8 @@ class Payment(NamedTuple):
     capture_manual: bool = False
     details: str | None = None  # JSON
     due_at: datetime | None = None
+    coupon_minor: int = 0  # of captured_minor, what the merchant's own coupons paid; it does not arrive
+    coupon_returned_minor: int = 0  # of that, what refunds have given back
 
     @property
     def refundable_minor(self) -> int:
@@ -110,6 +112,7 @@ class Attempt(NamedTuple):
     latency_ms: int | None = None
     next_action: str | None = None  # JSON
     fee_kept: bool = False  # the channel keeps its fee when this is refunded
+    coupon_minor: int = 0  # of captured_minor, what the merchant's own coupons paid
 
     @property
     def reference(self) -> str:
@@ -180,6 +183,7 @@ class Refund(NamedTuple):
     business_date: date | None
     retry_count: int = 0
     retried_at: datetime | None = None
+    coupon_minor: int = 0  # of amount_minor, what the merchant's own coupons bear; expected, until it has succeeded
 
     @property
     def reference(self) -> str:
@@ -233,7 +237,7 @@ PAYMENTS: Table[Payment] = Table(
     "payment",
     Payment,
     "int text text bigint text text text json text int bigint timestamptz timestamptz timestamptz "
-    "bigint bigint bigint int json text text timestamptz date int bool json timestamptz",
+    "bigint bigint bigint int json text text timestamptz date int bool json timestamptz bigint bigint",
     keys=2,
     remembered=True,
 )
@@ -241,7 +245,7 @@ ATTEMPTS: Table[Attempt] = Table(
     "attempt",
     Attempt,
     "int text int text text bigint text json json text timestamptz timestamptz timestamptz text text text int "
-    "bigint bigint bigint date int json bool",
+    "bigint bigint bigint date int json bool bigint",
     keys=3,
     remembered=True,
 )
@@ -249,7 +253,7 @@ REFUNDS: Table[Refund] = Table(
     "refund",
     Refund,
     "int text text int text bigint text bigint json text text text text text int "
-    "timestamptz timestamptz timestamptz date int timestamptz",
+    "timestamptz timestamptz timestamptz date int timestamptz bigint",
     keys=2,
 )
 CASHIER_LINKS: Table[CashierLink] = Table(

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     SUB_ACCOUNT = "sub_account"  # 子账户: mirror of a payee's account at the bank
     PLATFORM_FEE = "platform_fee"  # 平台手续费: the only account the platform itself owns; fees alone reach it
     REFUND_COST = "refund_cost"  # 退款成本: fees that channels kept of refunded payments; no share bears them
+    MERCHANT_COUPON = "merchant_coupon"  # 商户优惠: parts of payments that the merchant's own coupons paid
     SUSPENSE = "suspense"  # 挂账: facts nobody can explain yet
 
 
@@ -43,6 +44,7 @@ NATURE = {
     Kind.SUB_ACCOUNT: Nature(Side.CREDIT, False, "子账户"),
     Kind.PLATFORM_FEE: Nature(Side.CREDIT, True, "平台手续费"),
     Kind.REFUND_COST: Nature(Side.DEBIT, False, "退款成本"),
+    Kind.MERCHANT_COUPON: Nature(Side.DEBIT, False, "商户优惠"),
     Kind.SUSPENSE: Nature(Side.CREDIT, True, "挂账"),
 }
 
@@ -88,6 +90,10 @@ def platform_fee(currency: str) -> str:
 
 def refund_cost(currency: str) -> str:
     return name(Kind.REFUND_COST, currency)
+
+
+def merchant_coupon(currency: str) -> str:
+    return name(Kind.MERCHANT_COUPON, currency)
 
 
 def suspense(currency: str) -> str:

@@ -132,7 +132,10 @@ class Hub:
         def handle(work: Work, event: Event) -> None:
             told = orjson.loads(event.payload)
             day, gross, fee = date.fromisoformat(told["business_date"]), told["amount_captured"], told["channel_fee"]
-            splitting.share_out(work, event.book, event.subject, day, gross_minor=gross, fee_minor=fee)
+            coupon = told.get("merchant_coupon", 0)  # events of before coupons were known do not have it
+            splitting.share_out(
+                work, event.book, event.subject, day, gross_minor=gross, fee_minor=fee, coupon_minor=coupon
+            )
 
         return Consumer(
             "splitting", ["payment.succeeded"], needs, handle, pool=self.pool, lanes=self.lanes, env=self.env

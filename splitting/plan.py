@@ -10,7 +10,7 @@ from kernel.money import allocate, proportion, share_bp
 
 class ShareKind(StrEnum):
     AMOUNT = "amount"  # a fixed amount, minor units
-    BASIS_POINTS = "basis_points"  # of the payment's gross amount, rounded half up
+    BASIS_POINTS = "basis_points"  # of the payment's gross amount less the merchant's own coupons, rounded half up
     REMAINDER = "remainder"  # what the others and the channel's fee leave, by weight
 
 
@@ -37,29 +37,34 @@ class Share(NamedTuple):
         return self.amount_minor - self.taken_back_minor
 
 
-def compute(gross_minor: int, fee_minor: int, asked: Sequence[Asked]) -> list[Share]:
-    """Return each payee's share, in the order asked; they and the fee sum to the gross.
+def compute(gross_minor: int, fee_minor: int, asked: Sequence[Asked], coupon_minor: int = 0) -> list[Share]:
+    """Return each payee's share, in the order asked; they, the fee and the coupon sum to the gross.
 
-    gross_minor: what the payer paid; fee_minor: what the channel keeps of it. What no remainder share takes is the
-    merchant's own, a last share of payee OWN. Raises Rejected (split_exceeds_payment) when fixed amounts and basis
-    points leave less than nothing.
+    gross_minor: what was paid; fee_minor: what the channel keeps of it; coupon_minor: what the merchant's own coupons
+    paid of it, which never arrives and so is nobody's to share. What no remainder share takes is the merchant's own, a
+    last share of payee OWN. Where fixed amounts and basis points leave less than nothing, a coupon has them cut, each
+    in its proportion, to what arrives: the payer, not the merchant, chose to use it. Without one that raises Rejected
+    (split_exceeds_payment).
     """
+    paid = gross_minor - coupon_minor
     fixed = [
         line.value
         if line.kind is ShareKind.AMOUNT
-        else share_bp(gross_minor, line.value)
+        else share_bp(paid, line.value)
         if line.kind is ShareKind.BASIS_POINTS
         else 0
         for line in asked
     ]
-    rest = gross_minor - fee_minor - sum(fixed)
-    if rest < 0:
+    rest = paid - fee_minor - sum(fixed)
+    if rest < 0 and not coupon_minor:
         raise Rejected(
             "split_exceeds_payment",
             f"the shares and the channel's fee come to {-rest} minor units more than the payment",
             gross_minor=gross_minor,
             fee_minor=fee_minor,
         )
+    if rest < 0:
+        fixed, rest = allocate(max(paid - fee_minor, 0), fixed), 0
     weights = [line.value if line.kind is ShareKind.REMAINDER else 0 for line in asked]
     remainders = allocate(rest, weights) if any(weights) else [0] * len(asked)
     shares = [Share(a.payee_id, f + r) for a, f, r in zip(asked, fixed, remainders, strict=True)]

@@ -21,6 +21,7 @@ CREATE TABLE split (
     fee_minor   bigint NOT NULL CHECK (fee_minor >= 0),
     shares      json NOT NULL,
     posted_at   timestamptz,
+    coupon_minor bigint NOT NULL DEFAULT 0 CHECK (coupon_minor >= 0), -- of gross_minor, what the merchant's own coupons paid
     PRIMARY KEY (book, payment_id)
 ) WITH (fillfactor = 80);
 

@@ -80,17 +80,25 @@ def needs(work: Work, book: int, payment_id: str) -> Iterable[Need]:
 
 
 def share_out(
-    work: Work, book: int, payment_id: str, business_date: date, *, gross_minor: int, fee_minor: int
+    work: Work,
+    book: int,
+    payment_id: str,
+    business_date: date,
+    *,
+    gross_minor: int,
+    fee_minor: int,
+    coupon_minor: int = 0,
 ) -> Split | None:
     """Post a captured payment's shares, once. Returns the split, or None for a payment that has no plan.
 
     Repeating it does nothing. business_date: of the payment. gross_minor, fee_minor: what was captured and what the
-    channel keeps of it, which may be less, or another fee, than when the payment was planned.
+    channel keeps of it, which may be less, or another fee, than when the payment was planned. coupon_minor: what the
+    merchant's own coupons paid of it, which does not arrive.
     """
     split = work.find(SPLITS, (book, payment_id))
     if split is None or split.status == "posted":
         return split
-    shares = compute(gross_minor, fee_minor, asked_of(split))
+    shares = compute(gross_minor, fee_minor, asked_of(split), coupon_minor)
     source = accounts.merchant(split.currency)
     transfers = []
     for n, share in enumerate(shares):
@@ -103,8 +111,9 @@ def share_out(
     if transfers:
         post_expected(work, book, f"{payment_id}:split", transfers, business_date=business_date, fresh=True)
     split = split._replace(
-        status="posted", gross_minor=gross_minor, fee_minor=fee_minor, shares=_dump(shares), posted_at=work.now
-    )
+        status="posted", gross_minor=gross_minor, fee_minor=fee_minor, coupon_minor=coupon_minor,
+        shares=_dump(shares), posted_at=work.now,
+    )  # fmt: skip
     work.put(SPLITS, split)
     publish(work, book, "split.posted", payment_id, split_payload(split))
     return split
@@ -115,10 +124,10 @@ def take_back_for_refund(
 ) -> list[int]:
     """Take a refund's part back from those who shared the payment, so that the merchant account can pay it.
 
-    amount_minor: the refund less what the channel gives back of its fee. The payment has been shared out (share_out).
-    Returns what each share gave back, for `give_back_after_failed_refund`; empty where there was no plan: then the
-    merchant account still has it all. refund_id: begins the ids of the transfers. Raises Rejected
-    (refund_exceeds_shares).
+    amount_minor: the refund less what the channel gives back of its fee and what a coupon had paid. The payment has
+    been shared out (share_out). Returns what each share gave back, for `give_back_after_failed_refund`; empty where
+    there was no plan: then the merchant account still has it all. refund_id: begins the ids of the transfers. Raises
+    Rejected (refund_exceeds_shares).
     """
     split = work.find(SPLITS, (book, payment_id))
     if split is None:
@@ -137,7 +146,7 @@ def give_back_after_failed_refund(
 ) -> None:
     """Undo `take_back_for_refund`: the refund failed, so the payees' shares stand again.
 
-    parts: what it returned. amount_minor: the refund less what the channel takes back of its fee.
+    parts: what it returned. amount_minor: the refund less what the channel takes back of its fee and a coupon paid.
     """
     split = work.find(SPLITS, (book, payment_id))
     if split is not None and parts:
@@ -188,6 +197,7 @@ def split_payload(split: Split) -> dict[str, Any]:
         "currency": split.currency,
         "gross_minor": split.gross_minor,
         "channel_fee_minor": split.fee_minor,
+        "merchant_coupon_minor": split.coupon_minor,
         "shares": [
             {"payee": s.payee_id, "amount_minor": s.amount_minor, "taken_back_minor": s.taken_back_minor}
             for s in shares_of(split)

@@ -26,8 +26,8 @@ async def payees(connection: Connection, book: int, after: str = "", limit: int 
 
 async def find_split(connection: Connection, book: int, payment_id: str) -> Split | None:
     row = await connection.fetchrow(
-        "SELECT book, payment_id, status, currency, asked, gross_minor, fee_minor, shares, posted_at FROM split "
-        "WHERE book = $1 AND payment_id = $2",
+        "SELECT book, payment_id, status, currency, asked, gross_minor, fee_minor, shares, posted_at, coupon_minor "
+        "FROM split WHERE book = $1 AND payment_id = $2",
         book,
         payment_id,
     )
@@ -150,18 +150,19 @@ async def payee_totals(connection: Connection, book: int, currency: str) -> list
 
 
 async def shares_sum_to_the_net(connection: Connection) -> list[str]:
-    """A posted split's shares and the channel's fee sum to the payment; none is taken back beyond itself."""
+    """A posted split's shares, the channel's fee and a coupon sum to the payment; none is taken back beyond itself."""
     rows = await connection.fetch(
         """
-        SELECT s.book, s.payment_id, s.gross_minor, s.fee_minor, coalesce(sum((x.v ->> 1)::bigint), 0) AS shared
+        SELECT s.book, s.payment_id, s.gross_minor, s.fee_minor, coalesce(sum((x.v ->> 1)::bigint), 0) AS shared,
+            s.coupon_minor
         FROM split s LEFT JOIN LATERAL json_array_elements(s.shares) AS x(v) ON true
         WHERE s.status = 'posted'
-        GROUP BY s.book, s.payment_id, s.gross_minor, s.fee_minor
-        HAVING coalesce(sum((x.v ->> 1)::bigint), 0) + s.fee_minor <> s.gross_minor
+        GROUP BY s.book, s.payment_id, s.gross_minor, s.fee_minor, s.coupon_minor
+        HAVING coalesce(sum((x.v ->> 1)::bigint), 0) + s.fee_minor + s.coupon_minor <> s.gross_minor
             OR bool_or((x.v ->> 2)::bigint NOT BETWEEN 0 AND (x.v ->> 1)::bigint)
         """
     )
-    return [f"book {r[0]} {r[1]}: shares {r[4]} and fee {r[3]} are not the {r[2]} paid" for r in rows]
+    return [f"book {r[0]} {r[1]}: shares {r[4]}, fee {r[3]} and coupon {r[5]} are not the {r[2]} paid" for r in rows]
 
 
 async def batches_match_their_lines(connection: Connection) -> list[str]:

@@ -31,6 +31,7 @@ class Split(NamedTuple):
     fee_minor: int
     shares: str
     posted_at: datetime | None
+    coupon_minor: int = 0  # what the merchant's own coupons paid of gross_minor
 
 
 class BankLink(NamedTuple):
@@ -81,7 +82,7 @@ class Instruction(NamedTuple):
 
 
 PAYEES: Table[Payee] = Table("payee", Payee, "int text text text text text text timestamptz", keys=2)
-SPLITS: Table[Split] = Table("split", Split, "int text text text json bigint bigint json timestamptz", keys=2)
+SPLITS: Table[Split] = Table("split", Split, "int text text text json bigint bigint json timestamptz bigint", keys=2)
 BANK_LINKS: Table[BankLink] = Table("bank_link", BankLink, "int text text json text text", keys=2)
 SETTLEMENTS: Table[Settlement] = Table(
     "settlement",

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from channels.contract import Pending, Refused
+from channels.contract import Confirmed, Pending, Refused
 from gateway.store import INVARIANTS
 from kernel.money import Money
 from tests.conftest import TestServer as PostgresServer
@@ -15,7 +15,8 @@ from tests.gateway.front import QR, a_front
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # Names in a plant: {paid} was shared out and partly refunded, {open} waits for its payer, {giving_back} has a refund
-# under way, {late} was paid after its close, {surplus} twice, {held} is reserved, {choosing} waits at the cashier.
+# under way, {late} was paid after its close, {surplus} twice, {held} is reserved, {choosing} waits at the cashier,
+# {coupon} was paid in part by the merchant's own coupon.
 SECOND_CAPTURE = """
     CREATE TEMPORARY TABLE tried ON COMMIT DROP AS SELECT * FROM attempt WHERE payment_id = '{paid}';
     UPDATE tried SET number = 2;
@@ -94,6 +95,25 @@ PLANTS = {
         "shares of a payment nobody paid": "UPDATE payment SET captured_minor = 0, refunded_minor = 0 "
         "WHERE id = '{paid}'",
         "taken back for no refund": "UPDATE payment SET refunded_minor = 0 WHERE id = '{paid}'",
+        "taken back as if no coupon had paid": "UPDATE payment SET coupon_minor = 0 WHERE id = '{coupon}'",
+    },
+    "shares_never_exceed_what_arrives": {
+        "a coupon nobody's share knows": "UPDATE payment SET coupon_minor = coupon_minor + 1 WHERE id = '{coupon}'",
+        "a fee nobody's share knows": "UPDATE payment SET fee_minor = fee_minor + 1 WHERE id = '{coupon}'",
+        "a unit promised too much": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{{0,1}}', "
+        "to_jsonb((shares::jsonb #>> '{{0,1}}')::bigint + 1))::json WHERE payment_id = '{coupon}'",
+    },
+    "coupons_match_the_journal": {
+        "a coupon that was not booked": "DELETE FROM transfer WHERE id = '{coupon}:1:coupon'",
+        "a coupon of another amount": "UPDATE transfer SET amount_minor = 1 WHERE id = '{coupon}:1:coupon'",
+        "a coupon the attempt does not know": "UPDATE attempt SET coupon_minor = 0 WHERE payment_id = '{coupon}'",
+        "a coupon the payment does not know": "UPDATE payment SET coupon_minor = 0, coupon_returned_minor = 0 "
+        "WHERE id = '{coupon}'",
+        "a coupon given back that was not booked": "DELETE FROM transfer WHERE rule = 'merchant_coupon_back' "
+        "AND '{coupon}' <> ''",
+        "a coupon given back of another amount": "UPDATE refund SET coupon_minor = 7 WHERE payment_id = '{coupon}'",
+        "a coupon given back that is not counted": "UPDATE payment SET coupon_returned_minor = 0 WHERE id = '{coupon}'",
+        "a coupon nobody used": "UPDATE payment SET coupon_minor = 1 WHERE id = '{open}'",
     },
 }
 
@@ -111,6 +131,11 @@ async def scene(
         names = {"paid": await front.paid("paid", 9_999, split=plan), "giving_back": await front.paid("giving-back")}
         await front.share_out()
         await front.refund(names["paid"], 1_234)
+        half_price = Confirmed("ch-coupon", Money(5_000, "CNY"), front.clock.now(), Money(2_500, "CNY"))
+        front.rail.says(pay=half_price)
+        names["coupon"] = await front.paid("coupon", 5_000, split=plan)
+        await front.share_out()
+        await front.refund(names["coupon"], 1_000)
         front.rail.says(pay=Pending(QR), refund=Pending(channel_ref="ch"))
         await front.refund(names["giving_back"], 500)
         names["open"] = (await front.pay("open")).body["id"]
@@ -147,7 +172,7 @@ async def test_an_invariant_finds_the_fault_it_is_there_for(
     finally:
         await planting.rollback()
     hurt = next(ident for ident in names.values() if ident in PLANTS[name][fault].format(**names))
-    refund_of_it = name == "every_open_row_is_owned" and "refund" in fault
+    refund_of_it = (name == "every_open_row_is_owned" and "refund" in fault) or "given back" in fault
     assert found
     assert all(hurt in one for one in found) or refund_of_it
 

@@ -42,7 +42,7 @@ def plans(draw: st.DrawFn) -> list[Asked]:
 class Shop:
     """A book with one captured payment, and refunds of it under way."""
 
-    def __init__(self, amount: int, fee_bp: int, plan: list[Asked], *, fee_kept: bool) -> None:
+    def __init__(self, amount: int, fee_bp: int, plan: list[Asked], *, fee_kept: bool, coupon: int = 0) -> None:
         self.book = Book()
         self.book.payee(FARM)
         self.book.payee(MILL)
@@ -52,8 +52,9 @@ class Shop:
         chosen = Chosen("rail", "scripted", share_bp(amount, fee_bp), None, fee_kept)
         self.fee_kept = fee_kept
         self.book.do(CreatePayment(BOOK, PAYMENT, new, claims, chosen, NOW))
-        paid = Confirmed("ch-1", Money(amount, "CNY"), NOW)
-        self.book.do(Settle(BOOK, PAYMENT, 1, paid, NOW, "re_" + "0" * 26))
+        paid = Confirmed("ch-1", Money(amount, "CNY"), NOW, Money(coupon, "CNY"))
+        fee = share_bp(amount - coupon, fee_bp)
+        self.book.do(Settle(BOOK, PAYMENT, 1, paid, NOW, "re_" + "0" * 26, fee_minor=fee))
         self.made = 0
         self.open: list[tuple[str, int]] = []
 
@@ -80,9 +81,13 @@ class Shop:
         self.open.append((refund.id, refund.amount_minor))
         return True
 
-    def end(self, which: int, *, well: bool) -> None:
+    def end(self, which: int, *, well: bool, coupon: int | None = None) -> None:
+        """End a refund. coupon: what the channel says the merchant's coupons bear of it; None: it does not say."""
         refund_id, amount = self.open.pop(which % len(self.open))
-        said: Outcome = Confirmed("ch-re", Money(amount, "CNY"), NOW) if well else NO
+        said: Outcome = NO
+        if well:
+            part = None if coupon is None else Money(coupon % (amount + 1), "CNY")
+            said = Confirmed("ch-re", Money(amount, "CNY"), NOW, part)
         for _ in range(2):  # rails repeat themselves
             self.book.do(SettleRefund(BOOK, refund_id, said, NOW))
 
@@ -97,9 +102,15 @@ class Shop:
         assert (moved["channel_fee"], returned, borne) == (
             (payment.fee_minor, 0, back) if self.fee_kept else (payment.fee_minor, back, 0)
         )
+        coupon, returned = payment.coupon_minor, payment.coupon_returned_minor
+        assert (moved["merchant_coupon"], moved["merchant_coupon_back"]) == (coupon, returned)
+        assert self.book.balances.get("merchant_coupon:CNY", 0) == coupon - returned >= 0
         if self.shares:
+            unshared = fee_returned(payment.fee_minor + coupon, payment.captured_minor, live)
             assert all(0 <= share.taken_back_minor <= share.amount_minor for share in self.shares)
-            assert sum(share.taken_back_minor for share in self.shares) == live - back
+            assert sum(share.taken_back_minor for share in self.shares) == live - unshared
+            arriving = payment.captured_minor - payment.fee_minor - coupon
+            assert sum(share.amount_minor for share in self.shares) == arriving
             owed = self.book.balances
             for share in self.shares:
                 if share.payee_id != OWN:
@@ -131,27 +142,40 @@ steps = st.one_of(
     fee_bp=st.sampled_from([0, 1, 60, 100, 3_333, 5_000]),
     plan=plans(),
     fee_kept=st.booleans(),
+    coupon_bp=st.sampled_from([0, 1, 900, 5_000, 9_999]),
+    says=st.one_of(st.none(), st.integers(0, 10**6)),
     script=st.lists(steps, min_size=6, max_size=30),
 )
 def test_refunds_in_any_order_and_with_any_end_stay_exact(
-    amount: int, fee_bp: int, plan: list[Asked], fee_kept: bool, script: list[tuple[str, int]]
+    amount: int,
+    fee_bp: int,
+    plan: list[Asked],
+    fee_kept: bool,
+    coupon_bp: int,
+    says: int | None,
+    script: list[tuple[str, int]],
 ) -> None:
-    shop = Shop(amount, fee_bp, plan, fee_kept=fee_kept)
+    """says: what the channel says of the coupon's part in each refund, also where that is not its proportion."""
+    coupon = amount * coupon_bp // 10_000
+    shop = Shop(amount, fee_bp, plan, fee_kept=fee_kept, coupon=coupon)
     for step, value in script:
         if step == "ask":
             shop.ask(1 + value % (amount // 5 + 1))
         elif shop.open:
-            shop.end(value, well=step == "succeed")
+            shop.end(value, well=step == "succeed", coupon=says)
         shop.assert_exact()
     while shop.open:
-        shop.end(0, well=True)
+        shop.end(0, well=True, coupon=says)
     if shop.payment.refundable_minor:
         assert shop.ask(None), "what is left can always be given back"
         shop.end(0, well=True)
     shop.assert_exact()
     assert shop.payment.refunded_minor == amount
     fee = shop.payment.fee_minor if fee_kept else 0
-    assert shop.book.balances == ({"channel:rail:CNY": -fee, "refund_cost:CNY": fee} if fee else {})
+    left = coupon - shop.payment.coupon_returned_minor
+    assert left == 0 or says is not None, "where the channel does not say, the whole given back is all of the coupon"
+    standing = {"channel:rail:CNY": -fee - left, "refund_cost:CNY": fee, "merchant_coupon:CNY": left}
+    assert shop.book.balances == {name: minor for name, minor in standing.items() if minor}
 
 
 @settings(max_examples=100, deadline=None)
@@ -159,13 +183,14 @@ def test_refunds_in_any_order_and_with_any_end_stay_exact(
     amount=st.integers(1, 10**6),
     plan=plans(),
     fee_kept=st.booleans(),
+    coupon_bp=st.sampled_from([0, 900, 9_999]),
     amounts=st.lists(st.integers(1, 10**6), min_size=1, max_size=8),
     order=st.randoms(use_true_random=False),
 )
 def test_when_every_refund_fails_the_books_are_as_before_any_was_asked_for(
-    amount: int, plan: list[Asked], fee_kept: bool, amounts: list[int], order: Any
+    amount: int, plan: list[Asked], fee_kept: bool, coupon_bp: int, amounts: list[int], order: Any
 ) -> None:
-    shop = Shop(amount, 60, plan, fee_kept=fee_kept)
+    shop = Shop(amount, 60, plan, fee_kept=fee_kept, coupon=amount * coupon_bp // 10_000)
     for part in amounts:
         shop.ask(1 + part % (amount // 5 + 1))
     if shop.shares:

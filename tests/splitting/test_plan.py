@@ -55,6 +55,28 @@ def test_shares_and_fee_are_the_payment_and_none_is_negative(gross: int, fee_bp:
             assert share.amount_minor == line.value
 
 
+@given(gross=amounts, fee_bp=st.integers(0, 10_000), coupon_bp=st.integers(1, 10_000), asked=lines())
+def test_a_coupon_of_the_merchants_is_never_shared_and_never_stops_the_sharing(
+    gross: int, fee_bp: int, coupon_bp: int, asked: list[Asked]
+) -> None:
+    """What the payer used is known only after the plan was made, so a plan that no longer fits is cut, not refused."""
+    coupon = min(max(share_bp(gross, coupon_bp), 1), gross)
+    fee = share_bp(gross - coupon, fee_bp)
+    shares = compute(gross, fee, asked, coupon)
+    assert sum(share.amount_minor for share in shares) + fee + coupon == gross
+    assert all(share.amount_minor >= 0 for share in shares)
+    for line, share in zip(asked, shares, strict=False):
+        if line.kind is ShareKind.AMOUNT:
+            assert share.amount_minor <= line.value, "nobody gets more because a coupon was used"
+
+
+def test_of_ten_less_a_coupon_of_one_and_a_fee_of_five_cents_8_95_is_shared() -> None:
+    plan = [Asked(FARM, ShareKind.BASIS_POINTS, 3_000), Asked(MILL, ShareKind.REMAINDER, 1)]
+    assert compute(1_000, 5, plan, 100) == [Share(FARM, 270), Share(MILL, 625)]
+    fixed = [Asked(FARM, ShareKind.AMOUNT, 600), Asked(MILL, ShareKind.AMOUNT, 300)]
+    assert compute(1_000, 5, fixed, 100) == [Share(FARM, 597), Share(MILL, 298)]
+
+
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [

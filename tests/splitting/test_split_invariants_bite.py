@@ -15,6 +15,7 @@ PLANTS = {
         "a unit too little": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{1,1}', '2999')::json",
         "a share that is not there": "UPDATE split SET shares = (shares::jsonb - 1)::json",
         "no share at all": "UPDATE split SET shares = '[]'",
+        "a coupon": "UPDATE split SET coupon_minor = 1",
         "another fee": "UPDATE split SET fee_minor = fee_minor + 1",
         "more taken back than given": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{1,2}', '3001')::json",
         "less than nothing taken back": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{1,2}', '-1')::json",
