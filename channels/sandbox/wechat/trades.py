@@ -191,10 +191,17 @@ def shown(row: Row, state: str) -> dict[str, Any]:
         "trade_state_desc": DESCRIPTIONS[state],
         "attach": row["attach"],
     }
-    if row["transaction_id"] is None:
-        del view["trade_type"]
-        return view
     total = row["total"]
+    if row["transaction_id"] is None:
+        # As recorded of unpaid orders: what is asked for, in the payer's currency, and no word of who paid or how.
+        del view["trade_type"]
+        if not row["attach"]:
+            del view["attach"]
+        return view | {
+            "amount": {"payer_currency": "CNY", "total": total},
+            "promotion_detail": [],
+            "scene_info": {"device_id": row["device_id"] or ""},
+        }
     view |= {
         "transaction_id": row["transaction_id"],
         "bank_type": "OTHERS",
