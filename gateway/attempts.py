@@ -14,7 +14,9 @@ import ledger
 import splitting
 from channels.contract import Outcome, Refused, Unknown
 from gateway import states
+from gateway.belief import Answers
 from gateway.choosing import AUTO, Choice
+from gateway.schedule import FIRST_ANSWER
 from gateway.settle import attempts_needs, end_soon, moved, open_attempts
 from gateway.states import OPEN_PAYMENT
 from gateway.tables import ATTEMPTS, CASHIER, MAX_ATTEMPTS, PAYMENTS, Attempt, Payment
@@ -58,10 +60,11 @@ class NewAttempt(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """A payment and the attempt that is under way for it."""
+    """A payment and the attempt that is under way for it; found: recorded before, by another request or another try."""
 
     payment: Payment
     attempt: Attempt
+    found: bool = False
 
 
 def provably_did_nothing(outcome: Outcome) -> bool:
@@ -75,10 +78,11 @@ def provably_did_nothing(outcome: Outcome) -> bool:
 class FailOver:
     """End an attempt whose channel provably did nothing, and record the next one on another account.
 
-    outcome: see provably_did_nothing. Returns Begun with the new attempt, on the account chosen here; None when the
-    payment has meanwhile gone another way, also when somebody else has failed over from this attempt, so that the
-    outcome is to be settled like any other. Raises Rejected (split_exceeds_payment) where the account's fee leaves too
-    little for the payment's shares.
+    outcome: see provably_did_nothing. answers: what that is the answer to; where it is a message, no other of this
+    attempt may have left, by this process or another. Returns Begun with the new attempt, on the account chosen here;
+    None when that is not so or the payment has meanwhile gone another way, also when somebody else has failed over from
+    this attempt, so that the outcome is to be settled like any other. Raises Rejected (split_exceeds_payment) where the
+    account's fee leaves too little for the payment's shares.
     """
 
     book: int
@@ -88,6 +92,7 @@ class FailOver:
     chosen: Chosen
     due_at: datetime
     latency_ms: int | None = None
+    answers: Answers = Answers.MESSAGE
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
@@ -106,7 +111,10 @@ class FailOver:
         attempt = work.get(ATTEMPTS, (self.book, self.payment_id, self.number))
         following = work.find(ATTEMPTS, (self.book, self.payment_id, self.number + 1))
         if following is not None and attempt.status == states.Attempt.FAILED_OVER and self._is_ours(following):
-            return Begun(payment, following)  # this very command, whose commit was in doubt
+            # This very command, whose commit was in doubt; or another's, and then two are about to send.
+            following = following._replace(asked_count=following.asked_count + 1)
+            work.put(ATTEMPTS, following)
+            return Begun(payment, following)
         move = (states.Attempt(attempt.status), states.AttemptEvent.FAILED_OVER)
         if (
             move not in states.ATTEMPT
@@ -114,6 +122,7 @@ class FailOver:
             or payment.won_attempt
             or payment.attempt_count != self.number
             or self.number >= MAX_ATTEMPTS
+            or (self.answers is Answers.MESSAGE and not attempt.is_fresh)
         ):
             return None
         splitting.check(work, self.book, payment.id, payment.amount_minor, self.chosen.fee_minor)
@@ -147,7 +156,8 @@ class FailOver:
 class StartAttempt:
     """Record an attempt of a payment whose payer has chosen how to pay.
 
-    The same choice again, while that attempt is the last and open, returns it. Another choice makes another attempt,
+    The same choice again, while that attempt is the last and open, returns it; once its first message must have been
+    answered or lost, marked so that a refused repetition ends nothing. Another choice makes another attempt,
     and has the one before closed at its channel; should the payer pay both, the second goes back by itself.
     channel: as the payer chose it, a rail's name or AUTO. Raises NotFound, Conflict (payment_ended, payment_has_method,
     too_many_attempts), Rejected (split_exceeds_payment).
@@ -175,7 +185,7 @@ class StartAttempt:
         open_to_payer(payment, work.now)
         before = open_attempts(work, payment)
         if before and self._is_same(before[-1], payment):
-            return Begun(payment, before[-1])
+            return Begun(payment, self._again(work, before[-1]), found=True)
         if payment.attempt_count >= MAX_ATTEMPTS:
             raise Conflict("too_many_attempts", f"{payment.id} has been tried {MAX_ATTEMPTS} times; make a new payment")
         splitting.check(work, self.book, payment.id, payment.amount_minor, self.chosen.fee_minor)
@@ -188,6 +198,13 @@ class StartAttempt:
         work.put(PAYMENTS, payment)
         return Begun(payment, attempt)
 
+    def _again(self, work: Work, last: Attempt) -> Attempt:
+        if last.next_action is not None or is_running(last, work.now):
+            return last  # nothing is sent
+        last = last._replace(asked_count=last.asked_count + 1)
+        work.put(ATTEMPTS, last)
+        return last
+
     def _is_same(self, last: Attempt, payment: Payment) -> bool:
         return (
             last.number == payment.attempt_count
@@ -195,6 +212,11 @@ class StartAttempt:
             and self.channel in (AUTO, last.channel)
             and (last.method, payer_of(last.details)) == (self.new.method, self.same_payer)
         )
+
+
+def is_running(attempt: Attempt, now: datetime) -> bool:
+    """Tell whether the process that recorded an attempt may still await its answer."""
+    return attempt.status == states.Attempt.CREATED and now - attempt.created_at < FIRST_ANSWER
 
 
 def open_to_payer(payment: Payment, now: datetime) -> None:

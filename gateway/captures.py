@@ -83,7 +83,9 @@ def held_attempt(work: Work, payment: Payment) -> Attempt:
 class CaptureRefused:
     """Note that the channel refused a capture and still has the money reserved, to be captured otherwise or voided.
 
-    fee_minor: what the channel would keep of the whole. Returns the payment.
+    Not where the capture was sent before: then its first message may yet be carried out, and only the same is sent
+    again, until the channel says what became of the money. fee_minor: what the channel would keep of the whole.
+    Returns the payment.
     """
 
     book: int
@@ -103,7 +105,7 @@ class CaptureRefused:
         attempt = work.get(ATTEMPTS, (self.book, self.payment_id, self.number))
         move = (states.Payment(payment.status), states.PaymentEvent.CAPTURE_REFUSED)
         its_own = payment.won_attempt == self.number and attempt.status == states.Attempt.HELD
-        if not (its_own and attempt.capture_minor and move in states.PAYMENT):
+        if not (its_own and attempt.capture_minor and attempt.asked_count == 0 and move in states.PAYMENT):
             return payment
         work.put(
             ATTEMPTS,

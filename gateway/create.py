@@ -146,11 +146,15 @@ class FindEarlier:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Note that the channel is about to be asked about an attempt or a refund, and when to ask next."""
+    """Note that the channel is about to be asked about an attempt or a refund, and when to ask next.
+
+    anyway: also before that is due; then whoever else sends something about it is not alone any more.
+    """
 
     book: int
     key: tuple[Any, ...]  # (payment_id, number) of an attempt, or (refund_id,)
     next_at: datetime
+    anyway: bool = False
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
@@ -161,12 +165,12 @@ class Asking:
         work.head(self.book)
         if len(self.key) == 2:
             attempt = work.get(ATTEMPTS, (self.book, *self.key))
-            if attempt.due_at is None or attempt.due_at > work.now:
+            if attempt.due_at is None or (attempt.due_at > work.now and not self.anyway):
                 return False
             work.put(ATTEMPTS, attempt._replace(due_at=self.next_at, asked_count=attempt.asked_count + 1))
         else:
             refund = work.get(REFUNDS, (self.book, *self.key))
-            if refund.due_at is None or refund.due_at > work.now:
+            if refund.due_at is None or (refund.due_at > work.now and not self.anyway):
                 return False
             work.put(REFUNDS, refund._replace(due_at=self.next_at, asked_count=refund.asked_count + 1))
         return True

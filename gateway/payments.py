@@ -26,10 +26,12 @@ from gateway.attempts import (
     FailOver,
     NewAttempt,
     StartAttempt,
+    is_running,
     open_to_payer,
     payer_of,
     provably_did_nothing,
 )
+from gateway.belief import Answers, believed
 from gateway.captures import CaptureRefused, StartCapture
 from gateway.choosing import AUTO, Ask, Choice, Chooser, fee_of, kind_of, no_channel
 from gateway.claims import Claims
@@ -47,7 +49,7 @@ from gateway.schedule import (
     patience_s,
     should_give_up,
 )
-from gateway.settle import NOT_RECEIVED, EndedMeanwhile, ReversedMeanwhile, Settle, Settled
+from gateway.settle import NOT_RECEIVED, EndedMeanwhile, ReversedMeanwhile, Settle, Settled, is_lost
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
 from gateway.store import attempts, find_attempt, find_payment, find_refund
 from gateway.tables import (
@@ -82,6 +84,13 @@ class _Trying(NamedTuple):
     ask: Ask
     auth_code: str | None
     began: float  # monotonic: since when the payer waits
+
+
+class _Undone(NamedTuple):
+    """What came of having an order closed, reversed or released."""
+
+    now: Outcome  # Refused(closed) where it is; else what a query said
+    never_there: bool = False  # the channel answered that it knows no such order to close
 
 
 class OfAnotherAccount(NotFound):
@@ -245,6 +254,9 @@ class Payments:
         undecided = attempt.status in (states.Attempt.CREATED, states.Attempt.UNKNOWN)
         if auth_code is None or not undecided:
             return payment
+        key = (payment.id, attempt.number)
+        if not await self._lanes.put(Asking(payment.book, key, self._env.now() + FIRST_ANSWER, anyway=True)):
+            return (await self._as_it_stands(attempt)).payment
         ready = await self._ready(attempt)
         order = self._orders.order(payment, attempt, auth_code)
         outcome = await self._until_known(ready, order, Unknown("taken up again"))
@@ -252,9 +264,7 @@ class Payments:
 
     def _still_running(self, book: int, payment_id: str, attempt: Attempt) -> None:
         """Raise Conflict when the first request for this payment is still under way, here or in another process."""
-        age = self._env.now() - attempt.created_at
-        elsewhere = attempt.status == states.Attempt.CREATED and age < FIRST_ANSWER
-        if (book, payment_id) in self._calling or elsewhere:
+        if (book, payment_id) in self._calling or is_running(attempt, self._env.now()):
             raise Conflict("request_in_progress", f"the first request for {payment_id} is still under way; ask again")
 
     # ---- send, and send elsewhere ------------------------------------------------------------------------------------
@@ -266,22 +276,29 @@ class Payments:
             started = self._env.clock.monotonic()
             outcome = await self._call("pay", ready, order)
             latency_ms = int((self._env.clock.monotonic() - started) * 1000)
-            if trying.auth_code is not None and not provably_did_nothing(outcome):
-                outcome = await self._until_known(ready, order, outcome)
+            answers = Answers.MESSAGE
+            if trying.auth_code is not None and isinstance(outcome, Unknown) and not provably_did_nothing(outcome):
+                outcome, answers = await self._until_known(ready, order, outcome), Answers.QUESTION
             if provably_did_nothing(outcome):
                 trying = trying._replace(
                     ask=trying.ask._replace(exclude=trying.ask.exclude | {attempt.channel_account})
                 )
-                following = await self._fail_over(payment, attempt, outcome, latency_ms, trying)
+                following = await self._fail_over(payment, attempt, outcome, answers, latency_ms, trying)
                 if following is not None:
                     payment, attempt, ready = following
                     continue
                 if trying.auth_code is not None and isinstance(outcome, Unknown):
-                    outcome = await self._insist(ready, order)
-            return await self._settle(payment, attempt, ready, outcome, latency_ms)
+                    outcome, answers = await self._insist(ready, order)
+            return await self._settle(payment, attempt, ready, outcome, latency_ms, answers=answers)
 
     async def _fail_over(
-        self, payment: Payment, attempt: Attempt, outcome: Outcome, latency_ms: int, trying: _Trying
+        self,
+        payment: Payment,
+        attempt: Attempt,
+        outcome: Outcome,
+        answers: Answers,
+        latency_ms: int,
+        trying: _Trying,
     ) -> tuple[Payment, Attempt, Ready] | None:
         """Record the next attempt of a payment, on the best account not tried; None when there is to be none."""
         ask = trying.ask
@@ -295,7 +312,9 @@ class Payments:
             except Rejected:
                 return None
             due_at = self._env.now() + FIRST_ANSWER
-            command = FailOver(payment.book, payment.id, attempt.number, outcome, Chosen.of(choice), due_at, latency_ms)
+            command = FailOver(
+                payment.book, payment.id, attempt.number, outcome, Chosen.of(choice), due_at, latency_ms, answers
+            )
             try:
                 begun: Begun | None = await self._lanes.put(command)
             except Rejected as refusal:
@@ -311,7 +330,7 @@ class Payments:
             return begun.payment, begun.attempt, choice.ready
         return None
 
-    async def _insist(self, ready: Ready, order: Order) -> Outcome:
+    async def _insist(self, ready: Ready, order: Order) -> tuple[Outcome, Answers]:
         """Send a payer's code again that never left, there being no other account and the payer still standing there.
 
         When it cannot be sent within the payer's patience, the till is told so: nothing was charged, and nothing will
@@ -321,16 +340,17 @@ class Payments:
             await self._env.sleep(pause_s)
             outcome = await self._call("pay", ready, order)
             if isinstance(outcome, Refused):
-                return outcome
+                return outcome, Answers.MESSAGE
             if not provably_did_nothing(outcome):
-                return await self._until_known(ready, order, outcome)
-        return UNREACHABLE
+                return await self._until_known(ready, order, outcome), Answers.QUESTION
+        return UNREACHABLE, Answers.MESSAGE
 
     async def _until_known(self, ready: Ready, order: Order, outcome: Outcome) -> Outcome:
         """Ask about a payer's code while the payer stands at the till.
 
-        A number the channel does not know never arrived; it is sent again with the same code, and cannot charge twice.
-        That a later message was not sent says nothing of the first, so such an Unknown is no ground to try elsewhere.
+        A number the channel does not know has not arrived; it is sent again with the same code, and cannot charge
+        twice. That a later message was refused, or not sent, says nothing of the first, which may yet be carried out:
+        it is no ground to try elsewhere, nor to send the payer for another wallet. A question's no is.
         """
         for pause_s in (0.2, 1.0):
             if not isinstance(outcome, Unknown):
@@ -338,7 +358,7 @@ class Payments:
             await self._env.sleep(pause_s)
             outcome = await self._call("query", ready, order)
             if isinstance(outcome, Unknown) and outcome.not_found:
-                outcome = await self._call("pay", ready, order)
+                outcome = believed(await self._call("pay", ready, order), Answers.MESSAGE, alone=False)
         return replace(outcome, not_sent=False) if isinstance(outcome, Unknown) else outcome
 
     async def _call(self, op: str, ready: Ready, order: Order) -> Outcome:
@@ -402,6 +422,8 @@ class Payments:
             attempt = begun.attempt
             if attempt.next_action is not None:
                 return begun
+            if begun.found:
+                self._still_running(book, payment_id, attempt)
             # Sent again under its number, an order that is already there gives the same order.
             ready = choice.ready if attempt.channel_account == choice.ready.account.id else await self._ready(attempt)
             settled = await self._send(begun.payment, attempt, ready, _Trying(ask, None, began))
@@ -437,17 +459,31 @@ class Payments:
     # ---- whatever a channel says -------------------------------------------------------------------------------------
 
     async def _settle(
-        self, payment: Payment, attempt: Attempt, ready: Ready, outcome: Outcome, latency_ms: int | None = None
+        self,
+        payment: Payment,
+        attempt: Attempt,
+        ready: Ready,
+        outcome: Outcome,
+        latency_ms: int | None = None,
+        *,
+        answers: Answers = Answers.QUESTION,
     ) -> Settled:
         """Record what a channel said; where it waits for our second call, make that, and record what came of it."""
-        settled = await self._record(payment, attempt, ready, outcome, latency_ms)
+        settled = await self._record(payment, attempt, ready, outcome, latency_ms, answers=answers)
         if isinstance(outcome, Pending) and outcome.proceed:
             settled = await self._proceed(settled, ready)
         self._bell.ring()
         return settled
 
     async def _record(
-        self, payment: Payment, attempt: Attempt, ready: Ready, outcome: Outcome, latency_ms: int | None = None
+        self,
+        payment: Payment,
+        attempt: Attempt,
+        ready: Ready,
+        outcome: Outcome,
+        latency_ms: int | None = None,
+        *,
+        answers: Answers,
     ) -> Settled:
         due_at = None  # what is paid is not asked about again
         if not isinstance(outcome, Confirmed):
@@ -455,7 +491,9 @@ class Payments:
             row = attempt._replace(status=states.Attempt.HELD.value) if held else attempt
             due_at = next_query(ready.client.channel.capabilities, payment, row, self._env.now(), self._scale)
         refund_id = surplus_refund_id(payment.id, attempt.number)
-        command = Settle(payment.book, payment.id, attempt.number, outcome, due_at, refund_id, latency_ms)
+        command = Settle(
+            payment.book, payment.id, attempt.number, outcome, due_at, refund_id, latency_ms, answers=answers
+        )
         try:
             return await self._put(command._replace(fee_minor=self._fee_after_coupon(ready, outcome)))
         except ReversedMeanwhile:
@@ -466,7 +504,9 @@ class Payments:
                     f"{attempt.reference} was reversed; did its money go back?",
                 ) from None
             fee = self._fee_after_coupon(ready, now)
-            return await self._put(command._replace(outcome=now, after_reversal=True, fee_minor=fee))
+            return await self._put(
+                command._replace(outcome=now, after_reversal=True, fee_minor=fee, answers=Answers.QUESTION)
+            )
 
     async def _put(self, command: Settle) -> Settled:
         try:
@@ -478,12 +518,12 @@ class Payments:
     async def _proceed(self, settled: Settled, ready: Ready) -> Settled:
         """Make the second call of a rail that moves money only then; what it needs is committed. May be repeated."""
         payment, attempt = settled
-        if _is_lost(payment, attempt) or attempt.status != states.Attempt.PENDING:
+        if is_lost(payment, attempt) or attempt.status != states.Attempt.PENDING:
             return settled  # the payer pays elsewhere, or the payment is over: this order is closed, not carried out
         outcome = await self._call("proceed", ready, self._orders.order(payment, attempt))
         if isinstance(outcome, Pending) and outcome.proceed:
             return settled  # not now; whoever asks next tries again
-        return await self._record(payment, attempt, ready, outcome)
+        return await self._record(payment, attempt, ready, outcome, answers=Answers.MESSAGE)
 
     async def apply_notice(self, book: int, account_id: str, notice: Notice) -> None:
         """Apply a notice which the channel account's keys have verified; returns only after the commit.
@@ -540,7 +580,7 @@ class Payments:
             if attempt.status in PAID_ATTEMPT:
                 return payment
             capturing = attempt.status == states.Attempt.HELD and attempt.capture_minor
-            if isinstance(outcome, Pending) and capturing and not _is_lost(payment, attempt):
+            if isinstance(outcome, Pending) and capturing and not is_lost(payment, attempt):
                 return (await self._captured(payment, attempt, ready))[0].payment
             outcome = await self._pressed(payment, attempt, ready, order, outcome)
         return (await self._settle(payment, attempt, ready, outcome)).payment
@@ -563,9 +603,9 @@ class Payments:
         if isinstance(outcome, Unknown) and not (not_found or outcome.given_back):
             return outcome  # the channel cannot be understood just now; nothing is done on that ground
         is_held = attempt.status == states.Attempt.HELD or (isinstance(outcome, Pending) and outcome.held is not None)
-        lost = _is_lost(payment, attempt)
+        lost = is_lost(payment, attempt)
         if is_held:
-            return await self._undo(ready, order, is_held=True) if lost and not not_found else outcome
+            return (await self._undo(ready, order, is_held=True)).now if lost and not not_found else outcome
         code_run_out = not_found and order.method is Method.BARCODE
         if code_run_out and not lost and now - attempt.created_at < NOT_RECEIVED_AFTER:
             return outcome  # the till may still take it up again
@@ -573,8 +613,8 @@ class Payments:
             return GIVEN_UP
         if lost or code_run_out or should_give_up(capabilities, payment, attempt, now):
             undone = await self._undo(ready, order)
-            if not (isinstance(undone, Unknown) and undone.not_found):
-                return undone
+            if not (undone.never_there and isinstance(undone.now, Unknown) and undone.now.not_found):
+                return undone.now
             return Pending() if may_still_come(capabilities, payment, order.method, now) else NOT_RECEIVED
         if isinstance(outcome, Pending) and outcome.proceed:
             return outcome
@@ -583,13 +623,23 @@ class Payments:
             return Pending()  # the channel hears of it when the payer comes
         # Sending an unpaid order again under its number gives the same order, and the code whose answer was lost.
         code_lost = shown is None and order.method not in (Method.BARCODE, Method.CARD)
-        return await self._call("pay", ready, order) if not_found or code_lost else outcome
+        if not (not_found or code_lost):
+            return outcome
+        again = await self._call("pay", ready, order)
+        if not isinstance(again, Refused):
+            return again
+        # Only about the repetition, see gateway/belief.py. Closed at its channel, the order is over all the same.
+        closed = (await self._undo(ready, order)).now
+        return believed(again, Answers.MESSAGE, alone=False) if isinstance(closed, Unknown) else closed
 
-    async def _undo(self, ready: Ready, order: Order, *, is_held: bool = False) -> Outcome:
+    async def _undo(self, ready: Ready, order: Order, *, is_held: bool = False) -> "_Undone":
         """Close an order, reverse a barcode's, release what is reserved; if the channel will not, ask what happened."""
         op = "void" if is_held else "reverse" if order.method is Method.BARCODE else "close"
         outcome = await self._call(op, ready, order)
-        return outcome if isinstance(outcome, Refused) and outcome.closed else await self._call("query", ready, order)
+        if isinstance(outcome, Refused) and outcome.closed:
+            return _Undone(outcome)
+        never_there = isinstance(outcome, Unknown) and outcome.not_found
+        return _Undone(await self._call("query", ready, order), never_there)
 
     async def close(self, book: int, payment_id: str) -> Payment:
         """Close an unpaid payment at its channel. Raises Conflict when it has ended otherwise, or cannot be closed now.
@@ -614,7 +664,7 @@ class Payments:
         for attempt in reversed(tries):
             ready = await self._ready(attempt)
             undone = await self._undo(ready, self._orders.order(payment, attempt))
-            payment = (await self._settle(payment, attempt, ready, undone)).payment
+            payment = (await self._settle(payment, attempt, ready, undone.now)).payment
         if payment.method == CASHIER:
             next_at = self._env.now() + FIRST_ANSWER
             payment = await self._lanes.put(EndUnpaid(book, payment_id, states.PaymentEvent.CLOSED, next_at))
@@ -671,16 +721,18 @@ class Payments:
         """Have a recorded capture carried out and settle what the channel says; with its refusal, where it refused."""
         order, amount = self._orders.order(payment, attempt), Money(attempt.capture_minor, payment.currency)
         outcome = await self._heard("capture", ready, order.method, amount, ready.client.capture(order, amount))
-        if not isinstance(outcome, Refused) or outcome.closed:
+        if not isinstance(outcome, Refused) or (outcome.closed and attempt.asked_count == 0):
             return await self._settle(payment, attempt, ready, outcome), None
         found = await self._call("query", ready, order)  # is the money still reserved, or what became of it?
-        if not (isinstance(found, Pending) and found.held is not None):
+        if attempt.asked_count or not (isinstance(found, Pending) and found.held is not None):
             return await self._settle(payment, attempt, ready, found), None
         row = attempt._replace(capture_minor=0)
         due_at = next_query(ready.client.channel.capabilities, payment, row, self._env.now(), self._scale)
         fee = self._fee(ready, payment.amount_minor, payment.currency)
         command = CaptureRefused(payment.book, payment.id, attempt.number, outcome.code, outcome.message, fee, due_at)
         payment = await self._lanes.put(command)
+        if payment.status == states.Payment.PROCESSING:
+            return Settled(payment, attempt), None  # sent again meanwhile, by another: this no ends nothing
         return Settled(payment, row), outcome
 
     async def void(self, book: int, payment_id: str) -> Payment:
@@ -704,7 +756,7 @@ class Payments:
         assert attempt is not None, "a payment names an attempt it has"
         ready = await self._ready(attempt)
         undone = await self._undo(ready, self._orders.order(payment, attempt), is_held=True)
-        return _closed((await self._settle(payment, attempt, ready, undone)).payment, "voided")
+        return _closed((await self._settle(payment, attempt, ready, undone.now)).payment, "voided")
 
     # ---- refunds -----------------------------------------------------------------------------------------------------
 
@@ -831,13 +883,6 @@ class Payments:
 
 # Not the channel's word: it closes nothing, and money moves only by our second call, which is not made any more.
 GIVEN_UP = Refused("given_up", "the payer pays otherwise; what was approved here is never carried out", closed=True)
-
-
-def _is_lost(payment: Payment, attempt: Attempt) -> bool:
-    """Tell whether an attempt's payment goes another way: it is over, another has won it, or the payer chose anew."""
-    if payment.won_attempt:
-        return payment.won_attempt != attempt.number
-    return payment.status not in OPEN_PAYMENT or attempt.number < payment.attempt_count
 
 
 def _with_kept(new: NewAttempt, kept: dict[str, str]) -> NewAttempt:

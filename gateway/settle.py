@@ -16,6 +16,7 @@ import splitting
 import streams
 from channels.contract import Confirmed, Method, Outcome, Pending, Refused
 from gateway import states
+from gateway.belief import Answers, believed
 from gateway.objects import payment_event
 from gateway.refunds import RefundAsked, fee_needs, refund_needs, start_refund, start_surplus_refund
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
@@ -66,12 +67,13 @@ def end_soon(work: Work, attempts: Iterable[Attempt]) -> None:
 class Settle(NamedTuple):
     """Record what a channel said about one attempt, and move its payment accordingly.
 
-    outcome: signature and merchant already verified by the adapter; the amount is compared here.
-    due_at: when to ask the channel again should it still be open. refund_id: the id a refund gets if the outcome turns
-    out to be a late or second confirmation, whose money goes back by itself. latency_ms: how long the channel took to
-    take the order, where that is what it answers. fee_minor: what the channel keeps where a coupon of the merchant's
-    paid a part; None: what was expected. after_reversal: the channel was asked after it had said that the attempt was
-    reversed. Returns Settled. Raises NotFound, Broken (amount_differs, charged_twice, coupon_exceeds_payment),
+    outcome: signature and merchant already verified by the adapter; the amount is compared here. due_at: when to ask
+    the channel again should it still be open. refund_id: the id a refund gets if the outcome turns out to be a late or
+    second confirmation, whose money goes back by itself. latency_ms: how long the channel took to take the order, where
+    that is what it answers. fee_minor: what the channel keeps where a coupon of the merchant's paid a part; None: what
+    was expected. after_reversal: the channel was asked after it had said that the attempt was reversed. answers: what
+    the outcome is the answer to; a refused message ends nothing while another of the same number may have reached the
+    channel. Returns Settled. Raises NotFound, Broken (amount_differs, charged_twice, coupon_exceeds_payment),
     EndedMeanwhile: put it again; ReversedMeanwhile: ask the channel.
     """
 
@@ -84,6 +86,7 @@ class Settle(NamedTuple):
     latency_ms: int | None = None
     after_reversal: bool = False
     fee_minor: int | None = None
+    answers: Answers = Answers.QUESTION
 
     def needs(self, work: Work) -> Iterable[Need]:
         payment_key, attempt_key = (self.book, self.payment_id), (self.book, self.payment_id, self.number)
@@ -111,16 +114,17 @@ class Settle(NamedTuple):
     def apply(self, work: Work) -> Settled:
         payment = work.get(PAYMENTS, (self.book, self.payment_id))
         attempt = work.get(ATTEMPTS, (self.book, self.payment_id, self.number))
-        match self.outcome:
+        outcome = believed(self.outcome, self.answers, alone=sent_once(attempt))
+        match outcome:
             case Confirmed():
-                return self._confirmed(work, payment, attempt, self.outcome)
+                return self._confirmed(work, payment, attempt, outcome)
             case Pending():
-                return self._pending(work, payment, attempt, self.outcome)
+                return self._pending(work, payment, attempt, outcome)
             case Refused():
-                return self._refused(work, payment, attempt, self.outcome)
+                return self._refused(work, payment, attempt, outcome)
             case _:
                 after = advance(states.ATTEMPT, states.Attempt(attempt.status), states.AttemptEvent.UNKNOWN)
-                return Settled(payment, self._note(work, attempt, after, message=self.outcome.reason[:500]))
+                return Settled(payment, self._note(work, attempt, after, message=outcome.reason[:500]))
 
     def _confirmed(self, work: Work, payment: Payment, attempt: Attempt, outcome: Confirmed) -> Settled:
         wanted = attempt.capture_minor or payment.amount_minor
@@ -243,9 +247,11 @@ class Settle(NamedTuple):
         if its_own and after is states.Attempt.PENDING and outcome.next_action is not None:
             action = orjson.dumps(outcome.next_action).decode()
         of_cashier = payment.method == CASHIER
+        will_proceed = outcome.proceed and after is states.Attempt.PENDING and not is_lost(payment, attempt)
         attempt = self._note(
             work, attempt, after, channel_ref=outcome.channel_ref, due_at=due_at,
             **({"held_minor": held} if held else {}),
+            **({"proceed_count": attempt.proceed_count + 1} if will_proceed else {}),
             **({"next_action": action} if action is not None and of_cashier else {}),
         )  # fmt: skip
         if its_own and after is states.Attempt.HELD:
@@ -330,6 +336,23 @@ def _coupon_of(said: Confirmed) -> int:
 # Not the channel's word but the end of our patience: an order that can no longer be sent, and never arrived.
 # Should the channel confirm it after all, it is late, and goes back.
 NOT_RECEIVED = Refused("not_received", "the channel never received it, and its time has run out", closed=True)
+
+
+def sent_once(attempt: Attempt) -> bool:
+    """Tell whether the message that is answered is the only one of its step that can have left: pay, then proceed.
+
+    A no to the only one, though a notice has said that it was paid, is a contradiction that somebody should hear of.
+    """
+    if attempt.status == states.Attempt.PENDING:
+        return attempt.proceed_count == 1
+    return attempt.is_fresh or (attempt.status == states.Attempt.CONFIRMED and attempt.asked_count == 0)
+
+
+def is_lost(payment: Payment, attempt: Attempt) -> bool:
+    """Tell whether an attempt's payment goes another way: it is over, another has won it, or the payer chose anew."""
+    if payment.won_attempt:
+        return payment.won_attempt != attempt.number
+    return payment.status not in OPEN_PAYMENT or attempt.number < payment.attempt_count
 
 
 def _may_have_been_reversed(attempt: Attempt) -> bool:

@@ -3,6 +3,7 @@
 from datetime import date, datetime
 from typing import NamedTuple
 
+from gateway import states
 from kernel.ids import reference
 from kernel.work import Table
 
@@ -113,6 +114,12 @@ class Attempt(NamedTuple):
     next_action: str | None = None  # JSON
     fee_kept: bool = False  # the channel keeps its fee when this is refunded
     coupon_minor: int = 0  # of captured_minor, what the merchant's own coupons paid
+    proceed_count: int = 0  # how often our second call may have left
+
+    @property
+    def is_fresh(self) -> bool:
+        """Tell whether none but the process that recorded it can have sent a message of it, and that one only once."""
+        return self.status == states.Attempt.CREATED and self.asked_count == 0
 
     @property
     def reference(self) -> str:
@@ -245,7 +252,7 @@ ATTEMPTS: Table[Attempt] = Table(
     "attempt",
     Attempt,
     "int text int text text bigint text json json text timestamptz timestamptz timestamptz text text text int "
-    "bigint bigint bigint date int json bool bigint",
+    "bigint bigint bigint date int json bool bigint int",
     keys=3,
     remembered=True,
 )

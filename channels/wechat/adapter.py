@@ -58,7 +58,6 @@ _CAPABILITIES = Capabilities(
     methods=frozenset({*PRODUCTS, Method.BARCODE}),
     signs_actions=frozenset({Method.JSAPI, Method.APP}),
     currencies=frozenset({"CNY"}),
-    maximum_minor=10_000_000_000,  # no document states one; our simulator takes no more
     barcode_prefixes=frozenset({"10", "11", "12", "13", "14", "15"}),
     browsers=("MicroMessenger",),
     in_browser=(Method.JSAPI,),

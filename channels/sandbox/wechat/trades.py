@@ -191,17 +191,10 @@ def shown(row: Row, state: str) -> dict[str, Any]:
         "trade_state_desc": DESCRIPTIONS[state],
         "attach": row["attach"],
     }
-    total = row["total"]
     if row["transaction_id"] is None:
-        # As recorded of unpaid orders: what is asked for, in the payer's currency, and no word of who paid or how.
         del view["trade_type"]
-        if not row["attach"]:
-            del view["attach"]
-        return view | {
-            "amount": {"payer_currency": "CNY", "total": total},
-            "promotion_detail": [],
-            "scene_info": {"device_id": row["device_id"] or ""},
-        }
+        return view
+    total = row["total"]
     view |= {
         "transaction_id": row["transaction_id"],
         "bank_type": "OTHERS",

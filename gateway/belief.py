@@ -1,0 +1,29 @@
+"""What a channel's no may decide, by what it answers. Pure; docs/decisions/0020-what-a-no-may-decide.md."""
+
+from enum import StrEnum
+
+from channels.contract import Outcome, Refused, Unknown
+
+
+class Answers(StrEnum):
+    """What an outcome is the answer to."""
+
+    QUESTION = "question"  # what became of it? also a notice, and that something was closed or given back
+    MESSAGE = "message"  # do it: pay, proceed, capture, refund
+
+
+def believed(outcome: Outcome, answers: Answers, *, alone: bool) -> Outcome:
+    """Return an outcome as far as it may be believed.
+
+    alone: the message that was answered is the only one of its number that can have reached the channel, by this
+    process or another, now or earlier. Where it is not, a no is about the repetition (its signature, a limit, the
+    number being used) and says nothing of the others, one of which may still be carried out: it becomes Unknown. Where
+    it is, a no in words that the rail also has for a used number (Unknown.refusal) is meant for this message.
+    """
+    if answers is Answers.QUESTION:
+        return outcome
+    if isinstance(outcome, Refused) and not alone:
+        return Unknown(f"a repetition was refused, {outcome.code}: {outcome.message}".rstrip(": "))
+    if isinstance(outcome, Unknown) and outcome.refusal is not None and alone:
+        return outcome.refusal
+    return outcome
