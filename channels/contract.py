@@ -170,12 +170,17 @@ class Kind(StrEnum):
 
 
 class BadNotice(Exception):
-    """The notice cannot be trusted or read; nothing may be done on its word. `code` is stable, the text for people."""
+    """The notice cannot be trusted or read; nothing may be done on its word. `code` is stable, the text for people.
 
-    def __init__(self, code: str, message: str) -> None:
+    about: only of one that was verified: the number it speaks of, as Notice.reference; empty where it names none. What
+    is about nobody's payment here is no concern of ours, however little of it we understand.
+    """
+
+    def __init__(self, code: str, message: str, *, about: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.about = about
 
 
 # ---- statements 对账单 -----------------------------------------------------------------------------------------------

@@ -1,13 +1,12 @@
 """Notices in 异步通知: verify, then settle, then acknowledge in the rail's own dialect, and only after the commit."""
 
 import logging
-from contextlib import suppress
 
 from channels import BadNotice, Notice
 from channels.contract import Response
 from gateway.accounts import ChannelAccounts, Ready
 from gateway.metrics import Metrics
-from gateway.payments import OfAnotherAccount, Payments
+from gateway.payments import OfAnotherAccount, OfAnotherSystem, Payments
 from kernel.env import Env
 from kernel.errors import NotFound, SluiceError, Unavailable
 
@@ -35,9 +34,19 @@ class Notices:
         if ready.account.channel != channel:
             return Response(404, {}, b"")
         try:
-            notice = await self._verified(ready, message)
-            if notice is not None:
-                await self._payments.apply_notice(book, account_id, notice)
+            notice = await self._ours(ready, message)
+            if notice is None:
+                self._metrics.notices.labels(channel, "passed_over").inc()
+                return rail.notice_accepted()
+            await self._payments.apply_notice(book, account_id, notice)
+        except OfAnotherSystem as error:
+            # A refusal would be repeated for days, and a rail may stop telling an address of anything.
+            log.info(
+                "a notice was about nothing of ours",
+                extra={"channel": channel, "account": account_id, "why": str(error)},
+            )
+            self._metrics.notices.labels(channel, "of_another_system").inc()
+            return rail.notice_accepted()
         except OfAnotherAccount as error:
             if rail.capabilities.per_order_notices:
                 return self._not_applied(ready, error)
@@ -69,6 +78,18 @@ class Notices:
         self._metrics.notices.labels(account.channel, error.code).inc()
         return rail.notice_refused(f"{error.code}: {error.message}", again=False)
 
+    async def _ours(self, ready: Ready, message: Response) -> Notice | None:
+        """Verify and read a notice. Raises BadNotice; OfAnotherSystem for one about nobody's payment here.
+
+        Whose it is comes before what it says: others' payments may be in states and currencies that we never meet.
+        """
+        try:
+            return await self._verified(ready, message)
+        except BadNotice as error:
+            if error.about is None or await self._payments.knows(error.about):
+                raise
+            raise OfAnotherSystem(error.code, error.message) from None
+
     async def _verified(self, ready: Ready, message: Response) -> Notice | None:
         """Verify a notice, with what the account has now; else with what it had before a rotation, while that counts.
 
@@ -81,8 +102,11 @@ class Notices:
             refused = error
         for until, before in ready.previous:
             if until > now:
-                with suppress(BadNotice):
+                try:
                     return before.channel.notice(message, now=now)
+                except BadNotice as error:
+                    if error.about is not None:  # its signature is right
+                        raise
         if refused.code != "unknown_key" or not await client.refresh_keys(message):
             raise refused
         return client.channel.notice(message, now=self._env.now())

@@ -94,7 +94,11 @@ class _Undone(NamedTuple):
 
 
 class OfAnotherAccount(NotFound):
-    """The number is the merchant's, and another of his channel accounts'; nothing was applied."""
+    """The number is another channel account's, of this merchant or of another; nothing was applied."""
+
+
+class OfAnotherSystem(NotFound):
+    """The number names nothing that this hub ever made; nothing was applied, and nothing could be later."""
 
 
 # Not the channel's word but the transport's: no message about this order has ever left.
@@ -528,13 +532,38 @@ class Payments:
     async def apply_notice(self, book: int, account_id: str, notice: Notice) -> None:
         """Apply a notice which the channel account's keys have verified; returns only after the commit.
 
-        Raises NotFound for a number that is not of this account, OfAnotherAccount where another account of the merchant
-        has it, Broken (amount_differs, charged_twice) for one that cannot be.
+        Raises OfAnotherSystem for a number of nobody's here, OfAnotherAccount where another account has it, NotFound
+        for one that we never gave to what it names, Broken (amount_differs, charged_twice) for one that cannot be.
         """
+        try:
+            await self._apply_notice(book, account_id, notice)
+        except NotFound as error:
+            if await self.knows(notice.reference):
+                raise
+            raise OfAnotherSystem(error.code, error.message) from None
+
+    async def knows(self, reference: str) -> bool:
+        """Tell whether a number names a payment or a refund of this hub's, whosesoever and however it is said.
+
+        Each is committed before its number leaves the hub: what is not known now will not be later.
+        """
+        async with acquire(self._pool) as connection:
+            if paid := parse_reference(reference, "pay"):
+                book, ident = paid
+                if await find_payment(connection, book, attempt_number(ident)[0]) is not None:
+                    return True
+            if refunded := parse_reference(reference, "re"):
+                book, ident = refunded
+                return await find_refund(connection, book, refund_number(ident)[0]) is not None
+        return False
+
+    async def _apply_notice(self, book: int, account_id: str, notice: Notice) -> None:
         of_payment = notice.kind is Kind.PAYMENT
         parsed = parse_reference(notice.reference, "pay" if of_payment else "re")
         strange = NotFound("no_such_reference", f"{notice.reference[:64]!r} is not a number of this account's")
-        if parsed is None or parsed[0] != book:
+        if parsed is not None and parsed[0] != book:
+            raise OfAnotherAccount("no_such_reference", strange.message)
+        if parsed is None:
             raise strange
         ident, refund, tried = parsed[1], None, 0
         if of_payment:
@@ -556,7 +585,7 @@ class Payments:
         if payment is None or attempt is None:
             raise NotFound("no_such_payment", f"there is no payment {notice.reference}")
         if attempt.channel_account != account_id:
-            raise OfAnotherAccount("no_such_reference", str(strange))
+            raise OfAnotherAccount("no_such_reference", strange.message)
         if refund is not None:
             await self._settle_refund(refund, notice.outcome, tried)
         else:

@@ -126,6 +126,8 @@ class ScriptedChannel(Rail):
         said = orjson.loads(message.body)
         if said.get("signature") != "good":
             raise BadNotice("bad_signature", "not signed by the scripted rail")
+        if "doubt" in said:  # the number it is about; none: it names none where it should
+            raise BadNotice("not_ours", "signed, and not understood", about=said["doubt"])
         outcome = confirmed(said["reference"], said["amount"], now)
         return Notice(Kind(said["kind"]), said["reference"], outcome, said["id"])
 

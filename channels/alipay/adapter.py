@@ -239,22 +239,24 @@ class Alipay(AlipaySharing, Rail):
         form = signing.form(message.body)
         self._verified_form(form, now)
         fields = form.fields
+        of_refund = messages.is_about_a_refund(fields)
+        number, notice_id = fields.get("out_biz_no" if of_refund else "out_trade_no"), fields.get("notify_id")
+        about = messages.our_number(number) if number else None
         for name, ours in (("app_id", self.app_id), ("seller_id", self.seller_id)):
             if fields.get(name) != ours:
-                raise BadNotice("not_ours", f"the notice is signed, but its {name} is {fields.get(name, '')[:32]!r}")
-        if fields.get("notify_type") != "trade_status_sync":
-            raise BadNotice("unknown_event", f"{fields.get('notify_type', '')[:64]!r} is not a kind of notice we know")
-        number, notice_id = fields.get("out_trade_no"), fields.get("notify_id")
-        if not number or not notice_id:
-            raise BadNotice("malformed", "the notice names no order, or has no id")
+                doubt = f"the notice is signed, but its {name} is {fields.get(name, '')[:32]!r}"
+                raise BadNotice("not_ours", doubt, about=about)
+        if (event := fields.get("notify_type", "")) != "trade_status_sync":
+            raise BadNotice("unknown_event", f"{event[:64]!r} is not a kind of notice we know", about=about or "")
+        if about is None or not notice_id:
+            raise BadNotice("malformed", "the notice names no order, or has no id", about=about)
         try:
-            if messages.is_about_a_refund(fields):
-                refund = messages.our_number(fields["out_biz_no"])
-                return Notice(Kind.REFUND, refund, messages.noticed_refund(fields), notice_id)
+            if of_refund:
+                return Notice(Kind.REFUND, about, messages.noticed_refund(fields), notice_id)
             outcome = messages.noticed_trade(fields)
         except Doubt as error:
-            raise BadNotice("not_ours", f"the notice is signed but not believed: {error}") from None
-        return None if outcome is None else Notice(Kind.PAYMENT, messages.our_number(number), outcome, notice_id)
+            raise BadNotice("not_ours", f"the notice is signed but not believed: {error}", about=about) from None
+        return None if outcome is None else Notice(Kind.PAYMENT, about, outcome, notice_id)
 
     def notice_accepted(self) -> Response:
         """Return "received, do not send again": these seven letters and nothing else."""

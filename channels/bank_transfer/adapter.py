@@ -136,15 +136,17 @@ class BankTransfer(Rail):
     def notice(self, message: Response, *, now: datetime) -> Notice:
         """Verify and read a camt.054 that the bank sent us: one booking. Raises BadNotice."""
         self.verified_by(message, now=now)
+        about: str | None = None
         try:
             entry = messages.read_notification(message.body)
+            about = (entry.creditor_ref if entry.amount.minor > 0 else entry.end_to_end_id) or ""
             if entry.account != self._pool:
                 raise Doubt(f"a booking on account {entry.account}; ours is {self._pool}")
             kind, reference, outcome = messages.booking(entry)
         except BadStatement as error:
             raise BadNotice("malformed", error.message) from None
         except Doubt as error:
-            raise BadNotice("not_ours", f"the notice is signed but not believed: {error}") from None
+            raise BadNotice("not_ours", f"the notice is signed but not believed: {error}", about=about) from None
         return Notice(kind, reference, outcome, entry.entry_ref)
 
     def notice_accepted(self) -> Response:

@@ -253,13 +253,13 @@ class PayPal(Rail):
                 raise BadJson("resource is not an object")
         except (BadJson, KeyError) as error:
             raise BadNotice("malformed", f"not a notice of PayPal: {error}") from None
-        read = self._NOTICES.get(kind)
-        if read is None or not _numbered_by_us(kind, resource):
+        read, about = self._NOTICES.get(kind), _number(kind, resource)
+        if read is None or about is None:
             return None
         try:
             of, reference, outcome = read(self, resource)
         except Doubt as error:
-            raise BadNotice("not_ours", f"the notice is signed but not believed: {error}") from None
+            raise BadNotice("not_ours", f"the notice is signed but not believed: {error}", about=about) from None
         return Notice(of, reference, outcome, notice_id)
 
     def _approved(self, resource: Mapping[str, Any]) -> tuple[Kind, str, Outcome]:
@@ -387,17 +387,17 @@ class PayPal(Rail):
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
-def _numbered_by_us(event: str, resource: Mapping[str, Any]) -> bool:
-    """Tell whether a notice's resource carries our number: its one purchase unit, or itself.
+def _number(event: str, resource: Mapping[str, Any]) -> str | None:
+    """Return the number that a notice's resource carries where ours would be: its one purchase unit, or itself.
 
     A payment made by hand at PayPal has none, a refund made by hand at most the payment's. The report will show it.
     """
     units = resource.get("purchase_units")
     about = units[0] if isinstance(units, list) and len(units) == 1 and isinstance(units[0], dict) else resource
     custom, invoice = about.get("custom_id"), about.get("invoice_id")
-    if event == "PAYMENT.CAPTURE.REFUNDED":
-        return custom is not None and custom != invoice
-    return custom is not None or invoice is not None
+    if (custom, invoice) == (None, None) or (event == "PAYMENT.CAPTURE.REFUNDED" and custom in (None, invoice)):
+        return None
+    return next((number for number in (custom, invoice) if isinstance(number, str)), "")
 
 
 def origin(base_url: str) -> tuple[str, str]:

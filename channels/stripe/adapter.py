@@ -285,22 +285,21 @@ class Stripe(Rail):
                 raise BadJson("data.object is not an object")
         except (BadJson, KeyError) as error:
             raise BadNotice("malformed", f"not an event of Stripe's: {error}") from None
+        reference = messages.reference(about)
         if event.get("account") not in (None, self._account):
-            raise BadNotice("not_ours", "the event is of another account")
-        if kind not in EVENTS:
+            raise BadNotice("not_ours", "the event is of another account", about=reference or "")
+        if kind not in EVENTS or reference is None:
             return None
         try:
             messages.same_mode(event, self._livemode)
             if kind in REFUND_EVENTS:
-                refund = messages.refund(about)
-                return Notice(Kind.REFUND, refund.reference, refund.outcome, notice_id) if refund.reference else None
+                return Notice(Kind.REFUND, reference, messages.refund(about).outcome, notice_id)
             intent = messages.intent(about, livemode=self._livemode)
             outcome = intent.outcome(happened_at=messages.moment(event, "created"))
         except Doubt as error:
-            raise BadNotice("not_ours", f"the notice is signed but not believed: {error}") from None
-        if intent.reference is None or isinstance(outcome, Unknown):
-            return None
-        return Notice(Kind.PAYMENT, intent.reference, outcome, notice_id)
+            doubt = f"the notice is signed but not believed: {error}"
+            raise BadNotice("not_ours", doubt, about=reference) from None
+        return None if isinstance(outcome, Unknown) else Notice(Kind.PAYMENT, reference, outcome, notice_id)
 
     def notice_accepted(self) -> Response:
         """Return "received, do not send again"."""

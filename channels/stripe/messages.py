@@ -453,6 +453,11 @@ def metadata(body: Mapping[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def reference(body: Mapping[str, Any]) -> str | None:
+    """Return our number of what an event is about; None where it has none, as what was not made by us."""
+    return metadata(body, REFERENCE) if isinstance(body.get("metadata"), dict) else None
+
+
 def expect(body: Mapping[str, Any], name: str, ours: str) -> None:
     """Raise Doubt unless the field is there and ours."""
     _same(name, _text(body, name), ours)

@@ -267,10 +267,16 @@ class UnionPay(Rail):
         try:
             fields = messages.fields_of(message)
             self._trust.verify(fields, now=now)
+        except Doubt as doubt:
+            raise BadNotice("not_ours", f"the notice is not believed: {doubt}") from None
+        about = messages.reference(fields["orderId"]) if fields.get("orderId") else None
+        try:
             self._expect(fields)
             return self._noticed(fields)
         except Doubt as doubt:
-            raise BadNotice("not_ours", f"the notice is not believed: {doubt}") from None
+            raise BadNotice("not_ours", f"the notice is not believed: {doubt}", about=about) from None
+        except BadNotice as refused:
+            raise BadNotice(refused.code, refused.message, about=about) from None
 
     def _noticed(self, fields: Fields) -> Notice:
         number, kind = fields.get("orderId", ""), fields.get("txnType", "")

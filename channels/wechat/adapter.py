@@ -169,9 +169,13 @@ class WeChatPay(SharesOut):
 
         The amount is the one WeChat states; the hub compares it with the order it knows.
         """
-        event, notice_id, plaintext = self.opened(message, NOTICE_KINDS, now=now)
+        event, notice_id, plaintext = self.opened(message, now=now)
+        about: str | None = None
         try:
             content = loads_object(plaintext)
+            about = messages.number_in(content)
+            if event not in NOTICE_KINDS:
+                raise BadNotice("unknown_event", f"{event[:64]!r} is not a kind of notice we know", about=about or "")
             if event == "TRANSACTION.SUCCESS":
                 kind, state_name = Kind.PAYMENT, "trade_state"
                 reference, outcome = messages.transaction(content, mchid=self.mchid, appid=self.appid)
@@ -181,7 +185,7 @@ class WeChatPay(SharesOut):
                 reference, _, outcome = messages.refund(content, status_name=state_name)
             messages.expect(content, state_name, NOTICE_KINDS[event])
         except (BadJson, Doubt) as error:
-            raise BadNotice("not_ours", f"the notice is signed but not believed: {error}") from None
+            raise BadNotice("not_ours", f"the notice is signed but not believed: {error}", about=about) from None
         return Notice(kind, reference, outcome, notice_id)
 
     def notice_accepted(self) -> Response:

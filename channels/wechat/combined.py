@@ -136,7 +136,9 @@ class Combined:
 
     def notice(self, message: Response, *, now: datetime) -> CombinedNotice:
         """Verify, open and read a notice of a combined payment. Raises BadNotice."""
-        _, notice_id, plaintext = self._account.opened(message, NOTICE, now=now)
+        event, notice_id, plaintext = self._account.opened(message, now=now)
+        if event not in NOTICE:
+            raise BadNotice("unknown_event", f"{event[:64]!r} is not a kind of notice we know")
         try:
             content = loads_object(plaintext)
             self._expect_ours(content)

@@ -322,6 +322,12 @@ def text_of(body: Mapping[str, Any], name: str) -> str:
         raise Doubt(f"{name}: {error}") from None
 
 
+def number_in(body: Mapping[str, Any]) -> str | None:
+    """Return our number of the refund or payment that a notice speaks of; None where it names neither."""
+    named = [body.get(name) for name in ("out_refund_no", "out_trade_no")]
+    return next((number for number in named if isinstance(number, str)), None)
+
+
 def words_of(body: Mapping[str, Any], name: str) -> str:
     value = body.get(name)
     return value[:200] if isinstance(value, str) else ""

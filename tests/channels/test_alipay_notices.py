@@ -123,6 +123,25 @@ def test_a_signed_notice_that_contradicts_itself_or_us_is_refused(what: str, fie
     assert refusal(RAIL.notice(fields)) == code
 
 
+@pytest.mark.parametrize(
+    ("fields", "about"),
+    [
+        (told(app_id="2021000000000002", out_trade_no="SO_10077"), "SO-10077"),
+        (told("TRADE_PENDING", out_trade_no="SO_10077"), "SO-10077"),
+        (told(notify_type="dut_user_sign", out_trade_no="SO_10077"), "SO-10077"),
+        (told(notify_type="dut_user_sign", out_trade_no=None), ""),
+        (told(out_trade_no=None), None),
+        (told_of_refund(seller_id="2088101568342361", out_biz_no="RF_1"), "RF-1"),
+    ],
+)
+def test_of_a_verified_notice_that_is_not_believed_it_is_said_whose_it_is(
+    fields: dict[str, str], about: str | None
+) -> None:
+    with pytest.raises(BadNotice) as refused:
+        ALIPAY.notice(RAIL.notice(fields), now=NOW)
+    assert refused.value.about == about
+
+
 # ---- signatures ------------------------------------------------------------------------------------------------------
 
 

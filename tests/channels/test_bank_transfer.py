@@ -228,6 +228,21 @@ def test_a_signed_notification_that_cannot_be_read_changes_nothing(what: str) ->
 
 
 @pytest.mark.parametrize(
+    ("what", "about"),
+    [
+        ("another account", order().reference),
+        ("no creditor reference", ""),  # a booking on the pool that no payment is waiting for
+        ("no moment", order().reference),
+        ("cut short", None),
+    ],
+)
+def test_of_a_verified_notification_that_is_not_believed_it_is_said_whose_it_is(what: str, about: str | None) -> None:
+    with pytest.raises(BadNotice) as refused:
+        RAIL.notice(BANK.signed(200, STRANGE[what]), now=NOW)
+    assert refused.value.about == about
+
+
+@pytest.mark.parametrize(
     ("message", "code"),
     [
         (Response(200, {}, CREDIT), "unsigned"),

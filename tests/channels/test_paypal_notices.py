@@ -121,6 +121,25 @@ def test_a_signed_notice_that_is_not_about_us_or_not_understood_is_refused(event
     assert refused(OLD.notice(event, resource)) == "not_ours"
 
 
+@pytest.mark.parametrize(
+    ("event", "resource", "about"),
+    [
+        ("PAYMENT.CAPTURE.COMPLETED", capture("ODD", custom_id="SO-10077", invoice_id="SO-10077"), "SO-10077"),
+        ("PAYMENT.CAPTURE.COMPLETED", capture(custom_id=None, invoice_id="SO-1", amount=usd("1.x")), "SO-1"),
+        ("CHECKOUT.ORDER.APPROVED", shown("CREATED", unit={"custom_id": "SO-10077"}), "SO-10077"),
+        ("PAYMENT.CAPTURE.REFUNDED", refund("ODD", custom_id="SO-10077"), "SO-10077"),
+        ("PAYMENT.CAPTURE.COMPLETED", capture(custom_id=7), order().reference),
+        ("PAYMENT.CAPTURE.COMPLETED", capture("ODD"), order().reference),
+    ],
+)
+def test_of_a_verified_notice_that_is_not_believed_it_is_said_whose_it_is(
+    event: str, resource: Any, about: str
+) -> None:
+    with pytest.raises(BadNotice) as problem:
+        RAIL.notice(OLD.notice(event, resource), now=NOW)
+    assert problem.value.about == about
+
+
 def test_a_signed_message_that_is_no_notice_is_refused() -> None:
     for body in (b"{}", b"[]", b"", b'{"event_type": "X", "id": "1"}', b'{"event_type":"X","id":"1","resource":7}'):
         message = OLD.notice("x", {})

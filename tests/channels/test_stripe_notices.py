@@ -154,6 +154,38 @@ def test_a_signed_notice_that_contradicts_itself_or_us_is_refused(what: str, mes
     assert refusal(message) == code
 
 
+ANOTHERS = {"metadata": {"reference": "SO-10077"}}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        notice("payment_intent.succeeded", intent(**ANOTHERS, currency="not money")),
+        notice("payment_intent.succeeded", intent("frozen", **ANOTHERS)),
+        notice("payment_intent.succeeded", intent(**ANOTHERS, amount_received="1")),
+        notice("payment_intent.succeeded", intent(**ANOTHERS), livemode=True),
+        notice("payment_intent.succeeded", intent(**ANOTHERS), account="acct_another"),
+        notice("refund.created", refund(**ANOTHERS, status="brand_new")),
+    ],
+)
+def test_of_a_verified_event_that_is_not_believed_it_is_said_whose_it_is(message: Response) -> None:
+    with pytest.raises(BadNotice) as refused:
+        STRIPE.notice(message, now=NOW)
+    assert refused.value.about == "SO-10077"
+
+
+@pytest.mark.parametrize("changes", [{"metadata": None}, {"metadata": []}, {"currency": None, "metadata": {}}])
+def test_an_event_about_what_carries_no_number_is_passed_over_whatever_else_it_says(changes: dict[str, Any]) -> None:
+    for kind, about in (("payment_intent.succeeded", intent(**changes)), ("refund.failed", refund(**changes))):
+        assert STRIPE.notice(notice(kind, about), now=NOW) is None
+
+
+def test_of_a_forged_event_nothing_is_said() -> None:
+    with pytest.raises(BadNotice) as refused:
+        STRIPE.notice(under(f"t={SECONDS},v1={'0' * 64}"), now=NOW)
+    assert refused.value.about is None
+
+
 def test_an_event_that_names_our_own_account_is_ours() -> None:
     assert STRIPE.notice(notice("payment_intent.succeeded", intent(), account=ACCOUNT), now=NOW) is not None
 

@@ -101,6 +101,21 @@ def test_a_notice_that_is_signed_and_makes_no_sense_is_refused(change: dict[str,
     assert refusal(RAIL.notice(PAYMENT | change)) == code
 
 
+@pytest.mark.parametrize(
+    "change", [{}, {"merId": "777"}, {"txnType": "99"}, {"respCode": "05"}, {"currencyCode": "840"}]
+)
+def test_of_a_verified_notice_that_is_not_believed_it_is_said_whose_it_is(change: dict[str, str]) -> None:
+    with pytest.raises(BadNotice) as refused:
+        UNIONPAY.notice(RAIL.notice(PAYMENT | {"orderId": "20261124001"} | change), now=NOW)
+    assert refused.value.about == "20261124001"
+    with pytest.raises(BadNotice) as refused:
+        UNIONPAY.notice(RAIL.notice(PAYMENT | (change or {"txnAmt": "x"})), now=NOW)
+    assert refused.value.about == REFERENCE
+    with pytest.raises(BadNotice) as refused:
+        UNIONPAY.notice(form(RAIL.signed(PAYMENT) | {"orderId": "20261124001"}), now=NOW)
+    assert refused.value.about is None
+
+
 @pytest.mark.parametrize("name", ["merId", "orderId", "txnTime", "txnAmt", "queryId", "traceTime", "txnType"])
 def test_a_notice_that_lacks_what_it_is_about_is_refused(name: str) -> None:
     assert refusal(RAIL.notice({key: value for key, value in PAYMENT.items() if key != name}))

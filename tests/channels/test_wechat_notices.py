@@ -103,6 +103,25 @@ def test_a_signed_notice_that_contradicts_itself_or_us_is_refused(what: str, mes
     assert refusal(message) == code
 
 
+@pytest.mark.parametrize(
+    ("event", "content", "about"),
+    [
+        ("TRANSACTION.SUCCESS", transaction(mchid="1900000110", out_trade_no="SO-10077"), "SO-10077"),
+        ("TRANSACTION.SUCCESS", transaction(out_trade_no="SO-10077", amount={"total": "1"}), "SO-10077"),
+        ("REFUND.CLOSED", refund(notice=True, out_refund_no="SO-10078"), "SO-10078"),
+        ("PROFITSHARING", transaction(out_trade_no="SO-10077"), "SO-10077"),
+        ("COUPON.USE", {"coupon_id": "9856000"}, ""),
+        ("TRANSACTION.SUCCESS", {"mchid": "1900000110"}, None),
+    ],
+)
+def test_of_a_verified_notice_that_is_not_believed_it_is_said_whose_it_is(
+    event: str, content: dict[str, Any], about: str | None
+) -> None:
+    with pytest.raises(BadNotice) as refused:
+        WECHAT.notice(RAIL.notice(event, content), now=NOW)
+    assert refused.value.about == about
+
+
 def test_content_sealed_with_another_apiv3_key_or_altered_is_refused() -> None:
     resource = sealed(json.dumps(transaction()).encode(), "transaction")
     for altered in (

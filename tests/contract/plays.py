@@ -180,11 +180,12 @@ class Play:
         currency: str | None = None,
         payer: Payer = Payer.PAYS,
         hold: bool = False,
+        reference: str | None = None,
     ) -> Order:
         method = method or self.rail.main
         page = method in (Method.PAGE, Method.H5, Method.CARD)
         return Order(
-            reference=f"1-{self.env.ids.body()}0",
+            reference=reference or f"1-{self.env.ids.body()}0",
             amount=Money(minor, currency or self.currency),
             method=method,
             description=WORDS,

@@ -1,6 +1,7 @@
 """The hub's whole life of a payment on every rail: each way to pay, second calls, holds, refunds, and what is left."""
 
 import hashlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +13,7 @@ from counterparties import SHOWN
 from plays import Play, plays
 
 import ledger
-from channels import Method, Pending
+from channels import Confirmed, Kind, Method, Pending
 from channels.contract import RefundFee
 from channels.terms import FeeSchedule, Terms
 from gateway.claims import Claims
@@ -20,7 +21,7 @@ from gateway.create import NewPayment
 from gateway.store import find_attempt, find_payment, find_refund
 from gateway.tables import Attempt, Payment, Refund
 from kernel.db import acquire
-from kernel.env import Env
+from kernel.env import Env, Response
 from ops.merchants import add_channel_account, add_merchant
 from ops.verify import verify
 from ops.wiring import Hub, hub
@@ -249,3 +250,55 @@ async def test_a_second_call_that_is_lost_is_found_or_made_by_the_janitor(
     charged = await play.other.charged((await till.attempt(payment)).reference)
     assert (charged.times, charged.minor) == (1, MINOR)
     await till.assert_books_hold()
+
+
+# ---- what is told about others' orders -------------------------------------------------------------------------------
+
+
+async def rows(objects: Hub, book: int) -> tuple[int, ...]:
+    """Return how many rows a book has in which a notice can leave a trace."""
+    tables = ("payment", "attempt", "refund", "event", "transfer", "hold", "account")
+    counts = ", ".join(f"(SELECT count(*) FROM {table} WHERE book = $1)" for table in tables)
+    async with acquire(objects.pool) as connection:
+        row = await connection.fetchrow(f"SELECT {counts}", book)
+    assert row is not None
+    return tuple(row)
+
+
+def counted(objects: Hub, rail: str, result: str) -> float:
+    return objects.registry.get_sample_value("sluice_notices_total", {"channel": rail, "result": result}) or 0
+
+
+@plays(alone=True, whose=lambda rail: ["another-systems", "another-hubs"])
+async def test_a_notice_about_somebody_elses_order_is_acknowledged_and_does_nothing(
+    play: Play, rail_hub: Hub, caplog: pytest.LogCaptureFixture, whose: str
+) -> None:
+    """Another system may share the account: refused, the rail repeats it for days, and may stop telling us anything."""
+    till = await a_till(play, rail_hub)
+    order = play.order(reference="so-10077" if whose == "another-systems" else None)
+    order, outcome = await play.agreed(order)
+    assert isinstance(outcome, Confirmed)
+    messages = [(await play.notice())[1]]
+    if play.other.REFUND_NOTICES:
+        await play.sent_back(play.refund(order, 234))
+        messages.append((await play.notice(Kind.REFUND))[1])
+    before = await rows(rail_hub, till.book), counted(rail_hub, play.rail.name, "of_another_system")
+    caplog.set_level(logging.INFO, logger="gateway.notices")
+    for message in messages:
+        answer = await rail_hub.notices.receive(play.rail.name, till.book, "main", message)
+        assert answer == play.client.channel.notice_accepted()
+    now = await rows(rail_hub, till.book), counted(rail_hub, play.rail.name, "of_another_system")
+    assert now == (before[0], before[1] + len(messages))
+    told = [record.levelname for record in caplog.records if record.name == "gateway.notices"]
+    assert told == ["INFO"] * len(messages)
+
+
+@plays(alone=True)
+async def test_a_forged_notice_about_somebody_elses_order_is_not_acknowledged(play: Play, rail_hub: Hub) -> None:
+    till = await a_till(play, rail_hub)
+    await play.paid()
+    _, message = await play.notice()
+    altered = Response(message.status, message.headers, message.body.replace(b"1", b"2"))
+    answer = await rail_hub.notices.receive(play.rail.name, till.book, "main", altered)
+    assert answer != play.client.channel.notice_accepted()
+    assert answer.status >= 400

@@ -1,6 +1,7 @@
 """What a rail may do to a payment: say nothing, say it late, say it twice, say it wrong. The money stays right."""
 
 import asyncio
+import logging
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -455,17 +456,16 @@ async def test_a_late_confirmation_whose_close_stands_in_the_same_batch_goes_bac
         ({"signature": None}, "bad_signature"),
         ({"amount": 9_999}, "amount_differs"),
         ({"amount": 1_000_000}, "amount_differs"),
-        ({"reference": "nothing of ours"}, "no_such_reference"),
-        ({"reference": ""}, "no_such_reference"),
-        ({"reference": "{book}-" + "0" * 27}, "no_such_payment"),
-        ({"reference": "{book}-" + "0" * 26}, "no_such_reference"),
-        ({"reference": "{other}-" + "0" * 27}, "no_such_reference"),
-        ({"reference": "{reference}0"}, "no_such_reference"),
         ({"reference": "{without attempt}"}, "no_such_reference"),
         ({"reference": "{without attempt}2"}, "no_such_payment"),
         ({"reference": "{strangers}"}, "no_such_reference"),
         ({"kind": "refund"}, "no_such_reference"),
         ({"kind": "refund", "reference": "{without attempt}"}, "no_such_refund"),
+        ({"doubt": "{reference}"}, "not_ours"),
+        ({"doubt": "{without attempt}"}, "not_ours"),
+        ({"doubt": "{without attempt}7"}, "not_ours"),
+        ({"doubt": "{strangers}"}, "not_ours"),
+        ({"doubt": None}, "not_ours"),
     ],
 )
 async def test_a_notice_that_cannot_be_believed_changes_nothing(
@@ -483,9 +483,7 @@ async def test_a_notice_that_cannot_be_believed_changes_nothing(
             "{without attempt}": reference[:-1],
             "{strangers}": strangers,
         }
-        said: dict[str, Any] = {"amount": 10_000, "reference": reference, **changes}
-        for name, value in names.items():
-            said["reference"] = said["reference"].replace(name, value)
+        said = {"amount": 10_000, "reference": reference, **with_names(changes, names)}
         for _ in range(2):
             answer = await front.notice(**said)
             assert answer.status == 400
@@ -493,6 +491,83 @@ async def test_a_notice_that_cannot_be_believed_changes_nothing(
             assert (await front.counts(), await front.payment(payment_id)) == before
         assert (await front.notice(reference, 10_000)).status == 204
         assert (await front.payment(payment_id))["status"] == "succeeded"
+
+
+def with_names(changes: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """Return the changes with the numbers of this run in them."""
+    said = dict(changes)
+    for key in said.keys() & {"reference", "doubt"}:
+        for name, value in names.items():
+            said[key] = said[key].replace(name, value) if said[key] is not None else None
+    return said
+
+
+@pytest.mark.parametrize("account", ["its order names our address", "its address is told of everything"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"reference": "SO-10077"},
+        {"reference": "nothing of ours"},
+        {"reference": ""},
+        {"reference": "茶\n\x00-1"},
+        {"reference": "{book}-" + "0" * 27},  # as another hub's would be, or one lost with a database
+        {"reference": "{book}-" + "0" * 26},
+        {"reference": "{other}-" + "0" * 27},
+        {"reference": "zzzzz-" + "0" * 27},
+        {"reference": "{reference}0"},
+        {"reference": "SO-10077", "kind": "refund"},
+        {"reference": "{book}-" + "0" * 26, "kind": "refund"},
+        {"reference": "{book}-" + "0" * 26 + "a", "kind": "refund"},
+        {"doubt": "SO-10077"},
+        {"doubt": ""},
+        {"doubt": "{book}-" + "0" * 27},
+        {"doubt": "{other}-" + "0" * 27},
+    ],
+)
+async def test_a_notice_about_nothing_of_ours_is_acknowledged_counted_and_no_alarm(
+    database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, Any], account: str
+) -> None:
+    """Refused, a rail would repeat it for days, and may switch the address off for what is ours too."""
+    async with a_front(database_url, tmp_path) as front:
+        rail = front.shop.channel
+        rail.capabilities = replace(rail.capabilities, per_order_notices=account == "its order names our address")
+        theirs = await another_merchant(front)
+        _, strangers = await waiting(theirs)
+        payment_id, reference = await waiting(front)
+        before = await front.counts(), await front.payment(payment_id)
+        books = (one.partition("-")[0] for one in (reference, strangers))
+        names = dict(zip(("{book}", "{other}"), books, strict=True)) | {"{reference}": reference}
+        caplog.set_level(logging.INFO, logger="gateway.notices")
+        for _ in range(2):
+            answer = await front.notice(**{"amount": 10_000, "reference": reference, **with_names(changes, names)})
+            assert (answer.status, answer.body) == (204, None)
+            assert (await front.counts(), await front.payment(payment_id)) == before
+        told = [record for record in caplog.records if record.name == "gateway.notices"]
+        assert [record.levelname for record in told] == ["INFO", "INFO"]
+        assert counted(front, "of_another_system") == 2
+        assert (await front.notice(reference, 10_000)).status == 204
+        assert (await front.payment(payment_id))["status"] == "succeeded"
+        assert (counted(front, "of_another_system"), counted(front, "applied")) == (2, 1)
+
+
+def counted(front: Front, result: str) -> float:
+    """Return how many notices of the scripted rail ended so."""
+    labels = {"channel": "scripted", "result": result}
+    return front.hub.registry.get_sample_value("sluice_notices_total", labels) or 0
+
+
+async def test_another_merchants_number_told_at_a_registered_address_is_thanked_and_not_applied(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Two merchants of one hub over one account at the rail: each address is told of both."""
+    async with a_front(database_url, tmp_path) as front:
+        rail = front.shop.channel
+        rail.capabilities = replace(rail.capabilities, per_order_notices=False)
+        theirs = await another_merchant(front)
+        their_payment, strangers = await waiting(theirs)
+        assert (await front.notice(strangers, 10_000)).status == 204
+        assert (await theirs.payment(their_payment))["status"] == "requires_action"
+        assert counted(front, "of_another_account") == 1
 
 
 async def another_merchant(front: Front) -> Front:
