@@ -33,10 +33,13 @@ STATUS_OF_CODE = {
     "invalid_cursor": 400,
     "idempotency_key_missing": 400,
     "idempotency_key_invalid": 400,
+    "malformed_request": 400,
     "body_too_slow": 408,
     "body_too_large": 413,
     "unsupported_media_type": 415,
     "unsupported_content_encoding": 415,
+    "expectation_unknown": 417,
+    "caller_left": 499,  # nginx's number: nobody hears it, but logs and figures shall not call it ours
     "method_not_allowed": 405,
     "no_such_route": 404,
     "idempotency_key_reused": 422,

@@ -1,6 +1,5 @@
 """The hub's routes, and handlers that only translate: read, call one use case, answer."""
 
-import asyncio
 import hashlib
 import logging
 import re
@@ -8,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import LineTooLong
 from pydantic import BaseModel, ValidationError
 
 import ledger
@@ -18,6 +18,7 @@ from channels.contract import Response
 from channels.terms import Terms, TermsWrong
 from gateway import responses, schemas
 from gateway.auth import Authenticator, Principal
+from gateway.bodies import CallerLeft, read_body
 from gateway.cashier import Cashier
 from gateway.channel_admin import ChannelAdmin, channel_account_payload, terms_wrong
 from gateway.claims import Claims
@@ -48,8 +49,8 @@ Page = Callable[[web.Request], Awaitable[web.Response]]
 Refused = Callable[[SluiceError, web.Request, str], web.Response]
 Work = Callable[["Call"], Awaitable[web.Response]]
 
-MAX_BODY = 256 * 1024
-BODY_WAIT_S = 10
+ANYTHING = r"/{anything:[\s\S]*}"  # a path may have any character, once it is decoded
+
 _IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
 _REQUEST_ID = re.compile(r"^[0-9A-Za-z_\-]{8,64}$")
 _BASE36 = re.compile(r"[0-9a-z]{1,6}")
@@ -58,24 +59,6 @@ _ACCOUNT = re.compile(r"[0-9A-Za-z_\-]{1,32}", re.ASCII)
 _MAX_BOOK = 2**31 - 1
 # Not every OSError: a key file that cannot be read is our mistake, and asking again would not mend it.
 _DATABASE_AWAY = (*(kind for kind in LOST if kind is not OSError), *AGAIN)
-
-
-async def _read(request: web.Request) -> bytes:
-    """Return the body as it came. Raises Rejected.
-
-    A body that calls itself compressed is refused unread: what is signed, hashed and counted is what was sent.
-    """
-    if "Content-Encoding" in request.headers:
-        raise Rejected("unsupported_content_encoding", "send the body as it is, without Content-Encoding")
-    try:
-        if request.content.is_eof():  # as good as always: it came with its head
-            return await request.read()
-        async with asyncio.timeout(BODY_WAIT_S):
-            return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise Rejected("body_too_large", f"a body may have {MAX_BODY} bytes") from None
-    except TimeoutError:
-        raise Rejected("body_too_slow", f"the rest of the body did not come within {BODY_WAIT_S} s") from None
 
 
 def _names(text: str, prefix: str) -> bool:
@@ -101,7 +84,7 @@ class Call:
         """Return the body as the model and as it came. Raises Rejected with the field that is wrong."""
         if self.request.content_type not in ("application/json", "application/octet-stream"):
             raise Rejected("unsupported_media_type", "send the body as application/json")
-        raw = await _read(self.request) or b"{}"
+        raw = await read_body(self.request) or b"{}"
         try:
             body = model.model_validate_json(raw)
         except ValidationError as error:
@@ -200,6 +183,8 @@ class Api:
         self._links = links
         self._cashier = cashier
         self._access_log = access_log
+        self.otherwise = self._open("unknown", self.unknown)
+        self._refuse_expectation = self._open("unknown", self.expectation)
 
     async def close(self, app: web.Application) -> None:
         """Let go whoever waits for news, so that the process can end."""
@@ -208,7 +193,7 @@ class Api:
 
     def routes(self) -> list[web.RouteDef]:
         """Return every route with the scope it needs; there is none without."""
-        return [
+        routes = [
             web.post("/v1/payments", self._guarded("payments:write", self.create_payment)),
             web.get("/v1/payments", self._guarded("payments:read", self.list_payments), allow_head=False),
             web.get("/v1/payments/{id}", self._guarded("payments:read", self.get_payment), allow_head=False),
@@ -243,8 +228,11 @@ class Api:
             web.put("/v1/routing_policy", self._guarded("channels", self.set_routing_policy)),
             web.post("/notify/{channel}/{book}/{account}", self._open("notify", self.notify)),
             *(self._cashier.routes(self._page) if self._cashier is not None else ()),
-            web.route("*", "/{anything:.*}", self._open("unknown", self.unknown)),
+            web.route("*", ANYTHING, self.otherwise),
         ]
+        for route in routes:
+            route.kwargs["expect_handler"] = self._expect
+        return routes
 
     # ---- the one wrapper around every handler ------------------------------------------------------------------------
 
@@ -286,7 +274,7 @@ class Api:
                 response = await work(request)
             except SluiceError as error:
                 response = self._problem(error, request_id, name)
-                if page_for is not None:
+                if page_for is not None and not isinstance(error, CallerLeft):
                     response = page_for(error, request, request_id)
             except _DATABASE_AWAY as error:
                 response = self._away(error, request_id, name)
@@ -301,6 +289,44 @@ class Api:
             return self._answered(request, response, request_id, name, started, None)
 
         return handle
+
+    async def _expect(self, request: web.Request) -> web.StreamResponse | None:
+        """Have a caller go on who asked whether to; refuse whoever expects anything else of us."""
+        if request.version < HttpVersion11:  # RFC 9110, 10.1.1: then it means nothing
+            return None
+        if request.headers.get("Expect", "").lower() != "100-continue":
+            return await self._refuse_expectation(request)
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # of the answer itself nothing has been sent yet
+        return None
+
+    async def expectation(self, request: web.Request) -> web.Response:
+        """Refuse an Expect header we do not know."""
+        raise Rejected("expectation_unknown", "of what Expect can ask for, only 100-continue is known here")
+
+    def unreadable(self, request: web.BaseRequest, error: BaseException | None, status: int) -> web.Response:
+        """Answer what is no HTTP request, with nothing of what it says: it may hold a key."""
+        request_id = self._env.ids.new("req")
+        if status >= 500:  # an exception that escaped its handler, which the wrappers below rule out
+            return self._answered(
+                request,
+                self._unexpected(request_id, "unreadable"),
+                request_id,
+                "unreadable",
+                self._env.clock.monotonic(),
+                None,
+            )
+        log.warning(
+            "what came is no request",
+            extra={"request_id": request_id, "from": request.remote, "why": type(error).__name__},
+        )
+        long = isinstance(error, LineTooLong)
+        refusal = Rejected(
+            "malformed_request",
+            "the address or a header is too long" if long else "this is no HTTP request, or breaks its rules",
+        )
+        response = responses.problem(refusal, request_id)
+        return self._answered(request, response, request_id, "unreadable", self._env.clock.monotonic(), None)
 
     def _request_id(self, request: web.Request) -> str:
         given = request.headers.get("X-Request-Id")
@@ -325,7 +351,7 @@ class Api:
 
     def _answered(
         self,
-        request: web.Request,
+        request: web.BaseRequest,
         response: web.Response,
         request_id: str,
         name: str,
@@ -708,7 +734,7 @@ class Api:
         info = request.match_info
         if not _BASE36.fullmatch(info["book"]) or int(info["book"], 36) > _MAX_BOOK:
             raise NotFound("no_such_route", "nothing listens here")
-        raw = await _read(request)
+        raw = await read_body(request)
         headers = {name.lower(): value for name, value in request.headers.items()}
         answer = await self._notices.receive(
             info["channel"], int(info["book"], 36), info["account"], Response(200, headers, raw)

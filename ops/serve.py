@@ -15,6 +15,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, multiprocess
 
 from gateway.app import make_app, make_ops_app
+from gateway.door import DoorRunner
 from ops.embedded.child import end, ended, spawn
 from ops.logs import AccessLog, configure
 from ops.settings import Settings
@@ -125,8 +126,7 @@ async def _serve(app: web.Application, host: str, port: int) -> web.AppRunner:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listening.bind((host, port))
-    # Encoded bodies are refused as they are, so nothing is unpacked on the way in.
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_S, auto_decompress=False)
+    runner = DoorRunner(app, shutdown_timeout=DRAIN_S)
     await runner.setup()
     await web.SockSite(runner, listening, backlog=1024).start()
     return runner

@@ -38,6 +38,7 @@ from channels.contract import (
     Unknown,
 )
 from gateway.app import make_app
+from gateway.door import DoorRunner
 from kernel.env import SystemClock, system_env
 from ops.logs import AccessLog
 from ops.serve import settle_memory
@@ -127,7 +128,7 @@ async def hello(port: int) -> None:
 
     app = web.Application()
     app.add_routes([web.post("/v1/payments", handle)])
-    await _serve(app, port)
+    await _serve(web.AppRunner(app, access_log=None, auto_decompress=False), port)
 
 
 async def the_hub(port: int, setup: Mapping[str, Any], lane: LaneShape) -> None:
@@ -153,11 +154,10 @@ async def the_hub(port: int, setup: Mapping[str, Any], lane: LaneShape) -> None:
 
             app.router._resources.insert(0, app.router.add_get("/bench/figures", figures).resource)  # type: ignore[arg-type]
             settle_memory()
-            await _serve(app, port)
+            await _serve(DoorRunner(app), port)
 
 
-async def _serve(app: web.Application, port: int) -> None:
-    runner = web.AppRunner(app, access_log=None, auto_decompress=False)
+async def _serve(runner: web.AppRunner, port: int) -> None:
     await runner.setup()
     with socket.create_server(("127.0.0.1", port), backlog=1024) as listening:
         await web.SockSite(runner, listening).start()

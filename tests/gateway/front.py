@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from channels.contract import Outcome, Refused, Request, Response, Unknown
 from gateway.app import make_app
+from gateway.door import DoorRunner
 from gateway.store import find_attempt, find_payment
 from gateway.tables import Attempt, Payment
 from kernel.db import acquire
@@ -117,6 +118,13 @@ class Gate:
             self.arrived.set()
             await self.open.wait()
         return Response(200, {}, b"")
+
+
+class DoorServer(TestServer):
+    """Serves as the gateway does: an answer does not end with its caller."""
+
+    async def _make_runner(self, **more: Any) -> DoorRunner:
+        return DoorRunner(self.app, **{**more, "handler_cancellation": False})
 
 
 class Front:
@@ -320,7 +328,7 @@ async def a_front(
     }
     async with a_shop(database_url, home, rail, fee_bp=fee_bp, more=shaped, **more) as shop:
         shop.hub.env.clock, shop.hub.env.sleep = rail.clock, rail.clock.sleep
-        async with TestClient(TestServer(make_app(shop.hub.api()))) as client:
+        async with TestClient(DoorServer(make_app(shop.hub.api()))) as client:
             front = Front(shop, client, rail, others)
             yield front
             await front.assert_books_hold()
@@ -341,7 +349,7 @@ async def another_process(front: Front, database_url: str, home: Path) -> AsyncI
             env=env,
             channels=registry,
         ) as objects,
-        TestClient(TestServer(make_app(objects.api()))) as client,
+        TestClient(DoorServer(make_app(objects.api()))) as client,
     ):
         objects.router.default = NO_TRYING
         shop = Shop(objects, front.book, front.shop.key, front.shop.channel, front.shop.rails)

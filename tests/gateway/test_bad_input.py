@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from channels.contract import Pending
-from gateway.routes import MAX_BODY
+from gateway.bodies import MAX_BODY
 from gateway.store import revoke_key
 from kernel.db import acquire
 from ops.merchants import add_channel_account, add_key, add_merchant
@@ -608,6 +608,7 @@ async def test_two_merchants_may_use_the_same_numbers(door: Door) -> None:
 
 
 POST = b"POST /v1/payments"
+MALFORMED = b"malformed_request"
 
 # ---- bytes no client library would send ------------------------------------------------------------------------------
 
@@ -631,22 +632,37 @@ async def spoken(door: Door, *pieces: bytes) -> bytes:
         (POST, b"X-Request-Id: " + b"\xff" * 8 + b"\r\n", b"{}", 400, b"idempotency_key_missing"),
         (POST, b"X-Request-Id: " + b"a" * 65 + b"\r\n", b"{}", 400, b"idempotency_key_missing"),
         (POST, b"Content-Type: \xff/\xff\r\nIdempotency-Key: k\r\n", b"{}", 415, b"unsupported_media_type"),
-        (b"GET /v1/payments?\xff=1", b"", b"", 400, None),
-        (b"GET /v1/payments/\xff", b"", b"", 400, None),
-        (b"BREW /v1/payments", b"", b"", 400, None),
-        (b"OPTIONS *", b"", b"", 404, None),
-        (POST, b"Transfer-Encoding: chunked\r\n", b"{}", 400, None),
+        (b"GET /v1/payments?\xff=1", b"", b"", 400, MALFORMED),
+        (b"GET /v1/payments/\xff", b"", b"", 400, MALFORMED),
+        (b"GET v1", b"", b"", 400, MALFORMED),
+        (b"GET http://[::1/", b"", b"", 400, MALFORMED),
+        (b"GET /" + b"a" * 9_000, b"", b"", 400, MALFORMED),
+        (b"BREW /v1/payments", b"", b"", 400, MALFORMED),
+        (b"OPTIONS *", b"", b"", 404, b"no_such_route"),
+        (b"CONNECT hub:80", b"", b"", 404, b"no_such_route"),
+        (b"GET /%0A", b"", b"", 404, b"no_such_route"),
+        (b"GET /v1/payments%0d%0a", b"", b"", 404, b"no_such_route"),
+        (b"GET /pay/%0A", b"", b"", 404, None),
+        (POST, b"Transfer-Encoding: chunked\r\n", b"{}", 400, MALFORMED),
+        (POST, b"X: a\x00b\r\n", b"{}", 400, MALFORMED),
+        (POST, b"X: " + b"a" * 9_000 + b"\r\n", b"{}", 400, MALFORMED),
+        (POST, b"Content-Length: -1\r\n", b"", 400, MALFORMED),
+        (POST, b"Expect: \xc3\xa9\r\n", b"{}", 417, b"expectation_unknown"),
+        (POST, b"Expect: \xff\r\n", b"{}", 417, b"expectation_unknown"),
+        (POST, b"Expect: 100-continue, tea\r\n", b"{}", 417, b"expectation_unknown"),
+        (b"GET /v2", b"Expect: tea\r\n", b"", 417, b"expectation_unknown"),
+        (b"GET /%0A", b"Expect: \xe9\r\n", b"", 417, b"expectation_unknown"),
     ],
 )  # fmt: skip
 async def test_bytes_that_are_hardly_http_are_refused_too(
     door: Door, line: bytes, header: bytes, body: bytes, status: int, code: bytes | None
 ) -> None:
-    """Where there is no code, aiohttp's own parser refused it before any handler saw it."""
+    """Where there is no code, it is a payer's page that says so."""
     usual = b"Host: hub\r\nConnection: close\r\nAuthorization: Bearer %b\r\n" % door.front.shop.key.encode()
     length = b"Content-Length: %d\r\n" % len(body) if body else b""
     answer = await spoken(door, line + b" HTTP/1.1\r\n" + usual + header + length + b"\r\n" + body)
     assert answer.split(b" ", 2)[1] == str(status).encode(), answer
-    assert code is None or b'"code":"%b"' % code in answer
+    assert code is None or (b"application/problem+json" in answer and b'"code":"%b"' % code in answer)
     assert b"\xff" not in answer
 
 
@@ -654,7 +670,7 @@ async def test_bytes_that_are_hardly_http_are_refused_too(
 async def test_a_body_that_does_not_go_on_is_not_waited_for(
     door: Door, last: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.routes.BODY_WAIT_S", 0.5)  # all pieces are there sooner
+    monkeypatch.setattr("gateway.bodies.BODY_WAIT_S", 0.5)  # all pieces are there sooner
     head = (
         b"POST /v1/payments HTTP/1.1\r\nHost: hub\r\nConnection: close\r\nIdempotency-Key: slow\r\n"
         b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\nAuthorization: Bearer %b\r\n\r\n"

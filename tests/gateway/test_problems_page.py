@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import gateway.auth
+import gateway.bodies
 import gateway.payments
 import gateway.settle
 import kernel.errors
@@ -29,6 +30,7 @@ FAMILIES = {
     "Forbidden": gateway.auth.Forbidden,
     "EndedMeanwhile": gateway.settle.EndedMeanwhile,
     "ReversedMeanwhile": gateway.settle.ReversedMeanwhile,
+    "CallerLeft": gateway.bodies.CallerLeft,
     "OfAnotherAccount": gateway.payments.OfAnotherAccount,
 }
 # Families whose code is not the argument but the class's own.
