@@ -32,6 +32,7 @@ FAMILIES = {
     "ReversedMeanwhile": gateway.settle.ReversedMeanwhile,
     "CallerLeft": gateway.bodies.CallerLeft,
     "OfAnotherAccount": gateway.payments.OfAnotherAccount,
+    "OfAnotherSystem": gateway.payments.OfAnotherSystem,
 }
 # Families whose code is not the argument but the class's own.
 FIXED = {"Refusal": (ledger.posting.Refusal, "posting_refused")}
