@@ -61,6 +61,8 @@ def said(node: ast.expr) -> Iterator[str]:
             yield from said(default)
         case ast.Name(id="code"):  # create.Claims: by which number was used before
             yield from (code for code, _ in claims._WORDS.values())
+        case ast.Attribute(value=ast.Name(id="error"), attr="code"):
+            return  # raised anew, with the code it had
         case ast.JoinedStr(values=[ast.Constant(value="bank_"), *_]):
             yield "bank_…"
         case ast.JoinedStr(values=[ast.Constant(value="no_such_"), *_]):
