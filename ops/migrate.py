@@ -26,6 +26,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 _TABLE = "schema_migrations"
 _WAIT_S = 30
+_LOCK_MS, _PAUSE_S = 300, 1.0  # how long a migration stands in everybody's way, and then lets them pass
+_GAVE_WAY = "due to lock timeout"
 _COMMENT = "sluice catalogue sha256:"
 _T = TypeVar("_T")
 
@@ -44,12 +46,13 @@ class Schema:
     changed_by_hand: bool  # the catalogue is not what the last migration left
 
 
-def migrate(database_url: str, directory: Path | None = None) -> list[str]:
+def migrate(database_url: str, directory: Path | None = None, *, patience_s: float = 120) -> list[str]:
     """Apply what is pending, oldest first, and return the names of the files applied.
 
     directory: where the files NNNN_verb_noun.sql are; those of this code if None.
-    Waits up to 30 s for the database; several callers at once wait for each other.
-    Raises MigrationFailed.
+    Waits up to 30 s for the database; several callers at once wait for each other. A migration gives way: while it
+    waits for a table's lock, everybody who comes after it waits too, so it waits only 300 ms, lets them pass and tries
+    again, for `patience_s`. Raises MigrationFailed.
     """
     folder = directory or MIGRATIONS
     if not _files(folder):
@@ -58,7 +61,30 @@ def migrate(database_url: str, directory: Path | None = None) -> list[str]:
         before = _run(examine(database_url, folder))
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise MigrationFailed(f"the database cannot be reached: {error or type(error).__name__}") from error
-    done = subprocess.run(
+    applied, give_up_at = list[str](), time.monotonic() + patience_s
+    while True:
+        done = _dbmate(database_url, folder)
+        applied += re.findall(r"^Applied: (\S+)", done.stdout, re.MULTILINE)
+        if done.returncode == 0:
+            break
+        said = _without_password(done.stdout + done.stderr, database_url)
+        if _GAVE_WAY not in said:
+            raise MigrationFailed(said)
+        if time.monotonic() >= give_up_at:
+            raise MigrationFailed(
+                f"something else has held a table for {patience_s:g} s: {_run(_holders(database_url))}. "
+                "Nothing is half done; end that, or migrate at a quieter hour"
+            )
+        time.sleep(_PAUSE_S)
+    # A change by hand from before stays on record until somebody accepts it.
+    if applied and not before.changed_by_hand:
+        _run(_bless(database_url))
+    return applied
+
+
+def _dbmate(database_url: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run dbmate once over the folder."""
+    return subprocess.run(
         [
             dbmate(),
             "--env=SLUICE_MIGRATE_URL",  # not an argument: those are visible to all users
@@ -76,13 +102,23 @@ def migrate(database_url: str, directory: Path | None = None) -> list[str]:
         errors="replace",
         check=False,
     )
-    if done.returncode != 0:
-        raise MigrationFailed(f"{_without_password(done.stdout + done.stderr, database_url)}")
-    applied = re.findall(r"^Applied: (\S+)", done.stdout, re.MULTILINE)
-    # A change by hand from before stays on record until somebody accepts it.
-    if applied and not before.changed_by_hand:
-        _run(_bless(database_url))
-    return applied
+
+
+async def _holders(database_url: str) -> str:
+    """Name the transactions that have been open longest: one of them is in the way."""
+    connection = await _connect(database_url)
+    try:
+        rows = await connection.fetch(
+            "select pid, application_name, state, extract(epoch from now() - xact_start)::int as age "
+            "from pg_stat_activity where datname = current_database() and xact_start is not null "
+            "and pid <> pg_backend_pid() order by xact_start limit 3"
+        )
+    finally:
+        await connection.close()
+    return "; ".join(
+        f"pid {row['pid']} ({row['application_name'] or 'no name'}, {row['state']}), {row['age']} s in a transaction"
+        for row in rows
+    )
 
 
 def pending(database_url: str, directory: Path | None = None) -> list[str]:
@@ -202,6 +238,7 @@ def _for_dbmate(database_url: str) -> str:
     query = dict(parse_qsl(parts.query))
     if "sslmode" not in query and _is_local(query.get("host") or parts.hostname or ""):
         query["sslmode"] = "disable"
+    query["options"] = f"{query.get('options', '')} -c lock_timeout={_LOCK_MS}".strip()
     return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
 
 

@@ -1,5 +1,6 @@
 """Migrations, against a real PostgreSQL and the real dbmate."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,45 @@ def test_two_that_migrate_at_once_wait_for_each_other(empty_url: str, folder: Pa
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(lambda _: migrate(empty_url, folder), range(2)))
     assert sorted(map(len, results)) == [0, 3]
+
+
+async def test_a_migration_that_meets_a_long_reader_lets_others_pass_and_is_applied_in_the_end(
+    empty_url: str, folder: Path
+) -> None:
+    """Whoever asks for a table after a waiting ALTER waits behind it, however short its own wish."""
+    migrate(empty_url, folder)
+    write(folder, "0003_widen_till.sql", "alter table till add column note text;")
+    reader, writer = await asyncpg.connect(empty_url), await asyncpg.connect(empty_url, timeout=5)
+    await writer.execute("set lock_timeout = '5s'")
+    reading = reader.transaction()
+    await reading.start()
+    await reader.fetch("select * from till")
+    migrating = asyncio.create_task(asyncio.to_thread(migrate, empty_url, folder))
+    waits = "select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock'"
+    for waiting in (True, False, True):  # it waits, has given way, and waits again
+        while bool(await writer.fetchval(waits)) is not waiting:
+            assert not migrating.done() or migrating.result()
+            await asyncio.sleep(0.02)
+        await writer.execute("insert into till values (1)")
+    assert not migrating.done()
+    await reading.rollback()
+    assert await migrating == ["0003_widen_till.sql"]
+    await writer.execute("insert into till values (2, 3, 'after')")
+    await reader.close()
+    await writer.close()
+
+
+async def test_a_migration_that_never_gets_its_lock_says_who_has_it(empty_url: str, folder: Path) -> None:
+    migrate(empty_url, folder)
+    write(folder, "0003_widen_till.sql", "alter table till add column note text;")
+    reader = await asyncpg.connect(empty_url, server_settings={"application_name": "a long report"})
+    async with reader.transaction():
+        await reader.fetch("select * from till")
+        with pytest.raises(MigrationFailed, match=r"held a table .* \(a long report, idle in transaction\)"):
+            migrate(empty_url, folder, patience_s=0)
+    await reader.close()
+    assert pending(empty_url, folder) == ["0003_widen_till.sql"]
+    assert migrate(empty_url, folder) == ["0003_widen_till.sql"]
 
 
 async def test_a_change_by_hand_is_noticed_until_it_is_undone_or_accepted(empty_url: str, folder: Path) -> None:
