@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 KEEP_KEYS = timedelta(days=8)  # an idempotency key is promised to be known for seven days
 SWEEP_EVERY = timedelta(hours=1)
+LOCKED_FOR = timedelta(seconds=10)
 REST_S = 0.5  # a round that went wrong keeps its rail waiting
 
 Row = Attempt | Refund | Payment
@@ -39,6 +40,7 @@ class Janitor:
         self._env = env
         self._at_once = at_once
         self._swept_at: datetime | None = None
+        self._locked: dict[int, datetime] = {}  # books something else holds, and when to try them again
         self._rounds: dict[str, asyncio.Task[None]] = {}  # under way, by rail; the cashier's payments have one too
 
     async def sweep(self) -> int:
@@ -65,14 +67,16 @@ class Janitor:
     async def _begin(self) -> int:
         """Begin a round for each rail that has something due and none under way; return how many rows they have."""
         now, busy = self._env.now(), list(self._rounds)
+        self._locked = {book: until for book, until in self._locked.items() if until > now}
+        locked = list(self._locked)
         rows: dict[str, list[Row]] = {}
         async with acquire(self._pool) as connection:
-            for attempt in await due_attempts(connection, now, busy, self._at_once):
+            for attempt in await due_attempts(connection, now, busy, locked, self._at_once):
                 rows.setdefault(attempt.channel, []).append(attempt)
-            for refund, channel in await due_refunds(connection, now, busy, self._at_once):
+            for refund, channel in await due_refunds(connection, now, busy, locked, self._at_once):
                 rows.setdefault(channel, []).append(refund)
             if CASHIER not in busy:
-                for payment in await due_payments(connection, now, self._at_once):
+                for payment in await due_payments(connection, now, locked, self._at_once):
                     rows.setdefault(CASHIER, []).append(payment)
         for rail, of_rail in rows.items():
             self._rounds[rail] = self._env.spawn("janitor's round", self._round(rail, of_rail))
@@ -91,11 +95,14 @@ class Janitor:
         """Void holds of the book whose time has run out; return how many there were."""
         now = self._env.now()
         async with acquire(self._pool) as connection:
-            holds = await ledger.store.expired_holds(connection, now, self._at_once)
+            holds = await ledger.store.expired_holds(connection, now, list(self._locked), self._at_once)
         for book, hold_id in holds:
+            if book in self._locked:
+                continue
             try:
                 await self._lanes.put(ledger.ExpireHold(book, hold_id, business_date(now)))
             except SluiceError as error:
+                self._note_locked(book, error)
                 log.warning("a hold could not be voided; it stays due", extra={"object": hold_id, "why": str(error)})
         return len(holds)
 
@@ -113,8 +120,14 @@ class Janitor:
             else:
                 await self._payments.ask_refund(row)
         except SluiceError as error:
+            self._note_locked(row.book, error)
             name = row.payment_id if isinstance(row, Attempt) else row.id
             log.warning("could not be asked about now; it stays due", extra={"object": name, "why": str(error)})
+
+    def _note_locked(self, book: int, error: SluiceError) -> None:
+        """Have a locked book's rows make room for others for a while."""
+        if error.code == "book_locked":
+            self._locked[book] = self._env.now() + LOCKED_FOR
 
     def _is_fresh(self, refund: Refund) -> bool:
         return self._env.now() - refund.asked_at < REPEAT_WITHIN

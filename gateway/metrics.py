@@ -52,6 +52,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="mostrecent",
         )
+        self.lane_books_aside = Gauge(
+            "sluice_lane_books_aside",
+            "Books that something else holds and whose commands wait for it",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         # Looking a labelled child up costs more than counting, so each is kept once found.
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._calls: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
@@ -78,6 +84,7 @@ class Metrics:
     def watch(self, lanes: Lanes) -> None:
         """Take the lanes' figures over; called when metrics are read."""
         self.lane_waiting.set(sum(lane.waiting for lane in lanes.all))
+        self.lane_books_aside.set(sum(lane.books_aside for lane in lanes.all))
         self.lane_batches.set(sum(lane.figures.batches for lane in lanes.all))
         self.lane_commands.set(sum(lane.figures.commands for lane in lanes.all))
 

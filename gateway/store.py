@@ -289,36 +289,45 @@ async def refunds(
     return [Refund(*row) for row in rows]
 
 
-async def due_attempts(connection: Connection, now: datetime, busy: Sequence[str], limit: int) -> list[Attempt]:
-    """Return open attempts whose time to ask has come, the longest waiting first; none on the rails that are busy."""
+async def due_attempts(
+    connection: Connection, now: datetime, busy: Sequence[str], locked: Sequence[int], limit: int
+) -> list[Attempt]:
+    """Return open attempts whose time to ask has come, the longest waiting first; none of busy rails, locked books."""
     rows = await connection.fetch(
-        f"SELECT {_ATTEMPT} FROM attempt WHERE due_at <= $1 AND channel <> ALL($2::text[]) ORDER BY due_at LIMIT $3",
+        f"SELECT {_ATTEMPT} FROM attempt WHERE due_at <= $1 AND channel <> ALL($2::text[]) AND book <> ALL($3::int[]) "
+        "ORDER BY due_at LIMIT $4",
         now,
         busy,
+        locked,
         limit,
     )
     return [Attempt(*row) for row in rows]
 
 
 async def due_refunds(
-    connection: Connection, now: datetime, busy: Sequence[str], limit: int
+    connection: Connection, now: datetime, busy: Sequence[str], locked: Sequence[int], limit: int
 ) -> list[tuple[Refund, str]]:
-    """Return open refunds whose time to ask has come and their rails, the longest waiting first; none of busy rails."""
+    """Return open refunds whose time to ask has come and their rails, as due_attempts does."""
     rows = await connection.fetch(
         f"SELECT {', '.join('r.' + c for c in Refund._fields)}, a.channel FROM refund r "
         "JOIN attempt a ON a.book = r.book AND a.payment_id = r.payment_id AND a.number = r.attempt_number "
-        "WHERE r.due_at <= $1 AND a.channel <> ALL($2::text[]) ORDER BY r.due_at LIMIT $3",
+        "WHERE r.due_at <= $1 AND a.channel <> ALL($2::text[]) AND r.book <> ALL($3::int[]) "
+        "ORDER BY r.due_at LIMIT $4",
         now,
         busy,
+        locked,
         limit,
     )
     return [(Refund(*row[:-1]), row[-1]) for row in map(tuple, rows)]
 
 
-async def due_payments(connection: Connection, now: datetime, limit: int) -> list[Payment]:
+async def due_payments(connection: Connection, now: datetime, locked: Sequence[int], limit: int) -> list[Payment]:
     """Return payments that wait for their payer's choice and whose time has run out, the longest waiting first."""
     rows = await connection.fetch(
-        f"SELECT {_PAYMENT} FROM payment WHERE due_at <= $1 ORDER BY due_at LIMIT $2", now, limit
+        f"SELECT {_PAYMENT} FROM payment WHERE due_at <= $1 AND book <> ALL($2::int[]) ORDER BY due_at LIMIT $3",
+        now,
+        locked,
+        limit,
     )
     return [Payment(*row) for row in rows]
 

@@ -48,7 +48,8 @@ async def connect(
 
     size: connections at most. Statement timeout 30 s, lock timeout 5 s, an idle transaction is ended after 15 s.
     by_key: for the commit lane, which reaches every row by its key: plans that scan are ruled out, so a plan made
-    while a table was empty stays right when it is not.
+    while a table was empty stays right when it is not. Statements of many callers at once are cut off after 5 s and
+    wait 250 ms for a lock; what was in the way is then waited for apart (kernel/lane.py).
     """
     server_settings = {
         "application_name": name,
@@ -64,6 +65,8 @@ async def connect(
             "enable_seqscan": "off",
             "enable_hashjoin": "off",
             "enable_mergejoin": "off",
+            "statement_timeout": "5000",
+            "lock_timeout": "250",
         }
     if role is not None:
         server_settings["role"] = role

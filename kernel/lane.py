@@ -4,23 +4,47 @@ A durable commit costs the same for one payment as for a thousand, so it is shar
 next commands gather; when it returns, all of them go into the next. There is no timer: an idle lane commits at once,
 a busy one in larger batches. Each caller gets its own result, and only after the commit. This is the one clever thing
 in the hub (docs/performance.md has its figures); everything that moves money goes through it.
+
+A batch never waits for one book: a book that another transaction holds is set aside with its commands, which gather
+and are committed by themselves once it is free, while the lane goes on with the others.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from datetime import timedelta
+from itertools import islice
+from typing import Any, Generic, Protocol, TypeVar
+
+import asyncpg
 
 from kernel.db import AGAIN, LOST, Pool, transaction
 from kernel.env import Env
 from kernel.errors import Unavailable
-from kernel.work import Command, Memory, carry_out
+from kernel.work import SET_ASIDE, ClockDiffers, Command, Memory, carry_out
 
-C = TypeVar("C")
+
+class OfBook(Protocol):
+    """What a lane must know of a command: whose book it is about."""
+
+    @property
+    def book(self) -> int: ...
+
+
+C = TypeVar("C", bound=OfBook)
 R = TypeVar("R")
 
-Commit = Callable[[Sequence[C]], Awaitable[Sequence[Any]]]  # one transaction: a result or an exception for each command
+# One transaction: a result or an exception for each command. The flag tells whether it may wait for books that another
+# transaction holds; where it may not, or has waited long enough, their commands' result is SET_ASIDE.
+Commit = Callable[[Sequence[C], bool], Awaitable[Sequence[Any]]]
+
+ASIDES = 4  # books waited for at a time; each has a connection of its own meanwhile
+TURN_MS = 1000  # how long one of them waits before another has its turn
+MAX_SKEW = timedelta(seconds=5)  # between a host's clock and the database's
+
+# Somebody holds a row or a table that is needed, or a statement took too long. Whose it was is not known.
+_HELD_UP = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
 
 
 @dataclass(slots=True)
@@ -33,6 +57,8 @@ class LaneFigures:
     looked_up_again: int = 0  # commits whose answer was lost
     split: int = 0  # batches halved because an item poisoned them
     refused_full: int = 0
+    set_aside: int = 0  # commands whose book another transaction held when they were first tried
+    locked_out: int = 0  # of those, how many were never carried out
     sizes: dict[int, int] = field(default_factory=dict)  # batch size rounded up to a power of two → how often
 
 
@@ -41,8 +67,9 @@ class Lane(Generic[C]):
 
     commit: carries out a batch in one transaction. It must be safe to call again with the same commands: they carry
     their ids, and are looked up by them under the book's lock before anything is written.
-    max_batch: commands in one transaction. max_waiting: beyond it `put` refuses before anything is done.
-    writers: transactions at a time; more than one only helps where batches touch different books.
+    max_batch: commands in one transaction. max_waiting: beyond it `put` refuses before anything is done; a book that is
+    set aside may have a part of it. writers: transactions at a time; more than one only helps where batches touch
+    different books. patience_s: how long the database may be away. lock_patience_s: how long a book may be held.
     """
 
     def __init__(
@@ -54,37 +81,52 @@ class Lane(Generic[C]):
         max_waiting: int = 4096,
         writers: int = 1,
         patience_s: float = 8.0,
+        lock_patience_s: float = 5.0,
     ) -> None:
         self._commit = commit
         self._env = env
         self._max_batch = max_batch
         self._max_waiting = max_waiting
+        self._most_aside = max(max_batch, max_waiting // 8)
         self._writers = writers
         self._patience_s = patience_s
+        self._lock_patience_s = lock_patience_s
         self._waiting: deque[tuple[C, asyncio.Future[Any]]] = deque()
         self._writing = 0
+        self._aside: dict[int, deque[tuple[C, asyncio.Future[Any]]]] = {}  # by book
+        self._turns = asyncio.Semaphore(ASIDES)
         self.figures = LaneFigures()
 
-    async def put(self, command: C) -> Any:
+    async def put(self, command: C, *, alone: bool = False) -> Any:
         """Have the command committed and return its result.
 
+        alone: it may take long, so it has a transaction of its own beside the lane's; other books do not wait for it.
         A caller that is cancelled only stops waiting; its command goes on with its neighbours.
-        Raises what the command refused with; Unavailable when the lane is full or the database stays away. In the
-        second case the command may have been done: the caller repeats it with the same ids.
+        Raises what the command refused with; Unavailable when the lane is full, its book stays locked or the database
+        away. In the last case the command may have been done: the caller repeats it with the same ids.
         """
-        if len(self._waiting) >= self._max_waiting:
+        aside = self._aside.get(command.book)
+        if self.waiting >= self._max_waiting or (aside is not None and len(aside) >= self._most_aside):
             self.figures.refused_full += 1
             raise Unavailable("busy", "the hub has more waiting than it can write; nothing was done", retry_after_s=1)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append((command, answer))
-        if self._writing < self._writers:
-            self._start()
+        if alone or aside is not None:
+            self._set_aside(command, answer)
+        else:
+            self._waiting.append((command, answer))
+            if self._writing < self._writers:
+                self._start()
         return await answer
 
     @property
     def waiting(self) -> int:
-        """How many commands wait for the next commit."""
-        return len(self._waiting)
+        """How many commands wait for a commit, or for their book."""
+        return len(self._waiting) + sum(map(len, self._aside.values()))
+
+    @property
+    def books_aside(self) -> int:
+        """How many books are set aside just now."""
+        return len(self._aside)
 
     def _start(self) -> None:
         self._writing += 1
@@ -97,35 +139,83 @@ class Lane(Generic[C]):
             if self._waiting:  # put between its last look and now
                 self._start()
         elif not self._writing:
-            for _, answer in self._waiting:
-                _give(answer, Unavailable("shutting_down", "the hub is stopping and nothing was done; ask again"))
-            self._waiting.clear()
+            _tell(self._waiting, Unavailable("shutting_down", "the hub is stopping and nothing was done; ask again"))
 
     async def _write(self) -> None:
         while self._waiting:
             taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_batch))]
+            results = await self._committed(taken, wait=False)
+            for (command, answer), result in zip(taken, results, strict=True):
+                if result is SET_ASIDE:
+                    self.figures.set_aside += 1
+                    self._set_aside(command, answer)
+                else:
+                    _give(answer, result)
+
+    def _set_aside(self, command: C, answer: "asyncio.Future[Any]") -> None:
+        """Have a command wait for its book, with all that come for it meanwhile."""
+        queue = self._aside.get(command.book)
+        if queue is None:
+            queue = self._aside[command.book] = deque()
+            self._env.spawn("lane, one book", self._write_aside(command.book, queue))
+        queue.append((command, answer))
+
+    async def _write_aside(self, book: int, queue: "deque[tuple[C, asyncio.Future[Any]]]") -> None:
+        """Commit what waits for one book, as soon as whoever holds it lets go; tell them when that takes too long."""
+        clock = self._env.clock
+        try:
+            give_up_at = clock.monotonic() + self._lock_patience_s
+            while queue:
+                async with self._turns:
+                    tried = list(islice(queue, self._max_batch))
+                    results = await self._committed(tried, wait=True)
+                again = []
+                for result in results:
+                    one = queue.popleft()
+                    if result is SET_ASIDE:
+                        again.append(one)
+                    else:
+                        _give(one[1], result)
+                queue.extendleft(reversed(again))
+                if not again:
+                    give_up_at = clock.monotonic() + self._lock_patience_s
+                elif clock.monotonic() >= give_up_at:
+                    self.figures.locked_out += len(queue)
+                    _tell(
+                        queue,
+                        Unavailable("book_locked", f"something else holds book {book}; nothing was done, ask again"),
+                    )
+        finally:
+            del self._aside[book]
+            _tell(queue, Unavailable("shutting_down", "the hub is stopping and nothing was done; ask again"))
+
+    async def _committed(self, taken: "Sequence[tuple[C, asyncio.Future[Any]]]", *, wait: bool) -> Sequence[Any]:
+        """Return what became of each command, and count what was carried out."""
+        try:
+            results = await self._settled([command for command, _ in taken], wait)
+        except asyncio.CancelledError:
+            _tell(taken, Unavailable("shutting_down", "the hub is stopping; ask again with the same key"))
+            raise
+        if done := sum(result is not SET_ASIDE for result in results):
             figures = self.figures
             figures.batches += 1
-            figures.commands += len(taken)
-            figures.largest = max(figures.largest, len(taken))
-            bucket = 1 << (len(taken) - 1).bit_length()
+            figures.commands += done
+            figures.largest = max(figures.largest, done)
+            bucket = 1 << (done - 1).bit_length()
             figures.sizes[bucket] = figures.sizes.get(bucket, 0) + 1
-            try:
-                results = await self._settled([command for command, _ in taken])
-            except asyncio.CancelledError:
-                for _, answer in taken:
-                    _give(answer, Unavailable("shutting_down", "the hub is stopping; ask again with the same key"))
-                raise
-            for (_, answer), result in zip(taken, results, strict=True):
-                _give(answer, result)
+        return results
 
-    async def _settled(self, commands: Sequence[C]) -> Sequence[Any]:
+    async def _settled(self, commands: Sequence[C], wait: bool) -> Sequence[Any]:
         """Return one result or exception a command, whatever happens to the database on the way."""
         give_up_at = self._env.clock.monotonic() + self._patience_s
         pause = 0.02
         while True:
             try:
-                return await self._commit(commands)
+                return await self._commit(commands, wait)
+            except _HELD_UP:
+                return [SET_ASIDE] * len(commands)  # each book finds out by itself whether it is the one
+            except ClockDiffers as error:
+                return [error] * len(commands)
             except (*AGAIN, *LOST, Unavailable) as error:
                 # The commit may have happened although its answer was lost. Repeating the batch is a look-up by ids:
                 # it first waits for the book's lock, so for the end of the lost transaction, then reads what is there.
@@ -143,7 +233,15 @@ class Lane(Generic[C]):
                     return [error]
                 self.figures.split += 1
                 middle = len(commands) // 2
-                return [*await self._settled(commands[:middle]), *await self._settled(commands[middle:])]
+                return [*await self._settled(commands[:middle], wait), *await self._settled(commands[middle:], wait)]
+
+
+def _tell(waiting: "Iterable[tuple[Any, asyncio.Future[Any]]]", refusal: Unavailable) -> None:
+    """Answer all these callers alike; a queue is empty afterwards."""
+    for _, answer in waiting:
+        _give(answer, refusal)
+    if isinstance(waiting, deque):
+        waiting.clear()
 
 
 def _give(answer: "asyncio.Future[Any]", result: Any) -> None:
@@ -160,13 +258,20 @@ def _give(answer: "asyncio.Future[Any]", result: Any) -> None:
         answer.set_result(result)
 
 
-def committing(pool: Pool, env: Env) -> Commit[Command[Any]]:
-    """Return the commit of a lane on this database: one transaction, the books of the batch locked."""
+def committing(pool: Pool, env: Env, *, max_skew: timedelta | None = MAX_SKEW) -> Commit[Command[Any]]:
+    """Return the commit of a lane on this database: one transaction, the books of the batch locked.
+
+    pool: opened by_key, with a connection for each writer of the lane and ASIDES more. max_skew: how far this host's
+    clock may be from the database's; None where time is given by hand.
+    """
     memory = Memory()
 
-    async def commit(commands: Sequence[Command[Any]]) -> Sequence[Any]:
+    async def commit(commands: Sequence[Command[Any]], wait: bool) -> Sequence[Any]:
         async with transaction(pool) as connection:
-            results, work = await carry_out(connection, commands, env.now(), memory)
+            now = env.now()
+            if wait:
+                await connection.execute(f"SET LOCAL lock_timeout = {TURN_MS}; SET LOCAL statement_timeout = 30000")
+            results, work = await carry_out(connection, commands, now, memory, wait=wait, max_skew=max_skew)
         memory.keep(work)
         return results
 
@@ -180,9 +285,9 @@ class Lanes:
         self._lanes = lanes
         self._node_of = node_of
 
-    async def put(self, command: Command[R]) -> R:
+    async def put(self, command: Command[R], *, alone: bool = False) -> R:
         """Commit the command on the lane of its book and return its result; see Lane.put."""
-        result: R = await self._lanes[self._node_of(command.book)].put(command)
+        result: R = await self._lanes[self._node_of(command.book)].put(command, alone=alone)
         return result
 
     @property

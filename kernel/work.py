@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from kernel.chain import GENESIS
 from kernel.db import Connection
-from kernel.errors import NotFound, SluiceError
+from kernel.errors import NotFound, SluiceError, Unavailable
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 R_co = TypeVar("R_co", covariant=True)
@@ -204,13 +204,29 @@ class Memory:
             del self._known[next(iter(self._known))]
 
 
+class Recorded(NamedTuple):
+    """The moment under which a batch's records stand in one book."""
+
+    at: datetime
+    stamp: str  # of `at`, as the hash chains write it
+
+
 class Work:
-    """The rows of one batch, by table and key. `now` is one moment for the whole batch."""
+    """The rows of one batch, by table and key.
+
+    `now` is the one moment at which the whole batch is decided. What it appends to a book is recorded under
+    `recorded(book)`: the same moment, unless the book already has a later record.
+    """
 
     def __init__(self, now: datetime, heads: Iterable[Head] = (), memory: Memory | None = None) -> None:
         self.now = now
-        self.stamp = stamp(now)  # of `now`, as the hash chains write it
         self._heads = list(heads)
+        here = Recorded(now, stamp(now))
+        # Two hosts' clocks may differ a little; within a book the order of records and their times must agree. The
+        # batch's other books keep the true time: one that is ahead draws no other with it.
+        later = ((head.book, head.recorded_at + timedelta(microseconds=1)) for head in self._heads)
+        self._recorded = {book: here if at <= now else Recorded(at, stamp(at)) for book, at in later}
+        self._here = here
         self._rows: dict[Table[Any], dict[Key, Any]] = {BOOKS: {(head.book,): head for head in self._heads}}
         # key → [the row as the database has it, None for a new one; the row as it is to be]
         self._changed: dict[Table[Any], dict[Key, list[Any]]] = {}
@@ -256,6 +272,10 @@ class Work:
         rows = self._added.setdefault(table, [])
         rows.append(row)
         self._undo.append((rows,))
+
+    def recorded(self, book: int) -> Recorded:
+        """Return the moment under which this batch's records stand in a book."""
+        return self._recorded.get(book, self._here)
 
     def head(self, book: int) -> Head:
         """Return the book's head, locked for this batch. Raises NotFound for a book nobody opened."""
@@ -326,8 +346,9 @@ class Work:
         """Write what changed, one statement a table and kind; whatever book was written has its head moved."""
         for book in self._written():
             head = self.head(book)
-            if head.recorded_at != self.now:
-                self.put(BOOKS, head._replace(recorded_at=self.now))
+            recorded_at = self.recorded(book).at
+            if head.recorded_at != recorded_at:
+                self.put(BOOKS, head._replace(recorded_at=recorded_at))
         updates: list[Update] = []
         for table, changes in self._changed.items():
             new = [row for old, row in changes.values() if old is None]
@@ -363,33 +384,89 @@ _ABSENT: Any = object()  # stands for a row that was not known at all
 _NOTHING: dict[Any, Any] = {}
 
 
-async def lock_books(connection: Connection, books: Iterable[int]) -> list[Head]:
-    """Lock the heads of these books, lowest first so that two batches never wait for each other, and return them."""
+class ClockDiffers(Unavailable):
+    """This host's clock and the database's are too far apart to record anything under; nothing was done."""
+
+
+class _SetAside:
+    """Stands for the result of a command whose book another transaction holds: nothing of it was done."""
+
+    def __repr__(self) -> str:
+        return "SET_ASIDE"
+
+
+SET_ASIDE = _SetAside()
+
+
+class Locked(NamedTuple):
+    """What a batch found when it asked for the locks of its books."""
+
+    heads: list[Head]  # those it has
+    held: frozenset[int]  # those that another transaction has; empty where it waited for them
+    began_at: datetime  # when the transaction began, by the database's clock
+
+
+async def lock_books(connection: Connection, books: Iterable[int], *, wait: bool = True) -> Locked:
+    """Lock the heads of these books, lowest first so that two batches never wait for each other, and return them.
+
+    wait: for those another transaction holds, as long as `lock_timeout` says; else they are only named. Books nobody
+    opened are in neither list. Raises asyncpg.LockNotAvailableError.
+    """
+    wanted = sorted(set(books))
     records = await connection.fetch(
-        "SELECT book, transfer_seq, transfer_hash, event_seq, event_hash, recorded_at FROM book "
-        "WHERE book = ANY($1::int[]) ORDER BY book FOR UPDATE",
-        sorted(set(books)),
+        "SELECT book, transfer_seq, transfer_hash, event_seq, event_hash, recorded_at, transaction_timestamp() "
+        f"FROM book WHERE book = ANY($1::int[]) ORDER BY book FOR UPDATE{'' if wait else ' SKIP LOCKED'}",
+        wanted,
     )
-    return [Head(*record) for record in records]
+    heads = [Head(*record[:6]) for record in records]
+    held: frozenset[int] = frozenset()
+    if not wait and len(heads) < len(wanted):
+        missing = set(wanted) - {head.book for head in heads}
+        found = await connection.fetch("SELECT book FROM book WHERE book = ANY($1::int[])", sorted(missing))
+        held = frozenset(record[0] for record in found)
+    if records:
+        began_at = records[0][6]
+    else:
+        began_at = await connection.fetchval("SELECT transaction_timestamp()")
+    return Locked(heads, held, began_at)
 
 
 async def carry_out(
-    connection: Connection, commands: Sequence[Command[Any]], now: datetime, memory: Memory | None = None
+    connection: Connection,
+    commands: Sequence[Command[Any]],
+    now: datetime,
+    memory: Memory | None = None,
+    *,
+    wait: bool = True,
+    max_skew: timedelta | None = None,
 ) -> tuple[list[Any], Work]:
     """Carry out a batch inside the caller's transaction.
 
-    Returns a result or an exception for each command, and the work, which `memory.keep` may have once it is committed.
+    now: by this host's clock, read after the transaction began. wait: see lock_books; without it, commands whose book
+    is held end as SET_ASIDE and the others are carried out. max_skew: how far `now` may be from the database's clock,
+    which all hosts share; None where time is given by hand. Returns a result or an exception for each command, and the
+    work, which `memory.keep` may have once it is committed. Raises ClockDiffers.
     """
-    heads = await lock_books(connection, (command.book for command in commands))
-    # Two hosts' clocks may differ; within a book the record order and the clock must agree all the same.
-    latest = max((head.recorded_at for head in heads), default=now)
-    work = Work(max(now, latest + timedelta(microseconds=1)) if latest >= now else now, heads, memory)
-    for book in {command.book for command in commands} - {head.book for head in heads}:
+    locked = await lock_books(connection, (command.book for command in commands), wait=wait)
+    if max_skew is not None and abs(now - locked.began_at) > max_skew:
+        raise ClockDiffers("clock_differs", clock_differs(now, locked.began_at))
+    held, mine = locked.held, commands
+    if held:
+        mine = [command for command in commands if command.book not in held]
+    work = Work(now, locked.heads, memory)
+    for book in {command.book for command in mine} - {head.book for head in locked.heads}:
         work.know_absent(book)
-    await work.load(connection, commands)
-    results = [work.run(command) for command in commands]
+    await work.load(connection, mine)
+    results = [SET_ASIDE if command.book in held else work.run(command) for command in commands]
     await work.flush(connection)
     return results, work
+
+
+def clock_differs(here: datetime, database: datetime) -> str:
+    """Say how far a host's clock is from the database's, and what to do."""
+    ahead = (here - database).total_seconds()
+    way = "ahead of" if ahead > 0 else "behind"
+    return f"this host's clock is {abs(ahead):.1f} s {way} the database's; set it right, nothing is written until then"
 
 
 async def perform(connection: Connection, commands: Sequence[Command[Any]], now: datetime) -> list[Any]:

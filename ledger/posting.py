@@ -310,7 +310,8 @@ def _journal(
 ) -> None:
     """Append the group to the journal and the chain; unless `fresh`, a later command of the batch may look for it."""
     head = work.head(book)
-    seq, digest, now, at, day = head.transfer_seq, head.transfer_hash, work.now, work.stamp, business_date.isoformat()
+    seq, digest, day = head.transfer_seq, head.transfer_hash, business_date.isoformat()
+    now, at = work.recorded(book)
     for t in transfers:
         seq += 1
         step = t.step.value

@@ -97,9 +97,15 @@ async def journal(connection: Connection, book: int) -> AsyncIterator[Entry]:
         yield Entry(*row)
 
 
-async def expired_holds(connection: Connection, now: datetime, limit: int) -> Sequence[tuple[int, str]]:
-    """Return (book, id) of holds whose time is up."""
+async def expired_holds(
+    connection: Connection, now: datetime, locked: Sequence[int], limit: int
+) -> Sequence[tuple[int, str]]:
+    """Return (book, id) of holds whose time is up, the longest first; none of locked books."""
     rows = await connection.fetch(
-        "SELECT book, id FROM hold WHERE state = 'held' AND expires_at <= $1 ORDER BY expires_at LIMIT $2", now, limit
+        "SELECT book, id FROM hold WHERE state = 'held' AND expires_at <= $1 AND book <> ALL($2::int[]) "
+        "ORDER BY expires_at LIMIT $3",
+        now,
+        locked,
+        limit,
     )
     return [(row[0], row[1]) for row in rows]

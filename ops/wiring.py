@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ from gateway.routing_policies import RoutingPolicies
 from gateway.tokens import CashierTokens
 from kernel.db import Pool, acquire, connect
 from kernel.env import Env, system_env
-from kernel.lane import Lane, Lanes, committing
-from kernel.work import Work
+from kernel.lane import ASIDES, MAX_SKEW, Lane, Lanes, committing
+from kernel.work import Work, clock_differs
 from ops.channel_keys import ChannelKeys, channel_keys
 from ops.secrets_file import secret_file
 from reconciliation.daily import DailyProof
@@ -73,6 +73,7 @@ class Hub:
     banks: Banks
     payees: Payees
     channels: Mapping[str, Callable[[Mapping[str, Any]], Channel]]
+    max_skew: timedelta | None
 
     def api(self, access_log: Callable[[dict[str, Any]], None] | None = None) -> Api:
         """Return the merchant API on these objects."""
@@ -154,7 +155,9 @@ class Hub:
         wrong = {}
         try:
             async with acquire(self.pool, timeout_s=2) as connection:
-                await connection.fetchval("SELECT 1")
+                there: datetime = await connection.fetchval("SELECT clock_timestamp()")
+                if self.max_skew is not None and abs((here := self.env.now()) - there) > self.max_skew:
+                    wrong["clock"] = clock_differs(here, there)
         except Exception as error:  # readiness reports whatever is wrong and raises nothing
             wrong["database"] = type(error).__name__
         waiting = sum(lane.waiting for lane in self.lanes.all)
@@ -177,11 +180,13 @@ async def hub(
     name: str = "sluice",
     registry: CollectorRegistry | None = None,
     keys_file: Path | None = None,
+    max_skew: timedelta | None = MAX_SKEW,
 ) -> AsyncIterator[Hub]:
     """Build a process's objects, lowest layer first, and take them down in reverse.
 
     public_url: where channels reach this hub. time_scale: shortens the janitor's waits for a sandbox's fast clock.
-    keys_file: the master keys of sealed credentials; None: in `home`, made on first use.
+    keys_file: the master keys of sealed credentials; None: in `home`, made on first use. max_skew: how far this host's
+    clock may be from the database's before it refuses to write; None where time is given by hand.
     """
     shape = lane or LaneShape()
     async with AsyncExitStack() as stack:
@@ -190,10 +195,10 @@ async def hub(
         stack.push_async_callback(env.tasks.aclose)
         pool = await stack.enter_async_context(connect(database_url, size=8, name=name))
         writing = await stack.enter_async_context(
-            connect(database_url, size=max(2, shape.writers), name=f"{name} lane", by_key=True)
+            connect(database_url, size=shape.writers + ASIDES, name=f"{name} lane", by_key=True)
         )
         one = Lane(
-            committing(writing, env),
+            committing(writing, env, max_skew=max_skew),
             env,
             max_batch=shape.max_batch,
             max_waiting=shape.max_waiting,
@@ -249,6 +254,7 @@ async def hub(
             banks=banks,
             payees=Payees(lanes, banks, env),
             channels=channels,
+            max_skew=max_skew,
         )
 
 

@@ -1,5 +1,6 @@
 """Consumers: our own listeners to events. A consumer's position is written in the transaction of what it did."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from streams.outbox import POSITIONS, Event, Position
 from streams.store import behind, events_after
 
 log = logging.getLogger(__name__)
+
+SLOW_S = 1.0  # a round waits so long for a book
 
 # One event's effect: the rows it needs, and what it does to them. Both are called inside the batch's transaction.
 Needs = Callable[[Work, Event], Iterable[Need]]
@@ -62,11 +65,14 @@ class Consumer:
         self._pool = pool
         self._lanes = lanes
         self._env = env
+        self._under_way: dict[int, asyncio.Task[bool]] = {}  # by book
+        self._reading = asyncio.Semaphore(4)  # of the pool's connections
 
     async def once(self) -> int:
         """Handle what is there now, up to 500 events a book; return how many books moved on.
 
-        An event nobody can handle stops only its book, and only at that event.
+        An event nobody can handle stops only its book, and only at that event. A book that something else holds is left
+        to its own task, and the others go on.
         """
         moved, after = 0, -1
         while True:
@@ -75,10 +81,25 @@ class Consumer:
             if not page:
                 return moved
             for book, position in page:
-                async with acquire(self._pool) as connection:
-                    events = await events_after(connection, book, position, 500)
-                moved += await self._handled(book, position, events)
+                if book not in self._under_way:
+                    work = self._turn(book, position)
+                    self._under_way[book] = self._env.spawn(f"{self.name}, book {book}", work)
+            waiting_for = [self._under_way[book] for book, _ in page]
+            done, _ = await asyncio.wait(waiting_for, timeout=SLOW_S)
+            moved += sum(task.result() for task in done)
             after = page[-1][0]
+
+    async def _turn(self, book: int, position: int) -> bool:
+        """Handle a book's next events; return whether it moved on."""
+        try:
+            async with self._reading, acquire(self._pool) as connection:
+                events = await events_after(connection, book, position, 500)
+            return await self._handled(book, position, events)
+        except Unavailable as error:  # no event's fault
+            log.info("a book's events wait", extra={"consumer": self.name, "book": book, "why": str(error)})
+            return False
+        finally:
+            del self._under_way[book]
 
     async def _handled(self, book: int, position: int, events: Sequence[Event]) -> bool:
         """Handle these events, or as many of them as can be; return whether the book moved on."""

@@ -46,9 +46,9 @@ def publish(work: Work, book: int, type_: str, subject: str, payload: Mapping[st
     no personal data; it is written once, here, and never recomputed.
     """
     head = work.head(book)
-    seq, now = head.event_seq + 1, work.now
+    seq, (now, at) = head.event_seq + 1, work.recorded(book)
     text = orjson.dumps(payload).decode()
-    digest = link(head.event_hash, book, seq, type_, subject, text, work.stamp)
+    digest = link(head.event_hash, book, seq, type_, subject, text, at)
     work.add(EVENTS, Event(book, seq, type_, subject, text, now, digest))
     work.put(BOOKS, Head(book, head.transfer_seq, head.transfer_hash, seq, digest, now))
 

@@ -230,6 +230,7 @@ async def a_shop(
         env=env,
         channels=registry,
         lane=lane,
+        max_skew=None,
     ) as objects:
         objects.router.default = NO_TRYING
         merchant = await add_merchant(objects, "a shop", currencies=["CNY"])

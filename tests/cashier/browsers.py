@@ -189,7 +189,9 @@ async def a_street(database_url: str, home: Path, executable: str) -> AsyncItera
         door = f"http://127.0.0.1:{port}"
         env, clock = system_env(transport), AheadClock()
         env.clock = clock
-        async with hub(database_url=database_url, redis_url=None, home=home, public_url=door, env=env) as objects:
+        async with hub(
+            database_url=database_url, redis_url=None, home=home, public_url=door, env=env, max_skew=None
+        ) as objects:
             merchant = await add_merchant(objects, SHOP, currencies=["CNY"])
             merchants = {}
             pool = await _pool_account(rails, http)

@@ -348,6 +348,7 @@ async def another_process(front: Front, database_url: str, home: Path) -> AsyncI
             public_url="http://127.0.0.1:1",
             env=env,
             channels=registry,
+            max_skew=None,
         ) as objects,
         TestClient(DoorServer(make_app(objects.api()))) as client,
     ):

@@ -95,7 +95,13 @@ async def a_day(database_url: str, home: Path, **account: Any) -> AsyncIterator[
         bound.bind(("127.0.0.1", 0))
         door = f"http://127.0.0.1:{bound.getsockname()[1]}"
         async with hub(
-            database_url=database_url, redis_url=None, home=home, public_url=door, time_scale=0.01, env=env
+            database_url=database_url,
+            redis_url=None,
+            home=home,
+            public_url=door,
+            time_scale=0.01,
+            env=env,
+            max_skew=None,
         ) as objects:
             merchant = await add_merchant(objects, "a shop", currencies=["CNY"])
             async with http.post(f"{rail}/control/alipay/merchants", json={"fee_bp": 60, **account}) as answer:

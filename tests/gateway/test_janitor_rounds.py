@@ -2,15 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from channels.contract import Pending
+from gateway.claims import Claims
+from gateway.create import NewPayment
 from gateway.janitor import REST_S
+from gateway.store import find_payment
 from gateway.tables import Attempt, Refund
+from kernel.db import acquire
+from ops.merchants import add_channel_account, add_merchant
 from tests.gateway.front import Front, a_front
+from tests.kernel.one_book import book_held
 
 ROUND = 16
 BACKLOG = 20
@@ -74,3 +81,31 @@ async def test_a_round_that_goes_wrong_rests_first_and_is_begun_again(
             assert front.clock.monotonic() == before + REST_S
         assert await janitor.once() == ROUND
         assert len(front.asked("query")) == ROUND
+
+
+async def test_a_locked_book_with_a_backlog_holds_up_no_other_book(database_url: str, tmp_path: Path) -> None:
+    """Its rows stay due and are the oldest: without making room they would fill every round."""
+    async with a_front(database_url, tmp_path) as front:
+        other = await add_merchant(front.hub, "another shop", currencies=["CNY"])
+        await add_channel_account(front.hub, other.book, "rail", "scripted", {}, fee_bp=60)
+        front.rail.says(pay=Pending(), query=Pending())
+        backlog = [(await front.pay(f"order-{n}")).body["id"] for n in range(BACKLOG)]
+        new = NewPayment("late", 100, "CNY", "qr", "tea", None, [], front.clock.now() + timedelta(hours=1))
+        claims = Claims(("i:late", "o:late"), b"0" * 32)
+        late, _ = await front.hub.payments.create(other.book, new, claims, channel="auto", auth_code=None)
+        front.clock.forward(61)
+        front.rail.works("query")
+        front.hub.lanes.all[0]._lock_patience_s = 0
+        async with book_held(database_url, front.book):
+            janitor = front.hub.janitor()
+            await janitor.once()
+            assert len(front.asked("query")) == 0, "a locked book's rows filled the round"
+            await janitor.once()
+            async with acquire(front.hub.pool) as connection:
+                found = await find_payment(connection, other.book, late.id)
+            assert found is not None
+            assert found.status == "succeeded"
+        front.clock.forward(61)
+        while await janitor.once():
+            pass
+        assert {(await front.stored(payment_id)).status for payment_id in backlog} == {"succeeded"}

@@ -52,7 +52,7 @@ async def test_silence_leaves_a_payment_open_and_owned(database_url: str, tmp_pa
         assert (await answer.json())["status"] == "processing"
         async with acquire(shop.hub.pool) as connection:
             far = shop.hub.env.now().replace(year=2100)
-            assert len(await due_attempts(connection, far, [], 10)) == 1
+            assert len(await due_attempts(connection, far, [], [], 10)) == 1
         await client.close()
 
 

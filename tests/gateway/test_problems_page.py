@@ -14,6 +14,7 @@ import gateway.bodies
 import gateway.payments
 import gateway.settle
 import kernel.errors
+import kernel.work
 import ledger.posting
 from gateway import claims, responses
 from kernel.errors import Unavailable
@@ -31,6 +32,7 @@ FAMILIES = {
     "EndedMeanwhile": gateway.settle.EndedMeanwhile,
     "ReversedMeanwhile": gateway.settle.ReversedMeanwhile,
     "CallerLeft": gateway.bodies.CallerLeft,
+    "ClockDiffers": kernel.work.ClockDiffers,
     "OfAnotherAccount": gateway.payments.OfAnotherAccount,
     "OfAnotherSystem": gateway.payments.OfAnotherSystem,
 }

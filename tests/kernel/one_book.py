@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -16,7 +16,7 @@ import ledger
 import streams
 from kernel.db import Connection, connect
 from kernel.env import Env, SystemClock, system_env
-from kernel.lane import Lane, committing
+from kernel.lane import ASIDES, Lane, committing
 from kernel.work import BOOKS, Command, Need, Work, new_head, perform
 from ledger import Account, Result, Transfer, accounts, post
 from ledger.posting import needs as posting_needs
@@ -71,13 +71,18 @@ async def open_book(connection: Connection, book: int, now: datetime = NOW) -> N
 
 @asynccontextmanager
 async def a_lane(
-    database_url: str, *, env: Env | None = None, connections: int = 2, **shape: Any
+    database_url: str,
+    *,
+    env: Env | None = None,
+    connections: int = 1 + ASIDES,
+    max_skew: timedelta | None = None,
+    **shape: Any,
 ) -> AsyncIterator[Lane[Command[Any]]]:
     """Open a commit lane as wiring does, with a pool and an Env of its own."""
     env = env or system_env()
     async with connect(database_url, size=connections, name="lane under test", by_key=True) as pool:
         try:
-            yield Lane(committing(pool, env), env, **shape)
+            yield Lane(committing(pool, env, max_skew=max_skew), env, **shape)
         finally:
             await env.tasks.aclose()
 
@@ -152,13 +157,34 @@ async def gathered(lane: Lane[Command[Any]], commands: Sequence[Command[Any]]) -
     return await asyncio.gather(*[lane.put(command) for command in commands], return_exceptions=True)
 
 
-async def behind_a_held_book(
-    lane: Lane[Command[Any]], database_url: str, first: Command[Any], others: Sequence[Command[Any]]
-) -> list[Any]:
+@asynccontextmanager
+async def commit_held(lane: Lane[Command[Any]]) -> AsyncIterator[None]:
+    """Have the lane's commits begin only when this block is left."""
+    commit, let_go = lane._commit, asyncio.Event()
+
+    async def later(commands: Sequence[Command[Any]], wait: bool) -> Sequence[Any]:
+        await let_go.wait()
+        return await commit(commands, wait)
+
+    lane._commit = later
+    try:
+        yield
+    finally:
+        lane._commit = commit
+        let_go.set()
+
+
+async def under_way(lane: Lane[Command[Any]], command: Command[Any]) -> "asyncio.Task[Any]":
+    """Put a command into an idle lane and return when its commit has begun."""
+    putting = asyncio.create_task(lane.put(command))
+    await until(lambda: lane._writing and not lane.waiting)
+    return putting
+
+
+async def behind_another(lane: Lane[Command[Any]], first: Command[Any], others: Sequence[Command[Any]]) -> list[Any]:
     """Put the others while the first is being written, so that they share the next transaction; return all results."""
-    async with book_held(database_url, first.book):
-        leading = asyncio.create_task(lane.put(first))
-        await until(lambda: lane.figures.batches)
+    async with commit_held(lane):
+        leading = await under_way(lane, first)
         following = [asyncio.create_task(lane.put(command)) for command in others]
         await until(lambda: lane.waiting == len(others))
     return await asyncio.gather(leading, *following, return_exceptions=True)

@@ -2,27 +2,29 @@
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 
 from kernel.db import LOST, acquire, connect, transaction
-from kernel.env import system_env
+from kernel.env import Env, SystemClock, system_env
 from kernel.errors import NotFound, Rejected, Unavailable
-from kernel.lane import Lanes
-from kernel.work import Need, Work
+from kernel.lane import ASIDES, MAX_SKEW, Lanes
+from kernel.work import BOOKS, Command, Need, Work, lock_books
 from tests.conftest import TestServer
 from tests.kernel.cable import Cable, Cut, cable
 from tests.kernel.one_book import (
     MERCHANT,
     Pay,
     a_lane,
-    behind_a_held_book,
+    behind_another,
     book_held,
     broken,
+    commit_held,
     gathered,
     hurried,
     open_book,
@@ -31,6 +33,7 @@ from tests.kernel.one_book import (
     standing,
     superuser,
     told,
+    under_way,
     until,
     waiting_for_a_lock,
 )
@@ -93,7 +96,7 @@ async def test_an_idle_lane_commits_at_once_and_never_waits_for_company(book_url
 
 async def test_a_busy_lane_takes_all_that_gathered_meanwhile_into_the_next_commit(book_url: str) -> None:
     async with a_lane(book_url) as lane:
-        results = await behind_a_held_book(lane, book_url, Pay(BOOK, "first"), pays(20))
+        results = await behind_another(lane, Pay(BOOK, "first"), pays(20))
         assert (lane.figures.batches, lane.figures.commands, lane.figures.largest) == (2, 21, 20)
         assert lane.figures.sizes == {1: 1, 32: 1}
     assert results == ["first done", *(f"p{n} done" for n in range(20))]
@@ -120,9 +123,8 @@ async def test_no_caller_is_answered_before_the_commit(book_url: str) -> None:
 
 async def test_a_full_lane_refuses_before_anything_is_done(book_url: str) -> None:
     async with a_lane(book_url, max_waiting=3) as lane:
-        async with book_held(book_url, BOOK):
-            writing = asyncio.create_task(lane.put(Pay(BOOK, "writing")))
-            await until(lambda: lane.figures.batches)
+        async with commit_held(lane):
+            writing = await under_way(lane, Pay(BOOK, "writing"))
             waiting = [asyncio.create_task(lane.put(command)) for command in pays(3)]
             await until(lambda: lane.waiting == 3)
             with pytest.raises(Unavailable) as refusal:
@@ -148,9 +150,8 @@ async def test_lanes_send_each_book_to_its_own_node(database_url: str) -> None:
 
 async def test_a_caller_that_goes_away_leaves_its_command_and_its_neighbours_alone(book_url: str) -> None:
     async with a_lane(book_url) as lane:
-        async with book_held(book_url, BOOK):
-            writing = asyncio.create_task(lane.put(Pay(BOOK, "writing")))
-            await until(lambda: lane.figures.batches)
+        async with commit_held(lane):
+            writing = await under_way(lane, Pay(BOOK, "writing"))
             before, gone, after = (asyncio.create_task(lane.put(Pay(BOOK, n))) for n in ("before", "gone", "after"))
             await until(lambda: lane.waiting == 3)
             gone.cancel()
@@ -173,7 +174,7 @@ async def test_a_refused_command_leaves_no_trace_among_its_neighbours(book_url: 
     good = pays(4)
     mixed = [command for pair in zip(good, refused, strict=True) for command in pair]
     async with a_lane(book_url) as lane:
-        results = await behind_a_held_book(lane, book_url, Pay(BOOK, "first"), mixed)
+        results = await behind_another(lane, Pay(BOOK, "first"), mixed)
         assert (lane.figures.batches, lane.figures.split) == (2, 0)
     assert results[1::2] == [f"p{n} done" for n in range(4)]
     assert [type(result) for result in results[2::2]] == [
@@ -206,7 +207,7 @@ async def test_an_item_that_poisons_the_batch_is_found_and_its_neighbours_commit
     batch = pays(8)
     batch.insert(place, command)
     async with a_lane(book_url) as lane:
-        first, *results = await behind_a_held_book(lane, book_url, Pay(BOOK, "taken"), batch)
+        first, *results = await behind_another(lane, Pay(BOOK, "taken"), batch)
         assert lane.figures.largest == 9
         assert lane.figures.looked_up_again == 0
     assert first == "taken done"
@@ -294,9 +295,8 @@ async def test_a_lane_that_is_stopped_before_it_began_lets_nobody_hang(book_url:
 async def test_a_lane_that_is_stopped_lets_nobody_hang(book_url: str) -> None:
     env = system_env()
     async with a_lane(book_url, env=env) as lane:
-        async with book_held(book_url, BOOK):
-            writing = asyncio.create_task(lane.put(Pay(BOOK, "writing")))
-            await until(lambda: lane.figures.batches)
+        async with commit_held(lane):
+            writing = await under_way(lane, Pay(BOOK, "writing"))
             waiting = [asyncio.create_task(lane.put(command)) for command in pays(3)]
             await until(lambda: lane.waiting == 3)
             await env.tasks.aclose()
@@ -391,34 +391,21 @@ async def test_a_backend_terminated_in_the_middle_of_a_transaction_is_not_notice
     await assert_exactly(book_url, ["warm", *(f"p{n}" for n in range(5))])
 
 
-async def test_a_deadlock_is_tried_again(book_url: str, pg_server: TestServer) -> None:
-    """The server ends whoever looks for a deadlock first: here always the lane, which looks after 20 ms.
+async def test_a_deadlock_is_tried_again(book_url: str) -> None:
+    async with a_lane(book_url) as lane:
+        commit, tried = lane._commit, 0
 
-    A server looks once in each wait, so the lane is held at a middle book until the circle is closed behind it.
-    """
-    async with superuser(pg_server, book_url) as holder, superuser(pg_server, book_url) as watcher:
-        await open_book(holder, BOOK + 1)
-        await open_book(holder, BOOK + 2)
-        database = book_url.rpartition("/")[2]
-        await holder.execute(f"ALTER DATABASE {database} SET deadlock_timeout = '20ms'")
-        await holder.execute("SET deadlock_timeout = '1h'")
-        holders_pid = await holder.fetchval("SELECT pg_backend_pid()")
-        async with a_lane(book_url) as lane:
-            async with holder.transaction():
-                await holder.fetch("SELECT 1 FROM book WHERE book = $1 FOR UPDATE", BOOK + 2)
-                async with book_held(book_url, BOOK + 1):
-                    putting = asyncio.create_task(gathered(lane, [Pay(BOOK + n, f"p{n}") for n in range(3)]))
-                    await waiting_for_a_lock(watcher)
-                    crossing = asyncio.create_task(
-                        holder.fetch("SELECT 1 FROM book WHERE book = $1 FOR UPDATE", BOOK)  # which the lane has
-                    )
-                    await waiting_for_a_lock(watcher, pid=holders_pid)
-                    assert not lane.figures.looked_up_again
-                await crossing
-                await until(lambda: lane.figures.looked_up_again)
-            assert await putting == ["p0 done", "p1 done", "p2 done"]
-            assert lane.figures.split == 0
-    await assert_exactly(book_url, ["p0"])
+        async def ended_by_the_server_once(commands: Sequence[Command[Any]], wait: bool) -> Sequence[Any]:
+            nonlocal tried
+            tried += 1
+            if tried == 1:
+                raise asyncpg.DeadlockDetectedError("deadlock detected")
+            return await commit(commands, wait)
+
+        lane._commit = ended_by_the_server_once
+        assert await gathered(lane, pays(3)) == ["p0 done", "p1 done", "p2 done"]
+        assert (tried, lane.figures.looked_up_again, lane.figures.split) == (2, 1, 0)
+    await assert_exactly(book_url, ["p0", "p1", "p2"])
 
 
 async def test_a_statement_an_operator_cancels_is_tried_again(book_url: str) -> None:
@@ -430,7 +417,6 @@ async def test_a_statement_an_operator_cancels_is_tried_again(book_url: str) -> 
                 "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND application_name = 'lane under test'"
             )
-            await until(lambda: lane.figures.looked_up_again)
         assert await putting == [f"p{n} done" for n in range(5)]
         assert lane.figures.split == 0
     await assert_exactly(book_url, [f"p{n}" for n in range(5)])
@@ -540,8 +526,8 @@ async def test_two_lanes_on_one_book_give_the_result_of_some_serial_order(book_u
     rng = random.Random(20261124)
     names = [f"p{n}" for n in range(120)]
     async with (
-        a_lane(book_url, max_batch=9, writers=writers, connections=writers) as one,
-        a_lane(book_url, max_batch=9, writers=writers, connections=writers) as other,
+        a_lane(book_url, max_batch=9, writers=writers) as one,
+        a_lane(book_url, max_batch=9, writers=writers) as other,
     ):
         asked = [(lane, Pay(BOOK, name)) for name in names for lane in rng.choices([one, other], k=rng.randint(1, 2))]
         rng.shuffle(asked)
@@ -576,16 +562,198 @@ async def test_books_are_locked_from_the_lowest_up_so_that_two_batches_never_wai
     database_url: str,
 ) -> None:
     books = list(range(1, 9))
-    async with outside(database_url) as connection:
+    async with outside(database_url) as watcher, outside(database_url) as batch:
         for book in books:
-            await open_book(connection, book)
-        async with a_lane(database_url) as lane:
+            await open_book(watcher, book)
+        pid = await batch.fetchval("SELECT pg_backend_pid()")
+        async with batch.transaction():
             async with book_held(database_url, 4):
-                putting = asyncio.create_task(gathered(lane, [Pay(book, "p") for book in reversed(books)]))
-                await waiting_for_a_lock(connection)
-                free = await connection.fetch("SELECT book FROM book ORDER BY book FOR UPDATE SKIP LOCKED")
+                locking = asyncio.create_task(lock_books(batch, reversed(books)))
+                await waiting_for_a_lock(watcher, pid=pid)
+                free = await watcher.fetch("SELECT book FROM book ORDER BY book FOR UPDATE SKIP LOCKED")
                 assert [row[0] for row in free] == [5, 6, 7, 8]
-            assert await putting == ["p done"] * 8
+            assert [head.book for head in (await locking).heads] == books
+
+
+# -- a book that something else holds ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def street(database_url: str) -> str:
+    """A database with eight open books."""
+    async with outside(database_url) as connection:
+        for book in range(1, 9):
+            await open_book(connection, book)
+    return database_url
+
+
+def one_each(name: str, *books: int) -> list[Pay]:
+    return [Pay(book, name) for book in books or range(1, 9)]
+
+
+async def test_a_locked_book_keeps_only_its_own_commands_waiting(street: str) -> None:
+    async with a_lane(street) as lane:
+        async with book_held(street, 4):
+            putting = [asyncio.create_task(lane.put(command)) for command in one_each("p")]
+            done, waiting = await settled_but(putting, 1)
+            assert {task.result() for task in done} == {"p done"}
+            later = asyncio.create_task(lane.put(Pay(4, "later")))
+            assert await gathered(lane, one_each("q", 1, 2, 3, 5)) == ["q done"] * 4
+            assert (lane.figures.set_aside, lane.books_aside, lane.waiting) == (1, 1, 2)
+        assert await asyncio.gather(*waiting, later) == ["p done", "later done"]
+        await until(lambda: not lane.books_aside)
+        assert await lane.put(Pay(4, "afterwards")) == "afterwards done"
+        assert lane.figures.set_aside == 1, "a book that is free again is no longer set aside"
+
+
+async def settled_but(tasks: "Sequence[asyncio.Task[Any]]", left: int) -> tuple[set[Any], set[Any]]:
+    """Return the tasks that are done and those that are not, once only so many are left."""
+    await until(lambda: sum(not task.done() for task in tasks) <= left)
+    return {task for task in tasks if task.done()}, {task for task in tasks if not task.done()}
+
+
+async def test_more_locked_books_than_can_be_waited_for_at_once_keep_no_other_waiting(street: str) -> None:
+    held = range(1, ASIDES + 3)
+    async with a_lane(street, lock_patience_s=60) as lane:
+        async with book_held(street, *held):
+            waiting = [asyncio.create_task(lane.put(command)) for command in one_each("p", *held)]
+            await until(lambda: lane.figures.set_aside == len(held))
+            for name in ("a", "b", "c"):
+                assert await gathered(lane, one_each(name, 7, 8)) == [f"{name} done"] * 2
+        assert await asyncio.gather(*waiting) == ["p done"] * len(held)
+
+
+async def test_who_waits_too_long_for_a_book_is_told_so_and_nothing_was_done(street: str) -> None:
+    async with a_lane(street, lock_patience_s=0) as lane:
+        async with book_held(street, 4):
+            first, second, free = await gathered(lane, [Pay(4, "p"), Pay(4, "q"), Pay(5, "p")])
+            assert free == "p done"
+            assert [type(one) for one in (first, second)] == [Unavailable, Unavailable]
+            assert (first.code, second.code, first.retry_after_s) == ("book_locked", "book_locked", 1)
+            assert lane.figures.locked_out == 2
+        assert await gathered(lane, [Pay(4, "p"), Pay(4, "q")]) == ["p done", "q done"], "neither was done before"
+
+
+LOCKS = {
+    "a row of the book": "SELECT 1 FROM account WHERE book = 4 FOR UPDATE",
+    "a row that does not exist yet": "INSERT INTO event SELECT 4, 3, 'payment.succeeded', 's', '{}', now(), sha256('')",
+}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+async def test_a_row_that_something_else_holds_keeps_only_its_book_waiting(street: str, lock: str) -> None:
+    """Nobody knows whose row a batch stumbled over: each of its books finds out by itself."""
+    async with a_lane(street, lock_patience_s=60) as lane, outside(street) as holder:
+        assert await gathered(lane, [Pay(4, "one"), Pay(4, "two")]) == ["one done", "two done"]
+        holding = holder.transaction()
+        await holding.start()
+        await holder.execute(LOCKS[lock])
+        putting = [asyncio.create_task(lane.put(command)) for command in one_each("p")]
+        done, waiting = await settled_but(putting, 1)
+        assert {task.result() for task in done} == {"p done"}
+        assert await gathered(lane, one_each("q", 1, 2, 3, 5)) == ["q done"] * 4
+        await holding.rollback()
+        assert await asyncio.gather(*waiting) == ["p done"]
+
+
+async def test_a_command_put_alone_has_a_transaction_of_its_own(street: str) -> None:
+    async with a_lane(street) as lane:
+        alone = asyncio.create_task(lane.put(Pay(4, "large"), alone=True))
+        others = [asyncio.create_task(lane.put(command)) for command in one_each("p", 1, 2, 3)]
+        assert await alone == "large done"
+        assert await asyncio.gather(*others) == ["p done"] * 3
+        assert lane.figures.sizes == {1: 1, 4: 1}
+
+
+async def test_a_book_set_aside_fills_up_by_itself(street: str) -> None:
+    async with a_lane(street, max_batch=2, max_waiting=24, lock_patience_s=60) as lane:
+        async with book_held(street, 4):
+            waiting = [asyncio.create_task(lane.put(Pay(4, "p0")))]
+            await until(lambda: lane.figures.set_aside)
+            waiting += [asyncio.create_task(lane.put(Pay(4, f"p{n}"))) for n in (1, 2)]
+            await until(lambda: lane.waiting == 3)
+            with pytest.raises(Unavailable, match="busy"):
+                await lane.put(Pay(4, "one too many"))
+            assert await lane.put(Pay(5, "p")) == "p done"
+        assert await asyncio.gather(*waiting) == ["p0 done", "p1 done", "p2 done"]
+
+
+async def test_a_lane_that_is_stopped_lets_nobody_wait_for_a_book(street: str) -> None:
+    env = system_env()
+    async with a_lane(street, env=env) as lane:
+        async with book_held(street, 4):
+            waiting = [asyncio.create_task(lane.put(Pay(4, f"p{n}"))) for n in range(3)]
+            await until(lambda: lane.figures.set_aside == 3)
+            await env.tasks.aclose()
+            results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [getattr(result, "code", result) for result in results] == ["shutting_down"] * 3
+        assert (lane.waiting, lane.books_aside) == (0, 0)
+        assert await lane.put(Pay(4, "p0")) == "p0 done"
+
+
+# -- clocks ------------------------------------------------------------------------------------------------------------
+
+
+class Off(SystemClock):
+    """A machine's clock that is so much ahead, or behind."""
+
+    def __init__(self, by: timedelta) -> None:
+        self.by = by
+
+    def now(self) -> datetime:
+        return super().now() + self.by
+
+
+def off_by(seconds: float) -> Env:
+    env = system_env()
+    env.clock = Off(timedelta(seconds=seconds))
+    return env
+
+
+@pytest.mark.parametrize("seconds", [7200, -7200, 6, -6, 86400 * 400])
+async def test_a_host_whose_clock_is_off_writes_nothing(book_url: str, seconds: int) -> None:
+    async with a_lane(book_url, env=off_by(seconds), max_skew=MAX_SKEW) as lane, a_lane(book_url) as right:
+        refused = await gathered(lane, pays(2))
+        assert [getattr(one, "code", one) for one in refused] == ["clock_differs"] * 2
+        assert all(isinstance(one, Unavailable) for one in refused)
+        assert await gathered(right, pays(2)) == ["p0 done", "p1 done"], "neither was done before"
+    async with outside(book_url) as connection:
+        assert await connection.fetchval("SELECT max(recorded_at) <= clock_timestamp() FROM book")
+
+
+@pytest.mark.parametrize("seconds", [3, -3])
+async def test_clocks_that_differ_a_little_write_in_order(book_url: str, seconds: int) -> None:
+    async with a_lane(book_url, env=off_by(seconds), max_skew=MAX_SKEW) as one, a_lane(book_url) as other:
+        for n in range(3):
+            assert await (one, other, one)[n].put(Pay(BOOK, f"p{n}")) == f"p{n} done"
+    await assert_exactly(book_url, ["p0", "p1", "p2"])
+
+
+async def test_a_book_whose_time_is_ahead_draws_no_other_with_it_and_decides_by_the_true_time(street: str) -> None:
+    async with outside(street) as connection, a_lane(street, max_skew=MAX_SKEW) as lane:
+        await connection.execute("UPDATE book SET recorded_at = clock_timestamp() + interval '2 hours' WHERE book = 4")
+        moments = await gathered(lane, [Moment(book) for book in (3, 4, 5)])
+        assert len(set(moments)) == 1, "one batch is decided at one moment"
+        assert abs(moments[0] - datetime.now(UTC)) < timedelta(hours=1)
+        assert await gathered(lane, one_each("p", 3, 4, 5)) == ["p done"] * 3
+        ahead = await connection.fetch(
+            "SELECT book FROM book WHERE recorded_at > clock_timestamp() + interval '1 hour'"
+        )
+        assert [row[0] for row in ahead] == [4]
+        assert await broken(connection) == {}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Tell the moment at which a batch is decided."""
+
+    book: int
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+
+    def apply(self, work: Work) -> datetime:
+        return work.now
 
 
 def test_what_may_hide_a_commit_is_told_apart_from_what_a_command_did_wrong() -> None:

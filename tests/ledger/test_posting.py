@@ -428,11 +428,11 @@ async def test_a_hold_whose_time_is_up_is_voided_whatever_its_id(connection: Con
     await done(connection, [Post(book, "p", [t], DAY) for t in (CAPTURE, hold)], NOW)
     expire = ExpireHold(book, hold_id, DAY)
     early = LATER - timedelta(microseconds=1)
-    assert await ledger.store.expired_holds(connection, early, 10) == []
+    assert await ledger.store.expired_holds(connection, early, [], 10) == []
     assert await done(connection, [expire], early) == [False]
-    assert await ledger.store.expired_holds(connection, LATER, 10) == [(book, hold_id)]
+    assert await ledger.store.expired_holds(connection, LATER, [], 10) == [(book, hold_id)]
     assert await done(connection, [expire, expire], LATER) == [True, False]
-    assert await ledger.store.expired_holds(connection, LATER, 10) == []
+    assert await ledger.store.expired_holds(connection, LATER, [], 10) == []
     assert await connection.fetchval("SELECT state FROM hold WHERE book = $1", book) == "expired"
     last = [entry async for entry in _journal(connection, book)][-1]
     assert (last.rule, last.step, last.amount_minor, last.hold_id) == ("refund", "void_hold", 100, hold_id)
@@ -447,7 +447,7 @@ async def test_a_hold_without_a_time_never_runs_out(connection: Connection) -> N
     book = await new_book(connection)
     await done(connection, [Post(book, "p", [t], DAY) for t in (CAPTURE, HOLD)], NOW)
     far = NOW + timedelta(days=9_999)
-    assert await ledger.store.expired_holds(connection, far, 10) == []
+    assert await ledger.store.expired_holds(connection, far, [], 10) == []
     assert await done(connection, [ExpireHold(book, "h", DAY)], far) == [False]
     (unknown,) = await done(connection, [ExpireHold(book, "nobody's", DAY)], far)
     assert isinstance(unknown, NotFound)

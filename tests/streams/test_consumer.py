@@ -9,7 +9,7 @@ import pytest
 from kernel.errors import Broken, Rejected, Unavailable
 from streams import Bell, events_after
 from tests.kernel.cable import Cut, cable
-from tests.kernel.one_book import Pay, a_lane, broken, gathered, open_book, outside, told, until
+from tests.kernel.one_book import Pay, a_lane, book_held, broken, gathered, open_book, outside, told, until
 from tests.streams.listening import Hall, Listener, Tell, a_hall, open_books, running, set_up, told_at_once
 
 ONE, TWO, THREE = 1, 2, 3
@@ -147,7 +147,7 @@ async def test_two_consumers_that_read_the_same_events_do_not_both_handle_them(u
                 asyncio.create_task(hall.consumer(listener).once())
                 for hall, listener in zip((here, there), listeners, strict=True)
             ]
-            await until(lambda: here.lanes.all[0].figures.batches == 2 and there.lanes.all[0].figures.batches == 1)
+            await until(lambda: all(hall.lanes.all[0].books_aside for hall in (here, there)))
             await holding.rollback()  # both have read position 0, and both have asked to move it
         assert sorted(await asyncio.gather(*rounds)) == [0, 1]
         assert await here.handled() == {ONE: [1, 2, 3]}
@@ -165,6 +165,22 @@ async def test_a_lost_commit_neither_loses_nor_doubles_an_effect(url: str, cut: 
         assert await hall.handled() == {ONE: [1, 2, 3]}
         assert await hall.positions() == {ONE: 3}
         assert await consumer.once() == 0
+
+
+async def test_a_book_that_something_else_holds_keeps_no_other_book_waiting(url: str) -> None:
+    async with a_hall(url, lock_patience_s=600) as hall:
+        consumer = hall.consumer(Listener())
+        for book in (ONE, TWO, THREE):
+            await hall.tell(book, "a")
+        async with book_held(url, ONE):
+            assert await consumer.once() == 2
+            assert await hall.handled() == {TWO: [1], THREE: [1]}
+            await hall.tell(THREE, "b")
+            assert await consumer.once() == 1
+        await until(lambda: not hall.lanes.all[0].books_aside)
+        while await consumer.once():
+            pass
+        assert await hall.handled() == {ONE: [1], TWO: [1], THREE: [1, 2]}
 
 
 # -- events nobody can handle ------------------------------------------------------------------------------------------
