@@ -23,7 +23,7 @@ without an effect only says what was found out, and who said it.
 
 from cases import store
 from cases.catalogue import KINDS, Kind
-from cases.commands import DecideCase, Effect, close_case, needs, open_case
+from cases.commands import DecideCase, Effect, OpenCase, close_case, needs, open_case
 from cases.objects import case_payload
 from cases.store import INVARIANTS
 from cases.tables import CASES, Case, case_id
@@ -36,6 +36,7 @@ __all__ = [
     "DecideCase",
     "Effect",
     "Kind",
+    "OpenCase",
     "case_id",
     "case_payload",
     "close_case",

@@ -17,12 +17,47 @@ class Kind(NamedTuple):
 
 _OUTSIDE = "the money was given back outside the rail (say how in the note); nothing more is sent"
 
+_LOOKED_INTO = {"looked_into": "what happened has been found out and put right outside the hub (say how in the note)"}
+_COMES = "money that comes all the same goes back"
+_WAIT = "leave it to be asked about; it is a case again in three days if it is still so"
+
 KINDS: Mapping[str, Kind] = {
     "refund_of_unwanted_money_failed": Kind(
         "money that was paid late or twice could not be given back: the rail refused the refund",
         {
+            "retry": "send the refund again now, under a new number",
             "settled_outside": _OUTSIDE,
             "keep": "the merchant keeps the money, with the payer's consent (say why in the note)",
         },
+    ),
+    "refund_unfinished": Kind(
+        "a refund has been under way for days, or the rail says that a person must say where its money is to go",
+        {
+            "sent_on": "the rail was told where the money is to go; it is asked until it says that the payer has it",
+            "wait": _WAIT,
+        },
+    ),
+    "attempt_unfinished": Kind(
+        "an order is still open at its rail a day after its time ran out: it can be neither ended nor understood",
+        {
+            "ended_unpaid": f"the rail says elsewhere that nobody paid: end it here; {_COMES}",
+            "wait": _WAIT,
+        },
+    ),
+    "hold_not_released": Kind(
+        "money is reserved at a rail for a payment that is over or paid otherwise, and the rail does not release it",
+        {
+            "released": f"the rail says elsewhere that it is released: end it here; {_COMES}",
+            "wait": _WAIT,
+        },
+    ),
+    "amount_differs": Kind(
+        "a rail speaks of another amount than the one it was asked for; nothing was booked", _LOOKED_INTO
+    ),
+    "charged_twice": Kind(
+        "a rail says of one order that it was paid a second time; the second was not booked", _LOOKED_INTO
+    ),
+    "channel_contradicts_itself": Kind(
+        "a rail said one thing of a payment or refund and then another; nothing was booked for the second", _LOOKED_INTO
     ),
 }

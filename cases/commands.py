@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 import orjson
@@ -32,11 +33,13 @@ def open_case(
     amount_minor: int | None = None,
     currency: str | None = None,
     facts: Mapping[str, Any] | None = None,
+    rest: timedelta = timedelta(0),
 ) -> Case:
     """Have a person decide about an object; while such a case is open, only bring its facts up to date.
 
     kind: one of KINDS. about: the object's id. facts: what was found, for whoever decides; no secrets and no personal
-    data. Looks at what `needs` names.
+    data. rest: how long after a decision the very same facts open nothing, where they are seen each time somebody
+    looks. Looks at what `needs` names.
     """
     if kind not in KINDS:
         raise ValueError(f"there is no kind of case {kind!r}; add it to cases/catalogue.py")
@@ -47,6 +50,10 @@ def open_case(
             found = found._replace(facts=told, amount_minor=amount_minor, currency=currency)
             work.put(CASES, found)
         return found
+    if found is not None and found.decided_at is not None and found.facts == told:
+        rested = work.now - found.decided_at
+        if rested < rest:
+            return found
     case = Case(
         book, case_id(book, kind, about), kind, about, amount_minor, currency, told, State.OPEN.value, work.now,
         1 if found is None else found.opened_count + 1, None, None, None, None,
@@ -54,6 +61,28 @@ def open_case(
     work.put(CASES, case)
     publish(work, book, "case.opened", case.id, case_payload(case))
     return case
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCase:
+    """Open a case for a fact that a command of its own could not keep: what refuses leaves no trace. Returns it."""
+
+    book: int
+    kind: str
+    about: str
+    amount_minor: int | None
+    currency: str | None
+    facts: Mapping[str, Any]
+    rest: timedelta = timedelta(0)
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield from needs(self.book, self.kind, self.about)
+
+    def apply(self, work: Work) -> Case:
+        return open_case(
+            work, self.book, self.kind, self.about,
+            amount_minor=self.amount_minor, currency=self.currency, facts=self.facts, rest=self.rest,
+        )  # fmt: skip
 
 
 def close_case(work: Work, book: int, kind: str, about: str, *, why: str) -> Case | None:

@@ -6,9 +6,11 @@ Each rail has rounds of its own, one at a time: a rail that does not answer keep
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import ledger
+from gateway import states
 from gateway.payments import Payments
 from gateway.schedule import REPEAT_WITHIN
 from gateway.store import due_attempts, due_payments, due_refunds, forget_claims
@@ -111,6 +113,9 @@ class Janitor:
             if isinstance(row, Payment):
                 await self._payments.end_if_run_out(row)
                 return
+            if isinstance(row, Refund) and row.status == states.Refund.FAILED:
+                await self._payments.retry_unwanted(row)
+                return
             if not await self._payments.take(row):
                 return
             if isinstance(row, Attempt):
@@ -123,6 +128,9 @@ class Janitor:
             self._note_locked(row.book, error)
             name = row.payment_id if isinstance(row, Attempt) else row.id
             log.warning("could not be asked about now; it stays due", extra={"object": name, "why": str(error)})
+            if not isinstance(row, Payment):
+                with suppress(SluiceError):  # where the hub itself is what is away, the next round notes it
+                    await self._payments.note_unfinished(row)
 
     def _note_locked(self, book: int, error: SluiceError) -> None:
         """Have a locked book's rows make room for others for a while."""

@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 import orjson
 
+import cases
 from channels import Confirmed, Kind, Method, Notice, Order, Outcome, Pending, RefundOrder, Refused, Unknown
 from channels.contract import Capabilities
-from gateway import states
+from gateway import states, unfinished
 from gateway.accounts import ChannelAccounts, Ready
 from gateway.attempts import (
     MAX_FAILOVERS,
@@ -39,13 +40,14 @@ from gateway.create import Asking, Created, CreatePayment, FindEarlier, NewPayme
 from gateway.links import PayByLink, asked_of
 from gateway.metrics import Metrics
 from gateway.orders import Orders
-from gateway.refunds import CreateRefund, RetryRefund, SettleRefund
+from gateway.refunds import CreateRefund, PutOffRetry, RetryRefund, RetryUnwanted, SettleRefund
 from gateway.schedule import (
     FIRST_ANSWER,
     NOT_RECEIVED_AFTER,
     may_still_come,
     next_query,
     next_refund_query,
+    next_retry,
     patience_s,
     should_give_up,
 )
@@ -65,7 +67,7 @@ from gateway.tables import (
 from gateway.tokens import CashierTokens
 from kernel.db import Pool, acquire
 from kernel.env import Env
-from kernel.errors import Conflict, NotFound, Rejected, Unavailable
+from kernel.errors import Broken, Conflict, NotFound, Rejected, Unavailable
 from kernel.ids import parse_reference
 from kernel.lane import Lanes
 from kernel.money import Money
@@ -514,10 +516,28 @@ class Payments:
 
     async def _put(self, command: Settle) -> Settled:
         try:
-            settled: Settled = await self._lanes.put(command)
-        except EndedMeanwhile:
-            settled = await self._lanes.put(command)  # what it lacked is loaded now that the end is committed
+            try:
+                settled: Settled = await self._lanes.put(command)
+            except EndedMeanwhile:
+                settled = await self._lanes.put(command)  # what it lacked is loaded now that the end is committed
+        except Broken as broken:
+            payment = await self._payment(command.book, command.payment_id)
+            about = f"{command.payment_id}:{command.number}"
+            await self._told_of(broken, command.book, about, payment.amount_minor, payment.currency)
+            raise
         return settled
+
+    async def _told_of(self, broken: Broken, book: int, about: str, amount_minor: int, currency: str) -> None:
+        """Have a person see what a rail said that cannot be; the command that found it has left no trace."""
+        if broken.code in cases.KINDS:
+            facts = {"message": broken.message}
+            rest = unfinished.REST
+            await self._lanes.put(cases.OpenCase(book, broken.code, about, amount_minor, currency, facts, rest))
+
+    async def note_unfinished(self, row: Attempt | Refund) -> None:
+        """Have a person see an open row that cannot be asked about, once that has lasted too long."""
+        key = (row.payment_id, row.number) if isinstance(row, Attempt) else (row.id,)
+        await self._lanes.put(unfinished.SeeUnfinished(row.book, key))
 
     async def _proceed(self, settled: Settled, ready: Ready) -> Settled:
         """Make the second call of a rail that moves money only then; what it needs is committed. May be repeated."""
@@ -839,6 +859,18 @@ class Payments:
             return refund, True
         return await self.send_refund(refund), False
 
+    async def retry_unwanted(self, refund: Refund) -> None:
+        """Begin again a failed refund of money that was paid late or twice, if its time has come."""
+        now = self._env.now()
+        try:
+            again = await self._lanes.put(RetryUnwanted(refund.book, refund.id, now + FIRST_ANSWER))
+        except (Rejected, Conflict) as refusal:
+            next_at = next_retry(refund.retry_count + 1, now, self._scale)
+            await self._lanes.put(PutOffRetry(refund.book, refund.id, str(refusal), next_at))
+            return
+        if again is not None:
+            await self.send_refund(again)
+
     async def send_refund(self, refund: Refund, *, unknown_there: bool = False) -> Refund:
         """Send a recorded refund to its channel, or send it again under its number, and settle the answer.
 
@@ -860,7 +892,13 @@ class Payments:
 
     async def _settle_refund(self, refund: Refund, outcome: Outcome, tried: int) -> Refund:
         due_at = next_refund_query(refund, self._env.now(), self._scale)
-        settled: Refund = await self._lanes.put(SettleRefund(refund.book, refund.id, outcome, due_at, tried))
+        again_at = next_retry(tried, self._env.now(), self._scale)
+        command = SettleRefund(refund.book, refund.id, outcome, due_at, tried, again_at)
+        try:
+            settled: Refund = await self._lanes.put(command)
+        except Broken as broken:
+            await self._told_of(broken, refund.book, refund.id, refund.amount_minor, refund.currency)
+            raise
         self._bell.ring()
         return settled
 

@@ -16,7 +16,7 @@ import ledger
 import splitting
 import streams
 from channels.contract import Capabilities, Confirmed, Outcome, Pending, Refused
-from gateway import states
+from gateway import states, unfinished, unwanted
 from gateway.claims import Claims
 from gateway.objects import refund_event
 from gateway.tables import ATTEMPTS, CLAIMS, MAX_RETRIES, PAYMENTS, REFUNDS, Attempt, Payment, Refund
@@ -82,6 +82,8 @@ def refund_needs(work: Work, book: int, payment_id: str, number: int | None = No
         yield from fee_needs(attempt, payment.currency)
         if attempt.coupon_minor:
             yield ledger.ACCOUNTS, (book, accounts.merchant_coupon(payment.currency))
+        if unwanted.is_unwanted(attempt):
+            yield from unwanted.needs(attempt)
     yield from splitting.needs(work, book, payment_id)
 
 
@@ -315,6 +317,7 @@ class CreateRefund:
                 param="amount",
                 refundable_minor=payment.refundable_minor,
             )
+        _not_settled_outside(work, payment)
         if self.can is not None and amount <= payment.refundable_minor:
             check_rail(self.can, payment, amount, work.now)
         asked = RefundAsked(self.refund_id, amount, self.reason, self.merchant_refund_id)
@@ -327,6 +330,49 @@ def _earlier_needs(work: Work, book: int, claims: Claims) -> Iterable[Need]:
     for key in claims.keys:
         if work.knows(CLAIMS, (book, key)) and (claim := work.find(CLAIMS, (book, key))) is not None:
             yield REFUNDS, (book, claim.object_id)
+
+
+def _not_settled_outside(work: Work, payment: Payment, number: int | None = None) -> None:
+    """Raise Conflict where a person has said that this attempt's money, the winner's if None, went back otherwise."""
+    if not (number or payment.won_attempt):
+        return
+    attempt = work.get(ATTEMPTS, (payment.book, payment.id, number or payment.won_attempt))
+    if unwanted.is_unwanted(attempt) and unwanted.settled_outside(work, attempt):
+        raise Conflict("refund_settled_outside", f"the money of {payment.id} was given back outside the channel")
+
+
+def _begin_again(work: Work, refund: Refund, due_at: datetime) -> Refund:
+    """Reserve a failed refund's money again, for a try under a new number. Raises what start_refund raises."""
+    payment = work.get(PAYMENTS, (refund.book, refund.payment_id))
+    attempt = work.get(ATTEMPTS, (refund.book, refund.payment_id, refund.attempt_number))
+    if refund.retry_count >= MAX_RETRIES:
+        raise Rejected("refund_limit", f"{refund.id} has been tried {MAX_RETRIES} times again; make a new refund")
+    _not_settled_outside(work, payment, attempt.number)
+    again = refund._replace(
+        status=advance(states.REFUND, states.Refund(refund.status), states.RefundEvent.RETRIED).value,
+        retry_count=refund.retry_count + 1,
+        retried_at=work.now,
+        channel_ref=None,
+        failure_code=None,
+        failure_message=None,
+        asked_count=0,
+        updated_at=work.now,
+        due_at=due_at,
+    )
+    if refund.attempt_number == payment.won_attempt:
+        _attempt_to_refund(work, payment, refund.amount_minor)
+        reserved = _reserve(work, payment, attempt, again.posting, refund.amount_minor)
+    else:
+        reserved = _reserve_surplus(work, payment, attempt, again.posting)
+    again = again._replace(
+        fee_returned_minor=reserved.fee_returned_minor,
+        taken_back=reserved.taken_back,
+        coupon_minor=reserved.coupon_minor,
+    )
+    work.put(REFUNDS, again)
+    _count(work, again, under_way=again.amount_minor, begun=True)
+    streams.publish(work, refund.book, "refund.retried", again.id, refund_event(again))
+    return again
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,51 +407,22 @@ class RetryRefund:
                 "refund_not_failed", f"{refund.id} is {refund.status}: only what failed can be tried again",
                 status_now=refund.status,
             )  # fmt: skip
-        payment = work.get(PAYMENTS, (self.book, refund.payment_id))
-        attempt = work.get(ATTEMPTS, (self.book, refund.payment_id, refund.attempt_number))
-        if refund.retry_count >= MAX_RETRIES:
-            raise Rejected("refund_limit", f"{refund.id} has been tried {MAX_RETRIES} times again; make a new refund")
-        again = refund._replace(
-            status=advance(states.REFUND, states.Refund(refund.status), states.RefundEvent.RETRIED).value,
-            retry_count=refund.retry_count + 1,
-            retried_at=work.now,
-            channel_ref=None,
-            failure_code=None,
-            failure_message=None,
-            asked_count=0,
-            updated_at=work.now,
-            due_at=self.due_at,
-        )
-        if refund.attempt_number == payment.won_attempt:
-            _attempt_to_refund(work, payment, refund.amount_minor)
-            reserved = _reserve(work, payment, attempt, again.posting, refund.amount_minor)
-        else:
-            reserved = _reserve_surplus(work, payment, attempt, again.posting)
-        again = again._replace(
-            fee_returned_minor=reserved.fee_returned_minor,
-            taken_back=reserved.taken_back,
-            coupon_minor=reserved.coupon_minor,
-        )
-        work.put(REFUNDS, again)
-        _count(work, again, under_way=again.amount_minor, begun=True)
+        again = _begin_again(work, refund, self.due_at)
         self.claims.take(work, self.book, refund.id)
-        streams.publish(work, self.book, "refund.retried", again.id, refund_event(again))
         return again, False
 
 
 @dataclass(frozen=True, slots=True)
-class SettleRefund:
-    """Record what a channel said about a refund, and move its money accordingly; repeating it changes nothing.
+class RetryUnwanted:
+    """Begin again, by itself, the failed refund of money that was paid late or twice; once a time it is due.
 
-    retry_count: which of the refund's numbers the channel spoke of. Returns the refund. Raises NotFound, Broken
-    (amount_differs, channel_contradicts_itself).
+    Returns the refund, or None where another worker was quicker or it is no longer to be begun. Raises what
+    start_refund raises: then PutOffRetry.
     """
 
     book: int
     refund_id: str
-    outcome: Outcome
-    due_at: datetime | None
-    retry_count: int = 0
+    due_at: datetime
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
@@ -413,6 +430,61 @@ class SettleRefund:
         if work.knows(REFUNDS, (self.book, self.refund_id)):
             refund = work.find(REFUNDS, (self.book, self.refund_id))
             if refund is not None:
+                yield from refund_needs(work, self.book, refund.payment_id, refund.attempt_number)
+
+    def apply(self, work: Work) -> Refund | None:
+        work.head(self.book)
+        refund = work.get(REFUNDS, (self.book, self.refund_id))
+        if refund.status != states.Refund.FAILED or refund.due_at is None or refund.due_at > work.now:
+            return None
+        return _begin_again(work, refund, self.due_at)
+
+
+@dataclass(frozen=True, slots=True)
+class PutOffRetry:
+    """Note that a refund that goes back by itself could not be begun again, and when it is tried next."""
+
+    book: int
+    refund_id: str
+    why: str
+    next_at: datetime | None
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield from RetryUnwanted(self.book, self.refund_id, work.now).needs(work)
+
+    def apply(self, work: Work) -> None:
+        work.head(self.book)
+        refund = work.get(REFUNDS, (self.book, self.refund_id))
+        if refund.status != states.Refund.FAILED or refund.due_at is None:
+            return
+        work.put(REFUNDS, refund._replace(due_at=self.next_at, updated_at=work.now))
+        attempt = work.get(ATTEMPTS, (self.book, refund.payment_id, refund.attempt_number))
+        unwanted.not_given_back(work, attempt, refund, self.why)
+
+
+@dataclass(frozen=True, slots=True)
+class SettleRefund:
+    """Record what a channel said about a refund, and move its money accordingly; repeating it changes nothing.
+
+    retry_count: which of the refund's numbers the channel spoke of. again_at: when a refund that goes back by itself is
+    begun again should it fail; None: never by itself. Returns the refund. Raises NotFound, Broken (amount_differs,
+    channel_contradicts_itself).
+    """
+
+    book: int
+    refund_id: str
+    outcome: Outcome
+    due_at: datetime | None
+    retry_count: int = 0
+    again_at: datetime | None = None
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield REFUNDS, (self.book, self.refund_id)
+        if work.knows(REFUNDS, (self.book, self.refund_id)):
+            refund = work.find(REFUNDS, (self.book, self.refund_id))
+            if refund is not None:
+                yield from unfinished.refund_needs(refund)
                 yield HOLDS, (self.book, f"{refund.posting}:refund")
                 yield from refund_needs(work, self.book, refund.payment_id, refund.attempt_number)
 
@@ -441,13 +513,19 @@ class SettleRefund:
             ref = getattr(self.outcome, "channel_ref", None) or refund.channel_ref
             noted = refund._replace(channel_ref=ref, due_at=self.due_at, updated_at=work.now)
             work.put(REFUNDS, noted)
+            unfinished.see_refund(work, noted, self.outcome)
             return noted
         payment = work.get(PAYMENTS, (self.book, refund.payment_id))
         attempt = work.get(ATTEMPTS, (self.book, refund.payment_id, refund.attempt_number))
         if after is states.Refund.SUCCEEDED and isinstance(self.outcome, Confirmed):
             return self._succeeded(work, payment, attempt, refund, self.outcome)
         assert isinstance(self.outcome, Refused)
-        return self._failed(work, payment, attempt, refund, self.outcome)
+        failed = self._failed(work, payment, attempt, refund, self.outcome)
+        if unwanted.goes_back_by_itself(failed, attempt):
+            failed = failed._replace(due_at=self.again_at)
+            work.put(REFUNDS, failed)
+            unwanted.not_given_back(work, attempt, failed, f"{self.outcome.code} {self.outcome.message}")
+        return failed
 
     def _held(self, payment: Payment, refund: Refund, attempt: Attempt, step: Step) -> Transfer:
         merchant, channel = _between(payment, attempt)
@@ -475,6 +553,10 @@ class SettleRefund:
         ledger.post_expected(work, self.book, f"{refund.posting}:done", transfers, business_date=day, fresh=True)
         refund = refund._replace(coupon_minor=coupon)
         _count(work, refund, under_way=-refund.amount_minor, done=refund.amount_minor, coupon=coupon)
+        if unwanted.is_unwanted(attempt):
+            now = work.get(PAYMENTS, (self.book, payment.id))
+            if refund.amount_minor == attempt.captured_minor or now.refunded_minor == attempt.captured_minor:
+                unwanted.given_back(work, attempt)
         return self._ended(
             work,
             refund,
@@ -509,5 +591,6 @@ class SettleRefund:
     def _ended(self, work: Work, refund: Refund, status: states.Refund, *, event: str, **changes: Any) -> Refund:
         ended = refund._replace(status=status.value, due_at=None, updated_at=work.now, **changes)
         work.put(REFUNDS, ended)
+        unfinished.refund_ended(work, ended)
         streams.publish(work, self.book, event, ended.id, refund_event(ended))
         return ended

@@ -20,6 +20,9 @@ HOLD_S = 3600
 # The payer waits while one channel after another is tried: after this no further attempt is begun.
 PATIENCE_S = 12.0
 PATIENCE_AT_THE_TILL_S = 8.0
+# Money that goes back by itself and was refused: what the rail lacked (balance, a permission) may be there later. After
+# these it is only a person's; refunds have more numbers left than these use.
+RETRY_S = (600, 3600, 4 * 3600, 12 * 3600, *[86400] * 8)
 REFUND_S = (5, 30, 60, 300, 600, 1200, 1800)
 
 
@@ -68,3 +71,11 @@ def patience_s(method: Method) -> float:
 def next_refund_query(refund: Refund, now: datetime, scale: float) -> datetime:
     """Return when to ask about an open refund next."""
     return now + timedelta(seconds=REFUND_S[min(refund.asked_count, len(REFUND_S) - 1)] * scale)
+
+
+def next_retry(retry_count: int, now: datetime, scale: float) -> datetime | None:
+    """Return when a failed refund that goes back by itself is begun again; None: not by itself any more.
+
+    retry_count: how often it has been begun again so far.
+    """
+    return now + timedelta(seconds=RETRY_S[retry_count] * scale) if retry_count < len(RETRY_S) else None

@@ -15,7 +15,7 @@ import ledger
 import splitting
 import streams
 from channels.contract import Confirmed, Method, Outcome, Pending, Refused
-from gateway import states
+from gateway import states, unfinished
 from gateway.belief import Answers, believed
 from gateway.objects import payment_event
 from gateway.refunds import RefundAsked, fee_needs, refund_needs, start_refund, start_surplus_refund
@@ -100,6 +100,7 @@ class Settle(NamedTuple):
             return
         if payment.attempt_count > 1:
             yield from attempts_needs(work, self.book, self.payment_id)
+        yield from unfinished.attempt_needs(work, payment, attempt)
         if not isinstance(self.outcome, Confirmed):
             return
         yield ledger.ACCOUNTS, (self.book, accounts.channel(attempt.channel_account, payment.currency))
@@ -112,6 +113,11 @@ class Settle(NamedTuple):
             yield from fee_needs(attempt, payment.currency)
 
     def apply(self, work: Work) -> Settled:
+        settled = self._settled(work)
+        unfinished.see_attempt(work, settled.payment, settled.attempt)
+        return settled
+
+    def _settled(self, work: Work) -> Settled:
         payment = work.get(PAYMENTS, (self.book, self.payment_id))
         attempt = work.get(ATTEMPTS, (self.book, self.payment_id, self.number))
         outcome = believed(self.outcome, self.answers, alone=sent_once(attempt))

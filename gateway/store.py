@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
+from gateway import unwanted
 from gateway.tables import (
     ATTEMPTS,
     CASHIER_LINKS,
@@ -435,17 +436,26 @@ async def refunds_never_exceed_captures(connection: Connection) -> list[str]:
 
 
 async def unwanted_money_goes_back(connection: Connection) -> list[str]:
-    """Whatever was paid late or on top has its refund, of the whole, on the attempt that took it."""
+    """What was paid late or on top has gone back or is on its way, whole; or its refund failed and it is a case."""
     rows = await connection.fetch(
         """
         SELECT a.book, a.payment_id || ':' || a.number FROM attempt a
-        WHERE a.status IN ('late', 'surplus') AND NOT EXISTS (
-            SELECT FROM refund r WHERE r.book = a.book AND r.payment_id = a.payment_id
-                AND r.attempt_number = a.number AND r.amount_minor = a.captured_minor
-        )
-        """
+        LEFT JOIN case_file c ON c.book = a.book AND c.kind = $1 AND c.about = a.payment_id || ':' || a.number
+        CROSS JOIN LATERAL (
+            SELECT coalesce(sum(r.amount_minor) FILTER (WHERE r.status <> 'failed'), 0) AS back,
+                count(*) FILTER (WHERE r.amount_minor = a.captured_minor) AS whole,
+                coalesce(bool_or(r.status = 'failed' AND r.due_at IS NOT NULL), false) AS tried_again
+            FROM refund r WHERE r.book = a.book AND r.payment_id = a.payment_id AND r.attempt_number = a.number
+        ) r
+        WHERE a.status IN ('late', 'surplus') AND (r.whole = 0 OR r.back <> a.captured_minor AND NOT coalesce(
+            c.status = 'open' OR c.decision = ANY($2::text[]) OR c.decision = $3 AND r.tried_again, false
+        ))
+        """,
+        unwanted.NOT_GIVEN_BACK,
+        [unwanted.OUTSIDE, unwanted.KEPT],
+        unwanted.RETRY,
     )
-    return [f"book {r[0]} {r[1]}: its money is not on its way back" for r in rows]
+    return [f"book {r[0]} {r[1]}: its money is not on its way back, and nobody has to decide about it" for r in rows]
 
 
 async def reserved_money_is_not_booked(connection: Connection) -> list[str]:
@@ -472,7 +482,14 @@ async def every_open_row_is_owned(connection: Connection) -> list[str]:
         """
         SELECT book, payment_id AS id FROM attempt
         WHERE (status IN ('created', 'pending', 'unknown', 'held')) <> (due_at IS NOT NULL)
-        UNION ALL SELECT book, id FROM refund WHERE (status = 'processing') <> (due_at IS NOT NULL)
+        UNION ALL SELECT r.book, r.id FROM refund r WHERE CASE r.status
+            WHEN 'processing' THEN r.due_at IS NULL
+            WHEN 'failed' THEN r.due_at IS NOT NULL AND NOT EXISTS ( -- what goes back by itself is begun again
+                SELECT FROM attempt a WHERE a.book = r.book AND a.payment_id = r.payment_id
+                    AND a.number = r.attempt_number AND a.status IN ('late', 'surplus')
+            )
+            ELSE r.due_at IS NOT NULL
+        END
         UNION ALL SELECT p.book, p.id FROM payment p
         WHERE p.status IN ('processing', 'requires_action', 'requires_capture') AND p.due_at IS NULL AND NOT EXISTS (
             SELECT FROM attempt a WHERE a.book = p.book AND a.payment_id = p.id AND a.due_at IS NOT NULL

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 
 import cases
+from gateway import decisions
 from kernel.db import acquire
 from kernel.errors import NotFound
 from ops.wiring import Hub
 
 # (kind, decision) → what is done in the batch that records it. A decision that is not here is only a record.
-EFFECTS: Mapping[tuple[str, str], cases.Effect] = {}
+EFFECTS: Mapping[tuple[str, str], cases.Effect] = {**decisions.EFFECTS}
 
 
 async def get_case(hub: Hub, case_id: str) -> cases.Case:

@@ -19,7 +19,7 @@ from tests.conftest import TestServer as PostgresServer
 from tests.kernel.one_book import NOW, open_book, superuser
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-KIND = "refund_of_unwanted_money_failed"
+KIND = "refund_unfinished"
 REFUND = "re_" + "0" * 25 + "1"
 
 
@@ -75,7 +75,7 @@ async def connection(database_url: str) -> AsyncIterator["asyncpg.Connection[asy
     found.terminate()
 
 
-def decide(decision: str = "keep", effects: Any = None, **more: Any) -> cases.DecideCase:
+def decide(decision: str = "wait", effects: Any = None, **more: Any) -> cases.DecideCase:
     given = {"book": 1, "case_id": cases.case_id(1, KIND, REFUND), "by": "Wang", "note": "agreed by telephone", **more}
     return cases.DecideCase(decision=decision, effects=effects or {}, **given)
 
@@ -112,7 +112,7 @@ async def test_a_decision_is_kept_with_who_and_why_and_told(connection: Any) -> 
     await put(connection, Find())
     decided, again = await put(connection, decide(), decide(), later=1)
     assert (decided.status, decided.decision, decided.decided_by, decided.note) == (
-        "decided", "keep", "Wang", "agreed by telephone",
+        "decided", "wait", "Wang", "agreed by telephone",
     )  # fmt: skip
     assert again == decided
     assert await cases.store.cases(connection) == []
@@ -129,7 +129,7 @@ async def test_a_fact_found_again_after_its_decision_waits_for_a_new_one(connect
     [reopened] = await put(connection, Find(), later=2)
     assert (reopened.status, reopened.opened_count, reopened.decision, reopened.note) == ("open", 2, None, None)
     assert reopened.opened_at == NOW + timedelta(hours=2)
-    await put(connection, decide("settled_outside", note="by bank transfer"), later=3)
+    await put(connection, decide("sent_on", note="to another card"), later=3)
     assert [type_ for type_, _ in await told(connection)] == ["case.opened", "case.decided"] * 2
 
 
@@ -161,19 +161,19 @@ async def test_what_decides_nothing_leaves_the_case_open(connection: Any, wrong:
 
 async def test_a_case_is_not_decided_twice(connection: Any) -> None:
     await put(connection, Find())
-    _, other, elsewhere = await put(connection, decide(), decide("settled_outside"), decide(by="Li"))
+    _, other, elsewhere = await put(connection, decide(), decide("sent_on"), decide(by="Li"))
     assert (other.code, elsewhere.code) == ("case_decided", "case_decided")
-    assert [case.decision for case in await cases.store.cases(connection, decided=True)] == ["keep"]
+    assert [case.decision for case in await cases.store.cases(connection, decided=True)] == ["wait"]
 
 
 async def test_a_decision_and_what_it_brings_about_are_one(connection: Any) -> None:
     await put(connection, Find())
     does = Doing([])
-    refuses = {(KIND, "keep"): Doing([], refuses=True)}
+    refuses = {(KIND, "wait"): Doing([], refuses=True)}
     [refused] = await put(connection, decide(effects=refuses))
     assert refused.code == "insufficient_balance"
     assert [case.status for case in await cases.store.cases(connection)] == ["open"]
-    await put(connection, decide(effects={(KIND, "keep"): does}), decide(effects={(KIND, "keep"): does}))
+    await put(connection, decide(effects={(KIND, "wait"): does}), decide(effects={(KIND, "wait"): does}))
     assert does.done == [REFUND]
 
 

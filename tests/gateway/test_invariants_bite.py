@@ -49,6 +49,15 @@ PLANTS = {
         "money paid on top that stays": "DELETE FROM refund WHERE payment_id = '{surplus}'",
         "money paid on top of which a part stays": "UPDATE refund SET amount_minor = 1 WHERE payment_id = '{surplus}'",
         "money paid late that stays": "DELETE FROM refund WHERE payment_id = '{late}'",
+        "a refund that failed and is nobody's": "UPDATE refund SET status = 'failed', due_at = NULL "
+        "WHERE payment_id = '{surplus}'",
+        "the same of money paid late": "UPDATE payment SET refunding_minor = 0 WHERE id = '{late}'; "
+        "UPDATE refund SET status = 'failed', due_at = NULL WHERE payment_id = '{late}'",
+        "a refund that was to be sent again and is not": "UPDATE refund SET status = 'failed', due_at = NULL "
+        "WHERE payment_id = '{surplus}'; INSERT INTO case_file (book, id, kind, about, facts, status, opened_at, "
+        "opened_count, decision, decided_by, decided_at) SELECT book, 'cas', 'refund_of_unwanted_money_failed', "
+        "payment_id || ':' || attempt_number, '{{}}', 'decided', now(), 1, 'retry', 'Wang', now() FROM refund "
+        "WHERE payment_id = '{surplus}'",
         "the winner's money given back instead": "UPDATE refund SET attempt_number = 2 WHERE payment_id = '{surplus}'",
     },
     "reserved_money_is_not_booked": {
@@ -77,6 +86,8 @@ PLANTS = {
         "an ended payment somebody waits for": "UPDATE payment SET due_at = now() WHERE id = '{paid}'",
         "a hold nobody looks after": "UPDATE attempt SET due_at = NULL WHERE payment_id = '{held}'",
         "an open refund nobody asks about": "UPDATE refund SET due_at = NULL WHERE payment_id = '{giving_back}'",
+        "a merchant's failed refund that is begun again": "UPDATE refund SET status = 'failed', due_at = now() "
+        "WHERE payment_id = '{paid}'",
         "an ended refund somebody asks about": "UPDATE refund SET due_at = now() WHERE payment_id = '{paid}'",
     },
     "succeeded_payments_have_their_event": {

@@ -23,7 +23,10 @@ from kernel.work import Table
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "problems.md").read_text(encoding="utf-8")
 # Where a code can come from that the gateway answers with, or a worker beside it logs.
-SOURCES = ["kernel", "ledger", "streams", "splitting", "gateway", "channels/bank", "channels/paypal", "channels/wechat"]
+SOURCES = [
+    *("kernel", "ledger", "streams", "cases", "splitting", "gateway"),
+    *("channels/bank", "channels/paypal", "channels/wechat"),
+]
 FAMILIES = {
     **{name: getattr(kernel.errors, name) for name in ("SluiceError", "Rejected", "NotFound", "Conflict", "Broken")},
     "Unavailable": Unavailable,

@@ -49,18 +49,18 @@ def test_a_case_is_listed_shown_and_decided(case: Sluice, database_url: str, tmp
     assert set(json.loads(case("show", ident, "--json").stdout)["decisions"]) == set(cases.KINDS[KIND].decisions)
     told = ("--by", "Wang Fang", "--note", "the payer agreed")
     assert "is decided by one of" in case("decide", ident, "--decision", "forget", *told, code=1).output
-    assert "Wang Fang" in case("decide", ident, "--decision", "keep", *told).output
-    assert json.loads(case("decide", ident, "--decision", "keep", *told, "--json").stdout)["decision"] == "keep"
-    assert "case_decided" in case("decide", ident, "--decision", "settled_outside", *told, code=1).output
+    assert "Wang Fang" in case("decide", ident, "--decision", "wait", *told).output
+    assert json.loads(case("decide", ident, "--decision", "wait", *told, "--json").stdout)["decision"] == "wait"
+    assert "case_decided" in case("decide", ident, "--decision", "sent_on", *told, code=1).output
     case("list")
-    assert "keep by Wang Fang" in case("list", "--decided").output
+    assert "wait by Wang Fang" in case("list", "--decided").output
     assert "the payer agreed" in case("show", ident).output
 
 
 def test_a_case_or_book_that_is_none_is_named_and_a_decision_needs_a_name_and_a_reason(case: Sluice) -> None:
     assert "no_such_case" in case("show", "cas_0", code=1).output
     assert "no_such_book" in case("list", "--book", "9", code=1).output
-    nobody = ("decide", "cas_0", "--decision", "keep")
+    nobody = ("decide", "cas_0", "--decision", "wait")
     assert "--by" in case(*nobody, code=2).output
     assert "no_such_case" in case(*nobody, "--by", "Wang", "--note", "why", code=1).output
 
