@@ -122,6 +122,7 @@ class Order:
     hold_only: bool = False  # 预授权: reserve the money; it is captured or released later
     share_later: bool = False  # 分账: the rail keeps the money frozen until it is shared out there
     channel_ref: str | None = None  # the rail's own number, once it has told us
+    ending_at: datetime | None = None  # reserved money: when it was first asked to be captured or released
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class StartCapture:
         splitting.check(work, self.book, payment.id, self.amount_minor, self.fee_minor)
         attempt = attempt._replace(
             capture_minor=self.amount_minor, fee_minor=self.fee_minor, code=None, message=None, updated_at=work.now,
-            due_at=self.due_at, asked_count=0,
+            due_at=self.due_at, asked_count=0, ending_at=attempt.ending_at or work.now,
         )  # fmt: skip
         work.put(ATTEMPTS, attempt)
         status = advance(states.PAYMENT, states.Payment(payment.status), states.PaymentEvent.CAPTURE_ASKED)
@@ -77,6 +77,29 @@ def held_attempt(work: Work, payment: Payment) -> Attempt:
             "payment_not_held", f"{payment.id} is {payment.status}: no money is reserved", status_now=payment.status
         )
     return attempt
+
+
+@dataclass(frozen=True, slots=True)
+class StartRelease:
+    """Note when reserved money was first asked to be released, before its channel hears of it. Returns the attempt.
+
+    A rail may know the message by that moment (UnionPay's txnTime), so every later one about it names the same.
+    """
+
+    book: int
+    payment_id: str
+    number: int
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield from attempts_needs(work, self.book, self.payment_id)
+
+    def apply(self, work: Work) -> Attempt:
+        work.head(self.book)
+        attempt = work.get(ATTEMPTS, (self.book, self.payment_id, self.number))
+        if attempt.ending_at is None:
+            attempt = attempt._replace(ending_at=work.now, updated_at=work.now)
+            work.put(ATTEMPTS, attempt)
+        return attempt
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class Orders:
             kept.get("return_url"),
             payment.capture_manual,
             channel_ref=attempt.channel_ref,
+            ending_at=attempt.ending_at,
         )
 
     def refund(self, refund: Refund, payment: Payment, attempt: Attempt) -> RefundOrder:

@@ -33,7 +33,7 @@ from gateway.attempts import (
     provably_did_nothing,
 )
 from gateway.belief import Answers, believed
-from gateway.captures import CaptureRefused, StartCapture
+from gateway.captures import CaptureRefused, StartCapture, StartRelease
 from gateway.choosing import AUTO, Ask, Choice, Chooser, fee_of, kind_of, no_channel
 from gateway.claims import Claims
 from gateway.create import Asking, Created, CreatePayment, FindEarlier, NewPayment
@@ -654,7 +654,7 @@ class Payments:
         is_held = attempt.status == states.Attempt.HELD or (isinstance(outcome, Pending) and outcome.held is not None)
         lost = is_lost(payment, attempt)
         if is_held:
-            return (await self._undo(ready, order, is_held=True)).now if lost and not not_found else outcome
+            return (await self._release(payment, attempt, ready)).now if lost and not not_found else outcome
         code_run_out = not_found and order.method is Method.BARCODE
         if code_run_out and not lost and now - attempt.created_at < NOT_RECEIVED_AFTER:
             return outcome  # the till may still take it up again
@@ -689,6 +689,12 @@ class Payments:
             return _Undone(outcome)
         never_there = isinstance(outcome, Unknown) and outcome.not_found
         return _Undone(await self._call("query", ready, order), never_there)
+
+    async def _release(self, payment: Payment, attempt: Attempt, ready: Ready) -> "_Undone":
+        """Release what is reserved; when that was first asked for is committed before."""
+        if attempt.ending_at is None:
+            attempt = await self._lanes.put(StartRelease(attempt.book, attempt.payment_id, attempt.number))
+        return await self._undo(ready, self._orders.order(payment, attempt), is_held=True)
 
     async def close(self, book: int, payment_id: str) -> Payment:
         """Close an unpaid payment at its channel. Raises Conflict when it has ended otherwise, or cannot be closed now.
@@ -804,7 +810,7 @@ class Payments:
             attempt = await find_attempt(connection, book, payment_id, payment.won_attempt)
         assert attempt is not None, "a payment names an attempt it has"
         ready = await self._ready(attempt)
-        undone = await self._undo(ready, self._orders.order(payment, attempt), is_held=True)
+        undone = await self._release(payment, attempt, ready)
         return _closed((await self._settle(payment, attempt, ready, undone.now)).payment, "voided")
 
     # ---- refunds -----------------------------------------------------------------------------------------------------

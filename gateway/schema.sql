@@ -116,6 +116,7 @@ CREATE TABLE attempt (
     fee_kept        bool NOT NULL DEFAULT false, -- the channel keeps its fee when this is refunded: its terms, as they were then
     coupon_minor    bigint NOT NULL DEFAULT 0 CHECK (coupon_minor >= 0), -- captured, and paid by the merchant's own coupons
     proceed_count   int NOT NULL DEFAULT 0, -- how often our second call may have left
+    ending_at       timestamptz, -- reserved money: when it was first asked to be captured or released; the rail may know it by that
     PRIMARY KEY (book, payment_id, number),
     CONSTRAINT capture_within_the_hold CHECK (
         held_minor >= 0 AND capture_minor >= 0 AND captured_minor >= 0 AND capture_minor <= held_minor

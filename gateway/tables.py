@@ -115,6 +115,7 @@ class Attempt(NamedTuple):
     fee_kept: bool = False  # the channel keeps its fee when this is refunded
     coupon_minor: int = 0  # of captured_minor, what the merchant's own coupons paid
     proceed_count: int = 0  # how often our second call may have left
+    ending_at: datetime | None = None  # reserved money: when it was first asked to be captured or released
 
     @property
     def is_fresh(self) -> bool:
@@ -252,7 +253,7 @@ ATTEMPTS: Table[Attempt] = Table(
     "attempt",
     Attempt,
     "int text int text text bigint text json json text timestamptz timestamptz timestamptz text text text int "
-    "bigint bigint bigint date int json bool bigint int",
+    "bigint bigint bigint date int json bool bigint int timestamptz",
     keys=3,
     remembered=True,
 )

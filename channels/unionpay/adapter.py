@@ -126,16 +126,19 @@ class UnionPay(Rail):
         Once UnionPay has numbered a reservation, what can have become of it has numbers of its own, which are asked for
         instead, one after the other.
         """
-        reserved = order.hold_only and order.channel_ref is not None
-        return self._question(messages.order_id(order.reference, CAPTURE if reserved else PAYMENT), order.created_at)
+        if order.hold_only and order.channel_ref is not None:
+            return self._question(messages.order_id(order.reference, CAPTURE), _ended_at(order))
+        return self._question(messages.order_id(order.reference), order.created_at)
 
     def query_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return the order's state; one UnionPay does not know may still be paid until it lapses, see README.md."""
 
         def read(fields: Fields) -> Outcome:
-            number, sent = fields.get("orderId", ""), order.created_at
+            number, sent = fields.get("orderId", ""), _ended_at(order)
             if number == messages.order_id(order.reference):
-                self._expect_found(fields, number, sent, messages.RESERVE if order.hold_only else messages.CONSUME)
+                self._expect_found(
+                    fields, number, order.created_at, messages.RESERVE if order.hold_only else messages.CONSUME
+                )
                 return self._about_payment(order, fields, now)
             if order.hold_only and number == messages.order_id(order.reference, CAPTURE):
                 self._expect_found(fields, number, sent, messages.COMPLETE)
@@ -165,7 +168,7 @@ class UnionPay(Rail):
         return self._follow_up(
             messages.COMPLETE,
             messages.order_id(order.reference, CAPTURE),
-            order.created_at,
+            _ended_at(order),
             amount,
             order.notify_url,
             {"origQryId": order.channel_ref or "", "reqReserved": messages.order_id(order.reference)},
@@ -173,7 +176,7 @@ class UnionPay(Rail):
 
     def capture_outcome(self, order: Order, amount: Money, answer: Response, *, now: datetime) -> Outcome:
         """Return Confirmed once UnionPay has done it; what it has only taken is asked about at once."""
-        number, sent = messages.order_id(order.reference, CAPTURE), order.created_at
+        number, sent = messages.order_id(order.reference, CAPTURE), _ended_at(order)
 
         def read(fields: Fields) -> Outcome:
             if messages.answers_a_question(fields):
@@ -188,7 +191,7 @@ class UnionPay(Rail):
         return self._follow_up(
             messages.RELEASE,
             messages.order_id(order.reference, VOID),
-            order.created_at,
+            _ended_at(order),
             order.amount,
             order.notify_url,
             {"origQryId": order.channel_ref or "", "reqReserved": messages.order_id(order.reference)},
@@ -196,7 +199,7 @@ class UnionPay(Rail):
 
     def void_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return Refused(closed=True) once UnionPay has done it, Unknown whatever else it says."""
-        number, sent = messages.order_id(order.reference, VOID), order.created_at
+        number, sent = messages.order_id(order.reference, VOID), _ended_at(order)
 
         def read(fields: Fields) -> Outcome:
             if not messages.answers_a_question(fields):
@@ -437,13 +440,13 @@ class UnionPay(Rail):
             captured = messages.amount(fields)
             if captured.minor > order.amount.minor:
                 raise AmountDiffers(captured, order.amount)
-            moved_at = messages.happened_at(fields, sent=order.created_at)
+            moved_at = messages.happened_at(fields, sent=_ended_at(order))
             return Confirmed(messages.query_id(fields), captured, moved_at)
         if state == "undecided":
             return Pending()
         if state == "unclear":
             return messages.unknown(code, words)
-        ask = self._question(messages.order_id(order.reference, VOID), order.created_at)
+        ask = self._question(messages.order_id(order.reference, VOID), _ended_at(order))
         return Unknown(f"not captured, {code}: {words}", ask=ask)
 
     def _expect_found(self, fields: Fields, number: str, sent: datetime, kind: Fields) -> None:
@@ -536,6 +539,14 @@ def _said(fields: Fields, table: Mapping[str, messages.Says]) -> Outcome:
     code, words = fields["respCode"], fields.get("respMsg", "")[:200]
     says = table.get(code)
     return says(code, words) if says else messages.unknown(code, words)
+
+
+def _ended_at(order: Order) -> datetime:
+    """Return the txnTime of what completes or releases a reservation.
+
+    UnionPay wants the time at which a message is sent (必须取当前时间), and knows it by that time for ever after.
+    """
+    return order.ending_at or order.created_at
 
 
 def _kind_of(refund: RefundOrder) -> Fields:

@@ -20,6 +20,7 @@ from unionpay_rail import (
     REFUND_ID,
     REFUND_QUERY_ID,
     REFUND_TIME,
+    TXN_TIME,
     VOID_ID,
     Rail,
     channel,
@@ -194,6 +195,34 @@ def test_what_became_of_a_reservation_is_asked_by_the_numbers_it_can_have_got() 
     assert outcome("query of hold", queried("35", orderId=VOID_ID)) == HELD, "a release that failed released nothing"
     released = outcome("query of hold", queried(orderId=VOID_ID))
     assert released == Refused("VOIDED", "released", closed=True)
+
+
+def test_what_ends_a_reservation_is_sent_and_asked_about_by_its_own_moment() -> None:
+    """UnionPay's samples: txnTime must be the time of sending (必须取当前时间), days after the reservation's."""
+    ended = held_order(ending_at=datetime(2026, 11, 27, 1, 2, 3, tzinfo=UTC))
+    ends = "txnTime=20261127090203"
+    requests = [
+        UNIONPAY.capture_request(ended, Money(1000, "CNY")),
+        UNIONPAY.void_request(ended),
+        UNIONPAY.query_request(ended),
+    ]
+    assert all(ends in request.body.decode() for request in requests)
+    changes: dict[str, Any] = {"ending_at": ended.ending_at}
+    then = {"txnTime": "20261127090203"}
+    taken = said("03", orderId=CAPTURE_ID, **then)
+    assert asked_next(outcome("capture", taken, **changes))["txnTime"] == then["txnTime"]
+    done = queried(orderId=CAPTURE_ID, **moved(1000, trace_time="1127090203")) | then
+    at = datetime(2026, 11, 27, 9, 2, 3, tzinfo=BEIJING)
+    for op in ("capture", "query of hold"):
+        assert outcome(op, done, **changes) == replace(PAID, amount=Money(1000, "CNY"), happened_at=at)
+        assert isinstance(outcome(op, done | {"txnTime": TXN_TIME}, **changes), Unknown)
+    asked = asked_next(outcome("query of hold", NOT_FOUND | {"orderId": CAPTURE_ID} | then, **changes))
+    assert (asked["orderId"], asked["txnTime"]) == (VOID_ID, then["txnTime"])
+    released = queried(orderId=VOID_ID) | then
+    for op in ("void", "query of hold"):
+        assert outcome(op, released, **changes) == Refused("VOIDED", "released", closed=True)
+    reserved = queried("00", "02", **moved(1234, HOLD_ID))
+    assert outcome("query of hold", reserved, **changes, channel_ref=None) == HELD, "the reservation's is its order's"
 
 
 def test_a_completion_is_confirmed_with_what_was_captured() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,33 @@ async def test_a_process_that_dies_before_it_captures_leaves_it_to_the_janitor(
         assert await front.later(FIRST_ANSWER_S) == 1
         payment = await front.payment(payment_id)
         assert (payment["status"], payment["amount_captured"]) == ("succeeded", 4_000)
+
+
+@pytest.mark.parametrize("end", ["capture", "void"])
+async def test_what_ends_a_reservation_is_known_by_when_it_was_first_asked_for(
+    database_url: str, tmp_path: Path, end: str
+) -> None:
+    """UnionPay wants the moment of sending in a message (txnTime), and the same one in every later question."""
+    async with a_front(database_url, tmp_path) as front:
+        payment_id = await reserve(front)
+        await front.later(3 * HOLD_S)
+        begun = (await front.attempt(payment_id)).created_at
+        front.rail.says(**{end: SILENCE, "query": SILENCE})
+        asked_at = front.clock.now()
+        await (capture if end == "capture" else void)(front, payment_id)
+        front.rail.says(**{end: SILENCE, "query": HELD})
+        await front.later(2 * FIRST_ANSWER_S)
+        await front.later(2 * HOLD_S)
+        if end == "void":
+            await void(front, payment_id)
+        ends = [order.ending_at for order in front.asked(end)]
+        assert len(ends) >= 2
+        assert len(set(ends)) == 1
+        assert ends[0].replace(microsecond=0) == asked_at, "the book's time, which never stands still"
+        assert asked_at - begun >= timedelta(seconds=3 * HOLD_S)
+        questions = [order.ending_at for order in front.asked("query")]
+        assert questions[0] is None, "nothing had been asked for yet"
+        assert questions[-1] == ends[0]
 
 
 async def test_a_refused_capture_leaves_the_money_reserved_for_another(database_url: str, tmp_path: Path) -> None:

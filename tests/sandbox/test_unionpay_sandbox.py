@@ -267,6 +267,17 @@ def test_certificates_take_turns_with_the_names_of_the_test_environment(sandbox:
     assert sorted(names) == ["00040000:SIGN", "中国银联股份有限公司"]
 
 
+def test_a_message_must_name_the_time_at_which_it_is_sent(shop: Shop) -> None:
+    """UnionPay's samples: 必须取当前时间，否则会报txnTime无效."""
+    for off in (timedelta(days=-2), timedelta(days=2)):
+        then = (datetime.now(BEIJING) + off).strftime("%Y%m%d%H%M%S")
+        assert shop.app(shop.order(new_number(), txnTime=then))["respCode"] == "10"
+        held = shop.paid(1000, txnType="02")
+        for kind in ("03", "32"):
+            assert shop.back(kind, held["queryId"], 1000, new_number("e"), txnTime=then)["respCode"] == "10"
+        assert shop.truth(held["orderId"])["state"] == "held"
+
+
 # ---- giving back -----------------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,8 @@ from channels.sandbox.unionpay.wire import money, shown, void_ref
 
 GATEWAY = "/gateway/api"
 LONGEST_DESCRIPTION = 32  # bytes
+# A message must name the time at which it is sent. How far off it may be is not published; a day is surely too much.
+FARTHEST_MS = 24 * 3_600_000
 ECHOED = ("version", "encoding", "signMethod", "bizType", "accessType", "merId", "orderId", "txnTime", "txnType",
           "txnSubType", "reqReserved", "settleDate")  # fmt: skip
 WORDS = {
@@ -133,6 +135,7 @@ class Routes:
         if call.fields["txnType"] not in ("01", "02") or call.fields["txnSubType"] != "01":
             raise Refused("32")
         numbers, amount = call.numbers(), call.amount()
+        self._require_current(call)
         if call.text("currencyCode") != "156":
             raise Refused("10", "currencyCode must be 156")
         back_url, channel = call.text("backUrl", "https?://.+"), call.text("channelType", "0[78]")
@@ -173,6 +176,7 @@ class Routes:
     async def back(self, call: Call) -> dict[str, str]:
         """Refund, undo, complete, release. Taken is not done: what came of it, a query or a notice says."""
         kind, numbers, amount = call.fields["txnType"], call.numbers(), call.amount()
+        self._require_current(call)
         call.text("channelType", "0[78]")
         if call.fields["txnSubType"] != "00" or call.fields["bizType"] != "000201":
             raise Refused("32")
@@ -242,6 +246,11 @@ class Routes:
         if trade is None or trade.merchant != call.merchant.merchant:
             raise Refused("35")
         return trade
+
+    def _require_current(self, call: Call) -> None:
+        """Raise 10 where txnTime is not about now."""
+        if abs(_ms_of("txnTime", call.moment()) - self._of.ctx.clock.now_ms()) > FARTHEST_MS:
+            raise Refused("10", "txnTime无效")
 
     def _require_fresh(self, tx: Tx, call: Call) -> None:
         """Raise 12 for a number that another transaction has already, even the very same one."""
