@@ -243,6 +243,7 @@ def test_an_answer_about_a_transaction_carries_its_type_and_not_the_questions(sh
     assert kind(shop.query(waiting)) == ("01", "01", "000000"), "the question's product, the order's kind"
     assert shop.query(waiting)["reqReserved"] == "MYFIELD"
     paid, held, other = shop.paid(), shop.paid(1000, txnType="02"), shop.paid(1000, txnType="02")
+    assert paid["traceTime"] == paid["txnTime"][4:]
     assert (kind(paid), kind(held)) == (("01", "01", "000000"), ("02", "01", "000000"))
     completed = shop.back("03", held["queryId"], 400, new_number("c"))
     released = shop.back("32", other["queryId"], 1000, new_number("v"))
@@ -253,6 +254,7 @@ def test_an_answer_about_a_transaction_carries_its_type_and_not_the_questions(sh
     for said, txn_type in ((completed, "03"), (released, "32"), (refund, "04"), (undone, "31"), (taken_back, "33")):
         assert kind(said) == (txn_type, "00", "000201")
         assert {"origQryId", "txnAmt", "queryId"} <= set(said)
+        assert shop.query(said)["traceTime"] == said["txnTime"][4:], "as in all that is recorded"
         assert kind(shop.query(said)) == (txn_type, "00", "000000")
     assert shop.query(refund)["reqReserved"] == back["orderId"]
     none = shop.query(shop.order(new_number()))

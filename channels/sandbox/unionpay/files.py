@@ -37,13 +37,13 @@ def _line(merchant: Merchant, row: BillRow) -> bytes:
     numbers = row.refund_extra if row.kind == "refund" else row.extra.get("capture", row.extra)
     txn_type = str(numbers.get("txnType", "01"))
     known = row.status in ("success", "processing")
-    at = datetime.fromtimestamp(row.at_ms // 1000, BEIJING)
+    traced = str(numbers.get("txnTime", ""))[4:] or f"{datetime.fromtimestamp(row.at_ms // 1000, BEIJING):%m%d%H%M%S}"
     refund = row.kind == "refund"
     net = row.amount - abs(row.fee)
     fields = [""] * len(WIDTHS)
     fields[0] = CODES.get(txn_type, "S22") if known else "E99"
     fields[1] = fields[2] = "01020000"
-    fields[3], fields[4], fields[5] = row.ref[-6:], f"{at:%m%d%H%M%S}", "6216***********0018"
+    fields[3], fields[4], fields[5] = row.ref[-6:], traced, "6216***********0018"
     fields[6] = f"{row.amount:012d}"
     fields[7], fields[8] = "5999", "07"
     fields[9], fields[11] = row.ref, str(numbers.get("orderId", row.order))

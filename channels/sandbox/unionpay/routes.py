@@ -280,13 +280,13 @@ class Routes:
         if follow_up is not None:
             trade = self._of.trades.by_id(self._store, follow_up["trade_id"])
             if follow_up["txn_type"] == "03":
-                own = _kind(trade.extra["capture"])
-                return own | _found("00", trade.paid, str(trade.charge_ref), follow_up["at_ms"])
-            return _kind(trade.extra["void"]) | _found("00", trade.amount, void_ref(trade), follow_up["at_ms"])
+                ended = trade.extra["capture"]
+                return _found(ended, "00", trade.paid, str(trade.charge_ref), follow_up["at_ms"])
+            return _found(trade.extra["void"], "00", trade.amount, void_ref(trade), follow_up["at_ms"])
         named = trade_or_refund(self._of, merchant, call.order)
         if named is None or any(named.extra[name] != numbers[name] for name in ("orderId", "txnTime")):
             raise Refused("34")
-        return _kind(named.extra) | (_about_refund(named) if isinstance(named, Refund) else _about_trade(named))
+        return _about_refund(named) if isinstance(named, Refund) else _about_trade(named)
 
     async def file(self, call: Call) -> dict[str, str]:
         """Return the settlement file of a closed day."""
@@ -380,22 +380,25 @@ def _kind(extra: Mapping[str, Any]) -> dict[str, str]:
 
 def _about_trade(trade: Trade) -> dict[str, str]:
     if trade.hold_ref is not None:
-        return _found("00", trade.amount, trade.hold_ref, trade.held_ms or 0)
+        return _found(trade.extra, "00", trade.amount, trade.hold_ref, trade.held_ms or 0)
     if trade.charge_ref is not None:
-        return _found("00", trade.paid, trade.charge_ref, trade.paid_ms or 0)
+        return _found(trade.extra, "00", trade.paid, trade.charge_ref, trade.paid_ms or 0)
     if trade.state != "open":
         raise Refused("34")  # it lapsed unpaid
     code = trade.refusal or "05"
-    return {"origRespCode": code, "origRespMsg": WORDS[code], "txnAmt": str(trade.amount), "currencyCode": "156"}
+    unpaid = {"origRespCode": code, "origRespMsg": WORDS[code], "txnAmt": str(trade.amount), "currencyCode": "156"}
+    return _kind(trade.extra) | unpaid
 
 
 def _about_refund(refund: Refund) -> dict[str, str]:
     code = {"pending": "05", "success": "00", "failed": "60"}[refund.status]
-    return _found(code, refund.amount, refund.refund_ref, refund.success_ms or refund.created_ms)
+    return _found(refund.extra, code, refund.amount, refund.refund_ref, refund.success_ms or refund.created_ms)
 
 
-def _found(code: str, amount: int, query_id: str, at_ms: int) -> dict[str, str]:
-    return {"origRespCode": code, "origRespMsg": WORDS[code], **money(amount, query_id, at_ms)}
+def _found(extra: Mapping[str, Any], code: str, amount: int, query_id: str, at_ms: int) -> dict[str, str]:
+    """Return what a query's answer says of a transaction. extra: the message that began it."""
+    said = {"origRespCode": code, "origRespMsg": WORDS[code]}
+    return {**_kind(extra), **said, **money(extra, amount, query_id, at_ms)}
 
 
 def _asked_of(call: Call) -> dict[str, str]:

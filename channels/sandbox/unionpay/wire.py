@@ -65,8 +65,11 @@ def common(merchant: str, extra: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def money(amount: int, query_id: str, at_ms: int) -> dict[str, str]:
-    """Return what UnionPay says of money it moved."""
+def money(extra: Mapping[str, Any], amount: int, query_id: str, at_ms: int) -> dict[str, str]:
+    """Return what UnionPay says of money it moved.
+
+    extra: as in common. traceTime is the txnTime of the message that asked for it, in all that is recorded.
+    """
     at = beijing(at_ms)
     return {
         "txnAmt": str(amount),
@@ -75,7 +78,7 @@ def money(amount: int, query_id: str, at_ms: int) -> dict[str, str]:
         "settleCurrencyCode": "156",
         "settleDate": at[4:8],
         "traceNo": query_id[-6:],
-        "traceTime": at[4:],
+        "traceTime": str(extra["txnTime"])[4:],
         "queryId": query_id,
         "payCardType": "01",
         "accNo": "6216***********0018",
@@ -138,18 +141,25 @@ class UnionPayWire(Wire):
         """Return the fields of a notice: UnionPay tells of what was done, never of what failed."""
         match event:
             case "paid" if trade.hold_ref is None:
-                fields = common(trade.merchant, trade.extra) | money(trade.paid, str(trade.charge_ref), now_ms)
+                fields = common(trade.merchant, trade.extra) | money(
+                    trade.extra, trade.paid, str(trade.charge_ref), now_ms
+                )
             case "paid":
                 numbers = trade.extra["capture"]
-                fields = common(trade.merchant, numbers) | money(trade.paid, str(trade.charge_ref), now_ms)
+                fields = common(trade.merchant, numbers) | money(numbers, trade.paid, str(trade.charge_ref), now_ms)
                 fields["origQryId"] = str(trade.hold_ref)
             case "held":
-                fields = common(trade.merchant, trade.extra) | money(trade.amount, str(trade.hold_ref), now_ms)
+                fields = common(trade.merchant, trade.extra) | money(
+                    trade.extra, trade.amount, str(trade.hold_ref), now_ms
+                )
             case "voided" if "void" in trade.extra:
-                fields = common(trade.merchant, trade.extra["void"]) | money(trade.amount, void_ref(trade), now_ms)
+                void = trade.extra["void"]
+                fields = common(trade.merchant, void) | money(void, trade.amount, void_ref(trade), now_ms)
                 fields["origQryId"] = str(trade.hold_ref)
             case "refunded" if refund is not None and refund.order is not None:
-                fields = common(trade.merchant, refund.extra) | money(refund.amount, refund.refund_ref, now_ms)
+                fields = common(trade.merchant, refund.extra) | money(
+                    refund.extra, refund.amount, refund.refund_ref, now_ms
+                )
                 fields["origQryId"] = str(trade.charge_ref)
             case _:
                 return None
@@ -179,9 +189,9 @@ class UnionPayWire(Wire):
         words = {"paid": "支付成功 Paid", "held": "授权成功 Authorised"}.get(trade.state, "未支付 Not paid")
         fields = common(trade.merchant, trade.extra) | {"respCode": "01", "respMsg": "未支付"}
         if trade.state == "paid":
-            fields |= money(trade.paid, str(trade.charge_ref), trade.paid_ms or 0) | DONE
+            fields |= money(trade.extra, trade.paid, str(trade.charge_ref), trade.paid_ms or 0) | DONE
         elif trade.state == "held":
-            fields |= money(trade.amount, str(trade.hold_ref), trade.held_ms or 0) | DONE
+            fields |= money(trade.extra, trade.amount, str(trade.hold_ref), trade.held_ms or 0) | DONE
         fields = self._keys.signed_now(fields)
         hidden = "".join(f'<input type="hidden" name="{escape(n)}" value="{escape(v)}">' for n, v in fields.items())
         form = f'<form method="post" action="{escape(url)}">{hidden}<button>返回商户 Back to the shop</button></form>'
