@@ -39,7 +39,7 @@ class Confirmed:
     merchant_coupon 商户优惠: the part of `amount` that coupons and discounts of the merchant's own bear, so that the
     channel pays out `amount` less this, less its fee (of a payment), or takes that much less from the merchant (of a
     refund). Coupons that the channel or others pay for are no part of it: their money arrives. The adapter has checked
-    that the stated parts add up; where they do not, that is no answer (Unknown). None: not said.
+    that the stated parts add up; where they do not, that is no answer (Unknown). None: no coupon is named.
     """
 
     channel_ref: str  # the channel's number of the transaction or refund

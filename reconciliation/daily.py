@@ -288,6 +288,7 @@ def _payment(payment: Payment, attempt: Attempt) -> Movement:
         _STATUS.get(attempt.status, "processing"),
         attempt.business_date or business_date(payment.created_at),
         attempt.channel_ref,
+        attempt.coupon_minor,
     )
 
 
@@ -302,6 +303,7 @@ def _refund(refund: Refund, attempt: Attempt) -> Movement:
         status,
         refund.business_date or business_date(refund.asked_at),
         refund.channel_ref,
+        -refund.coupon_minor,
     )
 
 

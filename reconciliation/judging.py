@@ -28,6 +28,9 @@ class Kind(StrEnum):
     MISSING_AT_HUB = "missing_at_hub"  # 长款: they have it, we do not
     AMOUNT_DIFFERS = "amount_differs"
     STATUS_DIFFERS = "status_differs"
+    COUPON_DIFFERS = (
+        "coupon_differs"  # 优惠不符: the amounts agree, what the merchant's own coupons bear of it does not
+    )
     FEE_DIFFERS = "fee_differs"
     DUPLICATE = "duplicate"  # their row twice, in one day's bill or in two
     LATE = "late"  # another day's bill carries it, and all else agrees
@@ -69,6 +72,7 @@ class Side:
     rows: tuple[str, ...] = ()  # where it stands in the file, for people
     booked: tuple[tuple[str, int], ...] = ()  # payouts: (account, signed minor) of each booking
     bill_minor: int | None = None  # deposits: what the channel's own bill comes to
+    coupon_minor: int = 0  # what the merchant's own coupons bear; with the fee's sign
     explained_minor: int = 0  # balances: what this account's payout discrepancies come to
 
     def as_json(self) -> dict[str, Any]:
@@ -171,6 +175,10 @@ def judge_channel(key: Key, ours: Side | None, home: date, seen: Sightings, *, e
         theirs_worth = theirs.minor if is_billed(key.item, theirs.status) else 0
         detail = f"we have it as {ours.status}, the bill of {day} as {theirs.status}"
         return Verdict(Kind.STATUS_DIFFERS, ours.currency, ours.minor, theirs.minor, theirs_worth - ours_worth, detail)
+    if theirs.coupon_minor != ours.coupon_minor:
+        difference = theirs.coupon_minor - ours.coupon_minor
+        detail = f"the amount agrees, what a coupon of the merchant's paid of it by the bill of {day} does not"
+        return Verdict(Kind.COUPON_DIFFERS, ours.currency, ours.coupon_minor, theirs.coupon_minor, difference, detail)
     if theirs.fee_minor != ours.fee_minor:
         difference = theirs.fee_minor - ours.fee_minor
         detail = f"the amount agrees, the fee in the bill of {day} does not"

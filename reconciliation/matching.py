@@ -28,7 +28,8 @@ class Movement:
     """One payment or refund of ours on one channel account.
 
     status: success | processing | failed | reversed, as BillLine.status. A refund is `processing` once the channel has
-    accepted it; one whose acceptance is not known is left out. fee_minor has BillLine.fee's sign: negative on refunds.
+    accepted it; one whose acceptance is not known is left out. fee_minor and coupon_minor have the signs of BillLine:
+    negative on refunds.
     business_date: the channel's day; for a processing refund the day of its acceptance.
     """
 
@@ -40,6 +41,7 @@ class Movement:
     status: str
     business_date: date
     channel_ref: str | None = None
+    coupon_minor: int = 0  # 商户优惠: the part the merchant's own coupons bear, which the channel does not pay out
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +278,7 @@ def _plainly(movement: Movement, lines: Sequence[BillLine]) -> bool:
         len(lines) == 1
         and line.amount == movement.amount
         and line.fee.minor == movement.fee_minor
+        and line.coupon_minor == movement.coupon_minor
         and line.status == movement.status
         and line.fee.currency == movement.amount.currency
     )
@@ -288,6 +291,7 @@ def _our_side(movement: Movement) -> Side:
         fee_minor=movement.fee_minor,
         status=movement.status,
         ref=movement.channel_ref or "",
+        coupon_minor=movement.coupon_minor,
     )
 
 
@@ -304,6 +308,7 @@ def _their_side(lines: Sequence[BillLine]) -> Side:
         ref=real[0].channel_ref,
         count=len(real),
         rows=tuple(str(line.row) for line in lines),
+        coupon_minor=sum(line.coupon_minor for line in lines),
     )
 
 
@@ -324,7 +329,7 @@ def beyond(day: date, movements: Iterable[Movement], bill: Iterable[BillLine]) -
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """What a day's business comes to: payments − refunds − fees, by our movements and by the channel's bill."""
+    """What a day's business comes to: payments − refunds − fees − merchants' coupons, by our movements and the bill."""
 
     ours: Money
     bill: Money
@@ -333,23 +338,23 @@ class Net:
 def net_of(day: date, movements: Iterable[Movement], bill: Iterable[BillLine], currency: str) -> Net:
     """Return what the channel owes for a day in one currency; below zero when we owe it."""
     ours = sum(
-        _contribution(movement.kind, movement.status, movement.amount.minor, movement.fee_minor)
+        _contribution(movement.kind, movement.status, movement.amount.minor, movement.fee_minor + movement.coupon_minor)
         for movement in movements
         if movement.business_date == day and movement.amount.currency == currency
     )
     theirs = sum(
-        _contribution(line.kind, line.status, line.amount.minor, line.fee.minor)
+        _contribution(line.kind, line.status, line.amount.minor, line.fee.minor + line.coupon_minor)
         for line in bill
         if line.amount.currency == currency
     )
     return Net(Money(ours, currency), Money(theirs, currency))
 
 
-def _contribution(item: Item, status: str, minor: int, fee_minor: int) -> int:
+def _contribution(item: Item, status: str, minor: int, withheld_minor: int) -> int:
     gone_back = item is Item.REFUND and status == "reversed"  # the payment's own line is there too
     if not gone_back and not is_billed(item, status):
         return 0
-    return (minor if item is Item.PAYMENT else -minor) - fee_minor
+    return (minor if item is Item.PAYMENT else -minor) - withheld_minor
 
 
 def match_deposit(day: date, net: Net, deposits: Deposits, known: Register = _NOTHING) -> Iterator[Outcome]:

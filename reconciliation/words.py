@@ -13,6 +13,7 @@ KINDS: Mapping[Kind, str] = {
     Kind.MISSING_AT_HUB: "长款",
     Kind.AMOUNT_DIFFERS: "金额不符",
     Kind.STATUS_DIFFERS: "状态不符",
+    Kind.COUPON_DIFFERS: "商户优惠不符",
     Kind.FEE_DIFFERS: "手续费不符",
     Kind.DUPLICATE: "重复",
     Kind.LATE: "跨日",

@@ -64,6 +64,13 @@ class Store:
         with self._lock:
             self._writer.executescript(script)
 
+    def add_column(self, table: str, column: str, kind: str) -> None:
+        """Add a column to a table, where a store of before lacks it."""
+        with self._lock:
+            known = {row[1] for row in self._writer.execute(f"PRAGMA table_info({table})")}
+            if column not in known:
+                self._writer.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
         """Open a transaction that is durable when the block ends, and undone when the block raises.

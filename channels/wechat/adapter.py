@@ -61,6 +61,7 @@ _CAPABILITIES = Capabilities(
     barcode_prefixes=frozenset({"10", "11", "12", "13", "14", "15"}),
     browsers=("MicroMessenger",),
     in_browser=(Method.JSAPI,),
+    merchant_coupons=True,
 )
 
 

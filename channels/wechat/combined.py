@@ -176,7 +176,9 @@ def _whole(reference: str, parts: Sequence[Outcome]) -> Outcome:
     paid = [part for part in parts if isinstance(part, Confirmed)]
     if len(paid) == len(parts):
         total = Money(sum(part.amount.minor for part in paid), paid[0].amount.currency)
-        return Confirmed(reference, total, max(part.happened_at for part in paid))
+        said = [part.merchant_coupon.minor for part in paid if part.merchant_coupon is not None]
+        coupon = Money(sum(said), total.currency) if len(said) == len(paid) else None
+        return Confirmed(reference, total, max(part.happened_at for part in paid), coupon)
     kinds = {type(part) for part in parts}
     return parts[0] if len(kinds) == 1 else Unknown("some of the combined orders are paid or closed, some are not")
 
@@ -201,8 +203,4 @@ def _listed(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _part_outcome(part: Mapping[str, Any]) -> tuple[str, str, Outcome]:
     """Return (mchid, our number, what became of it). Raises Doubt."""
     mchid, reference = messages.text_of(part, "mchid"), messages.text_of(part, "out_trade_no")
-
-    def paid() -> Money:
-        return messages.amount_of(messages.part_of(part, "amount"), "total_amount")
-
-    return mchid, reference, messages.state_outcome(part, paid)
+    return mchid, reference, messages.state_outcome(part, "total_amount", "payer_amount")

@@ -1,7 +1,7 @@
 """The words of WeChat Pay APIv3 and ours: request bodies, transactions, refunds, errors. No signatures, no network."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -139,16 +139,21 @@ def transaction(body: Mapping[str, Any], *, mchid: str, appid: str) -> tuple[str
     """Return (out_trade_no, outcome) of a transaction as queries and notices show it. Raises Doubt."""
     expect(body, "mchid", mchid)
     expect(body, "appid", appid)
-    return text_of(body, "out_trade_no"), state_outcome(body, lambda: amount_of(part_of(body, "amount"), "total"))
+    return text_of(body, "out_trade_no"), state_outcome(body, "total", "payer_total")
 
 
-def state_outcome(body: Mapping[str, Any], paid: Callable[[], Money]) -> Outcome:
-    """Return what a transaction's trade_state means. Raises Doubt. paid: reads the amount, where there is one."""
+def state_outcome(body: Mapping[str, Any], total: str, payer_total: str) -> Outcome:
+    """Return what a transaction's trade_state means. Raises Doubt.
+
+    total, payer_total: what the amounts of the order and of the payer's own money are called in `amount`.
+    """
     state = text_of(body, "trade_state")
     match state:
         # REFUND 转入退款: some or all of it was given back later, so it was paid.
         case "SUCCESS" | "REFUND":
-            return Confirmed(reference_of(body, "transaction_id"), paid(), moment_of(body, "success_time"))
+            amount = amount_of(part_of(body, "amount"), total)
+            coupon = merchant_coupon(body, amount, payer_total)
+            return Confirmed(reference_of(body, "transaction_id"), amount, moment_of(body, "success_time"), coupon)
         case "NOTPAY" | "USERPAYING":
             return Pending()
         case "CLOSED" | "REVOKED":
@@ -172,6 +177,8 @@ def refund(body: Mapping[str, Any], *, status_name: str) -> tuple[str, str, Outc
     """Return (out_refund_no, out_trade_no, outcome) of a refund. Raises Doubt.
 
     status_name: `status` in answers, `refund_status` in notices. In a notice the amount names no currency: it is CNY.
+    Nor does one say which part of the refund the merchant's own coupons bear. Where the payer gets less than the whole,
+    so that a coupon was used, it is Pending: time to ask, and no more.
     """
     reference, payment_reference = text_of(body, "out_refund_no"), text_of(body, "out_trade_no")
     refund_ref = reference_of(body, "refund_id")
@@ -179,7 +186,10 @@ def refund(body: Mapping[str, Any], *, status_name: str) -> tuple[str, str, Outc
     match status:
         case "SUCCESS":
             amount = amount_of(part_of(body, "amount"), "refund")
-            return reference, payment_reference, Confirmed(refund_ref, amount, moment_of(body, "success_time"))
+            coupon, at = coupon_of_refund(body, amount), moment_of(body, "success_time")
+            if coupon is None and status_name == "refund_status" and a_coupon_was_used(body):
+                return reference, payment_reference, Pending(channel_ref=refund_ref)
+            return reference, payment_reference, Confirmed(refund_ref, amount, at, coupon)
         case "PROCESSING":
             return reference, payment_reference, Pending(channel_ref=refund_ref)
         case "ABNORMAL":
@@ -200,6 +210,122 @@ def about_refund(found: tuple[str, str, Outcome], order: RefundOrder) -> Outcome
     if isinstance(outcome, Confirmed) and outcome.amount != order.amount:
         raise AmountDiffers(outcome.amount, order.amount)
     return outcome
+
+
+# ---- coupons 代金券 --------------------------------------------------------------------------------------------------
+
+# 免充值: taken off as the payer pays, so that it is not paid out: 应结订单金额 = 订单金额 − 免充值代金券金额. The
+# other kind 充值 was paid in beforehand and is paid out whole, whoever gave it. A transaction and a refund have names
+# of their own for the two.
+# Sources: pay.weixin.qq.com doc/v2/partner/4011984263 (2024-11-18), docs/merchant/products/cash-coupons/introduction
+# (2025-08-20); field names of transactions and refunds: see README.md.
+PAID_OUT = {"CASH": True, "NOCASH": False, "COUPON": True, "DISCOUNT": False}
+_CONTRIBUTIONS = ("wechatpay_contribute", "merchant_contribute", "other_contribute")
+
+
+def merchant_coupon(body: Mapping[str, Any], amount: Money, payer_total: str) -> Money | None:
+    """Return what coupons of the merchant's own paid of a transaction; None where no coupon is named.
+
+    Raises Doubt where the coupons listed are not the difference between the order and the payer's own money.
+    """
+    stated = part_of(body, "amount")
+    own = _whole_or_none(stated, payer_total)
+    if stated.get("payer_currency", amount.currency) != amount.currency:
+        own = None  # the payer's money, in another currency: nothing to reckon with
+    if own is not None and own > amount.minor:
+        raise Doubt(f"the payer is said to have paid {own} of {amount.minor}")
+    listed = _promotions(body, amount.currency, "amount")
+    if not listed:
+        return None
+    _adds_up("the coupons", sum(minor for _, minor in listed), None if own is None else amount.minor - own, amount)
+    coupon = _not_paid_out(listed)
+    settled = _whole_or_none(stated, "settlement_total")
+    if coupon is not None and settled is not None:
+        _adds_up("the coupons that are not paid out", coupon, amount.minor - settled, amount)
+    return None if coupon is None else Money(coupon, amount.currency)
+
+
+def coupon_of_refund(body: Mapping[str, Any], amount: Money) -> Money | None:
+    """Return what coupons of the merchant's own bear of a refund: 申请退款金额 − 退款金额 (settlement_refund).
+
+    None where no coupon was used, and where it does not say, as in notices. Raises Doubt where the parts do not add up.
+    """
+    stated = part_of(body, "amount")
+    own, settled = _whole_or_none(stated, "payer_refund"), _whole_or_none(stated, "settlement_refund")
+    discount = _whole_or_none(stated, "discount_refund")
+    for name, minor in (("payer_refund", own), ("settlement_refund", settled), ("discount_refund", discount)):
+        if minor is not None and minor > amount.minor:
+            raise Doubt(f"{name} {minor} is more than the refund of {amount.minor}")
+    if own is not None and settled is not None and own > settled:
+        raise Doubt(f"the payer gets {own}, and only {settled} is taken from the merchant and from whom coupons are")
+    listed = _promotions(body, amount.currency, "refund_amount")
+    if listed:
+        total = sum(minor for _, minor in listed)
+        _adds_up("the coupons given back", total, discount, amount)
+        _adds_up("the coupons given back", total, None if own is None else amount.minor - own, amount)
+        kept = _not_paid_out(listed)
+        if kept is not None:
+            _adds_up("the coupons not taken", kept, None if settled is None else amount.minor - settled, amount)
+            return Money(kept, amount.currency)
+    if not a_coupon_was_used(body):
+        return None
+    if settled is not None:
+        return Money(amount.minor - settled, amount.currency)
+    return Money(0, amount.currency) if own == amount.minor else None
+
+
+def a_coupon_was_used(body: Mapping[str, Any]) -> bool:
+    """Tell whether a refund is of a payment that its payer did not pay all of. Raises Doubt."""
+    stated = part_of(body, "amount")
+    totals = [_whole_or_none(stated, name) for name in ("total", "payer_total", "settlement_total")]
+    parts = [_whole_or_none(stated, name) for name in ("refund", "payer_refund", "settlement_refund")]
+    return any(len({one for one in figures if one is not None}) > 1 for figures in (totals, parts))
+
+
+def _promotions(body: Mapping[str, Any], currency: str, field: str) -> list[tuple[str, int]]:
+    """Return (type, fen) of each coupon in promotion_detail; field: which of its amounts. Raises Doubt."""
+    listed = body.get("promotion_detail") or []
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        raise Doubt("promotion_detail is not a list of objects")
+    found = []
+    for one in listed:
+        minor = _whole_or_none(one, field)
+        if minor is None:
+            raise Doubt(f"promotion_detail: {field} is missing")
+        if one.get("currency", currency) != currency:
+            raise Doubt(f"promotion_detail: a coupon in {str(one['currency'])[:10]!r}")
+        given = [_whole_or_none(one, name) for name in _CONTRIBUTIONS]
+        shares = sum(part for part in given if part is not None)
+        # Left out or all 0 where WeChat Pay does not tell who gave it; told, the parts are the coupon.
+        if field == "amount" and (shares > minor or (shares and None not in given and shares != minor)):
+            raise Doubt(f"promotion_detail: contributions of {shares} to a coupon of {minor}")
+        found.append((words_of(one, "type"), minor))
+    return found
+
+
+def _not_paid_out(listed: Sequence[tuple[str, int]]) -> int | None:
+    """Return the sum of the coupons that are not paid out; None where there is one of a kind we do not know."""
+    if any(minor and kind not in PAID_OUT for kind, minor in listed):
+        return None
+    return sum(minor for kind, minor in listed if minor and not PAID_OUT[kind])
+
+
+def _adds_up(what: str, sum_: int, stated: int | None, amount: Money) -> None:
+    if stated is not None and sum_ != stated:
+        raise Doubt(f"{what} come to {sum_} of {amount.minor}, the amounts say {stated}")
+
+
+def _whole_or_none(part: Mapping[str, Any], name: str) -> int | None:
+    """Return an amount in fen, 0 or more, that may be missing. Raises Doubt."""
+    if part.get(name) is None:
+        return None
+    try:
+        minor = whole(part[name])
+    except BadJson as error:
+        raise Doubt(f"{name}: {error}") from None
+    if not 0 <= minor <= MAX_MINOR:
+        raise Doubt(f"{name} {minor} is not an amount of money")
+    return minor
 
 
 def to_show(method: Method, return_url: str | None, body: Mapping[str, Any], base: str) -> Outcome:

@@ -83,7 +83,7 @@ def fund_lines(content: bytes, *, day: date) -> Iterator[FundLine]:
 def _trade_lines(content: bytes, day: date, mchid: str, only_late: bool) -> Iterator[BillLine]:
     sheet = _Sheet(content, TRADE_COLUMNS, TRADE_TOTALS)
     days = _Days(day)
-    count, sums = 0, [0] * (len(TRADE_TOTALS) - 1)
+    count, sums, no_part = 0, [0] * (len(TRADE_TOTALS) - 1), 0
     for row, values in sheet.rows():
         at, merchant, pay_ref, payment, state, currency, refund_ref, refund, refund_status = values[:_SUMMED]
         if merchant != mchid:
@@ -94,7 +94,7 @@ def _trade_lines(content: bytes, day: date, mchid: str, only_late: bool) -> Iter
         units = [_units(value, row) for value in values[_SUMMED:]]
         count += 1
         sums = [total + unit for total, unit in zip(sums, units, strict=True)]
-        _, _, _, fee, ordered, refunded = units
+        settled, taken, _, fee, ordered, refunded = units
         is_refund = state == "REFUND" or (state != "SUCCESS" and refund_ref not in _ABSENT)
         kind = Kind.REFUND if is_refund else Kind.PAYMENT
         # A reversal 撤销 gives the money back under a number of WeChat's alone: it goes by the payment's.
@@ -102,9 +102,13 @@ def _trade_lines(content: bytes, day: date, mchid: str, only_late: bool) -> Iter
         reference, channel_ref = refund if named else payment, refund_ref if is_refund else pay_ref
         if payment in _ABSENT or reference in _ABSENT or channel_ref in _ABSENT:
             raise BadBill("damaged", f"line {row} lacks the number of its {kind}")
-        amount = refunded if is_refund else ordered
+        amount, paid_out = (refunded, taken) if is_refund else (ordered, settled)
         if amount % _PER_FEN or amount < 0:
             raise BadBill("damaged", f"line {row} has an amount that is not in whole fen, or is negative")
+        # 免充值代金券: what the merchant's own coupons bear is not paid out, and not taken back on a refund.
+        if paid_out % _PER_FEN or not 0 <= paid_out <= amount:
+            no_part = no_part or row
+        coupon = (amount - paid_out) // _PER_FEN
         yield BillLine(
             kind=kind,
             reference=reference,
@@ -115,6 +119,7 @@ def _trade_lines(content: bytes, day: date, mchid: str, only_late: bool) -> Iter
             status=_status(state, refund_status),
             happened_at=happened_at,
             row=row,
+            coupon_minor=-coupon if is_refund else coupon,
         )
     if not only_late:
         days.check()
@@ -122,6 +127,8 @@ def _trade_lines(content: bytes, day: date, mchid: str, only_late: bool) -> Iter
     _agree("rows", _number(stated_count), count)
     for name, text, total in zip(TRADE_TOTALS[1:], stated, sums, strict=True):
         _agree(name, _units(text, sheet.last_row), total)
+    if no_part:
+        raise BadBill("damaged", f"line {no_part}: what is settled of it is not a part of its amount")
 
 
 def _fund_lines(content: bytes, day: date) -> Iterator[FundLine]:

@@ -41,6 +41,7 @@ class Row:
     merchant: str = MCHID
     product: str = "茶叶"
     refund: str = "1-refund{number}"
+    coupon: int = 0  # 免充值: of `fen`, what is not paid out, or not taken from the merchant
 
     def values(self) -> list[str]:
         yuan, gives_back = str(Decimal(self.fen) / 100), self.state != "SUCCESS"
@@ -48,7 +49,9 @@ class Row:
         refund_ref = f"5030{self.number:024d}" if gives_back else "0"
         refund = self.refund.format(number=self.number) if gives_back else "0"
         payment = [self.at, "wx1", self.merchant, "0", "", f"4200{self.number:024d}", f"1-pay{self.number}", "oUser"]
-        money = [paid, "0.00", refund_ref, refund, back, "0.00", "ORIGINAL" if gives_back else "", self.status]
+        paid_out = f"{Decimal(self.fen - self.coupon) / 100:.2f}"
+        settled, taken = ("0.00", paid_out) if gives_back else (paid_out, "0.00")
+        money = [settled, "0.00", refund_ref, refund, taken, "0.00", "ORIGINAL" if gives_back else "", self.status]
         tail = [self.product, "", self.fee, "0.60%", paid, back, ""]
         return [*payment, "NATIVE", self.state, "OTHERS", "CNY", *money, *tail]
 
@@ -83,6 +86,32 @@ ROWS = [
     Row(3, fen=100, state="REFUND", status="PROCESSING", fee="0.00000", at="2026-11-23 23:59:59"),
 ]
 GOOD = bill(ROWS)
+
+
+def test_what_coupons_of_the_merchants_bear_is_the_order_less_what_is_settled() -> None:
+    """应结订单金额 9.00 of 订单金额 10.00, 退款金额 3.60 of 申请退款金额 4.00; a reversal gives all of it back."""
+    rows = [
+        Row(1, fen=1000, coupon=100, fee="0.05000"),
+        Row(1, fen=400, coupon=40, state="REFUND", status="SUCCESS", fee="-0.02000", at="2026-11-23 12:00:01"),
+        Row(2, fen=1000, coupon=100, fee="0.05000"),
+        Row(2, fen=1000, coupon=100, state="REVOKED", status="SUCCESS", fee="-0.05000", refund="0"),
+        Row(3, fen=1000),
+    ]
+    lines = read(bill(rows))
+    assert [(line.amount.minor, line.coupon_minor, line.fee.minor) for line in lines] == [
+        (1000, 100, 5),
+        (400, -40, -2),
+        (1000, 100, 5),
+        (1000, -100, -5),
+        (1000, 0, 7),
+    ]
+
+
+@pytest.mark.parametrize("coupon", [-1, 1001])
+def test_a_bill_that_settles_more_than_was_ordered_or_less_than_nothing_is_damaged(coupon: int) -> None:
+    assert refusal(bill([Row(1, fen=1000, coupon=coupon)])) == "damaged"
+    assert refusal(bill([Row(1, fen=1000, coupon=coupon, state="REFUND", status="SUCCESS")])) == "damaged"
+
 
 # ---- good bills ------------------------------------------------------------------------------------------------------
 

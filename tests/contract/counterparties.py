@@ -60,6 +60,7 @@ class Counterparty:
     BILL_FAULTS: tuple[str, ...] = ("bill_truncated", "bill_wrong_day")
     BILL_WAITS: bool = True  # there is no bill before the day is over
     FUND_BILL: bool = False
+    PAID_BY: Mapping[str, str] = {}  # who else pays for a coupon where a rail has none of a kind
     WINDOW: timedelta | None = None  # a notice signed longer ago is refused
     REQUEST_WINDOW: timedelta | None = None  # the rail refuses a request signed longer ago
     LEARNS_KEYS: bool = False  # new keys of the rail are found under way; else they come with new settings
@@ -130,6 +131,11 @@ class Counterparty:
 
     async def pay(self, reference: str) -> None:
         await self.control("POST", f"/control/{self.RAIL}/pay", self._named(reference))
+
+    async def give_coupon(self, minor: int, paid_by: str) -> None:
+        """Give the next payer a coupon, at rails with capabilities.merchant_coupons. paid_by: merchant prepaid rail."""
+        wish = {"merchant": self.merchant, "amount": minor, "paid_by": paid_by}
+        await self.control("POST", f"/control/{self.RAIL}/coupons", wish)
 
     async def decline(self, reference: str) -> None:
         await self.control("POST", f"/control/{self.RAIL}/decline", self._named(reference))

@@ -20,8 +20,9 @@ from gateway.claims import Claims
 from gateway.create import NewPayment
 from gateway.store import find_attempt, find_payment, find_refund
 from gateway.tables import Attempt, Payment, Refund
-from kernel.db import acquire
+from kernel.db import acquire, transaction
 from kernel.env import Env, Response
+from kernel.money import proportion
 from ops.merchants import add_channel_account, add_merchant
 from ops.verify import verify
 from ops.wiring import Hub, hub
@@ -185,6 +186,69 @@ async def test_a_day_with_refunds_differs_from_its_bill_only_where_the_terms_say
         parts = [-13, -53]  # of the fee, as refunds of 234 and of the other 1000 return it
         ours, theirs = ([0, 0], parts) if kept else (parts, [0, 0])
         assert sorted(found) == sorted((DifferenceKind.FEE_DIFFERS, *both) for both in zip(ours, theirs, strict=True))
+
+
+# Coupons that payers use, by who pays for them, and what is given back afterwards; None: all that is left.
+BOUGHT: dict[str, tuple[list[tuple[int, str]], list[int | None]]] = {
+    "the merchant's own": ([(100, "merchant")], []),
+    "the merchant's own, all given back": ([(100, "merchant")], [None]),
+    "the merchant's own, given back in parts": ([(333, "merchant")], [7, 401, None]),
+    "the rail's": ([(200, "rail")], []),
+    "the rail's, a part given back": ([(333, "rail")], [401]),
+    "the merchant's, paid in beforehand": ([(200, "prepaid")], [500]),
+    "one of each": ([(101, "merchant"), (57, "rail")], [401]),
+    "one of each, all given back": ([(101, "merchant"), (57, "rail")], [401, 1, None]),
+    "none": ([], [401]),
+}
+
+
+@plays(alone=True, when=lambda rail: rail.capabilities.merchant_coupons)
+async def test_a_day_with_coupons_agrees_with_bill_and_deposit_to_the_cent(play: Play, rail_hub: Hub) -> None:
+    """What stands due from the channel is what it pays out, whoever paid for the coupons and whatever went back."""
+    till = await a_till(play, rail_hub)
+    own = 0
+    for what, (coupons, back) in BOUGHT.items():
+        for minor, paid_by in coupons:
+            await play.other.give_coupon(minor, play.other.PAID_BY.get(paid_by, paid_by))
+        payment = await till.pay(play.rail.main)
+        await till.until("succeeded", lambda payment=payment: till.payment(payment.id))  # type: ignore[misc]
+        paid = await till.payment(payment.id)
+        expected = sum(minor for minor, paid_by in coupons if paid_by == "merchant")
+        assert (paid.captured_minor, paid.coupon_minor) == (MINOR, expected), what
+        assert paid.fee_minor == proportion(MINOR - expected, 60, 10_000), what
+        for part in back:
+            refund = await till.give_back(await till.payment(payment.id), part)
+            assert 0 <= refund.coupon_minor <= expected, what
+        paid = await till.payment(payment.id)
+        if None in back:
+            assert (paid.refunded_minor, paid.coupon_returned_minor) == (MINOR, expected), what
+        own += paid.coupon_minor - paid.coupon_returned_minor
+    await till.assert_books_hold()
+    async with acquire(rail_hub.pool) as connection:
+        standing = {one.name: one.balance for one in await ledger.store.balances(connection, till.book)}
+    assert standing[f"merchant_coupon:{play.currency}"] == own > 0
+    closed = await play.other.control(
+        "POST", f"/control/{play.rail.name}/close-day", {"merchant": play.other.merchant, "date": str(play.today())}
+    )
+    assert standing[f"channel:main:{play.currency}"] == closed["net"], "what we say is due is what the rail pays out"
+    run = await rail_hub.daily_proof().channel(till.book, "main", play.today(), currency=play.currency)
+    assert [(one.kind, one.key.reference, one.verdict.detail) for one in run.discrepancies] == []
+    assert sum(run.matched.values()) == len(BOUGHT) + sum(len(back) for _, back in BOUGHT.values())
+
+
+@plays(alone=True, when=lambda rail: rail.capabilities.merchant_coupons)
+async def test_a_coupon_we_were_not_told_of_has_a_name_of_its_own_in_the_proof(play: Play, rail_hub: Hub) -> None:
+    till = await a_till(play, rail_hub)
+    await play.other.give_coupon(100, "merchant")
+    payment = await till.pay(play.rail.main)
+    await till.until("succeeded", lambda: till.payment(payment.id))
+    attempt = await till.attempt(payment)
+    async with transaction(rail_hub.pool) as connection:  # as if no answer had named it
+        await connection.execute("UPDATE attempt SET coupon_minor = 0 WHERE payment_id = $1", payment.id)
+    await play.other.close_day(play.today())
+    run = await rail_hub.daily_proof().channel(till.book, "main", play.today(), currency=play.currency)
+    found = [(one.kind, one.key.reference, one.verdict.difference_minor) for one in run.discrepancies]
+    assert found == [(DifferenceKind.COUPON_DIFFERS, attempt.reference, 100)]
 
 
 @plays(method=lambda rail: rail.holds)

@@ -75,6 +75,10 @@ def test_each_kind_of_difference_is_told_apart() -> None:
     assert kind_of(ours, replace(good, amount=cny(9_999))) == (Kind.AMOUNT_DIFFERS, -1)
     assert kind_of(ours, replace(good, amount=Money(10_000, "USD"))) == (Kind.AMOUNT_DIFFERS, None)
     assert kind_of(ours, replace(good, fee=cny(61))) == (Kind.FEE_DIFFERS, 1)
+    assert kind_of(ours, replace(good, coupon_minor=100)) == (Kind.COUPON_DIFFERS, 100)
+    assert kind_of(ours, replace(good, coupon_minor=100, fee=cny(54))) == (Kind.COUPON_DIFFERS, 100)
+    assert kind_of(replace(ours, coupon_minor=100), replace(good, coupon_minor=100)) is None
+    assert kind_of(replace(ours, coupon_minor=100), good) == (Kind.COUPON_DIFFERS, -100)
     assert kind_of(ours, replace(good, status="failed")) == (Kind.STATUS_DIFFERS, -10_000)
     assert kind_of(ours, replace(good, status="unknown")) == (Kind.STATUS_DIFFERS, -10_000)
     assert kind_of(ours, good, good) == (Kind.DUPLICATE, 10_000)

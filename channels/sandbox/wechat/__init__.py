@@ -4,7 +4,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from channels.sandbox import keys
+from channels.sandbox import coupons, keys
 from channels.sandbox.context import SandboxContext
 from channels.sandbox.wechat.bills import Bills
 from channels.sandbox.wechat.control import WeChatControl
@@ -20,6 +20,9 @@ __all__ = ["install"]
 async def install(app: web.Application, ctx: SandboxContext, bank: PayingBank, pool: keys.Pool) -> None:
     """Put WeChat Pay's routes and background work into the sandbox's application; make its first keys and merchant."""
     ctx.store.create(Path(__file__).with_name("schema.sql").read_text())
+    for table in ("wechat_trade", "wechat_refund"):
+        ctx.store.add_column(table, "coupons", "TEXT")
+    coupons.install(ctx)
     wechat = WeChat(ctx, pool)
     await wechat.platform.start()
     if not wechat.merchants.all():

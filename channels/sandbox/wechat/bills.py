@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
+from channels.sandbox import coupons
 from channels.sandbox.clock import wall_text
 from channels.sandbox.context import SandboxContext
 from channels.sandbox.store import Row, Tx
@@ -86,6 +87,9 @@ class BillRow:
     refund_type: str = ""
     refund_status: str = ""
     refund_success_ms: int | None = None
+    coupon: int = 0  # 代金券金额: coupons of either kind
+    not_paid_out: int = 0  # 免充值, of the order, or of the refund
+    coupon_refund: int = 0  # 充值券退款金额
 
 
 class Bills:
@@ -205,7 +209,7 @@ class Bills:
         )
         returned = self._ctx.store.all(
             "SELECT t.*, r.refund_id, r.out_refund_no, r.amount, r.fee_back, r.created_ms AS returned_ms,"
-            " coalesce(r.billed_status, r.status) AS refund_status, r.billed_success_ms"
+            " coalesce(r.billed_status, r.status) AS refund_status, r.billed_success_ms, r.coupons AS refund_coupons"
             " FROM wechat_refund r JOIN wechat_trade t USING (trade_id) WHERE r.mchid = ? AND r.bill_date = ?",
             *(merchant.mchid, day.isoformat()),
         )
@@ -294,6 +298,8 @@ def _payment_row(row: Row) -> BillRow:
         total=row["total"],
         fee=row["fee"],
         fee_bp=row["fee_bp"],
+        coupon=coupons.total_of(used := coupons.read(row["coupons"])),
+        not_paid_out=coupons.total_of(used, "merchant"),
     )
 
 
@@ -301,6 +307,7 @@ def _refund_row(row: Row) -> BillRow:
     reversed_by_us = row["out_refund_no"] is None
     facts = {"mchid": row["mchid"], "out_refund_no": row["out_refund_no"] or row["refund_id"]}
     status = {"ABNORMAL": "CHANGE"}.get(row["refund_status"], row["refund_status"])
+    borne = coupons.read(row["refund_coupons"])
     return replace(
         _payment_row(row),
         scope=f"row:{row['refund_id']}",
@@ -315,6 +322,9 @@ def _refund_row(row: Row) -> BillRow:
         refund_type="ORIGINAL",
         refund_status=status,
         refund_success_ms=row["billed_success_ms"],
+        coupon=0,
+        not_paid_out=coupons.returned(borne, "merchant"),
+        coupon_refund=coupons.returned(borne, "rail", "prepaid"),
     )
 
 
@@ -350,8 +360,22 @@ def _trade_lines(rows: Sequence[BillRow], columns: Sequence[str]) -> Iterable[st
         cells = _cells(row)
         yield _line(cells[column] for column in columns)
     yield ",".join(SUMMARY_COLUMNS)
-    total, refund, fee = (sum(getattr(row, name) for row in rows) for name in ("total", "refund", "fee"))
-    yield _line((str(len(rows)), yuan(total), yuan(refund), "0.00", fee_yuan(fee), yuan(total), yuan(refund)))
+    total, refund, fee, cash_back = (
+        sum(getattr(row, name) for row in rows) for name in ("total", "refund", "fee", "coupon_refund")
+    )
+    settled, taken = sum(_settled(row) for row in rows), sum(_taken(row) for row in rows)
+    sums = (yuan(settled), yuan(taken), yuan(cash_back), fee_yuan(fee), yuan(total), yuan(refund))
+    yield _line((str(len(rows)), *sums))
+
+
+def _settled(row: BillRow) -> int:
+    """Return 应结订单金额: the order less coupons that are not paid out; 0 on refunds."""
+    return row.total - row.not_paid_out if row.refund_id == "0" else 0
+
+
+def _taken(row: BillRow) -> int:
+    """Return 退款金额: what was asked for less what such coupons bear of it; 0 on payments."""
+    return row.refund - row.not_paid_out if row.refund_id != "0" else 0
 
 
 def _cells(row: BillRow) -> dict[str, str]:
@@ -368,12 +392,12 @@ def _cells(row: BillRow) -> dict[str, str]:
         "交易状态": row.state,
         "付款银行": "OTHERS",
         "货币种类": "CNY",
-        "应结订单金额": yuan(row.total),
-        "代金券金额": "0.00",
+        "应结订单金额": yuan(_settled(row)),
+        "代金券金额": yuan(row.coupon),
         "微信退款单号": row.refund_id,
         "商户退款单号": row.out_refund_no,
-        "退款金额": yuan(row.refund),
-        "充值券退款金额": "0.00",
+        "退款金额": yuan(_taken(row)),
+        "充值券退款金额": yuan(row.coupon_refund),
         "退款类型": row.refund_type,
         "退款状态": row.refund_status,
         "商品名称": escaped(row.description),

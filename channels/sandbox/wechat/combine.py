@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from channels.sandbox import coupons
 from channels.sandbox.clock import rfc3339
 from channels.sandbox.store import Row, Tx
 from channels.sandbox.wechat import trades
@@ -189,12 +190,15 @@ def _shown_part(trade: Row) -> dict[str, Any]:
     }
     if trade["transaction_id"] is None:
         return view
+    used = coupons.read(trade["coupons"])
+    paid = total - coupons.total_of(used)
     return view | {
         "trade_type": TRADE_TYPES[trade["product"]],
         "bank_type": "OTHERS",
         "transaction_id": trade["transaction_id"],
         "success_time": rfc3339(trade["success_ms"]),
-        "amount": {"total_amount": total, "currency": "CNY", "payer_amount": total, "payer_currency": "CNY"},
+        "amount": {"total_amount": total, "currency": "CNY", "payer_amount": paid, "payer_currency": "CNY"},
+        **({"promotion_detail": [trades.promotion(one) for one in used]} if used else {}),
     }
 
 

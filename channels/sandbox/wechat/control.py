@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from channels.sandbox import coupons
 from channels.sandbox.bank import Refused
 from channels.sandbox.clock import rfc3339
 from channels.sandbox.control import Body, ControlError, reply
@@ -40,6 +41,7 @@ class WeChatControl:
         app.router.add_get(f"{prefix}/merchants", self.list_merchants)
         app.router.add_patch(f"{prefix}/merchants/{{mchid}}", self.change_merchant)
         app.router.add_post(f"{prefix}/rotate-keys", self.rotate)
+        app.router.add_post(f"{prefix}/coupons", self.give_coupon)
         app.router.add_post(f"{prefix}/scan", self.scan)
         app.router.add_post(f"{prefix}/pay", self.pay)
         app.router.add_post(f"{prefix}/decline", self.decline)
@@ -87,6 +89,12 @@ class WeChatControl:
         await Body.of(request, {"mchid"}, NEUTRAL)
         key = await self._wechat.platform.add_certificate()
         return reply({"serial_no": key.key_id, "file": str(self._wechat.platform.file(key))}, 201)
+
+    async def give_coupon(self, request: web.Request) -> web.Response:
+        """Give a merchant's payers a coupon, for one order or for the next it fits."""
+        body = await Body.of(request, {"mchid", "out_trade_no", "amount", "paid_by"}, NEUTRAL)
+        mchid, number = self._merchant(body.text("mchid")).mchid, body.optional_text("out_trade_no")
+        return await coupons.give(self._wechat.ctx, "wechat", mchid, body, number)
 
     async def scan(self, request: web.Request) -> web.Response:
         """Be the payer: look what is asked for, and decide later. Not for combined orders."""
@@ -219,6 +227,7 @@ def _neutral_trade(row: Row, state: str) -> dict[str, Any]:
         "amount": row["total"],
         "currency": "CNY",
         "paid": row["total"] if row["transaction_id"] else 0,
+        "merchant_coupon": trades.not_paid_out(row),
         "channel_ref": row["transaction_id"],
     }
 

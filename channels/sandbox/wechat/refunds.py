@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from channels.sandbox import coupons
 from channels.sandbox.clock import rfc3339
 from channels.sandbox.store import Row, Tx
 from channels.sandbox.wechat import books, sharing
@@ -137,21 +138,27 @@ def _give_back(
     """Record a refund and post it: the amount away from the merchant, its part of the fee back to it."""
     paid, fee, before = trade["total"], trade["fee"], trade["refunded"]
     fee_back = books.fee_returned(fee, before + amount, paid) - books.fee_returned(fee, before, paid)
+    borne, after = coupons.give_back(coupons.read(trade["coupons"]), paid, before, amount)
+    taken = amount - coupons.returned(borne, "merchant")
     day = books.bill_date(tx, trade["mchid"], now_ms)
     last = tx.one("SELECT coalesce(max(seq), 0) AS seq FROM wechat_refund")
     assert last is not None
     stamp = rfc3339(now_ms)[:10].replace("-", "")
     refund_id = f"5030{trade['mchid'][-4:]}{stamp}{last['seq'] + 1:013d}"
-    tx.execute("UPDATE wechat_trade SET refunded = refunded + ? WHERE trade_id = ?", *(amount, trade["trade_id"]))
+    tx.execute(
+        "UPDATE wechat_trade SET refunded = refunded + ?, coupons = ? WHERE trade_id = ?",
+        *(amount, coupons.dump(after), trade["trade_id"]),
+    )
     tx.execute(
         "INSERT INTO wechat_refund (refund_id, mchid, out_refund_no, trade_id, request, amount, fee_back, reason,"
-        " notify_url, key_id, status, created_ms, settles_ms, success_ms, bill_date)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " notify_url, key_id, status, created_ms, settles_ms, success_ms, bill_date, coupons)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         *(refund_id, trade["mchid"], order and order.out_refund_no, trade["trade_id"], order and order.request),
         *(amount, fee_back, order.reason if order else "", order and order.notify_url, order and order.key_id),
         *(status, now_ms, settles_ms, now_ms if status == "SUCCESS" else None, day.isoformat()),
+        coupons.dump(borne),
     )
-    for kind, signed in ((books.REFUND, -amount), (books.FEE_BACK, fee_back)):
+    for kind, signed in ((books.REFUND, -taken), (books.FEE_BACK, fee_back)):
         books.post(
             tx,
             mchid=trade["mchid"],
@@ -163,7 +170,7 @@ def _give_back(
             voucher_no=(order and order.out_refund_no) or trade["out_trade_no"],
         )
     voucher_no = (order and order.out_refund_no) or trade["out_trade_no"]
-    sharing.unfreeze_for_refund(tx, trade, amount - fee_back, now_ms, day, voucher_no)
+    sharing.unfreeze_for_refund(tx, trade, taken - fee_back, now_ms, day, voucher_no)
     row = tx.one("SELECT * FROM wechat_refund WHERE refund_id = ?", refund_id)
     assert row is not None
     return row
@@ -206,6 +213,7 @@ def _trade_of(tx: Tx, row: Row) -> Row:
 def shown(row: Row, trade: Row) -> dict[str, Any]:
     """Return the refund as the refund and refund query APIs show it."""
     total, amount = trade["total"], row["amount"]
+    used, borne = coupons.read(trade["coupons"]), coupons.read(row["coupons"])
     view: dict[str, Any] = {
         "refund_id": row["refund_id"],
         "out_refund_no": row["out_refund_no"],
@@ -220,22 +228,34 @@ def shown(row: Row, trade: Row) -> dict[str, Any]:
             "total": total,
             "refund": amount,
             "from": [],
-            "payer_total": total,
-            "payer_refund": amount,
-            "settlement_total": total,
-            "settlement_refund": amount,
-            "discount_refund": 0,
+            "payer_total": total - coupons.total_of(used),
+            "payer_refund": amount - coupons.returned(borne),
+            "settlement_total": total - coupons.total_of(used, "merchant"),
+            "settlement_refund": amount - coupons.returned(borne, "merchant"),
+            "discount_refund": coupons.returned(borne),
             "currency": "CNY",
         },
-        "promotion_detail": [],
+        "promotion_detail": [_promotion(one) for one in borne],
     }
     if row["success_ms"] is not None:
         view["success_time"] = rfc3339(row["success_ms"])
     return view
 
 
+def _promotion(one: coupons.Coupon) -> dict[str, Any]:
+    """Return a coupon as a refund shows it (退款申请, 查询单笔退款); its kinds have other names than in an order."""
+    return {
+        "promotion_id": f"{one['id']:011}",
+        "scope": "GLOBAL",
+        "type": "DISCOUNT" if one["paid_by"] == "merchant" else "COUPON",
+        "amount": one["amount"],
+        "refund_amount": one["refund"],
+    }
+
+
 def notified(row: Row, trade: Row) -> dict[str, Any]:
     """Return the plaintext of a refund notice: `refund_status` here, not `status`."""
+    used, borne = coupons.read(trade["coupons"]), coupons.read(row["coupons"])
     plain: dict[str, Any] = {
         "mchid": row["mchid"],
         "out_trade_no": trade["out_trade_no"],
@@ -247,8 +267,8 @@ def notified(row: Row, trade: Row) -> dict[str, Any]:
         "amount": {
             "total": trade["total"],
             "refund": row["amount"],
-            "payer_total": trade["total"],
-            "payer_refund": row["amount"],
+            "payer_total": trade["total"] - coupons.total_of(used),
+            "payer_refund": row["amount"] - coupons.returned(borne),
         },
     }
     if row["success_ms"] is not None:

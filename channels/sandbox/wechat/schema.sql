@@ -49,6 +49,7 @@ CREATE TABLE IF NOT EXISTS wechat_trade (
     refunded INTEGER NOT NULL DEFAULT 0,
     refund_count INTEGER NOT NULL DEFAULT 0,
     last_refund_ms INTEGER,
+    coupons TEXT,                            -- JSON: what the payer used, see ../coupons.py
     UNIQUE (mchid, out_trade_no)
 );
 CREATE INDEX IF NOT EXISTS wechat_trade_expiry ON wechat_trade (expires_ms) WHERE expires_ms IS NOT NULL;
@@ -73,6 +74,7 @@ CREATE TABLE IF NOT EXISTS wechat_refund (
     bill_date TEXT NOT NULL,
     billed_status TEXT,                      -- as the bill of bill_date froze it
     billed_success_ms INTEGER,
+    coupons TEXT,                            -- JSON: what they bear of it
     UNIQUE (mchid, out_refund_no)
 );
 CREATE INDEX IF NOT EXISTS wechat_refund_trade ON wechat_refund (trade_id);

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from channels.sandbox import coupons
 from channels.sandbox.clock import rfc3339
 from channels.sandbox.store import Row, Tx
 from channels.sandbox.wechat import books
@@ -61,7 +62,7 @@ def freeze(tx: Tx, trade: Row, now_ms: int, day: date) -> None:
     """Freeze what a payment left the merchant, if its order asked for sharing."""
     if (orjson.loads(trade["request"]).get("settle_info") or {}).get("profit_sharing") is not True:
         return
-    amount = trade["total"] - trade["fee"]
+    amount = trade["total"] - coupons.total_of(coupons.read(trade["coupons"]), "merchant") - trade["fee"]
     tx.execute("INSERT INTO wechat_frozen (trade_id, frozen) VALUES (?, ?)", *(trade["trade_id"], amount))
     _post(tx, trade, books.FREEZE, -amount, now_ms, day, trade["out_trade_no"])
 

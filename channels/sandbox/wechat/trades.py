@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from channels.sandbox import coupons
 from channels.sandbox.clock import rfc3339
 from channels.sandbox.store import Row, Tx
 from channels.sandbox.wechat import books, sharing
@@ -194,18 +195,45 @@ def shown(row: Row, state: str) -> dict[str, Any]:
     if row["transaction_id"] is None:
         del view["trade_type"]
         return view
-    total = row["total"]
+    total, used = row["total"], coupons.read(row["coupons"])
     view |= {
         "transaction_id": row["transaction_id"],
         "bank_type": "OTHERS",
         "success_time": rfc3339(row["success_ms"]),
         "payer": {"openid": row["openid"]},
-        "amount": {"total": total, "payer_total": total, "currency": "CNY", "payer_currency": "CNY"},
-        "promotion_detail": [],
+        "amount": {
+            "total": total,
+            "payer_total": total - coupons.total_of(used),
+            "currency": "CNY",
+            "payer_currency": "CNY",
+        },
+        "promotion_detail": [promotion(one) for one in used],
     }
     if row["device_id"]:
         view["scene_info"] = {"device_id": row["device_id"]}
     return view
+
+
+def promotion(one: coupons.Coupon) -> dict[str, Any]:
+    """Return a coupon as a transaction shows it (查询订单): CASH 充值 or NOCASH 免充值, and who gave it."""
+    amount, by = one["amount"], one["paid_by"]
+    return {
+        "coupon_id": f"{one['id']:011}",
+        "name": "沙箱代金券",
+        "scope": "GLOBAL",
+        "type": "NOCASH" if by == "merchant" else "CASH",
+        "amount": amount,
+        "stock_id": f"{one['id']:08}",
+        "wechatpay_contribute": amount if by == "rail" else 0,
+        "merchant_contribute": 0 if by == "rail" else amount,
+        "other_contribute": 0,
+        "currency": "CNY",
+    }
+
+
+def not_paid_out(row: Row) -> int:
+    """Return what the merchant's own coupons 免充值 paid of an order: 订单金额 − 应结订单金额."""
+    return coupons.total_of(coupons.read(row["coupons"]), "merchant")
 
 
 def creation_answer(row: Row, base_url: str) -> dict[str, Any]:
@@ -244,13 +272,15 @@ def _charge(tx: Tx, row: Row, openid: str, now_ms: int) -> Row:
     day = books.bill_date(tx, row["mchid"], now_ms)
     stamp = rfc3339(now_ms)[:10].replace("-", "")
     transaction_id = f"4200{row['mchid'][-4:]}{stamp}{row['trade_id']:012d}"
-    fee = books.fee_of(row["total"], row["fee_bp"])
+    used = coupons.use(tx, "wechat", row["mchid"], row["out_trade_no"], row["total"])
+    settled = row["total"] - coupons.total_of(used, "merchant")
+    fee = books.fee_of(settled, row["fee_bp"])
     tx.execute(
         "UPDATE wechat_trade SET state = 'SUCCESS', expires_ms = NULL, transaction_id = ?, openid = ?, success_ms = ?,"
-        " bill_date = ?, fee = ? WHERE trade_id = ?",
-        *(transaction_id, openid, now_ms, day.isoformat(), fee, row["trade_id"]),
+        " bill_date = ?, fee = ?, coupons = ? WHERE trade_id = ?",
+        *(transaction_id, openid, now_ms, day.isoformat(), fee, coupons.dump(used), row["trade_id"]),
     )
-    for kind, amount in ((books.PAYMENT, row["total"]), (books.FEE, -fee)):
+    for kind, amount in ((books.PAYMENT, settled), (books.FEE, -fee)):
         books.post(
             tx,
             mchid=row["mchid"],
