@@ -35,7 +35,7 @@ from gateway.choosing import Ask, Choice, no_channel
 from gateway.remembered import Remembered
 from gateway.routing_store import Tried, current_policy, tried_last, tried_since
 from gateway.tables import attempt_reference
-from kernel.db import Pool, acquire
+from kernel.db import AGAIN, LOST, Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import SluiceError
 
@@ -234,8 +234,8 @@ class Router:
     async def _caught_up(self) -> None:
         try:
             await self.catch_up()
-        except SluiceError as error:
-            log.warning("routing could not follow the other processes; it tries again", extra={"why": str(error)})
+        except (*LOST, *AGAIN, SluiceError) as error:
+            tell(log, "routing could not follow the other processes; it tries again", error)
 
     async def catch_up(self) -> None:
         """Take in attempts that were answered since the last time and not counted here."""

@@ -16,7 +16,7 @@ from gateway.schedule import REPEAT_WITHIN
 from gateway.store import due_attempts, due_payments, due_refunds, forget_claims
 from gateway.tables import CASHIER, Attempt, Payment, Refund
 from kernel.clock import business_date
-from kernel.db import Pool, acquire
+from kernel.db import AGAIN, LOST, Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import SluiceError
 from kernel.lane import Lanes
@@ -87,9 +87,13 @@ class Janitor:
     async def _round(self, rail: str, rows: Sequence[Row]) -> None:
         try:
             found = await asyncio.gather(*[self._ask(row) for row in rows], return_exceptions=True)
-            if mistakes := [error for error in found if isinstance(error, Exception)]:
+            if errors := [error for error in found if isinstance(error, Exception)]:
                 await self._env.sleep(REST_S)  # what was due still is
-                raise ExceptionGroup(f"the janitor's round of {rail} went wrong", mistakes)
+                passing = [error for error in errors if isinstance(error, (*LOST, *AGAIN))]
+                for error in passing[:1]:  # the others say the same
+                    tell(log, "the janitor's round was cut short; it goes on", error, channel=rail)
+                if mistakes := [error for error in errors if error not in passing]:
+                    raise ExceptionGroup(f"the janitor's round of {rail} went wrong", mistakes)
         finally:
             del self._rounds[rail]
 
@@ -105,7 +109,7 @@ class Janitor:
                 await self._lanes.put(ledger.ExpireHold(book, hold_id, business_date(now)))
             except SluiceError as error:
                 self._note_locked(book, error)
-                log.warning("a hold could not be voided; it stays due", extra={"object": hold_id, "why": str(error)})
+                tell(log, "a hold could not be voided; it stays due", error, object=hold_id)
         return len(holds)
 
     async def _ask(self, row: Row) -> None:
@@ -127,7 +131,7 @@ class Janitor:
         except SluiceError as error:
             self._note_locked(row.book, error)
             name = row.payment_id if isinstance(row, Attempt) else row.id
-            log.warning("could not be asked about now; it stays due", extra={"object": name, "why": str(error)})
+            tell(log, "could not be asked about now; it stays due", error, object=name)
             if not isinstance(row, Payment):
                 with suppress(SluiceError):  # where the hub itself is what is away, the next round notes it
                     await self._payments.note_unfinished(row)
@@ -146,8 +150,8 @@ class Janitor:
             try:
                 done = await self._begin() + await self._void_holds()
                 await self.sweep()
-            except Exception:  # the worker loop: nothing may end it but its owner
-                log.exception("a round of the janitor failed; it goes on")
+            except Exception as error:  # the worker loop: nothing may end it but its owner
+                tell(log, "a round of the janitor failed; it goes on", error)
                 done = 0
             if not done:
                 await self._pause(idle_s)

@@ -35,10 +35,11 @@ from gateway.store import attempts, find_payment, find_refund, payments, refunds
 from gateway.tables import ChannelAccount
 from kernel.cards import holds_card_number
 from kernel.clock import rfc3339
-from kernel.db import AGAIN, LOST, Pool, acquire
+from kernel.db import AGAIN, DATABASE, LOST, Pool, acquire
 from kernel.env import Env
 from kernel.errors import NotFound, Rejected, SluiceError, Unavailable
 from kernel.ids import BODY_LENGTH, is_id
+from kernel.outage import said
 from kernel.work import stamp
 from splitting import Asked, ShareKind
 
@@ -57,6 +58,8 @@ _BASE36 = re.compile(r"[0-9a-z]{1,6}")
 _SETTLEMENT = re.compile(r"stl_[0-9A-Za-z_]{1,60}")
 _ACCOUNT = re.compile(r"[0-9A-Za-z_\-]{1,32}", re.ASCII)
 _MAX_BOOK = 2**31 - 1
+# What keeps every request from being served has no line a request: the access log and the metrics have them all.
+_COUNTED = frozenset({"database_unavailable", "busy", "shutting_down"})
 # Not every OSError: a key file that cannot be read is our mistake, and asking again would not mend it.
 _DATABASE_AWAY = (*(kind for kind in LOST if kind is not OSError), *AGAIN)
 
@@ -335,13 +338,20 @@ class Api:
         return self._env.ids.new("req")
 
     def _problem(self, error: SluiceError, request_id: str, name: str) -> web.Response:
-        if responses.status_of(error) >= 500:
+        if isinstance(error, Unavailable):
+            if error.code not in _COUNTED:
+                log.warning("refused", extra={"request_id": request_id, "route": name, "why": str(error)})
+        elif responses.status_of(error) >= 500:
             log.error("refused", extra={"request_id": request_id, "route": name, "why": str(error)})
         return responses.problem(error, request_id)
 
     def _away(self, error: BaseException, request_id: str, name: str) -> web.Response:
         refusal = Unavailable("database_unavailable", "the hub's database is away; ask again with the same key")
         refusal.__cause__ = error
+        if not DATABASE.is_on:
+            log.warning(
+                "the database failed a request", extra={"request_id": request_id, "route": name, "why": said(error)}
+            )
         return self._problem(refusal, request_id, name)
 
     def _unexpected(self, request_id: str, name: str) -> web.Response:

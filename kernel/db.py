@@ -1,6 +1,7 @@
 """PostgreSQL: the pool, transactions, and which errors mean that nothing is known about a commit."""
 
 import asyncio
+import logging
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,11 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
-from kernel.errors import Unavailable
+from kernel.errors import SluiceError, Unavailable
+from kernel.outage import Outage
+
+log = logging.getLogger(__name__)
+DATABASE = Outage("the database", log)  # of this process, whichever of its pools noticed
 
 Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
 Pool: TypeAlias = "asyncpg.Pool[Any]"
@@ -38,6 +43,21 @@ AGAIN = (
     asyncpg.InsufficientResourcesError,  # no connection, memory or disk left
     asyncpg.ReadOnlySQLTransactionError,  # a standby that is not promoted yet
 )
+
+
+def tell(log: logging.Logger, line: str, error: BaseException, **facts: Any) -> None:
+    """Log what a round of background work ended with.
+
+    Nothing where the database is away, which is told of once; one line for what passes or is said for people; a
+    traceback for what is a mistake of ours.
+    """
+    if isinstance(error, Unavailable) and error.code == "database_unavailable":
+        return
+    if isinstance(error, (*LOST, *AGAIN, SluiceError)):
+        if not (DATABASE.is_on and isinstance(error, LOST)):
+            log.warning(line, extra={**facts, "why": str(error) or type(error).__name__})
+        return
+    log.error(line, extra=facts, exc_info=error)
 
 
 @asynccontextmanager
@@ -82,7 +102,19 @@ async def connect(
         reset=_leave_as_it_is,
     )
     async with pool:
-        yield pool
+        try:
+            yield pool
+        finally:
+            await _close(pool)
+
+
+async def _close(pool: Pool, *, patience_s: float = 2.0) -> None:
+    """Take leave of the server, but not of one that does not answer: then cut the connections off."""
+    try:
+        async with asyncio.timeout(patience_s):
+            await pool.close()
+    except (*LOST, asyncpg.PostgresError):
+        pool.terminate()
 
 
 async def _leave_as_it_is(connection: Connection) -> None:
@@ -116,15 +148,27 @@ async def acquire(pool: Pool, *, timeout_s: float = 5) -> AsyncIterator[Connecti
     try:
         connection = await pool.acquire(timeout=timeout_s)
     except (*LOST, asyncpg.InsufficientResourcesError) as error:
+        DATABASE.away(error if str(error) else f"no connection within {timeout_s:g} s")
         raise Unavailable("database_unavailable", "the hub's database cannot be reached just now") from error
     try:
         yield connection
-    except (asyncio.CancelledError, asyncpg.InternalClientError):
+        DATABASE.back()
+    except (asyncio.CancelledError, *LOST) as error:
+        if not isinstance(error, asyncio.CancelledError) and _is_lost(connection):
+            DATABASE.away(error)
         # A statement cut off in the middle leaves the session in doubt; such a connection is never used again.
-        connection.terminate()
+        if isinstance(error, (asyncio.CancelledError, asyncpg.InternalClientError)):
+            connection.terminate()
         raise
     finally:
         await pool.release(connection)
+
+
+def _is_lost(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # its pool has let go of it, which it does where it is closed
+        return False
 
 
 @asynccontextmanager

@@ -192,7 +192,6 @@ async def hub(
     async with AsyncExitStack() as stack:
         if env is None:
             env = system_env(await stack.enter_async_context(HttpTransport()))
-        stack.push_async_callback(env.tasks.aclose)
         pool = await stack.enter_async_context(connect(database_url, size=8, name=name))
         writing = await stack.enter_async_context(
             connect(database_url, size=shape.writers + ASIDES, name=f"{name} lane", by_key=True)
@@ -207,6 +206,8 @@ async def hub(
         lanes = Lanes([one])
         bell = Bell(redis_url, env)
         stack.push_async_callback(bell.aclose)
+        # At the end the tasks go first: a pool waits for what they hold, and they may wait for a server that is away.
+        stack.push_async_callback(env.tasks.aclose)
         registry = registry or CollectorRegistry()
         metrics = Metrics(registry)
         master_keys = channel_keys(home, keys_file, env.secrets)
@@ -272,4 +273,5 @@ async def worker(objects: Hub, redis_url: str | None) -> AsyncIterator[None]:
             relay = Relay(redis_url, objects.pool, env)
             stack.push_async_callback(relay.aclose)
             env.spawn("relay", relay.run(objects.bell))
+        stack.push_async_callback(env.tasks.aclose)  # before what they use is closed
         yield

@@ -25,7 +25,7 @@ from channels.bank import (
     read_settings,
 )
 from channels.contract import Refused
-from kernel.db import Pool, acquire
+from kernel.db import Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import NotFound, Rejected, SluiceError, Unavailable
 from kernel.lane import Lanes
@@ -360,11 +360,12 @@ class Settler:
                 log.info("a bank answers again", extra={"bank": bank, "book": book})
             return done
         except Unavailable as error:
-            self._let_rest(book, bank, str(error))
+            if error.code != "database_unavailable":  # which is no fault of the bank's
+                self._let_rest(book, bank, str(error))
         except (SluiceError, BadStatement) as error:
             log.error("a bank's file cannot be applied", extra={"bank": bank, "book": book, "why": str(error)})
-        except Exception:  # part of the worker loop
-            log.exception("settlement of one merchant failed; the others go on", extra={"bank": bank, "book": book})
+        except Exception as error:  # part of the worker loop
+            tell(log, "settlement of one merchant failed; the others go on", error, bank=bank, book=book)
         return None
 
     def _let_rest(self, book: int, bank: str, why: str) -> None:
@@ -380,8 +381,8 @@ class Settler:
         while True:
             try:
                 applied = await self.once()
-            except Exception:  # the worker loop: nothing may end it but its owner
-                log.exception("a round of settlement failed; it goes on")
+            except Exception as error:  # the worker loop: nothing may end it but its owner
+                tell(log, "a round of settlement failed; it goes on", error)
                 applied = 0
             if not applied:
                 await self._env.sleep(idle_s)

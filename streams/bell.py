@@ -8,8 +8,10 @@ import redis.asyncio as redis
 from redis.exceptions import RedisError
 
 from kernel.env import Env
+from kernel.outage import Outage
 
 log = logging.getLogger(__name__)
+SERVER = Outage("the stream server", log, level=logging.WARNING)  # what only it knows waits in the database meanwhile
 CHANNEL = "sluice:bell"
 
 
@@ -45,12 +47,13 @@ class Bell:
             try:
                 async with self._redis.pubsub() as subscription:
                     await subscription.subscribe(CHANNEL)
+                    SERVER.back()
                     while True:
                         message = await subscription.get_message(ignore_subscribe_messages=True, timeout=0.5)
                         if message is not None:
                             self._rung.set()
-            except (RedisError, OSError):
-                log.info("the bell's server is away; polling meanwhile")
+            except (RedisError, OSError) as error:  # whoever waits for the bell polls meanwhile
+                SERVER.away(error)
                 await self._env.sleep(1.0)
 
     async def wait(self, timeout_s: float) -> None:

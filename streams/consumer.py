@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kernel.db import Pool, acquire
+from kernel.db import Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import Conflict, SluiceError, Unavailable
 from kernel.lane import Lanes
@@ -128,8 +128,8 @@ class Consumer:
         while True:
             try:
                 moved = await self.once()
-            except Exception:  # the worker loop: nothing may end it but its owner
-                log.exception("a consumer's round failed; it goes on", extra={"consumer": self.name})
+            except Exception as error:  # the worker loop: nothing may end it but its owner
+                tell(log, "a consumer's round failed; it goes on", error, consumer=self.name)
                 moved = 0
             if not moved:
                 await bell.wait(idle_s)

@@ -9,9 +9,9 @@ from typing import Any
 import redis.asyncio as redis
 from redis.exceptions import RedisError, WatchError
 
-from kernel.db import Pool, acquire
+from kernel.db import Pool, acquire, tell
 from kernel.env import Env
-from streams.bell import Bell
+from streams.bell import SERVER, Bell
 from streams.outbox import Event
 from streams.store import events_after, heads
 
@@ -82,12 +82,13 @@ class Relay:
         while True:
             try:
                 copied = await self.once()
+                SERVER.back()
             except (RedisError, OSError) as error:
-                log.info("the stream server is away; events wait in the database", extra={"why": str(error)})
+                SERVER.away(error)
                 self._at.clear()
                 copied = 0
-            except Exception:  # the worker loop: nothing may end it but its owner
-                log.exception("the relay's round failed; it goes on")
+            except Exception as error:  # the worker loop: nothing may end it but its owner
+                tell(log, "the relay's round failed; it goes on", error)
                 copied = 0
             if self._env.clock.monotonic() - checked > 30:
                 self._at.clear()

@@ -5,7 +5,7 @@ import logging
 from typing import NamedTuple
 
 from gateway.store import Mark, payment_marks
-from kernel.db import AGAIN, LOST, Pool, acquire
+from kernel.db import AGAIN, LOST, Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import Unavailable
 
@@ -70,7 +70,7 @@ class Live:
                 async with acquire(self._pool) as connection:
                     marks = await payment_marks(connection, list(self._waiting))
             except (*AGAIN, *LOST, Unavailable) as error:
-                log.info("the database is away; open pages wait", extra={"why": type(error).__name__})
+                tell(log, "open pages wait", error)
             else:
                 for mark in marks:
                     self._tell(mark)
