@@ -58,6 +58,9 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.log_lines_dropped = Counter(
+            "sluice_log_lines_dropped_total", "Lines of the log that nobody read in time", registry=registry
+        )
         # Looking a labelled child up costs more than counting, so each is kept once found.
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._calls: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}

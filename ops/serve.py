@@ -7,17 +7,23 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
+import asyncpg
 import uvloop
 from aiohttp import web
 from prometheus_client import CollectorRegistry, multiprocess
 
 from gateway.app import make_app, make_ops_app
 from gateway.door import DoorRunner
+from kernel.db import LOST
+from kernel.errors import SluiceError
+from kernel.outage import said
 from ops.embedded.child import end, ended, spawn
-from ops.logs import AccessLog, configure
+from ops.logs import AccessLog, configure, count_dropped
 from ops.settings import Settings
 from ops.wiring import hub, worker
 
@@ -39,9 +45,9 @@ def public_url(settings: Settings) -> str:
 
 def gateway(settings: Settings, database_url: str, redis_url: str) -> int:
     """Serve the merchant API until SIGTERM; with several workers, start and watch them."""
-    configure(settings.log_level, settings.log_format)
+    configure(settings.log_level, settings.log_format, secrets=passwords(database_url, redis_url))
     if settings.workers == 1:
-        return uvloop.run(_gateway(settings, database_url, redis_url))
+        return _ran(_gateway(settings, database_url, redis_url))
     folder = settings.home / "metrics"
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.db"):
@@ -88,7 +94,7 @@ async def _watch(argv: Sequence[str], environment: dict[str, str], count: int) -
 
 async def _gateway(settings: Settings, database_url: str, redis_url: str) -> int:
     """Serve in this process."""
-    stop = _stopping()
+    stop = _Stopping()
     shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
     async with hub(
         database_url=database_url,
@@ -99,12 +105,14 @@ async def _gateway(settings: Settings, database_url: str, redis_url: str) -> int
         time_scale=settings.time_scale,
         name="sluice gateway",
     ) as objects:
+        count_dropped(objects.metrics.log_lines_dropped.inc)
         exposed = objects.registry
         if shared:
             exposed = CollectorRegistry()
             multiprocess.MultiProcessCollector(exposed)  # type: ignore[no-untyped-call]
         # Standard output has one line a request; standard error has what somebody should look at.
         with AccessLog(objects.env, sys.stdout.fileno()) as access:
+            access.lines.on_dropped = objects.metrics.log_lines_dropped.inc
             listed = settings.log_level in ("DEBUG", "INFO")
             api = make_app(objects.api(access.write if listed else None))
             own = make_ops_app(objects.not_ready, exposed, objects.measure)
@@ -134,12 +142,12 @@ async def _serve(app: web.Application, host: str, port: int) -> web.AppRunner:
 
 def background(settings: Settings, database_url: str, redis_url: str) -> int:
     """Do the background work until SIGTERM: splitting, the janitor, settlement, the relay."""
-    configure(settings.log_level, settings.log_format)
-    return uvloop.run(_background(settings, database_url, redis_url))
+    configure(settings.log_level, settings.log_format, secrets=passwords(database_url, redis_url))
+    return _ran(_background(settings, database_url, redis_url))
 
 
 async def _background(settings: Settings, database_url: str, redis_url: str) -> int:
-    stop = _stopping()
+    stop = _Stopping()
     async with (
         hub(
             database_url=database_url,
@@ -152,15 +160,47 @@ async def _background(settings: Settings, database_url: str, redis_url: str) -> 
         ) as objects,
         worker(objects, redis_url),
     ):
+        count_dropped(objects.metrics.log_lines_dropped.inc)
         settle_memory()
         log.info("working", extra={"pid": os.getpid()})
         await stop.wait()
     return 0
 
 
-def _stopping() -> asyncio.Event:
-    """Return an event that SIGTERM and SIGINT set."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
+class _Stopping:
+    """SIGTERM and SIGINT: what is being started is cancelled, what runs is told."""
+
+    def __init__(self) -> None:
+        """Listen from now on, on behalf of the task that runs."""
+        self._heard = asyncio.Event()
+        self._runs = False
+        self._main = asyncio.current_task()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._hear)
+
+    def _hear(self) -> None:
+        self._heard.set()
+        if not self._runs and self._main is not None:
+            self._main.cancel()
+
+    async def wait(self) -> None:
+        """Return when it is time to stop; from here on nothing is cancelled."""
+        self._runs = True
+        await self._heard.wait()
+
+
+def _ran(work: Coroutine[Any, Any, int]) -> int:
+    """Run a process's work and return its exit code; what keeps it from starting is one line."""
+    try:
+        return uvloop.run(work)
+    except asyncio.CancelledError:  # told to stop before it had begun
+        return 0
+    except (*LOST, asyncpg.PostgresError, SluiceError) as error:
+        log.error("this process cannot work", extra={"why": said(error)})
+        return 1
+
+
+def passwords(*urls: str) -> list[str]:
+    """Return the passwords of these addresses as they are written there and as they are meant."""
+    found = [urlsplit(url).password or "" for url in urls]
+    return [*found, *map(unquote, found)]

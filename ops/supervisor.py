@@ -9,7 +9,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
@@ -25,6 +25,7 @@ from pydantic import AwareDatetime, BaseModel
 from ops.embedded import CannotStart, Server, Servers, servers
 from ops.embedded.child import describe_exit, end, ended, spawn
 from ops.embedded.place import Lock, is_locked, open_home, write_whole
+from ops.logs import Lines
 from ops.migrate import MigrationFailed, migrate
 from ops.settings import Settings
 
@@ -37,6 +38,28 @@ _TRIES_BEFORE_READY = 3
 _LAST_LINES = 12
 
 Say = Callable[[str, str], None]  # (who, one line)
+
+
+class Voice:
+    """What the hub says: a line of standard output or of standard error, each with who said it; it never waits."""
+
+    def __init__(self) -> None:
+        self._out, self._err = Lines(1), Lines(2)
+        for lines in (self._out, self._err):
+            lines.told = lambda count: f"{'sluice':<10} | {count} lines were dropped: nobody read them\n"
+
+    def say(self, who: str, line: str) -> None:
+        """Say what is as it should be."""
+        self._out.write(f"{who:<10} | {line}\n")
+
+    def complain(self, who: str, line: str) -> None:
+        """Say what somebody should look at."""
+        self._err.write(f"{who:<10} | {line}\n")
+
+    def end(self) -> None:
+        """Have all of it written, as far as somebody reads."""
+        self._out.flush()
+        self._err.flush()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,60 +110,58 @@ def find_run(home: Path) -> Run | None:
         return None
 
 
-def to_stdout(who: str, line: str) -> None:
-    """Write one line of one process to standard output."""
-    sys.stdout.write(f"{who:<10} | {line}\n")
-    sys.stdout.flush()
-
-
 async def supervise(
     settings: Settings,
     children: Sequence[Child],
     *,
-    on_ready: Callable[[Run], None],
-    say: Say = to_stdout,
+    on_ready: Callable[[Run], str],
+    voice: Voice | None = None,
 ) -> int:
     """Run servers and children until SIGINT, SIGTERM or SIGHUP; return 0 after a wished end, 1 if it did not come up.
 
     children: started in this order, each once the one before it is ready; stopped in reverse.
-    on_ready: called once, when all are ready.
-    say: where the lines of all processes go.
+    on_ready: called once, when all are ready; returns what is to be said about it.
+    voice: where the lines of all processes go.
     A second signal skips the grace.
     """
     stop, hurry = asyncio.Event(), asyncio.Event()
+    voice = voice or Voice()
     try:
         home = open_home(settings.home)
         lock = Lock(home / "supervisor.lock")
         lock.take("the hub")
         try:
-            with _signals(stop, hurry, say):
-                await _until(stop, _run(settings, home, children, on_ready, say, hurry))
+            with _signals(stop, hurry, voice.say):
+                await _until(stop, _run(settings, home, children, on_ready, voice, hurry))
         finally:
             (home / "run.json").unlink(missing_ok=True)
             lock.release()
     except (CannotStart, MigrationFailed) as error:
         for line in str(error).splitlines():
-            say("sluice", line)
+            voice.complain("sluice", line)
         return 1
-    say("sluice", "stopped")
-    return 0
+    else:
+        voice.say("sluice", "stopped")
+        return 0
+    finally:
+        voice.end()
 
 
 async def _run(
     settings: Settings,
     home: Path,
     children: Sequence[Child],
-    on_ready: Callable[[Run], None],
-    say: Say,
+    on_ready: Callable[[Run], str],
+    voice: Voice,
     hurry: asyncio.Event,
 ) -> None:
     """Bring everything up and keep it up until cancelled; take it down in reverse."""
     async with AsyncExitStack() as stack:
         found = await stack.enter_async_context(servers(settings))
         board = _Board(settings, home, found)
-        server_keepers = [_ServerKeeper(server, board, say) for server in found.own]
+        server_keepers = [_ServerKeeper(server, board, voice) for server in found.own]
         for name in await asyncio.to_thread(migrate, found.database_url):
-            say("migrate", f"applied {name}")
+            voice.say("migrate", f"applied {name}")
         watched = [await stack.enter_async_context(_task(keeper.keep())) for keeper in server_keepers]
         addresses = {
             "SLUICE_HOME": str(home),
@@ -148,14 +169,14 @@ async def _run(
             "SLUICE_REDIS_URL": found.redis_url,
         }
         for child in children:
-            keeper = _ChildKeeper(child, {**os.environ, **addresses, **child.env}, board, say)
+            keeper = _ChildKeeper(child, {**os.environ, **addresses, **child.env}, board, voice)
             # Pushed first, so that at the end the keeper goes first and does not start again what we stop.
             stack.push_async_callback(keeper.stop, hurry)
             task = await stack.enter_async_context(_task(keeper.keep()))
             await _first(task, asyncio.ensure_future(keeper.ready.wait()))
             watched.append(task)
         board.publish()
-        on_ready(board.run())
+        voice.say("sluice", on_ready(board.run()))
         await _first(*watched, asyncio.ensure_future(asyncio.Event().wait()))
 
 
@@ -196,12 +217,12 @@ class _Board:
 class _ServerKeeper:
     """Starts a server of ours again when it has died."""
 
-    def __init__(self, server: Server, board: _Board, say: Say) -> None:
-        self._server, self._board, self._say = server, board, say
+    def __init__(self, server: Server, board: _Board, voice: Voice) -> None:
+        self._server, self._board, self._voice = server, board, voice
         self.name = server.name
         self.restarts = 0
         board.servers.append(self)
-        say(self.name, f"ready: process {server.pid}, port {server.port}")
+        voice.say(self.name, f"ready: process {server.pid}, port {server.port}")
 
     @property
     def pid(self) -> int | None:
@@ -211,27 +232,27 @@ class _ServerKeeper:
         back_off = _BackOff()
         while True:
             how = await self._server.ended()
-            self._say(self.name, f"ended with {how}; starting it again")
+            self._voice.complain(self.name, f"ended with {how}; starting it again")
             self._board.changed()
             await asyncio.sleep(back_off.next())
             try:
                 await self._server.ensure_running()
             except CannotStart as error:
                 for line in str(error).splitlines():
-                    self._say(self.name, line)
+                    self._voice.complain(self.name, line)
                 continue
             self.restarts += 1
-            self._say(self.name, f"ready again: process {self.pid}")
+            self._voice.say(self.name, f"ready again: process {self.pid}")
             self._board.changed()
 
 
 class _ChildKeeper:
     """Starts one of our processes, again whenever it ends, and passes its lines on."""
 
-    def __init__(self, child: Child, env: Mapping[str, str], board: _Board, say: Say) -> None:
-        self._child, self._env, self._board, self._say = child, env, board, say
+    def __init__(self, child: Child, env: Mapping[str, str], board: _Board, voice: Voice) -> None:
+        self._child, self._env, self._board, self._voice = child, env, board, voice
         self._process: subprocess.Popen[bytes] | None = None
-        self._reading: asyncio.Task[None] | None = None
+        self._reading: list[asyncio.Task[None]] = []
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self.name = child.name
         self.restarts = 0
@@ -249,7 +270,7 @@ class _ChildKeeper:
         while True:
             process = self._start()
             if await self._became_ready(process):
-                self._say(self.name, f"ready: process {process.pid}")
+                self._voice.say(self.name, f"ready: process {process.pid}")
                 self.ready.set()
                 self._board.changed()
             else:
@@ -261,7 +282,7 @@ class _ChildKeeper:
                 said = "".join(f"\n  {line}" for line in self._last_lines)
                 raise CannotStart(f"{self.name} ended with {how}, {self.restarts} times running. It said last:{said}")
             wait_s = back_off.next()
-            self._say(self.name, f"ended with {how}; starting it again in {wait_s:g} s")
+            self._voice.complain(self.name, f"ended with {how}; starting it again in {wait_s:g} s")
             self._board.changed()
             await asyncio.sleep(wait_s)
 
@@ -278,22 +299,24 @@ class _ChildKeeper:
             process.kill()
         how = describe_exit(await ending)
         await self._read_to_end()
-        self._say(self.name, f"ended with {how}")
+        self._voice.say(self.name, f"ended with {how}")
 
     def _start(self) -> subprocess.Popen[bytes]:
-        process = spawn(
-            self._child.argv, env=self._env, cwd=Path.cwd(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        process = spawn(self._child.argv, env=self._env, cwd=Path.cwd(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._process = process
-        self._reading = asyncio.create_task(self._read(process))
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._reading = [
+            asyncio.create_task(self._read(process.stdout, self._voice.say)),
+            asyncio.create_task(self._read(process.stderr, self._voice.complain)),
+        ]
         return process
 
-    async def _read(self, process: subprocess.Popen[bytes]) -> None:
+    async def _read(self, pipe: IO[bytes], say: Say) -> None:
         """Pass on what the process writes, line by line; a line longer than 64 kB comes in parts."""
-        assert process.stdout is not None
         reader = asyncio.StreamReader()
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), process.stdout
+            lambda: asyncio.StreamReaderProtocol(reader), pipe
         )
         try:
             rest = b""
@@ -302,22 +325,23 @@ class _ChildKeeper:
                 if len(rest) > 65_536:
                     lines, rest = [*lines, rest], b""
                 for line in lines:
-                    self._pass_on(line)
+                    self._pass_on(line, say)
             if rest:
-                self._pass_on(rest)
+                self._pass_on(rest, say)
         finally:
             transport.close()
 
-    def _pass_on(self, line: bytes) -> None:
+    def _pass_on(self, line: bytes, say: Say) -> None:
         text = line.decode(errors="replace").rstrip("\r")
         self._last_lines.append(text)
-        self._say(self.name, text)
+        say(self.name, text)
 
     async def _read_to_end(self) -> None:
         """Wait for the last lines, but not for a grandchild that holds the pipe open."""
-        if self._reading is not None:
-            await asyncio.wait({self._reading}, timeout=1)
-            self._reading.cancel()
+        if self._reading:
+            await asyncio.wait(self._reading, timeout=1)
+            for reading in self._reading:
+                reading.cancel()
 
     async def _became_ready(self, process: subprocess.Popen[bytes]) -> bool:
         """Wait until the process serves; False when it ends before, or takes too long."""
@@ -333,7 +357,7 @@ class _ChildKeeper:
                             return True
                 await asyncio.sleep(0.1)
         if process.poll() is None:
-            self._say(self.name, f"did not answer at {url} within {self._child.ready_within_s:g} s")
+            self._voice.complain(self.name, f"did not answer at {url} within {self._child.ready_within_s:g} s")
         return False
 
 

@@ -25,8 +25,8 @@ def up(
         os.environ["SLUICE_WORKERS"] = str(workers)
         found = settings()
 
-    def ready(run: Run) -> None:
-        typer.echo(f"sluice     | the hub is up: {run.gateway_url} (metrics {run.ops_url}/metrics). Ctrl-C stops it.")
+    def ready(run: Run) -> str:
+        return f"the hub is up: {run.gateway_url} (metrics {run.ops_url}/metrics). Ctrl-C stops it."
 
     raise typer.Exit(asyncio.run(supervise(found, hub_processes(found, sandbox=sandbox), on_ready=ready)))
 

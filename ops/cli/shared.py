@@ -23,7 +23,9 @@ Book = Annotated[int, typer.Option("--book", help="The merchant's book number, s
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """End with a message on standard error."""
-    typer.echo(f"sluice: {message}", err=True)
+    from ops.logs import fit_to_be_read
+
+    typer.echo(f"sluice: {fit_to_be_read(message)}", err=True)
     raise typer.Exit(code)
 
 
@@ -73,7 +75,7 @@ async def a_hub(found: "Settings", book: int | None = None) -> AsyncIterator["Hu
     from ops import embedded, logs
     from ops.merchants import check_book
     from ops.migrate import migrate
-    from ops.serve import public_url
+    from ops.serve import passwords, public_url
     from ops.wiring import hub
 
     if not logging.getLogger().handlers:  # what is wrong is said with whose and why; what is well is not said
@@ -81,6 +83,7 @@ async def a_hub(found: "Settings", book: int | None = None) -> AsyncIterator["Hu
     async with embedded.servers(found) as servers:
         if servers.own:
             await asyncio.to_thread(migrate, servers.database_url)
+        logs.hide(passwords(servers.database_url, servers.redis_url))
         async with hub(
             database_url=servers.database_url,
             redis_url=servers.redis_url,

@@ -147,7 +147,7 @@ def test_an_alipay_users_number_is_taken_though_it_ends_in_a_check_digit() -> No
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_no_log_line_shows_a_card_number(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_log_line_shows_a_card_number(form: str, capfd: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     try:
@@ -158,10 +158,11 @@ def test_no_log_line_shows_a_card_number(form: str, capsys: pytest.CaptureFixtur
             raise ValueError(f"no such card: {CARD}")
         except ValueError:
             log.exception("a handler failed")
+        root.handlers[0].flush()
     finally:
         root.handlers[:] = before
         root.setLevel(level)
-    said = capsys.readouterr().err
+    said = capfd.readouterr().err
     assert "paid with" in said
     assert "no such card" in said
     assert "4242424242" not in said.replace(" ", "")

@@ -25,6 +25,14 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("stubborn is deaf", flush=True)
 time.sleep(600)
 """
+CHATTY = """
+import sys, time
+for number in range(20_000):
+    print(f"out {number:>90}", flush=True)
+    print(f"err {number:>90}", file=sys.stderr, flush=True)
+print("chatty has said it all", file=sys.stderr, flush=True)
+time.sleep(600)
+"""
 BROKEN = "raise SystemExit('the till is missing')"
 
 
@@ -37,13 +45,15 @@ def children(port: str, modes: list[str]) -> list[Child]:
     ]
     if "stubborn" in modes:
         found.append(Child("stubborn", [*python, STUBBORN]))
+    if "chatty" in modes:
+        found.append(Child("chatty", [*python, CHATTY]))
     if "broken" in modes:
         found.append(Child("broken", [*python, BROKEN], ready_url=address + "never"))
     return found
 
 
-def ready(run: Run) -> None:
-    print(f"READY {run.pid}", flush=True)
+def ready(run: Run) -> str:
+    return f"READY {run.pid}"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -154,6 +155,55 @@ def test_a_second_signal_ends_even_a_deaf_process(hub: Callable[..., Hub], wait_
     assert running.process.wait() == 0
     assert running.said("stubborn   | ended with signal SIGKILL")
     assert not any(map(alive, pids))
+
+
+def test_nobody_reads_what_the_hub_says_and_it_goes_on(hub: Callable[..., Hub], home: Path, alive: Alive) -> None:
+    """Standard output and standard error go into pipes that nobody reads until the end."""
+    (port,) = free_ports(1)
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).parent / "hub.py"), str(home), str(port), "chatty"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while find_run(home) is None:
+            assert process.poll() is None
+            time.sleep(0.05)
+        web = next(child for child in find_run(home).children if child.name == "web").pid
+        assert web is not None
+        os.kill(web, signal.SIGKILL)
+
+        def restarts() -> int:
+            return next(child.restarts for child in find_run(home).children if child.name == "web")
+
+        while restarts() == 0 or alive(web):  # whoever waits for a reader would start nothing again
+            time.sleep(0.05)
+        process.terminate()
+        out, err = process.communicate()
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0
+    assert "READY" in out
+    assert "lines were dropped: nobody read them" in out + err
+    assert "err  " not in out
+    assert "out  " not in err
+
+
+def test_standard_error_goes_to_standard_error(home: Path) -> None:
+    (port,) = free_ports(1)
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "hub.py"), str(home), str(port), "broken"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "web        | ready" in done.stdout
+    assert "the till is missing" in done.stderr
+    assert "3 times running" in done.stderr
+    assert "missing" not in done.stdout
 
 
 @pytest.mark.parametrize(
