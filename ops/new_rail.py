@@ -185,7 +185,11 @@ def _readme(title: str) -> str:
         "| what says that the rail knows no such number | |\n"
         "| how a repetition under the same number is answered | |\n"
         "| how long an unpaid order lives, and whether it can be closed | |\n"
-        "| to which day a movement belongs, when its bill is there, whether refunds give the fee back | |\n"
+        "| to which day a movement belongs, when its bill is there, whether refunds give the fee back | |\n\n"
+        "## Unproven\n"
+        "No primary document or recording backs these; adapter and sandbox agree on them all the same.\n\n"
+        "| what we assume | where used | what would prove it |\n|---|---|---|\n"
+        "| everything, until it is looked up | every message | the rail's own documents, and recorded messages |\n"
     )
 
 
