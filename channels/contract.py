@@ -140,6 +140,7 @@ class RefundOrder:
     payment_channel_ref: str | None = None  # the rail's number of the captured payment
     channel_ref: str | None = None  # the rail's number of the refund, once it has told us
     payment_held: bool | None = None  # whether it was captured from a reservation; None: nobody has said
+    retry_count: int = 0  # how often it had failed before, each time under another reference
 
 
 @dataclass(frozen=True, slots=True)

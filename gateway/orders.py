@@ -57,4 +57,5 @@ class Orders:
             attempt.channel_ref,
             refund.channel_ref,
             payment.capture_manual,
+            refund.retry_count,
         )

@@ -556,9 +556,11 @@ def _kind_of(refund: RefundOrder) -> Fields:
 def _undoes(refund: RefundOrder) -> bool:
     """Tell whether a refund can be an undo: all of a payment that was not reserved first, on its business day.
 
+    One that has failed is no undo when it is asked for again: some banks take no undo, and all take a refund.
+
     The payment was made after payment_created_at and before created_at, so if both are of one day it is too.
     """
-    if refund.payment_held is not False or refund.amount != refund.payment_amount:
+    if refund.payment_held is not False or refund.amount != refund.payment_amount or refund.retry_count:
         return False
     made, asked = refund.payment_created_at.astimezone(BEIJING), refund.created_at.astimezone(BEIJING)
     midnight = asked.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -160,6 +160,11 @@ def test_a_whole_payment_is_undone_on_its_own_day_and_refunded_otherwise() -> No
     assert kind_of(payment_created_at=WHOLE.created_at - timedelta(hours=17)) == "04", "it may be of the day before"
 
 
+def test_what_has_failed_as_an_undo_is_asked_for_again_as_a_refund() -> None:
+    """UnionPay's samples: a few banks take no undo (可能存在极少数银行不支持), all take a refund."""
+    assert [kind_of(retry_count=times) for times in (0, 1, 2)] == ["31", "04", "04"]
+
+
 @pytest.mark.parametrize("held", [None, True])
 def test_what_may_have_been_reserved_first_is_never_undone(held: bool | None) -> None:
     assert kind_of(payment_held=held) == "04"

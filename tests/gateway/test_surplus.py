@@ -212,6 +212,7 @@ async def test_a_failed_refund_is_tried_again_under_a_new_number(database_url: s
         assert answer.body["failure"] is None
         first, second = front.asked("refund")
         assert (second.reference, second.amount) == (f"{first.reference}a", first.amount)
+        assert (first.retry_count, second.retry_count) == (0, 1)
         assert second.payment_reference == first.payment_reference
         after = await front.balances()
         if kind.startswith("a merchant"):

@@ -49,8 +49,9 @@ class Day:
             assert answer.status < 300, await answer.text()
             return await answer.json()
 
-    async def fault(self, fault: str, times: int = 1, **match: str) -> None:
-        body = {"fault": fault, "rail": "unionpay", "times": times, "match": {"merchant": self.mer_id, **match}}
+    async def fault(self, fault: str, times: int = 1, params: Any = None, **match: str) -> None:
+        match["merchant"] = self.mer_id
+        body = {"fault": fault, "rail": "unionpay", "times": times, "match": match, "params": params or {}}
         async with self.http.post(f"{self.rail}/control/faults", json=body) as answer:
             assert answer.status < 300, await answer.text()
 
@@ -184,3 +185,21 @@ async def test_a_day_of_lost_messages_ends_as_unionpay_says(database_url: str, t
         given_back = sorted(refund["amount"] for trade in truth for refund in trade["refunds"])
         assert given_back == [300, 400, 1_000]
         assert sorted((trade["paid"], trade["charged_count"]) for trade in truth) == [(0, 0)] + 3 * [(1_000, 1)]
+
+
+async def test_an_undo_that_the_payers_bank_refuses_is_asked_for_again_as_a_refund(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_day(database_url, tmp_path) as day:
+        payment = await day.page("order-1", 1_000)
+        await day.pays(payment)
+        await day.becomes(f"/v1/payments/{payment['id']}", "succeeded")
+        await day.fault("refuse", op="refund", params={"code": "61"})
+        refund = await day.call("POST", f"/v1/payments/{payment['id']}/refunds", {})
+        assert (refund["status"], refund["failure"]["code"]) == ("failed", "61")
+        await day.call("POST", f"/v1/refunds/{refund['id']}/retry")
+        await day.becomes(f"/v1/refunds/{refund['id']}", "succeeded")
+        today = business_date(day.hub.env.now())
+        await day.control("close-day", merchant=day.mer_id, date=today.isoformat())
+        run = await day.hub.daily_proof().channel(day.book, "up", today, currency="CNY")
+        assert run.discrepancies == ()
