@@ -85,6 +85,7 @@ SIGNED: list[tuple[str, str, dict[str, Any], Outcome]] = [
     ("query", "paid, too old to refund", trade("TRADE_FINISHED"), PAID),
     ("query", "not paid", trade("WAIT_BUYER_PAY"), Pending(channel_ref=TRADE_NO)),
     ("query", "closed unpaid", trade("TRADE_CLOSED"), Refused("TRADE_CLOSED", closed=True)),
+    ("query", "refunded in full, as recorded", trade("TRADE_CLOSED", send_pay_date="2026-11-24 16:29:58"), PAID),
     ("query", "paid, given back in full", trade(**ALL_BACK), PAID),
     ("query", "reversed", trade(**ALL_BACK, ext_infos='{"action":"cancel"}'), Refused("REVERSED", closed=True)),
     ("query barcode", "paid", trade(), PAID),

@@ -418,7 +418,13 @@ def test_refund_fee_is_what_went_back_so_far_and_a_number_belongs_to_its_trade(s
     assert refund(other, "r1", "1.01")["sub_code"] == "ACQ.DISCORDANT_REPEAT_REQUEST"
     assert refund(order, "r3", "4.01")["sub_code"] == "ACQ.REASON_TRADE_REFUND_FEE_ERR"
     assert refund(order, "r3", "4.00")["refund_fee"] == "10.00"
-    assert shop.ask("alipay.trade.query", {"out_trade_no": order})["trade_status"] == "TRADE_CLOSED"
+    closed = shop.ask("alipay.trade.query", {"out_trade_no": order})
+    assert (closed["trade_status"], closed["total_amount"]) == ("TRADE_CLOSED", "10.00")
+    assert {closed[name] for name in ("buyer_pay_amount", "receipt_amount", "invoice_amount")} == {"0.00"}, (
+        "as recorded"
+    )
+    assert "send_pay_date" in closed
+    assert "fund_bill_list" not in closed
     assert refund(order, "r4", "0.01")["sub_code"] in ("ACQ.TRADE_HAS_CLOSE", "ACQ.REASON_TRADE_REFUND_FEE_ERR")
 
 

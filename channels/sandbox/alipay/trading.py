@@ -145,7 +145,9 @@ class Trading:
     async def query(self, call: Call) -> dict[str, Any]:
         """Show a trade."""
         trade = self._trade(self._of.ctx.store, call)
-        shown = self._shown(trade) | {"trade_status": state_of(trade), **_amounts(trade)}
+        # As recorded: of what has all gone back the time of payment is left, and no amount but the order's.
+        kept = 0 if trade.state == "reversed" or trade.refunded >= trade.paid else trade.paid
+        shown = self._shown(trade) | {"trade_status": state_of(trade), **_amounts(trade, kept)}
         if trade.paid_ms is not None:
             shown["send_pay_date"] = wall_text(trade.paid_ms)
         if trade.state == "reversed" and call.merchant.extra["tells_reversals"]:
@@ -350,7 +352,9 @@ class Trading:
 
 
 def _amounts(trade: Trade, paid: int | None = None) -> dict[str, Any]:
-    moved = yuan(trade.paid if paid is None else paid)
+    """Return a trade's sums. paid: what of it is shown as paid, where that is not all."""
+    paid = trade.paid if paid is None else paid
+    moved = yuan(paid)
     shown: dict[str, Any] = {
         "buyer_pay_amount": moved,
         "invoice_amount": moved,
@@ -358,7 +362,7 @@ def _amounts(trade: Trade, paid: int | None = None) -> dict[str, Any]:
         "receipt_amount": moved,
         "total_amount": yuan(trade.amount),
     }
-    if trade.paid:
+    if paid:
         shown["fund_bill_list"] = [{"amount": moved, "fund_channel": "ALIPAYACCOUNT"}]
     return shown
 
