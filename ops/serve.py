@@ -1,6 +1,7 @@
 """The hub's processes: gateway workers that share a port, and the background worker."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -24,11 +25,15 @@ from kernel.errors import SluiceError
 from kernel.outage import said
 from ops.embedded.child import end, ended, spawn
 from ops.logs import AccessLog, configure, count_dropped
-from ops.settings import Settings
+from ops.ports import PortTaken, listen
+from ops.settings import Settings, variable
 from ops.wiring import hub, worker
 
 log = logging.getLogger(__name__)
 DRAIN_S = 10.0
+_FIRST_PAUSE_S, _WELL_AFTER_S = 0.1, 60.0
+_METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # of prometheus_client, which looks at it when it is first imported
+_SOCKETS = "_SLUICE_SOCKETS"  # descriptors that a gateway worker has from its parent
 
 
 def settle_memory() -> None:
@@ -48,6 +53,11 @@ def gateway(settings: Settings, database_url: str, redis_url: str) -> int:
     configure(settings.log_level, settings.log_format, secrets=passwords(database_url, redis_url))
     if settings.workers == 1:
         return _ran(_gateway(settings, database_url, redis_url))
+    try:
+        sockets = _sockets(settings)
+    except (PortTaken, OSError) as error:
+        log.error("this process cannot work", extra={"why": said(error)})
+        return 1
     folder = settings.home / "metrics"
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.db"):
@@ -57,22 +67,39 @@ def gateway(settings: Settings, database_url: str, redis_url: str) -> int:
         "SLUICE_WORKERS": "1",
         "SLUICE_DATABASE_URL": database_url,
         "SLUICE_REDIS_URL": redis_url,
-        "PROMETHEUS_MULTIPROC_DIR": str(folder),
+        _METRICS_FOLDER: str(folder),
+        _SOCKETS: ",".join(str(listening.fileno()) for listening in sockets),
     }
     argv = [sys.executable, "-m", "ops.cli", "gateway"]
-    return asyncio.run(_watch(argv, environment, settings.workers))
+    return asyncio.run(_watch(argv, environment, settings.workers, sockets))
 
 
-async def _watch(argv: Sequence[str], environment: dict[str, str], count: int) -> int:
-    """Keep `count` workers running until SIGTERM; the kernel spreads connections among them."""
+def _sockets(settings: Settings) -> list[socket.socket]:
+    """Return what the merchants' and the operator's port listen with: our parent's where it has some, else our own.
+
+    Raises PortTaken.
+    """
+    if inherited := os.environ.get(_SOCKETS):
+        return [socket.socket(fileno=int(number)) for number in inherited.split(",")]
+    return [
+        listen(settings.gateway_host, settings.gateway_port, variable("gateway_port")),
+        listen("127.0.0.1", settings.ops_port, variable("ops_port")),
+    ]
+
+
+async def _watch(argv: Sequence[str], environment: dict[str, str], count: int, sockets: Sequence[socket.socket]) -> int:
+    """Keep `count` workers running until SIGTERM; whichever is idle takes the next connection of our sockets."""
+    loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
     async def keep() -> None:
-        pause = 0.1
+        pause = _FIRST_PAUSE_S
         while not stop.is_set():
-            process = spawn(argv, env=environment, cwd=Path.cwd(), stdout=1, stderr=2)
+            begun = loop.time()
+            descriptors = [listening.fileno() for listening in sockets]
+            process = spawn(argv, env=environment, cwd=Path.cwd(), stdout=1, stderr=2, pass_fds=descriptors)
             dying = asyncio.ensure_future(ended(process))
             stopping = asyncio.ensure_future(stop.wait())
             await asyncio.wait({dying, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -81,11 +108,15 @@ async def _watch(argv: Sequence[str], environment: dict[str, str], count: int) -
                 dying.cancel()
                 await end(process, (signal.SIGTERM, DRAIN_S + 5))
                 return
-            multiprocess.mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
+            # What it counted stays in the sums; what was true of it alone goes.
+            multiprocess.mark_process_dead(process.pid, environment[_METRICS_FOLDER])  # type: ignore[no-untyped-call]
             log.error(
                 "a gateway worker ended; starting another", extra={"pid": process.pid, "code": process.returncode}
             )
-            await asyncio.sleep(pause)
+            if loop.time() - begun > _WELL_AFTER_S:
+                pause = _FIRST_PAUSE_S
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
             pause = min(pause * 2, 5.0)
 
     await asyncio.gather(*(keep() for _ in range(count)))
@@ -95,7 +126,8 @@ async def _watch(argv: Sequence[str], environment: dict[str, str], count: int) -
 async def _gateway(settings: Settings, database_url: str, redis_url: str) -> int:
     """Serve in this process."""
     stop = _Stopping()
-    shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+    shared = _METRICS_FOLDER in os.environ
+    sockets = _sockets(settings)
     async with hub(
         database_url=database_url,
         redis_url=redis_url,
@@ -116,10 +148,7 @@ async def _gateway(settings: Settings, database_url: str, redis_url: str) -> int
             listed = settings.log_level in ("DEBUG", "INFO")
             api = make_app(objects.api(access.write if listed else None))
             own = make_ops_app(objects.not_ready, exposed, objects.measure)
-            runners = [
-                await _serve(api, settings.gateway_host, settings.gateway_port),
-                await _serve(own, "127.0.0.1", settings.ops_port),
-            ]
+            runners = [await _serve(app, listening) for app, listening in zip((api, own), sockets, strict=True)]
             settle_memory()
             log.info("serving", extra={"port": settings.gateway_port, "pid": os.getpid()})
             await stop.wait()
@@ -128,12 +157,8 @@ async def _gateway(settings: Settings, database_url: str, redis_url: str) -> int
     return 0
 
 
-async def _serve(app: web.Application, host: str, port: int) -> web.AppRunner:
-    """Listen on a port that other workers of this host may share."""
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listening.bind((host, port))
+async def _serve(app: web.Application, listening: socket.socket) -> web.AppRunner:
+    """Answer whoever connects to this socket."""
     runner = DoorRunner(app, shutdown_timeout=DRAIN_S)
     await runner.setup()
     await web.SockSite(runner, listening, backlog=1024).start()
@@ -195,7 +220,7 @@ def _ran(work: Coroutine[Any, Any, int]) -> int:
         return uvloop.run(work)
     except asyncio.CancelledError:  # told to stop before it had begun
         return 0
-    except (*LOST, asyncpg.PostgresError, SluiceError) as error:
+    except (*LOST, asyncpg.PostgresError, SluiceError, PortTaken) as error:
         log.error("this process cannot work", extra={"why": said(error)})
         return 1
 

@@ -27,6 +27,7 @@ from ops.embedded.child import describe_exit, end, ended, spawn
 from ops.embedded.place import Lock, is_locked, open_home, write_whole
 from ops.logs import Lines
 from ops.migrate import MigrationFailed, migrate
+from ops.ports import PortTaken, require_free
 from ops.settings import Settings
 
 # SIGTERM means: finish what was accepted, take nothing new. A channel may take 15 s to answer.
@@ -36,6 +37,7 @@ _BACK_OFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _WELL_AFTER_S = 60.0
 _TRIES_BEFORE_READY = 3
 _LAST_LINES = 12
+_LOOKS_AT_PORTS = 20  # a tenth of a second apart
 
 Say = Callable[[str, str], None]  # (who, one line)
 
@@ -116,12 +118,15 @@ async def supervise(
     *,
     on_ready: Callable[[Run], str],
     voice: Voice | None = None,
+    ports: Mapping[str, tuple[str, int]] | None = None,
 ) -> int:
     """Run servers and children until SIGINT, SIGTERM or SIGHUP; return 0 after a wished end, 1 if it did not come up.
 
     children: started in this order, each once the one before it is ready; stopped in reverse.
     on_ready: called once, when all are ready; returns what is to be said about it.
     voice: where the lines of all processes go.
+    ports: what the children will listen on, variable → (host, port); one that is taken is told of before anything is
+    started.
     A second signal skips the grace.
     """
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -131,12 +136,13 @@ async def supervise(
         lock = Lock(home / "supervisor.lock")
         lock.take("the hub")
         try:
+            await _free(ports or {})
             with _signals(stop, hurry, voice.say):
                 await _until(stop, _run(settings, home, children, on_ready, voice, hurry))
         finally:
             (home / "run.json").unlink(missing_ok=True)
             lock.release()
-    except (CannotStart, MigrationFailed) as error:
+    except (CannotStart, MigrationFailed, PortTaken) as error:
         for line in str(error).splitlines():
             voice.complain("sluice", line)
         return 1
@@ -145,6 +151,18 @@ async def supervise(
         return 0
     finally:
         voice.end()
+
+
+async def _free(ports: Mapping[str, tuple[str, int]]) -> None:
+    """Raise PortTaken where one is taken, and not only by what dies just now with a supervisor that was killed."""
+    for _ in range(_LOOKS_AT_PORTS - 1):
+        try:
+            require_free(ports)
+        except PortTaken:
+            await asyncio.sleep(0.1)
+        else:
+            return
+    require_free(ports)
 
 
 async def _run(

@@ -18,6 +18,7 @@ def up(
     sandbox: Annotated[bool, typer.Option(help="Start the simulated outside world too.")] = True,
 ) -> None:
     """Run the whole hub in the foreground until Ctrl-C: database, streams, gateway, worker, sandbox."""
+    from ops.settings import variable
     from ops.supervisor import Run, supervise
 
     found = settings()
@@ -28,7 +29,13 @@ def up(
     def ready(run: Run) -> str:
         return f"the hub is up: {run.gateway_url} (metrics {run.ops_url}/metrics). Ctrl-C stops it."
 
-    raise typer.Exit(asyncio.run(supervise(found, hub_processes(found, sandbox=sandbox), on_ready=ready)))
+    ports = {
+        variable("gateway_port"): (found.gateway_host, found.gateway_port),
+        variable("ops_port"): ("127.0.0.1", found.ops_port),
+        **({variable("sandbox_port"): ("127.0.0.1", found.sandbox_port)} if sandbox else {}),
+    }
+    processes = hub_processes(found, sandbox=sandbox)
+    raise typer.Exit(asyncio.run(supervise(found, processes, on_ready=ready, ports=ports)))
 
 
 def hub_processes(found: "Settings", *, sandbox: bool = True) -> list[Any]:

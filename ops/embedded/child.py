@@ -31,11 +31,13 @@ def spawn(
     stdin: Stream = subprocess.DEVNULL,
     stdout: Stream = subprocess.DEVNULL,
     stderr: Stream = subprocess.DEVNULL,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own which Linux sends `death_signal` when we die, even by kill -9.
 
     account: whom the child becomes; None keeps our own identity.
     env: the child's whole environment; None hands on ours.
+    pass_fds: descriptors of ours that stay open in the child, under the same numbers.
     Call it from the main thread: Linux takes the death of the *thread* that forked for the death of the parent.
     On other systems the child is tied to nothing, and the next start finds and ends what was left.
     Raises CannotStart when the program cannot be run or the identity not be taken.
@@ -52,6 +54,7 @@ def spawn(
             cwd="/" if cwd is None else cwd,
             # A session of its own: Ctrl-C in the terminal reaches us alone, and we stop children in our order.
             start_new_session=True,
+            pass_fds=pass_fds,
             preexec_fn=_tie(death_signal),
             **as_account(account),
         )

@@ -26,11 +26,11 @@ print("stubborn is deaf", flush=True)
 time.sleep(600)
 """
 CHATTY = """
-import sys, time
+import os, sys, time
 for number in range(20_000):
     print(f"out {number:>90}", flush=True)
     print(f"err {number:>90}", file=sys.stderr, flush=True)
-print("chatty has said it all", file=sys.stderr, flush=True)
+open(os.environ["SLUICE_HOME"] + "/all-said", "w").close()
 time.sleep(600)
 """
 BROKEN = "raise SystemExit('the till is missing')"

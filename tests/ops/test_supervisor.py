@@ -170,6 +170,8 @@ def test_nobody_reads_what_the_hub_says_and_it_goes_on(hub: Callable[..., Hub], 
         while find_run(home) is None:
             assert process.poll() is None
             time.sleep(0.05)
+        while not (home / "all-said").exists():  # a supervisor that waits for a reader hears no more than a pipe holds
+            time.sleep(0.05)
         web = next(child for child in find_run(home).children if child.name == "web").pid
         assert web is not None
         os.kill(web, signal.SIGKILL)
