@@ -59,6 +59,7 @@ _CAPABILITIES = Capabilities(
     comes_first=frozenset({Method.QR}),
     browsers=("AlipayClient",),
     in_browser=(Method.H5,),
+    merchant_coupons=True,
 )
 
 
@@ -155,7 +156,7 @@ class Alipay(AlipaySharing, Rail):
 
     def query_request(self, order: Order) -> Request:
         """Return the request that asks for the order by our number."""
-        return self._about(QUERY, order)
+        return self._about(QUERY, order, query_options=messages.TOLD_OF_TRADES)
 
     def query_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return the order's state; Unknown(not_found=True) when Alipay knows no such trade.
@@ -214,7 +215,7 @@ class Alipay(AlipaySharing, Rail):
         content = {
             "out_trade_no": messages.rail_number(refund.payment_reference),
             "out_request_no": messages.rail_number(refund.reference),
-            "query_options": ["gmt_refund_pay"],
+            "query_options": messages.TOLD_OF_REFUNDS,
         }
         return self._post("alipay.trade.fastpay.refund.query", messages.written(content))
 
@@ -353,8 +354,8 @@ class Alipay(AlipaySharing, Rail):
     def _content(self, order: Order) -> str:
         return messages.written(messages.order_content(order, mini_app_id=self._mini_app_id))
 
-    def _about(self, method: str, order: Order) -> Request:
-        return self._post(method, messages.written({"out_trade_no": messages.rail_number(order.reference)}))
+    def _about(self, method: str, order: Order, **more: Any) -> Request:
+        return self._post(method, messages.written({"out_trade_no": messages.rail_number(order.reference), **more}))
 
     def _bill(self, kind: str, day: date) -> Request:
         return self._post(BILL, messages.written({"bill_type": kind, "bill_date": day.isoformat()}))

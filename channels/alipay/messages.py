@@ -11,7 +11,7 @@ from channels.alipay.signing import timestamp
 from channels.contract import Confirmed, Method, Order, Outcome, Pending, RefundOrder, Refused, Unknown, no_if_unknown
 from kernel.clock import BEIJING
 from kernel.money import MAX_MINOR, Money, from_major
-from kernel.safe_json import BadJson, loads_object, text
+from kernel.safe_json import BadJson, loads, loads_object, text
 
 MAX_SUBJECT = 256
 MAX_CODE_MINUTES = 15 * 24 * 60  # Alipay keeps a code that was not scanned for 15 days at most
@@ -105,6 +105,7 @@ def refund_content(refund: RefundOrder) -> dict[str, Any]:
         "out_trade_no": rail_number(refund.payment_reference),
         "out_request_no": rail_number(refund.reference),
         "refund_amount": refund.amount.major(),
+        "query_options": TOLD_OF_REFUNDS[1:],
         "refund_reason": refund.reason.translate(_UNWANTED)[:256].strip(),
     }
     return {name: value for name, value in content.items() if value}
@@ -179,7 +180,7 @@ def paid(fields: Mapping[str, Any], order: Order, *, at: str) -> Outcome:
         raise Doubt(f"the trade is in {str(fields['trans_currency'])[:10]!r}")
     if amount != order.amount:
         raise AmountDiffers(amount, order.amount)
-    return Confirmed(_reference(fields, "trade_no"), amount, _moment(fields, at))
+    return Confirmed(_reference(fields, "trade_no"), amount, _moment(fields, at), merchant_coupon(fields, amount))
 
 
 def payer_is_asked(fields: Mapping[str, Any], order: Order) -> Outcome:
@@ -232,7 +233,7 @@ def refunded(fields: Mapping[str, Any], refund: RefundOrder) -> Outcome:
         if so_far < refund.amount:
             raise AmountDiffers(so_far, refund.amount)
         if so_far == refund.amount and fields.get("gmt_refund_pay"):
-            return Confirmed(trade_no, so_far, _moment(fields, "gmt_refund_pay"))
+            return Confirmed(trade_no, so_far, _moment(fields, "gmt_refund_pay"), coupon_of_refund(fields, so_far))
     return Pending(channel_ref=trade_no)
 
 
@@ -253,7 +254,78 @@ def refund_found(fields: Mapping[str, Any], refund: RefundOrder) -> Outcome:
     amount = _amount(fields, "refund_amount")
     if amount != refund.amount:
         raise AmountDiffers(amount, refund.amount)
-    return Confirmed(trade_no, amount, _moment(fields, "gmt_refund_pay"))
+    return Confirmed(trade_no, amount, _moment(fields, "gmt_refund_pay"), coupon_of_refund(fields, amount))
+
+
+# ---- coupons 商家优惠 ------------------------------------------------------------------------------------------------
+
+# What queries answer only when they are asked for it.
+TOLD_OF_TRADES = ["mdiscount_amount", "voucher_detail_list"]
+TOLD_OF_REFUNDS = ["gmt_refund_pay", "refund_detail_item_list"]
+
+
+def merchant_coupon(fields: Mapping[str, Any], amount: Money) -> Money | None:
+    """Return what coupons of the merchant's own paid of a trade, total_amount less receipt_amount; None: none is named.
+
+    receipt_amount 实收金额 is what the merchant's account receives, before the fee. Queries of trades paid on a page
+    show it, and every other part, as 0.00 (README.md, Coupons): then the discount, or the vouchers, say it. Raises
+    Doubt where the parts contradict each other.
+    """
+    received, discount = _figure(fields, "receipt_amount"), _figure(fields, "mdiscount_amount")
+    vouchers = _contributed(fields.get("voucher_detail_list"))
+    if min(received, discount) < 0 or max(received, discount) > amount.minor:
+        raise Doubt(f"received {received} and discounted {discount} of a trade of {amount.minor}")
+    if received:
+        coupon = amount.minor - received
+        if discount and discount != coupon:
+            raise Doubt(f"received {received} of {amount.minor}, and the merchant's discount is {discount}")
+    else:
+        coupon = discount or vouchers
+    if vouchers > coupon:
+        raise Doubt(f"vouchers that the merchant gave {vouchers} of, where {coupon} is not received")
+    return Money(coupon, amount.currency) if coupon else None
+
+
+def coupon_of_refund(fields: Mapping[str, Any], amount: Money) -> Money | None:
+    """Return what coupons of the merchant's own bear of a refund: what was asked for less send_back_fee.
+
+    send_back_fee 本次商户实际退回金额 is 0.00 where it was not asked for: then the discount given back says it. None:
+    none is named. Raises Doubt where the parts contradict each other.
+    """
+    taken, discount = _figure(fields, "send_back_fee"), _figure(fields, "present_refund_mdiscount_amount")
+    if min(taken, discount) < 0 or max(taken, discount) > amount.minor:
+        raise Doubt(f"taken {taken} and discounted {discount} of a refund of {amount.minor}")
+    if taken and discount and taken + discount != amount.minor:
+        raise Doubt(f"taken {taken} of a refund of {amount.minor}, and the merchant's discount is {discount}")
+    if taken:
+        return Money(amount.minor - taken, amount.currency)
+    return Money(discount, amount.currency) if discount else None
+
+
+def _contributed(listed: Any) -> int:
+    """Return what the merchant contributed to a list of vouchers, in fen. Raises Doubt.
+
+    An answer holds the list; a notice has it as text, with names written in another way.
+    """
+    try:
+        vouchers = loads(listed.encode()) if isinstance(listed, str) else listed or []
+    except BadJson as error:
+        raise Doubt(f"voucher_detail_list: {error}") from None
+    if not isinstance(vouchers, list) or not all(isinstance(voucher, dict) for voucher in vouchers):
+        raise Doubt("voucher_detail_list is not a list of objects")
+    total = 0
+    for voucher in vouchers:
+        own, others = (
+            _figure(voucher, snake if snake in voucher else camel)
+            for snake, camel in (
+                ("merchant_contribute", "merchantContribute"),
+                ("other_contribute", "otherContribute"),
+            )
+        )
+        if min(own, others) < 0 or ("amount" in voucher and own + others > _figure(voucher, "amount")):
+            raise Doubt(f"voucher_detail_list: contributions of {own} and {others} to {voucher.get('amount')}")
+        total += own
+    return total
 
 
 # ---- notices ---------------------------------------------------------------------------------------------------------
@@ -269,7 +341,8 @@ def noticed_trade(fields: Mapping[str, str]) -> Outcome | None:
         case "WAIT_BUYER_PAY":
             return Pending(channel_ref=trade_no)
         case "TRADE_SUCCESS" | "TRADE_FINISHED":
-            return Confirmed(trade_no, _amount(fields, "total_amount"), _moment(fields, "gmt_payment"))
+            amount, at = _amount(fields, "total_amount"), _moment(fields, "gmt_payment")
+            return Confirmed(trade_no, amount, at, merchant_coupon(fields, amount))
         case "TRADE_CLOSED":
             return None if fields.get("gmt_payment") else Refused(status, closed=True)
         case _:

@@ -110,7 +110,7 @@ class _Sum:
 def _trade_lines(content: bytes, day: date, seller_id: str) -> Iterator[BillLine]:
     sheet = _Sheet(content, _TRADES, TRADE_COLUMNS, day, seller_id)
     sums = {"交易": _Sum(), "退款": _Sum()}
-    ordered = fees = 0
+    ordered = fees = no_part = 0
     for row, values in sheet.rows():
         trade_no, payment, business, at, total, received, discount, request, fee = values
         if not trade_no or not payment:
@@ -126,6 +126,10 @@ def _trade_lines(content: bytes, day: date, seller_id: str) -> Iterator[BillLine
             so_far.discount += _fen(discount, row)
             ordered += amount
             fees += charged
+        # 商家优惠: what the merchant's own coupons bear is not received, and not taken back on a refund.
+        coupon = amount - _fen(received, row)
+        if not 0 <= (-coupon if is_refund else coupon) <= abs(amount):
+            no_part = no_part or row
         # A reversal 撤销 gives the money back under no number of ours: it goes by the payment's.
         own = is_refund and request not in ("", payment)
         yield BillLine(
@@ -138,9 +142,12 @@ def _trade_lines(content: bytes, day: date, seller_id: str) -> Iterator[BillLine
             status=("success" if own or not is_refund else "reversed") if business in sums else "unknown",
             happened_at=sheet.moment(at, row),
             row=row,
+            coupon_minor=coupon,
         )
     _agree_on_totals(sheet.closing, sums)
     _agree_on_sums(content, day, seller_id, sums, ordered, fees)
+    if no_part:
+        raise BadBill("damaged", f"line {no_part}: what is received of it is not a part of its amount")
 
 
 def _agree_on_totals(closing: Sequence[str], sums: Mapping[str, _Sum]) -> None:
@@ -157,6 +164,9 @@ def _agree_on_totals(closing: Sequence[str], sums: Mapping[str, _Sum]) -> None:
             (found.count, found.received, found.discount),
             strict=True,
         ):
+            # Whether a discount that refunds give back is written with its sign is not known: no real file has one.
+            if name == "discount" and business == "退款":
+                told, counted = abs(told), abs(counted)
             _agree(f"{business}: {name}", told, counted)
 
 

@@ -99,6 +99,12 @@ def give_back(coupons: Sequence[Coupon], total: int, before: int, amount: int) -
     return back, [{**one, "returned": one["returned"] + part} for one, part in zip(coupons, parts, strict=True)]
 
 
+def undo(coupons: Sequence[Coupon], back: Sequence[Coupon]) -> list[Coupon]:
+    """Return the coupons as they are after a refund that they bore a part of has failed."""
+    again = {one["id"]: one["refund"] for one in back}
+    return [{**one, "returned": one["returned"] - again.get(one["id"], 0)} for one in coupons]
+
+
 def returned(back: Sequence[Coupon], *paid_by: str) -> int:
     """Return what coupons bear of a refund; of these payers where given."""
     return sum(int(one["refund"]) for one in back if not paid_by or one["paid_by"] in paid_by)

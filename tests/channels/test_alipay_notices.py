@@ -68,7 +68,7 @@ def test_a_stored_notice_signed_with_a_certificate_keeps_its_meaning() -> None:
 
 
 def test_a_notice_states_the_amount_and_the_hub_compares_it() -> None:
-    notice = ALIPAY.notice(RAIL.notice(told(total_amount="0.01")), now=NOW)
+    notice = ALIPAY.notice(RAIL.notice(told(total_amount="0.01", receipt_amount="0.01")), now=NOW)
     assert notice is not None
     assert isinstance(notice.outcome, Confirmed)
     assert notice.outcome.amount.minor == 1

@@ -14,6 +14,7 @@ class AlipaySandbox(Counterparty):
     RAIL = "alipay"
     OPS: Mapping[str, str] = {"charge": "create"}
     FUND_BILL = True
+    PAID_BY: Mapping[str, str] = {"prepaid": "rail"}  # its prepaid red packets of a merchant's are not imitated
     LEARNS_KEYS = True
     REFUND_NOTICES = False  # they come, and say only that it is time to ask: the amount in them is a sum
     SHARES = True

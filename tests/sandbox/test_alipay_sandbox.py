@@ -550,3 +550,39 @@ def test_these_tests_do_look_at_signatures(shop: Shop) -> None:
     shop.sandbox.order_fault("bad_signature", rail="alipay", merchant=shop.merchant, op="query")
     with pytest.raises(InvalidSignature):
         shop.ask("alipay.trade.query", {"out_trade_no": "x"})
+
+
+# ---- coupons ---------------------------------------------------------------------------------------------------------
+
+
+def test_who_pays_for_a_coupon_decides_what_the_merchant_receives(own_shop: Shop) -> None:
+    own_shop.sandbox.control(
+        "POST", "/alipay/coupons", {"merchant": own_shop.merchant, "amount": 100, "paid_by": "merchant"}
+    )
+    order, paid = own_shop.paid(1000)
+    assert [paid[name] for name in ("total_amount", "receipt_amount", "buyer_pay_amount")] == ["10.00", "9.00", "9.00"]
+    assert {fund["fund_channel"]: fund["amount"] for fund in paid["fund_bill_list"]} == {
+        "ALIPAYACCOUNT": "9.00",
+        "MDISCOUNT": "1.00",
+    }
+    assert "mdiscount_amount" not in paid, "told to who asks for it alone"
+    own_shop.sandbox.control(
+        "POST", "/alipay/coupons", {"merchant": own_shop.merchant, "amount": 200, "paid_by": "rail"}
+    )
+    _, others = own_shop.paid(1000)
+    assert (others["receipt_amount"], others["buyer_pay_amount"]) == ("10.00", "8.00")
+    asked = {"out_trade_no": order, "query_options": ["mdiscount_amount", "voucher_detail_list"]}
+    told = own_shop.ask("alipay.trade.query", asked)
+    assert told["mdiscount_amount"] == "1.00"
+    assert [one["merchant_contribute"] for one in told["voucher_detail_list"]] == ["1.00"]
+    back = {"out_trade_no": order, "refund_amount": "4.00", "out_request_no": "r1"}
+    given = own_shop.ask("alipay.trade.refund", back | {"query_options": ["refund_detail_item_list"]})
+    assert (given["refund_fee"], given["send_back_fee"]) == ("4.00", "3.60")
+    flow = own_shop.flow()
+    assert sum(flow.values()) == 900 - 5 + 1000 - 6 - 360 + 2
+    rows = [line.split(",") for line in own_shop.file("trade").splitlines() if line[:4].isdigit()]
+    assert [(row[11], row[12], row[15], row[16]) for row in rows] == [
+        ("10.00", "9.00", "0.00", "1.00"),
+        ("10.00", "10.00", "2.00", "0.00"),
+        ("-4.00", "-3.60", "0.00", "-0.40"),
+    ]

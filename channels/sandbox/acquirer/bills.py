@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any, Literal
 
+from channels.sandbox import coupons
 from channels.sandbox.acquirer import books
 from channels.sandbox.acquirer.models import Merchant
 from channels.sandbox.acquirer.wire import Wire
@@ -49,6 +50,8 @@ class BillRow:
     extra: Mapping[str, Any] = field(default_factory=dict)  # the trade's
     refund_extra: Mapping[str, Any] = field(default_factory=dict)
     hold_ref: str | None = None
+    coupon: int = 0  # what coupons paid of it, or bear of it on refunds
+    not_paid_out: int = 0  # of that, what the merchant's own did
     scope: str = ""  # what the row is about, for faults
 
 
@@ -185,8 +188,10 @@ def _payment_row(row: Row) -> BillRow:
         payer=row["payer"] or "",
         payment_amount=row["paid"],
         order_amount=row["amount"],
-        extra=json.loads(row["extra"]),
+        extra=(extra := json.loads(row["extra"])),
         hold_ref=row["hold_ref"],
+        coupon=coupons.total_of(extra.get("coupons", ())),
+        not_paid_out=coupons.total_of(extra.get("coupons", ()), "merchant"),
         scope=f"row:{row['charge_ref']}",
     )
 
@@ -202,6 +207,8 @@ def _refund_row(row: Row) -> BillRow:
         fee=-row["fee_back"],
         status="reversed" if row["refund_no"] is None else status,
         at_ms=row["returned_ms"],
-        refund_extra=json.loads(row["refund_extra"]),
+        refund_extra=(refund_extra := json.loads(row["refund_extra"])),
+        coupon=coupons.returned(refund_extra.get("coupons", ())),
+        not_paid_out=coupons.returned(refund_extra.get("coupons", ()), "merchant"),
         scope=f"row:{row['refund_ref']}",
     )

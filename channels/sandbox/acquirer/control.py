@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from channels.sandbox import coupons
 from channels.sandbox.acquirer.days import NotClosable
 from channels.sandbox.acquirer.errors import CoreError
 from channels.sandbox.acquirer.models import Merchant, Trade
@@ -31,6 +32,8 @@ class AcquirerControl:
         app.router.add_post(f"{prefix}/rotate-keys", self.rotate_keys)
         app.router.add_post(f"{prefix}/scan", self.scan)
         app.router.add_post(f"{prefix}/pay", self.pay)
+        if self._of.wire.has_coupons:
+            app.router.add_post(f"{prefix}/coupons", self.give_coupon)
         app.router.add_post(f"{prefix}/decline", self.decline)
         app.router.add_post(f"{prefix}/close-day", self.close_day)
         app.router.add_get(f"{prefix}/trades", self.trades)
@@ -108,6 +111,13 @@ class AcquirerControl:
         trade = await self._order(body)
         return await self._acted(self._of.pay(trade, body.optional_text("payer")))
 
+    async def give_coupon(self, request: web.Request) -> web.Response:
+        """Give a merchant's payers a coupon, for one order or for the next it fits."""
+        body = await Body.of(request, {"merchant", "order", "amount", "paid_by"})
+        merchant, order = self._merchant(body.text("merchant")), body.optional_text("order")
+        number = None if order is None else self._of.wire.spelled(order)
+        return await coupons.give(self._of.ctx, self._of.wire.rail, merchant.merchant, body, number)
+
     async def decline(self, request: web.Request) -> web.Response:
         """Be the payer: say no."""
         body = await Body.of(request, {"merchant", "order", "code"})
@@ -173,6 +183,7 @@ class AcquirerControl:
             "paid": trade.paid,
             "charged_count": self._of.trades.charged_count(store, trade),
             "fee": trade.fee,
+            "merchant_coupon": trade.not_paid_out,
             "channel_ref": trade.channel_ref,
             "paid_at": trade.paid_ms and rfc3339(trade.paid_ms),
             "refunds": [

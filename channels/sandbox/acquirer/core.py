@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
+from channels.sandbox import coupons
 from channels.sandbox.acquirer import page
 from channels.sandbox.acquirer.bills import Bills
 from channels.sandbox.acquirer.control import AcquirerControl
@@ -30,6 +31,7 @@ class Acquirer:
 
     def __init__(self, ctx: SandboxContext, wire: Wire, bank: PayingBank) -> None:
         ctx.store.create(Path(__file__).with_name("schema.sql").read_text())
+        coupons.install(ctx)
         ctx.faults.spell(wire.rail, ("order", "refund", *wire.also_matched), wire.spelled)
         self.ctx, self.wire = ctx, wire
         self.merchants = Merchants(ctx, wire)

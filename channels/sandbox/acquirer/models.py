@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from channels.sandbox import coupons
+from channels.sandbox.coupons import Coupon
 from channels.sandbox.store import Row
 
 Event = Literal[
@@ -64,6 +66,27 @@ class Trade:
     refunded: int
 
     @property
+    def coupons(self) -> list[Coupon]:
+        """What the payer used."""
+        return list(self.extra.get("coupons", ()))
+
+    @property
+    def not_paid_out(self) -> int:
+        """What coupons of the merchant's own paid: its part of the payment does not reach the merchant."""
+        return coupons.total_of(self.coupons, "merchant")
+
+    @property
+    def arrived(self) -> int:
+        """What the merchant has had of it, refunds aside."""
+        return self.paid - self.not_paid_out - self.fee
+
+    @property
+    def taken(self) -> int:
+        """What refunds have taken from the merchant."""
+        own = sum(int(one["returned"]) for one in self.coupons if one["paid_by"] == "merchant")
+        return self.refunded - own
+
+    @property
     def channel_ref(self) -> str:
         """The rail's latest number for it."""
         return self.charge_ref or self.hold_ref or self.trade_ref
@@ -87,6 +110,11 @@ class Refund:
     refund_ref: str
     created_ms: int
     success_ms: int | None
+
+    @property
+    def taken(self) -> int:
+        """What it takes from the merchant: not what coupons of the merchant's own bear of it."""
+        return self.amount - coupons.returned(self.extra.get("coupons", ()), "merchant")
 
 
 def read_merchant(row: Row) -> Merchant:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from channels.sandbox import coupons
 from channels.sandbox.acquirer import books
 from channels.sandbox.acquirer.errors import CoreError
 from channels.sandbox.acquirer.merchants import Merchants
@@ -104,7 +105,9 @@ class Refunds:
         ended = self._finish(tx, refund, "failed" if failed else "success")
         if failed:
             trade = self._trades.add_refunded(tx, trade, -refund.amount)
-            self._post(tx, trade, refund, ((books.REFUND_FAILED, refund.amount - refund.fee_back),))
+            if borne := refund.extra.get("coupons"):
+                trade = self._trades.note(tx, trade, coupons=coupons.undo(trade.coupons, borne))
+            self._post(tx, trade, refund, ((books.REFUND_FAILED, refund.taken - refund.fee_back),))
         self._notices.tell(tx, "refund_failed" if failed else "refunded", trade, ended)
         return ended
 
@@ -123,6 +126,10 @@ class Refunds:
         """Record a refund and post it: the amount away from the merchant, its part of the fee back to it."""
         now_ms = self._ctx.clock.now_ms()
         fee_back = self._fee_back(trade, amount)
+        borne, after = coupons.give_back(trade.coupons, trade.paid, trade.refunded, amount)
+        if borne:
+            extra = {**extra, "coupons": borne}
+            trade = self._trades.note(tx, trade, coupons=after)
         day = books.bill_date(tx, self._wire.rail, trade.merchant, now_ms)
         settles_ms = now_ms + int(self._wire.refund_takes_s * self._ctx.time_scale * 1000)
         row = tx.one(
@@ -139,7 +146,7 @@ class Refunds:
             row["refund_id"],
             refund_ref=self._wire.number("refund", trade.merchant, row["refund_id"], now_ms),
         )
-        self._post(tx, trade, refund, ((books.REFUND, -amount), (books.FEE_BACK, fee_back)))
+        self._post(tx, trade, refund, ((books.REFUND, -refund.taken), (books.FEE_BACK, fee_back)))
         return refund
 
     def _fee_back(self, trade: Trade, amount: int) -> int:

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from channels.sandbox import coupons
 from channels.sandbox.acquirer import books
 from channels.sandbox.acquirer.errors import CoreError
 from channels.sandbox.acquirer.models import Event, Merchant, Reader, Trade, read_trade
@@ -230,7 +231,9 @@ class Trades:
         rates = tx.one("SELECT fee_bp, fixed_fee_minor FROM acquirer_trade WHERE trade_id = ?", trade.trade_id)
         assert rates is not None
         day = books.bill_date(tx, rail, trade.merchant, now_ms)
-        fee = books.fee_of(amount, rates["fee_bp"], rates["fixed_fee_minor"])
+        used = coupons.use(tx, rail, trade.merchant, trade.order, amount) if self._wire.has_coupons else []
+        arrives = amount - coupons.total_of(used, "merchant")
+        fee = books.fee_of(arrives, rates["fee_bp"], rates["fixed_fee_minor"])
         charged = self._set(
             tx,
             trade.trade_id,
@@ -243,9 +246,9 @@ class Trades:
             paid_ms=now_ms,
             bill_date=day.isoformat(),
             charge_ref=self._wire.number("charge", trade.merchant, trade.trade_id, now_ms),
-            extra=_json({**trade.extra, **(extra or {})}),
+            extra=_json({**trade.extra, **(extra or {}), **({"coupons": used} if used else {})}),
         )
-        for kind, signed in ((books.PAYMENT, amount), (books.FEE, -fee)):
+        for kind, signed in ((books.PAYMENT, arrives), (books.FEE, -fee)):
             books.post(
                 tx,
                 rail,

@@ -64,6 +64,7 @@ class Wire(ABC):
     refund_fee: str = "returned"  # with each refund, in proportion; or "kept"
     settles_in: str = "CNY"  # what is paid out to the bank; other currencies stay with the rail
     wishes: frozenset[str] = frozenset()  # further fields of POST /control/R/merchants
+    has_coupons: bool = False  # payers may use coupons, see ../coupons.py
     has_webhooks: bool = False  # notices go to registered addresses
     acknowledge_within_s: float = 5.0
     also_matched: tuple[str, ...] = ()  # what faults on requests may match by beside merchant, op, order and refund

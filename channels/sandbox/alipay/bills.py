@@ -99,17 +99,19 @@ class Bills:
         lines.append(f"#{'-' * 41}业务明细列表结束{'-' * 36}")
         for title, kind, sign, what in (("交易", "payment", 1, "商家实收"), ("退款", "refund", -1, "商家实收退款")):
             counted = [row for row in rows if row.kind == kind and _business(row) == title]
-            total = yuan(sign * sum(row.amount for row in counted))
+            total = yuan(sign * sum(row.amount - row.not_paid_out for row in counted))
+            own = yuan(sign * sum(row.not_paid_out for row in counted))
             back = "商家优惠退款" if kind == "refund" else "商家优惠"
-            lines.append(f"#{title}合计：{len(counted)}笔，{what}共{total}元，{back}共0.00元")
+            lines.append(f"#{title}合计：{len(counted)}笔，{what}共{total}元，{back}共{own}元")
         return [*lines, self._made_at()]
 
     def _sums(self, merchant: Merchant, day: date, rows: Sequence[BillRow]) -> list[str]:
         known = [row for row in rows if _business(row) in ("交易", "退款")]
         trades = [row for row in known if row.kind == "payment"]
-        total = sum(_signed(row) for row in known)
+        total, own, others = (sum(_signed(row, part) for row in known) for part in _PARTS)
         fees = -sum(row.fee for row in known)
-        figures = [yuan(total), yuan(total), "0.00", "0.00", "0.00", yuan(fees), "0.00", yuan(total + fees)]
+        figures = [yuan(total), yuan(total - own), yuan(others), yuan(own), "0.00", yuan(fees), "0.00"]
+        figures.append(yuan(total - own + fees))
         line = ",".join(["合计\t", "\t", str(len(trades)), str(len(known) - len(trades)), *figures])
         head = _head("#支付宝业务汇总查询", "业务汇总列表", merchant, day)
         return [*head, SUM_COLUMNS, line, f"#{'-' * 40}业务汇总列表结束{'-' * 37}", self._made_at()]
@@ -162,12 +164,21 @@ def _business(row: BillRow) -> str:
     return row.status if row.status not in usual else "交易" if row.kind == "payment" else "退款"
 
 
-def _signed(row: BillRow) -> int:
-    return row.amount if row.kind == "payment" else -row.amount
+def _signed(row: BillRow, part: Callable[[BillRow], int] = lambda row: row.amount) -> int:
+    return part(row) if row.kind == "payment" else -part(row)
+
+
+# What a row is over, what coupons of the merchant's own bear of it (商家优惠), and what others' do (支付宝优惠).
+_PARTS: tuple[Callable[[BillRow], int], ...] = (
+    lambda row: row.amount,
+    lambda row: row.not_paid_out,
+    lambda row: row.coupon - row.not_paid_out,
+)
 
 
 def _row(row: BillRow) -> str:
-    amount, at = yuan(_signed(row)), wall_text(row.at_ms)
+    amount, own, others = (_signed(row, part) for part in _PARTS)
+    at = wall_text(row.at_ms)
     request = "" if row.kind == "payment" else str(row.refund_extra.get("request_no", ""))
     values = [
         f"{row.trade_ref}\t",
@@ -181,9 +192,13 @@ def _row(row: BillRow) -> str:
         "\t",
         f"{_plain(row.extra.get('terminal_id', ''))}\t",
         "**宝(159****5620)\t",
-        amount,
-        amount,
-        *["0.00"] * 5,
+        yuan(amount),
+        yuan(amount - own),
+        "0.00",
+        "0.00",
+        yuan(others),
+        yuan(own),
+        "0.00",
         "",
         "0.00\t",
         "0.00",

@@ -23,7 +23,7 @@ def freeze(tx: Tx, trade: Trade) -> None:
     """Take the money of a payment that is to be shared out from the day's net, until it is."""
     if trade.extra.get("frozen"):
         assert trade.paid_ms is not None
-        _post(tx, trade, FROZEN, -(trade.paid - trade.fee), trade.paid_ms)
+        _post(tx, trade, FROZEN, -trade.arrived, trade.paid_ms)
 
 
 class Royalties:
@@ -135,7 +135,7 @@ class Royalties:
             trade.trade_id,
         )
         assert sums is not None
-        left = trade.paid - trade.fee - trade.refunded - sums["shared"]
+        left = trade.arrived - trade.taken - sums["shared"]
         if sums["finished"] or sum(amount for _, amount in shares) > left:
             raise failed("ACQ.ALLOC_AMOUNT_VALIDATE_ERROR", "分账金额超过最大可分账金额")
         now_ms, details, moved = self._of.ctx.clock.now_ms(), [], 0
@@ -163,7 +163,7 @@ class Royalties:
         if moved:
             _post(tx, trade, SHARED, -moved, now_ms)
         if frozen and (moved or finish):  # what was frozen pays the shares; the rest is free when it is finished
-            free = trade.paid - trade.fee - sums["shared"] if finish else moved
+            free = trade.arrived - sums["shared"] if finish else moved
             _post(tx, trade, RELEASED, free, now_ms)
         tx.execute(
             "INSERT INTO alipay_settle (merchant, trade_id, request_no, params, settle_no, details, shared, finished,"

@@ -6,11 +6,22 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from channels.sandbox import coupons
 from channels.sandbox.acquirer import Acquirer, CoreError, Merchant, Refund, Trade
 from channels.sandbox.acquirer.models import Reader
 from channels.sandbox.alipay.calls import Call
 from channels.sandbox.alipay.errors import PAYING, REFUNDING, ApiError, failed, invalid, not_there, of_core
-from channels.sandbox.alipay.words import CODE_LIFE_MS, end_of_order, fen, lasting, number, state_of, words, yuan
+from channels.sandbox.alipay.words import (
+    CODE_LIFE_MS,
+    end_of_order,
+    fen,
+    fund_channel,
+    lasting,
+    number,
+    state_of,
+    words,
+    yuan,
+)
 from channels.sandbox.clock import wall_text
 from channels.sandbox.store import Tx
 
@@ -148,6 +159,8 @@ class Trading:
         # As recorded: of what has all gone back the time of payment is left, and no amount but the order's.
         kept = 0 if trade.state == "reversed" or trade.refunded >= trade.paid else trade.paid
         shown = self._shown(trade) | {"trade_status": state_of(trade), **_amounts(trade, kept)}
+        if kept:
+            shown |= _on_request(trade, _options(call.content))
         if trade.paid_ms is not None:
             shown["send_pay_date"] = wall_text(trade.paid_ms)
         if trade.state == "reversed" and call.merchant.extra["tells_reversals"]:
@@ -223,7 +236,7 @@ class Trading:
         return self._shown(trade) | {
             "fund_change": "Y" if is_new else "N",
             "refund_fee": yuan(trade.refunded),
-            "send_back_fee": yuan(refund.amount) if "refund_detail_item_list" in _options(content) else "0.00",
+            "send_back_fee": yuan(refund.taken) if "refund_detail_item_list" in _options(content) else "0.00",
             "gmt_refund_pay": wall_text(refund.created_ms),
         }
 
@@ -245,6 +258,8 @@ class Trading:
         }
         if "gmt_refund_pay" in _options(call.content):
             shown["gmt_refund_pay"] = wall_text(refund.created_ms)
+        if "refund_detail_item_list" in _options(call.content):
+            shown["send_back_fee"] = yuan(refund.taken)
         return {name: value for name, value in shown.items() if value}
 
     # ---- shared ------------------------------------------------------------------------------------------------------
@@ -352,18 +367,41 @@ class Trading:
 
 
 def _amounts(trade: Trade, paid: int | None = None) -> dict[str, Any]:
-    """Return a trade's sums. paid: what of it is shown as paid, where that is not all."""
-    paid = trade.paid if paid is None else paid
-    moved = yuan(paid)
+    """Return a trade's sums (alipay.trade.pay, alipay.trade.query). paid: what is shown as paid, where not all is."""
+    moved = trade.paid if paid is None else paid
+    used = trade.coupons if moved else []
+    buyer = yuan(moved - coupons.total_of(used))
     shown: dict[str, Any] = {
-        "buyer_pay_amount": moved,
-        "invoice_amount": moved,
+        "buyer_pay_amount": buyer,
+        "invoice_amount": buyer,
         "point_amount": "0.00",
-        "receipt_amount": moved,
+        "receipt_amount": yuan(moved - coupons.total_of(used, "merchant")),
         "total_amount": yuan(trade.amount),
     }
-    if paid:
-        shown["fund_bill_list"] = [{"amount": moved, "fund_channel": "ALIPAYACCOUNT"}]
+    if moved:
+        shown["fund_bill_list"] = [
+            {"amount": buyer, "fund_channel": "ALIPAYACCOUNT"},
+            *({"amount": yuan(one["amount"]), "fund_channel": fund_channel(one)} for one in used),
+        ]
+    return shown
+
+
+def _on_request(trade: Trade, options: list[Any]) -> dict[str, Any]:
+    """Return what a query shows only where query_options name it."""
+    shown: dict[str, Any] = {}
+    if "mdiscount_amount" in options:
+        shown["mdiscount_amount"] = yuan(trade.not_paid_out)
+    if "voucher_detail_list" in options and trade.coupons:
+        shown["voucher_detail_list"] = [
+            {
+                "id": f"{one['id']:028}",
+                "name": "沙箱券",
+                "amount": yuan(one["amount"]),
+                "merchant_contribute": yuan(one["amount"] if one["paid_by"] == "merchant" else 0),
+                "other_contribute": yuan(0 if one["paid_by"] == "merchant" else one["amount"]),
+            }
+            for one in trade.coupons
+        ]
     return shown
 
 

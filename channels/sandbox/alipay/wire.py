@@ -9,12 +9,12 @@ from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
-from channels.sandbox import keys
+from channels.sandbox import coupons, keys
 from channels.sandbox.acquirer import Acquirer, Event, Merchant, NoticeJob, NumberKind, Refund, Sending, Signed, Trade
 from channels.sandbox.acquirer.wire import Wire
 from channels.sandbox.alipay import royalties
 from channels.sandbox.alipay.signing import RailKeys, cert_sn, signed_text
-from channels.sandbox.alipay.words import fen, state_of, yuan
+from channels.sandbox.alipay.words import fen, fund_channel, state_of, yuan
 from channels.sandbox.clock import BEIJING, wall_text
 from channels.sandbox.context import SandboxContext
 from channels.sandbox.control import ControlError
@@ -35,6 +35,7 @@ class AlipayWire(Wire):
     refund_takes_s = 0
     wishes = frozenset({"certificates", "tells_reversals"})
     also_matched = ("share",)
+    has_coupons = True
 
     def __init__(self, ctx: SandboxContext, rail_keys: RailKeys, pool: keys.Pool) -> None:
         self._ctx, self.keys, self._pool = ctx, rail_keys, pool
@@ -128,16 +129,19 @@ class AlipayWire(Wire):
             "trade_status": state_of(trade),
         }
         if trade.paid_ms is not None:
-            paid = yuan(trade.paid)
+            used = trade.coupons
+            buyer = yuan(trade.paid - coupons.total_of(used))
+            funds = [{"amount": buyer, "fundChannel": "ALIPAYACCOUNT"}]
+            funds += [{"amount": yuan(one["amount"]), "fundChannel": fund_channel(one)} for one in used]
             said |= {
                 "gmt_payment": wall_text(trade.paid_ms),
                 "buyer_id": str(trade.payer),
                 "buyer_logon_id": "159****5620",
-                "receipt_amount": paid,
-                "buyer_pay_amount": paid,
-                "invoice_amount": paid,
+                "receipt_amount": yuan(trade.paid - trade.not_paid_out),
+                "buyer_pay_amount": buyer,
+                "invoice_amount": buyer,
                 "point_amount": "0.00",
-                "fund_bill_list": json.dumps([{"amount": paid, "fundChannel": "ALIPAYACCOUNT"}], separators=(",", ":")),
+                "fund_bill_list": json.dumps(funds, separators=(",", ":")),
             }
         if event == "closed":
             said["gmt_close"] = wall_text(now_ms)

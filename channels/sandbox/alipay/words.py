@@ -24,6 +24,11 @@ def yuan(fen: int) -> str:
     return f"{sign}{abs(fen) // 100}.{abs(fen) % 100:02}"
 
 
+def fund_channel(coupon: Mapping[str, Any]) -> str:
+    """Return what a fund_bill_list calls a coupon: 商户优惠券 of the merchant's own, else 支付宝红包."""
+    return "MDISCOUNT" if coupon["paid_by"] == "merchant" else "COUPON"
+
+
 def fen(content: Mapping[str, Any], name: str) -> int:
     """Return an amount of the content in fen; text or a JSON number. Raises INVALID_PARAMETER."""
     value = content.get(name)
