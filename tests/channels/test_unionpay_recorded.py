@@ -1,7 +1,8 @@
-"""Messages that UnionPay's test environment sent in January 2024, with its own signature, under its own root.
+"""Messages that UnionPay's test environment sent in 2018 and 2024, with its own signature, under its own root.
 
-They come from the tests of a public client (yansongda/pay, MIT), the root and the intermediate from a port of
-UnionPay's kit (playniuniu/python-unionpay). Other messages of these tests we have made; these UnionPay has made.
+They come from the tests of two public clients (zhangv's of 2018, yansongda/pay of 2024), the root and the intermediate
+from a port of UnionPay's kit (playniuniu/python-unionpay). Other messages of these tests we have made; these UnionPay
+has made.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,8 @@ from kernel.clock import BEIJING
 from kernel.money import Money
 
 THEN = datetime(2024, 1, 5, 9, 0, 0, tzinfo=UTC)
+EARLIER = datetime(2018, 6, 14, 9, 0, 0, tzinfo=UTC)
+UNPAID, NONE = "recorded_query_of_unpaid_order", "recorded_query_of_unknown_order"
 KINDS = {
     "recorded_query_of_payment": messages.CONSUME,
     "recorded_refund_taken": messages.REFUND,
@@ -50,6 +53,30 @@ def test_unionpays_test_environment_signs_under_the_companys_name_too(name: str)
         trust(TEST_NAME).verify(fields, now=THEN)
     with pytest.raises(BadNotice):
         trust().verify(fields | {"txnAmt": "2"}, now=THEN)
+
+
+@pytest.mark.parametrize("name", [UNPAID, NONE])
+def test_the_test_environment_has_signed_under_its_other_name_too(name: str) -> None:
+    fields = messages.fields_of(received(name))
+    assert trust().verify(fields, now=EARLIER) == trust(TEST_NAME).verify(fields, now=EARLIER) == "69026276696"
+    for wrong in (lambda: trust(PRODUCTION_NAME).verify(fields, now=EARLIER), lambda: trust().verify(fields, now=THEN)):
+        with pytest.raises(BadNotice, match="certificate"):
+            wrong()
+
+
+def test_an_order_nobody_has_paid_yet_is_found_with_its_own_type_and_is_undecided() -> None:
+    fields = messages.fields_of(received(UNPAID))
+    messages.expect(fields, respCode="00", origRespCode="05", txnAmt="1", settleAmt="0", **messages.CONSUME)
+    assert messages.answers_a_question(fields)
+    assert fields["origRespCode"] in messages.UNDECIDED
+    assert {"queryId", "currencyCode", "traceTime"}.isdisjoint(fields)
+
+
+def test_a_number_unionpay_does_not_know_is_answered_34_with_the_questions_type() -> None:
+    fields = messages.fields_of(received(NONE))
+    messages.expect(fields, respCode=messages.NOT_FOUND, **messages.QUESTION)
+    assert messages.answers_a_question(fields)
+    assert "origRespCode" not in fields
 
 
 def test_a_weak_signature_is_taken_only_under_an_intermediate_that_has_one_itself() -> None:

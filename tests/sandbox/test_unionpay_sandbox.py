@@ -242,6 +242,8 @@ def test_an_answer_about_a_transaction_carries_its_type_and_not_the_questions(sh
     shop.app(waiting)
     assert kind(shop.query(waiting)) == ("01", "01", "000000"), "the question's product, the order's kind"
     assert shop.query(waiting)["reqReserved"] == "MYFIELD"
+    assert (shop.query(waiting)["txnAmt"], shop.query(waiting)["settleAmt"]) == ("100", "0")
+    assert {"queryId", "currencyCode", "traceTime"}.isdisjoint(shop.query(waiting)), "as recorded"
     paid, held, other = shop.paid(), shop.paid(1000, txnType="02"), shop.paid(1000, txnType="02")
     assert paid["traceTime"] == paid["txnTime"][4:]
     assert (kind(paid), kind(held)) == (("01", "01", "000000"), ("02", "01", "000000"))

@@ -386,7 +386,7 @@ def _about_trade(trade: Trade) -> dict[str, str]:
     if trade.state != "open":
         raise Refused("34")  # it lapsed unpaid
     code = trade.refusal or "05"
-    unpaid = {"origRespCode": code, "origRespMsg": WORDS[code], "txnAmt": str(trade.amount), "currencyCode": "156"}
+    unpaid = {"origRespCode": code, "origRespMsg": WORDS[code], "txnAmt": str(trade.amount), "settleAmt": "0"}
     return _kind(trade.extra) | unpaid
 
 
