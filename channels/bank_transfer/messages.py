@@ -146,6 +146,8 @@ def returned(refund: RefundOrder, said: Mapping[str, Any]) -> Outcome:
         return Pending()
     if status == "booked":
         return Confirmed(text(said.get("bank_ref")), amount, _moment(said.get("booked_at")))
+    if status == "failed":
+        return Refused("FAILED", "the payer's bank did not take it; the money stays on the pool account")
     raise Doubt(f"the status {str(status)[:40]!r} is not known")
 
 

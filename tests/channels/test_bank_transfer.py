@@ -171,6 +171,10 @@ def test_a_close_is_believed_when_the_bank_says_closed_and_never_when_it_was_cre
     [
         (BANK.says(200, returned()), GIVEN_BACK),
         (BANK.says(200, returned(status="processing", bank_ref=None, booked_at=None)), Pending()),
+        (
+            BANK.says(200, returned(status="failed", booked_at=None)),
+            Refused("FAILED", "the payer's bank did not take it; the money stays on the pool account"),
+        ),
         (BANK.says(409, {"code": "funds_short", "message": "no"}), Refused("funds_short", "no")),
     ],
 )

@@ -47,6 +47,10 @@ class Charged:
 SHOWN = frozenset({Method.QR, Method.JSAPI, Method.H5, Method.APP, Method.PAGE, Method.TRANSFER})
 
 
+class RefusedByControl(AssertionError):
+    """The sandbox would not do what it was told; mostly a mistake of the test's."""
+
+
 class Counterparty:
     """One rail's sandbox and one merchant's account on it, by the control API that all rails have alike.
 
@@ -69,6 +73,13 @@ class Counterparty:
     REFUND_NOTICES: bool = True
     TWO_CALLS: frozenset[Method] = frozenset()  # methods that end with Channel.proceed_request
     TELLS_PAID: bytes = b""  # what stands in every notice that says "paid", where a payment has other notices too
+    # What the protocol goes without, each with its reason; plays about it are then played without it, or not at all.
+    NO_WINDOW: str = ""  # beside WINDOW: notices carry no time, or none that ends
+    NO_EXPIRY: str = ""  # an order has no end at the rail that we could set
+    BILL_UNVOUCHED: str = ""  # neither a signature nor a hash vouches for a bill's bytes
+    BILL_OF_NOBODY: str = ""  # a bill does not say whose it is
+    UNNAMED: Mapping[str, str] = {}  # answers that do not name our order (by op), or no merchant ("merchant")
+    FAILED_REFUND_NOTICES: bool = False  # beside REFUND_NOTICES: tells of refunds that failed, too
     SHARES: bool = False  # shares a payment's money out itself, see channels/sharing.py
     SHARES_ONLY_FROZEN: bool = True  # and only of payments made with share_later
     SHARES_COME_BACK: bool = True  # a share can be fetched back by a call of its own
@@ -140,6 +151,14 @@ class Counterparty:
     async def decline(self, reference: str) -> None:
         await self.control("POST", f"/control/{self.RAIL}/decline", self._named(reference))
 
+    async def can_pay(self, reference: str) -> bool:
+        """Have the payer try to pay; tell whether the rail let them."""
+        try:
+            await self.pay(reference)
+        except RefusedByControl:
+            return False
+        return True
+
     # ---- the rail ----------------------------------------------------------------------------------------------------
 
     async def close_day(self, day: date) -> None:
@@ -167,6 +186,10 @@ class Counterparty:
     async def refund_row_fault(self, fault: str, reference: str, **params: int) -> None:
         await self._set_fault(fault, {"merchant": self.merchant, "refund": reference}, params)
 
+    async def refund_fails(self, reference: str) -> None:
+        """Have the next refund of an order fail, after it was accepted."""
+        await self.notice_fault("refund_failed", reference)
+
     async def bill_fault(self, fault: str, day: date, **params: int) -> None:
         await self._set_fault(fault, {"merchant": self.merchant, "date": day.isoformat()}, params)
 
@@ -181,7 +204,8 @@ class Counterparty:
     async def control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         async with self.http.request(method, self.base_url + path, json=body) as answer:
             said = await answer.json()
-            assert answer.status < 300, f"{method} {path}: {answer.status} {said}"
+            if answer.status >= 300:
+                raise RefusedByControl(f"{method} {path}: {answer.status} {said}")
             return dict(said)
 
     async def _set_fault(self, name: str, match: Mapping[str, str], params: Mapping[str, int] | None = None) -> None:

@@ -17,6 +17,11 @@ class AlipaySandbox(Counterparty):
     PAID_BY: Mapping[str, str] = {"prepaid": "rail"}  # its prepaid red packets of a merchant's are not imitated
     LEARNS_KEYS = True
     REFUND_NOTICES = False  # they come, and say only that it is time to ask: the amount in them is a sum
+    NO_WINDOW = "what Alipay signs of a notice says when it was sent, and no document says when it is too old"
+    UNNAMED: Mapping[str, str] = {
+        "refund": "the answer to a refund names the payment and no refund; only of what it changed is it believed",
+        "merchant": "Alipay's answers name no merchant: each application has a key of Alipay's of its own",
+    }
     SHARES = True
     SHARES_ONLY_FROZEN = False
     SHARES_COME_BACK = False  # they do together with a refund

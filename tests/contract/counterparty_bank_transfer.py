@@ -1,6 +1,7 @@
 """The simulated bank's collection service, paid into a pool account at the simulated bank."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ class BankTransferSandbox(Counterparty):
     BILL_FAULTS = ("bill_truncated", "bill_wrong_day")
     WINDOW = REQUEST_WINDOW = timedelta(seconds=300)
     LEARNS_KEYS = True
+    UNNAMED: Mapping[str, str] = {
+        "merchant": "the bank's answers name no customer: the token they were asked for with does"
+    }
 
     async def open_account(self) -> None:
         customer = await self.control("POST", "/control/bank/customers", {"name": "tea"})

@@ -13,6 +13,8 @@ class PayPalSandbox(Counterparty):
     RAIL = "paypal"
     WINDOW = timedelta(days=4)
     LEARNS_KEYS = True
+    NO_EXPIRY = "an order at PayPal moves no money before our second call, which is not made once it has ended"
+    BILL_UNVOUCHED = "the report is answered unsigned, as all answers are: the connection alone vouches for it"
     TWO_CALLS = frozenset({Method.PAGE})
     TELLS_PAID = b"PAYMENT.CAPTURE.COMPLETED"
 

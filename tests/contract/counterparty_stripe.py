@@ -15,6 +15,10 @@ class StripeSandbox(Counterparty):
     RAIL = "stripe"
     WINDOW = timedelta(seconds=300)
     TWO_CALLS = frozenset({Method.CARD})
+    FAILED_REFUND_NOTICES = True
+    NO_EXPIRY = "a card is charged by our second call or not at all, and that is not made once the order has ended"
+    BILL_UNVOUCHED = "balance transactions are answered unsigned, as all answers are: the connection vouches for them"
+    BILL_OF_NOBODY = "balance transactions name no account: the secret key they are asked for with is the account"
     CARDS: Mapping[Payer, str] = {
         Payer.PAYS: "pm_card_visa",
         Payer.ASKS: "pm_card_authenticationRequired",

@@ -1,5 +1,7 @@
 """The simulated UnionPay. Its certificates come with its messages, so new ones are found under way."""
 
+from collections.abc import Mapping
+
 from counterparties import Counterparty
 
 
@@ -8,3 +10,5 @@ class UnionPaySandbox(Counterparty):
 
     RAIL = "unionpay"
     LEARNS_KEYS = True
+    NO_WINDOW = "a notice carries the time of its transaction, and comes again for days under the same signature"
+    UNNAMED: Mapping[str, str] = {"refunded": "UnionPay's answer about a refund names the refund and not its payment"}

@@ -18,7 +18,15 @@ class WeChatSandbox(Counterparty):
     WINDOW = REQUEST_WINDOW = timedelta(seconds=300)
     LEARNS_KEYS = True
     SHARES = True
+    FAILED_REFUND_NOTICES = True
+    UNNAMED: Mapping[str, str] = {
+        "close": "WeChat Pay answers a close with an empty 204, which is signed and names nothing"
+    }
     LAST_DIGIT: Mapping[Payer, str] = {Payer.PAYS: "7", Payer.ASKS: "8", Payer.BROKE: "9"}
+
+    async def refund_fails(self, reference: str) -> None:
+        """At WeChat Pay it waits for a person: ABNORMAL, and never SUCCESS by itself."""
+        await self.notice_fault("refund_abnormal", reference)
 
     def auth_code(self, payer: Payer) -> str:
         self.codes += 1

@@ -30,7 +30,7 @@ from channels import (
     Unknown,
 )
 from kernel.clock import business_date
-from kernel.env import Clock, Env, Response
+from kernel.env import Clock, Env, Request, Response
 from kernel.money import Money
 
 AT_ONCE = frozenset({Method.BARCODE, Method.CARD})  # the payer has agreed before we call
@@ -280,6 +280,32 @@ class Play:
             assert isinstance(outcome, Pending), outcome
             await self.env.sleep(0.01)
         raise AssertionError("the refund was never done")
+
+    # ---- answers, before anybody has read them -----------------------------------------------------------------------
+
+    async def answer(self, op: str, asked: Any) -> Response:
+        """Ask, and return what was answered: the rail's own bytes. op: as in `reads`."""
+        return await self.answered(op, getattr(self.client.channel, f"{op}_request")(asked))
+
+    async def answered(self, op: str, request: Request) -> Response:
+        """Send a request and return what was answered."""
+        answers: list[Response] = []
+
+        def keep(asked: Request, answer: Response, /, *, now: datetime) -> Outcome:
+            answers.append(answer)
+            return Unknown("kept")
+
+        outcome = await self.client.ask(op, request, lambda asked: asked, keep)
+        assert answers, outcome
+        return answers[-1]
+
+    def reads(self, op: str, asked: Any, answer: Response) -> Outcome:
+        """Return what the channel makes of an answer to this question, whatever it answers.
+
+        op: pay query close reverse proceed void refund refund_query.
+        """
+        outcome: Outcome = getattr(self.client.channel, f"{op}_outcome")(asked, answer, now=self.env.now())
+        return outcome
 
     # ---- notices and days --------------------------------------------------------------------------------------------
 

@@ -206,7 +206,7 @@ class Routes:
                 reason=str(body.get("reason", ""))[:70],
                 notify_url=_text(body, "notify_url", 2000),
             )
-            if is_new:
+            if is_new and refund.status != "failed":
                 self._bank.send_back(
                     tx,
                     pool=str(trade.extra["pool"]),
@@ -240,7 +240,8 @@ class Routes:
             raise No(400, "bad_field", "date must be YYYY-MM-DD") from None
         if self._of.days.closed_through(merchant.merchant) < day:
             raise No(409, "day_not_over", f"{day} is not over; its report exists afterwards")
-        rows = self._of.bills.rows(merchant, day)
+        # A return that failed was never booked, so there is nothing in the report to say so.
+        rows = [row for row in self._of.bills.rows(merchant, day) if row.kind == "payment" or row.status != "failed"]
         if not rows:
             raise No(404, "nothing_collected", f"nothing was collected on {day}")
         pool = merchant.settle_to or ""
@@ -275,7 +276,7 @@ def _returned(refund: Refund, trade: Trade) -> dict[str, Any]:
         "payment_reference": trade.order,
         "amount": to_text(refund.amount, trade.currency),
         "currency": trade.currency,
-        "status": "booked" if refund.status == "success" else "processing",
+        "status": {"success": "booked", "failed": "failed"}.get(refund.status, "processing"),
         "bank_ref": refund.refund_ref,
         "booked_at": refund.success_ms and rfc3339(refund.success_ms),
     }

@@ -243,6 +243,8 @@ class Acorn(Rail):
                 return Pending(channel_ref=text(said["number"]))
             case "success":
                 return _moved(said)
+            case "failed":
+                return Refused("failed", closed=True)
         return Unknown(f"the refund is {said['state']!r}")
 
 

@@ -1,0 +1,346 @@
+"""Every way in which a rail can do harm, and what keeps it from that.
+
+Answers are given to another question than they answer. That needs no forging: the rail itself signed them just now.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from counterparties import SHOWN, Counterparty
+from plays import Play, not_found, plays
+
+from channels import (
+    CHANNELS,
+    BadBill,
+    BadNotice,
+    Channel,
+    Confirmed,
+    Kind,
+    Method,
+    Order,
+    Outcome,
+    Pending,
+    Refused,
+    Unknown,
+)
+from channels.contract import BillFile, Request, Response
+from kernel.money import Money
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def believed_nothing(outcome: Outcome) -> None:
+    """Fail unless an answer led to nothing but the next question."""
+    assert isinstance(outcome, Unknown), outcome
+    assert not outcome.not_found, outcome
+    assert outcome.refusal is None, outcome
+
+
+async def a_stranger(play: Play) -> tuple[Counterparty, Channel]:
+    """Return another merchant of the same rail."""
+    other = type(play.other)(play.other.base_url, play.other.http)
+    await other.open_account()
+    if not play.rail.capabilities.per_order_notices:
+        await other.register_notices(play.box.url)
+    return other, CHANNELS[play.rail.name](other.settings())
+
+
+# ---- whose answer it is ----------------------------------------------------------------------------------------------
+
+
+@plays(method=lambda rail: sorted(rail.methods))
+async def test_what_is_said_of_another_order_is_not_believed_of_this_one(play: Play, method: Method) -> None:
+    """Both are of the same amount, and the answer is the rail's own and fresh."""
+    ours, others = play.order(method), await play.paid(method)
+    if method in SHOWN:
+        ours = await play.begun(ours)
+    about_others = await play.answer("query", others)
+    assert isinstance(play.reads("query", others, about_others), Confirmed)
+    believed_nothing(play.reads("query", ours, about_others))
+
+
+@plays(method=lambda rail: rail.closes)
+async def test_another_orders_closing_closes_nothing_else(play: Play, method: Method) -> None:
+    ours, others = [await play.begun(play.order(method)) for _ in range(2)]
+    await play.client.close(others)
+    believed_nothing(play.reads("query", ours, await play.answer("query", others)))
+    if "close" not in play.other.UNNAMED:
+        believed_nothing(play.reads("close", ours, await play.answer("close", others)))
+
+
+@plays(when=lambda rail: Method.BARCODE in rail.methods)
+async def test_what_is_said_of_another_payers_code_is_not_believed_of_this_one(play: Play) -> None:
+    ours, others = play.order(Method.BARCODE), play.order(Method.BARCODE)
+    charged = await play.answer("pay", others)
+    assert isinstance(play.reads("pay", others, charged), Confirmed)
+    believed_nothing(play.reads("pay", ours, charged))
+    await play.client.pay(ours)
+    reversed_ = await play.answer("reverse", others)
+    assert isinstance(play.reads("reverse", others, reversed_), Refused)
+    believed_nothing(play.reads("reverse", ours, reversed_))
+
+
+@plays(method=lambda rail: rail.holds)
+async def test_what_is_said_of_other_reserved_money_is_not_believed_of_this(play: Play, method: Method) -> None:
+    ours, others, released = [await play.held(method) for _ in range(3)]
+    believed_nothing(play.reads("query", ours, await play.answer("query", others)))
+    captured = await play.client.capture(others, others.amount)
+    assert isinstance(captured, Confirmed)
+    taken = await play.answer("query", replace(others, channel_ref=captured.channel_ref))
+    assert not isinstance(play.reads("query", ours, taken), Confirmed)
+    await play.client.void(released)
+    assert not isinstance(play.reads("query", ours, await play.answer("query", released)), Refused)
+
+
+@plays()
+async def test_what_is_said_of_another_refund_is_not_believed_of_this_one(play: Play) -> None:
+    """Of another refund of the same payment and amount, and of the refund of another payment."""
+    order, another = await play.paid(), await play.paid()
+    done = []
+    for paid in (order, another):
+        refund, _ = await play.sent_back(play.refund(paid, 100))
+        await play.refunded(refund)
+        done.append(refund)
+    ours = play.refund(order, 100)
+    for others in done:
+        about_others = await play.answer("refund_query", others)
+        assert isinstance(play.reads("refund_query", others, about_others), Confirmed)
+        for asked in (ours, replace(ours, channel_ref="0")):
+            assert not isinstance(play.reads("refund_query", asked, about_others), Confirmed | Refused | Pending)
+    if "refunded" in play.other.UNNAMED:
+        return
+    mixed = replace(done[0], payment_reference=another.reference, payment_channel_ref=another.channel_ref)
+    outcome = play.reads("refund_query", mixed, await play.answer("refund_query", done[0]))
+    assert not isinstance(outcome, Confirmed | Refused | Pending), "its number, and another payment"
+
+
+@plays()
+async def test_what_is_said_of_another_refund_when_it_is_asked_for_is_not_believed_of_this_one(play: Play) -> None:
+    order, another = await play.paid(), await play.paid()
+    others = play.refund(order, 100)
+    accepted = await play.answer("refund", others)
+    assert isinstance(play.reads("refund", others, accepted), Confirmed | Pending)
+    believed_nothing(play.reads("refund", play.refund(another, 100), accepted))
+    if "refund" not in play.other.UNNAMED:
+        believed_nothing(play.reads("refund", play.refund(order, 100), accepted))
+
+
+@plays(method=lambda rail: [] if "merchant" in rail.other.UNNAMED else sorted(rail.methods))
+async def test_what_is_said_of_another_merchants_order_of_the_same_number_is_not_believed(
+    play: Play, method: Method
+) -> None:
+    """Each merchant has numbers of its own, so two of them may have the same."""
+    other, channel = await a_stranger(play)
+    theirs = Play(play.rail, type(play.client)(channel, play.env), other, play.env, play.box)
+    ours = play.order(method)
+    if method is not Method.BARCODE:
+        ours = await play.begun(ours)
+    same = replace(theirs.order(method), reference=ours.reference, amount=ours.amount, created_at=ours.created_at)
+    same, outcome = await theirs.agreed(same)
+    assert isinstance(outcome, Confirmed)
+    answer = await theirs.answer("query", same)
+    believed_nothing(play.reads("query", ours, answer))
+
+
+@plays()
+async def test_the_same_figure_in_another_currency_is_never_confirmed(play: Play) -> None:
+    order = await play.paid()
+    another = "USD" if order.amount.currency != "USD" else "EUR"
+    outcome = await play.client.query(replace(order, amount=Money(order.amount.minor, another)))
+    assert isinstance(outcome, Unknown)
+    refund, _ = await play.sent_back(play.refund(order, 234))
+    await play.refunded(refund)
+    outcome = await play.client.refund_query(replace(refund, amount=Money(234, another)))
+    assert isinstance(outcome, Unknown)
+
+
+# ---- when an order ends ----------------------------------------------------------------------------------------------
+
+
+@plays(when=lambda rail: not rail.other.NO_EXPIRY)
+async def test_no_order_can_be_paid_after_the_moment_we_said(play: Play) -> None:
+    methods = [method for method in play.rail.shown if method not in play.rail.capabilities.holds] or play.rail.shown
+    for seconds in (2, 4, 8, 16, 32):  # a busy machine may need longer to place them
+        ends = play.env.now() + timedelta(seconds=seconds)
+        placed = [await placed_until(play, method, ends) for method in methods]
+        if all(placed) and play.env.now() < ends:
+            break
+    orders = [order for order in placed if order is not None]
+    assert len(orders) == len(methods)
+    while play.env.now() <= ends + timedelta(seconds=1):
+        await play.env.sleep(0.1)
+    for order in orders:
+        assert not await play.other.can_pay(order.reference), f"{order.method} was paid after its end"
+        assert not isinstance(await play.client.query(order), Confirmed)
+        assert (await play.other.charged(order.reference)).times == 0
+
+
+async def placed_until(play: Play, method: Method, ends: datetime) -> Order | None:
+    """Place an order that ends then; None where it had ended before it was placed."""
+    order = replace(play.order(method), expires_at=ends)
+    outcome = await play.client.pay(order)
+    if not isinstance(outcome, Pending):
+        return None
+    order = replace(order, channel_ref=outcome.channel_ref or order.channel_ref)
+    if method in play.rail.comes_first:
+        await play.other.come(order, outcome)
+    return order
+
+
+# ---- refunds that fail -----------------------------------------------------------------------------------------------
+
+
+def failed(outcome: Outcome) -> bool:
+    """Tell whether a refund is known to have failed, or to wait for a person."""
+    if isinstance(outcome, Pending):
+        return outcome.next_action is not None and outcome.next_action.get("type") == "operator"
+    return isinstance(outcome, Refused)
+
+
+@plays(alone=True)
+async def test_a_refund_that_fails_is_known_to_have_failed(play: Play) -> None:
+    order = await play.paid()
+    await play.other.refund_fails(order.reference)
+    refund, outcome = await play.sent_back(play.refund(order, 234))
+    for _ in range(2_000):
+        assert not isinstance(outcome, Confirmed), "the payer has nothing"
+        if failed(outcome):
+            break
+        await play.env.sleep(0.02)
+        outcome = await play.client.refund_query(refund)
+    assert failed(outcome), outcome
+    asked = await play.client.refund_query(refund)
+    assert failed(asked) or not_found(asked), "and it stays so"
+    if play.other.REFUND_NOTICES and play.other.FAILED_REFUND_NOTICES:
+        while True:
+            notice = await play.read(await play.box.next())
+            if notice is not None and notice.kind is Kind.REFUND and not plain(notice.outcome):
+                break
+        assert notice.reference == refund.reference
+        assert failed(notice.outcome)
+
+
+def plain(outcome: Outcome) -> bool:
+    """Tell whether an outcome says no more than that something is under way."""
+    return isinstance(outcome, Pending) and outcome.next_action is None
+
+
+# ---- bills -----------------------------------------------------------------------------------------------------------
+
+
+async def days_bill(play: Play) -> tuple[Request, Response, BillFile, Response | None]:
+    """Close the day; return the request for its bill, what was answered, what that means, and the file's answer."""
+    channel, today = play.client.channel, play.today()
+    await play.other.close_day(today)
+    asked = channel.bill_request(today)
+    answer = await play.answered("bill", asked)
+    file = channel.bill_file(asked, answer, now=play.env.now())
+    assert file.ready, file.reason
+    return asked, answer, file, await play.answered("bill_file", file.download) if file.download else None
+
+
+def altered(message: Response, places: int = 24) -> Sequence[Response]:
+    """Return a message with one letter or digit changed, at several places."""
+    body = message.body
+    able = [place for place in range(len(body)) if body[place : place + 1].isalnum()]
+    chosen = [able[len(able) * part // places] for part in range(places)]
+    return [
+        replace(message, body=body[:at] + (b"1" if body[at : at + 1] == b"0" else b"0") + body[at + 1 :])
+        for at in chosen
+    ]
+
+
+def is_taken(channel: Channel, asked: Request, answer: Response, now: datetime) -> bool:
+    """Tell whether an answer to a bill request is read as the bill, or as the word that there is none."""
+    try:
+        file = channel.bill_file(asked, answer, now=now)
+    except BadBill:
+        return False
+    return file.ready or file.nothing
+
+
+@plays(alone=True, when=lambda rail: not rail.other.BILL_UNVOUCHED)
+async def test_a_bill_altered_on_the_way_is_not_read(play: Play) -> None:
+    await play.paid()
+    channel, now = play.client.channel, play.env.now()
+    asked, answer, file, download = await days_bill(play)
+    if download is None:
+        for wrong in altered(answer):
+            assert not is_taken(channel, asked, wrong, now)
+        return
+    assert channel.bill_content(file, download)
+    for wrong in altered(download):
+        with pytest.raises(BadBill):
+            channel.bill_content(file, wrong)
+    for wrong in altered(answer):
+        read = channel.bill_file(asked, wrong, now=now)
+        assert not read.nothing
+        assert not read.ready or (read.download, read.sha1) == (file.download, file.sha1)
+
+
+@plays(alone=True, when=lambda rail: not rail.other.BILL_UNVOUCHED)
+async def test_a_whole_bill_of_other_bytes_is_not_read_in_its_place(play: Play) -> None:
+    """What was announced is that file, and no other well-formed one."""
+    await play.paid()
+    channel = play.client.channel
+    _, _, file, download = await days_bill(play)
+    if download is None or file.sha1 is None:
+        return  # the file came in what is signed, or from an address that alone vouches for it
+    content = channel.bill_content(file, download)
+    with pytest.raises(BadBill):
+        channel.bill_content(file, replace(download, body=content + b"\n"))
+    with pytest.raises(BadBill):
+        channel.bill_content(replace(file, sha1="0" * 40), download)
+
+
+@plays(alone=True, when=lambda rail: not rail.other.BILL_OF_NOBODY)
+async def test_another_merchants_bill_is_not_read_as_ours(play: Play) -> None:
+    other, channel = await a_stranger(play)
+    theirs = Play(play.rail, type(play.client)(channel, play.env), other, play.env, play.box)
+    await theirs.paid()
+    today = play.today()
+    await other.close_day(today)
+    content = (await theirs.client.bill(today)).content
+    assert content is not None
+    assert list(channel.bill_lines(content, today))
+    with pytest.raises(BadBill):
+        list(play.client.channel.bill_lines(content, today))
+
+
+@plays(alone=True, when=lambda rail: len(rail.capabilities.currencies) > 1)
+async def test_a_bill_states_each_currency_in_its_own_smallest_unit(play: Play) -> None:
+    orders = [await play.paid(minor=7300, currency=one) for one in sorted(play.rail.capabilities.currencies)]
+    today = play.today()
+    await play.other.close_day(today)
+    bill = await play.client.bill(today)
+    assert bill.content is not None, bill.reason
+    lines = {line.reference: line for line in await play.client.bill_lines(bill.content, today)}
+    assert {reference: line.amount for reference, line in lines.items()} == {
+        one.reference: one.amount for one in orders
+    }
+    for order in orders:
+        assert lines[order.reference].fee.minor == (await play.other.charged(order.reference)).fee_minor
+
+
+# ---- when a notice was signed ----------------------------------------------------------------------------------------
+
+
+@plays(alone=True, when=lambda rail: rail.other.WINDOW is not None)
+async def test_a_notice_signed_long_ago_is_not_believed(play: Play) -> None:
+    await play.paid()
+    _, message = await play.notice()
+    for off in (timedelta(days=30), timedelta(days=-30)):
+        with pytest.raises(BadNotice):
+            play.client.channel.notice(message, now=play.env.now() + off)
+
+
+@plays()
+async def test_what_a_rail_goes_without_it_gives_a_reason_for(play: Play) -> None:
+    """The suite asks for less where a protocol has less; that is said, and held, and never left out by itself."""
+    other = play.other
+    reasons = [other.NO_WINDOW, other.NO_EXPIRY, other.BILL_UNVOUCHED, other.BILL_OF_NOBODY, *other.UNNAMED.values()]
+    assert all(len(reason) > 20 for reason in reasons if reason)
+    assert (other.WINDOW is None) == bool(other.NO_WINDOW), "a window, or the reason why there is none"
+    assert not (other.BILL_UNVOUCHED and play.rail.capabilities.signs_answers), "its answers are signed"
