@@ -39,6 +39,9 @@ from kernel.money import Money
 USER_AGENT = "sluice-hub/0.1"
 # An order that nobody has paid ends at its payTimeout. What was begun in the last second may take this much longer.
 LAPSE = timedelta(minutes=5)
+# One that was begun and never numbered may be answered "accepted" for ever. In the end the settlement file decides
+# (请以对账文件为准), and by then that of its day is out, on whichever side of 23:00 it would have been paid.
+DECIDED_BY_FILE = timedelta(hours=36)
 # The business day turns at 23:00 Beijing; an undo 撤销 must reach UnionPay on the day of its payment.
 UNDO_UNTIL = timedelta(hours=22, minutes=30)
 # The settlement file of a day exists from about 09:00 of the next; from then on "no such file" means no business.
@@ -423,6 +426,8 @@ class UnionPay(Rail):
                 raise Doubt(f"amount differs: the channel says that {held} is reserved, we asked for {order.amount}")
             return Pending(channel_ref=messages.query_id(fields), held=held)
         if state == "undecided":
+            if now >= order.expires_at + DECIDED_BY_FILE and not fields.get("queryId"):
+                return Refused(code, words or "it was never paid", closed=True)
             return Pending()
         if state == "not_found" and not lapsed:
             # After the expiry nothing new begins, but what was begun may still end well, so it is not "never arrived".

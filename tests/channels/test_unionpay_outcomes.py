@@ -37,7 +37,7 @@ from unionpay_rail import (
 )
 
 from channels import BadBill, BadNotice, Confirmed, Method, Outcome, Pending, Refused, Unknown
-from channels.unionpay.adapter import LAPSE
+from channels.unionpay.adapter import DECIDED_BY_FILE, LAPSE
 from kernel.clock import BEIJING
 from kernel.env import Request, Response
 from kernel.money import Money
@@ -130,6 +130,18 @@ def test_a_query_says_that_it_was_paid(code: str) -> None:
 @pytest.mark.parametrize("code", ["03", "04", "05"])
 def test_what_unionpay_has_not_decided_is_pending(code: str) -> None:
     assert outcome("query", queried(code)) == Pending()
+
+
+@pytest.mark.parametrize("code", ["03", "04", "05"])
+def test_an_order_that_was_begun_and_never_numbered_ends_once_the_settlement_file_has_decided(code: str) -> None:
+    """Recorded: an unpaid order is 05 without a queryId. The samples: what stays undecided, the file decides."""
+    last = EXPIRED + DECIDED_BY_FILE
+    assert outcome("query", queried(code), now=last - timedelta(seconds=1)) == Pending()
+    assert outcome("query", queried(code), now=last) == Refused(code, "说明", closed=True)
+    assert outcome("close", queried(code), now=last) == Refused(code, "说明", closed=True)
+    numbered = queried(code, queryId=QUERY_ID)
+    assert outcome("query", numbered, now=last + timedelta(days=9)) == Pending(), "it may be done yet"
+    assert outcome("query", queried(), now=last) == PAID
 
 
 @pytest.mark.parametrize("code", ["61", "64", "33", "39"])
