@@ -14,6 +14,9 @@ def replay(
     faults: Annotated[int, typer.Option(help="How many record faults to plant for reconciliation to find.")] = 0,
     seed: Annotated[int, typer.Option(help="Decides faults, disturbances and the generated day.")] = 1,
     disturb: Annotated[bool, typer.Option(help="Also lose, repeat, reorder and forge messages.")] = True,
+    coupons: Annotated[
+        bool, typer.Option(help="Give some payers coupons, of the merchant's own and of their wallet's.")
+    ] = False,
     cut: Annotated[
         str, typer.Option(help="Rail that cannot be reached from noon to one; none for no such hour.")
     ] = "alipay",
@@ -38,6 +41,7 @@ def replay(
             faults=faults,
             seed=seed,
             disturb=disturb,
+            coupons=coupons,
             troubles={"cut": cut, "slow": slow, "lossy": lossy},
             json_file=json_file,
         )

@@ -49,6 +49,7 @@ def run(
     faults: int,
     seed: int,
     disturb: bool,
+    coupons: bool = False,
     troubles: Mapping[str, str],
     json_file: Path | None,
 ) -> int:
@@ -78,7 +79,7 @@ def run(
         invoices = read(orders, currency)
         if json_file is not None and not quiet and (why := _cannot_be_written(json_file)):
             return _fail(f"--json {json_file} cannot be written: {why}", 2)
-        day = asyncio.run(_play(settings, invoices, currency, faults, seed, disturb, plan, console))
+        day = asyncio.run(_play(settings, invoices, currency, faults, seed, disturb, coupons, plan, console))
     except BadOrders as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
@@ -129,6 +130,7 @@ async def _play(
     faults: int,
     seed: int,
     disturb: bool,
+    coupons: bool,
     plan: Plan,
     console: Console,
 ) -> Day:
@@ -159,7 +161,7 @@ async def _play(
                     bank_turn=lambda: turn(settings.home / "demo" / "bank.lock", patience_s=OTHERS_TAKE_S),
                 )
                 return await player.play(
-                    invoices, currency=currency, faults=faults, seed=seed, disturb=disturb, plan=plan
+                    invoices, currency=currency, faults=faults, seed=seed, disturb=disturb, plan=plan, coupons=coupons
                 )
 
 

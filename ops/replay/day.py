@@ -67,6 +67,8 @@ class Day:
     refunded_minor: int = 0
     fee_minor: int = 0
     refund_cost_minor: int = 0  # fees that channels kept of refunded payments
+    coupon_minor: int = 0  # what the merchant's own coupons paid, less what refunds gave back of it
+    coupon_rounding_minor: int = 0  # what part refunds round otherwise than their rails do, until the rest goes back
     shares: list[splitting.store.PayeeTotal] = field(default_factory=list)
     settled_minor: int = 0
     refused_lines: dict[str, int] = field(default_factory=dict)
@@ -186,8 +188,12 @@ class Day:
         What they keep of payments given back comes out of no share, so it stands there as what is still to be paid in.
         """
         shares = {payee.name: payee.shares_minor - payee.taken_back_minor for payee in self.shares}
-        cost = {"refund cost": -self.refund_cost_minor} if self.refund_cost_minor else {}
-        return shares | {"channel fee": self.fee_minor} | cost
+        others = {
+            "refund cost": -self.refund_cost_minor,
+            "merchant coupon": self.coupon_minor,
+            "coupon rounding": self.coupon_rounding_minor,
+        }
+        return shares | {"channel fee": self.fee_minor} | {name: minor for name, minor in others.items() if minor}
 
     def wrongs(self) -> list[str]:
         """Return every reason why this day is not as it must be; empty for a good day."""
@@ -294,8 +300,12 @@ class Player:
         disturb: bool,
         plan: Plan,
         cast: Sequence[Part] = CAST,
+        coupons: bool = False,
     ) -> Day:
-        """Return what the day came to. Raises Refused or TimeoutError where it cannot go on."""
+        """Return what the day came to. Raises Refused or TimeoutError where it cannot go on.
+
+        coupons: some payers have coupons, of the merchant's or of their wallet's, where a rail has them.
+        """
         started = time.monotonic()
         outside = World(self._session, self._hub_url, "", self._sandbox_url)
         self._stage.begin("taking a merchant on 开户", 1)
@@ -321,8 +331,8 @@ class Player:
 
             self._stage.begin("orders 交易", len(invoices))
             trader = Trader(
-                world, payers=Payers(world, accounts, run_id=run_id), payees=payees, platform=platform.id,
-                currency=currency, run_id=run_id, seed=seed, disturber=disturber, trouble=trouble,
+                world, payers=Payers(world, accounts, run_id=run_id, coupons=coupons), payees=payees,
+                platform=platform.id, currency=currency, run_id=run_id, seed=seed, disturber=disturber, trouble=trouble,
                 step=self._stage.step,
             )  # fmt: skip
             traded = await _together(trader.play(invoices), trouble.run())
@@ -357,7 +367,10 @@ class Player:
         await add_channel_account(self._hub, book, part.account, part.channel, settings, fee_bp=part.fee_bp)
         channel = rail(settings)
         methods = frozenset(str(method) for method in channel.capabilities.methods)
-        return Account(part, str(settings["merchant"]), methods, channel.deposit_mark(), settings, base_url)
+        return Account(
+            part, str(settings["merchant"]), methods, channel.deposit_mark(), settings, base_url,
+            channel.capabilities.merchant_coupons,
+        )  # fmt: skip
 
     async def _end_of_day(self, day: Day, world: World, planter: Planter) -> date:
         """Close the rails' day, have deposits and our settlement booked, close the bank's day, and return it."""
@@ -368,7 +381,8 @@ class Player:
         ]
         net: Counter[tuple[str, str]] = Counter()
         for payment in day.ledger.payments:
-            net[payment.account, payment.business_date] += payment.captured_minor - payment.fee_minor
+            arrives = payment.captured_minor - payment.coupon_minor - payment.fee_minor
+            net[payment.account, payment.business_date] += arrives
         for refund in day.ledger.refunds:
             net[refund.account, refund.business_date] -= refund.minor
         day.dates = sorted({date.fromisoformat(on) for _, on in net})
@@ -512,6 +526,11 @@ class Player:
             else:
                 day.found.append((case.key.reference, str(case.kind)))
 
+    async def _balance(self, day: Day, name: str) -> int:
+        async with acquire(self._hub.pool) as connection:
+            found = await ledger.store.find_account(connection, day.book, name)
+        return 0 if found is None else found.balance
+
     async def _audit(self, day: Day, world: World) -> None:
         """Hold the hub against the rails' own truth and against its own words, and check every invariant."""
         for account in day.accounts:
@@ -534,6 +553,10 @@ class Player:
         day.fee_minor = (
             by_rule.get("channel_fee", 0) + by_rule.get("channel_fee_kept", 0) - by_rule.get("channel_fee_returned", 0)
         )
+        day.coupon_minor = by_rule.get("merchant_coupon", 0) - by_rule.get("merchant_coupon_back", 0)
+        # The merchant account keeps what stands in the account of coupons (docs/decisions/0019).
+        own = await _again(lambda: self._balance(day, accounts.merchant(day.currency)))
+        day.coupon_rounding_minor = own - day.coupon_minor if day.coupon_minor else 0
         day.refund_cost_minor = by_rule.get("refund_cost", 0) - by_rule.get("refund_cost_undone", 0)
         verdicts = await _again(lambda: verify.verify(self._hub.pool))
         day.invariants = {"checked": len(verdicts), "broken": sum(1 for v in verdicts if v.broken)}

@@ -154,7 +154,12 @@ def _about_trouble(day: Day) -> list[str]:
     return notes
 
 
-OF_NO_PAYEE = {"channel fee": "kept by the channel", "refund cost": "borne by the merchant"}
+OF_NO_PAYEE = {
+    "channel fee": "kept by the channel",
+    "refund cost": "borne by the merchant",
+    "merchant coupon": "borne by the merchant",
+    "coupon rounding": "the merchant's",
+}
 
 
 def _shares(day: Day) -> list[RenderableType]:

@@ -37,6 +37,8 @@ CAST = (
     Part("paypal", "paypal", 340),
     Part("bank_transfer", "bank-transfer", 0),
 )
+COUPONS: Mapping[str, int] = {"": 80, "merchant": 12, "rail": 8}  # who pays for a payer's coupon, of a hundred
+FROM_MINOR = 200  # what costs less is paid without one; each takes off a tenth
 # How payers like to pay, of a hundred; what no account of the play takes is left out.
 LIKED: Mapping[str, int] = {"qr": 46, "barcode": 26, "page": 12, "card": 10, "transfer": 6}
 
@@ -51,6 +53,7 @@ class Account:
     mark: str | None  # how its deposits at the bank are named; None: its money is there already
     settings: dict[str, Any] = field(default_factory=dict)
     direct_url: str = ""  # the rail's own address, where settings name a cable's
+    coupons: bool = False  # payers may have coupons there
 
     @property
     def name(self) -> str:
@@ -81,8 +84,9 @@ async def sign_up(world: World, part: Part, *, pool: str, hub_url: str, book: in
 class Payers:
     """Everybody who pays: goes where he was sent, and says yes there."""
 
-    def __init__(self, world: World, accounts: Sequence[Account], *, run_id: str) -> None:
+    def __init__(self, world: World, accounts: Sequence[Account], *, run_id: str, coupons: bool = False) -> None:
         self._world = world
+        self._coupons = coupons
         self._accounts = {account.name: account for account in accounts}
         self._run_id = run_id
 
@@ -107,6 +111,14 @@ class Payers:
         working = [start for start in starts if start != not_of] or starts
         digits = int(hashlib.sha256(f"{self._run_id}/{number}/{not_of}".encode()).hexdigest(), 16) % 10**15
         return f"{rng.choice(working)}{digits:015d}{8 if rng.random() < 0.2 else rng.randint(0, 7)}"
+
+    async def take_coupon(self, attempt: Mapping[str, Any], minor: int, rng: random.Random) -> None:
+        """Perhaps find a coupon for an order, of the merchant's or of the rail's, where the rail has any."""
+        account = self._accounts[attempt["channel_account"]]
+        paid_by = rng.choices(list(COUPONS), list(COUPONS.values()))[0]
+        if self._coupons and account.coupons and paid_by and minor >= FROM_MINOR:
+            wish = {"merchant": account.merchant, "order": attempt["reference"], "paid_by": paid_by}
+            await self._world.control("POST", f"/control/{account.channel}/coupons", wish | {"amount": minor // 10})
 
     async def pay(self, attempt: Mapping[str, Any], action: Mapping[str, Any] | None) -> bool:
         """Pay an order; one that was paid already, has run out, or has not come through, stays as it is.

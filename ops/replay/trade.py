@@ -38,6 +38,7 @@ class Paid:
     fee_minor: int
     business_date: str
     refund_count: int = 0
+    coupon_minor: int = 0  # what the merchant's own coupon paid of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +170,9 @@ class Trader:
         won = payment["attempts"][payment["won_attempt"] - 1]
         captured, fee = payment["amount_captured"], payment["channel_fee"]
         made = Paid(
-            payment["id"], won["reference"], won["channel_account"], captured, captured, fee, payment["business_date"]
-        )
+            payment["id"], won["reference"], won["channel_account"], captured, captured, fee,
+            payment["business_date"], coupon_minor=payment["merchant_coupon"],
+        )  # fmt: skip
         paid.append(made)
         self.ledger.payments.append(made)
         self.ledger.end(invoice, "paid")
@@ -238,6 +240,7 @@ class Trader:
         made = await self._create(body)
         asks = str(body["method"].get("auth_code", "")).endswith("8")
         acted: set[int] = set()  # attempts at which the payer has done his part
+        offered: set[int] = set()  # and for which a coupon was looked for
         patience, asked_at = _Patience(f"payment {made['id']}"), time.monotonic()
         while True:
             payment = await self._world.hub("GET", f"/v1/payments/{made['id']}")
@@ -249,6 +252,10 @@ class Trader:
                 await self._world.hub("POST", f"/v1/payments/{made['id']}/capture", {}, key=key)
             elif payment["status"] == "requires_action" and attempt["number"] not in acted:
                 await self._disturber.before_pay(attempt, rng)
+                luck = random.Random(f"coupon {self._seed}/{invoice.number}/{attempt['number']}")
+                if attempt["number"] not in offered:
+                    offered.add(attempt["number"])
+                    await self._payers.take_coupon(attempt, body["amount"], luck)
                 if await self._payers.pay(attempt, payment["next_action"]):
                     acted.add(attempt["number"])
             elif asks and attempt["status"] != "created":

@@ -75,6 +75,16 @@ def test_a_day_adds_up_and_every_planted_fault_is_found(
     assert not (running_hub.home / "demo" / "hub.log").exists()  # the hub that runs was used
 
 
+def test_a_day_on_which_payers_have_coupons_adds_up_too(running_hub: RunningHub, tmp_path: Path) -> None:
+    """What the merchant's own coupons paid arrives on no day, is shared out to nobody, and is all accounted for."""
+    file = tmp_path / "orders.csv"
+    generate.write(file, 5, orders=40)
+    found = running_hub.replay("--coupons", "--orders", str(file), "--faults", "10", "--seed", "5").assert_good()
+    assert found["shares_minor"]["merchant coupon"] > 0
+    assert found["faults_planted"] == 10
+    assert found["settled_minor"] > 0
+
+
 def test_two_replays_at_the_same_time_do_not_disturb_each_other(running_hub: RunningHub, small_day: Path) -> None:
     both = [
         running_hub.start("replay", "--json", "-", "--orders", str(small_day), "--faults", "10", "--seed", seed)
