@@ -1,6 +1,7 @@
 """The web applications of a gateway process: the merchant API, and the operator's port beside it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -10,6 +11,15 @@ from gateway.door import OTHERWISE, UNREADABLE
 from gateway.responses import json, problem
 from gateway.routes import Api
 from kernel.errors import NotFound, Rejected
+
+
+class Health(Protocol):
+    """What keeps a process from serving, and what is only late; each by name."""
+
+    @property
+    def wrong(self) -> Mapping[str, str]: ...
+    @property
+    def degraded(self) -> Mapping[str, str]: ...
 
 
 def make_app(api: Api) -> web.Application:
@@ -22,19 +32,22 @@ def make_app(api: Api) -> web.Application:
 
 
 def make_ops_app(
-    ready: Callable[[], Awaitable[dict[str, str]]], registry: CollectorRegistry, refresh: Callable[[], Awaitable[None]]
+    health: Callable[[], Awaitable[Health]], registry: CollectorRegistry, refresh: Callable[[], Awaitable[None]]
 ) -> web.Application:
     """Return the operator's port: liveness, readiness, metrics. Never on the public address.
 
-    ready: returns what is wrong by name, empty when this process can serve. refresh: brings the figures up to date.
+    health: returns what is wrong and what is late, by name; with nothing wrong this process can serve.
+    refresh: brings the figures up to date.
     """
 
     async def live(_: web.Request) -> web.Response:
         return json({"status": "live"})
 
     async def readiness(_: web.Request) -> web.Response:
-        wrong = await ready()
-        return json({"status": "ready" if not wrong else "not_ready", "wrong": wrong}, 503 if wrong else 200)
+        found = await health()
+        status = "not_ready" if found.wrong else "degraded" if found.degraded else "ready"
+        body = {"status": status, "wrong": dict(found.wrong), "degraded": dict(found.degraded)}
+        return json(body, 503 if found.wrong else 200)
 
     async def metrics(_: web.Request) -> web.Response:
         await refresh()

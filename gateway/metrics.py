@@ -58,6 +58,32 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.database_up = Gauge(
+            "sluice_database_up",
+            "1 where the last look at the database was answered",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.worker_beat = Gauge(
+            "sluice_worker_heartbeat_seconds",
+            "Since any worker last said that it lives; -1: none ever did",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.consumer_lag = Gauge(
+            "sluice_consumer_lag_events",
+            "Events a consumer has not handled yet, of all books",
+            ["consumer"],
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.overdue = Gauge(
+            "sluice_overdue_seconds",
+            "How late the oldest open attempt, refund or cashier payment is with being asked about; a settlement's age",
+            ["what"],
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
         self.log_lines_dropped = Counter(
             "sluice_log_lines_dropped_total", "Lines of the log that nobody read in time", registry=registry
         )

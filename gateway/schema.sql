@@ -4,8 +4,16 @@ CREATE TABLE merchant (
     id         text NOT NULL COLLATE "C",
     name       text NOT NULL,
     created_at timestamptz NOT NULL,
+    suspended_at timestamptz, -- NULL: takes payments
     UNIQUE (book, id)
 );
+
+-- Which processes of this hub live: one row a host and kind, written by each as its heart beats.
+CREATE TABLE heartbeat (
+    process text PRIMARY KEY COLLATE "C",
+    kind    text NOT NULL COLLATE "C" CHECK (kind IN ('gateway', 'worker')),
+    beat_at timestamptz NOT NULL -- by the database's clock
+) WITH (fillfactor = 50);
 
 -- A directory: a key is looked up before its book is known, so this table leads with the hash. Small, copied everywhere.
 CREATE TABLE api_key (

@@ -92,6 +92,43 @@ async def find_merchant(connection: Connection, book: int) -> Merchant | None:
     return Merchant(*row) if row else None
 
 
+async def beat(connection: Connection, process: str, kind: str) -> None:
+    """Say, durably, that a process lives: the cheapest write there is that proves that the database takes writes."""
+    await connection.execute(
+        "INSERT INTO heartbeat (process, kind, beat_at) VALUES ($1, $2, clock_timestamp()) "
+        "ON CONFLICT (process) DO UPDATE SET beat_at = excluded.beat_at",
+        process,
+        kind,
+    )
+
+
+async def last_beat_s(connection: Connection, kind: str) -> float | None:
+    """Return how many seconds ago a process of this kind last said that it lives; None: none ever did."""
+    ago: float | None = await connection.fetchval(
+        "SELECT extract(epoch FROM clock_timestamp() - max(beat_at))::float8 FROM heartbeat WHERE kind = $1", kind
+    )
+    return ago
+
+
+async def some_sealed(connection: Connection) -> list[str]:
+    """Return the envelopes of the channel accounts that were changed last, up to fifty."""
+    rows = await connection.fetch(
+        "SELECT sealed FROM channel_account WHERE sealed IS NOT NULL ORDER BY updated_at DESC LIMIT 50"
+    )
+    return [row[0] for row in rows]
+
+
+async def overdue_s(connection: Connection, now: datetime) -> dict[str, float]:
+    """Return how long ago the oldest open attempt, refund and cashier payment should have been asked about."""
+    row = await connection.fetchrow(
+        "SELECT (SELECT min(due_at) FROM attempt WHERE due_at IS NOT NULL) AS attempt, "
+        "(SELECT min(due_at) FROM refund WHERE due_at IS NOT NULL) AS refund, "
+        "(SELECT min(due_at) FROM payment WHERE due_at IS NOT NULL) AS payment"
+    )
+    assert row is not None
+    return {what: max(0.0, (now - due).total_seconds()) if due else 0.0 for what, due in row.items()}
+
+
 class Mark(NamedTuple):
     """What of a payment a page that shows it must follow."""
 

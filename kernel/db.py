@@ -15,6 +15,7 @@ from kernel.errors import SluiceError, Unavailable
 from kernel.outage import Outage
 
 log = logging.getLogger(__name__)
+FULL = Outage("the database's disk", log, gone="is full", well="has had room for a while")
 DATABASE = Outage("the database", log)  # of this process, whichever of its pools noticed
 
 Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
@@ -153,6 +154,9 @@ async def acquire(pool: Pool, *, timeout_s: float = 5) -> AsyncIterator[Connecti
     try:
         yield connection
         DATABASE.back()
+    except asyncpg.DiskFullError as error:
+        FULL.away(error)
+        raise
     except (asyncio.CancelledError, *LOST) as error:
         if not isinstance(error, asyncio.CancelledError) and _is_lost(connection):
             DATABASE.away(error)

@@ -44,6 +44,10 @@ class ChannelKeys:
         self._may_make = may_make
         self._read: tuple[tuple[int, ...], _Ring] | None = None
 
+    def is_there(self) -> bool:
+        """Tell whether there is a file; one that may be made is not made for that."""
+        return self._path.is_file()
+
     def current(self) -> MasterKey:
         """Return the key under which is sealed today. Raises Unavailable."""
         ring = self._ring()

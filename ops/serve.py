@@ -24,6 +24,7 @@ from kernel.db import LOST
 from kernel.errors import SluiceError
 from kernel.outage import said
 from ops.embedded.child import end, ended, spawn
+from ops.embedded.place import address_of, is_locked
 from ops.logs import AccessLog, configure, count_dropped
 from ops.ports import PortTaken, listen
 from ops.settings import Settings, variable
@@ -147,7 +148,8 @@ async def _gateway(settings: Settings, database_url: str, redis_url: str) -> int
             access.lines.on_dropped = objects.metrics.log_lines_dropped.inc
             listed = settings.log_level in ("DEBUG", "INFO")
             api = make_app(objects.api(access.write if listed else None))
-            own = make_ops_app(objects.not_ready, exposed, objects.measure)
+            checks = objects.checks(_disk(settings))
+            own = make_ops_app(checks.health, exposed, checks.measure)
             runners = [await _serve(app, listening) for app, listening in zip((api, own), sockets, strict=True)]
             settle_memory()
             log.info("serving", extra={"port": settings.gateway_port, "pid": os.getpid()})
@@ -155,6 +157,13 @@ async def _gateway(settings: Settings, database_url: str, redis_url: str) -> int
             for runner in runners:  # takes nothing new, finishes what it accepted
                 await runner.cleanup()
     return 0
+
+
+def _disk(settings: Settings) -> Path | None:
+    """Return where our own PostgreSQL keeps its data; None where the database is another's."""
+    if settings.database_url is not None and not is_locked(address_of(settings.home, "postgres") / "lock"):
+        return None
+    return address_of(settings.home, "postgres")
 
 
 async def _serve(app: web.Application, listening: socket.socket) -> web.AppRunner:
@@ -186,9 +195,16 @@ async def _background(settings: Settings, database_url: str, redis_url: str) -> 
         worker(objects, redis_url),
     ):
         count_dropped(objects.metrics.log_lines_dropped.inc)
+        runners = []
+        if settings.worker_port is not None:
+            checks = objects.checks(_disk(settings))
+            own = make_ops_app(checks.health, objects.registry, checks.measure)
+            runners.append(await _serve(own, listen("127.0.0.1", settings.worker_port, variable("worker_port"))))
         settle_memory()
         log.info("working", extra={"pid": os.getpid()})
         await stop.wait()
+        for runner in runners:
+            await runner.cleanup()
     return 0
 
 

@@ -69,6 +69,11 @@ class Settings(BaseSettings):
         default=8401,
         description="Port of metrics and health on 127.0.0.1; another than the merchants', who must not see them.",
     )
+    worker_port: Port | None = Field(
+        default=None,
+        description="Port of a worker's own metrics and health on 127.0.0.1; none, because any number of workers may "
+        "run, and what waits for them is told by the gateway.",
+    )
     sandbox_port: Port = Field(default=8410, description="Port of the channel sandbox on 127.0.0.1.")
     public_url: str | None = Field(
         default=None,

@@ -1,16 +1,15 @@
 """The composition root: the one module that knows every package and builds the objects of a process."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
 from prometheus_client import CollectorRegistry
 
-import cases
 import splitting
 from channels import CHANNELS, HttpTransport
 from channels.contract import Channel
@@ -30,11 +29,12 @@ from gateway.payments import Payments
 from gateway.routes import Api
 from gateway.routing_policies import RoutingPolicies
 from gateway.tokens import CashierTokens
-from kernel.db import Pool, acquire, connect
+from kernel.db import Pool, connect
 from kernel.env import Env, system_env
 from kernel.lane import ASIDES, MAX_SKEW, Lane, Lanes, committing
-from kernel.work import Work, clock_differs
+from kernel.work import Work
 from ops.channel_keys import ChannelKeys, channel_keys
+from ops.health import Checks
 from ops.secrets_file import secret_file
 from reconciliation.daily import DailyProof
 from splitting.banking import Banks, Settler
@@ -142,28 +142,17 @@ class Hub:
             "splitting", ["payment.succeeded"], needs, handle, pool=self.pool, lanes=self.lanes, env=self.env
         )
 
-    async def measure(self) -> None:
-        """Bring the figures up to date that are looked up rather than counted."""
-        self.metrics.watch(self.lanes)
-        with suppress(Exception):  # figures are told as they are known; readiness says what is wrong
-            async with acquire(self.pool, timeout_s=2) as connection:
-                waiting = await cases.store.waiting(connection)
-            self.metrics.tell_cases(cases.KINDS, waiting, self.env.now())
-
-    async def not_ready(self) -> dict[str, str]:
-        """Return what keeps this process from serving, by name; empty when it can."""
-        wrong = {}
-        try:
-            async with acquire(self.pool, timeout_s=2) as connection:
-                there: datetime = await connection.fetchval("SELECT clock_timestamp()")
-                if self.max_skew is not None and abs((here := self.env.now()) - there) > self.max_skew:
-                    wrong["clock"] = clock_differs(here, there)
-        except Exception as error:  # readiness reports whatever is wrong and raises nothing
-            wrong["database"] = type(error).__name__
-        waiting = sum(lane.waiting for lane in self.lanes.all)
-        if waiting > 3000:
-            wrong["lane"] = f"{waiting} commands wait"
-        return wrong
+    def checks(self, disk: Path | None = None) -> Checks:
+        """Return what looks at what this process stands on. disk: where the database's data are, if on this host."""
+        return Checks(
+            pool=self.pool,
+            lanes=self.lanes,
+            env=self.env,
+            keys=self.keys,
+            metrics=self.metrics,
+            max_skew=self.max_skew,
+            disk=disk,
+        )
 
 
 @asynccontextmanager
@@ -268,6 +257,7 @@ async def worker(objects: Hub, redis_url: str | None) -> AsyncIterator[None]:
     env.spawn("splitting", objects.splitter().run(objects.bell))
     env.spawn("janitor", janitor.run())
     env.spawn("settler", objects.settler().run())
+    env.spawn("heartbeat", objects.checks().beat())
     async with AsyncExitStack() as stack:
         if redis_url is not None:
             relay = Relay(redis_url, objects.pool, env)

@@ -1,6 +1,6 @@
 """Reading who is owed what, and what banks were told. Writing goes through the commit lane."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import NamedTuple
 
 from kernel.db import Connection
@@ -101,6 +101,14 @@ async def unfinished(connection: Connection, limit: int = 100) -> list[Settlemen
         f"SELECT {_SETTLEMENT} FROM settlement WHERE status <> 'finished' ORDER BY created_at LIMIT $1", limit
     )
     return [Settlement(*row) for row in rows]
+
+
+async def oldest_unfinished(connection: Connection) -> datetime | None:
+    """Return when the oldest batch was made whose lines are not all decided, None where all are."""
+    made: datetime | None = await connection.fetchval(
+        "SELECT min(created_at) FROM settlement WHERE status <> 'finished'"
+    )
+    return made
 
 
 async def instructions(connection: Connection, book: int, settlement_id: str) -> list[Instruction]:

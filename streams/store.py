@@ -38,6 +38,16 @@ async def behind(connection: Connection, consumer: str, limit: int, *, after: in
     return [(row[0], row[1]) for row in rows]
 
 
+async def lag(connection: Connection, consumer: str) -> int:
+    """Return how many events a consumer has not handled yet, of all books."""
+    count: int = await connection.fetchval(
+        "SELECT coalesce(sum(b.event_seq - coalesce(p.seq, 0)), 0)::bigint FROM book b "
+        "LEFT JOIN position p ON p.book = b.book AND p.consumer = $1",
+        consumer,
+    )
+    return count
+
+
 async def heads(connection: Connection) -> list[tuple[int, int]]:
     """Return (book, number of its last event) of every book that has events."""
     return [(r[0], r[1]) for r in await connection.fetch("SELECT book, event_seq FROM book WHERE event_seq > 0")]

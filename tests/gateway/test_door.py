@@ -16,6 +16,7 @@ import gateway.door
 from gateway.app import make_ops_app
 from gateway.door import DoorRunner
 from kernel.ids import base36
+from ops.health import Health
 from tests.conftest import TestServer as PostgresServer
 from tests.gateway.front import Front, a_front, an_order
 
@@ -151,8 +152,8 @@ async def test_no_byte_of_what_is_no_request_is_logged_or_answered(
 async def a_port(**more: Any) -> AsyncIterator[tuple[str, int]]:
     """Open an operator's port: a door with nothing behind it."""
 
-    async def ready() -> dict[str, str]:
-        return {}
+    async def ready() -> Health:
+        return Health()
 
     runner = DoorRunner(make_ops_app(ready, CollectorRegistry(), lambda: None), **more)
     await runner.setup()

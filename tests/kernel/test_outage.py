@@ -19,7 +19,7 @@ async def test_many_notice_and_two_lines_are_written(caplog: pytest.LogCaptureFi
     outage.back()
     assert not outage.is_on
     assert [record.message for record in caplog.records] == [
-        "the database does not answer; this is said once, until it does",
+        "the database does not answer; this is said once, until it answers again",
         "the database answers again",
     ]
     assert caplog.records[0].__dict__["why"] == "ConnectionRefusedError: connection refused"

@@ -1,0 +1,163 @@
+"""Whether a process can do its work, tried rather than supposed, and what waits in the database to be done.
+
+Readiness is what a load balancer acts on, so it fails only for what makes this gateway refuse payments: no durable
+write, no master keys, a clock that is off. What is merely late, as everything the worker does, is told in the body and
+in the figures: see docs/decisions/0023-ready-means-payments-can-be-taken.md.
+"""
+
+import asyncio
+import shutil
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+
+import cases
+import splitting
+import streams
+from gateway.metrics import Metrics
+from gateway.store import beat, last_beat_s, overdue_s, some_sealed
+from kernel.db import FULL, LOST, Pool, acquire
+from kernel.env import Env
+from kernel.errors import SluiceError
+from kernel.lane import Lanes
+from kernel.masking import masked
+from kernel.outage import said
+from kernel.sealing import CannotOpen, master_of
+from kernel.work import clock_differs
+from ops.channel_keys import ChannelKeys
+
+REMEMBER_S = 1.0  # whoever asks more often gets the same answer
+BEAT_EVERY_S = 5.0
+SILENT_AFTER_S = 30.0  # a worker that has not beaten for so long is stopped, stuck or cut off
+LEAST_FREE_BYTES = 100 * 2**20  # less is used up by one checkpoint's worth of the database's log
+_MOST_WAITING = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What keeps a process from serving, and what is late meanwhile; each by name, for people."""
+
+    wrong: Mapping[str, str] = field(default_factory=dict)
+    degraded: Mapping[str, str] = field(default_factory=dict)
+
+
+class Checks:
+    """Looks at what one process stands on."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        lanes: Lanes,
+        env: Env,
+        keys: ChannelKeys,
+        metrics: Metrics,
+        max_skew: timedelta | None,
+        disk: Path | None,
+    ) -> None:
+        """disk: where the database keeps its data, None where that is not on this host."""
+        self._pool, self._lanes, self._env, self._keys = pool, lanes, env, keys
+        self._metrics, self._max_skew, self._disk = metrics, max_skew, disk
+        self._found: tuple[float, Health] | None = None
+        self._looking = asyncio.Lock()
+
+    async def health(self) -> Health:
+        """Return how this gateway is, found at most a second ago. Raises nothing: whatever fails is an answer."""
+        async with self._looking:  # those who ask meanwhile get the same answer
+            now = self._env.clock.monotonic()
+            if self._found is None or now - self._found[0] >= REMEMBER_S:
+                self._found = (now, await self._look())
+            return self._found[1]
+
+    async def _look(self) -> Health:
+        wrong: dict[str, str] = {}
+        degraded: dict[str, str] = {}
+        try:
+            async with acquire(self._pool, timeout_s=2) as connection, asyncio.timeout(5):
+                there = await connection.fetchval("SELECT clock_timestamp()")
+                if self._max_skew is not None and abs((here := self._env.now()) - there) > self._max_skew:
+                    wrong["clock"] = clock_differs(here, there)
+                await self._beat(connection, "gateway")
+                worker_s = await last_beat_s(connection, "worker")
+                sealed = await some_sealed(connection)
+        except Exception as error:  # readiness reports whatever is wrong and raises nothing
+            wrong["database"] = _why(error)
+        else:
+            self._metrics.worker_beat.set(-1 if worker_s is None else worker_s)
+            if worker_s is None or worker_s > SILENT_AFTER_S:
+                since = "no worker has run yet" if worker_s is None else f"no worker is heard of for {worker_s:.0f} s"
+                degraded["worker"] = f"{since}: shares, questions to channels, bank files and expiries wait for one"
+            if why := self._keys_missing(sealed):
+                wrong["master_keys"] = why
+        if FULL.noticed_within(SILENT_AFTER_S):
+            wrong["disk"] = "the database had no room for a write a moment ago"
+        elif FULL.is_on:
+            FULL.back()
+        if "disk" not in wrong and self._disk is not None:
+            with suppress(OSError):
+                free = shutil.disk_usage(self._disk).free
+                if free < LEAST_FREE_BYTES:
+                    wrong["disk"] = f"the database's disk has {free // 2**20} MiB left, and takes payments from 100 on"
+        waiting = sum(lane.waiting for lane in self._lanes.all)
+        if waiting > _MOST_WAITING:
+            wrong["lane"] = f"{waiting} commands wait"
+        return Health(wrong, degraded)
+
+    def _keys_missing(self, sealed: list[str]) -> str | None:
+        """Say which master keys are not here that credentials are sealed under; None where all are."""
+        if not sealed:
+            return None
+        try:
+            needed = {master_of(envelope) for envelope in sealed}
+            if not self._keys.is_there():
+                return "the file of master keys is not there, so no channel account can be used: put it back"
+            missing = needed - set(self._keys.ids())
+        except (SluiceError, CannotOpen) as error:
+            return str(error)
+        if needed and missing == needed:
+            return "no channel account is sealed under the master keys that are here: put the right file back"
+        return None
+
+    async def beat(self) -> None:
+        """Say until cancelled that a worker lives; nobody says so for one that is stuck or cut off."""
+        while True:
+            with suppress(*LOST, asyncpg.PostgresError, SluiceError):  # told of where it was noticed
+                async with acquire(self._pool) as connection:
+                    await self._beat(connection, "worker")
+            await self._env.sleep(BEAT_EVERY_S)
+
+    async def _beat(self, connection: "asyncpg.pool.PoolConnectionProxy | asyncpg.Connection", kind: str) -> None:
+        await beat(connection, f"{kind}@{socket.gethostname()}", kind)
+
+    async def measure(self) -> None:
+        """Bring the figures up to date that are looked up rather than counted."""
+        metrics, now = self._metrics, self._env.now()
+        metrics.watch(self._lanes)
+        try:
+            async with acquire(self._pool, timeout_s=2) as connection, asyncio.timeout(5):
+                waiting = await cases.store.waiting(connection)
+                worker_s = await last_beat_s(connection, "worker")
+                lag = {name: await streams.store.lag(connection, name) for name in ("splitting",)}
+                overdue = await overdue_s(connection, now)
+                settlement = await splitting.store.oldest_unfinished(connection)
+        except Exception:  # figures are told as they are known; readiness says what is wrong
+            metrics.database_up.set(0)
+            return
+        metrics.database_up.set(1)
+        metrics.tell_cases(cases.KINDS, waiting, now)
+        metrics.worker_beat.set(-1 if worker_s is None else worker_s)
+        for name, events in lag.items():
+            metrics.consumer_lag.labels(name).set(events)
+        for what, seconds in overdue.items():
+            metrics.overdue.labels(what).set(seconds)
+        age = (now - settlement).total_seconds() if settlement is not None else 0
+        metrics.overdue.labels("settlement").set(max(0, age))
+
+
+def _why(error: Exception) -> str:
+    return masked(said(error.__cause__ or error))
