@@ -46,6 +46,7 @@ class HandMadeHub(World):
             "status": "succeeded",
             "amount_captured": amount,
             "channel_fee": 0,
+            "merchant_coupon": 0,
             "business_date": "2010-12-01",
             "won_attempt": 1,
             "attempts": [
