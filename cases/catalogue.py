@@ -30,6 +30,14 @@ KINDS: Mapping[str, Kind] = {
             "keep": "the merchant keeps the money, with the payer's consent (say why in the note)",
         },
     ),
+    "refund_came_back": Kind(
+        "a refund had succeeded and came back: the payer has not got the money, the merchant's account has it again",
+        {
+            "retry": "send the refund again now, under a new number; to the same card it is likely to come back again",
+            "settled_outside": _OUTSIDE,
+            "keep": "the merchant keeps the money, with the payer's consent (say why in the note)",
+        },
+    ),
     "refund_unfinished": Kind(
         "a refund has been under way for days, or the rail says that a person must say where its money is to go",
         {

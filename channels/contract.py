@@ -169,6 +169,7 @@ class Notice:
 class Kind(StrEnum):
     PAYMENT = "payment"
     REFUND = "refund"
+    RETURN = "return"  # 退款退回, in bills only: a refund that had left and came back, under the refund's number
 
 
 class BadNotice(Exception):
@@ -194,11 +195,13 @@ class BillLine:
 
     kind: Kind
     reference: str  # our number of the payment or refund; of a reversal, which has none, the payment's
-    payment_reference: str  # our number of the payment, also on a refund's line
+    payment_reference: str  # our number of the payment, also on the lines of a refund and its return
     channel_ref: str
     amount: Money  # positive; of the payment or of the refund
     fee: Money  # kept by the channel: positive on payments, negative (given back) on refunds
-    status: str  # success | processing | failed | reversed: the adapter's translation; unknown: a word it does not know
+    # success | processing | failed | reversed | returned (of a refund that left and has a line of its own on which it
+    # came back): the adapter's translation; unknown: a word it does not know
+    status: str
     happened_at: datetime
     row: int  # line number in the file, for people
     # 商户优惠: what the merchant's own coupons bore of `amount`; as `fee`, negative on refunds, in the same currency.
@@ -286,6 +289,9 @@ class Capabilities:
     # True: coupons of the merchant's own may pay a part, which the channel does not pay out; Confirmed.merchant_coupon.
     merchant_coupons: bool = False
     refund_fee: RefundFee = RefundFee.RETURNED  # what usually becomes of its fee; an account's terms may say otherwise
+    # True: a refund that succeeded may come back days after, when the payer's bank does not take it 退款退回. Where a
+    # rail is not documented to do so, a no after a yes is a contradiction, for a person.
+    refunds_come_back: bool = False
     # True: what the rail has not numbered yet is asked about by sending the same message once more, which executes it
     # if it never arrived, and never twice. Such a query does not answer not_found.
     asks_by_repeating: bool = False

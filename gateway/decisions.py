@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import cases
 from channels.contract import Refused
 from gateway import states, unfinished, unwanted
+from gateway.refunds import again_needs, begin_again
 from gateway.settle import Settle
 from gateway.tables import REFUNDS, surplus_refund_id
 from kernel.errors import Conflict
@@ -45,6 +46,23 @@ class EndUnpaid:
         return Settle(case.book, payment_id, number, said, None, surplus_refund_id(payment_id, number))
 
 
+class SendAgain:
+    """Begin a refund again that had come back; the worker sends it under a new number."""
+
+    def needs(self, work: Work, case: cases.Case) -> Iterable[Need]:
+        yield BOOKS, (case.book,)
+        yield REFUNDS, (case.book, case.about)
+        if work.knows(REFUNDS, (case.book, case.about)):
+            yield from again_needs(work, work.get(REFUNDS, (case.book, case.about)))
+
+    def apply(self, work: Work, case: cases.Case) -> None:
+        """Raises Conflict (refund_not_failed), and what begin_again raises."""
+        refund = work.get(REFUNDS, (case.book, case.about))
+        if refund.status != states.Refund.FAILED:
+            raise Conflict("refund_not_failed", f"{refund.id} is {refund.status}", status_now=refund.status)
+        begin_again(work, refund, work.now)
+
+
 def _attempt_of(case: cases.Case) -> tuple[str, int]:
     payment_id, _, number = case.about.partition(":")
     return payment_id, int(number)
@@ -54,6 +72,7 @@ EFFECTS: dict[tuple[str, str], cases.Effect] = {
     (unwanted.NOT_GIVEN_BACK, "retry"): DecideUnwanted(retry=True),
     (unwanted.NOT_GIVEN_BACK, unwanted.OUTSIDE): DecideUnwanted(retry=False),
     (unwanted.NOT_GIVEN_BACK, unwanted.KEPT): DecideUnwanted(retry=False),
+    (unwanted.CAME_BACK, "retry"): SendAgain(),
     (unfinished.HOLD, "released"): EndUnpaid(),
     (unfinished.ATTEMPT, "ended_unpaid"): EndUnpaid(),
 }

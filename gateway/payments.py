@@ -607,7 +607,10 @@ class Payments:
         if attempt.channel_account != account_id:
             raise OfAnotherAccount("no_such_reference", strange.message)
         if refund is not None:
-            await self._settle_refund(refund, notice.outcome, tried)
+            comes_back = False
+            if isinstance(notice.outcome, Refused):
+                comes_back = (await self._ready(attempt)).client.channel.capabilities.refunds_come_back
+            await self._settle_refund(refund, notice.outcome, tried, comes_back=comes_back)
         else:
             await self._settle(payment, attempt, await self._ready(attempt), notice.outcome)
 
@@ -896,10 +899,10 @@ class Payments:
             return await self.send_refund(refund, unknown_there=True)
         return await self._settle_refund(refund, outcome, refund.retry_count)
 
-    async def _settle_refund(self, refund: Refund, outcome: Outcome, tried: int) -> Refund:
+    async def _settle_refund(self, refund: Refund, outcome: Outcome, tried: int, *, comes_back: bool = False) -> Refund:
         due_at = next_refund_query(refund, self._env.now(), self._scale)
         again_at = next_retry(tried, self._env.now(), self._scale)
-        command = SettleRefund(refund.book, refund.id, outcome, due_at, tried, again_at)
+        command = SettleRefund(refund.book, refund.id, outcome, due_at, tried, again_at, comes_back)
         try:
             settled: Refund = await self._lanes.put(command)
         except Broken as broken:

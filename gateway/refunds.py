@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+import cases
 import ledger
 import splitting
 import streams
@@ -19,7 +20,18 @@ from channels.contract import Capabilities, Confirmed, Outcome, Pending, Refused
 from gateway import states, unfinished, unwanted
 from gateway.claims import Claims
 from gateway.objects import refund_event
-from gateway.tables import ATTEMPTS, CLAIMS, MAX_RETRIES, PAYMENTS, REFUNDS, Attempt, Payment, Refund
+from gateway.tables import (
+    ATTEMPTS,
+    CLAIMS,
+    MAX_RETRIES,
+    PAYMENTS,
+    REFUND_RETURNS,
+    REFUNDS,
+    Attempt,
+    Payment,
+    Refund,
+    RefundReturn,
+)
 from kernel.clock import business_date, rfc3339
 from kernel.errors import Broken, Conflict, Rejected
 from kernel.states import advance
@@ -341,13 +353,22 @@ def _not_settled_outside(work: Work, payment: Payment, number: int | None = None
         raise Conflict("refund_settled_outside", f"the money of {payment.id} was given back outside the channel")
 
 
-def _begin_again(work: Work, refund: Refund, due_at: datetime) -> Refund:
+def again_needs(work: Work, refund: Refund) -> Iterable[Need]:
+    """Name the rows that beginning a failed refund again looks at."""
+    yield from refund_needs(work, refund.book, refund.payment_id, refund.attempt_number)
+    yield from cases.needs(refund.book, unwanted.CAME_BACK, refund.id)
+
+
+def begin_again(work: Work, refund: Refund, due_at: datetime) -> Refund:
     """Reserve a failed refund's money again, for a try under a new number. Raises what start_refund raises."""
     payment = work.get(PAYMENTS, (refund.book, refund.payment_id))
     attempt = work.get(ATTEMPTS, (refund.book, refund.payment_id, refund.attempt_number))
     if refund.retry_count >= MAX_RETRIES:
         raise Rejected("refund_limit", f"{refund.id} has been tried {MAX_RETRIES} times again; make a new refund")
     _not_settled_outside(work, payment, attempt.number)
+    case = work.find(cases.CASES, (refund.book, cases.case_id(refund.book, unwanted.CAME_BACK, refund.id)))
+    if case is not None and case.decision == unwanted.OUTSIDE:
+        raise Conflict("refund_settled_outside", f"the money of {refund.id} was given back outside the channel")
     again = refund._replace(
         status=advance(states.REFUND, states.Refund(refund.status), states.RefundEvent.RETRIED).value,
         retry_count=refund.retry_count + 1,
@@ -395,7 +416,7 @@ class RetryRefund:
         if work.knows(REFUNDS, (self.book, self.refund_id)):
             refund = work.find(REFUNDS, (self.book, self.refund_id))
             if refund is not None:
-                yield from refund_needs(work, self.book, refund.payment_id, refund.attempt_number)
+                yield from again_needs(work, refund)
 
     def apply(self, work: Work) -> tuple[Refund, bool]:
         work.head(self.book)
@@ -407,7 +428,7 @@ class RetryRefund:
                 "refund_not_failed", f"{refund.id} is {refund.status}: only what failed can be tried again",
                 status_now=refund.status,
             )  # fmt: skip
-        again = _begin_again(work, refund, self.due_at)
+        again = begin_again(work, refund, self.due_at)
         self.claims.take(work, self.book, refund.id)
         return again, False
 
@@ -430,14 +451,14 @@ class RetryUnwanted:
         if work.knows(REFUNDS, (self.book, self.refund_id)):
             refund = work.find(REFUNDS, (self.book, self.refund_id))
             if refund is not None:
-                yield from refund_needs(work, self.book, refund.payment_id, refund.attempt_number)
+                yield from again_needs(work, refund)
 
     def apply(self, work: Work) -> Refund | None:
         work.head(self.book)
         refund = work.get(REFUNDS, (self.book, self.refund_id))
         if refund.status != states.Refund.FAILED or refund.due_at is None or refund.due_at > work.now:
             return None
-        return _begin_again(work, refund, self.due_at)
+        return begin_again(work, refund, self.due_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,8 +488,9 @@ class SettleRefund:
     """Record what a channel said about a refund, and move its money accordingly; repeating it changes nothing.
 
     retry_count: which of the refund's numbers the channel spoke of. again_at: when a refund that goes back by itself is
-    begun again should it fail; None: never by itself. Returns the refund. Raises NotFound, Broken (amount_differs,
-    channel_contradicts_itself).
+    begun again should it fail; None: never by itself. comes_back: the rail is one on which a refund that succeeded may
+    come back days after; its no is then that, and else a contradiction. Returns the refund. Raises NotFound, Broken
+    (amount_differs, channel_contradicts_itself).
     """
 
     book: int
@@ -477,10 +499,13 @@ class SettleRefund:
     due_at: datetime | None
     retry_count: int = 0
     again_at: datetime | None = None
+    comes_back: bool = False
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
         yield REFUNDS, (self.book, self.refund_id)
+        yield REFUND_RETURNS, (self.book, self.refund_id, self.retry_count)
+        yield from cases.needs(self.book, unwanted.CAME_BACK, self.refund_id)
         if work.knows(REFUNDS, (self.book, self.refund_id)):
             refund = work.find(REFUNDS, (self.book, self.refund_id))
             if refund is not None:
@@ -499,7 +524,12 @@ class SettleRefund:
                 event = states.RefundEvent.REFUSED
             case _:
                 event = states.RefundEvent.UNKNOWN
+        if work.find(REFUND_RETURNS, (self.book, self.refund_id, self.retry_count)) is not None:
+            return refund  # this number succeeded and came back; what else is told of it was true before
         earlier_number = self.retry_count < refund.retry_count
+        succeeded = refund.status == states.Refund.SUCCEEDED and not earlier_number
+        if succeeded and self.comes_back and isinstance(self.outcome, Refused):
+            return self._came_back(work, refund, self.outcome)
         before = states.Refund.FAILED if earlier_number else states.Refund(refund.status)
         if (before, event) not in states.REFUND:
             raise Broken(
@@ -592,5 +622,58 @@ class SettleRefund:
         ended = refund._replace(status=status.value, due_at=None, updated_at=work.now, **changes)
         work.put(REFUNDS, ended)
         unfinished.refund_ended(work, ended)
+        if status is states.Refund.SUCCEEDED:
+            cases.close_case(work, self.book, unwanted.CAME_BACK, ended.id, why="a later try has succeeded")
         streams.publish(work, self.book, event, ended.id, refund_event(ended))
         return ended
+
+    def _came_back(self, work: Work, refund: Refund, said: Refused) -> Refund:
+        """Undo a refund that had succeeded 退款退回: the channel has the money again, and owes it to us.
+
+        Everything stands as before the refund: its fee, the coupon's part, the payees' shares. It is begun again only
+        by somebody's decision: the payer's bank has just said no to it.
+        """
+        payment = work.get(PAYMENTS, (self.book, refund.payment_id))
+        attempt = work.get(ATTEMPTS, (self.book, refund.payment_id, refund.attempt_number))
+        after = advance(states.REFUND, states.Refund.SUCCEEDED, states.RefundEvent.RETURNED)
+        merchant, channel = _between(payment, attempt)
+        day, of_surplus = business_date(work.now), refund.attempt_number != payment.won_attempt
+        posting = f"{refund.posting}:returned"
+        transfers = [Transfer(posting, "refund_returned", channel, merchant, refund.amount_minor, refund.currency)]
+        if refund.coupon_minor:
+            cost = accounts.merchant_coupon(refund.currency)
+            again = f"{posting}:coupon"
+            transfers.append(Transfer(again, "merchant_coupon", cost, channel, refund.coupon_minor, refund.currency))
+        live = payment.refunded_minor + payment.refunding_minor
+        fee_part = attempt.fee_minor if of_surplus else _fee_on_last(payment, refund.amount_minor, live)
+        if fee_part:
+            transfers.append(_fee_stands_again(payment, attempt, f"{posting}:fee", fee_part))
+        ledger.post_expected(work, self.book, posting, transfers, business_date=day, fresh=True)
+        if not of_surplus:
+            parts = orjson.loads(refund.taken_back)
+            shared_part = refund.amount_minor - _unshared_on_last(payment, refund.amount_minor, live)
+            splitting.give_back_after_failed_refund(
+                work, self.book, payment.id, refund.posting, parts, shared_part, day
+            )
+        _count(work, refund, done=-refund.amount_minor, coupon=-refund.coupon_minor)
+        work.put(
+            REFUND_RETURNS,
+            RefundReturn(
+                self.book, refund.id, refund.retry_count, refund.amount_minor, refund.fee_returned_minor,
+                refund.coupon_minor, refund.business_date or business_date(refund.asked_at), day, said.code,
+                refund.channel_ref,
+            ),
+        )  # fmt: skip
+        failed = self._ended(
+            work, refund, after, failure_code=said.code, failure_message=said.message[:500], business_date=None,
+            event="refund.failed",
+        )  # fmt: skip
+        if unwanted.goes_back_by_itself(failed, attempt):
+            unwanted.not_given_back(work, attempt, failed, f"it came back: {said.code} {said.message}")
+        else:
+            facts = {"payment": refund.payment_id, "reference": refund.reference, "code": said.code}
+            cases.open_case(
+                work, self.book, unwanted.CAME_BACK, refund.id,
+                amount_minor=refund.amount_minor, currency=refund.currency, facts=facts,
+            )  # fmt: skip
+        return failed

@@ -164,6 +164,23 @@ CREATE TABLE refund (
 CREATE INDEX refund_due ON refund (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX refund_of_payment ON refund (book, payment_id);
 
+-- 退款退回: refunds that had succeeded and came back, by the number they had at the channel. Only ever added.
+CREATE TABLE refund_return (
+    book               int NOT NULL,
+    refund_id          text NOT NULL COLLATE "C",
+    retry_count        int NOT NULL,
+    amount_minor       bigint NOT NULL CHECK (amount_minor > 0),
+    fee_returned_minor bigint NOT NULL CHECK (fee_returned_minor >= 0),
+    coupon_minor       bigint NOT NULL CHECK (coupon_minor >= 0),
+    business_date      date NOT NULL, -- of the refund
+    returned_date      date NOT NULL,
+    code               text NOT NULL,
+    channel_ref        text COLLATE "C",
+    PRIMARY KEY (book, refund_id, retry_count),
+    FOREIGN KEY (book, refund_id) REFERENCES refund (book, id)
+);
+CREATE INDEX refund_return_by_date ON refund_return (book, returned_date);
+
 -- A merchant's routing policies 路由策略, one row a version: only ever added; the highest version holds.
 CREATE TABLE routing_policy (
     book    int NOT NULL REFERENCES merchant (book),

@@ -110,6 +110,7 @@ class RefundEvent(StrEnum):
     UNKNOWN = "unknown"
     CONFIRMED = "confirmed"
     REFUSED = "refused"
+    RETURNED = "returned"  # 退款退回: the channel says, days after, that the payer's bank would not take it
     RETRIED = "retried"  # somebody asked for it again, under a new number
 
 
@@ -124,5 +125,6 @@ REFUND = {
     (Refund.FAILED, RefundEvent.REFUSED): Refund.FAILED,
     (Refund.FAILED, RefundEvent.PENDING): Refund.FAILED,
     (Refund.FAILED, RefundEvent.UNKNOWN): Refund.FAILED,
+    (Refund.SUCCEEDED, RefundEvent.RETURNED): Refund.FAILED,
     (Refund.FAILED, RefundEvent.RETRIED): Refund.PROCESSING,
 }

@@ -9,6 +9,7 @@ from gateway.tables import (
     ATTEMPTS,
     CASHIER_LINKS,
     PAYMENTS,
+    REFUND_RETURNS,
     REFUNDS,
     Attempt,
     CashierLink,
@@ -16,6 +17,7 @@ from gateway.tables import (
     Merchant,
     Payment,
     Refund,
+    RefundReturn,
 )
 from kernel.db import Connection
 
@@ -400,6 +402,32 @@ async def refunded_on(connection: Connection, book: int, account: str, day: date
     )
     width = len(Refund._fields)
     return [(Refund(*row[:width]), Attempt(*row[width:])) for row in map(tuple, rows)]
+
+
+async def came_back(
+    connection: Connection, book: int, account: str, day: date
+) -> list[tuple[RefundReturn, Refund, Attempt]]:
+    """Return refunds of a channel account that came back, where they or their returns belong to a business date."""
+    rows = await connection.fetch(
+        f"SELECT {', '.join('b.' + c for c in RefundReturn._fields)}, {', '.join('r.' + c for c in Refund._fields)}, "
+        f"{', '.join('a.' + c for c in Attempt._fields)} "
+        "FROM refund_return b JOIN refund r ON r.book = b.book AND r.id = b.refund_id "
+        "JOIN attempt a ON a.book = r.book AND a.payment_id = r.payment_id AND a.number = r.attempt_number "
+        "WHERE b.book = $1 AND a.channel_account = $2 AND (b.business_date = $3 OR b.returned_date = $3) "
+        "ORDER BY b.refund_id, b.retry_count",
+        book,
+        account,
+        day,
+    )
+    first, second = len(RefundReturn._fields), len(RefundReturn._fields) + len(Refund._fields)
+    return [
+        (RefundReturn(*row[:first]), Refund(*row[first:second]), Attempt(*row[second:])) for row in map(tuple, rows)
+    ]
+
+
+async def find_return(connection: Connection, book: int, refund_id: str, retry_count: int) -> RefundReturn | None:
+    rows = await REFUND_RETURNS.load(connection, [(book, refund_id, retry_count)])
+    return rows[0] if rows else None
 
 
 async def open_counts(connection: Connection, book: int) -> tuple[int, int]:

@@ -209,6 +209,21 @@ class Refund(NamedTuple):
         return f"{self.id}:{self.retry_count}" if self.retry_count else self.id
 
 
+class RefundReturn(NamedTuple):
+    """A number of a refund under which it succeeded and came back 退款退回. Never changed; the number is spent."""
+
+    book: int
+    refund_id: str
+    retry_count: int  # which of the refund's numbers
+    amount_minor: int
+    fee_returned_minor: int  # of the channel's fee, with the refund; taken again with its return
+    coupon_minor: int  # what the merchant's own coupons bore of it
+    business_date: date  # of the refund
+    returned_date: date  # of its return
+    code: str
+    channel_ref: str | None
+
+
 class CashierLink(NamedTuple):
     """A payment link 付款链接, or a merchant's standing code 静态收款码. Amounts in minor units of `currency`."""
 
@@ -263,6 +278,9 @@ REFUNDS: Table[Refund] = Table(
     "int text text int text bigint text bigint json text text text text text int "
     "timestamptz timestamptz timestamptz date int timestamptz bigint",
     keys=2,
+)
+REFUND_RETURNS: Table[RefundReturn] = Table(
+    "refund_return", RefundReturn, "int text int bigint bigint bigint date date text text", keys=3
 )
 CASHIER_LINKS: Table[CashierLink] = Table(
     "cashier_link",

@@ -13,6 +13,7 @@ from gateway.tables import REFUNDS, Attempt, Refund, surplus_refund_id
 from kernel.work import Need, Work
 
 NOT_GIVEN_BACK = "refund_of_unwanted_money_failed"
+CAME_BACK = "refund_came_back"  # of a refund that somebody asked for; about the refund
 RETRY, OUTSIDE, KEPT = "retry", "settled_outside", "keep"  # what may be decided about it
 
 

@@ -27,6 +27,7 @@ RULES = {  #                       debit 借        credit 贷
     "commission_taken_back":  Rule(A.PLATFORM_FEE, A.MERCHANT,     "手续费回退: so does the platform"),
     "channel_fee_returned":   Rule(A.CHANNEL,      A.MERCHANT,     "退还手续费: the channel gives back its part"),
     "refund":                 Rule(A.MERCHANT,     A.CHANNEL,      "退款: held when asked for, posted when confirmed"),
+    "refund_returned":        Rule(A.CHANNEL,      A.MERCHANT,     "退款退回: what was refunded could not be paid out"),
     "merchant_coupon_back":   Rule(A.CHANNEL,   A.MERCHANT_COUPON, "优惠退回: a refund's part that a coupon had paid"),
     "channel_fee_kept":       Rule(A.MERCHANT,     A.CHANNEL,      "a refund failed: the channel's fee stands again"),
     "refund_cost":            Rule(A.REFUND_COST,  A.MERCHANT,     "退款不退手续费: the channel keeps its fee"),

@@ -10,10 +10,11 @@ import splitting
 from channels.bank import AccountStatement, BankClient, FileInfo, StatusReport
 from channels.contract import BadBill, BillLine
 from channels.contract import Kind as Item
+from gateway import states
 from gateway.accounts import ChannelAccounts, Ready
 from gateway.collections import transfer_attempt
-from gateway.store import captured_on, find_attempt, find_payment, find_refund, refunded_on
-from gateway.tables import Attempt, Payment, Refund, attempt_number, refund_number
+from gateway.store import came_back, captured_on, find_attempt, find_payment, find_refund, find_return, refunded_on
+from gateway.tables import Attempt, Payment, Refund, RefundReturn, attempt_number, refund_number
 from kernel.clock import business_date
 from kernel.db import Connection, Pool, transaction
 from kernel.env import Env
@@ -146,6 +147,8 @@ class DailyProof:
         """Return ours of the day, and every other one the bill carries, whatever its date and status."""
         found = [_payment(p, a) for p, a in await captured_on(connection, book, account_id, day)]
         found += [_refund(r, a) for r, a in await refunded_on(connection, book, account_id, day)]
+        for back, refund, attempt in await came_back(connection, book, account_id, day):
+            found += [one for one in _came_back(back, refund, attempt) if one.business_date == day]
         have = {(movement.kind, movement.reference) for movement in found}
         for line in lines:
             if (told_of(line), line.reference) in have:
@@ -174,7 +177,17 @@ class DailyProof:
         attempt = await find_attempt(connection, book, refund.payment_id, refund.attempt_number)
         if attempt is None:
             return None
+        back = await find_return(connection, book, refund_id, tried)
+        if back is not None:
+            return next(one for one in _came_back(back, refund, attempt) if one.kind is told_of(line))
         found = _refund(refund, attempt)
+        if told_of(line) is Item.RETURN:
+            if refund.status != states.Refund.FAILED and tried == refund.retry_count:
+                return None  # to us it has not come back
+            return replace(
+                found, kind=Item.RETURN, reference=line.reference, status="failed",
+                fee_minor=-found.fee_minor, coupon_minor=-found.coupon_minor,
+            )  # fmt: skip
         # Under an earlier number of a refund that was tried again, the channel had refused it.
         return found if tried == refund.retry_count else replace(found, reference=line.reference, status="failed")
 
@@ -305,6 +318,23 @@ def _refund(refund: Refund, attempt: Attempt) -> Movement:
         refund.channel_ref,
         -refund.coupon_minor,
     )
+
+
+def _came_back(back: RefundReturn, refund: Refund, attempt: Attempt) -> list[Movement]:
+    """Return a refund that came back as the two movements it was: out on its day, in on the day of its return."""
+    number = refund._replace(retry_count=back.retry_count).reference
+    amount = Money(back.amount_minor, refund.currency)
+
+    def movement(kind: Item, sign: int, status: str, day: date) -> Movement:
+        return Movement(
+            kind, number, attempt.reference, amount, sign * back.fee_returned_minor, status, day, back.channel_ref,
+            sign * back.coupon_minor,
+        )  # fmt: skip
+
+    return [
+        movement(Item.REFUND, -1, "returned", back.business_date),
+        movement(Item.RETURN, 1, "success", back.returned_date),
+    ]
 
 
 def _payout(line: Instruction, settlement: Settlement, link: BankLink) -> Payout:

@@ -55,7 +55,7 @@ class Key(NamedTuple):
     """Names what is compared; it comes out of a run exactly once."""
 
     area: Area
-    item: str  # payment | refund | deposit | payout | entry | balance | gap | opening
+    item: str  # payment | refund | return | deposit | payout | entry | balance | gap | opening
     reference: str
 
 
@@ -111,11 +111,20 @@ class Verdict:
 
 
 # Our statuses for which the channel's bill must carry a line. A refund is billed when it is accepted, not when it is
-# done, so one that is still processing at the channel counts too.
-_BILLED = frozenset({("payment", "success"), ("refund", "success"), ("refund", "processing")})
+# done, so one that is still processing at the channel counts too; so does one that came back, which its return undoes.
+_BILLED = frozenset(
+    {
+        *(("payment", "success"), ("refund", "success"), ("refund", "processing")),
+        *(("refund", "returned"), ("return", "success")),
+    }
+)
 # Ours and theirs that do not contradict each other.
 _AGREE = frozenset(
     {
+        ("refund", "returned", "success"),  # the bill is of before it came back
+        ("refund", "returned", "processing"),
+        ("refund", "failed", "returned"),  # to us it never left: it went out there and came back, by two lines
+        ("return", "failed", "success"),
         ("refund", "success", "processing"),  # a bill is never updated after the acceptance
         ("payment", "failed", "reversed"),  # 撤销: paid for a moment, and nothing is left of it
     }

@@ -27,9 +27,9 @@ from reconciliation.states import State
 class Movement:
     """One payment or refund of ours on one channel account.
 
-    status: success | processing | failed | reversed, as BillLine.status. A refund is `processing` once the channel has
-    accepted it; one whose acceptance is not known is left out. fee_minor and coupon_minor have the signs of BillLine:
-    negative on refunds.
+    status: success | processing | failed | reversed | returned, as BillLine.status. A refund is `processing` once the
+    channel has accepted it; one whose acceptance is not known is left out. fee_minor and coupon_minor have the signs of
+    BillLine: negative on refunds.
     business_date: the channel's day; for a processing refund the day of its acceptance.
     """
 
@@ -354,7 +354,7 @@ def _contribution(item: Item, status: str, minor: int, withheld_minor: int) -> i
     gone_back = item is Item.REFUND and status == "reversed"  # the payment's own line is there too
     if not gone_back and not is_billed(item, status):
         return 0
-    return (minor if item is Item.PAYMENT else -minor) - withheld_minor
+    return (-minor if item is Item.REFUND else minor) - withheld_minor
 
 
 def match_deposit(day: date, net: Net, deposits: Deposits, known: Register = _NOTHING) -> Iterator[Outcome]:

@@ -14,7 +14,7 @@ EVENTS = {
     "payment.surplus": ("another attempt was paid too; the money was booked and goes back by itself", ()),
     "refund.created": ("a refund was accepted and its money reserved", ()),
     "refund.succeeded": ("the payer has the money back", ()),
-    "refund.failed": ("the channel refused it; the money is where it was", ()),
+    "refund.failed": ("the channel refused it, or it came back after it had succeeded; the money is where it was", ()),
     "refund.retried": ("a failed refund was started again, under a new number at the channel", ()),
     "split.posted": ("the payment's money was shared out among its payees", ()),
     "payee.created": ("a payee was registered", ()),

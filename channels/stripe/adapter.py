@@ -69,6 +69,7 @@ _CAPABILITIES = Capabilities(
     per_order_notices=False,
     signs_answers=False,
     refund_fee=RefundFee.KEPT,
+    refunds_come_back=True,
     asks_by_repeating=True,
 )
 

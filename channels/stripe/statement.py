@@ -30,7 +30,9 @@ ONE_DAY = timedelta(days=1)
 
 PAYMENTS = frozenset({"charge", "payment"})
 REFUNDS = frozenset({"refund", "payment_refund"})
-RETURNED = "refund_failure"  # a refund that could not be paid out: the money is back
+# A refund that could not be paid out: its money is back, by a transaction of its own that undoes the refund's. API
+# reference, refund, "failure_balance_transaction"; README.md here has a recording of it.
+RETURNED = "refund_failure"
 # Money on its way to the bank or back from there. The bank's own statement proves it.
 PAYOUTS = frozenset({"payout", "payout_cancel", "payout_failure"})
 PAYMENT_STATUS = {"succeeded": "success", "pending": "processing", "failed": "failed"}
@@ -38,8 +40,8 @@ REFUND_STATUS = {
     "succeeded": "success",
     "pending": "processing",
     "requires_action": "processing",
-    "failed": "failed",
-    "canceled": "failed",
+    "failed": "returned",  # its own transaction moved the money all the same, and RETURNED moves it back
+    "canceled": "returned",
 }
 _TRANSACTION = re.compile(r"txn_[A-Za-z0-9_]{1,80}", re.ASCII)
 _KEPT = ("id", "type", "amount", "fee", "net", "currency", "created")
@@ -268,13 +270,13 @@ def _refund(source: Mapping[str, Any], kind: str, amount: Money, fee: Money, at:
     if not refund:
         raise Doubt("a refund without a number")
     return BillLine(
-        kind=Kind.REFUND,
+        kind=Kind.RETURN if kind == RETURNED else Kind.REFUND,
         reference=_of_source(source, messages.REFERENCE) or refund,
         payment_reference=_of_source(source, messages.PAYMENT_REFERENCE) or _of_source(source, "payment_intent"),
         channel_ref=refund,
         amount=Money(abs(amount.minor), amount.currency),
         fee=fee,
-        status="failed" if kind == RETURNED else REFUND_STATUS.get(_of_source(source, "status"), "unknown"),
+        status="success" if kind == RETURNED else REFUND_STATUS.get(_of_source(source, "status"), "unknown"),
         happened_at=at,
         row=number,
     )

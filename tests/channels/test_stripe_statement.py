@@ -200,8 +200,8 @@ def test_the_state_of_a_payment_is_that_of_its_charge(status: str, meaning: str)
         ("succeeded", "success"),
         ("pending", "processing"),
         ("requires_action", "processing"),
-        ("failed", "failed"),
-        ("canceled", "failed"),
+        ("failed", "returned"),
+        ("canceled", "returned"),
         ("new", "unknown"),
     ],
 )
@@ -209,10 +209,15 @@ def test_the_state_of_a_refund_is_its_own(status: str, meaning: str) -> None:
     assert line(back(source=refund(status))).status == meaning
 
 
-def test_a_refund_that_came_back_is_a_failed_one() -> None:
-    came_back = line(back(type="refund_failure", amount=234, fee=0, net=234))
-    assert (came_back.kind, came_back.reference, came_back.status) == (Kind.REFUND, "1-refund1", "failed")
+def test_a_refund_that_came_back_went_out_and_came_in_by_two_lines() -> None:
+    came_back = line(
+        back(type="refund_failure", amount=234, fee=0, net=234, source=back()["source"] | {"status": "failed"})
+    )
+    assert (came_back.kind, came_back.reference, came_back.status) == (Kind.RETURN, "1-refund1", "success")
     assert came_back.amount == Money(234, "USD")
+    for status in ("failed", "canceled"):
+        went_out = line(back(source=back()["source"] | {"status": status}))
+        assert (went_out.kind, went_out.reference, went_out.status) == (Kind.REFUND, "1-refund1", "returned")
 
 
 def test_what_was_not_made_by_us_goes_by_stripes_numbers() -> None:

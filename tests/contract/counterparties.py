@@ -183,6 +183,10 @@ class Counterparty:
     async def notice_fault(self, fault: str, reference: str, **params: int) -> None:
         await self._set_fault(fault, {"merchant": self.merchant, "order": reference}, params)
 
+    async def refund_fault(self, fault: str) -> None:
+        """Have the account's next refund go wrong."""
+        await self._set_fault(fault, {"merchant": self.merchant})
+
     async def refund_row_fault(self, fault: str, reference: str, **params: int) -> None:
         await self._set_fault(fault, {"merchant": self.merchant, "refund": reference}, params)
 

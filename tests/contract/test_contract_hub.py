@@ -188,6 +188,32 @@ async def test_a_day_with_refunds_differs_from_its_bill_only_where_the_terms_say
         assert sorted(found) == sorted((DifferenceKind.FEE_DIFFERS, *both) for both in zip(ours, theirs, strict=True))
 
 
+@plays(alone=True, when=lambda rail: rail.capabilities.refunds_come_back)
+async def test_a_refund_that_comes_back_is_undone_by_its_notice_and_agrees_with_the_bill(
+    play: Play, rail_hub: Hub
+) -> None:
+    wish = {"name": "tea", "fee_bp": 60, "fixed_fee_minor": 0}
+    play.other.account = await play.other.control("POST", f"/control/{play.rail.name}/merchants", wish)
+    await play.other.register_notices(play.box.url)
+    till = await a_till(play, rail_hub)
+    payment = await till.pay(play.rail.main)
+    await till.until("succeeded", lambda: till.payment(payment.id))
+    await play.other.refund_fault("refund_comes_back")
+    refund = await till.give_back(await till.payment(payment.id), 234)
+    ready = await rail_hub.accounts.get(till.book, "main")
+    while (await till.refund(refund.id)).status == "succeeded":
+        notice = ready.client.channel.notice(await play.box.next(), now=play.env.now())
+        if notice is not None:
+            await rail_hub.payments.apply_notice(till.book, "main", notice)
+    assert (await till.refund(refund.id)).failure_code
+    assert (await till.payment(payment.id)).refunded_minor == 0
+    await till.assert_books_hold()
+    await play.other.close_day(play.today())
+    run = await rail_hub.daily_proof().channel(till.book, "main", play.today(), currency=play.currency)
+    assert [(one.kind, one.key.reference, one.verdict.detail) for one in run.discrepancies] == []
+    assert sum(run.matched.values()) == 3
+
+
 # Coupons that payers use, by who pays for them, and what is given back afterwards; None: all that is left.
 BOUGHT: dict[str, tuple[list[tuple[int, str]], list[int | None]]] = {
     "the merchant's own": ([(100, "merchant")], []),

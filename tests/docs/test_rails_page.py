@@ -87,6 +87,7 @@ ROWS: Mapping[str, Callable[[str, Capabilities], str]] = {
     "closes an unpaid order": lambda _, can: closing(can),
     "refunds": lambda _, can: f"{'in parts' if can.partial_refunds else 'whole'}, {can.refund_within.days} days",
     "its fee on a refund": lambda _, can: can.refund_fee.value,
+    "a refund that succeeded may come back 退款退回": lambda _, can: "yes" if can.refunds_come_back else "no",
     "says what a merchant's own coupon paid 商户优惠": lambda _, can: "yes" if can.merchant_coupons else "no",
     "shares out 分账": lambda name, _: "yes" if isinstance(BUILT[name], Sharing) else "no",
     "signs its answers": lambda _, can: "yes" if can.signs_answers else "no: TLS vouches",
@@ -106,7 +107,7 @@ FOR_THE_HUB = {
 IN_THE_TABLE = {
     "methods", "currencies", "maximum_minor", "barcode_prefixes", "browsers", "holds", "partial_capture", "local",
     "comes_first", "closes", "lapses", "partial_refunds", "refund_within", "signs_answers", "per_order_notices",
-    "in_browser", "refund_fee", "merchant_coupons",
+    "in_browser", "refund_fee", "merchant_coupons", "refunds_come_back",
 }  # fmt: skip
 
 

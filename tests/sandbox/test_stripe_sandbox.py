@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
-from sandbox_client import Reply, Sandbox, exchange
+from sandbox_client import Reply, Sandbox, eventually, exchange
 
 from channels.sandbox.stripe.cards import CARDS
 from channels.sandbox.stripe.errors import ApiError
@@ -401,3 +401,39 @@ def test_rolled_secrets_are_good_together_for_a_while(account: Account) -> None:
     listed = account.sandbox.control("GET", "/stripe/merchants")["merchants"]
     (mine,) = [each for each in listed if each["merchant"] == account.merchant]
     assert mine["webhook_secrets"] == rolled["webhook_secrets"]
+
+
+# ---- refunds that come back ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["the card", "a fault"])
+def test_a_refund_that_succeeded_fails_later_and_gives_its_money_back_by_a_transaction_of_its_own(
+    account: Account, how: str
+) -> None:
+    hook = {"merchant": account.merchant, "url": "http://127.0.0.1:9/x"}
+    account.sandbox.control("POST", "/stripe/webhooks", hook, 201)
+    if how == "a fault":
+        match = {"merchant": account.merchant, "refund": "r1"}
+        account.sandbox.control(
+            "POST", "/faults", {"rail": "stripe", "fault": "refund_comes_back", "match": match}, 201
+        )
+    intent = account.paid(card="pm_card_refundFail" if how == "the card" else "pm_card_visa")
+    asked = {"payment_intent": intent["id"], "amount": 617, "metadata[reference]": "r1"}
+    made = account.call("POST", "/v1/refunds", asked).json
+    assert (made["status"], "failure_reason" in made) == ("succeeded", False)
+
+    def now() -> Any:
+        return account.call("GET", f"/v1/refunds/{made['id']}").json
+
+    eventually(lambda: now()["status"] == "failed")
+    rows = account.call("GET", "/v1/balance_transactions", {"expand[]": "data.source"}).json["data"]
+    assert [(row["type"], row["amount"], row["fee"], row["net"]) for row in rows] == [
+        ("refund_failure", 617, 0, 617),
+        ("refund", -617, 0, -617),
+        ("charge", 1234, 66, 1168),
+    ]
+    assert rows[0]["id"] == now()["failure_balance_transaction"]
+    assert rows[0]["source"]["metadata"] == {"reference": "r1"}
+    notices = account.sandbox.control("GET", f"/stripe/notices?merchant={account.merchant}")["notices"]
+    assert [notice["event"] for notice in notices if notice["event"] != "paid"] == ["refunded", "refund_failed"]
+    assert account.call("POST", "/v1/refunds", {"payment_intent": intent["id"]}).json["amount"] == 1234, "all is left"

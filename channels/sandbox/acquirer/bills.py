@@ -32,7 +32,7 @@ class BillRow:
     status: success | processing | failed | reversed, or the word of a `bill_row_status` fault.
     """
 
-    kind: Literal["payment", "refund"]
+    kind: Literal["payment", "refund", "return"]  # return: of a refund that was done and came back
     order: str  # the merchant's number of the payment
     refund: str | None  # the merchant's number of the refund; None on payments, and where a reversal gave money back
     ref: str  # the rail's number of this movement
@@ -98,7 +98,17 @@ class Bills:
             " WHERE r.rail = ? AND r.merchant = ? AND r.bill_date = ?",
             *key,
         )
+        back = self._ctx.store.all(
+            "SELECT t.*, r.refund_no, r.refund_ref, r.amount AS returned, r.fee_back, b.at_ms AS returned_ms,"
+            " r.extra AS refund_extra, r.status AS refund_status"
+            " FROM acquirer_return b JOIN acquirer_refund r USING (refund_id) JOIN acquirer_trade t USING (trade_id)"
+            " WHERE b.rail = ? AND b.merchant = ? AND b.bill_date = ?",
+            *key,
+        )
         rows = [_payment_row(row) for row in paid] + [_refund_row(row) for row in returned]
+        rows += [
+            replace(one, kind="return", fee=-one.fee, scope=f"{one.scope}:return") for one in map(_refund_row, back)
+        ]
         return sorted(rows, key=lambda row: (row.at_ms, row.scope))
 
     def _spoiled(self, merchant: Merchant, day: date, rows: Iterable[BillRow]) -> list[BillRow]:

@@ -126,7 +126,8 @@ class Acquirer:
         row = tx.one(
             "SELECT min(at) AS at FROM (SELECT min(settles_ms) AS at FROM acquirer_refund"
             " WHERE rail = ? AND settles_ms IS NOT NULL UNION ALL SELECT min(expires_ms) FROM acquirer_trade"
-            " WHERE rail = ? AND expires_ms IS NOT NULL)",
-            *(self.wire.rail, self.wire.rail),
+            " WHERE rail = ? AND expires_ms IS NOT NULL UNION ALL SELECT min(due_ms) FROM acquirer_return"
+            " WHERE rail = ? AND due_ms IS NOT NULL)",
+            *(self.wire.rail, self.wire.rail, self.wire.rail),
         )
         return None if row is None or row["at"] is None else max(0.0, (row["at"] - self.ctx.clock.now_ms()) / 1000)

@@ -24,6 +24,8 @@ class Refunds:
     def __init__(self, ctx: SandboxContext, wire: Wire, merchants: Merchants, trades: Trades, notices: Notices) -> None:
         self._ctx, self._wire, self._merchants, self._trades, self._notices = ctx, wire, merchants, trades, notices
         ctx.faults.declare(wire.rail, ["refund_failed"], MATCH_KEYS)
+        if wire.refund_returns_after_s is not None:
+            ctx.faults.declare(wire.rail, ["refund_comes_back"], MATCH_KEYS)
 
     def find(self, reader: Reader, merchant: str, order: str) -> Refund | None:
         """Return a refund by the merchant's number."""
@@ -96,6 +98,9 @@ class Refunds:
         sql = "SELECT * FROM acquirer_refund WHERE rail = ? AND settles_ms <= ? ORDER BY refund_id"
         for row in tx.all(sql, self._wire.rail, self._ctx.clock.now_ms()):
             self._end(tx, read_refund(row))
+        back = "SELECT r.* FROM acquirer_return b JOIN acquirer_refund r USING (refund_id)"
+        for row in tx.all(f"{back} WHERE b.rail = ? AND b.due_ms <= ?", self._wire.rail, self._ctx.clock.now_ms()):
+            self._come_back(tx, read_refund(row))
 
     def _end(self, tx: Tx, refund: Refund) -> Refund:
         """End a pending refund: the payer has the money, or cannot be given it and the merchant has it back."""
@@ -109,7 +114,32 @@ class Refunds:
                 trade = self._trades.note(tx, trade, coupons=coupons.undo(trade.coupons, borne))
             self._post(tx, trade, refund, ((books.REFUND_FAILED, refund.taken - refund.fee_back),))
         self._notices.tell(tx, "refund_failed" if failed else "refunded", trade, ended)
+        if not failed:
+            self._may_come_back(tx, trade, ended, facts)
         return ended
+
+    def _may_come_back(self, tx: Tx, trade: Trade, refund: Refund, facts: Mapping[str, str]) -> None:
+        """Note that a refund is to come back, where the card or a fault says so."""
+        after_s = self._wire.refund_returns_after_s
+        if after_s is None or not (
+            self._wire.refund_returns(trade) or self._ctx.faults.take(self._wire.rail, "refund_comes_back", **facts)
+        ):
+            return
+        due_ms = self._ctx.clock.now_ms() + int(after_s * self._ctx.time_scale * 1000)
+        sql = "INSERT INTO acquirer_return (rail, refund_id, merchant, due_ms) VALUES (?, ?, ?, ?)"
+        tx.execute(sql, self._wire.rail, refund.refund_id, refund.merchant, due_ms)
+
+    def _come_back(self, tx: Tx, refund: Refund) -> None:
+        """Let a refund that was done fail after all: the merchant has its money again, by an entry of its own."""
+        trade = self._trades.by_id(tx, refund.trade_id)
+        now_ms = self._ctx.clock.now_ms()
+        day = books.bill_date(tx, self._wire.rail, trade.merchant, now_ms)
+        sql = "UPDATE acquirer_return SET due_ms = NULL, at_ms = ?, bill_date = ? WHERE refund_id = ?"
+        tx.execute(sql, now_ms, day.isoformat(), refund.refund_id)
+        failed = self._finish(tx, refund, "failed")
+        trade = self._trades.add_refunded(tx, trade, -refund.amount)
+        self._post(tx, trade, refund, ((books.REFUND_FAILED, refund.amount - refund.fee_back),))
+        self._notices.tell(tx, "refund_failed", trade, failed)
 
     def _give_back(
         self,

@@ -73,6 +73,15 @@ CREATE TABLE IF NOT EXISTS acquirer_refund (
     billed_status TEXT,                      -- as the bill of bill_date froze it
     UNIQUE (rail, merchant, refund_no)
 );
+-- Refunds that were done and come back: the payer's bank does not take them.
+CREATE TABLE IF NOT EXISTS acquirer_return (
+    rail TEXT NOT NULL,
+    refund_id INTEGER PRIMARY KEY REFERENCES acquirer_refund,
+    merchant TEXT NOT NULL,
+    due_ms INTEGER,                          -- when it comes back; NULL: it has
+    at_ms INTEGER,
+    bill_date TEXT
+);
 CREATE INDEX IF NOT EXISTS acquirer_refund_trade ON acquirer_refund (trade_id);
 CREATE INDEX IF NOT EXISTS acquirer_refund_ref ON acquirer_refund (rail, refund_ref);
 CREATE INDEX IF NOT EXISTS acquirer_refund_due ON acquirer_refund (rail, settles_ms) WHERE settles_ms IS NOT NULL;

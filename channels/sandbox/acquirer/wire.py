@@ -59,6 +59,7 @@ class Wire(ABC):
     payer_name: str  # who pays out, as the bank statement names it
     schedule_s: Sequence[float]  # waits between the attempts of a notice
     refund_takes_s: float = 3.0  # 0: a refund is done when it is accepted
+    refund_returns_after_s: float | None = None  # a refund that is done may come back, so long after; None: none does
     fee_bp: int = 60
     fixed_fee_minor: int = 0
     refund_fee: str = "returned"  # with each refund, in proportion; or "kept"
@@ -160,6 +161,10 @@ class Wire(ABC):
     def payer_declines(self, tx: "Tx", acquirer: "Acquirer", trade: Trade) -> Trade:
         """Do what happens when the payer says no: the order stays open."""
         return acquirer.trades.decline(tx, trade, final=False)
+
+    def refund_returns(self, trade: Trade) -> bool:
+        """Tell whether refunds of this order come back after `refund_returns_after_s`."""
+        return False
 
     def after_payer(self, trade: Trade) -> "web.StreamResponse | None":
         """Return where the payer's browser goes from our page; None: to a page that says how it went."""

@@ -18,9 +18,12 @@ class Card:
     proof: bool = False
 
 
+REFUND_FAILS = "pm_card_refundFail"
 CARDS = {
     "pm_card_visa": Card(),
     "pm_card_visa_debit": Card(last4="5556"),
+    # Its refunds succeed, and fail some time after (docs.stripe.com/testing, "Refunds": 4000 0000 0000 5126).
+    REFUND_FAILS: Card(last4="5126"),
     "pm_card_mastercard": Card("mastercard", "4444"),
     "pm_card_amex": Card("amex", "8431"),
     "pm_card_unionpay": Card("unionpay", "0005"),

@@ -46,6 +46,11 @@ def transaction_id(number: str) -> str:
     return f"txn_{kind}{rest}"
 
 
+def failure_id(number: str) -> str:
+    """Return the id of what gave a refund that failed back to the balance."""
+    return f"{transaction_id(number)}Failure"
+
+
 def intent(trade: Trade, page_url: str, expand: Expand = NOTHING) -> dict[str, Any]:
     """Return a PaymentIntent."""
     extra, status = trade.extra, status_of(trade)
@@ -135,10 +140,11 @@ def row_transaction(row: BillRow, *, source: bool) -> dict[str, Any]:
     """Return a row of a day's bill as a balance transaction. source: shown whole, not by its id."""
     paid = row.kind == "payment"
     about = _row_charge(row) if paid else _row_refund(row)
+    kind = {"payment": "charge", "refund": "refund", "return": "refund_failure"}[row.kind]
     return _transaction(
-        transaction_id(row.trade_ref if paid else row.ref),
-        "charge" if paid else "refund",
-        row.amount if paid else -row.amount,
+        failure_id(row.ref) if row.kind == "return" else transaction_id(row.trade_ref if paid else row.ref),
+        kind,
+        -row.amount if row.kind == "refund" else row.amount,
         row.fee,
         row.currency,
         seconds(row.at_ms),
@@ -219,7 +225,10 @@ def refund(refund: Refund, trade: Trade) -> dict[str, Any]:
         "reason": refund.extra.get("reason"),
         "status": status,
     }
-    return shown | ({"failure_reason": "lost_or_stolen_card"} if status == "failed" else {})
+    if status != "failed":
+        return shown
+    failed = {"failure_balance_transaction": failure_id(refund.refund_ref), "failure_reason": "lost_or_stolen_card"}
+    return shown | failed
 
 
 def webhook(hook: Webhook, *, secret: bool = False) -> dict[str, Any]:

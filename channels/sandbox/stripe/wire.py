@@ -27,6 +27,7 @@ from channels.sandbox.acquirer import (
 from channels.sandbox.context import SandboxContext
 from channels.sandbox.store import Tx
 from channels.sandbox.stripe import objects
+from channels.sandbox.stripe.cards import REFUND_FAILS
 
 ROLLED_FOR_S = 86_400  # how long the old secret of an endpoint goes on signing beside the new one
 PREFIXES: Mapping[NumberKind, str] = {
@@ -64,6 +65,7 @@ class StripeWire(Wire):
     payer_name = "Stripe Payments"
     schedule_s = (60, 300, 1800, 7200, 18_000, 36_000, 43_200, 43_200, 43_200, 43_200)
     refund_takes_s = 0  # refunds of cards are done when they are accepted
+    refund_returns_after_s = 60.0  # days, in earnest
     fee_bp = 290
     fixed_fee_minor = 30
     refund_fee = "kept"
@@ -120,6 +122,10 @@ class StripeWire(Wire):
             for entry in hook.extra["secrets"]
             if entry["until_ms"] is None or entry["until_ms"] > now_ms
         ]
+
+    def refund_returns(self, trade: Trade) -> bool:
+        """Tell whether the order was paid with the card whose refunds come back."""
+        return trade.extra.get("payment_method") == REFUND_FAILS
 
     # ---- numbers -----------------------------------------------------------------------------------------------------
 
