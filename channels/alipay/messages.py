@@ -240,9 +240,13 @@ def refunded(fields: Mapping[str, Any], refund: RefundOrder) -> Outcome:
 def refund_found(fields: Mapping[str, Any], refund: RefundOrder) -> Outcome:
     """Return what a refund query says. Raises Doubt.
 
-    Without refund_status Alipay has not carried out a refund of that number; the same number may be sent again.
+    Without refund_status Alipay has not carried out a refund of that number; the same number may be sent again. Where
+    the answer names a refund all the same, as answers up to 2020 did of those that were done, neither is believed: a
+    refusal of what is sent after "not found" would end a refund that may have gone out.
     """
     if "refund_status" not in fields:
+        if "out_request_no" in fields or "refund_amount" in fields:
+            raise Doubt("names a refund and no refund_status")
         return Unknown("Alipay has no refund of this number", not_found=True)
     _same("out_trade_no", _text(fields, "out_trade_no"), rail_number(refund.payment_reference))
     _same("out_request_no", _text(fields, "out_request_no"), rail_number(refund.reference))

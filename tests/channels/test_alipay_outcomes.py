@@ -143,6 +143,16 @@ def test_a_refund_alipay_has_not_carried_out_may_be_sent_again() -> None:
     assert found.not_found
 
 
+@pytest.mark.parametrize("lacking", [(), ("out_request_no",), ("refund_amount",)])
+def test_an_answer_that_names_a_refund_and_no_status_says_neither(lacking: tuple[str, ...]) -> None:
+    # The page of alipay.trade.fastpay.refund.query: only REFUND_SUCCESS is success, without a status the same number
+    # may be sent again. But answers recorded in 2016 to 2020 name a refund that was done, without a status.
+    of_2019 = {key: value for key, value in refund_found().items() if key not in ("refund_status", *lacking)}
+    found = said("refund_query", of_2019)
+    assert isinstance(found, Unknown)
+    assert not found.not_found, "a refusal of the same number sent again would end a refund that went out"
+
+
 def test_a_reversal_alipay_wants_once_more_is_not_done() -> None:
     found = said("reverse", ok(out_trade_no=NUMBER, retry_flag="Y", action="refund"))
     assert isinstance(found, Unknown)
