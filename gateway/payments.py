@@ -52,6 +52,7 @@ from gateway.schedule import (
     should_give_up,
 )
 from gateway.settle import NOT_RECEIVED, EndedMeanwhile, ReversedMeanwhile, Settle, Settled, is_lost
+from gateway.standing import Standings
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
 from gateway.store import attempts, find_attempt, find_payment, find_refund
 from gateway.tables import (
@@ -117,6 +118,7 @@ class Payments:
         lanes: Lanes,
         accounts: ChannelAccounts,
         chooser: Chooser,
+        standings: Standings,
         env: Env,
         bell: Bell,
         metrics: Metrics,
@@ -129,6 +131,7 @@ class Payments:
         self._lanes = lanes
         self._accounts = accounts
         self._chooser = chooser
+        self._standings = standings
         self._env = env
         self._bell = bell
         self._metrics = metrics
@@ -146,8 +149,8 @@ class Payments:
     ) -> tuple[Payment, bool]:
         """Take a payment, send it to a channel, and return it with whether an earlier request had made it.
 
-        A cashier's payment goes to no channel yet. Raises Rejected, Conflict (duplicate_order, request_in_progress),
-        Unavailable.
+        A cashier's payment goes to no channel yet. Raises Rejected, Conflict (duplicate_order, request_in_progress,
+        merchant_suspended), Unavailable.
         """
         if new.method == CASHIER:
             return await self._create_for_cashier(book, new, claims, channel)
@@ -157,8 +160,9 @@ class Payments:
             new = new._replace(details=self._with_return(book, payment_id, new.details))
         ask = self._ask_for(book, payment_id, new, channel, Method(new.method), new.details, auth_code)
         try:
+            await self._standings.require(book)
             choice = (await self._chooser.choose(ask))[0]
-        except Rejected:
+        except (Rejected, Conflict):
             # Told that no channel takes it, a merchant who only asks again would believe the order unpaid.
             earlier = await self._lanes.put(FindEarlier(book, claims))
             if earlier is None:
@@ -175,6 +179,10 @@ class Payments:
             return settled.payment, False
         finally:
             self._calling.discard((book, payment_id))
+
+    async def require_standing(self, book: int) -> None:
+        """Raise Conflict (merchant_suspended) where no payment of this merchant may begin."""
+        await self._standings.require(book)
 
     async def create_by_link(self, link: CashierLink, amount_minor: int, submission: str) -> Payment:
         """Take a payment that a payer makes from a payment link or a standing code, and return it.
@@ -207,10 +215,14 @@ class Payments:
         """Take a payment whose payer chooses how to pay at the cashier; nothing is sent until then."""
         payment_id = self._env.ids.new("pay")
         ask = self._ask_for(book, payment_id, new, channel, Method.QR, None, None)
-        if not await self._some_method(ask):
+        try:
+            await self._standings.require(book)
+            if not await self._some_method(ask):
+                raise no_channel(ask, how="any way a cashier offers")
+        except (Rejected, Conflict):
             earlier = await self._lanes.put(FindEarlier(book, claims))
             if earlier is None:
-                raise no_channel(ask, how="any way a cashier offers")
+                raise
             return earlier.payment, True
         url = self.page_url(book, payment_id)
         kept = {**({} if new.details is None else orjson.loads(new.details)), "channel": channel}
@@ -401,11 +413,12 @@ class Payments:
         What the payer is to do is the attempt's next_action. The same choice again returns the same attempt while it
         is the last and open; another closes that one at its channel. channel: a rail's name, or AUTO; where the
         merchant named a rail, that one. Raises NotFound, Rejected (no_channel, split_exceeds_payment), Conflict
-        (payment_ended, payment_has_method, too_many_attempts, request_in_progress).
+        (payment_ended, payment_has_method, too_many_attempts, request_in_progress, merchant_suspended).
         """
         began = self._env.clock.monotonic()
         payment = await self._payment(book, payment_id)
         open_to_payer(payment, self._env.now())
+        await self._standings.require(book)
         kept = orjson.loads(payment.details or "{}")
         wanted = kept.pop("channel", AUTO)
         channel = channel if wanted == AUTO else wanted

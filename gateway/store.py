@@ -39,6 +39,25 @@ class Key(NamedTuple):
     revoked_at: datetime | None
 
 
+class KeyFacts(NamedTuple):
+    """What may be told of an API key: never the key."""
+
+    id: str
+    book: int
+    merchant_id: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class Standing(NamedTuple):
+    """Whether a merchant is suspended, and whether it has a key that is in force."""
+
+    suspended_at: datetime | None
+    has_live_key: bool
+
+
 async def find_key(connection: Connection, digest: bytes) -> Key | None:
     """Return the key with this hash, whatever its state, or None."""
     row = await connection.fetchrow(
@@ -77,6 +96,39 @@ async def revoke_key(connection: Connection, book: int, key_id: str, now: dateti
     return bool(done.endswith(" 1"))
 
 
+async def keys_of(connection: Connection, book: int | None) -> list[KeyFacts]:
+    """Return what may be told of the API keys of a merchant, or of all, oldest first."""
+    rows = await connection.fetch(
+        "SELECT k.id, k.book, m.id, k.scopes, k.created_at, k.expires_at, k.revoked_at "
+        "FROM api_key k JOIN merchant m ON m.book = k.book "
+        "WHERE $1::int IS NULL OR k.book = $1 ORDER BY k.book, k.created_at, k.id",
+        book,
+    )
+    return [KeyFacts(*row) for row in rows]
+
+
+async def suspend(connection: Connection, book: int, now: datetime | None) -> bool:
+    """Suspend a merchant, or resume it where `now` is None; return whether that changed anything."""
+    done = await connection.execute(
+        "UPDATE merchant SET suspended_at = $2 "
+        "WHERE book = $1 AND (suspended_at IS NULL) = ($2::timestamptz IS NOT NULL)",
+        book,
+        now,
+    )
+    return bool(done.endswith(" 1"))
+
+
+async def find_standing(connection: Connection, book: int, now: datetime) -> Standing:
+    """Return whether a merchant may begin payments; one that is not there may not."""
+    row = await connection.fetchrow(
+        "SELECT suspended_at, EXISTS (SELECT 1 FROM api_key k WHERE k.book = m.book AND k.revoked_at IS NULL "
+        "AND (k.expires_at IS NULL OR k.expires_at > $2)) FROM merchant m WHERE book = $1",
+        book,
+        now,
+    )
+    return Standing(None, has_live_key=False) if row is None else Standing(row[0], row[1])
+
+
 async def new_book(connection: Connection) -> int:
     """Return the next free book number, under a lock that makes two callers take turns."""
     await connection.execute("SELECT pg_advisory_xact_lock(7210)")
@@ -85,12 +137,14 @@ async def new_book(connection: Connection) -> int:
 
 
 async def merchants(connection: Connection) -> list[Merchant]:
-    rows = await connection.fetch("SELECT book, id, name, created_at FROM merchant ORDER BY book")
+    rows = await connection.fetch("SELECT book, id, name, created_at, suspended_at FROM merchant ORDER BY book")
     return [Merchant(*row) for row in rows]
 
 
 async def find_merchant(connection: Connection, book: int) -> Merchant | None:
-    row = await connection.fetchrow("SELECT book, id, name, created_at FROM merchant WHERE book = $1", book)
+    row = await connection.fetchrow(
+        "SELECT book, id, name, created_at, suspended_at FROM merchant WHERE book = $1", book
+    )
     return Merchant(*row) if row else None
 
 

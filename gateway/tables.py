@@ -17,6 +17,7 @@ class Merchant(NamedTuple):
     id: str
     name: str
     created_at: datetime
+    suspended_at: datetime | None = None  # None: takes payments
 
 
 class ChannelAccount(NamedTuple):
@@ -248,7 +249,7 @@ class CashierLink(NamedTuple):
     updated_at: datetime
 
 
-MERCHANTS: Table[Merchant] = Table("merchant", Merchant, "int text text timestamptz", keys=1)
+MERCHANTS: Table[Merchant] = Table("merchant", Merchant, "int text text timestamptz timestamptz", keys=1)
 CHANNEL_ACCOUNTS: Table[ChannelAccount] = Table(
     "channel_account",
     ChannelAccount,

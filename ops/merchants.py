@@ -67,6 +67,16 @@ async def add_key(hub: Hub, book: int, scopes: Sequence[str], expires_at: dateti
     return key_id, key
 
 
+async def set_suspended(hub: Hub, book: int, *, suspended: bool) -> bool:
+    """Suspend a merchant or resume it; return whether that changed anything. Every process follows within a second.
+
+    Raises NotFound (no_such_book).
+    """
+    async with transaction(hub.pool) as connection:
+        await check_book(connection, book)
+        return await store.suspend(connection, book, hub.env.now() if suspended else None)
+
+
 async def add_channel_account(
     hub: Hub,
     book: int,

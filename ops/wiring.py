@@ -28,6 +28,7 @@ from gateway.payees import Payees
 from gateway.payments import Payments
 from gateway.routes import Api
 from gateway.routing_policies import RoutingPolicies
+from gateway.standing import Standings
 from gateway.tokens import CashierTokens
 from kernel.db import Pool, connect
 from kernel.env import Env, system_env
@@ -203,11 +204,13 @@ async def hub(
         accounts = ChannelAccounts(channels, master_keys, pool, env)
         router = Router(accounts, pool, env)
         tokens = CashierTokens(secret_file(home, "cashier-tokens", env.secrets))
+        standings = Standings(pool, env)
         payments = Payments(
             pool=pool,
             lanes=lanes,
             accounts=accounts,
             chooser=router,
+            standings=standings,
             env=env,
             bell=bell,
             metrics=metrics,

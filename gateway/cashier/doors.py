@@ -54,6 +54,10 @@ class Doors:
         only = await self._only_payment(link)
         if only is not None:
             return see_other(f"{self._payments.page_url(link.book, only)}?lang={say.language}")
+        try:
+            await self._payments.require_standing(link.book)
+        except Conflict:
+            return await self._page(link, say, request, closed=_CLOSED["inactive"])
         return await self._page(link, say, request)
 
     async def enter(self, request: web.Request) -> web.Response:
@@ -77,7 +81,7 @@ class Doors:
             payment = await self._payments.create_by_link(link, amount, submission)
         except Conflict as refusal:
             match refusal.code:
-                case "link_closed":
+                case "link_closed" | "merchant_suspended":
                     return await self._page(link, say, request, closed=_CLOSED[str(refusal.facts["why"])])
                 case "link_used_up":
                     return await self._page(link, say, request, closed="link_used_up")

@@ -1,6 +1,6 @@
-"""Taking merchants on, and their API keys: merchant add, list; key new, revoke."""
+"""Taking merchants on, and their API keys: merchant add, list, suspend, resume; key new, list, revoke."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -53,13 +53,83 @@ def merchant_list(as_json: Json = False) -> None:
         async with a_hub(found) as hub, acquire(hub.pool) as connection:
             rows = await merchants(connection)
         if as_json:
-            show([{"book": m.book, "merchant": m.id, "name": m.name} for m in rows])
+            show(
+                [
+                    {"book": m.book, "merchant": m.id, "name": m.name, "suspended_at": _moment(m.suspended_at)}
+                    for m in rows
+                ]
+            )
         else:
             for m in rows:
-                typer.echo(f"{m.book:>6}  {m.id}  {m.name}")
+                typer.echo(f"{m.book:>6}  {m.id}  {m.name}{'  suspended' if m.suspended_at else ''}")
         return 0
 
     finish(work())
+
+
+@merchant_app.command("suspend")
+def merchant_suspend(book: Book) -> None:
+    """Have a merchant begin no payments: over the API, by links and codes, at the cashier.
+
+    Open payments go on to their end, refunds are made and shares settled. Every process follows within a second.
+    """
+    _set_suspended(book, suspended=True)
+
+
+@merchant_app.command("resume")
+def merchant_resume(book: Book) -> None:
+    """Let a suspended merchant take payments again."""
+    _set_suspended(book, suspended=False)
+
+
+def _set_suspended(book: int, *, suspended: bool) -> None:
+    from ops.merchants import set_suspended
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found) as hub:
+            changed = await set_suspended(hub, book, suspended=suspended)
+        state = "is suspended" if suspended else "takes payments"
+        typer.echo(f"book {book} {state}{'' if changed else ', as it did before'}")
+        return 0
+
+    finish(work())
+
+
+@key_app.command("list")
+def key_list(
+    book: Annotated[int | None, typer.Option("--book", help="Of one merchant alone.")] = None, as_json: Json = False
+) -> None:
+    """List API keys: whose, what each may do, since and until when. A key itself is known to its holder alone."""
+    from gateway.store import keys_of
+    from kernel.db import acquire
+
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found, book) as hub, acquire(hub.pool) as connection:
+            rows, now = await keys_of(connection, book), hub.env.now()
+        if as_json:
+            show([{**row._asdict(), **{k: _moment(getattr(row, k)) for k in _MOMENTS}} for row in rows])
+        for row in [] if as_json else rows:
+            over = f"revoked {_moment(row.revoked_at)}" if row.revoked_at else ""
+            if not over and row.expires_at is not None:
+                over = f"{'expired' if row.expires_at <= now else 'until'} {_moment(row.expires_at)}"
+            typer.echo(
+                f"{row.book:>6}  {row.merchant_id}  {row.id}  {_moment(row.created_at)}  {over or 'in force'}  "
+                f"{' '.join(row.scopes)}"
+            )
+        return 0
+
+    finish(work())
+
+
+_MOMENTS = ("created_at", "expires_at", "revoked_at")
+
+
+def _moment(at: datetime | None) -> str | None:
+    return at.isoformat(timespec="seconds") if at is not None else None
 
 
 @key_app.command("new")

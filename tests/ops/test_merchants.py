@@ -1,8 +1,11 @@
 """Taking merchants and their accounts on: what is wrong is said before anything is stored."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import Result
 
 from gateway.store import channel_accounts
 from kernel.db import acquire
@@ -49,3 +52,25 @@ async def test_keys_and_books_that_cannot_be_are_refused(database_url: str, tmp_
             await add_key(shop.hub, shop.book, ["everything"], None)
         with pytest.raises(Rejected, match="ISO 4217"):
             await add_merchant(shop.hub, "x", currencies=["ABC"])
+
+
+def test_keys_are_listed_without_the_key_and_merchants_suspended_and_resumed(tea_house: Callable[..., Result]) -> None:
+    made = json.loads(
+        tea_house("key", "new", "--book", "1", "--scope", "payments:read", "--days", "3", "--json").stdout
+    )
+    assert made["api_key"] not in tea_house("key", "list").stdout
+    rows = json.loads(tea_house("key", "list", "--book", "1", "--json").stdout)
+    assert [row["book"] for row in rows] == [1, 1]
+    (row,) = (row for row in rows if row["id"] == made["key_id"])
+    assert set(row) == {"id", "book", "merchant_id", "scopes", "created_at", "expires_at", "revoked_at"}
+    assert (row["scopes"], row["revoked_at"]) == (["payments:read"], None)
+    tea_house("key", "revoke", "--book", "1", made["key_id"])
+    assert "revoked" in tea_house("key", "list", "--book", "1").stdout
+    assert "no_such_book" in tea_house("key", "list", "--book", "9", code=1).output
+    assert "suspended" not in tea_house("merchant", "list").stdout
+    tea_house("merchant", "suspend", "--book", "1")
+    assert "suspended" in tea_house("merchant", "list").stdout
+    assert "as it did before" in tea_house("merchant", "suspend", "--book", "1").stdout
+    tea_house("merchant", "resume", "--book", "1")
+    assert json.loads(tea_house("merchant", "list", "--json").stdout)[0]["suspended_at"] is None
+    assert "no_such_book" in tea_house("merchant", "suspend", "--book", "9", code=1).output
