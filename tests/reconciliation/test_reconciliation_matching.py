@@ -49,7 +49,7 @@ from reconciliation import (
     match_payouts,
     net_of,
 )
-from reconciliation.matching import Effects, Known, effects_of, standing
+from reconciliation.matching import Effects, Known, Net, effects_of, standing
 
 assert BANK
 
@@ -287,6 +287,28 @@ IDENT = "WX190000000120261124"
 def test_the_net_of_a_day_is_payments_less_refunds_less_fees() -> None:
     net = net_of(DAY, OURS, BILL, "CNY")
     assert (net.ours, net.bill) == (cny(NET), cny(NET))
+
+
+def test_what_coupons_of_the_merchants_bear_is_no_part_of_the_net_nor_of_the_deposit() -> None:
+    """Of an order of 100.00 with 10.00 off, 90.00 less the fee arrive; 9.00 of a refund of 10.00 are taken."""
+    ours = [replace(paid("a"), coupon_minor=1_000), replace(refunded("r", "a"), coupon_minor=-100)]
+    bill = [replace(line_of(ours[0]), coupon_minor=1_000), replace(line_of(ours[1]), coupon_minor=-100)]
+    net = 10_000 - 1_000 - 60 - (1_000 - 100) + 6
+    assert net_of(DAY, ours, bill, "CNY") == Net(cny(net), cny(net))
+    assert isinstance(deposit_of(ours, bill, deposit_entry(IDENT, net)), Matched)
+    untold = [replace(one, coupon_minor=0) for one in ours]
+    found = deposit_of(untold, bill, deposit_entry(IDENT, net))
+    assert isinstance(found, Discrepancy)
+    assert (found.kind, found.verdict.difference_minor) == (Kind.DEPOSIT_DIFFERS, -900)
+    assert found.verdict.explained, "the bill's own discrepancies, coupon_differs, are the difference"
+
+
+def test_a_reversal_of_a_payment_with_a_coupon_leaves_nothing_of_it() -> None:
+    ours = paid("p", status="failed")
+    took = replace(line_of(paid("p")), coupon_minor=1_000)
+    gave = replace(took, kind=Item.REFUND, status="reversed", fee=cny(-60), coupon_minor=-1_000)
+    assert kind_of(replace(ours, fee_minor=0), took, gave) is None
+    assert net_of(DAY, [ours], [took, gave], "CNY").bill == cny(0)
 
 
 def test_the_deposit_of_a_day_agrees_when_it_is_the_net_to_the_last_cent() -> None:
