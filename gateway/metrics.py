@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from cases.store import Waiting
 from channels import Outcome
+from gateway.admission import Room
 from kernel.lane import Lanes
 
 _BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15)
@@ -87,6 +88,20 @@ class Metrics:
         self.log_lines_dropped = Counter(
             "sluice_log_lines_dropped_total", "Lines of the log that nobody read in time", registry=registry
         )
+        self.admission_limit = Gauge(
+            "sluice_admission_limit",
+            "Requests that may be under way at once, as found; of the hub, and payments at each rail",
+            ["room"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.admission_under_way = Gauge(
+            "sluice_admission_under_way",
+            "Requests under way, and payments at each rail",
+            ["room"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         # Looking a labelled child up costs more than counting, so each is kept once found.
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._calls: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
@@ -116,6 +131,12 @@ class Metrics:
         self.lane_books_aside.set(sum(lane.books_aside for lane in lanes.all))
         self.lane_batches.set(sum(lane.figures.batches for lane in lanes.all))
         self.lane_commands.set(sum(lane.figures.commands for lane in lanes.all))
+
+    def tell_rooms(self, rooms: Iterable[tuple[str, Room]]) -> None:
+        """Take over what is under way, and how much may be, by the room's name."""
+        for name, room in rooms:
+            self.admission_limit.labels(name).set(room.limit)
+            self.admission_under_way.labels(name).set(room.under_way)
 
     def tell_cases(self, kinds: Iterable[str], waiting: Iterable[Waiting], now: datetime) -> None:
         """Take over what waits for a person: of every kind, so that one that no longer waits goes back to 0."""

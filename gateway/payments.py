@@ -19,6 +19,7 @@ from channels import Confirmed, Kind, Method, Notice, Order, Outcome, Pending, R
 from channels.contract import Capabilities
 from gateway import states, unfinished
 from gateway.accounts import ChannelAccounts, Ready
+from gateway.admission import Rails, go_on
 from gateway.attempts import (
     MAX_FAILOVERS,
     Begun,
@@ -124,6 +125,7 @@ class Payments:
         metrics: Metrics,
         public_url: str,
         tokens: CashierTokens,
+        rails: Rails,
         time_scale: float = 1.0,
     ) -> None:
         """public_url: where channels and payers reach this hub. time_scale: shortens the janitor's waits."""
@@ -138,6 +140,7 @@ class Payments:
         self._orders = Orders(public_url)
         self._public_url = public_url.rstrip("/")
         self._tokens = tokens
+        self._rails = rails
         self._scale = time_scale
         self._calling: set[tuple[int, str]] = set()  # objects whose first answer this process still awaits
         self._choosing: set[tuple[int, str, NewAttempt]] = set()  # payers' choices that are just being sent
@@ -161,7 +164,7 @@ class Payments:
         ask = self._ask_for(book, payment_id, new, channel, Method(new.method), new.details, auth_code)
         try:
             await self._standings.require(book)
-            choice = (await self._chooser.choose(ask))[0]
+            choice = self._with_room(await self._chooser.choose(ask))
         except (Rejected, Conflict):
             # Told that no channel takes it, a merchant who only asks again would believe the order unpaid.
             earlier = await self._lanes.put(FindEarlier(book, claims))
@@ -169,14 +172,16 @@ class Payments:
                 raise
             return await self._resumed(earlier.payment, earlier.attempt, auth_code), True
         command = CreatePayment(book, payment_id, new, claims, Chosen.of(choice), self._env.now() + FIRST_ANSWER)
+        go_on()
         self._calling.add((book, payment_id))
         try:
-            created: Created = await self._lanes.put(command)
-            if created.replayed or created.attempt is None:
-                return await self._resumed(created.payment, created.attempt, auth_code), True
-            trying = _Trying(ask, auth_code, began)
-            settled = await self._send(created.payment, created.attempt, choice.ready, trying)
-            return settled.payment, False
+            with self._rails.place(book, choice.ready.account.channel):
+                created: Created = await self._lanes.put(command)
+                if created.replayed or created.attempt is None:
+                    return await self._resumed(created.payment, created.attempt, auth_code), True
+                trying = _Trying(ask, auth_code, began)
+                settled = await self._send(created.payment, created.attempt, choice.ready, trying)
+                return settled.payment, False
         finally:
             self._calling.discard((book, payment_id))
 
@@ -231,8 +236,14 @@ class Payments:
             next_action=orjson.dumps({"type": "cashier", "url": url}).decode(),
         )
         create = CreatePayment(book, payment_id, new, claims, None, self._env.now() + FIRST_ANSWER)
+        go_on()
         created: Created = await self._lanes.put(command(create))
         return created.payment, created.replayed
+
+    def _with_room(self, choices: Sequence[Choice]) -> Choice:
+        """Return the best account whose rail has room for one more payment. Raises TurnedAway."""
+        rails = [choice.ready.account.channel for choice in choices]
+        return choices[self._rails.with_room(choices[0].ready.account.book, rails)]
 
     async def _some_method(self, ask: Ask) -> bool:
         """Tell whether a payer at the cashier would find any way to pay."""
@@ -400,6 +411,8 @@ class Payments:
         outcome = await answer
         took, account = self._env.clock.monotonic() - started, ready.account
         self._metrics.channel_call(op, account.channel, outcome, took)
+        if op == "pay" and method not in ready.client.channel.capabilities.local:
+            self._rails.room(account.channel).took(started, took)
         self._chooser.observe(
             account.id, account.book, method, amount.currency, amount.minor, kind_of(outcome), took, op, reference
         )
@@ -426,27 +439,30 @@ class Payments:
         if new.method in RETURNING:
             new = new._replace(details=self._with_return(book, payment_id, new.details))
         ask = self._ask_for(book, payment_id, payment, channel, Method(new.method), new.details, None)
-        choice = (await self._chooser.choose(ask))[0]
+        choice = self._with_room(await self._chooser.choose(ask))
         key = (book, payment_id, new)
         if key in self._choosing:
             raise Conflict("request_in_progress", f"this way of paying {payment_id} is just being prepared; ask again")
         self._choosing.add(key)
         try:
-            begun: Begun = await self._lanes.put(
-                StartAttempt(
-                    book, payment_id, new, payer_of(new.details), channel, Chosen.of(choice),
-                    self._env.now() + FIRST_ANSWER,
-                )
-            )  # fmt: skip
-            attempt = begun.attempt
-            if attempt.next_action is not None:
-                return begun
-            if begun.found:
-                self._still_running(book, payment_id, attempt)
-            # Sent again under its number, an order that is already there gives the same order.
-            ready = choice.ready if attempt.channel_account == choice.ready.account.id else await self._ready(attempt)
-            settled = await self._send(begun.payment, attempt, ready, _Trying(ask, None, began))
-            return Begun(*settled)
+            go_on()
+            with self._rails.place(book, choice.ready.account.channel):
+                begun: Begun = await self._lanes.put(
+                    StartAttempt(
+                        book, payment_id, new, payer_of(new.details), channel, Chosen.of(choice),
+                        self._env.now() + FIRST_ANSWER,
+                    )
+                )  # fmt: skip
+                attempt = begun.attempt
+                if attempt.next_action is not None:
+                    return begun
+                if begun.found:
+                    self._still_running(book, payment_id, attempt)
+                # Sent again under its number, an order that is already there gives the same order.
+                same = attempt.channel_account == choice.ready.account.id
+                ready = choice.ready if same else await self._ready(attempt)
+                settled = await self._send(begun.payment, attempt, ready, _Trying(ask, None, began))
+                return Begun(*settled)
         finally:
             self._choosing.discard(key)
 

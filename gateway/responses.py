@@ -39,6 +39,7 @@ STATUS_OF_CODE = {
     "unsupported_media_type": 415,
     "unsupported_content_encoding": 415,
     "expectation_unknown": 417,
+    "too_many_requests": 429,
     "caller_left": 499,  # nginx's number: nobody hears it, but logs and figures shall not call it ours
     "method_not_allowed": 405,
     "no_such_route": 404,

@@ -17,6 +17,7 @@ import streams
 from channels.contract import Response
 from channels.terms import Terms, TermsWrong
 from gateway import responses, schemas
+from gateway.admission import PAYERS, STRANGERS, Admission, Rank, TurnedAway
 from gateway.auth import Authenticator, Principal
 from gateway.bodies import CallerLeft, read_body
 from gateway.cashier import Cashier
@@ -50,6 +51,7 @@ Page = Callable[[web.Request], Awaitable[web.Response]]
 Refused = Callable[[SluiceError, web.Request, str], web.Response]
 Work = Callable[["Call"], Awaitable[web.Response]]
 
+_CREATES = frozenset({"create_payment"})  # what gives way first, see Rank
 ANYTHING = r"/{anything:[\s\S]*}"  # a path may have any character, once it is decoded
 
 _IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
@@ -168,6 +170,7 @@ class Api:
         authenticator: Authenticator,
         pool: Pool,
         env: Env,
+        admission: Admission,
         metrics: Metrics,
         links: Links,
         cashier: Cashier | None = None,
@@ -182,6 +185,7 @@ class Api:
         self._authenticator = authenticator
         self._pool = pool
         self._env = env
+        self._admission = admission
         self._metrics = metrics
         self._links = links
         self._cashier = cashier
@@ -242,22 +246,32 @@ class Api:
     def _guarded(self, scope: str, work: Work) -> Handler:
         """Wrap a handler: who calls, may it, what it answered, how fast. One layer: each costs every request."""
         name = work.__name__
+        rank = Rank.CREATE if name in _CREATES else Rank.QUERY
 
         async def handle(request: web.Request) -> web.Response:
             started = self._env.clock.monotonic()
             request_id = self._request_id(request)
-            merchant = None
+            merchant = ticket = None
+            authorization = request.headers.get("Authorization")
             try:
-                principal = await self._authenticator.principal(request.headers.get("Authorization"))
+                ticket = self._admission.enter(rank, self._admission.caller(authorization), request.transport)
+                principal = await self._authenticator.principal(authorization)
+                self._admission.knows(authorization, principal.book)
                 merchant = principal.merchant_id
                 principal.require(scope)
+                ticket.go_on()
                 response = await work(Call(request, principal, request_id))
+            except TurnedAway as error:  # told of in the log once for all
+                response = responses.problem(error, request_id)
             except SluiceError as error:
                 response = self._problem(error, request_id, name)
             except _DATABASE_AWAY as error:
                 response = self._away(error, request_id, name)
             except Exception:  # the outermost boundary: no stranger's exception reaches a caller
                 response = self._unexpected(request_id, name)
+            finally:
+                if ticket is not None:
+                    ticket.leave()
             return self._answered(request, response, request_id, name, started, merchant)
 
         return handle
@@ -270,11 +284,22 @@ class Api:
     def _open(self, name: str, work: Page, page_for: Refused | None = None) -> Page:
         """Wrap a handler whose caller is not a merchant. page_for: makes a page of an error; None: problem details."""
 
+        rank = {"notify": Rank.NOTICE, "unknown": Rank.CREATE}.get(name, Rank.QUERY)
+        who = STRANGERS if page_for is None else PAYERS
+
         async def handle(request: web.Request) -> web.Response:
             started = self._env.clock.monotonic()
             request_id = self._request_id(request)
+            ticket = None
             try:
+                ticket = self._admission.enter(rank, who, request.transport)
                 response = await work(request)
+            except TurnedAway as error:
+                response = responses.problem(error, request_id)
+                if page_for is not None:
+                    again = response.headers["Retry-After"]
+                    response = page_for(error, request, request_id)
+                    response.headers["Retry-After"] = again
             except SluiceError as error:
                 response = self._problem(error, request_id, name)
                 if page_for is not None and not isinstance(error, CallerLeft):
@@ -289,6 +314,9 @@ class Api:
                 response = self._unexpected(request_id, name)
                 if page_for is not None:
                     response = page_for(SluiceError("internal_error", "something is wrong"), request, request_id)
+            finally:
+                if ticket is not None:
+                    ticket.leave()
             return self._answered(request, response, request_id, name, started, None)
 
         return handle

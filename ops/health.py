@@ -8,7 +8,7 @@ in the figures: see docs/decisions/0023-ready-means-payments-can-be-taken.md.
 import asyncio
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,6 +19,7 @@ import asyncpg
 import cases
 import splitting
 import streams
+from gateway.admission import Room
 from gateway.metrics import Metrics
 from gateway.store import beat, last_beat_s, overdue_s, some_sealed
 from kernel.db import FULL, LOST, Pool, acquire
@@ -57,12 +58,14 @@ class Checks:
         env: Env,
         keys: ChannelKeys,
         metrics: Metrics,
+        rooms: Callable[[], Iterable[tuple[str, Room]]],
         max_skew: timedelta | None,
         disk: Path | None,
     ) -> None:
         """disk: where the database keeps its data, None where that is not on this host."""
         self._pool, self._lanes, self._env, self._keys = pool, lanes, env, keys
         self._metrics, self._max_skew, self._disk = metrics, max_skew, disk
+        self._rooms = rooms
         self._found: tuple[float, Health] | None = None
         self._looking = asyncio.Lock()
 
@@ -138,6 +141,7 @@ class Checks:
         """Bring the figures up to date that are looked up rather than counted."""
         metrics, now = self._metrics, self._env.now()
         metrics.watch(self._lanes)
+        metrics.tell_rooms(self._rooms())
         try:
             async with acquire(self._pool, timeout_s=2) as connection, asyncio.timeout(5):
                 waiting = await cases.store.waiting(connection)

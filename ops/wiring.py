@@ -15,6 +15,7 @@ from channels import CHANNELS, HttpTransport
 from channels.contract import Channel
 from channels.registry import secrets_of
 from gateway.accounts import ChannelAccounts
+from gateway.admission import Admission, Outward, Rails
 from gateway.auth import Authenticator
 from gateway.cashier import Cashier
 from gateway.channel_admin import ChannelAdmin
@@ -56,6 +57,8 @@ class Hub:
     """The objects of one process."""
 
     env: Env
+    admission: Admission
+    rails: Rails
     pool: Pool
     lanes: Lanes
     bell: Bell
@@ -87,6 +90,7 @@ class Hub:
             authenticator=self.authenticator,
             pool=self.pool,
             env=self.env,
+            admission=self.admission,
             metrics=self.metrics,
             links=self.links(),
             cashier=self.cashier(),
@@ -151,6 +155,7 @@ class Hub:
             env=self.env,
             keys=self.keys,
             metrics=self.metrics,
+            rooms=lambda: [("hub", self.admission.room), *self.rails.all],
             max_skew=self.max_skew,
             disk=disk,
         )
@@ -182,6 +187,7 @@ async def hub(
     async with AsyncExitStack() as stack:
         if env is None:
             env = system_env(await stack.enter_async_context(HttpTransport()))
+        env.transport = Outward(env.transport)
         pool = await stack.enter_async_context(connect(database_url, size=8, name=name))
         writing = await stack.enter_async_context(
             connect(database_url, size=shape.writers + ASIDES, name=f"{name} lane", by_key=True)
@@ -205,6 +211,7 @@ async def hub(
         router = Router(accounts, pool, env)
         tokens = CashierTokens(secret_file(home, "cashier-tokens", env.secrets))
         standings = Standings(pool, env)
+        rails = Rails(env)
         payments = Payments(
             pool=pool,
             lanes=lanes,
@@ -216,11 +223,14 @@ async def hub(
             metrics=metrics,
             public_url=public_url,
             tokens=tokens,
+            rails=rails,
             time_scale=time_scale,
         )
         banks = Banks(pool, lanes, env, master_keys)
         yield Hub(
             env=env,
+            admission=Admission(env),
+            rails=rails,
             pool=pool,
             lanes=lanes,
             bell=bell,

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from channels import BadNotice, Method
 from gateway.accounts import ChannelAccounts, Ready
+from gateway.admission import away
 from gateway.attempts import NewAttempt
 from gateway.cashier import codes, paper, screens
 from gateway.cashier.doors import Doors
@@ -180,7 +181,8 @@ class Cashier:
         """Tell a page that is open as soon as it is out of date."""
         book, payment_id = self._read(request)
         seen = request.query.get("seen", "")
-        mark = await self._live.news(book, payment_id, seen, FOLLOW_S)
+        with away():
+            mark = await self._live.news(book, payment_id, seen, FOLLOW_S)
         return paper.json({"mark": seen if mark is None else mark})
 
     async def page_code(self, request: web.Request) -> web.Response:

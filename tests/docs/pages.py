@@ -235,7 +235,7 @@ class ListedApi(Api):
         nothing = cast(Any, None)
         super().__init__(
             payments=nothing, notices=nothing, channel_admin=nothing, routing_policies=nothing, payees=nothing,
-            authenticator=nothing, pool=nothing, env=nothing, metrics=nothing, links=nothing,
+            authenticator=nothing, pool=nothing, env=nothing, metrics=nothing, links=nothing, admission=nothing,
         )  # fmt: skip
         self.scopes: dict[Any, str] = {}
         self.works: dict[Any, Callable[..., Any]] = {}

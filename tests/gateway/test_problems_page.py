@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import gateway.admission
 import gateway.auth
 import gateway.bodies
 import gateway.payments
@@ -34,6 +35,7 @@ FAMILIES = {
     "Forbidden": gateway.auth.Forbidden,
     "EndedMeanwhile": gateway.settle.EndedMeanwhile,
     "ReversedMeanwhile": gateway.settle.ReversedMeanwhile,
+    "TurnedAway": gateway.admission.TurnedAway,
     "CallerLeft": gateway.bodies.CallerLeft,
     "ClockDiffers": kernel.work.ClockDiffers,
     "OfAnotherAccount": gateway.payments.OfAnotherAccount,
