@@ -53,10 +53,10 @@ class Pending:
     """Accepted, not decided: the payer has something to do, or the channel has, or we have.
 
     next_action: {"type": "qr", "code"} · {"type": "jsapi" | "app", …the rail's own parameters} · {"type": "redirect",
-    "url"} · {"type": "form", "url", "fields": JSON of what to post} · {"type": "transfer", "account", …}.
+    "url"} · {"type": "form", "url", "fields": {name: value of what to post}} · {"type": "transfer", "account", …}.
     """
 
-    next_action: Mapping[str, str] | None = None  # None: nothing new to show
+    next_action: Mapping[str, Any] | None = None  # None: nothing new to show
     channel_ref: str | None = None
     proceed: bool = False  # the rail waits for our second call, see Channel.proceed_request; money moves only then
     held: Money | None = None  # 预授权: the payer's money is reserved; it moves when it is captured

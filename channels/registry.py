@@ -1,9 +1,11 @@
 """The list of channels, one line each. Adding a rail means one folder and one line here.
 
 A rail's package has `build`, which makes a Channel of its settings, and `SECRETS`, the names of its secret settings.
+One whose payers' ids can be told from any other rail's also has `PAYER_ID`, a regular expression of their form.
 tests/channels/test_registry.py holds every rail listed here against the contract, method by method.
 """
 
+import re
 from collections.abc import Mapping
 from importlib import import_module
 
@@ -27,3 +29,16 @@ def secrets_of(name: str) -> frozenset[str]:
         return frozenset()
     found: frozenset[str] = import_module(f"channels.{name}").SECRETS
     return found
+
+
+_PAYER_IDS = {
+    name: re.compile(form, re.ASCII)
+    for name in NAMES
+    if (form := getattr(import_module(f"channels.{name}"), "PAYER_ID", None)) is not None
+}
+
+
+def rail_of_payer(payer: str) -> str | None:
+    """Return the rail whose payers have ids of this form (Order.payer), None where no rail, or more than one, has."""
+    found = [name for name, form in _PAYER_IDS.items() if form.fullmatch(payer)]
+    return found[0] if len(found) == 1 else None

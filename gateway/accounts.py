@@ -69,6 +69,11 @@ class ChannelAccounts:
         """
         return (await self._standing(book))[0]
 
+    @property
+    def rails(self) -> Sequence[str]:
+        """The names of the rails this hub has, in the order of the alphabet."""
+        return sorted(self._registry)
+
     def used(self, book: int, account_id: str, currency: str, now: datetime) -> Used:
         """Return what an account has taken this day and month, a second old at most.
 

@@ -141,7 +141,7 @@ class FailOver:
         spec = NewAttempt(attempt.method, attempt.details)
         following = spec.on(self.book, payment.id, self.number + 1, self.chosen, work.now, self.due_at)
         work.put(ATTEMPTS, following)
-        payment = payment._replace(attempt_count=self.number + 1, updated_at=work.now)
+        payment = payment._replace(attempt_count=self.number + 1, channel=self.chosen.channel, updated_at=work.now)
         if payment.method != CASHIER:
             payment = payment._replace(fee_minor=self.chosen.fee_minor)
         work.put(PAYMENTS, payment)
@@ -194,7 +194,7 @@ class StartAttempt:
         number = payment.attempt_count + 1
         attempt = self.new.on(self.book, payment.id, number, self.chosen, work.now, self.due_at)
         work.put(ATTEMPTS, attempt)
-        payment = payment._replace(attempt_count=number, updated_at=work.now)
+        payment = payment._replace(attempt_count=number, channel=self.chosen.channel, updated_at=work.now)
         work.put(PAYMENTS, payment)
         return Begun(payment, attempt)
 

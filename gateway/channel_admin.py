@@ -21,6 +21,7 @@ from channels.contract import Channel
 from channels.settings import absorb
 from channels.terms import Terms, TermsWrong
 from gateway.accounts import Build, ChannelAccounts
+from gateway.choosing import no_such_channel
 from gateway.claims import Claims
 from gateway.credentials import Credentials, Opened, Previous, bound, opened, sealed, shown
 from gateway.store import base_url_is_known, channel_accounts, every_channel_account
@@ -106,9 +107,7 @@ class ChannelAdmin:
         terms_wrong), NotFound (no_such_book), Conflict (account_exists).
         """
         if channel not in self._registry:
-            raise Rejected(
-                "no_such_channel", f"this hub has no channel {channel}; there are {', '.join(self._registry)}"
-            )
+            raise no_such_channel(channel, sorted(self._registry), "channel")
         credentials = await self._read(channel, settings, folder)
         self._check_terms(terms, self._built(channel, credentials))
         if position is None:
@@ -283,7 +282,7 @@ class ChannelAdmin:
         """Return the channel of these credentials, and which settings the rail asked for. Raises as _built does."""
         build = self._registry.get(channel)
         if build is None:
-            raise Rejected("no_such_channel", f"this hub has no channel {channel}")
+            raise no_such_channel(channel, sorted(self._registry), "channel")
         noted = _Noted(credentials.settings())
         try:
             return build(noted), noted.asked

@@ -2,16 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from difflib import get_close_matches
 from typing import NamedTuple, Protocol
 
 from channels import Confirmed, Method, Outcome, Refused, Unknown
+from channels.registry import rail_of_payer
 from channels.routing import AUTO, No
 from channels.terms import NOTHING_USED, Used
 from gateway.accounts import ChannelAccounts, Ready
 from kernel.errors import Rejected
 from kernel.money import Money
 
-__all__ = ["AUTO", "Ask", "Choice", "Chooser", "fee_of", "kind_of", "no_channel"]
+__all__ = [
+    "AUTO",
+    "Ask",
+    "Choice",
+    "Chooser",
+    "fee_of",
+    "kind_of",
+    "no_channel",
+    "no_such_channel",
+    "wallet_for",
+]
 
 
 class Ask(NamedTuple):
@@ -69,6 +81,60 @@ def no_channel(ask: Ask, refused: Sequence[No] = (), *, how: str = "") -> Reject
     why = [{"channel_account": no.account_id, "code": no.code, "detail": no.words} for no in refused]
     return Rejected(
         "no_channel", f"no account of yours takes {ask.amount} by {way} over {wanted}", param="method", accounts=why
+    )
+
+
+# Ways to pay that open one wallet and no other: what the payer is given for the one is of no use in another.
+ONE_WALLET = (Method.JSAPI, Method.APP)
+# What people call a rail besides its name.
+_ALIASES: Mapping[str, str] = {
+    "wxpay": "wechat", "wechatpay": "wechat", "wechat_pay": "wechat", "weixin": "wechat", "wx": "wechat",
+    "微信": "wechat", "微信支付": "wechat", "ali": "alipay", "zfb": "alipay", "zhifubao": "alipay", "支付宝": "alipay",
+    "union_pay": "unionpay", "cup": "unionpay", "upop": "unionpay", "yinlian": "unionpay", "银联": "unionpay",
+    "云闪付": "unionpay", "pp": "paypal", "pay_pal": "paypal", "card": "stripe", "bank": "bank_transfer",
+    "banktransfer": "bank_transfer", "transfer": "bank_transfer",
+}  # fmt: skip
+
+
+def wallet_for(method: str, channel: str, payer: str | None, rails: Sequence[str]) -> str:
+    """Return the rail that a payment is for: as named, or as its payer's id says; AUTO where it may be any.
+
+    channel: as the merchant named it. rails: those this hub has. Raises Rejected (no_such_channel, channel_needed,
+    payer_of_another_channel).
+    """
+    if channel != AUTO and channel not in rails:
+        raise no_such_channel(channel, rails)
+    whose = None if payer is None else rail_of_payer(payer)
+    if whose is not None and channel not in (AUTO, whose):
+        raise Rejected(
+            "payer_of_another_channel",
+            f"method.payer is an id of {whose}, and the channel is {channel}; send the id that the payer has there",
+            param="method.payer",
+            channel_of_payer=whose,
+        )
+    if channel != AUTO or method not in ONE_WALLET:
+        return channel
+    if whose is None:
+        raise Rejected(
+            "channel_needed",
+            f"{method} opens one wallet and no other; say which in method.channel, one of {', '.join(rails)}",
+            param="method.channel",
+            channels=list(rails),
+        )
+    return whose
+
+
+def no_such_channel(name: str, rails: Sequence[str], param: str = "method.channel") -> Rejected:
+    """Return the refusal of a rail's name that this hub does not know, with those it does."""
+    plain = name.strip().lower().replace("-", "_").replace(" ", "_")
+    meant = _ALIASES.get(plain) or next(iter(get_close_matches(plain, rails, 1, 0.7)), None)
+    hint = f" Did you mean {meant}?" if meant in rails else ""
+    more = "; or auto, which leaves it to the hub" if param == "method.channel" else ""
+    return Rejected(
+        "no_such_channel",
+        f"there is no channel {name[:40]!r}.{hint} There are: {', '.join(rails)}{more}",
+        param=param,
+        channels=list(rails),
     )
 
 

@@ -93,6 +93,7 @@ class CreatePayment(NamedTuple):
             payment = payment._replace(capture_manual=True)
         if chosen is not None:
             ledger.open_account(work, book, accounts.channel(chosen.account_id, new.currency))
+            payment = payment._replace(channel=chosen.channel)
             attempt = NewAttempt(new.method, new.details).on(book, payment.id, 1, chosen, now, self.due_at)
             work.put(ATTEMPTS, attempt)
         else:

@@ -35,7 +35,7 @@ from gateway.attempts import (
 )
 from gateway.belief import Answers, believed
 from gateway.captures import CaptureRefused, StartCapture, StartRelease
-from gateway.choosing import AUTO, Ask, Choice, Chooser, fee_of, kind_of, no_channel
+from gateway.choosing import AUTO, Ask, Choice, Chooser, fee_of, kind_of, no_channel, wallet_for
 from gateway.claims import Claims
 from gateway.create import Asking, Created, CreatePayment, FindEarlier, NewPayment
 from gateway.links import PayByLink, asked_of
@@ -155,6 +155,10 @@ class Payments:
         A cashier's payment goes to no channel yet. Raises Rejected, Conflict (duplicate_order, request_in_progress,
         merchant_suspended), Unavailable.
         """
+        try:
+            channel = wallet_for(new.method, channel, _payer(new.details), self._accounts.rails)
+        except Rejected as refusal:
+            return await self._earlier(book, claims, auth_code, refusal)
         if new.method == CASHIER:
             return await self._create_for_cashier(book, new, claims, channel)
         began = self._env.clock.monotonic()
@@ -165,12 +169,8 @@ class Payments:
         try:
             await self._standings.require(book)
             choice = self._with_room(await self._chooser.choose(ask))
-        except (Rejected, Conflict):
-            # Told that no channel takes it, a merchant who only asks again would believe the order unpaid.
-            earlier = await self._lanes.put(FindEarlier(book, claims))
-            if earlier is None:
-                raise
-            return await self._resumed(earlier.payment, earlier.attempt, auth_code), True
+        except (Rejected, Conflict) as refusal:
+            return await self._earlier(book, claims, auth_code, refusal)
         command = CreatePayment(book, payment_id, new, claims, Chosen.of(choice), self._env.now() + FIRST_ANSWER)
         go_on()
         self._calling.add((book, payment_id))
@@ -188,6 +188,18 @@ class Payments:
     async def require_standing(self, book: int) -> None:
         """Raise Conflict (merchant_suspended) where no payment of this merchant may begin."""
         await self._standings.require(book)
+
+    async def _earlier(
+        self, book: int, claims: Claims, auth_code: str | None, refusal: Rejected | Conflict
+    ) -> tuple[Payment, bool]:
+        """Return what an earlier identical request made; where there was none, raise the refusal.
+
+        Told that no channel takes it, a merchant who only asks again would believe the order unpaid.
+        """
+        earlier = await self._lanes.put(FindEarlier(book, claims))
+        if earlier is None:
+            raise refusal
+        return await self._resumed(earlier.payment, earlier.attempt, auth_code), True
 
     async def create_by_link(self, link: CashierLink, amount_minor: int, submission: str) -> Payment:
         """Take a payment that a payer makes from a payment link or a standing code, and return it.
@@ -434,7 +446,9 @@ class Payments:
         await self._standings.require(book)
         kept = orjson.loads(payment.details or "{}")
         wanted = kept.pop("channel", AUTO)
-        channel = channel if wanted == AUTO else wanted
+        channel = wallet_for(
+            new.method, channel if wanted == AUTO else wanted, _payer(new.details), self._accounts.rails
+        )
         new = _with_kept(new, kept)
         if new.method in RETURNING:
             new = new._replace(details=self._with_return(book, payment_id, new.details))
@@ -988,6 +1002,11 @@ class Payments:
 
 # Not the channel's word: it closes nothing, and money moves only by our second call, which is not made any more.
 GIVEN_UP = Refused("given_up", "the payer pays otherwise; what was approved here is never carried out", closed=True)
+
+
+def _payer(details: str | None) -> str | None:
+    found: str | None = None if details is None else orjson.loads(details).get("payer")
+    return found
 
 
 def _with_kept(new: NewAttempt, kept: dict[str, str]) -> NewAttempt:

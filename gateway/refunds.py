@@ -140,7 +140,7 @@ def _begin(
         payment.book, asked.id, payment.id, attempt.number, asked.merchant_refund_id, asked.amount_minor,
         payment.currency, reserved.fee_returned_minor, reserved.taken_back, asked.reason,
         states.Refund.PROCESSING.value, None, None, None, 0, work.now, work.now, due_at, None,
-        coupon_minor=reserved.coupon_minor,
+        coupon_minor=reserved.coupon_minor, channel=attempt.channel,
     )  # fmt: skip
     work.put(REFUNDS, refund)
     _count(work, refund, under_way=asked.amount_minor, begun=True)

@@ -87,6 +87,7 @@ CREATE TABLE payment (
     due_at            timestamptz, -- of a cashier's payment: when the janitor sees whether its time has run out
     coupon_minor          bigint NOT NULL DEFAULT 0 CHECK (coupon_minor >= 0), -- captured, and paid by the merchant's own coupons
     coupon_returned_minor bigint NOT NULL DEFAULT 0 CHECK (coupon_returned_minor >= 0), -- of it, what refunds gave back
+    channel           text COLLATE "C", -- of the attempt that has its money, else of the last; NULL: the payer has not chosen
     PRIMARY KEY (book, id),
     CONSTRAINT refunds_never_exceed_the_capture CHECK (refunded_minor + refunding_minor <= captured_minor),
     CONSTRAINT captured_within_the_amount CHECK (captured_minor BETWEEN 0 AND amount_minor),
@@ -158,6 +159,7 @@ CREATE TABLE refund (
     retry_count        int NOT NULL DEFAULT 0, -- how often it was asked for again, each time under a new number
     retried_at         timestamptz, -- when last
     coupon_minor       bigint NOT NULL DEFAULT 0 CHECK (coupon_minor >= 0), -- of amount_minor, what coupons bear; expected, until it succeeded
+    channel            text COLLATE "C", -- of the attempt whose money goes back
     PRIMARY KEY (book, id),
     FOREIGN KEY (book, payment_id) REFERENCES payment (book, id)
 ) WITH (fillfactor = 70);

@@ -103,7 +103,7 @@ class MethodIn(Body):
     """How the payer pays, and over which channel."""
 
     type: Literal["qr", "barcode", "jsapi", "h5", "app", "page", "card", "transfer", "cashier"]
-    channel: Annotated[str, StringConstraints(pattern=r"^[a-z_]{2,32}$")] = "auto"
+    channel: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "auto"
     auth_code: (
         Annotated[str, StringConstraints(pattern=r"^[0-9]{16,24}$"), BeforeValidator(_no_card_but_a_code)] | None
     ) = Field(default=None, description="barcode: what the till scanned from the payer's phone")

@@ -189,6 +189,7 @@ class Settle(NamedTuple):
             fee_minor=attempt.fee_minor,
             coupon_minor=attempt.coupon_minor,
             won_attempt=self.number,
+            channel=attempt.channel,
             next_action=None,
             updated_at=work.now,
             succeeded_at=outcome.happened_at,
@@ -251,7 +252,7 @@ class Settle(NamedTuple):
             due_at = work.now  # reserved in vain: the janitor has it released at once
         action = None
         if its_own and after is states.Attempt.PENDING and outcome.next_action is not None:
-            action = orjson.dumps(outcome.next_action).decode()
+            action = orjson.dumps({**outcome.next_action, "channel": attempt.channel}).decode()
         of_cashier = payment.method == CASHIER
         will_proceed = outcome.proceed and after is states.Attempt.PENDING and not is_lost(payment, attempt)
         attempt = self._note(
@@ -278,8 +279,9 @@ class Settle(NamedTuple):
         if payment.attempt_count > 1:
             end_soon(work, (other for other in open_attempts(work, payment) if other.number != self.number))
         held = payment._replace(
-            status=status.value, won_attempt=self.number, next_action=None, due_at=None, updated_at=work.now
-        )
+            status=status.value, won_attempt=self.number, channel=attempt.channel, next_action=None, due_at=None,
+            updated_at=work.now,
+        )  # fmt: skip
         return moved(work, held, "payment.requires_capture")
 
     def _refused(self, work: Work, payment: Payment, attempt: Attempt, outcome: Refused) -> Settled:

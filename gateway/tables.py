@@ -81,6 +81,7 @@ class Payment(NamedTuple):
     due_at: datetime | None = None
     coupon_minor: int = 0  # of captured_minor, what the merchant's own coupons paid; it does not arrive
     coupon_returned_minor: int = 0  # of that, what refunds have given back
+    channel: str | None = None  # of the attempt that has its money, else of the last; None: the payer has not chosen
 
     @property
     def refundable_minor(self) -> int:
@@ -193,6 +194,7 @@ class Refund(NamedTuple):
     retry_count: int = 0
     retried_at: datetime | None = None
     coupon_minor: int = 0  # of amount_minor, what the merchant's own coupons bear; expected, until it has succeeded
+    channel: str | None = None  # of the attempt whose money goes back
 
     @property
     def reference(self) -> str:
@@ -261,7 +263,7 @@ PAYMENTS: Table[Payment] = Table(
     "payment",
     Payment,
     "int text text bigint text text text json text int bigint timestamptz timestamptz timestamptz "
-    "bigint bigint bigint int json text text timestamptz date int bool json timestamptz bigint bigint",
+    "bigint bigint bigint int json text text timestamptz date int bool json timestamptz bigint bigint text",
     keys=2,
     remembered=True,
 )
@@ -277,7 +279,7 @@ REFUNDS: Table[Refund] = Table(
     "refund",
     Refund,
     "int text text int text bigint text bigint json text text text text text int "
-    "timestamptz timestamptz timestamptz date int timestamptz bigint",
+    "timestamptz timestamptz timestamptz date int timestamptz bigint text",
     keys=2,
 )
 REFUND_RETURNS: Table[RefundReturn] = Table(

@@ -193,12 +193,12 @@ def pays_at_once(env: Env) -> Script:
 
 
 def a_registry(rails: Mapping[str, ScriptedChannel]) -> dict[str, Any]:
-    """Return two rails whose accounts are these, by the id that stands in their settings."""
+    """Return two rails, and those the accounts name, whose accounts are these by the id in their settings."""
 
     def build(settings: Mapping[str, Any]) -> ScriptedChannel:
         return rails[settings.get("account", "rail")]
 
-    return {"scripted": build, "other": build}
+    return dict.fromkeys(("scripted", "other", *(rail.name for rail in rails.values())), build)
 
 
 @asynccontextmanager
@@ -213,7 +213,7 @@ async def a_shop(
 ) -> AsyncIterator[Shop]:
     """Open a hub on a fresh database, with one merchant whose channel account `rail` is on the scripted rail.
 
-    more: further accounts, asked after it: id → (rail: scripted | other, its script, fee in basis points).
+    more: further accounts, asked after it: id → (rail: its name, its script, fee in basis points).
     """
     env = system_env(HereTransport())
     env.executor = None

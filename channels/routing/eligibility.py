@@ -100,8 +100,8 @@ def sift(
 
 def _owners(candidates: Sequence[Candidate], wanted: Wanted) -> frozenset[str] | None:
     """Return the rails whose payers' codes begin like this one; None where no rail of these claims it."""
-    if wanted.code_prefix is None or wanted.channel != AUTO:
-        return None  # a merchant who names the rail knows whose code it is
+    if wanted.code_prefix is None:
+        return None
     found = {
         one.channel
         for one in candidates
@@ -118,11 +118,14 @@ def _why_not(one: Candidate, wanted: Wanted, owners: frozenset[str] | None, used
     if one.account_id in wanted.tried:
         return WhyNot("tried", REASONS["tried"])
     rail, amount = one.capabilities, wanted.amount
-    if wanted.code_prefix is not None and wanted.channel == AUTO:
-        if owners is not None and one.channel not in owners:
+    if wanted.code_prefix is not None:
+        # A rail that cannot tell its payers' codes takes any, where the merchant has named it.
+        can_tell = bool(rail.barcode_prefixes) or wanted.channel == AUTO
+        if owners is not None and one.channel not in owners and can_tell:
             return WhyNot("not_its_code", f"the code is {', '.join(sorted(owners))}'s")
         if owners is None and rail.barcode_prefixes:
-            return WhyNot("not_its_code", "the rail's codes begin otherwise")
+            begin = ", ".join(sorted(rail.barcode_prefixes))
+            return WhyNot("not_its_code", f"the rail's codes begin otherwise, with {begin}")
     if wanted.method not in rail.methods:
         return WhyNot("method_not_offered", f"the rail has no {wanted.method}")
     if amount.currency not in rail.currencies:

@@ -8,8 +8,6 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import orjson
-
 from channels.contract import (
     BadBill,
     BadNotice,
@@ -102,7 +100,7 @@ class UnionPay(Rail):
     def local_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
         """Return the signed form that the payer's browser posts to UnionPay, for the page on which the payer pays."""
         signed = self._signer.sign(self._order_fields(order))
-        return Pending({"type": "form", "url": self._front_url, "fields": orjson.dumps(signed).decode()})
+        return Pending({"type": "form", "url": self._front_url, "fields": signed})
 
     def pay_request(self, order: Order) -> Request:
         """Return the request for the number (tn) with which the merchant's app opens UnionPay's."""

@@ -44,6 +44,7 @@ COOKIE_S = 7200  # as long as a payment can be paid
 Page = Callable[[web.Request], Awaitable[web.Response]]
 # What a payer is told of refusals; anything else is `unavailable`.
 _NOTES = {"too_many_attempts": "too_many", "request_in_progress": "again", "no_payer": "no_payer"}
+_OURS = ("type", "channel")  # of an action: what is not for the wallet
 _SHOWN_NOTES = frozenset({*_NOTES.values(), "unavailable"})
 
 
@@ -346,7 +347,7 @@ class Cashier:
                 posts_to = url if fields else None
                 values |= {"action": shown.action, "leave_url": url, "leave_fields": fields}
             case Kind.BRIDGE:
-                parameters = {name: value for name, value in shown.action.items() if name != "type"}
+                parameters = {name: value for name, value in shown.action.items() if name not in _OURS}
                 values["bridge"] = orjson.dumps(parameters).decode()
             case Kind.TRANSFER:
                 values["facts"] = _facts(shown.action)
@@ -398,7 +399,8 @@ def _leaving(shown: Screen) -> tuple[str, Mapping[str, str]]:
     url = str(action.get("url", ""))
     if not is_web(url):
         raise NotFound("no_such_object", "the channel named no address to go to")
-    return url, orjson.loads(action["fields"]) if action["type"] == "form" else {}
+    fields = action.get("fields", {})
+    return url, orjson.loads(fields) if isinstance(fields, str) else fields  # a text: of before they were an object
 
 
 def _facts(action: Mapping[str, str]) -> list[tuple[str, str, str]]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 import random
 import socket
 from collections.abc import Mapping, Sequence
@@ -127,7 +126,7 @@ class Payers:
         """
         account = self._accounts[attempt["channel_account"]]
         if action is not None and action["type"] in ("form", "redirect"):
-            form = json.loads(action["fields"]) if action["type"] == "form" else None
+            form = action["fields"] if action["type"] == "form" else None
             if not await self._world.browse(action["url"], form):
                 return False
         named = {"merchant": account.merchant, "order": attempt["reference"]}

@@ -6,7 +6,6 @@ its own that says where it differs, in a file counterparty_<rail>.py beside this
 
 import asyncio
 import importlib
-import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -216,18 +215,12 @@ class Counterparty:
         body = {"fault": name, "rail": self.RAIL, "match": match, "times": 1, "params": params or {}}
         await self.control("POST", "/control/faults", body)
 
-    async def _browse(self, method: str, url: str, fields: str | None) -> None:
-        form = None if fields is None else dict(_pairs(fields))
-        async with self.http.request(method, url, data=form, allow_redirects=False) as page:
+    async def _browse(self, method: str, url: str, fields: Mapping[str, str] | None) -> None:
+        async with self.http.request(method, url, data=fields, allow_redirects=False) as page:
             assert page.status < 400, f"{method} {url}: {page.status} {await page.text()}"
 
     def _named(self, reference: str) -> dict[str, str]:
         return {"merchant": self.merchant, "order": reference}
-
-
-def _pairs(fields: str) -> list[tuple[str, str]]:
-    """Return what a form posts, from the JSON of a form action: an object of texts."""
-    return [(str(name), str(value)) for name, value in json.loads(fields).items()]
 
 
 @asynccontextmanager

@@ -321,7 +321,7 @@ async def a_front(
 ) -> AsyncIterator[Front]:
     """Open a shop's door; when the test has done what it wanted, every invariant must hold.
 
-    accounts: further channel accounts, id → rail (scripted | other), each with a script of its own in `others`.
+    accounts: further channel accounts, id → the rail's name, each with a script of its own in `others`.
     fees_bp: of those whose rate is not fee_bp.
     """
     rail, rates = Rail(), fees_bp or {}

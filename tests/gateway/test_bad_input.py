@@ -172,7 +172,17 @@ VALUES = {
     "currency_padded": Bad("currency_unknown", 422, order(currency="CNY "), param="currency"),
     "currency_number": Bad("currency_unknown", 422, order(currency=156), param="currency"),
     "currency_no_rail_takes": Bad("no_channel", 422, order(currency="KWD"), param="method"),
-    "channel_not_there": Bad("no_channel", 422, order(method={"type": "qr", "channel": "alipay"}), param="method"),
+    "channel_without_account": Bad("no_channel", 422, order(method={"type": "qr", "channel": "other"}), param="method"),
+    "channel_not_there": Bad(
+        "no_such_channel", 422, order(method={"type": "qr", "channel": "wxpay"}), param="method.channel"
+    ),
+    "channel_of_an_app": Bad("channel_needed", 422, order(method={"type": "app"}), param="method.channel"),
+    "payer_of_another_channel": Bad(
+        "payer_of_another_channel",
+        422,
+        order(method={"type": "jsapi", "payer": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o", "channel": "scripted"}),
+        param="method.payer",
+    ),
     "method_unknown": Bad("invalid_request", 400, order(method={"type": "cheque"}), param="method.type"),
     "method_text": Bad("invalid_request", 400, order(method="qr"), param="method"),
     "method_missing": Bad("field_missing", 422, without("method"), param="method"),

@@ -21,6 +21,7 @@ CASHIER = {"type": "cashier", "return_url": "https://shop.example/thanks"}
 TWO = {"second": "other"}
 WALLET = NewAttempt("jsapi", '{"payer":"openid-1"}')
 PARAMETERS = {"type": "jsapi", "package": "prepay_id=1"}
+SHOWN = {**PARAMETERS, "channel": "scripted"}
 
 
 async def choosing(front: Front, number: str = "order-1", **more: Any) -> str:
@@ -64,7 +65,7 @@ async def test_the_payers_choice_makes_the_attempt_and_the_payment_stays_at_the_
     async with a_front(database_url, tmp_path) as front:
         payment_id = await choosing(front)
         begun = await choose(front, payment_id)
-        assert orjson.loads(begun.attempt.next_action or "") == PARAMETERS
+        assert orjson.loads(begun.attempt.next_action or "") == SHOWN
         assert (begun.attempt.number, begun.attempt.method) == (1, "jsapi")
         payment = await front.payment(payment_id)
         assert (payment["status"], payment["next_action"]["type"]) == ("requires_action", "cashier")
@@ -85,7 +86,8 @@ async def test_the_same_choice_again_is_the_same_attempt(database_url: str, tmp_
             first.attempt.reference,
             first.attempt.next_action,
         )
-        assert await choose(front, payment_id, channel="auto") == again
+        with pytest.raises(Rejected, match="channel_needed"):
+            await choose(front, payment_id, channel="auto")
         assert len(front.asked("pay")) == 1
         somebody_else = await choose(front, payment_id, NewAttempt("jsapi", '{"payer":"openid-2"}'))
         assert somebody_else.attempt.number == 2
@@ -96,7 +98,10 @@ async def test_the_same_choice_twice_at_once_is_sent_once(database_url: str, tmp
         payment_id = await choosing(front)
         gate = front.gate()
         front.rail.says(pay=Pending(PARAMETERS))
-        both = [asyncio.ensure_future(front.hub.payments.attempt(front.book, payment_id, WALLET)) for _ in range(2)]
+        both = [
+            asyncio.ensure_future(front.hub.payments.attempt(front.book, payment_id, WALLET, channel="scripted"))
+            for _ in range(2)
+        ]
         await gate.arrived.wait()
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)  # the one that is not at the gate
         gate.open.set()
@@ -112,7 +117,7 @@ async def test_a_choice_whose_answer_was_lost_is_sent_again_under_its_number(dat
         silent = await choose(front, payment_id, pay=SILENCE)
         assert silent.attempt.next_action is None
         again = await choose(front, payment_id)
-        assert orjson.loads(again.attempt.next_action or "") == PARAMETERS
+        assert orjson.loads(again.attempt.next_action or "") == SHOWN
         first, second = front.asked("pay")
         assert first == second
 
@@ -180,10 +185,10 @@ async def test_a_choice_is_tried_elsewhere_where_the_first_account_did_nothing(
         payment_id = await choosing(front)
         front.rail.says(pay=Refused("BUSY", retriable=True))
         front.others["second"].says(pay=Pending(PARAMETERS))
-        begun = await front.hub.payments.attempt(front.book, payment_id, WALLET)
+        begun = await front.hub.payments.attempt(front.book, payment_id, WALLET, channel="scripted")
         assert (begun.attempt.number, begun.attempt.channel_account) == (2, "second")
         assert await statuses(front, payment_id) == ["requires_action", "failed_over", "pending"]
-        again = await front.hub.payments.attempt(front.book, payment_id, WALLET)
+        again = await front.hub.payments.attempt(front.book, payment_id, WALLET, channel="scripted")
         assert again.attempt.reference == begun.attempt.reference
 
 
@@ -286,7 +291,7 @@ async def test_the_merchants_rail_is_the_payers_only_choice(database_url: str, t
 async def test_a_cashier_without_any_way_to_pay_is_refused(database_url: str, tmp_path: Path) -> None:
     async with a_front(database_url, tmp_path) as front:
         refused = await front.pay(method={"type": "cashier", "channel": "nobody"})
-        assert (refused.status, refused.code) == (422, "no_channel")
+        assert (refused.status, refused.code) == (422, "no_such_channel")
         payment_id = await choosing(front)
         with pytest.raises(Rejected) as refusal:
             await choose(front, payment_id, NewAttempt("transfer"), "auto")
@@ -347,7 +352,7 @@ async def test_a_choice_made_just_before_the_process_died_is_sent_by_the_janitor
         front.rail.says(query=NEVER_ARRIVED)
         assert await front.later(FIRST_ANSWER_S) == 1
         attempt = await front.attempt(payment_id)
-        assert orjson.loads(attempt.next_action or "") == PARAMETERS
+        assert orjson.loads(attempt.next_action or "") == SHOWN
         front.rail.says(query=confirmed(attempt.reference, 10_000, front.clock.now()))
         await front.later(30)
         assert (await front.payment(payment_id))["status"] == "succeeded"

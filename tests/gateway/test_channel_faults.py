@@ -78,7 +78,7 @@ async def test_an_unpaid_order_whose_code_was_lost_is_sent_again_for_the_same_co
         front.rail.says(pay=Pending(QR))
         await front.later(5)
         payment = await front.payment(payment["id"])
-        assert (payment["status"], payment["next_action"]) == ("requires_action", QR)
+        assert (payment["status"], payment["next_action"]) == ("requires_action", {**QR, "channel": "scripted"})
         assert len({order.reference for order in front.asked("pay")}) == 1
         await front.later(30)
         assert len(front.asked("pay")) == 2, "with its code shown it is only asked about"

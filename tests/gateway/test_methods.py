@@ -19,10 +19,10 @@ RETURN_URL = "https://shop.example/thanks?order=1"
 GOOD: list[dict[str, str]] = [
     {"type": "qr"},
     {"type": "barcode", "auth_code": CODE},
-    {"type": "jsapi", "payer": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"},
+    {"type": "jsapi", "payer": "payer-1", "channel": "scripted"},
     {"type": "h5", "client_ip": "203.0.113.7", "return_url": RETURN_URL},
     {"type": "h5", "client_ip": "2001:db8::1"},
-    {"type": "app"},
+    {"type": "app", "channel": "scripted"},
     {"type": "page", "return_url": RETURN_URL},
     {"type": "page"},
     {"type": "card", "token": "tok_visa-1", "return_url": RETURN_URL},

@@ -78,7 +78,7 @@ async def test_a_confirmation_after_the_close_is_booked_and_goes_back(database_u
         client = await door(shop)
         answer = await client.post("/v1/payments", json=an_order(), headers={**shop.headers, "Idempotency-Key": "k1"})
         payment = await answer.json()
-        assert payment["next_action"] == {"type": "qr", "code": "weixin://x"}
+        assert payment["next_action"] == {"type": "qr", "code": "weixin://x", "channel": "scripted"}
         closed = await client.post(f"/v1/payments/{payment['id']}/close", headers=shop.headers)
         assert (await closed.json())["status"] == "canceled"
         reference = shop.channel.asked[0][1].reference

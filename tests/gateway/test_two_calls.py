@@ -23,7 +23,10 @@ async def waiting(front: Front, **more: Any) -> tuple[str, str]:
     """Have a payment wait for its payer's approval; return its id and its number at the rail."""
     front.rail.says(pay=CREATED, query=Pending(channel_ref="O-1"))
     answer = await front.pay(method=PAGE, **more)
-    assert (answer.body["status"], answer.body["next_action"]) == ("requires_action", REDIRECT)
+    assert (answer.body["status"], answer.body["next_action"]) == (
+        "requires_action",
+        {**REDIRECT, "channel": "scripted"},
+    )
     return answer.body["id"], front.asked("pay")[-1].reference
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import orjson
 from aiohttp import web
 
 from channels import HttpTransport
@@ -71,7 +70,7 @@ class Day:
         )
         action = payment["next_action"]
         assert action["type"] == "form"
-        async with self.http.post(action["url"], data=orjson.loads(action["fields"])) as page:
+        async with self.http.post(action["url"], data=action["fields"]) as page:
             assert "<form" in await page.text()
         return payment
 

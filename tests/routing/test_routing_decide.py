@@ -108,7 +108,11 @@ def test_a_payer_s_code_picks_the_rail_it_belongs_to() -> None:
     assert ranked(*rails, code_prefix="13", **scan) == ["w"]
     assert ranked(*rails, code_prefix="28", **scan) == ["a"]
     assert ranked(*rails, code_prefix="99", **scan) == ["any"]  # nobody claims it; the one that cannot tell may try
-    assert ranked(*rails, code_prefix="99", channel="rail_w", **scan) == ["w"]  # the merchant knows better
+    for prefix, named in (("99", "rail_w"), ("28", "rail_w"), ("13", "rail_a")):  # naming the rail changes no code
+        assert ranked(*rails, code_prefix=prefix, channel=named, **scan) == []
+        assert ranked(rails[0], code_prefix="28", channel="rail_w", **scan) == []  # whether or not its owner is there
+    assert ranked(*rails, code_prefix="13", channel="rail_w", **scan) == ["w"]
+    assert ranked(*rails, code_prefix="99", channel="rail_any", **scan) == ["any"]
 
 
 def test_who_may_not_is_told_and_who_may_is_ranked_and_nobody_is_both() -> None:
