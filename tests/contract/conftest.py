@@ -1,15 +1,14 @@
 """One sandbox for all contract tests of a test process, and which plays are made of the rules that plays have."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
 import pytest_asyncio
-from counterparties import COUNTERPARTIES, Counterparty, inbox, sandbox
-from plays import Play, Played, Rule, facts, play_id
+from counterparties import Counterparty, sandbox
+from plays import Play, Played, Rule, a_play, facts, play_id
 
-from channels import CHANNELS, Channel, ChannelClient, HttpTransport
+from channels import CHANNELS, Channel, HttpTransport
 from kernel.env import Env, system_env
 
 PLAYED = pytest.StashKey[Played]()
@@ -50,21 +49,8 @@ async def play(
     accounts: dict[str, tuple[Counterparty, Channel]],
 ) -> AsyncIterator[Play]:
     name, alone = request.param
-    async with AsyncExitStack() as stack:
-        box = await stack.enter_async_context(inbox())
-        if alone or name not in accounts:
-            other = COUNTERPARTIES[name](base_url, http)
-            await other.open_account()
-            if alone and not facts(name).capabilities.per_order_notices:
-                await other.register_notices(box.url)  # a shared account would be told at an address that is gone
-            channel = CHANNELS[name](other.settings())
-            if not alone:
-                accounts[name] = other, channel
-        else:
-            other, channel = accounts[name]
-        box.refused = other.TELLS_PAID
-        box.accept, box.refuse = channel.notice_accepted(), channel.notice_refused("later", again=True)
-        yield Play(facts(name), ChannelClient(channel, env), other, env, box)
+    async with a_play(name, base_url, env, http, accounts, alone=alone) as made:
+        yield made
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -78,6 +78,8 @@ class Counterparty:
     BILL_UNVOUCHED: str = ""  # neither a signature nor a hash vouches for a bill's bytes
     BILL_OF_NOBODY: str = ""  # a bill does not say whose it is
     UNNAMED: Mapping[str, str] = {}  # answers that do not name our order (by op), or no merchant ("merchant")
+    NO_FEE: str = ""  # the rail keeps nothing of what is paid
+    REFUNDS_AT_ONCE: str = ""  # a refund is done, or has failed, in the answer that takes it
     FAILED_REFUND_NOTICES: bool = False  # beside REFUND_NOTICES: tells of refunds that failed, too
     SHARES: bool = False  # shares a payment's money out itself, see channels/sharing.py
     SHARES_ONLY_FROZEN: bool = True  # and only of payments made with share_later

@@ -12,6 +12,7 @@ class AlipaySandbox(Counterparty):
     """The simulated Alipay. Our dash is an underscore there; the control API tells our numbers with the dash."""
 
     RAIL = "alipay"
+    REFUNDS_AT_ONCE = "Alipay carries a refund out before it answers"
     OPS: Mapping[str, str] = {"charge": "create"}
     FUND_BILL = True
     PAID_BY: Mapping[str, str] = {"prepaid": "rail"}  # its prepaid red packets of a merchant's are not imitated

@@ -13,6 +13,8 @@ class BankTransferSandbox(Counterparty):
     """The simulated bank's collection service, paid into a pool account at the simulated bank."""
 
     RAIL = "bank_transfer"
+    NO_FEE = "what is transferred arrives whole: the bank bills its fees otherwise"
+    REFUNDS_AT_ONCE = "the bank books a return before it answers"
     BILL_FAULTS = ("bill_truncated", "bill_wrong_day")
     WINDOW = REQUEST_WINDOW = timedelta(seconds=300)
     LEARNS_KEYS = True

@@ -11,6 +11,7 @@ class PayPalSandbox(Counterparty):
     """The simulated PayPal: the payer approves on its page, and our second call moves the money."""
 
     RAIL = "paypal"
+    REFUNDS_AT_ONCE = "PayPal's sandbox carries a refund out before it answers"
     WINDOW = timedelta(days=4)
     LEARNS_KEYS = True
     NO_EXPIRY = "an order at PayPal moves no money before our second call, which is not made once it has ended"

@@ -13,6 +13,7 @@ class StripeSandbox(Counterparty):
     """The simulated Stripe."""
 
     RAIL = "stripe"
+    REFUNDS_AT_ONCE = "Stripe carries a card's refund out before it answers"
     WINDOW = timedelta(seconds=300)
     TWO_CALLS = frozenset({Method.CARD})
     FAILED_REFUND_NOTICES = True

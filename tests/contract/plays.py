@@ -5,18 +5,21 @@ say whether it has that. Nothing is skipped: a play a rail has no part in is not
 test_contract_is_played.py asserts that all others are.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import product
 from typing import Any, TypeVar, get_type_hints
 
-from counterparties import COUNTERPARTIES, SHOWN, Counterparty, Inbox, Payer
+import aiohttp
+from counterparties import COUNTERPARTIES, SHOWN, Counterparty, Inbox, Payer, inbox
 
 from channels import (
     CHANNELS,
     BadNotice,
     Capabilities,
+    Channel,
     ChannelClient,
     Confirmed,
     Kind,
@@ -328,6 +331,33 @@ class Play:
 
     def today(self) -> date:
         return business_date(self.env.now())
+
+
+@asynccontextmanager
+async def a_play(
+    name: str,
+    base_url: str,
+    env: Env,
+    http: aiohttp.ClientSession,
+    accounts: dict[str, tuple[Counterparty, Channel]],
+    *,
+    alone: bool,
+) -> AsyncIterator[Play]:
+    """Set a play up: with the rail's account among `accounts`, kept there once opened; or, alone, with a new one."""
+    async with inbox() as box:
+        if alone or name not in accounts:
+            other = COUNTERPARTIES[name](base_url, http)
+            await other.open_account()
+            if alone and not facts(name).capabilities.per_order_notices:
+                await other.register_notices(box.url)  # a shared account would be told at an address that is gone
+            channel = CHANNELS[name](other.settings())
+            if not alone:
+                accounts[name] = other, channel
+        else:
+            other, channel = accounts[name]
+        box.refused = other.TELLS_PAID
+        box.accept, box.refuse = channel.notice_accepted(), channel.notice_refused("later", again=True)
+        yield Play(facts(name), ChannelClient(channel, env), other, env, box)
 
 
 def closed(outcome: Outcome) -> bool:

@@ -204,7 +204,7 @@ async def test_a_refund_that_fails_is_known_to_have_failed(play: Play) -> None:
     order = await play.paid()
     await play.other.refund_fails(order.reference)
     refund, outcome = await play.sent_back(play.refund(order, 234))
-    for _ in range(2_000):
+    for _ in range(120):
         assert not isinstance(outcome, Confirmed), "the payer has nothing"
         if failed(outcome):
             break
@@ -340,7 +340,11 @@ async def test_a_notice_signed_long_ago_is_not_believed(play: Play) -> None:
 async def test_what_a_rail_goes_without_it_gives_a_reason_for(play: Play) -> None:
     """The suite asks for less where a protocol has less; that is said, and held, and never left out by itself."""
     other = play.other
-    reasons = [other.NO_WINDOW, other.NO_EXPIRY, other.BILL_UNVOUCHED, other.BILL_OF_NOBODY, *other.UNNAMED.values()]
+    reasons = [
+        *(other.NO_WINDOW, other.NO_EXPIRY, other.NO_FEE, other.REFUNDS_AT_ONCE),
+        *(other.BILL_UNVOUCHED, other.BILL_OF_NOBODY, *other.UNNAMED.values()),
+    ]
     assert all(len(reason) > 20 for reason in reasons if reason)
     assert (other.WINDOW is None) == bool(other.NO_WINDOW), "a window, or the reason why there is none"
+    assert not other.NO_FEE or (await other.charged((await play.paid()).reference)).fee_minor == 0
     assert not (other.BILL_UNVOUCHED and play.rail.capabilities.signs_answers), "its answers are signed"
