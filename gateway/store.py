@@ -677,9 +677,15 @@ async def coupons_match_the_journal(connection: Connection) -> list[str]:
             SELECT book, payment_id || ':' || number || ':coupon' AS id, coupon_minor, 'merchant_coupon' AS rule
             FROM attempt WHERE coupon_minor > 0
             UNION ALL
-            SELECT book, id || CASE WHEN retry_count > 0 THEN ':' || retry_count ELSE '' END || ':coupon',
-                coupon_minor, 'merchant_coupon_back'
-            FROM refund WHERE coupon_minor > 0 AND status = 'succeeded'
+            SELECT r.book, r.id || CASE WHEN r.retry_count > 0 THEN ':' || r.retry_count ELSE '' END || e.ending,
+                r.coupon_minor, e.rule
+            FROM (
+                SELECT book, id, retry_count, coupon_minor, false AS came_back FROM refund WHERE status = 'succeeded'
+                UNION ALL SELECT book, refund_id, retry_count, coupon_minor, true FROM refund_return
+            ) r JOIN (
+                VALUES (':coupon', 'merchant_coupon_back'), (':returned:coupon', 'merchant_coupon')
+            ) e (ending, rule) ON r.came_back OR e.rule = 'merchant_coupon_back'
+            WHERE r.coupon_minor > 0
         ) told FULL JOIN (
             SELECT book, id, amount_minor, rule FROM transfer
             WHERE rule IN ('merchant_coupon', 'merchant_coupon_back')

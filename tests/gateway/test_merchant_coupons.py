@@ -1,5 +1,6 @@
 """Coupons that the merchant pays for: what the channel pays out is what is shared, and refunds give their part back."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,28 @@ async def test_a_refund_that_fails_leaves_the_coupon_as_it_was(database_url: str
         refused = Notice(Kind.REFUND, front.asked("refund")[-1].reference, Refused("NOT_ENOUGH"), "n-1")
         await front.hub.payments.apply_notice(front.book, "rail", refused)
         assert await front.balances() == before
+        await front.assert_books_hold()
+
+
+async def test_a_refund_that_comes_back_days_later_gives_the_coupon_its_cost_again_and_may_be_tried_again(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        rail = front.shop.channel
+        rail.capabilities = replace(rail.capabilities, refunds_come_back=True)
+        _, _, payment = await bought_with_a_coupon(front)
+        before = await front.balances()
+        front.rail.says(refund=paid(front, 500, 50, ref="re-1"))
+        refund_id = (await front.refund(payment["id"], 500)).body["id"]
+        came_back = Notice(Kind.REFUND, front.asked("refund")[-1].reference, Refused("card_expired"), "n-1")
+        await front.hub.payments.apply_notice(front.book, "rail", came_back)
+        assert await front.balances() == before
+        await front.assert_books_hold()
+        again = await front.post(f"/v1/refunds/{refund_id}/retry", key=front.new_key())
+        assert (again.body["status"], again.body["merchant_coupon"]) == ("succeeded", 50)
+        front.rail.says(refund=paid(front, 500, 50, ref="re-2"))
+        assert (await front.refund(payment["id"])).body["merchant_coupon"] == 50
+        assert await front.balances() == {}
         await front.assert_books_hold()
 
 
