@@ -502,6 +502,20 @@ class Channel(Protocol):
 
 
 @runtime_checkable
+class Proves(Protocol):
+    """A rail whose question about an order does not show that it knows us by our credentials: another one does.
+
+    It is asked about an order that never was, with every secret that moves money, and changes nothing.
+    """
+
+    def proof_request(self, order: Order) -> Request:
+        """Return the question."""
+
+    def proof_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        """Return Unknown(not_found=True) where the rail knows us and no such order."""
+
+
+@runtime_checkable
 class SendsOn(Protocol):
     """What a Channel also offers whose refunds may end half done: taken from us, and not received by the payer."""
 

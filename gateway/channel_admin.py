@@ -18,6 +18,7 @@ import orjson
 
 import streams
 from channels.contract import Channel
+from channels.proof import unproven
 from channels.settings import absorb
 from channels.terms import Terms, TermsWrong
 from gateway.accounts import Build, ChannelAccounts
@@ -159,12 +160,14 @@ class ChannelAdmin:
         folder: Path | None = None,
         claims: Claims | None = None,
         by: str = _OPERATOR,
+        prove: bool = False,
     ) -> tuple[ChannelAccount, bool]:
         """Put new credentials into use; what is not named stays, null takes away. Return it, and whether it was done.
 
         keep: how long notices made under the credentials of before are still believed. Requests and answers use the
-        new ones at once. Raises NotFound, Rejected (channel_settings_wrong, another_account, base_url_not_allowed),
-        Conflict (version_mismatch) when the account changed meanwhile.
+        new ones at once. prove: ask the rail first whether it knows us by them.
+        Raises NotFound, Rejected (channel_settings_wrong, another_account, base_url_not_allowed, credentials_not_proven
+        where the rail does not know us or says nothing), Conflict (version_mismatch) when it changed meanwhile.
         """
         row = await self.get(book, account_id)
         given = await self._read(row.channel, settings, folder, known=row)
@@ -184,6 +187,13 @@ class ChannelAdmin:
         if before is not None:
             self._same_account(row, before.current, rail)
             previous = [Previous(now + keep, before.current), *before.previous]
+        if prove and (why := await unproven(rail, self._env)) is not None:
+            shown = without_secrets(why, list(credentials.secrets.values()))
+            raise Rejected(
+                "credentials_not_proven",
+                f"{row.channel} does not know the account by these credentials, or did not say so ({shown[:300]}); "
+                "nothing was changed",
+            )
         live = [one for one in previous if one.until > now][:_MAX_PREVIOUS]
         new = row._replace(version=row.version + 1, credentials_version=row.credentials_version + 1, updated_at=now)
         new = sealed(new, credentials, live, self._keys, self._env.secrets)

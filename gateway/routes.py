@@ -728,6 +728,7 @@ class Api:
             keep=timedelta(days=body.keep_days),
             claims=self._claim(key, f"rotate {account}", raw),
             by=call.principal.key_id,
+            prove=not body.unproven,
         )
         return self._done(row, replayed)
 

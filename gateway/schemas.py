@@ -314,6 +314,7 @@ class RotateIn(Body):
 
     credentials: Settings = Field(repr=False)
     keep_days: Annotated[int, Field(ge=0, le=365, strict=True)] = 30
+    unproven: Annotated[bool, Field(strict=True)] = False
 
 
 class RoutingPolicyIn(Body):

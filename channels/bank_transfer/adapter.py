@@ -112,6 +112,13 @@ class BankTransfer(Rail):
             return outcome
         return Unknown("the bank has not closed the account")
 
+    def proof_request(self, order: Order) -> Request:
+        """Return the request that closes an account there is not: it is signed, and a question is not."""
+        return self.close_request(order)
+
+    def proof_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        return self.close_outcome(order, answer, now=now)
+
     # ---- refunds -----------------------------------------------------------------------------------------------------
 
     def refund_request(self, refund: RefundOrder) -> Request:

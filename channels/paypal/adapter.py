@@ -148,6 +148,14 @@ class PayPal(Rail):
         errors = messages.NOTHING if ref.authorization else messages.QUERY
         return self._outcome(answer, errors, lambda body: self._order_outcome(order, body))
 
+    def proof_request(self, order: Order) -> Request:
+        """Return the question about an order that never was; by our number PayPal is asked by making one."""
+        return self._get(f"{self._orders_url}/{NO_SUCH}")
+
+    def proof_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
+        """Return Unknown(not_found=True) when PayPal has no such order, which it tells nobody it does not know."""
+        return self._outcome(answer, messages.QUERY, lambda body: self._order_outcome(order, body))
+
     def proceed_request(self, order: Order) -> Request:
         """Return the request that captures, or reserves, what the payer has approved; it is executed once."""
         step = "authorize" if order.hold_only else "capture"

@@ -152,8 +152,12 @@ def channel_rotate(
     keep_days: Annotated[
         int | None, typer.Option(help="Days for which notices made under the old credentials are believed; 30.")
     ] = None,
+    unproven: Annotated[bool, typer.Option("--unproven", help="Do not ask the rail first.")] = False,
 ) -> None:
-    """Put new credentials into use at once; notices made under the old ones are believed for a while."""
+    """Put new credentials into use; notices made under the old ones are believed for a while.
+
+    The rail is asked first, by a question that changes nothing, whether it knows the account by them.
+    """
     from gateway.channel_admin import KEEP_DAYS
 
     found = settings()
@@ -165,7 +169,7 @@ def channel_rotate(
         facts = json_object(credentials)
         async with a_hub(found) as hub:
             row, _ = await hub.channel_admin.rotate(
-                book, account, facts, keep=timedelta(days=days), folder=credentials.parent
+                book, account, facts, keep=timedelta(days=days), folder=credentials.parent, prove=not unproven
             )
             show(_shown(hub, row))
         return 0

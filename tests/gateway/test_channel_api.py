@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from front import Answer
+from front import NEVER_ARRIVED, SILENCE, Answer
 from vault import OTHER, SECRET, Vault, a_vault
 
+from channels.contract import Unknown
 from ops.merchants import add_merchant
 
 PATH = "/v1/channel_accounts"
@@ -91,6 +92,28 @@ async def test_a_rotation_shows_other_fingerprints_and_until_when_the_former_cou
     assert back.body["secrets"] == made["secrets"], "the same secret has the same fingerprint"
     for secret in (SECRET, OTHER):
         assert secret not in await vault.stored()
+
+
+async def test_credentials_the_rail_does_not_know_do_not_go_live(vault: Vault) -> None:
+    made = await added(vault)
+    vault.front.rail.says(query=Unknown(f"HTTP 401 SIGN_ERROR for {OTHER}"))
+    body = {"credentials": {"api_secret": OTHER}}
+    said = await vault.front.post(f"{PATH}/till/rotate", body, key="rotate-1")
+    refused(said, 422, "credentials_not_proven")
+    assert "SIGN_ERROR" in said.body["detail"]
+    assert OTHER not in str(said.body)
+    kept = await vault.front.get(f"{PATH}/till")
+    assert (kept.body["secrets"], kept.body["version"]) == (made["secrets"], 1)
+    vault.front.rail.says(query=NEVER_ARRIVED)
+    assert (await vault.front.post(f"{PATH}/till/rotate", body, key="rotate-2")).body["version"] == 2
+
+
+async def test_whoever_says_so_rotates_unproven(vault: Vault) -> None:
+    await added(vault)
+    vault.front.rail.says(query=SILENCE)
+    body = {"credentials": {"api_secret": OTHER}, "unproven": True}
+    assert (await vault.front.post(f"{PATH}/till/rotate", body, key="rotate-1")).body["version"] == 2
+    assert not vault.front.asked("query")
 
 
 async def test_draining_is_done_once_for_a_key(vault: Vault) -> None:

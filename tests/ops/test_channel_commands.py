@@ -64,7 +64,9 @@ def test_an_account_is_added_shown_changed_rotated_drained_and_resealed(
 
     new = tmp_path / "new.json"
     new.write_text(json.dumps({"apiv3_key": "f" * 32}))
-    rotated = shown(sluice("rotate", "--book", "1", "main", "--credentials", str(new), "--keep-days", "5"))
+    rotated = shown(
+        sluice("rotate", "--book", "1", "main", "--credentials", str(new), "--keep-days", "5", "--unproven")
+    )
     assert rotated["secrets"]["apiv3_key"] != first["secrets"]["apiv3_key"]
     assert rotated["secrets"]["private_key"] == first["secrets"]["private_key"]
     assert len(rotated["previous_credentials_until"]) == 1

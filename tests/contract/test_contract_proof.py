@@ -1,0 +1,23 @@
+"""Credentials are proved by a question that changes nothing: the right ones pass at every rail, stolen ones do not."""
+
+import pytest
+from plays import Play, plays
+
+from channels import CHANNELS
+from channels.proof import unproven
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@plays()
+async def test_the_rail_knows_us_by_our_credentials(play: Play) -> None:
+    assert await unproven(CHANNELS[play.rail.name](play.other.settings()), play.env) is None
+
+
+@plays()
+async def test_the_rail_does_not_know_us_by_somebody_elses(play: Play) -> None:
+    stranger = type(play.other)(play.other.base_url, play.other.http)
+    await stranger.open_account()
+    stolen = CHANNELS[play.rail.name](play.other.with_stolen_keys(stranger))
+    said = await unproven(stolen, play.env)
+    assert said, "stolen keys were believed"
