@@ -262,6 +262,23 @@ async def test_a_day_with_coupons_agrees_with_bill_and_deposit_to_the_cent(play:
     assert sum(run.matched.values()) == len(BOUGHT) + sum(len(back) for _, back in BOUGHT.values())
 
 
+@plays(when=lambda rail: rail.capabilities.merchant_coupons, method=lambda rail: sorted(rail.methods))
+async def test_a_coupon_is_told_of_whatever_the_way_to_pay_and_goes_back_with_all_of_it(
+    play: Play, rail_hub: Hub, method: Method
+) -> None:
+    till = await a_till(play, rail_hub)
+    await play.other.give_coupon(100, "merchant")
+    payment = await till.pay(method)
+    await till.until("succeeded", lambda: till.payment(payment.id))
+    paid = await till.payment(payment.id)
+    assert (paid.captured_minor, paid.coupon_minor) == (MINOR, 100)
+    assert (await till.give_back(paid, None)).coupon_minor == 100
+    async with acquire(rail_hub.pool) as connection:
+        standing = {one.name: one.balance for one in await ledger.store.balances(connection, till.book)}
+    assert not any(standing.values()), standing
+    await till.assert_books_hold()
+
+
 @plays(alone=True, when=lambda rail: rail.capabilities.merchant_coupons)
 async def test_a_coupon_we_were_not_told_of_has_a_name_of_its_own_in_the_proof(play: Play, rail_hub: Hub) -> None:
     till = await a_till(play, rail_hub)
