@@ -22,6 +22,13 @@ _COMES = "money that comes all the same goes back"
 _WAIT = "leave it to be asked about; it is a case again in three days if it is still so"
 
 KINDS: Mapping[str, Kind] = {
+    "refund_paid_twice": Kind(
+        "a rail has paid a refund that nothing bears: another number of it is paid too, or its money is gone since",
+        {
+            "recovered": "the payer or the rail gave it back outside the hub (say how in the note)",
+            "borne": "the merchant or the platform bears it (say who, and under which entry, in the note)",
+        },
+    ),
     "refund_of_unwanted_money_failed": Kind(
         "money that was paid late or twice could not be given back: the rail refused the refund",
         {

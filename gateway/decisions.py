@@ -60,7 +60,7 @@ class SendAgain:
         refund = work.get(REFUNDS, (case.book, case.about))
         if refund.status != states.Refund.FAILED:
             raise Conflict("refund_not_failed", f"{refund.id} is {refund.status}", status_now=refund.status)
-        begin_again(work, refund, work.now)
+        begin_again(work, refund, work.now, sent_count=0)
 
 
 def _attempt_of(case: cases.Case) -> tuple[str, int]:

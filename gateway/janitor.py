@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 import ledger
 from gateway import states
 from gateway.payments import Payments
-from gateway.schedule import REPEAT_WITHIN
 from gateway.store import due_attempts, due_payments, due_refunds, forget_claims
 from gateway.tables import CASHIER, Attempt, Payment, Refund
 from kernel.clock import business_date
@@ -124,8 +123,8 @@ class Janitor:
                 return
             if isinstance(row, Attempt):
                 await self._payments.ask(row)
-            elif row.asked_count == 0 and row.channel_ref is None and self._is_fresh(row):
-                await self._payments.send_refund(row)  # its first call was lost with its process, or never made
+            elif row.sent_count == 0:
+                await self._payments.send_refund_once_more(row)  # nobody has, provably
             else:
                 await self._payments.ask_refund(row)
         except SluiceError as error:
@@ -140,9 +139,6 @@ class Janitor:
         """Have a locked book's rows make room for others for a while."""
         if error.code == "book_locked":
             self._locked[book] = self._env.now() + LOCKED_FOR
-
-    def _is_fresh(self, refund: Refund) -> bool:
-        return self._env.now() - refund.asked_at < REPEAT_WITHIN
 
     async def run(self, *, idle_s: float = 0.5) -> None:
         """Work until cancelled."""

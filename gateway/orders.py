@@ -55,7 +55,7 @@ class Orders:
             refund.asked_at,
             attempt.created_at,
             attempt.channel_ref,
-            refund.channel_ref,
+            refund.channel_ref if refund.paid_as == refund.retry_count else None,  # of its present number
             payment.capture_manual,
             refund.retry_count,
         )

@@ -41,7 +41,15 @@ from gateway.create import Asking, Created, CreatePayment, FindEarlier, NewPayme
 from gateway.links import PayByLink, asked_of
 from gateway.metrics import Metrics
 from gateway.orders import Orders
-from gateway.refunds import CreateRefund, PutOffRetry, RetryRefund, RetryUnwanted, SettleRefund
+from gateway.refunds import (
+    CannotBeBorne,
+    CreateRefund,
+    PutOffRetry,
+    RetryRefund,
+    RetryUnwanted,
+    SendRefund,
+    SettleRefund,
+)
 from gateway.schedule import (
     FIRST_ANSWER,
     NOT_RECEIVED_AFTER,
@@ -902,9 +910,16 @@ class Payments:
     async def retry_refund(self, book: int, refund_id: str, claims: Claims) -> tuple[Refund, bool]:
         """Start a failed refund again under a new number; return it with whether an earlier request had done so.
 
-        Raises Rejected (refund_exceeds_captured, insufficient_balance, refund_limit), NotFound, Conflict
-        (refund_not_failed), Unavailable.
+        The channel is asked about the number before first: what it has paid is not paid again. Raises Rejected
+        (refund_exceeds_captured, insufficient_balance, refund_limit), NotFound, Conflict (refund_not_failed),
+        Unavailable (refund_undecided).
         """
+        if not await self._was_not_paid(book, refund_id):
+            raise Unavailable(
+                "refund_undecided",
+                f"the channel does not say that the last try of {refund_id} was not paid; nothing was sent, ask again",
+                retry_after_s=60,
+            )
         command = RetryRefund(book, refund_id, claims, self._env.now() + FIRST_ANSWER)
         refund, replayed = await self._lanes.put(command)
         if replayed:
@@ -914,40 +929,79 @@ class Payments:
     async def retry_unwanted(self, refund: Refund) -> None:
         """Begin again a failed refund of money that was paid late or twice, if its time has come."""
         now = self._env.now()
+        next_at = next_retry(refund.retry_count + 1, now, self._scale)
         try:
+            if not await self._was_not_paid(refund.book, refund.id):
+                why = "the rail does not say that the last try was not paid"
+                await self._lanes.put(PutOffRetry(refund.book, refund.id, why, next_at))
+                return
             again = await self._lanes.put(RetryUnwanted(refund.book, refund.id, now + FIRST_ANSWER))
         except (Rejected, Conflict) as refusal:
-            next_at = next_retry(refund.retry_count + 1, now, self._scale)
             await self._lanes.put(PutOffRetry(refund.book, refund.id, str(refusal), next_at))
             return
         if again is not None:
             await self.send_refund(again)
 
-    async def send_refund(self, refund: Refund, *, unknown_there: bool = False) -> Refund:
-        """Send a recorded refund to its channel, or send it again under its number, and settle the answer.
+    async def _was_not_paid(self, book: int, refund_id: str) -> bool:
+        """Ask the channel about a failed refund, and settle what it says; False where it says neither yes nor no.
 
-        unknown_there: the channel has just said that it knows no refund of this number; then its no is about this one.
+        Where the rail can only be asked by sending it again, it is not: such a refund failed by the rail's own word.
         """
+        async with acquire(self._pool) as connection:
+            refund = await find_refund(connection, book, refund_id)
+        if refund is None or refund.status != states.Refund.FAILED:
+            return True  # the command will say so
+        order, ready, method = await self._refund_order(refund)
+        if ready.client.channel.capabilities.asks_by_repeating and order.channel_ref is None:
+            return True
+        outcome = await self._heard("refund_query", ready, method, order.amount, ready.client.refund_query(order))
+        if isinstance(outcome, Confirmed):
+            await self._settle_refund(refund, outcome, refund.retry_count)
+            return True
+        return isinstance(outcome, Refused) or (isinstance(outcome, Unknown) and outcome.not_found)
+
+    async def send_refund(self, refund: Refund) -> Refund:
+        """Send a refund to its channel, the message being counted, and settle the answer."""
         order, ready, method = await self._refund_order(refund)
         outcome = await self._heard("refund", ready, method, order.amount, ready.client.refund(order))
-        if unknown_there and isinstance(outcome, Unknown) and outcome.refusal is not None:
-            outcome = outcome.refusal
-        return await self._settle_refund(refund, outcome, refund.retry_count)
+        return await self._settle_refund(refund, outcome, refund.retry_count, Answers.MESSAGE)
+
+    async def send_refund_once_more(self, refund: Refund) -> Refund:
+        """Count a message of a refund that somebody else recorded, and send it, under its number."""
+        counted: Refund | None = await self._lanes.put(SendRefund(refund.book, refund.id, refund.retry_count))
+        return refund if counted is None else await self.send_refund(counted)
 
     async def ask_refund(self, refund: Refund) -> Refund:
-        """Ask the channel what became of an open refund; send it again, same number, where it never arrived."""
+        """Ask the channel what became of an open refund; send it again, same number, where it has not arrived."""
         order, ready, method = await self._refund_order(refund)
+        if ready.client.channel.capabilities.asks_by_repeating and order.channel_ref is None:
+            counted = await self._lanes.put(SendRefund(refund.book, refund.id, refund.retry_count))
+            if counted is None:
+                return await self._settle_refund(refund, Unknown("only sending it would tell"), refund.retry_count)
         outcome = await self._heard("refund_query", ready, method, order.amount, ready.client.refund_query(order))
-        if isinstance(outcome, Unknown) and outcome.not_found:
-            return await self.send_refund(refund, unknown_there=True)
+        if isinstance(outcome, Unknown) and outcome.not_found and refund.status == states.Refund.PROCESSING:
+            return await self.send_refund_once_more(refund)
         return await self._settle_refund(refund, outcome, refund.retry_count)
 
-    async def _settle_refund(self, refund: Refund, outcome: Outcome, tried: int, *, comes_back: bool = False) -> Refund:
+    async def _settle_refund(
+        self,
+        refund: Refund,
+        outcome: Outcome,
+        tried: int,
+        answers: Answers = Answers.QUESTION,
+        *,
+        comes_back: bool = False,
+    ) -> Refund:
         due_at = next_refund_query(refund, self._env.now(), self._scale)
         again_at = next_retry(tried, self._env.now(), self._scale)
-        command = SettleRefund(refund.book, refund.id, outcome, due_at, tried, again_at, comes_back)
+        command = SettleRefund(
+            refund.book, refund.id, outcome, due_at, tried, again_at, comes_back=comes_back, answers=answers
+        )
         try:
-            settled: Refund = await self._lanes.put(command)
+            try:
+                settled: Refund = await self._lanes.put(command)
+            except CannotBeBorne:
+                settled = await self._lanes.put(replace(command, in_suspense=True))
         except Broken as broken:
             await self._told_of(broken, refund.book, refund.id, refund.amount_minor, refund.currency)
             raise

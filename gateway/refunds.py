@@ -16,8 +16,9 @@ import cases
 import ledger
 import splitting
 import streams
-from channels.contract import Capabilities, Confirmed, Outcome, Pending, Refused
+from channels.contract import Capabilities, Confirmed, Outcome, Pending, Refused, Unknown
 from gateway import states, unfinished, unwanted
+from gateway.belief import Answers, believed
 from gateway.claims import Claims
 from gateway.objects import refund_event
 from gateway.tables import (
@@ -39,6 +40,11 @@ from kernel.work import BOOKS, Need, Work
 from ledger import Step, Transfer, accounts
 from ledger.posting import HOLDS
 from splitting.plan import fee_returned
+
+
+class CannotBeBorne(Conflict):
+    """A channel has paid a refund that had failed, and nothing of its payment is left to bear it: for suspense."""
+
 
 MAX_REFUNDS = 50  # WeChat Pay takes no more for one payment; the other rails take more
 
@@ -116,31 +122,38 @@ class _Reserved(NamedTuple):
     coupon_minor: int = 0
 
 
-def start_refund(work: Work, payment: Payment, asked: RefundAsked, *, due_at: datetime) -> Refund:
+def start_refund(work: Work, payment: Payment, asked: RefundAsked, *, due_at: datetime, sent_count: int = 0) -> Refund:
     """Reserve the money of a refund of what paid the payment. Nothing has left for the channel yet.
 
-    Raises Rejected (refund_exceeds_captured, payment_not_captured, insufficient_balance, refund_limit).
+    sent_count: 1 where whoever records it sends it at once. Raises Rejected (refund_exceeds_captured,
+    payment_not_captured, insufficient_balance, refund_limit).
     """
     attempt = _attempt_to_refund(work, payment, asked.amount_minor)
     reserved = _reserve(work, payment, attempt, asked.id, asked.amount_minor)
-    return _begin(work, payment, attempt, asked, reserved, due_at)
+    return _begin(work, payment, attempt, asked, reserved, due_at, sent_count)
 
 
 def start_surplus_refund(work: Work, payment: Payment, attempt: Attempt, refund_id: str, *, due_at: datetime) -> Refund:
     """Reserve what an attempt captured though another had paid the payment; it goes back whole, and nobody asks."""
     asked = RefundAsked(refund_id, attempt.captured_minor, "another attempt had paid it", None)
     reserved = _reserve_surplus(work, payment, attempt, refund_id)
-    return _begin(work, payment, attempt, asked, reserved, due_at)
+    return _begin(work, payment, attempt, asked, reserved, due_at, 0)
 
 
 def _begin(
-    work: Work, payment: Payment, attempt: Attempt, asked: RefundAsked, reserved: _Reserved, due_at: datetime
+    work: Work,
+    payment: Payment,
+    attempt: Attempt,
+    asked: RefundAsked,
+    reserved: _Reserved,
+    due_at: datetime,
+    sent_count: int,
 ) -> Refund:
     refund = Refund(
         payment.book, asked.id, payment.id, attempt.number, asked.merchant_refund_id, asked.amount_minor,
         payment.currency, reserved.fee_returned_minor, reserved.taken_back, asked.reason,
         states.Refund.PROCESSING.value, None, None, None, 0, work.now, work.now, due_at, None,
-        coupon_minor=reserved.coupon_minor, channel=attempt.channel,
+        coupon_minor=reserved.coupon_minor, channel=attempt.channel, sent_count=sent_count,
     )  # fmt: skip
     work.put(REFUNDS, refund)
     _count(work, refund, under_way=asked.amount_minor, begun=True)
@@ -148,7 +161,7 @@ def _begin(
     return refund
 
 
-def _attempt_to_refund(work: Work, payment: Payment, amount_minor: int) -> Attempt:
+def _attempt_to_refund(work: Work, payment: Payment, amount_minor: int, *, limited: bool = True) -> Attempt:
     """Return the attempt that took the payment's money. Raises Rejected where so much cannot be given back of it."""
     if payment.captured_minor == 0:
         raise Rejected("payment_not_captured", f"{payment.id} is {payment.status}: there is nothing to give back")
@@ -159,7 +172,7 @@ def _attempt_to_refund(work: Work, payment: Payment, amount_minor: int) -> Attem
             param="amount",
             refundable_minor=payment.refundable_minor,
         )
-    if payment.refund_count >= MAX_REFUNDS:
+    if limited and payment.refund_count >= MAX_REFUNDS:
         raise Rejected("refund_limit", f"{payment.id} has had {MAX_REFUNDS} refunds, the most its channel takes")
     return work.get(ATTEMPTS, (payment.book, payment.id, payment.won_attempt))
 
@@ -333,7 +346,7 @@ class CreateRefund:
         if self.can is not None and amount <= payment.refundable_minor:
             check_rail(self.can, payment, amount, work.now)
         asked = RefundAsked(self.refund_id, amount, self.reason, self.merchant_refund_id)
-        refund = start_refund(work, payment, asked, due_at=self.due_at)
+        refund = start_refund(work, payment, asked, due_at=self.due_at, sent_count=1)
         self.claims.take(work, self.book, refund.id)
         return refund, False
 
@@ -359,8 +372,18 @@ def again_needs(work: Work, refund: Refund) -> Iterable[Need]:
     yield from cases.needs(refund.book, unwanted.CAME_BACK, refund.id)
 
 
-def begin_again(work: Work, refund: Refund, due_at: datetime) -> Refund:
-    """Reserve a failed refund's money again, for a try under a new number. Raises what start_refund raises."""
+def begin_again(work: Work, refund: Refund, due_at: datetime, *, sent_count: int = 1) -> Refund:
+    """Reserve a failed refund's money again, for a try under a new number.
+
+    sent_count: 0 where the caller does not send it at once, but leaves it to the janitor. Only for a caller who has
+    just asked the rail about the number before, where it can be asked, and heard no more than that it was not paid.
+    Raises what start_refund raises, Conflict (refund_not_failed).
+    """
+    if refund.paid_tries:
+        raise Conflict(
+            "refund_not_failed", f"the channel has paid {refund.id} after it had failed: a person decides",
+            status_now=refund.status,
+        )  # fmt: skip
     payment = work.get(PAYMENTS, (refund.book, refund.payment_id))
     attempt = work.get(ATTEMPTS, (refund.book, refund.payment_id, refund.attempt_number))
     if refund.retry_count >= MAX_RETRIES:
@@ -377,6 +400,7 @@ def begin_again(work: Work, refund: Refund, due_at: datetime) -> Refund:
         failure_code=None,
         failure_message=None,
         asked_count=0,
+        sent_count=sent_count,
         updated_at=work.now,
         due_at=due_at,
     )
@@ -484,13 +508,43 @@ class PutOffRetry:
 
 
 @dataclass(frozen=True, slots=True)
+class SendRefund:
+    """Note that one more message of a refund is about to leave, and return the refund; None where none is to.
+
+    For everybody but whoever recorded it, whose first message is counted there. retry_count: which of its numbers.
+    """
+
+    book: int
+    refund_id: str
+    retry_count: int
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield REFUNDS, (self.book, self.refund_id)
+
+    def apply(self, work: Work) -> Refund | None:
+        refund = work.get(REFUNDS, (self.book, self.refund_id))
+        if refund.status != states.Refund.PROCESSING or refund.retry_count != self.retry_count:
+            return None
+        refund = refund._replace(sent_count=refund.sent_count + 1)
+        work.put(REFUNDS, refund)
+        return refund
+
+
+MOST_QUESTIONS_AFTER = 7  # about a number that was under way when another of the refund's turned out to be paid
+
+
+@dataclass(frozen=True, slots=True)
 class SettleRefund:
     """Record what a channel said about a refund, and move its money accordingly; repeating it changes nothing.
 
     retry_count: which of the refund's numbers the channel spoke of. again_at: when a refund that goes back by itself is
     begun again should it fail; None: never by itself. comes_back: the rail is one on which a refund that succeeded may
-    come back days after; its no is then that, and else a contradiction. Returns the refund. Raises NotFound, Broken
-    (amount_differs, channel_contradicts_itself).
+    come back days after; its no is then that, and else a contradiction. answers: what the outcome is the answer to; a
+    refused message ends nothing while another of the same number may have reached the channel. in_suspense: nothing
+    bears what the channel has paid, see CannotBeBorne. The channel outranks us: what it has paid after a refund had
+    failed is booked, and what it has paid under a second number as well, for a person to decide. Returns the refund.
+    Raises NotFound, Broken (amount_differs, channel_contradicts_itself), CannotBeBorne.
     """
 
     book: int
@@ -500,6 +554,8 @@ class SettleRefund:
     retry_count: int = 0
     again_at: datetime | None = None
     comes_back: bool = False
+    answers: Answers = Answers.QUESTION
+    in_suspense: bool = False
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
@@ -512,82 +568,165 @@ class SettleRefund:
                 yield from unfinished.refund_needs(refund)
                 yield HOLDS, (self.book, f"{refund.posting}:refund")
                 yield from refund_needs(work, self.book, refund.payment_id, refund.attempt_number)
+                if isinstance(self.outcome, Confirmed):
+                    yield ledger.ACCOUNTS, (self.book, accounts.suspense(refund.currency))
+                    yield from cases.needs(self.book, "refund_paid_twice", refund.id)
 
     def apply(self, work: Work) -> Refund:
         refund = work.get(REFUNDS, (self.book, self.refund_id))
-        match self.outcome:
-            case Confirmed():
-                event = states.RefundEvent.CONFIRMED
+        if work.find(REFUND_RETURNS, (self.book, self.refund_id, self.retry_count)) is not None:
+            return refund  # this number succeeded and came back; what else is told of it was true before
+        of_present = self.retry_count == refund.retry_count
+        outcome = believed(self.outcome, self.answers, alone=of_present and refund.sent_count == 1)
+        if isinstance(outcome, Confirmed):
+            return self._confirmed(work, refund, outcome)
+        match outcome:
             case Pending():
                 event = states.RefundEvent.PENDING
             case Refused():
                 event = states.RefundEvent.REFUSED
             case _:
                 event = states.RefundEvent.UNKNOWN
-        if work.find(REFUND_RETURNS, (self.book, self.refund_id, self.retry_count)) is not None:
-            return refund  # this number succeeded and came back; what else is told of it was true before
-        earlier_number = self.retry_count < refund.retry_count
-        succeeded = refund.status == states.Refund.SUCCEEDED and not earlier_number
-        if succeeded and self.comes_back and isinstance(self.outcome, Refused):
-            return self._came_back(work, refund, self.outcome)
-        before = states.Refund.FAILED if earlier_number else states.Refund(refund.status)
+        before = states.Refund(refund.status)
+        paid = before is states.Refund.SUCCEEDED and refund.was_paid(self.retry_count)
+        if paid and of_present and self.comes_back and isinstance(outcome, Refused):
+            return self._came_back(work, refund, outcome)
+        if not of_present or (before is states.Refund.SUCCEEDED and not paid):
+            return self._of_unpaid_number(work, refund, outcome)
         if (before, event) not in states.REFUND:
-            raise Broken(
-                "channel_contradicts_itself",
-                f"try {self.retry_count} of refund {refund.reference} was {before}, now the channel says {event}",
-            )
-        after = advance(states.REFUND, before, event)
+            raise self._contradiction(before, event, refund)
         if before is not states.Refund.PROCESSING:
             return refund
-        if after is states.Refund.PROCESSING:
-            ref = getattr(self.outcome, "channel_ref", None) or refund.channel_ref
-            noted = refund._replace(channel_ref=ref, due_at=self.due_at, updated_at=work.now)
-            work.put(REFUNDS, noted)
-            unfinished.see_refund(work, noted, self.outcome)
-            return noted
+        if isinstance(outcome, Refused):
+            payment = work.get(PAYMENTS, (self.book, refund.payment_id))
+            attempt = work.get(ATTEMPTS, (self.book, refund.payment_id, refund.attempt_number))
+            failed = self._failed(work, payment, attempt, refund, outcome)
+            if unwanted.goes_back_by_itself(failed, attempt):
+                failed = failed._replace(due_at=self.again_at)
+                work.put(REFUNDS, failed)
+                unwanted.not_given_back(work, attempt, failed, f"{outcome.code} {outcome.message}")
+            return failed
+        never_left = self.answers is Answers.MESSAGE and isinstance(outcome, Unknown) and outcome.not_sent
+        noted = refund._replace(
+            channel_ref=getattr(outcome, "channel_ref", None) or refund.channel_ref,
+            sent_count=max(0, refund.sent_count - never_left), due_at=self.due_at, updated_at=work.now,
+        )  # fmt: skip
+        work.put(REFUNDS, noted)
+        unfinished.see_refund(work, noted, outcome)
+        return noted
+
+    def _contradiction(self, before: str, event: str, refund: Refund) -> Broken:
+        return Broken(
+            "channel_contradicts_itself",
+            f"try {self.retry_count} of refund {refund.reference} was {before}, now the channel says {event}",
+        )
+
+    def _of_unpaid_number(self, work: Work, refund: Refund, outcome: Outcome) -> Refund:
+        """Note what a channel says of a number that is not, or not any more, what the refund waits for."""
+        if refund.was_paid(self.retry_count) and isinstance(outcome, Refused):
+            raise self._contradiction("succeeded", "refused", refund)
+        if refund.status != states.Refund.SUCCEEDED or self.retry_count != refund.retry_count or refund.due_at is None:
+            return refund
+        # Another number was paid while this one was under way. Is it paid too? It is asked about for a while.
+        done = isinstance(outcome, Refused) or refund.asked_count >= MOST_QUESTIONS_AFTER
+        noted = refund._replace(due_at=None if done else self.due_at, updated_at=work.now)
+        work.put(REFUNDS, noted)
+        return noted
+
+    def _confirmed(self, work: Work, refund: Refund, said: Confirmed) -> Refund:
+        if (said.amount.minor, said.amount.currency) != (refund.amount_minor, refund.currency):
+            raise Broken(
+                "amount_differs",
+                f"refund {refund.reference_of(self.retry_count)} asked for {refund.amount_minor} {refund.currency}, "
+                f"the channel says {said.amount.minor} {said.amount.currency}; nothing was booked",
+                refund=refund.id,
+            )
+        if refund.was_paid(self.retry_count):
+            return refund
         payment = work.get(PAYMENTS, (self.book, refund.payment_id))
         attempt = work.get(ATTEMPTS, (self.book, refund.payment_id, refund.attempt_number))
-        if after is states.Refund.SUCCEEDED and isinstance(self.outcome, Confirmed):
-            return self._succeeded(work, payment, attempt, refund, self.outcome)
-        assert isinstance(self.outcome, Refused)
-        failed = self._failed(work, payment, attempt, refund, self.outcome)
-        if unwanted.goes_back_by_itself(failed, attempt):
-            failed = failed._replace(due_at=self.again_at)
-            work.put(REFUNDS, failed)
-            unwanted.not_given_back(work, attempt, failed, f"{self.outcome.code} {self.outcome.message}")
-        return failed
+        before = states.Refund(refund.status)
+        paid = refund._replace(paid_tries=self._noted_in(refund))
+        if before is states.Refund.SUCCEEDED or (before is states.Refund.FAILED and self.in_suspense):
+            return self._beyond(work, attempt, paid, said)
+        assert advance(states.REFUND, before, states.RefundEvent.CONFIRMED) is states.Refund.SUCCEEDED
+        if before is states.Refund.PROCESSING:
+            # The books follow the day the money was reserved, which is the day the channel lists the refund under.
+            return self._succeeded(work, payment, attempt, paid, said, paid.posting, business_date(refund.asked_at))
+        return self._after_failing(work, payment, attempt, paid, said)
 
-    def _held(self, payment: Payment, refund: Refund, attempt: Attempt, step: Step) -> Transfer:
+    def _noted_in(self, refund: Refund) -> int:
+        known = refund.paid_tries
+        if not known and refund.status == states.Refund.SUCCEEDED:
+            known = 1 << refund.retry_count  # it succeeded before this was noted
+        return known | 1 << self.retry_count
+
+    def _after_failing(self, work: Work, payment: Payment, attempt: Attempt, refund: Refund, said: Confirmed) -> Refund:
+        """Book what a channel has paid though it had failed: reserved anew, and gone. Raises CannotBeBorne."""
+        posting = f"{refund.posting_of(self.retry_count)}:late"
+        try:
+            _not_settled_outside(work, payment, attempt.number)
+            if refund.attempt_number == payment.won_attempt:
+                _attempt_to_refund(work, payment, refund.amount_minor, limited=False)
+                reserved = _reserve(work, payment, attempt, posting, refund.amount_minor)
+            else:
+                reserved = _reserve_surplus(work, payment, attempt, posting)
+        except (Rejected, Conflict) as refusal:
+            raise CannotBeBorne("cannot_be_borne", str(refusal)) from None
+        refund = refund._replace(
+            fee_returned_minor=reserved.fee_returned_minor, taken_back=reserved.taken_back,
+            coupon_minor=reserved.coupon_minor, failure_code=None, failure_message=None,
+        )  # fmt: skip
+        _count(work, refund, under_way=refund.amount_minor, begun=True)
+        payment = work.get(PAYMENTS, (self.book, refund.payment_id))
+        return self._succeeded(work, payment, attempt, refund, said, posting, business_date(said.happened_at))
+
+    def _beyond(self, work: Work, attempt: Attempt, refund: Refund, said: Confirmed) -> Refund:
+        """Book what a channel has paid and nobody bears, in suspense, and have a person decide."""
+        number, currency = refund.reference_of(self.retry_count), refund.currency
+        suspense = ledger.open_account(work, self.book, accounts.suspense(currency)).name
+        channel, posting = accounts.channel(attempt.channel_account, currency), refund.posting_of(self.retry_count)
+        gone = Transfer(f"{posting}:beyond", "refund_beyond", suspense, channel, refund.amount_minor, currency)
+        day = business_date(said.happened_at)
+        ledger.post_expected(work, self.book, f"{posting}:beyond", [gone], business_date=day, fresh=True)
+        refund = refund._replace(updated_at=work.now)
+        if self.retry_count == refund.retry_count and refund.status == states.Refund.SUCCEEDED:
+            refund = refund._replace(due_at=None)
+        work.put(REFUNDS, refund)
+        cases.open_case(
+            work, self.book, "refund_paid_twice", refund.id, amount_minor=refund.amount_minor, currency=currency,
+            facts={
+                "payment": refund.payment_id, "refund_is": refund.status, "paid_under": number,
+                "channel_account": attempt.channel_account, "channel_ref": said.channel_ref,
+            },
+        )  # fmt: skip
+        return refund
+
+    def _held(self, payment: Payment, refund: Refund, attempt: Attempt, step: Step, posting: str) -> Transfer:
         merchant, channel = _between(payment, attempt)
-        hold_id = f"{refund.posting}:refund"
+        hold_id = f"{posting}:refund"
         return Transfer(
             f"{hold_id}:{step}", "refund", merchant, channel, refund.amount_minor, refund.currency, step, hold_id
         )
 
-    def _succeeded(self, work: Work, payment: Payment, attempt: Attempt, refund: Refund, said: Confirmed) -> Refund:
-        if (said.amount.minor, said.amount.currency) != (refund.amount_minor, refund.currency):
-            raise Broken(
-                "amount_differs",
-                f"refund {refund.reference} asked for {refund.amount_minor} {refund.currency}, the channel says "
-                f"{said.amount.minor} {said.amount.currency}; nothing was booked",
-                refund=refund.id,
-            )
-        # The books follow the day the money was reserved, which is the day the channel lists the refund under.
-        day = business_date(refund.asked_at)
-        transfers = [self._held(payment, refund, attempt, Step.POST_HOLD)]
+    def _succeeded(
+        self, work: Work, payment: Payment, attempt: Attempt, refund: Refund, said: Confirmed, posting: str, day: date
+    ) -> Refund:
+        """Post what is held under `posting`, and say so."""
+        transfers = [self._held(payment, refund, attempt, Step.POST_HOLD, posting)]
         coupon = _coupon_returned(payment, attempt, refund, said)
         if coupon:
             cost, (_, channel) = accounts.merchant_coupon(refund.currency), _between(payment, attempt)
             transfer_id = f"{refund.posting}:coupon"
             transfers.append(Transfer(transfer_id, "merchant_coupon_back", channel, cost, coupon, refund.currency))
-        ledger.post_expected(work, self.book, f"{refund.posting}:done", transfers, business_date=day, fresh=True)
+        ledger.post_expected(work, self.book, f"{posting}:done", transfers, business_date=day, fresh=True)
         refund = refund._replace(coupon_minor=coupon)
         _count(work, refund, under_way=-refund.amount_minor, done=refund.amount_minor, coupon=coupon)
         if unwanted.is_unwanted(attempt):
             now = work.get(PAYMENTS, (self.book, payment.id))
             if refund.amount_minor == attempt.captured_minor or now.refunded_minor == attempt.captured_minor:
                 unwanted.given_back(work, attempt)
-        return self._ended(
+        ended = self._ended(
             work,
             refund,
             states.Refund.SUCCEEDED,
@@ -595,10 +734,16 @@ class SettleRefund:
             business_date=day,
             event="refund.succeeded",
         )
+        if refund.status != states.Refund.PROCESSING or self.retry_count == refund.retry_count:
+            return ended
+        # What is under way under its present number may be paid as well: that one is asked about for a while.
+        asking = ended._replace(due_at=self.due_at, asked_count=0)
+        work.put(REFUNDS, asking)
+        return asking
 
     def _failed(self, work: Work, payment: Payment, attempt: Attempt, refund: Refund, said: Refused) -> Refund:
         day: date = business_date(work.now)
-        transfers = [self._held(payment, refund, attempt, Step.VOID_HOLD)]
+        transfers = [self._held(payment, refund, attempt, Step.VOID_HOLD, refund.posting)]
         of_surplus = refund.attempt_number != payment.won_attempt
         live = payment.refunded_minor + payment.refunding_minor
         fee_part = attempt.fee_minor if of_surplus else _fee_on_last(payment, refund.amount_minor, live)
@@ -652,9 +797,7 @@ class SettleRefund:
         if not of_surplus:
             parts = orjson.loads(refund.taken_back)
             shared_part = refund.amount_minor - _unshared_on_last(payment, refund.amount_minor, live)
-            splitting.give_back_after_failed_refund(
-                work, self.book, payment.id, refund.posting, parts, shared_part, day
-            )
+            splitting.give_back_after_failed_refund(work, self.book, payment.id, posting, parts, shared_part, day)
         _count(work, refund, done=-refund.amount_minor, coupon=-refund.coupon_minor)
         work.put(
             REFUND_RETURNS,
@@ -666,7 +809,7 @@ class SettleRefund:
         )  # fmt: skip
         failed = self._ended(
             work, refund, after, failure_code=said.code, failure_message=said.message[:500], business_date=None,
-            event="refund.failed",
+            paid_tries=refund.paid_tries & ~(1 << refund.retry_count), event="refund.failed",
         )  # fmt: skip
         if unwanted.goes_back_by_itself(failed, attempt):
             unwanted.not_given_back(work, attempt, failed, f"it came back: {said.code} {said.message}")

@@ -12,9 +12,6 @@ FIRST_ANSWER = timedelta(seconds=FIRST_ANSWER_S)
 NOT_RECEIVED_AFTER = timedelta(seconds=90)
 # What the payer's own browser brings may have been begun in the last second before its expiry (decision 0014).
 ON_ITS_WAY = timedelta(minutes=5)
-# A refund nobody heard of is simply sent again under its number. Not after this: some rails forget a number's first use
-# after a day and would pay a second time, so then they are asked whether they know it.
-REPEAT_WITHIN = timedelta(hours=12)
 # 预授权: how a hold ends by itself is the rail's affair, days from now; until then it is only looked at.
 HOLD_S = 3600
 # The payer waits while one channel after another is tried: after this no further attempt is begun.

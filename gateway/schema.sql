@@ -160,6 +160,8 @@ CREATE TABLE refund (
     retried_at         timestamptz, -- when last
     coupon_minor       bigint NOT NULL DEFAULT 0 CHECK (coupon_minor >= 0), -- of amount_minor, what coupons bear; expected, until it succeeded
     channel            text COLLATE "C", -- of the attempt whose money goes back
+    sent_count         int NOT NULL DEFAULT 0, -- how many messages under its present number may have reached the channel
+    paid_tries         int NOT NULL DEFAULT 0, -- bit n: the channel has confirmed try n, and it is booked
     PRIMARY KEY (book, id),
     FOREIGN KEY (book, payment_id) REFERENCES payment (book, id)
 ) WITH (fillfactor = 70);

@@ -122,6 +122,7 @@ REFUND = {
     (Refund.SUCCEEDED, RefundEvent.CONFIRMED): Refund.SUCCEEDED,
     (Refund.SUCCEEDED, RefundEvent.PENDING): Refund.SUCCEEDED,
     (Refund.SUCCEEDED, RefundEvent.UNKNOWN): Refund.SUCCEEDED,
+    (Refund.FAILED, RefundEvent.CONFIRMED): Refund.SUCCEEDED,  # paid after all: the channel outranks us
     (Refund.FAILED, RefundEvent.REFUSED): Refund.FAILED,
     (Refund.FAILED, RefundEvent.PENDING): Refund.FAILED,
     (Refund.FAILED, RefundEvent.UNKNOWN): Refund.FAILED,

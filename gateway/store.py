@@ -554,6 +554,22 @@ async def refunds_never_exceed_captures(connection: Connection) -> list[str]:
     return [f"book {r[0]} {r[1]}: its refunds and its totals differ" for r in rows]
 
 
+async def refunds_paid_beyond_are_booked(connection: Connection) -> list[str]:
+    """Each number a channel paid a refund under is booked: the first as the refund, the others in suspense."""
+    rows = await connection.fetch(
+        """
+        SELECT r.book, r.id FROM refund r
+        LEFT JOIN transfer t ON t.book = r.book AND t.rule = 'refund_beyond'
+            AND t.id IN (SELECT r.id || CASE n WHEN 0 THEN '' ELSE ':' || n END || ':beyond'
+                FROM generate_series(0, r.retry_count) n)
+        GROUP BY r.book, r.id, r.paid_tries, r.status, r.amount_minor
+        HAVING count(t.id) <> greatest(bit_count(r.paid_tries::bit(32)) - (r.status = 'succeeded')::int, 0)
+            OR bool_or(t.amount_minor <> r.amount_minor)
+        """
+    )
+    return [f"book {r[0]} {r[1]}: paid under more or fewer numbers than are booked" for r in rows]
+
+
 async def unwanted_money_goes_back(connection: Connection) -> list[str]:
     """What was paid late or on top has gone back or is on its way, whole; or its refund failed and it is a case."""
     rows = await connection.fetch(
@@ -607,7 +623,8 @@ async def every_open_row_is_owned(connection: Connection) -> list[str]:
                 SELECT FROM attempt a WHERE a.book = r.book AND a.payment_id = r.payment_id
                     AND a.number = r.attempt_number AND a.status IN ('late', 'surplus')
             )
-            ELSE r.due_at IS NOT NULL
+            -- paid under another number: its present one is asked about for a while
+            ELSE r.due_at IS NOT NULL AND (r.paid_tries = 0 OR (r.paid_tries >> r.retry_count) & 1 = 1)
         END
         UNION ALL SELECT p.book, p.id FROM payment p
         WHERE p.status IN ('processing', 'requires_action', 'requires_capture') AND p.due_at IS NULL AND NOT EXISTS (
@@ -713,6 +730,7 @@ INVARIANTS = {
     "shares_follow_the_refunds": shares_follow_the_refunds,
     "shares_never_exceed_what_arrives": shares_never_exceed_what_arrives,
     "coupons_match_the_journal": coupons_match_the_journal,
+    "refunds_paid_beyond_are_booked": refunds_paid_beyond_are_booked,
     "unwanted_money_goes_back": unwanted_money_goes_back,
     "reserved_money_is_not_booked": reserved_money_is_not_booked,
     "every_open_row_is_owned": every_open_row_is_owned,

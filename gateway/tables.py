@@ -195,11 +195,28 @@ class Refund(NamedTuple):
     retried_at: datetime | None = None
     coupon_minor: int = 0  # of amount_minor, what the merchant's own coupons bear; expected, until it has succeeded
     channel: str | None = None  # of the attempt whose money goes back
+    sent_count: int = 0  # how many messages under its present number may have reached the channel
+    paid_tries: int = 0  # bit n: the channel has confirmed try n, which is booked; 0 of old successes: the last
 
     @property
     def reference(self) -> str:
         """Our number of the refund at the channel; asked for again after it failed, it has a new one."""
-        return reference(self.book, f"{self.id}_{_DIGITS[9 + self.retry_count]}" if self.retry_count else self.id)
+        return self.reference_of(self.retry_count)
+
+    def reference_of(self, tried: int) -> str:
+        """Return our number of one of its tries, from 0."""
+        return reference(self.book, f"{self.id}_{_DIGITS[9 + tried]}" if tried else self.id)
+
+    def was_paid(self, tried: int) -> bool:
+        """Tell whether the channel has confirmed one of its tries, and that is booked."""
+        if not self.paid_tries:
+            return self.status == states.Refund.SUCCEEDED and tried == self.retry_count
+        return bool(self.paid_tries >> tried & 1)
+
+    @property
+    def paid_as(self) -> int:
+        """The first of its tries that was paid; of none, the last."""
+        return next((tried for tried in range(self.retry_count) if self.was_paid(tried)), self.retry_count)
 
     @property
     def asked_at(self) -> datetime:
@@ -209,7 +226,11 @@ class Refund(NamedTuple):
     @property
     def posting(self) -> str:
         """What its transfers' ids begin with; each try has its own."""
-        return f"{self.id}:{self.retry_count}" if self.retry_count else self.id
+        return self.posting_of(self.retry_count)
+
+    def posting_of(self, tried: int) -> str:
+        """Return the same of one of its tries."""
+        return f"{self.id}:{tried}" if tried else self.id
 
 
 class RefundReturn(NamedTuple):
@@ -279,7 +300,7 @@ REFUNDS: Table[Refund] = Table(
     "refund",
     Refund,
     "int text text int text bigint text bigint json text text text text text int "
-    "timestamptz timestamptz timestamptz date int timestamptz bigint text",
+    "timestamptz timestamptz timestamptz date int timestamptz bigint text int int",
     keys=2,
 )
 REFUND_RETURNS: Table[RefundReturn] = Table(

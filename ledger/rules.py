@@ -29,6 +29,7 @@ RULES = {  #                       debit 借        credit 贷
     "refund":                 Rule(A.MERCHANT,     A.CHANNEL,      "退款: held when asked for, posted when confirmed"),
     "refund_returned":        Rule(A.CHANNEL,      A.MERCHANT,     "退款退回: what was refunded could not be paid out"),
     "merchant_coupon_back":   Rule(A.CHANNEL,   A.MERCHANT_COUPON, "优惠退回: a refund's part that a coupon had paid"),
+    "refund_beyond":          Rule(A.SUSPENSE,     A.CHANNEL,      "多退: paid back by a channel, borne by nobody"),
     "channel_fee_kept":       Rule(A.MERCHANT,     A.CHANNEL,      "a refund failed: the channel's fee stands again"),
     "refund_cost":            Rule(A.REFUND_COST,  A.MERCHANT,     "退款不退手续费: the channel keeps its fee"),
     "refund_cost_undone":     Rule(A.MERCHANT,     A.REFUND_COST,  "a refund failed: its fee is a payment's again"),

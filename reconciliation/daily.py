@@ -188,8 +188,11 @@ class DailyProof:
                 found, kind=Item.RETURN, reference=line.reference, status="failed",
                 fee_minor=-found.fee_minor, coupon_minor=-found.coupon_minor,
             )  # fmt: skip
-        # Under an earlier number of a refund that was tried again, the channel had refused it.
-        return found if tried == refund.retry_count else replace(found, reference=line.reference, status="failed")
+        if tried == refund.paid_as:
+            return found
+        # Another number of a refund that was tried again: refused there, or paid as well.
+        status = "success" if refund.was_paid(tried) else "failed"
+        return replace(found, reference=line.reference, status=status)
 
     # ---- a bank ------------------------------------------------------------------------------------------------------
 
@@ -309,7 +312,7 @@ def _refund(refund: Refund, attempt: Attempt) -> Movement:
     status = {"succeeded": "success", "failed": "failed"}.get(refund.status, "processing")
     return Movement(
         Item.REFUND,
-        refund.reference,
+        refund.reference_of(refund.paid_as),
         attempt.reference,
         Money(refund.amount_minor, refund.currency),
         -refund.fee_returned_minor,

@@ -241,9 +241,7 @@ class PayPal(Rail):
         return self._get(f"{self._payments_url}/refunds/{quote(refund.channel_ref, safe='')}")
 
     def refund_query_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
-        """Return the refund's state."""
-        if refund.channel_ref is None:
-            return self.refund_outcome(refund, answer, now=now)
+        """Return the refund's state. That PayPal refuses it when it is sent again says nothing of the first time."""
         return self._outcome(answer, messages.NOTHING, lambda body: messages.refund_outcome(body, refund))
 
     # ---- notices -----------------------------------------------------------------------------------------------------

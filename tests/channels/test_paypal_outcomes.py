@@ -363,7 +363,8 @@ _TOP_UP = ("REFUND_FAILED_INSUFFICIENT_FUNDS", "PAYEE_ACCOUNT_RESTRICTED", "PAYE
 ERRORS: dict[tuple[str, str], Outcome] = {
     # Not of a refund: an earlier try under the same number may have been executed before our rights were withdrawn.
     **{("pay", code): RETRIABLE for code in _NOT_ADMITTED},
-    **{(op, code): FINAL for op in ("pay", "refund", "refund_again") for code in _MALFORMED},
+    # Nor does a refusal of a refund that is asked about by sending it again conclude anything.
+    **{(op, code): FINAL for op in ("pay", "refund") for code in _MALFORMED},
     **{("pay", code): RETRIABLE for code in _MONEY},
     **{(op, code): RETRIABLE for op in ("pay", "proceed", "authorize", "capture") for code in _HERE},
     **{(op, code): FINAL for op in ("pay", "proceed", "authorize", "capture") for code in _PAYER},
@@ -372,8 +373,8 @@ ERRORS: dict[tuple[str, str], Outcome] = {
     **{("capture", code): CLOSED for code in ("AUTHORIZATION_EXPIRED", "AUTHORIZATION_VOIDED")},
     ("void", "PREVIOUSLY_VOIDED"): CLOSED,
     **{(op, code): NOT_FOUND for op in ("query", "close") for code in ("RESOURCE_NOT_FOUND", "INVALID_RESOURCE_ID")},
-    **{(op, code): FINAL for op in ("refund", "refund_again") for code in _REFUND},
-    **{(op, code): RETRIABLE for op in ("refund", "refund_again") for code in _TOP_UP},
+    **{("refund", code): FINAL for code in _REFUND},
+    **{("refund", code): RETRIABLE for code in _TOP_UP},
 }
 UNDECIDED = (
     *("ORDER_ALREADY_CAPTURED", "ORDER_ALREADY_AUTHORIZED", "AUTHORIZATION_ALREADY_CAPTURED", "PREVIOUSLY_CAPTURED"),

@@ -58,13 +58,21 @@ class HandClock:
 class Rail:
     """A script that gives, for each operation, the answer the test put there last.
 
-    An operation nobody put anything for goes well: what is asked for is paid, given back or closed.
+    An operation nobody put anything for goes well: what is asked for is paid, given back or closed. A refund that was
+    refused is one the rail does not know when it is asked.
     """
 
     answers: dict[str, Outcome | list[Outcome]] = field(default_factory=dict)
     clock: HandClock = field(default_factory=HandClock)
+    refused: set[str] = field(default_factory=set)  # numbers of refunds
 
     def __call__(self, op: str, order: Any) -> Outcome:
+        said = self._answer(op, order)
+        if op == "refund":
+            (self.refused.add if isinstance(said, Refused) else self.refused.discard)(order.reference)
+        return said
+
+    def _answer(self, op: str, order: Any) -> Outcome:
         if op in self.answers:
             found = self.answers[op]
             if isinstance(found, list):
@@ -72,6 +80,8 @@ class Rail:
             return found
         if op in ("close", "reverse", "void"):
             return CLOSED
+        if op == "refund_query" and order.reference in self.refused:
+            return NEVER_ARRIVED
         return confirmed(order.reference, order.amount.minor, self.clock.now(), order.amount.currency)
 
     def says(self, **answers: Outcome | list[Outcome]) -> None:

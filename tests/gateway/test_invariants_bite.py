@@ -45,6 +45,15 @@ PLANTS = {
         "a winner without a success": "UPDATE attempt SET status = 'confirmed' WHERE payment_id = '{late}'",
         "an attempt the payment does not know": "UPDATE payment SET attempt_count = 5 WHERE id = '{open}'",
     },
+    "refunds_paid_beyond_are_booked": {
+        "a number given back that nobody booked": "UPDATE refund SET retry_count = 1, paid_tries = 3 "
+        "WHERE payment_id = '{paid}'",
+        "one booked as given back that was not": "CREATE TEMPORARY TABLE again ON COMMIT DROP AS "
+        "SELECT * FROM transfer WHERE id = '{paid}:1:captured'; "
+        "UPDATE again SET seq = seq + 1000, rule = 'refund_beyond', "
+        "id = (SELECT id FROM refund WHERE payment_id = '{paid}') || ':beyond'; "
+        "INSERT INTO transfer SELECT * FROM again",
+    },
     "unwanted_money_goes_back": {
         "money paid on top that stays": "DELETE FROM refund WHERE payment_id = '{surplus}'",
         "money paid on top of which a part stays": "UPDATE refund SET amount_minor = 1 WHERE payment_id = '{surplus}'",

@@ -13,6 +13,7 @@ import gateway.admission
 import gateway.auth
 import gateway.bodies
 import gateway.payments
+import gateway.refunds
 import gateway.settle
 import kernel.errors
 import kernel.work
@@ -33,6 +34,7 @@ FAMILIES = {
     "Unavailable": Unavailable,
     "Unauthorized": gateway.auth.Unauthorized,
     "Forbidden": gateway.auth.Forbidden,
+    "CannotBeBorne": gateway.refunds.CannotBeBorne,
     "EndedMeanwhile": gateway.settle.EndedMeanwhile,
     "ReversedMeanwhile": gateway.settle.ReversedMeanwhile,
     "TurnedAway": gateway.admission.TurnedAway,

@@ -17,7 +17,7 @@ from kernel.db import acquire
 from kernel.errors import Conflict
 from kernel.money import Money
 from ops.cases import EFFECTS, decide
-from tests.gateway.front import QR, SILENCE, Front, a_front, another_process
+from tests.gateway.front import NEVER_ARRIVED, QR, SILENCE, Front, a_front, another_process
 
 NO = Refused("NOT_ENOUGH", "the account is empty")
 TOLD = {"by": "Wang Fang", "note": "agreed with the payer"}
@@ -173,16 +173,32 @@ async def test_what_the_merchant_keeps_may_still_be_given_back(front: Front, unw
 @pytest.mark.parametrize("decision", ["keep", "settled_outside", "retry"])
 async def test_nothing_is_decided_while_the_rail_has_the_refund(front: Front, unwanted: Any, decision: str) -> None:
     payment_id = await refused(front, unwanted)
-    front.rail.says(refund=SILENCE, refund_query=SILENCE)
+    front.rail.says(refund=SILENCE)
     await front.later(RETRY_S[0] + 1)
     case = await the_case(front)
     with pytest.raises(Conflict, match="refund_under_way"):
         await decide(front.hub, case.id, decision, **TOLD)
     assert await the_case(front) == case
-    front.rail.works("refund", "refund_query")
+    front.rail.works("refund")
     await front.later(3_600)
     assert (await the_refund(front, payment_id))["status"] == "succeeded"
     assert await waiting(front) == []
+
+
+async def test_a_try_waits_until_the_rail_says_what_became_of_the_one_before(front: Front, unwanted: Any) -> None:
+    """Refused, says the answer to the only message; what a rail then says of that number is still asked first."""
+    payment_id = await refused(front, unwanted)
+    front.rail.says(refund_query=SILENCE)
+    await front.later(RETRY_S[0] + 1)
+    assert len(front.asked("refund")) == 1
+    await front.assert_books_hold()
+    front.rail.refused.clear()  # it had been carried out
+    front.rail.works("refund_query", "refund")
+    await front.later(RETRY_S[1] + 1)
+    assert len(front.asked("refund")) == 1
+    assert (await the_refund(front, payment_id))["status"] == "succeeded"
+    assert await waiting(front) == []
+    assert await front.later(30 * 86_400) == 0
 
 
 async def test_a_merchants_own_refund_of_what_came_late_ends_it(front: Front) -> None:
@@ -227,6 +243,7 @@ async def test_a_process_that_dies_after_it_began_a_try_leaves_it_to_the_next(
             raise RuntimeError("kill -9")
 
         front.hub.payments.send_refund = dying  # type: ignore[assignment,method-assign]
+        front.rail.says(refund_query=NEVER_ARRIVED)
         with pytest.raises(ExceptionGroup):
             await front.later(RETRY_S[0] + 1)
         assert await other.later(21) == 1
@@ -246,7 +263,7 @@ async def test_a_merchants_own_refund_that_fails_is_the_merchants(front: Front) 
 async def test_every_effect_is_of_a_decision_there_is_and_what_must_do_something_has_one() -> None:
     offered = {(kind, decision) for kind, one in cases.KINDS.items() for decision in one.decisions}
     assert set(EFFECTS) <= offered
-    only_said = {"wait", "sent_on", "looked_into"}
+    only_said = {"wait", "sent_on", "looked_into", "recovered", "borne"}
     of_came_back = {(CAME_BACK, OUTSIDE), (CAME_BACK, KEPT)}  # nothing is under way that would have to be stopped
     assert {decision for _, decision in offered - set(EFFECTS) - of_came_back} <= only_said
 
