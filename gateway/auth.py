@@ -81,9 +81,10 @@ class Authenticator:
 
         Raises Unauthorized (key_missing, key_unknown, key_expired, key_revoked).
         """
-        if authorization is None or not authorization.startswith("Bearer "):
+        scheme, _, key = (authorization or "").strip().partition(" ")
+        if scheme.lower() != "bearer" or not key:  # a scheme has no case (RFC 9110, 11.1)
             raise Unauthorized("key_missing", "send your API key as 'Authorization: Bearer sk_…'")
-        principal, expires_at = await self._callers.get(authorization[7:])
+        principal, expires_at = await self._callers.get(key.strip())
         if expires_at is not None and expires_at <= self._env.now():
             raise Unauthorized(
                 "key_expired", f"key {principal.key_id} has expired; make a new one with `sluice key new`"

@@ -15,9 +15,11 @@ from kernel.money import Money
 
 __all__ = [
     "AUTO",
+    "CASHIER_METHODS",
     "Ask",
     "Choice",
     "Chooser",
+    "could_ever_take",
     "fee_of",
     "kind_of",
     "no_channel",
@@ -82,6 +84,26 @@ def no_channel(ask: Ask, refused: Sequence[No] = (), *, how: str = "") -> Reject
     return Rejected(
         "no_channel", f"no account of yours takes {ask.amount} by {way} over {wanted}", param="method", accounts=why
     )
+
+
+CASHIER_METHODS = (Method.JSAPI, Method.H5, Method.PAGE, Method.QR, Method.CARD, Method.APP, Method.TRANSFER)
+
+
+def could_ever_take(accounts: Sequence[Ready], currency: str, least_minor: int, most_minor: int) -> bool:
+    """Tell whether one of these accounts may take a cashier's payment of some such amount, now or another day.
+
+    By what its rail can and its terms say for good; one that is switched off or closed today counts.
+    """
+    return any(_could_ever_take(one, currency, least_minor, most_minor) for one in accounts)
+
+
+def _could_ever_take(ready: Ready, currency: str, least_minor: int, most_minor: int) -> bool:
+    can, terms = ready.client.channel.capabilities, ready.terms
+    methods = [one for one in CASHIER_METHODS if one in can.methods and one in (terms.methods or can.methods)]
+    takes = currency in can.currencies and currency in (terms.currencies or can.currencies)
+    least = max(least_minor, can.minimum_minor, terms.limits.minimum_minor or 1)
+    most = min(most_minor, can.maximum_minor, terms.limits.maximum_minor or most_minor)
+    return bool(methods) and takes and least <= most
 
 
 # Ways to pay that open one wallet and no other: what the payer is given for the one is of no use in another.

@@ -6,12 +6,14 @@ payments that are open or paid, so one that nobody paid in time gives its place 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import orjson
 
 import splitting
+from gateway.accounts import ChannelAccounts
+from gateway.choosing import could_ever_take
 from gateway.claims import Claims
 from gateway.create import Created, CreatePayment, earlier_needs, earlier_payment
 from gateway.states import Payment as Status
@@ -28,6 +30,7 @@ from splitting import Asked, ShareKind
 from splitting.tables import PAYEES
 
 LINK, STATIC = "link", "static"
+LONGEST = timedelta(days=3653)  # ten years: a link that is to last longer needs no end
 _DEAD = (Status.FAILED, Status.CANCELED, Status.EXPIRED)
 
 
@@ -92,13 +95,15 @@ def amount_for(link: CashierLink, said_minor: int | None) -> int:
 class AddLink:
     """Record a link or standing code; the same request again returns what the first one made.
 
-    Returns (row, whether an earlier request had made it). Raises Rejected (no_such_payee, currency_differs,
-    split_exceeds_payment), Conflict.
+    refusal: why no payer could ever pay with it, where that is so. Returns (row, whether an earlier request had made
+    it). Raises Rejected (no_channel, expiry_out_of_bounds, no_such_payee, currency_differs, split_exceeds_payment),
+    Conflict.
     """
 
     book: int
     link: CashierLink
     claims: Claims
+    refusal: Rejected | None = None
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
@@ -118,6 +123,9 @@ class AddLink:
             if found is None:
                 raise no_such_link(earlier)
             return found, earlier != self.link.id
+        if self.refusal is not None:
+            raise self.refusal
+        _check_expiry(self.link.expires_at, work.now)
         for line in asked_of(self.link):
             payee = work.find(PAYEES, (self.book, line.payee_id))
             if payee is None:
@@ -134,7 +142,10 @@ class AddLink:
 
 @dataclass(frozen=True, slots=True)
 class ChangeLink:
-    """Change some columns of a link; payments that were made with it go on. Raises NotFound."""
+    """Change some columns of a link; payments that were made with it go on.
+
+    Raises NotFound, Rejected (expiry_out_of_bounds).
+    """
 
     book: int
     link_id: str
@@ -150,6 +161,7 @@ class ChangeLink:
         found = work.find(CASHIER_LINKS, (self.book, self.link_id))
         if found is None or found.kind != self.kind:
             raise no_such_link(self.link_id)
+        _check_expiry(self.changes.get("expires_at"), work.now)
         changed = found._replace(**self.changes, updated_at=work.now)
         work.put(CASHIER_LINKS, changed)
         return changed
@@ -209,6 +221,18 @@ class PayByLink:
         return [*uses, self.create.payment_id]
 
 
+def _check_expiry(expires_at: datetime | None, now: datetime) -> None:
+    """Raise Rejected for an end at which nobody can have paid, or that nobody will live to see."""
+    if expires_at is not None and not now < expires_at <= now + LONGEST:
+        when = "is over" if expires_at <= now else "is more than ten years away"
+        raise Rejected(
+            "expiry_out_of_bounds",
+            f"expires_at {when}; it is now {rfc3339(now)}. Leave it out for a link without an end, and end one with "
+            "active: false",
+            param="expires_at",
+        )
+
+
 def no_such_link(link_id: str) -> NotFound:
     return NotFound("no_such_link", f"there is no {link_id}")
 
@@ -219,7 +243,10 @@ def no_such_link(link_id: str) -> NotFound:
 class Links:
     """What merchants do with their links and standing codes."""
 
-    def __init__(self, *, lanes: Lanes, pool: Pool, env: Env, tokens: CashierTokens, public_url: str) -> None:
+    def __init__(
+        self, *, lanes: Lanes, accounts: ChannelAccounts, pool: Pool, env: Env, tokens: CashierTokens, public_url: str
+    ) -> None:
+        self._accounts = accounts
         self._lanes = lanes
         self._pool = pool
         self._env = env
@@ -235,8 +262,27 @@ class Links:
             new.maximum_minor, new.currency, "active", new.expires_at, new.max_uses, "[]", 0, split, new.metadata,
             new.return_url, now, now,
         )  # fmt: skip
-        made: tuple[CashierLink, bool] = await self._lanes.put(AddLink(book, row, claims))
+        made: tuple[CashierLink, bool] = await self._lanes.put(
+            AddLink(book, row, claims, await self._never_paid(book, new))
+        )
         return made
+
+    async def _never_paid(self, book: int, new: NewLink) -> Rejected | None:
+        """Return why no account of the merchant will ever take what is paid with this link; None where one may.
+
+        A merchant without any account may yet get one.
+        """
+        accounts = await self._accounts.of_book(book)
+        least, most = new.amount_minor or new.minimum_minor, new.amount_minor or new.maximum_minor
+        if not accounts or could_ever_take(accounts, new.currency, least, most):
+            return None
+        takes = sorted({c for one in accounts for c in one.client.channel.capabilities.currencies if c != new.currency})
+        return Rejected(
+            "no_channel",
+            f"no account of yours takes {new.currency} in any way a cashier offers and in such amounts; "
+            f"your rails take {', '.join(takes) or 'nothing else'}",
+            param="currency",
+        )
 
     async def change(self, book: int, link_id: str, kind: str, changes: Mapping[str, Any]) -> CashierLink:
         """Change columns of one. Raises NotFound."""

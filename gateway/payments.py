@@ -35,7 +35,7 @@ from gateway.attempts import (
 )
 from gateway.belief import Answers, believed
 from gateway.captures import CaptureRefused, StartCapture, StartRelease
-from gateway.choosing import AUTO, Ask, Choice, Chooser, fee_of, kind_of, no_channel, wallet_for
+from gateway.choosing import AUTO, CASHIER_METHODS, Ask, Choice, Chooser, fee_of, kind_of, no_channel, wallet_for
 from gateway.claims import Claims
 from gateway.create import Asking, Created, CreatePayment, FindEarlier, NewPayment
 from gateway.links import PayByLink, asked_of
@@ -85,7 +85,6 @@ from streams import Bell
 
 log = logging.getLogger(__name__)
 
-CASHIER_METHODS = (Method.JSAPI, Method.H5, Method.PAGE, Method.QR, Method.CARD, Method.APP, Method.TRANSFER)
 BY_LINK = timedelta(minutes=30)  # how long a payment that a payer made from a link may be paid
 RETURNING = (Method.H5, Method.PAGE, Method.CARD)  # whose payers leave for a page of the rail's and come back
 

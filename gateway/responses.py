@@ -7,7 +7,6 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from gateway.auth import Forbidden, Unauthorized
-from gateway.schemas import CLEAN
 from kernel.cards import masked
 from kernel.errors import Broken, Conflict, NotFound, Rejected, SluiceError, Unavailable
 
@@ -52,6 +51,10 @@ STATUS_OF_CODE = {
 }
 
 
+# Refusals of the caller's that the same request, unchanged, may not meet again.
+_RETRIABLE = frozenset({"request_in_progress", "not_closed_yet", "body_too_slow"})
+
+
 def status_of(error: SluiceError) -> int:
     """Return the HTTP status of an error."""
     if error.code in STATUS_OF_CODE:
@@ -67,7 +70,7 @@ def json(body: Any, status: int = 200, headers: dict[str, str] | None = None) ->
 def problem(error: SluiceError, request_id: str) -> web.Response:
     """Return problem details for an error."""
     status = status_of(error)
-    retriable = isinstance(error, Unavailable) or error.code in ("request_in_progress", "not_closed_yet")
+    retriable = isinstance(error, Unavailable) or error.code in _RETRIABLE
     body: dict[str, Any] = {
         "type": PROBLEM_BASE + error.code,
         "title": error.code.replace("_", " "),
@@ -119,8 +122,6 @@ def rejected(error: ValidationError) -> Rejected:
     if kind == "extra_forbidden":
         return Rejected("unknown_field", f"{path}: there is no such field", param=path)
     said = first["msg"].removeprefix("Value error, ")
-    if CLEAN in said:
-        said = "may hold neither control characters nor marks that hide text or turn it round"
     message, leaf = f"{path or 'body'}: {said}", first["loc"][-1] if first["loc"] else None
     if leaf in ("amount", "basis_points", "remainder") and first["loc"][0] != "metadata":
         return Rejected(_AMOUNT_CODES.get(kind, "amount_not_integer"), message, param=path)

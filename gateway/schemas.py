@@ -19,10 +19,47 @@ from kernel.money import is_currency
 
 MAX_AMOUNT = 10**12  # minor units; no rail takes more in one payment
 # Neither control characters nor marks that break lines, change direction or hide: what is shown is what was sent.
-CLEAN = (
-    r"^[^\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    r"\U000e0000-\U000e007f]*$"
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\U000e0000-\U000e007f]"
 )
+# What hides nothing: a joiner behind what it joins, as Persian, Hindi and joined emoji have it (UAX #31, 2.3.1;
+# UTS #51, 1.4.9), and the flags of England and its like, spelt in tags (UTS #51, annex C).
+# Behind ASCII a joiner joins nothing.
+_JOINS = re.compile(
+    r"(?<=[^\x00-\x7f\u200c\u200d])[\u200c\u200d]|\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{2,6}\U000e007f"
+)
+_LINES = str.maketrans("", "", "\n\r\t")
+
+
+def _shown(text: str) -> str:
+    """Refuse characters that a reader would not see, by name and place."""
+    if text.isascii() and text.isprintable():
+        return text
+    found = _UNSEEN.search(_JOINS.sub("x", text))
+    if found is None:
+        return text
+    what = "a line break" if found[0] in "\n\r\u2028\u2029" else f"U+{ord(found[0]):04X}, which is not shown"
+    raise ValueError(
+        f"it holds {what}; send it in one line, without control characters and marks that hide or turn text"
+    )
+
+
+def _shown_in_lines(text: str) -> str:
+    _shown(text.translate(_LINES))
+    return text
+
+
+def _form(pattern: str, words: str) -> AfterValidator:
+    """Return the check that a text is of a form. words: what to send, for people."""
+    form = re.compile(pattern, re.ASCII)
+
+    def check(text: str) -> str:
+        if not form.fullmatch(text):
+            raise ValueError(f"send {words}")
+        return text
+
+    return AfterValidator(check)
 
 
 def _known_currency(code: str) -> str:
@@ -31,15 +68,18 @@ def _known_currency(code: str) -> str:
     return code
 
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=127, pattern=CLEAN)]
-MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=CLEAN)]
-MetadataValue = Annotated[str, StringConstraints(max_length=500, pattern=CLEAN)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=127), AfterValidator(_shown)]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(_shown)]
+MetadataValue = Annotated[str, StringConstraints(max_length=500), AfterValidator(_shown_in_lines)]
 Amount = Annotated[int, Field(gt=0, le=MAX_AMOUNT, strict=True, description="whole minor units, e.g. 分")]
 CurrencyCode = Annotated[
-    str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_known_currency), Field(description="ISO 4217")
+    str,
+    _form(r"[A-Z]{3}", "a currency of ISO 4217 in capital letters, such as CNY"),
+    AfterValidator(_known_currency),
+    Field(description="ISO 4217"),
 ]
-OrderId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_\-|*.:/]{1,64}$")]
-PayeeId = Annotated[str, StringConstraints(pattern=r"^pye_[0-9a-f]{26}$")]
+OrderId = Annotated[str, _form(r"[0-9A-Za-z_\-|*.:/]{1,64}", "1 to 64 of the characters 0-9 A-Z a-z _ - | * . : /")]
+PayeeId = Annotated[str, _form(r"pye_[0-9a-f]{26}", "the id of a payee, as POST /v1/payees answers it")]
 
 
 class Body(BaseModel):
@@ -48,7 +88,13 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
 
 
-Address = Annotated[str, StringConstraints(max_length=512, pattern=r"^https?://[^\s\x00-\x20\x7f-\U0010ffff\"<>]+$")]
+Address = Annotated[
+    str,
+    StringConstraints(max_length=512),
+    _form(
+        r"https?://[!#-;=?-~]+", "an address that begins with https:// or http://, in ASCII; anything else in it as %XX"
+    ),
+]
 # What a way to pay needs, and what else it may have; payer_region goes with all of them.
 _NEEDS = {
     "barcode": {"auth_code"},
@@ -105,21 +151,36 @@ class MethodIn(Body):
     type: Literal["qr", "barcode", "jsapi", "h5", "app", "page", "card", "transfer", "cashier"]
     channel: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "auto"
     auth_code: (
-        Annotated[str, StringConstraints(pattern=r"^[0-9]{16,24}$"), BeforeValidator(_no_card_but_a_code)] | None
+        Annotated[
+            str,
+            _form(r"[0-9]{16,24}", "the 16 to 24 digits that the till has scanned"),
+            BeforeValidator(_no_card_but_a_code),
+        ]
+        | None
     ) = Field(default=None, description="barcode: what the till scanned from the payer's phone")
     payer: (
-        Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$"), BeforeValidator(_no_card_but_a_payer)] | None
+        Annotated[
+            str,
+            _form(r"[\x21-\x7e]{1,128}", "1 to 128 visible ASCII characters, as the rail gave them"),
+            BeforeValidator(_no_card_but_a_payer),
+        ]
+        | None
     ) = Field(default=None, description="jsapi: who the payer is at the rail (openid, buyer_id)")
     token: (
-        Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_\-]{1,255}$"), BeforeValidator(_no_card_number)] | None
+        Annotated[
+            str,
+            _form(r"[0-9A-Za-z_\-]{1,255}", "the token as the rail's form gave it: 1 to 255 of 0-9 A-Z a-z _ -"),
+            BeforeValidator(_no_card_number),
+        ]
+        | None
     ) = Field(default=None, description="card: what the rail's own form made of the card")
     client_ip: Annotated[str, StringConstraints(max_length=45), AfterValidator(_ip_address)] | None = Field(
         default=None, description="h5: the payer's address"
     )
     return_url: Address | None = Field(default=None, description="where the payer's browser goes afterwards")
-    payer_region: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = Field(
-        default=None, description="where the payer is, ISO 3166-1"
-    )
+    payer_region: (
+        Annotated[str, _form(r"[A-Z]{2}", "a country of ISO 3166-1 in two capital letters, such as DE")] | None
+    ) = Field(default=None, description="where the payer is, ISO 3166-1")
 
     @model_validator(mode="after")
     def _each_field_where_it_belongs(self) -> "MethodIn":
@@ -178,17 +239,32 @@ class PaymentIn(Body):
         return self
 
 
-MerchantsName = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=CLEAN)]
+MerchantsName = Annotated[str, StringConstraints(min_length=1, max_length=80), AfterValidator(_shown)]
 Uses = Annotated[int, Field(ge=1, le=100, strict=True)]
 
 
-def _aware(at: datetime) -> datetime:
-    if at.tzinfo is None:
-        raise ValueError("a time needs its offset, e.g. 2026-11-24T08:30:00Z")
-    return at
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+)
 
 
-Moment = Annotated[datetime, AfterValidator(_aware)]
+def _rfc3339(value: Any) -> Any:
+    """Refuse numbers, and texts of another form: what seconds or milliseconds of which epoch, a reader would guess."""
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError("send a time with its offset as RFC 3339 writes it, such as 2026-11-24T08:30:00Z")
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_rfc3339)]
+
+
+def _bounds(amount: int | None, minimum: int, maximum: int) -> None:
+    if minimum > maximum:
+        raise ValueError("minimum is more than maximum; swap them")
+    if amount is not None and not minimum <= amount <= maximum:
+        raise ValueError(
+            f"amount {amount} is not between minimum {minimum} and maximum {maximum}; send either it or the two bounds"
+        )
 
 
 class PaymentLinkIn(Body):
@@ -207,9 +283,8 @@ class PaymentLinkIn(Body):
     return_url: Address | None = None
 
     @model_validator(mode="after")
-    def _bounds(self) -> "PaymentLinkIn":
-        if self.minimum > self.maximum:
-            raise ValueError("minimum is more than maximum")
+    def _checked(self) -> "PaymentLinkIn":
+        _bounds(self.amount, self.minimum, self.maximum)
         if len({share.payee for share in self.split}) != len(self.split):
             raise ValueError("a payee may stand in a split once")
         return self
@@ -228,9 +303,8 @@ class MerchantQrIn(Body):
     return_url: Address | None = None
 
     @model_validator(mode="after")
-    def _bounds(self) -> "MerchantQrIn":
-        if self.minimum > self.maximum:
-            raise ValueError("minimum is more than maximum")
+    def _checked(self) -> "MerchantQrIn":
+        _bounds(None, self.minimum, self.maximum)
         if len({share.payee for share in self.split}) != len(self.split):
             raise ValueError("a payee may stand in a split once")
         return self
@@ -258,7 +332,7 @@ class RefundIn(Body):
     """POST /v1/payments/{id}/refunds"""
 
     amount: Amount | None = Field(default=None, description="minor units; left out: all that is left")
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=CLEAN)] = "requested"
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=80), AfterValidator(_shown)] = "requested"
     merchant_refund_id: OrderId | None = None
 
 
@@ -278,14 +352,15 @@ class PayeeIn(Body):
     name: Text
     kind: Literal["supplier", "merchant"] = "supplier"
     currency: CurrencyCode
-    bank: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{2,10}$")] | None = None
+    bank: Annotated[str, _form(r"[a-z0-9]{2,10}", "the name of a bank link: 2 to 10 of a-z 0-9")] | None = None
     reference: OrderId = Field(description="your own number of the payee; the same again returns the same payee")
 
 
-AccountName = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_\-]{1,32}$")]
-RailName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{2,32}$")]
+AccountName = Annotated[str, _form(r"[0-9A-Za-z_\-]{1,32}", "1 to 32 of the characters 0-9 A-Z a-z _ -")]
+RailName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Settings = Annotated[
-    dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")], Any], Field(min_length=1, max_length=50)
+    dict[Annotated[str, _form(r"[a-z0-9_]{1,40}", "names of settings: 1 to 40 of a-z 0-9 _")], Any],
+    Field(min_length=1, max_length=50),
 ]
 Position = Annotated[int, Field(ge=0, le=10_000, strict=True)]
 
@@ -322,7 +397,7 @@ class RoutingPolicyIn(Body):
 
     version: Annotated[int, Field(ge=0, le=2**31 - 2, strict=True)]
     policy: dict[str, Any]
-    note: Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=CLEAN)]
+    note: Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_shown)]
 
 
 class NothingIn(Body):

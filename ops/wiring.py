@@ -99,7 +99,14 @@ class Hub:
 
     def links(self) -> Links:
         """Return what merchants do with payment links and standing codes."""
-        return Links(lanes=self.lanes, pool=self.pool, env=self.env, tokens=self.tokens, public_url=self.public_url)
+        return Links(
+            lanes=self.lanes,
+            accounts=self.accounts,
+            pool=self.pool,
+            env=self.env,
+            tokens=self.tokens,
+            public_url=self.public_url,
+        )
 
     def cashier(self) -> Cashier:
         """Return the payers' pages on these objects."""

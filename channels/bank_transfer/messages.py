@@ -94,7 +94,8 @@ def return_body(refund: RefundOrder) -> bytes:
 
 
 def _printable(words: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in words).strip() or "-"
+    # A joiner is not "printable", and yet part of a word.
+    return "".join(c if c.isprintable() or c in "\u200c\u200d" else " " for c in words).strip() or "-"
 
 
 # ---- what the bank answers -------------------------------------------------------------------------------------------

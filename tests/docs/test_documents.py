@@ -239,7 +239,14 @@ AN_ACCOUNT = a_row(ChannelAccount, settings="{}", sealed=None, terms="{}")
 
 def a_link(kind: str) -> dict[str, Any]:
     nothing: Any = None
-    links = Links(lanes=nothing, pool=nothing, env=nothing, tokens=CashierTokens(b"k" * 32), public_url="https://x")
+    links = Links(
+        lanes=nothing,
+        accounts=nothing,
+        pool=nothing,
+        env=nothing,
+        tokens=CashierTokens(b"k" * 32),
+        public_url="https://x",
+    )
     return links.payload(a_row(CashierLink, id="lnk_" + "0" * 26, kind=kind, metadata="{}"))
 
 

@@ -136,7 +136,7 @@ async def test_what_is_sent_off_twice_makes_one_payment(database_url: str, tmp_p
         assert len({there for _, there in answers}) == 1
         assert [one["amount"] for one in await orders(front)] == [1_250]
         status, text = await door.send(submission, "13.50")
-        assert (status, "再确认" in text) == (422, True)
+        assert (status, "Please confirm it" in text) == (422, True)
         assert len(await orders(front)) == 1
 
 
