@@ -570,6 +570,85 @@ async def refunds_paid_beyond_are_booked(connection: Connection) -> list[str]:
     return [f"book {r[0]} {r[1]}: paid under more or fewer numbers than are booked" for r in rows]
 
 
+async def fees_match_the_journal(connection: Connection) -> list[str]:
+    """What a channel kept of a paid attempt was booked with its capture; of no other attempt was anything kept."""
+    rows = await connection.fetch(
+        """
+        SELECT a.book, a.payment_id || ':' || a.number, t.amount_minor FROM attempt a
+        LEFT JOIN transfer t ON t.book = a.book AND t.id = a.payment_id || ':' || a.number || ':fee'
+        WHERE coalesce(t.amount_minor, 0) <> CASE WHEN a.captured_minor > 0 THEN a.fee_minor ELSE 0 END
+        UNION ALL
+        SELECT p.book, p.id, p.fee_minor FROM payment p
+        JOIN attempt a ON a.book = p.book AND a.payment_id = p.id AND a.number = p.won_attempt
+        WHERE p.captured_minor > 0 AND p.fee_minor <> a.fee_minor
+        """
+    )
+    return [f"book {r[0]} {r[1]}: its fee and the {r[2]} booked differ" for r in rows]
+
+
+async def refunds_match_the_journal(connection: Connection) -> list[str]:
+    """A refund under way holds its money, one that succeeded has paid it out, one that failed has done neither.
+
+    Of every number it has had: what was held is under way only for the present one, and what went out under any of
+    them and did not come back is what has succeeded.
+    """
+    rows = await connection.fetch(
+        """
+        WITH told AS (
+            SELECT book, split_part(id, ':', 1) AS refund_id,
+                coalesce(sum(amount_minor) FILTER (WHERE state = 'held'), 0) AS held,
+                coalesce(sum(posted_minor), 0) AS gone
+            FROM hold WHERE starts_with(id, 're_') GROUP BY 1, 2
+        ), back AS (
+            SELECT book, split_part(id, ':', 1) AS refund_id, sum(amount_minor) AS back
+            FROM transfer WHERE rule = 'refund_returned' GROUP BY 1, 2
+        ), noted AS (
+            SELECT book, refund_id, sum(amount_minor) AS back FROM refund_return GROUP BY 1, 2
+        )
+        SELECT coalesce(r.book, t.book, b.book), coalesce(r.id, t.refund_id, b.refund_id), r.status,
+            t.held, t.gone, b.back
+        FROM refund r FULL JOIN told t ON t.book = r.book AND t.refund_id = r.id
+        FULL JOIN back b ON b.book = coalesce(r.book, t.book) AND b.refund_id = coalesce(r.id, t.refund_id)
+        LEFT JOIN noted n ON n.book = r.book AND n.refund_id = r.id
+        WHERE r.id IS NULL
+            OR coalesce(t.held, 0) <> CASE r.status WHEN 'processing' THEN r.amount_minor ELSE 0 END
+            OR coalesce(t.gone, 0) - coalesce(b.back, 0)
+                <> CASE r.status WHEN 'succeeded' THEN r.amount_minor ELSE 0 END
+            OR coalesce(b.back, 0) <> coalesce(n.back, 0)
+        """
+    )
+    return [
+        f"book {r[0]} {r[1]}: is {r[2]}, the journal holds {r[3] or 0}, paid {r[4] or 0} and had {r[5] or 0} back"
+        for r in rows
+    ]
+
+
+async def refunded_fees_match_the_journal(connection: Connection) -> list[str]:
+    """What was made good of a fee for an attempt's refunds follows from what of it has been given back, or is to be."""
+    rows = await connection.fetch(
+        """
+        WITH made_good AS (
+            SELECT t.book, split_part(t.id, ':', 1) AS refund_id,
+                sum(CASE WHEN t.rule IN ('channel_fee_returned', 'refund_cost') THEN t.amount_minor
+                    ELSE -t.amount_minor END) AS minor
+            FROM transfer t
+            WHERE t.rule IN ('channel_fee_returned', 'refund_cost', 'channel_fee_kept', 'refund_cost_undone')
+            GROUP BY 1, 2
+        ), given AS (
+            SELECT r.book, r.payment_id, r.attempt_number, coalesce(sum(m.minor), 0) AS minor,
+                coalesce(sum(r.amount_minor) FILTER (WHERE r.status <> 'failed'), 0)::numeric AS live
+            FROM refund r LEFT JOIN made_good m ON m.book = r.book AND m.refund_id = r.id
+            GROUP BY 1, 2, 3
+        )
+        SELECT g.book, g.payment_id, g.minor FROM given g
+        JOIN attempt a ON a.book = g.book AND a.payment_id = g.payment_id AND a.number = g.attempt_number
+        -- splitting.plan.fee_returned: in proportion, rounded half up
+        WHERE g.minor <> div(2 * a.fee_minor * g.live + a.captured_minor, 2 * a.captured_minor::numeric)
+        """
+    )
+    return [f"book {r[0]} {r[1]}: {r[2]} of its fee was made good, its refunds make it another sum" for r in rows]
+
+
 async def unwanted_money_goes_back(connection: Connection) -> list[str]:
     """What was paid late or on top has gone back or is on its way, whole; or its refund failed and it is a case."""
     rows = await connection.fetch(
@@ -604,7 +683,8 @@ async def reserved_money_is_not_booked(connection: Connection) -> list[str]:
                 OR a.held_minor <> p.amount_minor OR p.captured_minor <> 0
             WHEN 'processing' THEN p.won_attempt <> 0 AND (a.status <> 'held' OR a.capture_minor = 0)
             WHEN 'requires_action' THEN p.won_attempt <> 0
-            ELSE false
+            WHEN 'succeeded' THEN false
+            ELSE p.won_attempt <> 0 AND p.captured_minor = 0 -- it ended, and what was reserved was not let go of
         END
         """
     )
@@ -726,6 +806,9 @@ async def coupons_match_the_journal(connection: Connection) -> list[str]:
 INVARIANTS = {
     "captures_match_the_journal": captures_match_the_journal,
     "a_payment_is_paid_once": a_payment_is_paid_once,
+    "fees_match_the_journal": fees_match_the_journal,
+    "refunds_match_the_journal": refunds_match_the_journal,
+    "refunded_fees_match_the_journal": refunded_fees_match_the_journal,
     "refunds_never_exceed_captures": refunds_never_exceed_captures,
     "shares_follow_the_refunds": shares_follow_the_refunds,
     "shares_never_exceed_what_arrives": shares_never_exceed_what_arrives,

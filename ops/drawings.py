@@ -6,6 +6,7 @@ from pathlib import Path
 from cases.states import CASE
 from gateway.states import ATTEMPT, PAYMENT, REFUND
 from kernel.states import draw
+from ops.money_states import drawing
 from reconciliation.states import DISCREPANCY
 from splitting.states import BATCH, INSTRUCTION
 
@@ -25,6 +26,7 @@ def document() -> str:
             draw("splitting: batch", BATCH),
             draw("cases: case", CASE),
             draw("reconciliation: discrepancy", DISCREPANCY),
+            drawing(),
         ]
     )
 

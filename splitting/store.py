@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from kernel.db import Connection
 from ledger.accounts import Kind
+from splitting.plan import OWN
 from splitting.tables import BANK_LINKS, BankLink, Instruction, Payee, Settlement, Split
 
 _BANK_LINK = ", ".join(BankLink._fields)
@@ -173,15 +174,71 @@ async def shares_sum_to_the_net(connection: Connection) -> list[str]:
     return [f"book {r[0]} {r[1]}: shares {r[4]}, fee {r[3]} and coupon {r[5]} are not the {r[2]} paid" for r in rows]
 
 
+async def shares_match_the_journal(connection: Connection) -> list[str]:
+    """What each share was given and gave back is what the journal moved; of a plan that waits nothing has."""
+    rows = await connection.fetch(
+        """
+        WITH shared AS (
+            SELECT s.book, s.payment_id || ':' || (x.n - 1) AS share, (x.v ->> 1)::bigint AS given,
+                (x.v ->> 2)::bigint AS back
+            FROM split s CROSS JOIN LATERAL json_array_elements(s.shares) WITH ORDINALITY AS x(v, n)
+            WHERE s.status = 'posted' AND x.v ->> 0 <> $1
+        ), given AS (
+            SELECT book, replace(id, ':share:', ':') AS share, sum(amount_minor) AS given FROM transfer
+            WHERE rule IN ('share', 'commission') AND id LIKE 'pay%:share:%' GROUP BY 1, 2
+        ), back AS (
+            SELECT t.book, r.payment_id || ':' || substring(t.id FROM '[0-9]+$') AS share,
+                sum(CASE WHEN t.rule IN ('share', 'commission') THEN -t.amount_minor ELSE t.amount_minor END) AS back
+            FROM transfer t JOIN refund r ON r.book = t.book AND r.id = split_part(t.id, ':', 1)
+            WHERE t.rule IN ('share', 'commission', 'share_taken_back', 'commission_taken_back')
+                AND t.id LIKE 're%' GROUP BY 1, 2
+        )
+        SELECT coalesce(s.book, g.book, b.book), coalesce(s.share, g.share, b.share)
+        FROM shared s FULL JOIN given g ON g.book = s.book AND g.share = s.share
+        FULL JOIN back b ON b.book = coalesce(s.book, g.book) AND b.share = coalesce(s.share, g.share)
+        WHERE coalesce(s.given, 0) <> coalesce(g.given, 0) OR coalesce(s.back, 0) <> coalesce(b.back, 0)
+        """,
+        OWN,
+    )
+    return [f"book {r[0]} {r[1]}: the share and the journal differ" for r in rows]
+
+
+async def instructions_match_the_journal(connection: Connection) -> list[str]:
+    """A line in transit was booked so and is undecided; a paid or refused one was booked so once, and not otherwise."""
+    rows = await connection.fetch(
+        """
+        WITH told AS (
+            SELECT book, regexp_replace(id, ':(sent|paid|refused)$', '') AS id,
+                sum(amount_minor) FILTER (WHERE rule IN ('settlement_sent', 'commission_sent')) AS sent,
+                sum(amount_minor) FILTER (WHERE rule = 'settlement_paid') AS paid,
+                sum(amount_minor) FILTER (WHERE rule IN ('settlement_refused', 'commission_refused')) AS refused
+            FROM transfer WHERE rule IN (
+                'settlement_sent', 'commission_sent', 'settlement_paid', 'settlement_refused', 'commission_refused'
+            ) GROUP BY 1, 2
+        )
+        SELECT coalesce(i.book, t.book), coalesce(i.id, t.id), i.status, t.sent, t.paid, t.refused
+        FROM instruction i FULL JOIN told t ON t.book = i.book AND t.id = i.id
+        WHERE i.id IS NULL OR coalesce(t.sent, 0) <> i.amount_minor
+            OR coalesce(t.paid, 0) <> CASE i.status WHEN 'paid' THEN i.amount_minor ELSE 0 END
+            OR coalesce(t.refused, 0) <> CASE i.status WHEN 'refused' THEN i.amount_minor ELSE 0 END
+        """
+    )
+    return [
+        f"book {r[0]} {r[1]}: is {r[2]}, the journal has {r[3] or 0} sent, {r[4] or 0} paid, {r[5] or 0} refused"
+        for r in rows
+    ]
+
+
 async def batches_match_their_lines(connection: Connection) -> list[str]:
-    """A batch's totals are its lines' totals."""
+    """A batch's totals are its lines' totals, and it is finished when every line is decided, and not before."""
     rows = await connection.fetch(
         """
         SELECT s.book, s.id FROM settlement s LEFT JOIN instruction i ON i.book = s.book AND i.settlement_id = s.id
-        GROUP BY s.book, s.id, s.total_minor, s.instruction_count, s.open_count, s.paid_minor
+        GROUP BY s.book, s.id, s.total_minor, s.instruction_count, s.open_count, s.paid_minor, s.status
         HAVING coalesce(sum(i.amount_minor), 0) <> s.total_minor OR count(i.id) <> s.instruction_count
             OR count(i.id) FILTER (WHERE i.status = 'in_transit') <> s.open_count
             OR coalesce(sum(i.amount_minor) FILTER (WHERE i.status = 'paid'), 0) <> s.paid_minor
+            OR (s.status = 'finished') <> (s.open_count = 0)
         """
     )
     return [f"book {r[0]} {r[1]}: the batch and its lines do not add up" for r in rows]
@@ -189,5 +246,7 @@ async def batches_match_their_lines(connection: Connection) -> list[str]:
 
 INVARIANTS = {
     "shares_sum_to_the_net": shares_sum_to_the_net,
+    "shares_match_the_journal": shares_match_the_journal,
+    "instructions_match_the_journal": instructions_match_the_journal,
     "batches_match_their_lines": batches_match_their_lines,
 }

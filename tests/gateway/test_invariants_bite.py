@@ -34,6 +34,41 @@ PLANTS = {
         "UPDATE transfer SET amount_minor = 1 WHERE id = '{paid}:2:captured'; "
         "UPDATE transfer SET amount_minor = amount_minor - 1 WHERE id = '{paid}:1:captured'",
     },
+    "fees_match_the_journal": {
+        "a fee of another amount": "UPDATE attempt SET fee_minor = 1 WHERE payment_id = '{paid}'",
+        "a fee the payment does not know": "UPDATE payment SET fee_minor = 1 WHERE id = '{paid}'",
+        "a fee that was not booked": "DELETE FROM transfer WHERE id = '{paid}:1:fee'",
+        "a fee of what nobody paid": "CREATE TEMPORARY TABLE again ON COMMIT DROP AS SELECT * FROM transfer "
+        "WHERE id = '{late}:1:fee'; UPDATE again SET id = '{open}:1:fee', seq = seq + 1000; "
+        "INSERT INTO transfer SELECT * FROM again",
+    },
+    "refunds_match_the_journal": {
+        "a refund that is called succeeded while its money is held": "UPDATE refund SET status = 'succeeded' "
+        "WHERE payment_id = '{giving_back}'",
+        "a refund that is called failed while its money is held": "UPDATE refund SET status = 'failed' "
+        "WHERE payment_id = '{giving_back}'",
+        "a refund that is called under way and is paid": "UPDATE refund SET status = 'processing' "
+        "WHERE payment_id = '{paid}'",
+        "a refund that is called failed and is paid": "UPDATE refund SET status = 'failed' WHERE payment_id = '{paid}'",
+        "a refund that failed and is called succeeded": "UPDATE refund SET status = 'succeeded' "
+        "WHERE payment_id = '{failed}'",
+        "a refund that failed and is called under way": "UPDATE refund SET status = 'processing' "
+        "WHERE payment_id = '{failed}'",
+        "a refund of another amount": "UPDATE refund SET amount_minor = amount_minor + 1 WHERE payment_id = '{paid}'",
+        "a hold of no refund": "DELETE FROM refund WHERE payment_id = '{giving_back}'",
+        "a refund whose hold was let go": "UPDATE hold SET state = 'voided' WHERE id = (SELECT id || ':refund' "
+        "FROM refund WHERE payment_id = '{giving_back}')",
+        "a refund's return that was not booked": "INSERT INTO refund_return SELECT book, id, 0, amount_minor, 0, 0, "
+        "current_date, current_date, 'x', NULL FROM refund WHERE payment_id = '{paid}'",
+    },
+    "refunded_fees_match_the_journal": {
+        "a refund's fee that was not made good": "DELETE FROM transfer WHERE id = (SELECT id || ':fee' FROM refund "
+        "WHERE payment_id = '{paid}')",
+        "a refund's fee made good otherwise": "UPDATE transfer SET amount_minor = amount_minor + 1 "
+        "WHERE id = (SELECT id || ':fee' FROM refund WHERE payment_id = '{paid}')",
+        "a refund called failed whose fee is made good": "UPDATE refund SET status = 'failed' "
+        "WHERE payment_id = '{giving_back}'",
+    },
     "a_payment_is_paid_once": {
         "a capture the payment does not know": "UPDATE payment SET captured_minor = 0, refunding_minor = 0 "
         "WHERE id = '{giving_back}'",
@@ -72,6 +107,7 @@ PLANTS = {
     "reserved_money_is_not_booked": {
         "a hold the channel does not have": "UPDATE attempt SET status = 'pending' WHERE payment_id = '{held}'",
         "a hold of another amount": "UPDATE attempt SET held_minor = 1 WHERE payment_id = '{held}'",
+        "a hold of a payment that is called over": "UPDATE payment SET status = 'canceled' WHERE id = '{held}'",
         "a hold of nobody": "UPDATE payment SET won_attempt = 0 WHERE id = '{held}'",
         "a capture under way that nobody asked for": "UPDATE payment SET status = 'processing' WHERE id = '{held}'",
     },
@@ -156,6 +192,9 @@ async def scene(
         names["coupon"] = await front.paid("coupon", 5_000, split=plan)
         await front.share_out()
         await front.refund(names["coupon"], 1_000)
+        names["failed"] = await front.paid("failed", 5_000)
+        front.rail.says(refund=Refused("NO"))
+        await front.refund(names["failed"], 700)
         front.rail.says(pay=Pending(QR), refund=Pending(channel_ref="ch"))
         await front.refund(names["giving_back"], 500)
         names["open"] = (await front.pay("open")).body["id"]
@@ -193,6 +232,7 @@ async def test_an_invariant_finds_the_fault_it_is_there_for(
         await planting.rollback()
     hurt = next(ident for ident in names.values() if ident in PLANTS[name][fault].format(**names))
     refund_of_it = (name == "every_open_row_is_owned" and "refund" in fault) or "given back" in fault
+    refund_of_it = refund_of_it or name == "refunds_match_the_journal"
     assert found
     assert all(hurt in one for one in found) or refund_of_it
 

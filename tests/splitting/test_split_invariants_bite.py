@@ -20,7 +20,26 @@ PLANTS = {
         "more taken back than given": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{1,2}', '3001')::json",
         "less than nothing taken back": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{1,2}', '-1')::json",
     },
+    "shares_match_the_journal": {
+        "a share of another amount": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{1,1}', '1')::json",
+        "a share given back that was not": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{1,2}', '1')::json",
+        "a share that was not booked": "DELETE FROM transfer WHERE id LIKE 'pay_%:share:1'",
+        "a share booked otherwise": "UPDATE transfer SET amount_minor = 1 WHERE id LIKE 'pay_%:share:1'",
+        "a share given that nobody has": "UPDATE split SET shares = (shares::jsonb - 2)::json",
+    },
+    "instructions_match_the_journal": {
+        "a line in transit that is called paid": f"UPDATE instruction SET status = 'paid' WHERE payee_id = '{MILL}'",
+        "a line in transit called refused": f"UPDATE instruction SET status = 'refused' WHERE payee_id = '{MILL}'",
+        "a paid line that is called refused": f"UPDATE instruction SET status = 'refused' WHERE payee_id = '{FARM}'",
+        "a paid line that is in transit": f"UPDATE instruction SET status = 'in_transit' WHERE payee_id = '{FARM}'",
+        "a line of another amount": f"UPDATE instruction SET amount_minor = 1 WHERE payee_id = '{FARM}'",
+        "a line that is not there": f"DELETE FROM instruction WHERE payee_id = '{MILL}'",
+        "a line that was not sent": "DELETE FROM transfer WHERE id LIKE '%:sent' AND debit LIKE 'payee:' || "
+        f"'{MILL}' || ':%'",
+        "a payment that was not booked": "DELETE FROM transfer WHERE rule = 'settlement_paid'",
+    },
     "batches_match_their_lines": {
+        "a batch that is called finished": "UPDATE settlement SET status = 'finished'",
         "another total": "UPDATE settlement SET total_minor = total_minor + 1",
         "another count": "UPDATE settlement SET instruction_count = instruction_count + 1",
         "an open line too many": "UPDATE settlement SET open_count = open_count + 1",
