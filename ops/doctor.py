@@ -276,7 +276,10 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
                    clock_timestamp() as now, pg_is_in_recovery() as follower, current_setting('fsync') as fsync,
                    current_setting('full_page_writes') as full_page_writes,
                    current_setting('synchronous_commit') as synchronous_commit,
-                   current_setting('data_checksums') as data_checksums
+                   current_setting('data_checksums') as data_checksums,
+                   to_regrole('sluice_app') is not null or (
+                       select rolcreaterole or rolsuper from pg_roles where rolname = current_user
+                   ) as has_or_makes_roles
             """
         )
         after = datetime.now(UTC)
@@ -313,6 +316,9 @@ def _reached(facts: asyncpg.Record, url: str) -> Finding:
     if facts["follower"]:
         todo = "name the leader in SLUICE_DATABASE_URL (several hosts and target_session_attrs=read-write find it)"
         return Finding("database", Level.FAIL, f"{seen}, which only follows", todo)
+    if not facts["has_or_makes_roles"]:
+        todo = "the first migration makes the role sluice_app: as a superuser, ALTER ROLE this user CREATEROLE"
+        return Finding("database", Level.FAIL, f"{seen}, whose user may make no roles", todo)
     return Finding("database", Level.OK, seen)
 
 

@@ -27,6 +27,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _TABLE = "schema_migrations"
 _WAIT_S = 30
 _LOCK_MS, _PAUSE_S = 300, 1.0  # how long a migration stands in everybody's way, and then lets them pass
+_NO_ROLES = "permission denied to create role"
+_MAKE_ROLES = (
+    "\nThe first migration makes the role sluice_app, as which the hub works with fewer rights. Let the user of "
+    "SLUICE_DATABASE_URL do so, as a superuser: ALTER ROLE the_user CREATEROLE; and run it again. Afterwards "
+    "ALTER ROLE the_user NOCREATEROLE takes that away again."
+)
 _GAVE_WAY = "due to lock timeout"
 _COMMENT = "sluice catalogue sha256:"
 _T = TypeVar("_T")
@@ -69,7 +75,7 @@ def migrate(database_url: str, directory: Path | None = None, *, patience_s: flo
             break
         said = _without_password(done.stdout + done.stderr, database_url)
         if _GAVE_WAY not in said:
-            raise MigrationFailed(said)
+            raise MigrationFailed(said + (_MAKE_ROLES if _NO_ROLES in said else ""))
         if time.monotonic() >= give_up_at:
             raise MigrationFailed(
                 f"something else has held a table for {patience_s:g} s: {_run(_holders(database_url))}. "

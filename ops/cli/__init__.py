@@ -1,7 +1,7 @@
 """The command line, `sluice …`: here is which module has which command. Each loads what is heavy only when it runs.
 
 Exit codes: 0 done; 1 the answer is no, or something is wrong; 2 the command was not understood; 3 nothing certain is
-known (channel call).
+known: the database does not answer or does not let us in, or (channel call) the rail did not say.
 """
 
 import typer

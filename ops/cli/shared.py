@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ops.settings import Settings
     from ops.wiring import Hub
 
+
+NOTHING_KNOWN = 3  # the exit code where the database does not answer: neither yes nor no
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 Account = Annotated[str, typer.Argument(help="The channel account, see `sluice channel list`.")]
@@ -47,6 +49,7 @@ def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
     from kernel.errors import SluiceError
     from ops.embedded import CannotStart
     from ops.migrate import MigrationFailed
+    from ops.trouble import DatabaseUnusable
 
     try:
         code = asyncio.run(work)
@@ -54,9 +57,11 @@ def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
         raise typer.Exit(130) from None
     except SluiceError as error:
         facts = f" ({', '.join(f'{k}={v}' for k, v in error.facts.items())})" if error.facts else ""
-        fail(f"{error.message}{facts} [{error.code}]")
+        fail(f"{error.message}{facts} [{error.code}]", NOTHING_KNOWN if error.code == "database_unavailable" else 1)
     except (UndefinedColumnError, UndefinedTableError) as error:  # the hub runs on, and the code has been renewed
         fail(f"the database has not this code's schema ({error}): start the hub anew, or run `sluice migrate`")
+    except DatabaseUnusable as error:
+        fail(f"{error}; nothing was looked at", NOTHING_KNOWN)
     except (CannotStart, MigrationFailed, BadBill, BadNotice) as error:
         fail(str(error))
     except (OSError, json.JSONDecodeError) as error:  # a file named on the command line
@@ -76,6 +81,7 @@ async def a_hub(found: "Settings", book: int | None = None) -> AsyncIterator["Hu
     from ops.merchants import check_book
     from ops.migrate import migrate
     from ops.serve import passwords, public_url
+    from ops.trouble import CANNOT_CONNECT, unusable
     from ops.wiring import hub
 
     if not logging.getLogger().handlers:  # what is wrong is said with whose and why; what is well is not said
@@ -84,14 +90,21 @@ async def a_hub(found: "Settings", book: int | None = None) -> AsyncIterator["Hu
         if servers.own:
             await asyncio.to_thread(migrate, servers.database_url)
         logs.hide(passwords(servers.database_url, servers.redis_url))
-        async with hub(
-            database_url=servers.database_url,
-            redis_url=servers.redis_url,
-            home=found.home,
-            keys_file=found.channel_keys,
-            public_url=public_url(found),
-            name="sluice command",
-        ) as objects:
+        async with AsyncExitStack() as stack:
+            opening = hub(
+                database_url=servers.database_url,
+                redis_url=servers.redis_url,
+                home=found.home,
+                keys_file=found.channel_keys,
+                public_url=public_url(found),
+                name="sluice command",
+            )
+            try:
+                objects = await stack.enter_async_context(opening)
+            except CANNOT_CONNECT as error:
+                if getattr(error, "filename", None) is not None:  # a file of the home, and no address
+                    raise
+                raise unusable(error, servers.database_url) from None
             if book is not None:
                 async with acquire(objects.pool) as connection:
                     await check_book(connection, book)
