@@ -1,6 +1,7 @@
 """The list of channels, one line each. Adding a rail means one folder and one line here.
 
-A rail's package has `build`, which makes a Channel of its settings, and `SECRETS`, the names of its secret settings.
+A rail's package has `build`, which makes a Channel of its settings, `SECRETS`, the names of its secret settings, and
+`FACE`, what people see of it.
 One whose payers' ids can be told from any other rail's also has `PAYER_ID`, a regular expression of their form.
 tests/channels/test_registry.py holds every rail listed here against the contract, method by method.
 """
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from channels.contract import ChannelConfig
+from channels.face import Face, plain
 
 NAMES = (
     "alipay",
@@ -30,6 +32,8 @@ def secrets_of(name: str) -> frozenset[str]:
     found: frozenset[str] = import_module(f"channels.{name}").SECRETS
     return found
 
+
+FACES: Mapping[str, Face] = {name: getattr(import_module(f"channels.{name}"), "FACE", plain(name)) for name in NAMES}
 
 _PAYER_IDS = {
     name: re.compile(form, re.ASCII)

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import NamedTuple, Protocol
 
 from channels import Confirmed, Method, Outcome, Refused, Unknown
-from channels.registry import rail_of_payer
+from channels.registry import FACES, rail_of_payer
 from channels.routing import AUTO, No
 from channels.terms import NOTHING_USED, Used
 from gateway.accounts import ChannelAccounts, Ready
@@ -109,13 +109,7 @@ def _could_ever_take(ready: Ready, currency: str, least_minor: int, most_minor: 
 # Ways to pay that open one wallet and no other: what the payer is given for the one is of no use in another.
 ONE_WALLET = (Method.JSAPI, Method.APP)
 # What people call a rail besides its name.
-_ALIASES: Mapping[str, str] = {
-    "wxpay": "wechat", "wechatpay": "wechat", "wechat_pay": "wechat", "weixin": "wechat", "wx": "wechat",
-    "微信": "wechat", "微信支付": "wechat", "ali": "alipay", "zfb": "alipay", "zhifubao": "alipay", "支付宝": "alipay",
-    "union_pay": "unionpay", "cup": "unionpay", "upop": "unionpay", "yinlian": "unionpay", "银联": "unionpay",
-    "云闪付": "unionpay", "pp": "paypal", "pay_pal": "paypal", "card": "stripe", "bank": "bank_transfer",
-    "banktransfer": "bank_transfer", "transfer": "bank_transfer",
-}  # fmt: skip
+_ALIASES: Mapping[str, str] = {word: name for name, face in FACES.items() for word in face.called}
 
 
 def wallet_for(method: str, channel: str, payer: str | None, rails: Sequence[str]) -> str:

@@ -84,9 +84,12 @@ def _package(name: str, title: str) -> str:
     made = class_of(name)
     return (
         f'"""{title} as a channel: see README.md."""\n\n'
-        f"from channels.{name}.adapter import {made}, build\n\n"
+        + "".join(sorted((f"from channels.{name}.adapter import {made}, build\n", "from channels.face import Face\n")))
+        + "\n"
         'SECRETS = frozenset({"secret_key"})  # settings that are sealed at rest; each may end in _file instead\n\n'
-        f'__all__ = ["SECRETS", "{made}", "build"]\n'
+        "# What people see of it: its names in Chinese and English, a character and a colour; see channels/face.py.\n"
+        f'FACE = Face(("{title}", "{title}"), "{title[0]}", "#51605b")\n\n'
+        f'__all__ = ["FACE", "SECRETS", "{made}", "build"]\n'
     )
 
 
@@ -210,7 +213,8 @@ def _counterparty(name: str, title: str) -> str:
         "from counterparties import Counterparty\n\n\n"
         f"class {class_of(name)}Sandbox(Counterparty):\n"
         f'    """The simulated {title}."""\n\n'
-        f'    RAIL = "{name}"\n\n'
+        f'    RAIL = "{name}"\n'
+        '    NO_WINDOW = ""  # write why a notice of any age is believed; or, better, WINDOW: how old it may be\n\n'
         "    async def open_account(self) -> None:\n"
         f'        raise NotImplementedError("{name}: there is no simulated rail to be tried against yet")\n'
     )

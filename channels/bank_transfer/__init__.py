@@ -1,5 +1,8 @@
 """Bank transfer 银行转账 as a channel: see README.md."""
 
 from channels.bank_transfer.adapter import SECRETS, BankTransfer, build
+from channels.face import Face
 
-__all__ = ["SECRETS", "BankTransfer", "build"]
+FACE = Face(("银行转账", "Bank transfer"), "行", called=("bank", "banktransfer", "transfer"))
+
+__all__ = ["FACE", "SECRETS", "BankTransfer", "build"]

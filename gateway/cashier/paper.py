@@ -11,6 +11,8 @@ import orjson
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from channels.face import Face
+from channels.registry import FACES
 from gateway.cashier.words import Say
 
 HERE = Path(__file__).parent
@@ -41,6 +43,7 @@ class Paper:
             auto_reload=False,
         )
         self._files = {path.name: path.read_bytes() for path in sorted((HERE / "static").iterdir())}
+        self._files["cashier.css"] += marks(FACES).encode()
         digest = hashlib.sha256(b"\n".join(self._files.values())).hexdigest()[:12]
         self._templates.globals["asset"] = lambda name: f"/cashier/{name}?v={digest}"
 
@@ -65,6 +68,14 @@ class Paper:
             return None
         headers = {**KEPT_TO_ITSELF, "Cache-Control": "public, max-age=31536000, immutable"}
         return web.Response(body=content, content_type=TYPES[Path(name).suffix], charset="utf-8", headers=headers)
+
+
+def marks(faces: Mapping[str, Face]) -> str:
+    """Return the style of each rail's mark: its character, white on its colour."""
+    return "".join(
+        f'.mark.{name} {{ background: {face.colour}; }} .mark.{name}::after {{ content: "{face.mark}"; }}\n'
+        for name, face in faces.items()
+    )
 
 
 def picture(content: bytes, kind: str = "image/svg+xml", headers: Mapping[str, str] | None = None) -> web.Response:

@@ -3,19 +3,11 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from channels.registry import FACES
 from kernel.clock import BEIJING
 from kernel.money import Money
 
 _SYMBOLS = {"CNY": "¥", "USD": "US$", "EUR": "€", "GBP": "£", "HKD": "HK$", "JPY": "JP¥"}
-RAILS: Mapping[str, tuple[str, str]] = {
-    "wechat": ("微信支付", "WeChat Pay"),
-    "alipay": ("支付宝", "Alipay"),
-    "unionpay": ("银联", "UnionPay"),
-    "paypal": ("PayPal", "PayPal"),
-    "stripe": ("银行卡", "Card"),
-    "bank_transfer": ("银行转账", "Bank transfer"),
-}
-APPS: Mapping[str, tuple[str, str]] = {"wechat": ("微信", "WeChat"), "unionpay": ("云闪付", "the UnionPay app")}
 WORDS: Mapping[str, tuple[str, str]] = {
     # what every page has
     "pay_to": ("付款给", "Pay"),
@@ -175,13 +167,13 @@ class Say:
 
     def rail(self, channel: str) -> str:
         """Return what payers call a rail; of one nobody told us of, its name."""
-        names = RAILS.get(channel)
-        return names[self._place] if names else channel.replace("_", " ").title()
+        face = FACES.get(channel)
+        return face.names[self._place] if face else channel.replace("_", " ").title()
 
     def app(self, channel: str) -> str:
         """Return what payers call the app of a rail."""
-        names = APPS.get(channel)
-        return names[self._place] if names else self.rail(channel)
+        face = FACES.get(channel)
+        return face.app[self._place] if face and face.app else self.rail(channel)
 
     def several(self, names: list[str]) -> str:
         """Return names in a row."""

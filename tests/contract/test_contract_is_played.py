@@ -34,8 +34,16 @@ def test_every_rail_of_the_registry_has_a_counterparty_to_be_tried_against() -> 
 
 @pytest.mark.parametrize("name", sorted(CHANNELS))
 def test_every_rail_of_the_registry_has_golden_bytes_of_each_kind(name: str) -> None:
-    kinds = {path.name.partition("_")[0] for path in (GOLDEN / name).iterdir() if path.is_file()}
+    shown = [path for path in (GOLDEN / name).iterdir() if path.is_file() and path.read_bytes().strip()]
+    kinds = {path.name.partition("_")[0] for path in shown}
     assert {"request", "answer", "notice", "bill"} <= kinds, f"tests/golden/{name} has {sorted(kinds)}"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(str(path.relative_to(GOLDEN)) for path in GOLDEN.rglob("*_*") if path.is_file())
+)
+def test_no_golden_file_is_empty(path: str) -> None:
+    assert (GOLDEN / path).read_bytes().strip(), f"tests/golden/{path} shows nothing"
 
 
 @pytest.mark.parametrize("name", sorted(CHANNELS))

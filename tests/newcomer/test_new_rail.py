@@ -23,7 +23,7 @@ ACORN = Path(__file__).parent / "acorn"
 
 def files(root: Path) -> dict[str, bytes]:
     """Return every file below a folder that a checkout has."""
-    made = {"__pycache__", ".mypy_cache", ".ruff_cache", ".import_linter_cache", ".hypothesis", ".sluice"}
+    made = {".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".import_linter_cache", ".hypothesis", ".sluice"}
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in root.rglob("*")
@@ -74,6 +74,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
         if (ROOT / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, root / name)
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)  # documents are those that git lists
     return Checkout(root)
 
 
@@ -117,6 +118,17 @@ def test_a_rail_is_one_folder_one_line_its_golden_bytes_and_its_other_side(check
     ):
         done = checkout.run(*check)
         assert done.returncode == 0, done.stdout + done.stderr
+
+    shown = checkout.run("tests.newcomer.faces", "acorn", "unwritten")
+    assert shown.stdout.splitlines() == [
+        "橡果支付 Acorn Pay oak→acorn .mark.acorn { background: #7a4a1e; }",
+        "Unwritten Unwritten unwritten→unwritten .mark.unwritten { background: #51605b; }",
+    ], shown.stderr
+    # All but the first payment, which is made in the checkout beside, and the decisions, which have no rails in them.
+    documents = checkout.run(
+        "pytest", "tests/docs", "-q", "-p", "no:cacheprovider", "-k", "not first_payment and not decisions"
+    )
+    assert documents.returncode == 0, documents.stdout[-3000:]
 
     played = checkout.outcomes("acorn or unwritten")
     assert [name for name, how in played["acorn"].items() if how != "passed"] == []

@@ -1,7 +1,9 @@
 """Acorn as a channel: see README.md."""
 
 from channels.acorn.adapter import Acorn, build
+from channels.face import Face
 
 SECRETS = frozenset({"secret_key"})  # one key a line, the newest first
+FACE = Face(("橡果支付", "Acorn Pay"), "橡", "#7a4a1e", called=("oak",))
 
-__all__ = ["SECRETS", "Acorn", "build"]
+__all__ = ["FACE", "SECRETS", "Acorn", "build"]
