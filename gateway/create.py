@@ -10,7 +10,7 @@ import splitting
 import streams
 from gateway import states
 from gateway.attempts import Chosen, NewAttempt
-from gateway.claims import Claims
+from gateway.claims import Claims, replaced
 from gateway.objects import payment_event
 from gateway.tables import ATTEMPTS, CLAIMS, PAYMENTS, REFUNDS, Attempt, Payment
 from kernel.work import BOOKS, Need, Work
@@ -49,6 +49,8 @@ class Created(NamedTuple):
 class CreatePayment(NamedTuple):
     """Record a payment and its first attempt; the same request again returns what the first one made.
 
+    An order whose payment ended unpaid may be paid by another, under another idempotency key; one whose payment is open
+    or paid may not. Should the one that ended be paid after all, that goes back by itself.
     payment_id: chosen by the caller, so that repeating the command after a lost commit finds itself.
     chosen: where the attempt goes; None: there is none until the payer has chosen how to pay.
     due_at: when the janitor asks the channel should nothing more be heard.
@@ -102,7 +104,7 @@ class CreatePayment(NamedTuple):
                 next_action=new.next_action, due_at=new.expires_at,
             )  # fmt: skip
         work.put(PAYMENTS, payment)
-        self.claims.take(work, book, self.payment_id)
+        self.claims.take(work, book, self.payment_id, anew=True)
         streams.publish(work, book, "payment.created", payment.id, payment_event(payment))
         return Created(payment, attempt, replayed=False)
 
@@ -110,6 +112,7 @@ class CreatePayment(NamedTuple):
 def earlier_needs(work: Work, book: int, claims: Claims) -> Iterable[Need]:
     for key in claims.keys:
         if work.knows(CLAIMS, (book, key)) and (claim := work.find(CLAIMS, (book, key))) is not None:
+            yield CLAIMS, (book, replaced(claim))
             yield PAYMENTS, (book, claim.object_id)
             if work.knows(PAYMENTS, (book, claim.object_id)):
                 payment = work.find(PAYMENTS, (book, claim.object_id))
@@ -118,14 +121,23 @@ def earlier_needs(work: Work, book: int, claims: Claims) -> Iterable[Need]:
 
 
 def earlier_payment(work: Work, book: int, claims: Claims) -> Created | None:
-    """Return the payment an earlier identical request made, None for a first request. Raises Conflict."""
-    payment_id = claims.earlier(work, book)
+    """Return the payment an earlier identical request made, None for a first one, or for another of an unpaid order.
+
+    Raises Conflict.
+    """
+    payment_id = claims.earlier(work, book, free=lambda ident: _ended_unpaid(work.find(PAYMENTS, (book, ident))))
     if payment_id is None:
         return None
-    claims.take(work, book, payment_id)
     payment = work.get(PAYMENTS, (book, payment_id))
+    if not _ended_unpaid(payment):
+        claims.take(work, book, payment_id)
     count = payment.attempt_count
     return Created(payment, work.get(ATTEMPTS, (book, payment_id, count)) if count else None, replayed=True)
+
+
+def _ended_unpaid(payment: Payment | None) -> bool:
+    """Tell whether an order may be paid by another payment: this one is over, and what still comes for it goes back."""
+    return payment is not None and payment.status in states.UNPAID
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,8 @@ CREATE TABLE channel_account (
     PRIMARY KEY (book, id)
 );
 
--- What may be claimed once: an idempotency key ("i:…"), a merchant's order number ("o:…"), a refund number ("r:…").
+-- What may be claimed once: an idempotency key ("i:…"), a merchant's order number ("o:…"), a refund number ("r:…"). Where an
+-- order's payment ended unpaid, another may take its number; then "e:<number> <payment>" says which had it before.
 CREATE TABLE claim (
     book       int NOT NULL,
     key        text NOT NULL COLLATE "C",

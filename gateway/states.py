@@ -26,6 +26,7 @@ class PaymentEvent(StrEnum):
 
 _WAITING = (Payment.PROCESSING, Payment.REQUIRES_ACTION)
 OPEN_PAYMENT = (*_WAITING, Payment.REQUIRES_CAPTURE)  # neither paid nor told to be over
+UNPAID = (Payment.FAILED, Payment.CANCELED, Payment.EXPIRED)
 
 PAYMENT = {
     **{(state, PaymentEvent.ACTION_NEEDED): Payment.REQUIRES_ACTION for state in _WAITING},

@@ -352,7 +352,8 @@ async def payments(
     rows = await connection.fetch(
         f"SELECT {_PAYMENT} FROM payment WHERE book = $1 AND ($2::text IS NULL OR id < $2) "
         "AND ($3::text IS NULL OR status = $3) "
-        "AND ($4::text IS NULL OR id = (SELECT object_id FROM claim WHERE book = $1 AND key = 'o:' || $4)) "
+        "AND ($4::text IS NULL OR id IN (SELECT object_id FROM claim WHERE book = $1 "
+        "AND (key = 'o:' || $4 OR (key > 'e:' || $4 || ' ' AND key < 'e:' || $4 || '!')))) "
         "ORDER BY id DESC LIMIT $5",
         book,
         before,
