@@ -1,10 +1,27 @@
 """The hash chain 哈希链 of a book: each record's hash covers the record before it, so none can change unnoticed."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 GENESIS = b"\x00" * 32
 _PARTED = "\x1f"
+
+
+@dataclass
+class Walk:
+    """A walk along the chains of all books: from where each was last found unbroken, to where it ends now.
+
+    since: book → (number, hash) of a record up to which the chain is known to hold. Whoever walks notes what was read.
+    """
+
+    since: Mapping[int, tuple[int, bytes]] = field(default_factory=dict)
+    rows: int = 0
+    ends: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+
+    def start(self, book: int) -> tuple[int, bytes]:
+        """Return the number and hash after which a book's chain is to be walked."""
+        return self.since.get(book, (0, GENESIS))
 
 
 def link(previous: bytes, *fields: str | int) -> bytes:

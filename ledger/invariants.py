@@ -6,7 +6,7 @@ READ transaction, so that what it compares was true at one moment.
 
 from collections.abc import Awaitable, Callable
 
-from kernel.chain import GENESIS, follows
+from kernel.chain import Walk, follows
 from kernel.db import Connection
 from ledger.accounts import Kind
 from ledger.posting import chained
@@ -102,17 +102,17 @@ async def platform_takes_fees_only(connection: Connection) -> list[str]:
     return [f"book {r['book']}: {r['id']} ({r['rule']}) reached the platform's account" for r in rows]
 
 
-async def journal_chain_holds(connection: Connection) -> list[str]:
+async def journal_chain_holds(connection: Connection, walk: Walk | None = None) -> list[str]:
     """The journal is numbered without a gap, every hash follows from the one before, and the head is its last."""
-    broken = []
+    broken, walk = [], walk or Walk()
     heads = await connection.fetch(
         "SELECT book, b.transfer_seq, b.transfer_hash "
         "FROM book b FULL JOIN (SELECT DISTINCT book FROM transfer) t USING (book) ORDER BY book"
     )
     for head in heads:
-        previous, number = GENESIS, 0
-        async for entry in journal(connection, head["book"]):
-            number += 1
+        number, previous = walk.start(head["book"])
+        async for entry in journal(connection, head["book"], number):
+            number, walk.rows = number + 1, walk.rows + 1
             if entry.seq != number or not follows(entry.hash, previous, *chained(entry)):
                 broken.append(
                     f"book {head['book']}: transfer {number} ({entry.id}) does not follow from the one before"
@@ -124,6 +124,7 @@ async def journal_chain_holds(connection: Connection) -> list[str]:
                 broken.append(
                     f"book {head['book']}: the journal ends at {number}, its head says {head['transfer_seq']}"
                 )
+            walk.ends[head["book"]] = number, previous
     return broken
 
 

@@ -86,12 +86,13 @@ async def rule_totals(connection: Connection, book: int, currency: str) -> dict[
     return {row[0]: row[1] for row in rows}
 
 
-async def journal(connection: Connection, book: int) -> AsyncIterator[Entry]:
-    """Yield the book's entries in order of number. Needs a transaction; reads in pieces of a thousand."""
+async def journal(connection: Connection, book: int, after: int = 0) -> AsyncIterator[Entry]:
+    """Yield the book's entries from number after + 1, in order. Needs a transaction; reads in pieces of a thousand."""
     async for row in connection.cursor(
         "SELECT book, id, seq, posting, rule, step, debit, credit, amount_minor, currency, hold_id, business_date, "
-        "recorded_at, hash FROM transfer WHERE book = $1 ORDER BY seq",
+        "recorded_at, hash FROM transfer WHERE book = $1 AND seq > $2 ORDER BY seq",
         book,
+        after,
         prefetch=1000,
     ):
         yield Entry(*row)

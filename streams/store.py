@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kernel.chain import GENESIS, follows
+from kernel.chain import Walk, follows
 from kernel.db import Connection
 from streams.outbox import Event, chained
 
@@ -53,21 +53,23 @@ async def heads(connection: Connection) -> list[tuple[int, int]]:
     return [(r[0], r[1]) for r in await connection.fetch("SELECT book, event_seq FROM book WHERE event_seq > 0")]
 
 
-async def event_chain_holds(connection: Connection) -> list[str]:
+async def event_chain_holds(connection: Connection, walk: Walk | None = None) -> list[str]:
     """Events are numbered without a gap, every hash follows from the one before, the head is the last."""
-    broken = []
+    broken, walk = [], walk or Walk()
     books = await connection.fetch(
         "SELECT book, b.event_seq, b.event_hash "
         "FROM book b FULL JOIN (SELECT DISTINCT book FROM event) e USING (book) ORDER BY book"
     )
     for head in books:
-        previous, number = GENESIS, 0
+        number, previous = walk.start(head["book"])
         async for row in connection.cursor(
-            "SELECT book, seq, type, subject, payload, recorded_at, hash FROM event WHERE book = $1 ORDER BY seq",
+            "SELECT book, seq, type, subject, payload, recorded_at, hash FROM event WHERE book = $1 AND seq > $2 "
+            "ORDER BY seq",
             head["book"],
+            number,
             prefetch=1000,
         ):
-            event, number = Event(*row), number + 1
+            event, number, walk.rows = Event(*row), number + 1, walk.rows + 1
             if event.seq != number or not follows(event.hash, previous, *chained(event)):
                 broken.append(f"book {head['book']}: event {number} does not follow from the one before")
                 break
@@ -75,6 +77,7 @@ async def event_chain_holds(connection: Connection) -> list[str]:
         else:
             if (number, previous) != (head["event_seq"], head["event_hash"]):
                 broken.append(f"book {head['book']}: events end at {number}, its head says {head['event_seq']}")
+            walk.ends[head["book"]] = number, previous
     return broken
 
 

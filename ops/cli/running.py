@@ -113,8 +113,15 @@ def doctor(as_json: Json = False) -> None:
     raise typer.Exit(render(asyncio.run(examine(settings())), as_json=as_json))
 
 
-def verify(as_json: Json = False) -> None:
-    """Check every invariant of the books; exit code 1 if one is broken."""
+def verify(
+    everything: Annotated[bool, typer.Option("--all", help="Walk the chains from their beginning.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check every invariant of the books; exit code 1 if one is broken.
+
+    Of the journal's and the events' hash chains only what came since the last time that nothing was broken is walked;
+    how far that was is kept in this home under a key of its own. --all walks everything.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -124,8 +131,9 @@ def verify(as_json: Json = False) -> None:
 
     async def work() -> int:
         async with a_hub(found) as hub:
-            verdicts = await checks.verify(hub.pool)
-        summary = checks.as_json(verdicts)
+            marks = checks.Marks(found.home, hub.env)
+            verdicts, walked = await checks.verify_since(hub.pool, marks, everything=everything)
+        summary = checks.as_json(verdicts, walked)
         if as_json:
             show(summary)
         else:
@@ -134,6 +142,9 @@ def verify(as_json: Json = False) -> None:
                 mark = "[red]✗[/]" if v.broken else "[green]✓[/]"
                 table.add_row(mark, v.name, str(len(v.broken)), "\n".join([v.says, *v.broken[:5]]))
             Console().print(table)
+            for one in walked:
+                before = f", {one.before} verified on {one.since} not again" if one.since else ""
+                typer.echo(f"{one.chain}: {one.rows} walked{before}{f' ({one.why_all})' if one.why_all else ''}")
             typer.echo(f"{summary['checked']} checked, {summary['broken']} broken")
         return 1 if summary["broken"] else 0
 
