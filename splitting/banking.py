@@ -129,6 +129,15 @@ class Banks:
         in_use = frozenset(master_of(link.sealed) for link in now if link.sealed is not None)
         return Resealed(done, len(links) - done - len(failed), failed, in_use)
 
+    async def end(self, book: int, bank: str) -> BankLink:
+        """Ask a bank for no more files, except while a batch is under way; linking it again takes that back.
+
+        Raises NotFound.
+        """
+        link = await self.link(book, bank)
+        ended: BankLink = await self._lanes.put(LinkBank(link._replace(ended_at=self._env.now())))
+        return ended
+
     def _sealed(self, link: BankLink, given: Mapping[str, Any]) -> BankLink:
         return enrolment.sealed(link, given, self._keys, self._env.secrets)
 
@@ -337,7 +346,7 @@ class Settler:
         """Do one round over every merchant's banks but those that rest; return how many files were applied."""
         async with acquire(self._pool) as connection:
             waiting = await store.unfinished(connection)
-            links = await store.bank_links(connection)
+            links = await store.links_to_follow(connection)
         for settlement in waiting:
             await self.tend(settlement.bank, settlement.book, self._banks.send(settlement))
         applied = 0

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from channels.settings import absorb
+from kernel.clock import rfc3339
 from kernel.sealing import Bound, CannotOpen, MasterKeys, Secret, label_of, master_of, rewrap, seal, unseal
 from splitting.tables import BankLink
 
@@ -76,6 +77,7 @@ def bank_link_payload(link: BankLink) -> dict[str, Any]:
         "settings": orjson.loads(link.settings),
         "secrets": fingerprints(link),
         "sealed": link.sealed is not None,
+        "ended_at": rfc3339(link.ended_at) if link.ended_at is not None else None,
     }
 
 

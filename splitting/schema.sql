@@ -33,6 +33,7 @@ CREATE TABLE bank_link (
     settings     json NOT NULL, -- identifiers, the address, the bank's public key; no secret
     cursor       text NOT NULL COLLATE "C", -- how far the bank's outgoing files have been read
     sealed       text COLLATE "C", -- envelope of the secrets; NULL: a row of before 0007, whose settings name key files
+    ended_at     timestamptz, -- the bank is asked only while a batch is under way; NULL: always
     PRIMARY KEY (book, bank)
 );
 

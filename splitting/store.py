@@ -46,6 +46,16 @@ async def bank_links(connection: Connection) -> list[BankLink]:
     return [BankLink(*row) for row in rows]
 
 
+async def links_to_follow(connection: Connection) -> list[BankLink]:
+    """Return every custody whose bank is to be asked for files: of those that ended, where a batch is under way."""
+    rows = await connection.fetch(
+        f"SELECT {', '.join('l.' + column for column in BankLink._fields)} FROM bank_link l "
+        "WHERE l.ended_at IS NULL OR EXISTS (SELECT 1 FROM settlement s "
+        "WHERE s.book = l.book AND s.bank = l.bank AND s.status <> 'finished') ORDER BY l.book, l.bank"
+    )
+    return [BankLink(*row) for row in rows]
+
+
 async def owed_until(connection: Connection, book: int, bank: str, currency: str, day: date) -> list[tuple[str, int]]:
     """Return (payee_id, minor units owed) of the bank's payees from business dates up to `day`, instructions deducted.
 

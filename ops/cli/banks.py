@@ -1,4 +1,4 @@
-"""Banks, settlement and the daily proof: bank link, platform; settle, reconcile, discrepancies."""
+"""Banks, settlement and the daily proof: bank link, end, platform; settle, reconcile, discrepancies."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -39,6 +39,23 @@ def bank_link(
         async with a_hub(found) as hub:
             link = await link_bank(hub, book, bank, given, name=name, currency=currency, folder=credentials.parent)
         show(splitting.bank_link_payload(link))
+        return 0
+
+    finish(work())
+
+
+@app.command("end")
+def bank_end(book: Book, bank: Annotated[str, typer.Argument(help="Your name for the bank.")]) -> None:
+    """Ask a bank for no more files of a merchant's, except while a batch is under way.
+
+    `sluice bank link` takes that back. A deposit that comes afterwards is not seen until then.
+    """
+    found = settings()
+
+    async def work() -> int:
+        async with a_hub(found, book) as hub:
+            await hub.banks.end(book, bank)
+        typer.echo(f"book {book} asks {bank} for nothing any more, except while a batch is under way")
         return 0
 
     finish(work())

@@ -350,6 +350,7 @@ class Player:
             await self._reconcile(day, world, bank_day)
             self._stage.step()
             await self._audit(day, world)
+        await self._hub.banks.end(book, BANK)  # a hub that runs on in this home has nothing to ask there
         day.disturbances = dict(await disturber.done())
         day.retries = world.retries
         self._stage.step()

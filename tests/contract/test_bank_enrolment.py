@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from typer.testing import CliRunner, Result
 
-from kernel.env import Env, system_env
+from kernel.env import Env, Request, Response, system_env
 from kernel.errors import Conflict, NotFound, Rejected, Unavailable
 from ops.cli import app
 from ops.merchants import add_merchant, link_bank, reseal
@@ -110,7 +110,7 @@ async def test_an_enrolment_opens_in_its_own_row_alone_and_beside_its_own_addres
         case "another bank's name":
             await custody.sql("DELETE FROM bank_link")
             moved = custody.link._replace(bank="other")
-            await custody.sql("INSERT INTO bank_link VALUES ($1, $2, $3, $4, $5, $6)", *moved)
+            await custody.sql("INSERT INTO bank_link VALUES ($1, $2, $3, $4, $5, $6)", *moved[:6])
         case _:
             await custody.sql("UPDATE bank_link SET sealed = replace(sealed, 'sealed\":\"', 'sealed\":\"AAAA')")
     bank = "other" if "name" in thief else BANK
@@ -246,3 +246,37 @@ async def test_commands_link_list_and_rotate_a_bank_and_show_no_secret(
     (folder / "list.json").write_text("[]")
     assert "JSON object" in (await sluice("link", BANK, "--credentials", str(folder / "list.json"), code=2)).output
     assert json.loads((await sluice("platform", BANK)).stdout)["kind"] == "platform"
+
+
+async def test_a_bank_that_ended_is_asked_only_while_a_batch_is_under_way(custody: Custody) -> None:
+    asked: list[str] = []
+    out = custody.hub.env.transport
+
+    class Counting:
+        async def send(self, request: Request, *, timeout_s: float) -> Response:
+            asked.append(request.url)
+            return await out.send(request, timeout_s=timeout_s)
+
+    custody.hub.env.transport = Counting()
+    settler = custody.hub.settler()
+
+    async def round_asks() -> bool:
+        asked.clear()
+        await settler.once()
+        return bool(asked)
+
+    assert await round_asks()
+    await custody.hub.banks.end(custody.book, BANK)
+    assert not await round_asks()
+    await custody.sql(
+        "INSERT INTO settlement VALUES "
+        "($1, 'stl_1', $2, current_date, current_date, 'CNY', 'sent', 0, 0, 0, 0, now(), now())",
+        custody.book,
+        BANK,
+    )
+    assert await round_asks()
+    await custody.sql("UPDATE settlement SET status = 'finished'")
+    assert not await round_asks()
+    link = await link_bank(custody.hub, custody.book, BANK, custody.given, name="pool", currency="CNY")
+    assert link.ended_at is None
+    assert await round_asks()
