@@ -29,7 +29,7 @@ ifeq ($(shell test -w "$$HOME" && echo yes),)
 export UV_CACHE_DIR := $(abspath $(VENV))/.uv-cache
 endif
 
-.PHONY: help demo up test replays check fix bench load lock clean
+.PHONY: help demo up test replays badrequests check fix bench load lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -46,6 +46,10 @@ test: $(VENV)/.dev ## run the tests; ARGS="-k name" chooses
 
 replays: $(VENV)/.dev ## play every real day there is; make test plays one of them
 	REPLAY_EVERY_DAY=1 $(BIN)/pytest tests/replay/test_replay_days.py -k "every_planted_fault_is_found" $(ARGS)
+
+badrequests: $(VENV)/.dev ## send 100,000 bad requests over every route; COUNT=n SEED=n FILE=result.json
+	SLUICE_BAD_REQUESTS=$(or $(COUNT),100000) SLUICE_BAD_REQUESTS_SEED=$(or $(SEED),1) SLUICE_BAD_REQUESTS_JSON=$(or $(FILE),bad-requests.json) \
+		$(BIN)/pytest tests/fuzz -k every_bad_request -p no:xdist --timeout=3600
 
 check: $(VENV)/.dev ## format, lint, types, imports, drawn docs: the gate
 	$(BIN)/ruff format --check .

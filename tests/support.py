@@ -123,8 +123,11 @@ class ScriptedChannel(Rail):
         return self._outcome("refund_query", refund)
 
     def notice(self, message: Response, *, now: datetime) -> Notice:
-        said = orjson.loads(message.body)
-        if said.get("signature") != "good":
+        try:
+            said = orjson.loads(message.body)
+        except ValueError:
+            raise BadNotice("malformed", "not JSON") from None
+        if not isinstance(said, dict) or said.get("signature") != "good":
             raise BadNotice("bad_signature", "not signed by the scripted rail")
         if "doubt" in said:  # the number it is about; none: it names none where it should
             raise BadNotice("not_ours", "signed, and not understood", about=said["doubt"])
