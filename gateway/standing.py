@@ -1,7 +1,7 @@
 """Whether a merchant takes payments: an operator may suspend it, and one without a live API key takes none by itself.
 
 Only what begins is refused: open payments are followed to their end, what was paid is shared out and settled, and
-refunds go back to payers. See docs/decisions/0027-a-suspended-merchant.md.
+refunds go back to payers. See docs/decisions/0025-a-suspended-merchant.md.
 """
 
 from gateway.remembered import Remembered
