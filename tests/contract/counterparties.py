@@ -78,6 +78,7 @@ class Counterparty:
     BILL_UNVOUCHED: str = ""  # neither a signature nor a hash vouches for a bill's bytes
     BILL_OF_NOBODY: str = ""  # a bill does not say whose it is
     UNNAMED: Mapping[str, str] = {}  # answers that do not name our order (by op), or no merchant ("merchant")
+    PAGE_SIZE: str = ""  # the parameter that says how many lines a page of the bill has, where a bill has pages
     NO_FEE: str = ""  # the rail keeps nothing of what is paid
     REFUNDS_AT_ONCE: str = ""  # a refund is done, or has failed, in the answer that takes it
     FAILED_REFUND_NOTICES: bool = False  # beside REFUND_NOTICES: tells of refunds that failed, too

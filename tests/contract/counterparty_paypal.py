@@ -14,6 +14,7 @@ class PayPalSandbox(Counterparty):
     REFUNDS_AT_ONCE = "PayPal's sandbox carries a refund out before it answers"
     WINDOW = timedelta(days=4)
     LEARNS_KEYS = True
+    PAGE_SIZE = "page_size"
     NO_EXPIRY = "an order at PayPal moves no money before our second call, which is not made once it has ended"
     BILL_UNVOUCHED = "the report is answered unsigned, as all answers are: the connection alone vouches for it"
     TWO_CALLS = frozenset({Method.PAGE})

@@ -17,6 +17,7 @@ class StripeSandbox(Counterparty):
     WINDOW = timedelta(seconds=300)
     TWO_CALLS = frozenset({Method.CARD})
     FAILED_REFUND_NOTICES = True
+    PAGE_SIZE = "limit"
     NO_EXPIRY = "a card is charged by our second call or not at all, and that is not made once the order has ended"
     BILL_UNVOUCHED = "balance transactions are answered unsigned, as all answers are: the connection vouches for them"
     BILL_OF_NOBODY = "balance transactions name no account: the secret key they are asked for with is the account"

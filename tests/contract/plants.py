@@ -416,6 +416,13 @@ class AnyBytes(Planted):
         return self.content
 
 
+class FirstPageOnly(Planted):
+    """Reads the first page of a bill for all of it."""
+
+    def bill_file(self, asked: Request, answer: Response, *, now: datetime) -> BillFile:
+        return replace(self.real.bill_file(asked, answer, now=now), more=None)
+
+
 def changed_lines(change: Callable[[list[BillLine]], list[BillLine]]) -> type[Planted]:
     """Return a plant that reads a bill so changed."""
 
@@ -530,6 +537,11 @@ HARMS: Mapping[str, Harm] = {
         AnyBytes,
         ("harm.a_bill_altered_on_the_way_is_not_read", "harm.a_whole_bill_of_other_bytes_is_not_read_in_its_place"),
         lambda rail: rail.other.BILL_UNVOUCHED,
+    ),
+    "a bill's second page ignored": Harm(
+        FirstPageOnly,
+        ("harm.a_bill_of_several_pages_is_read_to_its_end",),
+        lambda rail: "" if rail.other.PAGE_SIZE else "its bill comes in one piece",
     ),
     "a bill's payment lost": Harm(
         changed_lines(lambda lines: sorted(lines, key=lambda line: line.kind is Kind.REFUND)[1:]),

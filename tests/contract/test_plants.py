@@ -64,11 +64,13 @@ async def test_a_planted_harm_makes_a_play_fail(
 # What a rail cannot do wrong; why stands in its counterparty, or follows from its Capabilities.
 SPARED: Mapping[str, set[str]] = {
     "alipay": {
+        "a bill's second page ignored",
         "a notice of any age believed",
         "a refund accepted read as done",
         "another merchant's answer believed",
     },
     "bank_transfer": {
+        "a bill's second page ignored",
         "a bill's fees ignored",
         "a refund accepted read as done",
         "another merchant's answer believed",
@@ -87,8 +89,8 @@ SPARED: Mapping[str, set[str]] = {
         "another merchant's bill read",
         "not found read as refused",
     },
-    "unionpay": {"a notice of any age believed"},
-    "wechat": set(),
+    "unionpay": {"a bill's second page ignored", "a notice of any age believed"},
+    "wechat": {"a bill's second page ignored"},
 }
 
 
