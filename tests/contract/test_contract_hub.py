@@ -333,6 +333,37 @@ async def test_a_capture_whose_message_is_lost_is_found_or_made_by_the_janitor(
     await till.assert_books_hold()
 
 
+# A no that each rail has for reasons of the message's own: a signature, a right, a limit.
+ITS_OWN = {
+    "wechat": {"code": "SIGN_ERROR", "status": 401},
+    "alipay": {"code": "ACQ.SELLER_BALANCE_NOT_ENOUGH"},
+    "paypal": {"code": "REFUND_AMOUNT_EXCEEDED", "status": 422},
+    "unionpay": {"code": "11"},
+}
+
+
+@plays(alone=True, when=lambda rail: rail.name in ITS_OWN)
+async def test_a_refund_whose_answer_was_lost_is_paid_once_though_its_repetition_would_be_refused(
+    play: Play, rail_hub: Hub
+) -> None:
+    till = await a_till(play, rail_hub)
+    payment = await till.pay(play.rail.main)
+    await till.until("succeeded", lambda: till.payment(payment.id))
+    reference = (await till.attempt(payment)).reference
+    match = {"merchant": play.other.merchant, "op": play.other.OPS.get("refund", "refund")}
+    await play.other._set_fault("answer_lost", match)
+    claims = Claims((f"i:{payment.id}",), b"h" * 32)
+    refund, _ = await rail_hub.payments.refund(
+        till.book, payment.id, claims, amount_minor=234, reason="tea", merchant_refund_id=None
+    )
+    assert refund.status == "processing"
+    await play.other._set_fault("refuse", match, ITS_OWN[play.rail.name])  # type: ignore[arg-type]
+    await till.until("succeeded", lambda: till.refund(refund.id))
+    assert list((await play.other.charged(reference)).refunds.values()) == [234]
+    assert (await till.payment(payment.id)).refunded_minor == 234
+    await till.assert_books_hold()
+
+
 @plays(method=lambda rail: rail.holds)
 async def test_reserved_money_is_released_by_the_hub(play: Play, rail_hub: Hub, method: Method) -> None:
     till = await a_till(play, rail_hub)
