@@ -241,13 +241,20 @@ class Admission:
         """
         if line is None or line.is_closing():
             raise CallerLeft("caller_left", "the connection ended before anything was done")
-        verdict = self.room.verdict(who, rank)
-        if verdict is not _Verdict.COME_IN:
-            self._tell()
-            raise _refusal(verdict, _come_again(self._env))
+        refusal = self.turns_away(rank, who)
+        if refusal is not None:
+            raise refusal
         ticket = Ticket(self.room, who, rank, line)
         _current.set(ticket)
         return ticket
+
+    def turns_away(self, rank: Rank, who: int) -> TurnedAway | None:
+        """Return with what a request would be turned away now; None where it would be let in."""
+        verdict = self.room.verdict(who, rank)
+        if verdict is _Verdict.COME_IN:
+            return None
+        self._tell()
+        return _refusal(verdict, _come_again(self._env))
 
     def caller(self, authorization: str | None) -> int:
         """Return whose header this is, as it comes, unproved: a book, or STRANGERS."""

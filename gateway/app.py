@@ -7,7 +7,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from gateway.bodies import MAX_BODY
-from gateway.door import OTHERWISE, UNREADABLE
+from gateway.door import GATE, OTHERWISE, UNREADABLE
 from gateway.responses import json, problem
 from gateway.routes import Api
 from kernel.errors import NotFound, Rejected
@@ -26,7 +26,7 @@ def make_app(api: Api) -> web.Application:
     """Return the merchant API. No middleware: the one wrapper in routes.py does what they would, for less."""
     app = web.Application(client_max_size=MAX_BODY)
     app.add_routes(api.routes())
-    app[OTHERWISE], app[UNREADABLE] = api.otherwise, api.unreadable
+    app[GATE], app[OTHERWISE], app[UNREADABLE] = api.gate, api.otherwise, api.unreadable
     app.on_shutdown.append(api.close)
     return app
 

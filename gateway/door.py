@@ -15,6 +15,7 @@ from gateway.responses import problem
 from kernel.errors import Unavailable
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Gate = Callable[[web.Request], web.StreamResponse | None]
 Unreadable = Callable[[web.BaseRequest, BaseException | None, int], web.Response]
 
 HEAD_WAIT_S = 10.0  # for the rest of a head that has begun
@@ -22,7 +23,9 @@ IDLE_S = 75.0  # for the next request, or the first; longer than the usual minut
 MOST_CONNECTIONS = 4096  # in one process; each costs some 20 kB
 _SPARE_FILES = 200  # of the files a process may open: the database's, the rails', the logs
 
+# app[GATE], where there is one: turns a request away before anything is done for it, routing included; None lets it in.
 # app[OTHERWISE]: answers where no route fits. app[UNREADABLE]: answers what is no request, or escaped its handler.
+GATE: web.AppKey[Gate] = web.AppKey("gate")
 OTHERWISE: web.AppKey[Handler] = web.AppKey("otherwise")
 UNREADABLE: web.AppKey[Unreadable] = web.AppKey("unreadable")
 
@@ -122,9 +125,12 @@ class DoorRunner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
         work: Handler = plain.request_handler
-        otherwise = self.app[OTHERWISE]
+        otherwise, gate = self.app[OTHERWISE], self.app.get(GATE, lambda request: None)
 
         async def handle(request: web.Request) -> web.StreamResponse:
+            turned_away = gate(request)
+            if turned_away is not None:
+                return turned_away
             try:
                 return await work(request)
             except web.HTTPException:  # fits no route: the wrapper around every handler lets none pass
