@@ -29,7 +29,7 @@ ifeq ($(shell test -w "$$HOME" && echo yes),)
 export UV_CACHE_DIR := $(abspath $(VENV))/.uv-cache
 endif
 
-.PHONY: help demo up test replays badrequests check fix bench load lock clean
+.PHONY: help demo up test replays badrequests check fix bench overload load lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -65,6 +65,9 @@ fix: $(VENV)/.dev ## format, mend what can be mended, draw the docs again
 
 bench: $(VENV)/.runtime ## measure throughput on this machine
 	$(BIN)/sluice bench $(ARGS)
+
+overload: $(VENV)/.runtime ## measure what is still done at 3 and 10 times the peak; ARGS="--factors 3 --seconds 20"
+	$(BIN)/python -m ops.bench.overload $(ARGS)
 
 load: $(VENV)/.dev ## put a scenario's load on the hub that runs here; ARGS="--users 50 --run-time 60s"
 	$(BIN)/locust --config loadtests/locust.conf $(ARGS)

@@ -1,7 +1,8 @@
-"""The two servers a bench compares, each in a process of its own: a bare handler, and the hub's whole path.
+"""The servers a bench drives, each in a process of its own: a bare handler, the hub's whole path, that on real rails.
 
 python -m ops.bench.server hello --port 0
 python -m ops.bench.server hub --port 0 --setup FILE [--max-batch 1 --writers 16]
+python -m ops.bench.server rails --port 0 --setup FILE
 """
 
 import argparse
@@ -19,6 +20,7 @@ import orjson
 import uvloop
 from aiohttp import web
 
+from channels import CHANNELS as RAILS
 from channels.contract import (
     BadBill,
     BadNotice,
@@ -131,27 +133,43 @@ async def hello(port: int) -> None:
     await _serve(web.AppRunner(app, access_log=None, auto_decompress=False), port)
 
 
-async def the_hub(port: int, setup: Mapping[str, Any], lane: LaneShape) -> None:
-    """Serve the hub's merchant API as `sluice gateway` does, on the instant rail."""
-    env = system_env(NowhereTransport())
-    env.executor = None
+async def the_hub(port: int, setup: Mapping[str, Any], lane: LaneShape, *, instant: bool) -> None:
+    """Serve the hub's merchant API as `sluice gateway` does. instant: on the instant rail; else on all there are.
+
+    Beside it stand the lane's figures, and a handler that only refuses: what a refusal costs at the least.
+    """
+    env = system_env(NowhereTransport()) if instant else None
+    if env is not None:
+        env.executor = None
     async with hub(
         database_url=setup["database_url"],
         redis_url=setup["redis_url"],
         home=Path(setup["home"]),
-        public_url="http://127.0.0.1:1",
+        public_url=setup.get("public_url", "http://127.0.0.1:1"),
         env=env,
-        channels=CHANNELS,
+        channels=CHANNELS if instant else RAILS,
         lane=lane,
         name="bench",
     ) as objects:
-        with AccessLog(env, os.open(setup["access_log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)) as access:
+        with AccessLog(
+            objects.env, os.open(setup["access_log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        ) as access:
             app = make_app(objects.api(access.write))
 
             async def figures(_: web.Request) -> web.Response:
                 found = objects.lanes.all[0].figures
                 return web.json_response({"batches": found.batches, "commands": found.commands, "sizes": found.sizes})
 
+            async def refused(request: web.Request) -> web.Response:
+                await request.read()
+                return web.Response(
+                    status=429,
+                    body=b'{"code":"too_many_requests"}',
+                    headers={"Retry-After": "1"},
+                    content_type="application/problem+json",
+                )
+
+            app.router.add_post("/bench/refused", refused)
             app.router._resources.insert(0, app.router.add_get("/bench/figures", figures).resource)  # type: ignore[arg-type]
             settle_memory()
             await _serve(DoorRunner(app), port)
@@ -171,7 +189,7 @@ async def _serve(runner: web.AppRunner, port: int) -> None:
 def main() -> None:
     """Serve until standard input closes."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("which", choices=["hello", "hub"])
+    parser.add_argument("which", choices=["hello", "hub", "rails"])
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--setup")
     parser.add_argument("--max-batch", type=int, default=512)
@@ -181,7 +199,8 @@ def main() -> None:
         uvloop.run(hello(given.port))
     else:
         setup = json.loads(Path(given.setup).read_text())
-        uvloop.run(the_hub(given.port, setup, LaneShape(max_batch=given.max_batch, writers=given.writers)))
+        shape = LaneShape(max_batch=given.max_batch, writers=given.writers)
+        uvloop.run(the_hub(given.port, setup, shape, instant=given.which == "hub"))
 
 
 if __name__ == "__main__":
