@@ -7,6 +7,7 @@ counts is the answer, which `complaint` judges.
 
 # ruff: noqa: E501  (rows of inputs, which nobody reads one by one)
 
+import copy
 import json
 import random
 import re
@@ -299,13 +300,17 @@ def spoil(rng: random.Random, body: Any) -> None:
             break
         place = rng.choice(inner)
     if isinstance(place, list):
-        place[rng.randrange(len(place))] = rng.choice(VALUES)
+        place[rng.randrange(len(place))] = _value(rng)
     elif place and rng.random() < 0.25:
         del place[rng.choice(list(place))]
     elif place and rng.random() < 0.85:
-        place[rng.choice(list(place))] = rng.choice(VALUES)
+        place[rng.choice(list(place))] = _value(rng)
     else:
-        place[rng.choice(["merchant_id", "status", "fee", "is_admin", "id", "created_at", *NASTY])] = rng.choice(VALUES)
+        place[rng.choice(["merchant_id", "status", "fee", "is_admin", "id", "created_at", *NASTY])] = _value(rng)
+
+
+def _value(rng: random.Random) -> Any:
+    return copy.deepcopy(rng.choice(VALUES))  # what is put into one body must not be changed by the next
 
 
 def _smuggles(headers: Sequence[tuple[str, str]]) -> bool:
