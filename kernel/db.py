@@ -172,7 +172,7 @@ def _is_lost(connection: Connection) -> bool:
     try:
         return connection.is_closed()
     except asyncpg.InterfaceError:  # its pool has let go of it, which it does where it is closed
-        return False
+        return True
 
 
 @asynccontextmanager

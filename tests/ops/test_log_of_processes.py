@@ -35,7 +35,7 @@ async def test_an_outage_is_one_line_a_process_and_shows_no_password(
         async with aiohttp.ClientSession() as client:
             while await ask_once(client, url) != 401:  # noqa: ASYNC110 — another process tells of nothing
                 await asyncio.sleep(0.1)
-        await pair.until(lambda: all(pair.count(name, "answers again") for name in ("gateway", "worker")))
+        await pair.until(lambda: all(pair.count(name, "the database answers again") for name in ("gateway", "worker")))
         password = urlsplit(database_url).password
         assert password is not None
         for name in ("gateway", "worker"):
