@@ -29,6 +29,7 @@ from channels.contract import (
     Request,
     Response,
 )
+from channels.registry import NAMES
 from channels.routing import Policy
 from kernel.env import Env, system_env
 from kernel.money import Money
@@ -196,12 +197,12 @@ def pays_at_once(env: Env) -> Script:
 
 
 def a_registry(rails: Mapping[str, ScriptedChannel]) -> dict[str, Any]:
-    """Return two rails, and those the accounts name, whose accounts are these by the id in their settings."""
+    """Return two rails, and the names of the real ones, whose accounts are these by the id in their settings."""
 
     def build(settings: Mapping[str, Any]) -> ScriptedChannel:
         return rails[settings.get("account", "rail")]
 
-    return dict.fromkeys(("scripted", "other", *(rail.name for rail in rails.values())), build)
+    return dict.fromkeys(("scripted", "other", *NAMES, *(rail.name for rail in rails.values())), build)
 
 
 @asynccontextmanager
