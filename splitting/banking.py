@@ -3,7 +3,9 @@
 Everything may be repeated: accounts go by our reference, batches by their bytes, files by where we have read to.
 """
 
+import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -201,13 +203,18 @@ class Banks:
         await self.link(book, bank)
         async with acquire(self._pool) as connection:
             owed = await store.owed_until(connection, book, bank, currency, business_date)
-        settlement = await self._lanes.put(MakeSettlement(book, bank, business_date, execution_date, currency, owed))
+        command = MakeSettlement(book, bank, business_date, execution_date, currency, owed)
+        settlement = await self._lanes.put(command, alone=True)  # it may have thousands of lines
         return await self.send(settlement)
 
     async def send(self, settlement: Settlement) -> Settlement:
         """Send a batch the bank is not known to have; the same bytes each time, so the bank executes them once."""
+        return (await self.try_to_send(settlement))[0]
+
+    async def try_to_send(self, settlement: Settlement) -> tuple[Settlement, bool]:
+        """As `send`; also say whether the bank answered."""
         if settlement.status != "created":
-            return settlement
+            return settlement, True
         link = await self.link(settlement.book, settlement.bank)
         client = self.client(link)
         async with acquire(self._pool) as connection:
@@ -233,13 +240,13 @@ class Banks:
         )
         answer = await client.upload(pain001(batch))
         if isinstance(answer, Accepted):
-            return await self._lanes.put(MarkSent(settlement.book, settlement.id))
+            return await self._lanes.put(MarkSent(settlement.book, settlement.id)), True
         if isinstance(answer, Refused):
             # Nothing of the file was done. The money stays in transit until a person has seen why.
             log.error("a bank refused a batch", extra={"settlement": settlement.id, "why": answer.code})
-        else:
-            log.warning("a bank did not answer; the batch is sent again", extra={"settlement": settlement.id})
-        return settlement
+            return settlement, True
+        log.warning("a bank did not answer; the batch is sent again", extra={"settlement": settlement.id})
+        return settlement, False
 
     # ---- the bank's files --------------------------------------------------------------------------------------------
 
@@ -331,8 +338,16 @@ class _Rest(NamedTuple):
     until: datetime
 
 
+SLOW_S = 1.0  # a round waits so long for a bank
+AT_ONCE = 16  # merchants of one bank
+
+
 class Settler:
-    """The background half: sends what is unsent, reads what banks wrote."""
+    """The background half: sends what is unsent, reads what banks wrote.
+
+    Each merchant's custody at a bank is worked on by a task of its own: a bank that does not answer, or a book that
+    something else holds, keeps nobody else waiting. What is still under way when a round begins is left to its task.
+    """
 
     def __init__(self, banks: Banks, pool: Pool, env: Env, deposits: Deposits, collected: Collected) -> None:
         self._banks = banks
@@ -341,20 +356,56 @@ class Settler:
         self._deposits = deposits
         self._collected = collected
         self._away: dict[tuple[int, str], _Rest] = {}
+        self._under_way: dict[tuple[int, str], asyncio.Task[int]] = {}  # by book and bank
+        self._turns: dict[str, asyncio.Semaphore] = {}  # by bank
+        self._unanswered: Counter[tuple[int, str]] = Counter()  # batches, by book and id: uploads without an answer
 
     async def once(self) -> int:
-        """Do one round over every merchant's banks but those that rest; return how many files were applied."""
+        """Begin a round over every merchant's banks but those under way; return how many files were applied by now."""
+        unsent: dict[tuple[int, str], list[Settlement]] = {}
         async with acquire(self._pool) as connection:
-            waiting = await store.unfinished(connection)
+            async for settlement in store.unsent(connection):
+                unsent.setdefault((settlement.book, settlement.bank), []).append(settlement)
             links = await store.links_to_follow(connection)
-        for settlement in waiting:
-            await self.tend(settlement.bank, settlement.book, self._banks.send(settlement))
-        applied = 0
+        begun = []
         for link in links:
-            applied += await self.tend(link.bank, link.book, self._collect(link)) or 0
-        return applied
+            if (link.book, link.bank) not in self._under_way:
+                work = self._turn(link, unsent.get((link.book, link.bank), []))
+                task = self._env.spawn(f"settlement, book {link.book}, {link.bank}", work)
+                self._under_way[link.book, link.bank] = task
+                begun.append(task)
+        if not begun:
+            return 0
+        done, _ = await asyncio.wait(begun, timeout=SLOW_S)
+        return sum(task.result() for task in done)
 
-    async def _collect(self, link: BankLink) -> int:
+    async def _turn(self, link: BankLink, unsent: Sequence[Settlement]) -> int:
+        """Do one merchant's part at one bank; return how many files were applied."""
+        try:
+            async with self._turns.setdefault(link.bank, asyncio.Semaphore(AT_ONCE)):
+                return await self.tend(link.bank, link.book, self._work(link, unsent)) or 0
+        finally:
+            del self._under_way[link.book, link.bank]
+
+    async def _work(self, link: BankLink, unsent: Sequence[Settlement]) -> int:
+        """Send what is unsent, oldest first; then read what the bank wrote, whatever became of that.
+
+        Where the bank leaves a batch without an answer, the others of the merchant wait for the next round, in which
+        that one comes last: a batch that never gets through holds up no other.
+        """
+        for settlement in sorted(unsent, key=lambda one: self._unanswered[one.book, one.id]):
+            batch = settlement.book, settlement.id
+            try:
+                _, answered = await self._banks.try_to_send(settlement)
+            except Unavailable:
+                raise
+            except SluiceError as error:
+                log.error("a batch cannot be sent", extra={"settlement": settlement.id, "why": str(error)})
+                continue
+            if not answered:
+                self._unanswered[batch] += 1
+                break
+            self._unanswered.pop(batch, None)
         return await self._banks.collect(link, await self._deposits(link.book), self._collected)
 
     async def tend(self, bank: str, book: int, work: Coroutine[Any, Any, T]) -> T | None:

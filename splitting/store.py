@@ -1,5 +1,6 @@
 """Reading who is owed what, and what banks were told. Writing goes through the commit lane."""
 
+from collections.abc import AsyncIterator
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -106,12 +107,22 @@ async def settlements(
     return [Settlement(*row) for row in rows]
 
 
-async def unfinished(connection: Connection, limit: int = 100) -> list[Settlement]:
-    """Return batches whose lines are not all decided, oldest first, of every book."""
-    rows = await connection.fetch(
-        f"SELECT {_SETTLEMENT} FROM settlement WHERE status <> 'finished' ORDER BY created_at LIMIT $1", limit
-    )
-    return [Settlement(*row) for row in rows]
+async def unsent(connection: Connection, *, page: int = 500) -> AsyncIterator[Settlement]:
+    """Yield every batch of every book that its bank is not known to have, oldest first; `page` rows a statement."""
+    last: tuple[datetime, int, str] | None = None
+    while True:
+        rows = await connection.fetch(
+            f"SELECT {_SETTLEMENT} FROM settlement WHERE status = 'created' "
+            "AND ($1::timestamptz IS NULL OR (created_at, book, id) > ($1, $2, $3)) "
+            "ORDER BY created_at, book, id LIMIT $4",
+            *(last or (None, 0, "")),
+            page,
+        )
+        for row in rows:
+            yield Settlement(*row)
+        if len(rows) < page:
+            return
+        last = rows[-1]["created_at"], rows[-1]["book"], rows[-1]["id"]
 
 
 async def oldest_unfinished(connection: Connection) -> datetime | None:

@@ -1,0 +1,172 @@
+"""A bank whose files the test writes: real HTTP and real signatures, and nothing that decides anything by itself."""
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from channels import HttpTransport
+from channels.bank.signing import HEADER, sign
+from channels.contract import Request, Response
+from kernel.env import Transport
+from ops.merchants import link_bank
+from splitting.banking import Settler
+from tests.splitting.town import BANK, Town, a_town
+
+DAY = "2026-11-24"
+OUR_KEY, BANK_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+
+
+def private_pem(key: rsa.RSAPrivateKey) -> str:
+    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, form, plain).decode()
+
+
+def public_pem(key: rsa.RSAPrivateKey) -> str:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
+
+
+class OneWire:
+    """The way out of a hub whose rail is a script, and whose bank is at a real address."""
+
+    def __init__(self, rail: Transport, bank: Transport) -> None:
+        self._rail = rail
+        self._bank = bank
+
+    async def send(self, request: Request, *, timeout_s: float) -> Response:
+        to = self._bank if request.url.startswith("http://127.0.0.1:") else self._rail
+        return await to.send(request, timeout_s=timeout_s)
+
+
+class PlayBank:
+    """Takes orders in, and gives out the files that the test put there, in order.
+
+    silent: callers wait until the test opens it.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, list[bytes]] = {}
+        self.taken: list[bytes] = []  # uploads as they came, repeats included
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.asked = asyncio.Event()
+        self.drops: set[str] = set()  # message ids of uploads that get no answer
+        self.calls: list[str] = []
+
+    def says(self, kind: str, *contents: bytes) -> None:
+        self.files.setdefault(kind, []).extend(contents)
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_post("/accounts", self._open)
+        app.router.add_post("/files", self._upload)
+        app.router.add_get("/files", self._list)
+        app.router.add_get("/files/{kind}/{number}", self._fetch)
+        app.router.add_get("/files/{name}", self._fetch)
+        return app
+
+    async def _open(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        return web.json_response(
+            {**asked, "account": f"pool{asked['currency']}", "status": "open", "balance_minor": 0}, status=201
+        )
+
+    async def _upload(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        self.taken.append(body)
+        await self._answer("upload")
+        (message_id,) = re.findall(rb"<GrpHdr><MsgId>(.*?)</MsgId>", body)
+        if message_id.decode() in self.drops:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        receipt = {
+            "file_id": "f1",
+            "message_id": message_id.decode(),
+            "sha256": hashlib.sha256(body).hexdigest(),
+            "received_at": "2026-11-24T10:00:00.000Z",
+        }
+        return self._signed(json.dumps(receipt).encode(), 202)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        kind = request.query["type"]
+        await self._answer(kind)
+        after = int(request.query.get("after", 0))
+        files: list[dict[str, Any]] = [
+            {
+                "file_id": f"{kind}-{number}",
+                "type": kind,
+                "name": f"{number}.xml",
+                "business_date": DAY,
+                "created_at": f"{DAY}T00:00:01.000Z",
+                "sha256": hashlib.sha256(content).hexdigest(),
+            }
+            for number, content in enumerate(self.files.get(kind, []))
+        ][after:]
+        return web.json_response({"files": files, "next": str(after + len(files))})
+
+    async def _fetch(self, request: web.Request) -> web.Response:
+        kind, _, number = request.match_info["name"].rpartition("-")
+        return self._signed(self.files[kind][int(number)])
+
+    async def _answer(self, call: str) -> None:
+        self.calls.append(call)
+        self.asked.set()
+        await self.answering.wait()
+
+    def _signed(self, body: bytes, status: int = 200) -> web.Response:
+        header = sign(body, BANK_KEY, key_id="BANK-1", created=1_790_000_000)
+        return web.Response(body=body, status=status, headers={HEADER: header})
+
+
+@asynccontextmanager
+async def a_bank(town: Town, *, bank: str = BANK, book: int | None = None) -> AsyncIterator[PlayBank]:
+    """Open a bank and have the shop's custody, or another merchant's, there."""
+    play = PlayBank()
+    async with TestServer(play.app()) as server:
+        enrolment = {
+            "base_url": str(server.make_url("")),
+            "token": "the-token",
+            "key_id": "US-1",
+            "private_key": private_pem(OUR_KEY),
+            "bank_key_id": "BANK-1",
+            "bank_public_key": public_pem(BANK_KEY),
+            "bic": "SBXBCNBJXXX",
+        }
+        await link_bank(town.front.hub, book or town.front.book, bank, enrolment, name="pool", currency="CNY")
+        try:
+            yield play
+        finally:
+            play.answering.set()
+
+
+@asynccontextmanager
+async def a_town_with_a_bank(database_url: str, home: Path) -> AsyncIterator[tuple[Town, PlayBank, Settler]]:
+    """Open the town, its bank, and the background half that works through the bank's files."""
+    async with a_town(database_url, home) as town, HttpTransport() as transport:
+        env = town.front.hub.env
+        env.transport = OneWire(env.transport, transport)
+        async with a_bank(town) as bank:
+            yield town, bank, town.front.hub.settler()
+            await env.tasks.aclose()
+
+
+async def send_todays(town: Town) -> str:
+    """Sell something and have the bank be given the day's batch; return its message id."""
+    await town.sell()
+    settlement = await town.front.hub.banks.settle(
+        town.front.book, BANK, town.today, "CNY", execution_date=town.today + timedelta(days=1)
+    )
+    assert settlement.status == "sent"
+    return settlement.id.replace("_", "-")
