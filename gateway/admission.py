@@ -56,10 +56,11 @@ class Habits(NamedTuple):
     slack_s: float  # on top of twice the usual before it counts as slow
 
 
-# Half a second in each leaves an accepted request within a second. A hub that is not crowded takes some 10 ms.
-HUB = Habits(least=16, first=64, most=512, usual_s=0.02, most_usual_s=0.15, slack_s=0.1)
+# Half a second in each leaves an accepted request within a second. Without a crowd a hub takes some 10 ms. The least
+# is what may come while the machine stalls for a moment without a flood being made of it.
+HUB = Habits(least=32, first=64, most=512, usual_s=0.02, most_usual_s=0.15, slack_s=0.1)
 # No more than the connections there are to a host (channels/http.py).
-RAIL = Habits(least=8, first=32, most=100, usual_s=0.1, most_usual_s=15.0, slack_s=0.15)
+RAIL = Habits(least=16, first=32, most=100, usual_s=0.1, most_usual_s=15.0, slack_s=0.15)
 
 
 class Room:
