@@ -77,7 +77,9 @@ class Counterparty:
     NO_EXPIRY: str = ""  # an order has no end at the rail that we could set
     BILL_UNVOUCHED: str = ""  # neither a signature nor a hash vouches for a bill's bytes
     BILL_OF_NOBODY: str = ""  # a bill does not say whose it is
-    UNNAMED: Mapping[str, str] = {}  # answers that do not name our order (by op), or no merchant ("merchant")
+    UNNAMED: Mapping[
+        str, str
+    ] = {}  # answers that do not name our order (by op), or no merchant ("merchant", "notices")
     PAGE_SIZE: str = ""  # the parameter that says how many lines a page of the bill has, where a bill has pages
     NO_FEE: str = ""  # the rail keeps nothing of what is paid
     REFUNDS_AT_ONCE: str = ""  # a refund is done, or has failed, in the answer that takes it

@@ -147,6 +147,23 @@ async def test_what_is_said_of_another_merchants_order_of_the_same_number_is_not
     believed_nothing(play.reads("query", ours, answer))
 
 
+@plays(alone=True, when=lambda rail: not {"merchant", "notices"} & set(rail.other.UNNAMED))
+async def test_what_names_another_merchant_is_not_believed_under_our_own_keys_either(play: Play) -> None:
+    """Keys may be one rail's for all, or shared by accounts: what a message says of itself counts too."""
+    other, _ = await a_stranger(play)
+    ours = play.other.settings()
+    theirs = {name: other.merchant if value == play.other.merchant else value for name, value in ours.items()}
+    assert theirs != ours, "the settings do not say which merchant it is"
+    twin = CHANNELS[play.rail.name](theirs)
+    order = await play.paid()
+    answer = await play.answer("query", order)
+    assert isinstance(play.reads("query", order, answer), Confirmed)
+    believed_nothing(twin.query_outcome(order, answer, now=play.env.now()))
+    _, message = await play.notice()
+    with pytest.raises(BadNotice):
+        twin.notice(message, now=play.env.now())
+
+
 @plays()
 async def test_the_same_figure_in_another_currency_is_never_confirmed(play: Play) -> None:
     order = await play.paid()
