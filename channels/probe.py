@@ -535,6 +535,7 @@ class _Watch:
 
     def __init__(self, transport: Transport, login_url: str | None) -> None:
         self._transport = transport
+        self.addresses = transport.addresses
         self._login_url = login_url
         self.answer: Response | None = None
         self.sent = False

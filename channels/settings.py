@@ -1,9 +1,16 @@
 """Reading the settings of a channel account: plain JSON values, with each secret inline or in a file of its own."""
 
+import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+from kernel.addresses import Addresses, AddressRefused, check_shown
+
+# Addresses that payers' browsers are sent to, and that the hub itself never calls.
+SHOWN = frozenset({"return_url", "open_url"})
 
 
 def needed(settings: Mapping[str, Any], name: str) -> str:
@@ -33,6 +40,51 @@ def secret(settings: Mapping[str, Any], name: str) -> str:
         raise ValueError(f"{name}_file {path} cannot be read: {type(error).__name__}") from None
 
 
+def called_address(
+    settings: Mapping[str, Any], name: str = "base_url", *, default: str = "", path: bool = False
+) -> str:
+    """Return an address that a rail is called at: without a slash at its end, or with a path where one may be.
+
+    Raises ValueError that quotes nothing of it. Whether it may be called is another question: kernel/addresses.py.
+    """
+    address = str(settings.get(name) or default) if default else needed(settings, name)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        raise ValueError(f"{name} cannot be read as an address") from None
+    whole = parts.scheme in ("http", "https") and parts.netloc and "@" not in parts.netloc
+    if not whole or parts.query or parts.fragment or (parts.path.strip("/") and not path):
+        what = "an address of http or https" if path else "scheme and host alone, as https://api.example.com"
+        raise ValueError(f"{name} must be {what}, without a user, a password or a query")
+    return address if path else address.rstrip("/")
+
+
+def check_addresses(settings: Mapping[str, Any], addresses: Addresses) -> None:
+    """Check every address in settings that come from outside, whatever its name and however deep it stands.
+
+    An address is what is called …url, and what looks like one. Raises AddressRefused that begins with its name.
+    """
+    for name, value in _addresses_in(settings):
+        try:
+            if name.rpartition(".")[2] in SHOWN:
+                check_shown(value)
+            else:
+                addresses.check_entered(value)
+        except AddressRefused as refused:
+            raise AddressRefused(f"{name}: {refused}") from None
+
+
+def _addresses_in(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for inner, part in value.items():
+            yield from _addresses_in(part, f"{name}.{inner}" if name else str(inner))
+    elif isinstance(value, list):
+        for part in value:
+            yield from _addresses_in(part, name)
+    elif value not in (None, "") and (name.lower().endswith("url") or _LIKE_AN_ADDRESS.match(str(value))):
+        yield name, value
+
+
 def absorb(
     settings: Mapping[str, Any], secrets: Collection[str], *, folder: Path | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
@@ -42,10 +94,12 @@ def absorb(
     secrets: names the rail calls secret; a list of texts becomes lines. What is named like a secret, or holds a private
     key, counts as one all the same: to seal too much does no harm. folder: what relative paths are relative to; None
     where no file may be named, because the settings come over the network.
+    What no database keeps as it is, such as the character NUL, is refused: other accounts' rows are read beside it.
     Raises ValueError that says what is wrong, and never shows a secret.
     """
     public: dict[str, Any] = {}
     hidden: dict[str, str] = {}
+    _check_text(settings)
     for name, value in _inline(settings, folder).items():
         if name in secrets and isinstance(value, list) and all(isinstance(part, str) for part in value):
             value = "\n".join(value)  # several at once while one replaces the other: one a line
@@ -66,6 +120,31 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _FILE_OF_ENTRY = "certificate"
+_LIKE_AN_ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.\-]*://", re.IGNORECASE)
+# Control characters but those of texts with lines, and halves of characters.
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_DEEPEST = 8
+
+
+def _check_text(value: Any, name: str = "", depth: int = 0) -> None:
+    """Raise ValueError for what cannot be kept, and read again, as it came; it names where."""
+    shown = _UNFIT.sub("?", name)[:64]
+    if depth > _DEEPEST:
+        raise ValueError(f"{shown} holds lists and objects in one another, more than {_DEEPEST} deep")
+    if isinstance(value, Mapping):
+        for inner, part in value.items():
+            if _UNFIT.search(str(inner)):
+                raise ValueError("the name of a setting holds a character that no text may hold")
+            _check_text(part, str(inner), depth + 1)
+    elif isinstance(value, list):
+        for part in value:
+            _check_text(part, name, depth + 1)
+    elif isinstance(value, str) and _UNFIT.search(value):
+        raise ValueError(f"{shown} holds a character that no text may hold, such as NUL")
+    elif isinstance(value, int) and abs(value) >= 2**63:
+        raise ValueError(f"{shown} is a number of more than 63 bits")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{shown} is not a finite number")
 
 
 def _inline(settings: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.x509 import InvalidVersion
+
 from channels import Channel, ChannelClient
 from channels.terms import Terms, TermsWrong, Used
 from gateway.credentials import opened
@@ -20,8 +23,9 @@ from kernel.sealing import CannotOpen, MasterKeys
 log = logging.getLogger(__name__)
 
 Build = Callable[[Mapping[str, Any]], Channel]
-# What goes wrong with a row, and what `build` may raise.
-_UNUSABLE = (CannotOpen, Unavailable, ValueError, KeyError, TypeError, OSError)
+# What `build` may raise; the last two are for keys and certificates that are whole, and of a kind nobody can use.
+UNUSABLE = (ValueError, KeyError, TypeError, AttributeError, OSError, UnsupportedAlgorithm, InvalidVersion)
+_UNUSABLE = (CannotOpen, Unavailable, *UNUSABLE)  # and what goes wrong with a row
 
 
 class PreviousClient(NamedTuple):

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from typing import NamedTuple, Protocol
 
 from gateway.bodies import CallerLeft
+from kernel.addresses import Addresses
 from kernel.env import Env, Request, Response, Transport
 from kernel.errors import Unavailable
 
@@ -334,6 +335,10 @@ class Outward:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+
+    @property
+    def addresses(self) -> Addresses:
+        return self._transport.addresses
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
         with away():

@@ -9,24 +9,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import orjson
 
 import streams
 from channels.contract import Channel
 from channels.proof import unproven
-from channels.settings import absorb
+from channels.settings import absorb, check_addresses
 from channels.terms import Terms, TermsWrong
-from gateway.accounts import Build, ChannelAccounts
+from gateway.accounts import UNUSABLE, Build, ChannelAccounts
 from gateway.choosing import no_such_channel
 from gateway.claims import Claims
 from gateway.credentials import Credentials, Opened, Previous, bound, opened, sealed, shown
-from gateway.store import base_url_is_known, channel_accounts, every_channel_account
+from gateway.store import channel_accounts, every_channel_account
 from gateway.tables import CHANNEL_ACCOUNTS, ChannelAccount
+from kernel.addresses import AddressRefused
 from kernel.clock import rfc3339
 from kernel.db import Pool, acquire
 from kernel.env import Env
@@ -102,14 +101,15 @@ class ChannelAdmin:
     ) -> tuple[ChannelAccount, bool]:
         """Give a merchant an account with a channel; return it, and whether an earlier request had made it.
 
-        settings: what the rail's `build` takes, secrets included. folder: what paths in them are relative to; None
-        where they come over the network: then no file may be named, and no address that nobody has vouched for.
-        position: None puts it last. Raises Rejected (no_such_channel, channel_settings_wrong, base_url_not_allowed,
+        settings: what the rail's `build` takes, secrets included; addresses in them must be such as may be called
+        (kernel/addresses.py), whoever gives them. folder: what paths in them are relative to; None where they come over
+        the network: then no file may be named.
+        position: None puts it last. Raises Rejected (no_such_channel, channel_settings_wrong, address_refused,
         terms_wrong), NotFound (no_such_book), Conflict (account_exists).
         """
         if channel not in self._registry:
             raise no_such_channel(channel, sorted(self._registry), "channel")
-        credentials = await self._read(channel, settings, folder)
+        credentials = self._read(channel, settings, folder)
         self._check_terms(terms, self._built(channel, credentials))
         if position is None:
             position = max((row.position for row in await self.list(book)), default=-1) + 1
@@ -166,11 +166,11 @@ class ChannelAdmin:
 
         keep: how long notices made under the credentials of before are still believed. Requests and answers use the
         new ones at once. prove: ask the rail first whether it knows us by them.
-        Raises NotFound, Rejected (channel_settings_wrong, another_account, base_url_not_allowed, credentials_not_proven
+        Raises NotFound, Rejected (channel_settings_wrong, another_account, address_refused, credentials_not_proven
         where the rail does not know us or says nothing), Conflict (version_mismatch) when it changed meanwhile.
         """
         row = await self.get(book, account_id)
-        given = await self._read(row.channel, settings, folder, known=row)
+        given = self._read(row.channel, settings, folder)
         before, now = self._before(row), self._env.now()
         held = before.current if before else Credentials(row_settings(row))
         credentials = _merged(held, given)
@@ -256,33 +256,16 @@ class ChannelAdmin:
         except (CannotOpen, Rejected):
             return None
 
-    async def _read(
-        self, channel: str, settings: Mapping[str, Any], folder: Path | None, *, known: ChannelAccount | None = None
-    ) -> Credentials:
+    def _read(self, channel: str, settings: Mapping[str, Any], folder: Path | None) -> Credentials:
         """Part settings into public and secret. Raises Rejected."""
         public, hidden = _absorbed(channel, settings, self._secrets_of(channel), folder)
-        if folder is None:
-            await self._check_address(public.get("base_url"), known)
-        return Credentials(public, hidden)
-
-    async def _check_address(self, base_url: object, known: ChannelAccount | None) -> None:
-        """Refuse an address from outside that could be one of our own: only https by name, or one in use already.
-
-        Raises Rejected.
-        """
-        if base_url is None or (known is not None and row_settings(known).get("base_url") == base_url):
-            return
-        parts = urlsplit(str(base_url))
-        if parts.scheme == "https" and parts.hostname and "." in parts.hostname and not _is_address(parts.hostname):
-            return
-        async with acquire(self._pool) as connection:
-            if await base_url_is_known(connection, str(base_url)):
-                return
-        raise Rejected(
-            "base_url_not_allowed",
-            "base_url must be https with a host's name, or an address your operator has used for an account",
-            param="credentials.base_url",
-        )
+        credentials = Credentials(public, hidden)
+        try:
+            check_addresses(credentials.settings(), self._env.addresses)
+        except AddressRefused as refused:
+            name = str(refused).partition(":")[0]
+            raise Rejected("address_refused", str(refused), param=f"credentials.{name}") from None
+        return credentials
 
     def _built(self, channel: str, credentials: Credentials) -> Channel:
         """Return the channel of these credentials: what makes none is refused. Raises Rejected, without a secret."""
@@ -296,7 +279,7 @@ class ChannelAdmin:
         noted = _Noted(credentials.settings())
         try:
             return build(noted), noted.asked
-        except (KeyError, ValueError, TypeError, OSError, AttributeError) as error:
+        except UNUSABLE as error:
             told = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             why = without_secrets(told, list(credentials.secrets.values()))
         raise Rejected("channel_settings_wrong", f"these settings make no {channel} account: {why}")
@@ -395,14 +378,6 @@ def _merged(before: Credentials, given: Credentials) -> Credentials:
         public={name: value for name, value in public.items() if name not in gone and name not in given.secrets},
         secrets={name: value for name, value in secrets.items() if name not in gone},
     )
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 # ---- commands --------------------------------------------------------------------------------------------------------

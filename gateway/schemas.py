@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from gateway.orders import KEPT
+from kernel.addresses import check_shown
 from kernel.cards import holds_card_number
 from kernel.money import is_currency
 
@@ -88,12 +89,18 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
 
 
+def _leads_a_browser(address: str) -> str:
+    check_shown(address)
+    return address
+
+
 Address = Annotated[
     str,
     StringConstraints(max_length=512),
     _form(
         r"https?://[!#-;=?-~]+", "an address that begins with https:// or http://, in ASCII; anything else in it as %XX"
     ),
+    AfterValidator(_leads_a_browser),
 ]
 # What a way to pay needs, and what else it may have; payer_region goes with all of them.
 _NEEDS = {

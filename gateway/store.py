@@ -230,15 +230,6 @@ async def every_channel_account(connection: Connection) -> list[ChannelAccount]:
     return [ChannelAccount(*row) for row in rows]
 
 
-async def base_url_is_known(connection: Connection, base_url: str) -> bool:
-    """Tell whether some channel account of this hub calls this address already."""
-    return bool(
-        await connection.fetchval(
-            "SELECT EXISTS (SELECT 1 FROM channel_account WHERE settings ->> 'base_url' = $1)", base_url
-        )
-    )
-
-
 async def find_link(connection: Connection, book: int, link_id: str) -> CashierLink | None:
     rows = await CASHIER_LINKS.load(connection, [(book, link_id)])
     return rows[0] if rows else None

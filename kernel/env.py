@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
+from kernel.addresses import PUBLIC, Addresses
 from kernel.ids import Ids
 
 T = TypeVar("T")
@@ -67,7 +68,13 @@ class NoAnswer(Exception):
 
 
 class Transport(Protocol):
-    """The one way out of the host. Raises NotSent or NoAnswer, returns everything else as it came."""
+    """The one way out of the host. Raises NotSent or NoAnswer, returns everything else as it came.
+
+    addresses: what it can be asked to call; what it would refuse need not be stored.
+    """
+
+    @property
+    def addresses(self) -> Addresses: ...
 
     async def send(self, request: Request, *, timeout_s: float) -> Response: ...
 
@@ -75,8 +82,10 @@ class Transport(Protocol):
 class NoTransport:
     """A transport for processes that never call out; using it is a wiring mistake."""
 
+    addresses = PUBLIC
+
     async def send(self, request: Request, *, timeout_s: float) -> Response:
-        raise NotSent(f"this process has no way out, yet was asked to reach {request.url}")
+        raise NotSent(f"this process has no way out, yet was asked to {request.method}")
 
 
 class Tasks:
@@ -119,6 +128,11 @@ class Env:
     tasks: Tasks
     sleep: Callable[[float], Awaitable[None]]  # seconds
     executor: Executor | None
+
+    @property
+    def addresses(self) -> Addresses:
+        """What may be called."""
+        return self.transport.addresses
 
     def now(self) -> datetime:
         return self.clock.now()

@@ -23,6 +23,7 @@ from gateway.door import DoorRunner
 from kernel.db import LOST
 from kernel.errors import SluiceError
 from kernel.outage import said
+from ops.addresses import rule
 from ops.embedded.child import end, ended, spawn
 from ops.embedded.place import address_of, is_locked
 from ops.logs import AccessLog, configure, count_dropped
@@ -136,6 +137,7 @@ async def _gateway(settings: Settings, database_url: str, redis_url: str) -> int
         keys_file=settings.channel_keys,
         public_url=public_url(settings),
         time_scale=settings.time_scale,
+        addresses=rule(settings),
         name="sluice gateway",
     ) as objects:
         count_dropped(objects.metrics.log_lines_dropped.inc)
@@ -190,6 +192,7 @@ async def _background(settings: Settings, database_url: str, redis_url: str) -> 
             keys_file=settings.channel_keys,
             public_url=public_url(settings),
             time_scale=settings.time_scale,
+            addresses=rule(settings),
             name="sluice worker",
         ) as objects,
         worker(objects, redis_url),

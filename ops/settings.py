@@ -13,6 +13,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kernel.addresses import read_places
+
 PREFIX = "SLUICE_"
 _SECRETS_DIR = f"{PREFIX}SECRETS_DIR"
 
@@ -80,6 +82,12 @@ class Settings(BaseSettings):
         description="Where channels reach this hub's notices (https://pay.example.com); none says the gateway's own "
         "address, which suits the sandbox on this machine.",
     )
+    allow_addresses: str = Field(
+        default="",
+        description="Where channels and banks may be called beside the public internet by https: hosts, addresses and "
+        "networks with commas between, perhaps with :port and with http:// before them (10.1.2.3:8443, bank.internal); "
+        "none, because merchants name addresses too. `loopback` is for trials on this machine alone.",
+    )
     time_scale: float = Field(
         default=1.0,
         gt=0,
@@ -115,6 +123,12 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_none(cls, url: object) -> object:
         return None if isinstance(url, str) and not url.strip() else url
+
+    @field_validator("allow_addresses")
+    @classmethod
+    def _places(cls, listed: str) -> str:
+        read_places(listed)
+        return listed
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

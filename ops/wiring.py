@@ -31,6 +31,7 @@ from gateway.routes import Api
 from gateway.routing_policies import RoutingPolicies
 from gateway.standing import Standings
 from gateway.tokens import CashierTokens
+from kernel.addresses import PUBLIC, Addresses
 from kernel.db import Pool, connect
 from kernel.env import Env, system_env
 from kernel.lane import ASIDES, MAX_SKEW, Lane, Lanes, committing
@@ -183,17 +184,19 @@ async def hub(
     registry: CollectorRegistry | None = None,
     keys_file: Path | None = None,
     max_skew: timedelta | None = MAX_SKEW,
+    addresses: Addresses = PUBLIC,
 ) -> AsyncIterator[Hub]:
     """Build a process's objects, lowest layer first, and take them down in reverse.
 
     public_url: where channels reach this hub. time_scale: shortens the janitor's waits for a sandbox's fast clock.
     keys_file: the master keys of sealed credentials; None: in `home`, made on first use. max_skew: how far this host's
-    clock may be from the database's before it refuses to write; None where time is given by hand.
+    clock may be from the database's before it refuses to write; None where time is given by hand. addresses: what may
+    be called; with an env it is the transport that knows.
     """
     shape = lane or LaneShape()
     async with AsyncExitStack() as stack:
         if env is None:
-            env = system_env(await stack.enter_async_context(HttpTransport()))
+            env = system_env(await stack.enter_async_context(HttpTransport(addresses=addresses)))
         env.transport = Outward(env.transport)
         pool = await stack.enter_async_context(connect(database_url, size=8, name=name))
         writing = await stack.enter_async_context(

@@ -27,6 +27,8 @@ from channels.bank import (
     read_settings,
 )
 from channels.contract import Refused
+from channels.settings import check_addresses
+from kernel.addresses import AddressRefused
 from kernel.db import Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import NotFound, Rejected, SluiceError, Unavailable
@@ -74,9 +76,9 @@ class Banks:
         """Open a merchant's pool account at a bank and keep how the bank is reached; repeating it finds the account.
 
         given: the bank's answer to the enrolment, keys as text or as names of files, which are read now. Raises
-        Rejected (bank_settings_wrong, or the bank's no), Unavailable, Conflict (other_pool_account).
+        Rejected (bank_settings_wrong, address_refused, or the bank's no), Unavailable, Conflict (other_pool_account).
         """
-        link = self._sealed(BankLink(book, bank, "", "{}", "{}"), _read(given, folder))
+        link = self._sealed(BankLink(book, bank, "", "{}", "{}"), self._read(given, folder))
         pool = await self._build(link).open_account(f"pool-{book}-{currency}", name, currency, "pool")
         linked: BankLink = await self._lanes.put(LinkBank(link._replace(pool_account=pool.account)))
         return linked
@@ -85,14 +87,15 @@ class Banks:
         """Put new credentials at a bank into use; what is not named stays, null takes away.
 
         The bank is asked with them first. It mends an enrolment whose master key was lost too; then every secret must
-        be named. Raises NotFound (no_such_bank), Rejected (bank_settings_wrong, another_account), Unavailable.
+        be named. Raises NotFound (no_such_bank), Rejected (bank_settings_wrong, address_refused, another_account),
+        Unavailable.
         """
         link = await self.link(book, bank)
         try:
             known = _read(enrolment.opened(link, self._keys), Path())
         except (CannotOpen, Rejected):
             known = orjson.loads(link.settings)
-        new_ones = _read(given, folder)
+        new_ones = self._read(given, folder)
         if strange := new_ones.keys() - known.keys() - enrolment.NAMES:  # misspelt: the old would go on being used
             raise Rejected(
                 "bank_settings_wrong", f"no bank is called with {', '.join(sorted(strange))[:200]}; nothing was changed"
@@ -139,6 +142,15 @@ class Banks:
         link = await self.link(book, bank)
         ended: BankLink = await self._lanes.put(LinkBank(link._replace(ended_at=self._env.now())))
         return ended
+
+    def _read(self, given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Return an enrolment without names of files. Raises Rejected (bank_settings_wrong, address_refused)."""
+        enrolled = _read(given, folder)
+        try:
+            check_addresses(enrolled, self._env.addresses)
+        except AddressRefused as refused:
+            raise Rejected("address_refused", str(refused)) from None
+        return enrolled
 
     def _sealed(self, link: BankLink, given: Mapping[str, Any]) -> BankLink:
         return enrolment.sealed(link, given, self._keys, self._env.secrets)

@@ -31,6 +31,7 @@ from channels.contract import (
 )
 from channels.registry import NAMES
 from channels.routing import Policy
+from kernel.addresses import PUBLIC, Addresses
 from kernel.env import Env, system_env
 from kernel.money import Money
 from ops.merchants import add_channel_account, add_merchant
@@ -161,6 +162,9 @@ class ScriptedChannel(Rail):
 
 class HereTransport:
     """A way out that leads nowhere: the scripted rail answers without a network."""
+
+    def __init__(self, addresses: Addresses = PUBLIC) -> None:
+        self.addresses = addresses
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
         return Response(200, {}, b"")

@@ -37,7 +37,7 @@ from channels.contract import (
     Response,
     Unknown,
 )
-from channels.settings import needed, secret
+from channels.settings import called_address, needed, secret
 from kernel.safe_json import BadJson
 
 USER_AGENT = "sluice-hub/0.1"
@@ -462,9 +462,7 @@ def build(settings: Mapping[str, Any]) -> Alipay:
     alipay_public_key, in certificate mode app_certificate, alipay_certificate and alipay_root_certificate. Each of the
     five last may be given as NAME_file. Optional: mini_app_id.
     """
-    app_id, seller_id, base_url = (needed(settings, name) for name in ("app_id", "seller_id", "base_url"))
-    if urlsplit(base_url).scheme not in ("http", "https") or urlsplit(base_url).path.strip("/"):
-        raise ValueError(f"base_url must be scheme and host alone, not {base_url!r}")
+    app_id, seller_id, base_url = needed(settings, "app_id"), needed(settings, "seller_id"), called_address(settings)
     if not re.fullmatch(r"2088[0-9]{12}", seller_id, re.ASCII):
         raise ValueError(f"seller_id is 16 digits that begin with 2088, not {seller_id[:32]!r}")
     signer = signing.Signer(signing.private_key(secret(settings, "private_key")), gateway_url(base_url))

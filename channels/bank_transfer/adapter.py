@@ -33,7 +33,7 @@ from channels.contract import (
     Response,
     Unknown,
 )
-from channels.settings import needed, secret
+from channels.settings import called_address, needed, secret
 from kernel.safe_json import BadJson, loads_object
 
 SECRETS = frozenset({"token", "private_key"})
@@ -270,7 +270,7 @@ def build(settings: Mapping[str, Any]) -> BankTransfer:
     """
     keys: dict[str, str] = {needed(settings, "bank_key_id"): secret(settings, "bank_public_key")}
     return BankTransfer(
-        base_url=needed(settings, "base_url"),
+        base_url=called_address(settings, path=True),
         pool=needed(settings, "pool"),
         currency=settings.get("currency", "CNY"),
         token=secret(settings, "token").strip(),

@@ -34,7 +34,7 @@ from channels.contract import (
 )
 from channels.paypal import messages, signing, statement
 from channels.paypal.messages import Doubt, Ref
-from channels.settings import needed, secret
+from channels.settings import called_address, needed, secret
 from kernel.money import Money
 from kernel.safe_json import BadJson, loads_object, text
 
@@ -419,9 +419,7 @@ def build(settings: Mapping[str, Any]) -> PayPal:
     root, or roots, in which the chain of a notice's certificate must end), and webhook_id once the notices' address is
     registered. client_secret and webhook_root_cert may be given as a file instead: client_secret_file, …
     """
-    base_url = needed(settings, "base_url")
-    if urlsplit(base_url).scheme not in ("http", "https") or urlsplit(base_url).path.strip("/"):
-        raise ValueError(f"base_url must be scheme and host alone, not {base_url!r}")
+    base_url = called_address(settings)
     return PayPal(
         client_id=needed(settings, "client_id"),
         client_secret=secret(settings, "client_secret").strip(),

@@ -32,7 +32,7 @@ from channels.contract import (
     Response,
     Unknown,
 )
-from channels.settings import secret
+from channels.settings import called_address, secret
 from channels.stripe import messages, signing, statement
 from channels.stripe.messages import Doubt, Intent
 from kernel.money import Money
@@ -459,10 +459,8 @@ def build(settings: Mapping[str, Any]) -> Stripe:
     secret_key = secret(settings, "secret_key").strip()
     if not (secret_key.isascii() and secret_key.isprintable()) or len(secret_key.split("_")) < 3:
         raise ValueError("secret_key is not a key of Stripe's, which look like sk_test_… or rk_live_…")
-    base_url = str(settings.get("base_url") or BASE_URL)
-    scheme, host, path, *_ = urlsplit(base_url)
-    if path.strip("/") or not host or scheme not in ("http", "https"):
-        raise ValueError(f"base_url must be scheme and host alone, not {base_url!r}")
+    base_url = called_address(settings, default=BASE_URL)
+    scheme, host, *_ = urlsplit(base_url)
     if scheme == "http" and not messages.is_loopback(host):
         raise ValueError("base_url must be https: answers are unsigned, so the connection alone vouches for them")
     return Stripe(

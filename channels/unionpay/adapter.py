@@ -28,7 +28,7 @@ from channels.contract import (
     Response,
     Unknown,
 )
-from channels.settings import needed, secret
+from channels.settings import called_address, needed, secret
 from channels.unionpay import messages, signing, statement
 from channels.unionpay.messages import CAPTURE, DONE, NOT_FOUND, PAYMENT, TAKEN, UNDECIDED, VOID, AmountDiffers, Doubt
 from kernel.clock import BEIJING
@@ -605,14 +605,10 @@ def build(settings: Mapping[str, Any]) -> UnionPay:
     middle_cert, base_url, and optionally file_url and sign_cert_name (one name, or a list). Each key and certificate
     may be given as a file instead: private_key_file, …
     """
-    mer_id, base_url = needed(settings, "mer_id"), needed(settings, "base_url")
-    file_url = str(settings.get("file_url") or "https://filedownload.95516.com/")
+    mer_id, base_url = needed(settings, "mer_id"), called_address(settings)
+    file_url = called_address(settings, "file_url", default="https://filedownload.95516.com/", path=True)
     if not mer_id.isascii() or not mer_id.isalnum():
         raise ValueError(f"mer_id must be letters and digits, not {mer_id[:40]!r}")
-    if urlsplit(base_url).scheme not in ("http", "https") or urlsplit(base_url).path.strip("/"):
-        raise ValueError(f"base_url must be scheme and host alone, not {base_url!r}")
-    if urlsplit(file_url).scheme not in ("http", "https"):
-        raise ValueError(f"file_url must be an http address, not {file_url!r}")
     cert_id = needed(settings, "cert_id")
     if not cert_id.isascii() or not cert_id.isdigit():
         raise ValueError("cert_id must be the certificate's serial number in decimal digits")

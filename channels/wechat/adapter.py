@@ -33,7 +33,7 @@ from channels.contract import (
     Request,
     Response,
 )
-from channels.settings import needed, secret
+from channels.settings import called_address, needed, secret
 from channels.wechat import messages, payers, signing, statement
 from channels.wechat.account import USER_AGENT, in_path, origin
 from channels.wechat.messages import Doubt
@@ -305,13 +305,11 @@ def build(settings: Mapping[str, Any]) -> WeChatPay:
         keys.append(signing.public_key(secret(settings, "public_key").encode(), public_key_id))
     if not keys:
         raise ValueError("neither platform_certificates nor a public_key_id: no answer could be verified")
-    mchid, appid, serial_no, base_url = (needed(settings, name) for name in ("mchid", "appid", "serial_no", "base_url"))
-    if urlsplit(base_url).scheme not in ("http", "https") or urlsplit(base_url).path.strip("/"):
-        raise ValueError(f"base_url must be scheme and host alone, not {base_url!r}")
+    mchid, appid, serial_no = (needed(settings, name) for name in ("mchid", "appid", "serial_no"))
     return WeChatPay(
         mchid=mchid,
         appid=appid,
-        base_url=base_url,
+        base_url=called_address(settings),
         signer=signing.Signer(mchid, serial_no, signing.private_key(secret(settings, "private_key"))),
         apiv3_key=signing.apiv3_key(secret(settings, "apiv3_key")),
         platform_keys=keys,
@@ -323,10 +321,8 @@ def build(settings: Mapping[str, Any]) -> WeChatPay:
 
 def _payers(settings: Mapping[str, Any], appid: str) -> Payers:
     given = settings.get("app_secret") or settings.get("app_secret_file")
-    open_url = str(settings.get("open_url") or payers.OPEN_URL).rstrip("/")
-    api_url = str(settings.get("api_url") or payers.API_URL).rstrip("/")
-    if not all(url.startswith(("https://", "http://")) for url in (open_url, api_url)):
-        raise ValueError("open_url and api_url are addresses of http or https")
+    open_url = called_address(settings, "open_url", default=payers.OPEN_URL)
+    api_url = called_address(settings, "api_url", default=payers.API_URL)
     return Payers(appid, secret(settings, "app_secret").strip() if given else "", open_url, api_url)
 
 

@@ -41,6 +41,7 @@ from channels.contract import (
 )
 from gateway.app import make_app
 from gateway.door import DoorRunner
+from kernel.addresses import PUBLIC
 from kernel.env import SystemClock, system_env
 from ops.logs import AccessLog
 from ops.serve import settle_memory
@@ -114,6 +115,8 @@ CHANNELS: Mapping[str, Callable[[Mapping[str, Any]], Channel]] = {"instant": lam
 
 class NowhereTransport:
     """The instant rail has no network."""
+
+    addresses = PUBLIC
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
         return _ANSWER

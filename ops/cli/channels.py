@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -292,6 +293,7 @@ def channel_call(
     """
     from channels import HttpTransport, probe
     from kernel.env import system_env
+    from ops.addresses import origin_of, rule, sandbox_of
 
     chosen = dict(pair.partition("=")[::2] for pair in sets)
     if (book is None) != (account is None) or (account is not None and "credentials" in chosen):
@@ -310,7 +312,11 @@ def channel_call(
                 facts = probe.settings_for(channel, home=home, sets=chosen, base_url=base_url)
         except probe.Usage as error:
             fail(str(error), probe.USAGE)
-        async with HttpTransport() as transport:
+        allowed = rule(found, sandbox_of(found))
+        if base_url or book is None:  # named by who types the command, and by no merchant
+            with suppress(ValueError):
+                allowed = allowed.and_also(origin_of(facts.get("base_url")))
+        async with HttpTransport(addresses=allowed) as transport:
             done = await probe.call(channel, op, facts, chosen, system_env(transport))
         if as_json:
             show(done.result)

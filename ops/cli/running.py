@@ -40,6 +40,8 @@ def up(
 
 def hub_processes(found: "Settings", *, sandbox: bool = True) -> list[Any]:
     """Return the hub's processes in the order they start."""
+    from ops.addresses import with_sandbox
+    from ops.settings import variable
     from ops.supervisor import Child
 
     sluice = [sys.executable, "-m", "ops.cli"]
@@ -48,8 +50,11 @@ def hub_processes(found: "Settings", *, sandbox: bool = True) -> list[Any]:
         url = f"http://127.0.0.1:{found.sandbox_port}/control/info"
         argv = [*sluice, "sandbox", "run", "--port", str(found.sandbox_port), "--time-scale", str(found.time_scale)]
         children.append(Child("sandbox", argv, ready_url=url))
-    children.append(Child("gateway", [*sluice, "gateway"], ready_url=f"http://127.0.0.1:{found.ops_port}/ready"))
-    children.append(Child("worker", [*sluice, "worker"]))
+    # The simulated world is all of this machine that may be called, and only where it is started.
+    env = {variable("allow_addresses"): with_sandbox(found)} if sandbox else {}
+    ready = f"http://127.0.0.1:{found.ops_port}/ready"
+    children.append(Child("gateway", [*sluice, "gateway"], env, ready_url=ready))
+    children.append(Child("worker", [*sluice, "worker"], env))
     return children
 
 

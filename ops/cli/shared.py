@@ -78,6 +78,7 @@ async def a_hub(found: "Settings", book: int | None = None) -> AsyncIterator["Hu
     """
     from kernel.db import acquire
     from ops import embedded, logs
+    from ops.addresses import rule, sandbox_of
     from ops.merchants import check_book
     from ops.migrate import migrate
     from ops.serve import passwords, public_url
@@ -97,6 +98,7 @@ async def a_hub(found: "Settings", book: int | None = None) -> AsyncIterator["Hu
                 home=found.home,
                 keys_file=found.channel_keys,
                 public_url=public_url(found),
+                addresses=rule(found, sandbox_of(found)),  # who types commands may enter it before it is started
                 name="sluice command",
             )
             try:

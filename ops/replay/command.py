@@ -20,8 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from kernel.addresses import LOOPBACK
 from kernel.errors import SluiceError
 from kernel.money import is_currency
+from ops.addresses import open_to
 from ops.embedded import CannotStart, servers
 from ops.embedded.child import describe_exit, end, spawn
 from ops.embedded.place import is_free, is_locked, open_home
@@ -148,6 +150,7 @@ async def _play(
                     home=settings.home,
                     keys_file=settings.channel_keys,
                     public_url=settings.public_url or found.gateway_url,
+                    addresses=LOOPBACK,  # of this process, which plays; the hub calls what it is told in each case
                     name="sluice replay",
                 ) as objects,
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as session,
@@ -159,6 +162,7 @@ async def _play(
                     session=session,
                     stage=stage,
                     bank_turn=lambda: turn(settings.home / "demo" / "bank.lock", patience_s=OTHERS_TAKE_S),
+                    open_to=lambda port: open_to(settings.home, port),
                 )
                 return await player.play(
                     invoices, currency=currency, faults=faults, seed=seed, disturb=disturb, plan=plan, coupons=coupons

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import partial
@@ -282,13 +282,16 @@ class Player:
         session: aiohttp.ClientSession,
         stage: Stage,
         bank_turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+        open_to: Callable[[int], AbstractContextManager[None]] = lambda port: nullcontext(),
     ) -> None:
+        """open_to: has the hub call a port of this machine meanwhile, where a cable ends."""
         self._hub = hub
         self._sandbox_url = sandbox_url
         self._hub_url = hub_url
         self._session = session
         self._stage = stage
         self._bank_turn = bank_turn
+        self._open_to = open_to
 
     async def play(
         self,
@@ -315,7 +318,7 @@ class Player:
         link = await link_bank(self._hub, book, BANK, bank, name="replay pool", currency=currency)
         world = World(self._session, self._hub_url, merchant.api_key, self._sandbox_url)
         platform = await add_platform_payee(self._hub, book, name="platform", currency=currency, bank=BANK)
-        async with _Cables(self._sandbox_url) as cables:
+        async with _Cables(self._sandbox_url, self._open_to) as cables:
             accounts = [
                 await self._account(world, part, book, link.pool_account, cables if part.channel == plan.cut else None)
                 for part in cast
@@ -592,22 +595,27 @@ def _capabilities(rail: Callable[[Mapping[str, Any]], Channel]) -> Capabilities:
 class _Cables:
     """The cables of one play, taken up again when it is over."""
 
-    def __init__(self, sandbox_url: str) -> None:
+    def __init__(self, sandbox_url: str, open_to: Callable[[int], AbstractContextManager[None]]) -> None:
         self._to = urlsplit(sandbox_url)
+        self._open_to = open_to
+        self._opened = ExitStack()
         self.all: list[Cable] = []
 
     async def __aenter__(self) -> "_Cables":
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for cable in self.all:
-            await cable.take_up()
+        with self._opened:
+            for cable in self.all:
+                await cable.take_up()
 
     async def lay(self) -> str:
         """Return the address of a new cable to the sandbox."""
         cable = Cable(self._to.hostname or "127.0.0.1", self._to.port or 80)
         self.all.append(cable)
-        return await cable.lay()
+        address = await cable.lay()
+        self._opened.enter_context(self._open_to(urlsplit(address).port or 80))
+        return address
 
 
 async def _again(work: Callable[[], Awaitable[T]]) -> T:

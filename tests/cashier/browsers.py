@@ -16,6 +16,7 @@ from playwright.async_api import Browser, Page, Request, async_playwright, expec
 
 from channels import HttpTransport
 from gateway.app import make_app
+from kernel.addresses import LOOPBACK
 from kernel.env import SystemClock, system_env
 from ops.merchants import add_channel_account, add_merchant
 from ops.wiring import Hub, hub
@@ -181,7 +182,7 @@ async def a_street(database_url: str, home: Path, executable: str) -> AsyncItera
     async with (
         async_playwright() as playwright,
         a_sandbox(home) as rails,
-        HttpTransport() as transport,
+        HttpTransport(addresses=LOOPBACK) as transport,
         aiohttp.ClientSession() as http,
     ):
         browser = await playwright.chromium.launch(executable_path=executable, args=flags)

@@ -25,6 +25,7 @@ from wechat_rail import (
 
 from channels import Capabilities, ChannelClient, Method, Order, Outcome, Pending, Unknown
 from channels.client import KEY_REFRESH_S, MOST_QUESTIONS, TIMEOUTS_S
+from kernel.addresses import PUBLIC
 from kernel.env import Env, NoAnswer, NotSent, Request, Response, Tasks, system_env
 from kernel.ids import Ids
 
@@ -48,6 +49,8 @@ class HandClock:
 
 class ScriptedRail:
     """A transport whose other side is a function of the request; keeps what was sent."""
+
+    addresses = PUBLIC
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply

@@ -19,6 +19,7 @@ from channels.bank import Accepted, BadStatement, BankClient, BankSettings
 from channels.bank.signing import BadSignature, sign, verify
 from channels.contract import Refused, Unknown
 from channels.http import HttpTransport
+from kernel.addresses import LOOPBACK
 from kernel.env import Env, system_env
 from kernel.errors import Rejected, Unavailable
 
@@ -128,7 +129,7 @@ def bank() -> SmallBank:
 
 @pytest.fixture
 async def env() -> AsyncIterator[Env]:
-    async with HttpTransport() as transport:
+    async with HttpTransport(addresses=LOOPBACK) as transport:
         yield system_env(transport)
 
 

@@ -9,6 +9,7 @@ from counterparties import Counterparty, sandbox
 from plays import Play, Played, Rule, a_play, facts, play_id
 
 from channels import CHANNELS, Channel, HttpTransport
+from kernel.addresses import LOOPBACK
 from kernel.env import Env, system_env
 
 PLAYED = pytest.StashKey[Played]()
@@ -22,7 +23,7 @@ async def base_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[st
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def env() -> AsyncIterator[Env]:
-    async with HttpTransport() as transport:
+    async with HttpTransport(addresses=LOOPBACK) as transport:
         env = system_env(transport)
         yield env
         await env.tasks.aclose()

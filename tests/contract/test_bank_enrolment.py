@@ -224,6 +224,7 @@ async def test_commands_link_list_and_rotate_a_bank_and_show_no_secret(
     monkeypatch.setenv("SLUICE_HOME", str(tmp_path))
     monkeypatch.setenv("SLUICE_DATABASE_URL", custody.database_url)
     monkeypatch.setenv("SLUICE_REDIS_URL", redis_url)
+    monkeypatch.setenv("SLUICE_ALLOW_ADDRESSES", "loopback")
 
     async def sluice(*words: str, code: int = 0) -> Result:
         done = await asyncio.to_thread(CliRunner().invoke, app, ["bank", *words, "--book", str(custody.book)])
@@ -253,6 +254,8 @@ async def test_a_bank_that_ended_is_asked_only_while_a_batch_is_under_way(custod
     out = custody.hub.env.transport
 
     class Counting:
+        addresses = out.addresses
+
         async def send(self, request: Request, *, timeout_s: float) -> Response:
             asked.append(request.url)
             return await out.send(request, timeout_s=timeout_s)

@@ -28,6 +28,7 @@ from channels import (
     Unknown,
 )
 from channels.contract import BillFile, Request, Response
+from kernel.addresses import Addresses
 from kernel.env import Transport
 from kernel.money import Money
 
@@ -355,6 +356,10 @@ class SmallPages:
 
     way: Transport
     parameter: str
+
+    @property
+    def addresses(self) -> Addresses:
+        return self.way.addresses
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
         url = re.sub(rf"([?&]{self.parameter}=)\d+", r"\g<1>2", request.url)

@@ -15,6 +15,7 @@ from counterparty_wechat import WeChatSandbox
 
 from channels import HttpTransport
 from channels.probe import OPS, ProbeResult, Usage, call, settings_for
+from kernel.addresses import LOOPBACK
 from kernel.clock import business_date
 from kernel.env import Env, system_env
 
@@ -42,7 +43,7 @@ class Desk:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def desk(base_url: str) -> AsyncIterator[Desk]:
-    async with aiohttp.ClientSession() as http, HttpTransport() as transport:
+    async with aiohttp.ClientSession() as http, HttpTransport(addresses=LOOPBACK) as transport:
         other = WeChatSandbox(base_url, http)
         await other.open_account()
         yield Desk(other, system_env(transport))

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from channels import HttpTransport
 from gateway.app import make_app
+from kernel.addresses import LOOPBACK
 from kernel.clock import business_date
 from kernel.env import Clock, system_env
 from ops.merchants import add_channel_account, add_merchant
@@ -89,7 +90,7 @@ async def until(look: Callable[[], Awaitable[Any]]) -> Any:
 
 @asynccontextmanager
 async def a_day(database_url: str, home: Path, **account: Any) -> AsyncIterator[Day]:
-    async with a_sandbox(home) as rail, HttpTransport() as transport, aiohttp.ClientSession() as http:
+    async with a_sandbox(home) as rail, HttpTransport(addresses=LOOPBACK) as transport, aiohttp.ClientSession() as http:
         env = system_env(transport)
         bound = socket.socket()
         bound.bind(("127.0.0.1", 0))

@@ -1,16 +1,22 @@
 """Channel accounts over the admin API: secrets go in and never come out, nothing is done twice, nothing odd taken."""
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.x509 import InvalidVersion
 from front import NEVER_ARRIVED, SILENCE, Answer
 from vault import OTHER, SECRET, Vault, a_vault
 
-from channels.contract import Unknown
+from channels.contract import Channel, Unknown
+from kernel.addresses import Addresses, read_places
+from kernel.errors import Rejected
 from ops.merchants import add_merchant
+from tests.support import HereTransport
 
 PATH = "/v1/channel_accounts"
 
@@ -167,33 +173,124 @@ async def test_what_is_wrong_is_named_and_nothing_is_stored(vault: Vault, case: 
     assert len((await vault.front.get(PATH)).body["data"]) == 1
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://rail.example",
-        "http://127.0.0.1:8410",
-        "https://127.0.0.1",
-        "https://localhost",
-        "https://[::1]",
-        "https://169.254.169.254",
+NEIGHBOURS = [
+    *("http://rail.example", "http://127.0.0.1:8410", "https://127.0.0.1", "https://localhost", "https://[::1]"),
+    *("https://169.254.169.254", "https://2130706433", "https://10.0.0.1", "https://[::ffff:10.0.0.1]", "https://db"),
+    *("https://rail.example:5432", "https://user:whisper@rail.example", "https://rail.example@127.0.0.1"),
+    *(
         "file:///etc/passwd",
         "//rail.example",
-    ],
-)
+        "rail.example",
+        "https://rail.example\\@127.0.0.1",
+        "https://rail.example.",
+    ),
+]
+
+
+@pytest.mark.parametrize("url", NEIGHBOURS)
 async def test_the_hub_is_sent_to_no_address_that_could_be_its_neighbour(vault: Vault, url: str) -> None:
     body = an_account()
     body["credentials"]["base_url"] = url
-    refused(await vault.front.post(PATH, body, key="k"), 422, "base_url_not_allowed", "credentials.base_url")
+    refused(await vault.front.post(PATH, body, key="k"), 422, "address_refused", "credentials.base_url")
     await added(vault)
     rotate = {"credentials": {"base_url": url}}
-    refused(await vault.front.post(f"{PATH}/till/rotate", rotate, key="r"), 422, "base_url_not_allowed")
+    refused(await vault.front.post(f"{PATH}/till/rotate", rotate, key="r"), 422, "address_refused")
+    with pytest.raises(Rejected, match="base_url"):  # nor by an operator, who has not allowed it
+        await vault.add("operators", base_url=url)
 
 
-async def test_an_address_that_the_operator_has_used_may_be_used(vault: Vault) -> None:
-    await vault.add("operators", base_url="http://127.0.0.1:8410")
+@pytest.mark.parametrize("name", ["file_url", "api_url", "url", "gateway", "where.deep", "api_secret"])
+async def test_no_setting_holds_such_an_address_whatever_its_name_and_depth(vault: Vault, name: str) -> None:
+    outer, _, inner = name.partition(".")
+    for url in ("http://169.254.169.254/latest/meta-data", "HTTP://127.0.0.1", "gopher://127.0.0.1:6379/_x"):
+        body = an_account()
+        body["credentials"][outer] = [{inner: url}] if inner else url
+        refused(await vault.front.post(PATH, body, key="k"), 422, "address_refused", f"credentials.{name}")
+    assert len((await vault.front.get(PATH)).body["data"]) == 1
+
+
+@pytest.mark.parametrize("url", [["http://127.0.0.1"], {"x": "http://127.0.0.1"}, 7, True])
+async def test_an_address_that_is_no_text_is_none(vault: Vault, url: Any) -> None:
+    body = an_account()
+    body["credentials"]["base_url"] = url
+    refused(await vault.front.post(PATH, body, key="k"), 422, "address_refused")
+
+
+async def test_a_payers_browser_may_be_sent_to_the_shops_own_machine_but_to_no_script(vault: Vault) -> None:
+    body = an_account()
+    body["credentials"]["return_url"] = "http://localhost:3000/back?order=1"
+    assert (await vault.front.post(PATH, body, key="k")).status == 201
+    body["credentials"]["return_url"] = "javascript:alert(1)"
+    refused(
+        await vault.front.post(PATH, body | {"id": "other"}, key="o"),
+        *(422, "address_refused", "credentials.return_url"),
+    )
+
+
+async def test_an_address_that_the_operator_allows_may_be_used_by_merchants_too(vault: Vault) -> None:
+    vault.front.hub.env.transport = HereTransport(Addresses(read_places("127.0.0.1:8410")))
     body = an_account()
     body["credentials"]["base_url"] = "http://127.0.0.1:8410"
     assert (await vault.front.post(PATH, body, key="k")).status == 201
+    body["credentials"]["base_url"] = "http://127.0.0.1:8411"
+    refused(await vault.front.post(PATH, body | {"id": "b"}, key="b"), 422, "address_refused", "credentials.base_url")
+
+
+# ---- one account's settings are nobody else's trouble ----------------------------------------------------------------
+
+UNFIT: dict[str, Any] = {
+    "NUL in an address": {"base_url": "https://rail.example\0"},
+    "NUL in a text": {"merchant": "m\0"},
+    "NUL in a name": {"mer\0chant": "m"},
+    "NUL in a list": {"names": ["a", "b\0"]},
+    "NUL in a secret": {"api_secret": SECRET + "\0"},
+    "half a character": {"merchant": "\ud800"},
+    "an escape": {"merchant": "\x1b[2J"},
+    "a number without end": {"merchant": 10**40},
+    "too deep": {"merchant": [[[[[[[[[[1]]]]]]]]]]},
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+async def test_settings_that_no_database_keeps_as_they_are_are_refused_and_stop_nobody_else(
+    vault: Vault, case: str
+) -> None:
+    await added(vault)
+    body = an_account("odd")
+    body["credentials"] |= UNFIT[case]
+    raw = json.dumps(body).encode()  # which escapes what others could not send
+    answer = await vault.front.post(PATH, raw, key="odd")
+    assert answer.status in (400, 422), answer
+    assert answer.code in ("channel_settings_wrong", "address_refused", "malformed_json", "invalid_request")
+    rotation = json.dumps({"credentials": UNFIT[case]}).encode()
+    answer = await vault.front.post(f"{PATH}/till/rotate", rotation, key="r")
+    assert answer.status in (400, 422), answer
+    other = await add_merchant(vault.front.hub, "other", currencies=["CNY"])
+    theirs = {"Authorization": f"Bearer {other.api_key}"}
+    assert (await vault.front.post(PATH, an_account("theirs"), key="k", **theirs)).status == 201
+    await added(vault, "next")
+
+
+async def test_an_odd_account_of_before_stops_neither_its_neighbours_nor_another_merchants(vault: Vault) -> None:
+    """Rows of before settings were looked at hold what would not be taken today."""
+    await added(vault)
+    await vault.sql("UPDATE channel_account SET settings = '{\"base_url\": \"https://x\\u0000\"}' WHERE id = 'till'")
+    vault.front.hub.accounts.forget(vault.front.book)
+    assert (await vault.front.get(PATH)).status == 200
+    assert (await vault.front.attempt(await vault.front.paid())).channel_account == "rail"
+    other = await add_merchant(vault.front.hub, "other", currencies=["CNY"])
+    theirs = {"Authorization": f"Bearer {other.api_key}"}
+    assert (await vault.front.post(PATH, an_account("theirs"), key="k", **theirs)).status == 201
+
+
+async def test_a_key_of_a_kind_that_nobody_can_use_is_refused_and_not_our_failure(vault: Vault) -> None:
+    for error in (UnsupportedAlgorithm("a curve"), InvalidVersion("7", 7), AttributeError("x"), OSError("x")):
+
+        def build(settings: Mapping[str, Any], error: Exception = error) -> Channel:
+            raise error
+
+        vault.front.hub.channels["vault"] = build  # type: ignore[index]
+        refused(await vault.front.post(PATH, an_account(), key="k"), 422, "channel_settings_wrong")
 
 
 async def test_another_merchants_account_is_none(vault: Vault) -> None:

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from channels import HttpTransport
 from gateway.app import make_app
+from kernel.addresses import LOOPBACK
 from kernel.clock import business_date
 from kernel.env import system_env
 from kernel.ids import base36
@@ -121,7 +122,7 @@ async def until(look: Callable[[], Awaitable[Any]]) -> Any:
 
 @asynccontextmanager
 async def a_day(database_url: str, home: Path, rail: str) -> AsyncIterator[Day]:
-    async with HttpTransport() as transport, aiohttp.ClientSession() as http:
+    async with HttpTransport(addresses=LOOPBACK) as transport, aiohttp.ClientSession() as http:
         env = system_env(transport)
         bound = socket.socket()
         bound.bind(("127.0.0.1", 0))

@@ -20,6 +20,7 @@ from channels.contract import Request, Response
 from channels.registry import secrets_of
 from gateway.channel_admin import _Noted
 from gateway.create import Claims, NewPayment
+from kernel.addresses import PUBLIC
 from kernel.env import system_env
 from kernel.errors import Rejected
 from ops.merchants import add_channel_account, add_merchant, reseal
@@ -36,6 +37,7 @@ class WeChat:
     clock: HandClock
     rail: Rail = field(default_factory=Rail)
     asked: list[Request] = field(default_factory=list)
+    addresses = PUBLIC
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
         self.asked.append(request)
@@ -101,6 +103,7 @@ async def a_hub(database_url: str, home: Path, world: WeChat) -> AsyncIterator[H
         public_url="https://pay.example",
         env=env,
         channels={"wechat": wechat.build},
+        max_skew=None,
     ) as objects:
         yield objects
 

@@ -120,7 +120,10 @@ def test_the_master_keys_may_lie_elsewhere(
     assert not (tmp_path / "home" / "secrets" / "channel-keys.json").exists()
 
 
-def test_a_rail_is_called_with_an_accounts_sealed_credentials(sluice: Sluice, credentials: Path) -> None:
+def test_a_rail_is_called_with_an_accounts_sealed_credentials(
+    sluice: Sluice, credentials: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_ALLOW_ADDRESSES", "127.0.0.1:9")
     given = json.loads(credentials.read_text()) | {"base_url": "http://127.0.0.1:9"}
     credentials.write_text(json.dumps(given))
     sluice("add", "wechat", "main", "--book", "1", "--credentials", str(credentials), "--fee-bp", "60")

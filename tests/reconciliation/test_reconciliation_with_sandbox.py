@@ -27,6 +27,7 @@ from channels.bank import (
 )
 from channels.contract import Unknown
 from channels.http import HttpTransport
+from kernel.addresses import LOOPBACK
 from kernel.db import Connection
 from kernel.env import Env, Request, system_env
 from kernel.money import Money
@@ -148,7 +149,7 @@ async def rig(tmp_path: Path, database_url: str) -> AsyncIterator[Rig]:
     await conn.execute("CREATE SCHEMA alone; SET search_path = alone")
     await conn.execute(SCHEMA)
     try:
-        async with HttpTransport() as transport:
+        async with HttpTransport(addresses=LOOPBACK) as transport:
             env = system_env(transport)
             unnamed: Any = None
             rig = Rig(base_url, env, unnamed, conn, "", [], date.min)

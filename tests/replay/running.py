@@ -136,20 +136,23 @@ def ended(process: "subprocess.Popen[str]") -> Replay:
 
 
 @contextmanager
-def an_empty_home() -> Iterator[RunningHub]:
-    """Yield a home in which nothing runs yet, with ports of its own."""
+def an_empty_home(**settings: str) -> Iterator[RunningHub]:
+    """Yield a home in which nothing runs yet, with ports of its own. settings: SLUICE_… of its processes.
+
+    What lays cables of its own to the sandbox and has them called gives SLUICE_ALLOW_ADDRESSES="loopback".
+    """
     names = ("SLUICE_GATEWAY_PORT", "SLUICE_OPS_PORT", "SLUICE_SANDBOX_PORT")
     ports = dict(zip(names, map(str, free_ports(len(names))), strict=True))
     with _new_home() as home:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
         facts = {"SLUICE_HOME": str(home), "SLUICE_TIME_SCALE": TIME_SCALE, "SLUICE_LOG_FORMAT": "json", **ports}
-        yield RunningHub(home, ours | facts | {"TMPDIR": tempfile.gettempdir()})
+        yield RunningHub(home, ours | facts | settings | {"TMPDIR": tempfile.gettempdir()})
 
 
 @contextmanager
-def a_running_hub() -> Iterator[RunningHub]:
+def a_running_hub(**settings: str) -> Iterator[RunningHub]:
     """Run `sluice up` in a fresh home for as long as the context lasts, and see that it ends cleanly."""
-    with an_empty_home() as empty:
+    with an_empty_home(**settings) as empty:
         with (empty.home / "up.log").open("wb") as log:
             process = subprocess.Popen(
                 [*SLUICE, "up"], env=empty.environment, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True

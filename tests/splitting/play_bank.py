@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from channels import HttpTransport
 from channels.bank.signing import HEADER, sign
 from channels.contract import Request, Response
+from kernel.addresses import LOOPBACK, Addresses
 from kernel.env import Transport
 from ops.merchants import link_bank
 from splitting.banking import Settler
@@ -43,6 +44,10 @@ class OneWire:
     def __init__(self, rail: Transport, bank: Transport) -> None:
         self._rail = rail
         self._bank = bank
+
+    @property
+    def addresses(self) -> Addresses:
+        return self._bank.addresses
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
         to = self._bank if request.url.startswith("http://127.0.0.1:") else self._rail
@@ -154,7 +159,7 @@ async def a_bank(town: Town, *, bank: str = BANK, book: int | None = None) -> As
 @asynccontextmanager
 async def a_town_with_a_bank(database_url: str, home: Path) -> AsyncIterator[tuple[Town, PlayBank, Settler]]:
     """Open the town, its bank, and the background half that works through the bank's files."""
-    async with a_town(database_url, home) as town, HttpTransport() as transport:
+    async with a_town(database_url, home) as town, HttpTransport(addresses=LOOPBACK) as transport:
         env = town.front.hub.env
         env.transport = OneWire(env.transport, transport)
         async with a_bank(town) as bank:
