@@ -75,4 +75,16 @@ KINDS: Mapping[str, Kind] = {
     "channel_contradicts_itself": Kind(
         "a rail said one thing of a payment or refund and then another; nothing was booked for the second", _LOOKED_INTO
     ),
+    "payout_in_doubt": Kind(
+        "a bank refuses a payout as one that it has already, or says two things of it: it may have been paid, so its "
+        "money stays in transit",
+        {
+            "paid": "the bank says elsewhere (in its statement) that it paid: booked as paid",
+            "not_paid": "the bank says elsewhere that it has not paid and will not: the payee is owed it again",
+            "wait": "leave it in transit; the bank's next word decides",
+        },
+    ),
+    "bank_contradicts_itself": Kind(
+        "a bank said one thing of a payout and then another; nothing was booked for the second", _LOOKED_INTO
+    ),
 }

@@ -7,9 +7,10 @@ from gateway import decisions
 from kernel.db import acquire
 from kernel.errors import NotFound
 from ops.wiring import Hub
+from splitting import decisions as payouts
 
 # (kind, decision) → what is done in the batch that records it. A decision that is not here is only a record.
-EFFECTS: Mapping[tuple[str, str], cases.Effect] = {**decisions.EFFECTS}
+EFFECTS: Mapping[tuple[str, str], cases.Effect] = {**decisions.EFFECTS, **payouts.EFFECTS}
 
 
 async def get_case(hub: Hub, case_id: str) -> cases.Case:

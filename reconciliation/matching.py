@@ -443,19 +443,17 @@ def _bank_side(
     for payout in payouts.instructions:
         by_message.setdefault(payout.message_id, []).append(payout.end_to_end_id)
     for report in payouts.reports:
-        for line in report.lines:
-            fates.setdefault(line.end_to_end_id, []).append(line)
-        if not report.lines:  # refused, or accepted, as a whole
-            for ident in by_message.get(report.original_message_id, []):
-                if (word := report.fate_of(ident)) is not None:
-                    fates.setdefault(ident, []).append(word)
+        named = [line.end_to_end_id for line in report.lines]
+        for ident in dict.fromkeys([*named, *by_message.get(report.original_message_id, [])]):
+            if (word := report.fate_of(ident)) is not None:
+                fates.setdefault(ident, []).append(word)
     return entries, fates
 
 
 def _payout_sighting(entries: Sequence[Entry], lines: Sequence[LineStatus], payout: Payout | None) -> Side | None:
     if not entries and not lines:
         return None
-    final = {line.fate for line in lines} - {Fate.PENDING}
+    final = {line.fate for line in lines} - {Fate.PENDING, Fate.IN_DOUBT}
     word = "+".join(sorted(final)) if final else ("pending" if lines else "")
     currencies = {entry.amount.currency for entry in entries}
     if payout is not None:

@@ -37,7 +37,7 @@ from kernel.money import Money
 from kernel.sealing import CannotOpen, MasterKeys, Secret, master_of, without_secrets
 from splitting import enrolment, store
 from splitting.payees import LinkBank, ResealBankLink
-from splitting.settlement import ApplyDeposit, DecideInstruction, MakeSettlement, MarkSent, MoveCursor
+from splitting.settlement import ApplyDeposit, DecideInstruction, DoubtInstruction, MakeSettlement, MarkSent, MoveCursor
 from splitting.tables import BankLink, Settlement
 
 log = logging.getLogger(__name__)
@@ -295,6 +295,11 @@ class Banks:
         for line in lines:
             said = report.fate_of(line.id)
             if said is None or said.fate is Fate.PENDING:
+                continue
+            if said.fate is Fate.IN_DOUBT:
+                reasons = [str(reason) for reason in said.reasons]
+                duplicate = said.says_duplicate and not said.contradicted
+                await self._lanes.put(DoubtInstruction(link.book, line.id, said.status, reasons, duplicate))
                 continue
             paid = said.fate is Fate.EXECUTED
             await self._lanes.put(DecideInstruction(link.book, line.id, paid, said.reason, business_date))

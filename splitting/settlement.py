@@ -1,10 +1,13 @@
 """Settlement 结算: one batch for each bank, business date and currency; one instruction for each payee in it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
+import orjson
+
+import cases
 from kernel.errors import Broken, NotFound
 from kernel.ids import base36
 from kernel.states import advance
@@ -15,6 +18,9 @@ from splitting import states
 from splitting.split import owed_account
 from splitting.tables import BANK_LINKS, INSTRUCTIONS, PAYEES, SETTLEMENTS, Instruction, Payee, Settlement
 from streams import publish
+
+IN_DOUBT, CONTRADICTED = "payout_in_doubt", "bank_contradicts_itself"
+REST = timedelta(days=30)  # a file read again says the very same; so long after a decision it opens nothing
 
 
 def settlement_id(book: int, bank: str, day: date, currency: str) -> str:
@@ -115,8 +121,8 @@ class MarkSent:
 class DecideInstruction:
     """Apply what the bank's signed status report (pain.002) says of one line; `paid`, or refused with its reason code.
 
-    The same report again changes nothing. A contradicting one is Broken: a person must look.
-    business_date: the bank's.
+    The same report again changes nothing, and one that contradicts what was booked changes nothing but opens a case.
+    A refusal of a line that is in doubt only adds to its case. Returns the line. business_date: the bank's.
     """
 
     book: int
@@ -133,6 +139,8 @@ class DecideInstruction:
         line = work.find(INSTRUCTIONS, (self.book, self.instruction_id))
         if line is None:
             return
+        yield from cases.needs(self.book, IN_DOUBT, line.id)
+        yield from cases.needs(self.book, CONTRADICTED, line.id)
         yield SETTLEMENTS, (self.book, line.settlement_id)
         yield PAYEES, (self.book, line.payee_id)
         yield ACCOUNTS, (self.book, accounts.sub_account(line.payee_id, line.currency))
@@ -146,11 +154,18 @@ class DecideInstruction:
         line = work.get(INSTRUCTIONS, (self.book, self.instruction_id))
         event = states.InstructionEvent.EXECUTED if self.paid else states.InstructionEvent.REFUSED
         if (states.Instruction(line.status), event) not in states.INSTRUCTION:
-            said = "paid" if self.paid else f"refused ({self.reason})"
-            raise Broken("bank_contradicts_itself", f"{line.id} was {line.status}, now the bank says {said}")
+            _contradicted(work, line, "paid" if self.paid else f"refused ({self.reason})")
+            return line
         status = advance(states.INSTRUCTION, states.Instruction(line.status), event)
         if status == line.status:
             return line
+        doubt = work.find(cases.CASES, (self.book, cases.case_id(self.book, IN_DOUBT, line.id)))
+        if not self.paid and doubt is not None and doubt.status == cases.states.Case.OPEN:
+            # The two words may be of two sendings: which of them was carried out the bank must say.
+            facts = {**orjson.loads(doubt.facts), "refused_besides": self.reason}
+            _case(work, IN_DOUBT, line, facts)
+            return line
+        cases.close_case(work, self.book, IN_DOUBT, line.id, why=f"the bank said {status} after all")
         settlement = work.get(SETTLEMENTS, (self.book, line.settlement_id))
         payee = work.get(PAYEES, (self.book, line.payee_id))
         in_transit = accounts.in_transit(settlement.bank, line.currency)
@@ -181,6 +196,47 @@ class DecideInstruction:
             settlement = settlement._replace(status=done.value)
             publish(work, self.book, "settlement.finished", settlement.id, settlement_payload(settlement))
         work.put(SETTLEMENTS, settlement)
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtInstruction:
+    """Take in a final word that decides nothing of a line: it may have been paid, so its money stays in transit.
+
+    reasons: as the bank gave them. duplicate: the bank says that it has the line already, which is no contradiction
+    where it is paid. A person decides what is in transit, and sees what was decided otherwise. Returns the line.
+    """
+
+    book: int
+    instruction_id: str
+    status: str
+    reasons: Sequence[str]
+    duplicate: bool
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield INSTRUCTIONS, (self.book, self.instruction_id)
+        yield from cases.needs(self.book, IN_DOUBT, self.instruction_id)
+        yield from cases.needs(self.book, CONTRADICTED, self.instruction_id)
+
+    def apply(self, work: Work) -> Instruction:
+        line = work.get(INSTRUCTIONS, (self.book, self.instruction_id))
+        if line.status == states.Instruction.IN_TRANSIT:
+            facts = {"status": self.status, "reasons": list(self.reasons), "settlement": line.settlement_id}
+            _case(work, IN_DOUBT, line, facts)
+        elif line.status == states.Instruction.REFUSED or not self.duplicate:
+            _contradicted(work, line, f"{self.status} ({'; '.join(self.reasons)})")
+        return line
+
+
+def _contradicted(work: Work, line: Instruction, said: str) -> None:
+    _case(work, CONTRADICTED, line, {"was": line.status, "reason": line.reason, "then": said})
+
+
+def _case(work: Work, kind: str, line: Instruction, facts: Mapping[str, Any]) -> None:
+    cases.open_case(
+        work, line.book, kind, line.id,
+        amount_minor=line.amount_minor, currency=line.currency, facts=facts, rest=REST,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

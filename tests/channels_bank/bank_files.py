@@ -62,19 +62,49 @@ def camt054(account: str, *entries: str, currency: str = "CNY") -> bytes:
     ).encode()
 
 
-def report_line(end_to_end_id: str, status: str, reason: str | None = None) -> str:
-    why = (
-        "" if reason is None else f"<StsRsnInf><Rsn><Cd>{reason}</Cd></Rsn><AddtlInf>the reason</AddtlInf></StsRsnInf>"
+def why(*reasons: str) -> str:
+    """Return StsRsnInf of each reason: a code, one of the bank's own as "own:WORD"; after "|" words about it."""
+    parts = []
+    for reason in reasons:
+        code, _, text = reason.partition("|")
+        own = code.removeprefix("own:")
+        tag = "Cd" if own == code else "Prtry"
+        told = f"<AddtlInf>{text}</AddtlInf>" if text else ""
+        parts.append(f"<StsRsnInf><Rsn><{tag}>{own}</{tag}></Rsn>{told}</StsRsnInf>")
+    return "".join(parts)
+
+
+def report_line(end_to_end_id: str, status: str, *reasons: str) -> str:
+    return (
+        f"<TxInfAndSts><OrgnlEndToEndId>{end_to_end_id}</OrgnlEndToEndId><TxSts>{status}</TxSts>{why(*reasons)}"
+        f"</TxInfAndSts>"
     )
-    return f"<TxInfAndSts><OrgnlEndToEndId>{end_to_end_id}</OrgnlEndToEndId><TxSts>{status}</TxSts>{why}</TxInfAndSts>"
 
 
-def pain002(group: str, *lines: str, reason: str | None = None, name: str = "pain.001.001.09") -> bytes:
-    why = "" if reason is None else f"<StsRsnInf><Rsn><Cd>{reason}</Cd></Rsn></StsRsnInf>"
-    block = f"<OrgnlPmtInfAndSts><OrgnlPmtInfId>B1</OrgnlPmtInfId>{''.join(lines)}</OrgnlPmtInfAndSts>" if lines else ""
+def report_block(*lines: str, status: str | None = None, reasons: tuple[str, ...] = (), ident: str = "B1") -> str:
+    """Return one OrgnlPmtInfAndSts."""
+    said = "" if status is None else f"<PmtInfSts>{status}</PmtInfSts>"
+    return (
+        f"<OrgnlPmtInfAndSts><OrgnlPmtInfId>{ident}</OrgnlPmtInfId>{said}{why(*reasons)}{''.join(lines)}"
+        f"</OrgnlPmtInfAndSts>"
+    )
+
+
+def pain002(
+    group: str | None,
+    *lines: str,
+    reason: str | tuple[str, ...] | None = None,
+    name: str = "pain.001.001.09",
+    blocks: tuple[str, ...] = (),
+    of: str = "B1",
+) -> bytes:
+    """Return a report; `lines` stand in one payment information without a status of its own, `blocks` as they are."""
+    reasons = (reason,) if isinstance(reason, str) else reason or ()
+    said = "" if group is None else f"<GrpSts>{group}</GrpSts>"
+    block = (report_block(*lines, ident=of) if lines else "") + "".join(blocks)
     return (
         f'<Document xmlns="{NS}pain.002.001.10"><CstmrPmtStsRpt><GrpHdr><MsgId>R1</MsgId>'
-        f"<CreDtTm>2026-11-24T10:00:00Z</CreDtTm></GrpHdr><OrgnlGrpInfAndSts><OrgnlMsgId>B1</OrgnlMsgId>"
-        f"<OrgnlMsgNmId>{name}</OrgnlMsgNmId><GrpSts>{group}</GrpSts>{why}</OrgnlGrpInfAndSts>{block}"
+        f"<CreDtTm>2026-11-24T10:00:00Z</CreDtTm></GrpHdr><OrgnlGrpInfAndSts><OrgnlMsgId>{of}</OrgnlMsgId>"
+        f"<OrgnlMsgNmId>{name}</OrgnlMsgNmId>{said}{why(*reasons)}</OrgnlGrpInfAndSts>{block}"
         f"</CstmrPmtStsRpt></Document>"
     ).encode()

@@ -5,7 +5,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from bank_files import NS, balance, camt053, camt054, entry, pain002, report_line, statement
+from bank_files import NS, balance, camt053, camt054, entry, pain002, report_block, report_line, statement
 from hypothesis import given
 from hypothesis import strategies as st
 from pyiso20022.pain.pain_001_001_09 import pain_001_001_09 as schema
@@ -102,7 +102,7 @@ def test_what_the_format_cannot_say_is_not_sent(batch: Batch) -> None:
 
 def test_a_partial_report_tells_the_fate_of_each_line() -> None:
     report = read_pain002(
-        pain002("PART", report_line("a", "ACSC"), report_line("b", "RJCT", "AC04"), report_line("c", "PDNG"))
+        pain002("PART", report_line("a", "ACSC"), report_line("b", "RJCT", "AC04|the reason"), report_line("c", "PDNG"))
     )
     assert (report.original_message_id, report.group_status) == ("B1", "PART")
     fates = {ident: status.fate for ident in "abc" if (status := report.fate_of(ident))}
@@ -118,19 +118,77 @@ def test_a_status_nobody_agreed_on_ends_nothing() -> None:
     assert line.fate is Fate.PENDING
 
 
-def test_a_line_refused_as_a_duplicate_does_not_undo_the_one_sent_first() -> None:
-    (line,) = read_pain002(pain002("PART", report_line("a", "RJCT", "AM05"))).lines
-    assert line.fate is Fate.PENDING
+def fate(report: bytes, line: str = "a") -> Fate | None:
+    said = read_pain002(report).fate_of(line)
+    return None if said is None else said.fate
+
+
+HAS_IT = ["AM05", "DUPL", "DU01", "DU02", "DU03", "DU04", "DU05", "DU99", "RF01", "AB12", "DS15", "ALAC", "APAR"]
+
+
+@pytest.mark.parametrize("code", HAS_IT)
+@pytest.mark.parametrize("around", [(), ("NARR|see below",), ("AC04",), ("own:X1", "NARR")])
+def test_a_refusal_that_says_the_bank_has_it_already_decides_nothing(code: str, around: tuple[str, ...]) -> None:
+    for reasons in ((*around, code), (code, *around)):
+        assert fate(pain002("PART", report_line("a", "RJCT", *reasons))) is Fate.IN_DOUBT
+        assert fate(pain002("RJCT", reason=reasons)) is Fate.IN_DOUBT
+        assert fate(pain002("ACCP", blocks=(report_block(status="RJCT", reasons=reasons),))) is Fate.IN_DOUBT
+        above = report_block(report_line("a", "RJCT", "AC04"), status="RJCT", reasons=reasons)
+        assert fate(pain002(None, blocks=(above,))) is Fate.IN_DOUBT
+        assert fate(pain002("RJCT", report_line("a", "RJCT"), reason=reasons)) is Fate.IN_DOUBT
+
+
+@pytest.mark.parametrize("reasons", [("NARR|sent before, see our letter",), ("own:DUPLICATE",), ("own:X1", "NARR")])
+def test_a_refusal_in_words_alone_is_for_a_person_to_read(reasons: tuple[str, ...]) -> None:
+    assert fate(pain002("PART", report_line("a", "RJCT", *reasons))) is Fate.IN_DOUBT
+    assert fate(pain002("PART", report_line("a", "RJCT", *reasons, "AC04"))) is Fate.REFUSED
+    assert fate(pain002("PART", report_line("a", "RJCT", "AC04", *reasons))) is Fate.REFUSED
+
+
+def test_a_refusal_without_a_reason_is_one() -> None:
+    assert fate(pain002("PART", report_line("a", "RJCT"))) is Fate.REFUSED
+
+
+def test_a_payment_informations_status_is_that_of_every_line_it_does_not_name() -> None:
+    for group in (None, "ACCP", "ACTC", "PART", "RJCT"):
+        assert fate(pain002(group, blocks=(report_block(status="RJCT", reasons=("AC01",)),))) is Fate.REFUSED
+    for group in (None, "ACCP", "ACSC"):
+        assert fate(pain002(group, blocks=(report_block(status="ACSC"),))) is Fate.EXECUTED
+    for status in ("ACCP", "ACSP", "PDNG", "PART"):
+        assert fate(pain002("ACCP", blocks=(report_block(status=status),))) is None
+    part = report_block(report_line("a", "RJCT", "AC04"), report_line("b", "ACSC"), status="PART")
+    assert [fate(pain002("PART", blocks=(part,)), line) for line in "abc"] == [Fate.REFUSED, Fate.EXECUTED, None]
+    block = report_block(status="RJCT", reasons=("AC01|no account",))
+    said = read_pain002(pain002("ACCP", blocks=(block,))).fate_of("a")
+    assert said is not None
+    assert (said.reason, said.reason_text) == ("AC01", "no account")
+
+
+def test_words_that_contradict_each_other_decide_nothing() -> None:
+    refused, paid = report_line("a", "RJCT", "AC04"), report_line("a", "ACSC")
+    under_way, other = report_line("a", "ACSP"), report_line("b", "ACSC")
+    block = report_block
+    for report in (
+        pain002("PART", refused, paid),
+        pain002("PART", paid, refused),
+        pain002("RJCT", paid, reason="AC04"),
+        pain002("ACSC", refused),
+        pain002("RJCT", under_way, reason="AC04"),
+        pain002("ACCP", blocks=(block(paid, status="RJCT", reasons=("AC04",)),)),
+        pain002("ACSC", blocks=(block(status="RJCT", reasons=("AC04",)),)),
+        pain002("RJCT", blocks=(block(status="ACCP"),), reason="AC04"),
+        pain002("ACCP", blocks=(block(status="ACSC"), block(status="RJCT", reasons=("AC04",)))),
+        pain002(None, blocks=(block(other, status="RJCT", reasons=("AC04",)),)),
+        pain002("ACCP", blocks=(block(status="RJCT", reasons=("AC04",), ident="B2"),)),
+        pain002("PART", report_line("a", "ACSC", "DU04")),
+    ):
+        assert fate(report) is Fate.IN_DOUBT, report
 
 
 def test_a_batch_refused_as_a_whole_refuses_its_lines() -> None:
     line = read_pain002(pain002("RJCT", reason="AC01")).fate_of("a")
     assert line is not None
     assert (line.fate, line.reason) == (Fate.REFUSED, "AC01")
-
-
-def test_a_batch_refused_as_a_duplicate_says_nothing_of_the_lines_sent_first() -> None:
-    assert read_pain002(pain002("RJCT", reason="AM05")).fate_of("a") is None
 
 
 def test_a_report_on_another_kind_of_message_is_refused() -> None:

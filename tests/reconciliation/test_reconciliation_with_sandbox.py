@@ -280,5 +280,17 @@ async def test_other_bytes_under_the_same_message_id_pay_nothing_and_undo_nothin
         return (await rig.reports("B1"))[1:]
 
     (refusal,) = await until(second)
-    assert (refusal.group_status, refusal.group_reason, refusal.fate_of("B1-0")) == ("RJCT", "AM05", None)
+    assert (refusal.group_status, refusal.group_reason) == ("RJCT", "AM05")
+    assert refusal.fate_of("B1-0").fate is Fate.IN_DOUBT
     assert (await rig.client.account(rig.subs[0])).balance_minor == 1_000
+
+
+async def test_what_the_bank_calls_a_duplicate_after_paying_it_is_in_doubt(rig: Rig) -> None:
+    await rig.fault("say_refused", {"end_to_end_id": "B1-0"}, codes="NARR DU05")
+    assert await rig.pay(rig.batch("B1", [1_000, 2_000])) == {"B1-0": Fate.IN_DOUBT, "B1-1": Fate.EXECUTED}
+    await rig.fault("say_refused", {"end_to_end_id": "B2-0"}, codes="AM05")
+    await rig.fault("report_by_payment", {"message_id": "B2"})
+    assert await rig.pay(rig.batch("B2", [1_000])) == {}
+    (report,) = await rig.reports("B2")
+    assert (report.group_status, report.fate_of("B2-0").fate) == ("ACCP", Fate.IN_DOUBT)
+    assert (await rig.client.account(rig.subs[0])).balance_minor == 2_000

@@ -391,6 +391,20 @@ async def test_the_bank_refuses_a_line_when_told_to(play: Play) -> None:
     assert await play.customer.balance(play.payee) == 1_00
 
 
+async def test_the_bank_calls_refused_what_it_has_carried_out_when_told_to(play: Play) -> None:
+    await play.sandbox.fault("say_refused", {"end_to_end_id": "E-1"}, codes="NARR AM05")
+    report = await play.customer.pay(order("M-1", play.pool, [Pay("E-1", "1.00", play.payee)]))
+    assert report.lines == [("E-1", "RJCT", "NARR")]
+    assert await play.customer.balance(play.payee) == 1_00
+
+
+async def test_a_report_may_speak_of_the_payment_information_alone(play: Play) -> None:
+    await play.sandbox.fault("report_by_payment", {"message_id": "M-1"})
+    report = await play.customer.pay(order("M-1", play.pool, [Pay("E-1", "1.00", play.payee)]))
+    assert (report.status, report.lines) == ("ACCP", [])
+    assert await play.customer.balance(play.payee) == 1_00
+
+
 @pytest.mark.parametrize(
     ("fault", "params", "shown"),
     [

@@ -175,3 +175,13 @@ async def send_todays(town: Town) -> str:
     )
     assert settlement.status == "sent"
     return settlement.id.replace("_", "-")
+
+
+async def all_read(town: Town, bank: PlayBank, settler: Settler) -> None:
+    """Return when everything that the bank wrote has been applied: a file that cannot be would be read for ever."""
+    wanted = {kind: str(len(files)) for kind, files in bank.files.items()}
+    while True:
+        link = await town.front.hub.banks.link(town.front.book, BANK)
+        if wanted.items() <= json.loads(link.cursor).items():
+            return
+        await settler.once()

@@ -78,12 +78,21 @@ class Statement:
 
 
 def status_report(
-    bank: BankIdentity, report_id: str, created_at: datetime, order: Order, results: Sequence[Result]
+    bank: BankIdentity,
+    report_id: str,
+    created_at: datetime,
+    order: Order,
+    results: Sequence[Result],
+    *,
+    by_payment: bool = False,
 ) -> bytes:
-    """Return the pain.002 that tells what became of every line of an order."""
+    """Return the pain.002 that tells what became of every line of an order.
+
+    by_payment: name no line; the status of each payment information is its lines', and the file was accepted.
+    """
     group = group_status([result.status for result in results])
     blocks = [
-        _block_status(payment_id, list(of_block))
+        _block_status(payment_id, list(of_block), named=not by_payment)
         for payment_id, of_block in groupby(results, lambda result: result.line.payment_id)
     ]
     reasons = {result.refusal.code for result in results if result.refusal}
@@ -97,7 +106,7 @@ def status_report(
         _el(
             "CstmrPmtStsRpt",
             _report_header(bank, report_id, created_at),
-            _original_group(order, group, reason),
+            _original_group(order, Status.ACCEPTED if by_payment else group, None if by_payment else reason),
             *blocks,
         ),
     )
@@ -167,12 +176,15 @@ def statement_file(
     )
 
 
-def _block_status(payment_id: str, results: list[Result]) -> Element:
+def _block_status(payment_id: str, results: list[Result], *, named: bool) -> Element:
+    status = group_status([result.status for result in results])
+    refusals = [result.refusal for result in results if result.refusal]
     return _el(
         "OrgnlPmtInfAndSts",
         _el("OrgnlPmtInfId", payment_id),
-        _el("PmtInfSts", group_status([result.status for result in results])),
-        *(_line_status(result) for result in results),
+        _el("PmtInfSts", status),
+        *(_reasons(refusals[0]) if not named and status is Status.REJECTED else ()),
+        *(_line_status(result) for result in results if named),
     )
 
 
@@ -183,7 +195,7 @@ def _line_status(result: Result) -> Element:
         _el("OrgnlInstrId", line.instruction_id) if line.instruction_id else None,
         _el("OrgnlEndToEndId", line.end_to_end_id),
         _el("TxSts", result.status),
-        _reason(result.refusal) if result.refusal else None,
+        *(_reasons(result.refusal) if result.refusal else ()),
         _el("AcctSvcrRef", result.bank_ref) if result.bank_ref else None,
         _el(
             "OrgnlTxRef",
@@ -212,6 +224,10 @@ def _original_group(order: Order, group: Status, reason: Element | None) -> Elem
         _el("GrpSts", group),
         reason,
     )
+
+
+def _reasons(refusal: Refusal) -> list[Element]:
+    return [_reason(refusal), *(_el("StsRsnInf", _el("Rsn", _el("Cd", code))) for code in refusal.more)]
 
 
 def _reason(refusal: Refusal) -> Element:

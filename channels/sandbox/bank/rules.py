@@ -18,6 +18,7 @@ class Status(StrEnum):
     SETTLED = "ACSC"  # AcceptedSettlementCompleted
     PARTLY = "PART"  # some lines settled, some rejected
     REJECTED = "RJCT"
+    ACCEPTED = "ACCP"  # checked and taken in; says nothing of the money
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a line is not executed: code of the external code set, and a sentence."""
+    """Why a line is not executed: code of the external code set, and a sentence; further codes after it."""
 
     code: str
     why: str
+    more: tuple[str, ...] = ()
 
 
 def judge(

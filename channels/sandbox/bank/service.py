@@ -76,6 +76,8 @@ class Bank:
         upload_keys = ("op", "customer_id", "message_id")
         ctx.faults.declare(_RAIL, ("request_lost", "answer_lost"), upload_keys)
         ctx.faults.declare(_RAIL, ("refuse_line",), ("creditor_account", "end_to_end_id"), code="AC04")
+        ctx.faults.declare(_RAIL, ("say_refused",), ("creditor_account", "end_to_end_id"), codes="DU04")
+        ctx.faults.declare(_RAIL, ("report_by_payment",), ("customer_id", "message_id"))
         ctx.faults.declare(_RAIL, ("deposit_missing",), ("mchid", "date", "account"))
         ctx.faults.declare(_RAIL, ("deposit_short",), ("mchid", "date", "account"), by_minor=None)
         statement_keys = ("end_to_end_id", "account", "date")
@@ -214,7 +216,9 @@ class Bank:
             results = [self._execute_line(tx, upload, line, now) for line in order.lines]
             # Drawn only now: credit notices made on the way have taken numbers of the same row.
             report_id = f"P002-{store.next_file_seq(tx):010d}"
-            report = reports.status_report(IDENTITY, report_id, now, order, results)
+            match = {"customer_id": upload.customer_id, "message_id": upload.message_id}
+            by_payment = self._ctx.faults.take(_RAIL, "report_by_payment", **match) is not None
+            report = reports.status_report(IDENTITY, report_id, now, order, results, by_payment=by_payment)
         self._file_out(tx, upload.customer_id, "pain.002", report_id, report, store.read_date(tx), now, upload)
 
     def _execute_line(self, tx: Tx, upload: Upload, line: Line, now: datetime) -> Result:
@@ -270,6 +274,9 @@ class Bank:
             ),
             now,
         )
+        if said := self._ctx.faults.take(_RAIL, "say_refused", **facts):
+            first, *more = str(said.params["codes"]).split()
+            return Result(line, Refusal(first[:4], "this was sent before", tuple(code[:4] for code in more)), None)
         return Result(line, None, debit.bank_ref)
 
     async def return_line(self, creditor_account: str, end_to_end_id: str, code: str) -> None:

@@ -1,0 +1,38 @@
+"""What a person's decisions about payouts bring about, each in the batch that records it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from cases import Case, Effect
+from kernel.clock import business_date
+from kernel.errors import Conflict
+from kernel.work import Need, Work
+from splitting import states
+from splitting.settlement import IN_DOUBT, DecideInstruction
+from splitting.tables import INSTRUCTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class DecidePayout:
+    """Book a line that was in doubt as what a person found out at the bank: paid, or not paid and owed again."""
+
+    paid: bool
+
+    def needs(self, work: Work, case: Case) -> Iterable[Need]:
+        yield from self._command(work, case).needs(work)
+
+    def apply(self, work: Work, case: Case) -> None:
+        line = work.get(INSTRUCTIONS, (case.book, case.about))
+        if line.status != states.Instruction.IN_TRANSIT:
+            raise Conflict("instruction_decided", f"{line.id} is {line.status} meanwhile; nothing was changed")
+        self._command(work, case).apply(work)
+
+    def _command(self, work: Work, case: Case) -> DecideInstruction:
+        reason = None if self.paid else "the bank says that it was not paid"
+        return DecideInstruction(case.book, case.about, self.paid, reason, business_date(work.now))
+
+
+EFFECTS: Mapping[tuple[str, str], Effect] = {
+    (IN_DOUBT, "paid"): DecidePayout(paid=True),
+    (IN_DOUBT, "not_paid"): DecidePayout(paid=False),
+}
