@@ -48,6 +48,11 @@ KINDS: Mapping[str, Kind] = {
     "refund_unfinished": Kind(
         "a refund has been under way for days, or the rail says that a person must say where its money is to go",
         {
+            "carried_out": "the rail says elsewhere that the payer has the money: book it here as succeeded",
+            "not_carried_out": (
+                "the rail says elsewhere that it was not carried out and will not be: end it here as failed; its money "
+                "and the payees' shares stand again, and it may be asked for anew"
+            ),
             "sent_on": "the rail was told where the money is to go; it is asked until it says that the payer has it",
             "wait": _WAIT,
         },

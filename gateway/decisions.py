@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cases
-from channels.contract import Refused
+from channels.contract import Confirmed, Outcome, Refused
 from gateway import states, unfinished, unwanted
-from gateway.refunds import again_needs, begin_again
+from gateway.refunds import SettleRefund, again_needs, begin_again
+from gateway.schedule import next_retry
 from gateway.settle import Settle
 from gateway.tables import REFUNDS, surplus_refund_id
 from kernel.errors import Conflict
+from kernel.money import Money
 from kernel.work import BOOKS, Need, Work
 
 
@@ -63,6 +65,39 @@ class SendAgain:
         begin_again(work, refund, work.now, sent_count=0)
 
 
+@dataclass(frozen=True, slots=True)
+class EndRefund:
+    """End a refund as its rail is said, elsewhere, to have: the payer has the money, or nothing was carried out.
+
+    What the rail itself says afterwards is still heard: a payment of a refund that was ended here as not carried out is
+    booked when it comes, and a no to one that was ended as carried out is a contradiction, for a person.
+    """
+
+    carried_out: bool
+
+    def needs(self, work: Work, case: cases.Case) -> Iterable[Need]:
+        yield BOOKS, (case.book,)
+        yield REFUNDS, (case.book, case.about)
+        if work.knows(REFUNDS, (case.book, case.about)):
+            yield from self._settle(work, case).needs(work)
+
+    def apply(self, work: Work, case: cases.Case) -> None:
+        """Raises Conflict (refund_ended) for a refund that is not under way any more."""
+        refund = work.get(REFUNDS, (case.book, case.about))
+        if refund.status != states.Refund.PROCESSING:
+            raise Conflict("refund_ended", f"{refund.id} is {refund.status} by now", status_now=refund.status)
+        self._settle(work, case).apply(work)
+
+    def _settle(self, work: Work, case: cases.Case) -> SettleRefund:
+        refund = work.get(REFUNDS, (case.book, case.about))
+        said: Outcome = Refused("not_carried_out", f"{case.decided_by}: {case.note}")
+        if self.carried_out:
+            paid = Money(refund.amount_minor, refund.currency)
+            said = Confirmed(refund.channel_ref or case.id, paid, work.now)
+        again_at = next_retry(refund.retry_count, work.now, 1.0)  # only where it goes back by itself
+        return SettleRefund(case.book, refund.id, said, None, refund.retry_count, again_at)
+
+
 def _attempt_of(case: cases.Case) -> tuple[str, int]:
     payment_id, _, number = case.about.partition(":")
     return payment_id, int(number)
@@ -73,6 +108,8 @@ EFFECTS: dict[tuple[str, str], cases.Effect] = {
     (unwanted.NOT_GIVEN_BACK, unwanted.OUTSIDE): DecideUnwanted(retry=False),
     (unwanted.NOT_GIVEN_BACK, unwanted.KEPT): DecideUnwanted(retry=False),
     (unwanted.CAME_BACK, "retry"): SendAgain(),
+    (unfinished.REFUND, "carried_out"): EndRefund(carried_out=True),
+    (unfinished.REFUND, "not_carried_out"): EndRefund(carried_out=False),
     (unfinished.HOLD, "released"): EndUnpaid(),
     (unfinished.ATTEMPT, "ended_unpaid"): EndUnpaid(),
 }

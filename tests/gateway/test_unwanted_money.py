@@ -9,6 +9,7 @@ import pytest_asyncio
 
 import cases
 from channels.contract import Pending, Refused, Unknown
+from gateway import unfinished
 from gateway.schedule import RETRY_S
 from gateway.store import find_refund
 from gateway.tables import MAX_RETRIES
@@ -296,6 +297,97 @@ async def test_a_refund_that_its_rail_does_not_finish_is_a_case_until_it_does(fr
     await front.later(3_600)
     assert (await front.get(f"/v1/refunds/{refund['id']}")).body["status"] == "succeeded"
     assert await waiting(front) == []
+
+
+async def unfinished_refund(front: Front, amount: int | None = None) -> tuple[str, str]:
+    """Have a refund's answer be lost and its repetitions refused for a week; return the payment's id and its own."""
+    farm = await front.payee("farm")
+    payment_id = await front.paid("unfinished", split=[{"payee": farm, "basis_points": 3_000}])
+    await front.share_out()
+    front.rail.says(refund=[SILENCE, NO], refund_query=NEVER_ARRIVED)
+    refund_id: str = (await front.refund(payment_id, amount)).body["id"]
+    await front.later(8 * 86_400)
+    return payment_id, refund_id
+
+
+@pytest.mark.parametrize("amount", [None, 4_001], ids=["all", "a part"])
+async def test_a_refund_that_was_not_carried_out_gives_its_money_and_shares_back_by_a_persons_word(
+    front: Front, amount: int | None
+) -> None:
+    payment_id, refund_id = await unfinished_refund(front, amount)
+    case = await the_case(front)
+    assert (case.kind, case.about) == (unfinished.REFUND, refund_id)
+    held = await front.balances()
+    await decide(front.hub, case.id, "not_carried_out", **TOLD)
+    refund = (await front.get(f"/v1/refunds/{refund_id}")).body
+    assert (refund["status"], refund["failure"]["code"]) == ("failed", "not_carried_out")
+    assert (await front.payment(payment_id))["amount_refunded"] == 0
+    stands = await front.balances()
+    assert stands != held
+    assert {name.split(":")[0]: both for name, both in stands.items()} == {
+        "channel": (9_940, 9_940), "merchant": (6_940, 6_940), "payee": (3_000, 3_000),
+    }  # fmt: skip
+    assert await front.events("refund.failed") == ["refund.failed"]
+    assert await front.later(86_400) == 0, "a merchant's refund is not begun again by itself"
+    front.rail.works("refund", "refund_query")
+    front.rail.refused.add(front.asked("refund")[0].reference)
+    again = await front.post(f"/v1/refunds/{refund_id}/retry", key=front.new_key())
+    assert (again.status, again.body["status"]) == (200, "succeeded")
+    assert await waiting(front) == []
+
+
+async def test_a_refund_that_was_carried_out_is_booked_by_a_persons_word(front: Front) -> None:
+    payment_id, refund_id = await unfinished_refund(front)
+    case = await the_case(front)
+    await decide(front.hub, case.id, "carried_out", **TOLD)
+    refund = (await front.get(f"/v1/refunds/{refund_id}")).body
+    assert refund["status"] == "succeeded"
+    assert (await front.payment(payment_id))["amount_refunded"] == 10_000
+    assert await front.balances() == {}
+    assert (await front.notice(front.asked("refund")[0].reference, 10_000, kind="refund")).status == 204, "it is known"
+    assert await front.later(86_400) == 0
+    assert await waiting(front) == []
+    assert await front.events("refund.succeeded", "refund.failed") == ["refund.succeeded"]
+
+
+async def test_a_refund_that_a_person_had_ended_and_the_rail_pays_after_all_is_booked(front: Front) -> None:
+    payment_id, refund_id = await unfinished_refund(front)
+    await decide(front.hub, (await the_case(front)).id, "not_carried_out", **TOLD)
+    assert (await front.notice(front.asked("refund")[0].reference, 10_000, kind="refund")).status == 204
+    assert (await front.get(f"/v1/refunds/{refund_id}")).body["status"] == "succeeded"
+    assert (await front.payment(payment_id))["amount_refunded"] == 10_000
+    assert await front.balances() == {}
+
+
+@pytest.mark.parametrize("decision", ["carried_out", "not_carried_out"])
+async def test_a_refund_that_has_ended_is_not_ended_by_a_person(front: Front, decision: str) -> None:
+    """The case is closed with the refund; one that another process still shows decides nothing."""
+    _, refund_id = await unfinished_refund(front)
+    case = await the_case(front)
+    await front.notice(front.asked("refund")[0].reference, 10_000, kind="refund")
+    with pytest.raises(Conflict) as refused:
+        await decide(front.hub, case.id, decision, **TOLD)
+    assert refused.value.code == "case_decided"
+    assert (await front.get(f"/v1/refunds/{refund_id}")).body["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("decision", ["carried_out", "not_carried_out"])
+async def test_a_refund_of_unwanted_money_that_does_not_end_is_ended_by_a_person(front: Front, decision: str) -> None:
+    """What was not carried out goes on going back by itself, under a new number, once the rail knows nothing of it."""
+    front.rail.says(refund=[SILENCE, NO], refund_query=NEVER_ARRIVED)
+    await paid_twice(front)
+    for wait_s in (0, 60, 8 * 86_400):
+        await front.later(wait_s)
+    case = await the_case(front)
+    assert case.kind == unfinished.REFUND
+    await decide(front.hub, case.id, decision, **TOLD)
+    front.rail.works("refund")
+    await front.later(RETRY_S[0] + 1)
+    numbers = {order.reference for order in front.asked("refund")}
+    assert len(numbers) == (1 if decision == "carried_out" else 2)
+    assert await waiting(front) == []
+    balances = await front.balances()
+    assert set(balances) == {"channel:second:CNY", "merchant:CNY"}
 
 
 async def held_in_vain(front: Front) -> str:
