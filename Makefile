@@ -29,7 +29,7 @@ ifeq ($(shell test -w "$$HOME" && echo yes),)
 export UV_CACHE_DIR := $(abspath $(VENV))/.uv-cache
 endif
 
-.PHONY: help demo up test replays badrequests check fix bench overload load lock clean
+.PHONY: help demo up test replays storms nightly badrequests check fix bench overload load lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -46,6 +46,13 @@ test: $(VENV)/.dev ## run the tests; ARGS="-k name" chooses
 
 replays: $(VENV)/.dev ## play every real day there is; make test plays one of them
 	REPLAY_EVERY_DAY=1 $(BIN)/pytest tests/replay/test_replay_days.py -k "every_planted_fault_is_found" $(ARGS)
+
+storms: $(VENV)/.dev ## let storms of faults pass over a hub, ten of ten minutes; SEEDS=1,2 LASTING=600
+	STORM_SEEDS=$(or $(SEEDS),1,2,3,4,5,6,7,8,9,10) STORM_SECONDS=$(or $(LASTING),600) \
+		$(BIN)/pytest tests/chaos/test_storm.py -s -p no:xdist $(ARGS)
+
+nightly: ## make every long run, one after the other, and say in the end which failed: about three hours
+	$(MAKE) -k storms replays badrequests overload
 
 badrequests: $(VENV)/.dev ## send 100,000 bad requests over every route; COUNT=n SEED=n FILE=result.json
 	SLUICE_BAD_REQUESTS=$(or $(COUNT),100000) SLUICE_BAD_REQUESTS_SEED=$(or $(SEED),1) SLUICE_BAD_REQUESTS_JSON=$(or $(FILE),bad-requests.json) \

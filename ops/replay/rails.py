@@ -199,6 +199,8 @@ class Cable:
         self._open |= {writer, back}
         try:
             await asyncio.gather(_pump(reader, back), _pump(there, writer))
+        except asyncio.CancelledError:
+            pass  # the play is over; asyncio tells of a cancelled connection as of a mistake
         finally:
             self._open -= {writer, back}
             for end in (writer, back):
