@@ -29,10 +29,11 @@ class Payees:
         """Register a payee with its sub-account; the same reference again returns the same payee.
 
         bank: None keeps the payee's shares in the books without settling them. Raises NotFound (no_such_bank),
-        Rejected, Conflict (payee_exists, with other facts), Unavailable.
+        Rejected (payee_cannot_be_paid, and the bank's no), Conflict (payee_exists, with other facts), Unavailable.
         """
         payee_id = payee_id_of(book, reference)
         account = None
+        splitting.check_payable(bank, name, None)  # before the bank opens an account for it
         if bank is not None:
             account = await self._banks.open_sub_account(book, bank, payee_id, name, currency)
         payee = Payee(book, payee_id, name, kind, currency, bank, account, self._env.now())

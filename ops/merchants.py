@@ -180,6 +180,7 @@ async def link_bank(
 async def add_platform_payee(hub: Hub, book: int, *, name: str, currency: str, bank: str) -> Payee:
     """Register the platform itself as the payee of its commission, with a sub-account of its own at the bank."""
     payee_id = "pye_" + "0" * 26
+    splitting.check_payable(bank, name, None)
     account = await hub.banks.open_sub_account(book, bank, f"platform-{book}-{currency}", name, currency)
     payee = Payee(book, payee_id, name, "platform", currency, bank, account, hub.env.now())
     return await hub.lanes.put(splitting.CreatePayee(payee))

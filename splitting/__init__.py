@@ -2,7 +2,7 @@
 
 from splitting import store
 from splitting.enrolment import bank_link_payload
-from splitting.payees import CreatePayee, LinkBank, payee_payload
+from splitting.payees import CreatePayee, LinkBank, check_payable, payee_payload
 from splitting.plan import Asked, Share, ShareKind, compute
 from splitting.settlement import (
     ApplyDeposit,
@@ -40,6 +40,7 @@ __all__ = [
     "ShareKind",
     "bank_link_payload",
     "check",
+    "check_payable",
     "compute",
     "give_back_after_failed_refund",
     "instruction_payload",

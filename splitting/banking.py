@@ -25,10 +25,12 @@ from channels.bank import (
     read_camt054,
     read_pain002,
     read_settings,
+    unsayable,
 )
 from channels.contract import Refused
 from channels.settings import check_addresses
 from kernel.addresses import AddressRefused
+from kernel.clock import business_date
 from kernel.db import Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import NotFound, Rejected, SluiceError, Unavailable
@@ -39,6 +41,7 @@ from splitting import enrolment, store
 from splitting.payees import LinkBank, ResealBankLink
 from splitting.settlement import ApplyDeposit, DecideInstruction, DoubtInstruction, MakeSettlement, MarkSent, MoveCursor
 from splitting.tables import BankLink, Settlement
+from splitting.tables import Instruction as Line
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -231,6 +234,9 @@ class Banks:
         client = self.client(link)
         async with acquire(self._pool) as connection:
             lines = await store.instructions(connection, settlement.book, settlement.id)
+        to_send, moved = await self._refuse_unsayable(lines)
+        if moved is not None and moved.status != "created":
+            return moved, True  # nothing of it is left to be sent
         batch = Batch(
             message_id(settlement.id),
             link.pool_account,
@@ -246,7 +252,7 @@ class Banks:
                     f"settlement {settlement.business_date}",
                 )
                 # Largest first: should the pool run short, the bank refuses the last, and least waits.
-                for line in sorted(lines, key=lambda line: (-line.amount_minor, line.id))
+                for line in sorted(to_send, key=lambda line: (-line.amount_minor, line.id))
             ],
             settlement.created_at,
         )
@@ -259,6 +265,24 @@ class Banks:
             return settlement, True
         log.warning("a bank did not answer; the batch is sent again", extra={"settlement": settlement.id})
         return settlement, False
+
+    async def _refuse_unsayable(self, lines: Sequence[Line]) -> tuple[Sequence[Line], Settlement | None]:
+        """Refuse the lines that no file can say, so that the others are sent; return these, and the batch if it moved.
+
+        What can be said follows from the line alone, so what is sent again is the same bytes. The bank cannot have such
+        a line: no file with it was ever written.
+        """
+        wrong = {line.id: why for line in lines if (why := unsayable(line.name, line.account))}
+        for line in lines:
+            if line.id in wrong and line.status == "in_transit":
+                log.error("a payee cannot be paid", extra={"instruction": line.id, "why": wrong[line.id]})
+                today = business_date(self._env.now())
+                await self._lanes.put(DecideInstruction(line.book, line.id, False, wrong[line.id], today))
+        if not wrong:
+            return lines, None
+        async with acquire(self._pool) as connection:
+            batch = await store.find_settlement(connection, lines[0].book, lines[0].settlement_id)
+        return [line for line in lines if line.id not in wrong], batch
 
     # ---- the bank's files --------------------------------------------------------------------------------------------
 

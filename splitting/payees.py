@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from channels.bank import unsayable
 from kernel.clock import rfc3339
-from kernel.errors import Conflict
+from kernel.errors import Conflict, Rejected
 from kernel.work import BOOKS, Need, Work
 from ledger import open_account
 from ledger.posting import ACCOUNTS
@@ -14,9 +15,21 @@ from splitting.tables import BANK_LINKS, PAYEES, BankLink, Payee
 from streams import publish
 
 
+def check_payable(bank: str | None, name: str, account: str | None) -> None:
+    """Raise Rejected (payee_cannot_be_paid) for a payee that no file to its bank could name.
+
+    bank: None is a payee whose shares are kept. account: None where the bank has still to open it.
+    """
+    if bank is not None and (why := unsayable(name, account)):
+        raise Rejected("payee_cannot_be_paid", f"{bank} could not be told to pay this payee: {why}", param="name")
+
+
 @dataclass(frozen=True, slots=True)
 class CreatePayee:
-    """Register a payee; the same id with the same facts again changes nothing. Raises Conflict for other facts."""
+    """Register a payee; the same id with the same facts again changes nothing.
+
+    Raises Conflict (payee_exists) for other facts, Rejected (payee_cannot_be_paid) where no bank's file could name it.
+    """
 
     payee: Payee
 
@@ -35,6 +48,7 @@ class CreatePayee:
             if existing[:-1] != self.payee[:-1]:
                 raise Conflict("payee_exists", f"{self.payee.id} is registered with other facts")
             return existing
+        check_payable(self.payee.bank, self.payee.name, self.payee.bank_account)
         work.head(self.book)
         open_account(work, self.book, owed_account(self.payee))
         payee = self.payee._replace(created_at=work.now)

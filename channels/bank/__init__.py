@@ -22,6 +22,7 @@ from channels.bank.messages import (
     read_camt053,
     read_camt054,
     read_pain002,
+    unsayable,
 )
 
 __all__ = [
@@ -44,4 +45,5 @@ __all__ = [
     "read_camt054",
     "read_pain002",
     "read_settings",
+    "unsayable",
 ]

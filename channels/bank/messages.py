@@ -108,12 +108,31 @@ def _account(number: str) -> str:
     return f"<Id><Othr><Id>{escape(number)}</Id></Othr></Id>"
 
 
+def unsayable(name: str, account: str | None = None) -> str | None:
+    """Return why a payee of this name and account number cannot be paid by a pain.001; None where it can be.
+
+    Whoever registers payees and makes batches asks this first: one line that cannot be said is a file not written.
+    account: None where it is not known yet.
+    """
+    if why := _no_text("its name", name, 140):
+        return why
+    if account is not None and not _ACCOUNT.fullmatch(account):
+        return f"its account number must be 1 to 34 letters, digits and hyphens, not {account[:40]!r}"
+    return None
+
+
+def _no_text(what: str, value: str, limit: int) -> str | None:
+    if len(value) <= limit and value.strip() and not _NOT_XML.search(value):
+        return None
+    return f"{what} must be 1 to {limit} printable characters, not {value[:40]!r}"
+
+
 def _check(batch: Batch) -> None:
     """Refuse what the format cannot carry. A shortened name would be paid to somebody the payer did not name."""
 
     def text(what: str, value: str, limit: int, *, required: bool = True) -> None:
-        if len(value) > limit or (required and not value.strip()) or _NOT_XML.search(value):
-            raise _bad(f"{what} must be 1 to {limit} printable characters, not {value[:40]!r}")
+        if (value or required) and (why := _no_text(what, value, limit)):
+            raise _bad(why)
 
     if not _ID.fullmatch(batch.message_id):
         raise _bad(f"message id {batch.message_id[:40]!r} must be 1 to 35 characters banks can carry")
@@ -132,9 +151,8 @@ def _check(batch: Batch) -> None:
     for line in batch.instructions:
         if not _ID.fullmatch(line.end_to_end_id) or line.end_to_end_id == NOT_PROVIDED:
             raise _bad(f"end-to-end id {line.end_to_end_id[:40]!r} must be 1 to 35 characters banks can carry")
-        if not _ACCOUNT.fullmatch(line.creditor_account):
-            raise _bad(f"creditor account {line.creditor_account[:40]!r} must be 1 to 34 letters and digits")
-        text("creditor name", line.creditor_name, 140)
+        if why := unsayable(line.creditor_name, line.creditor_account):
+            raise _bad(f"{line.end_to_end_id} cannot be paid: {why}")
         text("remittance", line.remittance, 140, required=False)
         if line.amount.minor <= 0:
             raise _bad(f"{line.end_to_end_id} asks to pay {line.amount}; only amounts above zero can be paid")

@@ -68,6 +68,8 @@ class PlayBank:
         self.asked = asyncio.Event()
         self.drops: set[str] = set()  # message ids of uploads that get no answer
         self.calls: list[str] = []
+        self.opened: list[str] = []  # names of sub-accounts
+        self.number = "6200"  # of the next sub-account
 
     def says(self, kind: str, *contents: bytes) -> None:
         self.files.setdefault(kind, []).extend(contents)
@@ -83,9 +85,11 @@ class PlayBank:
 
     async def _open(self, request: web.Request) -> web.Response:
         asked = await request.json()
-        return web.json_response(
-            {**asked, "account": f"pool{asked['currency']}", "status": "open", "balance_minor": 0}, status=201
-        )
+        number = f"pool{asked['currency']}"
+        if asked["kind"] == "sub":
+            self.opened.append(asked["name"])
+            number = self.number
+        return web.json_response({**asked, "account": number, "status": "open", "balance_minor": 0}, status=201)
 
     async def _upload(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()

@@ -1,0 +1,102 @@
+"""A payee that no file can name is refused when it is registered, and keeps nobody else from being paid."""
+
+from pathlib import Path
+
+import pytest
+
+from kernel.errors import Rejected
+from splitting.settlement import instruction_id
+from tests.kernel.one_book import outside
+from tests.splitting.play_bank import a_town_with_a_bank
+from tests.splitting.town import BANK, FARM, MILL, PLATFORM, Town
+
+NAMES = ["x" * 141, "bell\x07", "\ufffe"]
+NUMBERS = ["", "1" * 35, "6200/0001", "6200 0001", "6200_0001", "６２００", "DE89\n"]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+async def test_an_account_number_that_no_file_can_say_is_refused_when_it_is_registered(
+    database_url: str, tmp_path: Path, number: str
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, _):
+        bank.number = number
+        asked = {"name": "mill", "currency": "CNY", "reference": "mill", "bank": BANK}
+        answer = await town.front.post("/v1/payees", asked)
+        assert (answer.status, answer.code) == (422, "payee_cannot_be_paid")
+        assert "account number" in answer.body["detail"]
+        kept = await town.front.post("/v1/payees", {**asked, "bank": None})
+        assert kept.status == 201, "shares that are kept need no account"
+
+
+async def test_a_name_that_no_file_can_say_opens_no_account(database_url: str, tmp_path: Path) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, _):
+        for name in [" ", *NAMES]:
+            with pytest.raises(Rejected) as no:
+                await town.front.hub.payees.register(
+                    town.front.book, reference="mill", name=name, kind="supplier", currency="CNY", bank=BANK
+                )
+            assert no.value.code == "payee_cannot_be_paid"
+        assert bank.opened == []
+
+
+async def registered_before(database_url: str, town: Town, column: str, value: str, *payees: str) -> None:
+    """Give payees a name or account number as it could be registered before that was looked at."""
+    async with outside(database_url) as connection:
+        await connection.execute(
+            f"UPDATE payee SET {column} = $1 WHERE book = $2 AND id = ANY($3::text[])", value, town.front.book, payees
+        )
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("bank_account", number) for number in NUMBERS] + [("name", name) for name in [" ", *NAMES]]
+)
+async def test_one_payee_that_no_file_can_say_is_refused_and_the_others_are_paid(
+    database_url: str, tmp_path: Path, column: str, value: str
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        await registered_before(database_url, town, column, value, FARM)
+        await town.sell()
+        await town.settle(town.today)  # by a hub that did not look
+        while (await town.batch(town.today)).status == "created":
+            await settler.once()
+        (sent,) = bank.taken
+        for payee, is_there in ((FARM, False), (MILL, True), (PLATFORM, True)):
+            assert (instruction_id(town.id(town.today), payee).encode() in sent) is is_there
+        assert b"<NbOfTxs>2</NbOfTxs><CtrlSum>69.40</CtrlSum>" in sent
+        line = (await town.lines(town.today))[FARM]
+        assert (line.status, "must be 1 to" in (line.reason or "")) == ("refused", True)
+        assert await town.standing() == {"channel:rail": 9_940, "in_transit:citybank": 6_940, "payee:farm": 3_000}
+        assert await town.front.events("settlement.line_refused", "settlement.sent") == [
+            "settlement.line_refused",
+            "settlement.sent",
+        ]
+
+
+async def test_an_answer_that_was_lost_is_followed_by_the_same_bytes(database_url: str, tmp_path: Path) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        await registered_before(database_url, town, "bank_account", "6200/0001", FARM)
+        await town.sell()
+        await town.settle(town.today)
+        bank.drops.add(town.id(town.today).replace("_", "-"))
+        while len(bank.taken) < 2:
+            await settler.once()
+        bank.drops.clear()
+        while (await town.batch(town.today)).status == "created":
+            await settler.once()
+        assert len(set(bank.taken)) == 1
+
+
+async def test_a_batch_of_which_nothing_can_be_said_ends_without_the_bank(database_url: str, tmp_path: Path) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        await registered_before(database_url, town, "bank_account", "6200/0001", FARM, MILL, PLATFORM)
+        await town.sell()
+        await town.settle(town.today)
+        while (await town.batch(town.today)).status != "finished":
+            await settler.once()
+        assert bank.taken == []
+        assert await town.standing() == {
+            "channel:rail": 9_940,
+            "payee:farm": 3_000,
+            "payee:mill": 6_890,
+            "platform_fee": 50,
+        }
