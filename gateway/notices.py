@@ -7,6 +7,7 @@ from channels.contract import Response
 from gateway.accounts import ChannelAccounts, Ready
 from gateway.metrics import Metrics
 from gateway.payments import OfAnotherAccount, OfAnotherSystem, Payments
+from gateway.responses import shown
 from kernel.env import Env
 from kernel.errors import NotFound, SluiceError, Unavailable
 
@@ -60,10 +61,10 @@ class Notices:
             )
             self._metrics.notices.labels(channel, error.code).inc()
             # A key we do not know yet may be one the rail has just begun to use: have it sent again.
-            return rail.notice_refused(f"{error.code}: {error.message}", again=error.code == "unknown_key")
+            return rail.notice_refused(shown(f"{error.code}: {error.message}"), again=error.code == "unknown_key")
         except Unavailable as error:
             self._metrics.notices.labels(channel, error.code).inc()
-            return rail.notice_refused(f"{error.code}: {error.message}", again=True)
+            return rail.notice_refused(shown(f"{error.code}: {error.message}"), again=True)
         except SluiceError as error:
             return self._not_applied(ready, error)
         self._metrics.notices.labels(channel, "applied").inc()
@@ -76,7 +77,7 @@ class Notices:
             extra={"channel": account.channel, "account": account.id, "why": str(error)},
         )
         self._metrics.notices.labels(account.channel, error.code).inc()
-        return rail.notice_refused(f"{error.code}: {error.message}", again=False)
+        return rail.notice_refused(shown(f"{error.code}: {error.message}"), again=False)
 
     async def _ours(self, ready: Ready, message: Response) -> Notice | None:
         """Verify and read a notice. Raises BadNotice; OfAnotherSystem for one about nobody's payment here.

@@ -7,8 +7,9 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from gateway.auth import Forbidden, Unauthorized
-from kernel.cards import masked
+from kernel import cards
 from kernel.errors import Broken, Conflict, NotFound, Rejected, SluiceError, Unavailable
+from kernel.masking import without_keys
 
 PROBLEM_BASE = "https://sluice.invalid/problems/"  # names, not addresses: docs/problems.md has each
 
@@ -67,6 +68,11 @@ def json(body: Any, status: int = 200, headers: dict[str, str] | None = None) ->
     return web.Response(body=orjson.dumps(body), status=status, headers=headers, content_type="application/json")
 
 
+def shown(text: str) -> str:
+    """Return text for an answer: what it quotes of a request may be a card's number or a key in the wrong place."""
+    return without_keys(cards.masked(text))
+
+
 def problem(error: SluiceError, request_id: str) -> web.Response:
     """Return problem details for an error."""
     status = status_of(error)
@@ -76,10 +82,10 @@ def problem(error: SluiceError, request_id: str) -> web.Response:
         "title": error.code.replace("_", " "),
         "status": status,
         "code": error.code,
-        "detail": masked(error.message),
+        "detail": shown(error.message),
         "retriable": retriable,
         "request_id": request_id,
-        **{k: masked(v) if isinstance(v, str) else v for k, v in error.facts.items() if k not in ("status", "type")},
+        **{k: shown(v) if isinstance(v, str) else v for k, v in error.facts.items() if k not in ("status", "type")},
     }
     headers = {"Retry-After": str(getattr(error, "retry_after_s", 1))} if retriable else {}
     if status == 401:

@@ -40,6 +40,7 @@ from kernel.db import AGAIN, DATABASE, LOST, Pool, acquire
 from kernel.env import Env
 from kernel.errors import NotFound, Rejected, SluiceError, Unavailable
 from kernel.ids import BODY_LENGTH, is_id
+from kernel.masking import without_keys
 from kernel.outage import said
 from kernel.work import stamp
 from splitting import Asked, ShareKind
@@ -106,6 +107,8 @@ class Call:
             raise Rejected("idempotency_key_missing", "send an Idempotency-Key: it makes a retry safe")
         if not _IDEMPOTENCY_KEY.match(key):
             raise Rejected("idempotency_key_invalid", "an Idempotency-Key has 1 to 255 printable ASCII characters")
+        if without_keys(key) != key:  # it would be kept as it is
+            raise Rejected("idempotency_key_invalid", "an Idempotency-Key is not a secret key; send a name of your own")
         return key
 
     def query(self, *known: str) -> dict[str, str]:
@@ -382,7 +385,8 @@ class Api:
 
     def _request_id(self, request: web.Request) -> str:
         given = request.headers.get("X-Request-Id")
-        if given is not None and _REQUEST_ID.fullmatch(given) and not holds_card_number(given):
+        taken = given is not None and _REQUEST_ID.fullmatch(given) and without_keys(given) == given
+        if given is not None and taken and not holds_card_number(given):
             return given
         return self._env.ids.new("req")
 

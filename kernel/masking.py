@@ -17,6 +17,9 @@ _NAMES = (
 # What is quoted may itself stand in quotes, as JSON in JSON does; then its own quotes are escaped.
 _QUOTED = r'\\"(?:(?!\\").)*\\"|"(?:[^"\\]|\\.)*"' + "|" + r"\\'(?:(?!\\').)*\\'|'(?:[^'\\]|\\.)*'"
 
+# Keys that say what they are: ours, and those of rails that do the same.
+_KEY = re.compile(r"(?<![0-9A-Za-z])((?:sk|rk|whsec)_(?:live_|test_)?)[0-9A-Za-z_\-]{16,}")
+
 # (what must stand in the text, in lower case, for the pattern to be worth a try; the pattern; what comes instead)
 _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
     (
@@ -44,12 +47,7 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
         re.compile(rf"""(?i)((?:{_NAMES})\\?["']?\s*(?:=|:(?!//))\s*)(?:{_QUOTED}|[^\s"'\\&,;)}}\]]+)"""),
         rf"\1{HIDDEN}",
     ),
-    # Keys that say what they are: ours, and those of rails that do the same.
-    (
-        ("sk_", "rk_", "whsec_"),
-        re.compile(r"(?<![0-9A-Za-z])((?:sk|rk|whsec)_(?:live_|test_)?)[0-9A-Za-z_\-]{16,}"),
-        rf"\1{HIDDEN}",
-    ),
+    (("sk_", "rk_", "whsec_"), _KEY, rf"\1{HIDDEN}"),
 )
 _SIGNS = frozenset(sign for signs, _, _ in _SHAPES for sign in signs)
 
@@ -63,6 +61,11 @@ def masked(text: str) -> str:
             if not found.isdisjoint(signs):
                 text = shape.sub(instead, text)
     return text
+
+
+def without_keys(text: str) -> str:
+    """Return the text with keys that say what they are replaced, and nothing else: answers name fields, too."""
+    return _KEY.sub(rf"\1{HIDDEN}", text)
 
 
 def masking(secrets: list[str]) -> Callable[[str], str]:

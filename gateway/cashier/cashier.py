@@ -128,7 +128,7 @@ class Cashier:
         )
         word = "not_found" if missing else "sorry"
         return self._paper.page(
-            "problem", say, status, word=word, request_id=request_id, language_url=other_language(request.path, say)
+            "problem", say, status, word=word, request_id=request_id, language_url=other_language("", say)
         )
 
     # ---- pages -------------------------------------------------------------------------------------------------------

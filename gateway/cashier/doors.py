@@ -139,7 +139,7 @@ class Doors:
             note=note,
             typed=typed,
             submission=self._env.secrets(16).hex(),
-            language_url=other_language(request.path, say),
+            language_url=other_language("", say),
         )
 
 

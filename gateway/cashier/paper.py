@@ -94,7 +94,7 @@ def see_other(url: str) -> web.Response:
 
 
 def other_language(path: str, say: Say) -> str:
-    """Return the address of a page in the other language."""
+    """Return the address of a page in the other language. path: empty for the very page, whose path is not quoted."""
     return f"{path}?lang={'en' if say.language == 'zh' else 'zh'}"
 
 
