@@ -180,6 +180,11 @@ class Counterparty:
         match = {"merchant": self.merchant, "op": self.OPS.get(op, op), "refund" if refund else "order": reference}
         await self._set_fault(fault, match)
 
+    async def says_instead(self, word: str, op: str, reference: str, *, refund: bool = False) -> None:
+        """Have the rail's next answer to one call say this word for every state in it, signed as its answers are."""
+        match = {"merchant": self.merchant, "op": self.OPS.get(op, op), "refund" if refund else "order": reference}
+        await self._set_fault("answer_status", match, {"status": word})
+
     async def share_fault(self, fault: str, op: str, reference: str) -> None:
         """Have one call about one share order go wrong."""
         await self._set_fault(fault, {"merchant": self.merchant, "op": self.OPS.get(op, op), "share": reference})
@@ -216,7 +221,9 @@ class Counterparty:
                 raise RefusedByControl(f"{method} {path}: {answer.status} {said}")
             return dict(said)
 
-    async def _set_fault(self, name: str, match: Mapping[str, str], params: Mapping[str, int] | None = None) -> None:
+    async def _set_fault(
+        self, name: str, match: Mapping[str, str], params: Mapping[str, int | str] | None = None
+    ) -> None:
         body = {"fault": name, "rail": self.RAIL, "match": match, "times": 1, "params": params or {}}
         await self.control("POST", "/control/faults", body)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar
 
-from plays import RailFacts
+from plays import UNHEARD_OF, RailFacts
 
 from channels import BadBill, BadNotice, Channel, Confirmed, Notice, Order, Outcome, Pending, Refused, Unknown
 from channels.contract import BillFile, BillLine, Kind, Request, Response
@@ -174,6 +174,39 @@ class DoubtAsRefused(Planted):
     def read(self, op: str, asked: Any, answer: Response, now: datetime) -> Outcome:
         found = self.rightly(op, asked, answer, now)
         return Refused("doubt", closed=True) if in_doubt(found) else found
+
+
+class NewWordAsPaid(Planted):
+    """Takes a word that it does not know for yes."""
+
+    def read(self, op: str, asked: Any, answer: Response, now: datetime) -> Outcome:
+        found = self.rightly(op, asked, answer, now)
+        return moved(asked, now) if not isinstance(found, Confirmed) and in_a_new_word(answer) else found
+
+
+class NewWordAsRefused(Planted):
+    """Takes a word that it does not know for no."""
+
+    def read(self, op: str, asked: Any, answer: Response, now: datetime) -> Outcome:
+        found = self.rightly(op, asked, answer, now)
+        return Refused("new_word", closed=True) if not isinstance(found, Confirmed) and in_a_new_word(answer) else found
+
+
+def in_a_new_word(answer: Response) -> bool:
+    return any(word.encode() in answer.body for word in UNHEARD_OF if word)
+
+
+def only_of_refunds(harm: type[Planted]) -> type[Planted]:
+    """Return a plant that does its harm where refunds are concerned, and reads payments rightly."""
+
+    class OfRefunds(harm):  # type: ignore[valid-type,misc]
+        def read(self, op: str, asked: Any, answer: Response, now: datetime) -> Outcome:
+            if not op.startswith("refund"):
+                return self.rightly(op, asked, answer, now)
+            outcome: Outcome = super().read(op, asked, answer, now)
+            return outcome
+
+    return OfRefunds
 
 
 class NotFoundAsRefused(Planted):
@@ -445,6 +478,9 @@ class Harm:
     spared: Callable[[RailFacts], str] = lambda rail: ""  # why this rail cannot do it; empty: it can
 
 
+NEW_WORDS = ("harm.a_payments_state_in_a_word_nobody_knows_is_asked_about_again",)
+NEW_WORD_OF_REFUNDS = ("harm.a_refunds_state_in_a_word_nobody_knows_is_asked_about_again",)
+
 HARMS: Mapping[str, Harm] = {
     "an order that never ends": Harm(
         NoEnd, ("harm.no_order_can_be_paid_after_the_moment_we_said",), lambda rail: rail.other.NO_EXPIRY
@@ -487,6 +523,10 @@ HARMS: Mapping[str, Harm] = {
     "an untrusted answer about a refund read as done": Harm(
         DoubtAsPaid, ("faults.a_question_about_a_refund_in_doubt_is_unknown",)
     ),
+    "a word nobody knows read as paid": Harm(NewWordAsPaid, NEW_WORDS),
+    "a word nobody knows read as refused": Harm(NewWordAsRefused, NEW_WORDS),
+    "a word nobody knows about a refund read as done": Harm(only_of_refunds(NewWordAsPaid), NEW_WORD_OF_REFUNDS),
+    "a word nobody knows about a refund read as failed": Harm(only_of_refunds(NewWordAsRefused), NEW_WORD_OF_REFUNDS),
     "not found read as refused": Harm(
         NotFoundAsRefused,
         ("payments.an_order_nobody_made_is_not_found_and_not_refused",),

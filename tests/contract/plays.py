@@ -50,6 +50,8 @@ BEST_FIRST = (
 # What can go wrong with a call, by the sandbox's names. After these nothing was done; after all others it was.
 NOTHING_DONE = ("request_lost", "system_error", "frequency_limited", "down")
 DONE = ("answer_lost", "system_error_after")
+# Words that no rail has for a state: one of our own, one near to what many say, and none.
+UNHEARD_OF = ("UNHEARD_OF", "successfully", "")
 NOTICE_FAULTS = ("notice_forged", "notice_unsigned")
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from counterparties import SHOWN, Counterparty
-from plays import Play, not_found, plays
+from plays import UNHEARD_OF, Play, not_found, plays
 
 from channels import (
     CHANNELS,
@@ -24,6 +24,7 @@ from channels import (
     Order,
     Outcome,
     Pending,
+    RefundOrder,
     Refused,
     Unknown,
 )
@@ -175,6 +176,100 @@ async def test_the_same_figure_in_another_currency_is_never_confirmed(play: Play
     await play.refunded(refund)
     outcome = await play.client.refund_query(replace(refund, amount=Money(234, another)))
     assert isinstance(outcome, Unknown)
+
+
+# ---- words nobody knows ----------------------------------------------------------------------------------------------
+
+
+async def a_word_for_it(play: Play, word: str, op: str, asked: Order | RefundOrder) -> Response:
+    """Ask, and return the rail's own answer with this word for every state in it."""
+    refund = isinstance(asked, RefundOrder)
+    await play.other.says_instead(word, {"pay": "create"}.get(op, op), asked.reference, refund=refund)
+    answer = await play.answer(op, asked)
+    assert word.encode() in answer.body
+    return answer
+
+
+@plays(method=lambda rail: sorted({rail.main, *rail.at_once}), word=lambda rail: UNHEARD_OF)
+async def test_a_payments_state_in_a_word_nobody_knows_is_asked_about_again(
+    play: Play, method: Method, word: str
+) -> None:
+    """Whether it was paid or not: a rail that has gained a word is neither yes nor no."""
+    paid = await play.paid(method)
+    believed_nothing(play.reads("query", paid, await a_word_for_it(play, word, "query", paid)))
+    assert isinstance(await play.client.query(paid), Confirmed)
+    if method in SHOWN:
+        unpaid = await play.begun(play.order(method))
+        believed_nothing(play.reads("query", unpaid, await a_word_for_it(play, word, "query", unpaid)))
+        assert isinstance(await play.client.query(unpaid), Pending)
+
+
+@plays(method=lambda rail: rail.holds, word=lambda rail: UNHEARD_OF)
+async def test_reserved_money_in_a_word_nobody_knows_is_asked_about_again(
+    play: Play, method: Method, word: str
+) -> None:
+    order = await play.begun(play.order(method, hold=True)) if method in SHOWN else play.order(method, hold=True)
+    if method in SHOWN:
+        await play.other.pay(order.reference)
+        believed_nothing(play.reads("query", order, await a_word_for_it(play, word, "query", order)))
+        order, outcome = await play.carried(order, await play.client.query(order))
+    else:
+        order, outcome = await play.agreed(order)
+    assert isinstance(outcome, Pending)
+    assert outcome.held == order.amount
+    await play.other.says_instead(word, "capture", order.reference)
+    believed_nothing(await play.client.capture(order, order.amount))
+    await play.other.says_instead(word, "query", order.reference)
+    believed_nothing(await play.client.query(order))
+    assert isinstance(await play.client.query(order), Confirmed)
+    assert (await play.other.charged(order.reference)).times == 1
+
+
+@plays(when=lambda rail: Method.BARCODE in rail.methods, word=lambda rail: UNHEARD_OF)
+async def test_a_charge_answered_in_a_word_nobody_knows_is_asked_about(play: Play, word: str) -> None:
+    order = play.order(Method.BARCODE)
+    await play.other.says_instead(word, "charge", order.reference)
+    believed_nothing(play.reads("pay", order, await play.answer("pay", order)))
+    assert isinstance(await play.client.query(order), Confirmed)
+    assert (await play.other.charged(order.reference)).times == 1
+
+
+@plays(method=lambda rail: rail.two_calls, word=lambda rail: UNHEARD_OF)
+async def test_a_second_call_answered_in_a_word_nobody_knows_is_asked_about(
+    play: Play, method: Method, word: str
+) -> None:
+    order = play.order(method)
+    believed_nothing(play.reads("pay", order, await a_word_for_it(play, word, "pay", order)))
+    await play.other.says_instead(word, "proceed", order.reference)
+    order, outcome = await play.agreed(order)
+    believed_nothing(outcome)
+    order, outcome = await play.carried(order, await play.client.query(order))
+    assert isinstance(outcome, Confirmed)
+    assert (await play.other.charged(order.reference)).times == 1
+
+
+@plays(method=lambda rail: [] if "close" in rail.other.UNNAMED else rail.closes, word=lambda rail: UNHEARD_OF)
+async def test_a_closing_answered_in_a_word_nobody_knows_is_asked_for_again(
+    play: Play, method: Method, word: str
+) -> None:
+    order = await play.begun(play.order(method))
+    believed_nothing(play.reads("close", order, await a_word_for_it(play, word, "close", order)))
+    outcome = await play.client.close(order)
+    assert isinstance(outcome, Refused)
+    assert outcome.closed
+
+
+@plays(word=lambda rail: UNHEARD_OF)
+async def test_a_refunds_state_in_a_word_nobody_knows_is_asked_about_again(play: Play, word: str) -> None:
+    order = await play.paid()
+    refund = play.refund(order, 234)
+    outcome = play.reads("refund", refund, await a_word_for_it(play, word, "refund", refund))
+    assert isinstance(outcome, Unknown | Pending), outcome
+    refund, outcome = await play.sent_back(refund)
+    assert isinstance(outcome, Pending | Confirmed)
+    believed_nothing(play.reads("refund_query", refund, await a_word_for_it(play, word, "refund_query", refund)))
+    await play.refunded(refund)
+    assert (await play.other.charged(order.reference)).refunds == {refund.reference: 234}
 
 
 # ---- when an order ends ----------------------------------------------------------------------------------------------

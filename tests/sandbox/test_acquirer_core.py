@@ -35,6 +35,8 @@ class TinyWire(Wire):
     refund_takes_s = 1.0
     wishes = frozenset({"colour"})
 
+    states = (("status",), ("state",))
+
     def merchant_id(self, seq: int) -> str:
         return f"m{seq:04}"
 
@@ -202,7 +204,8 @@ def add_api(app: web.Application, tiny: Acquirer) -> None:
             return web.json_response({"code": fault.code or fault.name}, status=fault.status or 500)
         except CoreError as refusal:
             return web.json_response({"code": refusal.code}, status=404)
-        return web.json_response(body, headers={"Signature": tiny.guard.signature(**facts)})
+        said = tiny.guard.said(body, **facts)
+        return web.json_response(said, headers={"Signature": tiny.guard.signature(**facts)})
 
     # A POST, because this client repeats a GET whose connection is cut, and a fault is committed once.
     tiny.guard.route(app, "POST", "/tiny/query", query)
@@ -567,6 +570,7 @@ async def executed(world: World, merchant: Merchant) -> int:
         ("delay", {"ms": 20}, (200, {"state": "open"}, "right"), 1),
         ("unsigned_answer", {}, (200, {"state": "open"}, "none"), 1),
         ("bad_signature", {}, (200, {"state": "open"}, "wrong"), 1),
+        ("answer_status", {"status": "new word"}, (200, {"state": "new word"}, "right"), 1),
     ],
 )
 async def test_a_request_goes_wrong_on_order(

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from channels.sandbox.acquirer.wire import Signed, Wire
 from channels.sandbox.context import SandboxContext
+from channels.sandbox.words import in_other_words, json_in_other_words
 
 T = TypeVar("T")
 MATCH_KEYS = ("merchant", "op", "order", "refund")
@@ -36,10 +37,11 @@ class Guard:
     """What a rail wraps its handlers in."""
 
     def __init__(self, ctx: SandboxContext, wire: Wire) -> None:
-        self._ctx, self._rail = ctx, wire.rail
+        self._ctx, self._rail, self._states = ctx, wire.rail, wire.states
         match_keys = (*MATCH_KEYS, *wire.also_matched)
         ctx.faults.declare(wire.rail, (*BEFORE, *AFTER, *SIGNING), match_keys)
         ctx.faults.declare(wire.rail, ["delay"], match_keys, ms=None)
+        ctx.faults.declare(wire.rail, ["answer_status"], match_keys, status=None)
         ctx.faults.declare(wire.rail, ["refuse"], match_keys, code=None, message="refused on order", status=0)
 
     async def run(self, execute: Callable[[], Awaitable[T]], **facts: object) -> T:
@@ -77,6 +79,16 @@ class Guard:
         fault = self._ctx.faults.take(self._rail, AFTER, **facts)
         if fault is not None:
             raise Dropped if fault.name == "answer_lost" else Ordered("system_error")
+
+    def said(self, said: T, **facts: object) -> T:
+        """Return an answer, or one in whose states a word stands that was ordered; before it is signed."""
+        fault = self._ctx.faults.take(self._rail, "answer_status", **facts)
+        return said if fault is None else in_other_words(said, self._states, str(fault.params["status"]))
+
+    def said_json(self, body: bytes, **facts: object) -> bytes:
+        """Return the same of an answer that is written already."""
+        fault = self._ctx.faults.take(self._rail, "answer_status", **facts)
+        return body if fault is None else json_in_other_words(body, self._states, str(fault.params["status"]))
 
     def signature(self, **facts: object) -> Signed:
         """Return how this answer is to be signed."""

@@ -68,6 +68,7 @@ class Wire(ABC):
     has_coupons: bool = False  # payers may use coupons, see ../coupons.py
     has_webhooks: bool = False  # notices go to registered addresses
     acknowledge_within_s: float = 5.0
+    states: Sequence[Sequence[str]] = (("status",),)  # fields of answers that hold a state, see ../words.py
     also_matched: tuple[str, ...] = ()  # what faults on requests may match by beside merchant, op, order and refund
 
     # ---- merchants ---------------------------------------------------------------------------------------------------

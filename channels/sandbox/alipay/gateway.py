@@ -174,7 +174,7 @@ class Gateway:
             said = refusal.answer()
         except Ordered as ordered:
             said = _as_ordered(ordered).answer()
-        return said, self._of.guard.signature(**facts)
+        return self._of.guard.said(said, **facts), self._of.guard.signature(**facts)
 
     def _facts(self, call: Call, op: str) -> dict[str, object]:
         """Return what faults may match a call by: the merchant's numbers, also where Alipay's is given."""

@@ -34,6 +34,7 @@ class AlipayWire(Wire):
     schedule_s = (240, 600, 600, 3600, 7200, 21600, 54000)
     refund_takes_s = 0
     wishes = frozenset({"certificates", "tells_reversals"})
+    states = (("trade_status", "refund_status", "fund_change", "retry_flag"), ("code",))
     also_matched = ("share",)
     has_coupons = True
 

@@ -86,6 +86,8 @@ class Routes:
                 answer, kind = _refusal(code, error.message), _JSON
             except Ordered as ordered:
                 status, answer, kind = _ordered(ordered)
+            if merchant is not None and kind == _JSON:
+                answer = self._of.guard.said_json(answer, **facts)
             signed: Signed = self._of.guard.signature(**facts) if merchant is not None else "right"
             return web.Response(status=status, body=answer, headers=await self._wire.headers(answer, kind, signed))
 

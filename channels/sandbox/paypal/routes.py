@@ -240,7 +240,11 @@ class Routes:
         """Execute within a session, with whatever was ordered to go wrong."""
         merchant = self._paypal.whose(request.headers.get("Authorization"))
         known = {name: value for name, value in facts.items() if isinstance(value, str)}
-        return await self._acquirer.guard.run(lambda: execute(merchant), merchant=merchant.merchant, op=op, **known)
+        known |= {"merchant": merchant.merchant, "op": op}
+        answer = await self._acquirer.guard.run(lambda: execute(merchant), **known)
+        if isinstance(answer.body, bytes):
+            answer.body = self._acquirer.guard.said_json(answer.body, **known)
+        return answer
 
     def _order(self, column: str, number: str) -> str | None:
         trade = self._acquirer.trades.find_by(self._acquirer.ctx.store, column, number)

@@ -139,7 +139,8 @@ class Routes:
             return await self._of.write(lambda tx: self._once(tx, call, route.execute))
 
         try:
-            return await self._of.guard.run(execute, **call.facts)
+            answer = await self._of.guard.run(execute, **call.facts)
+            return replace(answer, body=self._of.guard.said_json(answer.body, **call.facts))
         except Ordered as fault:
             return await self._spoiled(fault, call)
 

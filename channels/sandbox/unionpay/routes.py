@@ -327,7 +327,8 @@ class Routes:
             except (Refused, Ordered, CoreError) as refusal:
                 code, words = _refusal(refusal)
                 return await self._answer(fields, {"respCode": code, "respMsg": words}, "right")
-            return await self._answer(fields, {"respCode": "00", "respMsg": WORDS["00"], **answer}, sign)
+            said = {"respCode": "00", "respMsg": WORDS["00"], **answer}
+            return await self._answer(fields, self._of.guard.said(said, **facts), sign)
 
         return handle
 

@@ -93,6 +93,7 @@ class UnionPayWire(Wire):
     payer_name = "中国银联股份有限公司"
     schedule_s = (60, 120, 240, 300)
     acknowledge_within_s = 10.0
+    states = (("origRespCode",), ("respCode",))
 
     def __init__(self, ctx: SandboxContext, pool: keys.Pool, signing_keys: SigningKeys) -> None:
         self._ctx, self._pool, self._keys = ctx, pool, signing_keys

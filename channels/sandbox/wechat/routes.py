@@ -5,6 +5,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -30,10 +31,12 @@ from channels.sandbox.wechat.signing import (
     read_authorization,
     signed_headers,
 )
+from channels.sandbox.words import json_in_other_words
 
 JSON = "application/json; charset=utf-8"
 EXECUTED_NOT = ("down", "request_lost", "system_error", "frequency_limited")
 EXECUTED = ("answer_lost", "system_error_after", "unsigned_answer", "bad_signature", "sigtest")
+STATES = (("trade_state", "status"),)
 NUMBERS = ("out_trade_no", "out_refund_no", "out_order_no", "out_return_no")
 MATCH_KEYS = ("mchid", "op", *NUMBERS)
 CREATE = "/v3/pay/transactions"
@@ -53,6 +56,7 @@ class Routes:
         faults = wechat.ctx.faults
         faults.declare("wechat", (*EXECUTED_NOT, *EXECUTED), MATCH_KEYS)
         faults.declare("wechat", ["delay"], MATCH_KEYS, ms=None)
+        faults.declare("wechat", ["answer_status"], MATCH_KEYS, status=None)
         faults.declare("wechat", ["refuse"], MATCH_KEYS, status=403, code=None, message="refused on order")
 
     def add_to(self, app: web.Application) -> None:
@@ -117,6 +121,8 @@ class Routes:
             raise _executed(fault)
         if answer.file_type is not None:
             return web.Response(status=answer.status, body=answer.body, content_type=answer.file_type)
+        if fault := wanted("answer_status"):
+            answer = replace(answer, body=json_in_other_words(answer.body, STATES, str(fault.params["status"])))
         return await self._signed(answer, key, wanted)
 
     def _authenticated(self, request: web.Request, raw: bytes) -> Merchant:
