@@ -147,12 +147,12 @@ class Day:
         self.deaths = self.cuts = 0
         self.immortal = False
 
-    async def mortal(self, *facts: Any) -> Any:
+    async def mortal(self, *facts: Any, **more: Any) -> Any:
         """Record what a channel said, or die before."""
         if not self.immortal and self.rng.random() < 0.03:
             self.deaths += 1
             raise RuntimeError("kill -9")
-        return await self._record(*facts)
+        return await self._record(*facts, **more)
 
     async def play(self) -> None:
         for first in range(0, PAYMENTS, AT_ONCE):

@@ -42,6 +42,15 @@ INSERT INTO refund VALUES (1, 're_{LATE[4:]}', '{LATE}', 1, NULL, 10000, 'CNY', 
 INSERT INTO transfer SELECT 1, p || ':1:captured', n, p, 'payment_captured', 'post', 'channel:rail:CNY', 'merchant:CNY',
     10000, 'CNY', NULL, '2026-11-24', '{AT}', decode(repeat('00', 32), 'hex')
 FROM (VALUES (1, '{PAID}'), (2, '{LATE}')) AS v(n, p);
+INSERT INTO transfer SELECT 1, id, n, posting, rule, step, debit, credit, minor, 'CNY', NULL, '2026-11-24', '{AT}',
+    decode(repeat('00', 32), 'hex')
+FROM (VALUES
+    (3, '{PAID}:1:fee', '{PAID}:1', 'channel_fee', 'post', 'merchant:CNY', 'channel:rail:CNY', 60),
+    (4, '{LATE}:1:fee', '{LATE}:1', 'channel_fee', 'post', 'merchant:CNY', 'channel:rail:CNY', 60),
+    (5, 're_{LATE[4:]}:fee', 're_{LATE[4:]}', 'channel_fee_returned', 'post', 'channel:rail:CNY', 'merchant:CNY', 60),
+    (6, 're_{LATE[4:]}:refund', 're_{LATE[4:]}', 'refund', 'hold', 'merchant:CNY', 'channel:rail:CNY', 10000)
+) AS v(n, id, posting, rule, step, debit, credit, minor);
+INSERT INTO hold VALUES (1, 're_{LATE[4:]}:refund', 'merchant:CNY', 'channel:rail:CNY', 10000, 'CNY', 'held', 0, NULL);
 INSERT INTO event SELECT 1, 1, 'payment.succeeded', '{PAID}', '{{}}', '{AT}', decode(repeat('00', 32), 'hex');
 """
 

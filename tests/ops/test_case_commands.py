@@ -83,7 +83,7 @@ async def test_what_waits_for_a_person_is_a_figure(database_url: str, tmp_path: 
     async with a_shop(database_url, tmp_path) as shop:
 
         async def figure(name: str) -> float | None:
-            await shop.hub.measure()
+            await shop.hub.checks().measure()
             return shop.hub.registry.get_sample_value(name, {"kind": KIND})
 
         assert await figure("sluice_cases_open") == 0

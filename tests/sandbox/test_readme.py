@@ -10,6 +10,7 @@ README = (Path(REPOSITORY) / "channels" / "sandbox" / "README.md").read_text()
 SECTIONS = {part.split("\n", 1)[0].strip(): part for part in README.split("\n## ")}
 CORE = SECTIONS["The rails on the shared core"]
 SOME_HAVE = {"POST /control/R/webhooks", "POST /control/R/coupons"}
+FAULTS_OF_SOME = {"refund_comes_back"}  # Stripe's, whose refunds alone are known to fail after they were done
 CALL = re.compile(r"^\| `((?:GET|POST|PATCH|DELETE) [^`?]+)", re.MULTILINE)
 
 
@@ -43,7 +44,7 @@ def test_every_fault_is_in_the_table(sandbox: Sandbox) -> None:
     assert "notice_reordered" in of_the_core
     for rail in rails_on_the_core(calls_of(sandbox)):
         offered = faults_of(sandbox, rail)
-        assert of_the_core <= offered, rail
+        assert of_the_core - FAULTS_OF_SOME <= offered, rail
         assert {name for name in offered - of_the_core if f"`{name}`" not in README} == set(), rail
 
 
