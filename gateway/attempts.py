@@ -12,13 +12,13 @@ import orjson
 
 import ledger
 import splitting
-from channels.contract import Outcome, Refused, Unknown
+from channels.contract import Method, Outcome, Refused, Unknown
 from gateway import states
 from gateway.belief import Answers
 from gateway.choosing import AUTO, Choice
 from gateway.schedule import FIRST_ANSWER
 from gateway.settle import attempts_needs, end_soon, moved, open_attempts
-from gateway.states import OPEN_PAYMENT
+from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT
 from gateway.tables import ATTEMPTS, CASHIER, MAX_ATTEMPTS, PAYMENTS, Attempt, Payment
 from kernel.errors import Conflict
 from kernel.states import advance
@@ -57,6 +57,19 @@ class NewAttempt(NamedTuple):
             book, payment_id, number, chosen.account_id, chosen.channel, chosen.fee_minor, self.method, self.details,
             chosen.decision, states.Attempt.CREATED.value, now, now, due_at, fee_kept=chosen.fee_kept,
         )  # fmt: skip
+
+
+class Undecided(Conflict):
+    """A message of an earlier attempt may have moved the payer's money, or may do so yet: nothing else is begun."""
+
+
+def may_have_charged(attempt: Attempt) -> bool:
+    """Tell whether a message of ours that moves money by itself may have reached an attempt's channel, undecided.
+
+    Other orders wait for their payer, who pays one of them; these wait for nobody.
+    """
+    by_itself = attempt.method in (Method.BARCODE, Method.CARD) or attempt.proceed_count > 0
+    return by_itself and attempt.status in OPEN_ATTEMPT
 
 
 class Begun(NamedTuple):
@@ -158,9 +171,10 @@ class StartAttempt:
 
     The same choice again, while that attempt is the last and open, returns it; once its first message must have been
     answered or lost, marked so that a refused repetition ends nothing. Another choice makes another attempt,
-    and has the one before closed at its channel; should the payer pay both, the second goes back by itself.
+    and has the one before closed at its channel; should the payer pay both, the second goes back by itself. Where a
+    message of ours may have charged the payer already, that is decided first (docs/decisions/0020).
     channel: as the payer chose it, a rail's name or AUTO. Raises NotFound, Conflict (payment_ended, payment_has_method,
-    too_many_attempts), Rejected (split_exceeds_payment).
+    too_many_attempts), Undecided (attempt_undecided), Rejected (split_exceeds_payment).
     """
 
     book: int
@@ -186,6 +200,11 @@ class StartAttempt:
         before = open_attempts(work, payment)
         if before and self._is_same(before[-1], payment):
             return Begun(payment, self._again(work, before[-1]), found=True)
+        if any(may_have_charged(one) for one in before):
+            raise Undecided(
+                "attempt_undecided",
+                f"{payment.id} may have been paid by what was tried before; its channel is being asked, try again soon",
+            )
         if payment.attempt_count >= MAX_ATTEMPTS:
             raise Conflict("too_many_attempts", f"{payment.id} has been tried {MAX_ATTEMPTS} times; make a new payment")
         splitting.check(work, self.book, payment.id, payment.amount_minor, self.chosen.fee_minor)

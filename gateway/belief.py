@@ -9,7 +9,8 @@ class Answers(StrEnum):
     """What an outcome is the answer to."""
 
     QUESTION = "question"  # what became of it? also a notice, and that something was closed or given back
-    MESSAGE = "message"  # do it: pay, proceed, capture, refund
+    MESSAGE = "message"  # do it: pay, capture, refund
+    SECOND_CALL = "second_call"  # do it now: proceed
 
 
 def believed(outcome: Outcome, answers: Answers, *, alone: bool) -> Outcome:

@@ -28,7 +28,9 @@ from gateway.attempts import (
     FailOver,
     NewAttempt,
     StartAttempt,
+    Undecided,
     is_running,
+    may_have_charged,
     open_to_payer,
     payer_of,
     provably_did_nothing,
@@ -444,8 +446,10 @@ class Payments:
 
         What the payer is to do is the attempt's next_action. The same choice again returns the same attempt while it
         is the last and open; another closes that one at its channel. channel: a rail's name, or AUTO; where the
-        merchant named a rail, that one. Raises NotFound, Rejected (no_channel, split_exceeds_payment), Conflict
-        (payment_ended, payment_has_method, too_many_attempts, request_in_progress, merchant_suspended).
+        merchant named a rail, that one. Where a message of ours may have charged the payer in the way chosen before,
+        that is found out or closed first. Raises NotFound, Rejected (no_channel, split_exceeds_payment), Conflict
+        (payment_ended, payment_has_method, too_many_attempts, request_in_progress, attempt_undecided,
+        merchant_suspended).
         """
         began = self._env.clock.monotonic()
         payment = await self._payment(book, payment_id)
@@ -468,12 +472,15 @@ class Payments:
         try:
             go_on()
             with self._rails.place(book, choice.ready.account.channel):
-                begun: Begun = await self._lanes.put(
-                    StartAttempt(
-                        book, payment_id, new, payer_of(new.details), channel, Chosen.of(choice),
-                        self._env.now() + FIRST_ANSWER,
-                    )
+                start = StartAttempt(
+                    book, payment_id, new, payer_of(new.details), channel, Chosen.of(choice),
+                    self._env.now() + FIRST_ANSWER,
                 )  # fmt: skip
+                try:
+                    begun: Begun = await self._lanes.put(start)
+                except Undecided:
+                    await self._decide(book, payment_id)
+                    begun = await self._lanes.put(replace(start, due_at=self._env.now() + FIRST_ANSWER))
                 attempt = begun.attempt
                 if attempt.next_action is not None:
                     return begun
@@ -486,6 +493,23 @@ class Payments:
                 return Begun(*settled)
         finally:
             self._choosing.discard(key)
+
+    async def _decide(self, book: int, payment_id: str) -> None:
+        """Ask what became of attempts that may have charged the payer, and close those that have not: one goes on."""
+        async with acquire(self._pool) as connection:
+            tries = [one for one in await attempts(connection, book, payment_id) if may_have_charged(one)]
+        for attempt in tries:
+            self._still_running(book, payment_id, attempt)
+            key, next_at = (payment_id, attempt.number), self._env.now() + FIRST_ANSWER
+            if not await self._lanes.put(Asking(book, key, next_at, anyway=True)):
+                continue
+            payment, attempt = await self._as_it_stands(attempt)
+            ready = await self._ready(attempt)
+            order = self._orders.order(payment, attempt)
+            outcome = await self._call("query", ready, order)
+            if isinstance(outcome, Unknown) or (isinstance(outcome, Pending) and outcome.held is None):
+                outcome = (await self._undo(ready, order)).now
+            await self._settle(payment, attempt, ready, outcome)
 
     def page_url(self, book: int, payment_id: str) -> str:
         """Return the address of a payment's page: where its payer chooses how to pay, and sees how it went."""
@@ -597,7 +621,7 @@ class Payments:
         outcome = await self._call("proceed", ready, self._orders.order(payment, attempt))
         if isinstance(outcome, Pending) and outcome.proceed:
             return settled  # not now; whoever asks next tries again
-        return await self._record(payment, attempt, ready, outcome, answers=Answers.MESSAGE)
+        return await self._record(payment, attempt, ready, outcome, answers=Answers.SECOND_CALL)
 
     async def apply_notice(self, book: int, account_id: str, notice: Notice) -> None:
         """Apply a notice which the channel account's keys have verified; returns only after the commit.

@@ -53,7 +53,7 @@ STATUS_OF_CODE = {
 
 
 # Refusals of the caller's that the same request, unchanged, may not meet again.
-_RETRIABLE = frozenset({"request_in_progress", "not_closed_yet", "body_too_slow"})
+_RETRIABLE = frozenset({"request_in_progress", "attempt_undecided", "not_closed_yet", "body_too_slow"})
 
 
 def status_of(error: SluiceError) -> int:

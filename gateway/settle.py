@@ -120,7 +120,7 @@ class Settle(NamedTuple):
     def _settled(self, work: Work) -> Settled:
         payment = work.get(PAYMENTS, (self.book, self.payment_id))
         attempt = work.get(ATTEMPTS, (self.book, self.payment_id, self.number))
-        outcome = believed(self.outcome, self.answers, alone=sent_once(attempt))
+        outcome = believed(self.outcome, self.answers, alone=sent_once(attempt, self.answers))
         match outcome:
             case Confirmed():
                 return self._confirmed(work, payment, attempt, outcome)
@@ -346,14 +346,16 @@ def _coupon_of(said: Confirmed) -> int:
 NOT_RECEIVED = Refused("not_received", "the channel never received it, and its time has run out", closed=True)
 
 
-def sent_once(attempt: Attempt) -> bool:
+def sent_once(attempt: Attempt, answers: Answers) -> bool:
     """Tell whether the message that is answered is the only one of its step that can have left: pay, then proceed.
 
     A no to the only one, though a notice has said that it was paid, is a contradiction that somebody should hear of.
     """
-    if attempt.status == states.Attempt.PENDING:
-        return attempt.proceed_count == 1
-    return attempt.is_fresh or (attempt.status == states.Attempt.CONFIRMED and attempt.asked_count == 0)
+    if attempt.status == states.Attempt.CONFIRMED:
+        return attempt.asked_count == 0
+    if answers is Answers.SECOND_CALL:
+        return attempt.status == states.Attempt.PENDING and attempt.proceed_count == 1
+    return attempt.is_fresh  # a repeated first call's no says nothing of a second call that is on its way
 
 
 def is_lost(payment: Payment, attempt: Attempt) -> bool:

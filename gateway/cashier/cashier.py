@@ -43,7 +43,12 @@ FOLLOW_S = 20.0  # how long a page's question for news may wait
 COOKIE_S = 7200  # as long as a payment can be paid
 Page = Callable[[web.Request], Awaitable[web.Response]]
 # What a payer is told of refusals; anything else is `unavailable`.
-_NOTES = {"too_many_attempts": "too_many", "request_in_progress": "again", "no_payer": "no_payer"}
+_NOTES = {
+    "too_many_attempts": "too_many",
+    "request_in_progress": "again",
+    "attempt_undecided": "undecided",
+    "no_payer": "no_payer",
+}
 _OURS = ("type", "channel")  # of an action: what is not for the wallet
 _SHOWN_NOTES = frozenset({*_NOTES.values(), "unavailable"})
 

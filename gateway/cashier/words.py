@@ -56,6 +56,11 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "no_payer": ("没有取得付款人信息，请再试一次。", "The app did not say who you are. Please try again."),
     "again": ("正在处理上一次操作，请稍候。", "Your last step is still in progress. One moment, please."),
+    "undecided": (
+        "上一次付款的结果还没有确定，可能已经扣款。请稍候再看，先不要换别的方式付款。",
+        "We do not know yet whether your last try was paid; it may have been. Please wait a moment before you pay "
+        "another way.",
+    ),
     # code
     "scan": ("用{rail}扫码", "Scan with {rail}"),
     "scan_alt": ("{rail}付款二维码", "QR code for {rail}"),

@@ -7,14 +7,15 @@ from typing import Any
 import orjson
 import pytest
 
-from channels.contract import Method, Outcome, Pending, Refused
+from channels import Notice
+from channels.contract import Kind, Method, Outcome, Pending, Refused, Unknown
 from gateway.attempts import Begun, NewAttempt
 from gateway.schedule import FIRST_ANSWER_S
 from gateway.tables import MAX_ATTEMPTS
 from gateway.tokens import CashierTokens
 from kernel.errors import Conflict, Rejected
 from kernel.money import Money
-from tests.gateway.front import NEVER_ARRIVED, QR, SILENCE, Front, a_front, another_process
+from tests.gateway.front import CLOSED, NEVER_ARRIVED, QR, SILENCE, Front, a_front, another_process
 from tests.support import confirmed
 
 CASHIER = {"type": "cashier", "return_url": "https://shop.example/thanks"}
@@ -380,3 +381,162 @@ async def test_every_process_of_a_hub_reads_its_tokens(database_url: str, tmp_pa
         payment_id = await choosing(front)
         token = front.hub.tokens.token(front.book, payment_id)
         assert other.hub.tokens.read(token) == (front.book, payment_id)
+
+
+# ---- what may have been charged already ------------------------------------------------------------------------------
+
+CARD = NewAttempt("card", '{"token":"tok-1"}')
+PAY_PAGE = NewAttempt("page")
+TO_APPROVE, APPROVED = (
+    Pending({"type": "redirect", "url": "https://rail.example/a"}, "O-1"),
+    Pending(channel_ref="O-1", proceed=True),
+)
+
+
+async def charged_perhaps(front: Front, how: str) -> str:
+    """Have a payer choose a way in which our own message moves the money, lose its answer, and return the payment."""
+    payment_id = await choosing(front)
+    if how == "card":
+        await choose(front, payment_id, CARD, pay=SILENCE, query=SILENCE)
+    else:
+        await choose(front, payment_id, PAY_PAGE, pay=TO_APPROVE, query=TO_APPROVE, proceed=SILENCE)
+        reference = front.asked("pay")[0].reference
+        await front.hub.payments.apply_notice(front.book, "rail", Notice(Kind.PAYMENT, reference, APPROVED, "n-1"))
+    front.clock.forward(FIRST_ANSWER_S + 1)
+    return payment_id
+
+
+async def chooses_other(front: Front, payment_id: str, new: NewAttempt = WALLET) -> Begun | str:
+    """Have the payer choose the other rail's wallet; return what was begun, or the code of the refusal."""
+    front.others["second"].says(pay=Pending(PARAMETERS), query=Pending())
+    try:
+        return await front.hub.payments.attempt(front.book, payment_id, new, channel="other")
+    except Conflict as refusal:
+        return refusal.code
+
+
+NOT_A_NO = {
+    "silence": {"query": SILENCE, "close": SILENCE},
+    "never heard of it": {"query": NEVER_ARRIVED, "close": NEVER_ARRIVED},
+    "under way, and not closed": {"query": Pending(), "close": SILENCE},
+    "no such order to close": {"query": Pending(), "close": NEVER_ARRIVED},
+    "unclear": {"query": Unknown("?"), "close": Unknown("it is being paid")},
+}
+
+
+@pytest.mark.parametrize("how", ["card", "second call"])
+@pytest.mark.parametrize("says", NOT_A_NO.values(), ids=NOT_A_NO)
+async def test_no_other_wallet_is_begun_while_a_message_of_ours_may_have_charged_the_payer(
+    database_url: str, tmp_path: Path, how: str, says: dict[str, Outcome]
+) -> None:
+    async with a_front(database_url, tmp_path, accounts=TWO) as front:
+        payment_id = await charged_perhaps(front, how)
+        front.rail.says(**says, pay=SILENCE)
+        for _ in range(2):
+            assert await chooses_other(front, payment_id) == "attempt_undecided"
+        assert front.asked("pay", "second") == []
+        assert (await statuses(front, payment_id))[1:] in (["unknown"], ["pending"])
+        assert (await front.notice(front.asked("pay")[0].reference, 10_000)).status == 204, "it was carried out, late"
+        assert await chooses_other(front, payment_id) == "payment_ended"
+        payment = await front.payment(payment_id)
+        assert (payment["status"], payment["amount_captured"], len(payment["attempts"])) == ("succeeded", 10_000, 1)
+
+
+@pytest.mark.parametrize("how", ["card", "second call"])
+@pytest.mark.parametrize(
+    "says",
+    [{"query": Refused("DECLINED")}, {"query": SILENCE, "close": CLOSED}, {"query": Pending(), "close": CLOSED}],
+    ids=["a no to the question", "closed", "under way, and closed"],
+)
+async def test_another_wallet_is_begun_once_the_first_channel_has_said_no_or_closed(
+    database_url: str, tmp_path: Path, how: str, says: dict[str, Outcome]
+) -> None:
+    async with a_front(database_url, tmp_path, accounts=TWO) as front:
+        payment_id = await charged_perhaps(front, how)
+        front.rail.says(**says)
+        begun = await chooses_other(front, payment_id)
+        assert isinstance(begun, Begun)
+        assert (begun.attempt.number, begun.attempt.channel_account) == (2, "second")
+        first = "closed" if "close" in says else "refused"
+        assert await statuses(front, payment_id) == ["requires_action", first, "pending"]
+
+
+@pytest.mark.parametrize("how", ["card", "second call"])
+async def test_a_payer_who_has_paid_after_all_is_told_so_instead_of_paying_again(
+    database_url: str, tmp_path: Path, how: str
+) -> None:
+    async with a_front(database_url, tmp_path, accounts=TWO) as front:
+        payment_id = await charged_perhaps(front, how)
+        front.rail.works("query")
+        assert await chooses_other(front, payment_id) == "payment_ended"
+        assert front.asked("pay", "second") == []
+        assert (await front.payment(payment_id))["status"] == "succeeded"
+
+
+async def test_another_card_waits_for_the_first_ones_channel(database_url: str, tmp_path: Path) -> None:
+    async with a_front(database_url, tmp_path, accounts=TWO) as front:
+        payment_id = await charged_perhaps(front, "card")
+        front.rail.says(close=SILENCE)
+        assert await chooses_other(front, payment_id, NewAttempt("card", '{"token":"tok-2"}')) == "attempt_undecided"
+        again = await choose(front, payment_id, CARD, pay=Pending(PARAMETERS))
+        assert again.attempt.number == 1, "the same may be tried again, under its number"
+
+
+async def test_a_choice_waits_for_a_first_message_that_is_still_under_way(database_url: str, tmp_path: Path) -> None:
+    async with a_front(database_url, tmp_path, accounts=TWO) as front:
+        payment_id = await choosing(front)
+        gate = front.gate("scripted:pay")
+        card = asyncio.ensure_future(front.hub.payments.attempt(front.book, payment_id, CARD, channel="scripted"))
+        await gate.arrived.wait()
+        assert await chooses_other(front, payment_id) == "request_in_progress"
+        assert front.asked("query") == []
+        gate.open.set()
+        assert (await card).payment.status == "succeeded"
+        assert await chooses_other(front, payment_id) == "payment_ended"
+
+
+async def test_two_who_choose_at_once_are_both_told_to_wait(database_url: str, tmp_path: Path) -> None:
+    async with (
+        a_front(database_url, tmp_path, accounts=TWO) as front,
+        another_process(front, database_url, tmp_path) as second,
+    ):
+        payment_id = await charged_perhaps(front, "card")
+        front.rail.says(close=SILENCE)
+        found = await asyncio.gather(chooses_other(front, payment_id), chooses_other(second, payment_id))
+        assert found == ["attempt_undecided", "attempt_undecided"]
+        front.rail.says(close=CLOSED)
+        found = await asyncio.gather(
+            chooses_other(front, payment_id), chooses_other(second, payment_id, NewAttempt("h5"))
+        )
+        assert sum(isinstance(one, Begun) for one in found) in (1, 2)
+        assert (await front.attempt(payment_id)).status == "closed"
+
+
+async def test_a_refused_repetition_of_the_first_call_ends_nothing_while_the_second_is_undecided(
+    database_url: str, tmp_path: Path
+) -> None:
+    """The payer's money is moved by the second call; the first, made again, is refused for a reason of its own."""
+    async with a_front(database_url, tmp_path) as front:
+        payment_id = await choosing(front)
+        await choose(front, payment_id, CARD, pay=APPROVED, query=APPROVED, proceed=SILENCE)
+        front.clock.forward(FIRST_ANSWER_S + 1)
+        await choose(front, payment_id, CARD, pay=Refused("RATE_LIMIT", "too many calls"))
+        assert await statuses(front, payment_id) == ["requires_action", "pending"]
+
+
+@pytest.mark.parametrize(("language", "words"), [("zh", "先不要换别的方式付款"), ("en", "before you pay another way")])
+async def test_the_page_tells_the_payer_to_wait_in_both_languages(
+    database_url: str, tmp_path: Path, language: str, words: str
+) -> None:
+    async with a_front(database_url, tmp_path, accounts=TWO) as front:
+        payment_id = await charged_perhaps(front, "second call")
+        front.rail.says(query=SILENCE, close=SILENCE)
+        path = (await front.payment(payment_id))["next_action"]["url"].removeprefix("http://127.0.0.1:1")
+        form = {"Content-Type": "application/x-www-form-urlencoded", "Accept-Language": language}
+        async with front.client.post(path, data=b"way=other.page", headers=form, allow_redirects=False) as chosen:
+            assert (chosen.status, "note=undecided" in chosen.headers["Location"]) == (303, True)
+            where = chosen.headers["Location"]
+        async with front.client.get(where, headers={"Accept-Language": language}) as page:
+            text = " ".join((await page.text()).split())
+        assert words in text
+        assert front.asked("pay", "second") == []

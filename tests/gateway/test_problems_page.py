@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import gateway.admission
+import gateway.attempts
 import gateway.auth
 import gateway.bodies
 import gateway.payments
@@ -41,6 +42,7 @@ FAMILIES = {
     "CallerLeft": gateway.bodies.CallerLeft,
     "ClockDiffers": kernel.work.ClockDiffers,
     "OfAnotherAccount": gateway.payments.OfAnotherAccount,
+    "Undecided": gateway.attempts.Undecided,
     "OfAnotherSystem": gateway.payments.OfAnotherSystem,
 }
 # Families whose code is not the argument but the class's own.
