@@ -21,6 +21,7 @@ from typing import Any
 import asyncpg
 from aiohttp import ClientSession, web
 
+from kernel.addresses import LOOPBACK
 from ops import embedded
 from ops.bench.run import Server, audit, cpu_of, cpu_of_tree, served
 from ops.merchants import add_channel_account, add_merchant
@@ -101,7 +102,7 @@ async def prepare(url: str, folder: Path, sandbox_url: str, public_url: str) -> 
     keys, mchids = [], []
     async with (
         ClientSession() as session,
-        hub(database_url=url, redis_url=None, home=folder, public_url=public_url) as objects,
+        hub(database_url=url, redis_url=None, home=folder, public_url=public_url, addresses=LOOPBACK) as objects,
     ):
         for number in range(MERCHANTS):
             merchant = await add_merchant(objects, f"overload {number}", currencies=["CNY"])

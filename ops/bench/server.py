@@ -41,7 +41,7 @@ from channels.contract import (
 )
 from gateway.app import make_app
 from gateway.door import DoorRunner
-from kernel.addresses import PUBLIC
+from kernel.addresses import LOOPBACK, PUBLIC
 from kernel.env import SystemClock, system_env
 from ops.logs import AccessLog
 from ops.serve import settle_memory
@@ -151,6 +151,7 @@ async def the_hub(port: int, setup: Mapping[str, Any], lane: LaneShape, *, insta
         public_url=setup.get("public_url", "http://127.0.0.1:1"),
         env=env,
         channels=CHANNELS if instant else RAILS,
+        addresses=LOOPBACK,  # where the bench's sandbox is
         lane=lane,
         name="bench",
     ) as objects:
