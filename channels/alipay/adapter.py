@@ -464,7 +464,7 @@ def build(settings: Mapping[str, Any]) -> Alipay:
     """
     app_id, seller_id, base_url = needed(settings, "app_id"), needed(settings, "seller_id"), called_address(settings)
     if not re.fullmatch(r"2088[0-9]{12}", seller_id, re.ASCII):
-        raise ValueError(f"seller_id is 16 digits that begin with 2088, not {seller_id[:32]!r}")
+        raise ValueError("seller_id is not 16 digits that begin with 2088")
     signer = signing.Signer(signing.private_key(secret(settings, "private_key")), gateway_url(base_url))
     mini_app_id = str(settings.get("mini_app_id") or "")
     if not (settings.get("app_certificate") or settings.get("app_certificate_file")):

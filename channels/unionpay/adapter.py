@@ -608,7 +608,7 @@ def build(settings: Mapping[str, Any]) -> UnionPay:
     mer_id, base_url = needed(settings, "mer_id"), called_address(settings)
     file_url = called_address(settings, "file_url", default="https://filedownload.95516.com/", path=True)
     if not mer_id.isascii() or not mer_id.isalnum():
-        raise ValueError(f"mer_id must be letters and digits, not {mer_id[:40]!r}")
+        raise ValueError("mer_id is not letters and digits alone")
     cert_id = needed(settings, "cert_id")
     if not cert_id.isascii() or not cert_id.isdigit():
         raise ValueError("cert_id must be the certificate's serial number in decimal digits")

@@ -179,7 +179,7 @@ def platform_key(pem: bytes, named: str) -> PlatformKey:
 def public_key(pem: bytes, named: str) -> PlatformKey:
     """Return a WeChat Pay public key; `named`: its id, PUB_KEY_ID_ and digits."""
     if not named.startswith(_PUBLIC_KEY):
-        raise ValueError(f"the id of a WeChat Pay public key begins with {_PUBLIC_KEY}, not {named[:20]!r}")
+        raise ValueError(f"the id of a WeChat Pay public key begins with {_PUBLIC_KEY}; see public_key_id")
     return PlatformKey(named, _rsa(serialization.load_pem_public_key(pem)))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from wechat_rail import KEYS, NOW, Rail, settings, transaction
 
-from channels import wechat
+from channels import CHANNELS, wechat
 from channels.settings import absorb, secret
 
 OPTIONAL = {"app_secret"}  # only payments in pages inside WeChat need it
@@ -150,3 +150,24 @@ def test_what_is_called_a_key_is_sealed_unless_it_is_called_public() -> None:
     public, hidden = absorb(given, frozenset(), folder=None)
     assert sorted(hidden) == ["api_v3_key", "sign_key"]
     assert sorted(public) == ["bank_public_key", "key_id", "publishable_key"]
+
+
+WHISPER = "whisper-whisper"
+
+
+@pytest.mark.parametrize(
+    ("rail", "settings"),
+    [
+        ("alipay", {"app_id": "1", "seller_id": WHISPER, "base_url": "https://rail.example", "private_key": WHISPER}),
+        ("unionpay", {"mer_id": f"{WHISPER}", "base_url": "https://rail.example"}),
+        ("wechat", {"public_key_id": WHISPER, "public_key": WHISPER}),
+        *((rail, {"base_url": f"https://user:{WHISPER}@rail.example", "app_id": "1", "seller_id": "2", "mer_id": "3",
+                  "bank_key_id": "4", "bank_public_key": "5", "secret_key": "sk_test_x"})
+          for rail in ("alipay", "unionpay", "paypal", "stripe", "bank_transfer")),
+    ],
+)  # fmt: skip
+def test_what_a_rail_says_of_its_settings_quotes_none_of_them(rail: str, settings: dict[str, str]) -> None:
+    """A secret may stand in the wrong place, and what rails say is answered and logged."""
+    with pytest.raises(ValueError, match=r"\w") as refused:
+        CHANNELS[rail](settings)
+    assert WHISPER not in str(refused.value)

@@ -213,6 +213,22 @@ async def test_a_merchants_custody_is_not_exchanged_for_another_pool_account(cus
         assert refused.value.code == code
 
 
+@pytest.mark.parametrize(
+    "url", ["http://169.254.169.254/bank", "http://10.0.0.1", "https://u:p@bank.example", "ftp://b"]
+)
+async def test_a_bank_at_an_address_that_is_not_called_is_neither_linked_nor_rotated_to(
+    custody: Custody, tmp_path: Path, url: str
+) -> None:
+    banks, given = custody.hub.banks, custody.given | {"base_url": url}
+    with pytest.raises(Rejected) as refused:
+        await banks.enrol(custody.book, "second", given, folder=tmp_path, name="pool", currency="CNY")
+    assert refused.value.code == "address_refused"
+    with pytest.raises(Rejected) as refused:
+        await banks.rotate(custody.book, BANK, {"base_url": url}, folder=tmp_path)
+    assert refused.value.code == "address_refused"
+    assert await custody.answers()  # as before
+
+
 async def test_commands_link_list_and_rotate_a_bank_and_show_no_secret(
     custody: Custody, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
