@@ -1,6 +1,6 @@
 """Reading the gateway's rows. Writing goes through the commit lane."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -709,16 +709,39 @@ async def every_open_row_is_owned(connection: Connection) -> list[str]:
     return [f"book {r[0]} {r[1]}: open without an owner, or ended with one" for r in rows]
 
 
-async def succeeded_payments_have_their_event(connection: Connection) -> list[str]:
-    """Every payment that succeeded told so exactly once."""
+async def succeeded_payments_have_their_event(
+    connection: Connection, since: Mapping[int, int] | None = None
+) -> list[str]:
+    """Every payment that succeeded told so exactly once.
+
+    since: book → number of a transfer, where only events told after it are looked at: then a payment captured before
+    has told before, and tells no more. The success of a payment and its capture are of one commit.
+    """
     rows = await connection.fetch(
         """
+        WITH told_before AS (
+            SELECT t.book, t.id FROM unnest($1::int[], $2::bigint[]) AS m (book, seq)
+            JOIN transfer t ON t.book = m.book AND t.seq <= m.seq WHERE t.rule = 'payment_captured'
+        )
         SELECT p.book, p.id FROM payment p
         LEFT JOIN event e ON e.book = p.book AND e.subject = p.id AND e.type = 'payment.succeeded'
-        GROUP BY p.book, p.id, p.status HAVING count(e.seq) <> (CASE p.status WHEN 'succeeded' THEN 1 ELSE 0 END)
-        """
+        LEFT JOIN told_before b ON b.book = p.book AND b.id = p.id || ':' || p.won_attempt || ':captured'
+        GROUP BY p.book, p.id, p.status, b.id HAVING count(e.seq) <> (p.status = 'succeeded' AND b.id IS NULL)::int
+        """,
+        list(since or {}),
+        list((since or {}).values()),
     )
     return [f"book {r[0]} {r[1]}: its success and its events differ" for r in rows]
+
+
+async def open_payments(connection: Connection) -> list[tuple[int, str]]:
+    """Return (book, id) of every payment of which something waits: for a channel, for its payer, for a refund."""
+    rows = await connection.fetch(
+        "SELECT book, payment_id FROM attempt WHERE due_at IS NOT NULL "
+        "UNION SELECT book, payment_id FROM refund WHERE due_at IS NOT NULL "
+        "UNION SELECT book, id FROM payment WHERE due_at IS NOT NULL"
+    )
+    return [(row[0], row[1]) for row in rows]
 
 
 async def shares_follow_the_refunds(connection: Connection) -> list[str]:

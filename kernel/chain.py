@@ -13,11 +13,13 @@ class Walk:
     """A walk along the chains of all books: from where each was last found unbroken, to where it ends now.
 
     since: book → (number, hash) of a record up to which the chain is known to hold. Whoever walks notes what was read.
+    last: book → id of the last record walked, for a chain whose records are found by id.
     """
 
     since: Mapping[int, tuple[int, bytes]] = field(default_factory=dict)
     rows: int = 0
     ends: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    last: dict[int, str] = field(default_factory=dict)
 
     def start(self, book: int) -> tuple[int, bytes]:
         """Return the number and hash after which a book's chain is to be walked."""

@@ -4,7 +4,7 @@ The same functions serve the tests, the nightly job and `sluice verify`. Each ta
 READ transaction, so that what it compares was true at one moment.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from kernel.chain import Walk, follows
 from kernel.db import Connection
@@ -64,6 +64,47 @@ async def balances_follow_from_the_journal(connection: Connection) -> list[str]:
     ]
 
 
+async def sealed_balances(connection: Connection, since: Mapping[int, int] | None = None) -> dict[int, bytes]:
+    """Return for each book a digest of its accounts and their four sums; an account that never moved is not in it.
+
+    since: book → number of a transfer; then the sums are without what the journal has moved after it, as they were
+    when that transfer was the book's last. Every account is read: there are as many as payees and channel accounts.
+    """
+    rows = await connection.fetch(
+        """
+        WITH legs AS (
+            SELECT t.book, l.name, l.is_debit, t.step, t.amount_minor, h.amount_minor AS held_minor
+            FROM transfer t JOIN unnest($1::int[], $2::bigint[]) AS m (book, seq) ON m.book = t.book AND t.seq > m.seq
+            CROSS JOIN LATERAL (VALUES (t.debit, true), (t.credit, false)) AS l (name, is_debit)
+            LEFT JOIN hold h ON h.book = t.book AND h.id = t.hold_id
+        ), moved AS (
+            SELECT book, name,
+                coalesce(sum(amount_minor) FILTER (WHERE is_debit AND step IN ('post', 'post_hold')), 0) AS debits,
+                coalesce(sum(amount_minor) FILTER (WHERE NOT is_debit AND step IN ('post', 'post_hold')), 0) AS credits,
+                coalesce(sum(CASE step WHEN 'post' THEN 0 WHEN 'hold' THEN amount_minor ELSE -held_minor END)
+                         FILTER (WHERE is_debit), 0) AS debits_held,
+                coalesce(sum(CASE step WHEN 'post' THEN 0 WHEN 'hold' THEN amount_minor ELSE -held_minor END)
+                         FILTER (WHERE NOT is_debit), 0) AS credits_held
+            FROM legs GROUP BY book, name
+        ), sums AS (
+            SELECT book, name, a.currency, a.side, a.may_overdraw,
+                coalesce(a.debits, 0) - coalesce(m.debits, 0) AS debits,
+                coalesce(a.credits, 0) - coalesce(m.credits, 0) AS credits,
+                coalesce(a.debits_held, 0) - coalesce(m.debits_held, 0) AS debits_held,
+                coalesce(a.credits_held, 0) - coalesce(m.credits_held, 0) AS credits_held
+            FROM account a FULL JOIN moved m USING (book, name)
+        )
+        SELECT book, sha256(convert_to(string_agg(
+            concat_ws(' ', name, currency, side, may_overdraw, debits, credits, debits_held, credits_held),
+            E'\n' ORDER BY name
+        ), 'UTF8')) FROM sums WHERE (debits, credits, debits_held, credits_held) <> (0, 0, 0, 0) GROUP BY book
+        """,
+        list(since or {}),
+        list((since or {}).values()),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 async def no_account_overdrawn(connection: Connection) -> list[str]:
     """No account that may not is below zero, holds counted."""
     rows = await connection.fetch(
@@ -118,7 +159,7 @@ async def journal_chain_holds(connection: Connection, walk: Walk | None = None) 
                     f"book {head['book']}: transfer {number} ({entry.id}) does not follow from the one before"
                 )
                 break
-            previous = entry.hash
+            previous, walk.last[head["book"]] = entry.hash, entry.id
         else:
             if (number, previous) != (head["transfer_seq"], head["transfer_hash"]):
                 broken.append(

@@ -9,6 +9,8 @@ CREATE TABLE event (
     hash        bytea NOT NULL CHECK (length(hash) = 32),
     PRIMARY KEY (book, seq)
 );
+-- Cases are few, so this costs a payment nothing.
+CREATE INDEX event_of_case ON event (book, subject) WHERE type IN ('case.opened', 'case.decided');
 CREATE TRIGGER event_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON event
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 

@@ -11,6 +11,7 @@ from gateway.store import INVARIANTS
 from kernel.money import Money
 from tests.conftest import TestServer as PostgresServer
 from tests.gateway.front import QR, a_front
+from tests.ops.daily import daily
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -228,6 +229,7 @@ async def test_an_invariant_finds_the_fault_it_is_there_for(
     try:
         await superuser.execute(PLANTS[name][fault].format(**names))
         found = await check(superuser)
+        assert sorted(await daily(superuser, name)) == sorted(found)
     finally:
         await planting.rollback()
     hurt = next(ident for ident in names.values() if ident in PLANTS[name][fault].format(**names))

@@ -7,6 +7,7 @@ import pytest
 
 from splitting import INVARIANTS
 from tests.conftest import TestServer as PostgresServer
+from tests.ops.daily import daily
 from tests.splitting.test_settlement import FARM, MILL, a_town
 
 PLANTS = {
@@ -69,6 +70,7 @@ async def test_an_invariant_finds_each_fault_it_is_there_for(
                 await planting.start()
                 await superuser.execute(plant)
                 found = await INVARIANTS[name](superuser)
+                assert await daily(superuser, name) == found
                 await planting.rollback()
                 assert len(found) == 1, f"{name} does not see {fault}"
         await superuser.close()
