@@ -71,6 +71,17 @@ KINDS: Mapping[str, Kind] = {
             "wait": _WAIT,
         },
     ),
+    "capture_unfinished": Kind(
+        "reserved money was to be captured a day ago: the rail neither confirms that, nor says that it will not",
+        {
+            "not_captured": (
+                "the rail says elsewhere that it was not captured and will not be: it is reserved again here, to be "
+                "captured anew or voided"
+            ),
+            "released": f"the rail says elsewhere that it is released: end it here; {_COMES}",
+            "wait": _WAIT,
+        },
+    ),
     "amount_differs": Kind(
         "a rail speaks of another amount than the one it was asked for; nothing was booked", _LOOKED_INTO
     ),

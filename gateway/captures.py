@@ -107,8 +107,8 @@ class CaptureRefused:
     """Note that the channel refused a capture and still has the money reserved, to be captured otherwise or voided.
 
     Not where the capture was sent before: then its first message may yet be carried out, and only the same is sent
-    again, until the channel says what became of the money. fee_minor: what the channel would keep of the whole.
-    Returns the payment.
+    again, until the channel says what became of the money, or a person does (by_person). fee_minor: what the channel
+    would keep of the whole. Returns the payment.
     """
 
     book: int
@@ -118,6 +118,7 @@ class CaptureRefused:
     message: str
     fee_minor: int
     due_at: datetime
+    by_person: bool = False
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield from attempts_needs(work, self.book, self.payment_id)
@@ -126,9 +127,10 @@ class CaptureRefused:
         work.head(self.book)
         payment = work.get(PAYMENTS, (self.book, self.payment_id))
         attempt = work.get(ATTEMPTS, (self.book, self.payment_id, self.number))
+        may = self.by_person or attempt.asked_count == 0
         move = (states.Payment(payment.status), states.PaymentEvent.CAPTURE_REFUSED)
         its_own = payment.won_attempt == self.number and attempt.status == states.Attempt.HELD
-        if not (its_own and attempt.capture_minor and attempt.asked_count == 0 and move in states.PAYMENT):
+        if not (its_own and attempt.capture_minor and may and move in states.PAYMENT):
             return payment
         work.put(
             ATTEMPTS,

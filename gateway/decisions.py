@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import cases
 from channels.contract import Confirmed, Outcome, Refused
 from gateway import states, unfinished, unwanted
+from gateway.captures import CaptureRefused
 from gateway.refunds import SettleRefund, again_needs, begin_again
 from gateway.schedule import next_retry
-from gateway.settle import Settle
-from gateway.tables import REFUNDS, surplus_refund_id
+from gateway.settle import Settle, attempts_needs
+from gateway.tables import ATTEMPTS, REFUNDS, surplus_refund_id
 from kernel.errors import Conflict
 from kernel.money import Money
 from kernel.work import BOOKS, Need, Work
@@ -65,6 +66,26 @@ class SendAgain:
         begin_again(work, refund, work.now, sent_count=0)
 
 
+class NotCaptured:
+    """Have money whose capture was undecided be reserved again; the worker looks at it at once."""
+
+    def needs(self, work: Work, case: cases.Case) -> Iterable[Need]:
+        payment_id, number = _attempt_of(case)
+        yield BOOKS, (case.book,)
+        yield ATTEMPTS, (case.book, payment_id, number)
+        yield from attempts_needs(work, case.book, payment_id)
+
+    def apply(self, work: Work, case: cases.Case) -> None:
+        """Raises Conflict (payment_ended): the channel has said meanwhile what became of it."""
+        payment_id, number = _attempt_of(case)
+        fee = work.get(ATTEMPTS, (case.book, payment_id, number)).fee_minor
+        said = f"{case.decided_by}: {case.note}"
+        refused = CaptureRefused(case.book, payment_id, number, "not_captured", said, fee, work.now, by_person=True)
+        payment = refused.apply(work)
+        if payment.status != states.Payment.REQUIRES_CAPTURE:
+            raise Conflict("payment_ended", f"{payment.id} is {payment.status} by now", status_now=payment.status)
+
+
 @dataclass(frozen=True, slots=True)
 class EndRefund:
     """End a refund as its rail is said, elsewhere, to have: the payer has the money, or nothing was carried out.
@@ -111,5 +132,7 @@ EFFECTS: dict[tuple[str, str], cases.Effect] = {
     (unfinished.REFUND, "carried_out"): EndRefund(carried_out=True),
     (unfinished.REFUND, "not_carried_out"): EndRefund(carried_out=False),
     (unfinished.HOLD, "released"): EndUnpaid(),
+    (unfinished.CAPTURE, "not_captured"): NotCaptured(),
+    (unfinished.CAPTURE, "released"): EndUnpaid(),
     (unfinished.ATTEMPT, "ended_unpaid"): EndUnpaid(),
 }

@@ -853,7 +853,7 @@ class Payments:
         """Have a recorded capture carried out and settle what the channel says; with its refusal, where it refused."""
         order, amount = self._orders.order(payment, attempt), Money(attempt.capture_minor, payment.currency)
         outcome = await self._heard("capture", ready, order.method, amount, ready.client.capture(order, amount))
-        if not isinstance(outcome, Refused) or (outcome.closed and attempt.asked_count == 0):
+        if not isinstance(outcome, Refused):
             return await self._settle(payment, attempt, ready, outcome), None
         found = await self._call("query", ready, order)  # is the money still reserved, or what became of it?
         if attempt.asked_count or not (isinstance(found, Pending) and found.held is not None):
@@ -870,25 +870,44 @@ class Payments:
     async def void(self, book: int, payment_id: str) -> Payment:
         """Have a payment's reserved money released; it is canceled then. May be repeated.
 
+        Also where its capture is undecided, once the channel says that it is still reserved.
+
         Raises NotFound, Conflict (payment_not_held, capture_under_way, payment_ended, not_closed_yet).
         """
         payment = await self._payment(book, payment_id)
         if payment.status == states.Payment.CANCELED:
             return payment
-        if payment.status != states.Payment.REQUIRES_CAPTURE:
-            under_way = payment.status == states.Payment.PROCESSING and payment.won_attempt
+        under_way = payment.status == states.Payment.PROCESSING and payment.won_attempt
+        if payment.status != states.Payment.REQUIRES_CAPTURE and not under_way:
             raise Conflict(
-                "capture_under_way" if under_way else "payment_not_held",
-                f"{payment_id} is {payment.status}: "
-                + ("it is being captured" if under_way else "nothing is reserved"),
-                status_now=payment.status,
+                "payment_not_held", f"{payment_id} is {payment.status}: nothing is reserved", status_now=payment.status
             )
         async with acquire(self._pool) as connection:
             attempt = await find_attempt(connection, book, payment_id, payment.won_attempt)
         assert attempt is not None, "a payment names an attempt it has"
         ready = await self._ready(attempt)
-        undone = await self._release(payment, attempt, ready)
-        return _closed((await self._settle(payment, attempt, ready, undone.now)).payment, "voided")
+        if under_way:
+            outcome = await self._instead_of_capture(payment, attempt, ready)
+        else:
+            outcome = (await self._release(payment, attempt, ready)).now
+        return _closed((await self._settle(payment, attempt, ready, outcome)).payment, "voided")
+
+    async def _instead_of_capture(self, payment: Payment, attempt: Attempt, ready: Ready) -> Outcome:
+        """Release reserved money whose capture is undecided, where the channel says that it is still reserved.
+
+        Whichever of the two the channel carries out first, the other it cannot. Raises Conflict (capture_under_way)
+        while the capture's first answer is awaited, or the channel does not say that the money is still reserved.
+        """
+        now = self._env.now()
+        if attempt.asked_count or now - attempt.updated_at >= FIRST_ANSWER:
+            key = (attempt.payment_id, attempt.number)
+            if await self._lanes.put(Asking(attempt.book, key, now + FIRST_ANSWER, anyway=True)):
+                found = await self._call("query", ready, self._orders.order(payment, attempt))
+                if isinstance(found, Pending) and found.held is not None:
+                    return (await self._release(payment, attempt, ready)).now
+                if isinstance(found, Confirmed | Refused):
+                    return found
+        raise Conflict("capture_under_way", f"{payment.id} is being captured", status_now=payment.status)
 
     # ---- refunds -----------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """What is asked about again and again and does not end becomes a case, so that it is not only the janitor's.
 
 A refund that its rail has had for a week, or of which the rail says that a person must act; an order that is open a day
-after its time ran out; money that stays reserved for a payment that is over. They go on being asked about.
+after its time ran out; money that stays reserved for a payment that is over, or whose capture is undecided for a day.
+They go on being asked about.
 """
 
 from collections.abc import Iterable
@@ -18,8 +19,12 @@ from kernel.work import BOOKS, Need, Work
 REFUND = "refund_unfinished"
 HOLD = "hold_not_released"
 ATTEMPT = "attempt_unfinished"
+CAPTURE = "capture_unfinished"
+KINDS = (HOLD, ATTEMPT, CAPTURE)  # of attempts
 REFUND_AFTER = timedelta(days=7)  # cards and banks take days to give money back; none takes longer
 ATTEMPT_AFTER = timedelta(days=1)  # after its expiry; each rail has ended by then what it ends
+CAPTURE_AFTER = timedelta(days=1)
+CAPTURE_ASKED = 7  # and was asked about so often since it was asked for
 HOLD_ASKED = 3  # a hold in vain is voided each time it is asked about, once an hour
 REST = timedelta(days=3)  # how long a person's "wait" holds
 
@@ -52,14 +57,16 @@ def _kind_of(payment: Payment, attempt: Attempt, work: Work) -> str | None:
         return None
     if attempt.status != states.Attempt.HELD:
         return ATTEMPT if work.now - payment.expires_at >= ATTEMPT_AFTER else None
-    its_own = payment.status in states.OPEN_PAYMENT and payment.won_attempt == attempt.number
-    return None if its_own or attempt.asked_count < HOLD_ASKED else HOLD
+    if payment.status in states.OPEN_PAYMENT and payment.won_attempt == attempt.number:
+        lasts = attempt.ending_at is not None and work.now - attempt.ending_at >= CAPTURE_AFTER
+        return CAPTURE if lasts and attempt.capture_minor and attempt.asked_count >= CAPTURE_ASKED else None
+    return None if attempt.asked_count < HOLD_ASKED else HOLD
 
 
 def attempt_needs(work: Work, payment: Payment, attempt: Attempt) -> Iterable[Need]:
     """Name the rows that the functions about attempts look at: of most attempts none."""
     if _kind_of(payment, attempt, work) is not None:
-        for kind in (HOLD, ATTEMPT):
+        for kind in KINDS:
             yield from cases.needs(attempt.book, kind, about(attempt))
 
 
@@ -69,7 +76,7 @@ def see_attempt(work: Work, payment: Payment, attempt: Attempt) -> None:
         return
     kind = _kind_of(payment, attempt, work)
     if attempt.status not in states.OPEN_ATTEMPT:
-        for each in (HOLD, ATTEMPT):
+        for each in KINDS:
             cases.close_case(work, attempt.book, each, about(attempt), why=f"the attempt is {attempt.status}")
     elif kind is not None:
         facts = {"channel": attempt.channel, "reference": attempt.reference, "status": attempt.status}
@@ -80,7 +87,7 @@ def see_attempt(work: Work, payment: Payment, attempt: Attempt) -> None:
 
 
 def _keys(attempt: Attempt) -> list[tuple[int, str]]:
-    return [(attempt.book, cases.case_id(attempt.book, kind, about(attempt))) for kind in (HOLD, ATTEMPT)]
+    return [(attempt.book, cases.case_id(attempt.book, kind, about(attempt))) for kind in KINDS]
 
 
 class SeeUnfinished(NamedTuple):

@@ -2,19 +2,24 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import cases
 from channels import Notice
 from channels.contract import Confirmed, Kind, Method, Outcome, Pending, Refused
 from channels.terms import flat
+from gateway import unfinished
 from gateway.schedule import FIRST_ANSWER_S, HOLD_S
+from kernel.db import acquire
 from kernel.errors import Broken
 from kernel.money import Money
+from ops.cases import decide
 from tests.gateway.front import CLOSED, NEVER_ARRIVED, QR, SILENCE, Answer, Front, a_front
+from tests.support import confirmed
 
 CNY_100 = Money(10_000, "CNY")
 HELD = Pending(channel_ref="auth-1", held=CNY_100)
@@ -385,3 +390,128 @@ async def test_a_rail_that_takes_a_hold_back_after_the_capture_is_not_believed(
         assert (await front.payment(payment_id))["status"] == "succeeded"
         with pytest.raises(Broken, match="channel_contradicts_itself"):
             await front.hub.payments.apply_notice(front.book, "rail", Notice(Kind.PAYMENT, reference, CLOSED, "n-2"))
+
+
+# ---- a capture that stays undecided ----------------------------------------------------------------------------------
+
+NO_MORE = Refused("NO_AUTH", "the right was withdrawn")
+
+
+async def undecided(front: Front, amount: int | None = 6_000) -> str:
+    """Have a capture's answer be lost and its repetition refused for good, the money being still reserved."""
+    payment_id = await reserve(front)
+    front.rail.says(capture=[SILENCE, NO_MORE])
+    assert (await capture(front, payment_id, amount)).body["status"] == "processing"
+    await front.later(5)
+    assert ((await front.payment(payment_id))["status"], len(front.asked("capture"))) == ("processing", 2)
+    return payment_id
+
+
+async def test_what_is_still_reserved_may_be_voided_while_its_capture_is_undecided(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        payment_id = await undecided(front)
+        voided = await void(front, payment_id)
+        assert (voided.status, voided.body["status"]) == (200, "canceled")
+        assert len(front.asked("void")) == 1
+        assert (await void(front, payment_id)).status == 200
+        assert await front.later(100_000) == 0
+        assert (await front.notice(front.asked("pay")[0].reference, 6_000)).status == 204, "captured all the same"
+        await front.later(1)
+        payment = await front.payment(payment_id)
+        assert (payment["status"], payment["amount_captured"], payment["refund_status"]) == ("canceled", 6_000, "full")
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "code"),
+    [
+        (SILENCE, "processing", "capture_under_way"),
+        (NEVER_ARRIVED, "processing", "capture_under_way"),
+        (Confirmed("cap-1", Money(6_000, "CNY"), datetime(2100, 6, 1, tzinfo=UTC)), "succeeded", "payment_ended"),
+        (CLOSED, "canceled", None),
+    ],
+    ids=["silence", "never heard of it", "captured", "released"],
+)
+async def test_a_void_beside_an_undecided_capture_follows_what_the_channel_says(
+    database_url: str, tmp_path: Path, found: Outcome, status: str, code: str | None
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        payment_id = await undecided(front)
+        front.rail.says(query=found)
+        answer = await void(front, payment_id)
+        assert answer.status == (200 if code is None else 409)
+        assert code is None or answer.code == code
+        assert (await front.payment(payment_id))["status"] == status
+        assert front.asked("void") == []
+
+
+async def test_a_void_that_comes_too_late_for_the_capture_finds_it_captured(database_url: str, tmp_path: Path) -> None:
+    """The capture is carried out between the question and the void: whichever comes first, the other cannot be."""
+    async with a_front(database_url, tmp_path) as front:
+        payment_id = await undecided(front)
+        captured = confirmed(front.asked("pay")[0].reference, 6_000, front.clock.now())
+        front.rail.says(query=[HELD, captured], void=Refused("ALREADY_CAPTURED"))
+        assert (await void(front, payment_id)).code == "payment_ended"
+        payment = await front.payment(payment_id)
+        assert (payment["status"], payment["amount_captured"]) == ("succeeded", 6_000)
+
+
+async def test_a_capture_whose_first_answer_may_still_come_is_not_voided(database_url: str, tmp_path: Path) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        payment_id = await reserve(front)
+        front.rail.says(capture=SILENCE)
+        await capture(front, payment_id)
+        assert (await void(front, payment_id)).code == "capture_under_way"
+        assert front.asked("query") == []
+        front.clock.forward(FIRST_ANSWER_S + 1)
+        assert (await void(front, payment_id)).body["status"] == "canceled"
+
+
+async def test_a_capture_that_stays_undecided_is_a_case_and_a_person_may_say_that_it_was_none(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        payment_id = await undecided(front)
+        for _ in range(6):
+            await front.later(2_000)
+        assert await open_cases(front) == []
+        for _ in range(2):
+            await front.later(86_400)
+        [case] = await open_cases(front)
+        assert (case.kind, case.about) == (unfinished.CAPTURE, f"{payment_id}:1")
+        await decide(front.hub, case.id, "not_captured", by="Wang Fang", note="the rail's own page says so")
+        payment = await front.payment(payment_id)
+        assert (payment["status"], payment["amount_capturable"]) == ("requires_capture", 10_000)
+        sent = len(front.asked("capture"))
+        await front.later(86_400)
+        assert len(front.asked("capture")) == sent, "nothing is captured that nobody has asked for"
+        front.rail.works("capture")
+        captured = await capture(front, payment_id, 4_000)
+        assert (captured.body["status"], captured.body["amount_captured"]) == ("succeeded", 4_000)
+        assert await open_cases(front) == []
+
+
+@pytest.mark.parametrize("ends", ["the rail", "a person", "a void"])
+async def test_the_case_of_an_undecided_capture_ends_with_it(database_url: str, tmp_path: Path, ends: str) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        payment_id = await undecided(front, None)
+        for _ in range(8):
+            await front.later(86_400)
+        [case] = await open_cases(front)
+        if ends == "the rail":
+            front.rail.works("query")
+            await front.later(86_400)
+        elif ends == "a void":
+            await void(front, payment_id)
+        else:
+            await decide(front.hub, case.id, "released", by="Wang Fang", note="the rail's own page says so")
+        assert await open_cases(front) == []
+        status = (await front.payment(payment_id))["status"]
+        assert status == ("succeeded" if ends == "the rail" else "canceled")
+        assert await front.later(100_000) == 0
+
+
+async def open_cases(front: Front) -> list[cases.Case]:
+    async with acquire(front.hub.pool) as connection:
+        return await cases.store.cases(connection, book=front.book)
