@@ -47,6 +47,7 @@ class AcornWire(Wire):
     rail = "acorn"
     mark = "AC"
     payer_name = "Acorn Payments"
+    states = (("state",),)
     schedule_s: Sequence[float] = (15, 30, 60, 300, 900, 3600)
     acquirer: Acquirer
 
@@ -135,6 +136,7 @@ class Routes:
                 status, answer = 404 if error.code.endswith("unknown") else 409, refusal(error.code)
             except Ordered as ordered:
                 status, answer = 429 if ordered.name == "frequency_limited" else 500, refusal(ordered.name)
+            answer = self._of.guard.said_json(answer, **facts)
             signed = self._of.guard.signature(**facts)
             return web.Response(status=status, body=answer, headers=self._wire.headers(merchant, answer, signed))
 
