@@ -103,4 +103,12 @@ KINDS: Mapping[str, Kind] = {
     "bank_contradicts_itself": Kind(
         "a bank said one thing of a payout and then another; nothing was booked for the second", _LOOKED_INTO
     ),
+    "booking_unclear": Kind(
+        "a bank tells of a booking that looks like one that is booked: told of twice, or money that moved twice; it is "
+        "not booked",
+        {
+            "another": "the bank's statement has both: booked now, as one more",
+            "same": "the bank told of one booking twice, or corrected it (say how in the note): nothing is booked",
+        },
+    ),
 }

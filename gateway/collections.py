@@ -48,7 +48,7 @@ class Collections:
             return None
         account = attempt.channel_account
         amount = Money(abs(entry.amount.minor), entry.amount.currency)
-        outcome = Confirmed(entry.entry_ref, amount, entry.accepted_at)
+        outcome = Confirmed(entry.booking_ref, amount, entry.accepted_at)
         kind, reference = Kind.PAYMENT, entry.creditor_ref
         if entry.amount.minor < 0:
             kind, reference = Kind.REFUND, entry.end_to_end_id or ""
@@ -56,7 +56,7 @@ class Collections:
                 log.warning("a bank sent money back under a strange number", extra={"book": book, "ref": reference})
                 return account
         try:
-            await self._payments.apply_notice(book, account, Notice(kind, reference, outcome, entry.entry_ref))
+            await self._payments.apply_notice(book, account, Notice(kind, reference, outcome, entry.booking_ref))
         except NotFound:
             return None
         except Broken as error:

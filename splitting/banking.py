@@ -349,8 +349,10 @@ class Banks:
                 account,
                 entry.amount.currency,
                 entry.amount.minor,
-                entry.entry_ref,
+                entry.raw_ref,
                 entry.booked_on,
+                entry.booking,
+                entry.notice,
             )
         )
 

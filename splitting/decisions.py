@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
+
+import orjson
 
 from cases import Case, Effect
 from kernel.clock import business_date
 from kernel.errors import Conflict
 from kernel.work import Need, Work
+from ledger.posting import ENTRIES
 from splitting import states
-from splitting.settlement import IN_DOUBT, DecideInstruction
+from splitting.settlement import IN_DOUBT, UNCLEAR, DecideInstruction, book_deposit, deposit_needs
 from splitting.tables import INSTRUCTIONS
 
 
@@ -32,7 +36,23 @@ class DecidePayout:
         return DecideInstruction(case.book, case.about, self.paid, reason, business_date(work.now))
 
 
+class BookDeposit:
+    """Book what a notice told of and could not be told from another booking: it is one more."""
+
+    def needs(self, work: Work, case: Case) -> Iterable[Need]:
+        facts = orjson.loads(case.facts)
+        yield from deposit_needs(case.book, facts["bank"], facts["channel_account"], facts["currency"])
+        yield ENTRIES, (case.book, case.about)
+
+    def apply(self, work: Work, case: Case) -> None:
+        facts = orjson.loads(case.facts)
+        told = {name: value for name, value in facts.items() if name not in ("notice", "cannot_be_told_from")}
+        day = date.fromisoformat(facts["business_date"])
+        book_deposit(work, case.book, case.about, case.about, told, day)
+
+
 EFFECTS: Mapping[tuple[str, str], Effect] = {
     (IN_DOUBT, "paid"): DecidePayout(paid=True),
     (IN_DOUBT, "not_paid"): DecidePayout(paid=False),
+    (UNCLEAR, "another"): BookDeposit(),
 }

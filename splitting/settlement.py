@@ -1,5 +1,6 @@
 """Settlement 结算: one batch for each bank, business date and currency; one instruction for each payee in it."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -12,14 +13,16 @@ from kernel.errors import Broken, NotFound
 from kernel.ids import base36
 from kernel.states import advance
 from kernel.work import BOOKS, Need, Work
-from ledger import Result, Transfer, accounts, needs, open_account, post, post_expected
-from ledger.posting import ACCOUNTS
+from ledger import Transfer, accounts, open_account, post_expected
+from ledger.posting import ACCOUNTS, ENTRIES, Entry
 from splitting import states
 from splitting.split import owed_account
 from splitting.tables import BANK_LINKS, INSTRUCTIONS, PAYEES, SETTLEMENTS, Instruction, Payee, Settlement
 from streams import publish
 
 IN_DOUBT, CONTRADICTED = "payout_in_doubt", "bank_contradicts_itself"
+UNCLEAR = "booking_unclear"
+FOR_EVER = timedelta(days=36_500)
 REST = timedelta(days=30)  # a file read again says the very same; so long after a decision it opens nothing
 
 
@@ -243,8 +246,10 @@ def _case(work: Work, kind: str, line: Instruction, facts: Mapping[str, Any]) ->
 class ApplyDeposit:
     """Book what a channel paid into the pool account (or took from it), as the bank's signed notice says.
 
-    entry_ref: the bank's own reference of the entry, so that the notice (camt.054) and the statement (camt.053) of one
-    deposit book it once. amount_minor: signed; negative when the day's refunds exceeded its payments.
+    entry_ref: the bank's own reference of the entry. amount_minor: signed; negative when the day's refunds exceeded its
+    payments. booking: what the entry is told by from all others, its place among those alike included; None: by its
+    reference. notice: where it stands. The same notice read again books nothing more. Another that tells of a booking
+    which cannot be told from one that is booked, or the same with another amount, is a case and books nothing.
     """
 
     book: int
@@ -254,30 +259,59 @@ class ApplyDeposit:
     amount_minor: int
     entry_ref: str
     business_date: date  # the bank's booking date
+    booking: str | None = None
+    notice: str = ""
 
     @property
-    def _transfer(self) -> Transfer:
-        bank = accounts.bank(self.bank, self.currency)
-        channel = accounts.channel(self.channel_account, self.currency)
-        transfer_id = f"dep:{self.bank}:{self.entry_ref}"
-        if self.amount_minor >= 0:
-            return Transfer(transfer_id, "channel_deposit", bank, channel, self.amount_minor, self.currency)
-        return Transfer(transfer_id, "channel_withdrawal", channel, bank, -self.amount_minor, self.currency)
+    def _id(self) -> str:
+        return f"dep:{self.bank}:{self.booking or self.entry_ref}"
+
+    @property
+    def _id_of_before(self) -> str:
+        """Under which the same entry would stand that was booked when bookings were told by their reference alone."""
+        return f"dep:{self.bank}:{self.entry_ref}"
+
+    @property
+    def _posting(self) -> str:
+        return f"{self._id}@{self.notice}" if self.notice else self._id
+
+    @property
+    def _about(self) -> str:
+        """The case of this booking, which is also its transfer's id where a person has it booked."""
+        told = hashlib.sha256(f"{self.notice}\n{self.amount_minor}".encode()).hexdigest()[:12]
+        return f"{self._id}:{told}"
 
     def needs(self, work: Work) -> Iterable[Need]:
-        yield BOOKS, (self.book,)
-        yield from needs(self.book, [self._transfer])
+        if self.amount_minor:
+            yield from deposit_needs(self.book, self.bank, self.channel_account, self.currency)
+            yield ENTRIES, (self.book, self._id)
+            yield ENTRIES, (self.book, self._id_of_before)
+            yield from cases.needs(self.book, UNCLEAR, self._about)
 
     def apply(self, work: Work) -> bool:
-        """Return whether it was booked now, False when it had been."""
-        transfer = self._transfer
-        open_account(work, self.book, accounts.bank(self.bank, self.currency))
-        if work.find(ACCOUNTS, (self.book, accounts.channel(self.channel_account, self.currency))) is None:
-            raise NotFound("no_such_channel_account", f"there is no channel account {self.channel_account}")
-        results = post(work, self.book, transfer.id, [transfer], business_date=self.business_date)
-        if results == [Result.EXISTS]:
+        """Return whether it was booked now; False when it had been, or when a person must say."""
+        if not self.amount_minor:
+            return False  # moves nothing
+        there = work.find(ENTRIES, (self.book, self._id))
+        if there is not None and (there.posting, _signed(there)) == (self._posting, self.amount_minor):
             return False
-        payload = {
+        before = work.find(ENTRIES, (self.book, self._id_of_before))
+        if there is None and before is not None and before.business_date == self.business_date:
+            there = before
+        if there is None:
+            book_deposit(work, self.book, self._id, self._posting, self.payload(), self.business_date)
+            return True
+        like = {"id": there.id, "amount_minor": _signed(there), "business_date": there.business_date.isoformat()}
+        facts = {**self.payload(), "notice": self.notice, "cannot_be_told_from": like}
+        cases.open_case(
+            work, self.book, UNCLEAR, self._about,
+            amount_minor=self.amount_minor, currency=self.currency, facts=facts, rest=FOR_EVER,
+        )  # fmt: skip
+        return False
+
+    def payload(self) -> dict[str, Any]:
+        """Return a deposit as its event shows it."""
+        return {
             "object": "deposit",
             "channel_account": self.channel_account,
             "bank": self.bank,
@@ -286,8 +320,34 @@ class ApplyDeposit:
             "entry_ref": self.entry_ref,
             "business_date": self.business_date.isoformat(),
         }
-        publish(work, self.book, "channel.deposited", self.channel_account, payload)
-        return True
+
+
+def deposit_needs(book: int, bank: str, channel_account: str, currency: str) -> Iterable[Need]:
+    """Name the rows that `book_deposit` looks at, but for the transfer."""
+    yield BOOKS, (book,)
+    yield ACCOUNTS, (book, accounts.bank(bank, currency))
+    yield ACCOUNTS, (book, accounts.channel(channel_account, currency))
+
+
+def book_deposit(
+    work: Work, book: int, transfer_id: str, posting: str, facts: Mapping[str, Any], business_date: date
+) -> None:
+    """Post a deposit and tell of it. facts: of the event. Raises NotFound (no_such_channel_account)."""
+    currency, amount = facts["currency"], facts["amount_minor"]
+    bank = open_account(work, book, accounts.bank(facts["bank"], currency)).name
+    channel = accounts.channel(facts["channel_account"], currency)
+    if work.find(ACCOUNTS, (book, channel)) is None:
+        raise NotFound("no_such_channel_account", f"there is no channel account {facts['channel_account']}")
+    if amount > 0:
+        transfer = Transfer(transfer_id, "channel_deposit", bank, channel, amount, currency)
+    else:
+        transfer = Transfer(transfer_id, "channel_withdrawal", channel, bank, -amount, currency)
+    post_expected(work, book, posting, [transfer], business_date=business_date)
+    publish(work, book, "channel.deposited", facts["channel_account"], dict(facts))
+
+
+def _signed(entry: Entry) -> int:
+    return entry.amount_minor if entry.rule == "channel_deposit" else -entry.amount_minor
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Source: ISO 20022 message definitions pain.001.001.09, pain.002.001.10, camt.053
 Everything that comes in is read whole or refused whole (BadStatement); nothing is imported from half a file.
 """
 
+import hashlib
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
@@ -363,7 +364,7 @@ class Entry:
     """One booking on one of our accounts at the bank, as a statement or a credit notification shows it."""
 
     account: str
-    entry_ref: str  # the bank's number of the booking; the same in camt.054 and camt.053
+    entry_ref: str  # the bank's number of the booking, the same in camt.054 and camt.053; "#2": it has a second one
     end_to_end_id: str | None  # ours, where the booking comes from an instruction or the payer named one
     amount: Money  # signed: money in is positive
     booked_on: date
@@ -375,6 +376,42 @@ class Entry:
     creditor_ref: str | None = None  # CdtrRefInf/Ref: what the payment is for, in the words of whom it is paid to
     creditor_account: str | None = None  # money in: the number the payer used, where it is not the account's own
     accepted_at: datetime | None = None  # AccptncDtTm: the moment, where the bank says more than the day
+    statement_ref: str | None = None  # NtryRef: unique within its statement or notification at most
+    has_bank_ref: bool = True  # entry_ref is an AcctSvcrRef; else it is the NtryRef
+    notice: str = ""  # camt.054: which notification it stands in
+    nth: int = 1  # which of the entries there that cannot be told from it
+    raw_ref: str = ""  # entry_ref as the bank wrote it
+
+    @property
+    def booking_ref(self) -> str:
+        """The bank's number of the booking that no other day's has: an NtryRef may be "1" every day."""
+        return self.entry_ref if self.has_bank_ref else f"{self.entry_ref}@{self.booked_on.isoformat()}"
+
+    @property
+    def booking(self) -> str:
+        """A short name of the booking: entries of different bookings have different ones, as far as they tell.
+
+        Two alike in one notification have two, the same notification read again gives the same ones. Another
+        notification with the same name tells of the same booking again, or of a second one that looks like it.
+        """
+        parts = (*_alike(self), str(self.nth))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:26]
+
+
+def _alike(entry: Entry) -> tuple[str, ...]:
+    """Return by what a booking is told from others, wherever it is told of. The amount is not: it may be corrected."""
+    told = entry.creditor_ref is not None and entry.has_bank_ref  # a payment's own transfers are told by the bank's ref
+    return (
+        entry.account,
+        entry.raw_ref,
+        "" if told else entry.statement_ref or "",
+        entry.booked_on.isoformat(),
+        entry.amount.currency,
+        "out" if entry.amount.minor < 0 else "in",
+        str(entry.reversal),
+        entry.end_to_end_id or "",
+        entry.creditor_ref or "",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,13 +467,17 @@ def read_camt053(xml: bytes, *, allow_gap: bool = False) -> list[AccountStatemen
 def read_camt054(xml: bytes) -> list[Entry]:
     """Read a debit/credit notification: booked entries only. Raises BadStatement.
 
-    It may overlap other notifications and the statement; `entry_ref` tells what is the same booking.
+    It may overlap other notifications and the statement; `entry_ref` tells what is the same booking, and `notice` and
+    `booking` together what was read before. A page of a longer message is a notice of its own.
     """
     body = _only(_document(xml, CAMT_054), "BkToCstmrDbtCdtNtfctn")
+    message = [_maybe(body, "GrpHdr/MsgId") or "", _maybe(body, "GrpHdr/MsgPgntn/PgNb") or ""]
     entries: list[Entry] = []
     for notification in _children(body, "Ntfctn"):
         account, currency = _own_account(notification)
-        entries += _entries(notification, account, currency)
+        place = [*message, _maybe(notification, "Id") or "", _maybe(notification, "NtfctnPgntn/PgNb") or ""]
+        notice = "/".join(place) if message[0] or place[2] else hashlib.sha256(xml).hexdigest()
+        entries += [replace(entry, notice=notice) for entry in _entries(notification, account, currency)]
     return entries
 
 
@@ -495,6 +536,20 @@ def _balances(node: ET.Element, account: str, currency: str | None) -> tuple[Mon
 
 
 def _entries(node: ET.Element, account: str, currency: str | None) -> Iterator[Entry]:
+    """Yield the booked entries of one statement or notification, those that look alike numbered apart."""
+    refs: Counter[str] = Counter()
+    likes: Counter[tuple[str, ...]] = Counter()
+    for read in _read_entries(node, account, currency):
+        entry = replace(read, raw_ref=read.entry_ref)
+        alike = _alike(entry)
+        refs[entry.entry_ref] += 1
+        likes[alike] += 1
+        nth = refs[entry.entry_ref]
+        ref = entry.entry_ref if nth == 1 else f"{entry.entry_ref}#{nth}"
+        yield replace(entry, entry_ref=ref, nth=likes[alike])
+
+
+def _read_entries(node: ET.Element, account: str, currency: str | None) -> Iterator[Entry]:
     """Yield the booked entries; an entry that gathers several transactions comes out as its transactions.
 
     It stays whole where one of them does not say its amount, which the message leaves open.
@@ -503,7 +558,8 @@ def _entries(node: ET.Element, account: str, currency: str | None) -> Iterator[E
         if _text(entry, "Sts/Cd") != "BOOK":
             continue  # pending and informational entries are not money
         amount = _signed(entry, currency)
-        ref = _maybe(entry, "AcctSvcrRef") or _text(entry, "NtryRef")
+        bank_ref = _maybe(entry, "AcctSvcrRef")
+        ref = bank_ref or _text(entry, "NtryRef")
         base = Entry(
             account=account,
             entry_ref=ref,
@@ -511,6 +567,8 @@ def _entries(node: ET.Element, account: str, currency: str | None) -> Iterator[E
             amount=amount,
             booked_on=_date(_only(entry, "BookgDt")),
             reversal=_maybe(entry, "RvslInd") in ("true", "1"),
+            statement_ref=_maybe(entry, "NtryRef"),
+            has_bank_ref=bank_ref is not None,
         )
         details = [one for group in _children(entry, "NtryDtls") for one in _children(group, "TxDtls")]
         if len(details) <= 1:
@@ -524,6 +582,7 @@ def _entries(node: ET.Element, account: str, currency: str | None) -> Iterator[E
                 replace(
                     base,
                     entry_ref=_maybe(one, "Refs/AcctSvcrRef") or f"{ref}/{number}",
+                    has_bank_ref=bank_ref is not None or _maybe(one, "Refs/AcctSvcrRef") is not None,
                     amount=_part(one, entry, amount.currency),
                 ),
                 one,

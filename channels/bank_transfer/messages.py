@@ -218,11 +218,11 @@ def booking(entry: Entry) -> tuple[Kind, str, Confirmed]:
     if entry.creditor_ref is None or entry.accepted_at is None:
         raise Doubt(f"booking {entry.entry_ref} does not say which payment it belongs to, and when it was")
     if entry.amount.minor > 0:
-        return Kind.PAYMENT, entry.creditor_ref, Confirmed(entry.entry_ref, entry.amount, entry.accepted_at)
+        return Kind.PAYMENT, entry.creditor_ref, Confirmed(entry.booking_ref, entry.amount, entry.accepted_at)
     if entry.end_to_end_id is None:
         raise Doubt(f"booking {entry.entry_ref} is a return without a number")
     amount = Money(-entry.amount.minor, entry.amount.currency)
-    return Kind.REFUND, entry.end_to_end_id, Confirmed(entry.entry_ref, amount, entry.accepted_at)
+    return Kind.REFUND, entry.end_to_end_id, Confirmed(entry.booking_ref, amount, entry.accepted_at)
 
 
 def report_lines(xml: bytes, day: date, pool: str, *, only_late: bool = False) -> Iterator[BillLine]:

@@ -277,7 +277,7 @@ WRITTEN_IN_PLACE = [
     ("`GET /v1/events`", Api.list_events),
     ("`GET /v1/balances`", Api.list_balances),
     ("`GET /v1/balances`", Api._balance_at),
-    ("`GET /v1/events`", splitting.ApplyDeposit.apply),
+    ("`GET /v1/events`", splitting.ApplyDeposit.payload),
     ("`GET /v1/events`", channel_admin._told),
 ]
 

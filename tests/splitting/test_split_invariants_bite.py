@@ -8,7 +8,7 @@ import pytest
 from splitting import INVARIANTS
 from tests.conftest import TestServer as PostgresServer
 from tests.ops.daily import daily
-from tests.splitting.test_settlement import FARM, MILL, a_town
+from tests.splitting.town import FARM, MILL, a_town
 
 PLANTS = {
     "shares_sum_to_the_net": {
