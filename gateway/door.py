@@ -21,6 +21,7 @@ Unreadable = Callable[[web.BaseRequest, BaseException | None, int], web.Response
 HEAD_WAIT_S = 10.0  # for the rest of a head that has begun
 IDLE_S = 75.0  # for the next request, or the first; longer than the usual minute of proxies, so that they close first
 MOST_CONNECTIONS = 4096  # in one process; each costs some 20 kB
+_LOOKED_AT = 64  # connections, for one that is quiet, before a new one is turned away
 _SPARE_FILES = 200  # of the files a process may open: the database's, the rails', the logs
 
 # app[GATE], where there is one: turns a request away before anything is done for it, routing included; None lets it in.
@@ -52,8 +53,9 @@ class _Connection(web.RequestHandler):
         self._head: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if len(self._server.connections_open) < self._server.most:
+        if len(self._server.connections_open) < self._server.most or self._server.made_room():
             super().connection_made(transport)
+            self._server.by_use[self] = None
             return
         self._manager = None  # never the server's: there is nothing to finish when it ends
         self._force_close = True
@@ -61,7 +63,19 @@ class _Connection(web.RequestHandler):
         sending.write(_FULL)
         sending.close()
 
+    @property
+    def is_quiet(self) -> bool:
+        """Tell whether nothing is asked on it: no request is under way, and no whole head has come."""
+        return self._waiter is not None and not self._waiter.done() and not self._messages
+
+    def give_way(self) -> None:
+        """Close without an answer, for somebody who has something to ask."""
+        transport = cast(asyncio.Transport, self.transport)
+        transport.abort()  # not close: who does not read would stay until it has
+        self.force_close()
+
     def data_received(self, data: bytes) -> None:
+        self._server.used(self)
         super().data_received(data)
         waiter = self._waiter
         if waiter is None and self._request_count:  # a request is being answered
@@ -73,6 +87,7 @@ class _Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_came()
+        self._server.by_use.pop(self, None)
         super().connection_lost(exc)
 
     def _head_came(self) -> None:
@@ -103,10 +118,32 @@ class _Server(web.Server):
         super().__init__(handler, **more)
         self._unreadable = unreadable
         self.most = most
+        self.by_use: dict[
+            _Connection, None
+        ] = {}  # those that are open, the one on which something came last at the end
 
     @property
     def connections_open(self) -> dict[Any, Any]:
         return self._connections
+
+    def used(self, connection: _Connection) -> None:
+        """Note that something came on a connection."""
+        if self.by_use.pop(connection, False) is None:
+            self.by_use[connection] = None
+
+    def made_room(self) -> bool:
+        """Close the connection that has been quiet longest; tell whether there was one.
+
+        Else whoever opens many and asks nothing keeps everybody out. One at work is passed over, and looked at last.
+        """
+        for _ in range(min(_LOOKED_AT, len(self.by_use))):
+            oldest = next(iter(self.by_use))
+            del self.by_use[oldest]
+            if oldest.is_quiet:
+                oldest.give_way()
+                return True
+            self.by_use[oldest] = None
+        return False
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, self._unreadable, loop=self._loop, **self._kwargs)

@@ -12,7 +12,7 @@ from kernel.errors import Unavailable
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.5
-MOST_WAITING = 10_000  # pages; one more is answered at once and asks again
+MOST_WAITING = 2_000  # pages, of the 4096 connections there are: half stay for others. one more asks now and then
 
 
 class _Waiting(NamedTuple):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import orjson
@@ -149,10 +149,12 @@ async def test_no_byte_of_what_is_no_request_is_logged_or_answered(
 
 
 @asynccontextmanager
-async def a_port(**more: Any) -> AsyncIterator[tuple[str, int]]:
-    """Open an operator's port: a door with nothing behind it."""
+async def a_port(*, until: asyncio.Event | None = None, **more: Any) -> AsyncIterator[tuple[str, int]]:
+    """Open an operator's port: a door with nothing behind it. until: when READY is answered, else at once."""
 
     async def ready() -> Health:
+        if until is not None:
+            await until.wait()
         return Health()
 
     runner = DoorRunner(make_ops_app(ready, CollectorRegistry(), lambda: None), **more)
@@ -163,6 +165,7 @@ async def a_port(**more: Any) -> AsyncIterator[tuple[str, int]]:
     await runner.cleanup()
 
 
+READY = b"GET /ready HTTP/1.1\r\nHost: hub\r\n\r\n"
 LIVE = b"GET /live HTTP/1.1\r\nHost: hub\r\n\r\n"
 
 
@@ -224,11 +227,44 @@ async def test_a_head_that_comes_in_two_pieces_is_answered_and_its_timer_ends_no
         writer.close()
 
 
-async def test_a_connection_too_many_is_told_so_and_the_others_go_on() -> None:
-    async with a_port(most=2) as address:
-        kept = [await asyncio.open_connection(*address) for _ in range(2)]
-        for reader, writer in kept:
+async def test_who_asks_nothing_gives_way_and_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silent from the first, quiet between requests, or half-way through a head: the longest quiet goes first."""
+    monkeypatch.setattr(gateway.door, "IDLE_S", 10 * LONG)
+    monkeypatch.setattr(gateway.door, "HEAD_WAIT_S", 10 * LONG)
+    async with a_port(most=3) as address:
+        between, silent, half = [await asyncio.open_connection(*address) for _ in range(3)]
+        assert b"200 OK" in await asked(*between)
+        half[1].write(LIVE[:9])
+        await asyncio.sleep(0.05)  # for the half head to be there
+        newcomers = []
+        for gone in (silent, between, half):
+            newcomers.append(await asyncio.open_connection(*address))
+            assert b"200 OK" in await asked(*newcomers[-1])
+            with suppress(ConnectionError):
+                assert await asyncio.wait_for(gone[0].read(), LONG) == b""
+            gone[1].close()
+        for reader, writer in newcomers:
             assert b"200 OK" in await asked(reader, writer)
+            writer.close()
+
+
+async def test_many_who_ask_nothing_keep_nobody_out() -> None:
+    async with a_port(most=8) as address:
+        crowd = [await asyncio.open_connection(*address) for _ in range(200)]
+        reader, writer = await asyncio.open_connection(*address)
+        for _ in range(3):
+            assert b"200 OK" in await asked(reader, writer)
+        for _, one in [*crowd, (reader, writer)]:
+            one.close()
+
+
+async def test_a_connection_too_many_is_told_so_and_those_at_work_go_on() -> None:
+    at_work = asyncio.Event()
+    async with a_port(most=2, until=at_work) as address:
+        kept = [await asyncio.open_connection(*address) for _ in range(2)]
+        for _, writer in kept:
+            writer.write(READY)
+        await asyncio.sleep(0.05)  # for both to be at work
         for _ in range(3):
             reader, writer = await asyncio.open_connection(*address)
             answer = await asyncio.wait_for(reader.read(), LONG)
@@ -236,9 +272,10 @@ async def test_a_connection_too_many_is_told_so_and_the_others_go_on() -> None:
             assert answer.startswith(b"HTTP/1.1 503 ")
             assert b"Retry-After: 1\r\n" in answer
             assert orjson.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "too_many_connections"
+        at_work.set()
         for reader, writer in kept:
+            assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"}}"), LONG)
             assert b"200 OK" in await asked(reader, writer)
-        kept.pop()[1].close()
         await wait_for_room(address)
         for _, writer in kept:
             writer.close()

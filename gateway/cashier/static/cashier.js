@@ -15,6 +15,7 @@
     let failures = 0;
     while (mine === followed && main() && "mark" in main().dataset && !("ended" in main().dataset)) {
       const seen = main().dataset.mark;
+      const began = performance.now();
       const known = failures ? "" : seen; // after a failure: answered at once, so that it shows whether we are back
       try {
         const answer = await fetch(`${main().dataset.state}?seen=${encodeURIComponent(known)}`, { cache: "no-store" });
@@ -23,6 +24,7 @@
         lost(false);
         const { mark } = await answer.json();
         if (mine === followed && mark !== seen) await show();
+        else if (performance.now() - began < 1000) await pause(3000); // too many wait: not waited for, so not asked at once
       } catch {
         failures += 1;
         if (failures > 1) lost(true);
