@@ -257,7 +257,7 @@ def _verified(message: Response, keys: Mapping[str, rsa.RSAPublicKey], now: date
     except signing.BadSignature as error:
         raise BadNotice(error.code, error.message) from None
     if abs(now.timestamp() - created) > MAX_AGE_S:
-        raise BadNotice("too_old", f"the message was signed at {created}, more than {MAX_AGE_S} s from now")
+        raise BadNotice("stale", f"the message was signed at {created}, more than {MAX_AGE_S} s from now")
     return str(header).split('keyid="', 1)[1].split('"', 1)[0]
 
 

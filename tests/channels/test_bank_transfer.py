@@ -252,7 +252,7 @@ def test_of_a_verified_notification_that_is_not_believed_it_is_said_whose_it_is(
         (Response(200, {}, CREDIT), "unsigned"),
         (Bank("stranger").signed(200, CREDIT), "forged"),
         (Bank("bank_new", "COLL-2").signed(200, CREDIT), "unknown_key"),
-        (BANK.signed(200, CREDIT, at=NOW - timedelta(seconds=301)), "too_old"),
+        (BANK.signed(200, CREDIT, at=NOW - timedelta(seconds=301)), "stale"),
     ],
 )
 def test_a_notification_without_the_banks_signature_is_refused(message: Response, code: str) -> None:

@@ -19,6 +19,7 @@ import gateway.settle
 import kernel.errors
 import kernel.work
 import ledger.posting
+from channels import CHANNELS
 from gateway import claims, responses
 from kernel.errors import Unavailable
 from kernel.work import Table
@@ -28,7 +29,7 @@ PAGE = (ROOT / "docs" / "problems.md").read_text(encoding="utf-8")
 # Where a code can come from that the gateway answers with, or a worker beside it logs.
 SOURCES = [
     *("kernel", "ledger", "streams", "cases", "splitting", "gateway"),
-    *("channels/bank", "channels/paypal", "channels/wechat"),
+    *("channels/bank", *sorted(f"channels/{name}" for name in CHANNELS)),
 ]
 FAMILIES = {
     **{name: getattr(kernel.errors, name) for name in ("SluiceError", "Rejected", "NotFound", "Conflict", "Broken")},
@@ -72,7 +73,7 @@ def said(node: ast.expr) -> Iterator[str]:
             yield from said(default)
         case ast.Name(id="code"):  # create.Claims: by which number was used before
             yield from (code for code, _ in claims._WORDS.values())
-        case ast.Attribute(value=ast.Name(id="error"), attr="code"):
+        case ast.Attribute(value=ast.Name(id="error" | "refused"), attr="code"):
             return  # raised anew, with the code it had
         case ast.JoinedStr(values=[ast.Constant(value="bank_"), *_]):
             yield "bank_…"
