@@ -63,7 +63,13 @@ def tell(log: logging.Logger, line: str, error: BaseException, **facts: Any) -> 
 
 @asynccontextmanager
 async def connect(
-    dsn: str, *, size: int = 8, role: str | None = APP_ROLE, name: str = "sluice", by_key: bool = False
+    dsn: str,
+    *,
+    size: int = 8,
+    role: str | None = APP_ROLE,
+    name: str = "sluice",
+    by_key: bool = False,
+    patience_s: float | None = 35,
 ) -> AsyncIterator[Pool]:
     """Open a pool whose connections act as `role` and give up rather than hang.
 
@@ -71,6 +77,8 @@ async def connect(
     by_key: for the commit lane, which reaches every row by its key: plans that scan are ruled out, so a plan made
     while a table was empty stays right when it is not. Statements of many callers at once are cut off after 5 s and
     wait 250 ms for a lock; what was in the way is then waited for apart (kernel/lane.py).
+    patience_s: when a statement is given up on here, should the server not have done so; None: never, for whoever reads
+    whole tables and lifts the server's timeout for that.
     """
     server_settings = {
         "application_name": name,
@@ -95,7 +103,7 @@ async def connect(
         dsn,
         min_size=1,
         max_size=size,
-        command_timeout=35,
+        command_timeout=patience_s,
         timeout=10,
         server_settings=server_settings,
         init=_prepare if by_key else None,

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cases
 import gateway.store
@@ -52,6 +52,15 @@ class Walked:
     again: int = 0  # of `rows`: payments of old that it was the turn of
 
 
+class Keeps(Protocol):
+    """What remembers how far books were found to hold."""
+
+    env: Env
+
+    def load(self) -> tuple[Mark | None, str]: ...
+    def save(self, mark: Mark) -> None: ...
+
+
 class Marks:
     """Where a home keeps how far its books were found to hold."""
 
@@ -80,7 +89,7 @@ async def verify(pool: Pool) -> list[Verdict]:
 
 
 async def verify_since(
-    pool: Pool, marks: Marks | None, *, everything: bool = False, again: int | None = None
+    pool: Pool, marks: Keeps | None, *, everything: bool = False, again: int | None = None
 ) -> tuple[list[Verdict], list[Walked]]:
     """Check every invariant on one snapshot, of what changed since the home's mark; and move the mark.
 

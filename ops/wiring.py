@@ -1,9 +1,10 @@
 """The composition root: the one module that knows every package and builds the objects of a process."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ class Hub:
     banks: Banks
     payees: Payees
     channels: Mapping[str, Callable[[Mapping[str, Any]], Channel]]
+    patient: Callable[[], AbstractAsyncContextManager[Pool]]  # one session, for statements over whole tables
     max_skew: timedelta | None
 
     def api(self, access_log: Callable[[dict[str, Any]], None] | None = None) -> Api:
@@ -241,6 +243,7 @@ async def hub(
             env=env,
             admission=Admission(env),
             rails=rails,
+            patient=partial(connect, database_url, size=1, name=f"{name} reading", patience_s=None),
             pool=pool,
             lanes=lanes,
             bell=bell,

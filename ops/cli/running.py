@@ -139,9 +139,9 @@ def verify(
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found) as hub:
+        async with a_hub(found) as hub, hub.patient() as pool:
             marks = checks.Marks(found.home, hub.env)
-            verdicts, walked = await checks.verify_since(hub.pool, marks, everything=everything, again=again)
+            verdicts, walked = await checks.verify_since(pool, marks, everything=everything, again=again)
         summary = checks.as_json(verdicts, walked)
         if as_json:
             show(summary)

@@ -16,7 +16,7 @@ ROWS = {"payment": "id", "attempt": "payment_id", "split": "payment_id", "refund
 
 
 async def grow(connection: Connection, book: int, payment_id: str, count: int, *, first: int = 0) -> None:
-    """Give the book `count` more payments like this one, a second apart; every invariant holds as before.
+    """Give the book `count` more payments like this one, hundredths of a second apart; every invariant holds as before.
 
     connection: of one whom no privilege stops. first: how many there are of this kind.
     """
@@ -46,12 +46,12 @@ async def grow(connection: Connection, book: int, payment_id: str, count: int, *
         for table, found in rows.items():
             made[table].extend(tuple(_renamed(value, names) for value in row) for row in found)
         for row in entries:
-            seq, at = seq + 1, at + timedelta(milliseconds=100)
+            seq, at = seq + 1, at + timedelta(milliseconds=10)
             entry = Entry(*(_renamed(value, names) for value in row))._replace(seq=seq, recorded_at=at)
             digest = link(digest, *entry_chained(entry))
             made["transfer"].append(entry._replace(hash=digest))
         for row in events:
-            told, at = told + 1, at + timedelta(milliseconds=100)
+            told, at = told + 1, at + timedelta(milliseconds=10)
             event = Event(*(_renamed(value, names) for value in row))._replace(seq=told, recorded_at=at)
             told_digest = link(told_digest, *event_chained(event))
             made["event"].append(event._replace(hash=told_digest))

@@ -16,6 +16,7 @@ from tests.conftest import TestServer as PostgresServer
 from tests.gateway.front import QR, Front, a_front
 from tests.kernel.one_book import superuser
 from tests.ops.history import grow
+from tests.splitting.town import FARM, a_town
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -36,10 +37,10 @@ class Books(NamedTuple):
         verdicts, walked = await verify_since(self.reader, self.marks, everything=everything, again=again)
         return {one.name: one.broken for one in verdicts if one.broken}, walked
 
-    async def counted(self, *, everything: bool = False) -> "Counter[str]":
+    async def counted(self, *, everything: bool = False, again: int = 0) -> "Counter[str]":
         """Let a run find everything well; return how many rows of each table of the hub's it read."""
         before = await self._rows()
-        assert (await self.verify(everything=everything))[0] == {}
+        assert (await self.verify(everything=everything, again=again))[0] == {}
         return await self._rows() - before
 
     async def a_day(self, payments: int, *, day: str) -> list[str]:
@@ -185,6 +186,15 @@ async def test_accounts_are_held_to_what_they_were_and_what_the_journal_has_move
         assert broken == {}
 
 
+async def test_a_batch_of_before_that_is_decided_today_is_looked_at_whole(database_url: str, tmp_path: Path) -> None:
+    async with a_town(database_url, tmp_path) as town:
+        await town.sell()
+        await town.settle(town.today)
+        await town.front.assert_books_hold()
+        await town.decide(town.today, FARM, paid=True)
+        await town.front.assert_books_hold()
+
+
 async def test_entries_of_a_host_whose_clock_is_behind_are_looked_at(
     database_url: str, tmp_path: Path, pg_server: PostgresServer
 ) -> None:
@@ -199,6 +209,14 @@ async def test_entries_of_a_host_whose_clock_is_behind_are_looked_at(
         await books.owner.execute(change, f"{behind}:1", 1)
         assert (await books.verify())[0] == {}, "what was verified then is not looked at again"
         await books.owner.execute(change, f"{behind}:1", -1)
+
+
+async def test_no_statement_over_whole_tables_is_given_up_on(database_url: str, tmp_path: Path) -> None:
+    async with connect(database_url, size=1, patience_s=0.05) as hasty:
+        with pytest.raises(TimeoutError):
+            await hasty.execute("SELECT pg_sleep(5)")
+    async with a_front(database_url, tmp_path) as front, front.hub.patient() as pool:
+        assert pool._connect_kwargs["command_timeout"] is None
 
 
 async def test_the_copies_are_gone_when_the_run_is_over(
