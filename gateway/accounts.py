@@ -52,6 +52,21 @@ class _Built(NamedTuple):
     previous: Sequence[PreviousClient]
 
 
+class _Closed(NamedTuple):
+    """An account that cannot be used: its rail, and whether it is meant to take payments."""
+
+    channel: str
+    was_enabled: bool
+
+
+def _closed(account_id: str) -> Unavailable:
+    return Unavailable(
+        "channel_account_closed",
+        f"channel account {account_id}: it cannot be used just now; the operator's log says why",
+        retry_after_s=60,
+    )
+
+
 class ChannelAccounts:
     """The channel accounts of every merchant this process has served."""
 
@@ -92,24 +107,32 @@ class ChannelAccounts:
             if ready.account.id == account_id:
                 return ready
         if account_id in closed:
-            raise Unavailable(
-                "channel_account_closed", f"channel account {account_id}: {closed[account_id]}", retry_after_s=60
-            )
+            raise _closed(account_id)
         names = ", ".join(ready.account.id for ready in accounts) or "none"
         raise NotFound("no_such_channel_account", f"there is no channel account {account_id[:64]}; there are: {names}")
+
+    async def require_open(self, book: int, channel: str | None) -> None:
+        """Raise Unavailable where an account cannot be used that might have taken a payment no other one takes.
+
+        channel: the rail it is for, None for any. It is our fault, so its caller is not told to ask for something else.
+        """
+        _, closed = await self._standing(book)
+        for account_id, why in closed.items():
+            if channel in (None, why.channel) and why.was_enabled:
+                raise _closed(account_id)
 
     def forget(self, book: int) -> None:
         """Read this merchant's accounts anew at the next question: this process has just changed one."""
         self._of_book.forget(book)
 
-    async def _standing(self, book: int) -> tuple[Sequence[Ready], Mapping[str, str]]:
+    async def _standing(self, book: int) -> tuple[Sequence[Ready], Mapping[str, _Closed]]:
         """Return the accounts that can be called, and why the others cannot."""
         usable, closed = await self._of_book.get(book)
         if not usable and not closed:  # anyone may name any book in the path of a notice
             self._of_book.forget(book)
         return usable, closed
 
-    async def _read(self, book: int) -> tuple[Sequence[Ready], Mapping[str, str]]:
+    async def _read(self, book: int) -> tuple[Sequence[Ready], Mapping[str, _Closed]]:
         async with acquire(self._pool) as connection:
             rows = await channel_accounts(connection, book)
             usable, closed = self._ready(rows)
@@ -117,9 +140,9 @@ class ChannelAccounts:
                 await self._usage.refresh(connection, book, self._env.now())
         return usable, closed
 
-    def _ready(self, rows: Sequence[ChannelAccount]) -> tuple[list[Ready], dict[str, str]]:
+    def _ready(self, rows: Sequence[ChannelAccount]) -> tuple[list[Ready], dict[str, _Closed]]:
         usable: list[Ready] = []
-        closed: dict[str, str] = {}
+        closed: dict[str, _Closed] = {}
         for row in rows:
             known = self._built.get((row.book, row.id))
             try:
@@ -129,7 +152,7 @@ class ChannelAccounts:
             except _UNUSABLE as error:
                 self._complain(row, error)
                 if known is None or isinstance(error, TermsWrong):
-                    closed[row.id] = "it cannot be used just now; the operator's log says why"
+                    closed[row.id] = _Closed(row.channel, row.state == "enabled")
                     continue
             usable.append(Ready(row, known.client, terms, known.previous))
         return usable, closed

@@ -31,7 +31,7 @@ from channels.routing import (
 from channels.terms import NOTHING_USED, Used
 from gateway import states
 from gateway.accounts import ChannelAccounts, Ready
-from gateway.choosing import Ask, Choice, no_channel
+from gateway.choosing import AUTO, Ask, Choice, no_channel
 from gateway.remembered import Remembered
 from gateway.routing_store import Tried, current_policy, tried_last, tried_since
 from gateway.tables import attempt_reference
@@ -115,6 +115,7 @@ class Router:
         used = partial(self._used, standing, ask)
         decision = decide(standing.candidates, wanted, known, policy=standing.policy, used=used)
         if not decision.ranked:
+            await self._accounts.require_open(ask.book, None if ask.channel == AUTO else ask.channel)
             raise no_channel(ask, decision.refused)
         if decision.probe:
             known.rail(decision.ranked[0].account_id).breaker.probing(ask.now.timestamp())

@@ -244,6 +244,7 @@ class Payments:
         try:
             await self._standings.require(book)
             if not await self._some_method(ask):
+                await self._accounts.require_open(book, None if channel == AUTO else channel)
                 raise no_channel(ask, how="any way a cashier offers")
         except (Rejected, Conflict):
             earlier = await self._lanes.put(FindEarlier(book, claims))

@@ -166,6 +166,24 @@ async def last_beat_s(connection: Connection, kind: str) -> float | None:
     return ago
 
 
+class MadeWithSecrets(NamedTuple):
+    """Whether there is any of what is made with a secret that lies outside the database."""
+
+    keys: bool
+    links: bool
+    credentials: bool
+
+
+async def made_with_secrets(connection: Connection) -> MadeWithSecrets:
+    """Tell what there is that only the secrets it was made with are of use for."""
+    row = await connection.fetchrow(
+        "SELECT EXISTS (SELECT FROM api_key WHERE revoked_at IS NULL), EXISTS (SELECT FROM cashier_link), "
+        "EXISTS (SELECT FROM channel_account WHERE sealed IS NOT NULL)"
+    )
+    assert row is not None
+    return MadeWithSecrets(*row)
+
+
 async def some_sealed(connection: Connection) -> list[str]:
     """Return the envelopes of the channel accounts that were changed last, up to fifty."""
     rows = await connection.fetch(

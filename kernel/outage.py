@@ -65,5 +65,7 @@ class Outage:
 
 def said(why: BaseException | str) -> str:
     """Return a reason on one line."""
-    text = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
+    if isinstance(why, TimeoutError) and not str(why):
+        why = "no answer in time"
+    text = why if isinstance(why, str) else f"{type(why).__name__}: {why}".removesuffix(": ")
     return " ".join(text.split())[:300]

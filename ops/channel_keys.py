@@ -2,8 +2,9 @@
 
     {"current": "mk_…", "fingerprints": "base64", "keys": {"mk_…": "base64 of 32 bytes", …}}
 
-Made on first use in SLUICE_HOME/secrets; with SLUICE_CHANNEL_KEYS it lies elsewhere and must exist. Whoever has lost it
-has lost the credentials: back it up, apart from the database (docs/decisions/0012-credentials-are-sealed.md).
+Made on first use in SLUICE_HOME/secrets, while nothing is sealed yet; with SLUICE_CHANNEL_KEYS it lies elsewhere and
+must exist. Whoever has lost it has lost the credentials: back it up, apart from the database
+(docs/decisions/0012-credentials-are-sealed.md).
 """
 
 import fcntl
@@ -37,9 +38,12 @@ class _Ring:
 class ChannelKeys:
     """The file of master keys. Read again whenever it has changed: another process may have added a key."""
 
-    def __init__(self, path: Path, secrets: Callable[[int], bytes], *, may_make: bool = True) -> None:
-        """may_make: make the file on first use; otherwise it must be there."""
+    def __init__(
+        self, path: Path, secrets: Callable[[int], bytes], *, named: str = FILE, may_make: bool = True
+    ) -> None:
+        """named: what its operator calls it. may_make: make the file on first use; otherwise it must be there."""
         self._path = path
+        self._named = named
         self._secrets = secrets
         self._may_make = may_make
         self._read: tuple[tuple[int, ...], _Ring] | None = None
@@ -99,8 +103,8 @@ class ChannelKeys:
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def _make(self) -> None:
-        if not self._may_make:
-            raise self._unusable("is not there; copy it from where it was made, or name another")
+        if not self._may_make or self._read is not None:  # one that was here is lost, and a new one opens nothing
+            raise self._unusable("is not there; put it back, or copy it from where it was made")
         with self._alone():
             if not self._path.exists():
                 made = self._new()
@@ -164,11 +168,13 @@ class ChannelKeys:
     def _unusable(self, why: str) -> Unavailable:
         """Return the error, which merchants may see, and tell the operator's log where the file is."""
         log.error("the file of master keys cannot be used", extra={"path": str(self._path), "why": why})
-        return keys_unusable(FILE if self._may_make else "SLUICE_CHANNEL_KEYS", why)
+        return keys_unusable(self._named, why)
 
 
-def channel_keys(home: Path, named: Path | None, secrets: Callable[[int], bytes]) -> ChannelKeys:
-    """Return the master keys of an installation. named: what SLUICE_CHANNEL_KEYS says."""
+def channel_keys(
+    home: Path, named: Path | None, secrets: Callable[[int], bytes], *, may_make: bool = True
+) -> ChannelKeys:
+    """Return the master keys of an installation. named: what SLUICE_CHANNEL_KEYS says. may_make: nothing is sealed."""
     if named is not None:
-        return ChannelKeys(named, secrets, may_make=False)
-    return ChannelKeys(home / "secrets" / FILE, secrets)
+        return ChannelKeys(named, secrets, named="SLUICE_CHANNEL_KEYS", may_make=False)
+    return ChannelKeys(home / "secrets" / FILE, secrets, may_make=may_make)

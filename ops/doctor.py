@@ -25,12 +25,16 @@ from rich.table import Table
 from rich.text import Text
 
 import cases
+from gateway.store import last_beat_s
+from ops.channel_keys import FILE as CHANNEL_KEYS
 from ops.embedded import CannotStart, postgres_url, valkey_url
 from ops.embedded.account import server_account
 from ops.embedded.place import address_of, is_free, is_locked
 from ops.embedded.programs import NEWEST_POSTGRES, OLDEST_POSTGRES, find_postgres, find_valkey, version_of
+from ops.health import SILENT_AFTER_S
 from ops.migrate import MigrationFailed, dbmate
 from ops.migrate import examine as examine_schema
+from ops.secrets_file import secrets_in_use
 from ops.settings import Settings, unknown_variables, variable
 from ops.supervisor import find_run, without_password
 
@@ -71,6 +75,8 @@ _LABELS = {
     "database": "数据库 database",
     "durability": "落盘 durability",
     "schema": "库表结构 schema",
+    "worker": "后台进程 worker",
+    "keys": "密钥文件 keys",
     "cases": "待人工处理 cases",
     "redis": "缓存与流 redis",
     "persistence": "流持久化 persistence",
@@ -284,6 +290,8 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
         )
         after = datetime.now(UTC)
         waiting = await _cases(connection)
+        worker = await _worker(connection)
+        keys = await _keys(connection, settings)
     finally:
         await connection.close()
     assert facts is not None
@@ -292,9 +300,41 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
         _skew(facts["now"], before, after),
         _durability(facts),
         await _schema(url, migrations),
+        keys,
+        worker,
         waiting,
     ]
     return [finding for finding in findings if finding is not None]
+
+
+async def _worker(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    """Say whether a worker lives. A database without the table has its schema complained of elsewhere."""
+    if await connection.fetchval("select to_regclass('heartbeat')") is None:
+        return Finding("worker", Level.OK, "workers say nothing of themselves in this schema")
+    ago = await last_beat_s(connection, "worker")
+    if ago is not None and ago <= SILENT_AFTER_S:
+        return Finding("worker", Level.OK, f"heard of {max(0, ago):.0f} s ago")
+    seen = "none has run yet" if ago is None else f"none is heard of for {ago:.0f} s"
+    todo = (
+        "shares, questions to channels, bank files and expiries wait for one: see that `sluice up` or `sluice worker` "
+        "runs, and what its log says; end one that is stuck"
+    )
+    return Finding("worker", Level.WARN, seen, todo)
+
+
+async def _keys(connection: "asyncpg.Connection[asyncpg.Record]", settings: Settings) -> Finding:
+    """Hold the secrets of this home against what the database has that was made with them."""
+    if await connection.fetchval("select to_regclass('cashier_link')") is None:
+        return Finding("keys", Level.OK, "none are needed by this schema")
+    in_use = await secrets_in_use(connection)
+    paths = {name: settings.home / "secrets" / name for name in in_use}
+    if CHANNEL_KEYS in paths and settings.channel_keys is not None:
+        paths[CHANNEL_KEYS] = settings.channel_keys
+    missing = [name for name, path in paths.items() if not path.is_file()]
+    if missing:
+        seen = "; ".join(f"{paths[name]} is not there, with which {in_use[name]} were made" for name in missing)
+        return Finding("keys", Level.FAIL, seen, "put it back from the backup, or name the right SLUICE_HOME")
+    return Finding("keys", Level.OK, f"{len(paths)} that the database needs are there")
 
 
 async def _cases(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:

@@ -95,8 +95,7 @@ class Checks:
             if worker_s is None or worker_s > SILENT_AFTER_S:
                 since = "no worker has run yet" if worker_s is None else f"no worker is heard of for {worker_s:.0f} s"
                 degraded["worker"] = f"{since}: shares, questions to channels, bank files and expiries wait for one"
-            if why := self._keys_missing(sealed):
-                wrong["master_keys"] = why
+            self._look_at_keys(sealed, wrong, degraded)
         if FULL.noticed_within(SILENT_AFTER_S):
             wrong["disk"] = "the database had no room for a write a moment ago"
         elif FULL.is_on:
@@ -111,20 +110,31 @@ class Checks:
             wrong["lane"] = f"{waiting} commands wait"
         return Health(wrong, degraded)
 
-    def _keys_missing(self, sealed: list[str]) -> str | None:
-        """Say which master keys are not here that credentials are sealed under; None where all are."""
+    def _look_at_keys(self, sealed: list[str], wrong: dict[str, str], degraded: dict[str, str]) -> None:
+        """Find out whether the master keys are here that credentials are sealed under."""
         if not sealed:
-            return None
+            return
         try:
-            needed = {master_of(envelope) for envelope in sealed}
+            under = [master_of(envelope) for envelope in sealed]
             if not self._keys.is_there():
-                return "the file of master keys is not there, so no channel account can be used: put it back"
-            missing = needed - set(self._keys.ids())
+                wrong["master_keys"] = (
+                    "the file of master keys is not there, so no channel account can be used: put it back"
+                )
+                return
+            here = set(self._keys.ids())
         except (SluiceError, CannotOpen) as error:
-            return str(error)
-        if needed and missing == needed:
-            return "no channel account is sealed under the master keys that are here: put the right file back"
-        return None
+            wrong["master_keys"] = str(error)
+            return
+        closed = sum(key not in here for key in under)
+        if closed == len(under):
+            wrong["master_keys"] = (
+                "no channel account is sealed under the master keys that are here: put the right file back"
+            )
+        elif closed:
+            degraded["master_keys"] = (
+                f"{closed} of the {len(under)} channel accounts changed last are sealed under master keys that are not "
+                "here, and cannot be used: put the right file back"
+            )
 
     async def beat(self) -> None:
         """Say until cancelled that a worker lives; nobody says so for one that is stuck or cut off."""
@@ -137,11 +147,24 @@ class Checks:
     async def _beat(self, connection: "asyncpg.pool.PoolConnectionProxy | asyncpg.Connection", kind: str) -> None:
         await beat(connection, f"{kind}@{socket.gethostname()}", kind)
 
+    def _tell_own(self) -> None:
+        self._metrics.watch(self._lanes)
+        self._metrics.tell_rooms(self._rooms())
+
+    async def keep_telling(self) -> None:
+        """Until cancelled, write down what is true of this process alone, for one of several that share a port.
+
+        The one that is asked for metrics adds up what each wrote down last: one that was never asked itself would
+        stand there as it stood when it was, or not at all.
+        """
+        while True:
+            self._tell_own()
+            await self._env.sleep(REMEMBER_S)
+
     async def measure(self) -> None:
         """Bring the figures up to date that are looked up rather than counted."""
         metrics, now = self._metrics, self._env.now()
-        metrics.watch(self._lanes)
-        metrics.tell_rooms(self._rooms())
+        self._tell_own()
         try:
             async with acquire(self._pool, timeout_s=2) as connection, asyncio.timeout(5):
                 waiting = await cases.store.waiting(connection)

@@ -1,8 +1,49 @@
-"""Secrets that live in files beside the database, never in it: made once, readable by their owner alone."""
+"""Secrets that live in files beside the database, never in it: made once, readable by their owner alone.
+
+One is made only where nothing was made with it yet. A new pepper beside the database of an old one looks like a start
+without a fault, and not one merchant's API key is known any more.
+"""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import asyncpg
+
+from gateway.store import made_with_secrets
+from ops.channel_keys import FILE as CHANNEL_KEYS
+from ops.embedded import CannotStart
+from splitting.store import some_link_sealed
+
+PEPPER, CASHIER_TOKENS = "api-key-pepper", "cashier-tokens"
+
+
+async def secrets_in_use(connection: "asyncpg.pool.PoolConnectionProxy | asyncpg.Connection") -> Mapping[str, str]:
+    """Return the names of the secrets that something in the database was made with, and what that is, for people."""
+    made = await made_with_secrets(connection)
+    sealed = made.credentials or await some_link_sealed(connection)
+    found = {PEPPER: made.keys, CASHIER_TOKENS: made.links, CHANNEL_KEYS: sealed}
+    what = {
+        PEPPER: "API keys",
+        CASHIER_TOKENS: "payment links and standing codes",
+        CHANNEL_KEYS: "credentials of channels and banks",
+    }
+    return {name: what[name] for name, in_use in found.items() if in_use}
+
+
+def require_secrets(home: Path, in_use: Mapping[str, str]) -> None:
+    """Raise CannotStart where one of the secrets of ours that are in use is not in this home.
+
+    Master keys are not looked at: they may lie elsewhere, and readiness says what becomes of payments without them.
+    """
+    for name in (PEPPER, CASHIER_TOKENS):
+        path = home / "secrets" / name
+        if name in in_use and not path.exists():
+            raise CannotStart(
+                f"{path} is not there, and the {in_use[name]} in the database were made with it: put it back from the "
+                "backup of SLUICE_HOME/secrets, or name the right SLUICE_HOME; docs/backup.md says what to do if it is "
+                "lost for good"
+            )
 
 
 def secret_file(home: Path, name: str, secrets: Callable[[int], bytes], *, size: int = 32) -> bytes:

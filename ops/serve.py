@@ -24,6 +24,7 @@ from kernel.db import LOST
 from kernel.errors import SluiceError
 from kernel.outage import said
 from ops.addresses import rule
+from ops.embedded import CannotStart
 from ops.embedded.child import end, ended, spawn
 from ops.embedded.place import address_of, is_locked
 from ops.logs import AccessLog, configure, count_dropped
@@ -154,6 +155,8 @@ async def _gateway(settings: Settings, database_url: str, redis_url: str) -> int
             own = make_ops_app(checks.health, exposed, checks.measure)
             runners = [await _serve(app, listening) for app, listening in zip((api, own), sockets, strict=True)]
             settle_memory()
+            if shared:  # whoever is asked for the figures adds up what the others wrote down of themselves
+                objects.env.tasks.spawn("figures of this process", checks.keep_telling())
             log.info("serving", extra={"port": settings.gateway_port, "pid": os.getpid()})
             await stop.wait()
             for runner in runners:  # takes nothing new, finishes what it accepted
@@ -239,7 +242,7 @@ def _ran(work: Coroutine[Any, Any, int]) -> int:
         return uvloop.run(work)
     except asyncio.CancelledError:  # told to stop before it had begun
         return 0
-    except (*LOST, asyncpg.PostgresError, SluiceError, PortTaken) as error:
+    except (*LOST, asyncpg.PostgresError, SluiceError, PortTaken, CannotStart) as error:
         log.error("this process cannot work", extra={"why": said(error)})
         return 1
 

@@ -33,13 +33,14 @@ from gateway.routing_policies import RoutingPolicies
 from gateway.standing import Standings
 from gateway.tokens import CashierTokens
 from kernel.addresses import PUBLIC, Addresses
-from kernel.db import Pool, connect
+from kernel.db import Pool, acquire, connect
 from kernel.env import Env, system_env
 from kernel.lane import ASIDES, MAX_SKEW, Lane, Lanes, committing
 from kernel.work import Work
+from ops.channel_keys import FILE as CHANNEL_KEYS
 from ops.channel_keys import ChannelKeys, channel_keys
 from ops.health import Checks
-from ops.secrets_file import secret_file
+from ops.secrets_file import CASHIER_TOKENS, PEPPER, require_secrets, secret_file, secrets_in_use
 from reconciliation.daily import DailyProof
 from splitting.banking import Banks, Settler
 from streams import Bell, Consumer, Event, Relay
@@ -218,10 +219,13 @@ async def hub(
         stack.push_async_callback(env.tasks.aclose)
         registry = registry or CollectorRegistry()
         metrics = Metrics(registry)
-        master_keys = channel_keys(home, keys_file, env.secrets)
+        async with acquire(pool) as connection:
+            in_use = await secrets_in_use(connection)
+        require_secrets(home, in_use)
+        master_keys = channel_keys(home, keys_file, env.secrets, may_make=CHANNEL_KEYS not in in_use)
         accounts = ChannelAccounts(channels, master_keys, pool, env)
         router = Router(accounts, pool, env)
-        tokens = CashierTokens(secret_file(home, "cashier-tokens", env.secrets))
+        tokens = CashierTokens(secret_file(home, CASHIER_TOKENS, env.secrets))
         standings = Standings(pool, env)
         rails = Rails(env)
         payments = Payments(
@@ -260,7 +264,7 @@ async def hub(
                 env=env,
             ),
             keys=master_keys,
-            authenticator=Authenticator(pool, secret_file(home, "api-key-pepper", env.secrets), env),
+            authenticator=Authenticator(pool, secret_file(home, PEPPER, env.secrets), env),
             router=router,
             routing_policies=RoutingPolicies(lanes, pool, env),
             payments=payments,

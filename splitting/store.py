@@ -47,6 +47,12 @@ async def bank_links(connection: Connection) -> list[BankLink]:
     return [BankLink(*row) for row in rows]
 
 
+async def some_link_sealed(connection: Connection) -> bool:
+    """Tell whether any bank's credentials are sealed."""
+    found: bool = await connection.fetchval("SELECT EXISTS (SELECT FROM bank_link WHERE sealed IS NOT NULL)")
+    return found
+
+
 async def links_to_follow(connection: Connection) -> list[BankLink]:
     """Return every custody whose bank is to be asked for files: of those that ended, where a batch is under way."""
     rows = await connection.fetch(

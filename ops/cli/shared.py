@@ -76,6 +76,8 @@ async def a_hub(found: "Settings", book: int | None = None) -> AsyncIterator["Hu
     book: one that must be there, for commands that would else say of a mistyped number that there is nothing in it.
     Raises NotFound (no_such_book).
     """
+    from asyncpg.exceptions import UndefinedColumnError, UndefinedTableError
+
     from kernel.db import acquire
     from ops import embedded, logs
     from ops.addresses import rule, sandbox_of
@@ -103,6 +105,8 @@ async def a_hub(found: "Settings", book: int | None = None) -> AsyncIterator["Hu
             )
             try:
                 objects = await stack.enter_async_context(opening)
+            except (UndefinedColumnError, UndefinedTableError):  # reached, and of another schema than this code's
+                raise
             except CANNOT_CONNECT as error:
                 if getattr(error, "filename", None) is not None:  # a file of the home, and no address
                     raise

@@ -181,16 +181,22 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def secret(home: Path, name: str) -> str:
+def secret(home: Path, name: str, *, may_make: bool = True) -> str:
     """Return the password kept in SLUICE_HOME/secrets/`name`, made at first use: 256 bits, safe inside a URL.
 
+    may_make: false where a server was given the password before; another one opens nothing.
     Raises CannotStart when others can read the file: then it is no secret any more.
     """
     folder = home / "secrets"
     path = folder / name
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
         if not path.exists():
+            if not may_make:
+                raise CannotStart(
+                    f"{path} is not there, and the server knows what stood in it: put it back from the backup of "
+                    "SLUICE_HOME/secrets; docs/backup.md says what to do if it is lost for good"
+                )
+            folder.mkdir(mode=0o700, exist_ok=True)
             write_whole(path, secrets.token_urlsafe(32), mode=0o600)
         if path.stat().st_mode & 0o077:
             raise CannotStart(

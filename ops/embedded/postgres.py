@@ -63,7 +63,7 @@ class Postgres(Server):
     @property
     def admin_url(self) -> str:
         """Where the superuser connects: database `postgres`."""
-        return _url("postgres", secret(self.home, _SUPERUSER_SECRET), self.port, "postgres")
+        return _url("postgres", secret(self.home, _SUPERUSER_SECRET, may_make=False), self.port, "postgres")
 
     @property
     def sockets(self) -> Path:
@@ -186,7 +186,6 @@ class Postgres(Server):
 
     async def _after_start(self) -> None:
         """See that role and database `sluice` exist and that the role has the password in our secrets."""
-        password = secret(self.home, _OWNER_SECRET)
         try:
             admin = await asyncpg.connect(self.admin_url, timeout=30)
         except asyncpg.InvalidPasswordError:
@@ -195,6 +194,7 @@ class Postgres(Server):
                 "one this data was made with; put that one back"
             ) from None
         try:
+            password = secret(self.home, _OWNER_SECRET)
             # A password made by token_urlsafe has no quote in it; these statements take no parameters. Migrations make
             # the roles with fewer rights that the hub acts as, hence createrole.
             known = await admin.fetchval("select 1 from pg_roles where rolname = 'sluice'")
@@ -236,7 +236,7 @@ def postgres_url(home: Path) -> str | None:
     For commands that reach a server which another process runs.
     """
     port = remembered_port(address_of(home, Postgres.name))
-    return None if port is None else _url("sluice", secret(home, _OWNER_SECRET), port, "sluice")
+    return None if port is None else _url("sluice", secret(home, _OWNER_SECRET, may_make=False), port, "sluice")
 
 
 def _url(role: str, password: str, port: int, database: str) -> str:

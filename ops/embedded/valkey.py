@@ -129,7 +129,7 @@ async def valkey(
 def valkey_url(home: Path) -> str | None:
     """Return where the Valkey of `home` is or would be, None if it was never started."""
     port = remembered_port(address_of(home, Valkey.name))
-    return None if port is None else _url(secret(home, _SECRET), port)
+    return None if port is None else _url(secret(home, _SECRET, may_make=False), port)
 
 
 def _url(password: str, port: int) -> str:

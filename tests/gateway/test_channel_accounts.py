@@ -256,6 +256,9 @@ async def test_without_the_master_keys_accounts_are_closed_and_a_rotation_mends_
     with pytest.raises(Unavailable) as closed:
         await elsewhere.get(book, "a")
     assert closed.value.code == "channel_account_closed"
+    with pytest.raises(Unavailable, match="put it back"):  # none is made by the way beside what is sealed
+        await hub.channel_admin.rotate(book, "a", {"api_secret": OTHER}, folder=Path())
+    hub.keys.add()  # as `sluice channel reseal --new-key` does where the file is lost for good
     await hub.channel_admin.rotate(book, "a", {"api_secret": OTHER}, folder=Path())
     elsewhere.forget(book)
     await elsewhere.get(book, "a")

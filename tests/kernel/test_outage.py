@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from kernel.outage import Outage
+from kernel.outage import Outage, said
 
 log = logging.getLogger("tests.outage")
 
@@ -32,3 +32,9 @@ async def test_what_comes_and_goes_all_the_time_is_told_of_now_and_then(caplog: 
         outage.away("silence")
         outage.back()
     assert len(caplog.records) == 2
+
+
+def test_a_reason_without_words_is_given_some() -> None:
+    assert said(TimeoutError()) == "no answer in time"
+    assert said(TimeoutError("no connection within 5 s")) == "TimeoutError: no connection within 5 s"
+    assert said(ConnectionResetError()) == "ConnectionResetError"

@@ -242,7 +242,9 @@ async def test_a_lost_superuser_password_is_named_and_nothing_is_touched(home: P
     with pytest.raises(embedded.CannotStart, match="postgres-superuser"):
         async with embedded.postgres(home):
             pass
+    assert not path.exists()
     path.write_text(password)
+    path.chmod(0o600)
     async with embedded.postgres(home) as server:
         assert await one(server.url, "select answer from kept") == 42
 

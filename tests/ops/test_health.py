@@ -1,6 +1,7 @@
 """Readiness tries what it promises, once a second at most; what waits is measured."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from channels.terms import Terms
 from kernel.db import FULL
 from ops import health
-from ops.channel_keys import FILE
+from ops.channel_keys import FILE, ChannelKeys
 from ops.health import REMEMBER_S, SILENT_AFTER_S, Checks, Health
 from tests.gateway.front import SILENCE, Front, a_front
 
@@ -114,12 +116,35 @@ async def test_missing_and_foreign_master_keys_are_not_ready(front: Front, tmp_p
     file.unlink()
     assert "is not there" in (await later(front, checks)).wrong["master_keys"]
     assert not file.exists()
-    front.hub.keys.add()  # what a start without it would make
+    other = ChannelKeys(tmp_path / "other.json", os.urandom)
+    other.add()
+    file.write_bytes((tmp_path / "other.json").read_bytes())
     assert "put the right file back" in (await later(front, checks)).wrong["master_keys"]
     file.write_bytes(b"{}")
     assert "damaged" in (await later(front, checks)).wrong["master_keys"]
     file.write_bytes(kept)
     assert not (await later(front, checks)).wrong
+
+
+async def test_some_missing_master_keys_degrade(front: Front, tmp_path: Path) -> None:
+    checks, file = front.hub.checks(), tmp_path / "secrets" / FILE
+    kept = file.read_bytes()
+    added = front.hub.keys.add()
+    await front.hub.channel_admin.add(front.book, "second", "scripted", {}, terms=Terms())
+    found = await later(front, checks)
+    assert "master_keys" not in {**found.wrong, **found.degraded}
+    file.write_bytes(kept)  # a copy from before: the added key is not in it
+    found = await later(front, checks)
+    assert not found.wrong
+    assert "1 of the 2" in found.degraded["master_keys"], added.id
+
+
+async def test_a_process_that_is_never_asked_for_figures_tells_them(front: Front) -> None:
+    await front.paid()
+    telling = asyncio.create_task(front.hub.checks().keep_telling())
+    await asyncio.sleep(0)
+    assert front.hub.registry.get_sample_value("sluice_lane_commands") >= 1
+    telling.cancel()
 
 
 async def test_whoever_asks_often_costs_one_look_a_second(
