@@ -24,16 +24,19 @@ class Notices:
         self._metrics = metrics
 
     async def receive(self, channel: str, book: int, account_id: str, message: Response) -> Response:
-        """Return what to answer the channel. The refusal names a problem code for whoever reads the rail's logs."""
+        """Return what to answer the channel. The refusal names a problem code for whoever reads the rail's logs.
+
+        Raises NotFound where no account of that name and rail is: then there is no dialect to answer in.
+        """
         try:
             ready = await self._accounts.get(book, account_id)
         except NotFound:
-            return Response(404, {}, b"")
+            raise NotFound("no_such_route", "nothing listens here") from None
         except Unavailable:  # its rail's dialect is not known either; what is no success is sent again by every rail
             return Response(503, {}, b"")
         rail = ready.client.channel
         if ready.account.channel != channel:
-            return Response(404, {}, b"")
+            raise NotFound("no_such_route", "nothing listens here")
         try:
             notice = await self._ours(ready, message)
             if notice is None:

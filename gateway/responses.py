@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from gateway.auth import Forbidden, Unauthorized
 from kernel import cards
@@ -112,9 +113,11 @@ _AMOUNT_CODES = {
 
 def rejected(error: ValidationError) -> Rejected:
     """Return the refusal that tells the caller which field is wrong and how."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     # Names in metadata and unknown fields are the caller's own and may be as long as the body.
-    kind, path = first["type"], ".".join(str(part)[:64] for part in first["loc"])
+    kind = first["type"]
+    # pydantic marks what is wrong with a name, and not with what stands under it; of the caller's it is not.
+    path = ".".join(_one_line(str(part)[:64]) for part in first["loc"] if part != "[key]")
     if kind == "json_invalid":
         return Rejected("malformed_json", f"the body is not JSON: {first['msg']}")
     if kind in ("model_type", "dict_type", "model_attributes_type") and not path:
@@ -127,7 +130,7 @@ def rejected(error: ValidationError) -> Rejected:
         )
     if kind == "extra_forbidden":
         return Rejected("unknown_field", f"{path}: there is no such field", param=path)
-    said = first["msg"].removeprefix("Value error, ")
+    said = _in_words(first)
     message, leaf = f"{path or 'body'}: {said}", first["loc"][-1] if first["loc"] else None
     if leaf in ("amount", "basis_points", "remainder") and first["loc"][0] != "metadata":
         return Rejected(_AMOUNT_CODES.get(kind, "amount_not_integer"), message, param=path)
@@ -135,7 +138,41 @@ def rejected(error: ValidationError) -> Rejected:
         return Rejected("currency_unknown" if kind != "missing" else "currency_missing", message, param=path)
     if kind == "missing":
         return Rejected("field_missing", f"{path} is needed", param=path)
-    return Rejected("invalid_request", message, param=path)
+    return Rejected("invalid_request", message, **({"param": path} if path else {}))
+
+
+# pydantic's error type → what to send, for people; {…}: what pydantic says of the bound
+_IN_WORDS = {
+    "int_type": "send a whole number, without quotes",
+    "int_from_float": "send a whole number, without a fraction",
+    "int_parsing": "send a whole number, without quotes",
+    "int_parsing_size": "that is more than any number here",
+    "greater_than": "send more than {gt}",
+    "greater_than_equal": "send {ge} or more",
+    "less_than_equal": "send {le} or less",
+    "string_type": "send text in quotes",
+    "string_too_short": "send at least {min_length} characters",
+    "string_too_long": "send at most {max_length} characters",
+    "bool_type": "send true or false, without quotes",
+    "dict_type": "send an object: {{…}}",
+    "model_type": "send an object: {{…}}",
+    "list_type": "send a list: […]",
+    "too_long": "send at most {max_length}",
+    "literal_error": "send one of {expected}",
+    "datetime_from_date_parsing": "there is no such day or time; send one such as 2026-11-24T08:30:00Z",
+    "datetime_parsing": "there is no such day or time; send one such as 2026-11-24T08:30:00Z",
+}
+
+
+def _one_line(name: str) -> str:
+    """Return a name of the caller's as it is shown among our words."""
+    return name if name.isprintable() else ascii(name)[1:-1]
+
+
+def _in_words(error: ErrorDetails) -> str:
+    """Return what is wrong, and what to send instead."""
+    words = _IN_WORDS.get(error["type"])
+    return words.format(**error.get("ctx", {})) if words else error["msg"].removeprefix("Value error, ")
 
 
 def fragment(text: str) -> orjson.Fragment:

@@ -55,7 +55,7 @@ Work = Callable[["Call"], Awaitable[web.Response]]
 _CREATES = frozenset({"create_payment"})  # what gives way first, see Rank
 ANYTHING = r"/{anything:[\s\S]*}"  # a path may have any character, once it is decoded
 
-_IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _REQUEST_ID = re.compile(r"^[0-9A-Za-z_\-]{8,64}$")
 _BASE36 = re.compile(r"[0-9a-z]{1,6}")
 _SETTLEMENT = re.compile(r"stl_[0-9A-Za-z_]{1,60}")
@@ -102,11 +102,15 @@ class Call:
 
     def idempotency_key(self) -> str:
         """Return the required Idempotency-Key. Raises Rejected."""
-        key = self.request.headers.get("Idempotency-Key")
-        if key is None:
+        keys = self.request.headers.getall("Idempotency-Key", ())
+        if not keys:
             raise Rejected("idempotency_key_missing", "send an Idempotency-Key: it makes a retry safe")
-        if not _IDEMPOTENCY_KEY.match(key):
-            raise Rejected("idempotency_key_invalid", "an Idempotency-Key has 1 to 255 printable ASCII characters")
+        if len(keys) > 1:  # whatever stands between may have taken the other for the request's
+            raise Rejected("idempotency_key_invalid", "there are two Idempotency-Keys; send one")
+        key = keys[0]
+        if not _IDEMPOTENCY_KEY.fullmatch(key):
+            words = "an Idempotency-Key has 1 to 255 printable ASCII characters, and no spaces"
+            raise Rejected("idempotency_key_invalid", words)
         if without_keys(key) != key:  # it would be kept as it is
             raise Rejected("idempotency_key_invalid", "an Idempotency-Key is not a secret key; send a name of your own")
         return key

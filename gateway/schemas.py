@@ -33,21 +33,20 @@ _JOINS = re.compile(
 _LINES = str.maketrans("", "", "\n\r\t")
 
 
-def _shown(text: str) -> str:
-    """Refuse characters that a reader would not see, by name and place."""
+def _shown(text: str, *, lines: bool = False) -> str:
+    """Refuse characters that a reader would not see, by name and place. lines: it may have several."""
     if text.isascii() and text.isprintable():
         return text
     found = _UNSEEN.search(_JOINS.sub("x", text))
     if found is None:
         return text
     what = "a line break" if found[0] in "\n\r\u2028\u2029" else f"U+{ord(found[0]):04X}, which is not shown"
-    raise ValueError(
-        f"it holds {what}; send it in one line, without control characters and marks that hide or turn text"
-    )
+    form = "it" if lines else "it in one line,"
+    raise ValueError(f"it holds {what}; send {form} without control characters and marks that hide or turn text")
 
 
 def _shown_in_lines(text: str) -> str:
-    _shown(text.translate(_LINES))
+    _shown(text.translate(_LINES), lines=True)
     return text
 
 

@@ -365,6 +365,10 @@ class Cashier:
     async def _offer(self, visit: Visit) -> Mapping[str, object]:
         """Return what the page of choices shows."""
         who, say = visit.visitor, visit.say
+        try:
+            await self._payments.require_standing(visit.payment.book)
+        except Conflict:  # nothing could be begun, so nothing is offered
+            return {"ways": [], "scan_apps": [], "in_app": False}
         offered = await self._payments.offered(visit.payment, [*visit.methods])
         ways = [way for way in screens.ways(who, visit.methods, offered) if await self._works(visit.payment, way)]
         scan: list[str] = []

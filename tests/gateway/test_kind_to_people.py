@@ -12,6 +12,7 @@ from channels import CHANNELS
 from gateway import responses
 from gateway.schemas import MerchantQrIn, PaymentIn, PaymentLinkIn
 from kernel.errors import Rejected
+from kernel.ids import base36
 from tests.gateway.front import Front, a_front, an_order
 
 TAKEN = [
@@ -24,6 +25,8 @@ NOT_TAKEN = {
     "ب\u200c\u200cب": "U+200C", "x\U000e0041": "U+E0041", "two\nlines": "line break", "x\u2028y": "line break",
     "x\x00y": "U+0000", "soft\u00adhyphen": "U+00AD", "\ufeffx": "U+FEFF",
 }  # fmt: skip
+
+A_LINK: dict[str, Any] = {"name": "counter", "description": "tea", "currency": "CNY"}
 
 
 def refusal(model: Any, body: dict[str, Any]) -> Rejected:
@@ -175,3 +178,53 @@ def test_no_rail_takes_a_joiner_out(rail: str) -> None:
     )
     for words in (TAKEN[0], TAKEN[7], TAKEN[9]):
         assert (clean(words, 127) if rail == "paypal" else clean(words)) == words
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "code", "param", "words"),
+    [
+        (PaymentIn, an_order(amount="12"), "amount_not_integer", "amount", "without quotes"),
+        (PaymentIn, an_order(amount=0), "amount_not_positive", "amount", "more than 0"),
+        (PaymentIn, an_order(amount=10**12 + 1), "amount_too_large", "amount", "1000000000000 or less"),
+        (PaymentIn, an_order(expires_in=10), "invalid_request", "expires_in", "60 or more"),
+        (PaymentIn, an_order(description=""), "invalid_request", "description", "at least 1 char"),
+        (PaymentIn, an_order(method="qr"), "invalid_request", "method", "{…}"),
+        (PaymentIn, an_order(method={"type": "Qr"}), "invalid_request", "method.type", "'qr', 'barcode'"),
+        (PaymentIn, an_order(currency=None), "currency_unknown", "currency", "text in quotes"),
+        (PaymentIn, an_order(metadata={"n": 1}), "invalid_request", "metadata.n", "text in quotes"),
+        (PaymentIn, an_order(metadata={"订单" * 30: "x"}), "invalid_request", "metadata." + "订单" * 30, "at most 40"),
+        (PaymentIn, an_order(metadata={"a\nb": "x"}), "invalid_request", "metadata.a\\nb", "line break"),
+        (PaymentIn, an_order(metadata={str(n): "" for n in range(51)}), "invalid_request", "metadata", "at most 50"),
+        (PaymentLinkIn, A_LINK | {"expires_at": "2027-02-29T00:00:00Z"}, "invalid_request", "expires_at", "such as"),
+        (PaymentLinkIn, A_LINK | {"expires_at": "2027-01-01T24:00:00Z"}, "invalid_request", "expires_at", "such as"),
+        (PaymentLinkIn, A_LINK | {"minimum": 2, "maximum": 1}, "invalid_request", None, "swap them"),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_what_to_send(
+    model: Any, body: dict[str, Any], code: str, param: str | None, words: str
+) -> None:
+    refused = refusal(model, body)
+    assert (refused.code, refused.facts.get("param")) == (code, param)
+    assert words in refused.message
+    assert "Input should" not in refused.message
+    assert refused.message.isprintable()
+
+
+async def test_a_request_with_two_keys_or_a_space_in_one_is_refused(database_url: str, tmp_path: Path) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        before = await front.counts()
+        body = orjson.dumps(an_order())
+        said = [("Authorization", f"Bearer {front.shop.key}"), ("Content-Type", "application/json")]
+        for keys in (("one", "two"), ("one", "one"), ("one two",), ("",)):
+            headers = [*said, *(("Idempotency-Key", key) for key in keys)]
+            async with front.client.post("/v1/payments", data=body, headers=headers) as answer:
+                assert answer.status == 400
+                assert (await answer.json())["code"] == "idempotency_key_invalid", keys
+        assert await front.counts() == before
+
+
+async def test_where_no_account_takes_notices_a_problem_says_so(database_url: str, tmp_path: Path) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        for path in (f"scripted/{base36(front.book)}/nobody", f"wechat/{base36(front.book)}/rail", "scripted/zzz/rail"):
+            answer = await front.post(f"/notify/{path}", {})
+            assert (answer.status, answer.code) == (404, "no_such_route"), path

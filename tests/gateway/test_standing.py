@@ -54,11 +54,13 @@ async def test_links_and_cashier_pages_begin_no_payment(front: Front, how: str) 
     assert submission is not None
     cashier = await front.pay("order-1", method=CASHIER)
     assert cashier.status == 201
+    at_cashier = re.sub(r"^https?://[^/]+", "", cashier.body["next_action"]["url"])
+    assert 'value="scripted.qr"' in (await opened(front, at_cashier))[1]
     await stopped(front, how)
     before = await front.counts()
     assert (await opened(front, path))[0] == 410
     assert (await opened(front, path, {"submission": submission[1]}))[0] == 410
-    at_cashier = re.sub(r"^https?://[^/]+", "", cashier.body["next_action"]["url"])
+    assert "scripted" not in (await opened(front, at_cashier))[1], "a page offers no way that nobody can go"
     await opened(front, at_cashier, {"way": "scripted.qr"})
     assert await front.counts() == before
     assert not front.asked("pay")
