@@ -254,6 +254,9 @@ _RFC3339 = re.compile(
 )
 
 
+_LOST_PLUS = re.compile(r"[0-9] [0-9]{2}:[0-9]{2}$", re.ASCII)  # a + in a query that was not escaped is read as a space
+
+
 def _rfc3339(value: Any) -> Any:
     """Refuse numbers, and texts of another form: what seconds or milliseconds of which epoch, a reader would guess."""
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
@@ -417,11 +420,13 @@ def metadata_text(metadata: dict[str, str] | None) -> str | None:
 
 def moment(text: str) -> datetime:
     """Read an RFC 3339 moment with its offset and return it in UTC. Raises ValueError."""
-    value = datetime.fromisoformat(text)
-    if value.tzinfo is None:
-        raise ValueError("a time needs its offset, e.g. 2026-11-24T08:30:00Z")
+    if not _RFC3339.fullmatch(text):
+        lost = " In an address the + of an offset is written %2B." if _LOST_PLUS.search(text) else ""
+        raise ValueError(f"send a time with its offset as RFC 3339 writes it, such as 2026-11-24T08:30:00Z.{lost}")
     try:
-        return value.astimezone(UTC)
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except ValueError:
+        raise ValueError("there is no such day or time; send one such as 2026-11-24T08:30:00Z") from None
     except OverflowError:
         raise ValueError("that is beyond the calendar") from None
 

@@ -1,5 +1,6 @@
 """What people write is taken as they write it, and a refusal says what to send instead."""
 
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from channels import CHANNELS
 from gateway import responses
-from gateway.schemas import MerchantQrIn, PaymentIn, PaymentLinkIn
+from gateway.schemas import MerchantQrIn, PaymentIn, PaymentLinkIn, moment
 from kernel.errors import Rejected
 from kernel.ids import base36
 from tests.gateway.front import Front, a_front, an_order
@@ -228,3 +229,29 @@ async def test_where_no_account_takes_notices_a_problem_says_so(database_url: st
         for path in (f"scripted/{base36(front.book)}/nobody", f"wechat/{base36(front.book)}/rail", "scripted/zzz/rail"):
             answer = await front.post(f"/notify/{path}", {})
             assert (answer.status, answer.code) == (404, "no_such_route"), path
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("2026-11-29T20:00:00 08:00", "%2B"),
+        ("2026-11-29", "RFC 3339"),
+        ("2026-11-29 20:00", "RFC 3339"),
+        ("2026-W48-7T20:00:00Z", "RFC 3339"),
+        ("20261129T200000Z", "RFC 3339"),
+        ("1-1", "RFC 3339"),
+        ("2026-02-29T00:00:00Z", "no such day"),
+        ("2026-11-29T24:00:00Z", "no such day"),
+        ("9999-12-31T23:59:59-23:59", "beyond the calendar"),
+    ],
+)
+def test_a_moment_that_is_none_is_refused_in_our_words(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        moment(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-11-29T20:00:00Z", "2026-11-29t20:00:00z", "2026-11-30 04:00:00.000000000+08:00"]
+)
+def test_a_moment_is_read_in_each_form_rfc_3339_has(text: str) -> None:
+    assert moment(text) == datetime(2026, 11, 29, 20, tzinfo=UTC)
