@@ -1,6 +1,7 @@
 """What every command needs: the settings, a hub for as long as the command lasts, how a command ends."""
 
 import asyncio
+import errno
 import json
 import logging
 from collections.abc import AsyncIterator, Coroutine
@@ -43,10 +44,18 @@ def settings() -> "Settings":
 
 def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
     """Run a command's coroutine and end with its exit code; errors for people become one line."""
-    from asyncpg.exceptions import UndefinedColumnError, UndefinedTableError
+    from asyncpg.exceptions import (
+        InterfaceError,
+        InternalClientError,
+        PostgresError,
+        UndefinedColumnError,
+        UndefinedTableError,
+    )
 
     from channels.contract import BadBill, BadNotice
+    from kernel.db import LOST
     from kernel.errors import SluiceError
+    from kernel.outage import said
     from ops.embedded import CannotStart
     from ops.migrate import MigrationFailed
     from ops.trouble import DatabaseUnusable
@@ -64,8 +73,14 @@ def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
         fail(f"{error}; nothing was looked at", NOTHING_KNOWN)
     except (CannotStart, MigrationFailed, BadBill, BadNotice) as error:
         fail(str(error))
-    except (OSError, json.JSONDecodeError) as error:  # a file named on the command line
-        fail(f"{getattr(error, 'filename', None) or 'the file'} cannot be used: {error}", 2)
+    except json.JSONDecodeError as error:  # a file named on the command line
+        fail(f"the file cannot be used: {error}", 2)
+    except (OSError, PostgresError, InterfaceError, InternalClientError) as error:
+        if getattr(error, "filename", None) is not None:  # a file named on the command line, or one of the home
+            fail(f"{getattr(error, 'filename', None)} cannot be used: {error}", 2)
+        lost = isinstance(error, LOST) and getattr(error, "errno", None) != errno.ENOSPC
+        why = "the database, or another server, was lost on the way" if lost else "this was not carried out"
+        fail(f"{why}: {said(error)}; see what was done before you repeat it", NOTHING_KNOWN if lost else 1)
     raise typer.Exit(code)
 
 

@@ -1,13 +1,17 @@
 """Commands without a database say which, why and what to do, in one line, and end with a code of its own."""
 
 import asyncio
+import errno
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from ops.cli import app
+from ops.cli.shared import finish
 from ops.doctor import Level, examine
 from ops.migrate import MigrationFailed, migrate
 from ops.settings import Settings
@@ -104,3 +108,27 @@ async def test_a_user_who_may_make_no_roles_is_told_before_and_at_the_first_migr
         await admin.execute("alter role sluice_app_elsewhere rename to sluice_app")
         await admin.execute("drop database modest_books with (force)")
         await admin.execute("drop role modest")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (asyncpg.DiskFullError("could not extend file"), 1, "not carried out: DiskFullError: could not extend file"),
+        (asyncpg.ReadOnlySQLTransactionError("read-only"), 1, "not carried out"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "No space left on device"),
+        (asyncpg.ConnectionDoesNotExistError("closed"), 3, "was lost on the way"),
+        (ConnectionResetError("reset by peer"), 3, "was lost on the way"),
+        (TimeoutError(), 3, "no answer in time"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "keys.json"), 2, "keys.json cannot be used"),
+    ],
+)
+def test_what_goes_wrong_in_the_middle_of_a_command_is_one_line(
+    capsys: pytest.CaptureFixture[str], error: Exception, code: int, says: str
+) -> None:
+    async def work() -> int:
+        raise error
+
+    with pytest.raises(typer.Exit) as ended:
+        finish(work())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (ended.value.exit_code, says in line, "the file" in line) == (code, True, False), line
