@@ -538,7 +538,7 @@ def refund_of(number: str) -> str:
 
 
 # In CI a few; `SLUICE_LATE_SEEDS=1000:2000 pytest tests/gateway/test_rail_that_is_late.py -s` plays more. The first two
-# find a payer charged twice where another wallet may begin while a message of ours is undecided.
+# find, as a rule, a payer charged twice where another wallet may begin while a message of ours is undecided.
 FIRST, _, LAST = os.environ.get("SLUICE_LATE_SEEDS", "").partition(":")
 SEEDS = range(int(FIRST), int(LAST)) if FIRST else (53, 59, 0, 5, 11, 12, 23, 31)
 
