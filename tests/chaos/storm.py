@@ -8,7 +8,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +20,10 @@ import aiohttp
 import streams
 from gateway.store import open_counts
 from kernel.addresses import LOOPBACK
-from kernel.db import AGAIN, LOST, acquire
-from kernel.errors import Unavailable
+from kernel.db import acquire
 from ops import embedded, verify
 from ops.merchants import add_channel_account, add_merchant, link_bank
-from ops.replay.day import _capabilities
+from ops.replay.day import _again, _capabilities
 from ops.replay.rails import CAST, Account, Cable, sign_up
 from ops.replay.world import World
 from ops.wiring import Hub, hub
@@ -231,15 +230,3 @@ def _told_secrets(home: Path, settings: list[dict[str, Any]], database: str) -> 
         for secret in wanted
         if secret.encode() in path.read_bytes()
     ]
-
-
-async def _again(work: Callable[[], Awaitable[Any]]) -> Any:
-    """Return what `work` comes to; while servers come back, ask again."""
-    give_up_at = time.monotonic() + 60
-    while True:
-        try:
-            return await work()
-        except (Unavailable, *LOST, *AGAIN):
-            if time.monotonic() > give_up_at:
-                raise
-        await asyncio.sleep(0.2)
