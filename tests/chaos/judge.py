@@ -44,7 +44,7 @@ async def told(connection: Connection, book: int) -> dict[tuple[str, str], Told]
 
 
 async def still_open(connection: Connection, book: int) -> list[str]:
-    """Describe every attempt and refund that still waits for its channel."""
+    """Describe every attempt and refund that still waits for its channel, but for what waits for a person."""
     rows = await connection.fetch(
         """
         SELECT a.channel_account || ' ' || a.method || ' ' || a.payment_id || ':' || a.number || ' ' || a.status
@@ -53,8 +53,13 @@ async def still_open(connection: Connection, book: int) -> list[str]:
         FROM attempt a JOIN payment p ON p.book = a.book AND p.id = a.payment_id
         WHERE a.book = $1 AND a.due_at IS NOT NULL
         UNION ALL
-        SELECT 'refund ' || r.id || ' of ' || r.payment_id || ', due ' || r.due_at
-        FROM refund r WHERE r.book = $1 AND r.status = 'processing'
+        SELECT 'refund ' || r.id || ' of ' || r.payment_id || ':' || r.attempt_number || ' on ' || a.channel_account
+               || ', asked ' || r.asked_count || ' sent ' || r.sent_count || ' retried ' || r.retry_count || ' ref '
+               || coalesce(r.channel_ref, 'none') || ' since ' || r.created_at || ', due ' || r.due_at
+        FROM refund r JOIN attempt a ON a.book = r.book AND a.payment_id = r.payment_id AND a.number = r.attempt_number
+        WHERE r.book = $1 AND r.status = 'processing' AND NOT EXISTS (
+            SELECT FROM case_file c WHERE c.book = r.book AND c.about = r.id AND c.status = 'open'
+        )
         """,
         book,
     )
