@@ -286,10 +286,15 @@ async def test_a_coupon_we_were_not_told_of_has_a_name_of_its_own_in_the_proof(p
     payment = await till.pay(play.rail.main)
     await till.until("succeeded", lambda: till.payment(payment.id))
     attempt = await till.attempt(payment)
-    async with transaction(rail_hub.pool) as connection:  # as if no answer had named it
-        await connection.execute("UPDATE attempt SET coupon_minor = 0 WHERE payment_id = $1", payment.id)
+
+    async def told(minor: int) -> None:
+        async with transaction(rail_hub.pool) as connection:
+            await connection.execute("UPDATE attempt SET coupon_minor = $2 WHERE payment_id = $1", payment.id, minor)
+
+    await told(0)  # as if no answer had named it
     await play.other.close_day(play.today())
     run = await rail_hub.daily_proof().channel(till.book, "main", play.today(), currency=play.currency)
+    await told(100)  # the books of all plays are held against the journal
     found = [(one.kind, one.key.reference, one.verdict.difference_minor) for one in run.discrepancies]
     assert found == [(DifferenceKind.COUPON_DIFFERS, attempt.reference, 100)]
 
