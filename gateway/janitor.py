@@ -19,12 +19,13 @@ from kernel.db import AGAIN, LOST, Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import SluiceError
 from kernel.lane import Lanes
+from kernel.turns import Turns
 
 log = logging.getLogger(__name__)
 
 KEEP_KEYS = timedelta(days=8)  # an idempotency key is promised to be known for seven days
 SWEEP_EVERY = timedelta(hours=1)
-LOCKED_FOR = timedelta(seconds=10)
+LOCKED_FOR_S = 10.0
 REST_S = 0.5  # a round that went wrong keeps its rail waiting
 
 Row = Attempt | Refund | Payment
@@ -41,8 +42,10 @@ class Janitor:
         self._env = env
         self._at_once = at_once
         self._swept_at: datetime | None = None
-        self._locked: dict[int, datetime] = {}  # books something else holds, and when to try them again
-        self._rounds: dict[str, asyncio.Task[None]] = {}  # under way, by rail; the cashier's payments have one too
+        self._locked: dict[int, float] = {}  # books something else holds, and when to try them again (monotonic)
+        self._rounds: Turns[str, None] = Turns(
+            env, "the janitor's round"
+        )  # by rail; the cashier's payments have one too
 
     async def sweep(self) -> int:
         """Forget idempotency keys whose time is over, once an hour; return how many."""
@@ -61,14 +64,15 @@ class Janitor:
     async def once(self) -> int:
         """Deal with what is due now; return how many rows that was."""
         begun = await self._begin()
-        for task in list(self._rounds.values()):
+        for task in self._rounds.tasks:
             await task
         return begun + await self._void_holds()
 
     async def _begin(self) -> int:
         """Begin a round for each rail that has something due and none under way; return how many rows they have."""
-        now, busy = self._env.now(), list(self._rounds)
-        self._locked = {book: until for book, until in self._locked.items() if until > now}
+        now, busy = self._env.now(), self._rounds.keys
+        unlocked = self._env.clock.monotonic()
+        self._locked = {book: until for book, until in self._locked.items() if until > unlocked}
         locked = list(self._locked)
         rows: dict[str, list[Row]] = {}
         async with acquire(self._pool) as connection:
@@ -80,21 +84,18 @@ class Janitor:
                 for payment in await due_payments(connection, now, locked, self._at_once):
                     rows.setdefault(CASHIER, []).append(payment)
         for rail, of_rail in rows.items():
-            self._rounds[rail] = self._env.spawn("janitor's round", self._round(rail, of_rail))
+            self._rounds.begin(rail, self._round(rail, of_rail))
         return sum(map(len, rows.values()))
 
     async def _round(self, rail: str, rows: Sequence[Row]) -> None:
-        try:
-            found = await asyncio.gather(*[self._ask(row) for row in rows], return_exceptions=True)
-            if errors := [error for error in found if isinstance(error, Exception)]:
-                await self._env.sleep(REST_S)  # what was due still is
-                passing = [error for error in errors if isinstance(error, (*LOST, *AGAIN))]
-                for error in passing[:1]:  # the others say the same
-                    tell(log, "the janitor's round was cut short; it goes on", error, channel=rail)
-                if mistakes := [error for error in errors if error not in passing]:
-                    raise ExceptionGroup(f"the janitor's round of {rail} went wrong", mistakes)
-        finally:
-            del self._rounds[rail]
+        found = await asyncio.gather(*[self._ask(row) for row in rows], return_exceptions=True)
+        if errors := [error for error in found if isinstance(error, Exception)]:
+            await self._env.sleep(REST_S)  # what was due still is
+            passing = [error for error in errors if isinstance(error, (*LOST, *AGAIN))]
+            for error in passing[:1]:  # the others say the same
+                tell(log, "the janitor's round was cut short; it goes on", error, channel=rail)
+            if mistakes := [error for error in errors if error not in passing]:
+                raise ExceptionGroup(f"the janitor's round of {rail} went wrong", mistakes)
 
     async def _void_holds(self) -> int:
         """Void holds of the book whose time has run out; return how many there were."""
@@ -138,11 +139,12 @@ class Janitor:
     def _note_locked(self, book: int, error: SluiceError) -> None:
         """Have a locked book's rows make room for others for a while."""
         if error.code == "book_locked":
-            self._locked[book] = self._env.now() + LOCKED_FOR
+            self._locked[book] = self._env.clock.monotonic() + LOCKED_FOR_S
 
     async def run(self, *, idle_s: float = 0.5) -> None:
         """Work until cancelled."""
         while True:
+            self._rounds.tell_late()
             try:
                 done = await self._begin() + await self._void_holds()
                 await self.sweep()
@@ -154,7 +156,7 @@ class Janitor:
 
     async def _pause(self, idle_s: float) -> None:
         """Wait for the first round that ends, or so long."""
-        if self._rounds:
-            await asyncio.wait(self._rounds.values(), timeout=idle_s, return_when=asyncio.FIRST_COMPLETED)
+        if rounds := self._rounds.tasks:
+            await asyncio.wait(rounds, timeout=idle_s, return_when=asyncio.FIRST_COMPLETED)
         else:
             await self._env.sleep(idle_s)

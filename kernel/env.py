@@ -100,6 +100,26 @@ class Tasks:
         task.add_done_callback(self._ended)
         return task
 
+    def keep(self, name: str, work: Callable[[], Coroutine[Any, Any, None]], *, pause_s: float = 1.0) -> None:
+        """Have `work` go on until we are closed: whatever ends it is told of, and it is begun again."""
+        self.spawn(name, self._kept(name, work, pause_s))
+
+    async def _kept(self, name: str, work: Callable[[], Coroutine[Any, Any, None]], pause_s: float) -> None:
+        task = asyncio.current_task()
+        while True:
+            error: BaseException | None = None
+            try:
+                await work()
+            except Exception as mistake:  # nothing may end it but its owner
+                error = mistake
+            except asyncio.CancelledError as cancelled:
+                # One that nobody asked of us has leaked from something we waited for.
+                if task is None or task.cancelling():
+                    raise
+                error = cancelled
+            log.error("background work ended; it is begun again", extra={"task": name}, exc_info=error)
+            await asyncio.sleep(pause_s)
+
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -140,6 +160,10 @@ class Env:
     def spawn(self, name: str, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """Start background work that outlives its caller."""
         return self.tasks.spawn(name, work)
+
+    def keep(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start background work that is to go on for as long as the process does."""
+        self.tasks.keep(name, work)
 
     async def offload(self, work: Callable[..., T], *args: Any) -> T:
         """Run CPU work that releases the interpreter lock (signing, hashing big files) beside the event loop."""

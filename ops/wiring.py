@@ -282,16 +282,16 @@ async def hub(
 async def worker(objects: Hub, redis_url: str | None) -> AsyncIterator[None]:
     """Run the background work of a hub while inside: splitting, the janitor, settlement, the relay, the bell."""
     env = objects.env
-    janitor = objects.janitor()
-    env.spawn("bell", objects.bell.listen())
-    env.spawn("splitting", objects.splitter().run(objects.bell))
-    env.spawn("janitor", janitor.run())
-    env.spawn("settler", objects.settler().run())
-    env.spawn("heartbeat", objects.checks().beat())
+    splitter = objects.splitter()
+    env.keep("splitting", lambda: splitter.run(objects.bell))
+    env.keep("janitor", objects.janitor().run)
+    env.keep("settler", objects.settler().run)
+    env.keep("heartbeat", objects.checks().beat)
     async with AsyncExitStack() as stack:
         if redis_url is not None:
             relay = Relay(redis_url, objects.pool, env)
             stack.push_async_callback(relay.aclose)
-            env.spawn("relay", relay.run(objects.bell))
+            env.keep("bell", objects.bell.listen)
+            env.keep("relay", lambda: relay.run(objects.bell))
         stack.push_async_callback(env.tasks.aclose)  # before what they use is closed
         yield

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -37,6 +37,7 @@ from kernel.errors import NotFound, Rejected, SluiceError, Unavailable
 from kernel.lane import Lanes
 from kernel.money import Money
 from kernel.sealing import CannotOpen, MasterKeys, Secret, master_of, without_secrets
+from kernel.turns import Turns
 from splitting import enrolment, store
 from splitting.payees import LinkBank, ResealBankLink
 from splitting.settlement import ApplyDeposit, DecideInstruction, DoubtInstruction, MakeSettlement, MarkSent, MoveCursor
@@ -378,7 +379,7 @@ class _Rest(NamedTuple):
     """A bank that did not answer is asked less and less often."""
 
     pause_s: float
-    until: datetime
+    until: float  # monotonic: a clock that is set back makes no pause longer
 
 
 SLOW_S = 1.0  # a round waits so long for a bank
@@ -399,8 +400,8 @@ class Settler:
         self._deposits = deposits
         self._collected = collected
         self._away: dict[tuple[int, str], _Rest] = {}
-        self._under_way: dict[tuple[int, str], asyncio.Task[int]] = {}  # by book and bank
-        self._turns: dict[str, asyncio.Semaphore] = {}  # by bank
+        self._turns: Turns[tuple[int, str], int] = Turns(env, "settlement")  # by book and bank
+        self._at_once: dict[str, asyncio.Semaphore] = {}  # by bank
         self._unanswered: Counter[tuple[int, str]] = Counter()  # batches, by book and id: uploads without an answer
 
     async def once(self) -> int:
@@ -412,23 +413,18 @@ class Settler:
             links = await store.links_to_follow(connection)
         begun = []
         for link in links:
-            if (link.book, link.bank) not in self._under_way:
-                work = self._turn(link, unsent.get((link.book, link.bank), []))
-                task = self._env.spawn(f"settlement, book {link.book}, {link.bank}", work)
-                self._under_way[link.book, link.bank] = task
-                begun.append(task)
+            one = link.book, link.bank
+            if one not in self._turns:
+                begun.append(self._turns.begin(one, self._turn(link, unsent.get(one, []))))
         if not begun:
             return 0
         done, _ = await asyncio.wait(begun, timeout=SLOW_S)
-        return sum(task.result() for task in done)
+        return sum(task.result() or 0 for task in done)
 
     async def _turn(self, link: BankLink, unsent: Sequence[Settlement]) -> int:
         """Do one merchant's part at one bank; return how many files were applied."""
-        try:
-            async with self._turns.setdefault(link.bank, asyncio.Semaphore(AT_ONCE)):
-                return await self.tend(link.bank, link.book, self._work(link, unsent)) or 0
-        finally:
-            del self._under_way[link.book, link.bank]
+        async with self._at_once.setdefault(link.bank, asyncio.Semaphore(AT_ONCE)):
+            return await self.tend(link.bank, link.book, self._work(link, unsent)) or 0
 
     async def _work(self, link: BankLink, unsent: Sequence[Settlement]) -> int:
         """Send what is unsent, oldest first; then read what the bank wrote, whatever became of that.
@@ -454,7 +450,7 @@ class Settler:
     async def tend(self, bank: str, book: int, work: Coroutine[Any, Any, T]) -> T | None:
         """Do one merchant's part; whatever is wrong with it is told, and keeps nobody else's from being done."""
         rest = self._away.get((book, bank))
-        if rest is not None and self._env.now() < rest.until:
+        if rest is not None and self._env.clock.monotonic() < rest.until:
             work.close()
             return None
         try:
@@ -475,13 +471,14 @@ class Settler:
         """Ask this bank later, told of once: a bank that is away all night is one line and not thousands."""
         known = self._away.get((book, bank))
         pause_s = 2.0 if known is None else min(2 * known.pause_s, MOST_REST_S)
-        self._away[book, bank] = _Rest(pause_s, self._env.now() + timedelta(seconds=pause_s))
+        self._away[book, bank] = _Rest(pause_s, self._env.clock.monotonic() + pause_s)
         level = logging.DEBUG if known else logging.WARNING
         log.log(level, "a bank is away; asking again later", extra={"bank": bank, "book": book, "why": why})
 
     async def run(self, *, idle_s: float = 2.0) -> None:
         """Work until cancelled."""
         while True:
+            self._turns.tell_late()
             try:
                 applied = await self.once()
             except Exception as error:  # the worker loop: nothing may end it but its owner

@@ -10,6 +10,7 @@ from kernel.db import Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import Conflict, SluiceError, Unavailable
 from kernel.lane import Lanes
+from kernel.turns import Turns
 from kernel.work import BOOKS, Need, Work
 from streams.bell import Bell
 from streams.outbox import POSITIONS, Event, Position
@@ -65,7 +66,7 @@ class Consumer:
         self._pool = pool
         self._lanes = lanes
         self._env = env
-        self._under_way: dict[int, asyncio.Task[bool]] = {}  # by book
+        self._turns: Turns[int, bool] = Turns(env, f"the part of {name} in the events of a book")
         self._reading = asyncio.Semaphore(4)  # of the pool's connections
 
     async def once(self) -> int:
@@ -81,12 +82,10 @@ class Consumer:
             if not page:
                 return moved
             for book, position in page:
-                if book not in self._under_way:
-                    work = self._turn(book, position)
-                    self._under_way[book] = self._env.spawn(f"{self.name}, book {book}", work)
-            waiting_for = [self._under_way[book] for book, _ in page]
-            done, _ = await asyncio.wait(waiting_for, timeout=SLOW_S)
-            moved += sum(task.result() for task in done)
+                if book not in self._turns:
+                    self._turns.begin(book, self._turn(book, position))
+            done, _ = await asyncio.wait([self._turns.of(book) for book, _ in page], timeout=SLOW_S)
+            moved += sum(task.result() or 0 for task in done)
             after = page[-1][0]
 
     async def _turn(self, book: int, position: int) -> bool:
@@ -98,8 +97,6 @@ class Consumer:
         except Unavailable as error:  # no event's fault
             log.info("a book's events wait", extra={"consumer": self.name, "book": book, "why": str(error)})
             return False
-        finally:
-            del self._under_way[book]
 
     async def _handled(self, book: int, position: int, events: Sequence[Event]) -> bool:
         """Handle these events, or as many of them as can be; return whether the book moved on."""
@@ -126,6 +123,7 @@ class Consumer:
     async def run(self, bell: Bell, *, idle_s: float = 1.0) -> None:
         """Handle events until cancelled: at once when the bell rings, and every `idle_s` whether it rings or not."""
         while True:
+            self._turns.tell_late()
             try:
                 moved = await self.once()
             except Exception as error:  # the worker loop: nothing may end it but its owner

@@ -57,6 +57,36 @@ async def test_closing_ends_also_what_has_lost_its_cancellation() -> None:
     assert task.cancelled()
 
 
+@pytest.mark.parametrize(
+    "end",
+    [asyncio.CancelledError(), ZeroDivisionError("a mistake"), None],
+    ids=["a leaked cancellation", "error", "end"],
+)
+async def test_work_that_is_kept_up_is_begun_again_whatever_ends_it(
+    end: BaseException | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = 0
+    again = asyncio.Event()
+
+    async def ends_once() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 2:
+            again.set()
+            await asyncio.Event().wait()
+        if end is not None:
+            raise end
+
+    tasks = Tasks()
+    with caplog.at_level(logging.ERROR):
+        tasks.keep("the one kept up", ends_once, pause_s=0)
+        await again.wait()
+    (record,) = caplog.records
+    assert record.__dict__["task"] == "the one kept up"
+    await tasks.aclose()
+    assert begun == 2
+
+
 async def test_a_process_without_a_way_out_sends_nothing() -> None:
     with pytest.raises(NotSent, match="no way out"):
         await NoTransport().send(Request("POST", "https://example.com/pay"), timeout_s=1)
