@@ -24,7 +24,8 @@ def believed(outcome: Outcome, answers: Answers, *, alone: bool) -> Outcome:
     if answers is Answers.QUESTION:
         return outcome
     if isinstance(outcome, Refused) and not alone:
-        return Unknown(f"a repetition was refused, {outcome.code}: {outcome.message}".rstrip(": "))
+        words = f"{outcome.code}: {outcome.message}".rstrip(": ")
+        return Unknown(f"a repetition was refused, {words}", repetition=outcome)
     if isinstance(outcome, Unknown) and outcome.refusal is not None and alone:
         return outcome.refusal
     return outcome

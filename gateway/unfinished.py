@@ -1,7 +1,8 @@
 """What is asked about again and again and does not end becomes a case, so that it is not only the janitor's.
 
-A refund that its rail has had for a week, or of which the rail says that a person must act; an order that is open a day
-after its time ran out; money that stays reserved for a payment that is over, or whose capture is undecided for a day.
+A refund that its rail has had for a week, whose repetitions it refuses, or of which it says that a person must act; an
+order that is open a day after its time ran out; money that stays reserved for a payment that is over, or whose capture
+is undecided for a day.
 They go on being asked about.
 """
 
@@ -10,7 +11,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 import cases
-from channels.contract import Outcome, Pending
+from channels.contract import Outcome, Pending, Unknown
 from gateway import states
 from gateway.tables import ATTEMPTS, PAYMENTS, REFUNDS, Attempt, Payment, Refund
 from gateway.unwanted import about
@@ -21,6 +22,7 @@ HOLD = "hold_not_released"
 ATTEMPT = "attempt_unfinished"
 CAPTURE = "capture_unfinished"
 KINDS = (HOLD, ATTEMPT, CAPTURE)  # of attempts
+REFUSED_AFTER = timedelta(hours=1)  # and the rail, asked, has not carried it out: nobody else can say that it failed
 REFUND_AFTER = timedelta(days=7)  # cards and banks take days to give money back; none takes longer
 ATTEMPT_AFTER = timedelta(days=1)  # after its expiry; each rail has ended by then what it ends
 CAPTURE_AFTER = timedelta(days=1)
@@ -38,8 +40,11 @@ def see_refund(work: Work, refund: Refund, outcome: Outcome | None) -> None:
     """Have a person see a refund that its rail does not finish. outcome: what the rail said, if it said anything."""
     action = outcome.next_action if isinstance(outcome, Pending) and outcome.next_action is not None else {}
     asks_for_a_person = action.get("type") == "operator"
-    if asks_for_a_person or work.now - refund.asked_at >= REFUND_AFTER:
-        facts = {"payment": refund.payment_id, "reference": refund.reference, "rail_says": action.get("code")}
+    no = outcome.repetition if isinstance(outcome, Unknown) else None
+    lasts = work.now - refund.asked_at
+    if asks_for_a_person or lasts >= REFUND_AFTER or (no is not None and lasts >= REFUSED_AFTER):
+        says = action.get("code") if no is None else f"{no.code}: {no.message}"[:200]
+        facts = {"payment": refund.payment_id, "reference": refund.reference, "rail_says": says}
         cases.open_case(
             work, refund.book, REFUND, refund.id,
             amount_minor=refund.amount_minor, currency=refund.currency, facts=facts, rest=REST,

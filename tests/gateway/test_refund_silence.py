@@ -72,6 +72,26 @@ async def test_a_refund_whose_answer_was_lost_is_not_ended_by_the_refusal_of_its
         assert await front.events("refund.failed") == []
 
 
+async def test_a_refund_whose_repetitions_the_rail_refuses_is_a_persons_after_an_hour(
+    database_url: str, tmp_path: Path
+) -> None:
+    """The first message was refused and its answer lost: the rail finds nothing and says no each time, for good."""
+    async with a_front(database_url, tmp_path) as front:
+        payment_id = await front.paid()
+        front.rail.says(refund=[SILENCE, *[NOS["alipay_balance"]] * 200], refund_query=NEVER_ARRIVED)
+        refund = (await front.refund(payment_id, 300)).body
+        for wait_s in (5, 60, 600, 1800):
+            await front.later(wait_s)
+        assert await open_cases(front) == []
+        await front.later(3600)
+        await front.later(3600)
+        assert await open_cases(front) == [("refund_unfinished", refund["id"], 300)]
+        async with acquire(front.hub.pool) as connection:
+            (case,) = await cases.store.cases(connection, book=front.book)
+        assert "ACQ.SELLER_BALANCE_NOT_ENOUGH: too little" in case.facts
+        assert (await refund_of(front, refund["id"]))["status"] == "processing"
+
+
 async def test_a_refund_whose_answer_was_lost_is_asked_about_before_it_is_sent_again(
     database_url: str, tmp_path: Path
 ) -> None:
