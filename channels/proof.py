@@ -44,3 +44,12 @@ async def unproven(channel: Channel, env: Env) -> str | None:
         except (NotSent, NoAnswer, BadNotice) as error:
             return f"the rail's keys could not be read: {error}"
     return None
+
+
+async def another_accounts(channel: Channel, env: Env, paid: Order) -> str | None:
+    """Ask about a payment that was made into our account: good credentials of another account do not know it.
+
+    Returns None when the rail knows it by these credentials; else what it said instead, which may also be silence.
+    """
+    outcome = await ChannelClient(channel, env).query(paid)
+    return outcome.reason or "no such payment" if isinstance(outcome, Unknown) else None

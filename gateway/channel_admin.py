@@ -16,14 +16,15 @@ import orjson
 
 import streams
 from channels.contract import Channel
-from channels.proof import unproven
+from channels.proof import another_accounts, unproven
 from channels.settings import absorb, check_addresses
 from channels.terms import Terms, TermsWrong
 from gateway.accounts import UNUSABLE, Build, ChannelAccounts
 from gateway.choosing import no_such_channel
 from gateway.claims import Claims
 from gateway.credentials import Credentials, Opened, Previous, bound, opened, sealed, shown
-from gateway.store import channel_accounts, every_channel_account
+from gateway.orders import Orders
+from gateway.store import channel_accounts, every_channel_account, paid_lately
 from gateway.tables import CHANNEL_ACCOUNTS, ChannelAccount
 from kernel.addresses import AddressRefused
 from kernel.clock import rfc3339
@@ -37,6 +38,7 @@ from kernel.work import BOOKS, Need, Work
 KEEP_DAYS = 30  # how long notices made under earlier credentials are believed; rails repeat theirs for a day or two
 STATES = ("enabled", "draining", "off")
 _MAX_PREVIOUS = 10
+_PAID_WITHIN = timedelta(days=30)  # what a rail can be asked about; each keeps what was paid far longer
 _OPERATOR = "operator"
 
 
@@ -165,7 +167,7 @@ class ChannelAdmin:
         """Put new credentials into use; what is not named stays, null takes away. Return it, and whether it was done.
 
         keep: how long notices made under the credentials of before are still believed. Requests and answers use the
-        new ones at once. prove: ask the rail first whether it knows us by them.
+        new ones at once. prove: ask the rail first whether it knows us by them, and the last payment made here.
         Raises NotFound, Rejected (channel_settings_wrong, another_account, address_refused, credentials_not_proven
         where the rail does not know us or says nothing), Conflict (version_mismatch) when it changed meanwhile.
         """
@@ -194,6 +196,8 @@ class ChannelAdmin:
                 f"{row.channel} does not know the account by these credentials, or did not say so ({shown[:300]}); "
                 "nothing was changed",
             )
+        if prove:
+            await self._knows_what_was_paid(row, rail, credentials)
         live = [one for one in previous if one.until > now][:_MAX_PREVIOUS]
         new = row._replace(version=row.version + 1, credentials_version=row.credentials_version + 1, updated_at=now)
         new = sealed(new, credentials, live, self._keys, self._env.secrets)
@@ -303,6 +307,26 @@ class ChannelAdmin:
             raise Rejected(
                 "another_account",
                 "these are credentials of another account at the rail; add it, and drain this one",
+                param="credentials",
+            )
+
+    async def _knows_what_was_paid(self, row: ChannelAccount, rail: Channel, credentials: Credentials) -> None:
+        """Refuse credentials, good as they are, by which the rail does not know what was paid into this account.
+
+        A rail whose credentials name their account by themselves, such as a secret key, has no setting to compare.
+        Raises Rejected.
+        """
+        async with acquire(self._pool) as connection:
+            found = await paid_lately(connection, row.book, row.id, self._env.now() - _PAID_WITHIN)
+        if found is None:
+            return
+        why = await another_accounts(rail, self._env, Orders("https://sluice.invalid").order(*found))
+        if why is not None:
+            shown = without_secrets(why, list(credentials.secrets.values()))
+            raise Rejected(
+                "another_account",
+                f"by these credentials {row.channel} does not show {found[0].id}, which was paid into this account "
+                f"({shown[:300]}): they are another account's, or it did not say; nothing was changed",
                 param="credentials",
             )
 

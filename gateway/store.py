@@ -451,6 +451,23 @@ async def captured_on(connection: Connection, book: int, account: str, day: date
     return [(Payment(*row[:width]), Attempt(*row[width:])) for row in map(tuple, rows)]
 
 
+async def paid_lately(
+    connection: Connection, book: int, account: str, since: datetime
+) -> tuple[Payment, Attempt] | None:
+    """Return the last payment made into a channel account of which nothing went back; None where there is none."""
+    row = await connection.fetchrow(
+        f"SELECT {', '.join('p.' + c for c in Payment._fields)}, {', '.join('a.' + c for c in Attempt._fields)} "
+        "FROM payment p JOIN attempt a ON a.book = p.book AND a.payment_id = p.id "
+        "WHERE a.book = $1 AND a.channel_account = $2 AND a.created_at >= $3 AND a.status = 'confirmed' "
+        "AND p.refunded_minor = 0 AND p.refunding_minor = 0 ORDER BY a.payment_id DESC LIMIT 1",
+        book,
+        account,
+        since,
+    )
+    width = len(Payment._fields)
+    return None if row is None else (Payment(*tuple(row)[:width]), Attempt(*tuple(row)[width:]))
+
+
 async def refunded_on(connection: Connection, book: int, account: str, day: date) -> list[tuple[Refund, Attempt]]:
     """Return refunds that belong to a business date on a channel account and did not fail, as the hub has them."""
     rows = await connection.fetch(

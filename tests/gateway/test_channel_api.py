@@ -114,6 +114,32 @@ async def test_credentials_the_rail_does_not_know_do_not_go_live(vault: Vault) -
     assert (await vault.front.post(f"{PATH}/till/rotate", body, key="rotate-2")).body["version"] == 2
 
 
+async def test_good_credentials_that_do_not_know_what_was_paid_here_do_not_go_live(vault: Vault) -> None:
+    """A secret key names its account by itself: payments would go to somebody else, and what is open be lost."""
+    await added(vault, position=0)
+    payment = await vault.front.paid()
+    assert (await vault.front.attempt(payment)).channel_account == "till"
+    vault.front.rail.says(query=NEVER_ARRIVED)
+    said = await vault.front.post(f"{PATH}/till/rotate", {"credentials": {"api_secret": OTHER}}, key="rotate-1")
+    refused(said, 422, "another_account", "credentials")
+    assert payment in said.body["detail"]
+    assert (await vault.front.get(f"{PATH}/till")).body["version"] == 1
+    unasked = {"credentials": {"api_secret": OTHER}, "unproven": True}
+    assert (await vault.front.post(f"{PATH}/till/rotate", unasked, key="rotate-2")).body["version"] == 2
+
+
+async def test_credentials_that_know_what_was_paid_here_go_live(vault: Vault) -> None:
+    """Asked in this order: about nobody's number, and about the last payment."""
+    await added(vault, position=0)
+    for number, fate in enumerate(("paid", "refunded")):
+        payment = await vault.front.paid(f"order-{number}")
+        if fate == "refunded":
+            await vault.front.post(f"/v1/payments/{payment}/refunds", {}, key="refund")
+        body = {"credentials": {"api_secret": OTHER}}
+        said = await vault.front.post(f"{PATH}/till/rotate", body, key=f"rotate-{number}")
+        assert said.status == 200, said.body
+
+
 async def test_whoever_says_so_rotates_unproven(vault: Vault) -> None:
     await added(vault)
     vault.front.rail.says(query=SILENCE)
