@@ -14,7 +14,8 @@ A command that finds such a fact opens the case in its own batch, so that the fa
         )
 
 An object has one case of a kind: opening it again while it is open only brings its facts up to date, and after it was
-decided opens it anew. Where the fact is gone without anybody's decision (a later try succeeded), `close_case` says so.
+decided opens it anew. A decision that leaves the matter as it is (`PROVISIONAL`: wait, sent_on) may be followed by
+another. Where the fact is gone without anybody's decision (a later try succeeded), `close_case` says so.
 
 A new kind is a line in `cases/catalogue.py`: what has happened, and what may be decided. A decision that has to do
 something (begin a refund again) has its `Effect` in `ops/wiring.py`, carried out in the batch that records it; one
@@ -23,7 +24,7 @@ without an effect only says what was found out, and who said it.
 
 from cases import store
 from cases.catalogue import KINDS, Kind
-from cases.commands import DecideCase, Effect, OpenCase, close_case, needs, open_case
+from cases.commands import DecideCase, Effect, OpenCase, close_case, may_be_decided, needs, open_case
 from cases.objects import case_payload
 from cases.store import INVARIANTS
 from cases.tables import CASES, Case, case_id
@@ -40,6 +41,7 @@ __all__ = [
     "case_id",
     "case_payload",
     "close_case",
+    "may_be_decided",
     "needs",
     "open_case",
     "store",

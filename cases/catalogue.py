@@ -7,6 +7,9 @@ from typing import NamedTuple
 GONE = "gone"
 HUB = "sluice"
 
+# Decisions that leave the matter as it is: it may end by itself, and another may be made whenever more is known.
+PROVISIONAL = frozenset({"wait", "sent_on"})
+
 
 class Kind(NamedTuple):
     """What a case of this kind says has happened, and its decisions, each with what it brings about."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from cases.catalogue import GONE, HUB, KINDS
+from cases.catalogue import GONE, HUB, KINDS, PROVISIONAL
 from cases.objects import case_payload
 from cases.states import CASE, CaseEvent
 from cases.states import Case as State
@@ -86,14 +86,19 @@ class OpenCase:
 
 
 def close_case(work: Work, book: int, kind: str, about: str, *, why: str) -> Case | None:
-    """Close an open case whose matter is gone without anybody's decision. Returns it; None where there never was one.
+    """Close a case whose matter is gone without anybody's decision, where none was made or only a provisional one.
 
-    why: for people, what made it go. Looks at what `needs` names.
+    Returns it; None where there never was one. why: for people, what made it go. Looks at what `needs` names.
     """
     case = work.find(CASES, (book, case_id(book, kind, about)))
-    if case is None or case.status != State.OPEN:
+    if case is None or not may_be_decided(case):
         return case
     return _decided(work, case, GONE, HUB, why, CaseEvent.GONE)
+
+
+def may_be_decided(case: Case) -> bool:
+    """Tell whether a decision may be made: none was yet, or one that leaves the matter as it is."""
+    return case.status == State.OPEN or case.decision in PROVISIONAL
 
 
 class Effect(Protocol):
@@ -110,7 +115,8 @@ class Effect(Protocol):
 class DecideCase:
     """Record what a person has decided about a case, with what it brings about.
 
-    effects: by (kind, decision). Repeating the same decision by the same person changes nothing more. Returns the case.
+    effects: by (kind, decision). Repeating the same decision by the same person changes nothing more; one of
+    PROVISIONAL may be followed by another. Returns the case.
     Raises NotFound (no_such_case), Rejected (no_such_decision, case_note_missing, case_decider_missing), Conflict
     (case_decided) where it has been decided otherwise, and what the effect refuses.
     """
@@ -134,9 +140,9 @@ class DecideCase:
         case = work.find(CASES, (self.book, self.case_id))
         if case is None:
             raise NotFound("no_such_case", f"there is no case {self.case_id}; `sluice case list` has those that wait")
-        if case.status != State.OPEN:
-            if (case.decision, case.decided_by, case.note) == (self.decision, self.by, self.note):
-                return case
+        if (case.decision, case.decided_by, case.note) == (self.decision, self.by, self.note):
+            return case
+        if not may_be_decided(case):
             raise Conflict(
                 "case_decided",
                 f"{case.id} was decided by {case.decided_by}: {case.decision}",

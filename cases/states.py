@@ -19,5 +19,6 @@ CASE = {
     (Case.OPEN, CaseEvent.DECIDED): Case.DECIDED,
     (Case.OPEN, CaseEvent.GONE): Case.DECIDED,
     (Case.DECIDED, CaseEvent.FOUND): Case.OPEN,  # decided once, and it has happened again
+    (Case.DECIDED, CaseEvent.DECIDED): Case.DECIDED,  # to wait before, and now more is known
     (Case.DECIDED, CaseEvent.GONE): Case.DECIDED,
 }

@@ -71,8 +71,8 @@ def case_show(case: Id, as_json: Json = False) -> None:
         for name in ("decision", "decided_by", "decided_at", "note"):
             if told[name] is not None:
                 typer.echo(f"  {name:14}{told[name]}")
-        if row.status == "open":
-            typer.echo("may be decided:")
+        if cases.may_be_decided(row):
+            typer.echo("may be decided:" if row.status == "open" else "may still be decided otherwise:")
             for name, does in kind.decisions.items():
                 typer.echo(f"  {name:18}{does}")
             typer.echo(f'sluice case decide {row.id} --decision … --by "your name" --note "why"')

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 import cases
-from cases.catalogue import GONE
+from cases.catalogue import GONE, PROVISIONAL
 from kernel.db import Connection
 from kernel.errors import Conflict, NotFound, Rejected
 from kernel.work import BOOKS, Need, Work, perform
@@ -161,9 +161,35 @@ async def test_what_decides_nothing_leaves_the_case_open(connection: Any, wrong:
 
 async def test_a_case_is_not_decided_twice(connection: Any) -> None:
     await put(connection, Find())
-    _, other, elsewhere = await put(connection, decide(), decide("sent_on"), decide(by="Li"))
+    done = decide("carried_out")
+    _, same, other, elsewhere = await put(connection, done, done, decide("wait"), decide("carried_out", by="Li"))
+    assert same.decision == "carried_out"
     assert (other.code, elsewhere.code) == ("case_decided", "case_decided")
-    assert [case.decision for case in await cases.store.cases(connection, decided=True)] == ["wait"]
+    assert [case.decision for case in await cases.store.cases(connection, decided=True)] == ["carried_out"]
+
+
+@pytest.mark.parametrize("first", sorted(PROVISIONAL))
+async def test_whoever_said_to_wait_may_decide_as_soon_as_more_is_known(connection: Any, first: str) -> None:
+    """The matter is as it was, and what it is about may never be seen again to open the case anew."""
+    await put(connection, Find())
+    does = Doing([])
+    effects = {(KIND, "carried_out"): does}
+    await put(connection, decide(first), later=1)
+    refused, decided, late = await put(
+        connection, decide("forget"), decide("carried_out", effects, by="Li"), decide(first), later=2
+    )
+    assert (refused.code, late.code) == ("no_such_decision", "case_decided")
+    assert (decided.decision, decided.decided_by, decided.decided_at) == ("carried_out", "Li", NOW + timedelta(hours=2))
+    assert does.done == [REFUND]
+    assert [type_ for type_, _ in await told(connection)] == ["case.opened", "case.decided", "case.decided"]
+
+
+async def test_what_ends_by_itself_while_a_person_waits_is_not_decided_afterwards(connection: Any) -> None:
+    await put(connection, Find())
+    await put(connection, decide("wait"), later=1)
+    closed, refused = await put(connection, Find(gone=True), decide("carried_out"), later=2)
+    assert (closed.decision, closed.decided_by) == (GONE, "sluice")
+    assert refused.code == "case_decided"
 
 
 async def test_a_decision_and_what_it_brings_about_are_one(connection: Any) -> None:

@@ -50,12 +50,12 @@ class Report:
     async def open_cases(self) -> list[tuple[str, str]]:
         return [(one.kind, one.about) for one in await self.cases()]
 
-    async def cases(self) -> list[Case]:
+    async def cases(self, *, decided: bool = False) -> list[Case]:
         async with acquire(self.town.front.hub.pool) as connection:
-            return await cases(connection, book=self.town.front.book)
+            return await cases(connection, book=self.town.front.book, decided=decided)
 
     async def decide(self, decision: str) -> None:
-        for case in await self.cases():
+        for case in await self.cases() or await self.cases(decided=True):
             await decide(self.town.front.hub, case.id, decision, by="Wang", note="asked the bank")
 
     def each(self, kind: str) -> list[tuple[str, str]]:
@@ -166,6 +166,18 @@ async def test_a_person_decides_what_is_in_doubt(
         expected = [] if decision != "paid" else report.each("bank_contradicts_itself")
         assert sorted(await report.open_cases()) == expected
         assert (await report.town.standing())["channel:rail"] == 9_940
+
+
+@pytest.mark.parametrize(("decision", "standing"), [("paid", PAID), ("not_paid", OWED_AGAIN)])
+async def test_what_was_left_to_a_bank_that_says_no_more_can_still_be_decided(
+    database_url: str, tmp_path: Path, decision: str, standing: dict[str, int]
+) -> None:
+    async with a_report(database_url, tmp_path) as report:
+        await report.lines_are("RJCT", "DU04")
+        await report.decide("wait")
+        await report.decide(decision)
+        assert (await report.town.standing(), await report.open_cases()) == (standing, [])
+        assert (await report.town.batch(report.town.today)).status == "finished"
 
 
 async def test_lines_of_one_report_have_each_their_own_fate(database_url: str, tmp_path: Path) -> None:
