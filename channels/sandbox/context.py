@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from channels.sandbox.clock import Clock
-from channels.sandbox.faults import Faults
+from channels.sandbox.faults import HELD_BACK, Faults
 from channels.sandbox.store import Store
 
 log = logging.getLogger("sandbox")
@@ -65,11 +65,49 @@ class SandboxContext:
     tasks: Tasks
     time_scale: float = 1.0
     info: dict[str, Any] = field(default_factory=dict)
+    _held: dict[str, "_Held"] = field(default_factory=dict)  # by the fault that holds it back
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start background work that lives until the sandbox stops; see Tasks.spawn."""
         return self.tasks.spawn(name, work)
 
+    def held_back(self, rail: str, execute: Callable[[], Awaitable[object]], **facts: object) -> bool:
+        """Tell whether a request is to be held back: it is executed once that order is taken back, whoever has left.
+
+        Lost where the sandbox stops before.
+        """
+        fault = self.faults.take(rail, HELD_BACK, **facts)
+        if fault is None:
+            return False
+        held = self._held.setdefault(fault.fault_id, _Held())
+        work = _later(held.end, execute)
+        held.tasks.append(self.spawn(f"{rail}: held back by {fault.fault_id}", work))
+        return True
+
+    async def take_back(self, fault_id: str) -> bool:
+        """Forget an order of a fault, and tell whether there was one; what it held back has been executed then."""
+        found = self.faults.cancel(fault_id)
+        if (held := self._held.pop(fault_id, None)) is not None:
+            held.end.set()
+            await asyncio.wait(held.tasks)
+        return found
+
     async def sleep(self, seconds: float) -> None:
         """Wait for `seconds` of the simulated world."""
         await asyncio.sleep(seconds * self.time_scale)
+
+
+@dataclass
+class _Held:
+    """Requests that one order of a fault holds back until it is taken back."""
+
+    end: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+
+
+async def _later(end: asyncio.Event, execute: Callable[[], Awaitable[object]]) -> None:
+    await end.wait()
+    try:
+        await execute()
+    except Exception as refusal:  # of the rail's own: there is nobody any more to tell
+        log.info("what had been held back was refused: %r", refusal)

@@ -130,7 +130,7 @@ class Control:
         return reply({"faults": [fault.as_json() for fault in self._ctx.faults.listed()]})
 
     async def cancel_fault(self, request: web.Request) -> web.Response:
-        """Forget a fault."""
-        if not self._ctx.faults.cancel(request.match_info["fault_id"]):
+        """Forget a fault, once what it held back has been executed."""
+        if not await self._ctx.take_back(request.match_info["fault_id"]):
             raise ControlError(404, "no_such_fault", f"there is no fault {request.match_info['fault_id']}")
         return web.Response(status=204)

@@ -22,6 +22,9 @@ CREATE TABLE IF NOT EXISTS fault_scope (
 """
 
 
+HELD_BACK = "held_back"  # a request that is carried out only once the order is taken back, and never answered
+
+
 class FaultRefused(Exception):
     """The order makes no sense; the message says why."""
 

@@ -180,6 +180,16 @@ class Counterparty:
         match = {"merchant": self.merchant, "op": self.OPS.get(op, op), "refund" if refund else "order": reference}
         await self._set_fault(fault, match)
 
+    async def hold_back(self, op: str, reference: str) -> str:
+        """Have one call about one order held up on its way; return what lets it arrive, see `let_through`."""
+        match = {"merchant": self.merchant, "op": self.OPS.get(op, op), "order": reference}
+        return str((await self._set_fault("held_back", match))["fault_id"])
+
+    async def let_through(self, held: str) -> None:
+        """Have what was held back arrive now."""
+        async with self.http.delete(f"{self.base_url}/control/faults/{held}") as answer:
+            assert answer.status == 204
+
     async def says_instead(self, word: str, op: str, reference: str, *, refund: bool = False) -> None:
         """Have the rail's next answer to one call say this word for every state in it, signed as its answers are."""
         match = {"merchant": self.merchant, "op": self.OPS.get(op, op), "refund" if refund else "order": reference}
@@ -223,9 +233,9 @@ class Counterparty:
 
     async def _set_fault(
         self, name: str, match: Mapping[str, str], params: Mapping[str, int | str] | None = None
-    ) -> None:
+    ) -> dict[str, Any]:
         body = {"fault": name, "rail": self.RAIL, "match": match, "times": 1, "params": params or {}}
-        await self.control("POST", "/control/faults", body)
+        return await self.control("POST", "/control/faults", body)
 
     async def _browse(self, method: str, url: str, fields: Mapping[str, str] | None) -> None:
         async with self.http.request(method, url, data=fields, allow_redirects=False) as page:

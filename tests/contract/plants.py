@@ -14,7 +14,19 @@ from typing import Any, ClassVar
 
 from plays import UNHEARD_OF, RailFacts
 
-from channels import BadBill, BadNotice, Channel, Confirmed, Notice, Order, Outcome, Pending, Refused, Unknown
+from channels import (
+    BadBill,
+    BadNotice,
+    Channel,
+    Confirmed,
+    Method,
+    Notice,
+    Order,
+    Outcome,
+    Pending,
+    Refused,
+    Unknown,
+)
 from channels.contract import BillFile, BillLine, Kind, Request, Response
 from kernel.money import Money
 
@@ -456,6 +468,20 @@ class FirstPageOnly(Planted):
         return replace(self.real.bill_file(asked, answer, now=now), more=None)
 
 
+class PaidForEver(Planted):
+    """Takes what was paid once for paid, whatever has become of it since."""
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(channel)
+        self.paid: dict[str, Confirmed] = {}
+
+    def read(self, op: str, asked: Any, answer: Response, now: datetime) -> Outcome:
+        found = self.rightly(op, asked, answer, now)
+        if op == "query" and isinstance(found, Confirmed):
+            self.paid[asked.reference] = found
+        return self.paid.get(asked.reference, found)
+
+
 def changed_lines(change: Callable[[list[BillLine]], list[BillLine]]) -> type[Planted]:
     """Return a plant that reads a bill so changed."""
 
@@ -533,6 +559,11 @@ HARMS: Mapping[str, Harm] = {
         lambda rail: "its questions make the order they ask about" if rail.capabilities.asks_by_repeating else "",
     ),
     "closed without asking": Harm(ClosedWithoutAsking, ("payments.an_order_that_was_paid_is_never_reported_closed",)),
+    "paid for ever": Harm(
+        PaidForEver,
+        ("harm.a_reversal_carried_out_after_the_rail_said_paid_is_told_of_when_asked",),
+        lambda rail: "" if Method.BARCODE in rail.methods else "no message gives back what it said was paid",
+    ),
     "a failed refund not understood": Harm(
         FailedRefundNotUnderstood, ("harm.a_refund_that_fails_is_known_to_have_failed",)
     ),

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import pytest
-from counterparties import SHOWN, Counterparty
-from plays import UNHEARD_OF, Play, not_found, plays
+from counterparties import SHOWN, Counterparty, Payer
+from plays import UNHEARD_OF, Play, closed, not_found, plays
 
 from channels import (
     CHANNELS,
@@ -270,6 +270,55 @@ async def test_a_refunds_state_in_a_word_nobody_knows_is_asked_about_again(play:
     believed_nothing(play.reads("refund_query", refund, await a_word_for_it(play, word, "refund_query", refund)))
     await play.refunded(refund)
     assert (await play.other.charged(order.reference)).refunds == {refund.reference: 234}
+
+
+# ---- what undoes, and arrives late -----------------------------------------------------------------------------------
+
+
+async def overtaken(play: Play, op: str, order: Order) -> str:
+    """Send what is to undo an order; it is held up on its way. Returns what lets it arrive."""
+    held = await play.other.hold_back(op, order.reference)
+    believed_nothing(await getattr(play.client, op)(order))
+    return held
+
+
+@plays(when=lambda rail: Method.BARCODE in rail.methods)
+async def test_a_reversal_carried_out_after_the_rail_said_paid_is_told_of_when_asked(play: Play) -> None:
+    order = play.order(Method.BARCODE, payer=Payer.ASKS)
+    assert isinstance(await play.client.pay(order), Pending)
+    held = await overtaken(play, "reverse", order)
+    await play.other.pay(order.reference)
+    assert isinstance(await play.client.query(order), Confirmed)
+    await play.other.let_through(held)
+    assert sum((await play.other.charged(order.reference)).refunds.values()) == order.amount.minor
+    told = await play.client.query(order)
+    assert closed(told) or (isinstance(told, Unknown) and told.given_back), told
+
+
+@plays(method=lambda rail: rail.closes)
+async def test_a_closing_carried_out_after_the_payment_gives_nothing_back(play: Play, method: Method) -> None:
+    order = await play.begun(play.order(method))
+    held = await overtaken(play, "close", order)
+    await play.other.pay(order.reference)
+    order, paid = await play.carried(order, await play.client.query(order))
+    assert isinstance(paid, Confirmed)
+    await play.other.let_through(held)
+    assert await play.client.query(order) == paid
+    charged = await play.other.charged(order.reference)
+    assert (charged.times, charged.refunds) == (1, {})
+
+
+@plays(method=lambda rail: rail.holds)
+async def test_a_release_carried_out_after_the_capture_gives_nothing_back(play: Play, method: Method) -> None:
+    order = await play.held(method)
+    held = await overtaken(play, "void", order)
+    captured = await play.client.capture(order, order.amount)
+    assert isinstance(captured, Confirmed)
+    await play.other.let_through(held)
+    order = replace(order, channel_ref=captured.channel_ref)
+    assert isinstance(await play.client.query(order), Confirmed)
+    charged = await play.other.charged(order.reference)
+    assert (charged.times, charged.refunds) == (1, {})
 
 
 # ---- when an order ends ----------------------------------------------------------------------------------------------

@@ -74,12 +74,14 @@ SPARED: Mapping[str, set[str]] = {
         "a bill's fees ignored",
         "a refund accepted read as done",
         "another merchant's answer believed",
+        "paid for ever",
     },
     "paypal": {
         "a bill of any bytes read",
         "a refund accepted read as done",
         "an order that never ends",
         "not found read as refused",
+        "paid for ever",
     },
     "stripe": {
         "a bill of any bytes read",
@@ -88,8 +90,9 @@ SPARED: Mapping[str, set[str]] = {
         "an order that never ends",
         "another merchant's bill read",
         "not found read as refused",
+        "paid for ever",
     },
-    "unionpay": {"a bill's second page ignored", "a notice of any age believed"},
+    "unionpay": {"a bill's second page ignored", "a notice of any age believed", "paid for ever"},
     "wechat": {"a bill's second page ignored"},
 }
 

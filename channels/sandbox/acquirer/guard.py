@@ -8,6 +8,7 @@ from aiohttp import web
 
 from channels.sandbox.acquirer.wire import Signed, Wire
 from channels.sandbox.context import SandboxContext
+from channels.sandbox.faults import HELD_BACK
 from channels.sandbox.words import in_other_words, json_in_other_words
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ class Guard:
     def __init__(self, ctx: SandboxContext, wire: Wire) -> None:
         self._ctx, self._rail, self._states = ctx, wire.rail, wire.states
         match_keys = (*MATCH_KEYS, *wire.also_matched)
-        ctx.faults.declare(wire.rail, (*BEFORE, *AFTER, *SIGNING), match_keys)
+        ctx.faults.declare(wire.rail, (*BEFORE, *AFTER, *SIGNING, HELD_BACK), match_keys)
         ctx.faults.declare(wire.rail, ["delay"], match_keys, ms=None)
         ctx.faults.declare(wire.rail, ["answer_status"], match_keys, status=None)
         ctx.faults.declare(wire.rail, ["refuse"], match_keys, code=None, message="refused on order", status=0)
@@ -51,6 +52,8 @@ class Guard:
         `execute` raises itself passes, unless its answer is to be lost.
         """
         await self.before(**facts)
+        if self._ctx.held_back(self._rail, execute, **facts):
+            raise Dropped
         try:
             result = await execute()
         except Exception:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from channels.sandbox.faults import Fault
+from channels.sandbox.faults import HELD_BACK, Fault
 from channels.sandbox.wechat import refunds, trades
 from channels.sandbox.wechat.bills import Bills
 from channels.sandbox.wechat.calls import Answer, Call, Handler, Route, ok
@@ -54,7 +54,7 @@ class Routes:
     def __init__(self, wechat: WeChat, bills: Bills) -> None:
         self._wechat, self._bills, self._nonces = wechat, bills, Nonces()
         faults = wechat.ctx.faults
-        faults.declare("wechat", (*EXECUTED_NOT, *EXECUTED), MATCH_KEYS)
+        faults.declare("wechat", (*EXECUTED_NOT, *EXECUTED, HELD_BACK), MATCH_KEYS)
         faults.declare("wechat", ["delay"], MATCH_KEYS, ms=None)
         faults.declare("wechat", ["answer_status"], MATCH_KEYS, status=None)
         faults.declare("wechat", ["refuse"], MATCH_KEYS, status=403, code=None, message="refused on order")
@@ -109,6 +109,8 @@ class Routes:
             await asyncio.sleep(delay.params["ms"] / 1000)
         if fault := wanted(*EXECUTED_NOT, "refuse"):
             raise _not_executed(fault)
+        if self._wechat.ctx.held_back("wechat", lambda: handler(call), **facts):
+            raise Dropped
         try:
             answer = await handler(call)
         except ApiError as refusal:
