@@ -92,7 +92,9 @@ KINDS: Mapping[str, Kind] = {
         "a rail says of one order that it was paid a second time; the second was not booked", _LOOKED_INTO
     ),
     "channel_contradicts_itself": Kind(
-        "a rail said one thing of a payment or refund and then another; nothing was booked for the second", _LOOKED_INTO
+        "a rail said one thing of a payment or refund and then another (paid, then given back by a reversal that came "
+        "late); nothing was booked for the second",
+        _LOOKED_INTO,
     ),
     "payout_in_doubt": Kind(
         "a bank refuses a payout as one that it has already, or says two things of it: it may have been paid, so its "

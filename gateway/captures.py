@@ -80,15 +80,18 @@ def held_attempt(work: Work, payment: Payment) -> Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class StartRelease:
-    """Note when reserved money was first asked to be released, before its channel hears of it. Returns the attempt.
+class StartUndo:
+    """Note that a channel is about to be told to close, reverse or release an attempt. Returns the attempt.
 
-    A rail may know the message by that moment (UnionPay's txnTime), so every later one about it names the same.
+    One that has ended meanwhile is returned as it stands, and its channel is not to be told. releases: it is reserved
+    money, of which a rail may know the message by the moment of the first (UnionPay's txnTime), so every later one
+    about it names the same.
     """
 
     book: int
     payment_id: str
     number: int
+    releases: bool = False
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield from attempts_needs(work, self.book, self.payment_id)
@@ -96,9 +99,11 @@ class StartRelease:
     def apply(self, work: Work) -> Attempt:
         work.head(self.book)
         attempt = work.get(ATTEMPTS, (self.book, self.payment_id, self.number))
-        if attempt.ending_at is None:
-            attempt = attempt._replace(ending_at=work.now, updated_at=work.now)
-            work.put(ATTEMPTS, attempt)
+        if attempt.status not in states.OPEN_ATTEMPT:
+            return attempt
+        ending_at = attempt.ending_at or work.now if self.releases else attempt.ending_at
+        attempt = attempt._replace(undo_sent_at=work.now, ending_at=ending_at, updated_at=work.now)
+        work.put(ATTEMPTS, attempt)
         return attempt
 
 

@@ -161,12 +161,13 @@ class FindEarlier:
 class Asking:
     """Note that the channel is about to be asked about an attempt or a refund, and when to ask next.
 
-    anyway: also before that is due; then whoever else sends something about it is not alone any more.
+    anyway: also before that is due; then whoever else sends something about it is not alone any more. next_at: None
+    for the last question about what was paid though its channel had been told to undo it.
     """
 
     book: int
     key: tuple[Any, ...]  # (payment_id, number) of an attempt, or (refund_id,)
-    next_at: datetime
+    next_at: datetime | None
     anyway: bool = False
 
     def needs(self, work: Work) -> Iterable[Need]:
@@ -180,7 +181,8 @@ class Asking:
             attempt = work.get(ATTEMPTS, (self.book, *self.key))
             if attempt.due_at is None or (attempt.due_at > work.now and not self.anyway):
                 return False
-            work.put(ATTEMPTS, attempt._replace(due_at=self.next_at, asked_count=attempt.asked_count + 1))
+            asking = attempt._replace(due_at=self.next_at, asked_count=attempt.asked_count + 1)
+            work.put(ATTEMPTS, asking if self.next_at is not None else asking._replace(undo_sent_at=None))
         else:
             refund = work.get(REFUNDS, (self.book, *self.key))
             if refund.due_at is None or (refund.due_at > work.now and not self.anyway):

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import orjson
@@ -36,7 +36,7 @@ from gateway.attempts import (
     provably_did_nothing,
 )
 from gateway.belief import Answers, believed
-from gateway.captures import CaptureRefused, StartCapture, StartRelease
+from gateway.captures import CaptureRefused, StartCapture, StartUndo
 from gateway.choosing import AUTO, CASHIER_METHODS, Ask, Choice, Chooser, fee_of, kind_of, no_channel, wallet_for
 from gateway.claims import Claims
 from gateway.create import Asking, Created, CreatePayment, FindEarlier, NewPayment
@@ -56,6 +56,7 @@ from gateway.schedule import (
     FIRST_ANSWER,
     NOT_RECEIVED_AFTER,
     may_still_come,
+    next_after_undo,
     next_query,
     next_refund_query,
     next_retry,
@@ -310,7 +311,8 @@ class Payments:
             return (await self._as_it_stands(attempt)).payment
         ready = await self._ready(attempt)
         order = self._orders.order(payment, attempt, auth_code)
-        outcome = await self._until_known(ready, order, Unknown("taken up again"))
+        begun = Unknown("taken up again")
+        outcome = await self._until_known(ready, order, begun, resend=attempt.undo_sent_at is None)
         return (await self._settle(payment, attempt, ready, outcome)).payment
 
     def _still_running(self, book: int, payment_id: str, attempt: Attempt) -> None:
@@ -396,19 +398,20 @@ class Payments:
                 return await self._until_known(ready, order, outcome), Answers.QUESTION
         return UNREACHABLE, Answers.MESSAGE
 
-    async def _until_known(self, ready: Ready, order: Order, outcome: Outcome) -> Outcome:
+    async def _until_known(self, ready: Ready, order: Order, outcome: Outcome, *, resend: bool = True) -> Outcome:
         """Ask about a payer's code while the payer stands at the till.
 
         A number the channel does not know has not arrived; it is sent again with the same code, and cannot charge
         twice. That a later message was refused, or not sent, says nothing of the first, which may yet be carried out:
-        it is no ground to try elsewhere, nor to send the payer for another wallet. A question's no is.
+        it is no ground to try elsewhere, nor to send the payer for another wallet. A question's no is. resend: False
+        once the channel was told to undo it, which it may do after it has charged.
         """
         for pause_s in (0.2, 1.0):
             if not isinstance(outcome, Unknown):
                 break
             await self._env.sleep(pause_s)
             outcome = await self._call("query", ready, order)
-            if isinstance(outcome, Unknown) and outcome.not_found:
+            if isinstance(outcome, Unknown) and outcome.not_found and resend:
                 outcome = believed(await self._call("pay", ready, order), Answers.MESSAGE, alone=False)
         return replace(outcome, not_sent=False) if isinstance(outcome, Unknown) else outcome
 
@@ -509,7 +512,7 @@ class Payments:
             order = self._orders.order(payment, attempt)
             outcome = await self._call("query", ready, order)
             if isinstance(outcome, Unknown) or (isinstance(outcome, Pending) and outcome.held is None):
-                outcome = (await self._undo(ready, order)).now
+                outcome = (await self._undo(payment, attempt, ready)).now
             await self._settle(payment, attempt, ready, outcome)
 
     def page_url(self, book: int, payment_id: str) -> str:
@@ -696,7 +699,8 @@ class Payments:
 
         An order the channel does not know, or whose code never reached us, is sent again under the same number; so is
         a capture that has not happened. An attempt whose payment another has paid, or which the payer has left, is
-        closed, or what it reserved released.
+        closed, or what it reserved released. Also asks about one that was paid though its channel had been told to undo
+        it. Raises Broken (channel_contradicts_itself) where that has been undone since; then it is a case.
         """
         payment = await self._payment(attempt.book, attempt.payment_id)
         ready = await self._ready(attempt)
@@ -705,7 +709,7 @@ class Payments:
         if isinstance(outcome, Pending | Unknown):
             payment, attempt = await self._as_it_stands(attempt)  # the channel took its time to say so little
             if attempt.status in PAID_ATTEMPT:
-                return payment
+                return (await self._settle(payment, attempt, ready, outcome)).payment
             capturing = attempt.status == states.Attempt.HELD and attempt.capture_minor
             if isinstance(outcome, Pending) and capturing and not is_lost(payment, attempt):
                 return (await self._captured(payment, attempt, ready))[0].payment
@@ -732,14 +736,15 @@ class Payments:
         is_held = attempt.status == states.Attempt.HELD or (isinstance(outcome, Pending) and outcome.held is not None)
         lost = is_lost(payment, attempt)
         if is_held:
-            return (await self._release(payment, attempt, ready)).now if lost and not not_found else outcome
+            give_up = lost and not not_found
+            return (await self._undo(payment, attempt, ready, is_held=True)).now if give_up else outcome
         code_run_out = not_found and order.method is Method.BARCODE
         if code_run_out and not lost and now - attempt.created_at < NOT_RECEIVED_AFTER:
             return outcome  # the till may still take it up again
         if isinstance(outcome, Pending) and outcome.proceed and lost and not capabilities.closes:
             return GIVEN_UP
         if lost or code_run_out or should_give_up(capabilities, payment, attempt, now):
-            undone = await self._undo(ready, order)
+            undone = await self._undo(payment, attempt, ready)
             if not (undone.never_there and isinstance(undone.now, Unknown) and undone.now.not_found):
                 return undone.now
             return Pending() if may_still_come(capabilities, payment, order.method, now) else NOT_RECEIVED
@@ -756,23 +761,28 @@ class Payments:
         if not isinstance(again, Refused):
             return again
         # Only about the repetition, see gateway/belief.py. Closed at its channel, the order is over all the same.
-        closed = (await self._undo(ready, order)).now
+        closed = (await self._undo(payment, attempt, ready)).now
         return believed(again, Answers.MESSAGE, alone=False) if isinstance(closed, Unknown) else closed
 
-    async def _undo(self, ready: Ready, order: Order, *, is_held: bool = False) -> "_Undone":
-        """Close an order, reverse a barcode's, release what is reserved; if the channel will not, ask what happened."""
-        op = "void" if is_held else "reverse" if order.method is Method.BARCODE else "close"
+    async def _undo(self, payment: Payment, attempt: Attempt, ready: Ready, *, is_held: bool = False) -> "_Undone":
+        """Close an order, reverse a barcode's, release what is reserved; if the channel will not, ask what happened.
+
+        The message may be carried out whenever it arrives, also after the order was paid and its answer lost, so that
+        it was sent is committed before. What has ended meanwhile is only asked about.
+        """
+        op = "void" if is_held else "reverse" if attempt.method == Method.BARCODE else "close"
+        capabilities = ready.client.channel.capabilities
+        if op != "close" or (capabilities.closes and not capabilities.lapses):  # else that asks and tells nothing
+            start = StartUndo(attempt.book, attempt.payment_id, attempt.number, releases=is_held)
+            attempt = await self._lanes.put(start)
+        order = self._orders.order(payment, attempt)
+        if attempt.status not in OPEN_ATTEMPT:
+            return _Undone(await self._call("query", ready, order))
         outcome = await self._call(op, ready, order)
         if isinstance(outcome, Refused) and outcome.closed:
             return _Undone(outcome)
         never_there = isinstance(outcome, Unknown) and outcome.not_found
         return _Undone(await self._call("query", ready, order), never_there)
-
-    async def _release(self, payment: Payment, attempt: Attempt, ready: Ready) -> "_Undone":
-        """Release what is reserved; when that was first asked for is committed before."""
-        if attempt.ending_at is None:
-            attempt = await self._lanes.put(StartRelease(attempt.book, attempt.payment_id, attempt.number))
-        return await self._undo(ready, self._orders.order(payment, attempt), is_held=True)
 
     async def close(self, book: int, payment_id: str) -> Payment:
         """Close an unpaid payment at its channel. Raises Conflict when it has ended otherwise, or cannot be closed now.
@@ -796,7 +806,7 @@ class Payments:
             self._still_running(book, payment_id, attempt)
         for attempt in reversed(tries):
             ready = await self._ready(attempt)
-            undone = await self._undo(ready, self._orders.order(payment, attempt))
+            undone = await self._undo(payment, attempt, ready)
             payment = (await self._settle(payment, attempt, ready, undone.now)).payment
         if payment.method == CASHIER:
             next_at = self._env.now() + FIRST_ANSWER
@@ -890,7 +900,7 @@ class Payments:
         if under_way:
             outcome = await self._instead_of_capture(payment, attempt, ready)
         else:
-            outcome = (await self._release(payment, attempt, ready)).now
+            outcome = (await self._undo(payment, attempt, ready, is_held=True)).now
         return _closed((await self._settle(payment, attempt, ready, outcome)).payment, "voided")
 
     async def _instead_of_capture(self, payment: Payment, attempt: Attempt, ready: Ready) -> Outcome:
@@ -905,7 +915,7 @@ class Payments:
             if await self._lanes.put(Asking(attempt.book, key, now + FIRST_ANSWER, anyway=True)):
                 found = await self._call("query", ready, self._orders.order(payment, attempt))
                 if isinstance(found, Pending) and found.held is not None:
-                    return (await self._release(payment, attempt, ready)).now
+                    return (await self._undo(payment, attempt, ready, is_held=True)).now
                 if isinstance(found, Confirmed | Refused):
                     return found
         raise Conflict("capture_under_way", f"{payment.id} is being captured", status_now=payment.status)
@@ -1055,8 +1065,11 @@ class Payments:
 
     async def take(self, row: Attempt | Refund) -> bool:
         """Claim an open row for asking; False when another worker has it or it has ended meanwhile."""
-        next_at = self._env.now() + FIRST_ANSWER
-        key = (row.payment_id, row.number) if isinstance(row, Attempt) else (row.id,)
+        now, key = self._env.now(), (row.payment_id, row.number) if isinstance(row, Attempt) else (row.id,)
+        next_at: datetime | None = now + FIRST_ANSWER
+        if isinstance(row, Attempt) and row.status == states.Attempt.CONFIRMED:
+            assert row.undo_sent_at is not None, "nothing else that is paid is asked about"
+            next_at = next_after_undo(row.undo_sent_at, now, self._scale)
         taken: bool = await self._lanes.put(Asking(row.book, key, next_at))
         return taken
 

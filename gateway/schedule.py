@@ -21,6 +21,9 @@ PATIENCE_AT_THE_TILL_S = 8.0
 # these it is only a person's; refunds have more numbers left than these use.
 RETRY_S = (600, 3600, 4 * 3600, 12 * 3600, *[86400] * 8)
 REFUND_S = (5, 30, 60, 300, 600, 1200, 1800)
+# What undoes may be carried out long after it was sent: what was paid all the same is asked about when so much time has
+# passed since, each time twice as much, up to half a day.
+UNDO_S = tuple(10 * 2**n for n in range(13))
 
 
 def next_query(capabilities: Capabilities, payment: Payment, attempt: Attempt, now: datetime, scale: float) -> datetime:
@@ -58,6 +61,12 @@ def may_still_come(capabilities: Capabilities, payment: Payment, method: Method,
     """
     brought = method in capabilities.local | capabilities.comes_first or capabilities.lapses
     return brought and now < payment.expires_at + ON_ITS_WAY
+
+
+def next_after_undo(undo_sent_at: datetime, now: datetime, scale: float) -> datetime | None:
+    """Return when to ask next about what was paid though its channel had been told to undo it; None: not any more."""
+    times = (undo_sent_at + timedelta(seconds=seconds * scale) for seconds in UNDO_S)
+    return next((time for time in times if time > now), None)
 
 
 def patience_s(method: Method) -> float:

@@ -127,6 +127,7 @@ CREATE TABLE attempt (
     coupon_minor    bigint NOT NULL DEFAULT 0 CHECK (coupon_minor >= 0), -- captured, and paid by the merchant's own coupons
     proceed_count   int NOT NULL DEFAULT 0, -- how often our second call may have left
     ending_at       timestamptz, -- reserved money: when it was first asked to be captured or released; the rail may know it by that
+    undo_sent_at    timestamptz, -- when its rail was last told to close, reverse or release it; of a confirmed one, while that may be carried out yet
     PRIMARY KEY (book, payment_id, number),
     CONSTRAINT capture_within_the_hold CHECK (
         held_minor >= 0 AND capture_minor >= 0 AND captured_minor >= 0 AND capture_minor <= held_minor

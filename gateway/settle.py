@@ -14,7 +14,7 @@ import orjson
 import ledger
 import splitting
 import streams
-from channels.contract import Confirmed, Method, Outcome, Pending, Refused
+from channels.contract import Confirmed, Method, Outcome, Pending, Refused, Unknown
 from gateway import states, unfinished
 from gateway.belief import Answers, believed
 from gateway.objects import payment_event
@@ -129,6 +129,7 @@ class Settle(NamedTuple):
             case Refused():
                 return self._refused(work, payment, attempt, outcome)
             case _:
+                _given_back_by_us(payment, attempt, outcome)
                 after = advance(states.ATTEMPT, states.Attempt(attempt.status), states.AttemptEvent.UNKNOWN)
                 return Settled(payment, self._note(work, attempt, after, message=outcome.reason[:500]))
 
@@ -174,7 +175,7 @@ class Settle(NamedTuple):
         self._book(work, payment, attempt, wanted, day)
         attempt = attempt._replace(
             status=after.value, channel_ref=outcome.channel_ref, code=None, message=None, updated_at=work.now,
-            due_at=None, captured_minor=wanted, business_date=day, next_action=None,
+            due_at=self._doubted(work, attempt, after), captured_minor=wanted, business_date=day, next_action=None,
             latency_ms=attempt.latency_ms if self.latency_ms is None else self.latency_ms,
         )  # fmt: skip
         work.put(ATTEMPTS, attempt)
@@ -205,6 +206,14 @@ class Settle(NamedTuple):
         asked = RefundAsked(self.refund_id, wanted, "paid after the order had been closed", None)
         start_refund(work, captured, asked, due_at=work.now)
         return Settled(work.get(PAYMENTS, (self.book, payment.id)), attempt)
+
+    def _doubted(self, work: Work, attempt: Attempt, after: states.Attempt) -> datetime | None:
+        """Return when to ask about a paid attempt again: at once where what its channel was told may yet undo it.
+
+        Money that goes back anyway is looked after by its refund.
+        """
+        doubted = after is states.Attempt.CONFIRMED and attempt.undo_sent_at is not None
+        return work.now if doubted else None
 
     def _book(self, work: Work, payment: Payment, attempt: Attempt, minor: int, day: date) -> None:
         """Post what an attempt captured, on its own channel account, and what the channel keeps or never got of it."""
@@ -363,6 +372,21 @@ def is_lost(payment: Payment, attempt: Attempt) -> bool:
     if payment.won_attempt:
         return payment.won_attempt != attempt.number
     return payment.status not in OPEN_PAYMENT or attempt.number < payment.attempt_count
+
+
+def _given_back_by_us(payment: Payment, attempt: Attempt, outcome: Unknown) -> None:
+    """Make sure that refunds of ours are what gave back the money of a payment that had succeeded.
+
+    Raises Broken (channel_contradicts_itself): a reversal of ours may have been carried out after it was paid.
+    """
+    ours = payment.refunded_minor + payment.refunding_minor
+    if outcome.given_back and attempt.status == states.Attempt.CONFIRMED and ours < attempt.captured_minor:
+        raise Broken(
+            "channel_contradicts_itself",
+            f"{attempt.reference} was paid as {attempt.channel_ref}; now the channel says that its payer has the money "
+            "again, which refunds of ours do not explain",
+            payment=payment.id,
+        )
 
 
 def _may_have_been_reversed(attempt: Attempt) -> bool:

@@ -512,9 +512,9 @@ async def find_return(connection: Connection, book: int, refund_id: str, retry_c
 
 
 async def open_counts(connection: Connection, book: int) -> tuple[int, int]:
-    """Return how many attempts and refunds of the book still wait for their channel."""
+    """Return how many attempts and refunds of the book still wait for their channel; what is paid does not."""
     row = await connection.fetchrow(
-        "SELECT (SELECT count(*) FROM attempt WHERE book = $1 AND due_at IS NOT NULL), "
+        "SELECT (SELECT count(*) FROM attempt WHERE book = $1 AND due_at IS NOT NULL AND status <> 'confirmed'), "
         "(SELECT count(*) FROM refund WHERE book = $1 AND status = 'processing')",
         book,
     )
@@ -723,7 +723,10 @@ async def every_open_row_is_owned(connection: Connection) -> list[str]:
     rows = await connection.fetch(
         """
         SELECT book, payment_id AS id FROM attempt
-        WHERE (status IN ('created', 'pending', 'unknown', 'held')) <> (due_at IS NOT NULL)
+        WHERE (due_at IS NOT NULL) <> CASE status
+            WHEN 'confirmed' THEN undo_sent_at IS NOT NULL -- what may undo it is under way
+            ELSE status IN ('created', 'pending', 'unknown', 'held')
+        END
         UNION ALL SELECT r.book, r.id FROM refund r WHERE CASE r.status
             WHEN 'processing' THEN r.due_at IS NULL
             WHEN 'failed' THEN r.due_at IS NOT NULL AND NOT EXISTS ( -- what goes back by itself is begun again

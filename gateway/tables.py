@@ -118,6 +118,8 @@ class Attempt(NamedTuple):
     coupon_minor: int = 0  # of captured_minor, what the merchant's own coupons paid
     proceed_count: int = 0  # how often our second call may have left
     ending_at: datetime | None = None  # reserved money: when it was first asked to be captured or released
+    # When its rail was last told to close, reverse or release it; of a confirmed one, while that may yet happen.
+    undo_sent_at: datetime | None = None
 
     @property
     def is_fresh(self) -> bool:
@@ -292,7 +294,7 @@ ATTEMPTS: Table[Attempt] = Table(
     "attempt",
     Attempt,
     "int text int text text bigint text json json text timestamptz timestamptz timestamptz text text text int "
-    "bigint bigint bigint date int json bool bigint int timestamptz",
+    "bigint bigint bigint date int json bool bigint int timestamptz timestamptz",
     keys=3,
     remembered=True,
 )

@@ -51,7 +51,7 @@ async def still_open(connection: Connection, book: int) -> list[str]:
                || ' since ' || a.created_at || ', due ' || a.due_at || ': ' || coalesce(a.code, '') || ' '
                || coalesce(a.message, '') || ', payment ' || p.status AS what
         FROM attempt a JOIN payment p ON p.book = a.book AND p.id = a.payment_id
-        WHERE a.book = $1 AND a.due_at IS NOT NULL
+        WHERE a.book = $1 AND a.due_at IS NOT NULL AND a.status <> 'confirmed'
         UNION ALL
         SELECT 'refund ' || r.id || ' of ' || r.payment_id || ':' || r.attempt_number || ' on ' || a.channel_account
                || ', asked ' || r.asked_count || ' sent ' || r.sent_count || ' retried ' || r.retry_count || ' ref '

@@ -9,9 +9,10 @@ from datetime import timedelta
 import orjson
 import pytest
 import pytest_asyncio
-from counterparties import SHOWN
+from counterparties import SHOWN, Payer
 from plays import Play, plays
 
+import cases
 import ledger
 from channels import Confirmed, Kind, Method, Pending
 from channels.contract import RefundFee
@@ -22,6 +23,7 @@ from gateway.store import find_attempt, find_payment, find_refund
 from gateway.tables import Attempt, Payment, Refund
 from kernel.db import acquire, transaction
 from kernel.env import Env, Response
+from kernel.errors import Conflict
 from kernel.money import proportion
 from ops.merchants import add_channel_account, add_merchant
 from ops.verify import verify
@@ -58,9 +60,11 @@ class Till:
     hub: Hub
     book: int
 
-    async def pay(self, method: Method, *, manual: bool = False, minor: int = MINOR) -> Payment:
-        """Ask for a payment and have its payer agree."""
-        order = self.play.order(method, minor=minor)
+    async def pay(
+        self, method: Method, *, manual: bool = False, minor: int = MINOR, payer: Payer = Payer.PAYS
+    ) -> Payment:
+        """Ask for a payment and have its payer agree; one whose code is charged as `payer` takes it."""
+        order = self.play.order(method, minor=minor, payer=payer)
         details = {
             name: value
             for name in ("payer", "token", "client_ip", "return_url")
@@ -392,6 +396,66 @@ async def test_a_second_call_that_is_lost_is_found_or_made_by_the_janitor(
     await till.until("succeeded", lambda: till.payment(payment.id))
     charged = await play.other.charged((await till.attempt(payment)).reference)
     assert (charged.times, charged.minor) == (1, MINOR)
+    await till.assert_books_hold()
+
+
+# ---- what undoes, and arrives late -----------------------------------------------------------------------------------
+
+
+async def undone_late(till: Till, op: str, payment: Payment) -> str:
+    """Have the merchant close a payment, the message held up on its way; return what lets it arrive."""
+    held = await till.play.other.hold_back(op, (await till.attempt(payment)).reference)
+    with pytest.raises(Conflict, match=r"not_closed_yet|payment_ended"):
+        await till.hub.payments.close(till.book, payment.id)
+    return held
+
+
+async def asked_once_more(till: Till, payment: Payment) -> None:
+    """Let the janitor's time to ask about it come, and have it ask."""
+    before = (await till.attempt(payment)).asked_count
+    for _ in range(5_000):
+        if (await till.attempt(payment)).asked_count > before:
+            return
+        await till.hub.janitor().once()
+        await till.play.env.sleep(0.02)
+    raise AssertionError(f"nobody asks about it: {await till.attempt(payment)}")
+
+
+async def waiting(till: Till) -> list[cases.Case]:
+    async with acquire(till.hub.pool) as connection:
+        return await cases.store.cases(connection, book=till.book)
+
+
+@plays(alone=True, when=lambda rail: Method.BARCODE in rail.methods)
+async def test_a_success_that_a_late_reversal_takes_back_is_a_case(play: Play, rail_hub: Hub) -> None:
+    till = await a_till(play, rail_hub)
+    payment = await till.pay(Method.BARCODE, payer=Payer.ASKS)
+    reference = (await till.attempt(payment)).reference
+    held = await undone_late(till, "reverse", payment)
+    await play.other.pay(reference)
+    await till.until("succeeded", lambda: till.payment(payment.id))
+    await asked_once_more(till, payment)
+    assert await waiting(till) == []
+    await play.other.let_through(held)
+    assert sum((await play.other.charged(reference)).refunds.values()) == MINOR
+    await asked_once_more(till, payment)
+    (case,) = await waiting(till)
+    assert (case.kind, case.about, case.amount_minor) == ("channel_contradicts_itself", f"{payment.id}:1", MINOR)
+    assert (await till.payment(payment.id)).status == "succeeded"
+    await till.assert_books_hold()
+
+
+@plays(method=lambda rail: [rail.main] if rail.main in rail.closes else [])
+async def test_a_success_that_a_late_closing_cannot_undo_stays_one(play: Play, rail_hub: Hub, method: Method) -> None:
+    till = await a_till(play, rail_hub)
+    payment = await till.pay(method)
+    held = await undone_late(till, "close", payment)
+    await till.until("succeeded", lambda: till.payment(payment.id))
+    await play.other.let_through(held)
+    await asked_once_more(till, payment)
+    assert await waiting(till) == []
+    assert (await till.attempt(payment)).due_at is not None, "and is asked about some more"
+    assert (await till.attempt(payment)).status == "confirmed"
     await till.assert_books_hold()
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from channels.contract import Confirmed, Outcome, Pending, Refused, Unknown
 from gateway import states
 from gateway.attempts import Chosen, EndUnpaid, FailOver, NewAttempt, StartAttempt
-from gateway.captures import CaptureRefused, StartCapture
+from gateway.captures import CaptureRefused, StartCapture, StartUndo
 from gateway.claims import Claims
-from gateway.create import CreatePayment, NewPayment
+from gateway.create import Asking, CreatePayment, NewPayment
 from gateway.refunds import CreateRefund, RetryRefund, SettleRefund
 from gateway.settle import Settle
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
@@ -124,6 +124,17 @@ class Life:
         number = 1 + n % max(1, self.payment.attempt_count)
         self.book.do(CaptureRefused(BOOK, PAYMENT, number, "NO", "", share_bp(AMOUNT, 60), NOW))
 
+    def told_to_undo(self, n: int) -> None:
+        if tries := self.attempts:
+            attempt = tries[n % len(tries)]
+            after = self.book.do(StartUndo(BOOK, PAYMENT, attempt.number, releases=attempt.status == "held"))
+            assert (after.undo_sent_at is None or after == attempt) or attempt.status in OPEN_ATTEMPT
+
+    def asked_about(self, n: int) -> None:
+        for one in self.attempts:
+            over = one.status == "confirmed" and n % 2 == 0
+            self.book.do(Asking(BOOK, (PAYMENT, one.number), None if over else NOW))
+
     def ends(self, n: int) -> None:
         now, run_out = self.book.now, bool(n % 2)
         why = states.PaymentEvent.TIMED_OUT if run_out else states.PaymentEvent.CLOSED
@@ -165,7 +176,8 @@ class Life:
         assert (payment.status == "succeeded") is any(one.status == "confirmed" for one in tries)
         for one in tries:
             assert (one.captured_minor > 0) is (one.status in PAID_ATTEMPT)
-            assert (one.due_at is not None) is (one.status in OPEN_ATTEMPT)
+            doubted = one.status == "confirmed" and one.undo_sent_at is not None
+            assert (one.due_at is not None) is (one.status in OPEN_ATTEMPT or doubted)
             live = [r for r in refunds if r.attempt_number == one.number and r.status != "failed"]
             assert sum(r.amount_minor for r in live) <= one.captured_minor
             if one.status in ("late", "surplus"):
@@ -207,7 +219,7 @@ class Life:
 wallets = st.integers(0, 3)
 MOVES = [
     *["says"] * 6,
-    *["fails_over", "chooses", "captures", "capture_refused", "ends", "refunds_asked"],
+    *["fails_over", "chooses", "captures", "capture_refused", "ends", "refunds_asked", "told_to_undo", "asked_about"],
     *["refund_ends", "refund_retried"] * 2,
 ]
 moves = st.lists(st.tuples(st.sampled_from(MOVES), st.integers(0, 200)), min_size=4, max_size=40)
@@ -247,10 +259,11 @@ def test_the_moves_reach_every_state() -> None:
         for _ in range(30):
             life.step(chance.choice(MOVES), chance.randint(0, 200))
             seen.update(f"attempt {one.status}" for one in life.attempts)
+            seen.update("doubted" for one in life.attempts if one.status == "confirmed" and one.undo_sent_at)
             seen.add(f"payment {life.payment.status}")
             seen.update(f"refund {one.status} {min(one.retry_count, 2)}" for one in life.refunds)
     wanted: set[Any] = {f"attempt {state}" for state in states.Attempt} | {
         f"payment {state}" for state in states.Payment
     }
-    wanted |= {"refund succeeded 0", "refund failed 0", "refund succeeded 1", "refund failed 1"}
+    wanted |= {"doubted", "refund succeeded 0", "refund failed 0", "refund succeeded 1", "refund failed 1"}
     assert wanted <= seen, wanted - seen

@@ -128,6 +128,8 @@ PLANTS = {
     "every_open_row_is_owned": {
         "an open payment nobody asks about": "UPDATE attempt SET due_at = NULL WHERE payment_id = '{open}'",
         "an ended one somebody asks about": "UPDATE attempt SET due_at = now() WHERE payment_id = '{paid}'",
+        "one that may yet be undone and nobody asks about": "UPDATE attempt SET undo_sent_at = now() "
+        "WHERE payment_id = '{paid}'",
         "a choice nobody waits for": "UPDATE payment SET due_at = NULL WHERE id = '{choosing}'",
         "an ended payment somebody waits for": "UPDATE payment SET due_at = now() WHERE id = '{paid}'",
         "a hold nobody looks after": "UPDATE attempt SET due_at = NULL WHERE payment_id = '{held}'",
