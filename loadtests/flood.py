@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from loadtests.answers import first_of
+
 try:
     from uvloop import run
 except ImportError:
@@ -108,19 +110,14 @@ class Caller(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
+        answer = first_of(self._buffer)
+        if answer is None or self._hears is None:
             return
-        head = self._buffer[:end].lower()
-        at = head.find(b"content-length:")
-        length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
-        if len(self._buffer) < end + 4 + length or self._hears is None:
-            return
-        body, self._buffer = self._buffer[end + 4 :], b""
+        self._buffer = b""
         hears, self._hears = self._hears, None
-        if b"connection: close" not in head:
+        if b"connection: close" not in answer[1]:
             self._idle.append(self)
-        hears(int(head[9:12]), head, body)
+        hears(*answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost()

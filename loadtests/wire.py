@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import cast
 
+from loadtests.answers import first_of
 from loadtests.prepare import is_loopback
 
 try:
@@ -39,15 +40,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
+        answer = first_of(self._buffer)
+        if answer is None:
             return
-        head = self._buffer[:end].lower()
-        at = head.find(b"content-length:")
-        length = int(head[at + 15 : head.find(b"\r\n", at) if head.find(b"\r\n", at) > 0 else None]) if at >= 0 else 0
-        if len(self._buffer) < end + 4 + length:
-            return
-        self._load.answered(int(self._buffer[9:12]), time.perf_counter() - self._started, self._buffer[end + 4 :])
+        status, _, body = answer
+        self._load.answered(status, time.perf_counter() - self._started, body)
         self._buffer = b""
         self._next()
 

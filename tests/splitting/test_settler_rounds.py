@@ -3,20 +3,30 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 from kernel.db import acquire
 from ops.merchants import add_merchant
 from splitting import store
+from splitting.banking import Settler
 from tests.kernel.one_book import book_held, outside
 from tests.splitting.play_bank import a_bank, a_town_with_a_bank
 from tests.splitting.town import BANK, Town
 
 
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    while not await holds():  # noqa: ASYNC110 - rows of a database set no event
-        await asyncio.sleep(0.01)
+async def until_sent(town: Town, on: date, meanwhile: Callable[[], Awaitable[object]] | None = None) -> None:
+    """Wait until the batch of a day is at its bank. meanwhile: done between two looks."""
+    while (await town.batch(on)).status != "sent":
+        await (asyncio.sleep(0.01) if meanwhile is None else meanwhile())
+
+
+async def once_and_sent(town: Town, settler: Settler) -> None:
+    """Sell, make today's batch, begin one round, and wait until the batch is at its bank."""
+    await town.sell()
+    await town.settle(town.today)
+    await settler.once()
+    await until_sent(town, town.today)
 
 
 @asynccontextmanager
@@ -41,14 +51,7 @@ async def test_batches_that_nobody_decides_keep_no_new_one_from_being_sent(datab
         a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler),
         batches(database_url, town, 150, "sent"),
     ):
-        await town.sell()
-        await town.settle(town.today)
-        await settler.once()
-
-        async def it_is_sent() -> bool:
-            return (await town.batch(town.today)).status == "sent"
-
-        await until(it_is_sent)
+        await once_and_sent(town, settler)
         assert len(bank.taken) == 1
 
 
@@ -76,11 +79,7 @@ async def test_a_batch_that_never_gets_an_answer_holds_up_neither_later_ones_nor
         tomorrow = town.today + timedelta(days=1)
         await town.settle(tomorrow)
         working = town.front.hub.env.spawn("settler", settler.run(idle_s=0.01))
-
-        async def the_later_is_sent() -> bool:
-            return (await town.batch(tomorrow)).status == "sent"
-
-        await until(the_later_is_sent)
+        await until_sent(town, tomorrow)
         working.cancel()
         assert (await town.batch(town.today)).status == "created"
         assert {"camt.054", "pain.002"} <= set(bank.calls)
@@ -91,14 +90,7 @@ async def test_a_batch_that_cannot_be_written_holds_up_no_other(database_url: st
         a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler),
         batches(database_url, town, 1, "created"),  # it has no lines, which no file can say
     ):
-        await town.sell()
-        await town.settle(town.today)
-        await settler.once()
-
-        async def it_is_sent() -> bool:
-            return (await town.batch(town.today)).status == "sent"
-
-        await until(it_is_sent)
+        await once_and_sent(town, settler)
         assert len(bank.taken) == 1
 
 
@@ -114,11 +106,7 @@ async def test_a_bank_that_hangs_keeps_only_its_own_waiting(database_url: str, t
             assert len(silent.taken) == 1, "what is under way is left to its task"
             assert answering.calls.count("pain.002") == 3
             silent.answering.set()
-
-            async def it_is_sent() -> bool:
-                return (await town.batch(town.today)).status == "sent"
-
-            await until(it_is_sent)
+            await until_sent(town, town.today)
 
 
 async def test_a_locked_book_keeps_only_its_own_merchant_waiting(database_url: str, tmp_path: Path) -> None:
@@ -132,9 +120,4 @@ async def test_a_locked_book_keeps_only_its_own_merchant_waiting(database_url: s
             assert answering.calls.count("pain.002") == 3
             assert len(bank.taken) == 1
             assert (await town.batch(town.today)).status == "created"
-
-        async def it_is_sent() -> bool:
-            await settler.once()
-            return (await town.batch(town.today)).status == "sent"
-
-        await until(it_is_sent)
+        await until_sent(town, town.today, settler.once)
