@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         Unknown,
     )
     from channels.http import HttpTransport
-    from channels.registry import CHANNELS
+    from channels.registry import CHANNELS, capabilities_of
 
 __all__ = [
     "CHANNELS",
@@ -57,6 +57,7 @@ __all__ = [
     "Refused",
     "SharingClient",
     "Unknown",
+    "capabilities_of",
 ]
 
 _ELSEWHERE = {
@@ -65,6 +66,7 @@ _ELSEWHERE = {
     "SharingClient": "client",
     "HttpTransport": "http",
     "CHANNELS": "registry",
+    "capabilities_of": "registry",
 }
 
 

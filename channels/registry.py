@@ -7,10 +7,11 @@ tests/channels/test_registry.py holds every rail listed here against the contrac
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from typing import Any, get_type_hints
 
-from channels.contract import ChannelConfig
+from channels.contract import Capabilities, Channel, ChannelConfig
 from channels.face import Face, plain
 
 NAMES = (
@@ -23,6 +24,15 @@ NAMES = (
 )
 
 CHANNELS: Mapping[str, ChannelConfig] = {name: import_module(f"channels.{name}").build for name in NAMES}
+
+
+def capabilities_of(build: Callable[[Mapping[str, Any]], Channel]) -> Capabilities:
+    """Return what a rail can do, before there are settings to build it from. Raises TypeError."""
+    made = get_type_hints(build)["return"]
+    capabilities = getattr(made, "capabilities", None)
+    if not isinstance(capabilities, Capabilities):
+        raise TypeError(f"{build} must say which class it makes, not {made}")
+    return capabilities
 
 
 def secrets_of(name: str) -> frozenset[str]:

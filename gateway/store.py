@@ -511,14 +511,38 @@ async def find_return(connection: Connection, book: int, refund_id: str, retry_c
     return rows[0] if rows else None
 
 
-async def open_counts(connection: Connection, book: int) -> tuple[int, int]:
-    """Return how many attempts and refunds of the book still wait for their channel; what is paid does not."""
-    row = await connection.fetchrow(
-        "SELECT (SELECT count(*) FROM attempt WHERE book = $1 AND due_at IS NOT NULL AND status <> 'confirmed'), "
-        "(SELECT count(*) FROM refund WHERE book = $1 AND status = 'processing')",
+class Waiting(NamedTuple):
+    """An attempt or a refund that still waits for its channel."""
+
+    what: str  # attempt pay_…:1 | refund re_…
+    account: str  # the channel account
+    status: str
+    since: datetime
+    due_at: datetime | None
+    said: str  # what the channel said last, and for a refund how often it was asked and sent
+    with_a_person: bool  # a case is open about it
+
+
+async def still_waiting(connection: Connection, book: int) -> list[Waiting]:
+    """Return every attempt and refund of the book that waits for its channel, oldest first; what is paid does not."""
+    rows = await connection.fetch(
+        """
+        SELECT 'attempt ' || a.payment_id || ':' || a.number, a.channel_account, a.status, a.created_at AS since,
+               a.due_at, concat_ws(' ', a.code, a.message), false
+        FROM attempt a WHERE a.book = $1 AND a.due_at IS NOT NULL AND a.status <> 'confirmed'
+        UNION ALL
+        SELECT 'refund ' || r.id || ' of ' || r.payment_id || ':' || r.attempt_number, a.channel_account, r.status,
+               r.created_at, r.due_at,
+               concat('asked ', r.asked_count, ', sent ', r.sent_count, ', retried ', r.retry_count, ', ref ',
+                      coalesce(r.channel_ref, 'none')),
+               EXISTS (SELECT FROM case_file c WHERE c.book = r.book AND c.about = r.id AND c.status = 'open')
+        FROM refund r JOIN attempt a ON a.book = r.book AND a.payment_id = r.payment_id AND a.number = r.attempt_number
+        WHERE r.book = $1 AND r.status = 'processing'
+        ORDER BY since
+        """,
         book,
     )
-    return (row[0], row[1]) if row else (0, 0)
+    return [Waiting(*row) for row in rows]
 
 
 async def captures_match_the_journal(connection: Connection) -> list[str]:

@@ -1,14 +1,15 @@
 """The day as a whole: a merchant is taken on, orders are played, the day is cut off, settled, billed, reconciled."""
 
 import asyncio
+import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import partial
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -16,28 +17,29 @@ import aiohttp
 import ledger
 import reconciliation
 import splitting
-import streams
-from channels.contract import Capabilities, Channel
-from gateway.store import open_counts
+from channels import capabilities_of
 from kernel.clock import business_date
-from kernel.db import AGAIN, LOST, acquire
-from kernel.errors import Unavailable
+from kernel.db import acquire
 from kernel.ids import reference
+from kernel.money import Money
 from ledger import accounts
 from ops import verify
 from ops.merchants import add_channel_account, add_merchant, add_platform_payee, link_bank
+from ops.replay import lacking
 from ops.replay.faults import Disturber, Planted, Planter, Row
 from ops.replay.orders import HOUSE, Invoice, net_minor, suppliers
+from ops.replay.patience import PATIENCE_S, again, until
 from ops.replay.rails import CAST, PAID_OUT_IN, Account, Cable, Part, Payers, sign_up, trades
 from ops.replay.trade import Ledger, Trader
 from ops.replay.trouble import Plan, Trouble
-from ops.replay.world import PATIENCE_S, World
+from ops.replay.world import World
 from ops.wiring import Hub
 from reconciliation import Case, Run
 from reconciliation.daily import Deposit
 from reconciliation.states import State
 from splitting.tables import Instruction
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 # Words with which an order ends that nothing was wrong with but the way to its rail.
 OUR_FAULT = frozenset({"channel_unreachable", "not_received", "no_channel", "canceled", "expired", "failed"})
@@ -46,10 +48,26 @@ BANK = "harbour"
 
 @dataclass(slots=True)
 class Stage:
-    """Somebody to tell what is happening."""
+    """Where the play is, and somebody to tell: on_begin (what, how many steps), on_step."""
 
-    begin: Callable[[str, int], None]  # (what, how many steps)
-    step: Callable[[], None]
+    on_begin: Callable[[str, int], None]
+    on_step: Callable[[], None]
+    what: str = "nothing yet"
+    steps: int = 0
+    done: int = 0
+    book: int | None = None  # of the merchant who was taken on
+
+    def begin(self, what: str, steps: int) -> None:
+        self.what, self.steps, self.done = what, steps, 0
+        log.info("%s, %d steps", what, steps)
+        self.on_begin(what, steps)
+
+    def step(self) -> None:
+        self.done += 1
+        self.on_step()
+
+    def __str__(self) -> str:
+        return f"{self.what}, {self.done} of {self.steps} done" + (f", book {self.book}" if self.book else "")
 
 
 @dataclass(slots=True)
@@ -116,16 +134,24 @@ class Day:
         """
         paid = {_plain(payment.reference) for payment in self.ledger.payments if payment.account == account.name}
         charges = {_plain(trade["order"]): trade["charged_count"] for trade in found}
-        self.charged_twice += [trade["order"] for trade in found if trade["charged_count"] > 1]
+        self.charged_twice += [
+            f"{trade['order']} on {account.name}, {trade['charged_count']} times, {self._money(trade['paid'])}"
+            for trade in found
+            if trade["charged_count"] > 1
+        ]
         for trade in found:
             returned = sum(one["amount"] for one in trade["refunds"] if one["status"] not in ("ABNORMAL", "failed"))
             if trade["charged_count"] and _plain(trade["order"]) not in paid:
                 if returned == trade["paid"]:
                     self.given_back += 1
                 else:
-                    self.unknown_charges.append(trade["order"])
+                    self.unknown_charges.append(
+                        f"{trade['order']} on {account.name}, {self._money(trade['paid'])} charged, "
+                        f"{self._money(returned)} given back"
+                    )
         self.broken += [
-            f"paid, but nobody was charged: {payment.reference}"
+            f"paid, but nobody was charged: {payment.reference} on {account.name}, "
+            f"{self._money(payment.captured_minor)}"
             for payment in self.ledger.payments
             if payment.account == account.name and not charges.get(_plain(payment.reference))
         ]
@@ -196,25 +222,59 @@ class Day:
         return shares | {"channel fee": self.fee_minor} | {name: minor for name, minor in others.items() if minor}
 
     def wrongs(self) -> list[str]:
-        """Return every reason why this day is not as it must be; empty for a good day."""
-        wrong = []
-        net = net_minor(self.invoices)
-        if self.captured_minor - self.refunded_minor + self.refused_minor != net:
-            wrong.append(
-                f"captured {self.captured_minor} − refunded {self.refunded_minor} + refused {self.refused_minor} "
-                f"is not the file's {net}"
-            )
-        if sum(self.shares_minor().values()) != self.captured_minor - self.refunded_minor:
-            wrong.append("the shares do not sum to what was captured less what was refunded")
+        """Return every promise of the page that does not hold, in words, with the figures; empty for a good day."""
         not_ended = [invoice.number for invoice in self.invoices if invoice.number not in self.ledger.ended]
-        if not_ended:
-            wrong.append(f"{len(not_ended)} invoices did not end: {', '.join(not_ended[:5])}")
-        wrong += [f"missed: {fault.fault} on {fault.reference}" for fault in self.missed]
-        wrong += [f"invented: {kind} on {ref}" for ref, kind in self.invented]
-        wrong += [f"charged twice: {ref}" for ref in self.charged_twice]
-        wrong += [f"charged, unknown to the hub: {ref}" for ref in self.unknown_charges]
+        wrong = [f"{len(not_ended)} invoices did not end: {', '.join(not_ended[:5])}"] if not_ended else []
+        wrong += self._wrong_sums()
+        wrong += [
+            f"missed: {fault.fault} was planted on {fault.reference} ({fault.where}) and not found as "
+            f"{fault.expected_kind}"
+            for fault in self.missed
+        ]
+        wrong += [f"invented: {kind} on {ref}, where nothing was planted" for ref, kind in self.invented]
+        wrong += [f"charged twice: {what}" for what in self.charged_twice]
+        wrong += [f"charged, unknown to the hub: {what}" for what in self.unknown_charges]
         wrong += [f"acknowledged, but {what}" for what in self.acknowledged_lost]
+        if not self.invariants.get("checked"):
+            wrong.append("no invariant was checked")
         return wrong + self.broken
+
+    def _wrong_sums(self) -> list[str]:
+        """Return which of the page's sums do not come out."""
+        captured, refunded, refused = self.captured_minor, self.refunded_minor, self.refused_minor
+        shares, net = self.shares_minor(), net_minor(self.invoices)
+        paid_out = sum(payee.paid_minor for payee in self.shares)
+        rails, paid = self.rails(), list(self.ledger.ended.values()).count("paid")
+        wrong = []
+        if captured - refunded + refused != net:
+            wrong.append(
+                f"money: captured {self._money(captured)} − refunded {self._money(refunded)} + refused "
+                f"{self._money(refused)} comes to {self._money(captured - refunded + refused)}, "
+                f"the file's net is {self._money(net)}"
+            )
+        if sum(shares.values()) != captured - refunded:
+            wrong.append(
+                f"shares: they sum to {self._money(sum(shares.values()))}, captured less refunded is "
+                f"{self._money(captured - refunded)}: "
+                + ", ".join(f"{name} {self._money(minor)}" for name, minor in shares.items())
+            )
+        if paid_out != self.settled_minor:
+            wrong.append(
+                f"settlement: the bank paid {self._money(self.settled_minor)}, the payees' books say "
+                f"{self._money(paid_out)}"
+            )
+        if (count := sum(row["paid"] for row in rails)) != paid:
+            wrong.append(f"rails: they have {count} paid orders, customers were told of {paid}")
+        for what, booked in (("captured", captured), ("refunded", refunded)):
+            if (told := sum(row[f"{what}_minor"] for row in rails)) != booked:
+                wrong.append(
+                    f"rails: the merchant was told that {self._money(told)} was {what}, the books say "
+                    f"{self._money(booked)}"
+                )
+        return wrong
+
+    def _money(self, minor: int) -> str:
+        return str(Money(minor, self.currency))
 
     def summary(self) -> dict[str, Any]:
         """Return the figures for machines."""
@@ -283,9 +343,16 @@ class Player:
         stage: Stage,
         bank_turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
         open_to: Callable[[int], AbstractContextManager[None]] = lambda port: nullcontext(),
+        patience_s: float = PATIENCE_S,
     ) -> None:
-        """open_to: has the hub call a port of this machine meanwhile, where a cable ends."""
+        """open_to: has the hub call a port of this machine meanwhile, where a cable ends.
+
+        patience_s: how long any one thing is waited for.
+        """
         self._hub = hub
+        self._patience_s = patience_s
+        self._again = partial(again, patience_s=patience_s)
+        self._until = partial(until, patience_s=patience_s)
         self._sandbox_url = sandbox_url
         self._hub_url = hub_url
         self._session = session
@@ -305,18 +372,18 @@ class Player:
         cast: Sequence[Part] = CAST,
         coupons: bool = False,
     ) -> Day:
-        """Return what the day came to. Raises Refused or TimeoutError where it cannot go on.
+        """Return what the day came to. Raises Refused, HubFailed or PromiseBroken where it cannot go on.
 
         coupons: some payers have coupons, of the merchant's or of their wallet's, where a rail has them.
         """
         started = time.monotonic()
-        outside = World(self._session, self._hub_url, "", self._sandbox_url)
+        outside = World(self._session, self._hub_url, "", self._sandbox_url, patience_s=self._patience_s)
         self._stage.begin("taking a merchant on 开户", 1)
         bank = await outside.control("POST", "/control/bank/customers", {"name": "replay"})
         merchant = await add_merchant(self._hub, "replay", currencies=[currency])
-        book = merchant.book
+        book = self._stage.book = merchant.book
         link = await link_bank(self._hub, book, BANK, bank, name="replay pool", currency=currency)
-        world = World(self._session, self._hub_url, merchant.api_key, self._sandbox_url)
+        world = World(self._session, self._hub_url, merchant.api_key, self._sandbox_url, patience_s=self._patience_s)
         platform = await add_platform_payee(self._hub, book, name="platform", currency=currency, bank=BANK)
         async with _Cables(self._sandbox_url, self._open_to) as cables:
             accounts = [
@@ -340,7 +407,9 @@ class Player:
             )  # fmt: skip
             traded = await _together(trader.play(invoices), trouble.run())
             day = Day(invoices, currency, traded, plan, accounts, book, merchant.id, faults_asked=faults)
-            await self._quiet(book)
+            await self._until(
+                "every payment and refund ends and is shared out", lambda: lacking.endings(self._hub.pool, book)
+            )
             for account in accounts:
                 if account.settings["base_url"] != account.direct_url:
                     # The rail says in its bill's answer where the file is, and the hub fetches it from there alone.
@@ -363,7 +432,7 @@ class Player:
     async def _account(self, world: World, part: Part, book: int, pool: str, cables: "_Cables | None") -> Account:
         """Become a rail's merchant, and have the hub call it, over a cable that can be cut where `cables` is given."""
         rail = self._hub.channels[part.channel]
-        webhooks = not _capabilities(rail).per_order_notices
+        webhooks = not capabilities_of(rail).per_order_notices
         settings = await sign_up(world, part, pool=pool, hub_url=self._hub_url, book=book, webhooks=webhooks)
         base_url = str(settings["base_url"])
         if cables is not None:
@@ -417,26 +486,6 @@ class Player:
         made = await world.hub("POST", "/v1/payees", body)
         return str(made["id"])
 
-    async def _until(self, what: str, done: Callable[[], Awaitable[bool]]) -> None:
-        """Wait until `done` returns true."""
-        give_up_at, pause = time.monotonic() + PATIENCE_S, 0.05
-        while not await _again(done):
-            if time.monotonic() > give_up_at:
-                raise TimeoutError(f"waited {PATIENCE_S:.0f} s in vain: {what}")
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 0.5)
-
-    async def _quiet(self, book: int) -> None:
-        """Wait until nothing is open and every payment has been shared out."""
-
-        async def quiet() -> bool:
-            async with acquire(self._hub.pool) as connection:
-                open_rows = await open_counts(connection, book)
-                waiting = await streams.store.behind(connection, "splitting", 10_000)
-            return open_rows == (0, 0) and book not in dict(waiting)
-
-        await self._until("payments or refunds are still open", quiet)
-
     async def _open_bank_day(self, world: World, after: date | None) -> date:
         """Close the bank's days up to the last business date; return the bank's day after."""
         today = date.fromisoformat((await world.control("GET", "/control/bank"))["date"])
@@ -447,17 +496,14 @@ class Player:
 
     async def _deposits(self, book: int, currency: str, dates: Sequence[date]) -> None:
         """Wait until the worker has read the channel's deposits from the bank and booked them."""
-        link = await _again(lambda: self._hub.banks.link(book, BANK))
+        link = await self._again(lambda: self._hub.banks.link(book, BANK))
         client = self._hub.banks.client(link)
 
-        async def booked() -> bool:
-            at_bank = (await client.account(link.pool_account)).balance_minor
-            async with acquire(self._hub.pool) as connection:
-                custody = await ledger.store.find_account(connection, book, accounts.bank(BANK, currency))
-            return (custody.balance if custody else 0) == at_bank
-
         if dates:
-            await self._until("the channel's deposit was not booked", booked)
+            await self._until(
+                "every deposit of the channels at the bank is booked",
+                lambda: lacking.deposits(self._hub.pool, client, link, currency),
+            )
 
     async def _settle(self, day: Day, bank_day: date) -> list[tuple[str, str]]:
         """Have the bank pay every date's shares; return (end-to-end id, account) of the lines it paid."""
@@ -475,24 +521,24 @@ class Player:
 
     async def _settle_one(self, day: Day, on: date, bank_day: date) -> list[Instruction]:
         """Have a business date's batch made and sent, wait for the bank's word on it, and return its lines."""
-        batch = await _again(lambda: self._hub.banks.settle(day.book, BANK, on, day.currency, execution_date=bank_day))
-
-        async def finished() -> bool:
-            async with acquire(self._hub.pool) as connection:
-                found = await splitting.store.find_settlement(connection, day.book, batch.id)
-            return found is not None and found.status == "finished"
+        batch = await self._again(
+            lambda: self._hub.banks.settle(day.book, BANK, on, day.currency, execution_date=bank_day)
+        )
 
         async def lines() -> list[Instruction]:
             async with acquire(self._hub.pool) as connection:
                 return await splitting.store.instructions(connection, day.book, batch.id)
 
-        await self._until(f"settlement {batch.id} was not decided by the bank", finished)
-        return await _again(lines)
+        await self._until(
+            f"the bank decides settlement {batch.id}",
+            lambda: lacking.decisions(self._hub.pool, day.book, batch.id, bank_day),
+        )
+        return await self._again(lines)
 
     async def _reconcile(self, day: Day, world: World, bank_day: date) -> None:
         """Prove every date, and the day after each for rows that come late; run twice, which must change nothing."""
         proof = self._hub.daily_proof()
-        await _again(lambda: proof.fetch_bank_files(day.book, BANK))
+        await self._again(lambda: proof.fetch_bank_files(day.book, BANK))
         late = [d + timedelta(days=1) for d in day.dates if d + timedelta(days=1) not in day.dates]
         for on in late:
             await self._close_rails(day, world, on)
@@ -517,14 +563,19 @@ class Player:
 
         for _ in range(2):
             runs = [
-                await _again(partial(channel, account, on)) for account in day.accounts for on in [*day.dates, *late]
+                await self._again(partial(channel, account, on))
+                for account in day.accounts
+                for on in [*day.dates, *late]
             ]
             if day.dates:
-                runs.append(await _again(bank))
+                runs.append(await self._again(bank))
         # The first of a late row's two days is judged again once the second is known, so only the second round counts.
         if any(run.moves for run in runs):
-            day.broken.append("reconciling again gave another result")
-        for case in await _again(cases):
+            moved = ", ".join(
+                f"{run.counterparty} of {run.business_date}: {len(run.moves)}" for run in runs if run.moves
+            )
+            day.broken.append(f"reconciling again gave another result; discrepancies moved: {moved}")
+        for case in await self._again(cases):
             if case.state is State.EXPLAINED:
                 day.explained += 1
             else:
@@ -551,7 +602,7 @@ class Player:
                     await ledger.store.rule_totals(connection, day.book, day.currency),
                 )
 
-        day.shares, by_rule = await _again(totals)
+        day.shares, by_rule = await self._again(totals)
         day.captured_minor = by_rule.get("payment_captured", 0)
         day.refunded_minor = by_rule.get("refund", 0)
         day.fee_minor = (
@@ -559,10 +610,10 @@ class Player:
         )
         day.coupon_minor = by_rule.get("merchant_coupon", 0) - by_rule.get("merchant_coupon_back", 0)
         # The merchant account keeps what stands in the account of coupons (docs/decisions/0019).
-        own = await _again(lambda: self._balance(day, accounts.merchant(day.currency)))
+        own = await self._again(lambda: self._balance(day, accounts.merchant(day.currency)))
         day.coupon_rounding_minor = own - day.coupon_minor if day.coupon_minor else 0
         day.refund_cost_minor = by_rule.get("refund_cost", 0) - by_rule.get("refund_cost_undone", 0)
-        verdicts = await _again(lambda: verify.verify(self._hub.pool))
+        verdicts = await self._again(lambda: verify.verify(self._hub.pool))
         day.invariants = {"checked": len(verdicts), "broken": sum(1 for v in verdicts if v.broken)}
         day.broken += [f"{v.name}: {why}" for v in verdicts for why in v.broken[:3]]
 
@@ -584,12 +635,6 @@ async def _together(trading: Coroutine[Any, Any, T], trouble: Coroutine[Any, Any
 def _plain(reference: str) -> str:
     """Return a number of ours without its dash, which some rails take and others spell in their own way."""
     return "".join(c for c in reference if c.isalnum())
-
-
-def _capabilities(rail: Callable[[Mapping[str, Any]], Channel]) -> Capabilities:
-    """Return what a rail can do, before there are settings to build it from."""
-    found: Capabilities = get_type_hints(rail)["return"].capabilities
-    return found
 
 
 class _Cables:
@@ -616,16 +661,3 @@ class _Cables:
         address = await cable.lay()
         self._opened.enter_context(self._open_to(urlsplit(address).port or 80))
         return address
-
-
-async def _again(work: Callable[[], Awaitable[T]]) -> T:
-    """Return what `work` comes to, which may be repeated; while database or bank are being restarted, ask again."""
-    give_up_at, pause = time.monotonic() + PATIENCE_S, 0.05
-    while True:
-        try:
-            return await work()
-        except (Unavailable, *LOST, *AGAIN):
-            if time.monotonic() > give_up_at:
-                raise
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, 1.0)

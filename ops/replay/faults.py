@@ -90,21 +90,20 @@ class Planter:
                 deltas = [delta for delta in (-7, -1, 3, 100) if row.minor + delta > 0]
                 params["delta_minor"] = self._rng.choice(deltas)
             match = {"merchant": row.account.merchant, row.field: row.reference}
-            await self._order(fault, row.account.channel, match, params)
+            await self._world.order_fault(row.account.channel, fault, match, params)
             self.planted.append(Planted(fault, row.reference, ROW_FAULTS[fault], row.account.name))
         for _ in range(extra):
             name, day = self._rng.choice(days)
             account = accounts[name]
             match = {"merchant": account.merchant, "date": day}
-            told = await self._order(
-                "bill_row_extra", account.channel, match, {"total_minor": self._rng.randint(100, 9999)}
-            )
+            more = {"total_minor": self._rng.randint(100, 9999)}
+            told = await self._world.order_fault(account.channel, "bill_row_extra", match, more)
             number = told["params"].get("order") or told["params"]["out_trade_no"]
             self.planted.append(Planted("bill_row_extra", number, "missing_at_hub", name))
         if deposit:
             account, day = self._rng.choice(paid_out)
             match = {"mchid": account.merchant, "date": day}
-            await self._order("deposit_short", "bank", match, {"by_minor": SHORT_BY_MINOR})
+            await self._world.order_fault("bank", "deposit_short", match, {"by_minor": SHORT_BY_MINOR})
             reference = f"{account.mark}{day.replace('-', '')}"
             self.planted.append(Planted("deposit_short", reference, "deposit_differs", account.name))
 
@@ -131,12 +130,8 @@ class Planter:
             list(ENTRY_FAULTS.items())[: self.for_statement], lines, strict=False
         ):
             params = {"delta_minor": 11} if fault.endswith("altered") else {}
-            await self._order(fault, "bank", {"end_to_end_id": line, "account": account}, params)
+            await self._world.order_fault("bank", fault, {"end_to_end_id": line, "account": account}, params)
             self.planted.append(Planted(fault, line, kind))
-
-    async def _order(self, fault: str, rail: str, match: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
-        body = {"fault": fault, "rail": rail, "match": match, "times": 1, "params": params}
-        return await self._world.control("POST", "/control/faults", body)
 
 
 class Disturber:
@@ -188,23 +183,15 @@ class Disturber:
             params = {"ms": 300}
         elif fault == "notice_duplicate":
             params = {"copies": 3}
-        body = {
-            "fault": fault,
-            "rail": account.channel,
-            "match": {"merchant": account.merchant, **match},
-            "times": 1,
-            "params": params,
-        }
-        told = await self._world.control("POST", "/control/faults", body)
+        told = await self._world.order_fault(account.channel, fault, {"merchant": account.merchant, **match}, params)
         self._ordered.add(told["fault_id"])
 
     async def done(self) -> Counter[str]:
         """Return how often each disturbance was really carried out; what was ordered for nothing is not counted."""
         if not self._ordered:
             return Counter()
-        listed = await self._world.control("GET", "/control/faults")
         fired: Counter[str] = Counter()
-        for fault in listed["faults"]:
+        for fault in await self._world.faults():
             if fault["fault_id"] in self._ordered and fault["fired"]:
                 fired[fault["fault"]] += fault["fired"]
         return fired

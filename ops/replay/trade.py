@@ -10,9 +10,10 @@ from urllib.parse import quote
 
 from ops.replay.faults import Disturber
 from ops.replay.orders import Invoice
+from ops.replay.patience import Patience, PromiseBroken
 from ops.replay.rails import CARD, Payers
 from ops.replay.trouble import Trouble
-from ops.replay.world import PATIENCE_S, Refused, World
+from ops.replay.world import Refused, World
 
 AT_ONCE = 12  # customers buying at the same time
 COMMISSION_BP = 300
@@ -77,9 +78,9 @@ class Ledger:
     rung_up_again: int = 0  # sales at the till whose payment came to nothing and was asked for once more
 
     def end(self, invoice: Invoice, how: str) -> None:
-        """Note how an invoice ended; a second ending is a mistake of this program's."""
+        """Note how an invoice ended. Raises PromiseBroken for a second ending, a mistake of this program's."""
         if invoice.number in self.ended:
-            raise AssertionError(f"invoice {invoice.number} ended twice: {self.ended[invoice.number]}, {how}")
+            raise PromiseBroken(f"invoice {invoice.number} ended twice: {self.ended[invoice.number]}, {how}")
         self.ended[invoice.number] = how
 
     def refuse(self, invoice: Invoice, reason: str) -> None:
@@ -241,7 +242,10 @@ class Trader:
         asks = str(body["method"].get("auth_code", "")).endswith("8")
         acted: set[int] = set()  # attempts at which the payer has done his part
         offered: set[int] = set()  # and for which a coupon was looked for
-        patience, asked_at = _Patience(f"payment {made['id']}"), time.monotonic()
+        patience, asked_at = (
+            Patience(f"payment {made['id']} ends", self._world.patience_s, pause_s=0.02),
+            time.monotonic(),
+        )
         while True:
             payment = await self._world.hub("GET", f"/v1/payments/{made['id']}")
             if payment["status"] not in OPEN:
@@ -264,7 +268,7 @@ class Trader:
             if undecided and time.monotonic() - asked_at > TILL_ASKS_AGAIN_S:
                 await self._create(body)
                 asked_at = time.monotonic()
-            await patience.wait(payment["status"])
+            await patience.wait(_how_it_stands(payment))
 
     def _split(self, invoice: Invoice) -> list[dict[str, Any]]:
         """Share an order: the platform's commission, then the suppliers by what their lines come to."""
@@ -308,12 +312,16 @@ class Trader:
         refund = await self._world.hub(
             "POST", f"/v1/payments/{payment.payment_id}/refunds", body, key=f"{self._run_id}-{name}-{number}"
         )
-        patience = _Patience(f"refund {refund['id']}")
+        patience = Patience(f"refund {refund['id']} ends", self._world.patience_s, pause_s=0.02)
         while refund["status"] == "processing":
-            await patience.wait(refund["status"])
+            await patience.wait(
+                f"{part} minor units of {payment.payment_id} on {payment.account} are still {refund['status']}"
+            )
             refund = await self._world.hub("GET", f"/v1/refunds/{refund['id']}")
         if refund["status"] != "succeeded":
-            raise AssertionError(f"the sandbox refused refund {refund['id']}: {refund['failure']}")
+            raise PromiseBroken(
+                f"refund {refund['id']} of {part} minor units succeeds: it is {refund['status']}, {refund['failure']}"
+            )
         self.ledger.refunds.append(Refunded(refund["id"], payment.account, part, refund["business_date"]))
 
 
@@ -321,17 +329,13 @@ def _minute(invoice: Invoice) -> int:
     return invoice.at.hour * 60 + invoice.at.minute
 
 
-class _Patience:
-    """Waits between two looks at something, longer each time, and gives up in the end."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._give_up_at = time.monotonic() + PATIENCE_S
-        self._pause = 0.02
-
-    async def wait(self, still: str) -> None:
-        """Wait a little. Raises TimeoutError when it has been too long."""
-        if time.monotonic() > self._give_up_at:
-            raise TimeoutError(f"{self._what} is still {still} after {PATIENCE_S:.0f} s")
-        await asyncio.sleep(self._pause)
-        self._pause = min(self._pause * 1.5, 0.5)
+def _how_it_stands(payment: Mapping[str, Any]) -> str:
+    """Say where a payment that has not ended is: the last attempt, and what its rail said."""
+    where = ""
+    if payment["attempts"]:
+        last = payment["attempts"][-1]
+        said = " ".join(str(last[name]) for name in ("code", "message") if last.get(name))
+        where = f": attempt {last['number']} on {last['channel_account']} is {last['status']}" + (
+            f", {said}" if said else ""
+        )
+    return f"it is still {payment['status']}{where}"

@@ -81,7 +81,7 @@ class Trouble:
         for cable in self._cables:
             await cable.mend()
         for fault in self._silenced:
-            await self._world.control("DELETE", f"/control/faults/{fault}")
+            await self._world.forget_fault(fault)
         self.phase = "after"
         self._begun["after"].set()
 
@@ -107,8 +107,7 @@ class Trouble:
         """Tell whether the last such fault has not been carried out: they must not pile up and meet one order all."""
         if self._losing is None:
             return False
-        listed = (await self._world.control("GET", "/control/faults"))["faults"]
-        return any(fault["fault_id"] == self._losing and not fault["fired"] for fault in listed)
+        return any(one["fault_id"] == self._losing and not one["fired"] for one in await self._world.faults())
 
     async def _nearly(self, phase: str) -> None:
         """Wait until all but a few orders of a part have ended, or none has for a while."""
@@ -125,12 +124,6 @@ class Trouble:
     async def _order(
         self, account: Account, fault: str, match: dict[str, str], params: dict[str, int], times: int
     ) -> str:
-        body = {
-            "fault": fault,
-            "rail": account.channel,
-            "match": {"merchant": account.merchant, **match},
-            "times": times,
-            "params": params,
-        }
-        told = await self._world.control("POST", "/control/faults", body)
+        match = {"merchant": account.merchant, **match}
+        told = await self._world.order_fault(account.channel, fault, match, params, times=times)
         return str(told["fault_id"])

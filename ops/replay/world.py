@@ -3,17 +3,13 @@
 Nothing is given up lightly: a hub that is being restarted is asked again with the same key, as a merchant would.
 """
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
 
+from ops.replay.patience import PATIENCE_S, Patience
 from ops.replay.witness import Witness
-
-# A channel may want a minute between two refunds of one order, and the janitor asks at its leisure.
-PATIENCE_S = 240.0
 
 
 class Refused(Exception):
@@ -31,9 +27,23 @@ class HubFailed(Exception):
 
 
 class World:
-    """The hub and the sandbox, as a merchant and its payers see them."""
+    """The hub and the sandbox, as a merchant and its payers see them.
 
-    def __init__(self, session: aiohttp.ClientSession, hub_url: str, api_key: str, sandbox_url: str) -> None:
+    patience_s: how long one request is repeated, and how long whoever plays here waits for anything.
+    """
+
+    patience_s = PATIENCE_S
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        hub_url: str,
+        api_key: str,
+        sandbox_url: str,
+        *,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self.patience_s = patience_s
         self._session = session
         self._hub_url = hub_url
         self._headers = {"Authorization": f"Bearer {api_key}"}
@@ -46,14 +56,15 @@ class World:
     ) -> dict[str, Any]:
         """Call the merchant API; silence, 503 and "in progress" are asked again with the same key.
 
-        Raises Refused, HubFailed, TimeoutError.
+        Raises Refused, HubFailed, InVain.
         """
         headers = self._headers | ({"Idempotency-Key": key} if key else {})
-        give_up_at = time.monotonic() + PATIENCE_S
-        pause = 0.05
+        patience = Patience(f"the hub answers {method} {path}", self.patience_s)
         while True:
             try:
-                status, found = await self._call(method, self._hub_url + path, body, headers, timeout_s=30)
+                status, found = await self._call(
+                    method, self._hub_url + path, body, headers, timeout_s=min(30, self.patience_s)
+                )
                 if status < 300:
                     self.witness.saw(found)
                     return found
@@ -61,13 +72,12 @@ class World:
                     if status >= 500:
                         raise HubFailed(f"{method} {path}: {status} {found.get('code')}: {found.get('detail')}")
                     raise Refused(status, found)
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-                pass  # the same request with the same key is safe, whatever became of this one
-            if time.monotonic() > give_up_at:
-                raise TimeoutError(f"the hub did not answer {method} {path} for {PATIENCE_S:.0f} s")
+                said = f"it said last: {status} {found.get('code')}: {found.get('detail')}"
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                # The same request with the same key is safe, whatever became of this one.
+                said = _silence(error)
+            await patience.wait(said)
             self.retries += 1
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 1.0)
 
     async def listed(self, path: str) -> AsyncIterator[dict[str, Any]]:
         """Yield every object of one of the merchant API's lists, page after page."""
@@ -81,19 +91,43 @@ class World:
             after = f"&starting_after={page['data'][-1]['id']}"
 
     async def control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Call the sandbox's control API. Raises Refused."""
-        give_up_at = time.monotonic() + PATIENCE_S
+        """Call the sandbox's control API. Raises Refused, InVain."""
+        patience = Patience(f"the sandbox answers {method} {path}", self.patience_s)
         while True:
             try:
-                status, found = await self._call(method, self._sandbox_url + path, body, {}, timeout_s=60)
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-                if time.monotonic() > give_up_at:
-                    raise TimeoutError(f"the sandbox did not answer {method} {path} for {PATIENCE_S:.0f} s") from None
-                await asyncio.sleep(0.2)
+                status, found = await self._call(
+                    method, self._sandbox_url + path, body, {}, timeout_s=min(60, self.patience_s)
+                )
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                await patience.wait(_silence(error))
                 continue
             if status < 300:
                 return found
             raise Refused(status, found)
+
+    async def order_fault(
+        self,
+        rail: str,
+        fault: str,
+        match: Mapping[str, Any],
+        params: Mapping[str, Any] | None = None,
+        *,
+        times: int = 1,
+    ) -> dict[str, Any]:
+        """Have the sandbox do wrong on a rail, where `match` fits, so many times; return the fault as it was ordered.
+
+        Raises Refused.
+        """
+        body = {"fault": fault, "rail": rail, "match": match, "times": times, "params": params or {}}
+        return await self.control("POST", "/control/faults", body)
+
+    async def faults(self) -> list[dict[str, Any]]:
+        """Return every fault that was ordered, with how often it was committed (`fired`)."""
+        return list((await self.control("GET", "/control/faults"))["faults"])
+
+    async def forget_fault(self, fault_id: str) -> None:
+        """Have the sandbox do so no more. Raises Refused."""
+        await self.control("DELETE", f"/control/faults/{fault_id}")
 
     async def browse(self, url: str, form: Mapping[str, str] | None) -> bool:
         """Open a page as a payer's browser does, posting `form` to it where there is one; False when it did not come.
@@ -120,3 +154,8 @@ class World:
             if not isinstance(found, dict):
                 raise ValueError(f"{method} {url} answered {answer.status} without a JSON object")
             return answer.status, found
+
+
+def _silence(error: Exception) -> str:
+    """Say how a request came to no answer that can be read."""
+    return f"no answer: {type(error).__name__} {error}".rstrip()

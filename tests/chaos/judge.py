@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from gateway.store import still_waiting
 from gateway.tables import Attempt
 from kernel.db import Connection
 from ops.replay.rails import Account, trades
@@ -45,25 +46,11 @@ async def told(connection: Connection, book: int) -> dict[tuple[str, str], Told]
 
 async def still_open(connection: Connection, book: int) -> list[str]:
     """Describe every attempt and refund that still waits for its channel, but for what waits for a person."""
-    rows = await connection.fetch(
-        """
-        SELECT a.channel_account || ' ' || a.method || ' ' || a.payment_id || ':' || a.number || ' ' || a.status
-               || ' since ' || a.created_at || ', due ' || a.due_at || ': ' || coalesce(a.code, '') || ' '
-               || coalesce(a.message, '') || ', payment ' || p.status AS what
-        FROM attempt a JOIN payment p ON p.book = a.book AND p.id = a.payment_id
-        WHERE a.book = $1 AND a.due_at IS NOT NULL AND a.status <> 'confirmed'
-        UNION ALL
-        SELECT 'refund ' || r.id || ' of ' || r.payment_id || ':' || r.attempt_number || ' on ' || a.channel_account
-               || ', asked ' || r.asked_count || ' sent ' || r.sent_count || ' retried ' || r.retry_count || ' ref '
-               || coalesce(r.channel_ref, 'none') || ' since ' || r.created_at || ', due ' || r.due_at
-        FROM refund r JOIN attempt a ON a.book = r.book AND a.payment_id = r.payment_id AND a.number = r.attempt_number
-        WHERE r.book = $1 AND r.status = 'processing' AND NOT EXISTS (
-            SELECT FROM case_file c WHERE c.book = r.book AND c.about = r.id AND c.status = 'open'
-        )
-        """,
-        book,
-    )
-    return [row["what"] for row in rows]
+    return [
+        f"{one.what} on {one.account} {one.status} since {one.since}, due {one.due_at}: {one.said}"
+        for one in await still_waiting(connection, book)
+        if not one.with_a_person
+    ]
 
 
 async def wrongs(world: World, accounts: Sequence[Account], hub: Mapping[tuple[str, str], Told]) -> list[str]:

@@ -124,21 +124,15 @@ class Nemesis:
         for cable in self.cables:
             await cable.mend()
         self.second.revive()
-        for fault in (await self.world.control("GET", "/control/faults"))["faults"]:
+        for fault in await self.world.faults():
             if fault["fired"] < fault["times"]:
-                await self.world.control("DELETE", f"/control/faults/{fault['fault_id']}")
+                await self.world.forget_fault(fault["fault_id"])
 
     # ---- rails -------------------------------------------------------------------------------------------------------
 
     async def _order(self, account: Account, fault: str, match: dict[str, Any], times: int = 1, **params: Any) -> None:
-        body = {
-            "fault": fault,
-            "rail": account.channel,
-            "match": {"merchant": account.merchant, **match},
-            "times": times,
-            "params": params,
-        }
-        await self.world.control("POST", "/control/faults", body)
+        match = {"merchant": account.merchant, **match}
+        await self.world.order_fault(account.channel, fault, match, params, times=times)
 
     async def _lose(self) -> str:
         """Lose a message or its answer, before or after it is carried out."""

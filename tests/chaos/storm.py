@@ -4,6 +4,7 @@ Reproducible as far as real processes are: the seed draws who buys what and whic
 """
 
 import asyncio
+import contextlib
 import random
 import re
 import time
@@ -11,19 +12,20 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
-import streams
-from gateway.store import open_counts
+from channels import capabilities_of
 from kernel.addresses import LOOPBACK
 from kernel.db import acquire
 from ops import embedded, verify
 from ops.merchants import add_channel_account, add_merchant, link_bank
-from ops.replay.day import _again, _capabilities
+from ops.replay import lacking
+from ops.replay.patience import InVain, again, until
 from ops.replay.rails import CAST, Account, Cable, sign_up
 from ops.replay.world import World
 from ops.wiring import Hub, hub
@@ -106,9 +108,12 @@ async def storm(running: RunningHub, seed: int, seconds: float) -> Storm:
         for shop in shops:
             found.met += shop.met
             found.retries += shop.world.retries
-            await _quiet(objects, shop.book)
+            with contextlib.suppress(InVain):  # what is left open then is told by the judge
+                await until(
+                    "nothing is open", partial(lacking.endings, objects.pool, shop.book), patience_s=CALM_WITHIN_S
+                )
             await _judged(objects, shop, found)
-        verdicts = await _again(lambda: verify.verify(objects.pool))
+        verdicts = await again(lambda: verify.verify(objects.pool))
         found.wrongs += [f"{v.name}: {why}" for v in verdicts for why in v.broken[:3]]
         found.wrongs += _told_secrets(home, [account.settings for account in accounts], database)
     return found
@@ -161,7 +166,7 @@ async def _shop(
     accounts = []
     for part in CAST:
         rail = objects.channels[part.channel]
-        webhooks = not _capabilities(rail).per_order_notices
+        webhooks = not capabilities_of(rail).per_order_notices
         settings = await sign_up(
             world, part, pool=link.pool_account, hub_url=doors[0], book=merchant.book, webhooks=webhooks
         )
@@ -180,20 +185,6 @@ async def _shop(
     return Shop(merchant.book, world, accounts, payees, random.Random(rng.random()), calm)
 
 
-async def _quiet(objects: Hub, book: int) -> None:
-    """Wait until nothing is open; what is left open then is told by the judge."""
-    give_up_at = time.monotonic() + CALM_WITHIN_S
-
-    async def quiet() -> bool:
-        async with acquire(objects.pool) as connection:
-            open_rows = await open_counts(connection, book)
-            waiting = await streams.store.behind(connection, "splitting", 10_000)
-        return open_rows == (0, 0) and book not in dict(waiting)
-
-    while not await _again(quiet) and time.monotonic() < give_up_at:  # noqa: ASYNC110 - rows set no event
-        await asyncio.sleep(0.2)
-
-
 async def _judged(objects: Hub, shop: Shop, found: Storm) -> None:
     async def theirs() -> tuple[dict[tuple[str, str], judge.Told], list[str], int]:
         async with acquire(objects.pool) as connection:
@@ -202,7 +193,7 @@ async def _judged(objects: Hub, shop: Shop, found: Storm) -> None:
             )
             return await judge.told(connection, shop.book), await judge.still_open(connection, shop.book), cases
 
-    attempts, still_open, cases = await _again(theirs)
+    attempts, still_open, cases = await again(theirs)
     found.wrongs += [f"open {CALM_WITHIN_S:.0f} s later: {what}" for what in still_open]
     found.open_cases += cases
     found.wrongs += await judge.wrongs(shop.world, shop.accounts, attempts)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import product
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 import aiohttp
 from counterparties import COUNTERPARTIES, SHOWN, Counterparty, Inbox, Payer, inbox
@@ -31,6 +31,7 @@ from channels import (
     RefundOrder,
     Refused,
     Unknown,
+    capabilities_of,
 )
 from kernel.clock import business_date
 from kernel.env import Clock, Env, Request, Response
@@ -121,10 +122,7 @@ WORDS = "茶叶, `Tea`\n\\/=&+" + "茶" * 112
 
 def facts(name: str) -> RailFacts:
     """Return what is known of a rail by its class: what `build` says that it returns, and its counterparty."""
-    made = get_type_hints(CHANNELS[name])["return"]
-    capabilities = getattr(made, "capabilities", None)
-    assert isinstance(capabilities, Capabilities), f"build() of {name} must say which class it makes, not {made}"
-    return RailFacts(name, capabilities, COUNTERPARTIES[name])
+    return RailFacts(name, capabilities_of(CHANNELS[name]), COUNTERPARTIES[name])
 
 
 Played = dict[str, set[str]]  # by the test's name, the ids of the plays made of it

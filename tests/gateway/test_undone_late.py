@@ -10,7 +10,7 @@ import pytest
 import cases
 from channels.contract import Confirmed, Outcome, Pending, Refused, Unknown
 from gateway.schedule import UNDO_S, next_after_undo
-from gateway.store import open_counts
+from gateway.store import still_waiting
 from kernel.db import acquire
 from kernel.money import Money
 from tests.gateway.front import CLOSED, NEVER_ARRIVED, QR, SILENCE, Front, a_front, another_process
@@ -102,7 +102,7 @@ async def test_what_was_paid_all_the_same_is_asked_about_ever_less_often_and_the
         payment_id = await paid_all_the_same(front)
         assert (await front.attempt(payment_id)).due_at == front.clock.now(), "it may have been undone already"
         async with acquire(front.hub.pool) as connection:
-            assert await open_counts(connection, front.book) == (0, 0), "nobody waits for it"
+            assert await still_waiting(connection, front.book) == [], "nobody waits for it"
         assert await front.later(0) == 1
         passed = 0.0
         for since in UNDO_S:

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from ops.replay.patience import InVain
 from ops.replay.world import HubFailed, Refused, World
 
 
@@ -67,3 +68,14 @@ async def test_a_list_is_read_page_after_page() -> None:
     ]
     async with hub_that(*pages) as (world, _):
         assert [found["id"] async for found in world.listed("/v1/payments")] == ["a", "b", "c"]
+
+
+async def test_silence_is_not_waited_for_for_ever_and_what_was_said_last_is_told() -> None:
+    async with hub_that(AWAY) as (world, _):
+        world.patience_s = 0.1
+        with pytest.raises(InVain, match=r"the hub answers GET /v1/x: waited 0.1 s in vain; .* 503 database_unavail"):
+            await world.hub("GET", "/v1/x")
+    async with hub_that((0, {})) as (world, _):
+        world.patience_s = 0.1
+        with pytest.raises(InVain, match=r"the sandbox answers GET /control/x: waited 0.1 s in vain; no answer: Serv"):
+            await world.control("GET", "/control/x")

@@ -71,6 +71,7 @@ class PlayBank:
         self.calls: list[str] = []
         self.opened: list[str] = []  # names of sub-accounts
         self.number = "6200"  # of the next sub-account
+        self.holds_minor = 0  # in every account
 
     def says(self, kind: str, *contents: bytes) -> None:
         self.files.setdefault(kind, []).extend(contents)
@@ -78,6 +79,7 @@ class PlayBank:
     def app(self) -> web.Application:
         app = web.Application()
         app.router.add_post("/accounts", self._open)
+        app.router.add_get("/accounts/{number}", self._show)
         app.router.add_post("/files", self._upload)
         app.router.add_get("/files", self._list)
         app.router.add_get("/files/{kind}/{number}", self._fetch)
@@ -90,7 +92,14 @@ class PlayBank:
         if asked["kind"] == "sub":
             self.opened.append(asked["name"])
             number = self.number
-        return web.json_response({**asked, "account": number, "status": "open", "balance_minor": 0}, status=201)
+        return web.json_response({**asked, **self._account(number)}, status=201)
+
+    async def _show(self, request: web.Request) -> web.Response:
+        asked = {"name": "pool", "currency": "CNY", "kind": "pool"}
+        return web.json_response({**asked, **self._account(request.match_info["number"])})
+
+    def _account(self, number: str) -> dict[str, Any]:
+        return {"account": number, "status": "open", "balance_minor": self.holds_minor}
 
     async def _upload(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
