@@ -25,11 +25,21 @@ def replay(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the summary here; - prints it instead.")
     ] = None,
+    patience: Annotated[
+        float, typer.Option(help="Seconds that any one thing is waited for before the day is broken off.")
+    ] = 240.0,
 ) -> None:
     """Play a trading day over every rail: orders, payments, refunds, shares, settlement, reconciliation.
 
-    Starts whatever of the hub does not run in this home already. Exit code 1 if the money does not add up, a fault was
-    missed, or a difference was invented.
+    Starts the hub if none runs in this home. The logs, the summary and the reason
+    of a failure stay in SLUICE_HOME/demo/runs: a folder a run, the last ten.
+
+    Exit codes:
+    0: every promise of the page held.
+    1: one did not, or the day could not be played to its end. The last lines say
+    which, with the figures, and where the logs are.
+    2: asked wrongly; nothing was started.
+    130, 143: stopped by Ctrl-C, by SIGTERM.
     """
     from ops.replay import command
 
@@ -44,6 +54,7 @@ def replay(
             coupons=coupons,
             troubles={"cut": cut, "slow": slow, "lossy": lossy},
             json_file=json_file,
+            patience_s=patience,
         )
     )
 

@@ -1,7 +1,6 @@
 """`sluice replay` as a command: a hub to play through, progress while it plays, a page at the end."""
 
 import asyncio
-import json
 import logging
 import os
 import random
@@ -11,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -21,19 +21,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from kernel.addresses import LOOPBACK
-from kernel.errors import SluiceError
 from kernel.money import is_currency
 from ops.addresses import open_to
 from ops.embedded import CannotStart, servers
 from ops.embedded.child import describe_exit, end, spawn
 from ops.embedded.place import is_free, is_locked, open_home
-from ops.replay import generate, page
+from ops.replay import generate
 from ops.replay.day import Day, Player, Stage
+from ops.replay.ending import Ending
+from ops.replay.kept import Kept, open_folder
 from ops.replay.orders import BadOrders, Invoice, read
+from ops.replay.patience import PATIENCE_S
 from ops.replay.rails import CAST
 from ops.replay.trouble import Plan
 from ops.replay.turn import turn
-from ops.replay.world import HubFailed, Refused
 from ops.settings import Settings
 from ops.supervisor import Run, find_run
 from ops.wiring import hub
@@ -54,19 +55,21 @@ def run(
     coupons: bool = False,
     troubles: Mapping[str, str],
     json_file: Path | None,
+    patience_s: float = PATIENCE_S,
 ) -> int:
-    """Play the file, show the page, write the summary.
+    """Play the file, show the page, write the summary, and keep both with the logs.
 
-    troubles: which rail is cut, slow, lossy; "none" for no rail.
+    troubles: which rail is cut, slow, lossy; "none" for no rail. patience_s: how long any one thing is waited for.
     Returns 0 for a good day, 1 for one that is not or could not be played, 2 for what was asked wrongly, 130 and 143
     after Ctrl-C and SIGTERM.
     """
     quiet = str(json_file) == "-"
-    console = Console(stderr=True)
     if not is_currency(currency):
         return _fail(f"{currency!r} is not an ISO 4217 currency, such as CNY", 2)
     if faults < 0:
         return _fail(f"--faults {faults}: as many faults as none are the fewest", 2)
+    if patience_s <= 0:
+        return _fail(f"--patience {patience_s:g}: some seconds must be waited", 2)
     rails = {part.channel for part in CAST}
     for what, rail in troubles.items():
         if rail not in rails | {"none"}:
@@ -74,32 +77,32 @@ def run(
     plan = Plan(**{what: None if rail == "none" else rail for what, rail in troubles.items()})
     try:
         home = open_home(settings.home)
-        _log_to(home / "demo" / "replay.log")
         if orders is None:
             orders = home / "demo" / f"orders-{seed}.csv"
+            orders.parent.mkdir(parents=True, exist_ok=True)
             generate.write(orders, seed)
         invoices = read(orders, currency)
         if json_file is not None and not quiet and (why := _cannot_be_written(json_file)):
             return _fail(f"--json {json_file} cannot be written: {why}", 2)
-        day = asyncio.run(_play(settings, invoices, currency, faults, seed, disturb, coupons, plan, console))
+        kept = open_folder(home, now=datetime.now(UTC), pid=os.getpid())
     except BadOrders as error:
         return _fail(str(error), 2)
-    except KeyboardInterrupt:
-        return _fail("stopped before the day was over; nothing of ours runs any more", 130)
-    except asyncio.CancelledError:
-        return _fail("told to stop before the day was over; nothing of ours runs any more", 143)
-    except (CannotStart, HubFailed, Refused, TimeoutError, SluiceError, OSError) as error:
+    except (CannotStart, OSError) as error:
         return _fail(f"the day could not be played to its end: {error}", 1)
-    summary = day.summary()
-    text = json.dumps(summary, ensure_ascii=False, indent=2) + "\n"
-    if quiet:
-        typer.echo(text, nl=False)
-    else:
-        page.show(day, orders, Console())
-        if json_file is not None:
-            json_file.write_text(text, encoding="utf-8")
-            typer.echo(f"written to {json_file}")
-    return 1 if summary["wrongs"] else 0
+    _log_to(kept.replay_log)
+    ending, stage = Ending(kept, json_file), None
+    try:
+        with _stage(Console(stderr=True)) as stage:
+            play = _play(settings, invoices, currency, faults, seed, disturb, coupons, plan, stage, kept, patience_s)
+            day = asyncio.run(play)
+    except KeyboardInterrupt:
+        return _fail(ending.stopped("stopped before the day was over"), 130)
+    except asyncio.CancelledError:
+        return _fail(ending.stopped("told to stop before the day was over"), 143)
+    except Exception as error:  # whatever it was: it is told in the last lines, and kept with the logs
+        return _fail(ending.broken_off(error, stage), 1)
+    said = ending.over(day, orders)
+    return _fail(said, 1) if said else 0
 
 
 def _fail(message: str, code: int) -> int:
@@ -109,10 +112,14 @@ def _fail(message: str, code: int) -> int:
 
 def _log_to(path: Path) -> None:
     """Keep what the libraries have to say while servers are restarted out of the progress and the page."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
-        filename=path, filemode="w", level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        filename=path,
+        filemode="w",
+        level=logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        force=True,
     )
+    logging.getLogger("ops.replay").setLevel(logging.INFO)  # when which stage began
 
 
 def _cannot_be_written(path: Path) -> str | None:
@@ -134,44 +141,49 @@ async def _play(
     disturb: bool,
     coupons: bool,
     plan: Plan,
-    console: Console,
+    stage: Stage,
+    kept: Kept,
+    patience_s: float,
 ) -> Day:
     this = asyncio.current_task()
     assert this is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    with _stage(console) as stage:
-        stage.begin("starting the hub 启动", 1)
-        async with _running(settings) as found, servers(settings) as addresses:
-            stage.step()
-            async with (
-                hub(
-                    database_url=addresses.database_url,
-                    redis_url=addresses.redis_url,
-                    home=settings.home,
-                    keys_file=settings.channel_keys,
-                    public_url=settings.public_url or found.gateway_url,
-                    addresses=LOOPBACK,  # of this process, which plays; the hub calls what it is told in each case
-                    name="sluice replay",
-                ) as objects,
-                aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as session,
-            ):
-                player = Player(
-                    objects,
-                    sandbox_url=found.sandbox_url,
-                    hub_url=found.gateway_url,
-                    session=session,
-                    stage=stage,
-                    bank_turn=lambda: turn(settings.home / "demo" / "bank.lock", patience_s=OTHERS_TAKE_S),
-                    open_to=lambda port: open_to(settings.home, port),
-                )
-                return await player.play(
-                    invoices, currency=currency, faults=faults, seed=seed, disturb=disturb, plan=plan, coupons=coupons
-                )
+    stage.begin("starting the hub 启动", 1)
+    async with _running(settings, kept.hub_log) as found, servers(settings) as addresses:
+        stage.step()
+        async with (
+            hub(
+                database_url=addresses.database_url,
+                redis_url=addresses.redis_url,
+                home=settings.home,
+                keys_file=settings.channel_keys,
+                public_url=settings.public_url or found.gateway_url,
+                addresses=LOOPBACK,  # of this process, which plays; the hub calls what it is told in each case
+                name="sluice replay",
+            ) as objects,
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as session,
+        ):
+            player = Player(
+                objects,
+                sandbox_url=found.sandbox_url,
+                hub_url=found.gateway_url,
+                session=session,
+                stage=stage,
+                bank_turn=lambda: turn(settings.home / "demo" / "bank.lock", patience_s=OTHERS_TAKE_S),
+                open_to=lambda port: open_to(settings.home, port),
+                patience_s=patience_s,
+            )
+            return await player.play(
+                invoices, currency=currency, faults=faults, seed=seed, disturb=disturb, plan=plan, coupons=coupons
+            )
 
 
 @asynccontextmanager
-async def _running(settings: Settings) -> AsyncIterator[Run]:
-    """Use the hub that runs in this home, or start one for as long as the replay, and others that join it, last."""
+async def _running(settings: Settings, log: Path) -> AsyncIterator[Run]:
+    """Use the hub that runs in this home, or start one for as long as the replay, and others that join it, last.
+
+    log: what one of our own says.
+    """
     users = settings.home / "demo" / "users.lock"
     async with AsyncExitStack() as staying:
         await staying.enter_async_context(turn(users, patience_s=OTHERS_TAKE_S, shared=True))
@@ -179,7 +191,7 @@ async def _running(settings: Settings) -> AsyncIterator[Run]:
         if run is not None:
             yield _with_sandbox(run)
             return
-        async with _started(settings) as run:
+        async with _started(settings, log) as run:
             yield _with_sandbox(run)
             # Not in a finally: who is told to stop does so at once, and takes the hub along.
             await staying.aclose()
@@ -193,7 +205,7 @@ def _with_sandbox(run: Run) -> Run:
 
 
 @asynccontextmanager
-async def _started(settings: Settings) -> AsyncIterator[Run]:
+async def _started(settings: Settings, log: Path) -> AsyncIterator[Run]:
     """Run a hub of our own on free ports, its outside world hurried. Raises CannotStart."""
     environment = os.environ | {
         "SLUICE_HOME": str(settings.home),
@@ -202,9 +214,8 @@ async def _started(settings: Settings) -> AsyncIterator[Run]:
     }
     names = ("SLUICE_GATEWAY_PORT", "SLUICE_OPS_PORT", "SLUICE_SANDBOX_PORT")
     environment |= dict(zip(names, map(str, _free_ports(len(names))), strict=True))
-    log = settings.home / "demo" / "hub.log"
     before = _stamp(settings.home)
-    with log.open("ab" if is_locked(settings.home / "supervisor.lock") else "wb") as out:
+    with log.open("wb") as out:
         process = spawn(
             [sys.executable, "-m", "ops.cli", "up"], env=environment, cwd=Path.cwd(), stdout=out, stderr=out
         )

@@ -29,7 +29,7 @@ KEYS = {
     *("faults_asked", "faults_planted", "discrepancies_found", "discrepancies_missed", "discrepancies_invented"),
     *("discrepancies_explained", "faults", "disturbances", "retries", "charged_twice", "unknown_charges"),
     *("acknowledged", "acknowledged_lost", "invariants", "wrongs", "book", "seconds"),
-    *("rails", "cut", "slow", "lossy", "given_back", "rung_up_again"),
+    *("rails", "cut", "slow", "lossy", "given_back", "rung_up_again", "logs"),
 }
 
 

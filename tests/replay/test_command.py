@@ -26,6 +26,7 @@ def refused(home: Path, capsys: pytest.CaptureFixture[str], orders: Path | None,
     assert said.err.startswith("sluice: ")
     assert said.err.count("\n") == 1
     assert not (home / "postgres").exists()
+    assert not (home / "demo" / "runs").exists()
     return code, said.err
 
 
@@ -33,6 +34,10 @@ def refused(home: Path, capsys: pytest.CaptureFixture[str], orders: Path | None,
 def test_an_unknown_currency(tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str], currency: str) -> None:
     code, said = refused(tmp_path / "home", capsys, file, currency=currency)
     assert (code, repr(currency) in said) == (2, True)
+
+
+def test_no_patience(tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(tmp_path / "home", capsys, file, patience_s=0)[0] == 2
 
 
 def test_fewer_faults_than_none(tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,9 @@ import signal
 import subprocess
 from pathlib import Path
 
+import asyncpg
+
+from ops import embedded
 from ops.replay import generate
 from ops.supervisor import find_run
 from tests.replay.running import RunningHub, ended
@@ -19,9 +22,9 @@ def test_two_replays_in_an_empty_home_share_the_hub_that_the_faster_one_starts(
     assert first["book"] != second["book"]
     assert find_run(idle_home.home) is None
     idle_home.wait_until_all_have_gone()
-    assert {path.name for path in (idle_home.home / "demo").iterdir()} == {
-        *("hub.log", "replay.log", "bank.lock", "users.lock")
-    }
+    assert {path.name for path in (idle_home.home / "demo").iterdir()} == {"runs", "bank.lock", "users.lock"}
+    for found in (first, second):
+        assert {path.name for path in Path(found["logs"]).iterdir()} == {"hub.log", "replay.log", "summary.json"}
 
 
 def test_a_replay_that_is_told_to_stop_takes_everything_along(idle_home: RunningHub) -> None:
@@ -58,6 +61,7 @@ def stopped(process: "subprocess.Popen[str]", number: signal.Signals, code: int)
     assert done.out == ""
     assert done.err.startswith("sluice: ")
     assert done.err.count("\n") == 1
+    assert "the logs are in " in done.err
 
 
 def test_a_replay_that_is_told_to_stop_while_it_starts_the_hub_takes_that_along(idle_home: RunningHub) -> None:
@@ -74,3 +78,35 @@ def test_a_killed_replay_leaves_no_process_behind(idle_home: RunningHub) -> None
     process.kill()
     ended(process)
     idle_home.wait_until_all_have_gone()  # the kernel tells the children one after the other
+
+
+NO_SHARES = """
+    CREATE FUNCTION planted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'planted by a test'; END $$;
+    CREATE TRIGGER planted BEFORE INSERT ON split FOR EACH ROW EXECUTE FUNCTION planted();
+"""
+
+
+# The last test of this home: its trigger stays.
+async def test_a_day_that_cannot_go_on_says_in_its_last_lines_why_and_its_logs_stay(idle_home: RunningHub) -> None:
+    there = idle_home.home / "demo" / "runs"
+    before = {path: path.read_bytes() for path in there.glob("*/*")}
+    process = until(idle_home.start("replay", "--json", "-"), "orders")
+    connection = await asyncpg.connect(embedded.postgres_url(idle_home.home))
+    await connection.execute(NO_SHARES)
+    book = await connection.fetchval("SELECT max(book) FROM book")
+    await connection.close()
+    done = ended(process)
+    assert done.code == 1
+    first, why, *said, last = done.err.splitlines()
+    assert first.startswith("sluice: the day could not be played to its end; it was at: orders 交易, ")
+    assert first.endswith(f" done, book {book}")
+    assert why.startswith("  POST /v1/payments: 500 internal_error: ")
+    assert said[0] == "the hub's log has of it last:"
+    assert "planted by a test" in said[-1]
+    (kept,) = set(there.iterdir()) - {path.parent for path in before}
+    assert last == f"failure.txt, summary.json and the logs are in {kept}"
+    assert done.summary["wrongs"] == [why.strip()]
+    assert done.summary["logs"] == str(kept)
+    assert {path.name for path in kept.iterdir()} == {"hub.log", "replay.log", "summary.json", "failure.txt"}
+    assert why in (kept / "failure.txt").read_text()
+    assert {path: path.read_bytes() for path in before} == before

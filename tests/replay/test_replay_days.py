@@ -12,11 +12,13 @@ import termios
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
+import asyncpg
 import pytest
 from rich.cells import cell_len
 
+from ops import embedded
 from ops.replay import generate
-from tests.replay.running import REPOSITORY, Replay, RunningHub, ended
+from tests.replay.running import KEYS, REPOSITORY, Replay, RunningHub, ended
 
 ORDERS = REPOSITORY.parent / "shared" / "data" / "orders"
 # The last of the real days stands for all of them; `make replays` plays every one.
@@ -72,7 +74,7 @@ def test_a_day_adds_up_and_every_planted_fault_is_found(
     assert sum(found["disturbances"].values()) > 0
     assert found["settled_minor"] > 0
     assert len(found["business_dates"]) >= 1
-    assert not (running_hub.home / "demo" / "hub.log").exists()  # the hub that runs was used
+    assert not (Path(found["logs"]) / "hub.log").exists()  # the hub that runs was used
 
 
 def test_a_day_on_which_payers_have_coupons_adds_up_too(running_hub: RunningHub, tmp_path: Path) -> None:
@@ -141,6 +143,41 @@ def test_a_day_on_which_nothing_is_sold_adds_up(running_hub: RunningHub, tmp_pat
     refused = {"amount_not_positive": 1, "nobody_paid_for_it": 1, "cancels_nothing": 1, "no_customer": 1}
     assert found["refused"] == refused
     assert (found["paid"], found["faults_planted"]) == (0, 0)
+
+
+WRONG_BALANCE = """
+    INSERT INTO account
+    SELECT max(book), 'suspense:planted:CNY', 'CNY', 'debit', true, 1, 0, 0, 0 FROM book
+"""
+
+
+async def test_what_does_not_hold_is_on_the_page_in_the_summary_and_in_the_last_lines(
+    running_hub: RunningHub, small_day: Path, tmp_path: Path
+) -> None:
+    asked = tmp_path / "summary.json"
+    done = running_hub.start("replay", "--orders", str(small_day), "--json", str(asked))
+    assert done.stderr is not None
+    while "orders" not in (line := done.stderr.readline()):
+        assert line, "the replay ended by itself"
+    connection = await asyncpg.connect(embedded.postgres_url(running_hub.home))
+    await connection.execute(WRONG_BALANCE)
+    found = ended(done)
+    await connection.execute("DELETE FROM account WHERE name = 'suspense:planted:CNY'")
+    await connection.close()
+    assert found.code == 1
+    summary = json.loads(asked.read_text())
+    assert set(summary) == KEYS
+    assert len(summary["wrongs"]) == summary["invariants"]["broken"] == 2
+    words = " ".join(found.out.replace("│", " ").split())
+    assert "the day does not add up" in words
+    for wrong in summary["wrongs"]:
+        assert wrong in words
+    assert any("suspense:planted:CNY: account says 1/0" in wrong for wrong in summary["wrongs"])
+    logs = Path(summary["logs"])
+    last = found.err.splitlines()[-1]
+    assert last == f"sluice: 2 promises of this day did not hold; failure.txt, summary.json and the logs are in {logs}"
+    assert set(os.listdir(logs)) == {"replay.log", "summary.json", "failure.txt"}
+    assert all(wrong in (logs / "failure.txt").read_text() for wrong in summary["wrongs"])
 
 
 def test_odd_invoice_numbers_are_refused_or_paid_and_stop_nothing(running_hub: RunningHub, tmp_path: Path) -> None:
