@@ -98,7 +98,7 @@ class Router:
         self._known: dict[int, Knowledge] = {}
         self._counted: dict[str, datetime] = {}  # references of attempts that are in the knowledge → when
         self._read_until: datetime | None = None  # attempts made before this have all been counted
-        self._loading = asyncio.Lock()
+        self._loads = Remembered(self._load, env)
         self._followed_at = 0.0  # monotonic: when the other processes' attempts were read last
 
     async def choose(self, ask: Ask) -> Sequence[Choice]:
@@ -106,7 +106,7 @@ class Router:
         standing = await self._standing(ask.book)
         known = _NOTHING
         if len(standing.candidates) > 1:
-            known = self._known.get(ask.book) or await self._load(ask.book)
+            known = self._known.get(ask.book) or await self._loads.get(ask.book)
             await self._follow()
         wanted = Wanted(
             ask.payment_id, ask.method, ask.amount, ask.now, ask.channel, ask.auth_code_prefix, ask.metadata or {},
@@ -206,20 +206,19 @@ class Router:
 
     async def _load(self, book: int) -> Knowledge:
         """Build a book's knowledge from its last attempts, and follow it from now on."""
-        async with self._loading:
-            known = self._known.get(book)
-            if known is not None:
-                return known
-            now = self._env.now()
-            async with acquire(self._pool) as connection:
-                rows = await tried_last(connection, book, now - HISTORY_FOR, HISTORY)
-            known = Knowledge()
-            self._fold(known, book, rows)
-            again = now - UNANSWERED_FOR - SLACK
-            self._read_until = again if self._read_until is None else min(self._read_until, again)
-            self._known[book] = known
-            self._followed_at = self._env.clock.monotonic()
+        now = self._env.now()
+        async with acquire(self._pool) as connection:
+            rows = await tried_last(connection, book, now - HISTORY_FOR, HISTORY)
+        known = self._known.get(book)
+        if known is not None:  # loaded meanwhile, and it has learned since
             return known
+        known = Knowledge()
+        self._fold(known, book, rows)
+        again = now - UNANSWERED_FOR - SLACK
+        self._read_until = again if self._read_until is None else min(self._read_until, again)
+        self._known[book] = known
+        self._followed_at = self._env.clock.monotonic()
+        return known
 
     async def _follow(self) -> None:
         """See to it that what other processes have learned is read, without waiting where it was read a moment ago."""

@@ -303,11 +303,7 @@ class Api:
                 response = await work(request)
             except TurnedAway as error:
                 response = self._turned_away(error, request_id, name)
-                if page_for is not None:
-                    again = response.headers["Retry-After"]
-                    response = page_for(error, request, request_id)
-                    response.headers["Retry-After"] = again
-                return response
+                return response if page_for is None else page_for(error, request, request_id)
             except SluiceError as error:
                 response = self._problem(error, request_id, name)
                 if page_for is not None and not isinstance(error, CallerLeft):

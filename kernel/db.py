@@ -21,6 +21,9 @@ DATABASE = Outage("the database", log)  # of this process, whichever of its pool
 Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 
+STATEMENT_S = 30.0  # where nobody stands and waits
+SILENCE_S = 1.0  # the server is late by that much with ending a statement: it has stopped, or nothing reaches it
+
 APP_ROLE = "sluice_app"  # may add to the journal, never change it; see ops/migrations
 
 # The connection ended while a statement or a COMMIT was on its way.
@@ -69,21 +72,22 @@ async def connect(
     role: str | None = APP_ROLE,
     name: str = "sluice",
     by_key: bool = False,
-    patience_s: float | None = 35,
+    statement_s: float | None = STATEMENT_S,
 ) -> AsyncIterator[Pool]:
     """Open a pool whose connections act as `role` and give up rather than hang.
 
-    size: connections at most. Statement timeout 30 s, lock timeout 5 s, an idle transaction is ended after 15 s.
+    size: connections at most. Lock timeout 5 s, an idle transaction is ended after 15 s.
     by_key: for the commit lane, which reaches every row by its key: plans that scan are ruled out, so a plan made
-    while a table was empty stays right when it is not. Statements of many callers at once are cut off after 5 s and
-    wait 250 ms for a lock; what was in the way is then waited for apart (kernel/lane.py).
-    patience_s: when a statement is given up on here, should the server not have done so; None: never, for whoever reads
-    whole tables and lifts the server's timeout for that.
+    while a table was empty stays right when it is not. Its statements wait 250 ms for a lock; what was in the way is
+    then waited for apart (kernel/lane.py).
+    statement_s: how long a statement may take. The server ends it then; one that has not done so a second later does
+    not answer any more, and the statement is given up on here. None: here never, for whoever reads whole tables and
+    lifts the server's timeout for that.
     """
     server_settings = {
         "application_name": name,
         "timezone": "UTC",
-        "statement_timeout": "30000",
+        "statement_timeout": str(round(1000 * (statement_s or STATEMENT_S))),
         "lock_timeout": "5000",
         "idle_in_transaction_session_timeout": "15000",
         "jit": "off",
@@ -94,7 +98,6 @@ async def connect(
             "enable_seqscan": "off",
             "enable_hashjoin": "off",
             "enable_mergejoin": "off",
-            "statement_timeout": "5000",
             "lock_timeout": "250",
         }
     if role is not None:
@@ -103,7 +106,7 @@ async def connect(
         dsn,
         min_size=1,
         max_size=size,
-        command_timeout=patience_s,
+        command_timeout=None if statement_s is None else statement_s + SILENCE_S,
         timeout=10,
         server_settings=server_settings,
         init=_prepare if by_key else None,
@@ -166,10 +169,11 @@ async def acquire(pool: Pool, *, timeout_s: float = 5) -> AsyncIterator[Connecti
         FULL.away(error)
         raise
     except (asyncio.CancelledError, *LOST) as error:
-        if not isinstance(error, asyncio.CancelledError) and _is_lost(connection):
+        if isinstance(error, TimeoutError) or (not isinstance(error, asyncio.CancelledError) and _is_lost(connection)):
             DATABASE.away(error)
-        # A statement cut off in the middle leaves the session in doubt; such a connection is never used again.
-        if isinstance(error, (asyncio.CancelledError, asyncpg.InternalClientError)):
+        # A statement cut off in the middle leaves the session in doubt; such a connection is never used again. To have
+        # the server end the statement in words would mean to wait for a server that says nothing.
+        if isinstance(error, (asyncio.CancelledError, asyncpg.InternalClientError, TimeoutError)):
             connection.terminate()
         raise
     finally:
@@ -187,16 +191,16 @@ def _is_lost(connection: Connection) -> bool:
 async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     """Run one transaction at READ COMMITTED; correctness comes from the book's lock, not from the isolation level.
 
-    Whoever is cancelled inside leaves at once: the transaction ends with its connection (`acquire`). To roll it back in
-    words, as asyncpg's own block does, would first wait for the statement that was cut off, and a silent server never
-    answers that.
+    Whoever is cancelled inside, or gives up on a statement, leaves at once: the transaction ends with its connection
+    (`acquire`). To roll it back in words, as asyncpg's own block does, would first wait for the statement that was cut
+    off, and a silent server never answers that.
     """
     async with acquire(pool) as connection:
         block = connection.transaction()
         await block.start()
         try:
             yield connection
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, TimeoutError):
             raise
         except BaseException:
             await block.rollback()

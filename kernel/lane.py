@@ -39,6 +39,7 @@ R = TypeVar("R")
 # transaction holds; where it may not, or has waited long enough, their commands' result is SET_ASIDE.
 Commit = Callable[[Sequence[C], bool], Awaitable[Sequence[Any]]]
 
+BATCH_STATEMENT_S = 5.0  # of a shared transaction; one that takes longer is carried out book by book
 ASIDES = 4  # books waited for at a time; each has a connection of its own meanwhile
 TURN_MS = 1000  # how long one of them waits before another has its turn
 MAX_SKEW = timedelta(seconds=5)  # between a host's clock and the database's
@@ -69,7 +70,8 @@ class Lane(Generic[C]):
     their ids, and are looked up by them under the book's lock before anything is written.
     max_batch: commands in one transaction. max_waiting: beyond it `put` refuses before anything is done; a book that is
     set aside may have a part of it. writers: transactions at a time; more than one only helps where batches touch
-    different books. patience_s: how long the database may be away. lock_patience_s: how long a book may be held.
+    different books. patience_s: how long the database may be away, and how long a caller waits for it whatever the
+    reason. lock_patience_s: how long a book may be held.
     """
 
     def __init__(
@@ -100,10 +102,12 @@ class Lane(Generic[C]):
     async def put(self, command: C, *, alone: bool = False) -> Any:
         """Have the command committed and return its result.
 
-        alone: it may take long, so it has a transaction of its own beside the lane's; other books do not wait for it.
-        A caller that is cancelled only stops waiting; its command goes on with its neighbours.
+        alone: it may take long, so it has a transaction of its own beside the lane's, and its caller waits as long as
+        that takes; other books do not wait for it.
+        A caller that is cancelled only stops waiting; its command goes on with its neighbours. One that has waited long
+        enough is told so, and what has not been begun for it is not done.
         Raises what the command refused with; Unavailable when the lane is full, its book stays locked or the database
-        away. In the last case the command may have been done: the caller repeats it with the same ids.
+        is away or silent. In the last case the command may have been done: the caller repeats it with the same ids.
         """
         aside = self._aside.get(command.book)
         if self.waiting >= self._max_waiting or (aside is not None and len(aside) >= self._most_aside):
@@ -116,7 +120,13 @@ class Lane(Generic[C]):
             self._waiting.append((command, answer))
             if self._writing < self._writers:
                 self._start()
-        return await answer
+        if alone:
+            return await answer
+        timer = answer.get_loop().call_later(self._patience_s, _give_up, answer)
+        try:
+            return await answer
+        finally:
+            timer.cancel()
 
     @property
     def waiting(self) -> int:
@@ -144,6 +154,9 @@ class Lane(Generic[C]):
     async def _write(self) -> None:
         while self._waiting:
             taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_batch))]
+            taken = [one for one in taken if not _has_given_up(one[1])]
+            if not taken:
+                continue
             results = await self._committed(taken, wait=False)
             for (command, answer), result in zip(taken, results, strict=True):
                 if result is SET_ASIDE:
@@ -167,6 +180,10 @@ class Lane(Generic[C]):
             give_up_at = clock.monotonic() + self._lock_patience_s
             while queue:
                 async with self._turns:
+                    while queue and _has_given_up(queue[0][1]):
+                        queue.popleft()
+                    if not queue:
+                        break
                     tried = list(islice(queue, self._max_batch))
                     results = await self._committed(tried, wait=True)
                 again = []
@@ -192,7 +209,7 @@ class Lane(Generic[C]):
     async def _committed(self, taken: "Sequence[tuple[C, asyncio.Future[Any]]]", *, wait: bool) -> Sequence[Any]:
         """Return what became of each command, and count what was carried out."""
         try:
-            results = await self._settled([command for command, _ in taken], wait)
+            results = await self._settled(taken, wait)
         except asyncio.CancelledError:
             _tell(taken, Unavailable("shutting_down", "the hub is stopping; ask again with the same key"))
             raise
@@ -205,13 +222,15 @@ class Lane(Generic[C]):
             figures.sizes[bucket] = figures.sizes.get(bucket, 0) + 1
         return results
 
-    async def _settled(self, commands: Sequence[C], wait: bool) -> Sequence[Any]:
+    async def _settled(self, taken: "Sequence[tuple[C, asyncio.Future[Any]]]", wait: bool) -> Sequence[Any]:
         """Return one result or exception a command, whatever happens to the database on the way."""
+        commands = [command for command, _ in taken]
         give_up_at = self._env.clock.monotonic() + self._patience_s
-        pause = 0.02
+        pause, left_s = 0.02, None
         while True:
             try:
-                return await self._commit(commands, wait)
+                async with asyncio.timeout(left_s):
+                    return await self._commit(commands, wait)
             except _HELD_UP:
                 return [SET_ASIDE] * len(commands)  # each book finds out by itself whether it is the one
             except ClockDiffers as error:
@@ -219,21 +238,33 @@ class Lane(Generic[C]):
             except (*AGAIN, *LOST, Unavailable) as error:
                 # The commit may have happened although its answer was lost. Repeating the batch is a look-up by ids:
                 # it first waits for the book's lock, so for the end of the lost transaction, then reads what is there.
-                if self._env.clock.monotonic() >= give_up_at:
-                    refusal = Unavailable(
-                        "database_unavailable", "the hub's database is away; ask again with the same key"
-                    )
+                await self._env.sleep(pause * (1 + self._env.rng.random()))
+                pause = min(pause * 2, 1.0)
+                left_s = give_up_at - self._env.clock.monotonic()
+                if left_s <= 0 or all(_has_given_up(answer) for _, answer in taken):
+                    refusal = _away()
                     refusal.__cause__ = error
                     return [refusal] * len(commands)
                 self.figures.looked_up_again += 1
-                await self._env.sleep(pause * (1 + self._env.rng.random()))
-                pause = min(pause * 2, 1.0)
             except Exception as error:
                 if len(commands) == 1:
                     return [error]
                 self.figures.split += 1
                 middle = len(commands) // 2
-                return [*await self._settled(commands[:middle], wait), *await self._settled(commands[middle:], wait)]
+                return [*await self._settled(taken[:middle], wait), *await self._settled(taken[middle:], wait)]
+
+
+def _away() -> Unavailable:
+    return Unavailable("database_unavailable", "the hub's database is away; ask again with the same key")
+
+
+def _give_up(answer: "asyncio.Future[Any]") -> None:
+    _give(answer, _away())
+
+
+def _has_given_up(answer: "asyncio.Future[Any]") -> bool:
+    """Tell of one that has no result yet whether its caller waits no more; one who was cancelled has not said so."""
+    return answer.done() and not answer.cancelled()
 
 
 def _tell(waiting: "Iterable[tuple[Any, asyncio.Future[Any]]]", refusal: Unavailable) -> None:
@@ -258,19 +289,20 @@ def _give(answer: "asyncio.Future[Any]", result: Any) -> None:
         answer.set_result(result)
 
 
-def committing(pool: Pool, env: Env, *, max_skew: timedelta | None = MAX_SKEW) -> Commit[Command[Any]]:
+def committing(pool: Pool, aside: Pool, env: Env, *, max_skew: timedelta | None = MAX_SKEW) -> Commit[Command[Any]]:
     """Return the commit of a lane on this database: one transaction, the books of the batch locked.
 
-    pool: opened by_key, with a connection for each writer of the lane and ASIDES more. max_skew: how far this host's
-    clock may be from the database's; None where time is given by hand.
+    pool: opened by_key, with a connection for each writer of the lane; what many callers share is cut off early there
+    (BATCH_STATEMENT_S). aside: likewise, with ASIDES connections, where one book may take its time. max_skew: how far
+    this host's clock may be from the database's; None where time is given by hand.
     """
     memory = Memory()
 
     async def commit(commands: Sequence[Command[Any]], wait: bool) -> Sequence[Any]:
-        async with transaction(pool) as connection:
+        async with transaction(aside if wait else pool) as connection:
             now = env.now()
             if wait:
-                await connection.execute(f"SET LOCAL lock_timeout = {TURN_MS}; SET LOCAL statement_timeout = 30000")
+                await connection.execute(f"SET LOCAL lock_timeout = {TURN_MS}")
             results, work = await carry_out(connection, commands, now, memory, wait=wait, max_skew=max_skew)
         memory.keep(work)
         return results

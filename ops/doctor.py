@@ -26,6 +26,8 @@ from rich.text import Text
 
 import cases
 from gateway.store import last_beat_s
+from kernel.db import LOST
+from kernel.outage import said
 from ops.channel_keys import FILE as CHANNEL_KEYS
 from ops.embedded import CannotStart, postgres_url, valkey_url
 from ops.embedded.account import server_account
@@ -270,9 +272,9 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
         except CannotStart as error:
             return [Finding("database", Level.FAIL, "our own, running", str(error))]
     try:
-        connection = await asyncpg.connect(url, timeout=_TIMEOUT_S)
+        connection = await asyncpg.connect(url, timeout=_TIMEOUT_S, command_timeout=_TIMEOUT_S)
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        seen = f"{without_password(url)} cannot be reached: {error or type(error).__name__}"
+        seen = f"{without_password(url)} cannot be reached: {said(error)}"
         return [Finding("database", Level.FAIL, seen, "is it running, and are address, user and password right?")]
     try:
         before = datetime.now(UTC)
@@ -292,8 +294,11 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
         waiting = await _cases(connection)
         worker = await _worker(connection)
         keys = await _keys(connection, settings)
+    except LOST as error:
+        seen = f"{without_password(url)} was reached and then lost: {said(error)}"
+        return [Finding("database", Level.FAIL, seen, "is it overloaded, stopped, or cut off?")]
     finally:
-        await connection.close()
+        connection.terminate()
     assert facts is not None
     findings = [
         _reached(facts, without_password(url)),

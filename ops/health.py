@@ -32,6 +32,7 @@ from kernel.sealing import CannotOpen, master_of
 from kernel.work import clock_differs
 from ops.channel_keys import ChannelKeys
 
+LOOK_S = 3.0  # a database that has not said all by then is as good as away
 REMEMBER_S = 1.0  # whoever asks more often gets the same answer
 BEAT_EVERY_S = 5.0
 SILENT_AFTER_S = 30.0  # a worker that has not beaten for so long is stopped, stuck or cut off
@@ -72,16 +73,16 @@ class Checks:
     async def health(self) -> Health:
         """Return how this gateway is, found at most a second ago. Raises nothing: whatever fails is an answer."""
         async with self._looking:  # those who ask meanwhile get the same answer
-            now = self._env.clock.monotonic()
-            if self._found is None or now - self._found[0] >= REMEMBER_S:
-                self._found = (now, await self._look())
+            if self._found is None or self._env.clock.monotonic() - self._found[0] >= REMEMBER_S:
+                found = await self._look()
+                self._found = (self._env.clock.monotonic(), found)  # a look may take longer than it is remembered
             return self._found[1]
 
     async def _look(self) -> Health:
         wrong: dict[str, str] = {}
         degraded: dict[str, str] = {}
         try:
-            async with acquire(self._pool, timeout_s=2) as connection, asyncio.timeout(5):
+            async with asyncio.timeout(LOOK_S), acquire(self._pool, timeout_s=LOOK_S) as connection:
                 there = await connection.fetchval("SELECT clock_timestamp()")
                 if self._max_skew is not None and abs((here := self._env.now()) - there) > self._max_skew:
                     wrong["clock"] = clock_differs(here, there)
@@ -166,7 +167,7 @@ class Checks:
         metrics, now = self._metrics, self._env.now()
         self._tell_own()
         try:
-            async with acquire(self._pool, timeout_s=2) as connection, asyncio.timeout(5):
+            async with asyncio.timeout(LOOK_S), acquire(self._pool, timeout_s=LOOK_S) as connection:
                 waiting = await cases.store.waiting(connection)
                 worker_s = await last_beat_s(connection, "worker")
                 lag = {name: await streams.store.lag(connection, name) for name in ("splitting",)}

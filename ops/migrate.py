@@ -22,6 +22,8 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 
 import asyncpg
 
+from kernel.outage import said
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 _TABLE = "schema_migrations"
@@ -66,16 +68,16 @@ def migrate(database_url: str, directory: Path | None = None, *, patience_s: flo
     try:
         before = _run(examine(database_url, folder))
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise MigrationFailed(f"the database cannot be reached: {error or type(error).__name__}") from error
+        raise MigrationFailed(f"the database cannot be reached: {said(error)}") from error
     applied, give_up_at = list[str](), time.monotonic() + patience_s
     while True:
         done = _dbmate(database_url, folder)
         applied += re.findall(r"^Applied: (\S+)", done.stdout, re.MULTILINE)
         if done.returncode == 0:
             break
-        said = _without_password(done.stdout + done.stderr, database_url)
-        if _GAVE_WAY not in said:
-            raise MigrationFailed(said + (_MAKE_ROLES if _NO_ROLES in said else ""))
+        told = _without_password(done.stdout + done.stderr, database_url)
+        if _GAVE_WAY not in told:
+            raise MigrationFailed(told + (_MAKE_ROLES if _NO_ROLES in told else ""))
         if time.monotonic() >= give_up_at:
             raise MigrationFailed(
                 f"something else has held a table for {patience_s:g} s: {_run(_holders(database_url))}. "
@@ -187,7 +189,7 @@ async def _connect(database_url: str) -> "asyncpg.Connection[asyncpg.Record]":
     give_up_at = time.monotonic() + _WAIT_S
     while True:
         try:
-            return await asyncpg.connect(database_url, timeout=_WAIT_S)
+            return await asyncpg.connect(database_url, timeout=_WAIT_S, command_timeout=_WAIT_S)
         except (OSError, asyncpg.CannotConnectNowError):
             if time.monotonic() > give_up_at:
                 raise

@@ -33,9 +33,9 @@ from gateway.routing_policies import RoutingPolicies
 from gateway.standing import Standings
 from gateway.tokens import CashierTokens
 from kernel.addresses import PUBLIC, Addresses
-from kernel.db import Pool, acquire, connect
+from kernel.db import STATEMENT_S, Pool, acquire, connect
 from kernel.env import Env, system_env
-from kernel.lane import ASIDES, MAX_SKEW, Lane, Lanes, committing
+from kernel.lane import ASIDES, BATCH_STATEMENT_S, MAX_SKEW, Lane, Lanes, committing
 from kernel.work import Work
 from ops.channel_keys import FILE as CHANNEL_KEYS
 from ops.channel_keys import ChannelKeys, channel_keys
@@ -53,6 +53,8 @@ class LaneShape:
     max_batch: int = 512
     max_waiting: int = 4096
     writers: int = 1
+    patience_s: float = 8.0
+    statement_s: float = BATCH_STATEMENT_S
 
 
 @dataclass(slots=True)
@@ -188,29 +190,31 @@ async def hub(
     keys_file: Path | None = None,
     max_skew: timedelta | None = MAX_SKEW,
     addresses: Addresses = PUBLIC,
+    statement_s: float = STATEMENT_S,
 ) -> AsyncIterator[Hub]:
     """Build a process's objects, lowest layer first, and take them down in reverse.
 
     public_url: where channels reach this hub. time_scale: shortens the janitor's waits for a sandbox's fast clock.
     keys_file: the master keys of sealed credentials; None: in `home`, made on first use. max_skew: how far this host's
     clock may be from the database's before it refuses to write; None where time is given by hand. addresses: what may
-    be called; with an env it is the transport that knows.
+    be called; with an env it is the transport that knows. statement_s: how long one reading of the database may take.
     """
     shape = lane or LaneShape()
     async with AsyncExitStack() as stack:
         if env is None:
             env = system_env(await stack.enter_async_context(HttpTransport(addresses=addresses)))
         env.transport = Outward(env.transport)
-        pool = await stack.enter_async_context(connect(database_url, size=8, name=name))
-        writing = await stack.enter_async_context(
-            connect(database_url, size=shape.writers + ASIDES, name=f"{name} lane", by_key=True)
-        )
+        pool = await stack.enter_async_context(connect(database_url, size=8, name=name, statement_s=statement_s))
+        on_lane = partial(connect, database_url, name=f"{name} lane", by_key=True)
+        writing = await stack.enter_async_context(on_lane(size=shape.writers, statement_s=shape.statement_s))
+        aside = await stack.enter_async_context(on_lane(size=ASIDES))
         one = Lane(
-            committing(writing, env, max_skew=max_skew),
+            committing(writing, aside, env, max_skew=max_skew),
             env,
             max_batch=shape.max_batch,
             max_waiting=shape.max_waiting,
             writers=shape.writers,
+            patience_s=shape.patience_s,
         )
         lanes = Lanes([one])
         bell = Bell(redis_url, env)
@@ -247,7 +251,7 @@ async def hub(
             env=env,
             admission=Admission(env),
             rails=rails,
-            patient=partial(connect, database_url, size=1, name=f"{name} reading", patience_s=None),
+            patient=partial(connect, database_url, size=1, name=f"{name} reading", statement_s=None),
             pool=pool,
             lanes=lanes,
             bell=bell,

@@ -32,6 +32,7 @@ from channels.contract import (
 from channels.registry import NAMES
 from channels.routing import Policy
 from kernel.addresses import PUBLIC, Addresses
+from kernel.db import STATEMENT_S
 from kernel.env import Env, system_env
 from kernel.money import Money
 from ops.merchants import add_channel_account, add_merchant
@@ -218,6 +219,7 @@ async def a_shop(
     fee_bp: int = 60,
     lane: LaneShape | None = None,
     more: Mapping[str, tuple[str, Script, int]] | None = None,
+    statement_s: float = STATEMENT_S,
 ) -> AsyncIterator[Shop]:
     """Open a hub on a fresh database, with one merchant whose channel account `rail` is on the scripted rail.
 
@@ -239,6 +241,7 @@ async def a_shop(
         channels=registry,
         lane=lane,
         max_skew=None,
+        statement_s=statement_s,
     ) as objects:
         objects.router.default = NO_TRYING
         merchant = await add_merchant(objects, "a shop", currencies=["CNY"])

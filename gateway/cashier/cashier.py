@@ -132,9 +132,12 @@ class Cashier:
             404 if missing else 503 if isinstance(error, Unavailable) else 400 if isinstance(error, Rejected) else 500
         )
         word = "not_found" if missing else "sorry"
-        return self._paper.page(
+        page = self._paper.page(
             "problem", say, status, word=word, request_id=request_id, language_url=other_language("", say)
         )
+        if isinstance(error, Unavailable):
+            page.headers["Retry-After"] = str(error.retry_after_s)
+        return page
 
     # ---- pages -------------------------------------------------------------------------------------------------------
 

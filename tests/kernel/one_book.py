@@ -16,7 +16,7 @@ import ledger
 import streams
 from kernel.db import Connection, connect
 from kernel.env import Env, SystemClock, system_env
-from kernel.lane import ASIDES, Lane, committing
+from kernel.lane import ASIDES, BATCH_STATEMENT_S, Lane, committing
 from kernel.work import BOOKS, Command, Need, Work, new_head, perform
 from ledger import Account, Result, Transfer, accounts, post
 from ledger.posting import needs as posting_needs
@@ -74,15 +74,18 @@ async def a_lane(
     database_url: str,
     *,
     env: Env | None = None,
-    connections: int = 1 + ASIDES,
     max_skew: timedelta | None = None,
     **shape: Any,
 ) -> AsyncIterator[Lane[Command[Any]]]:
-    """Open a commit lane as wiring does, with a pool and an Env of its own."""
+    """Open a commit lane as wiring does, with pools and an Env of its own."""
     env = env or system_env()
-    async with connect(database_url, size=connections, name="lane under test", by_key=True) as pool:
+    name = "lane under test"
+    async with (
+        connect(database_url, size=1, name=name, by_key=True, statement_s=BATCH_STATEMENT_S) as pool,
+        connect(database_url, size=ASIDES, name=name, by_key=True) as aside,
+    ):
         try:
-            yield Lane(committing(pool, env, max_skew=max_skew), env, **shape)
+            yield Lane(committing(pool, aside, env, max_skew=max_skew), env, **shape)
         finally:
             await env.tasks.aclose()
 

@@ -212,8 +212,8 @@ async def test_entries_of_a_host_whose_clock_is_behind_are_looked_at(
 
 
 async def test_no_statement_over_whole_tables_is_given_up_on(database_url: str, tmp_path: Path) -> None:
-    async with connect(database_url, size=1, patience_s=0.05) as hasty:
-        with pytest.raises(TimeoutError):
+    async with connect(database_url, size=1, statement_s=0.05) as hasty:
+        with pytest.raises(asyncpg.QueryCanceledError):
             await hasty.execute("SELECT pg_sleep(5)")
     async with a_front(database_url, tmp_path) as front, front.hub.patient() as pool:
         assert pool._connect_kwargs["command_timeout"] is None
