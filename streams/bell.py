@@ -26,20 +26,28 @@ class Bell:
             else redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0, retry_on_timeout=False)
         )
         self._rung = asyncio.Event()
-        self._ringing = False
+        self._news = self._ringing = False
 
     def ring(self) -> None:
-        """Announce news without waiting; calls that come close together become one message."""
+        """Announce news without waiting; calls that come close together, or while one is on its way, are one message.
+
+        So a server that takes connections and says nothing costs one of them, however much there is to announce.
+        """
+        self._news = True
         if self._redis is not None and not self._ringing:
             self._ringing = True
             self._env.spawn("bell", self._ring())
 
     async def _ring(self) -> None:
-        await self._env.sleep(0.005)
-        self._ringing = False
-        with contextlib.suppress(RedisError, OSError):
-            assert self._redis is not None
-            await self._redis.publish(CHANNEL, b"1")
+        assert self._redis is not None
+        try:
+            while self._news:
+                await self._env.sleep(0.005)
+                self._news = False
+                with contextlib.suppress(RedisError, OSError):
+                    await self._redis.publish(CHANNEL, b"1")
+        finally:
+            self._ringing = False
 
     async def listen(self) -> None:
         """Hear the bell until cancelled; come back after every loss of the server."""

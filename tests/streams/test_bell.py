@@ -9,9 +9,11 @@ import pytest
 import redis.asyncio as redis
 
 from kernel.env import system_env
+from ops import embedded
 from streams import Bell
 from streams.bell import CHANNEL
 from tests.kernel.cable import cable
+from tests.kernel.frozen import frozen
 from tests.streams.listening import Hall, Listener, a_hall, running, set_up
 
 NEVER_S = 3_600.0  # longer than any test may take
@@ -73,6 +75,22 @@ async def test_rings_that_come_close_together_are_one_message(redis_url: str, se
             message = await listener.get_message(ignore_subscribe_messages=True, timeout=1)
             said += [message["data"]] if message else []
         assert said == [b"1", b"the end"]
+
+
+async def test_a_frozen_server_has_one_message_on_its_way_to_it_and_keeps_nobody_waiting(
+    redis_server: embedded.Valkey, redis_url: str, server: Any
+) -> None:
+    async with a_bell(redis_url) as here, a_bell(redis_url) as there, running(there.listen()):
+        await heard(server)
+        with frozen(redis_server):
+            for _ in range(20):
+                here.ring()
+                await asyncio.sleep(0.02)
+                assert len(here._env.tasks._running) == 1
+            await there.wait(0.01)
+        waiting = asyncio.create_task(there.wait(NEVER_S))
+        here.ring()
+        await waiting
 
 
 async def test_a_wait_ends_by_itself_without_any_ring(redis_url: str) -> None:
