@@ -24,16 +24,28 @@ without an effect only says what was found out, and who said it.
 
 from cases import store
 from cases.catalogue import KINDS, Kind
-from cases.commands import DecideCase, Effect, OpenCase, close_case, may_be_decided, needs, open_case
+from cases.commands import (
+    ACCOUNT,
+    CloseCase,
+    DecideCase,
+    Effect,
+    OpenCase,
+    close_case,
+    may_be_decided,
+    needs,
+    open_case,
+)
 from cases.objects import case_payload
 from cases.store import INVARIANTS
 from cases.tables import CASES, Case, case_id
 
 __all__ = [
+    "ACCOUNT",
     "CASES",
     "INVARIANTS",
     "KINDS",
     "Case",
+    "CloseCase",
     "DecideCase",
     "Effect",
     "Kind",

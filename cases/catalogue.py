@@ -12,10 +12,14 @@ PROVISIONAL = frozenset({"wait", "sent_on"})
 
 
 class Kind(NamedTuple):
-    """What a case of this kind says has happened, and its decisions, each with what it brings about."""
+    """What a case of this kind says has happened, and its decisions, each with what it brings about.
+
+    with_account: those decisions that name a channel account besides.
+    """
 
     says: str
     decisions: Mapping[str, str]
+    with_account: frozenset[str] = frozenset()
 
 
 _OUTSIDE = "the money was given back outside the rail (say how in the note); nothing more is sent"
@@ -114,6 +118,28 @@ KINDS: Mapping[str, Kind] = {
         {
             "another": "the bank's statement has both: booked now, as one more",
             "same": "the bank told of one booking twice, or corrected it (say how in the note): nothing is booked",
+        },
+    ),
+    "booking_unidentified": Kind(
+        "a bank tells of a booking of which nothing says whose it is: no channel's deposit, no payment's transfer and "
+        "no payout of ours; it is not booked",
+        {
+            "book": "a channel paid it in, or took it: booked on the channel account that you name (--account)",
+            "no_deposit": (
+                "no channel's: a payout that came back, a charge, somebody else's money (say in the note what it is, "
+                "and what becomes of it); nothing is booked"
+            ),
+        },
+        with_account=frozenset({"book"}),
+    ),
+    "bank_file_set_aside": Kind(
+        "a file of a bank's cannot be believed, read or applied, all of it or a part; the files after it are. It is "
+        "asked for again every few minutes, and the case closes by itself once all of it has been applied",
+        {
+            "discard": (
+                "what it says has come in another file, was put right outside the hub, or is none of ours (say how in "
+                "the note): it is not asked for again, and nothing more of it is booked"
+            ),
         },
     ),
 }

@@ -17,6 +17,8 @@ from kernel.states import advance
 from kernel.work import BOOKS, Need, Work
 from streams import publish
 
+ACCOUNT = "decided_account"  # the fact that names the channel account of a decision
+
 
 def needs(book: int, kind: str, about: str) -> Iterable[Need]:
     """Name the rows that opening or closing this case looks at."""
@@ -101,6 +103,22 @@ def may_be_decided(case: Case) -> bool:
     return case.status == State.OPEN or case.decision in PROVISIONAL
 
 
+@dataclass(frozen=True, slots=True)
+class CloseCase:
+    """Close a case whose matter is gone, by a command of its own. Returns it; None where there never was one."""
+
+    book: int
+    kind: str
+    about: str
+    why: str
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield from needs(self.book, self.kind, self.about)
+
+    def apply(self, work: Work) -> Case | None:
+        return close_case(work, self.book, self.kind, self.about, why=self.why)
+
+
 class Effect(Protocol):
     """What a decision does besides being recorded, in the same batch."""
 
@@ -115,9 +133,10 @@ class Effect(Protocol):
 class DecideCase:
     """Record what a person has decided about a case, with what it brings about.
 
-    effects: by (kind, decision). Repeating the same decision by the same person changes nothing more; one of
-    PROVISIONAL may be followed by another. Returns the case.
-    Raises NotFound (no_such_case), Rejected (no_such_decision, case_note_missing, case_decider_missing), Conflict
+    effects: by (kind, decision). account: the channel account that the decision names, for the kinds and decisions that
+    do; it is kept among the facts as `decided_account`. Repeating the same decision by the same person changes nothing
+    more; one of PROVISIONAL may be followed by another. Returns the case. Raises NotFound (no_such_case), Rejected
+    (no_such_decision, case_note_missing, case_decider_missing, case_account_missing, case_account_needless), Conflict
     (case_decided) where it has been decided otherwise, and what the effect refuses.
     """
 
@@ -127,6 +146,7 @@ class DecideCase:
     by: str
     note: str
     effects: Mapping[tuple[str, str], Effect]
+    account: str | None = None
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
@@ -134,13 +154,14 @@ class DecideCase:
         if work.knows(CASES, (self.book, self.case_id)):
             case = work.find(CASES, (self.book, self.case_id))
             if case is not None and (effect := self.effects.get((case.kind, self.decision))) is not None:
-                yield from effect.needs(work, case)
+                yield from effect.needs(work, self._with_account(case))
 
     def apply(self, work: Work) -> Case:
         case = work.find(CASES, (self.book, self.case_id))
         if case is None:
             raise NotFound("no_such_case", f"there is no case {self.case_id}; `sluice case list` has those that wait")
-        if (case.decision, case.decided_by, case.note) == (self.decision, self.by, self.note):
+        same = (case.decision, case.decided_by, case.note) == (self.decision, self.by, self.note)
+        if same and orjson.loads(case.facts).get(ACCOUNT) == self.account:
             return case
         if not may_be_decided(case):
             raise Conflict(
@@ -156,10 +177,20 @@ class DecideCase:
             raise Rejected("case_decider_missing", "a decision has the name of who made it", param="by")
         if not self.note.strip():
             raise Rejected("case_note_missing", "a decision has its reason, for whoever reads it later", param="note")
-        decided = _decided(work, case, self.decision, self.by, self.note, CaseEvent.DECIDED)
+        if self.account is None and self.decision in KINDS[case.kind].with_account:
+            raise Rejected("case_account_missing", f"{self.decision} names a channel account", param="account")
+        if self.account is not None and self.decision not in KINDS[case.kind].with_account:
+            raise Rejected("case_account_needless", f"{self.decision} names no channel account", param="account")
+        decided = _decided(work, self._with_account(case), self.decision, self.by, self.note, CaseEvent.DECIDED)
         if (effect := self.effects.get((case.kind, self.decision))) is not None:
             effect.apply(work, decided)
         return decided
+
+    def _with_account(self, case: Case) -> Case:
+        if self.account is None:
+            return case
+        facts = {**orjson.loads(case.facts), ACCOUNT: self.account}
+        return case._replace(facts=orjson.dumps(facts, option=orjson.OPT_SORT_KEYS).decode())
 
 
 def _decided(work: Work, case: Case, decision: str, by: str, note: str, event: CaseEvent) -> Case:

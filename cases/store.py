@@ -33,6 +33,24 @@ async def cases(
     return [Case(*row) for row in rows]
 
 
+async def open_of(connection: Connection, kind: str) -> list[Case]:
+    """Return the open cases of a kind, of every book, the longest waiting first."""
+    rows = await connection.fetch(
+        f"SELECT {_CASE} FROM case_file WHERE status = 'open' AND kind = $1 ORDER BY opened_at, id", kind
+    )
+    return [Case(*row) for row in rows]
+
+
+async def decided_so(connection: Connection, book: int, kind: str, abouts: Sequence[str], decision: str) -> set[str]:
+    """Return those of the objects about which a person has decided so."""
+    rows = await connection.fetch(
+        "SELECT about FROM case_file WHERE book = $1 AND kind = $2 AND about = ANY($3::text[]) "
+        "AND status = 'decided' AND decision = $4",
+        book, kind, abouts, decision,
+    )  # fmt: skip
+    return {row[0] for row in rows}
+
+
 class Waiting(NamedTuple):
     """How many cases of a kind wait for a person, and since when the oldest does."""
 

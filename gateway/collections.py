@@ -35,7 +35,9 @@ class Collections:
         self._pool = pool
 
     async def collected(self, book: int, entry: Entry) -> str | None:
-        """Settle the payment or the refund a booking is about; return its channel account, None for a stranger's.
+        """Settle the payment or the refund a booking is about; return its channel account.
+
+        None: it names no payment of ours that is paid by transfer.
 
         Money in names its payment by the creditor reference, money sent back its refund by the end-to-end id. The
         bank's push and its files tell of the same booking; settling twice changes nothing. A booking that cannot be
@@ -44,9 +46,12 @@ class Collections:
         assert entry.creditor_ref is not None, "only bookings on a payment's own number come here"
         async with acquire(self._pool) as connection:
             attempt = await transfer_attempt(connection, book, entry.creditor_ref)
-        if attempt is None or entry.accepted_at is None:
+        if attempt is None:
             return None
         account = attempt.channel_account
+        if entry.accepted_at is None:  # the bank says only the day; the rail, asked, says when
+            log.warning("a transfer does not say when it was made", extra={"book": book, "ref": entry.creditor_ref})
+            return account
         amount = Money(abs(entry.amount.minor), entry.amount.currency)
         outcome = Confirmed(entry.booking_ref, amount, entry.accepted_at)
         kind, reference = Kind.PAYMENT, entry.creditor_ref
@@ -57,9 +62,7 @@ class Collections:
                 return account
         try:
             await self._payments.apply_notice(book, account, Notice(kind, reference, outcome, entry.booking_ref))
-        except NotFound:
-            return None
-        except Broken as error:
+        except (NotFound, Broken) as error:
             log.error("a transfer cannot be settled", extra={"book": book, "ref": reference, "why": str(error)})
         return account
 

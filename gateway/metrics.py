@@ -85,6 +85,14 @@ class Metrics:
             registry=registry,
             multiprocess_mode="mostrecent",
         )
+        self.bank_unread = Gauge(
+            "sluice_bank_unread_seconds",
+            "Since all that a bank had for a merchant was last read; of the merchant for whom that is longest ago",
+            ["bank"],
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self._banks: set[str] = set()
         self.log_lines_dropped = Counter(
             "sluice_log_lines_dropped_total", "Lines of the log that nobody read in time", registry=registry
         )
@@ -137,6 +145,13 @@ class Metrics:
         for name, room in rooms:
             self.admission_limit.labels(name).set(room.limit)
             self.admission_under_way.labels(name).set(room.under_way)
+
+    def tell_banks(self, least_read: Iterable[tuple[str, datetime]], now: datetime) -> None:
+        """Take over since when each bank's files are unread; one that is no longer followed goes back to 0."""
+        found = dict(least_read)
+        self._banks |= found.keys()
+        for bank in self._banks:
+            self.bank_unread.labels(bank).set(max(0, (now - found.get(bank, now)).total_seconds()))
 
     def tell_cases(self, kinds: Iterable[str], waiting: Iterable[Waiting], now: datetime) -> None:
         """Take over what waits for a person: of every kind, so that one that no longer waits goes back to 0."""

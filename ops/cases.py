@@ -22,12 +22,18 @@ async def get_case(hub: Hub, case_id: str) -> cases.Case:
     return case
 
 
-async def decide(hub: Hub, case_id: str, decision: str, *, by: str, note: str) -> cases.Case:
+async def decide(
+    hub: Hub, case_id: str, decision: str, *, by: str, note: str, account: str | None = None
+) -> cases.Case:
     """Decide a case, with what that brings about, in one commit; the running worker carries on from there.
 
-    Raises what DecideCase raises.
+    account: the channel account that the decision names. Raises what DecideCase raises, and NotFound
+    (no_such_channel_account).
     """
     case = await get_case(hub, case_id)
-    decided: cases.Case = await hub.lanes.put(cases.DecideCase(case.book, case.id, decision, by, note, EFFECTS))
+    if account is not None:
+        await hub.accounts.get(case.book, account)
+    command = cases.DecideCase(case.book, case.id, decision, by, note, EFFECTS, account)
+    decided: cases.Case = await hub.lanes.put(command)
     hub.bell.ring()
     return decided

@@ -173,10 +173,12 @@ class Checks:
                 lag = {name: await streams.store.lag(connection, name) for name in ("splitting",)}
                 overdue = await overdue_s(connection, now)
                 settlement = await splitting.store.oldest_unfinished(connection)
+                least_read = await splitting.store.least_read(connection)
         except Exception:  # figures are told as they are known; readiness says what is wrong
             metrics.database_up.set(0)
             return
         metrics.database_up.set(1)
+        metrics.tell_banks(least_read, now)
         metrics.tell_cases(cases.KINDS, waiting, now)
         metrics.worker_beat.set(-1 if worker_s is None else worker_s)
         for name, events in lag.items():

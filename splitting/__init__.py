@@ -1,11 +1,11 @@
 """Who is owed what of a payment 分账, and having banks pay it into sub-accounts 结算."""
 
 from splitting import store
+from splitting.deposits import ApplyDeposit
 from splitting.enrolment import bank_link_payload
 from splitting.payees import CreatePayee, LinkBank, check_payable, payee_payload
 from splitting.plan import Asked, Share, ShareKind, compute
 from splitting.settlement import (
-    ApplyDeposit,
     DecideInstruction,
     MakeSettlement,
     MarkSent,

@@ -13,17 +13,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
+import cases
+from cases import Case
 from channels.bank import (
     Accepted,
-    BadStatement,
     BankClient,
     Batch,
-    Entry,
-    Fate,
     Instruction,
     pain001,
-    read_camt054,
-    read_pain002,
     read_settings,
     unsayable,
 )
@@ -39,8 +36,9 @@ from kernel.money import Money
 from kernel.sealing import CannotOpen, MasterKeys, Secret, master_of, without_secrets
 from kernel.turns import Turns
 from splitting import enrolment, store
+from splitting.files import SET_ASIDE, BankFiles, Collected
 from splitting.payees import LinkBank, ResealBankLink
-from splitting.settlement import ApplyDeposit, DecideInstruction, DoubtInstruction, MakeSettlement, MarkSent, MoveCursor
+from splitting.settlement import DecideInstruction, MakeSettlement, MarkSent
 from splitting.tables import BankLink, Settlement
 from splitting.tables import Instruction as Line
 
@@ -71,6 +69,7 @@ class Banks:
         self._env = env
         self._keys = keys
         self._clients: dict[tuple[int, str], tuple[BankLink, BankClient]] = {}
+        self.files = BankFiles(pool, lanes, env, self.client)
 
     # ---- enrolments --------------------------------------------------------------------------------------------------
 
@@ -285,78 +284,6 @@ class Banks:
             batch = await store.find_settlement(connection, lines[0].book, lines[0].settlement_id)
         return [line for line in lines if line.id not in wrong], batch
 
-    # ---- the bank's files --------------------------------------------------------------------------------------------
-
-    async def collect(self, link: BankLink, channel_account_of: Mapping[str, str], collected: "Collected") -> int:
-        """Read the bank's new status reports and notices of bookings and apply them; return how many files that was.
-
-        channel_account_of: the start of a deposit's end-to-end id, as the channel writes it → channel account.
-        collected: what is told of transfers that payers made to one payment's own account number.
-        The cursor moves only past files that were applied whole, so one that cannot be is read again and again, loudly.
-        """
-        cursors: dict[str, str] = orjson.loads(link.cursor or "{}")
-        client, applied = self.client(link), 0
-        for kind in ("camt.054", "pain.002"):
-            page = await client.list_files(kind, cursors.get(kind))
-            for info in page.files:
-                content = await client.fetch(info)
-                if kind == "pain.002":
-                    await self._apply_report(link, content, info.business_date)
-                else:
-                    for entry in read_camt054(content):
-                        await self._apply_booking(link, entry, channel_account_of, collected)
-                applied += 1
-            if page.files and page.next is not None:
-                cursors[kind] = page.next
-                await self._lanes.put(MoveCursor(link.book, link.bank, orjson.dumps(cursors).decode()))
-        return applied
-
-    async def _apply_report(self, link: BankLink, content: bytes, business_date: date) -> None:
-        """Apply a pain.002: each line it decides, once."""
-        report = read_pain002(content)
-        settlement_id = report.original_message_id.replace("-", "_")
-        async with acquire(self._pool) as connection:
-            lines = await store.instructions(connection, link.book, settlement_id)
-        for line in lines:
-            said = report.fate_of(line.id)
-            if said is None or said.fate is Fate.PENDING:
-                continue
-            if said.fate is Fate.IN_DOUBT:
-                reasons = [str(reason) for reason in said.reasons]
-                duplicate = said.says_duplicate and not said.contradicted
-                await self._lanes.put(DoubtInstruction(link.book, line.id, said.status, reasons, duplicate))
-                continue
-            paid = said.fate is Fate.EXECUTED
-            await self._lanes.put(DecideInstruction(link.book, line.id, paid, said.reason, business_date))
-
-    async def _apply_booking(
-        self, link: BankLink, entry: Entry, channel_account_of: Mapping[str, str], collected: "Collected"
-    ) -> None:
-        """Book a channel's deposit, or a payer's own transfer; what nobody can name is left to reconciliation."""
-        reference = entry.end_to_end_id or ""
-        if entry.creditor_ref is not None:
-            account = await collected(link.book, entry)
-        else:
-            account = next((a for start, a in channel_account_of.items() if reference.startswith(start)), None)
-        if account is None or entry.account != link.pool_account:
-            log.warning(
-                "a credit at the bank has no channel account", extra={"bank": link.bank, "entry": entry.entry_ref}
-            )
-            return
-        await self._lanes.put(
-            ApplyDeposit(
-                link.book,
-                link.bank,
-                account,
-                entry.amount.currency,
-                entry.amount.minor,
-                entry.raw_ref,
-                entry.booked_on,
-                entry.booking,
-                entry.notice,
-            )
-        )
-
 
 def _read(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return an enrolment without names of files. Raises Rejected (bank_settings_wrong)."""
@@ -368,9 +295,6 @@ def _read(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 # How a merchant's channels name their deposits: the start of the end-to-end id → channel account.
 Deposits = Callable[[int], Awaitable[Mapping[str, str]]]
-# Told of a transfer to, or back from, one payment's own account number; returns its channel account, or None.
-Collected = Callable[[int, Entry], Awaitable[str | None]]
-
 
 MOST_REST_S = 30.0
 
@@ -382,6 +306,7 @@ class _Rest(NamedTuple):
     until: float  # monotonic: a clock that is set back makes no pause longer
 
 
+ASK_AGAIN_S = 300.0  # so long a file that is set aside is left alone
 SLOW_S = 1.0  # a round waits so long for a bank
 AT_ONCE = 16  # merchants of one bank
 
@@ -403,6 +328,12 @@ class Settler:
         self._turns: Turns[tuple[int, str], int] = Turns(env, "settlement")  # by book and bank
         self._at_once: dict[str, asyncio.Semaphore] = {}  # by bank
         self._unanswered: Counter[tuple[int, str]] = Counter()  # batches, by book and id: uploads without an answer
+        self._asked_again: dict[str, float] = {}  # when, by the case of a file that is set aside
+
+    @property
+    def busy(self) -> bool:
+        """Whether something of a round is still under way."""
+        return bool(self._turns.keys)
 
     async def once(self) -> int:
         """Begin a round over every merchant's banks but those under way; return how many files were applied by now."""
@@ -411,23 +342,28 @@ class Settler:
             async for settlement in store.unsent(connection):
                 unsent.setdefault((settlement.book, settlement.bank), []).append(settlement)
             links = await store.links_to_follow(connection)
+            aside: dict[tuple[int, str], list[Case]] = {}
+            for case in await cases.store.open_of(connection, SET_ASIDE):
+                aside.setdefault((case.book, orjson.loads(case.facts)["bank"]), []).append(case)
         begun = []
         for link in links:
             one = link.book, link.bank
             if one not in self._turns:
-                begun.append(self._turns.begin(one, self._turn(link, unsent.get(one, []))))
+                begun.append(self._turns.begin(one, self._turn(link, unsent.get(one, []), aside.get(one, []))))
         if not begun:
             return 0
         done, _ = await asyncio.wait(begun, timeout=SLOW_S)
         return sum(task.result() or 0 for task in done)
 
-    async def _turn(self, link: BankLink, unsent: Sequence[Settlement]) -> int:
+    async def _turn(self, link: BankLink, unsent: Sequence[Settlement], aside: Sequence[Case]) -> int:
         """Do one merchant's part at one bank; return how many files were applied."""
         async with self._at_once.setdefault(link.bank, asyncio.Semaphore(AT_ONCE)):
-            return await self.tend(link.bank, link.book, self._work(link, unsent)) or 0
+            return await self.tend(link.bank, link.book, self._work(link, unsent, aside)) or 0
 
-    async def _work(self, link: BankLink, unsent: Sequence[Settlement]) -> int:
+    async def _work(self, link: BankLink, unsent: Sequence[Settlement], aside: Sequence[Case]) -> int:
         """Send what is unsent, oldest first; then read what the bank wrote, whatever became of that.
+
+        Last, files that are set aside are asked for again, each every few minutes.
 
         Where the bank leaves a batch without an answer, the others of the merchant wait for the next round, in which
         that one comes last: a batch that never gets through holds up no other.
@@ -445,7 +381,14 @@ class Settler:
                 self._unanswered[batch] += 1
                 break
             self._unanswered.pop(batch, None)
-        return await self._banks.collect(link, await self._deposits(link.book), self._collected)
+        deposits = await self._deposits(link.book)
+        number = await self._banks.files.read_new(link, deposits, self._collected)
+        for case in aside:
+            now, asked = self._env.clock.monotonic(), self._asked_again.get(case.id)
+            if asked is None or now - asked >= ASK_AGAIN_S:
+                self._asked_again[case.id] = now
+                await self._banks.files.read_again(link, case, deposits, self._collected)
+        return number
 
     async def tend(self, bank: str, book: int, work: Coroutine[Any, Any, T]) -> T | None:
         """Do one merchant's part; whatever is wrong with it is told, and keeps nobody else's from being done."""
@@ -461,8 +404,8 @@ class Settler:
         except Unavailable as error:
             if error.code != "database_unavailable":  # which is no fault of the bank's
                 self._let_rest(book, bank, str(error))
-        except (SluiceError, BadStatement) as error:
-            log.error("a bank's file cannot be applied", extra={"bank": bank, "book": book, "why": str(error)})
+        except SluiceError as error:
+            log.error("a bank's files cannot be read", extra={"bank": bank, "book": book, "why": str(error)})
         except Exception as error:  # part of the worker loop
             tell(log, "settlement of one merchant failed; the others go on", error, bank=bank, book=book)
         return None

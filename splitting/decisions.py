@@ -1,4 +1,4 @@
-"""What a person's decisions about payouts bring about, each in the batch that records it."""
+"""What a person's decisions about payouts and bookings bring about, each in the batch that records it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,11 +8,12 @@ import orjson
 
 from cases import Case, Effect
 from kernel.clock import business_date
-from kernel.errors import Conflict
+from kernel.errors import Conflict, Rejected
 from kernel.work import Need, Work
 from ledger.posting import ENTRIES
 from splitting import states
-from splitting.settlement import IN_DOUBT, UNCLEAR, DecideInstruction, book_deposit, deposit_needs
+from splitting.deposits import UNCLEAR, UNIDENTIFIED, book_deposit, deposit_needs, unidentified
+from splitting.settlement import IN_DOUBT, DecideInstruction
 from splitting.tables import INSTRUCTIONS
 
 
@@ -51,8 +52,23 @@ class BookDeposit:
         book_deposit(work, case.book, case.about, case.about, told, day)
 
 
+class BookUnidentified:
+    """Book what nothing named on the channel account that a person names, as if the notice had."""
+
+    def needs(self, work: Work, case: Case) -> Iterable[Need]:
+        yield from unidentified(case).needs(work)
+
+    def apply(self, work: Work, case: Case) -> None:
+        if not orjson.loads(case.facts)["at_pool"]:
+            raise Rejected(
+                "not_the_pool_account", "it was booked on another account than the pool, into which channels pay"
+            )
+        unidentified(case).apply(work)
+
+
 EFFECTS: Mapping[tuple[str, str], Effect] = {
     (IN_DOUBT, "paid"): DecidePayout(paid=True),
     (IN_DOUBT, "not_paid"): DecidePayout(paid=False),
     (UNCLEAR, "another"): BookDeposit(),
+    (UNIDENTIFIED, "book"): BookUnidentified(),
 }

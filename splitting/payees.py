@@ -83,7 +83,10 @@ class LinkBank:
                 f"book {self.book} has the pool account {existing.pool_account} at {self.link.bank}, and this is "
                 f"{self.link.pool_account}: another currency's, or another customer's; give it another bank's name",
             )
-        link = self.link._replace(cursor=existing.cursor) if existing else self.link
+        link = self.link._replace(read_at=work.now)
+        if existing is not None:
+            taken_up = existing.ended_at is not None and link.ended_at is None  # nobody read it meanwhile
+            link = link._replace(cursor=existing.cursor, read_at=work.now if taken_up else existing.read_at)
         work.put(BANK_LINKS, link)
         return link
 

@@ -34,6 +34,7 @@ CREATE TABLE bank_link (
     cursor       text NOT NULL COLLATE "C", -- how far the bank's outgoing files have been read
     sealed       text COLLATE "C", -- envelope of the secrets; NULL: a row of before 0007, whose settings name key files
     ended_at     timestamptz, -- the bank is asked only while a batch is under way; NULL: always
+    read_at      timestamptz, -- when last all that the bank had was read, give or take a minute
     PRIMARY KEY (book, bank)
 );
 

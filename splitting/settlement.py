@@ -1,6 +1,5 @@
 """Settlement 结算: one batch for each bank, business date and currency; one instruction for each payee in it."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -9,20 +8,18 @@ from typing import Any
 import orjson
 
 import cases
-from kernel.errors import Broken, NotFound
+from kernel.errors import Broken
 from kernel.ids import base36
 from kernel.states import advance
 from kernel.work import BOOKS, Need, Work
 from ledger import Transfer, accounts, open_account, post_expected
-from ledger.posting import ACCOUNTS, ENTRIES, Entry
+from ledger.posting import ACCOUNTS
 from splitting import states
 from splitting.split import owed_account
 from splitting.tables import BANK_LINKS, INSTRUCTIONS, PAYEES, SETTLEMENTS, Instruction, Payee, Settlement
 from streams import publish
 
 IN_DOUBT, CONTRADICTED = "payout_in_doubt", "bank_contradicts_itself"
-UNCLEAR = "booking_unclear"
-FOR_EVER = timedelta(days=36_500)
 REST = timedelta(days=30)  # a file read again says the very same; so long after a decision it opens nothing
 
 
@@ -243,120 +240,16 @@ def _case(work: Work, kind: str, line: Instruction, facts: Mapping[str, Any]) ->
 
 
 @dataclass(frozen=True, slots=True)
-class ApplyDeposit:
-    """Book what a channel paid into the pool account (or took from it), as the bank's signed notice says.
+class MoveCursor:
+    """Remember how far the bank's outgoing files have been read: all before it was applied or is set aside.
 
-    entry_ref: the bank's own reference of the entry. amount_minor: signed; negative when the day's refunds exceeded its
-    payments. booking: what the entry is told by from all others, its place among those alike included; None: by its
-    reference. notice: where it stands. The same notice read again books nothing more. Another that tells of a booking
-    which cannot be told from one that is booked, or the same with another amount, is a case and books nothing.
+    all_read: nothing that the bank had was left unread.
     """
 
     book: int
     bank: str
-    channel_account: str
-    currency: str
-    amount_minor: int
-    entry_ref: str
-    business_date: date  # the bank's booking date
-    booking: str | None = None
-    notice: str = ""
-
-    @property
-    def _id(self) -> str:
-        return f"dep:{self.bank}:{self.booking or self.entry_ref}"
-
-    @property
-    def _id_of_before(self) -> str:
-        """Under which the same entry would stand that was booked when bookings were told by their reference alone."""
-        return f"dep:{self.bank}:{self.entry_ref}"
-
-    @property
-    def _posting(self) -> str:
-        return f"{self._id}@{self.notice}" if self.notice else self._id
-
-    @property
-    def _about(self) -> str:
-        """The case of this booking, which is also its transfer's id where a person has it booked."""
-        told = hashlib.sha256(f"{self.notice}\n{self.amount_minor}".encode()).hexdigest()[:12]
-        return f"{self._id}:{told}"
-
-    def needs(self, work: Work) -> Iterable[Need]:
-        if self.amount_minor:
-            yield from deposit_needs(self.book, self.bank, self.channel_account, self.currency)
-            yield ENTRIES, (self.book, self._id)
-            yield ENTRIES, (self.book, self._id_of_before)
-            yield from cases.needs(self.book, UNCLEAR, self._about)
-
-    def apply(self, work: Work) -> bool:
-        """Return whether it was booked now; False when it had been, or when a person must say."""
-        if not self.amount_minor:
-            return False  # moves nothing
-        there = work.find(ENTRIES, (self.book, self._id))
-        if there is not None and (there.posting, _signed(there)) == (self._posting, self.amount_minor):
-            return False
-        before = work.find(ENTRIES, (self.book, self._id_of_before))
-        if there is None and before is not None and before.business_date == self.business_date:
-            there = before
-        if there is None:
-            book_deposit(work, self.book, self._id, self._posting, self.payload(), self.business_date)
-            return True
-        like = {"id": there.id, "amount_minor": _signed(there), "business_date": there.business_date.isoformat()}
-        facts = {**self.payload(), "notice": self.notice, "cannot_be_told_from": like}
-        cases.open_case(
-            work, self.book, UNCLEAR, self._about,
-            amount_minor=self.amount_minor, currency=self.currency, facts=facts, rest=FOR_EVER,
-        )  # fmt: skip
-        return False
-
-    def payload(self) -> dict[str, Any]:
-        """Return a deposit as its event shows it."""
-        return {
-            "object": "deposit",
-            "channel_account": self.channel_account,
-            "bank": self.bank,
-            "amount_minor": self.amount_minor,
-            "currency": self.currency,
-            "entry_ref": self.entry_ref,
-            "business_date": self.business_date.isoformat(),
-        }
-
-
-def deposit_needs(book: int, bank: str, channel_account: str, currency: str) -> Iterable[Need]:
-    """Name the rows that `book_deposit` looks at, but for the transfer."""
-    yield BOOKS, (book,)
-    yield ACCOUNTS, (book, accounts.bank(bank, currency))
-    yield ACCOUNTS, (book, accounts.channel(channel_account, currency))
-
-
-def book_deposit(
-    work: Work, book: int, transfer_id: str, posting: str, facts: Mapping[str, Any], business_date: date
-) -> None:
-    """Post a deposit and tell of it. facts: of the event. Raises NotFound (no_such_channel_account)."""
-    currency, amount = facts["currency"], facts["amount_minor"]
-    bank = open_account(work, book, accounts.bank(facts["bank"], currency)).name
-    channel = accounts.channel(facts["channel_account"], currency)
-    if work.find(ACCOUNTS, (book, channel)) is None:
-        raise NotFound("no_such_channel_account", f"there is no channel account {facts['channel_account']}")
-    if amount > 0:
-        transfer = Transfer(transfer_id, "channel_deposit", bank, channel, amount, currency)
-    else:
-        transfer = Transfer(transfer_id, "channel_withdrawal", channel, bank, -amount, currency)
-    post_expected(work, book, posting, [transfer], business_date=business_date)
-    publish(work, book, "channel.deposited", facts["channel_account"], dict(facts))
-
-
-def _signed(entry: Entry) -> int:
-    return entry.amount_minor if entry.rule == "channel_deposit" else -entry.amount_minor
-
-
-@dataclass(frozen=True, slots=True)
-class MoveCursor:
-    """Remember how far the bank's outgoing files have been read; written after everything in them was applied."""
-
-    book: int
-    bank: str
     cursor: str
+    all_read: bool = False
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
@@ -364,7 +257,8 @@ class MoveCursor:
 
     def apply(self, work: Work) -> None:
         link = work.get(BANK_LINKS, (self.book, self.bank))
-        work.put(BANK_LINKS, link._replace(cursor=self.cursor))
+        read_at = work.now if self.all_read else link.read_at
+        work.put(BANK_LINKS, link._replace(cursor=self.cursor, read_at=read_at))
 
 
 def _line(batch: MakeSettlement, line_id: str, payee: Payee, account: str, amount: int) -> Instruction:

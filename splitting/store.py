@@ -7,11 +7,15 @@ from typing import NamedTuple
 from kernel.db import Connection
 from ledger.accounts import Kind
 from splitting.plan import OWN
-from splitting.tables import BANK_LINKS, BankLink, Instruction, Payee, Settlement, Split
+from splitting.tables import BANK_LINKS, INSTRUCTIONS, BankLink, Instruction, Payee, Settlement, Split
 
 _BANK_LINK = ", ".join(BankLink._fields)
 _SETTLEMENT = ", ".join(Settlement._fields)
 _INSTRUCTION = ", ".join(Instruction._fields)
+_FOLLOWED = (
+    "l.ended_at IS NULL OR EXISTS (SELECT 1 FROM settlement s "
+    "WHERE s.book = l.book AND s.bank = l.bank AND s.status <> 'finished')"
+)
 
 
 async def payees(connection: Connection, book: int, after: str = "", limit: int = 1000) -> list[Payee]:
@@ -57,10 +61,15 @@ async def links_to_follow(connection: Connection) -> list[BankLink]:
     """Return every custody whose bank is to be asked for files: of those that ended, where a batch is under way."""
     rows = await connection.fetch(
         f"SELECT {', '.join('l.' + column for column in BankLink._fields)} FROM bank_link l "
-        "WHERE l.ended_at IS NULL OR EXISTS (SELECT 1 FROM settlement s "
-        "WHERE s.book = l.book AND s.bank = l.bank AND s.status <> 'finished') ORDER BY l.book, l.bank"
+        f"WHERE {_FOLLOWED} ORDER BY l.book, l.bank"
     )
     return [BankLink(*row) for row in rows]
+
+
+async def least_read(connection: Connection) -> list[tuple[str, datetime]]:
+    """Return for each bank when the files of that merchant were read last whose files have been unread the longest."""
+    rows = await connection.fetch(f"SELECT l.bank, min(l.read_at) FROM bank_link l WHERE {_FOLLOWED} GROUP BY l.bank")
+    return [(row[0], row[1]) for row in rows if row[1] is not None]
 
 
 async def owed_until(connection: Connection, book: int, bank: str, currency: str, day: date) -> list[tuple[str, int]]:
@@ -147,6 +156,11 @@ async def instructions(connection: Connection, book: int, settlement_id: str) ->
         settlement_id,
     )
     return [Instruction(*row) for row in rows]
+
+
+async def find_instruction(connection: Connection, book: int, instruction_id: str) -> Instruction | None:
+    rows = await INSTRUCTIONS.load(connection, [(book, instruction_id)])
+    return rows[0] if rows else None
 
 
 class PayeeTotal(NamedTuple):

@@ -44,6 +44,7 @@ class BankLink(NamedTuple):
     cursor: str
     sealed: str | None = None
     ended_at: datetime | None = None  # None: the bank is asked all the time
+    read_at: datetime | None = None  # when last all that the bank had was read, give or take a minute
 
 
 class Settlement(NamedTuple):
@@ -84,7 +85,9 @@ class Instruction(NamedTuple):
 
 PAYEES: Table[Payee] = Table("payee", Payee, "int text text text text text text timestamptz", keys=2)
 SPLITS: Table[Split] = Table("split", Split, "int text text text json bigint bigint json timestamptz bigint", keys=2)
-BANK_LINKS: Table[BankLink] = Table("bank_link", BankLink, "int text text json text text timestamptz", keys=2)
+BANK_LINKS: Table[BankLink] = Table(
+    "bank_link", BankLink, "int text text json text text timestamptz timestamptz", keys=2
+)
 SETTLEMENTS: Table[Settlement] = Table(
     "settlement",
     Settlement,

@@ -388,6 +388,18 @@ class Entry:
         return self.entry_ref if self.has_bank_ref else f"{self.entry_ref}@{self.booked_on.isoformat()}"
 
     @property
+    def alike(self) -> tuple[str, ...]:
+        """What the entries of one booking have in common in a notification and in the statement of its day.
+
+        Two bookings may have it in common. The NtryRef is no part of it: it need not be the same in both.
+        """
+        told = (self.account, self.raw_ref if self.has_bank_ref else "", self.booked_on.isoformat())
+        way = "out" if self.amount.minor < 0 else "in"
+        return (
+            *told, self.amount.currency, way, str(self.reversal), self.end_to_end_id or "", self.creditor_ref or "",
+        )  # fmt: skip
+
+    @property
     def booking(self) -> str:
         """A short name of the booking: entries of different bookings have different ones, as far as they tell.
 
@@ -464,9 +476,11 @@ def read_camt053(xml: bytes, *, allow_gap: bool = False) -> list[AccountStatemen
     return statements
 
 
-def read_camt054(xml: bytes) -> list[Entry]:
+def read_camt054(xml: bytes, *, odd: list[BadStatement] | None = None) -> list[Entry]:
     """Read a debit/credit notification: booked entries only. Raises BadStatement.
 
+    odd: takes what is wrong with entries that cannot be read, and the others are returned; None: one such entry has the
+    whole file refused.
     It may overlap other notifications and the statement; `entry_ref` tells what is the same booking, and `notice` and
     `booking` together what was read before. A page of a longer message is a notice of its own.
     """
@@ -477,7 +491,7 @@ def read_camt054(xml: bytes) -> list[Entry]:
         account, currency = _own_account(notification)
         place = [*message, _maybe(notification, "Id") or "", _maybe(notification, "NtfctnPgntn/PgNb") or ""]
         notice = "/".join(place) if message[0] or place[2] else hashlib.sha256(xml).hexdigest()
-        entries += [replace(entry, notice=notice) for entry in _entries(notification, account, currency)]
+        entries += [replace(entry, notice=notice) for entry in _entries(notification, account, currency, odd)]
     return entries
 
 
@@ -535,11 +549,13 @@ def _balances(node: ET.Element, account: str, currency: str | None) -> tuple[Mon
     return opening, closing, business_date
 
 
-def _entries(node: ET.Element, account: str, currency: str | None) -> Iterator[Entry]:
+def _entries(
+    node: ET.Element, account: str, currency: str | None, odd: list[BadStatement] | None = None
+) -> Iterator[Entry]:
     """Yield the booked entries of one statement or notification, those that look alike numbered apart."""
     refs: Counter[str] = Counter()
     likes: Counter[tuple[str, ...]] = Counter()
-    for read in _read_entries(node, account, currency):
+    for read in _read_entries(node, account, currency, odd):
         entry = replace(read, raw_ref=read.entry_ref)
         alike = _alike(entry)
         refs[entry.entry_ref] += 1
@@ -549,49 +565,58 @@ def _entries(node: ET.Element, account: str, currency: str | None) -> Iterator[E
         yield replace(entry, entry_ref=ref, nth=likes[alike])
 
 
-def _read_entries(node: ET.Element, account: str, currency: str | None) -> Iterator[Entry]:
-    """Yield the booked entries; an entry that gathers several transactions comes out as its transactions.
+def _read_entries(
+    node: ET.Element, account: str, currency: str | None, odd: list[BadStatement] | None
+) -> Iterator[Entry]:
+    for position, entry in enumerate(_children(node, "Ntry"), 1):
+        try:
+            yield from _read_entry(entry, account, currency)
+        except BadStatement as error:
+            if odd is None:
+                raise
+            odd.append(BadStatement(error.code, f"entry {position}: {error.message}"))
+
+
+def _read_entry(entry: ET.Element, account: str, currency: str | None) -> list[Entry]:
+    """Return an entry, if it is booked; one that gathers several transactions comes out as its transactions.
 
     It stays whole where one of them does not say its amount, which the message leaves open.
     """
-    for entry in _children(node, "Ntry"):
-        if _text(entry, "Sts/Cd") != "BOOK":
-            continue  # pending and informational entries are not money
-        amount = _signed(entry, currency)
-        bank_ref = _maybe(entry, "AcctSvcrRef")
-        ref = bank_ref or _text(entry, "NtryRef")
-        base = Entry(
-            account=account,
-            entry_ref=ref,
-            end_to_end_id=None,
-            amount=amount,
-            booked_on=_date(_only(entry, "BookgDt")),
-            reversal=_maybe(entry, "RvslInd") in ("true", "1"),
-            statement_ref=_maybe(entry, "NtryRef"),
-            has_bank_ref=bank_ref is not None,
+    if _text(entry, "Sts/Cd") != "BOOK":
+        return []  # pending and informational entries are not money
+    amount = _signed(entry, currency)
+    bank_ref = _maybe(entry, "AcctSvcrRef")
+    ref = bank_ref or _text(entry, "NtryRef")
+    base = Entry(
+        account=account,
+        entry_ref=ref,
+        end_to_end_id=None,
+        amount=amount,
+        booked_on=_date(_only(entry, "BookgDt")),
+        reversal=_maybe(entry, "RvslInd") in ("true", "1"),
+        statement_ref=_maybe(entry, "NtryRef"),
+        has_bank_ref=bank_ref is not None,
+    )
+    details = [one for group in _children(entry, "NtryDtls") for one in _children(group, "TxDtls")]
+    if len(details) <= 1:
+        return [_detailed(base, details[0]) if details else base]
+    if any(_transaction_amount(one) is None for one in details):
+        return [base]
+    parts = [
+        _detailed(
+            replace(
+                base,
+                entry_ref=_maybe(one, "Refs/AcctSvcrRef") or f"{ref}/{number}",
+                has_bank_ref=bank_ref is not None or _maybe(one, "Refs/AcctSvcrRef") is not None,
+                amount=_part(one, entry, amount.currency),
+            ),
+            one,
         )
-        details = [one for group in _children(entry, "NtryDtls") for one in _children(group, "TxDtls")]
-        if len(details) <= 1:
-            yield _detailed(base, details[0]) if details else base
-            continue
-        if any(_transaction_amount(one) is None for one in details):
-            yield base
-            continue
-        parts = [
-            _detailed(
-                replace(
-                    base,
-                    entry_ref=_maybe(one, "Refs/AcctSvcrRef") or f"{ref}/{number}",
-                    has_bank_ref=bank_ref is not None or _maybe(one, "Refs/AcctSvcrRef") is not None,
-                    amount=_part(one, entry, amount.currency),
-                ),
-                one,
-            )
-            for number, one in enumerate(details, 1)
-        ]
-        if sum(part.amount.minor for part in parts) != amount.minor:
-            raise BadStatement("totals_differ", f"the transactions of entry {ref} do not add up to it")
-        yield from parts
+        for number, one in enumerate(details, 1)
+    ]
+    if sum(part.amount.minor for part in parts) != amount.minor:
+        raise BadStatement("totals_differ", f"the transactions of entry {ref} do not add up to it")
+    return parts
 
 
 def _detailed(entry: Entry, node: ET.Element) -> Entry:

@@ -87,6 +87,9 @@ def case_decide(
     decision: Annotated[str, typer.Option(help="One of those that `sluice case show CASE` lists.")],
     by: Annotated[str, typer.Option(help="Who decides: a name that others know.")],
     note: Annotated[str, typer.Option(help="Why, and what was done outside the hub; kept for ever.")],
+    account: Annotated[
+        str | None, typer.Option(help="The channel account that the decision names, for those that name one.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Decide a case and do what the decision says, in one commit; deciding the same again changes nothing.
@@ -100,7 +103,7 @@ def case_decide(
 
     async def work() -> int:
         async with a_hub(found) as hub:
-            row = await decide(hub, case, decision, by=by, note=note)
+            row = await decide(hub, case, decision, by=by, note=note, account=account)
         if as_json:
             show({**case_payload(row), "book": row.book})
         else:

@@ -59,6 +59,16 @@ async def test_a_transfer_of_another_amount_stays_with_the_rail_and_pays_nothing
         assert await front.balances() == {}
 
 
+async def test_a_transfer_that_does_not_say_when_it_was_made_is_its_rails_all_the_same(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        payment_id, reference = await waiting(front)
+        told = replace(booking(front, reference, 10_000), accepted_at=None)
+        assert await collections_of(front.hub).collected(front.book, told) == "rail"
+        assert (await front.payment(payment_id))["status"] == "requires_action"  # until the rail, asked, says when
+
+
 async def test_a_transfer_for_nobody_of_this_book_belongs_to_no_channel(database_url: str, tmp_path: Path) -> None:
     async with a_front(database_url, tmp_path) as front:
         _, reference = await waiting(front)

@@ -58,7 +58,8 @@ class OneWire:
 class PlayBank:
     """Takes orders in, and gives out the files that the test put there, in order.
 
-    silent: callers wait until the test opens it.
+    silent: callers wait until the test opens it. What a test does to one file by its id (camt.054-0) stands in `forged`
+    (signed by somebody else), `gone` (404) and `broken` (500); to the list of a kind in `unlisted` (500).
     """
 
     def __init__(self) -> None:
@@ -69,6 +70,10 @@ class PlayBank:
         self.asked = asyncio.Event()
         self.drops: set[str] = set()  # message ids of uploads that get no answer
         self.calls: list[str] = []
+        self.forged: set[str] = set()
+        self.gone: set[str] = set()
+        self.broken: set[str] = set()
+        self.unlisted: set[str] = set()
         self.opened: list[str] = []  # names of sub-accounts
         self.number = "6200"  # of the next sub-account
         self.holds_minor = 0  # in every account
@@ -121,6 +126,8 @@ class PlayBank:
     async def _list(self, request: web.Request) -> web.Response:
         kind = request.query["type"]
         await self._answer(kind)
+        if kind in self.unlisted:
+            return web.Response(status=500)
         after = int(request.query.get("after", 0))
         files: list[dict[str, Any]] = [
             {
@@ -136,16 +143,20 @@ class PlayBank:
         return web.json_response({"files": files, "next": str(after + len(files))})
 
     async def _fetch(self, request: web.Request) -> web.Response:
-        kind, _, number = request.match_info["name"].rpartition("-")
-        return self._signed(self.files[kind][int(number)])
+        name = request.match_info["name"]
+        self.calls.append(name)
+        if name in self.gone | self.broken:
+            return web.Response(status=404 if name in self.gone else 500)
+        kind, _, number = name.rpartition("-")
+        return self._signed(self.files[kind][int(number)], key=OUR_KEY if name in self.forged else BANK_KEY)
 
     async def _answer(self, call: str) -> None:
         self.calls.append(call)
         self.asked.set()
         await self.answering.wait()
 
-    def _signed(self, body: bytes, status: int = 200) -> web.Response:
-        header = sign(body, BANK_KEY, key_id="BANK-1", created=1_790_000_000)
+    def _signed(self, body: bytes, status: int = 200, *, key: rsa.RSAPrivateKey = BANK_KEY) -> web.Response:
+        header = sign(body, key, key_id="BANK-1", created=1_790_000_000)
         return web.Response(body=body, status=status, headers={HEADER: header})
 
 

@@ -46,12 +46,12 @@ def entry(
     )
 
 
-def notice(*entries: str, message: str = "M1", ident: str = "N1", page: str = "") -> bytes:
+def notice(*entries: str, message: str = "M1", ident: str = "N1", page: str = "", account: str = "poolCNY") -> bytes:
     paged = f"<MsgPgntn><PgNb>{page}</PgNb><LastPgInd>true</LastPgInd></MsgPgntn>" if page else ""
     return (
         f'<Document xmlns="{NS}"><BkToCstmrDbtCdtNtfctn><GrpHdr><MsgId>{message}</MsgId>'
         f"<CreDtTm>2026-11-24T10:00:00Z</CreDtTm>{paged}</GrpHdr><Ntfctn><Id>{ident}</Id>"
-        f"<CreDtTm>2026-11-24T10:00:00Z</CreDtTm><Acct><Id><Othr><Id>poolCNY</Id></Othr></Id></Acct>"
+        f"<CreDtTm>2026-11-24T10:00:00Z</CreDtTm><Acct><Id><Othr><Id>{account}</Id></Othr></Id></Acct>"
         f"{''.join(entries)}</Ntfctn></BkToCstmrDbtCdtNtfctn></Document>"
     ).encode()
 

@@ -268,13 +268,10 @@ async def test_one_reference_with_two_amounts_is_for_a_person_and_zero_is_nothin
         assert await town.front.events("case.opened") == ["case.opened"] * 2
 
 
-async def test_a_deposit_for_an_account_nobody_has_is_refused(database_url: str, tmp_path: Path) -> None:
+async def test_a_deposit_before_anything_was_captured_is_booked(database_url: str, tmp_path: Path) -> None:
     async with a_town(database_url, tmp_path) as town:
-        before = await town.front.counts()
-        with pytest.raises(NotFound) as refusal:
-            await town.put(deposit(town, 100, "E1", account="nobody"))
-        assert refusal.value.code == "no_such_channel_account"
-        assert await town.front.counts() == before
+        assert await town.put(deposit(town, 100, "E1")) is True
+        assert await town.standing() == {"bank:citybank": 100, "channel:rail": -100}
 
 
 async def test_at_the_end_of_the_circle_the_bank_holds_what_the_sub_accounts_show(

@@ -1,0 +1,324 @@
+"""What cannot be applied of a bank's files keeps nothing else from being applied, is a person's, and never lost."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+import cases
+from cases import Case
+from kernel.db import acquire
+from kernel.errors import Broken, NotFound, Rejected
+from ops.cases import decide
+from splitting.banking import ASK_AGAIN_S, Settler
+from splitting.files import TRIES
+from tests.channels_bank.bank_files import pain002
+from tests.kernel.one_book import outside
+from tests.splitting.play_bank import PlayBank, a_town_with_a_bank, all_read, send_todays
+from tests.splitting.test_bookings_told_apart import booked, entry, notice
+from tests.splitting.town import BANK, FARM, Town
+
+STRANGE = "somebody 1"
+PAYEE = "6200" + FARM[-12:]
+
+
+async def waiting(town: Town) -> list[Case]:
+    async with acquire(town.front.hub.pool) as connection:
+        return await cases.store.cases(connection, book=town.front.book)
+
+
+async def decided(town: Town) -> list[str | None]:
+    async with acquire(town.front.hub.pool) as connection:
+        return [one.decision for one in await cases.store.cases(connection, book=town.front.book, decided=True)]
+
+
+async def read_from_the_beginning(database_url: str, town: Town, bank: PlayBank, settler: Settler) -> None:
+    async with outside(database_url) as connection:
+        await connection.execute("UPDATE bank_link SET cursor = '{}'")
+    await all_read(town, bank, settler)
+
+
+async def a_round(settler: Settler) -> None:
+    """Have a round done, all of it."""
+    await settler.once()
+    while settler.busy:  # noqa: ASYNC110 - a round that takes longer than once() waits sets no event
+        await asyncio.sleep(0.01)
+
+
+async def a_while_later(town: Town, settler: Settler) -> None:
+    town.front.clock.forward(ASK_AGAIN_S)
+    await a_round(settler)
+
+
+NOBODYS = {
+    "a payer nobody knows": notice(entry("70", end_to_end=STRANGE), entry("80", "2")),
+    "no end-to-end id": notice(entry("70", end_to_end="NOTPROVIDED"), entry("80", "2")),
+    "a reference of no payment": notice(entry("70", end_to_end=STRANGE, creditor_ref="order 7"), entry("80", "2")),
+    "money out": notice(entry("70", end_to_end=STRANGE, out=True), entry("80", "2")),
+}
+
+
+@pytest.mark.parametrize("name", NOBODYS)
+@pytest.mark.parametrize("decision", ["book", "no_deposit"])
+async def test_a_booking_that_nobody_can_name_is_for_a_person_and_booked_at_most_once(
+    database_url: str, tmp_path: Path, name: str, decision: str
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        bank.says("camt.054", NOBODYS[name], notice(entry("90", ref="B"), message="M2"))
+        for _ in range(2):
+            await read_from_the_beginning(database_url, town, bank, settler)
+            assert await booked(database_url) == {8_000: 1, 9_000: 1}
+            (case,) = await waiting(town)
+            assert case.kind == "booking_unidentified"
+        minor = -7_000 if name == "money out" else 7_000
+        assert (case.amount_minor, case.currency, case.opened_count) == (minor, "CNY", 1)
+        account = "rail" if decision == "book" else None
+        await decide(town.front.hub, case.id, decision, by="Wang", note="asked the bank", account=account)
+        await read_from_the_beginning(database_url, town, bank, settler)
+        wanted = {8_000: 1, 9_000: 1, **({minor: 1} if decision == "book" else {})}
+        assert (await booked(database_url), await waiting(town)) == (wanted, [])
+        assert len(await town.front.events("channel.deposited")) == len(wanted)
+
+
+async def test_what_a_person_booked_is_not_booked_again_when_its_account_is_known_later(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        told = [notice(entry(str(70 + n), ref=str(n), end_to_end="ZZ1"), message=f"M{n}") for n in range(3)]
+        bank.says("camt.054", *told)
+        await all_read(town, bank, settler)
+        by_amount = {one.amount_minor: one.id for one in await waiting(town)}
+        hub = town.front.hub
+        await decide(hub, by_amount[7_000], "book", by="Wang", note="the rail says so", account="rail")
+        await decide(hub, by_amount[7_100], "no_deposit", by="Wang", note="paid in by mistake, sent back")
+
+        async def deposits(_: int) -> Mapping[str, str]:
+            return {"ZZ": "rail"}
+
+        later = Settler(hub.banks, hub.pool, hub.env, deposits, lambda *_: pytest.fail("no payment is named"))
+        await read_from_the_beginning(database_url, town, bank, later)
+        assert await booked(database_url) == {7_000: 1, 7_200: 1}
+        assert await waiting(town) == []
+        assert sorted(map(str, await decided(town))) == ["book", "gone", "no_deposit"]
+
+
+async def test_a_mark_that_begins_as_another_does_goes_to_its_own_account(database_url: str, tmp_path: Path) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, _):
+        hub = town.front.hub
+
+        async def deposits(_: int) -> Mapping[str, str]:
+            return {"WX19000000": "short", "WX1900000001": "long"}
+
+        settler = Settler(hub.banks, hub.pool, hub.env, deposits, lambda *_: pytest.fail("no payment is named"))
+        bank.says("camt.054", notice(entry("70", end_to_end="WX190000000120261124")))
+        await all_read(town, bank, settler)
+        assert await town.standing() == {f"bank:{BANK}": 7_000, "channel:long": -7_000}
+
+
+async def test_a_person_must_name_an_account_that_there_is_and_only_where_one_is_asked_for(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        bank.says("camt.054", notice(entry("70", end_to_end=STRANGE)))
+        await all_read(town, bank, settler)
+        (case,) = await waiting(town)
+        hub = town.front.hub
+        for decision, account, code in (
+            ("book", None, "case_account_missing"),
+            ("no_deposit", "rail", "case_account_needless"),
+            ("book", "another", "no_such_channel_account"),
+        ):
+            with pytest.raises((Rejected, NotFound)) as refused:
+                await decide(hub, case.id, decision, by="Wang", note="why", account=account)
+            assert refused.value.code == code
+        assert (await waiting(town), await booked(database_url)) == ([case], {})
+
+
+async def test_a_booking_on_another_account_than_the_pool_is_for_a_person_and_no_deposit(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        bank.says("camt.054", notice(entry("70"), account="6299000000000000001"), notice(entry("80"), message="M2"))
+        await all_read(town, bank, settler)
+        assert await booked(database_url) == {8_000: 1}
+        (case,) = await waiting(town)
+        assert orjson.loads(case.facts)["account"] == "…0001"
+        with pytest.raises(Rejected) as refused:
+            await decide(town.front.hub, case.id, "book", by="Wang", note="why", account="rail")
+        assert refused.value.code == "not_the_pool_account"
+        await decide(town.front.hub, case.id, "no_deposit", by="Wang", note="a withdrawal of the payee's")
+        assert (await waiting(town), await booked(database_url)) == ([], {8_000: 1})
+
+
+async def test_payouts_as_ordered_are_nobodys_case_and_one_that_comes_back_is(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        await send_todays(town)
+        line = (await town.lines(town.today))[FARM]
+        amount = f"{line.amount_minor / 100:.2f}"
+        bank.says(
+            "camt.054",
+            notice(entry(amount, end_to_end=line.id, out=True)),
+            notice(entry(amount, end_to_end=line.id), message="M2", account=PAYEE),
+        )
+        await all_read(town, bank, settler)
+        assert await waiting(town) == []
+        bank.says("camt.054", notice(entry(amount, end_to_end=line.id), message="M3"))
+        await all_read(town, bank, settler)
+        (case,) = await waiting(town)
+        assert (case.kind, case.amount_minor) == ("booking_unidentified", line.amount_minor)
+        assert orjson.loads(case.facts)["instruction"] == line.id
+        assert await booked(database_url) == {}
+
+
+def _forge(bank: PlayBank, name: str) -> None:
+    bank.forged.add(name)
+
+
+def _cut(bank: PlayBank, name: str) -> None:
+    whole = bank.files["camt.054"][1]
+    bank.files["camt.054"][1] = whole[: len(whole) // 2]
+
+
+def _other_version(bank: PlayBank, name: str) -> None:
+    bank.files["camt.054"][1] = bank.files["camt.054"][1].replace(b"camt.054.001.08", b"camt.054.001.02")
+
+
+def _lose(bank: PlayBank, name: str) -> None:
+    bank.gone.add(name)
+
+
+def _odd(bank: PlayBank, name: str) -> None:
+    strange = entry("1.234").encode()
+    bank.files["camt.054"][1] = bank.files["camt.054"][1].replace(b"</Acct>", b"</Acct>" + strange)
+
+
+HARM = {
+    "signed by another": (_forge, "signature_forged", 0),
+    "cut off": (_cut, "not_xml", 0),
+    "a version we do not read": (_other_version, "wrong_namespace", 0),
+    "listed and not there": (_lose, "bank_http_404", 0),
+    "one entry is odd": (_odd, "bad_amount", 1),
+}
+
+
+@pytest.mark.parametrize("name", HARM)
+async def test_a_file_that_cannot_be_applied_is_set_aside_and_asked_for_again(
+    database_url: str, tmp_path: Path, name: str
+) -> None:
+    spoil, code, booked_of_it = HARM[name]
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        bank.says("camt.054", *(notice(entry(str(70 + n), ref=str(n)), message=f"M{n}") for n in range(3)))
+        spoil(bank, "camt.054-1")
+        await all_read(town, bank, settler)
+        assert await booked(database_url) == {7_000: 1, 7_200: 1, **({7_100: 1} if booked_of_it else {})}
+        (case,) = await waiting(town)
+        facts = orjson.loads(case.facts)
+        assert (case.kind, case.about, facts["code"]) == ("bank_file_set_aside", f"{BANK}:camt.054-1", code)
+        await a_while_later(town, settler)
+        assert [(one.opened_at, one.facts) for one in await waiting(town)] == [(case.opened_at, case.facts)]
+        bank.forged.clear()
+        bank.gone.clear()
+        await a_round(settler)
+        assert len(await waiting(town)) == 1, "it is not asked for in every round"
+        await a_while_later(town, settler)
+        mended = code in ("signature_forged", "bank_http_404")
+        assert len(await waiting(town)) == (0 if mended else 1)
+        if mended:
+            assert await decided(town) == ["gone"]
+            assert await booked(database_url) == {7_000: 1, 7_100: 1, 7_200: 1}
+
+
+async def test_a_file_that_is_discarded_is_not_asked_for_again(database_url: str, tmp_path: Path) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        bank.says("camt.054", notice(entry("70")), notice(entry("80", ref="B"), message="M2"))
+        bank.forged.add("camt.054-0")
+        await all_read(town, bank, settler)
+        (case,) = await waiting(town)
+        await decide(town.front.hub, case.id, "discard", by="Wang", note="the bank never wrote it")
+        bank.forged.clear()
+        bank.calls.clear()
+        await a_while_later(town, settler)
+        await read_from_the_beginning(database_url, town, bank, settler)
+        assert "camt.054-0" not in bank.calls
+        assert (await booked(database_url), await waiting(town)) == ({8_000: 1}, [])
+
+
+async def test_a_file_that_can_never_be_had_stops_the_others_for_some_rounds_only(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        bank.says("camt.054", notice(entry("70")), notice(entry("80", ref="B"), message="M2"))
+        bank.says("pain.002", pain002("ACSC", of="stl-other"))
+        bank.broken.add("camt.054-0")
+        for n in range(TRIES):
+            assert await booked(database_url) == {}, n
+            town.front.clock.forward(60)
+            await a_round(settler)
+        assert await booked(database_url) == {8_000: 1}
+        assert {one.about for one in await waiting(town)} == {f"{BANK}:camt.054-0", f"{BANK}:pain.002-0"}
+        bank.broken.clear()
+        await a_while_later(town, settler)
+        assert await booked(database_url) == {7_000: 1, 8_000: 1}
+
+
+async def test_a_list_that_cannot_be_had_keeps_the_other_kind_from_nothing(database_url: str, tmp_path: Path) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        bank.unlisted.add("camt.054")
+        bank.says("pain.002", pain002("ACSC", of="stl-other"))
+        await all_read(town, bank, settler)
+        (case,) = await waiting(town)
+        assert orjson.loads(case.facts)["code"] == "not_our_batch"
+
+
+@pytest.mark.parametrize("error", [Broken("posting_refused", "the books refused it"), RuntimeError("a mistake")])
+async def test_what_cannot_be_done_with_one_entry_keeps_no_other_from_being_booked(
+    database_url: str, tmp_path: Path, error: Exception
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, _):
+        hub, wrong = town.front.hub, [True]
+
+        async def deposits(_: int) -> Mapping[str, str]:
+            return {"WX": "rail"}
+
+        async def collected(_: int, __: Any) -> str | None:
+            if wrong:
+                raise error
+            return None
+
+        settler = Settler(hub.banks, hub.pool, hub.env, deposits, collected)
+        bank.says("camt.054", notice(entry("70", creditor_ref="x"), entry("80", "2")))
+        await all_read(town, bank, settler)
+        assert await booked(database_url) == {8_000: 1}
+        (case,) = await waiting(town)
+        assert orjson.loads(case.facts)["code"] == getattr(error, "code", "internal_error")
+        wrong.clear()
+        await a_while_later(town, settler)
+        assert (await booked(database_url), await waiting(town)) == ({7_000: 1, 8_000: 1}, [])
+
+
+async def test_how_long_a_banks_files_are_unread_is_a_figure(database_url: str, tmp_path: Path) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        hub = town.front.hub
+
+        async def unread_s() -> float | None:
+            await hub.checks().measure()
+            return hub.registry.get_sample_value("sluice_bank_unread_seconds", {"bank": BANK})
+
+        assert await unread_s() == 0
+        bank.unlisted.add("pain.002")
+        town.front.clock.forward(3_600)
+        await a_round(settler)
+        assert await unread_s() == 3_600
+        bank.unlisted.clear()
+        town.front.clock.forward(timedelta(minutes=1).total_seconds())
+        await a_round(settler)
+        assert await unread_s() == 0
+        await hub.banks.end(town.front.book, BANK)
+        town.front.clock.forward(3_600)
+        assert await unread_s() == 0
