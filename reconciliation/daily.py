@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 import ledger
 import splitting
-from channels.bank import AccountStatement, BankClient, FileInfo, StatusReport
+from channels.bank import AccountStatement, BadStatement, BankClient, FileInfo, StatusReport
 from channels.contract import BadBill, BillLine
 from channels.contract import Kind as Item
 from gateway import states
@@ -25,6 +25,8 @@ from ledger import accounts
 from reconciliation.matching import Deposits, Mirror, Movement, Payout, Payouts, PayoutStatus, Statements, told_of
 from reconciliation.runs import Run, reconcile
 from reconciliation.statements import (
+    CAMT_053,
+    Kept,
     ReadBill,
     bill_of,
     entries_on,
@@ -34,6 +36,7 @@ from reconciliation.statements import (
     statements_of,
 )
 from splitting.banking import Banks, message_id
+from splitting.files import Wrong, fetched
 from splitting.tables import BankLink, Instruction, Settlement
 
 log = logging.getLogger(__name__)
@@ -197,7 +200,11 @@ class DailyProof:
     # ---- a bank ------------------------------------------------------------------------------------------------------
 
     async def fetch_bank_files(self, book: int, bank: str) -> int:
-        """Fetch every file of the bank's that is not kept yet, and keep it; return how many were new."""
+        """Fetch every file of the bank's that is not kept yet, and keep it; return how many were new.
+
+        One that cannot be had or believed is set aside as a case and keeps no other from being fetched; so is a
+        statement that is refused. Raises Unavailable where the bank does not answer, Rejected where it says no to us.
+        """
         link = await self._banks.link(book, bank)
         client, new = self._banks.client(link), 0
         for kind in ("camt.054", "pain.002", "camt.053"):
@@ -205,24 +212,39 @@ class DailyProof:
             while True:
                 page = await client.list_files(kind, after)
                 for listed in page.files:
-                    new += await self._keep(book, bank, client, listed)
+                    new += await self._fetch(link, client, listed)
                 if not page.files or page.next is None:
                     break
                 after = page.next
         return new
 
-    async def _keep(self, book: int, bank: str, client: BankClient, listed: FileInfo) -> int:
-        raw = await client.fetch(listed)
+    async def _fetch(self, link: BankLink, client: BankClient, listed: FileInfo) -> int:
+        """Fetch a file and keep it; return how many that was."""
+        try:
+            raw = await fetched(client, listed)
+        except (BadStatement, Unavailable) as error:
+            if error.code == "bank_unreachable":
+                raise
+            await self._banks.files.set_aside(link, listed, Wrong(error.code, str(error)))
+            return 0
+        kept = await self._keep(link, listed, raw)
+        if listed.type == CAMT_053:  # which nothing but the proof reads
+            if kept.refused is not None:
+                await self._banks.files.set_aside(link, listed, Wrong(*kept.refused))
+            elif kept.fresh:
+                await self._banks.files.applied(link, listed)
+        return int(kept.fresh)
+
+    async def _keep(self, link: BankLink, listed: FileInfo, raw: bytes) -> Kept:
         async with transaction(self._pool) as connection:
-            kept = await keep_bank_file(
+            return await keep_bank_file(
                 connection,
-                book=book,
-                counterparty=bank_counterparty(bank),
+                book=link.book,
+                counterparty=bank_counterparty(link.bank),
                 listed=listed,
                 raw=raw,
                 now=self._env.now(),
             )
-        return int(kept.fresh)
 
     async def bank(
         self, book: int, bank: str, day: date, *, currency: str, deposit_ids: Collection[str] = frozenset()

@@ -49,7 +49,7 @@ class Deposits:
     """What the bank shows of the channel's payment for one day, from notifications and statements alike."""
 
     end_to_end_id: str  # WX{mchid}{yyyymmdd}
-    entries: Sequence[Entry]  # may overlap: one booking is told by its entry_ref
+    entries: Sequence[Entry]  # each booking once
     currency: str = "CNY"
 
 
@@ -363,18 +363,18 @@ def match_deposit(day: date, net: Net, deposits: Deposits, known: Register = _NO
     It may be run before the money has come, which finds deposit_missing, and again afterwards.
     """
     key = Key(Area.DEPOSIT, "deposit", deposits.end_to_end_id)
-    bookings = {
-        entry.entry_ref: entry
+    bookings = [
+        entry
         for entry in deposits.entries
         if entry.end_to_end_id == deposits.end_to_end_id and entry.amount.currency == deposits.currency
-    }
+    ]
     seen = None
     if bookings:
         seen = Side(
-            sum(entry.amount.minor for entry in bookings.values()),
+            sum(entry.amount.minor for entry in bookings),
             deposits.currency,
             count=len(bookings),
-            rows=tuple(sorted(bookings)),
+            rows=tuple(sorted(entry.entry_ref for entry in bookings)),
         )
     ours = Side(net.ours.minor, deposits.currency, bill_minor=net.bill.minor)
     yield weigh(key, day, home=day, ours=ours, seen=seen, known=known.get(key), done={day})

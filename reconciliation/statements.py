@@ -113,7 +113,7 @@ def _about(file: store.FileRow, raw: bytes) -> store.FileRow:
         report = read_pain002(raw)
         return replace(file, subject=report.message_id, message_id=report.message_id)
     if file.kind == CAMT_054:
-        read_camt054(raw)
+        read_camt054(raw, odd=[])  # an entry that cannot be read is none of the others'
         return file  # notifications may overlap; a booking is told by its own reference
     statements = read_camt053(raw, allow_gap=True)
     days = {statement.business_date for statement in statements}
@@ -137,16 +137,19 @@ async def statements_of(conn: Connection, book: int, counterparty: str, business
 
 
 async def entries_on(conn: Connection, book: int, counterparty: str, dates: Collection[date]) -> list[Entry]:
-    """Return the bookings that notifications and statements of some days show, each once."""
-    found: dict[tuple[str, str], Entry] = {}
+    """Return the bookings that notifications and statements of some days show, each once.
+
+    Two alike are two. The same notice read again tells of the same ones. What a statement has, it has as often as it
+    was booked, however many notices told of it.
+    """
+    told: dict[tuple[str, str], Entry] = {}
+    stated: list[Entry] = []
     for day in sorted(dates):
         for _file_row, raw in await store.raw_files(conn, book, counterparty, CAMT_054, day):
-            found.update({(entry.account, entry.entry_ref): entry for entry in read_camt054(raw)})
-        for statement in await statements_of(conn, book, counterparty, day):
-            # The notification came first and under its own signature; a statement adds what it did not tell.
-            for entry in statement.entries:
-                found.setdefault((entry.account, entry.entry_ref), entry)
-    return list(found.values())
+            told.update({(entry.booking, entry.notice): entry for entry in read_camt054(raw, odd=[])})
+        stated += [entry for one in await statements_of(conn, book, counterparty, day) for entry in one.entries]
+    known = {entry.alike for entry in stated}
+    return [*stated, *(entry for entry in told.values() if entry.alike not in known)]
 
 
 async def reports_on(conn: Connection, book: int, counterparty: str, business_date: date) -> list[StatusReport]:

@@ -315,9 +315,11 @@ def test_the_deposit_of_a_day_agrees_when_it_is_the_net_to_the_last_cent() -> No
     assert isinstance(deposit_of(OURS, BILL, deposit_entry(IDENT, NET)), Matched)
 
 
-def test_the_same_booking_in_notification_and_statement_is_one_deposit() -> None:
+def test_two_bookings_that_look_alike_are_two_deposits() -> None:
     entry = deposit_entry(IDENT, NET)
-    assert isinstance(deposit_of(OURS, BILL, entry, replace(entry)), Matched)
+    found = deposit_of(OURS, BILL, entry, replace(entry))
+    assert isinstance(found, Discrepancy)
+    assert (found.kind, found.verdict.difference_minor) == (Kind.DEPOSIT_DUPLICATE, NET)
 
 
 @pytest.mark.parametrize(

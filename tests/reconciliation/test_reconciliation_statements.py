@@ -24,6 +24,8 @@ from reconciliation import (
     statements_of,
     store,
 )
+from tests.splitting.test_bookings_told_apart import entry as told
+from tests.splitting.test_bookings_told_apart import notice
 
 SCHEMA = Path(reconciliation.__file__).with_name("schema.sql").read_text(encoding="utf-8")
 NS = "urn:iso:std:iso:20022:tech:xsd:"
@@ -194,6 +196,31 @@ async def test_bank_files_come_back_as_what_they_say(conn: Connection) -> None:
     ]
     assert [report.group_status for report in await reports_on(conn, 1, BANK, DAY)] == ["ACSC"]
     assert await statements_of(conn, 1, BANK, NEXT) == []
+
+
+ONE, TWO = told("70"), told("70", "2")
+PROVED = {
+    "one told of twice": ([notice(ONE), notice(ONE) + b"\n"], [], 1),
+    "two with one reference of the bank": ([notice(ONE, TWO)], [], 2),
+    "two in notices of their own": ([notice(ONE), notice(TWO, message="M2")], [], 2),
+    "the same, and their statement, which numbers entries anew": ([notice(ONE, TWO)], [told("70", "17"), ONE], 2),
+    "two of which only the statement tells": ([], [told("70", "17"), told("70", "18")], 2),
+    "another notice of one that the statement has once": ([notice(ONE), notice(ONE, message="M2")], [ONE], 1),
+    "another notice, and no statement yet": ([notice(ONE), notice(ONE, message="M2")], [], 2),
+    "one that the statement lacks": ([notice(ONE)], [told("70", ref="B")], 2),
+    "one beside an entry that cannot be read": ([notice(told("1.234"), TWO)], [], 1),
+}
+
+
+@pytest.mark.parametrize("name", PROVED)
+async def test_the_proof_tells_bookings_apart_as_the_book_does(conn: Connection, name: str) -> None:
+    notices, stated, number = PROVED[name]
+    for raw in notices:
+        assert (await bank(conn, "camt.054", raw)).refused is None
+    if stated:
+        await bank(conn, "camt.053", camt053("poolCNY", "70.00", *stated))
+    found = await entries_on(conn, 1, BANK, [DAY])
+    assert [one.amount for one in found] == [cny(7_000)] * number
 
 
 async def test_a_statement_with_a_gap_is_kept_for_the_run_to_report(conn: Connection) -> None:
