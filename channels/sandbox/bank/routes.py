@@ -150,6 +150,12 @@ class _Doors:
         raw = await asyncio.to_thread(store.find_file_raw, self._ctx.store, customer.customer_id, file_id)
         if raw is None:
             raise Refused(404, "file_not_found", f"you have no file {file_id}")
+        kind = await asyncio.to_thread(store.find_file_type, self._ctx.store, file_id)
+        if self._ctx.faults.take("bank", "signature_wrong", customer_id=customer.customer_id, type=kind):
+            other = await self._signed(raw + b" ", "application/xml", 200)
+            return web.Response(
+                body=raw, content_type="application/xml", headers={signing.HEADER: other.headers[signing.HEADER]}
+            )
         return await self._signed(raw, "application/xml", 200)
 
     # --- control -----------------------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS bank_entry (
     return_reason  TEXT,
     creditor_ref     TEXT,           -- of collections 代收 and their returns: the customer's own number
     creditor_account TEXT,           -- the virtual account the payer used
+    shown_ref        TEXT,           -- by an ordered fault, the reference its customer sees in place of bank_ref
     UNIQUE (account, entry_no)
 );
 CREATE INDEX IF NOT EXISTS bank_entry_by_day ON bank_entry (account, booking_date);

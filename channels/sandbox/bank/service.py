@@ -35,6 +35,7 @@ STATEMENTS_PER_FILE = 500
 MAX_DAYS_AHEAD = 366
 _ACCOUNT_PREFIX = "6200"
 _RAIL = "bank"
+_NOTICE_FAULTS = ("notice_numbered_from_one", "notice_repeated", "notice_told_anew", "notice_cut")
 _STATEMENT_FAULTS = ("statement_entry_missing", "statement_entry_altered", "statement_entry_doubled")
 
 
@@ -78,7 +79,9 @@ class Bank:
         ctx.faults.declare(_RAIL, ("refuse_line",), ("creditor_account", "end_to_end_id"), code="AC04")
         ctx.faults.declare(_RAIL, ("say_refused",), ("creditor_account", "end_to_end_id"), codes="DU04")
         ctx.faults.declare(_RAIL, ("report_by_payment",), ("customer_id", "message_id"))
-        ctx.faults.declare(_RAIL, ("deposit_missing",), ("mchid", "date", "account"))
+        ctx.faults.declare(_RAIL, ("deposit_missing", "deposit_doubled"), ("mchid", "date", "account"))
+        ctx.faults.declare(_RAIL, ("reference_shared", *_NOTICE_FAULTS), ("end_to_end_id", "account"))
+        ctx.faults.declare(_RAIL, ("signature_wrong",), ("customer_id", "type"))
         ctx.faults.declare(_RAIL, ("deposit_short",), ("mchid", "date", "account"), by_minor=None)
         statement_keys = ("end_to_end_id", "account", "date")
         ctx.faults.declare(_RAIL, ("statement_entry_missing", "statement_entry_doubled"), statement_keys)
@@ -463,14 +466,12 @@ class Bank:
             store.mark_deposit(tx, deposit, "missing" if booked_minor is None else "booked", booked_minor or 0)
             if booked_minor:
                 self._book_deposit(tx, deposit, booked_minor, today)
+                if self._ctx.faults.take(_RAIL, "deposit_doubled", **_deposit_facts(deposit)):
+                    self._book_deposit(tx, deposit, booked_minor, today)
 
     def _amount_to_book(self, deposit: Deposit) -> int | None:
         """Return what the bank books for a deposit, or None if by an ordered fault it never does."""
-        facts: dict[str, object] = {"account": deposit.account}
-        if deposit.mchid is not None:
-            facts["mchid"] = deposit.mchid
-        if deposit.settled_date is not None:
-            facts["date"] = deposit.settled_date.isoformat()
+        facts = _deposit_facts(deposit)
         if self._ctx.faults.take(_RAIL, "deposit_missing", **facts):
             return None
         short = self._ctx.faults.take(_RAIL, "deposit_short", **facts)
@@ -587,18 +588,33 @@ class Bank:
     def _book(self, tx: Tx, account: Account, draft: Entry, now: datetime) -> Entry:
         """Book an entry, which gets its references here, and announce it if it moves a pool account unasked."""
         in_bank, in_account = store.next_entry(tx, account.number)
-        entry = replace(
-            draft,
-            entry_ref=store.entry_ref(in_account),
-            bank_ref=draft.bank_ref or f"SBX{draft.booking_date:%Y%m%d}{in_bank:010d}",
-        )
-        store.add_entry(tx, account.number, in_account, entry, now)
+        bank_ref = draft.bank_ref or f"SBX{draft.booking_date:%Y%m%d}{in_bank:010d}"
+        facts = {"end_to_end_id": draft.end_to_end_id, "account": account.number}
+        before = store.last_bank_ref(tx, account.number)
+        shown = before if before and self._ctx.faults.take(_RAIL, "reference_shared", **facts) else bank_ref
+        entry = replace(draft, entry_ref=store.entry_ref(in_account), bank_ref=shown)
+        store.add_entry(tx, account.number, in_account, bank_ref, entry, now)
         ordered = not entry.is_credit and entry.message_id is not None  # its pain.002 tells of it
         if account.kind == "pool" and not ordered:
-            message_id = f"C054-{store.next_file_seq(tx):010d}"
-            raw = reports.credit_notification(IDENTITY, message_id, now, account, entry)
-            self._file_out(tx, account.customer_id, "camt.054", message_id, raw, draft.booking_date, now)
+            self._announce(tx, account, entry, now)
         return entry
+
+    def _announce(self, tx: Tx, account: Account, entry: Entry, now: datetime) -> None:
+        """Tell of a booking, in the way that ordered faults want it told."""
+        facts = {"end_to_end_id": entry.end_to_end_id, "account": account.number}
+        ordered = {name for name in _NOTICE_FAULTS if self._ctx.faults.take(_RAIL, name, **facts)}
+        if "notice_numbered_from_one" in ordered:
+            entry = replace(entry, entry_ref=store.entry_ref(1))
+        message_id, raw = "", b""
+        for again in ("", "notice_repeated", "notice_told_anew"):
+            if again and again not in ordered:
+                continue
+            if again != "notice_repeated":
+                message_id = f"C054-{store.next_file_seq(tx):010d}"
+                raw = reports.credit_notification(IDENTITY, message_id, now, account, entry)
+            if "notice_cut" in ordered:
+                raw = raw[: len(raw) // 2]
+            self._file_out(tx, account.customer_id, "camt.054", message_id, raw, entry.booking_date, now)
 
     def _file_out(
         self,
@@ -640,6 +656,15 @@ def _known_account(tx: Tx, number: str) -> Account:
     if account is None:
         raise Refused(404, "account_not_found", f"there is no account {number} at this bank")
     return account
+
+
+def _deposit_facts(deposit: Deposit) -> dict[str, object]:
+    facts: dict[str, object] = {"account": deposit.account}
+    if deposit.mchid is not None:
+        facts["mchid"] = deposit.mchid
+    if deposit.settled_date is not None:
+        facts["date"] = deposit.settled_date.isoformat()
+    return facts
 
 
 def _minor_of(fault: Fault, name: str) -> int:

@@ -82,7 +82,7 @@ class PaidLine:
 def add_missing_columns(tx: Tx) -> None:
     """Bring a home that an earlier version made up to this one's tables."""
     have = {row["name"] for row in tx.all("SELECT name FROM pragma_table_info('bank_entry')")}
-    for name in ("creditor_ref", "creditor_account"):
+    for name in ("creditor_ref", "creditor_account", "shown_ref"):
         if name not in have:
             tx.execute(f"ALTER TABLE bank_entry ADD COLUMN {name} TEXT")
 
@@ -216,17 +216,27 @@ def next_entry(tx: Tx, account: str) -> tuple[int, int]:
     return int(row["in_bank"]), int(row["in_account"])
 
 
-def add_entry(tx: Tx, account: str, entry_no: int, entry: Entry, at: datetime) -> None:
-    """Book an entry and move the balance with it."""
+def last_bank_ref(tx: Tx, account: str) -> str | None:
+    """Return the reference of the last entry of an account, as its customer is shown it."""
+    row = tx.one(
+        "SELECT coalesce(shown_ref, bank_ref) AS ref FROM bank_entry WHERE account = ? ORDER BY seq DESC LIMIT 1",
+        account,
+    )
+    return row["ref"] if row else None
+
+
+def add_entry(tx: Tx, account: str, entry_no: int, bank_ref: str, entry: Entry, at: datetime) -> None:
+    """Book an entry and move the balance with it. bank_ref: its own, also where the entry shows another's."""
     tx.execute(
         "INSERT INTO bank_entry (account, entry_no, bank_ref, amount_minor, is_credit, booking_date, booked_at, family,"
         " sub_family, end_to_end_id, instruction_id, message_id, payment_id, remittance, other_name, other_account,"
-        " return_reason, creditor_ref, creditor_account)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        *(account, entry_no, entry.bank_ref, entry.amount_minor, int(entry.is_credit), entry.booking_date.isoformat()),
+        " return_reason, creditor_ref, creditor_account, shown_ref)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        *(account, entry_no, bank_ref, entry.amount_minor, int(entry.is_credit), entry.booking_date.isoformat()),
         *(at.isoformat(), entry.family, entry.sub_family, entry.end_to_end_id, entry.instruction_id),
         *(entry.message_id, entry.payment_id, entry.remittance, entry.other_name, entry.other_account),
         *(entry.return_reason, entry.creditor_ref, entry.creditor_account),
+        None if entry.bank_ref == bank_ref else entry.bank_ref,
     )
     signed = entry.amount_minor if entry.is_credit else -entry.amount_minor
     tx.execute(
@@ -257,7 +267,7 @@ def entries_of_account(store: Store, account: str) -> Iterator[tuple[Entry, str]
 def _entry(row: Row) -> Entry:
     return Entry(
         entry_ref=entry_ref(row["entry_no"]),
-        bank_ref=row["bank_ref"],
+        bank_ref=row["shown_ref"] or row["bank_ref"],
         amount_minor=row["amount_minor"],
         is_credit=bool(row["is_credit"]),
         booking_date=date.fromisoformat(row["booking_date"]),
@@ -490,6 +500,12 @@ def find_file_raw(store: Store, customer_id: str, file_id: str) -> bytes | None:
         *(customer_id, file_id),
     )
     return bytes(row["raw"]) if row else None
+
+
+def find_file_type(store: Store, file_id: str) -> str:
+    """Return of which type a file is; one that a customer sent is a pain.001."""
+    row = store.one("SELECT type FROM bank_file WHERE file_id = ?", file_id)
+    return str(row["type"]) if row else "pain.001"
 
 
 def count_files(tx: Tx, kind: str, day: date) -> int:
