@@ -396,7 +396,7 @@ class Player:
             run_id = f"replay-{book}"
             disturber = Disturber(world, accounts, on=disturb)
             planter = Planter(world, accounts, count=faults, seed=seed)
-            trouble = Trouble(world, plan, accounts, cables.all, invoices, seed=seed)
+            trouble = Trouble(world, plan, accounts, cables.all, invoices, seed=seed, spares=disturber.spares)
             self._stage.step()
 
             self._stage.begin("orders 交易", len(invoices))

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from ops.replay.world import Refused, World
 AT_ONCE = 12  # customers buying at the same time
 COMMISSION_BP = 300
 MOST_REFUNDS = 50  # of one payment; the hub and WeChat Pay take no more
+IN_DOUBT_S = 5.0  # after so long an order is told nothing more that is wrong
 TILL_ASKS_AGAIN_S = 3.0  # how long a till looks at an undecided sale before it sends the payer's code again
 RESERVED = 0.4  # of the card payments: reserved first, captured afterwards
 PINNED = {"page": 0.6}  # the rail is named: on a page payers click the sign they know …
@@ -242,33 +244,34 @@ class Trader:
         asks = str(body["method"].get("auth_code", "")).endswith("8")
         acted: set[int] = set()  # attempts at which the payer has done his part
         offered: set[int] = set()  # and for which a coupon was looked for
-        patience, asked_at = (
-            Patience(f"payment {made['id']} ends", self._world.patience_s, pause_s=0.02),
-            time.monotonic(),
-        )
-        while True:
-            payment = await self._world.hub("GET", f"/v1/payments/{made['id']}")
-            if payment["status"] not in OPEN:
-                return payment
-            attempt = payment["attempts"][-1]
-            if payment["status"] == "requires_capture":
-                key = f"{self._run_id}-{quote(invoice.number, safe='')}-capture"
-                await self._world.hub("POST", f"/v1/payments/{made['id']}/capture", {}, key=key)
-            elif payment["status"] == "requires_action" and attempt["number"] not in acted:
-                await self._disturber.before_pay(attempt, rng)
-                luck = random.Random(f"coupon {self._seed}/{invoice.number}/{attempt['number']}")
-                if attempt["number"] not in offered:
-                    offered.add(attempt["number"])
-                    await self._payers.take_coupon(attempt, body["amount"], luck)
-                if await self._payers.pay(attempt, payment["next_action"]):
-                    acted.add(attempt["number"])
-            elif asks and attempt["status"] != "created":
-                await self._payers.pay(attempt, None)
-            undecided = body["method"]["type"] == "barcode" and attempt["status"] in ("created", "unknown")
-            if undecided and time.monotonic() - asked_at > TILL_ASKS_AGAIN_S:
-                await self._create(body)
-                asked_at = time.monotonic()
-            await patience.wait(_how_it_stands(payment))
+        patience = Patience(f"payment {made['id']} ends", self._world.patience_s, pause_s=0.02)
+        asked_at = time.monotonic()
+        async with _Doubt(self._disturber) as doubt:
+            while True:
+                payment = await self._world.hub("GET", f"/v1/payments/{made['id']}")
+                if payment["status"] not in OPEN:
+                    return payment
+                attempt = payment["attempts"][-1]
+                if payment["status"] == "requires_capture":
+                    key = f"{self._run_id}-{quote(invoice.number, safe='')}-capture"
+                    await self._world.hub("POST", f"/v1/payments/{made['id']}/capture", {}, key=key)
+                elif payment["status"] == "requires_action" and attempt["number"] not in acted:
+                    await self._disturber.before_pay(attempt, rng)
+                    luck = random.Random(f"coupon {self._seed}/{invoice.number}/{attempt['number']}")
+                    if attempt["number"] not in offered:
+                        offered.add(attempt["number"])
+                        await self._payers.take_coupon(attempt, body["amount"], luck)
+                    if await self._payers.pay(attempt, payment["next_action"]):
+                        acted.add(attempt["number"])
+                elif asks and attempt["status"] != "created":
+                    await self._payers.pay(attempt, None)
+                undecided = body["method"]["type"] == "barcode" and attempt["status"] in ("created", "unknown")
+                if undecided and time.monotonic() - asked_at > TILL_ASKS_AGAIN_S:
+                    await self._create(body)
+                    asked_at = time.monotonic()
+                if payment["status"] != "requires_action":
+                    await doubt.about(attempt["channel_account"])
+                await patience.wait(_how_it_stands(payment))
 
     def _split(self, invoice: Invoice) -> list[dict[str, Any]]:
         """Share an order: the platform's commission, then the suppliers by what their lines come to."""
@@ -313,11 +316,12 @@ class Trader:
             "POST", f"/v1/payments/{payment.payment_id}/refunds", body, key=f"{self._run_id}-{name}-{number}"
         )
         patience = Patience(f"refund {refund['id']} ends", self._world.patience_s, pause_s=0.02)
-        while refund["status"] == "processing":
-            await patience.wait(
-                f"{part} minor units of {payment.payment_id} on {payment.account} are still {refund['status']}"
-            )
-            refund = await self._world.hub("GET", f"/v1/refunds/{refund['id']}")
+        about = f"{part} minor units of {payment.payment_id} on {payment.account}"
+        async with _Doubt(self._disturber) as doubt:
+            while refund["status"] == "processing":
+                await doubt.about(payment.account)
+                await patience.wait(f"{about} are still {refund['status']}")
+                refund = await self._world.hub("GET", f"/v1/refunds/{refund['id']}")
         if refund["status"] != "succeeded":
             raise PromiseBroken(
                 f"refund {refund['id']} of {part} minor units succeeds: it is {refund['status']}, {refund['failure']}"
@@ -327,6 +331,28 @@ class Trader:
 
 def _minute(invoice: Invoice) -> int:
     return invoice.at.hour * 60 + invoice.at.minute
+
+
+class _Doubt:
+    """Has an order's account spared once the order has been in doubt for long, until it has ended."""
+
+    def __init__(self, disturber: Disturber) -> None:
+        self._disturber = disturber
+        self._long_at = time.monotonic() + IN_DOUBT_S
+        self._spared: set[str] = set()
+        self._sparing = AsyncExitStack()
+
+    async def __aenter__(self) -> "_Doubt":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._sparing.aclose()
+
+    async def about(self, account: str) -> None:
+        """The order is undecided at this account."""
+        if account not in self._spared and time.monotonic() > self._long_at:
+            self._spared.add(account)
+            await self._sparing.enter_async_context(self._disturber.sparing(account))
 
 
 def _how_it_stands(payment: Mapping[str, Any]) -> str:

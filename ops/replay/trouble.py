@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import time as clock_time
 
@@ -44,7 +44,10 @@ class Trouble:
         invoices: Sequence[Invoice],
         *,
         seed: int,
+        spares: Callable[[Account], bool] = lambda account: False,
     ) -> None:
+        """spares: tells at which account no request is to be spoiled just now."""
+        self._spares = spares
         self._world, self._plan, self._accounts, self._cables = world, plan, accounts, cables
         self._rng = random.Random(f"trouble {seed}")
         self._left = dict.fromkeys(PHASES, 0)
@@ -101,6 +104,8 @@ class Trouble:
         if self._rng.random() >= LOSES or await self._still_waits():
             return
         account = self._rng.choice(able)
+        if self._spares(account):
+            return
         self._losing = await self._order(account, "answer_lost", {"op": "create"}, {}, 1)
 
     async def _still_waits(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ops.replay.faults import ENTRY_FAULTS, ROW_FAULTS, Disturber, Planter, Row
+from ops.replay.rails import Account
 from ops.replay.world import World
 from tests.replay.days import MAIN, OTHER
 
@@ -23,11 +24,16 @@ class Sandbox(World):
     def __init__(self) -> None:
         self.ordered: list[dict[str, Any]] = []
         self.fired: dict[str, int] = {}
+        self.count = 0
 
     async def control(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        if method == "DELETE":
+            self.ordered = [fault for fault in self.ordered if not path.endswith(f"/{fault['fault_id']}")]
+            return {}
         if method == "GET":
             return {"faults": [{**fault, "fired": self.fired.get(fault["fault_id"], 0)} for fault in self.ordered]}
-        told = {**body, "fault_id": f"fault_{len(self.ordered)}"}
+        self.count += 1
+        told = {**body, "fault_id": f"fault_{self.count - 1}"}
         if body["fault"] == "bill_row_extra":
             told["params"] = {**body["params"], "order": f"stranger {len(self.ordered)}"}
         self.ordered.append(told)
@@ -146,3 +152,40 @@ async def test_an_undisturbed_day_orders_nothing() -> None:
     for _ in range(60):
         await disturber.before_create("barcode", rng=random.Random(1))
     assert sandbox.ordered == []
+
+
+async def test_an_order_in_doubt_for_long_meets_no_more_lost_messages_and_the_others_theirs() -> None:
+    sandbox = Sandbox()
+    disturber = Disturber(sandbox, [MAIN, OTHER], on=True)
+    rng = random.Random(1)
+
+    async def spoil() -> None:
+        for _ in range(60):
+            await disturber.before_create("qr", rng=rng)
+            await disturber.before_refund("other", rng)
+            await disturber.before_pay({"channel_account": "main", "reference": "1-1"}, rng)
+
+    def waiting(account: Account) -> set[str]:
+        """Return the faults that wait to spoil a request there."""
+        mine = [fault for fault in sandbox.ordered if account.merchant in fault["match"].values()]
+        return {fault["fault_id"] for fault in mine if "op" in fault["match"] and fault["times"] == 1}
+
+    await sandbox.order_fault(MAIN.channel, "delay", {"merchant": MAIN.merchant, "op": "create"}, times=100_000)
+    await sandbox.order_fault(MAIN.channel, "answer_lost", {"merchant": MAIN.merchant, "op": "create"})  # another's
+    await spoil()
+    assert len(waiting(MAIN)) > 2
+    others = waiting(OTHER)
+    carried_out = min(waiting(MAIN))
+    sandbox.fired = {carried_out: 1}
+    async with disturber.sparing("main"), disturber.sparing("main"):
+        assert disturber.spares(MAIN)
+        assert waiting(MAIN) == {carried_out}
+        assert others
+        assert waiting(OTHER) == others
+        assert {fault["fault"] for fault in sandbox.ordered} > {"delay", "notice_drop"}
+        await spoil()
+        assert waiting(MAIN) == {carried_out}
+        assert waiting(OTHER) > others
+    assert not disturber.spares(MAIN)
+    await spoil()
+    assert len(waiting(MAIN)) > 1

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ops.replay import trade
 from ops.replay.faults import Disturber
 from ops.replay.orders import Invoice
 from ops.replay.rails import Account, Payers
@@ -140,3 +141,35 @@ async def test_a_sale_at_the_till_that_came_to_nothing_is_rung_up_again(
     assert len(set(hub.keys)) == trader.ledger.rung_up_again + 1
     (order,) = trader.ledger.orders
     assert (order.outcome, order.other_wallet) == (outcome, UNREACHED in ends)
+
+
+class ManyLost(HandMadeHub):
+    """Leaves payments undecided for as long as a lost message waits for them at the account."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patience_s = 0.5
+        named = {"rail": MAIN.channel, "match": {"merchant": MAIN.merchant, "op": "create"}, "times": 1, "fired": 0}
+        self.lost = {f"fault_{n}": {**named, "fault_id": f"fault_{n}"} for n in range(3)}
+
+    async def hub(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> dict[str, Any]:
+        told = await super().hub(method, path, body, key=key)
+        if self.lost:
+            return {**told, "status": "processing", "attempts": [{**told["attempts"][0], "status": "unknown"}]}
+        return told
+
+    async def control(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        if method == "DELETE":
+            del self.lost[path.rpartition("/")[2]]
+        return {"faults": list(self.lost.values()), "trades": []}
+
+
+async def test_an_order_does_not_lose_message_after_message_until_it_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Faults on requests pile up, and a hub asks ever more rarely: the day would wait for minutes, or in vain."""
+    monkeypatch.setattr(trade, "IN_DOUBT_S", 0.0)
+    hub = ManyLost()
+    trader, _ = await played(("1", 500), hub=hub)
+    assert trader.ledger.ended == {"1": "paid"}
+    assert hub.lost == {}
