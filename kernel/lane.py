@@ -6,7 +6,8 @@ a busy one in larger batches. Each caller gets its own result, and only after th
 in the hub (docs/performance.md has its figures); everything that moves money goes through it.
 
 A batch never waits for one book: a book that another transaction holds is set aside with its commands, which gather
-and are committed by themselves once it is free, while the lane goes on with the others.
+and are committed by themselves once it is free, while the lane goes on with the others. Nor does a book wait for one
+command: where something else holds a row that only one of them needs, that one is found and waits by itself.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ import asyncpg
 from kernel.db import AGAIN, LOST, Pool, transaction
 from kernel.env import Env
 from kernel.errors import Unavailable
-from kernel.work import SET_ASIDE, ClockDiffers, Command, Memory, carry_out
+from kernel.work import SET_ASIDE, ClockDiffers, Command, Memory, carry_out, lock_books
 
 
 class OfBook(Protocol):
@@ -41,11 +42,17 @@ Commit = Callable[[Sequence[C], bool], Awaitable[Sequence[Any]]]
 
 BATCH_STATEMENT_S = 5.0  # of a shared transaction; one that takes longer is carried out book by book
 ASIDES = 4  # books waited for at a time; each has a connection of its own meanwhile
-TURN_MS = 1000  # how long one of them waits before another has its turn
+TURN_MS = 1000  # how long one of them waits for its book before another has its turn
+ROW_MS = 250  # how long it waits for anything else, which keeps the book from everybody meanwhile
 MAX_SKEW = timedelta(seconds=5)  # between a host's clock and the database's
 
 # Somebody holds a row or a table that is needed, or a statement took too long. Whose it was is not known.
 _HELD_UP = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
+_HELD: Any = object()  # stands for the result of a command whose batch was held up so, though it had its book
+
+
+class BookHeld(Exception):
+    """Another transaction holds the book itself, so none of its commands can be carried out."""
 
 
 @dataclass(slots=True)
@@ -61,6 +68,24 @@ class LaneFigures:
     set_aside: int = 0  # commands whose book another transaction held when they were first tried
     locked_out: int = 0  # of those, how many were never carried out
     sizes: dict[int, int] = field(default_factory=dict)  # batch size rounded up to a power of two → how often
+
+
+@dataclass(slots=True)
+class _Aside(Generic[C]):
+    """What waits for one book: its commands, and those found to wait for something that the others do not need."""
+
+    queue: "deque[tuple[C, asyncio.Future[Any]]]" = field(default_factory=deque)
+    stuck: "deque[tuple[tuple[C, asyncio.Future[Any]], float]]" = field(default_factory=deque)  # and till when
+
+    def __len__(self) -> int:
+        return len(self.queue) + len(self.stuck)
+
+    def forget_who_has_given_up(self) -> None:
+        """Take out what is not begun yet for callers that wait no more."""
+        while self.queue and _has_given_up(self.queue[0][1]):
+            self.queue.popleft()
+        while self.stuck and _has_given_up(self.stuck[0][0][1]):
+            self.stuck.popleft()
 
 
 class Lane(Generic[C]):
@@ -95,7 +120,7 @@ class Lane(Generic[C]):
         self._lock_patience_s = lock_patience_s
         self._waiting: deque[tuple[C, asyncio.Future[Any]]] = deque()
         self._writing = 0
-        self._aside: dict[int, deque[tuple[C, asyncio.Future[Any]]]] = {}  # by book
+        self._aside: dict[int, _Aside[C]] = {}  # by book
         self._turns = asyncio.Semaphore(ASIDES)
         self.figures = LaneFigures()
 
@@ -167,44 +192,73 @@ class Lane(Generic[C]):
 
     def _set_aside(self, command: C, answer: "asyncio.Future[Any]") -> None:
         """Have a command wait for its book, with all that come for it meanwhile."""
-        queue = self._aside.get(command.book)
-        if queue is None:
-            queue = self._aside[command.book] = deque()
-            self._env.spawn("lane, one book", self._write_aside(command.book, queue))
-        queue.append((command, answer))
+        aside = self._aside.get(command.book)
+        if aside is None:
+            aside = self._aside[command.book] = _Aside()
+            self._env.spawn("lane, one book", self._write_aside(command.book, aside))
+        aside.queue.append((command, answer))
 
-    async def _write_aside(self, book: int, queue: "deque[tuple[C, asyncio.Future[Any]]]") -> None:
-        """Commit what waits for one book, as soon as whoever holds it lets go; tell them when that takes too long."""
+    async def _write_aside(self, book: int, aside: "_Aside[C]") -> None:
+        """Commit what waits for one book, as soon as whoever holds it lets go; tell them when that takes too long.
+
+        Where something else than the book is held, ever fewer are tried at a time until one is held up alone. That one
+        is stuck: it is tried by itself now and then, and the others go on.
+        """
         clock = self._env.clock
+        locked = Unavailable(
+            "book_locked",
+            f"something else holds book {book}, or a part of it that this needs; nothing was done, ask again",
+        )
+        size, retry_at = self._max_batch, 0.0
         try:
             give_up_at = clock.monotonic() + self._lock_patience_s
-            while queue:
+            while aside:
                 async with self._turns:
-                    while queue and _has_given_up(queue[0][1]):
-                        queue.popleft()
-                    if not queue:
+                    aside.forget_who_has_given_up()
+                    if not aside:
                         break
-                    tried = list(islice(queue, self._max_batch))
+                    again = bool(aside.stuck) and (not aside.queue or clock.monotonic() >= retry_at)
+                    tried = [aside.stuck[0][0]] if again else list(islice(aside.queue, size))
                     results = await self._committed(tried, wait=True)
-                again = []
-                for result in results:
-                    one = queue.popleft()
-                    if result is SET_ASIDE:
-                        again.append(one)
+                now = clock.monotonic()
+                done = [result is not SET_ASIDE and result is not _HELD for result in results]
+                for (_, answer), result, is_done in zip(tried, results, done, strict=True):
+                    if is_done:
+                        _give(answer, result)
+                if again:
+                    one, until = aside.stuck.popleft()
+                    retry_at = now + TURN_MS / 1000
+                    if done == [True]:  # most likely all of them waited for the same
+                        aside.queue.extendleft(one for one, _ in reversed(aside.stuck))
+                        aside.stuck.clear()
                     else:
-                        _give(one[1], result)
-                queue.extendleft(reversed(again))
-                if not again:
-                    give_up_at = clock.monotonic() + self._lock_patience_s
-                elif clock.monotonic() >= give_up_at:
-                    self.figures.locked_out += len(queue)
-                    _tell(
-                        queue,
-                        Unavailable("book_locked", f"something else holds book {book}; nothing was done, ask again"),
-                    )
+                        aside.stuck.append((one, until))
+                else:
+                    for _ in tried:
+                        aside.queue.popleft()
+                    held = any(result is _HELD for result in results)
+                    if held and len(tried) == 1:
+                        aside.stuck.append((tried[0], now + self._lock_patience_s))
+                    else:
+                        left = [one for one, is_done in zip(tried, done, strict=True) if not is_done]
+                        aside.queue.extendleft(reversed(left))
+                    size = max(1, len(tried) // 2) if held else min(self._max_batch, size * 2)
+                if late := [one for one, until in aside.stuck if until <= now]:
+                    aside.stuck = deque(kept for kept in aside.stuck if kept[1] > now)
+                    self.figures.locked_out += len(late)
+                    _tell(late, locked)
+                if any(done):
+                    give_up_at = now + self._lock_patience_s
+                elif now >= give_up_at:
+                    self.figures.locked_out += len(aside)
+                    _tell(aside.queue, locked)
+                    _tell([one for one, _ in aside.stuck], locked)
+                    aside.stuck.clear()
         finally:
             del self._aside[book]
-            _tell(queue, Unavailable("shutting_down", "the hub is stopping and nothing was done; ask again"))
+            stopping = Unavailable("shutting_down", "the hub is stopping and nothing was done; ask again")
+            _tell(aside.queue, stopping)
+            _tell([one for one, _ in aside.stuck], stopping)
 
     async def _committed(self, taken: "Sequence[tuple[C, asyncio.Future[Any]]]", *, wait: bool) -> Sequence[Any]:
         """Return what became of each command, and count what was carried out."""
@@ -213,7 +267,7 @@ class Lane(Generic[C]):
         except asyncio.CancelledError:
             _tell(taken, Unavailable("shutting_down", "the hub is stopping; ask again with the same key"))
             raise
-        if done := sum(result is not SET_ASIDE for result in results):
+        if done := sum(result is not SET_ASIDE and result is not _HELD for result in results):
             figures = self.figures
             figures.batches += 1
             figures.commands += done
@@ -231,8 +285,10 @@ class Lane(Generic[C]):
             try:
                 async with asyncio.timeout(left_s):
                     return await self._commit(commands, wait)
-            except _HELD_UP:
-                return [SET_ASIDE] * len(commands)  # each book finds out by itself whether it is the one
+            except BookHeld:
+                return [SET_ASIDE] * len(commands)
+            except _HELD_UP:  # each book finds out by itself whether it is the one, and then which of its commands
+                return [_HELD if wait else SET_ASIDE] * len(commands)
             except ClockDiffers as error:
                 return [error] * len(commands)
             except (*AGAIN, *LOST, Unavailable) as error:
@@ -303,6 +359,11 @@ def committing(pool: Pool, aside: Pool, env: Env, *, max_skew: timedelta | None 
             now = env.now()
             if wait:
                 await connection.execute(f"SET LOCAL lock_timeout = {TURN_MS}")
+                try:
+                    await lock_books(connection, (command.book for command in commands))
+                except asyncpg.LockNotAvailableError as error:
+                    raise BookHeld from error
+                await connection.execute(f"SET LOCAL lock_timeout = {ROW_MS}")
             results, work = await carry_out(connection, commands, now, memory, wait=wait, max_skew=max_skew)
         memory.keep(work)
         return results

@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,15 +11,18 @@ from typing import Any
 import asyncpg
 import pytest
 
+import ledger
 from kernel.db import LOST, acquire, connect, transaction
 from kernel.env import Env, SystemClock, system_env
 from kernel.errors import NotFound, Rejected, Unavailable
 from kernel.lane import ASIDES, MAX_SKEW, Lanes
-from kernel.work import BOOKS, Command, Need, Work, lock_books
+from kernel.work import BOOKS, Command, Need, Work, lock_books, perform
+from ledger import Transfer, accounts
 from tests.conftest import TestServer
 from tests.kernel.cable import Cable, Cut, cable
 from tests.kernel.one_book import (
     MERCHANT,
+    NOW,
     Pay,
     a_lane,
     behind_another,
@@ -654,6 +658,54 @@ async def test_a_row_that_something_else_holds_keeps_only_its_book_waiting(stree
         assert await gathered(lane, one_each("q", 1, 2, 3, 5)) == ["q done"] * 4
         await holding.rollback()
         assert await asyncio.gather(*waiting) == ["p done"]
+
+
+OTHER = accounts.channel("other", "CNY")
+
+
+@dataclass(frozen=True, slots=True)
+class PayByOther(Pay):
+    """A payment by a channel that no other command here needs."""
+
+    @property
+    def _transfers(self) -> list[Transfer]:
+        return [Transfer(self.id, "payment_captured", OTHER, MERCHANT, self.amount_minor, "CNY")]
+
+
+@asynccontextmanager
+async def other_held(database_url: str, book: int) -> AsyncIterator[None]:
+    """Hold the one row that PayByOther needs and Pay does not, as somebody's own transaction would."""
+    async with outside(database_url) as opening:
+        await perform(opening, [ledger.OpenAccounts(book, [OTHER])], NOW)
+    async with outside(database_url) as holder, holder.transaction():
+        await holder.execute("SELECT 1 FROM account WHERE book = $1 AND name LIKE 'channel:other%' FOR UPDATE", book)
+        yield
+
+
+async def test_a_row_that_one_command_needs_keeps_only_that_command_waiting(street: str) -> None:
+    async with a_lane(street, lock_patience_s=60) as lane:
+        async with other_held(street, 4):
+            stuck = [asyncio.create_task(lane.put(PayByOther(4, f"stuck{n}"))) for n in range(2)]
+            for name in ("a", "b", "c"):
+                names = [f"{name}{n}" for n in range(5)]
+                assert await gathered(lane, [Pay(4, one) for one in names]) == [f"{one} done" for one in names]
+            assert not any(task.done() for task in stuck)
+            assert lane.waiting == 2
+        assert await asyncio.gather(*stuck) == ["stuck0 done", "stuck1 done"]
+        await until(lambda: not lane.books_aside)
+
+
+async def test_a_command_that_is_stuck_for_too_long_is_told_so_while_the_others_go_on(street: str) -> None:
+    async with a_lane(street, lock_patience_s=2) as lane:
+        async with other_held(street, 4):
+            stuck = asyncio.create_task(lane.put(PayByOther(4, "stuck")))
+            others = 0
+            while not stuck.done():
+                assert await lane.put(Pay(4, f"p{others}")) == f"p{others} done"
+                others += 1
+            assert isinstance(refused := stuck.exception(), Unavailable)
+            assert (refused.code, lane.figures.locked_out) == ("book_locked", 1)
+        assert await lane.put(PayByOther(4, "stuck")) == "stuck done", "it was not done before"
 
 
 async def test_a_command_put_alone_has_a_transaction_of_its_own(street: str) -> None:
