@@ -42,6 +42,7 @@ from ops.supervisor import find_run, without_password
 
 _GB = 2**30
 _TIMEOUT_S = 10.0
+_HOLDS_FOR_S = 15.0  # a transaction of the hub that does nothing is ended by then
 # Channels and merchants refuse what is signed five minutes off; we speak up long before.
 _SKEW_WARN, _SKEW_FAIL = timedelta(seconds=1), timedelta(seconds=30)
 
@@ -78,6 +79,7 @@ _LABELS = {
     "durability": "落盘 durability",
     "schema": "库表结构 schema",
     "worker": "后台进程 worker",
+    "locks": "锁 locks",
     "keys": "密钥文件 keys",
     "cases": "待人工处理 cases",
     "redis": "缓存与流 redis",
@@ -294,6 +296,7 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
         waiting = await _cases(connection)
         worker = await _worker(connection)
         keys = await _keys(connection, settings)
+        locks = await _locks(connection)
     except LOST as error:
         seen = f"{without_password(url)} was reached and then lost: {said(error)}"
         return [Finding("database", Level.FAIL, seen, "is it overloaded, stopped, or cut off?")]
@@ -307,6 +310,7 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
         await _schema(url, migrations),
         keys,
         worker,
+        locks,
         waiting,
     ]
     return [finding for finding in findings if finding is not None]
@@ -325,6 +329,34 @@ async def _worker(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
         "runs, and what its log says; end one that is stuck"
     )
     return Finding("worker", Level.WARN, seen, todo)
+
+
+async def _locks(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    """Name transactions that have kept rows or tables from others for longer than any of the hub's own does.
+
+    Whoever only reads is in nobody's way but a migration's. Sessions of roles we may not look at are not seen.
+    """
+    rows = await connection.fetch(
+        """
+        select a.pid, a.usename, a.application_name, a.state, extract(epoch from now() - a.xact_start)::int as age,
+               array_agg(distinct l.relation::regclass::text) as tables
+        from pg_stat_activity a join pg_locks l on l.pid = a.pid
+        where a.datname = current_database() and a.xact_start < now() - make_interval(secs => $1)
+          and a.pid <> pg_backend_pid() and l.granted and l.mode <> 'AccessShareLock'
+          and l.relation in (select oid from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace)
+        group by 1, 2, 3, 4, 5 order by age desc
+        """,
+        _HOLDS_FOR_S,
+    )
+    if not rows:
+        return Finding("locks", Level.OK, "nobody has kept a row or a table for long")
+    seen = "; ".join(
+        f"pid {row['pid']} ({row['usename']}, {row['application_name'] or 'no name'}, {row['state']}) has held "
+        f"rows of, or all of, {_few(row['tables'])} for {row['age']} s"
+        for row in rows[:3]
+    )
+    todo = "what needs them is refused (book_locked): end that transaction, or `SELECT pg_terminate_backend(pid)`"
+    return Finding("locks", Level.WARN, seen, todo)
 
 
 async def _keys(connection: "asyncpg.Connection[asyncpg.Record]", settings: Settings) -> Finding:

@@ -75,6 +75,30 @@ async def test_commits_that_do_not_wait_for_one_database_only_fail(settings: Set
     assert of(await examine(settings, migrations=migrations), "durability").level is Level.FAIL
 
 
+async def test_a_transaction_that_keeps_rows_or_a_table_for_long_is_named(
+    settings: Settings, migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator's forgotten one. Whoever only reads, such as a backup, keeps nobody waiting."""
+    monkeypatch.setattr("ops.doctor._HOLDS_FOR_S", 0.0)
+    connection = await asyncpg.connect(
+        embedded.postgres_url(settings.home), server_settings={"application_name": "by hand"}
+    )
+    await connection.execute("INSERT INTO till VALUES (1)")
+    for held, level in {
+        "SELECT FROM till": Level.OK,
+        "SELECT FROM till FOR UPDATE": Level.WARN,
+        "LOCK TABLE till": Level.WARN,
+    }.items():
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(held)
+        finding = of(await examine(settings, migrations=migrations), "locks")
+        assert finding.level is level, held
+        assert level is Level.OK or all(name in finding.seen for name in ("by hand", "till", "idle in transaction"))
+        await transaction.rollback()
+    await connection.close()
+
+
 async def test_a_port_that_another_program_has_fails(settings: Settings) -> None:
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
