@@ -367,15 +367,18 @@ class _ChildKeeper:
         if url is None:
             return True
         give_up_at = time.monotonic() + self._child.ready_within_s
+        said = "it did not answer"
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as client:
             while process.poll() is None and time.monotonic() < give_up_at:
                 with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                     async with client.get(url) as response:
                         if response.ok:
                             return True
+                        said = f"it said last: {response.status} {(await response.text())[:500]}"
                 await asyncio.sleep(0.1)
         if process.poll() is None:
-            self._voice.complain(self.name, f"did not answer at {url} within {self._child.ready_within_s:g} s")
+            within = f"{self._child.ready_within_s:g} s"
+            self._voice.complain(self.name, f"was not ready at {url} within {within}; {said}")
         return False
 
 

@@ -40,6 +40,7 @@ from ops.supervisor import Run, find_run
 from ops.wiring import hub
 
 START_WITHIN_S = 180.0  # seconds; a machine with other things to do took more than one minute
+TRIES = 3  # to start a hub whose ports are taken by others meanwhile
 FAST = 0.02  # factor on the simulated world's waits when we start it ourselves
 OTHERS_TAKE_S = 600.0  # how long other replays of the same home may keep us waiting
 
@@ -206,21 +207,33 @@ def _with_sandbox(run: Run) -> Run:
 
 @asynccontextmanager
 async def _started(settings: Settings, log: Path) -> AsyncIterator[Run]:
-    """Run a hub of our own on free ports, its outside world hurried. Raises CannotStart."""
+    """Run a hub of our own on free ports, its outside world hurried. Raises CannotStart.
+
+    Seconds pass before it listens: ports that somebody else has taken by then are chosen anew.
+    """
     environment = os.environ | {
         "SLUICE_HOME": str(settings.home),
         "SLUICE_TIME_SCALE": str(min(settings.time_scale, FAST)),
         "SLUICE_LOG_FORMAT": "json",
     }
     names = ("SLUICE_GATEWAY_PORT", "SLUICE_OPS_PORT", "SLUICE_SANDBOX_PORT")
-    environment |= dict(zip(names, map(str, _free_ports(len(names))), strict=True))
-    before = _stamp(settings.home)
-    with log.open("wb") as out:
-        process = spawn(
-            [sys.executable, "-m", "ops.cli", "up"], env=environment, cwd=Path.cwd(), stdout=out, stderr=out
-        )
+    for tries_left in reversed(range(TRIES)):
+        ports = _free_ports(len(names))
+        environment |= dict(zip(names, map(str, ports), strict=True))
+        before = _stamp(settings.home)
+        with log.open("ab") as out:
+            process = spawn(
+                [sys.executable, "-m", "ops.cli", "up"], env=environment, cwd=Path.cwd(), stdout=out, stderr=out
+            )
         try:
-            yield await _came_up(settings.home, process, before, log)
+            try:
+                run = await _came_up(settings.home, process, before, log)
+            except CannotStart:
+                if not tries_left or all(map(is_free, ports)):
+                    raise
+                continue
+            yield run
+            return
         finally:
             await end(process, (signal.SIGTERM, 30.0))
 

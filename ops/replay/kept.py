@@ -80,7 +80,7 @@ def _trouble(line: str, book: int | None) -> tuple[str, str] | None:
         told: dict[str, Any] = json.loads(said)
         level = told["level"]
     except (ValueError, TypeError, KeyError):
-        died = said.endswith("starting it again") or "; starting it again in " in said or "did not answer at" in said
+        died = said.endswith("starting it again") or "; starting it again in " in said or "was not ready at" in said
         return ("error", f"{who.strip()} {said}") if died else None
     if level not in ("warning", "error", "critical") or (book is not None and told.get("book", book) != book):
         return None

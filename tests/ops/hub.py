@@ -49,6 +49,8 @@ def children(port: str, modes: list[str]) -> list[Child]:
         found.append(Child("chatty", [*python, CHATTY]))
     if "broken" in modes:
         found.append(Child("broken", [*python, BROKEN], ready_url=address + "never"))
+    if "unready" in modes:
+        found.append(Child("unready", [*python, OTHER], ready_url=address + "never", ready_within_s=0.5))
     return found
 
 

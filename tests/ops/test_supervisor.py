@@ -193,19 +193,26 @@ def test_nobody_reads_what_the_hub_says_and_it_goes_on(hub: Callable[..., Hub], 
     assert "out  " not in err
 
 
-def test_standard_error_goes_to_standard_error(home: Path) -> None:
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("broken", "the till is missing"),
+        ("unready", "was not ready at http://127.0.0.1:{port}/never within 0.5 s; it said last: 404 "),
+    ],
+)
+def test_standard_error_goes_to_standard_error(home: Path, mode: str, said: str) -> None:
     (port,) = free_ports(1)
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "hub.py"), str(home), str(port), "broken"],
+        [sys.executable, str(Path(__file__).parent / "hub.py"), str(home), str(port), mode],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 1
     assert "web        | ready" in done.stdout
-    assert "the till is missing" in done.stderr
+    assert said.format(port=port) in done.stderr
     assert "3 times running" in done.stderr
-    assert "missing" not in done.stdout
+    assert said.format(port=port) not in done.stdout
 
 
 @pytest.mark.parametrize(

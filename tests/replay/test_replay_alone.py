@@ -1,15 +1,18 @@
 """A replay in a home where no hub runs: it starts one, shares it, stops it, and leaves nothing behind."""
 
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from ops import embedded
-from ops.replay import generate
+from ops.replay import command, generate
+from ops.settings import Settings
 from ops.supervisor import find_run
-from tests.replay.running import RunningHub, ended
+from tests.replay.running import RunningHub, ended, free_ports
 
 
 def test_two_replays_in_an_empty_home_share_the_hub_that_the_faster_one_starts(
@@ -78,6 +81,22 @@ def test_a_killed_replay_leaves_no_process_behind(idle_home: RunningHub) -> None
     process.kill()
     ended(process)
     idle_home.wait_until_all_have_gone()  # the kernel tells the children one after the other
+
+
+async def test_ports_that_are_taken_before_the_hub_listens_are_chosen_anew(
+    idle_home: RunningHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "hub.log"
+    with socket.socket() as theirs:
+        theirs.bind(("127.0.0.1", 0))
+        theirs.listen()
+        taken = theirs.getsockname()[1]
+        drawn = [[*free_ports(2), taken], free_ports(3)]
+        monkeypatch.setattr(command, "_free_ports", lambda count: drawn.pop(0))
+        async with command._started(Settings(home=idle_home.home), log) as run:
+            assert run.sandbox_url != f"http://127.0.0.1:{taken}"
+    assert drawn == []
+    assert f"port {taken} is taken by " in log.read_text()
 
 
 NO_SHARES = """
