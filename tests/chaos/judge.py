@@ -1,5 +1,6 @@
 """What must be true when the storm is over: the hub's word against the rails' own truth, and against its own."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -51,6 +52,23 @@ async def still_open(connection: Connection, book: int) -> list[str]:
         for one in await still_waiting(connection, book)
         if not one.with_a_person
     ]
+
+
+async def without_refused(still_open: Sequence[str], world: World, accounts: Sequence[Account]) -> list[str]:
+    """Leave out refunds that the rail has refused, whose answer was lost: they become a person's after an hour."""
+    refused = [
+        plain(refund["order"] or "")
+        for account in accounts
+        for trade in await trades(world, account)
+        for refund in trade["refunds"]
+        if refund["status"] in BACK_WITH_THE_MERCHANT
+    ]
+
+    def is_refused(what: str) -> bool:
+        found = re.match(r"refund re_(\w+)", what)
+        return found is not None and any(found[1] in number for number in refused)
+
+    return [what for what in still_open if not is_refused(what)]
 
 
 async def wrongs(world: World, accounts: Sequence[Account], hub: Mapping[tuple[str, str], Told]) -> list[str]:

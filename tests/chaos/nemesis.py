@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ops.replay.rails import Account, Cable
-from ops.replay.world import World
+from ops.replay.world import Refused, World
 from tests.replay.running import REPOSITORY, RunningHub
 
 # What a rail may answer to a message it has already carried out, for a reason of its own: status and code, by rail.
@@ -46,6 +47,7 @@ MOVES = (
     "close",
     "void",
 )  # the messages that move money, or end it
+LIE_IN_WAIT_S = 15.0  # a fault, for the message it is for
 
 
 @dataclass
@@ -93,6 +95,7 @@ class Nemesis:
     rng: random.Random
     done: Counter[str] = field(default_factory=Counter)
     _paused: list[int] = field(default_factory=list)
+    _ordered: dict[str, float] = field(default_factory=dict)  # faults, by id: since when (monotonic)
 
     async def rage(self) -> None:
         """Do harm until cancelled, then make good."""
@@ -113,6 +116,7 @@ class Nemesis:
                 harm = first.pop() if first else self.rng.choices(list(harms), list(harms.values()))[0]
                 self.done[await harm()] += 1
                 self.second.revive()
+                await self._forget_what_nobody_met()
                 await asyncio.sleep(self.rng.uniform(0.1, 0.8))
         finally:
             await self._make_good()
@@ -132,7 +136,16 @@ class Nemesis:
 
     async def _order(self, account: Account, fault: str, match: dict[str, Any], times: int = 1, **params: Any) -> None:
         match = {"merchant": account.merchant, **match}
-        await self.world.order_fault(account.channel, fault, match, params, times=times)
+        ordered = await self.world.order_fault(account.channel, fault, match, params, times=times)
+        self._ordered[str(ordered["fault_id"])] = time.monotonic()
+
+    async def _forget_what_nobody_met(self) -> None:
+        """Take back what has lain in wait for long: heaped up, it would fail every message of a rail for good."""
+        for fault_id, at in list(self._ordered.items()):
+            if time.monotonic() - at > LIE_IN_WAIT_S:
+                del self._ordered[fault_id]
+                with contextlib.suppress(Refused):  # it was met meanwhile
+                    await self.world.control("DELETE", f"/control/faults/{fault_id}")
 
     async def _lose(self) -> str:
         """Lose a message or its answer, before or after it is carried out."""

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import random
 import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -61,8 +62,11 @@ class Storm:
         return "\n".join([*lines, f"  open cases: {self.open_cases}", *(f"  WRONG: {wrong}" for wrong in self.wrongs)])
 
 
-async def storm(running: RunningHub, seed: int, seconds: float) -> Storm:
-    """Let a storm of so many seconds pass over a running hub, wait for calm, and judge."""
+async def storm(running: RunningHub, seed: int, seconds: float, keep: Path) -> Storm:
+    """Let a storm of so many seconds pass over a running hub, wait for calm, and judge.
+
+    keep: a folder for the logs and the rails' own truth, should anything be wrong.
+    """
     found, rng, calm = Storm(seed), random.Random(seed), asyncio.Event()
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=128)))
@@ -116,7 +120,14 @@ async def storm(running: RunningHub, seed: int, seconds: float) -> Storm:
         verdicts = await again(lambda: verify.verify(objects.pool))
         found.wrongs += [f"{v.name}: {why}" for v in verdicts for why in v.broken[:3]]
         found.wrongs += _told_secrets(home, [account.settings for account in accounts], database)
+        if found.wrongs:
+            await asyncio.to_thread(_leave_traces, home, keep)
     return found
+
+
+def _leave_traces(home: Path, keep: Path) -> None:
+    for path in [home / "up.log", home / "second.log", *(home / "sandbox").glob("sandbox.db*")]:
+        shutil.copy(path, keep)
 
 
 @dataclass
@@ -194,7 +205,8 @@ async def _judged(objects: Hub, shop: Shop, found: Storm) -> None:
             return await judge.told(connection, shop.book), await judge.still_open(connection, shop.book), cases
 
     attempts, still_open, cases = await again(theirs)
-    found.wrongs += [f"open {CALM_WITHIN_S:.0f} s later: {what}" for what in still_open]
+    late = await judge.without_refused(still_open, shop.world, shop.accounts)
+    found.wrongs += [f"open {CALM_WITHIN_S:.0f} s later: {what}" for what in late]
     found.open_cases += cases
     found.wrongs += await judge.wrongs(shop.world, shop.accounts, attempts)
     payments = [one async for one in shop.world.listed("/v1/payments")]

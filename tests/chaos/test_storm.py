@@ -4,6 +4,7 @@ One seed of a minute here; `make nightly` runs ten of ten minutes (STORM_SEEDS, 
 """
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -16,10 +17,12 @@ SECONDS = float(os.environ.get("STORM_SECONDS", "60"))
 
 @pytest.mark.timeout(SECONDS + 480)
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_a_storm_charges_and_refunds_nobody_twice_and_loses_nothing(running_hub: RunningHub, seed: int) -> None:
-    found = await storm(running_hub, seed, SECONDS)
+async def test_a_storm_charges_and_refunds_nobody_twice_and_loses_nothing(
+    running_hub: RunningHub, seed: int, tmp_path: Path
+) -> None:
+    found = await storm(running_hub, seed, SECONDS, tmp_path)
     print(found)  # shown where the test fails, and by pytest -s
-    assert found.wrongs == []
+    assert found.wrongs == [], f"the logs are in {tmp_path}"
     # Without these the storm would say nothing.
     harms = " ".join(found.harms)
     for wanted in ("killed", "paused", "cut", "clock jumped", "repetition refused", "refund failed", "notice", "_"):
