@@ -53,7 +53,7 @@ KINDS: Mapping[str, Kind] = {
         },
     ),
     "refund_unfinished": Kind(
-        "a refund has been under way for days, or the rail says that a person must say where its money is to go",
+        "a refund has been under way for days, is refused each time, or a person must say where its money is to go",
         {
             "carried_out": "the rail says elsewhere that the payer has the money: book it here as succeeded",
             "not_carried_out": (
