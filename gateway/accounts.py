@@ -121,6 +121,11 @@ class ChannelAccounts:
             if channel in (None, why.channel) and why.was_enabled:
                 raise _closed(account_id)
 
+    def has_built(self, row: ChannelAccount) -> bool:
+        """Tell whether a client of exactly these credentials was built here and is in use."""
+        known = self._built.get((row.book, row.id))
+        return known is not None and _same_credentials(known.row, row)
+
     def forget(self, book: int) -> None:
         """Read this merchant's accounts anew at the next question: this process has just changed one."""
         self._of_book.forget(book)

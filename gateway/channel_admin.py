@@ -30,7 +30,7 @@ from kernel.addresses import AddressRefused
 from kernel.clock import rfc3339
 from kernel.db import Pool, acquire
 from kernel.env import Env
-from kernel.errors import Conflict, NotFound, Rejected
+from kernel.errors import Conflict, NotFound, Rejected, Unavailable
 from kernel.lane import Lanes
 from kernel.sealing import CannotOpen, MasterKeys, Secret, master_of, rewrap, without_secrets
 from kernel.work import BOOKS, Need, Work
@@ -205,6 +205,26 @@ class ChannelAdmin:
         self._accounts.forget(book)
         return done
 
+    def problem(self, row: ChannelAccount) -> str | None:
+        """Return why an account cannot be used, whatever its state says: short, for people, without a secret.
+
+        None where it can: its terms are understood, its credentials open, and they make a client of its rail.
+        """
+        try:
+            Terms.parse(row.terms)
+            found = opened(row, self._keys)
+            if not self._accounts.has_built(row):  # which loads keys, and that is dear
+                self._built(row.channel, found.current)
+        except CannotOpen as error:
+            return f"its credentials do not open: {error}"
+        except TermsWrong as error:
+            return f"its terms are not understood: {error}"
+        except (Rejected, Unavailable) as error:
+            return error.message
+        except UNUSABLE as error:
+            return f"what is kept of it is damaged ({type(error).__name__})"
+        return None
+
     async def reseal(self, progress: Callable[[int, int], None] = lambda done, of: None) -> Resealed:
         """Put every account under the current master key, one commit each; repeating it finishes what was left.
 
@@ -360,21 +380,30 @@ def row_settings(row: ChannelAccount) -> dict[str, Any]:
     return found
 
 
-def channel_account_payload(row: ChannelAccount, notify_url: str) -> dict[str, Any]:
-    """Return a channel account as the API shows it: of its secrets no more than names and fingerprints."""
+def channel_account_payload(row: ChannelAccount, notify_url: str, problem: str | None) -> dict[str, Any]:
+    """Return a channel account as the API shows it: of its secrets no more than names and fingerprints.
+
+    problem: why it cannot be used, see ChannelAdmin.problem.
+    """
     seen = shown(row)
+    try:
+        terms = Terms.parse(row.terms).as_object()
+    except TermsWrong:  # as they stand: whoever has to mend them must see them
+        terms = orjson.loads(row.terms)
     return {
         "object": "channel_account",
         "id": row.id,
         "channel": row.channel,
         "state": row.state,
+        "usable": problem is None,
+        "problem": problem,
         "position": row.position,
         "version": row.version,
         "credentials_version": row.credentials_version,
         "settings": row_settings(row),
         "secrets": dict(seen.fingerprints),
         "previous_credentials_until": list(seen.previous_until),
-        "terms": Terms.parse(row.terms).as_object(),
+        "terms": terms,
         "notify_url": notify_url,
         "created_at": rfc3339(row.created_at),
         "updated_at": rfc3339(row.updated_at),

@@ -786,7 +786,8 @@ class Api:
         return Claims((f"i:{key}",), digest)
 
     def _channel_account(self, row: ChannelAccount) -> dict[str, Any]:
-        return channel_account_payload(row, self._payments.notify_url(row.book, row.id, row.channel))
+        notify_url = self._payments.notify_url(row.book, row.id, row.channel)
+        return channel_account_payload(row, notify_url, self._channel_admin.problem(row))
 
     def _done(self, row: ChannelAccount, replayed: bool) -> web.Response:
         return responses.json(self._channel_account(row), 200, {"Idempotency-Replayed": "true"} if replayed else None)

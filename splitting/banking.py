@@ -205,6 +205,18 @@ class Banks:
                 ) from None
         return known[1]
 
+    def problem(self, link: BankLink) -> str | None:
+        """Return why a link cannot be used: short, for people, without a secret; None where it can."""
+        try:
+            self._build(link)
+        except CannotOpen as error:
+            return f"its credentials do not open: {error}"
+        except (Rejected, Unavailable) as error:
+            return error.message
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            return f"what is kept of it is damaged ({type(error).__name__})"
+        return None
+
     # ---- settlement --------------------------------------------------------------------------------------------------
 
     async def settle(

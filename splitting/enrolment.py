@@ -67,13 +67,18 @@ def fingerprints(link: BankLink) -> dict[str, str]:
         return {}
 
 
-def bank_link_payload(link: BankLink) -> dict[str, Any]:
-    """Return a merchant's custody as operators see it: of its secrets no more than names and fingerprints."""
+def bank_link_payload(link: BankLink, problem: str | None) -> dict[str, Any]:
+    """Return a merchant's custody as operators see it: of its secrets no more than names and fingerprints.
+
+    problem: why it cannot be used, see Banks.problem.
+    """
     return {
         "object": "bank_link",
         "book": link.book,
         "bank": link.bank,
         "pool_account": link.pool_account,
+        "usable": problem is None,
+        "problem": problem,
         "settings": orjson.loads(link.settings),
         "secrets": fingerprints(link),
         "sealed": link.sealed is not None,

@@ -38,7 +38,7 @@ def bank_link(
         given = json_object(credentials)
         async with a_hub(found) as hub:
             link = await link_bank(hub, book, bank, given, name=name, currency=currency, folder=credentials.parent)
-        show(splitting.bank_link_payload(link))
+            show(splitting.bank_link_payload(link, hub.banks.problem(link)))
         return 0
 
     finish(work())
@@ -72,13 +72,17 @@ def bank_list(book: Book, as_json: Json = False) -> None:
     async def work() -> int:
         async with a_hub(found, book) as hub, acquire(hub.pool) as connection:
             links = [one for one in await splitting.store.bank_links(connection) if one.book == book]
-        shown = [splitting.bank_link_payload(link) for link in links]
+            shown = [splitting.bank_link_payload(link, hub.banks.problem(link)) for link in links]
         if as_json:
             show(shown)
         else:
             for one in shown:
                 secrets = " ".join(f"{name}={mark}" for name, mark in one["secrets"].items())
                 typer.echo(f"{one['bank']:<10} {one['pool_account']}  {secrets or 'key files, not sealed yet'}")
+                if one["ended_at"] is not None:
+                    typer.echo(f"           asked for nothing any more since {one['ended_at']}")
+                if not one["usable"]:
+                    typer.echo(f"           cannot be used 不可用: {one['problem']}")
         return 0
 
     finish(work())
@@ -98,7 +102,8 @@ def bank_rotate(
     async def work() -> int:
         given = json_object(credentials)
         async with a_hub(found) as hub:
-            show(splitting.bank_link_payload(await hub.banks.rotate(book, bank, given, folder=credentials.parent)))
+            link = await hub.banks.rotate(book, bank, given, folder=credentials.parent)
+            show(splitting.bank_link_payload(link, hub.banks.problem(link)))
         return 0
 
     finish(work())

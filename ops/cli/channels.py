@@ -83,14 +83,19 @@ def channel_list(book: Book, as_json: Json = False) -> None:
             for one in shown:
                 terms = json.dumps(one["terms"], ensure_ascii=False)
                 typer.echo(f"{one['position']:>3} {one['id']:<16} {one['channel']:<10} {one['state']:<9} {terms}")
+                if not one["usable"]:
+                    typer.echo(f"    cannot be used 不可用: {one['problem']}")
         return 0
 
     finish(work())
 
 
 @app.command("show")
-def channel_show(book: Book, account: Account) -> None:
-    """Print a channel account: settings, terms, and the names and fingerprints of its secrets, never a secret."""
+def channel_show(book: Book, account: Account, as_json: Json = False) -> None:
+    """Print a channel account: settings, terms, and the names and fingerprints of its secrets, never a secret.
+
+    It is one JSON object, with --json or without.
+    """
     found = settings()
 
     async def work() -> int:
@@ -104,7 +109,8 @@ def channel_show(book: Book, account: Account) -> None:
 def _shown(hub: "Hub", row: Any) -> dict[str, Any]:
     from gateway.channel_admin import channel_account_payload
 
-    return channel_account_payload(row, hub.payments.notify_url(row.book, row.id, row.channel))
+    notify_url = hub.payments.notify_url(row.book, row.id, row.channel)
+    return channel_account_payload(row, notify_url, hub.channel_admin.problem(row))
 
 
 def _agreed(path: Path | None, fee_bp: int | None) -> "Terms | None":

@@ -92,9 +92,10 @@ async def test_no_file_is_needed_once_a_bank_is_linked(custody: Custody, tmp_pat
     link = await link_bank(custody.hub, custody.book, BANK, given, name="pool", currency="CNY", folder=folder)
     shutil.rmtree(folder)
     assert await custody.answers()
-    shown = bank_link_payload(link)
+    shown = bank_link_payload(link, custody.hub.banks.problem(link))
     assert str(folder) not in json.dumps(shown)
     assert sorted(shown["secrets"]) == ["private_key", "token"]
+    assert (shown["usable"], shown["problem"]) == (True, None)
     assert shown["settings"]["bank_public_key"].startswith("-----BEGIN PUBLIC KEY")
 
 
@@ -117,6 +118,9 @@ async def test_an_enrolment_opens_in_its_own_row_alone_and_beside_its_own_addres
     with pytest.raises(Unavailable) as closed:
         await custody.hub.banks.open_sub_account(custody.book, bank, "payee-2", "supplier", "CNY")
     assert closed.value.code == "bank_link_closed"
+    problem = custody.hub.banks.problem(await custody.hub.banks.link(custody.book, bank))
+    assert problem is not None
+    assert "its credentials do not open: it is not what was sealed here" in problem
     came_to = await reseal(custody.hub, new_key=True, retire=True)
     assert (len(came_to["failed"]), came_to["retired"]) == (1, [])
     assert "not what was sealed here" in came_to["failed"][0]

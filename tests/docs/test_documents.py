@@ -264,7 +264,7 @@ OBJECTS = [
     Shown("`GET /v1/settlements`", splitting.settlement_payload(a_row(Settlement))),
     Shown("`GET /v1/settlements/{id}`", splitting.instruction_payload(a_row(Instruction))),
     Shown("`GET /v1/events`", payment_event(A_PAYMENT)),
-    Shown("The channel account", channel_account_payload(AN_ACCOUNT, "https://pay.example.com/notify")),
+    Shown("The channel account", channel_account_payload(AN_ACCOUNT, "https://pay.example.com/notify", None)),
 ]
 
 

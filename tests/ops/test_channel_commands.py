@@ -1,6 +1,7 @@
 """`sluice channel …` on a real database, in the words an operator types."""
 
 import asyncio
+import inspect
 import json
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +13,9 @@ import pytest
 from typer.testing import Result
 
 from gateway.auth import SCOPES
+from ops.channel_keys import FILE
+from ops.cli import app
+from ops.cli.routing import policy_app
 from tests.channels.wechat_rail import settings
 
 Sluice = Callable[..., Result]
@@ -80,6 +84,58 @@ def test_an_account_is_added_shown_changed_rotated_drained_and_resealed(
     listed = shown(sluice("list", "--book", "1", "--json"))
     assert {one["id"]: one["version"] for one in listed} == {"main": 5, "second": 2}
     assert "main" in sluice("list", "--book", "1").output
+
+
+DAMAGE = {
+    "keys lost": ("", "the file of master keys"),
+    "envelope": ("UPDATE channel_account SET sealed = 'x'", "its credentials do not open: it is no envelope of ours"),
+    "address": (
+        "UPDATE channel_account SET settings = replace(settings::text, 'mch', 'hcm')::json",
+        "its credentials do not open",
+    ),
+    "not JSON inside": ("UPDATE channel_account SET settings = '[]'", "its credentials do not open"),
+    "terms": ("UPDATE channel_account SET terms = '{\"fees\": 7}'", "its terms are not understood: fees"),
+    "rail": ("UPDATE channel_account SET channel = 'gone'", "its credentials do not open"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_an_account_that_cannot_be_used_does_not_look_well(
+    sluice: Sluice, credentials: Path, tmp_path: Path, database_url: str, damage: str
+) -> None:
+    given = ("--credentials", str(credentials), "--fee-bp", "38", "--json")
+    added = shown(sluice("add", "wechat", "main", "--book", "1", *given))
+    assert (added["usable"], added["problem"]) == (True, None)
+    assert "cannot be used" not in sluice("list", "--book", "1").output
+    statement, says = DAMAGE[damage]
+    if statement:
+        asyncio.run(carried_out(database_url, statement))
+    else:
+        (tmp_path / "home" / "secrets" / FILE).unlink()
+    (listed,) = shown(sluice("list", "--book", "1", "--json"))
+    assert (listed["state"], listed["usable"]) == ("enabled", False)
+    assert says in listed["problem"]
+    assert shown(sluice("show", "--book", "1", "main", "--json"))["problem"] == listed["problem"]
+    assert f"cannot be used 不可用: {listed['problem']}" in sluice("list", "--book", "1").output
+
+
+async def carried_out(database_url: str, statement: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(statement)
+    await connection.close()
+
+
+def test_whatever_lists_or_shows_takes_json() -> None:
+    groups = {one.name: one.typer_instance for one in app.registered_groups}
+    groups |= {"route policy": policy_app}
+    lacking = [
+        f"{name} {command.name}"
+        for name, group in groups.items()
+        for command in group.registered_commands
+        if command.name in ("list", "show", "info", "explain")
+        if "as_json" not in inspect.signature(command.callback).parameters
+    ]
+    assert lacking == []
 
 
 def test_what_cannot_be_is_said_in_one_line_and_nothing_is_added(
