@@ -785,9 +785,10 @@ class Payments:
         return _Undone(await self._call("query", ready, order), never_there)
 
     async def close(self, book: int, payment_id: str) -> Payment:
-        """Close an unpaid payment at its channel. Raises Conflict when it has ended otherwise, or cannot be closed now.
+        """Close an unpaid payment at its channel.
 
-        Whatever the channel says is settled: a payment that turns out to have been paid succeeds.
+        Whatever the channel says is settled: a payment that turns out to have been paid succeeds. Raises NotFound,
+        Conflict (payment_ended, payment_held, request_in_progress, not_closed_yet).
         """
         payment = await self._payment(book, payment_id)
         if payment.status == states.Payment.CANCELED:

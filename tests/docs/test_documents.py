@@ -36,6 +36,7 @@ from gateway import channel_admin, schemas
 from gateway.channel_admin import channel_account_payload
 from gateway.links import Links
 from gateway.objects import attempt_payload, payment_event, payment_payload, refund_payload
+from gateway.payments import Payments
 from gateway.routes import Api
 from gateway.tables import Attempt, CashierLink, ChannelAccount, Payment, Refund
 from gateway.tokens import CashierTokens
@@ -266,6 +267,17 @@ OBJECTS = [
     Shown("`GET /v1/events`", payment_event(A_PAYMENT)),
     Shown("The channel account", channel_account_payload(AN_ACCOUNT, "https://pay.example.com/notify", None)),
 ]
+
+
+@pytest.mark.parametrize("work", [Payments.close, Payments.capture, Payments.void, Payments.retry_refund])
+def test_the_api_page_names_every_refusal_of_what_is_done_with_a_payment(work: Callable[..., Any]) -> None:
+    name = work.__name__
+    path = "/v1/refunds/{id}/retry" if name == "retry_refund" else f"/v1/payments/{{id}}/{name}"
+    told = re.findall(r"(?:Conflict|Rejected)\s+\(([a-z_,\s]+)\)", inspect.getdoc(work) or "")
+    codes = [code.strip() for one in told for code in one.split(",")]
+    page = section_of(API.read_text("utf-8"), f"`POST {path}`")
+    assert codes
+    assert [code for code in codes if f"`{code}`" not in page] == []
 
 
 @pytest.mark.parametrize("shown", OBJECTS, ids=lambda shown: f"{shown.heading} {shown.body.get('object', 'part')}")
