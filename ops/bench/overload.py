@@ -385,6 +385,8 @@ async def measured(
     """Run everything and return the figures. rate: instead of the first estimate."""
     async with world(admin_url, postgres_pid) as (here, url):
         first = rate or await estimate(here, max(1.0, seconds / 10))
+        if not first:
+            raise RuntimeError("no payment was made in time: this machine has too much else to do")
         say(f"first estimate: {first:.0f} payments/s")
         found = [await one_factor(here, factor, first, seconds, say) for factor in factors]
         return {"seconds": seconds, "factors": found, "books": await exactly_once(url, here.folder / "accepted")}

@@ -182,7 +182,7 @@ async def the_hub(port: int, setup: Mapping[str, Any], lane: LaneShape, *, insta
 async def _serve(runner: web.AppRunner, port: int) -> None:
     await runner.setup()
     with socket.create_server(("127.0.0.1", port), backlog=1024) as listening:
-        await web.SockSite(runner, listening).start()
+        await web.SockSite(runner, listening, backlog=1024).start()  # as the gateway's own
         print(json.dumps({"port": listening.getsockname()[1], "pid": os.getpid()}), flush=True)
         stdin = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
