@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from gateway.bodies import CallerLeft
@@ -46,6 +47,24 @@ class _Verdict(enum.Enum):
     OURS = 2
 
 
+@dataclass(frozen=True, eq=False)
+class Reason:
+    """Why and how somebody is turned away at the door: of these there are six, however many are turned away."""
+
+    yours: bool
+    again_s: int  # in so many seconds
+
+    def error(self) -> TurnedAway:
+        if self.yours:
+            said = "you have your share of what the hub can do under way; nothing was done"
+            return TurnedAway("too_many_requests", said, retry_after_s=self.again_s)
+        said = "the hub has as much under way as it can do; nothing was done"
+        return TurnedAway("busy", said, retry_after_s=self.again_s)
+
+
+_YOURS, _OURS = [[Reason(yours, again_s) for again_s in (1, 2, 3)] for yours in (True, False)]
+
+
 class Habits(NamedTuple):
     """How a room begins, and how far it may go."""
 
@@ -72,15 +91,15 @@ class Room:
         self._habits = habits
         self.limit = float(habits.first)
         self.usual_s = habits.usual_s
-        self._held: dict[Rank, dict[int, int]] = {rank: {} for rank in Rank}
-        self._counts = dict.fromkeys(Rank, 0)
+        self._held: list[dict[int, int]] = [{} for _ in Rank]  # by rank: who → how many
+        self._counts = [0 for _ in Rank]
         self._window_ends = 0.0
         self._lowered_at = 0.0
         self._count, self._sum_s, self._peak = 0, 0.0, 0
 
     @property
     def under_way(self) -> int:
-        return sum(self._counts.values())
+        return sum(self._counts)
 
     def verdict(self, who: int, rank: Rank = Rank.CREATE) -> _Verdict:
         """Tell whether one more of `who` may come in.
@@ -88,7 +107,7 @@ class Room:
         who: a book, or one of those that stand for many. In a full room whoever has less than a fair part under way may
         still come: others have more than theirs, and nobody else comes in for them until that is mended.
         """
-        limit = self.limit - sum(count for other, count in self._counts.items() if other > rank)
+        limit = self.limit - sum(self._counts[rank + 1 :])
         if self._counts[rank] < limit:
             return _Verdict.COME_IN
         self._peak = max(self._peak, self.under_way + 1)
@@ -204,6 +223,19 @@ class Ticket:
             self._room.take(self._who, self._rank)  # never refused: what it waited for has happened
 
 
+class Place:
+    """A place in a room for a request that is let in but whose turn has not come: those behind it see it taken."""
+
+    __slots__ = ("_rank", "_room", "_who")
+
+    def __init__(self, room: Room, who: int, rank: Rank) -> None:
+        self._room, self._who, self._rank = room, who, rank
+        room.take(who, rank)
+
+    def give_back(self) -> None:
+        self._room.give_back(self._who, self._rank)
+
+
 _current: ContextVar[Ticket | None] = ContextVar("ticket", default=None)
 
 
@@ -243,20 +275,23 @@ class Admission:
         """
         if line is None or line.is_closing():
             raise CallerLeft("caller_left", "the connection ended before anything was done")
-        refusal = self.turns_away(rank, who)
-        if refusal is not None:
-            raise refusal
+        reason = self._turns_away(rank, who)
+        if reason is not None:
+            raise reason.error()
         ticket = Ticket(self.room, who, rank, line)
         _current.set(ticket)
         return ticket
 
-    def turns_away(self, rank: Rank, who: int) -> TurnedAway | None:
-        """Return with what a request would be turned away now; None where it would be let in."""
+    def hold(self, rank: Rank, who: int) -> Place | Reason:
+        """Return a place for a request, which is to be given back just before it enters; or why there is none."""
+        return self._turns_away(rank, who) or Place(self.room, who, rank)
+
+    def _turns_away(self, rank: Rank, who: int) -> Reason | None:
         verdict = self.room.verdict(who, rank)
         if verdict is _Verdict.COME_IN:
             return None
         self._tell()
-        return _refusal(verdict, _come_again(self._env))
+        return (_YOURS if verdict is _Verdict.YOURS else _OURS)[_come_again(self._env) - 1]
 
     def caller(self, authorization: str | None) -> int:
         """Return whose header this is, as it comes, unproved: a book, or STRANGERS."""
@@ -282,15 +317,7 @@ class Admission:
 
 def _come_again(env: Env) -> int:
     """Return in how many seconds to come again: not the same for all, or those turned away would come all at once."""
-    return env.rng.randint(1, 3)
-
-
-def _refusal(verdict: _Verdict, again_s: int) -> TurnedAway:
-    if verdict is _Verdict.YOURS:
-        said = "you have your share of what the hub can do under way; nothing was done"
-        return TurnedAway("too_many_requests", said, retry_after_s=again_s)
-    said = "the hub has as much under way as it can do; nothing was done"
-    return TurnedAway("busy", said, retry_after_s=again_s)
+    return 1 + int(3 * env.rng.random())
 
 
 class Rails:

@@ -1,21 +1,22 @@
 """The connections of a port: what aiohttp would answer by itself is a problem too, and who keeps us waiting is let go.
 
 aiohttp answers in plain text, and logs the bytes, keys included, where a request cannot be read or fits no route; half
-a head it waits for as long as for the next request, over an hour.
+a head it waits for as long as for the next request, over an hour. And it makes two tasks' steps, a request and a
+response of everything that comes; what the gate refuses is answered before that, from where it was read.
 """
 
 import asyncio
 import resource
-from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, Protocol, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.http import RawRequestMessage
 
-from gateway.responses import problem
+from gateway.responses import Prepared, problem
 from kernel.errors import Unavailable
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Gate = Callable[[web.Request], web.StreamResponse | None]
 Unreadable = Callable[[web.BaseRequest, BaseException | None, int], web.Response]
 
 HEAD_WAIT_S = 10.0  # for the rest of a head that has begun
@@ -24,7 +25,24 @@ MOST_CONNECTIONS = 4096  # in one process; each costs some 20 kB
 _LOOKED_AT = 64  # connections, for one that is quiet, before a new one is turned away
 _SPARE_FILES = 200  # of the files a process may open: the database's, the rails', the logs
 
-# app[GATE], where there is one: turns a request away before anything is done for it, routing included; None lets it in.
+
+class Refusal(NamedTuple):
+    """What the gate answers, and under which request's id."""
+
+    answer: Prepared
+    request_id: str
+
+
+class Held(Protocol):
+    """What the gate holds for a request that it lets in, until the handler comes to it and takes its own."""
+
+    def give_back(self) -> None: ...
+
+
+# (method, path as it came, headers) → what becomes of the request; None: the gate has no say in it
+Gate = Callable[[str, str, Mapping[str, str]], Refusal | Held | None]
+
+# app[GATE], where there is one: turns a request away before anything is done for it, routing included.
 # app[OTHERWISE]: answers where no route fits. app[UNREADABLE]: answers what is no request, or escaped its handler.
 GATE: web.AppKey[Gate] = web.AppKey("gate")
 OTHERWISE: web.AppKey[Handler] = web.AppKey("otherwise")
@@ -45,12 +63,13 @@ _FULL = _full()
 class _Connection(web.RequestHandler):
     """One connection. Leans on what aiohttp calls private; tests/gateway/test_door.py notices where that changes."""
 
-    __slots__ = ("_head", "_server", "_unreadable")
+    __slots__ = ("_decided", "_head", "_server", "_unreadable")
 
     def __init__(self, server: "_Server", unreadable: Unreadable, **more: Any) -> None:
         super().__init__(server, **more)
         self._server, self._unreadable = server, unreadable
         self._head: asyncio.TimerHandle | None = None
+        self._decided: Refusal | Held | None = None  # by the gate, of the request that its handler gets next
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if len(self._server.connections_open) < self._server.most or self._server.made_room():
@@ -76,17 +95,66 @@ class _Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         self._server.used(self)
-        super().data_received(data)
-        waiter = self._waiter
-        if waiter is None and self._request_count:  # a request is being answered
+        before = self._request_count
+        waiter, self._waiter = self._waiter, None  # so that aiohttp wakes nobody before the gate has looked
+        try:
+            super().data_received(data)
+        finally:
+            self._waiter = waiter
+        if before if waiter is None else waiter.done():  # a request is being answered, or about to be
             return
-        if (waiter is not None and waiter.done()) or self._messages or self._force_close:
+        if self._messages:
             self._head_came()
-        elif self._head is None:
+            if not self._is_turned_away() and waiter is not None:  # None: nobody has begun to wait
+                waiter.set_result(None)
+        elif self._head is None and not self._force_close:
             self._head = self._loop.call_later(HEAD_WAIT_S, self._head_is_late, self._request_count)
+
+    def _is_turned_away(self) -> bool:
+        """Ask the gate about the request that has come; tell whether it has been answered here.
+
+        Here is answered what is whole, its body too, and alone: nothing before it is unanswered, nothing of it is left
+        to be taken for the next. Everything else goes to `decided`.
+        """
+        message, payload = self._messages[0]
+        if not isinstance(message, RawRequestMessage):  # it cannot be read
+            return False
+        decided = self._server.gate(message.method, message.path, message.headers)
+        if (
+            not isinstance(decided, Refusal)
+            or len(self._messages) > 1
+            or not payload.is_eof()
+            or message.should_close
+            or message.upgrade
+            or message.version != HttpVersion11
+            or self.writing_paused
+            or self._buffer_paused
+            or self._parser is None
+            or self.transport is None
+        ):
+            self._decided = decided
+            return False
+        self._messages.clear()
+        self._parser.message_consumed()
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self.transport.write(decided.answer.written(decided.request_id))
+        return True
+
+    def decided(self, request: web.Request) -> Refusal | None:
+        """Return how the gate refuses a request, now that its handler has come to it; None: it is let in."""
+        decided, self._decided = self._decided, None
+        if decided is None:
+            decided = self._server.gate(request.method, request.raw_path, request.headers)
+        if decided is None or isinstance(decided, Refusal):
+            return decided
+        decided.give_back()
+        return None
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_came()
+        decided, self._decided = self._decided, None
+        if decided is not None and not isinstance(decided, Refusal):
+            decided.give_back()
         self._server.by_use.pop(self, None)
         super().connection_lost(exc)
 
@@ -114,9 +182,9 @@ class _Connection(web.RequestHandler):
 class _Server(web.Server):
     """Makes a connection for each that is accepted."""
 
-    def __init__(self, handler: Any, unreadable: Unreadable, *, most: int, **more: Any) -> None:
+    def __init__(self, handler: Any, unreadable: Unreadable, gate: Gate, *, most: int, **more: Any) -> None:
         super().__init__(handler, **more)
-        self._unreadable = unreadable
+        self._unreadable, self.gate = unreadable, gate
         self.most = most
         self.by_use: dict[
             _Connection, None
@@ -162,12 +230,12 @@ class DoorRunner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
         work: Handler = plain.request_handler
-        otherwise, gate = self.app[OTHERWISE], self.app.get(GATE, lambda request: None)
+        otherwise, gate = self.app[OTHERWISE], self.app.get(GATE, lambda method, path, headers: None)
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            turned_away = gate(request)
-            if turned_away is not None:
-                return turned_away
+            refusal = cast(_Connection, request.protocol).decided(request)
+            if refusal is not None:
+                return refusal.answer.response(refusal.request_id)
             try:
                 return await work(request)
             except web.HTTPException:  # fits no route: the wrapper around every handler lets none pass
@@ -175,7 +243,12 @@ class DoorRunner(web.AppRunner):
 
         more = {name: value for name, value in self._kwargs.items() if name != "loop"}
         return _Server(
-            handle, self.app[UNREADABLE], most=_affordable(self._most), request_factory=plain.request_factory, **more
+            handle,
+            self.app[UNREADABLE],
+            gate,
+            most=_affordable(self._most),
+            request_factory=plain.request_factory,
+            **more,
         )
 
 

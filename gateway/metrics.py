@@ -114,14 +114,18 @@ class Metrics:
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._calls: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
-    def answered(self, route: str, status: int, seconds: float) -> None:
-        """Count one answered request; `route` is the pattern, never the path."""
+    def answered(self, route: str, status: int, seconds: float | None) -> None:
+        """Count one answered request; `route` is the pattern, never the path. seconds: None for what was turned away.
+
+        Among the times those would make the hub look fastest when it is fullest.
+        """
         children = self._children.get((route, status))
         if children is None:
             children = (self.requests.labels(route, str(status)), self.latency.labels(route))
             self._children[route, status] = children
         children[0].inc()
-        children[1].observe(seconds)
+        if seconds is not None:
+            children[1].observe(seconds)
 
     def channel_call(self, op: str, channel: str, outcome: Outcome, seconds: float) -> None:
         """Count one call to a channel and what it said."""
