@@ -262,10 +262,12 @@ class Settle(NamedTuple):
         action = None
         if its_own and after is states.Attempt.PENDING and outcome.next_action is not None:
             action = orjson.dumps({**outcome.next_action, "channel": attempt.channel}).decode()
+        # An answer from before the money was reserved may come after; its number is not the one to capture by.
+        known = outcome.held is None and attempt.status == states.Attempt.HELD
         of_cashier = payment.method == CASHIER
         will_proceed = outcome.proceed and after is states.Attempt.PENDING and not is_lost(payment, attempt)
         attempt = self._note(
-            work, attempt, after, channel_ref=outcome.channel_ref, due_at=due_at,
+            work, attempt, after, channel_ref=None if known else outcome.channel_ref, due_at=due_at,
             **({"held_minor": held} if held else {}),
             **({"proceed_count": attempt.proceed_count + 1} if will_proceed else {}),
             **({"next_action": action} if action is not None and of_cashier else {}),

@@ -67,6 +67,19 @@ async def test_reserved_money_is_booked_when_it_is_captured_and_not_before(datab
         assert await front.later(100_000) == 0
 
 
+async def test_an_answer_from_before_the_money_was_reserved_does_not_change_what_it_is_captured_by(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Where the same question was asked twice, the slower answer may be the older one."""
+    async with a_front(database_url, tmp_path) as front:
+        payment_id = await reserve(front)
+        before = Notice(Kind.PAYMENT, front.asked("pay")[0].reference, Pending(channel_ref="order-1"), "late")
+        await front.hub.payments.apply_notice(front.book, "rail", before)
+        assert (await front.payment(payment_id))["status"] == "requires_capture"
+        assert (await capture(front, payment_id)).body["status"] == "succeeded"
+        assert [order.channel_ref for order in front.asked("capture")] == ["auth-1"]
+
+
 async def test_a_part_may_be_captured_and_fee_and_shares_follow_it(database_url: str, tmp_path: Path) -> None:
     async with a_front(database_url, tmp_path) as front:
         farm, mill = await front.payee("farm"), await front.payee("mill")
