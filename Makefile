@@ -48,7 +48,7 @@ replays: $(VENV)/.dev ## play every real day there is; make test plays one of th
 	REPLAY_EVERY_DAY=1 $(BIN)/pytest tests/replay/test_replay_days.py -k "every_planted_fault_is_found" $(ARGS)
 
 storms: $(VENV)/.dev ## let storms of faults pass over a hub, ten of ten minutes; SEEDS=1,2 LASTING=600
-	STORM_SEEDS=$(or $(SEEDS),1,2,3,4,5,6,7,8,9,10) STORM_SECONDS=$(or $(LASTING),600) \
+	STORM_SEEDS=$(or $(SEEDS),1,2,3,4,5,6,7,8,9,10) STORM_SECONDS=$(or $(LASTING),600) STORM_TRACES=storms \
 		$(BIN)/pytest tests/chaos/test_storm.py -s -p no:xdist $(ARGS)
 
 nightly: ## make every long run, one after the other, and say in the end which failed: about three hours

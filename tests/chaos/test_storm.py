@@ -20,9 +20,11 @@ SECONDS = float(os.environ.get("STORM_SECONDS", "60"))
 async def test_a_storm_charges_and_refunds_nobody_twice_and_loses_nothing(
     running_hub: RunningHub, seed: int, tmp_path: Path
 ) -> None:
-    found = await storm(running_hub, seed, SECONDS, tmp_path)
+    traces = Path(os.environ.get("STORM_TRACES", tmp_path)) / f"seed-{seed}"
+    traces.mkdir(parents=True, exist_ok=True)
+    found = await storm(running_hub, seed, SECONDS, traces)
     print(found)  # shown where the test fails, and by pytest -s
-    assert found.wrongs == [], f"the logs are in {tmp_path}"
+    assert found.wrongs == [], f"the logs are in {traces}"
     # Without these the storm would say nothing.
     harms = " ".join(found.harms)
     for wanted in ("killed", "paused", "cut", "clock jumped", "repetition refused", "refund failed", "notice", "_"):
