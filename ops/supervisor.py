@@ -176,7 +176,7 @@ async def _run(
     """Bring everything up and keep it up until cancelled; take it down in reverse."""
     async with AsyncExitStack() as stack:
         found = await stack.enter_async_context(servers(settings))
-        board = _Board(settings, home, found)
+        board = _Board(settings, home, found, voice)
         server_keepers = [_ServerKeeper(server, board, voice) for server in found.own]
         for name in await asyncio.to_thread(migrate, found.database_url):
             voice.say("migrate", f"applied {name}")
@@ -201,8 +201,8 @@ async def _run(
 class _Board:
     """What runs, kept in run.json from the moment that all is ready."""
 
-    def __init__(self, settings: Settings, home: Path, found: Servers) -> None:
-        self._settings, self._home, self._found = settings, home, found
+    def __init__(self, settings: Settings, home: Path, found: Servers, voice: Voice) -> None:
+        self._settings, self._home, self._found, self._voice = settings, home, found, voice
         self._started_at = datetime.now(UTC)
         self._published = False
         self.servers: list[_ServerKeeper] = []
@@ -225,11 +225,18 @@ class _Board:
 
     def publish(self) -> None:
         self._published = True
-        self.changed()
+        self._write()
 
     def changed(self) -> None:
+        """Note how things stand. Where that fails, as on a full disk, the hub goes on beside what was noted before."""
         if self._published:
-            write_whole(self._home / "run.json", self.run().model_dump_json(indent=2) + "\n")
+            try:
+                self._write()
+            except OSError as error:
+                self._voice.complain("sluice", f"run.json cannot be written, and tells of processes before: {error}")
+
+    def _write(self) -> None:
+        write_whole(self._home / "run.json", self.run().model_dump_json(indent=2) + "\n")
 
 
 class _ServerKeeper:
@@ -255,7 +262,7 @@ class _ServerKeeper:
             await asyncio.sleep(back_off.next())
             try:
                 await self._server.ensure_running()
-            except CannotStart as error:
+            except (CannotStart, OSError) as error:
                 for line in str(error).splitlines():
                     self._voice.complain(self.name, line)
                 continue

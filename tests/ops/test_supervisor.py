@@ -1,5 +1,6 @@
 """The supervisor, on a hub of small processes that are really killed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -111,6 +112,27 @@ def test_whatever_is_killed_is_started_again(hub: Callable[..., Hub], wait_until
 
     wait_until(back)
     assert running.process.poll() is None
+    running.process.terminate()
+    assert running.process.wait() == 0
+
+
+@pytest.mark.parametrize("name", ["web", "valkey"])
+def test_a_hub_that_cannot_note_what_runs_goes_on(hub: Callable[..., Hub], wait_until: Wait, name: str) -> None:
+    """Its disk is full when a process of its own ends: just then the hub must not end as well."""
+    running = hub()
+    noted = running.home / "run.json"
+    first = running.pid(name)
+    noted.rename(running.home / "before")
+    (noted / "in the way").mkdir(parents=True)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: running.out.read_text().count(f"{name:<10} | ready") == 2 or running.process.poll() is not None)
+    assert running.process.poll() is None
+    assert running.said("run.json cannot be written")
+    (noted / "in the way").rmdir()
+    noted.rmdir()
+    os.kill(int(json.loads((running.home / "before").read_text())["servers"][0]["pid"]), signal.SIGKILL)
+    wait_until(lambda: noted.is_file() and len(running.pids()) == 4)
+    assert running.pid(name) != first
     running.process.terminate()
     assert running.process.wait() == 0
 
