@@ -35,6 +35,7 @@ from gateway.tables import (
 )
 from kernel.clock import business_date, rfc3339
 from kernel.errors import Broken, Conflict, Rejected
+from kernel.money import Money
 from kernel.states import advance
 from kernel.work import BOOKS, Need, Work
 from ledger import Step, Transfer, accounts
@@ -637,8 +638,8 @@ class SettleRefund:
         if (said.amount.minor, said.amount.currency) != (refund.amount_minor, refund.currency):
             raise Broken(
                 "amount_differs",
-                f"refund {refund.reference_of(self.retry_count)} asked for {refund.amount_minor} {refund.currency}, "
-                f"the channel says {said.amount.minor} {said.amount.currency}; nothing was booked",
+                f"refund {refund.reference_of(self.retry_count)} asked for "
+                f"{Money(refund.amount_minor, refund.currency)}, the channel says {said.amount}; nothing was booked",
                 refund=refund.id,
             )
         if refund.was_paid(self.retry_count):

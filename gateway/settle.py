@@ -23,6 +23,7 @@ from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
 from gateway.tables import ATTEMPTS, CASHIER, PAYMENTS, REFUNDS, Attempt, Payment
 from kernel.clock import business_date
 from kernel.errors import Broken, Conflict
+from kernel.money import Money
 from kernel.states import advance
 from kernel.work import BOOKS, Need, Work
 from ledger import Transfer, accounts
@@ -138,16 +139,16 @@ class Settle(NamedTuple):
         if (outcome.amount.minor, outcome.amount.currency) != (wanted, payment.currency):
             raise Broken(
                 "amount_differs",
-                f"{attempt.reference} asked for {wanted} {payment.currency}, the channel says "
-                f"{outcome.amount.minor} {outcome.amount.currency}; nothing was booked",
+                f"{attempt.reference} asked for {Money(wanted, payment.currency)}, the channel says {outcome.amount}; "
+                "nothing was booked",
                 payment=payment.id,
             )
         coupon = outcome.merchant_coupon
         if coupon is not None and not (0 <= coupon.minor <= wanted and coupon.currency == payment.currency):
             raise Broken(
                 "coupon_exceeds_payment",
-                f"of the {wanted} {payment.currency} of {attempt.reference} the channel says that coupons of the "
-                f"merchant's paid {coupon.minor} {coupon.currency}; nothing was booked",
+                f"of the {Money(wanted, payment.currency)} of {attempt.reference} the channel says that coupons of the "
+                f"merchant's paid {coupon}; nothing was booked",
                 payment=payment.id,
             )
         if attempt.status in PAID_ATTEMPT:
@@ -250,8 +251,8 @@ class Settle(NamedTuple):
             if (held, outcome.held.currency) != (payment.amount_minor, payment.currency):
                 raise Broken(
                     "amount_differs",
-                    f"{attempt.reference} asked to reserve {payment.amount_minor} {payment.currency}, the channel says "
-                    f"{held} {outcome.held.currency}",
+                    f"{attempt.reference} asked to reserve {Money(payment.amount_minor, payment.currency)}, the "
+                    f"channel says {outcome.held}",
                     payment=payment.id,
                 )
         after = advance(states.ATTEMPT, states.Attempt(attempt.status), event)

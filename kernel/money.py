@@ -62,7 +62,9 @@ class Money:
         return str(Decimal(self.minor).scaleb(-digits)) if digits else str(self.minor)
 
     def __str__(self) -> str:
-        return f"{self.major()} {self.currency}"
+        """For people. What a rail calls a currency and is none is said as it came."""
+        amount = self.major() if is_currency(self.currency) else f"{self.minor} minor units of"
+        return f"{amount} {self.currency}"
 
 
 def from_major(text: str, currency: str) -> Money:

@@ -64,8 +64,8 @@ def case_show(case: Id, as_json: Json = False) -> None:
             show(told)
             return 0
         typer.echo(f"{row.id}  {row.kind}  {row.status}\n  {kind.says}")
-        for name in ("book", "about", "amount_minor", "currency", "opened_at", "opened_count"):
-            typer.echo(f"  {name:14}{told[name]}")
+        for name in ("book", "about", "amount", "opened_at", "opened_count"):
+            typer.echo(f"  {name:14}{_amount(row) if name == 'amount' else told[name]}")
         for name, value in told["facts"].items():
             typer.echo(f"  {name:14}{value}")
         for name in ("decision", "decided_by", "decided_at", "note"):
@@ -113,8 +113,15 @@ def case_decide(
     finish(work())
 
 
+def _amount(case: "Case") -> str:
+    """Return the amount as people say it, 12.34 CNY; empty where the case is of none."""
+    from kernel.money import Money
+
+    return "" if case.amount_minor is None or case.currency is None else str(Money(case.amount_minor, case.currency))
+
+
 def _line(case: "Case", now: "datetime") -> str:
-    amount = "" if case.amount_minor is None else f"{case.amount_minor} {case.currency} minor"
+    amount = _amount(case)
     when = case.opened_at if case.decided_at is None else case.decided_at
     age = now - when
     ago = f"{age.days} d" if age.days else f"{age.seconds // 3600} h {age.seconds // 60 % 60} min"

@@ -91,7 +91,7 @@ def _set_suspended(book: int, *, suspended: bool) -> None:
         async with a_hub(found) as hub:
             changed = await set_suspended(hub, book, suspended=suspended)
         state = "is suspended" if suspended else "takes payments"
-        typer.echo(f"book {book} {state}{'' if changed else ', as it did before'}")
+        typer.echo(f"book {book} {state}{'' if changed else ', as before'}")
         return 0
 
     finish(work())

@@ -173,3 +173,11 @@ def test_amounts_of_one_currency_add_and_those_of_two_do_not(one: int, other: in
 
 def test_nine_thousand_of_the_largest_amounts_fit_a_bigint() -> None:
     assert 9_000 * MAX_MINOR < 2**63
+
+
+@pytest.mark.parametrize(
+    ("money", "said"),
+    [(Money(1101, "CNY"), "11.01 CNY"), (Money(1101, "JPY"), "1101 JPY"), (Money(7, "RMB"), "7 minor units of RMB")],
+)
+def test_an_amount_is_said_in_major_units_and_what_is_no_currency_as_it_came(money: Money, said: str) -> None:
+    assert str(money) == said

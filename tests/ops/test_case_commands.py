@@ -40,11 +40,13 @@ async def found(database_url: str) -> str:
 def test_a_case_is_listed_shown_and_decided(case: Sluice, database_url: str, tmp_path: Path) -> None:
     assert "no case waits" in case("list").output
     ident = asyncio.run(found(database_url))
-    assert ident in case("list", code=1).output
+    assert ident in (listed := case("list", code=1).output)
+    assert "  0.70 CNY" in listed, "a clerk would take 70 CNY for seventy yuan"
     assert ident in case("list", "--book", "1", code=1).output
     [row] = json.loads(case("list", "--json", code=1).stdout)["cases"]
     assert (row["id"], row["book"], row["kind"], row["about"], row["amount_minor"]) == (ident, 1, KIND, REFUND, 70)
     shown = case("show", ident).output
+    assert "0.70 CNY" in shown
     assert all(name in shown for name in (*cases.KINDS[KIND].decisions, "NOT_ENOUGH", REFUND, "sluice case decide"))
     assert set(json.loads(case("show", ident, "--json").stdout)["decisions"]) == set(cases.KINDS[KIND].decisions)
     told = ("--by", "Wang Fang", "--note", "the payer agreed")

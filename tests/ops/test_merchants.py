@@ -70,7 +70,7 @@ def test_keys_are_listed_without_the_key_and_merchants_suspended_and_resumed(tea
     assert "suspended" not in tea_house("merchant", "list").stdout
     tea_house("merchant", "suspend", "--book", "1")
     assert "suspended" in tea_house("merchant", "list").stdout
-    assert "as it did before" in tea_house("merchant", "suspend", "--book", "1").stdout
+    assert "suspended, as before" in tea_house("merchant", "suspend", "--book", "1").stdout
     tea_house("merchant", "resume", "--book", "1")
     assert json.loads(tea_house("merchant", "list", "--json").stdout)[0]["suspended_at"] is None
     assert "no_such_book" in tea_house("merchant", "suspend", "--book", "9", code=1).output
