@@ -10,7 +10,9 @@ from pathlib import Path
 
 import asyncpg
 
+from gateway.auth import Authenticator
 from gateway.store import made_with_secrets
+from gateway.tokens import CashierTokens
 from ops.channel_keys import FILE as CHANNEL_KEYS
 from ops.embedded import CannotStart
 from splitting.store import some_link_sealed
@@ -31,19 +33,43 @@ async def secrets_in_use(connection: "asyncpg.pool.PoolConnectionProxy | asyncpg
     return {name: what[name] for name, in_use in found.items() if in_use}
 
 
-def require_secrets(home: Path, in_use: Mapping[str, str]) -> None:
-    """Raise CannotStart where one of the secrets of ours that are in use is not in this home.
+def lost_secrets(home: Path, in_use: Mapping[str, str]) -> CannotStart | None:
+    """Return what to say where a secret of ours that is in use is not in this home; None where all are.
 
     Master keys are not looked at: they may lie elsewhere, and readiness says what becomes of payments without them.
     """
     for name in (PEPPER, CASHIER_TOKENS):
         path = home / "secrets" / name
         if name in in_use and not path.exists():
-            raise CannotStart(
+            return CannotStart(
                 f"{path} is not there, and the {in_use[name]} in the database were made with it: put it back from the "
                 "backup of SLUICE_HOME/secrets, or name the right SLUICE_HOME; docs/backup.md says what to do if it is "
                 "lost for good"
             )
+    return None
+
+
+class NoPepper(Authenticator):
+    """For commands that know no API key by it and make none: whatever would need the pepper says what is lost."""
+
+    def __init__(self, lost: CannotStart) -> None:
+        self._lost = lost
+
+    def digest(self, key: str) -> bytes:
+        raise self._lost
+
+
+class NoTokens(CashierTokens):
+    """For commands that show no address of a payer's page: whatever would need the key says what is lost."""
+
+    def __init__(self, lost: CannotStart) -> None:
+        self._lost = lost
+
+    def seal(self, text: str) -> str:
+        raise self._lost
+
+    def _mac(self, name: str, what: bytes = b"") -> str:
+        raise self._lost
 
 
 def secret_file(home: Path, name: str, secrets: Callable[[int], bytes], *, size: int = 32) -> bytes:

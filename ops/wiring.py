@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from prometheus_client import CollectorRegistry
@@ -39,8 +39,17 @@ from kernel.lane import ASIDES, BATCH_STATEMENT_S, MAX_SKEW, Lane, Lanes, commit
 from kernel.work import Work
 from ops.channel_keys import FILE as CHANNEL_KEYS
 from ops.channel_keys import ChannelKeys, channel_keys
+from ops.embedded import CannotStart
 from ops.health import Checks
-from ops.secrets_file import CASHIER_TOKENS, PEPPER, require_secrets, secret_file, secrets_in_use
+from ops.secrets_file import (
+    CASHIER_TOKENS,
+    PEPPER,
+    NoPepper,
+    NoTokens,
+    lost_secrets,
+    secret_file,
+    secrets_in_use,
+)
 from reconciliation.daily import DailyProof
 from splitting.banking import Banks, Settler
 from streams import Bell, Consumer, Event, Relay
@@ -191,6 +200,7 @@ async def hub(
     max_skew: timedelta | None = MAX_SKEW,
     addresses: Addresses = PUBLIC,
     statement_s: float = STATEMENT_S,
+    may_lack_secrets: bool = False,
 ) -> AsyncIterator[Hub]:
     """Build a process's objects, lowest layer first, and take them down in reverse.
 
@@ -198,6 +208,8 @@ async def hub(
     keys_file: the master keys of sealed credentials; None: in `home`, made on first use. max_skew: how far this host's
     clock may be from the database's before it refuses to write; None where time is given by hand. addresses: what may
     be called; with an env it is the transport that knows. statement_s: how long one reading of the database may take.
+    may_lack_secrets: for what needs none of them: where one that is in use is lost, no other is made in this home, and
+    what turns out to need it raises CannotStart. Else that is raised here.
     """
     shape = lane or LaneShape()
     async with AsyncExitStack() as stack:
@@ -225,11 +237,23 @@ async def hub(
         metrics = Metrics(registry)
         async with acquire(pool) as connection:
             in_use = await secrets_in_use(connection)
-        require_secrets(home, in_use)
-        master_keys = channel_keys(home, keys_file, env.secrets, may_make=CHANNEL_KEYS not in in_use)
+        lost = lost_secrets(home, in_use)
+        if lost is not None and not may_lack_secrets:
+            raise lost
+        may_make = lost is None and CHANNEL_KEYS not in in_use
+        master_keys = channel_keys(home, keys_file, env.secrets, may_make=may_make)
+
+        def secret(name: str) -> bytes | None:
+            """Return a secret; None where it is lost, or is none of the home that a lost one belongs to."""
+            if lost is not None and not (home / "secrets" / name).exists():
+                return None
+            return secret_file(home, name, env.secrets)
+
         accounts = ChannelAccounts(channels, master_keys, pool, env)
         router = Router(accounts, pool, env)
-        tokens = CashierTokens(secret_file(home, CASHIER_TOKENS, env.secrets))
+        pepper, token_key = secret(PEPPER), secret(CASHIER_TOKENS)
+        authenticator = Authenticator(pool, pepper, env) if pepper else NoPepper(cast(CannotStart, lost))
+        tokens = CashierTokens(token_key) if token_key else NoTokens(cast(CannotStart, lost))
         standings = Standings(pool, env)
         rails = Rails(env)
         payments = Payments(
@@ -268,7 +292,7 @@ async def hub(
                 env=env,
             ),
             keys=master_keys,
-            authenticator=Authenticator(pool, secret_file(home, PEPPER, env.secrets), env),
+            authenticator=authenticator,
             router=router,
             routing_policies=RoutingPolicies(lanes, pool, env),
             payments=payments,

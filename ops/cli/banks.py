@@ -70,7 +70,7 @@ def bank_list(book: Book, as_json: Json = False) -> None:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, book) as hub, acquire(hub.pool) as connection:
+        async with a_hub(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
             links = [one for one in await splitting.store.bank_links(connection) if one.book == book]
             shown = [splitting.bank_link_payload(link, hub.banks.problem(link)) for link in links]
         if as_json:
@@ -209,7 +209,7 @@ def discrepancies(book: Book, as_json: Json = False) -> None:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, book) as hub, acquire(hub.pool) as connection:
+        async with a_hub(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
             cases = await reconciliation.discrepancies(connection, book, now=hub.env.now(), limit=1000)
         if as_json:
             show(report.of_cases(cases))

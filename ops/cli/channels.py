@@ -75,7 +75,7 @@ def channel_list(book: Book, as_json: Json = False) -> None:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, book) as hub:
+        async with a_hub(found, book, may_lack_secrets=True) as hub:
             shown = [_shown(hub, row) for row in await hub.channel_admin.list(book)]
         if as_json:
             show(shown)
@@ -99,7 +99,7 @@ def channel_show(book: Book, account: Account, as_json: Json = False) -> None:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found) as hub:
+        async with a_hub(found, may_lack_secrets=True) as hub:
             show(_shown(hub, await hub.channel_admin.get(book, account)))
         return 0
 
@@ -211,7 +211,7 @@ def _set_state(book: int, account: str, state: str, as_json: bool) -> NoReturn:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found) as hub:
+        async with a_hub(found, may_lack_secrets=True) as hub:
             shown = _shown(hub, await set_channel_state(hub, book, account, state))
         if as_json:
             show(shown)

@@ -19,7 +19,7 @@ app.add_typer(policy_app, name="policy")
 PolicyFile = Annotated[Path, typer.Argument(metavar="FILE", help="A routing policy as JSON, see docs/routing.md.")]
 
 
-def _on_a_hub(work: "Callable[[Hub], Coroutine[Any, Any, int]]") -> NoReturn:
+def _on_a_hub(work: "Callable[[Hub], Coroutine[Any, Any, int]]", *, may_lack_secrets: bool = False) -> NoReturn:
     """Run the body of a routing command on a hub and end with its exit code."""
     from channels.routing import PolicyWrong
     from kernel.safe_json import BadJson
@@ -27,7 +27,7 @@ def _on_a_hub(work: "Callable[[Hub], Coroutine[Any, Any, int]]") -> NoReturn:
     found = settings()
 
     async def run() -> int:
-        async with a_hub(found) as hub:
+        async with a_hub(found, may_lack_secrets=may_lack_secrets) as hub:
             try:
                 return await work(hub)
             except (PolicyWrong, BadJson) as wrong:
@@ -47,7 +47,7 @@ def route_explain(
 
         return command.explain_payment(hub, payment, as_json=as_json)
 
-    _on_a_hub(work)
+    _on_a_hub(work, may_lack_secrets=True)
 
 
 @app.command("replay")
@@ -96,7 +96,7 @@ def route_policy_show(
 
         return command.show_policy(hub, book, version, as_json=as_json)
 
-    _on_a_hub(work)
+    _on_a_hub(work, may_lack_secrets=True)
 
 
 @policy_app.command("list")
@@ -108,7 +108,7 @@ def route_policy_list(book: Book, as_json: Json = False) -> None:
 
         return command.list_policies(hub, book, as_json=as_json)
 
-    _on_a_hub(work)
+    _on_a_hub(work, may_lack_secrets=True)
 
 
 @policy_app.command("check")
@@ -120,7 +120,7 @@ def route_policy_check(book: Book, file: PolicyFile) -> None:
 
         return command.check_policy(hub, book, file)
 
-    _on_a_hub(work)
+    _on_a_hub(work, may_lack_secrets=True)
 
 
 @app.command("bench")

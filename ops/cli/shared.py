@@ -85,11 +85,12 @@ def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
 
 
 @asynccontextmanager
-async def a_hub(found: "Settings", book: int | None = None) -> AsyncIterator["Hub"]:
+async def a_hub(found: "Settings", book: int | None = None, *, may_lack_secrets: bool = False) -> AsyncIterator["Hub"]:
     """Reach the books of this home: the servers that run, or our own for as long as the command lasts.
 
     book: one that must be there, for commands that would else say of a mistyped number that there is nothing in it.
-    Raises NotFound (no_such_book).
+    may_lack_secrets: for commands that look, or stop something, and so must run where a secret is lost. Raises NotFound
+    (no_such_book).
     """
     from asyncpg.exceptions import UndefinedColumnError, UndefinedTableError
 
@@ -117,6 +118,7 @@ async def a_hub(found: "Settings", book: int | None = None) -> AsyncIterator["Hu
                 public_url=public_url(found),
                 addresses=rule(found, sandbox_of(found)),  # who types commands may enter it before it is started
                 name="sluice command",
+                may_lack_secrets=may_lack_secrets,
             )
             try:
                 objects = await stack.enter_async_context(opening)
