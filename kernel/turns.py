@@ -17,7 +17,7 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 TELL_AFTER_S = 60.0
-CUT_OFF_AFTER_S = 1800.0  # far more than the longest honest turn: a thousand files of a bank, read for the first time
+CUT_OFF_AFTER_S = 1800.0  # far more than the longest honest turn: a page of a bank's files, each with many entries
 
 
 class Turns(Generic[K, T]):
