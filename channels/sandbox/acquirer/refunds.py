@@ -95,11 +95,14 @@ class Refunds:
 
     def end_due(self, tx: Tx) -> None:
         """End every refund whose time has come."""
-        sql = "SELECT * FROM acquirer_refund WHERE rail = ? AND settles_ms <= ? ORDER BY refund_id"
+        sql = "SELECT * FROM acquirer_refund WHERE rail = ? AND settles_ms <= ? ORDER BY settles_ms, refund_id"
         for row in tx.all(sql, self._wire.rail, self._ctx.clock.now_ms()):
             self._end(tx, read_refund(row))
-        back = "SELECT r.* FROM acquirer_return b JOIN acquirer_refund r USING (refund_id)"
-        for row in tx.all(f"{back} WHERE b.rail = ? AND b.due_ms <= ?", self._wire.rail, self._ctx.clock.now_ms()):
+        sql = (
+            "SELECT r.* FROM acquirer_return b JOIN acquirer_refund r USING (refund_id)"
+            " WHERE b.rail = ? AND b.due_ms <= ? ORDER BY b.due_ms, b.refund_id"
+        )
+        for row in tx.all(sql, self._wire.rail, self._ctx.clock.now_ms()):
             self._come_back(tx, read_refund(row))
 
     def _end(self, tx: Tx, refund: Refund) -> Refund:

@@ -82,6 +82,8 @@ CREATE TABLE IF NOT EXISTS acquirer_return (
     at_ms INTEGER,
     bill_date TEXT
 );
+CREATE INDEX IF NOT EXISTS acquirer_return_due ON acquirer_return (rail, due_ms) WHERE due_ms IS NOT NULL;
+CREATE INDEX IF NOT EXISTS acquirer_return_bill ON acquirer_return (rail, merchant, bill_date);
 CREATE INDEX IF NOT EXISTS acquirer_refund_trade ON acquirer_refund (trade_id);
 CREATE INDEX IF NOT EXISTS acquirer_refund_ref ON acquirer_refund (rail, refund_ref);
 CREATE INDEX IF NOT EXISTS acquirer_refund_due ON acquirer_refund (rail, settles_ms) WHERE settles_ms IS NOT NULL;
@@ -142,6 +144,7 @@ CREATE TABLE IF NOT EXISTS acquirer_notice (
 );
 CREATE INDEX IF NOT EXISTS acquirer_notice_due ON acquirer_notice (rail, next_ms) WHERE next_ms IS NOT NULL;
 CREATE INDEX IF NOT EXISTS acquirer_notice_of ON acquirer_notice (rail, merchant);
+CREATE INDEX IF NOT EXISTS acquirer_notice_held ON acquirer_notice (rail, merchant) WHERE state = 'held';
 
 CREATE TABLE IF NOT EXISTS acquirer_notice_attempt (
     notice_seq INTEGER NOT NULL REFERENCES acquirer_notice,

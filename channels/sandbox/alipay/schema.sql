@@ -48,3 +48,4 @@ CREATE TABLE IF NOT EXISTS alipay_settle (
     at_ms INTEGER NOT NULL,
     UNIQUE (merchant, trade_id, request_no)
 );
+CREATE INDEX IF NOT EXISTS alipay_settle_of ON alipay_settle (trade_id);

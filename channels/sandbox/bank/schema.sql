@@ -75,6 +75,7 @@ CREATE TABLE IF NOT EXISTS bank_paid_line (
     returned         INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (customer_id, end_to_end_id)
 );
+CREATE INDEX IF NOT EXISTS bank_paid_line_to ON bank_paid_line (creditor_account, end_to_end_id);
 -- Money that reaches an account from outside the bank: a channel's net settlement, a payment by a stranger.
 CREATE TABLE IF NOT EXISTS bank_deposit (
     account       TEXT NOT NULL REFERENCES bank_account (number),
@@ -104,3 +105,4 @@ CREATE TABLE IF NOT EXISTS bank_file (
     raw                 BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS bank_file_of_customer ON bank_file (customer_id, seq);
+CREATE INDEX IF NOT EXISTS bank_file_of_day ON bank_file (type, business_date);

@@ -129,6 +129,8 @@ CREATE TABLE IF NOT EXISTS wechat_notice (
     next_ms INTEGER
 );
 CREATE INDEX IF NOT EXISTS wechat_notice_due ON wechat_notice (next_ms) WHERE next_ms IS NOT NULL;
+CREATE INDEX IF NOT EXISTS wechat_notice_of ON wechat_notice (mchid);
+CREATE INDEX IF NOT EXISTS wechat_notice_held ON wechat_notice (mchid) WHERE state = 'held';
 
 CREATE TABLE IF NOT EXISTS wechat_notice_attempt (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,

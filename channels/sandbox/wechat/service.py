@@ -222,11 +222,11 @@ class WeChat:
         now_ms = self.ctx.clock.now_ms()
         for trade in tx.all("SELECT * FROM wechat_trade WHERE expires_ms <= ?", now_ms):
             trades.expire(tx, trade, now_ms)
-        for refund in tx.all("SELECT * FROM wechat_refund WHERE settles_ms <= ? ORDER BY seq", now_ms):
+        for refund in tx.all("SELECT * FROM wechat_refund WHERE settles_ms <= ? ORDER BY settles_ms, seq", now_ms):
             self._end_refund(tx, refund, now_ms)
-        for share in tx.all("SELECT * FROM wechat_share WHERE settles_ms <= ? ORDER BY share_id", now_ms):
+        for share in tx.all("SELECT * FROM wechat_share WHERE settles_ms <= ? ORDER BY settles_ms, share_id", now_ms):
             sharing.settle(tx, share, now_ms, partial(self._share_closed, share))
-        for back in tx.all("SELECT * FROM wechat_share_return WHERE settles_ms <= ? ORDER BY seq", now_ms):
+        for back in tx.all("SELECT * FROM wechat_share_return WHERE settles_ms <= ? ORDER BY settles_ms, seq", now_ms):
             facts = {"mchid": back["mchid"], "out_return_no": back["out_return_no"]}
             fault = self.ctx.faults.take("wechat", "share_return_failed", **facts)
             sharing.settle_return(tx, back, now_ms, str(fault.params["reason"]) if fault else None)
