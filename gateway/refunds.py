@@ -561,11 +561,11 @@ class SettleRefund:
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
         yield REFUNDS, (self.book, self.refund_id)
-        yield REFUND_RETURNS, (self.book, self.refund_id, self.retry_count)
-        yield from cases.needs(self.book, unwanted.CAME_BACK, self.refund_id)
         if work.knows(REFUNDS, (self.book, self.refund_id)):
             refund = work.find(REFUNDS, (self.book, self.refund_id))
             if refund is not None:
+                yield REFUND_RETURNS, (self.book, self.refund_id, self.retry_count)
+                yield from cases.needs(self.book, unwanted.CAME_BACK, self.refund_id)
                 yield from unfinished.refund_needs(refund)
                 yield HOLDS, (self.book, f"{refund.posting}:refund")
                 yield from refund_needs(work, self.book, refund.payment_id, refund.attempt_number)

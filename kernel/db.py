@@ -72,14 +72,14 @@ async def connect(
     role: str | None = APP_ROLE,
     name: str = "sluice",
     by_key: bool = False,
+    lock_ms: int = 5000,
     statement_s: float | None = STATEMENT_S,
 ) -> AsyncIterator[Pool]:
     """Open a pool whose connections act as `role` and give up rather than hang.
 
-    size: connections at most. Lock timeout 5 s, an idle transaction is ended after 15 s.
+    size: connections at most. An idle transaction is ended after 15 s. lock_ms: how long a statement waits for a lock.
     by_key: for the commit lane, which reaches every row by its key: plans that scan are ruled out, so a plan made
-    while a table was empty stays right when it is not. Its statements wait 250 ms for a lock; what was in the way is
-    then waited for apart (kernel/lane.py).
+    while a table was empty stays right when it is not.
     statement_s: how long a statement may take. The server ends it then; one that has not done so a second later does
     not answer any more, and the statement is given up on here. None: here never, for whoever reads whole tables and
     lifts the server's timeout for that.
@@ -88,7 +88,7 @@ async def connect(
         "application_name": name,
         "timezone": "UTC",
         "statement_timeout": str(round(1000 * (statement_s or STATEMENT_S))),
-        "lock_timeout": "5000",
+        "lock_timeout": str(lock_ms),
         "idle_in_transaction_session_timeout": "15000",
         "jit": "off",
     }
@@ -98,7 +98,6 @@ async def connect(
             "enable_seqscan": "off",
             "enable_hashjoin": "off",
             "enable_mergejoin": "off",
-            "lock_timeout": "250",
         }
     if role is not None:
         server_settings["role"] = role

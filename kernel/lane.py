@@ -5,8 +5,9 @@ next commands gather; when it returns, all of them go into the next. There is no
 a busy one in larger batches. Each caller gets its own result, and only after the commit. This is the one clever thing
 in the hub (docs/performance.md has its figures); everything that moves money goes through it.
 
-A batch never waits for one book: a book that another transaction holds is set aside with its commands, which gather
-and are committed by themselves once it is free, while the lane goes on with the others. Nor does a book wait for one
+A batch never waits for one of its books: a book that another transaction holds is set aside with its commands, which
+gather and are committed by themselves once it is free, while the lane goes on with the others. A batch of one book
+waits a moment: most often the holder is another process of the hub, about to commit. Nor does a book wait for one
 command: where something else holds a row that only one of them needs, that one is found and waits by itself.
 """
 
@@ -42,8 +43,9 @@ Commit = Callable[[Sequence[C], bool], Awaitable[Sequence[Any]]]
 
 BATCH_STATEMENT_S = 5.0  # of a shared transaction; one that takes longer is carried out book by book
 ASIDES = 4  # books waited for at a time; each has a connection of its own meanwhile
-TURN_MS = 1000  # how long one of them waits for its book before another has its turn
-ROW_MS = 250  # how long it waits for anything else, which keeps the book from everybody meanwhile
+SHARED_LOCK_MS = 50  # how long a shared transaction waits for a lock
+TURN_MS = 250  # how long one for a book set aside does, before another book has its turn
+AGAIN_S = 1.0  # after which a command that waits for something else than its book is tried again
 MAX_SKEW = timedelta(seconds=5)  # between a host's clock and the database's
 
 # Somebody holds a row or a table that is needed, or a statement took too long. Whose it was is not known.
@@ -227,7 +229,7 @@ class Lane(Generic[C]):
                         _give(answer, result)
                 if again:
                     one, until = aside.stuck.popleft()
-                    retry_at = now + TURN_MS / 1000
+                    retry_at = now + AGAIN_S
                     if done == [True]:  # most likely all of them waited for the same
                         aside.queue.extendleft(one for one, _ in reversed(aside.stuck))
                         aside.stuck.clear()
@@ -349,22 +351,22 @@ def committing(pool: Pool, aside: Pool, env: Env, *, max_skew: timedelta | None 
     """Return the commit of a lane on this database: one transaction, the books of the batch locked.
 
     pool: opened by_key, with a connection for each writer of the lane; what many callers share is cut off early there
-    (BATCH_STATEMENT_S). aside: likewise, with ASIDES connections, where one book may take its time. max_skew: how far
-    this host's clock may be from the database's; None where time is given by hand.
+    (SHARED_LOCK_MS, BATCH_STATEMENT_S). aside: likewise, with ASIDES connections, where one book may take its time
+    (TURN_MS). max_skew: how far this host's clock may be from the database's; None where time is given by hand.
     """
     memory = Memory()
 
     async def commit(commands: Sequence[Command[Any]], wait: bool) -> Sequence[Any]:
         async with transaction(aside if wait else pool) as connection:
             now = env.now()
-            if wait:
-                await connection.execute(f"SET LOCAL lock_timeout = {TURN_MS}")
-                try:
-                    await lock_books(connection, (command.book for command in commands))
-                except asyncpg.LockNotAvailableError as error:
+            books = {command.book for command in commands}
+            try:
+                locked = await lock_books(connection, books, wait=wait or len(books) == 1)
+            except asyncpg.LockNotAvailableError as error:
+                if wait:
                     raise BookHeld from error
-                await connection.execute(f"SET LOCAL lock_timeout = {ROW_MS}")
-            results, work = await carry_out(connection, commands, now, memory, wait=wait, max_skew=max_skew)
+                raise
+            results, work = await carry_out(connection, commands, now, memory, locked=locked, max_skew=max_skew)
         memory.keep(work)
         return results
 

@@ -422,12 +422,12 @@ async def lock_books(connection: Connection, books: Iterable[int], *, wait: bool
     held: frozenset[int] = frozenset()
     if not wait and len(heads) < len(wanted):
         missing = set(wanted) - {head.book for head in heads}
-        found = await connection.fetch("SELECT book FROM book WHERE book = ANY($1::int[])", sorted(missing))
+        found = await connection.fetch(
+            "SELECT book, transaction_timestamp() FROM book WHERE book = ANY($1::int[])", sorted(missing)
+        )
         held = frozenset(record[0] for record in found)
-    if records:
-        began_at = records[0][6]
-    else:
-        began_at = await connection.fetchval("SELECT transaction_timestamp()")
+        records = records or found
+    began_at = records[0][-1] if records else await connection.fetchval("SELECT transaction_timestamp()")
     return Locked(heads, held, began_at)
 
 
@@ -437,17 +437,19 @@ async def carry_out(
     now: datetime,
     memory: Memory | None = None,
     *,
-    wait: bool = True,
+    locked: Locked | None = None,
     max_skew: timedelta | None = None,
 ) -> tuple[list[Any], Work]:
     """Carry out a batch inside the caller's transaction.
 
-    now: by this host's clock, read after the transaction began. wait: see lock_books; without it, commands whose book
-    is held end as SET_ASIDE and the others are carried out. max_skew: how far `now` may be from the database's clock,
-    which all hosts share; None where time is given by hand. Returns a result or an exception for each command, and the
-    work, which `memory.keep` may have once it is committed. Raises ClockDiffers.
+    now: by this host's clock, read after the transaction began. locked: what lock_books found for these commands; None
+    where their books are still to be locked. Commands whose book is held end as SET_ASIDE and the others are carried
+    out. max_skew: how far `now` may be from the database's clock, which all hosts share; None where time is given by
+    hand. Returns a result or an exception for each command, and the work, which `memory.keep` may have once it is
+    committed. Raises ClockDiffers.
     """
-    locked = await lock_books(connection, (command.book for command in commands), wait=wait)
+    if locked is None:
+        locked = await lock_books(connection, (command.book for command in commands))
     if max_skew is not None and abs(now - locked.began_at) > max_skew:
         raise ClockDiffers("clock_differs", clock_differs(now, locked.began_at))
     held, mine = locked.held, commands

@@ -35,7 +35,7 @@ from gateway.tokens import CashierTokens
 from kernel.addresses import PUBLIC, Addresses
 from kernel.db import STATEMENT_S, Pool, acquire, connect
 from kernel.env import Env, system_env
-from kernel.lane import ASIDES, BATCH_STATEMENT_S, MAX_SKEW, Lane, Lanes, committing
+from kernel.lane import ASIDES, BATCH_STATEMENT_S, MAX_SKEW, SHARED_LOCK_MS, TURN_MS, Lane, Lanes, committing
 from kernel.work import Work
 from ops.channel_keys import FILE as CHANNEL_KEYS
 from ops.channel_keys import ChannelKeys, channel_keys
@@ -218,8 +218,10 @@ async def hub(
         env.transport = Outward(env.transport)
         pool = await stack.enter_async_context(connect(database_url, size=8, name=name, statement_s=statement_s))
         on_lane = partial(connect, database_url, name=f"{name} lane", by_key=True)
-        writing = await stack.enter_async_context(on_lane(size=shape.writers, statement_s=shape.statement_s))
-        aside = await stack.enter_async_context(on_lane(size=ASIDES))
+        writing = await stack.enter_async_context(
+            on_lane(size=shape.writers, lock_ms=SHARED_LOCK_MS, statement_s=shape.statement_s)
+        )
+        aside = await stack.enter_async_context(on_lane(size=ASIDES, lock_ms=TURN_MS))
         one = Lane(
             committing(writing, aside, env, max_skew=max_skew),
             env,

@@ -16,7 +16,7 @@ import ledger
 import streams
 from kernel.db import Connection, connect
 from kernel.env import Env, SystemClock, system_env
-from kernel.lane import ASIDES, BATCH_STATEMENT_S, Lane, committing
+from kernel.lane import ASIDES, BATCH_STATEMENT_S, SHARED_LOCK_MS, TURN_MS, Lane, committing
 from kernel.work import BOOKS, Command, Need, Work, new_head, perform
 from ledger import Account, Result, Transfer, accounts, post
 from ledger.posting import needs as posting_needs
@@ -75,14 +75,17 @@ async def a_lane(
     *,
     env: Env | None = None,
     max_skew: timedelta | None = None,
+    shared_lock_ms: int = SHARED_LOCK_MS,
     **shape: Any,
 ) -> AsyncIterator[Lane[Command[Any]]]:
     """Open a commit lane as wiring does, with pools and an Env of its own."""
     env = env or system_env()
     name = "lane under test"
     async with (
-        connect(database_url, size=1, name=name, by_key=True, statement_s=BATCH_STATEMENT_S) as pool,
-        connect(database_url, size=ASIDES, name=name, by_key=True) as aside,
+        connect(
+            database_url, size=1, name=name, by_key=True, lock_ms=shared_lock_ms, statement_s=BATCH_STATEMENT_S
+        ) as pool,
+        connect(database_url, size=ASIDES, name=name, by_key=True, lock_ms=TURN_MS) as aside,
     ):
         try:
             yield Lane(committing(pool, aside, env, max_skew=max_skew), env, **shape)

@@ -610,6 +610,24 @@ async def test_a_locked_book_keeps_only_its_own_commands_waiting(street: str) ->
         assert lane.figures.set_aside == 1, "a book that is free again is no longer set aside"
 
 
+async def test_a_batch_of_one_book_waits_a_moment_for_whoever_is_about_to_commit(street: str) -> None:
+    async with a_lane(street, shared_lock_ms=60_000) as lane, outside(street) as observer:
+        async with book_held(street, 1):
+            putting = asyncio.create_task(gathered(lane, [Pay(1, "a0"), Pay(1, "a1")]))
+            await waiting_for_a_lock(observer)
+        assert await putting == ["a0 done", "a1 done"]
+        assert (lane.figures.set_aside, lane.figures.batches) == (0, 1)
+
+
+async def test_a_batch_of_two_books_does_not_wait_a_moment_for_one_of_them(street: str) -> None:
+    async with a_lane(street, shared_lock_ms=60_000) as lane:
+        async with book_held(street, 1):
+            held, free = (asyncio.create_task(lane.put(pay)) for pay in one_each("a", 1, 2))
+            assert await free == "a done"
+            assert (lane.figures.set_aside, held.done()) == (1, False)
+        assert await held == "a done"
+
+
 async def settled_but(tasks: "Sequence[asyncio.Task[Any]]", left: int) -> tuple[set[Any], set[Any]]:
     """Return the tasks that are done and those that are not, once only so many are left."""
     await until(lambda: sum(not task.done() for task in tasks) <= left)
