@@ -1,6 +1,7 @@
 """One sandbox for all contract tests of a test process, and which plays are made of the rules that plays have."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -11,6 +12,8 @@ from plays import Play, Played, Rule, a_play, facts, play_id
 from channels import CHANNELS, Channel, HttpTransport
 from kernel.addresses import LOOPBACK
 from kernel.env import Env, system_env
+from ops.wiring import Hub, hub
+from tests.conftest import TestServer as PostgresServer
 
 PLAYED = pytest.StashKey[Played]()
 
@@ -33,6 +36,28 @@ async def env() -> AsyncIterator[Env]:
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as session:
         yield session
+
+
+@pytest.fixture(scope="session")
+def rail_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where the hub of all plays keeps its secrets."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def rail_hub(pg_server: PostgresServer, env: Env, rail_home: Path) -> AsyncIterator[Hub]:
+    """One hub for all plays; each play has a merchant of its own in it."""
+    await pg_server.admin.execute("CREATE DATABASE sluice_rails OWNER sluice TEMPLATE sluice_template")
+    async with hub(
+        database_url=pg_server.url("sluice_rails"),
+        redis_url=None,
+        home=rail_home,
+        public_url="http://127.0.0.1:9",  # nothing listens there: whatever the hub learns, it asks for
+        time_scale=0.01,
+        env=env,
+    ) as objects:
+        yield objects
+    await pg_server.admin.execute("DROP DATABASE sluice_rails WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

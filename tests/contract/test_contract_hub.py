@@ -1,139 +1,26 @@
 """The hub's whole life of a payment on every rail: each way to pay, second calls, holds, refunds, and what is left."""
 
-import hashlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from datetime import timedelta
 
-import orjson
 import pytest
-import pytest_asyncio
 from counterparties import SHOWN, Payer
 from plays import Play, plays
+from tills import MINOR, Till, a_till, waiting
 
-import cases
 import ledger
-from channels import Confirmed, Kind, Method, Pending
+from channels import Confirmed, Kind, Method
 from channels.contract import RefundFee
 from channels.terms import FeeSchedule, Terms
 from gateway.claims import Claims
-from gateway.create import NewPayment
-from gateway.store import find_attempt, find_payment, find_refund
-from gateway.tables import Attempt, Payment, Refund
+from gateway.tables import Payment
 from kernel.db import acquire, transaction
-from kernel.env import Env, Response
+from kernel.env import Response
 from kernel.errors import Conflict
 from kernel.money import proportion
-from ops.merchants import add_channel_account, add_merchant
-from ops.verify import verify
-from ops.wiring import Hub, hub
+from ops.wiring import Hub
 from reconciliation import Kind as DifferenceKind
-from tests.conftest import TestServer as PostgresServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-MINOR = 1234
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def rail_hub(pg_server: PostgresServer, env: Env, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hub]:
-    """One hub for all plays; each play has a merchant of its own in it."""
-    await pg_server.admin.execute("CREATE DATABASE sluice_rails OWNER sluice TEMPLATE sluice_template")
-    async with hub(
-        database_url=pg_server.url("sluice_rails"),
-        redis_url=None,
-        home=tmp_path_factory.mktemp("home"),
-        public_url="http://127.0.0.1:9",  # nothing listens there: whatever the hub learns, it asks for
-        time_scale=0.01,
-        env=env,
-    ) as objects:
-        yield objects
-    await pg_server.admin.execute("DROP DATABASE sluice_rails WITH (FORCE)")
-
-
-@dataclass
-class Till:
-    """A merchant of the hub with an account on the play's rail."""
-
-    play: Play
-    hub: Hub
-    book: int
-
-    async def pay(
-        self, method: Method, *, manual: bool = False, minor: int = MINOR, payer: Payer = Payer.PAYS
-    ) -> Payment:
-        """Ask for a payment and have its payer agree; one whose code is charged as `payer` takes it."""
-        order = self.play.order(method, minor=minor, payer=payer)
-        details = {
-            name: value
-            for name in ("payer", "token", "client_ip", "return_url")
-            if (value := getattr(order, name)) is not None
-        }
-        new = NewPayment(
-            order.reference, minor, order.amount.currency, method.value, "tea", None, [],
-            self.play.env.now() + timedelta(hours=1), orjson.dumps(details).decode() if details else None, manual,
-        )  # fmt: skip
-        claims = Claims((f"o:{order.reference}",), hashlib.sha256(order.reference.encode()).digest())
-        payment, _ = await self.hub.payments.create(
-            self.book, new, claims, channel=self.play.rail.name, auth_code=order.auth_code
-        )
-        if method in SHOWN:
-            assert payment.status == "requires_action", await self.attempt(payment)
-            if method in self.play.rail.comes_first:
-                shown = Pending(orjson.loads(payment.next_action or "{}"))
-                attempt = await self.attempt(payment)
-                await self.play.other.come(self.hub.payments._orders.order(payment, attempt), shown)
-            await self.play.other.pay((await self.attempt(payment)).reference)
-        return payment
-
-    async def attempt(self, payment: Payment) -> Attempt:
-        async with acquire(self.hub.pool) as connection:
-            found = await find_attempt(connection, self.book, payment.id, 1)
-        assert found is not None
-        return found
-
-    async def payment(self, payment_id: str) -> Payment:
-        async with acquire(self.hub.pool) as connection:
-            found = await find_payment(connection, self.book, payment_id)
-        assert found is not None
-        return found
-
-    async def refund(self, refund_id: str) -> Refund:
-        async with acquire(self.hub.pool) as connection:
-            found = await find_refund(connection, self.book, refund_id)
-        assert found is not None
-        return found
-
-    async def until(self, status: str, look: Callable[[], Awaitable[Payment | Refund]]) -> None:
-        """Let the janitor ask until this is so."""
-        for _ in range(5_000):
-            found = await look()
-            if found.status == status:
-                return
-            await self.hub.janitor().once()
-            await self.play.env.sleep(0.02)
-        raise AssertionError(f"it never was {status}: {await look()}")
-
-    async def give_back(self, payment: Payment, minor: int | None) -> Refund:
-        claims = Claims((f"i:{payment.id}{minor}",), b"h" * 32)
-        refund, _ = await self.hub.payments.refund(
-            self.book, payment.id, claims, amount_minor=minor, reason="tea", merchant_refund_id=None
-        )
-        await self.until("succeeded", lambda: self.refund(refund.id))
-        return refund
-
-    async def assert_books_hold(self) -> None:
-        broken = {verdict.name: verdict.broken for verdict in await verify(self.hub.pool) if verdict.broken}
-        assert not broken, broken
-
-
-async def a_till(play: Play, objects: Hub, terms: Terms | None = None) -> Till:
-    merchant = await add_merchant(objects, "tea", currencies=[play.currency])
-    await add_channel_account(
-        objects, merchant.book, "main", play.rail.name, play.other.settings(), terms=terms, fee_bp=60
-    )
-    return Till(play, objects, merchant.book)
 
 
 @plays(method=lambda rail: sorted(rail.methods))
@@ -419,11 +306,6 @@ async def asked_once_more(till: Till, payment: Payment) -> None:
         await till.hub.janitor().once()
         await till.play.env.sleep(0.02)
     raise AssertionError(f"nobody asks about it: {await till.attempt(payment)}")
-
-
-async def waiting(till: Till) -> list[cases.Case]:
-    async with acquire(till.hub.pool) as connection:
-        return await cases.store.cases(connection, book=till.book)
 
 
 @plays(alone=True, when=lambda rail: Method.BARCODE in rail.methods)
