@@ -58,7 +58,8 @@ KINDS: Mapping[str, Kind] = {
             "carried_out": "the rail says elsewhere that the payer has the money: book it here as succeeded",
             "not_carried_out": (
                 "the rail says elsewhere that it was not carried out and will not be: end it here as failed; its money "
-                "and the payees' shares stand again, and it may be asked for anew"
+                "and the payees' shares stand again, and it may be asked for anew. Not where the rail has the money "
+                "and asks where it is to go (at_rail): tell the rail that, and say sent_on"
             ),
             "sent_on": "the rail was told where the money is to go; it is asked until it says that the payer has it",
             "wait": _WAIT,

@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import orjson
+
 import cases
 from channels.contract import Confirmed, Outcome, Refused
 from gateway import states, unfinished, unwanted
 from gateway.captures import CaptureRefused
-from gateway.refunds import SettleRefund, again_needs, begin_again
+from gateway.refunds import NOT_CARRIED_OUT, SettleRefund, again_needs, at_channel, begin_again
 from gateway.schedule import next_retry
 from gateway.settle import Settle, attempts_needs
 from gateway.tables import ATTEMPTS, REFUNDS, surplus_refund_id
@@ -103,15 +105,20 @@ class EndRefund:
             yield from self._settle(work, case).needs(work)
 
     def apply(self, work: Work, case: cases.Case) -> None:
-        """Raises Conflict (refund_ended) for a refund that is not under way any more."""
+        """Raises Conflict (refund_ended) for a refund that is not under way any more, and Conflict (refund_at_channel).
+
+        A rail that waits to be told where the money is to go has taken it from the merchant, and pays that number yet.
+        """
         refund = work.get(REFUNDS, (case.book, case.about))
         if refund.status != states.Refund.PROCESSING:
             raise Conflict("refund_ended", f"{refund.id} is {refund.status} by now", status_now=refund.status)
+        if not self.carried_out and orjson.loads(case.facts).get(unfinished.AT_RAIL):
+            raise at_channel(refund.id)
         self._settle(work, case).apply(work)
 
     def _settle(self, work: Work, case: cases.Case) -> SettleRefund:
         refund = work.get(REFUNDS, (case.book, case.about))
-        said: Outcome = Refused("not_carried_out", f"{case.decided_by}: {case.note}")
+        said: Outcome = Refused(NOT_CARRIED_OUT, f"{case.decided_by}: {case.note}")
         if self.carried_out:
             paid = Money(refund.amount_minor, refund.currency)
             said = Confirmed(refund.channel_ref or case.id, paid, work.now)
@@ -130,7 +137,7 @@ EFFECTS: dict[tuple[str, str], cases.Effect] = {
     (unwanted.NOT_GIVEN_BACK, unwanted.KEPT): DecideUnwanted(retry=False),
     (unwanted.CAME_BACK, "retry"): SendAgain(),
     (unfinished.REFUND, "carried_out"): EndRefund(carried_out=True),
-    (unfinished.REFUND, "not_carried_out"): EndRefund(carried_out=False),
+    (unfinished.REFUND, NOT_CARRIED_OUT): EndRefund(carried_out=False),
     (unfinished.HOLD, "released"): EndUnpaid(),
     (unfinished.CAPTURE, "not_captured"): NotCaptured(),
     (unfinished.CAPTURE, "released"): EndUnpaid(),

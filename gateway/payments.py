@@ -44,6 +44,7 @@ from gateway.links import PayByLink, asked_of
 from gateway.metrics import Metrics
 from gateway.orders import Orders
 from gateway.refunds import (
+    NOT_CARRIED_OUT,
     CannotBeBorne,
     CreateRefund,
     PutOffRetry,
@@ -51,6 +52,7 @@ from gateway.refunds import (
     RetryUnwanted,
     SendRefund,
     SettleRefund,
+    at_channel,
 )
 from gateway.schedule import (
     FIRST_ANSWER,
@@ -965,15 +967,11 @@ class Payments:
         """Start a failed refund again under a new number; return it with whether an earlier request had done so.
 
         The channel is asked about the number before first: what it has paid is not paid again. Raises Rejected
-        (refund_exceeds_captured, insufficient_balance, refund_limit), NotFound, Conflict (refund_not_failed),
-        Unavailable (refund_undecided).
+        (refund_exceeds_captured, insufficient_balance, refund_limit), NotFound, Conflict (refund_not_failed,
+        refund_at_channel), Unavailable (refund_undecided).
         """
-        if not await self._was_not_paid(book, refund_id):
-            raise Unavailable(
-                "refund_undecided",
-                f"the channel does not say that the last try of {refund_id} was not paid; nothing was sent, ask again",
-                retry_after_s=60,
-            )
+        if (refusal := await self._why_not_again(book, refund_id)) is not None:
+            raise refusal
         command = RetryRefund(book, refund_id, claims, self._env.now() + FIRST_ANSWER)
         refund, replayed = await self._lanes.put(command)
         if replayed:
@@ -984,35 +982,57 @@ class Payments:
         """Begin again a failed refund of money that was paid late or twice, if its time has come."""
         now = self._env.now()
         next_at = next_retry(refund.retry_count + 1, now, self._scale)
+        if (refusal := await self._why_not_again(refund.book, refund.id)) is not None:
+            await self._lanes.put(PutOffRetry(refund.book, refund.id, refusal.message, next_at))
+            return
         try:
-            if not await self._was_not_paid(refund.book, refund.id):
-                why = "the rail does not say that the last try was not paid"
-                await self._lanes.put(PutOffRetry(refund.book, refund.id, why, next_at))
-                return
             again = await self._lanes.put(RetryUnwanted(refund.book, refund.id, now + FIRST_ANSWER))
-        except (Rejected, Conflict) as refusal:
-            await self._lanes.put(PutOffRetry(refund.book, refund.id, str(refusal), next_at))
+        except (Rejected, Conflict) as found:
+            await self._lanes.put(PutOffRetry(refund.book, refund.id, str(found), next_at))
             return
         if again is not None:
             await self.send_refund(again)
 
-    async def _was_not_paid(self, book: int, refund_id: str) -> bool:
-        """Ask the channel about a failed refund, and settle what it says; False where it says neither yes nor no.
+    async def _why_not_again(self, book: int, refund_id: str) -> Conflict | Unavailable | None:
+        """Ask the channel about a failed refund, settle what it says, and return what forbids another number of it.
 
-        Where the rail can only be asked by sending it again, it is not: such a refund failed by the rail's own word.
+        What a person has ended is not sent again where the channel says that it has paid it, or has its money still;
+        short of that the person's word stands, for a channel may never say more. None also where the command will say.
         """
         async with acquire(self._pool) as connection:
             refund = await find_refund(connection, book, refund_id)
         if refund is None or refund.status != states.Refund.FAILED:
-            return True  # the command will say so
-        order, ready, method = await self._refund_order(refund)
-        if ready.client.channel.capabilities.asks_by_repeating and order.channel_ref is None:
-            return True
-        outcome = await self._heard("refund_query", ready, method, order.amount, ready.client.refund_query(order))
+            return None
+        outcome = await self._said_of(refund)
         if isinstance(outcome, Confirmed):
             await self._settle_refund(refund, outcome, refund.retry_count)
-            return True
-        return isinstance(outcome, Refused) or (isinstance(outcome, Unknown) and outcome.not_found)
+        if outcome is None or isinstance(outcome, Confirmed | Refused):
+            return None
+        if unfinished.asks_for_a_person(outcome):
+            return at_channel(refund.id)
+        if (isinstance(outcome, Unknown) and outcome.not_found) or refund.failure_code == NOT_CARRIED_OUT:
+            return None
+        return Unavailable(
+            "refund_undecided",
+            f"the channel does not say that the last try of {refund_id} was not paid; nothing was sent, ask again",
+            retry_after_s=60,
+        )
+
+    async def look_at_refund(self, book: int, refund_id: str) -> None:
+        """Ask the channel about an open refund that a person is about to end, and settle what it says; send nothing."""
+        async with acquire(self._pool) as connection:
+            refund = await find_refund(connection, book, refund_id)
+        if refund is not None and refund.status == states.Refund.PROCESSING:
+            outcome = await self._said_of(refund)
+            if outcome is not None:
+                await self._settle_refund(refund, outcome, refund.retry_count)
+
+    async def _said_of(self, refund: Refund) -> Outcome | None:
+        """Return what the channel answers when asked about a refund; None where only sending it again would tell."""
+        order, ready, method = await self._refund_order(refund)
+        if ready.client.channel.capabilities.asks_by_repeating and order.channel_ref is None:
+            return None
+        return await self._heard("refund_query", ready, method, order.amount, ready.client.refund_query(order))
 
     async def send_refund(self, refund: Refund) -> Refund:
         """Send a refund to its channel, the message being counted, and settle the answer."""

@@ -42,6 +42,18 @@ from ledger import Step, Transfer, accounts
 from ledger.posting import HOLDS
 from splitting.plan import fee_returned
 
+# Why a refund failed that a person had ended: the rail's own words are not like it.
+NOT_CARRIED_OUT = "not_carried_out"
+
+
+def at_channel(refund_id: str) -> Conflict:
+    """Return the refusal to end, or send again, what the channel waits to be told about: it may pay that one yet."""
+    return Conflict(
+        "refund_at_channel",
+        f"the channel has the money of {refund_id} and waits to be told, there, where it is to go: tell it; the refund "
+        "succeeds once the channel says that it is done",
+    )
+
 
 class CannotBeBorne(Conflict):
     """A channel has paid a refund that had failed, and nothing of its payment is left to bear it: for suspense."""

@@ -8,7 +8,9 @@ They go on being asked about.
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import orjson
 
 import cases
 from channels.contract import Outcome, Pending, Unknown
@@ -18,6 +20,7 @@ from gateway.unwanted import about
 from kernel.work import BOOKS, Need, Work
 
 REFUND = "refund_unfinished"
+AT_RAIL = "at_rail"  # the fact that the rail has the money and waits for its merchant's word
 HOLD = "hold_not_released"
 ATTEMPT = "attempt_unfinished"
 CAPTURE = "capture_unfinished"
@@ -36,19 +39,35 @@ def refund_needs(refund: Refund) -> Iterable[Need]:
     yield from cases.needs(refund.book, REFUND, refund.id)
 
 
+def asks_for_a_person(outcome: Outcome | None) -> bool:
+    """Tell whether a rail has a refund's money and waits for its merchant to say, there, where it is to go."""
+    action = outcome.next_action if isinstance(outcome, Pending) else None
+    return action is not None and action.get("type") == "operator"
+
+
 def see_refund(work: Work, refund: Refund, outcome: Outcome | None) -> None:
     """Have a person see a refund that its rail does not finish. outcome: what the rail said, if it said anything."""
-    action = outcome.next_action if isinstance(outcome, Pending) and outcome.next_action is not None else {}
-    asks_for_a_person = action.get("type") == "operator"
     no = outcome.repetition if isinstance(outcome, Unknown) else None
     lasts = work.now - refund.asked_at
-    if asks_for_a_person or lasts >= REFUND_AFTER or (no is not None and lasts >= REFUSED_AFTER):
-        says = action.get("code") if no is None else f"{no.code}: {no.message}"[:200]
-        facts = {"payment": refund.payment_id, "reference": refund.reference, "rail_says": says}
+    at_rail = asks_for_a_person(outcome)
+    if at_rail or lasts >= REFUND_AFTER or (no is not None and lasts >= REFUSED_AFTER):
+        says = None if no is None else f"{no.code}: {no.message}"[:200]
+        if isinstance(outcome, Pending) and outcome.next_action is not None:
+            says = outcome.next_action.get("code")
+        facts = {"payment": refund.payment_id, "reference": refund.reference, "rail_says": says, AT_RAIL: at_rail}
+        if says is None and not isinstance(outcome, Pending):
+            facts = _said_before(work, refund) or facts  # silence takes nothing back
         cases.open_case(
             work, refund.book, REFUND, refund.id,
             amount_minor=refund.amount_minor, currency=refund.currency, facts=facts, rest=REST,
         )  # fmt: skip
+
+
+def _said_before(work: Work, refund: Refund) -> dict[str, Any] | None:
+    """Return the facts of a refund's case, where it is about its present number."""
+    case = work.find(cases.CASES, (refund.book, cases.case_id(refund.book, REFUND, refund.id)))
+    facts = {} if case is None else orjson.loads(case.facts)
+    return facts if facts.get("reference") == refund.reference else None
 
 
 def refund_ended(work: Work, refund: Refund) -> None:

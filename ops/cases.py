@@ -1,11 +1,12 @@
 """What a person's decisions about cases bring about, and the one way to decide."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import cases
 from gateway import decisions
 from kernel.db import acquire
-from kernel.errors import NotFound
+from kernel.errors import NotFound, SluiceError
 from ops.wiring import Hub
 from splitting import decisions as payouts
 
@@ -27,12 +28,15 @@ async def decide(
 ) -> cases.Case:
     """Decide a case, with what that brings about, in one commit; the running worker carries on from there.
 
-    account: the channel account that the decision names. Raises what DecideCase raises, and NotFound
-    (no_such_channel_account).
+    Before a person ends a refund its rail is asked once more: what that says comes first. account: the channel account
+    that the decision names. Raises what DecideCase raises, and NotFound (no_such_channel_account).
     """
     case = await get_case(hub, case_id)
     if account is not None:
         await hub.accounts.get(case.book, account)
+    if isinstance(EFFECTS.get((case.kind, decision)), decisions.EndRefund):
+        with suppress(SluiceError):  # it cannot be asked: then the person's word is all there is
+            await hub.payments.look_at_refund(case.book, case.about)
     command = cases.DecideCase(case.book, case.id, decision, by, note, EFFECTS, account)
     decided: cases.Case = await hub.lanes.put(command)
     hub.bell.ring()

@@ -192,3 +192,12 @@ async def test_lines_of_one_report_have_each_their_own_fate(database_url: str, t
             "in_transit:citybank": 50,
         }
         assert await report.open_cases() == [("payout_in_doubt", ids[PLATFORM])]
+
+
+async def test_what_was_not_paid_is_paid_with_the_next_payouts(database_url: str, tmp_path: Path) -> None:
+    async with a_report(database_url, tmp_path) as report:
+        await report.lines_are("RJCT", "DU04")
+        await report.decide("not_paid")
+        tomorrow = await report.town.settle(report.town.today + timedelta(days=1))
+        assert tomorrow.total_minor == 9_940
+        assert await report.town.standing() == IN_TRANSIT
