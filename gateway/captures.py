@@ -137,11 +137,12 @@ class CaptureRefused:
         its_own = payment.won_attempt == self.number and attempt.status == states.Attempt.HELD
         if not (its_own and attempt.capture_minor and may and move in states.PAYMENT):
             return payment
+        # What is sent next has a moment of its own: a rail may take no message of another day.
         work.put(
             ATTEMPTS,
             attempt._replace(
                 capture_minor=0, fee_minor=self.fee_minor, code=self.code, message=self.message[:500],
-                updated_at=work.now, due_at=self.due_at,
+                updated_at=work.now, due_at=self.due_at, ending_at=None,
             ),
         )  # fmt: skip
         payment = payment._replace(

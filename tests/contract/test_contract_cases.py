@@ -1,18 +1,24 @@
 """What a person decides about money that a rail leaves open, on every rail: the way on from there works at the rail."""
 
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 from plays import Play, plays
 from tills import MINOR, Till, a_till, waiting
 
 import cases
-from channels import Confirmed
+from channels import Confirmed, Method
 from channels.probe import call
 from gateway import unfinished
 from gateway.claims import Claims
 from gateway.tables import Payment, Refund
+from gateway.unwanted import about
+from kernel.db import transaction
 from kernel.errors import Conflict
 from ops.cases import decide
-from ops.wiring import Hub
+from ops.wiring import Hub, hub
+from tests.conftest import TestServer as PostgresServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -120,4 +126,35 @@ async def test_an_abnormal_refund_is_sent_on_at_the_rail_and_never_asked_for_ane
     await till.until("succeeded", lambda: till.refund(refund.id))
     assert await waiting(till) == []
     assert list((await play.other.charged((await till.attempt(payment)).reference)).refunds.values()) == [234]
+    await till.assert_books_hold()
+
+
+@plays(method=lambda rail: rail.holds, way=lambda rail: ["captured", "voided"])
+async def test_what_was_not_captured_is_captured_anew_or_voided_days_later(
+    play: Play, rail_hub: Hub, pg_server: PostgresServer, rail_home: Path, method: Method, way: str
+) -> None:
+    till = await a_till(play, rail_hub)
+    payment = await till.pay(method, manual=True)
+    await till.until("requires_capture", lambda: till.payment(payment.id))
+    attempt = await till.attempt(payment)
+    await play.other.fault("request_lost", "capture", attempt.reference)
+    await rail_hub.payments.capture(till.book, payment.id, claims("capture"), amount_minor=None)
+    case_id = await a_case(till, unfinished.CAPTURE, about(attempt))
+    async with transaction(rail_hub.pool) as connection:  # as if it had been asked for days ago
+        moved = "UPDATE attempt SET ending_at = ending_at - $2::interval WHERE payment_id = $1"
+        await connection.execute(moved, payment.id, timedelta(days=3))
+    url = pg_server.url("sluice_rails")
+    async with hub(
+        database_url=url, redis_url=None, home=rail_home, public_url="http://127.0.0.1:9", env=play.env
+    ) as later:  # which remembers nothing of before
+        await decided(later, case_id, "not_captured")
+        after = Till(play, later, till.book)
+        assert (await after.payment(payment.id)).status == "requires_capture"
+        if way == "voided":
+            assert (await later.payments.void(till.book, payment.id)).status == "canceled"
+        else:
+            await later.payments.capture(till.book, payment.id, claims("anew"), amount_minor=None)
+            await after.until("succeeded", lambda: after.payment(payment.id))
+    charged = await play.other.charged(attempt.reference)
+    assert (charged.times, charged.minor) == ((1, MINOR) if way == "captured" else (0, 0))
     await till.assert_books_hold()

@@ -20,7 +20,7 @@ from kernel.db import acquire
 from kernel.errors import Conflict
 from ops.cases import decide
 from tests.gateway.front import NEVER_ARRIVED, SILENCE, Front, a_front
-from tests.gateway.test_holds import capture, undecided, void
+from tests.gateway.test_holds import capture, reserve, undecided, void
 from tests.gateway.test_unwanted_money import held_in_vain, paid_late, paid_twice, stuck
 from tests.splitting import test_bookings_told_apart as bookings
 from tests.splitting import test_files_set_aside as files
@@ -280,14 +280,29 @@ async def capture_undecided(front: Front) -> str:
 
 
 @pytest.mark.parametrize("way", ["captured", "voided"])
-async def test_what_was_not_captured_is_captured_anew_or_voided(front: Front, way: str) -> None:
+async def test_what_was_not_captured_is_captured_anew_or_voided_at_a_moment_of_its_own(front: Front, way: str) -> None:
+    """UnionPay takes no message of another day: the moment of the capture that was none would be refused for ever."""
     payment_id = await capture_undecided(front)
+    (stale,) = {order.ending_at for order in front.asked("capture")}
     await decided(front, unfinished.CAPTURE, "not_captured")
     front.rail.works("capture")
     done = await (capture(front, payment_id, 4_000) if way == "captured" else void(front, payment_id))
     assert done.body["status"] == ("succeeded" if way == "captured" else "canceled")
+    sent = front.asked("capture" if way == "captured" else "void")[-1].ending_at
+    assert (sent - stale).days >= 3
     assert (await front.payment(payment_id))["amount_captured"] == (4_000 if way == "captured" else 0)
     assert await waiting(front) == []
+
+
+async def test_after_a_capture_that_its_rail_refused_the_next_has_a_moment_of_its_own(front: Front) -> None:
+    payment_id = await reserve(front)
+    front.rail.says(capture=Refused("MAX_CAPTURE", "not so much"))
+    assert (await capture(front, payment_id)).code == "capture_refused"
+    front.rail.works("capture")
+    await front.later(86_400)
+    assert (await capture(front, payment_id, 4_000)).body["amount_captured"] == 4_000
+    first, second = (order.ending_at for order in front.asked("capture"))
+    assert (second - first).days == 1
 
 
 @pytest.mark.parametrize("kind", [unfinished.CAPTURE, unfinished.HOLD])
@@ -366,7 +381,7 @@ WALKED: dict[tuple[str, str], object] = {
     (unfinished.HOLD, "released"): test_what_a_person_says_is_released_is_over_and_its_order_may_be_paid_by_another,
     (unfinished.CAPTURE, "released"): test_what_a_person_says_is_released_is_over_and_its_order_may_be_paid_by_another,
     (unfinished.CAPTURE, "not_captured"):
-        test_what_was_not_captured_is_captured_anew_or_voided,
+        test_what_was_not_captured_is_captured_anew_or_voided_at_a_moment_of_its_own,
     ("payout_in_doubt", "paid"): payouts.test_a_person_decides_what_is_in_doubt,
     ("payout_in_doubt", "not_paid"): payouts.test_what_was_not_paid_is_paid_with_the_next_payouts,
     ("payout_in_doubt", "wait"): payouts.test_what_was_left_to_a_bank_that_says_no_more_can_still_be_decided,
