@@ -15,10 +15,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from gateway.bodies import CallerLeft
 from kernel.addresses import Addresses
 from kernel.env import Env, Request, Response, Transport
-from kernel.errors import Unavailable
+from kernel.errors import Rejected, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +30,10 @@ STRANGERS, PAYERS = 0, -1  # no book has these numbers
 
 class TurnedAway(Unavailable):
     """There is too much under way; nothing was done for this one."""
+
+
+class CallerLeft(Rejected):
+    """The connection ended before anything was done for the request. Nobody is there to be told so."""
 
 
 class Rank(enum.IntEnum):
@@ -179,10 +182,11 @@ class CallersLine(Protocol):
 class Ticket:
     """One request that was let in. While it waits for others than us, it is away and takes no place."""
 
-    __slots__ = ("_away", "_away_s", "_left", "_line", "_rank", "_room", "_since", "_who", "began")
+    __slots__ = ("_admission", "_away", "_away_s", "_left", "_line", "_rank", "_room", "_since", "_who", "began")
 
-    def __init__(self, room: Room, who: int, rank: Rank, line: CallersLine | None) -> None:
-        self._room, self._who, self._rank, self._line = room, who, rank, line
+    def __init__(self, admission: "Admission", who: int, rank: Rank, line: CallersLine | None) -> None:
+        room = self._room = admission.room
+        self._admission, self._who, self._rank, self._line = admission, who, rank, line
         self._away, self._away_s, self._left, self._since = 0, 0.0, False, 0.0
         self.began = room.env.clock.monotonic()
         room.take(who, rank)
@@ -222,6 +226,13 @@ class Ticket:
             self._away_s += self._room.env.clock.monotonic() - self._since
             self._room.take(self._who, self._rank)  # never refused: what it waited for has happened
 
+    def come_in_again(self) -> None:
+        """Come back where there is still room. Raises TurnedAway."""
+        reason = self._admission.turns_away(self._rank, self._who)
+        if reason is not None:
+            raise reason.error()
+        self.come_back()
+
 
 class Place:
     """A place in a room for a request that is let in but whose turn has not come: those behind it see it taken."""
@@ -252,6 +263,19 @@ def away() -> Iterator[None]:
         ticket.come_back()
 
 
+@contextmanager
+def outside() -> Iterator[None]:
+    """Leave the hub's room while the caller has yet to send the rest, and ask for a place again. Raises TurnedAway.
+
+    Or who begins much and ends nothing fills the room, and who is on a slow line is taken for a slow hub.
+    """
+    ticket = _current.get()
+    left = ticket is not None and ticket.go_away()
+    yield
+    if ticket is not None and left:
+        ticket.come_in_again()
+
+
 def go_on() -> None:
     """Raise where the request we work for is not worth while any more, see Ticket.go_on; call it before a commit."""
     ticket = _current.get()
@@ -275,18 +299,19 @@ class Admission:
         """
         if line is None or line.is_closing():
             raise CallerLeft("caller_left", "the connection ended before anything was done")
-        reason = self._turns_away(rank, who)
+        reason = self.turns_away(rank, who)
         if reason is not None:
             raise reason.error()
-        ticket = Ticket(self.room, who, rank, line)
+        ticket = Ticket(self, who, rank, line)
         _current.set(ticket)
         return ticket
 
     def hold(self, rank: Rank, who: int) -> Place | Reason:
         """Return a place for a request, which is to be given back just before it enters; or why there is none."""
-        return self._turns_away(rank, who) or Place(self.room, who, rank)
+        return self.turns_away(rank, who) or Place(self.room, who, rank)
 
-    def _turns_away(self, rank: Rank, who: int) -> Reason | None:
+    def turns_away(self, rank: Rank, who: int) -> Reason | None:
+        """Return why one more of `who` may not come in; None: it may."""
         verdict = self.room.verdict(who, rank)
         if verdict is _Verdict.COME_IN:
             return None

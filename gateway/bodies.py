@@ -4,18 +4,15 @@ import asyncio
 
 from aiohttp import web
 
+from gateway.admission import CallerLeft, outside
 from kernel.errors import Rejected
 
 MAX_BODY = 256 * 1024
 BODY_WAIT_S = 10
 
 
-class CallerLeft(Rejected):
-    """The connection ended before the request was whole. Nothing was done, and nobody is there to be told so."""
-
-
 async def read_body(request: web.Request) -> bytes:
-    """Return the body as it came. Raises Rejected, CallerLeft.
+    """Return the body as it came. Raises Rejected, CallerLeft, TurnedAway.
 
     A body that calls itself compressed is refused unread: what is signed, hashed and counted is what was sent.
     """
@@ -24,8 +21,9 @@ async def read_body(request: web.Request) -> bytes:
     try:
         if request.content.is_eof():  # as good as always: it came with its head
             return await request.read()
-        async with asyncio.timeout(BODY_WAIT_S):
-            return await request.read()
+        with outside():
+            async with asyncio.timeout(BODY_WAIT_S):
+                return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise Rejected("body_too_large", f"a body may have {MAX_BODY} bytes") from None
     except TimeoutError:

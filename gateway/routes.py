@@ -17,9 +17,9 @@ import streams
 from channels.contract import Response
 from channels.terms import Terms, TermsWrong
 from gateway import responses, schemas
-from gateway.admission import PAYERS, STRANGERS, Admission, Place, Rank, Reason, TurnedAway
+from gateway.admission import PAYERS, STRANGERS, Admission, CallerLeft, Place, Rank, Reason, TurnedAway
 from gateway.auth import Authenticator, Principal
-from gateway.bodies import CallerLeft, read_body
+from gateway.bodies import read_body
 from gateway.cashier import Cashier
 from gateway.channel_admin import ChannelAdmin, channel_account_payload, terms_wrong
 from gateway.claims import Claims

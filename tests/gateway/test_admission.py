@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import random
+from asyncio import StreamReader, StreamWriter
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from gateway.admission import (
     PATIENCE_S,
     RAIL,
     Admission,
+    CallerLeft,
     Habits,
     Outward,
     Rank,
@@ -27,9 +29,9 @@ from gateway.admission import (
     go_on,
 )
 from gateway.auth import EVERYDAY
-from gateway.bodies import CallerLeft
 from kernel.env import system_env
 from kernel.errors import Unavailable
+from kernel.ids import base36
 from ops.merchants import add_channel_account, add_key, add_merchant
 from tests.conftest import TestServer as PostgresServer
 from tests.gateway.front import QR, Answer, Front, HandClock, a_front, gather
@@ -400,6 +402,50 @@ async def test_a_rail_that_hangs_fills_its_own_room_and_nobody_elses(front: Fron
     gate.open.set()
     assert [answer.status for answer in await asyncio.gather(*hanging)] == [201] * 6
     assert front.hub.rails.room("scripted").under_way == 0
+
+
+async def half_sent(front: Front, path: str, kind: str = "application/json") -> tuple[StreamReader, StreamWriter]:
+    """Send a request all but its body, and return once the hub has begun to wait for that."""
+    reader, writer = await asyncio.open_connection(*front.address)
+    writer.write(
+        f"POST {path} HTTP/1.1\r\nHost: hub\r\nContent-Type: {kind}\r\nExpect: 100-continue\r\nContent-Length: 2\r\n"
+        f"Idempotency-Key: half\r\nAuthorization: Bearer {front.shop.key}\r\n\r\n".encode()
+    )
+    assert b"100 Continue" in await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+@session
+@pytest.mark.parametrize("path", ["/notify/scripted/{book}/rail", "/v1/payment_links", "/pay/{token}"])
+async def test_who_has_yet_to_send_the_rest_takes_nobodys_place(
+    front: Front, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.bodies.BODY_WAIT_S", 600)
+    page = (await front.pay("page", method={"type": "cashier"})).body["next_action"]["url"]
+    path = path.format(book=base36(front.book), token=page.rpartition("/")[2])
+    narrow(front, 2)
+    kind = "application/x-www-form-urlencoded" if path.startswith("/pay/") else "application/json"
+    half = [await half_sent(front, path, kind) for _ in range(5)]
+    await until(lambda: not front.hub.admission.room.under_way)
+    assert (await front.pay("served")).status == 201
+    for _, writer in half:
+        writer.transport.abort()
+    await until(lambda: not front.hub.admission.room.under_way)
+
+
+@session
+async def test_who_sends_the_rest_to_a_hub_that_is_full_is_turned_away(front: Front) -> None:
+    await front.get("/v1/payments")
+    narrow(front, 2)
+    before = await front.counts()
+    reader, writer = await half_sent(front, "/v1/payment_links")
+    for _ in range(2):
+        front.hub.admission.room.take(front.book, Rank.QUERY)
+    writer.write(b"{}")
+    assert b" 503 " in await reader.readline()
+    writer.close()
+    assert front.hub.admission.room.under_way == 2
+    assert await front.counts() == before
 
 
 def counted(front: Front, status: int) -> float:
