@@ -52,6 +52,7 @@ TIMEOUTS_S: Mapping[str, float] = {
     "bill_file": 600.0,
     "keys": 10.0,
 }
+_FILES = frozenset({"bill", "bill_file"})  # UnionPay's and Stripe's come in the very answer
 MAX_BILL_PAGES = (
     20_000  # of at least a hundred lines each; a rail that never says "last page" is not listened to for ever
 )
@@ -270,7 +271,8 @@ class ChannelClient:
     async def _send_once(self, op: str, request: Request) -> tuple[Request, Response]:
         now, nonce = self._env.now(), self._env.secrets(16).hex()
         signed = await self._env.offload(lambda: self.channel.sign(request, now=now, nonce=nonce))
-        return signed, await self._env.transport.send(signed, timeout_s=self._timeouts_s[op])
+        sent = replace(signed, for_file=True) if op in _FILES else signed
+        return signed, await self._env.transport.send(sent, timeout_s=self._timeouts_s[op])
 
     async def _fetch_bill(self, request: Request) -> Bill:
         pages: list[bytes] = []

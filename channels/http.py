@@ -20,8 +20,8 @@ from kernel.env import NoAnswer, NotSent, Request, Response
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
-ANSWER_LIMIT = 1 << 20  # bytes; for requests that accept JSON and nothing else
-FILE_LIMIT = 200 << 20  # bytes; for all others: bills, statements
+ANSWER_LIMIT = 1 << 20  # bytes; more is no answer about a payment, and whoever names an address could send it
+FILE_LIMIT = 200 << 20  # bytes; for bills and statements, which are asked for one by one
 PER_HOST = 100  # connections; a channel that hangs can hold no more than these
 _HEADERS_LIMIT = 16 << 10
 
@@ -138,8 +138,7 @@ class HttpTransport:
             timeout=aiohttp.ClientTimeout(total=timeout_s, connect=min(self._connect_timeout_s, timeout_s)),
             trace_request_ctx=known,
         ) as answer:
-            only_json = request.headers.get("Accept") == "application/json"
-            body = await _read(answer, self._answer_limit if only_json else self._file_limit)
+            body = await _read(answer, self._file_limit if request.for_file else self._answer_limit)
             return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
 
 

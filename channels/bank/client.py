@@ -212,7 +212,7 @@ class BankClient:
         file: with a FileInfo its hash is compared as well, so that one signed file cannot stand in for another.
         """
         file_id = file if isinstance(file, str) else file.file_id
-        answer = await self._send("GET", f"/files/{quote(file_id, safe='')}", accept="application/xml")
+        answer = await self._send("GET", f"/files/{quote(file_id, safe='')}", for_file=True)
         await self._verified(answer)
         if isinstance(file, FileInfo) and hashlib.sha256(answer.body).hexdigest() != file.sha256.lower():
             raise BadStatement("other_file", f"{file.name} is not the file the bank listed: its hash differs")
@@ -232,13 +232,15 @@ class BankClient:
             raise Unavailable("bank_answer_unreadable", error.message) from None
 
     async def _send(
-        self, method: str, path: str, body: bytes = b"", accept: str = "application/json", *, routine: bool = False
+        self, method: str, path: str, body: bytes = b"", *, routine: bool = False, for_file: bool = False
     ) -> Response:
         """Make a call that may be repeated. Raises Rejected for an explicit no, Unavailable for anything unclear."""
-        headers = self._headers(accept) | ({"Content-Type": "application/json"} if body else {})
+        headers = self._headers("application/xml" if for_file else "application/json")
+        if body:
+            headers["Content-Type"] = "application/json"
         try:
             answer = await self._env.transport.send(
-                Request(method, self._base + path, headers, body, routine), timeout_s=self.settings.timeout_s
+                Request(method, self._base + path, headers, body, routine, for_file), timeout_s=self.settings.timeout_s
             )
         except (NotSent, NoAnswer) as error:
             raise Unavailable("bank_unreachable", f"the bank did not answer: {error}", retry_after_s=5) from None

@@ -358,8 +358,7 @@ class Stripe(Rail):
         return Request("POST", url, headers | ({"Idempotency-Key": key} if key else {}), messages.form(fields))
 
     def _page(self, page: statement.Page) -> Request:
-        # Not application/json alone: a page of a hundred charges may be longer than other answers.
-        return Request("GET", f"{self._bill_url}?{page.query()}", {**self._headers, "Accept": "application/json, */*"})
+        return Request("GET", f"{self._bill_url}?{page.query()}", self._headers)
 
     def _intent_url(self, order: Order) -> str:
         if order.channel_ref is None:

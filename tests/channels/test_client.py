@@ -97,6 +97,7 @@ async def test_silence_is_unknown_and_only_what_never_left_is_said_to_be_so(op: 
         assert (outcome.not_sent, outcome.not_found) == (not_sent, False)
         assert len(rail.sent) == 1, "nothing is ever sent twice by itself"
         assert rail.timeouts == [TIMEOUTS_S[op]]
+        assert not rail.sent[0].for_file, "a rail's answer about a payment is never long"
 
 
 async def test_each_request_is_signed_with_a_nonce_of_its_own() -> None:
@@ -341,8 +342,8 @@ async def test_a_bill_named_in_an_answer_with_a_new_key_is_fetched() -> None:
 
     asked, rail, _ = client(reply)
     assert (await asked.bill(date(2026, 11, 23))).content == content
+    assert [request.for_file for request in rail.sent] == ["bill" in request.url for request in rail.sent]
     assert rail.sent[-1].headers["Authorization"], "the file's address wants a signed request too"
-    assert rail.sent[-1].headers["Accept"] != "application/json", "so that the limit for files applies"
 
 
 async def test_a_code_to_show_comes_through() -> None:

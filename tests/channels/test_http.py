@@ -339,8 +339,8 @@ async def test_a_file_may_be_longer_than_an_answer() -> None:
     async with server(says(b"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n" + big)) as serving:
         limits = {"answer_limit": 1000, "file_limit": 5000}
         with pytest.raises(NoAnswer):
-            await send(Request("GET", serving.url + "/", JSON), **limits)
-        assert (await send(Request("GET", serving.url + "/", {"Accept": "*/*"}), **limits)).body == big
+            await send(Request("GET", serving.url + "/", {"Accept": "*/*"}), **limits)
+        assert (await send(Request("GET", serving.url + "/", JSON, for_file=True), **limits)).body == big
 
 
 async def test_a_proxy_in_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from channels.bank import Accepted, BadStatement, BankClient, BankSettings
 from channels.bank.signing import BadSignature, sign, verify
 from channels.contract import Refused, Unknown
-from channels.http import HttpTransport
+from channels.http import ANSWER_LIMIT, HttpTransport
 from kernel.addresses import LOOPBACK
 from kernel.env import Env, system_env
 from kernel.errors import Rejected, Unavailable
@@ -172,6 +172,14 @@ async def test_an_upload_is_acknowledged_by_a_receipt_the_bank_signed(bank: Smal
     assert isinstance(accepted, Accepted)
     assert (accepted.file_id, accepted.message_id) == ("f1", "B1")
     assert accepted.sha256 == hashlib.sha256(b"<Document/>").hexdigest()
+
+
+async def test_a_statement_may_be_longer_than_an_answer(bank: SmallBank, client: BankClient) -> None:
+    long = STATEMENT + b" " * ANSWER_LIMIT
+    bank.spoil = lambda _request, _answer: bank.signed(long)
+    assert await client.fetch("f1") == long
+    with pytest.raises(Unavailable, match=r"limit|at most"):
+        await client.list_files("camt.053")
 
 
 async def test_an_explicit_no_is_a_refusal(client: BankClient) -> None:
