@@ -5,7 +5,7 @@ Each is recorded, and the one before it ended or told to end, in one commit befo
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 import orjson
@@ -51,11 +51,11 @@ class NewAttempt(NamedTuple):
     method: str
     details: str | None = None  # JSON: payer, token, client_ip, return_url; never a payer's code
 
-    def on(self, book: int, payment_id: str, number: int, chosen: Chosen, now: datetime, due_at: datetime) -> Attempt:
-        """Return the attempt's row."""
+    def on(self, book: int, payment_id: str, number: int, chosen: Chosen, now: datetime) -> Attempt:
+        """Return the attempt's row, to be asked about should whoever records it now hear no answer."""
         return Attempt(
             book, payment_id, number, chosen.account_id, chosen.channel, chosen.fee_minor, self.method, self.details,
-            chosen.decision, states.Attempt.CREATED.value, now, now, due_at, fee_kept=chosen.fee_kept,
+            chosen.decision, states.Attempt.CREATED.value, now, now, now + FIRST_ANSWER, fee_kept=chosen.fee_kept,
         )  # fmt: skip
 
 
@@ -103,7 +103,6 @@ class FailOver:
     number: int
     outcome: Outcome
     chosen: Chosen
-    due_at: datetime
     latency_ms: int | None = None
     answers: Answers = Answers.MESSAGE
 
@@ -152,7 +151,7 @@ class FailOver:
             ),
         )  # fmt: skip
         spec = NewAttempt(attempt.method, attempt.details)
-        following = spec.on(self.book, payment.id, self.number + 1, self.chosen, work.now, self.due_at)
+        following = spec.on(self.book, payment.id, self.number + 1, self.chosen, work.now)
         work.put(ATTEMPTS, following)
         payment = payment._replace(attempt_count=self.number + 1, channel=self.chosen.channel, updated_at=work.now)
         if payment.method != CASHIER:
@@ -183,7 +182,6 @@ class StartAttempt:
     same_payer: str  # what tells one payer's choice from another's: payer and token of the details
     channel: str
     chosen: Chosen
-    due_at: datetime
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield from attempts_needs(work, self.book, self.payment_id)
@@ -211,7 +209,7 @@ class StartAttempt:
         ledger.open_account(work, self.book, accounts.channel(self.chosen.account_id, payment.currency))
         end_soon(work, before)
         number = payment.attempt_count + 1
-        attempt = self.new.on(self.book, payment.id, number, self.chosen, work.now, self.due_at)
+        attempt = self.new.on(self.book, payment.id, number, self.chosen, work.now)
         work.put(ATTEMPTS, attempt)
         payment = payment._replace(attempt_count=number, channel=self.chosen.channel, updated_at=work.now)
         work.put(PAYMENTS, payment)
@@ -257,14 +255,13 @@ def payer_of(details: str | None) -> str:
 class EndUnpaid:
     """End a payment of which no attempt is open: its time has run out, or the merchant closes it.
 
-    next_at: when to look again at one that has run out while an attempt is still open at its channel. Returns the
-    payment as it then stands.
+    One that has run out while an attempt is still open at its channel is looked at again. Returns the payment as it
+    then stands.
     """
 
     book: int
     payment_id: str
     why: states.PaymentEvent  # TIMED_OUT | CLOSED
-    next_at: datetime
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield from attempts_needs(work, self.book, self.payment_id)
@@ -281,7 +278,7 @@ class EndUnpaid:
             work.put(PAYMENTS, waiting)
             return waiting
         if is_open:
-            waiting = payment._replace(due_at=max(self.next_at, work.now + timedelta(seconds=1)))
+            waiting = payment._replace(due_at=work.now + FIRST_ANSWER)
             work.put(PAYMENTS, waiting)
             return waiting
         status = advance(states.PAYMENT, states.Payment(payment.status), self.why)

@@ -6,11 +6,12 @@ confirms the capture. Then Settle books what was captured, with its fee, and spl
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 
 import splitting
 from gateway import states
 from gateway.claims import Claims
+from gateway.schedule import FIRST_ANSWER, next_query
 from gateway.settle import Settled, attempts_needs, moved
 from gateway.tables import ATTEMPTS, PAYMENTS, Attempt, Payment
 from kernel.errors import Conflict, Rejected
@@ -33,7 +34,6 @@ class StartCapture:
     amount_minor: int
     fee_minor: int
     claims: Claims
-    due_at: datetime
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield from self.claims.needs(self.book)
@@ -55,7 +55,7 @@ class StartCapture:
         splitting.check(work, self.book, payment.id, self.amount_minor, self.fee_minor)
         attempt = attempt._replace(
             capture_minor=self.amount_minor, fee_minor=self.fee_minor, code=None, message=None, updated_at=work.now,
-            due_at=self.due_at, asked_count=0, ending_at=attempt.ending_at or work.now,
+            due_at=work.now + FIRST_ANSWER, asked_count=0, ending_at=attempt.ending_at or work.now,
         )  # fmt: skip
         work.put(ATTEMPTS, attempt)
         status = advance(states.PAYMENT, states.Payment(payment.status), states.PaymentEvent.CAPTURE_ASKED)
@@ -113,7 +113,7 @@ class CaptureRefused:
 
     Not where the capture was sent before: then its first message may yet be carried out, and only the same is sent
     again, until the channel says what became of the money, or a person does (by_person). fee_minor: what the channel
-    would keep of the whole. Returns the payment.
+    would keep of the whole. wait: see Settle. Returns the payment.
     """
 
     book: int
@@ -122,7 +122,7 @@ class CaptureRefused:
     code: str
     message: str
     fee_minor: int
-    due_at: datetime
+    wait: timedelta
     by_person: bool = False
 
     def needs(self, work: Work) -> Iterable[Need]:
@@ -142,7 +142,7 @@ class CaptureRefused:
             ATTEMPTS,
             attempt._replace(
                 capture_minor=0, fee_minor=self.fee_minor, code=self.code, message=self.message[:500],
-                updated_at=work.now, due_at=self.due_at, ending_at=None,
+                updated_at=work.now, due_at=next_query(payment, self.wait, work.now), ending_at=None,
             ),
         )  # fmt: skip
         payment = payment._replace(

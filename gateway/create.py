@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import ledger
@@ -12,6 +12,7 @@ from gateway import states
 from gateway.attempts import Chosen, NewAttempt
 from gateway.claims import Claims, replaced
 from gateway.objects import payment_event
+from gateway.schedule import FIRST_ANSWER, next_after_undo
 from gateway.tables import ATTEMPTS, CLAIMS, PAYMENTS, REFUNDS, Attempt, Payment
 from kernel.work import BOOKS, Need, Work
 from ledger import accounts
@@ -21,8 +22,8 @@ from splitting import Asked
 class NewPayment(NamedTuple):
     """A payment as a merchant asked for it, checked for form. Amounts in minor units.
 
-    details: what its attempts are to have (NewAttempt.details); of a cashier's payment also the rail asked for.
-    next_action: of a cashier's payment, JSON: where the payer chooses how to pay.
+    expires_in: from when it is recorded. details: what its attempts are to have (NewAttempt.details); of a cashier's
+    payment also the rail asked for. next_action: of a cashier's payment, JSON: where the payer chooses how to pay.
     """
 
     merchant_order_id: str
@@ -32,7 +33,7 @@ class NewPayment(NamedTuple):
     description: str
     metadata: str | None  # JSON
     split: Sequence[Asked]
-    expires_at: datetime
+    expires_in: timedelta
     details: str | None = None  # JSON
     capture_manual: bool = False
     next_action: str | None = None
@@ -53,7 +54,6 @@ class CreatePayment(NamedTuple):
     or paid may not. Should the one that ended be paid after all, that goes back by itself.
     payment_id: chosen by the caller, so that repeating the command after a lost commit finds itself.
     chosen: where the attempt goes; None: there is none until the payer has chosen how to pay.
-    due_at: when the janitor asks the channel should nothing more be heard.
     Raises Conflict (idempotency_key_reused, duplicate_order), Rejected from splitting.plan.
     """
 
@@ -62,7 +62,6 @@ class CreatePayment(NamedTuple):
     new: NewPayment
     claims: Claims
     chosen: Chosen | None
-    due_at: datetime
 
     def needs(self, work: Work) -> Iterable[Need]:
         book = self.book
@@ -86,22 +85,23 @@ class CreatePayment(NamedTuple):
         if new.split:
             splitting.plan(work, book, self.payment_id, new.amount_minor, fee, new.currency, new.split)
         now = work.now
+        expires_at = now + new.expires_in
         attempt = None
         payment = Payment(
             book, self.payment_id, new.merchant_order_id, new.amount_minor, new.currency, new.method, new.description,
-            new.metadata, states.Payment.PROCESSING.value, 1, fee, now, now, new.expires_at,
+            new.metadata, states.Payment.PROCESSING.value, 1, fee, now, now, expires_at,
         )  # fmt: skip
         if new.capture_manual:
             payment = payment._replace(capture_manual=True)
         if chosen is not None:
             ledger.open_account(work, book, accounts.channel(chosen.account_id, new.currency))
             payment = payment._replace(channel=chosen.channel)
-            attempt = NewAttempt(new.method, new.details).on(book, payment.id, 1, chosen, now, self.due_at)
+            attempt = NewAttempt(new.method, new.details).on(book, payment.id, 1, chosen, now)
             work.put(ATTEMPTS, attempt)
         else:
             payment = payment._replace(
                 status=states.Payment.REQUIRES_ACTION.value, attempt_count=0, details=new.details,
-                next_action=new.next_action, due_at=new.expires_at,
+                next_action=new.next_action, due_at=expires_at,
             )  # fmt: skip
         work.put(PAYMENTS, payment)
         self.claims.take(work, book, self.payment_id, anew=True)
@@ -159,15 +159,15 @@ class FindEarlier:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Note that the channel is about to be asked about an attempt or a refund, and when to ask next.
+    """Note that the channel is about to be asked about an attempt or a refund, and when to ask should nobody answer.
 
-    anyway: also before that is due; then whoever else sends something about it is not alone any more. next_at: None
-    for the last question about what was paid though its channel had been told to undo it.
+    scale: see schedule.query_wait. anyway: also before that is due; then whoever else sends something about it is not
+    alone any more.
     """
 
     book: int
     key: tuple[Any, ...]  # (payment_id, number) of an attempt, or (refund_id,)
-    next_at: datetime | None
+    scale: float
     anyway: bool = False
 
     def needs(self, work: Work) -> Iterable[Need]:
@@ -181,11 +181,15 @@ class Asking:
             attempt = work.get(ATTEMPTS, (self.book, *self.key))
             if attempt.due_at is None or (attempt.due_at > work.now and not self.anyway):
                 return False
-            asking = attempt._replace(due_at=self.next_at, asked_count=attempt.asked_count + 1)
-            work.put(ATTEMPTS, asking if self.next_at is not None else asking._replace(undo_sent_at=None))
+            asking = attempt._replace(due_at=work.now + FIRST_ANSWER, asked_count=attempt.asked_count + 1)
+            if attempt.status == states.Attempt.CONFIRMED:
+                assert attempt.undo_sent_at is not None, "nothing else that is paid is asked about"
+                due_at = next_after_undo(attempt.undo_sent_at, work.now, self.scale)
+                asking = asking._replace(due_at=due_at, undo_sent_at=attempt.undo_sent_at if due_at else None)
+            work.put(ATTEMPTS, asking)
         else:
             refund = work.get(REFUNDS, (self.book, *self.key))
             if refund.due_at is None or (refund.due_at > work.now and not self.anyway):
                 return False
-            work.put(REFUNDS, refund._replace(due_at=self.next_at, asked_count=refund.asked_count + 1))
+            work.put(REFUNDS, refund._replace(due_at=work.now + FIRST_ANSWER, asked_count=refund.asked_count + 1))
         return True

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import orjson
 
@@ -10,12 +11,13 @@ from channels.contract import Confirmed, Outcome, Refused
 from gateway import states, unfinished, unwanted
 from gateway.captures import CaptureRefused
 from gateway.refunds import NOT_CARRIED_OUT, SettleRefund, again_needs, at_channel, begin_again
-from gateway.schedule import next_retry
 from gateway.settle import Settle, attempts_needs
 from gateway.tables import ATTEMPTS, REFUNDS, surplus_refund_id
 from kernel.errors import Conflict
 from kernel.money import Money
 from kernel.work import BOOKS, Need, Work
+
+AT_ONCE = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class EndUnpaid:
     def _settle(self, case: cases.Case) -> Settle:
         payment_id, number = _attempt_of(case)
         said = Refused("ended_by_person", f"{case.decided_by}: {case.note}", closed=True)
-        return Settle(case.book, payment_id, number, said, None, surplus_refund_id(payment_id, number))
+        return Settle(case.book, payment_id, number, said, AT_ONCE, surplus_refund_id(payment_id, number))
 
 
 class SendAgain:
@@ -65,7 +67,7 @@ class SendAgain:
         refund = work.get(REFUNDS, (case.book, case.about))
         if refund.status != states.Refund.FAILED:
             raise Conflict("refund_not_failed", f"{refund.id} is {refund.status}", status_now=refund.status)
-        begin_again(work, refund, work.now, sent_count=0)
+        begin_again(work, refund, sent_count=0)
 
 
 class NotCaptured:
@@ -82,7 +84,7 @@ class NotCaptured:
         payment_id, number = _attempt_of(case)
         fee = work.get(ATTEMPTS, (case.book, payment_id, number)).fee_minor
         said = f"{case.decided_by}: {case.note}"
-        refused = CaptureRefused(case.book, payment_id, number, "not_captured", said, fee, work.now, by_person=True)
+        refused = CaptureRefused(case.book, payment_id, number, "not_captured", said, fee, AT_ONCE, by_person=True)
         payment = refused.apply(work)
         if payment.status != states.Payment.REQUIRES_CAPTURE:
             raise Conflict("payment_ended", f"{payment.id} is {payment.status} by now", status_now=payment.status)
@@ -122,8 +124,7 @@ class EndRefund:
         if self.carried_out:
             paid = Money(refund.amount_minor, refund.currency)
             said = Confirmed(refund.channel_ref or case.id, paid, work.now)
-        again_at = next_retry(refund.retry_count, work.now, 1.0)  # only where it goes back by itself
-        return SettleRefund(case.book, refund.id, said, None, refund.retry_count, again_at)
+        return SettleRefund(case.book, refund.id, said, 1.0, refund.retry_count)
 
 
 def _attempt_of(case: cases.Case) -> tuple[str, int]:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
 import orjson
@@ -58,11 +58,8 @@ from gateway.schedule import (
     FIRST_ANSWER,
     NOT_RECEIVED_AFTER,
     may_still_come,
-    next_after_undo,
-    next_query,
-    next_refund_query,
-    next_retry,
     patience_s,
+    query_wait,
     should_give_up,
 )
 from gateway.settle import NOT_RECEIVED, EndedMeanwhile, ReversedMeanwhile, Settle, Settled, is_lost
@@ -183,7 +180,7 @@ class Payments:
             choice = self._with_room(await self._chooser.choose(ask))
         except (Rejected, Conflict) as refusal:
             return await self._earlier(book, claims, auth_code, refusal)
-        command = CreatePayment(book, payment_id, new, claims, Chosen.of(choice), self._env.now() + FIRST_ANSWER)
+        command = CreatePayment(book, payment_id, new, claims, Chosen.of(choice))
         go_on()
         self._calling.add((book, payment_id))
         try:
@@ -224,7 +221,7 @@ class Payments:
         details = {} if link.return_url is None else {"return_url": link.return_url}
         new = NewPayment(
             order, amount_minor, link.currency, CASHIER, link.description, link.metadata, asked_of(link),
-            self._env.now() + BY_LINK, orjson.dumps(details).decode() if details else None,
+            BY_LINK, orjson.dumps(details).decode() if details else None,
         )  # fmt: skip
 
         def by_link(create: CreatePayment) -> PayByLink:
@@ -260,7 +257,7 @@ class Payments:
             details=orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode(),
             next_action=orjson.dumps({"type": "cashier", "url": url}).decode(),
         )
-        create = CreatePayment(book, payment_id, new, claims, None, self._env.now() + FIRST_ANSWER)
+        create = CreatePayment(book, payment_id, new, claims, None)
         go_on()
         created: Created = await self._lanes.put(command(create))
         return created.payment, created.replayed
@@ -309,7 +306,7 @@ class Payments:
         if auth_code is None or not undecided:
             return payment
         key = (payment.id, attempt.number)
-        if not await self._lanes.put(Asking(payment.book, key, self._env.now() + FIRST_ANSWER, anyway=True)):
+        if not await self._lanes.put(Asking(payment.book, key, self._scale, anyway=True)):
             return (await self._as_it_stands(attempt)).payment
         ready = await self._ready(attempt)
         order = self._orders.order(payment, attempt, auth_code)
@@ -366,9 +363,8 @@ class Payments:
                 choice = (await self._chooser.choose(ask._replace(now=self._env.now())))[0]
             except Rejected:
                 return None
-            due_at = self._env.now() + FIRST_ANSWER
             command = FailOver(
-                payment.book, payment.id, attempt.number, outcome, Chosen.of(choice), due_at, latency_ms, answers
+                payment.book, payment.id, attempt.number, outcome, Chosen.of(choice), latency_ms, answers
             )
             try:
                 begun: Begun | None = await self._lanes.put(command)
@@ -478,15 +474,12 @@ class Payments:
         try:
             go_on()
             with self._rails.place(book, choice.ready.account.channel):
-                start = StartAttempt(
-                    book, payment_id, new, payer_of(new.details), channel, Chosen.of(choice),
-                    self._env.now() + FIRST_ANSWER,
-                )  # fmt: skip
+                start = StartAttempt(book, payment_id, new, payer_of(new.details), channel, Chosen.of(choice))
                 try:
                     begun: Begun = await self._lanes.put(start)
                 except Undecided:
                     await self._decide(book, payment_id)
-                    begun = await self._lanes.put(replace(start, due_at=self._env.now() + FIRST_ANSWER))
+                    begun = await self._lanes.put(start)
                 attempt = begun.attempt
                 if attempt.next_action is not None:
                     return begun
@@ -506,8 +499,7 @@ class Payments:
             tries = [one for one in await attempts(connection, book, payment_id) if may_have_charged(one)]
         for attempt in tries:
             self._still_running(book, payment_id, attempt)
-            key, next_at = (payment_id, attempt.number), self._env.now() + FIRST_ANSWER
-            if not await self._lanes.put(Asking(book, key, next_at, anyway=True)):
+            if not await self._lanes.put(Asking(book, (payment_id, attempt.number), self._scale, anyway=True)):
                 continue
             payment, attempt = await self._as_it_stands(attempt)
             ready = await self._ready(attempt)
@@ -571,14 +563,12 @@ class Payments:
         *,
         answers: Answers,
     ) -> Settled:
-        due_at = None  # what is paid is not asked about again
-        if not isinstance(outcome, Confirmed):
-            held = isinstance(outcome, Pending) and outcome.held is not None
-            row = attempt._replace(status=states.Attempt.HELD.value) if held else attempt
-            due_at = next_query(ready.client.channel.capabilities, payment, row, self._env.now(), self._scale)
+        held = isinstance(outcome, Pending) and outcome.held is not None
+        row = attempt._replace(status=states.Attempt.HELD.value) if held else attempt
+        wait = query_wait(ready.client.channel.capabilities, row, self._scale)
         refund_id = surplus_refund_id(payment.id, attempt.number)
         command = Settle(
-            payment.book, payment.id, attempt.number, outcome, due_at, refund_id, latency_ms, answers=answers
+            payment.book, payment.id, attempt.number, outcome, wait, refund_id, latency_ms, answers=answers
         )
         try:
             return await self._put(command._replace(fee_minor=self._fee_after_coupon(ready, outcome)))
@@ -812,15 +802,13 @@ class Payments:
             undone = await self._undo(payment, attempt, ready)
             payment = (await self._settle(payment, attempt, ready, undone.now)).payment
         if payment.method == CASHIER:
-            next_at = self._env.now() + FIRST_ANSWER
-            payment = await self._lanes.put(EndUnpaid(book, payment_id, states.PaymentEvent.CLOSED, next_at))
+            payment = await self._lanes.put(EndUnpaid(book, payment_id, states.PaymentEvent.CLOSED))
             self._bell.ring()
         return _closed(payment, "closed")
 
     async def end_if_run_out(self, payment: Payment) -> Payment:
         """Have a cashier's payment expire when its time is over and no channel may still be taking its money."""
-        command = EndUnpaid(payment.book, payment.id, states.PaymentEvent.TIMED_OUT, self._env.now() + FIRST_ANSWER)
-        ended: Payment = await self._lanes.put(command)
+        ended: Payment = await self._lanes.put(EndUnpaid(payment.book, payment.id, states.PaymentEvent.TIMED_OUT))
         self._bell.ring()
         return ended
 
@@ -849,10 +837,8 @@ class Payments:
                 "partial_capture_unsupported", f"{attempt.channel} captures the whole of what it reserved or nothing",
                 param="amount", held_minor=payment.amount_minor,
             )  # fmt: skip
-        due_at = self._env.now() + FIRST_ANSWER
         fee = self._fee(ready, amount, payment.currency)
-        command = StartCapture(book, payment_id, amount, fee, claims, due_at)
-        settled, replayed = await self._lanes.put(command)
+        settled, replayed = await self._lanes.put(StartCapture(book, payment_id, amount, fee, claims))
         if replayed:
             return settled.payment, True
         settled, refused = await self._captured(settled.payment, settled.attempt, ready)
@@ -873,9 +859,9 @@ class Payments:
         if attempt.asked_count or not (isinstance(found, Pending) and found.held is not None):
             return await self._settle(payment, attempt, ready, found), None
         row = attempt._replace(capture_minor=0)
-        due_at = next_query(ready.client.channel.capabilities, payment, row, self._env.now(), self._scale)
+        wait = query_wait(ready.client.channel.capabilities, row, self._scale)
         fee = self._fee(ready, payment.amount_minor, payment.currency)
-        command = CaptureRefused(payment.book, payment.id, attempt.number, outcome.code, outcome.message, fee, due_at)
+        command = CaptureRefused(payment.book, payment.id, attempt.number, outcome.code, outcome.message, fee, wait)
         payment = await self._lanes.put(command)
         if payment.status == states.Payment.PROCESSING:
             return Settled(payment, attempt), None  # sent again meanwhile, by another: this no ends nothing
@@ -912,10 +898,9 @@ class Payments:
         Whichever of the two the channel carries out first, the other it cannot. Raises Conflict (capture_under_way)
         while the capture's first answer is awaited, or the channel does not say that the money is still reserved.
         """
-        now = self._env.now()
-        if attempt.asked_count or now - attempt.updated_at >= FIRST_ANSWER:
+        if attempt.asked_count or self._env.now() - attempt.updated_at >= FIRST_ANSWER:
             key = (attempt.payment_id, attempt.number)
-            if await self._lanes.put(Asking(attempt.book, key, now + FIRST_ANSWER, anyway=True)):
+            if await self._lanes.put(Asking(attempt.book, key, self._scale, anyway=True)):
                 found = await self._call("query", ready, self._orders.order(payment, attempt))
                 if isinstance(found, Pending) and found.held is not None:
                     return (await self._undo(payment, attempt, ready, is_held=True)).now
@@ -942,10 +927,7 @@ class Payments:
         """
         refund_id = self._env.ids.new("re")
         can = await self._paid_by(book, payment_id)
-        command = CreateRefund(
-            book, refund_id, payment_id, amount_minor, reason, merchant_refund_id, claims,
-            self._env.now() + FIRST_ANSWER, can,
-        )  # fmt: skip
+        command = CreateRefund(book, refund_id, payment_id, amount_minor, reason, merchant_refund_id, claims, can)
         refund, replayed = await self._lanes.put(command)
         if replayed:
             return refund, True
@@ -972,23 +954,20 @@ class Payments:
         """
         if (refusal := await self._why_not_again(book, refund_id)) is not None:
             raise refusal
-        command = RetryRefund(book, refund_id, claims, self._env.now() + FIRST_ANSWER)
-        refund, replayed = await self._lanes.put(command)
+        refund, replayed = await self._lanes.put(RetryRefund(book, refund_id, claims))
         if replayed:
             return refund, True
         return await self.send_refund(refund), False
 
     async def retry_unwanted(self, refund: Refund) -> None:
         """Begin again a failed refund of money that was paid late or twice, if its time has come."""
-        now = self._env.now()
-        next_at = next_retry(refund.retry_count + 1, now, self._scale)
         if (refusal := await self._why_not_again(refund.book, refund.id)) is not None:
-            await self._lanes.put(PutOffRetry(refund.book, refund.id, refusal.message, next_at))
+            await self._lanes.put(PutOffRetry(refund.book, refund.id, refusal.message, self._scale))
             return
         try:
-            again = await self._lanes.put(RetryUnwanted(refund.book, refund.id, now + FIRST_ANSWER))
+            again = await self._lanes.put(RetryUnwanted(refund.book, refund.id))
         except (Rejected, Conflict) as found:
-            await self._lanes.put(PutOffRetry(refund.book, refund.id, str(found), next_at))
+            await self._lanes.put(PutOffRetry(refund.book, refund.id, str(found), self._scale))
             return
         if again is not None:
             await self.send_refund(again)
@@ -1066,10 +1045,8 @@ class Payments:
         *,
         comes_back: bool = False,
     ) -> Refund:
-        due_at = next_refund_query(refund, self._env.now(), self._scale)
-        again_at = next_retry(tried, self._env.now(), self._scale)
         command = SettleRefund(
-            refund.book, refund.id, outcome, due_at, tried, again_at, comes_back=comes_back, answers=answers
+            refund.book, refund.id, outcome, self._scale, tried, comes_back=comes_back, answers=answers
         )
         try:
             try:
@@ -1086,12 +1063,8 @@ class Payments:
 
     async def take(self, row: Attempt | Refund) -> bool:
         """Claim an open row for asking; False when another worker has it or it has ended meanwhile."""
-        now, key = self._env.now(), (row.payment_id, row.number) if isinstance(row, Attempt) else (row.id,)
-        next_at: datetime | None = now + FIRST_ANSWER
-        if isinstance(row, Attempt) and row.status == states.Attempt.CONFIRMED:
-            assert row.undo_sent_at is not None, "nothing else that is paid is asked about"
-            next_at = next_after_undo(row.undo_sent_at, now, self._scale)
-        taken: bool = await self._lanes.put(Asking(row.book, key, next_at))
+        key = (row.payment_id, row.number) if isinstance(row, Attempt) else (row.id,)
+        taken: bool = await self._lanes.put(Asking(row.book, key, self._scale))
         return taken
 
     # ---- helpers -----------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from gateway import states, unfinished, unwanted
 from gateway.belief import Answers, believed
 from gateway.claims import Claims
 from gateway.objects import refund_event
+from gateway.schedule import FIRST_ANSWER, next_refund_query, next_retry
 from gateway.tables import (
     ATTEMPTS,
     CLAIMS,
@@ -135,37 +136,36 @@ class _Reserved(NamedTuple):
     coupon_minor: int = 0
 
 
-def start_refund(work: Work, payment: Payment, asked: RefundAsked, *, due_at: datetime, sent_count: int = 0) -> Refund:
+def start_refund(work: Work, payment: Payment, asked: RefundAsked, *, sent_count: int = 0) -> Refund:
     """Reserve the money of a refund of what paid the payment. Nothing has left for the channel yet.
 
-    sent_count: 1 where whoever records it sends it at once. Raises Rejected (refund_exceeds_captured,
-    payment_not_captured, insufficient_balance, refund_limit).
+    sent_count: 1 where whoever records it sends it at once, 0 where that is left to the janitor. Raises Rejected
+    (refund_exceeds_captured, payment_not_captured, insufficient_balance, refund_limit).
     """
     attempt = _attempt_to_refund(work, payment, asked.amount_minor)
     reserved = _reserve(work, payment, attempt, asked.id, asked.amount_minor)
-    return _begin(work, payment, attempt, asked, reserved, due_at, sent_count)
+    return _begin(work, payment, attempt, asked, reserved, sent_count)
 
 
-def start_surplus_refund(work: Work, payment: Payment, attempt: Attempt, refund_id: str, *, due_at: datetime) -> Refund:
+def start_surplus_refund(work: Work, payment: Payment, attempt: Attempt, refund_id: str) -> Refund:
     """Reserve what an attempt captured though another had paid the payment; it goes back whole, and nobody asks."""
     asked = RefundAsked(refund_id, attempt.captured_minor, "another attempt had paid it", None)
     reserved = _reserve_surplus(work, payment, attempt, refund_id)
-    return _begin(work, payment, attempt, asked, reserved, due_at, 0)
+    return _begin(work, payment, attempt, asked, reserved, 0)
+
+
+def _first_due(work: Work, sent_count: int) -> datetime:
+    """Return when the janitor sees to a refund that is begun now."""
+    return work.now + FIRST_ANSWER if sent_count else work.now
 
 
 def _begin(
-    work: Work,
-    payment: Payment,
-    attempt: Attempt,
-    asked: RefundAsked,
-    reserved: _Reserved,
-    due_at: datetime,
-    sent_count: int,
+    work: Work, payment: Payment, attempt: Attempt, asked: RefundAsked, reserved: _Reserved, sent_count: int
 ) -> Refund:
     refund = Refund(
         payment.book, asked.id, payment.id, attempt.number, asked.merchant_refund_id, asked.amount_minor,
         payment.currency, reserved.fee_returned_minor, reserved.taken_back, asked.reason,
-        states.Refund.PROCESSING.value, None, None, None, 0, work.now, work.now, due_at, None,
+        states.Refund.PROCESSING.value, None, None, None, 0, work.now, work.now, _first_due(work, sent_count), None,
         coupon_minor=reserved.coupon_minor, channel=attempt.channel, sent_count=sent_count,
     )  # fmt: skip
     work.put(REFUNDS, refund)
@@ -331,7 +331,6 @@ class CreateRefund:
     reason: str
     merchant_refund_id: str | None
     claims: Claims
-    due_at: datetime
     can: Capabilities | None = None
 
     def needs(self, work: Work) -> Iterable[Need]:
@@ -359,7 +358,7 @@ class CreateRefund:
         if self.can is not None and amount <= payment.refundable_minor:
             check_rail(self.can, payment, amount, work.now)
         asked = RefundAsked(self.refund_id, amount, self.reason, self.merchant_refund_id)
-        refund = start_refund(work, payment, asked, due_at=self.due_at, sent_count=1)
+        refund = start_refund(work, payment, asked, sent_count=1)
         self.claims.take(work, self.book, refund.id)
         return refund, False
 
@@ -385,12 +384,11 @@ def again_needs(work: Work, refund: Refund) -> Iterable[Need]:
     yield from cases.needs(refund.book, unwanted.CAME_BACK, refund.id)
 
 
-def begin_again(work: Work, refund: Refund, due_at: datetime, *, sent_count: int = 1) -> Refund:
+def begin_again(work: Work, refund: Refund, *, sent_count: int = 1) -> Refund:
     """Reserve a failed refund's money again, for a try under a new number.
 
-    sent_count: 0 where the caller does not send it at once, but leaves it to the janitor. Only for a caller who has
-    just asked the rail about the number before, where it can be asked, and heard no more than that it was not paid.
-    Raises what start_refund raises, Conflict (refund_not_failed).
+    sent_count: see start_refund. Only for a caller who has just asked the rail about the number before, where it can be
+    asked, and heard no more than that it was not paid. Raises what start_refund raises, Conflict (refund_not_failed).
     """
     if refund.paid_tries:
         raise Conflict(
@@ -415,7 +413,7 @@ def begin_again(work: Work, refund: Refund, due_at: datetime, *, sent_count: int
         asked_count=0,
         sent_count=sent_count,
         updated_at=work.now,
-        due_at=due_at,
+        due_at=_first_due(work, sent_count),
     )
     if refund.attempt_number == payment.won_attempt:
         _attempt_to_refund(work, payment, refund.amount_minor)
@@ -444,7 +442,6 @@ class RetryRefund:
     book: int
     refund_id: str
     claims: Claims
-    due_at: datetime
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield from self.claims.needs(self.book)
@@ -465,7 +462,7 @@ class RetryRefund:
                 "refund_not_failed", f"{refund.id} is {refund.status}: only what failed can be tried again",
                 status_now=refund.status,
             )  # fmt: skip
-        again = begin_again(work, refund, self.due_at)
+        again = begin_again(work, refund)
         self.claims.take(work, self.book, refund.id)
         return again, False
 
@@ -480,7 +477,6 @@ class RetryUnwanted:
 
     book: int
     refund_id: str
-    due_at: datetime
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
@@ -495,27 +491,31 @@ class RetryUnwanted:
         refund = work.get(REFUNDS, (self.book, self.refund_id))
         if refund.status != states.Refund.FAILED or refund.due_at is None or refund.due_at > work.now:
             return None
-        return begin_again(work, refund, self.due_at)
+        return begin_again(work, refund)
 
 
 @dataclass(frozen=True, slots=True)
 class PutOffRetry:
-    """Note that a refund that goes back by itself could not be begun again, and when it is tried next."""
+    """Note that a refund that goes back by itself could not be begun again, and when it is tried next.
+
+    scale: see schedule.query_wait.
+    """
 
     book: int
     refund_id: str
     why: str
-    next_at: datetime | None
+    scale: float
 
     def needs(self, work: Work) -> Iterable[Need]:
-        yield from RetryUnwanted(self.book, self.refund_id, work.now).needs(work)
+        yield from RetryUnwanted(self.book, self.refund_id).needs(work)
 
     def apply(self, work: Work) -> None:
         work.head(self.book)
         refund = work.get(REFUNDS, (self.book, self.refund_id))
         if refund.status != states.Refund.FAILED or refund.due_at is None:
             return
-        work.put(REFUNDS, refund._replace(due_at=self.next_at, updated_at=work.now))
+        due_at = next_retry(refund.retry_count + 1, work.now, self.scale)
+        work.put(REFUNDS, refund._replace(due_at=due_at, updated_at=work.now))
         attempt = work.get(ATTEMPTS, (self.book, refund.payment_id, refund.attempt_number))
         unwanted.not_given_back(work, attempt, refund, self.why)
 
@@ -551,21 +551,20 @@ MOST_QUESTIONS_AFTER = 7  # about a number that was under way when another of th
 class SettleRefund:
     """Record what a channel said about a refund, and move its money accordingly; repeating it changes nothing.
 
-    retry_count: which of the refund's numbers the channel spoke of. again_at: when a refund that goes back by itself is
-    begun again should it fail; None: never by itself. comes_back: the rail is one on which a refund that succeeded may
-    come back days after; its no is then that, and else a contradiction. answers: what the outcome is the answer to; a
-    refused message ends nothing while another of the same number may have reached the channel. in_suspense: nothing
-    bears what the channel has paid, see CannotBeBorne. The channel outranks us: what it has paid after a refund had
-    failed is booked, and what it has paid under a second number as well, for a person to decide. Returns the refund.
-    Raises NotFound, Broken (amount_differs, channel_contradicts_itself), CannotBeBorne.
+    scale: see schedule.query_wait. retry_count: which of the refund's numbers the channel spoke of. comes_back: the
+    rail is one on which a refund that succeeded may come back days after; its no is then that, and else a
+    contradiction. answers: what the outcome is the answer to; a refused message ends nothing while another of the same
+    number may have reached the channel. in_suspense: nothing bears what the channel has paid, see CannotBeBorne. The
+    channel outranks us: what it has paid after a refund had failed is booked, and what it has paid under a second
+    number as well, for a person to decide. Returns the refund. Raises NotFound, Broken (amount_differs,
+    channel_contradicts_itself), CannotBeBorne.
     """
 
     book: int
     refund_id: str
     outcome: Outcome
-    due_at: datetime | None
+    scale: float
     retry_count: int = 0
-    again_at: datetime | None = None
     comes_back: bool = False
     answers: Answers = Answers.QUESTION
     in_suspense: bool = False
@@ -615,14 +614,15 @@ class SettleRefund:
             attempt = work.get(ATTEMPTS, (self.book, refund.payment_id, refund.attempt_number))
             failed = self._failed(work, payment, attempt, refund, outcome)
             if unwanted.goes_back_by_itself(failed, attempt):
-                failed = failed._replace(due_at=self.again_at)
+                failed = failed._replace(due_at=next_retry(refund.retry_count, work.now, self.scale))
                 work.put(REFUNDS, failed)
                 unwanted.not_given_back(work, attempt, failed, f"{outcome.code} {outcome.message}")
             return failed
         never_left = self.answers is Answers.MESSAGE and isinstance(outcome, Unknown) and outcome.not_sent
         noted = refund._replace(
             channel_ref=getattr(outcome, "channel_ref", None) or refund.channel_ref,
-            sent_count=max(0, refund.sent_count - never_left), due_at=self.due_at, updated_at=work.now,
+            sent_count=max(0, refund.sent_count - never_left),
+            due_at=next_refund_query(refund, work.now, self.scale), updated_at=work.now,
         )  # fmt: skip
         work.put(REFUNDS, noted)
         unfinished.see_refund(work, noted, outcome)
@@ -642,7 +642,8 @@ class SettleRefund:
             return refund
         # Another number was paid while this one was under way. Is it paid too? It is asked about for a while.
         done = isinstance(outcome, Refused) or refund.asked_count >= MOST_QUESTIONS_AFTER
-        noted = refund._replace(due_at=None if done else self.due_at, updated_at=work.now)
+        due_at = None if done else next_refund_query(refund, work.now, self.scale)
+        noted = refund._replace(due_at=due_at, updated_at=work.now)
         work.put(REFUNDS, noted)
         return noted
 
@@ -750,7 +751,7 @@ class SettleRefund:
         if refund.status != states.Refund.PROCESSING or self.retry_count == refund.retry_count:
             return ended
         # What is under way under its present number may be paid as well: that one is asked about for a while.
-        asking = ended._replace(due_at=self.due_at, asked_count=0)
+        asking = ended._replace(due_at=next_refund_query(refund, work.now, self.scale), asked_count=0)
         work.put(REFUNDS, asking)
         return asking
 

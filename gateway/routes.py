@@ -457,7 +457,7 @@ class Api:
             body.description,
             schemas.metadata_text(body.metadata),
             [_asked(share) for share in body.split],
-            self._env.now() + timedelta(seconds=body.expires_in),
+            timedelta(seconds=body.expires_in),
             body.method.details(),
             body.capture == "manual",
         )

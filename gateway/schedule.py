@@ -20,25 +20,30 @@ PATIENCE_AT_THE_TILL_S = 8.0
 # Money that goes back by itself and was refused: what the rail lacked (balance, a permission) may be there later. After
 # these it is only a person's; refunds have more numbers left than these use.
 RETRY_S = (600, 3600, 4 * 3600, 12 * 3600, *[86400] * 8)
-REFUND_S = (5, 30, 60, 300, 600, 1200, 1800)
+REFUND_S = (5, 5, 30, 60, 300, 600, 1200, 1800)
 # What undoes may be carried out long after it was sent: what was paid all the same is asked about when so much time has
 # passed since, each time twice as much, up to half a day.
 UNDO_S = tuple(10 * 2**n for n in range(13))
 
 
-def next_query(capabilities: Capabilities, payment: Payment, attempt: Attempt, now: datetime, scale: float) -> datetime:
-    """Return when to ask about an open attempt next. scale: shortens every wait, for sandboxes with a fast clock."""
+def query_wait(capabilities: Capabilities, attempt: Attempt, scale: float) -> timedelta:
+    """Return how long to wait before an open attempt is asked about again.
+
+    scale: shortens every wait, for sandboxes with a fast clock.
+    """
     if attempt.method == Method.BARCODE:
-        return now + timedelta(seconds=capabilities.barcode_poll_s * scale)
+        return timedelta(seconds=capabilities.barcode_poll_s * scale)
     if attempt.status == State.HELD and not attempt.capture_minor:
-        return now + timedelta(seconds=HOLD_S * scale)
+        return timedelta(seconds=HOLD_S * scale)
     steps = capabilities.query_schedule_s
-    wait = steps[min(attempt.asked_count, len(steps) - 1)] * scale
-    due = now + timedelta(seconds=wait)
+    return timedelta(seconds=steps[min(attempt.asked_count, len(steps) - 1)] * scale)
+
+
+def next_query(payment: Payment, wait: timedelta, now: datetime) -> datetime:
+    """Return when to ask about an open attempt next: after that wait, or when its payment runs out before."""
+    due = now + wait
     # An unpaid order is closed soon after it has run out, not at the schedule's leisure.
-    if now < payment.expires_at < due:
-        return payment.expires_at
-    return due
+    return payment.expires_at if now < payment.expires_at < due else due
 
 
 def should_give_up(capabilities: Capabilities, payment: Payment, attempt: Attempt, now: datetime) -> bool:

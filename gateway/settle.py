@@ -6,7 +6,7 @@ outcome, the result is the same.
 """
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import orjson
@@ -19,6 +19,7 @@ from gateway import states, unfinished
 from gateway.belief import Answers, believed
 from gateway.objects import payment_event
 from gateway.refunds import RefundAsked, fee_needs, refund_needs, start_refund, start_surplus_refund
+from gateway.schedule import next_query
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
 from gateway.tables import ATTEMPTS, CASHIER, PAYMENTS, REFUNDS, Attempt, Payment
 from kernel.clock import business_date
@@ -68,21 +69,21 @@ def end_soon(work: Work, attempts: Iterable[Attempt]) -> None:
 class Settle(NamedTuple):
     """Record what a channel said about one attempt, and move its payment accordingly.
 
-    outcome: signature and merchant already verified by the adapter; the amount is compared here. due_at: when to ask
-    the channel again should it still be open. refund_id: the id a refund gets if the outcome turns out to be a late or
-    second confirmation, whose money goes back by itself. latency_ms: how long the channel took to take the order, where
-    that is what it answers. fee_minor: what the channel keeps where a coupon of the merchant's paid a part; None: what
-    was expected. after_reversal: the channel was asked after it had said that the attempt was reversed. answers: what
-    the outcome is the answer to; a refused message ends nothing while another of the same number may have reached the
-    channel. Returns Settled. Raises NotFound, Broken (amount_differs, charged_twice, coupon_exceeds_payment),
-    EndedMeanwhile: put it again; ReversedMeanwhile: ask the channel.
+    outcome: signature and merchant already verified by the adapter; the amount is compared here. wait: how long until
+    the channel is asked again should it still be open (schedule.query_wait). refund_id: the id a refund gets if the
+    outcome turns out to be a late or second confirmation, whose money goes back by itself. latency_ms: how long the
+    channel took to take the order, where that is what it answers. fee_minor: what the channel keeps where a coupon of
+    the merchant's paid a part; None: what was expected. after_reversal: the channel was asked after it had said that
+    the attempt was reversed. answers: what the outcome is the answer to; a refused message ends nothing while another
+    of the same number may have reached the channel. Returns Settled. Raises NotFound, Broken (amount_differs,
+    charged_twice, coupon_exceeds_payment), EndedMeanwhile: put it again; ReversedMeanwhile: ask the channel.
     """
 
     book: int
     payment_id: str
     number: int
     outcome: Outcome
-    due_at: datetime | None
+    wait: timedelta
     refund_id: str
     latency_ms: int | None = None
     after_reversal: bool = False
@@ -132,7 +133,7 @@ class Settle(NamedTuple):
             case _:
                 _given_back_by_us(payment, attempt, outcome)
                 after = advance(states.ATTEMPT, states.Attempt(attempt.status), states.AttemptEvent.UNKNOWN)
-                return Settled(payment, self._note(work, attempt, after, message=outcome.reason[:500]))
+                return Settled(payment, self._note(work, payment, attempt, after, message=outcome.reason[:500]))
 
     def _confirmed(self, work: Work, payment: Payment, attempt: Attempt, outcome: Confirmed) -> Settled:
         wanted = attempt.capture_minor or payment.amount_minor
@@ -205,7 +206,7 @@ class Settle(NamedTuple):
         # The merchant was told it would not come; the payer gets it back without anyone asking.
         moved(work, captured, "payment.late")
         asked = RefundAsked(self.refund_id, wanted, "paid after the order had been closed", None)
-        start_refund(work, captured, asked, due_at=work.now)
+        start_refund(work, captured, asked)
         return Settled(work.get(PAYMENTS, (self.book, payment.id)), attempt)
 
     def _doubted(self, work: Work, attempt: Attempt, after: states.Attempt) -> datetime | None:
@@ -241,7 +242,7 @@ class Settle(NamedTuple):
         streams.publish(
             work, self.book, "payment.surplus", payment.id, {**payment_event(payment), "attempt": attempt.number}
         )
-        start_surplus_refund(work, payment, attempt, self.refund_id, due_at=work.now)
+        start_surplus_refund(work, payment, attempt, self.refund_id)
         return Settled(work.get(PAYMENTS, (self.book, payment.id)), attempt)
 
     def _pending(self, work: Work, payment: Payment, attempt: Attempt, outcome: Pending) -> Settled:
@@ -257,9 +258,7 @@ class Settle(NamedTuple):
                 )
         after = advance(states.ATTEMPT, states.Attempt(attempt.status), event)
         its_own = payment.status in OPEN_PAYMENT and payment.won_attempt in (0, self.number)
-        due_at = self.due_at
-        if after is states.Attempt.HELD and attempt.status != after and not its_own:
-            due_at = work.now  # reserved in vain: the janitor has it released at once
+        in_vain = after is states.Attempt.HELD and attempt.status != after and not its_own
         action = None
         if its_own and after is states.Attempt.PENDING and outcome.next_action is not None:
             action = orjson.dumps({**outcome.next_action, "channel": attempt.channel}).decode()
@@ -268,7 +267,8 @@ class Settle(NamedTuple):
         of_cashier = payment.method == CASHIER
         will_proceed = outcome.proceed and after is states.Attempt.PENDING and not is_lost(payment, attempt)
         attempt = self._note(
-            work, attempt, after, channel_ref=None if known else outcome.channel_ref, due_at=due_at,
+            work, payment, attempt, after, channel_ref=None if known else outcome.channel_ref,
+            **({"due_at": work.now} if in_vain else {}),  # the janitor has it released at once
             **({"held_minor": held} if held else {}),
             **({"proceed_count": attempt.proceed_count + 1} if will_proceed else {}),
             **({"next_action": action} if action is not None and of_cashier else {}),
@@ -306,7 +306,7 @@ class Settle(NamedTuple):
                 payment=payment.id,
             )
         after = advance(states.ATTEMPT, before, event)
-        attempt = self._note(work, attempt, after, code=outcome.code, message=outcome.message[:500])
+        attempt = self._note(work, payment, attempt, after, code=outcome.code, message=outcome.message[:500])
         was_held = payment.won_attempt == self.number
         if payment.status not in OPEN_PAYMENT or not (
             was_held or (payment.won_attempt == 0 and self.number == payment.attempt_count)
@@ -332,14 +332,16 @@ class Settle(NamedTuple):
         )
         return Settled(moved(work, ended, f"payment.{status}"), attempt)
 
-    def _note(self, work: Work, attempt: Attempt, after: states.Attempt, **changes: Any) -> Attempt:
+    def _note(self, work: Work, payment: Payment, attempt: Attempt, after: states.Attempt, **changes: Any) -> Attempt:
         """Keep where an attempt has come to; one that had ended and stays so is left as it is."""
         still_open = after in OPEN_ATTEMPT
         if after == attempt.status and not still_open:
             return attempt
-        noted: dict[str, Any] = {"code": None, "message": None, "due_at": self.due_at, **changes}
+        noted: dict[str, Any] = {"code": None, "message": None, **changes}
         noted["channel_ref"] = noted.get("channel_ref") or attempt.channel_ref
-        if not still_open:
+        if still_open:
+            noted.setdefault("due_at", next_query(payment, self.wait, work.now))
+        else:
             noted["due_at"], noted["next_action"] = None, None
         if self.latency_ms is not None:
             noted["latency_ms"] = self.latency_ms

@@ -5,7 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -220,10 +220,12 @@ async def a_shop(
     lane: LaneShape | None = None,
     more: Mapping[str, tuple[str, Script, int]] | None = None,
     statement_s: float = STATEMENT_S,
+    max_skew: timedelta | None = None,
 ) -> AsyncIterator[Shop]:
     """Open a hub on a fresh database, with one merchant whose channel account `rail` is on the scripted rail.
 
-    more: further accounts, asked after it: id → (rail: its name, its script, fee in basis points).
+    more: further accounts, asked after it: id → (rail: its name, its script, fee in basis points). max_skew: see hub;
+    None where the test gives the time by hand.
     """
     env = system_env(HereTransport())
     env.executor = None
@@ -240,7 +242,7 @@ async def a_shop(
         env=env,
         channels=registry,
         lane=lane,
-        max_skew=None,
+        max_skew=max_skew,
         statement_s=statement_s,
     ) as objects:
         objects.router.default = NO_TRYING

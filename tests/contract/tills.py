@@ -44,7 +44,7 @@ class Till:
         }
         new = NewPayment(
             order.reference, minor, order.amount.currency, method.value, "tea", None, [],
-            self.play.env.now() + timedelta(hours=1), orjson.dumps(details).decode() if details else None, manual,
+            timedelta(hours=1), orjson.dumps(details).decode() if details else None, manual,
         )  # fmt: skip
         claims = Claims((f"o:{order.reference}",), hashlib.sha256(order.reference.encode()).digest())
         payment, _ = await self.hub.payments.create(

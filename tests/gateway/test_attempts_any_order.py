@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -28,7 +29,8 @@ from tests.splitting.in_memory import BOOK, NOW, Book
 PAYMENT = "pay_" + "1" * 26
 FARM = f"pye_{1:026x}"
 AMOUNT = 10_001
-EXPIRES = NOW + timedelta(hours=2)
+LASTS = timedelta(hours=2)
+WAIT = timedelta(seconds=5)
 RAILS = ("one", "two", "three")
 KEEPS_ITS_FEE = "three"  # also of what goes back
 OUTCOMES = ("confirmed", "pending", "action", "held", "refused", "closed", "unknown")
@@ -43,10 +45,10 @@ class Life:
         plan = [Asked(FARM, ShareKind.BASIS_POINTS, 3_000)] if split else []
         method = "cashier" if cashier else "page"
         new = NewPayment(
-            "order", AMOUNT, "CNY", method, "tea", None, plan, EXPIRES, None, manual, "{}" if cashier else None
+            "order", AMOUNT, "CNY", method, "tea", None, plan, LASTS, None, manual, "{}" if cashier else None
         )
         first = None if cashier else self.chosen("one")
-        self.book.do(CreatePayment(BOOK, PAYMENT, new, Claims(("o:order",), b"h"), first, NOW))
+        self.book.do(CreatePayment(BOOK, PAYMENT, new, Claims(("o:order",), b"h"), first))
         self.asked = 0
         for wallet in range(wallets if cashier else 0):
             self.chooses(wallet)
@@ -99,7 +101,7 @@ class Life:
         }[OUTCOMES[n % len(OUTCOMES)]]
         for _ in range(2):  # everybody repeats himself
             refund_id = surplus_refund_id(PAYMENT, attempt.number)
-            self.book.do(Settle(BOOK, PAYMENT, attempt.number, outcome, NOW, refund_id, 5))
+            self.book.do(Settle(BOOK, PAYMENT, attempt.number, outcome, WAIT, refund_id, 5))
 
     def fails_over(self, n: int) -> None:
         tries = self.attempts
@@ -107,22 +109,22 @@ class Life:
             number, account = tries[n % len(tries)].number, RAILS[n % 3]
             said: Outcome = Refused("BUSY", retriable=True) if n % 2 else Unknown("", not_sent=True)
             for _ in range(2):
-                self.book.do(FailOver(BOOK, PAYMENT, number, said, self.chosen(account), NOW))
+                self.book.do(FailOver(BOOK, PAYMENT, number, said, self.chosen(account)))
 
     def chooses(self, n: int) -> None:
         payer = f"p{n % 2}"
         new = NewAttempt("jsapi", f'{{"payer":"{payer}"}}')
         account = RAILS[n % 3]
         for _ in range(2):
-            self.book.do(StartAttempt(BOOK, PAYMENT, new, f"{payer} ", account, self.chosen(account), NOW))
+            self.book.do(StartAttempt(BOOK, PAYMENT, new, f"{payer} ", account, self.chosen(account)))
 
     def captures(self, n: int) -> None:
         amount = 1 + n * 97 % AMOUNT
-        self.book.do(StartCapture(BOOK, PAYMENT, amount, share_bp(amount, 60), self.key(), NOW))
+        self.book.do(StartCapture(BOOK, PAYMENT, amount, share_bp(amount, 60), self.key()))
 
     def capture_refused(self, n: int) -> None:
         number = 1 + n % max(1, self.payment.attempt_count)
-        self.book.do(CaptureRefused(BOOK, PAYMENT, number, "NO", "", share_bp(AMOUNT, 60), NOW))
+        self.book.do(CaptureRefused(BOOK, PAYMENT, number, "NO", "", share_bp(AMOUNT, 60), WAIT))
 
     def told_to_undo(self, n: int) -> None:
         if tries := self.attempts:
@@ -130,23 +132,28 @@ class Life:
             after = self.book.do(StartUndo(BOOK, PAYMENT, attempt.number, releases=attempt.status == "held"))
             assert (after.undo_sent_at is None or after == attempt) or attempt.status in OPEN_ATTEMPT
 
-    def asked_about(self, n: int) -> None:
-        for one in self.attempts:
-            over = one.status == "confirmed" and n % 2 == 0
-            self.book.do(Asking(BOOK, (PAYMENT, one.number), None if over else NOW))
-
-    def ends(self, n: int) -> None:
-        now, run_out = self.book.now, bool(n % 2)
-        why = states.PaymentEvent.TIMED_OUT if run_out else states.PaymentEvent.CLOSED
-        self.book.now = EXPIRES if run_out else now
+    @contextlib.contextmanager
+    def later(self, after: timedelta) -> Iterator[None]:
+        now = self.book.now
+        self.book.now += after
         try:
-            self.book.do(EndUnpaid(BOOK, PAYMENT, why, NOW))
+            yield
         finally:
             self.book.now = now
 
+    def asked_about(self, n: int) -> None:
+        for one in self.attempts:
+            with self.later(timedelta(minutes=1) if n % 2 else timedelta(days=1)):  # undone, it never is again
+                self.book.do(Asking(BOOK, (PAYMENT, one.number), 1.0))
+
+    def ends(self, n: int) -> None:
+        why = states.PaymentEvent.TIMED_OUT if n % 2 else states.PaymentEvent.CLOSED
+        with self.later(LASTS if n % 2 else timedelta(0)):
+            self.book.do(EndUnpaid(BOOK, PAYMENT, why))
+
     def refunds_asked(self, n: int) -> None:
         refund_id = f"re_{0xABC + self.asked:026x}"
-        self.book.do(CreateRefund(BOOK, refund_id, PAYMENT, 1 + n * 31 % AMOUNT, "no", None, self.key(), NOW))
+        self.book.do(CreateRefund(BOOK, refund_id, PAYMENT, 1 + n * 31 % AMOUNT, "no", None, self.key()))
 
     def refund_ends(self, n: int) -> None:
         if self.refunds:
@@ -154,14 +161,14 @@ class Life:
             good = Confirmed("ch-re", Money(refund.amount_minor, "CNY"), NOW)
             said: Outcome = good if n % 2 else Refused("NOT_ENOUGH")
             for _ in range(2):
-                self.book.do(SettleRefund(BOOK, refund.id, said, NOW, refund.retry_count))
+                self.book.do(SettleRefund(BOOK, refund.id, said, 1.0, refund.retry_count))
 
     def refund_retried(self, n: int) -> None:
         mostly = [refund for refund in self.refunds if refund.status == "failed" or n % 5 == 0]
         if mostly:
             claims, refund_id = self.key(), mostly[n % len(mostly)].id
             for _ in range(2):
-                self.book.do(RetryRefund(BOOK, refund_id, claims, NOW))
+                self.book.do(RetryRefund(BOOK, refund_id, claims))
 
     # ---- what must hold after every step -----------------------------------------------------------------------------
 
@@ -209,11 +216,11 @@ class Life:
             if refund.status == "failed" and (not of_winner or self.payment.status != "succeeded"):
                 # What a merchant has meanwhile given back himself is not given back again.
                 with contextlib.suppress(Rejected):
-                    self.book.do(RetryRefund(BOOK, refund.id, self.key(), NOW))
+                    self.book.do(RetryRefund(BOOK, refund.id, self.key()))
         for refund in self.refunds:
             if refund.status == "processing":
                 good = Confirmed("ch-re", Money(refund.amount_minor, "CNY"), NOW)
-                self.book.do(SettleRefund(BOOK, refund.id, good, NOW, refund.retry_count))
+                self.book.do(SettleRefund(BOOK, refund.id, good, 1.0, refund.retry_count))
 
 
 wallets = st.integers(0, 3)

@@ -117,15 +117,11 @@ async def test_a_process_that_dies_before_it_calls_leaves_a_payment_the_janitor_
     database_url: str, tmp_path: Path
 ) -> None:
     async with a_front(database_url, tmp_path) as front:
-        now = front.clock.now()
-        new = NewPayment(
-            "order-1", 10_000, "CNY", "qr", "tea", None, [], now + timedelta(seconds=EXPIRES_S)
-        )  # fmt: skip
+        new = NewPayment("order-1", 10_000, "CNY", "qr", "tea", None, [], timedelta(seconds=EXPIRES_S))
         payment_id = front.hub.env.ids.new("pay")
-        due_at = now + timedelta(seconds=FIRST_ANSWER_S)
         claims = Claims(("i:k", "o:order-1"), b"hash")
         chosen = Chosen("rail", "scripted", 60, None)
-        await front.hub.lanes.put(CreatePayment(front.book, payment_id, new, claims, chosen, due_at))
+        await front.hub.lanes.put(CreatePayment(front.book, payment_id, new, claims, chosen))
         front.rail.says(query=NEVER_ARRIVED)
         assert await front.later(FIRST_ANSWER_S) == 1
         assert (await front.payment(payment_id))["status"] == "succeeded"

@@ -90,7 +90,7 @@ async def test_a_locked_book_with_a_backlog_holds_up_no_other_book(database_url:
         await add_channel_account(front.hub, other.book, "rail", "scripted", {}, fee_bp=60)
         front.rail.says(pay=Pending(), query=Pending())
         backlog = [(await front.pay(f"order-{n}")).body["id"] for n in range(BACKLOG)]
-        new = NewPayment("late", 100, "CNY", "qr", "tea", None, [], front.clock.now() + timedelta(hours=1))
+        new = NewPayment("late", 100, "CNY", "qr", "tea", None, [], timedelta(hours=1))
         claims = Claims(("i:late", "o:late"), b"0" * 32)
         late, _ = await front.hub.payments.create(other.book, new, claims, channel="auto", auth_code=None)
         front.clock.forward(61)

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +109,9 @@ async def test_what_a_dead_process_may_have_sent_is_not_ended_by_the_refusal_of_
 ) -> None:
     async with a_front(database_url, tmp_path) as front:
         payment_id = await front.paid()
-        refund_id, due_at = front.hub.env.ids.new("re"), front.clock.now() + timedelta(seconds=FIRST_ANSWER_S)
+        refund_id = front.hub.env.ids.new("re")
         claims = Claims(("i:k",), b"h")
-        await front.hub.lanes.put(
-            CreateRefund(front.book, refund_id, payment_id, 300, "requested", None, claims, due_at)
-        )
+        await front.hub.lanes.put(CreateRefund(front.book, refund_id, payment_id, 300, "requested", None, claims))
         front.rail.says(refund=no, refund_query=NEVER_ARRIVED)
         await front.later(FIRST_ANSWER_S + 1)
         assert len(front.asked("refund")) == 1

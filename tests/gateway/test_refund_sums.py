@@ -1,5 +1,6 @@
 """Any number of refunds of a shared payment, ending well or badly in any order: fee, shares and capture stay exact."""
 
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import given, settings
@@ -47,14 +48,14 @@ class Shop:
         self.book.payee(FARM)
         self.book.payee(MILL)
         self.book.payee(PLATFORM, kind="platform")
-        new = NewPayment("order", amount, "CNY", "qr", "tea", None, plan, NOW)
+        new = NewPayment("order", amount, "CNY", "qr", "tea", None, plan, timedelta(hours=2))
         claims = Claims(("o:order",), b"h")
         chosen = Chosen("rail", "scripted", share_bp(amount, fee_bp), None, fee_kept)
         self.fee_kept = fee_kept
-        self.book.do(CreatePayment(BOOK, PAYMENT, new, claims, chosen, NOW))
+        self.book.do(CreatePayment(BOOK, PAYMENT, new, claims, chosen))
         paid = Confirmed("ch-1", Money(amount, "CNY"), NOW, Money(coupon, "CNY"))
         fee = share_bp(amount - coupon, fee_bp)
-        self.book.do(Settle(BOOK, PAYMENT, 1, paid, NOW, "re_" + "0" * 26, fee_minor=fee))
+        self.book.do(Settle(BOOK, PAYMENT, 1, paid, timedelta(0), "re_" + "0" * 26, fee_minor=fee))
         self.made = 0
         self.open: list[tuple[str, int]] = []
 
@@ -73,7 +74,7 @@ class Shop:
         refund_id = f"re_{self.made:026x}"
         claims = Claims((f"i:{refund_id}",), b"h")
         try:
-            refund, _ = self.book.do(CreateRefund(BOOK, refund_id, PAYMENT, amount, "no", None, claims, NOW))
+            refund, _ = self.book.do(CreateRefund(BOOK, refund_id, PAYMENT, amount, "no", None, claims))
         except Rejected as refusal:
             if refusal.code not in ("refund_exceeds_captured", "refund_limit"):
                 raise
@@ -89,7 +90,7 @@ class Shop:
             part = None if coupon is None else Money(coupon % (amount + 1), "CNY")
             said = Confirmed("ch-re", Money(amount, "CNY"), NOW, part)
         for _ in range(2):  # rails repeat themselves
-            self.book.do(SettleRefund(BOOK, refund_id, said, NOW))
+            self.book.do(SettleRefund(BOOK, refund_id, said, 1.0))
 
     def assert_exact(self) -> None:
         payment = self.payment

@@ -200,9 +200,9 @@ async def test_a_process_that_dies_before_it_sends_leaves_a_refund_the_janitor_s
 ) -> None:
     async with a_front(database_url, tmp_path) as front:
         payment_id = await front.paid()
-        refund_id, due_at = front.hub.env.ids.new("re"), front.clock.now() + timedelta(seconds=FIRST_ANSWER_S)
+        refund_id = front.hub.env.ids.new("re")
         await front.hub.lanes.put(
-            CreateRefund(front.book, refund_id, payment_id, None, "requested", None, Claims(("i:k",), b"h"), due_at)
+            CreateRefund(front.book, refund_id, payment_id, None, "requested", None, Claims(("i:k",), b"h"))
         )
         front.rail.says(refund_query=NEVER_ARRIVED)
         assert await front.later(FIRST_ANSWER_S) == 1
@@ -217,9 +217,9 @@ async def test_a_refund_left_alone_for_a_day_is_asked_about_before_it_is_sent_ag
     """Its process died after sending, and no other ran: a rail may have forgotten the number, though not the refund."""
     async with a_front(database_url, tmp_path) as front:
         payment_id = await front.paid()
-        refund_id, due_at = front.hub.env.ids.new("re"), front.clock.now() + timedelta(seconds=FIRST_ANSWER_S)
+        refund_id = front.hub.env.ids.new("re")
         await front.hub.lanes.put(
-            CreateRefund(front.book, refund_id, payment_id, None, "requested", None, Claims(("i:k",), b"h"), due_at)
+            CreateRefund(front.book, refund_id, payment_id, None, "requested", None, Claims(("i:k",), b"h"))
         )
         if not known:
             front.rail.says(refund_query=NEVER_ARRIVED)

@@ -75,7 +75,7 @@ class Shop:
 
     async def order(self, number: str, minor: int = 1_234) -> tuple[str, str]:
         """Take a payment; return its id and the number the rail knows it by."""
-        new = NewPayment(number, minor, "CNY", "qr", "tea", None, (), self.wechat.clock.now() + timedelta(hours=1))
+        new = NewPayment(number, minor, "CNY", "qr", "tea", None, (), timedelta(hours=1))
         payment, _ = await self.hub.payments.create(
             self.book, new, Claims((f"o:{number}",), number.encode().ljust(32)), channel="wechat", auth_code=None
         )

@@ -216,14 +216,11 @@ async def test_a_capture_whose_answer_was_lost_is_not_ended_by_the_refusal_of_it
 
 async def recorded(front: Front, method: str) -> str:
     """Record a payment as `front.scan(key="k")` does, and send nothing."""
-    now = front.clock.now()
     body = an_order(method={"type": "barcode", "auth_code": "130000000000000001"})
     digest = hashlib.sha256(orjson.dumps(body)).digest()
-    new = NewPayment("order-1", 10_000, "CNY", method, "tea", None, [], now + timedelta(hours=2))
+    new = NewPayment("order-1", 10_000, "CNY", method, "tea", None, [], timedelta(hours=2))
     payment_id = front.hub.env.ids.new("pay")
     claims = Claims(("i:k", "o:order-1"), digest)
-    due_at = now + timedelta(seconds=FIRST_ANSWER_S)
-    await front.hub.lanes.put(
-        CreatePayment(front.book, payment_id, new, claims, Chosen("rail", "scripted", 60, None), due_at)
-    )
+    chosen = Chosen("rail", "scripted", 60, None)
+    await front.hub.lanes.put(CreatePayment(front.book, payment_id, new, claims, chosen))
     return payment_id

@@ -93,7 +93,7 @@ async def test_payments_of_before_keep_their_fee_their_winner_and_their_day(empt
     now = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
     paid = Confirmed("ch-2", Money(10_000, "CNY"), now)
     async with connection.transaction():
-        settle = Settle(1, OPEN, 1, paid, now + timedelta(seconds=5), f"re_{OPEN[4:]}")
+        settle = Settle(1, OPEN, 1, paid, timedelta(seconds=5), f"re_{OPEN[4:]}")
         (settled,) = await perform(connection, [settle], now)
     assert (settled.payment.status, settled.payment.won_attempt, settled.attempt.captured_minor) == (
         "succeeded", 1, 10_000,
