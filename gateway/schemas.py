@@ -72,6 +72,16 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=127), AfterVali
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(_shown)]
 MetadataValue = Annotated[str, StringConstraints(max_length=500), AfterValidator(_shown_in_lines)]
 Amount = Annotated[int, Field(gt=0, le=MAX_AMOUNT, strict=True, description="whole minor units, e.g. 分")]
+
+
+def _not_null(value: Any) -> Any:
+    """Refuse null where leaving it out means all, or whatever the payer says: who computed it meant neither."""
+    if value is None:
+        raise ValueError("send a whole number, or leave it out")
+    return value
+
+
+GivenAmount = Annotated[Amount | None, BeforeValidator(_not_null)]
 CurrencyCode = Annotated[
     str,
     _form(r"[A-Z]{3}", "a currency of ISO 4217 in capital letters, such as CNY"),
@@ -281,7 +291,7 @@ class PaymentLinkIn(Body):
 
     name: MerchantsName
     description: Text
-    amount: Amount | None = Field(default=None, description="minor units; left out: the payer says how much")
+    amount: GivenAmount = Field(default=None, description="minor units; left out: the payer says how much")
     minimum: Amount = 1
     maximum: Amount = MAX_AMOUNT
     currency: CurrencyCode
@@ -340,7 +350,7 @@ class MerchantQrChange(Body):
 class RefundIn(Body):
     """POST /v1/payments/{id}/refunds"""
 
-    amount: Amount | None = Field(default=None, description="minor units; left out: all that is left")
+    amount: GivenAmount = Field(default=None, description="minor units; left out: all that is left")
     reason: Annotated[str, StringConstraints(min_length=1, max_length=80), AfterValidator(_shown)] = "requested"
     merchant_refund_id: OrderId | None = None
 
@@ -348,7 +358,7 @@ class RefundIn(Body):
 class CaptureIn(Body):
     """POST /v1/payments/{id}/capture"""
 
-    amount: Amount | None = Field(default=None, description="minor units; left out: all that is reserved")
+    amount: GivenAmount = Field(default=None, description="minor units; left out: all that is reserved")
 
 
 class RetryIn(Body):

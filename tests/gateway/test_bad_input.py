@@ -289,6 +289,12 @@ VALUES = {
     "refund_of_nothing": Bad(
         "amount_not_positive", 422, {"amount": 0}, "/v1/payments/{paid}/refunds", param="amount"
     ),
+    "refund_of_null": Bad("amount_not_integer", 422, {"amount": None}, "/v1/payments/{paid}/refunds", param="amount"),
+    "capture_of_null": Bad("amount_not_integer", 422, {"amount": None}, "/v1/payments/{open}/capture", param="amount"),
+    "link_of_null": Bad(
+        "amount_not_integer", 422, {"name": "n", "description": "d", "currency": "CNY", "amount": None},
+        "/v1/payment_links", param="amount",
+    ),
     "refund_of_a_float": Bad(
         "amount_not_integer", 422, {"amount": 1.0}, "/v1/payments/{paid}/refunds", param="amount"
     ),
