@@ -379,7 +379,7 @@ class Entry:
     statement_ref: str | None = None  # NtryRef: unique within its statement or notification at most
     has_bank_ref: bool = True  # entry_ref is an AcctSvcrRef; else it is the NtryRef
     notice: str = ""  # camt.054: which notification it stands in
-    nth: int = 1  # which of the entries there that cannot be told from it
+    nth: int = 1  # camt.054: which of the entries under that notice that cannot be told from it
     raw_ref: str = ""  # entry_ref as the bank wrote it
 
     @property
@@ -487,11 +487,14 @@ def read_camt054(xml: bytes, *, odd: list[BadStatement] | None = None) -> list[E
     body = _only(_document(xml, CAMT_054), "BkToCstmrDbtCdtNtfctn")
     message = [_maybe(body, "GrpHdr/MsgId") or "", _maybe(body, "GrpHdr/MsgPgntn/PgNb") or ""]
     entries: list[Entry] = []
+    likes: Counter[tuple[str, ...]] = Counter()  # of the message: two of its notifications may have one id
     for notification in _children(body, "Ntfctn"):
         account, currency = _own_account(notification)
         place = [*message, _maybe(notification, "Id") or "", _maybe(notification, "NtfctnPgntn/PgNb") or ""]
         notice = "/".join(place) if message[0] or place[2] else hashlib.sha256(xml).hexdigest()
-        entries += [replace(entry, notice=notice) for entry in _entries(notification, account, currency, odd)]
+        for entry in _entries(notification, account, currency, odd):
+            likes[notice, *_alike(entry)] += 1
+            entries.append(replace(entry, notice=notice, nth=likes[notice, *_alike(entry)]))
     return entries
 
 
@@ -552,17 +555,13 @@ def _balances(node: ET.Element, account: str, currency: str | None) -> tuple[Mon
 def _entries(
     node: ET.Element, account: str, currency: str | None, odd: list[BadStatement] | None = None
 ) -> Iterator[Entry]:
-    """Yield the booked entries of one statement or notification, those that look alike numbered apart."""
+    """Yield the booked entries of one statement or notification, those with one reference numbered apart."""
     refs: Counter[str] = Counter()
-    likes: Counter[tuple[str, ...]] = Counter()
-    for read in _read_entries(node, account, currency, odd):
-        entry = replace(read, raw_ref=read.entry_ref)
-        alike = _alike(entry)
+    for entry in _read_entries(node, account, currency, odd):
         refs[entry.entry_ref] += 1
-        likes[alike] += 1
         nth = refs[entry.entry_ref]
         ref = entry.entry_ref if nth == 1 else f"{entry.entry_ref}#{nth}"
-        yield replace(entry, entry_ref=ref, nth=likes[alike])
+        yield replace(entry, entry_ref=ref, raw_ref=entry.entry_ref)
 
 
 def _read_entries(

@@ -56,6 +56,12 @@ def notice(*entries: str, message: str = "M1", ident: str = "N1", page: str = ""
     ).encode()
 
 
+def twice(message: bytes) -> bytes:
+    """Return a message with its notification in it a second time."""
+    start, end = message.index(b"<Ntfctn>"), message.index(b"</BkToCstmrDbtCdtNtfctn>")
+    return message[:end] + message[start:end] + message[end:]
+
+
 async def booked(database_url: str) -> Counter[int]:
     """Return what the journal has of deposits, signed: amount → how often."""
     async with outside(database_url) as connection:
@@ -91,6 +97,7 @@ TWO_BOOKINGS = {
         notice(entry("70", ref=None)),
         notice(entry("70", ref=None, end_to_end="WX20261125"), message="M2"),
     ],
+    "in two notifications of one message that have one id": [twice(notice(entry("70", ref=None)))],
     "in and out again": [notice(entry("70"), entry("70", out=True))],
     "in, and out in another message": [notice(entry("70")), notice(entry("70", out=True), message="M2")],
     "two references": [notice(entry("70")), notice(entry("70", ref="B"), message="M2")],
