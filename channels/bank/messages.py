@@ -26,6 +26,7 @@ CAMT_053, CAMT_054 = "camt.053.001.08", "camt.054.001.08"
 
 MAX_BYTES = 64 * 2**20
 MAX_DEPTH = 40  # the messages themselves go 14 deep
+MAX_TEXT = 500  # characters; no text of the messages may have more
 BEIJING = timezone(timedelta(hours=8))
 
 NOT_PROVIDED = "NOTPROVIDED"  # what ISO 20022 puts where an end-to-end id is missing
@@ -346,7 +347,7 @@ def _reasons(node: ET.Element) -> tuple[Reason, ...]:
         Reason(
             code=_maybe(reason, "Rsn/Cd") or _maybe(reason, "Rsn/Prtry"),
             own_word=_maybe(reason, "Rsn/Cd") is None and _maybe(reason, "Rsn/Prtry") is not None,
-            text=" ".join(note.text.strip() for note in _children(reason, "AddtlInf") if note.text) or None,
+            text=" ".join(note.text.strip() for note in _children(reason, "AddtlInf") if note.text)[:MAX_TEXT] or None,
         )
         for reason in _children(node, "StsRsnInf")
     )
@@ -571,9 +572,19 @@ def _read_entries(
         try:
             yield from _read_entry(entry, account, currency)
         except BadStatement as error:
+            named = BadStatement(error.code, f"entry {position}{_refs(entry)}: {error.message}")
             if odd is None:
-                raise
-            odd.append(BadStatement(error.code, f"entry {position}: {error.message}"))
+                raise named from None
+            odd.append(named)
+
+
+def _refs(entry: ET.Element) -> str:
+    """Return by what the bank knows an entry that cannot be read, for whoever asks it."""
+    refs = [f"{ref.tag} {ref.text[:40]}" for ref in entry if ref.tag in ("AcctSvcrRef", "NtryRef") and ref.text]
+    return f" ({', '.join(refs)})" if refs else ""
+
+
+_NO_MONEY = frozenset({"PDNG", "FUTR", "INFO"})  # pending, of a later day, informational; of ExternalEntryStatus1Code
 
 
 def _read_entry(entry: ET.Element, account: str, currency: str | None) -> list[Entry]:
@@ -581,8 +592,11 @@ def _read_entry(entry: ET.Element, account: str, currency: str | None) -> list[E
 
     It stays whole where one of them does not say its amount, which the message leaves open.
     """
-    if _text(entry, "Sts/Cd") != "BOOK":
-        return []  # pending and informational entries are not money
+    status = _text(entry, "Sts/Cd")
+    if status in _NO_MONEY:
+        return []
+    if status != "BOOK":
+        raise BadStatement("malformed", f"{status[:10]!r} is no status of an entry")
     amount = _signed(entry, currency)
     bank_ref = _maybe(entry, "AcctSvcrRef")
     ref = bank_ref or _text(entry, "NtryRef")
@@ -661,7 +675,7 @@ def _with_sign(amount: ET.Element, direction: str, currency: str | None) -> Mone
         raise BadStatement("bad_currency", f"{code[:10]!r} is no currency we know")
     if currency is not None and code != currency:
         raise BadStatement("other_currency", f"an amount in {code} on an account in {currency}")
-    text = (amount.text or "").strip()
+    text = _told(amount) or ""
     if text.startswith("-"):
         raise BadStatement(
             "negative_amount", f"the amount {text[:30]} is below zero; CdtDbtInd says which way money went"
@@ -757,9 +771,15 @@ def _only(node: ET.Element, name: str) -> ET.Element:
 
 def _maybe(node: ET.Element, path: str) -> str | None:
     found = node.find(path)
-    if found is None or found.text is None:
-        return None
-    return found.text.strip() or None
+    return None if found is None else _told(found)
+
+
+def _told(node: ET.Element) -> str | None:
+    """Return an element's text; None where it is empty. What is no text of these messages is not read in part."""
+    text = (node.text or "").strip()
+    if len(node) or len(text) > MAX_TEXT:
+        raise BadStatement("malformed", f"{node.tag} is not text alone, or longer than {MAX_TEXT} characters")
+    return text or None
 
 
 def _text(node: ET.Element, path: str) -> str:

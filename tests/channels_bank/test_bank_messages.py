@@ -232,8 +232,30 @@ def test_a_notification_is_read_like_a_statement_without_balances() -> None:
     assert (found.account, found.amount, found.booked_on) == ("A1", Money(100, "CNY"), date(2026, 11, 24))
 
 
-def test_only_booked_entries_are_money() -> None:
-    assert read_camt054(camt054("A1", entry("R1", "1.00", credit=True, status="PDNG"))) == []
+@pytest.mark.parametrize("status", ["BOKD", "book", "X" * 10])
+def test_a_status_of_an_entry_that_nobody_knows_is_not_passed_over(status: str) -> None:
+    good = entry("R1", "1.00", credit=True)
+    odd: list[BadStatement] = []
+    (found,) = read_camt054(camt054("A1", entry("R2", "2.00", credit=True, status=status), good), odd=odd)
+    assert (found.entry_ref, [error.code for error in odd]) == ("R1", ["malformed"])
+    assert "R2" in odd[0].message, "the bank can be asked about it"
+
+
+@pytest.mark.parametrize("status", ["PDNG", "INFO", "FUTR"])
+def test_only_booked_entries_are_money(status: str) -> None:
+    assert read_camt054(camt054("A1", entry("R1", "1.00", credit=True, status=status))) == []
+
+
+def test_nothing_is_read_of_a_text_that_has_elements_in_it_or_is_longer_than_any_text_of_the_message() -> None:
+    for spoilt in (
+        entry("R1", "7<X/>0.00", credit=True),
+        entry("R1", "70.00", credit=True, end_to_end_id="E<X/>2"),
+        entry("R1", "70.00", credit=True, end_to_end_id="E" * 501),
+        entry("R1" * 251, "70.00", credit=True),
+    ):
+        odd: list[BadStatement] = []
+        (found,) = read_camt054(camt054("A1", spoilt, entry("R2", "1.00", credit=True)), odd=odd)
+        assert (found.entry_ref, [error.code for error in odd]) == ("R2", ["malformed"])
 
 
 def test_an_entry_without_a_real_end_to_end_id_has_none() -> None:
