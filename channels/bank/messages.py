@@ -480,8 +480,8 @@ def read_camt053(xml: bytes, *, allow_gap: bool = False) -> list[AccountStatemen
 def read_camt054(xml: bytes, *, odd: list[BadStatement] | None = None) -> list[Entry]:
     """Read a debit/credit notification: booked entries only. Raises BadStatement.
 
-    odd: takes what is wrong with entries that cannot be read, and the others are returned; None: one such entry has the
-    whole file refused.
+    odd: takes what is wrong with entries and notifications that cannot be read, and the others are returned; None: one
+    such has the whole file refused.
     It may overlap other notifications and the statement; `entry_ref` tells what is the same booking, and `notice` and
     `booking` together what was read before. A page of a longer message is a notice of its own.
     """
@@ -489,8 +489,15 @@ def read_camt054(xml: bytes, *, odd: list[BadStatement] | None = None) -> list[E
     message = [_maybe(body, "GrpHdr/MsgId") or "", _maybe(body, "GrpHdr/MsgPgntn/PgNb") or ""]
     entries: list[Entry] = []
     likes: Counter[tuple[str, ...]] = Counter()  # of the message: two of its notifications may have one id
-    for notification in _children(body, "Ntfctn"):
-        account, currency = _own_account(notification)
+    for position, notification in enumerate(_children(body, "Ntfctn"), 1):
+        try:
+            account, currency = _own_account(notification)
+        except BadStatement as error:
+            named = f"notification {position} ({_maybe(notification, 'Id') or 'without an id'}): {error.message}"
+            if odd is None:
+                raise BadStatement(error.code, named) from None
+            odd.append(BadStatement(error.code, named))
+            continue
         place = [*message, _maybe(notification, "Id") or "", _maybe(notification, "NtfctnPgntn/PgNb") or ""]
         notice = "/".join(place) if message[0] or place[2] else hashlib.sha256(xml).hexdigest()
         for entry in _entries(notification, account, currency, odd):
@@ -525,7 +532,7 @@ def _statement(message_id: str, node: ET.Element) -> AccountStatement:
 def _own_account(node: ET.Element) -> tuple[str, str | None]:
     account = _account_number(_only(node, "Acct"))
     if account is None:
-        raise BadStatement("malformed", "a statement does not say which account it is of")
+        raise BadStatement("malformed", f"{node.tag} does not say which account it is of")
     return account, _maybe(node, "Acct/Ccy")
 
 
@@ -590,7 +597,8 @@ _NO_MONEY = frozenset({"PDNG", "FUTR", "INFO"})  # pending, of a later day, info
 def _read_entry(entry: ET.Element, account: str, currency: str | None) -> list[Entry]:
     """Return an entry, if it is booked; one that gathers several transactions comes out as its transactions.
 
-    It stays whole where one of them does not say its amount, which the message leaves open.
+    It stays whole where one of them does not say its amount, which the message leaves open; and where not all of them are
+    shown it is whole and nobody's.
     """
     status = _text(entry, "Sts/Cd")
     if status in _NO_MONEY:
@@ -610,7 +618,12 @@ def _read_entry(entry: ET.Element, account: str, currency: str | None) -> list[E
         statement_ref=_maybe(entry, "NtryRef"),
         has_bank_ref=bank_ref is not None,
     )
-    details = [one for group in _children(entry, "NtryDtls") for one in _children(group, "TxDtls")]
+    details: list[ET.Element] = []
+    for group in _children(entry, "NtryDtls"):
+        shown, announced = _children(group, "TxDtls"), _maybe(group, "Btch/NbOfTxs")
+        if announced is not None and announced.lstrip("0") != str(len(shown)):
+            return [base]
+        details += shown
     if len(details) <= 1:
         return [_detailed(base, details[0]) if details else base]
     if any(_transaction_amount(one) is None for one in details):
@@ -694,11 +707,15 @@ def _with_sign(amount: ET.Element, direction: str, currency: str | None) -> Mone
 
 
 def _date(node: ET.Element) -> date:
-    text = _maybe(node, "Dt") or (_maybe(node, "DtTm") or "")[:10]
+    """Return a day; a moment that knows its time zone is of Beijing's day."""
+    text, moment = _maybe(node, "Dt"), _moment(node, "DtTm")
+    told = text or _maybe(node, "DtTm") or ""
     try:
-        return date.fromisoformat(text[:10])
-    except ValueError:
-        raise BadStatement("malformed", f"{text[:30]!r} is not a date") from None
+        if text is None and moment is not None:
+            return moment.astimezone(BEIJING).date()
+        return date.fromisoformat(told[:10])
+    except (ValueError, OverflowError):
+        raise BadStatement("malformed", f"{told[:30]!r} is not a date") from None
 
 
 def _moment(node: ET.Element, path: str) -> datetime | None:
@@ -741,13 +758,17 @@ class _Bounded(ET.TreeBuilder):
         return super().end(tag.removeprefix(self._prefix))
 
 
+# What banks in China write and expat does not read; the later of the two standards has all of the earlier.
+_CHINESE = re.compile(rb"""<\?xml[^>]{1,99}encoding\s*=\s*["'](gb18030|gbk|gb2312)["']""", re.IGNORECASE)
+
+
 def _document(xml: bytes, message: str) -> ET.Element:
     """Return the root of a message of exactly this version. DTDs and entities are refused."""
     if len(xml) > MAX_BYTES:
         raise BadStatement("too_big", f"{len(xml)} bytes; at most {MAX_BYTES} are read")
     parser = DefusedXMLParser(target=_Bounded(message), forbid_dtd=True)
     try:
-        parser.feed(xml)
+        parser.feed(xml.decode("gb18030") if _CHINESE.match(xml) else xml)
         root = parser.close()
     except DefusedXmlException as error:
         raise BadStatement("dtd_forbidden", f"the file defines entities or a DTD: {type(error).__name__}") from None

@@ -314,6 +314,56 @@ def test_a_batchs_transactions_go_the_entrys_way_and_may_name_their_amounts_as_d
     assert read(bare, "") == [(None, -300, "R1")], "one that says no amount leaves the entry whole"
 
 
+@pytest.mark.parametrize("shown", [0, 1])
+def test_an_entry_of_which_not_all_transactions_are_shown_is_nobodys_in_particular(shown: int) -> None:
+    """It would go whole to whoever is shown of it."""
+    whole = entry("R1", "3.00", credit=True, end_to_end_id="E")
+    start, end = whole.index("<TxDtls>"), whole.index("</NtryDtls>")
+    said = "<Btch><NbOfTxs>3</NbOfTxs></Btch>" + whole[start:end] * shown
+    (found,) = read_camt054(camt054("A1", whole[:start] + said + whole[end:]))
+    assert (found.amount.minor, found.end_to_end_id, found.entry_ref) == (300, None, "R1")
+    said = "<Btch><NbOfTxs>1</NbOfTxs></Btch>" + whole[start:end]
+    (found,) = read_camt054(camt054("A1", whole[:start] + said + whole[end:]))
+    assert found.end_to_end_id == "E"
+
+
+def test_a_notification_that_cannot_be_read_keeps_no_other_of_its_file_from_being_read() -> None:
+    xml = camt054("A1", entry("R1", "1.00", credit=True))
+    bad = b"<Ntfctn><Id>N0</Id><Acct><Nm>ours</Nm></Acct>" + entry("R0", "5.00", credit=True).encode() + b"</Ntfctn>"
+    odd: list[BadStatement] = []
+    (found,) = read_camt054(xml.replace(b"<Ntfctn>", bad + b"<Ntfctn>"), odd=odd)
+    assert (found.entry_ref, [error.code for error in odd]) == ("R1", ["malformed"])
+    assert "N0" in odd[0].message
+    assert refusal(read_camt054, xml.replace(b"<Ntfctn>", bad + b"<Ntfctn>")) == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("told", "day"),
+    [
+        ("<Dt>2026-11-24</Dt>", 24),
+        ("<Dt>2026-11-24+08:00</Dt>", 24),
+        ("<DtTm>2026-11-24T23:30:00</DtTm>", 24),
+        ("<DtTm>2026-11-24T23:30:00.123+08:00</DtTm>", 24),
+        ("<DtTm>2026-11-24T23:30:00Z</DtTm>", 25),
+        ("<DtTm>2026-11-24T15:59:59Z</DtTm>", 24),
+        ("<DtTm>2026-11-24T00:30:00+09:00</DtTm>", 23),
+    ],
+)
+def test_a_moment_is_of_beijings_day(told: str, day: int) -> None:
+    xml = camt054("A1", entry("R1", "1.00", credit=True).replace("<Dt>2026-11-24</Dt>", told, 1))
+    (found,) = read_camt054(xml)
+    assert found.booked_on == date(2026, 11, day)
+
+
+@pytest.mark.parametrize("name", ["GB18030", "gbk", "GB2312", "UTF-8", "UTF-16"])
+def test_files_are_read_in_the_encodings_that_banks_in_china_write(name: str) -> None:
+    whole = camt054("A1", entry("R1", "1.00", credit=True)).decode().replace("对方", "财付通")
+    (found,) = read_camt054(f"<?xml version='1.0' encoding='{name}' ?>{whole}".encode(name))
+    assert found.counterparty_name == "财付通 & Co"
+    cut = f'<?xml version="1.0" encoding="{name}"?>{whole}'.encode(name).replace("财".encode(name), b"\xff")
+    assert refusal(read_camt054, cut[:-1] if name == "UTF-16" else cut) == "not_xml"
+
+
 def test_files_of_many_pages_say_which_page_they_are() -> None:
     page = "<MsgPgntn><PgNb>2</PgNb><LastPgInd>false</LastPgInd></MsgPgntn>"
     (read,) = read_camt053(camt053(statement("A1", "0.00", "0.00"), page=page))
@@ -343,6 +393,7 @@ def test_files_of_many_pages_say_which_page_they_are() -> None:
         ("malformed", GOOD.replace(b"<CdtDbtInd>CRDT</CdtDbtInd><Sts>", b"<Sts>", 1)),
         ("malformed", GOOD.replace(b"<CdtDbtInd>CRDT</CdtDbtInd><Sts>", b"<CdtDbtInd>IN</CdtDbtInd><Sts>", 1)),
         ("malformed", GOOD.replace(b"<BookgDt><Dt>2026-11-24<", b"<BookgDt><Dt>24.11.2026<")),
+        ("malformed", GOOD.replace(b"<BookgDt><Dt>2026-11-24</Dt>", b"<BookgDt><DtTm>9999-12-31T23:00:00Z</DtTm>")),
         ("malformed", GOOD.replace(b"<Acct><Id><Othr><Id>A1</Id></Othr></Id>", b"<Acct>")),
         ("balance_missing", GOOD.replace(balance("OPBD", "100.00").encode(), b"")),
         ("malformed", GOOD.replace(balance("OPBD", "100.00").encode(), balance("OPBD", "100.00").encode() * 2)),
