@@ -41,14 +41,14 @@ async def open_of(connection: Connection, kind: str) -> list[Case]:
     return [Case(*row) for row in rows]
 
 
-async def decided_so(connection: Connection, book: int, kind: str, abouts: Sequence[str], decision: str) -> set[str]:
-    """Return those of the objects about which a person has decided so."""
+async def decided_so(connection: Connection, book: int, kind: str, abouts: Sequence[str], decision: str) -> list[Case]:
+    """Return the cases of those of the objects about which a person has decided so."""
     rows = await connection.fetch(
-        "SELECT about FROM case_file WHERE book = $1 AND kind = $2 AND about = ANY($3::text[]) "
+        f"SELECT {_CASE} FROM case_file WHERE book = $1 AND kind = $2 AND about = ANY($3::text[]) "
         "AND status = 'decided' AND decision = $4",
         book, kind, abouts, decision,
     )  # fmt: skip
-    return {row[0] for row in rows}
+    return [Case(*row) for row in rows]
 
 
 class Waiting(NamedTuple):

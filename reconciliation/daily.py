@@ -203,18 +203,22 @@ class DailyProof:
         """Fetch every file of the bank's that is not kept yet, and keep it; return how many were new.
 
         One that cannot be had or believed is set aside as a case and keeps no other from being fetched; so is a
-        statement that is refused. Raises Unavailable where the bank does not answer, Rejected where it says no to us.
+        statement that is refused. A list that goes on with what was listed before is at its end. Raises Unavailable
+        where the bank does not answer, Rejected where it says no to us.
         """
         link = await self._banks.link(book, bank)
         client, new = self._banks.client(link), 0
         for kind in ("camt.054", "pain.002", "camt.053"):
             after: str | None = None
+            seen: set[FileInfo] = set()
             while True:
                 page = await client.list_files(kind, after)
-                for listed in page.files:
+                fresh = [listed for listed in page.files if listed not in seen]
+                for listed in fresh:
                     new += await self._fetch(link, client, listed)
-                if not page.files or page.next is None:
+                if not fresh or page.next is None:
                     break
+                seen.update(fresh)
                 after = page.next
         return new
 
@@ -222,7 +226,7 @@ class DailyProof:
         """Fetch a file and keep it; return how many that was."""
         try:
             raw = await fetched(client, listed)
-        except (BadStatement, Unavailable) as error:
+        except (BadStatement, Unavailable, Rejected) as error:  # the bank has just listed it, so a no is about this one
             if error.code == "bank_unreachable":
                 raise
             await self._banks.files.set_aside(link, listed, Wrong(error.code, str(error)))

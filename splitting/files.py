@@ -44,6 +44,13 @@ class Wrong(NamedTuple):
     why: str
 
 
+class _Passed(NamedTuple):
+    """What is done of the page at a cursor: a bank may list it again, and a round may end in its middle."""
+
+    cursor: str | None
+    files: set[tuple[str, str]]  # id and hash
+
+
 class BankFiles:
     """Reads the files of every merchant's banks, and applies them."""
 
@@ -53,6 +60,7 @@ class BankFiles:
         self._env = env
         self._client = client
         self._not_had: Counter[tuple[int, str]] = Counter()  # by book and what its case is about
+        self._passed: dict[tuple[int, str, str], _Passed] = {}  # by book, bank and type
 
     async def read_new(self, link: BankLink, channel_account_of: Mapping[str, str], collected: Collected) -> int:
         """Apply the new notices of bookings and status reports, or set them aside; return how many files that was.
@@ -68,10 +76,9 @@ class BankFiles:
         for kind in (CAMT_054, PAIN_002):
             try:
                 page = await self._client(link).list_files(kind, cursors.get(kind))
-                discarded = await self._discarded(link, page.files)
-                for info in page.files:
-                    if _about(link, info) not in discarded:
-                        await self._apply(link, info, channel_account_of, collected)
+                for info in await self._fresh(link, kind, cursors.get(kind), page.files):
+                    await self._apply(link, info, channel_account_of, collected)
+                    self._passed[link.book, link.bank, kind].files.add((info.file_id, info.sha256))
                     number += 1
             except Unavailable as error:
                 if error.code == "bank_unreachable":
@@ -81,8 +88,10 @@ class BankFiles:
             except Rejected as error:
                 trouble = error
                 continue
-            if page.files and page.next is not None:
+            if page.files and page.next not in (None, cursors.get(kind)):
                 cursors[kind] = page.next
+                passed = _Passed(page.next, {(info.file_id, info.sha256) for info in page.files})
+                self._passed[link.book, link.bank, kind] = passed
                 await self._lanes.put(MoveCursor(link.book, link.bank, orjson.dumps(cursors).decode()))
         if trouble is not None:
             raise trouble
@@ -115,12 +124,26 @@ class BankFiles:
         why = "all of the file has been applied"
         await self._lanes.put(cases.CloseCase(link.book, SET_ASIDE, _about(link, info), why))
 
-    async def _discarded(self, link: BankLink, files: Sequence[FileInfo]) -> set[str]:
+    async def _fresh(
+        self, link: BankLink, kind: str, cursor: str | None, files: Sequence[FileInfo]
+    ) -> Sequence[FileInfo]:
+        """Return those of the page at a cursor that are neither passed nor discarded, and note which that page is.
+
+        Discarded is what a person has seen: other bytes under the same id are another file.
+        """
+        place = link.book, link.bank, kind
+        passed = self._passed.get(place)
         if not files:
-            return set()
-        abouts = [_about(link, info) for info in files]
+            self._passed.pop(place, None)
+            return files
+        if passed is None or passed.cursor != cursor:
+            passed = self._passed[place] = _Passed(cursor, set())
+        files = [info for info in files if (info.file_id, info.sha256) not in passed.files]
         async with acquire(self._pool) as connection:
-            return await cases.store.decided_so(connection, link.book, SET_ASIDE, abouts, DISCARD)
+            abouts = [_about(link, info) for info in files]
+            discarded = await cases.store.decided_so(connection, link.book, SET_ASIDE, abouts, DISCARD)
+        gone = {(one.about, orjson.loads(one.facts)["file"]["sha256"]) for one in discarded}
+        return [info for info in files if (_about(link, info), info.sha256) not in gone]
 
     async def _apply(
         self,
@@ -133,11 +156,12 @@ class BankFiles:
     ) -> bool:
         """Apply a file, or set it aside; return whether all of it was applied. Raises Unavailable, Rejected.
 
-        known: it is set aside already.
+        known: it is set aside already. Where the bank has just listed it, no answer and a no are about this file alone
+        once they have come often enough.
         """
         try:
             wrong = await self._wrong_with(link, info, channel_account_of, collected)
-        except Unavailable as error:
+        except (Unavailable, Rejected) as error:
             if not error.code.startswith("bank_") or not self._tried_enough(link, info):
                 raise
             wrong = Wrong(error.code, str(error))

@@ -1,6 +1,8 @@
 """The settlement bank's file gateway: upload instructions, fetch what the bank wrote. Keeps nothing."""
 
 import hashlib
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -13,10 +15,15 @@ from channels.bank import signing
 from channels.bank.messages import BadStatement
 from channels.contract import Refused, Unknown
 from channels.settings import secret
+from kernel.clock import business_date
 from kernel.env import Env, NoAnswer, NotSent, Request, Response
 from kernel.errors import Rejected, Unavailable
 
 TIMEOUT_S = 30.0
+MAX_NAME = 200  # characters of a file's id or name
+MAX_CURSOR = 2_000
+TYPES = frozenset({"pain.002", "camt.054", "camt.053"})
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,9 @@ class FileInfo:
     sha256: str
     original_message_id: str | None = None  # pain.002: our message id it answers
     original_file_id: str | None = None  # pain.002: Accepted.file_id of the upload it answers; this one decides
+    odd: bool = (
+        False  # it is listed without what it could be fetched and known by; `name` is what the list says instead
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,30 +177,41 @@ class BankClient:
         """Return files of one type made after a cursor, oldest first. Raises Unavailable, Rejected.
 
         type: pain.002, camt.054 or camt.053. after: FilePage.next of the call before. message_id: of ours; only
-        reports on it. The list itself is not signed; what it leads to is.
+        reports on it. limit: a bank that does not heed it lists all it has. The list itself is not signed; what it
+        leads to is. What it says oddly of one file (FileInfo.odd) keeps no other from being read.
         """
         query = {"type": type, "limit": str(limit)}
         query |= {} if after is None else {"after": after}
         query |= {} if message_id is None else {"message_id": message_id}
-        said = await self._call("GET", f"/files?{urlencode(query)}", routine=True)
-        try:
-            files = tuple(
-                FileInfo(
-                    file_id=one["file_id"],
-                    type=one["type"],
-                    name=one["name"],
-                    business_date=date.fromisoformat(one["business_date"]),
-                    created_at=one["created_at"],
-                    sha256=one["sha256"],
-                    original_message_id=one.get("original_message_id"),
-                    original_file_id=one.get("original_file_id"),
-                )
-                for one in said["files"]
+        path = f"/files?{urlencode(query)}"
+        said = await self._call("GET", path, routine=True, may_be_long=True)
+        listed, cursor = said.get("files"), said.get("next", "")
+        if not isinstance(listed, list) or not (cursor is None or _is_name(str(cursor), MAX_CURSOR)):
+            raise Unavailable(
+                "bank_answer_unreadable", "the bank's list of files is none, or does not say what is next"
             )
-            cursor = said["next"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise Unavailable("bank_answer_unreadable", f"the bank's list of files cannot be read: {error!r}") from None
+        files = tuple(self._listed(one, type) for one in listed)
         return FilePage(files, after if cursor is None else str(cursor))
+
+    def _listed(self, one: Any, type: str) -> FileInfo:
+        """Read what a list says of one file. What is for people alone may be anything."""
+        told = one if isinstance(one, dict) else {}
+        day = _day(told.get("business_date"))
+        if day is None or not _is_name(told.get("file_id")) or not _SHA256.fullmatch(str(told.get("sha256"))):
+            said = ascii(one)
+            name = f"listed-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+            return FileInfo(name, type, said[:MAX_NAME], business_date(self._env.now()), "", "", odd=True)
+        known = {name: text for name, text in told.items() if _is_name(text)}
+        return FileInfo(
+            file_id=known["file_id"],
+            type=known["type"] if known.get("type") in TYPES else type,
+            name=known.get("name", known["file_id"]),
+            business_date=day,
+            created_at=known.get("created_at", ""),
+            sha256=known["sha256"],
+            original_message_id=known.get("original_message_id"),
+            original_file_id=known.get("original_file_id"),
+        )
 
     async def uploads(self, message_id: str) -> tuple[Accepted, ...]:
         """Return what the bank has received from us under a message id, first one first; empty: it has nothing.
@@ -211,8 +232,12 @@ class BankClient:
 
         file: with a FileInfo its hash is compared as well, so that one signed file cannot stand in for another.
         """
+        if isinstance(file, FileInfo) and file.odd:
+            raise BadStatement("listed_oddly", f"the list does not say which file it is, and of which day: {file.name}")
         file_id = file if isinstance(file, str) else file.file_id
-        answer = await self._send("GET", f"/files/{quote(file_id, safe='')}", for_file=True)
+        answer = await self._send(
+            "GET", f"/files/{quote(file_id, safe='')}", accept="application/xml", may_be_long=True
+        )
         await self._verified(answer)
         if isinstance(file, FileInfo) and hashlib.sha256(answer.body).hexdigest() != file.sha256.lower():
             raise BadStatement("other_file", f"{file.name} is not the file the bank listed: its hash differs")
@@ -225,22 +250,32 @@ class BankClient:
         except signing.BadSignature as error:
             raise BadStatement(f"signature_{error.code}", error.message) from None
 
-    async def _call(self, method: str, path: str, body: bytes = b"", *, routine: bool = False) -> dict[str, Any]:
+    async def _call(
+        self, method: str, path: str, body: bytes = b"", *, routine: bool = False, may_be_long: bool = False
+    ) -> dict[str, Any]:
         try:
-            return _object((await self._send(method, path, body, routine=routine)).body)
+            return _object((await self._send(method, path, body, routine=routine, may_be_long=may_be_long)).body)
         except BadStatement as error:
             raise Unavailable("bank_answer_unreadable", error.message) from None
 
     async def _send(
-        self, method: str, path: str, body: bytes = b"", *, routine: bool = False, for_file: bool = False
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        accept: str = "application/json",
+        *,
+        routine: bool = False,
+        may_be_long: bool = False,
     ) -> Response:
         """Make a call that may be repeated. Raises Rejected for an explicit no, Unavailable for anything unclear."""
-        headers = self._headers("application/xml" if for_file else "application/json")
+        headers = self._headers(accept)
         if body:
             headers["Content-Type"] = "application/json"
         try:
             answer = await self._env.transport.send(
-                Request(method, self._base + path, headers, body, routine, for_file), timeout_s=self.settings.timeout_s
+                Request(method, self._base + path, headers, body, routine, may_be_long),
+                timeout_s=self.settings.timeout_s,
             )
         except (NotSent, NoAnswer) as error:
             raise Unavailable("bank_unreachable", f"the bank did not answer: {error}", retry_after_s=5) from None
@@ -269,10 +304,22 @@ def _account(said: Mapping[str, Any]) -> Account:
         raise Unavailable("bank_answer_unreadable", f"the bank's account cannot be read: {error!r}") from None
 
 
+def _day(told: Any) -> date | None:
+    try:
+        return date.fromisoformat(told)
+    except (TypeError, ValueError):
+        return None
+
+
+def _is_name(told: Any, most: int = MAX_NAME) -> bool:
+    """Tell whether it is a text that can stand in a row, an address and on a screen."""
+    return isinstance(told, str) and 0 < len(told) <= most and told.isprintable()
+
+
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        said = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        said = json.loads(body)  # also where a name of a file has half a letter in it
+    except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict):
         raise BadStatement("unreadable", "the bank's answer is not a JSON object")

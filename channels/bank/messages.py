@@ -597,8 +597,8 @@ _NO_MONEY = frozenset({"PDNG", "FUTR", "INFO"})  # pending, of a later day, info
 def _read_entry(entry: ET.Element, account: str, currency: str | None) -> list[Entry]:
     """Return an entry, if it is booked; one that gathers several transactions comes out as its transactions.
 
-    It stays whole where one of them does not say its amount, which the message leaves open; and where not all of them are
-    shown it is whole and nobody's.
+    It stays whole where one of them does not say its amount, which the message leaves open; and where not all of them
+    are shown it is whole and nobody's.
     """
     status = _text(entry, "Sts/Cd")
     if status in _NO_MONEY:

@@ -289,10 +289,24 @@ async def test_another_signed_file_cannot_stand_in_for_the_listed_one(bank: Smal
 
 
 async def test_a_list_that_cannot_be_read_is_asked_for_again(bank: SmallBank, client: BankClient) -> None:
-    for body in (b"[]", b"{}", b'{"files": [{}], "next": "1"}', b"<html>", b'{"files": 7, "next": "1"}'):
+    for body in (
+        b"[]",
+        b"{}",
+        b'{"files": {}, "next": "1"}',
+        b"<html>",
+        b'{"files": 7, "next": "1"}',
+        b'{"files": []}',
+    ):
         bank.spoil = lambda _request, _answer, body=body: web.Response(body=body)  # type: ignore[misc]
         with pytest.raises(Unavailable):
             await client.list_files("camt.053")
+
+
+async def test_a_list_may_be_longer_than_other_answers(bank: SmallBank, client: BankClient) -> None:
+    one = json.dumps({"file_id": "f" * 200, "type": "camt.053", "business_date": "2026-11-24", "sha256": "0" * 64})
+    body = f'{{"files": [{", ".join([one] * 10_000)}], "next": "1"}}'.encode()
+    bank.spoil = lambda _request, _answer: web.Response(body=body)
+    assert len((await client.list_files("camt.053")).files) == 10_000
 
 
 # ---- the header itself -----------------------------------------------------------------------------------------------

@@ -59,7 +59,9 @@ class PlayBank:
     """Takes orders in, and gives out the files that the test put there, in order.
 
     silent: callers wait until the test opens it. What a test does to one file by its id (camt.054-0) stands in `forged`
-    (signed by somebody else), `gone` (404) and `broken` (500); to the list of a kind in `unlisted` (500).
+    (signed by somebody else), `gone` (404), `barred` (403) and `broken` (500); to the list of a kind in `unlisted`
+    (500). How one is listed stands in `listed`. Lists of a kind in `heedless` and `endless` are whole whatever is asked
+    for, and an endless one always has a next page.
     """
 
     def __init__(self) -> None:
@@ -72,7 +74,11 @@ class PlayBank:
         self.calls: list[str] = []
         self.forged: set[str] = set()
         self.gone: set[str] = set()
+        self.barred: set[str] = set()
         self.broken: set[str] = set()
+        self.listed: dict[str, Any] = {}
+        self.heedless: set[str] = set()
+        self.endless: set[str] = set()
         self.unlisted: set[str] = set()
         self.opened: list[str] = []  # names of sub-accounts
         self.number = "6200"  # of the next sub-account
@@ -128,9 +134,12 @@ class PlayBank:
         await self._answer(kind)
         if kind in self.unlisted:
             return web.Response(status=500)
-        after = int(request.query.get("after", 0))
-        files: list[dict[str, Any]] = [
-            {
+        asked = int(request.query.get("after", 0))
+        heedless = kind in self.heedless | self.endless
+        after = 0 if heedless else asked
+        files: list[Any] = [
+            self.listed.get(f"{kind}-{number}")
+            or {
                 "file_id": f"{kind}-{number}",
                 "type": kind,
                 "name": f"{number}.xml",
@@ -140,13 +149,16 @@ class PlayBank:
             }
             for number, content in enumerate(self.files.get(kind, []))
         ][after:]
-        return web.json_response({"files": files, "next": str(after + len(files))})
+        if not heedless:
+            files = files[: int(request.query["limit"])]
+        return web.json_response({"files": files, "next": str((asked if kind in self.endless else after) + len(files))})
 
     async def _fetch(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         self.calls.append(name)
-        if name in self.gone | self.broken:
-            return web.Response(status=404 if name in self.gone else 500)
+        for names, status in ((self.gone, 404), (self.barred, 403), (self.broken, 500)):
+            if name in names:
+                return web.Response(status=status)
         kind, _, number = name.rpartition("-")
         return self._signed(self.files[kind][int(number)], key=OUR_KEY if name in self.forged else BANK_KEY)
 

@@ -1,6 +1,8 @@
 """What cannot be applied of a bank's files keeps nothing else from being applied, is a person's, and never lost."""
 
 import asyncio
+import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -249,22 +251,135 @@ async def test_a_file_that_is_discarded_is_not_asked_for_again(database_url: str
         assert (await booked(database_url), await waiting(town)) == ({8_000: 1}, [])
 
 
+@pytest.mark.parametrize("harm", ["broken", "barred"])
 async def test_a_file_that_can_never_be_had_stops_the_others_for_some_rounds_only(
-    database_url: str, tmp_path: Path
+    database_url: str, tmp_path: Path, harm: str
 ) -> None:
     async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
         bank.says("camt.054", notice(entry("70")), notice(entry("80", ref="B"), message="M2"))
         bank.says("pain.002", pain002("ACSC", of="stl-other"))
-        bank.broken.add("camt.054-0")
+        getattr(bank, harm).add("camt.054-0")
         for n in range(TRIES):
             assert await booked(database_url) == {}, n
             town.front.clock.forward(60)
             await a_round(settler)
         assert await booked(database_url) == {8_000: 1}
         assert {one.about for one in await waiting(town)} == {f"{BANK}:camt.054-0", f"{BANK}:pain.002-0"}
-        bank.broken.clear()
+        getattr(bank, harm).clear()
         await a_while_later(town, settler)
         assert await booked(database_url) == {7_000: 1, 8_000: 1}
+
+
+LISTED = {
+    "file_id": "camt.054-0",
+    "type": "camt.054",
+    "name": "0.xml",
+    "business_date": "2026-11-24",
+    "created_at": "2026-11-24T00:00:01.000Z",
+    "sha256": "0" * 64,
+}
+LISTED_ODDLY: Mapping[str, Any] = {
+    "no object": "0.xml",
+    "no id": {**LISTED, "file_id": None},
+    "a number": {**LISTED, "file_id": 7},
+    "an id that no row can have": {**LISTED, "file_id": "a\0b"},
+    "half a letter": {**LISTED, "file_id": "\ud800"},
+    "an id that no index can have": {**LISTED, "file_id": "".join(map(str, range(2_000)))},
+    "one that writes over the screen": {**LISTED, "file_id": "\x1b[2J"},
+    "no hash": {**LISTED, "sha256": None},
+    "half a hash": {**LISTED, "sha256": "00"},
+    "a date of another kind": {**LISTED, "business_date": "24.11.2026"},
+    "no date": {name: value for name, value in LISTED.items() if name != "business_date"},
+}
+
+
+@pytest.mark.parametrize("name", LISTED_ODDLY)
+async def test_what_a_list_says_oddly_of_one_file_keeps_no_other_from_being_applied(
+    database_url: str, tmp_path: Path, name: str
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        bank.listed["camt.054-0"] = LISTED_ODDLY[name]
+        bank.says("camt.054", notice(entry("70")), notice(entry("80", ref="B"), message="M2"))
+        await all_read(town, bank, settler)
+        assert await booked(database_url) == {8_000: 1}
+        (case,) = await waiting(town)
+        facts = orjson.loads(case.facts)
+        assert (case.kind, facts["code"]) == ("bank_file_set_aside", "listed_oddly")
+        assert case.about.isprintable()
+        await a_while_later(town, settler)
+        assert len(await waiting(town)) == 1
+        await decide(town.front.hub, case.id, "discard", by="Wang", note="the bank has listed it anew")
+        await read_from_the_beginning(database_url, town, bank, settler)
+        assert (await booked(database_url), await waiting(town)) == ({8_000: 1}, [])
+
+
+@pytest.mark.parametrize(
+    "change", [{"name": "a\0\ud800\x1b[2J"}, {"name": None}, {"created_at": 7}, {"type": "credits"}]
+)
+async def test_what_is_only_for_people_keeps_no_file_from_being_applied(
+    database_url: str, tmp_path: Path, change: Mapping[str, Any]
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        good = notice(entry("70"))
+        bank.listed["camt.054-0"] = {**LISTED, "sha256": hashlib.sha256(good).hexdigest(), **change}
+        bank.says("camt.054", good)
+        await all_read(town, bank, settler)
+        assert (await booked(database_url), await waiting(town)) == ({7_000: 1}, [])
+
+
+async def test_another_file_under_the_id_of_one_that_was_discarded_is_applied(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        bank.says("camt.054", notice(entry("70"))[:-9])
+        await all_read(town, bank, settler)
+        (case,) = await waiting(town)
+        await decide(town.front.hub, case.id, "discard", by="Wang", note="the bank writes it anew")
+        bank.files["camt.054"] = [notice(entry("70"))]
+        await read_from_the_beginning(database_url, town, bank, settler)
+        assert (await booked(database_url), await waiting(town)) == ({7_000: 1}, [])
+
+
+async def test_a_bank_that_lists_everything_every_time_has_its_files_fetched_once(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        bank.heedless.add("camt.054")
+        bank.says("camt.054", notice(entry("70")), notice(), notice())
+        await all_read(town, bank, settler)
+        bank.calls.clear()
+        assert await settler.once() == 0, "or it would be asked again at once, for ever"
+        bank.says("camt.054", notice(entry("80", ref="B"), message="M2"))
+        for _ in range(3):
+            town.front.clock.forward(1)
+            await a_round(settler)
+        assert await booked(database_url) == {7_000: 1, 8_000: 1}
+        assert [call for call in bank.calls if call.startswith("camt.054-")] == ["camt.054-3"]
+
+
+async def test_a_round_goes_on_in_a_page_where_the_one_before_stopped(database_url: str, tmp_path: Path) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        bank.says("camt.054", notice(entry("70")), notice(entry("80", ref="B"), message="M2"))
+        bank.broken.add("camt.054-1")
+        for _ in range(3):
+            town.front.clock.forward(60)
+            await a_round(settler)
+        assert await booked(database_url) == {7_000: 1}
+        assert Counter(call for call in bank.calls if "-" in call) == {"camt.054-0": 1, "camt.054-1": 3}
+
+
+@pytest.mark.parametrize("listing", ["heedless", "endless"])
+async def test_the_daily_proof_ends_where_a_list_does_not(database_url: str, tmp_path: Path, listing: str) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, _):
+        for kind in ("camt.054", "pain.002", "camt.053"):
+            getattr(bank, listing).add(kind)
+        bank.says("camt.054", notice(entry("70")))
+        bank.barred.add("camt.054-0")
+        bank.says("pain.002", pain002("ACSC", of="stl-other"))
+        async with asyncio.timeout(20):
+            assert await town.front.hub.daily_proof().fetch_bank_files(town.front.book, BANK) == 1
+        (case,) = await waiting(town)
+        assert case.about == f"{BANK}:camt.054-0"
 
 
 async def test_a_list_that_cannot_be_had_keeps_the_other_kind_from_nothing(database_url: str, tmp_path: Path) -> None:
