@@ -25,8 +25,9 @@ class StartCapture:
     """Record that a payment's reserved money is to be captured, all or a part of it, once.
 
     amount_minor: at most what is reserved; the channel releases the rest. fee_minor: what the channel keeps of it.
-    Returns Settled, and whether an earlier request had asked for it. Raises NotFound, Conflict (payment_not_held,
-    capture_under_way, idempotency_key_reused), Rejected (capture_exceeds_hold, split_exceeds_payment).
+    in_part: whether it captures less than all. Returns Settled, and whether an earlier request had asked for it. Raises
+    NotFound, Conflict (payment_not_held, capture_under_way, idempotency_key_reused), Rejected (capture_exceeds_hold,
+    partial_capture_unsupported, split_exceeds_payment).
     """
 
     book: int
@@ -34,6 +35,7 @@ class StartCapture:
     amount_minor: int
     fee_minor: int
     claims: Claims
+    in_part: bool = True
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield from self.claims.needs(self.book)
@@ -50,6 +52,11 @@ class StartCapture:
         if self.amount_minor > attempt.held_minor:
             raise Rejected(
                 "capture_exceeds_hold", f"{attempt.held_minor} minor units of {payment.id} are reserved",
+                param="amount", held_minor=attempt.held_minor,
+            )  # fmt: skip
+        if self.amount_minor < attempt.held_minor and not self.in_part:
+            raise Rejected(
+                "partial_capture_unsupported", f"{attempt.channel} captures the whole of what it reserved or nothing",
                 param="amount", held_minor=attempt.held_minor,
             )  # fmt: skip
         splitting.check(work, self.book, payment.id, self.amount_minor, self.fee_minor)

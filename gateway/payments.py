@@ -832,13 +832,8 @@ class Payments:
             raise Conflict("payment_not_held", f"{payment_id} is {payment.status}: no money is reserved")
         ready = await self._ready(attempt)
         amount = payment.amount_minor if amount_minor is None else amount_minor
-        if amount < payment.amount_minor and not ready.client.channel.capabilities.partial_capture:
-            raise Rejected(
-                "partial_capture_unsupported", f"{attempt.channel} captures the whole of what it reserved or nothing",
-                param="amount", held_minor=payment.amount_minor,
-            )  # fmt: skip
-        fee = self._fee(ready, amount, payment.currency)
-        settled, replayed = await self._lanes.put(StartCapture(book, payment_id, amount, fee, claims))
+        fee, in_part = self._fee(ready, amount, payment.currency), ready.client.channel.capabilities.partial_capture
+        settled, replayed = await self._lanes.put(StartCapture(book, payment_id, amount, fee, claims, in_part))
         if replayed:
             return settled.payment, True
         settled, refused = await self._captured(settled.payment, settled.attempt, ready)

@@ -138,8 +138,17 @@ async def test_a_rail_that_captures_all_or_nothing_is_not_asked_for_a_part(datab
         rail.capabilities = replace(rail.capabilities, partial_capture=False)
         payment_id = await reserve(front)
         refused = await capture(front, payment_id, 9_999)
-        assert (refused.status, refused.code) == (422, "partial_capture_unsupported")
+        assert (refused.status, refused.code, refused.body["held_minor"]) == (
+            422,
+            "partial_capture_unsupported",
+            10_000,
+        )
         assert (await capture(front, payment_id, 10_000)).body["status"] == "succeeded"
+        assert (await capture(front, payment_id, 9_999)).code == "payment_not_held"
+        front.rail.says(pay=Pending(QR))
+        unpaid = (await front.pay("unpaid", key="of-the-payment")).body["id"]
+        assert (await capture(front, unpaid, 1)).code == "payment_not_held"
+        assert (await capture(front, unpaid, 1, key="of-the-payment")).code == "idempotency_key_reused"
 
 
 async def test_manual_capture_goes_where_a_rail_reserves_by_that_way_to_pay(database_url: str, tmp_path: Path) -> None:
