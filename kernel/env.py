@@ -48,7 +48,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     routine: bool = False  # asked all the time: told of in the log only where it fails
-    for_file: bool = False  # what comes back is a bill or a statement, and may be long
+    for_file: bool = False  # what comes back is a bill, a statement or a list of such, and may be long
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,7 @@ async def test_a_statement_may_be_longer_than_an_answer(bank: SmallBank, client:
     bank.spoil = lambda _request, _answer: bank.signed(long)
     assert await client.fetch("f1") == long
     with pytest.raises(Unavailable, match=r"limit|at most"):
-        await client.list_files("camt.053")
+        await client.account("6200")
 
 
 async def test_an_explicit_no_is_a_refusal(client: BankClient) -> None:
