@@ -190,4 +190,5 @@ class Checks:
 
 
 def _why(error: Exception) -> str:
-    return masked(said(error.__cause__ or error))
+    # Beneath a look that took too long is only that it was broken off.
+    return masked(said(error if isinstance(error, TimeoutError) else error.__cause__ or error))
