@@ -45,6 +45,7 @@ from kernel.masking import without_keys
 from kernel.outage import said
 from kernel.work import stamp
 from splitting import Asked, ShareKind
+from streams.catalogue import EVENTS
 
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
@@ -137,9 +138,7 @@ class Call:
         """Return the id after which to go on, None to start. Raises Rejected."""
         after = given.get("starting_after")
         if after is not None and not _names(after, prefix):
-            raise Rejected(
-                "invalid_cursor", "starting_after is the id of the last one you have", param="starting_after"
-            )
+            raise _not_from_a_list()
         return after
 
     def limit(self, given: dict[str, str]) -> int:
@@ -662,11 +661,12 @@ class Api:
 
     async def list_settlements(self, call: Call) -> web.Response:
         given = call.query("limit", "starting_after")
-        limit = call.limit(given)
+        limit, before = call.limit(given), given.get("starting_after")
         async with acquire(self._pool) as connection:
-            found = await splitting.store.settlements(
-                connection, call.book, limit + 1, before=given.get("starting_after")
-            )
+            # They are in the order of their dates, which the id of one that is not there does not tell.
+            if before is not None and await splitting.store.find_settlement(connection, call.book, before) is None:
+                raise _not_from_a_list()
+            found = await splitting.store.settlements(connection, call.book, limit + 1, before=before)
         return _list([splitting.settlement_payload(settlement) for settlement in found], limit)
 
     async def get_settlement(self, call: Call) -> web.Response:
@@ -692,6 +692,8 @@ class Api:
                 "invalid_cursor", "after is the number of the last event you have, 0 to start", param="after"
             )
         types = given["type"].split(",") if "type" in given else None
+        if strange := [one for one in types or () if one not in EVENTS]:
+            raise Rejected("invalid_request", f"there are no events of type {strange[0][:64]!r}", param="type")
         async with acquire(self._pool) as connection:
             found = await streams.events_after(connection, call.book, int(after), limit + 1, types)
         data = [
@@ -871,6 +873,10 @@ def _made(body: dict[str, Any], replayed: bool) -> web.Response:
 def _done(body: dict[str, Any], replayed: bool) -> web.Response:
     """Answer for something done to an object that was there before."""
     return responses.json(body, 200, {"Idempotency-Replayed": "true"} if replayed else None)
+
+
+def _not_from_a_list() -> Rejected:
+    return Rejected("invalid_cursor", "starting_after is the id of the last one you have", param="starting_after")
 
 
 def _list(data: list[dict[str, Any]], limit: int) -> web.Response:

@@ -395,6 +395,17 @@ PLACES = {
     "cursor_of_payees_with_nul": Bad(
         "invalid_request", 400, path="/v1/payees?starting_after=%00", param="starting_after", **GET
     ),
+    "cursor_of_settlements": Bad(
+        "invalid_cursor", 400, path="/v1/settlements?starting_after=1", param="starting_after", **GET
+    ),
+    "cursor_of_a_settlement_nobody_made": Bad(
+        "invalid_cursor", 400, path="/v1/settlements?starting_after=stl_1_20261124_icbc_CNY", param="starting_after",
+        **GET,
+    ),
+    "filter_type_unknown": Bad("invalid_request", 400, path="/v1/events?type=payment.paid", param="type", **GET),
+    "filter_type_half_unknown": Bad(
+        "invalid_request", 400, path="/v1/events?type=payment.succeeded,", param="type", **GET
+    ),
     "cursor_of_events": Bad("invalid_cursor", 400, path="/v1/events?after=evt_1", param="after", **GET),
     "cursor_of_events_negative": Bad("invalid_cursor", 400, path="/v1/events?after=-1", param="after", **GET),
     "cursor_of_events_beyond_a_bigint": Bad(
