@@ -33,12 +33,12 @@ async def cases(
     return [Case(*row) for row in rows]
 
 
-async def open_of(connection: Connection, kind: str) -> list[Case]:
-    """Return the open cases of a kind, of every book, the longest waiting first."""
+async def open_of(connection: Connection, kind: str) -> list[tuple[int, str, str]]:
+    """Return book, id and object of the open cases of a kind, of every book, the longest waiting first."""
     rows = await connection.fetch(
-        f"SELECT {_CASE} FROM case_file WHERE status = 'open' AND kind = $1 ORDER BY opened_at, id", kind
+        "SELECT book, id, about FROM case_file WHERE status = 'open' AND kind = $1 ORDER BY opened_at, id", kind
     )
-    return [Case(*row) for row in rows]
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 async def decided_so(connection: Connection, book: int, kind: str, abouts: Sequence[str], decision: str) -> list[Case]:

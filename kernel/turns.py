@@ -7,6 +7,7 @@ not end is cut off, which loses nothing: what is done in turns is idempotent and
 import asyncio
 import logging
 from collections.abc import Coroutine, Hashable
+from contextlib import nullcontext
 from types import CodeType
 from typing import Any, Generic, TypeVar
 
@@ -45,13 +46,17 @@ class Turns(Generic[K, T]):
         """The turns under way."""
         return [task for task in self._tasks.values() if not task.done()]
 
-    def begin(self, key: K, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T | None]":
-        """Begin a turn; none of this key may be under way. Its result is None where it was cut off."""
+    def begin(
+        self, key: K, work: Coroutine[Any, Any, T], *, room: asyncio.Semaphore | None = None
+    ) -> "asyncio.Task[T | None]":
+        """Begin a turn; none of this key may be under way. Its result is None where it was cut off.
+
+        room: what it waits for first, and has for as long as it works. It is not late before it has it.
+        """
         if key in self:
             work.close()
             raise RuntimeError(f"{self._what} of {key} is under way")
-        task = self._tasks[key] = self._env.spawn(f"{self._what} of {key}", self._turn(key, work))
-        self._since[key] = self._env.clock.monotonic()
+        task = self._tasks[key] = self._env.spawn(f"{self._what} of {key}", self._turn(key, work, room))
         # Not in a finally of the work: what is cancelled before its first step never comes to that.
         task.add_done_callback(lambda _: self._ended(key, task, work))
         return task
@@ -76,7 +81,12 @@ class Turns(Generic[K, T]):
                     },
                 )
 
-    async def _turn(self, key: K, work: Coroutine[Any, Any, T]) -> T | None:
+    async def _turn(self, key: K, work: Coroutine[Any, Any, T], room: asyncio.Semaphore | None) -> T | None:
+        async with nullcontext() if room is None else room:
+            self._since[key] = self._env.clock.monotonic()
+            return await self._work(key, work)
+
+    async def _work(self, key: K, work: Coroutine[Any, Any, T]) -> T | None:
         try:
             async with asyncio.timeout(self._limit_s) as limit:
                 return await work

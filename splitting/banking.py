@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 
 import cases
-from cases import Case
 from channels.bank import (
     Accepted,
     BankClient,
@@ -36,7 +35,7 @@ from kernel.money import Money
 from kernel.sealing import CannotOpen, MasterKeys, Secret, master_of, without_secrets
 from kernel.turns import Turns
 from splitting import enrolment, store
-from splitting.files import SET_ASIDE, BankFiles, Collected
+from splitting.files import SET_ASIDE, BankFiles, Collected, bank_of
 from splitting.payees import LinkBank, ResealBankLink
 from splitting.settlement import DecideInstruction, MakeSettlement, MarkSent
 from splitting.tables import BankLink, Settlement
@@ -312,13 +311,15 @@ MOST_REST_S = 30.0
 
 
 class _Rest(NamedTuple):
-    """A bank that did not answer is asked less and less often."""
+    """A bank that did not answer, or with which something is wrong, is asked less and less often."""
 
     pause_s: float
     until: float  # monotonic: a clock that is set back makes no pause longer
+    why: str
 
 
 ASK_AGAIN_S = 300.0  # so long a file that is set aside is left alone
+AGAIN_AT_ONCE = 20  # of those in one turn: the bank's new files come first in the next
 SLOW_S = 1.0  # a round waits so long for a bank
 AT_ONCE = 16  # merchants of one bank
 
@@ -354,25 +355,28 @@ class Settler:
             async for settlement in store.unsent(connection):
                 unsent.setdefault((settlement.book, settlement.bank), []).append(settlement)
             links = await store.links_to_follow(connection)
-            aside: dict[tuple[int, str], list[Case]] = {}
-            for case in await cases.store.open_of(connection, SET_ASIDE):
-                aside.setdefault((case.book, orjson.loads(case.facts)["bank"]), []).append(case)
+            aside: dict[tuple[int, str], list[str]] = {}
+            for book, case_id, about in await cases.store.open_of(connection, SET_ASIDE):
+                aside.setdefault((book, bank_of(about)), []).append(case_id)
+        still = {case_id for some in aside.values() for case_id in some}
+        self._asked_again = {case_id: at for case_id, at in self._asked_again.items() if case_id in still}
         begun = []
         for link in links:
             one = link.book, link.bank
             if one not in self._turns:
-                begun.append(self._turns.begin(one, self._turn(link, unsent.get(one, []), aside.get(one, []))))
+                room = self._at_once.setdefault(link.bank, asyncio.Semaphore(AT_ONCE))
+                turn = self._turn(link, unsent.get(one, []), aside.get(one, []))
+                begun.append(self._turns.begin(one, turn, room=room))
         if not begun:
             return 0
         done, _ = await asyncio.wait(begun, timeout=SLOW_S)
         return sum(task.result() or 0 for task in done)
 
-    async def _turn(self, link: BankLink, unsent: Sequence[Settlement], aside: Sequence[Case]) -> int:
+    async def _turn(self, link: BankLink, unsent: Sequence[Settlement], aside: Sequence[str]) -> int:
         """Do one merchant's part at one bank; return how many files were applied."""
-        async with self._at_once.setdefault(link.bank, asyncio.Semaphore(AT_ONCE)):
-            return await self.tend(link.bank, link.book, self._work(link, unsent, aside)) or 0
+        return await self.tend(link.bank, link.book, self._work(link, unsent, aside)) or 0
 
-    async def _work(self, link: BankLink, unsent: Sequence[Settlement], aside: Sequence[Case]) -> int:
+    async def _work(self, link: BankLink, unsent: Sequence[Settlement], aside: Sequence[str]) -> int:
         """Send what is unsent, oldest first; then read what the bank wrote, whatever became of that.
 
         Last, files that are set aside are asked for again, each every few minutes.
@@ -395,11 +399,12 @@ class Settler:
             self._unanswered.pop(batch, None)
         deposits = await self._deposits(link.book)
         number = await self._banks.files.read_new(link, deposits, self._collected)
-        for case in aside:
-            now, asked = self._env.clock.monotonic(), self._asked_again.get(case.id)
-            if asked is None or now - asked >= ASK_AGAIN_S:
-                self._asked_again[case.id] = now
-                await self._banks.files.read_again(link, case, deposits, self._collected)
+        now = self._env.clock.monotonic()
+        asked = {case_id: self._asked_again.get(case_id, now - ASK_AGAIN_S) for case_id in aside}
+        due = [case_id for case_id, at in asked.items() if now - at >= ASK_AGAIN_S]
+        for case_id in sorted(due, key=asked.__getitem__)[:AGAIN_AT_ONCE]:
+            self._asked_again[case_id] = now
+            await self._banks.files.read_again(link, case_id, deposits, self._collected)
         return number
 
     async def tend(self, bank: str, book: int, work: Coroutine[Any, Any, T]) -> T | None:
@@ -414,21 +419,25 @@ class Settler:
                 log.info("a bank answers again", extra={"bank": bank, "book": book})
             return done
         except Unavailable as error:
-            if error.code != "database_unavailable":  # which is no fault of the bank's
-                self._let_rest(book, bank, str(error))
+            if error.code == "database_unavailable":  # which is no fault of the bank's
+                return None
+            told = "a bank is away" if error.code.startswith("bank_") else "settlement of one merchant has to wait"
+            if self._let_rest(book, bank, error.code):
+                log.warning(f"{told}; asking again later", extra={"bank": bank, "book": book, "why": str(error)})
         except SluiceError as error:
-            log.error("a bank's files cannot be read", extra={"bank": bank, "book": book, "why": str(error)})
+            if self._let_rest(book, bank, str(error)):
+                log.error("a bank's files cannot be read", extra={"bank": bank, "book": book, "why": str(error)})
         except Exception as error:  # part of the worker loop
-            tell(log, "settlement of one merchant failed; the others go on", error, bank=bank, book=book)
+            if self._let_rest(book, bank, repr(error)):
+                tell(log, "settlement of one merchant failed; the others go on", error, bank=bank, book=book)
         return None
 
-    def _let_rest(self, book: int, bank: str, why: str) -> None:
-        """Ask this bank later, told of once: a bank that is away all night is one line and not thousands."""
+    def _let_rest(self, book: int, bank: str, why: str) -> bool:
+        """Ask this bank later; return whether that is to be told of: one that is away all night is told of once."""
         known = self._away.get((book, bank))
         pause_s = 2.0 if known is None else min(2 * known.pause_s, MOST_REST_S)
-        self._away[book, bank] = _Rest(pause_s, self._env.clock.monotonic() + pause_s)
-        level = logging.DEBUG if known else logging.WARNING
-        log.log(level, "a bank is away; asking again later", extra={"bank": bank, "book": book, "why": why})
+        self._away[book, bank] = _Rest(pause_s, self._env.clock.monotonic() + pause_s, why)
+        return known is None or known.why != why
 
     async def run(self, *, idle_s: float = 2.0) -> None:
         """Work until cancelled."""

@@ -5,12 +5,16 @@ its id at the bank, and asked for again until all of it has been applied or a pe
 read again: a booking is booked once, a line decided once.
 """
 
+import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import date, timedelta
-from typing import Any, NamedTuple
+from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -26,11 +30,14 @@ from splitting.settlement import DecideInstruction, DoubtInstruction, MoveCursor
 from splitting.tables import BankLink, Instruction
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 SET_ASIDE = "bank_file_set_aside"
 DISCARD = "discard"
 CAMT_054, PAIN_002 = "camt.054", "pain.002"
 TRIES = 10  # a file that is listed and cannot be had is set aside after so many rounds
+TOGETHER = 64  # entries or lines of a file
+SHORT, LONG = 64 << 10, 4 << 20  # bytes of a file: some milliseconds, and a second of a core
 NOTE_EVERY = timedelta(minutes=1)  # so often is it written down that all was read
 
 # Told of a transfer to, or back from, one payment's own account number; returns its channel account, or None.
@@ -60,6 +67,7 @@ class BankFiles:
         self._env = env
         self._client = client
         self._not_had: Counter[tuple[int, str]] = Counter()  # by book and what its case is about
+        self._longest = asyncio.Semaphore(1)
         self._passed: dict[tuple[int, str, str], _Passed] = {}  # by book, bank and type
 
     async def read_new(self, link: BankLink, channel_account_of: Mapping[str, str], collected: Collected) -> int:
@@ -100,12 +108,16 @@ class BankFiles:
         return number
 
     async def read_again(
-        self, link: BankLink, aside: cases.Case, channel_account_of: Mapping[str, str], collected: Collected
+        self, link: BankLink, case_id: str, channel_account_of: Mapping[str, str], collected: Collected
     ) -> None:
         """Ask once more for a file that was set aside; where all of it has been applied, its case closes.
 
         Raises Unavailable, Rejected.
         """
+        async with acquire(self._pool) as connection:
+            aside = await cases.store.find_case(connection, case_id)
+        if aside is None or not cases.may_be_decided(aside):
+            return  # decided since
         file = orjson.loads(aside.facts)["file"]
         info = FileInfo(**{**file, "business_date": date.fromisoformat(file["business_date"])})
         if info.type not in (CAMT_054, PAIN_002):
@@ -194,14 +206,14 @@ class BankFiles:
 
     async def _apply_report(self, link: BankLink, info: FileInfo, content: bytes) -> Wrong | None:
         """Apply a pain.002: each line it decides, once."""
-        report = read_pain002(content)
+        report = await self._read(read_pain002, content)
         settlement_id = report.original_message_id.replace("-", "_")
         async with acquire(self._pool) as connection:
             batch = await store.find_settlement(connection, link.book, settlement_id)
             lines = await store.instructions(connection, link.book, settlement_id)
         if batch is None or batch.bank != link.bank:
             return Wrong("not_our_batch", f"it reports on a batch that is none of ours: {report.original_message_id}")
-        wrong = []
+        commands: dict[str, Any] = {}
         for line in lines:
             said = report.fate_of(line.id)
             if said is None or said.fate is Fate.PENDING:
@@ -209,24 +221,29 @@ class BankFiles:
             if said.fate is Fate.IN_DOUBT:
                 reasons = [str(reason) for reason in said.reasons]
                 duplicate = said.says_duplicate and not said.contradicted
-                command: Any = DoubtInstruction(link.book, line.id, said.status, reasons, duplicate)
+                commands[line.id] = DoubtInstruction(link.book, line.id, said.status, reasons, duplicate)
             else:
                 paid = said.fate is Fate.EXECUTED
-                command = DecideInstruction(link.book, line.id, paid, said.reason, info.business_date)
-            wrong.append(await _part(f"line {line.id}", self._lanes.put(command)))
-        return _together(wrong)
+                commands[line.id] = DecideInstruction(link.book, line.id, paid, said.reason, info.business_date)
+        parts = (_part(f"line {line_id}", self._lanes.put(command)) for line_id, command in commands.items())
+        return _together(await _each(parts))
 
     async def _apply_notice(
         self, link: BankLink, content: bytes, channel_account_of: Mapping[str, str], collected: Collected
     ) -> Wrong | None:
         """Apply a camt.054: each booking it tells of, once."""
         odd: list[BadStatement] = []
-        entries = read_camt054(content, odd=odd)
-        wrong: list[Wrong | None] = [Wrong(error.code, error.message) for error in odd]
-        for entry in entries:
-            booking = self._apply_booking(link, entry, channel_account_of, collected)
-            wrong.append(await _part(f"entry {entry.entry_ref}", booking))
-        return _together(wrong)
+        entries = await self._read(partial(read_camt054, odd=odd), content)
+        bookings = (self._apply_booking(link, entry, channel_account_of, collected) for entry in entries)
+        parts = (_part(f"entry {entry.entry_ref}", work) for entry, work in zip(entries, bookings, strict=True))
+        return _together([*(Wrong(error.code, error.message) for error in odd), *await _each(parts)])
+
+    async def _read(self, reader: Callable[[bytes], T], content: bytes) -> T:
+        """Read a file, a long one beside the loop, and the longest one at a time: it becomes ten times as long."""
+        if len(content) <= SHORT:
+            return reader(content)
+        async with self._longest if len(content) > LONG else nullcontext():
+            return await self._env.offload(reader, content)
 
     async def _apply_booking(
         self, link: BankLink, entry: Entry, channel_account_of: Mapping[str, str], collected: Collected
@@ -297,9 +314,23 @@ async def _part(name: str, work: Awaitable[Any]) -> Wrong | None:
     return None
 
 
-def _together(parts: Iterable[Wrong | None]) -> Wrong | None:
-    wrong = [one for one in parts if one is not None]
-    return Wrong(wrong[0].code, "; ".join(one.why for one in wrong)) if wrong else None
+async def _each(parts: Iterator[Awaitable[Wrong | None]]) -> list[Wrong]:
+    """Do the parts, some at a time so that they share commits; return what is wrong. Raises Unavailable."""
+    wrong: list[Wrong] = []
+    while some := list(islice(parts, TOGETHER)):
+        found = await asyncio.gather(*some, return_exceptions=True)
+        for one in found:
+            if isinstance(one, BaseException):
+                raise one
+        wrong += [one for one in found if isinstance(one, Wrong)]
+    return wrong
+
+
+def _together(wrong: Sequence[Wrong]) -> Wrong | None:
+    if not wrong:
+        return None
+    number = f"{len(wrong)} parts: " if len(wrong) > 1 else ""
+    return Wrong(wrong[0].code, number + "; ".join(one.why for one in wrong))
 
 
 def _carries_out(line: Instruction, link: BankLink, entry: Entry) -> bool:
@@ -314,3 +345,8 @@ def _carries_out(line: Instruction, link: BankLink, entry: Entry) -> bool:
 
 def _about(link: BankLink, info: FileInfo) -> str:
     return f"{link.bank}:{info.file_id}"
+
+
+def bank_of(about: str) -> str:
+    """Return at which bank the file is that a case is about."""
+    return about.partition(":")[0]

@@ -80,6 +80,25 @@ async def test_one_that_does_not_end_is_cut_off_and_may_be_begun_again(caplog: p
     assert "one" not in turns
 
 
+async def test_one_that_waits_for_others_to_make_room_is_neither_late_nor_cut_off(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def seven() -> int:
+        return 7
+
+    env = system_env()
+    turns: Turns[str, int] = Turns(env, "a turn", tell_after_s=0, limit_s=0.01)
+    room = asyncio.Semaphore(1)
+    with caplog.at_level(logging.WARNING):
+        async with room:
+            task = turns.begin("one", seven(), room=room)
+            await asyncio.sleep(0.05)
+            turns.tell_late()
+            assert "one" in turns
+        assert await task == 7
+    assert caplog.records == []
+
+
 async def test_a_time_out_of_the_work_itself_is_its_own() -> None:
     async def times_out() -> None:
         raise TimeoutError("of its own")

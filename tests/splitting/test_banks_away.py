@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from kernel.env import system_env
-from kernel.errors import Unavailable
+from kernel.errors import Rejected, Unavailable
 from splitting.banking import Settler
 from tests.gateway.front import HandClock
 
@@ -45,3 +45,24 @@ async def test_a_bank_that_is_away_is_asked_less_and_less_often_and_told_of_once
         "a bank is away; asking again later",
         "a bank answers again",
     ]
+
+
+@pytest.mark.parametrize("error", [Rejected("bank_http_401", "the bank said no"), RuntimeError("a mistake of ours")])
+async def test_whatever_goes_wrong_is_tried_less_and_less_often_and_told_of_when_it_is_something_else(
+    caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    env, clock = system_env(cast(Any, None)), HandClock()
+    env.clock = clock
+    settler = Settler(cast(Any, None), cast(Any, None), env, cast(Any, None), cast(Any, None))
+    asked = list[int]()
+
+    async def ask(second: int) -> None:
+        asked.append(second)
+        raise error if second < 60 else RuntimeError("another mistake")
+
+    with caplog.at_level(logging.ERROR):
+        for second in range(100):
+            assert await settler.tend("harbour", 1, ask(second)) is None
+            clock.forward(1)
+    assert asked == [0, 2, 6, 14, 30, 60, 90]
+    assert len(caplog.records) == 2

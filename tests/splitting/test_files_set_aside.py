@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
+import threading
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,11 @@ import pytest
 
 import cases
 from cases import Case
+from channels.bank import read_camt054
 from kernel.db import acquire
 from kernel.errors import Broken, NotFound, Rejected
 from ops.cases import decide
-from splitting.banking import ASK_AGAIN_S, Settler
+from splitting.banking import AGAIN_AT_ONCE, ASK_AGAIN_S, Settler
 from splitting.files import TRIES
 from tests.channels_bank.bank_files import pain002
 from tests.kernel.one_book import outside
@@ -380,6 +383,39 @@ async def test_the_daily_proof_ends_where_a_list_does_not(database_url: str, tmp
             assert await town.front.hub.daily_proof().fetch_bank_files(town.front.book, BANK) == 1
         (case,) = await waiting(town)
         assert case.about == f"{BANK}:camt.054-0"
+
+
+async def test_a_long_file_is_read_beside_the_loop_and_its_entries_share_commits(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_by = list[str]()
+
+    def read(content: bytes, **how: Any) -> Any:
+        read_by.append(threading.current_thread().name)
+        return read_camt054(content, **how)
+
+    monkeypatch.setattr("splitting.files.read_camt054", read)
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        number = 1_000
+        (lane,) = town.front.hub.lanes.all
+        town.front.hub.env.executor = ThreadPoolExecutor(1, thread_name_prefix="offload")
+        before = lane.figures.batches
+        bank.says("camt.054", notice(*(entry("70", ref=str(n)) for n in range(number))), notice(entry("80", ref="B")))
+        await all_read(town, bank, settler)
+        assert await booked(database_url) == {7_000: number, 8_000: 1}
+        assert lane.figures.batches - before < number / 10
+        assert [name.partition("_")[0] for name in read_by] == ["offload", "MainThread"]
+
+
+async def test_files_that_are_set_aside_are_asked_for_again_some_at_a_time(database_url: str, tmp_path: Path) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+        bank.says("camt.054", *[notice(entry("70"))[:-9]] * (2 * AGAIN_AT_ONCE + 5))
+        await all_read(town, bank, settler)
+        town.front.clock.forward(ASK_AGAIN_S)
+        for asked in (AGAIN_AT_ONCE, 2 * AGAIN_AT_ONCE, 2 * AGAIN_AT_ONCE + 5, 2 * AGAIN_AT_ONCE + 5):
+            await a_round(settler)
+            calls = Counter(call for call in bank.calls if call.startswith("camt.054-"))
+            assert sum(number > 1 for number in calls.values()) == asked
 
 
 async def test_a_list_that_cannot_be_had_keeps_the_other_kind_from_nothing(database_url: str, tmp_path: Path) -> None:
