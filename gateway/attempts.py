@@ -73,11 +73,14 @@ def may_have_charged(attempt: Attempt) -> bool:
 
 
 class Begun(NamedTuple):
-    """A payment and the attempt that is under way for it; found: recorded before, by another request or another try."""
+    """A payment and the attempt that is under way for it.
+
+    is_running: it was recorded before, by another request or another try, which may still await its answer.
+    """
 
     payment: Payment
     attempt: Attempt
-    found: bool = False
+    is_running: bool = False
 
 
 def provably_did_nothing(outcome: Outcome) -> bool:
@@ -93,9 +96,9 @@ class FailOver:
 
     outcome: see provably_did_nothing. answers: what that is the answer to; where it is a message, no other of this
     attempt may have left, by this process or another. Returns Begun with the new attempt, on the account chosen here;
-    None when that is not so or the payment has meanwhile gone another way, also when somebody else has failed over from
-    this attempt, so that the outcome is to be settled like any other. Raises Rejected (split_exceeds_payment) where the
-    account's fee leaves too little for the payment's shares.
+    None when that is not so, or the payment has run out or meanwhile gone another way, also when somebody else has
+    failed over from this attempt, so that the outcome is to be settled like any other. Raises Rejected
+    (split_exceeds_payment) where the account's fee leaves too little for the payment's shares.
     """
 
     book: int
@@ -131,6 +134,7 @@ class FailOver:
         if (
             move not in states.ATTEMPT
             or payment.status not in OPEN_PAYMENT
+            or payment.expires_at <= work.now
             or payment.won_attempt
             or payment.attempt_count != self.number
             or self.number >= MAX_ATTEMPTS
@@ -197,7 +201,7 @@ class StartAttempt:
         open_to_payer(payment, work.now)
         before = open_attempts(work, payment)
         if before and self._is_same(before[-1], payment):
-            return Begun(payment, self._again(work, before[-1]), found=True)
+            return self._again(work, payment, before[-1])
         if any(may_have_charged(one) for one in before):
             raise Undecided(
                 "attempt_undecided",
@@ -215,12 +219,12 @@ class StartAttempt:
         work.put(PAYMENTS, payment)
         return Begun(payment, attempt)
 
-    def _again(self, work: Work, last: Attempt) -> Attempt:
-        if last.next_action is not None or is_running(last, work.now):
-            return last  # nothing is sent
-        last = last._replace(asked_count=last.asked_count + 1)
-        work.put(ATTEMPTS, last)
-        return last
+    def _again(self, work: Work, payment: Payment, last: Attempt) -> Begun:
+        running = is_running(last, work.now)
+        if last.next_action is None and not running:  # else nothing is sent
+            last = last._replace(asked_count=last.asked_count + 1)
+            work.put(ATTEMPTS, last)
+        return Begun(payment, last, running)
 
     def _is_same(self, last: Attempt, payment: Payment) -> bool:
         return (

@@ -317,7 +317,7 @@ class Payments:
     def _still_running(self, book: int, payment_id: str, attempt: Attempt) -> None:
         """Raise Conflict when the first request for this payment is still under way, here or in another process."""
         if (book, payment_id) in self._calling or is_running(attempt, self._env.now()):
-            raise Conflict("request_in_progress", f"the first request for {payment_id} is still under way; ask again")
+            raise _in_progress(payment_id)
 
     # ---- send, and send elsewhere ------------------------------------------------------------------------------------
 
@@ -354,11 +354,8 @@ class Payments:
     ) -> tuple[Payment, Attempt, Ready] | None:
         """Record the next attempt of a payment, on the best account not tried; None when there is to be none."""
         ask = trying.ask
-        while (
-            attempt.number < MAX_FAILOVERS
-            and self._env.clock.monotonic() - trying.began < patience_s(ask.method)
-            and payment.expires_at > self._env.now()
-        ):
+        patience = patience_s(ask.method)
+        while attempt.number < MAX_FAILOVERS and self._env.clock.monotonic() - trying.began < patience:
             try:
                 choice = (await self._chooser.choose(ask._replace(now=self._env.now())))[0]
             except Rejected:
@@ -483,8 +480,8 @@ class Payments:
                 attempt = begun.attempt
                 if attempt.next_action is not None:
                     return begun
-                if begun.found:
-                    self._still_running(book, payment_id, attempt)
+                if begun.is_running:
+                    raise _in_progress(payment_id)
                 # Sent again under its number, an order that is already there gives the same order.
                 same = attempt.channel_account == choice.ready.account.id
                 ready = choice.ready if same else await self._ready(attempt)
@@ -1101,6 +1098,10 @@ class Payments:
 
 # Not the channel's word: it closes nothing, and money moves only by our second call, which is not made any more.
 GIVEN_UP = Refused("given_up", "the payer pays otherwise; what was approved here is never carried out", closed=True)
+
+
+def _in_progress(payment_id: str) -> Conflict:
+    return Conflict("request_in_progress", f"the first request for {payment_id} is still under way; ask again")
 
 
 def _payer(details: str | None) -> str | None:

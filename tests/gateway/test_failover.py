@@ -125,6 +125,20 @@ async def test_a_payer_at_the_till_waits_less(database_url: str, tmp_path: Path,
         assert [order.auth_code for order in front.asked("pay", "second")] == [CODE] * tried
 
 
+@pytest.mark.parametrize(("spent_s", "tried"), [(0.9, 1), (1.1, 0)])
+async def test_a_payment_that_has_run_out_meanwhile_is_not_tried_elsewhere(
+    database_url: str, tmp_path: Path, spent_s: float, tried: int
+) -> None:
+    async with a_front(database_url, tmp_path, accounts=TWO) as front:
+        slow(front, spent_s, BUSY)
+        front.others["second"].says(pay=Pending(QR))
+        payment_id = (await front.pay(method={"type": "cashier"}, expires_in=60)).body["id"]
+        front.clock.forward(59)
+        begun = await front.hub.payments.attempt(front.book, payment_id, NewAttempt("page"))
+        assert (begun.attempt.number, begun.attempt.status) == ((2, "pending") if tried else (1, "refused"))
+        assert len(front.asked("pay", "second")) == tried
+
+
 def slow(front: Front, spent_s: float, said: Outcome) -> None:
     """Make the first account's rail take its time over saying this."""
 

@@ -25,6 +25,7 @@ from gateway.schedule import FIRST_ANSWER, HOLD_S, REFUND_S, RETRY_S, UNDO_S
 from gateway.store import find_link, find_refund
 from gateway.tables import Refund, surplus_refund_id
 from kernel.db import acquire
+from kernel.errors import Conflict
 from kernel.lane import MAX_SKEW
 from tests.gateway.front import QR, SILENCE, Front, HandClock, a_front, an_order
 
@@ -160,13 +161,30 @@ async def test_what_a_payer_chose_is_asked_about_when_its_first_answer_must_have
         assert attempt.due_at == attempt.created_at + FIRST_ANSWER
 
 
-async def test_what_is_tried_elsewhere_is_asked_about_when_its_first_answer_must_have_come(
+async def test_a_choice_that_another_process_just_sends_is_sent_by_no_second(
+    database_url: str, tmp_path: Path, off_s: float
+) -> None:
+    async with a_jumping_front(database_url, tmp_path, off_s) as front:
+        front.rail.says(pay=Pending(QR))
+        payment_id = (await front.pay(method=CASHIER)).body["id"]
+        payments = front.hub.payments
+        await payments.attempt(front.book, payment_id, WALLET, channel="scripted")
+        await front.change("UPDATE attempt SET status = 'created', next_action = NULL")
+        with pytest.raises(Conflict) as refused:
+            await payments.attempt(front.book, payment_id, WALLET, channel="scripted")
+        assert refused.value.code == "request_in_progress"
+        assert len(front.asked("pay")) == 1
+        await front.change("UPDATE attempt SET status = 'pending'")
+
+
+async def test_a_payment_is_tried_elsewhere_while_it_lasts_and_asked_about_in_time(
     database_url: str, tmp_path: Path, off_s: float
 ) -> None:
     async with a_jumping_front(database_url, tmp_path, off_s, accounts={"second": "other"}) as front:
         front.rail.says(pay=BUSY)
         front.others["second"].says(pay=SILENCE)
-        await front.pay()
+        await front.pay(expires_in=60)
+        assert "FailOver" in front.done, "by this host's clock it had run out"
         attempt = front.done["FailOver"].attempt
         assert attempt.due_at == attempt.created_at + FIRST_ANSWER
 
