@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import ledger
@@ -174,13 +174,13 @@ class Asking:
         yield BOOKS, (self.book,)
         yield (ATTEMPTS if len(self.key) == 2 else REFUNDS), (self.book, *self.key)
 
-    def apply(self, work: Work) -> bool:
-        """Return whether it is still this worker's to ask: False when another took it or it has ended."""
+    def apply(self, work: Work) -> datetime | None:
+        """Return since when it is this worker's to ask; None when another took it or it has ended."""
         work.head(self.book)
         if len(self.key) == 2:
             attempt = work.get(ATTEMPTS, (self.book, *self.key))
             if attempt.due_at is None or (attempt.due_at > work.now and not self.anyway):
-                return False
+                return None
             asking = attempt._replace(due_at=work.now + FIRST_ANSWER, asked_count=attempt.asked_count + 1)
             if attempt.status == states.Attempt.CONFIRMED:
                 assert attempt.undo_sent_at is not None, "nothing else that is paid is asked about"
@@ -190,6 +190,6 @@ class Asking:
         else:
             refund = work.get(REFUNDS, (self.book, *self.key))
             if refund.due_at is None or (refund.due_at > work.now and not self.anyway):
-                return False
+                return None
             work.put(REFUNDS, refund._replace(due_at=work.now + FIRST_ANSWER, asked_count=refund.asked_count + 1))
-        return True
+        return work.now

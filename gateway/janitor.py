@@ -120,10 +120,11 @@ class Janitor:
             if isinstance(row, Refund) and row.status == states.Refund.FAILED:
                 await self._payments.retry_unwanted(row)
                 return
-            if not await self._payments.take(row):
+            claimed_at = await self._payments.take(row)
+            if claimed_at is None:
                 return
             if isinstance(row, Attempt):
-                await self._payments.ask(row)
+                await self._payments.ask(row, claimed_at)
             elif row.sent_count == 0:
                 await self._payments.send_refund_once_more(row)  # nobody has, provably
             else:

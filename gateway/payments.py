@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import orjson
@@ -683,9 +683,11 @@ class Payments:
 
     # ---- ask ---------------------------------------------------------------------------------------------------------
 
-    async def ask(self, attempt: Attempt) -> Payment:
+    async def ask(self, attempt: Attempt, claimed_at: datetime | None = None) -> Payment:
         """Ask the channel what became of an open attempt, and settle what it says; close what is not wanted any more.
 
+        claimed_at: what `take` returned. By that moment it is decided whether an order has run out, for its commit was
+        held against the database's clock. None: the channel is asked, and nothing more is done about the attempt.
         An order the channel does not know, or whose code never reached us, is sent again under the same number; so is
         a capture that has not happened. An attempt whose payment another has paid, or which the payer has left, is
         closed, or what it reserved released. Also asks about one that was paid though its channel had been told to undo
@@ -697,12 +699,11 @@ class Payments:
         outcome = await self._call("query", ready, order)
         if isinstance(outcome, Pending | Unknown):
             payment, attempt = await self._as_it_stands(attempt)  # the channel took its time to say so little
-            if attempt.status in PAID_ATTEMPT:
-                return (await self._settle(payment, attempt, ready, outcome)).payment
-            capturing = attempt.status == states.Attempt.HELD and attempt.capture_minor
-            if isinstance(outcome, Pending) and capturing and not is_lost(payment, attempt):
-                return (await self._captured(payment, attempt, ready))[0].payment
-            outcome = await self._pressed(payment, attempt, ready, order, outcome)
+            if claimed_at is not None and attempt.status not in PAID_ATTEMPT:
+                capturing = attempt.status == states.Attempt.HELD and attempt.capture_minor
+                if isinstance(outcome, Pending) and capturing and not is_lost(payment, attempt):
+                    return (await self._captured(payment, attempt, ready))[0].payment
+                outcome = await self._pressed(payment, attempt, ready, order, outcome, claimed_at)
         return (await self._settle(payment, attempt, ready, outcome)).payment
 
     async def _as_it_stands(self, attempt: Attempt) -> Settled:
@@ -715,10 +716,10 @@ class Payments:
         return Settled(payment, now)
 
     async def _pressed(
-        self, payment: Payment, attempt: Attempt, ready: Ready, order: Order, outcome: Pending | Unknown
+        self, payment: Payment, attempt: Attempt, ready: Ready, order: Order, outcome: Pending | Unknown, now: datetime
     ) -> Outcome:
         """Do what can be done about an attempt that its channel calls undecided, or does not know."""
-        now, capabilities = self._env.now(), ready.client.channel.capabilities
+        capabilities = ready.client.channel.capabilities
         not_found = isinstance(outcome, Unknown) and outcome.not_found
         if isinstance(outcome, Unknown) and not (not_found or outcome.given_back):
             return outcome  # the channel cannot be understood just now; nothing is done on that ground
@@ -1053,11 +1054,11 @@ class Payments:
 
     # ---- claims of the janitor ---------------------------------------------------------------------------------------
 
-    async def take(self, row: Attempt | Refund) -> bool:
-        """Claim an open row for asking; False when another worker has it or it has ended meanwhile."""
+    async def take(self, row: Attempt | Refund) -> datetime | None:
+        """Claim an open row for asking, and return since when it is; None when another has it or it has ended."""
         key = (row.payment_id, row.number) if isinstance(row, Attempt) else (row.id,)
-        taken: bool = await self._lanes.put(Asking(row.book, key, self._scale))
-        return taken
+        claimed_at: datetime | None = await self._lanes.put(Asking(row.book, key, self._scale))
+        return claimed_at
 
     # ---- helpers -----------------------------------------------------------------------------------------------------
 

@@ -123,6 +123,17 @@ async def test_a_choice_whose_answer_was_lost_is_sent_again_under_its_number(dat
         assert first == second
 
 
+async def test_a_payer_who_comes_back_has_the_rail_asked_and_nothing_sent(database_url: str, tmp_path: Path) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        payment_id = await choosing(front)
+        await choose(front, payment_id, pay=SILENCE, query=NEVER_ARRIVED)
+        await front.hub.payments.ask(await front.attempt(payment_id))
+        assert (len(front.asked("pay")), len(front.asked("query"))) == (1, 1)
+        front.rail.works("query")
+        await front.hub.payments.ask(await front.attempt(payment_id))
+        assert (await front.payment(payment_id))["status"] == "succeeded"
+
+
 async def test_a_payer_who_changes_wallets_has_the_first_closed(database_url: str, tmp_path: Path) -> None:
     async with a_front(database_url, tmp_path, accounts=TWO) as front:
         payment_id = await choosing(front)

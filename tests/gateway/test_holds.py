@@ -217,6 +217,19 @@ async def test_a_capture_whose_answer_was_lost_is_found_and_not_repeated(databas
         assert len(front.asked("capture")) == 1
 
 
+async def test_a_payer_who_comes_back_while_a_capture_is_undecided_has_it_asked_about_and_not_sent_again(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Nobody would have counted that message, and its refusal would have ended what the first may yet carry out."""
+    async with a_front(database_url, tmp_path) as front:
+        payment_id = await reserve(front)
+        front.rail.says(capture=[SILENCE, Refused("BUSY", "one is under way")])
+        await capture(front, payment_id, 4_000)
+        await front.hub.payments.ask(await front.attempt(payment_id))
+        assert (await front.payment(payment_id))["status"] == "processing"
+        assert (len(front.asked("capture")), len(front.asked("query"))) == (1, 1)
+
+
 async def test_a_process_that_dies_before_it_captures_leaves_it_to_the_janitor(
     database_url: str, tmp_path: Path
 ) -> None:

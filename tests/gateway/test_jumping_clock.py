@@ -232,6 +232,24 @@ async def test_what_was_paid_although_its_rail_was_told_to_close_it_is_asked_abo
         assert (await front.attempt(payment_id)).due_at == attempt.undo_sent_at + timedelta(seconds=UNDO_S[0])
 
 
+@pytest.mark.parametrize("over", [False, True])
+async def test_an_order_is_closed_when_its_time_is_over_and_not_before(
+    database_url: str, tmp_path: Path, off_s: float, over: bool
+) -> None:
+    async with a_jumping_front(database_url, tmp_path, off_s) as front:
+        front.hub.payments._scale = 0.0
+        front.rail.says(pay=Pending(QR), query=Pending())
+        payment_id = (await front.pay(expires_in=60)).body["id"]
+        if over:
+            await front.change("UPDATE payment SET expires_at = created_at")
+        attempt = await front.attempt(payment_id)
+        claimed_at = await front.hub.payments.take(attempt)
+        assert claimed_at == await front.decided_at()
+        payment = await front.hub.payments.ask(attempt, claimed_at)
+        assert payment.status == ("expired" if over else "requires_action")
+        assert len(front.asked("close")) == over
+
+
 async def test_a_payment_that_ran_out_while_its_order_is_open_is_looked_at_again_in_time(
     database_url: str, tmp_path: Path, off_s: float
 ) -> None:
