@@ -83,7 +83,7 @@ class Authenticator:
         """
         scheme, _, key = (authorization or "").strip().partition(" ")
         if scheme.lower() != "bearer" or not key:  # a scheme has no case (RFC 9110, 11.1)
-            raise Unauthorized("key_missing", "send your API key as 'Authorization: Bearer sk_…'")
+            raise Unauthorized("key_missing", "send your API key once, as 'Authorization: Bearer sk_…'")
         principal, expires_at = await self._callers.get(key.strip())
         if expires_at is not None and expires_at <= self._env.now():
             raise Unauthorized(

@@ -260,7 +260,8 @@ class Api:
             started = self._env.clock.monotonic()
             request_id = self._request_id(request.headers)
             merchant = ticket = None
-            authorization = request.headers.get("Authorization")
+            given = request.headers.getall("Authorization", ())
+            authorization = given[0] if len(given) == 1 else None  # of two, what stands between may have read the other
             try:
                 ticket = self._admission.enter(rank, self._admission.caller(authorization), request.transport)
                 principal = await self._authenticator.principal(authorization)

@@ -659,6 +659,7 @@ async def spoken(door: Door, *pieces: bytes) -> bytes:
         (POST, b"Content-Type: \xff/\xff\r\nIdempotency-Key: k\r\n", b"{}", 415, b"unsupported_media_type"),
         (b"GET /v1/payments?\xff=1", b"", b"", 400, MALFORMED),
         (b"GET /v1/payments/\xff", b"", b"", 400, MALFORMED),
+        (b"GET /v1/payments", b"Authorization: Bearer sk_of_another\r\n", b"", 401, b"key_missing"),
         (b"GET v1", b"", b"", 400, MALFORMED),
         (b"GET http://[::1/", b"", b"", 400, MALFORMED),
         (b"GET /" + b"a" * 9_000, b"", b"", 400, MALFORMED),
