@@ -1,13 +1,15 @@
 """`sluice bench` as a command: servers of its own, figures on the screen and in SLUICE_HOME/bench.json."""
 
 import asyncio
+import contextlib
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from ops import embedded
+from ops import embedded, interrupts
 from ops.bench import run as measure
 from ops.settings import Settings
 
@@ -15,7 +17,7 @@ from ops.settings import Settings
 def run(settings: Settings, *, seconds: float, rounds: int, as_json: bool) -> int:
     """Measure, print, write; return 1 when the books did not balance or a request was refused."""
     said = (lambda line: None) if as_json else typer.echo
-    figures = asyncio.run(_run(settings, seconds, rounds, said))
+    figures = interrupts.run(_run(settings, seconds, rounds, said))
     target = settings.home / "bench.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(figures, indent=2) + "\n")
@@ -28,9 +30,28 @@ async def _run(settings: Settings, seconds: float, rounds: int, said: Any) -> di
     home = settings.home / "bench-servers"
     async with embedded.postgres(home, bin_folder=settings.pg_bin, user=settings.server_user) as postgres:
         assert postgres.pid is not None
-        return await asyncio.to_thread(
-            measure.run, postgres.admin_url, postgres.pid, None, seconds=seconds, rounds=rounds, say=said
+        stopping = threading.Event()
+
+        def say(line: str) -> None:
+            if stopping.is_set():
+                raise _Stopped
+            said(line)
+
+        work = asyncio.to_thread(
+            measure.run, postgres.admin_url, postgres.pid, None, seconds=seconds, rounds=rounds, say=say
         )
+        measuring = asyncio.ensure_future(work)
+        try:
+            return await asyncio.shield(measuring)
+        except asyncio.CancelledError:
+            stopping.set()  # after the stretch it is in it stops what it has started, before its database goes
+            with contextlib.suppress(_Stopped):
+                await measuring
+            raise
+
+
+class _Stopped(Exception):
+    """Somebody pressed Ctrl-C."""
 
 
 def page(f: dict[str, Any], target: Path) -> str:

@@ -40,7 +40,10 @@ class Server:
 def served(*arguments: str) -> Iterator[Server]:
     """Start a bench server and stop it at the end."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "ops.bench.server", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "ops.bench.server", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C in the terminal reaches us alone, and we stop it
     )
     assert process.stdout is not None
     assert process.stdin is not None
@@ -213,6 +216,7 @@ def run(
                 served(*one) as lane1,
             ):
                 for server in (hello, lane, lane1):  # warm: imports, connections, plans
+                    say(f"warming the server at {server.port}")
                     drive(server, postgres_pid, keys, 16, 1)
                 plan = [
                     ("hello", hello, 256, keys),

@@ -1,43 +1,23 @@
-"""The command line, `sluice …`: here is which module has which command. Each loads what is heavy only when it runs.
+"""The command line, `sluice …`; commands.py says which module has which command.
 
 Exit codes: 0 done; 1 the answer is no, or something is wrong; 2 the command was not understood; 3 nothing certain is
-known: the database does not answer or does not let us in, or (channel call) the rail did not say.
+known: the database does not answer or does not let us in, or (channel call) the rail did not say; 130 and 143 stopped
+by Ctrl-C and SIGTERM, but by either 0 where a process that runs until then has begun.
 """
 
-import typer
+import signal
 
-from ops.cli import banks, cases, channels, codes, links, merchants, routing, running, sandbox, trials
-
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Sluice 汇闸: an open payment hub. `sluice up` runs it, `sluice replay` plays a trading day through it.",
-)
-for command in (
-    running.up,
-    running.gateway,
-    running.worker,
-    running.migrate,
-    running.doctor,
-    running.verify,
-    banks.settle,
-    banks.reconcile,
-    banks.discrepancies,
-    trials.replay,
-    trials.bench,
-):
-    app.command()(command)
-app.add_typer(sandbox.app, name="sandbox")
-app.add_typer(merchants.merchant_app, name="merchant")
-app.add_typer(merchants.key_app, name="key")
-app.add_typer(channels.app, name="channel")
-app.add_typer(banks.app, name="bank")
-app.add_typer(cases.app, name="case")
-app.add_typer(links.app, name="link")
-app.add_typer(codes.app, name="qr")
-app.add_typer(routing.app, name="route")
+__all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line.
+
+    Until a command listens for Ctrl-C itself the system ends it, as it does for SIGTERM: nothing is open yet that would
+    have to be closed. An exception out of the midst of an import is a traceback, or is lost where Python drops it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else somebody wants it ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from ops.cli.commands import app
+
     app(prog_name="sluice")

@@ -114,9 +114,10 @@ def migrate(
 
 def doctor(as_json: Json = False) -> None:
     """Say in one screen what is missing or wrong here; exit code 1 if anything fails."""
+    from ops import interrupts
     from ops.doctor import examine, render
 
-    raise typer.Exit(render(asyncio.run(examine(settings())), as_json=as_json))
+    raise typer.Exit(render(interrupts.run(examine(settings())), as_json=as_json))
 
 
 def verify(

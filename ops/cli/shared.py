@@ -56,12 +56,13 @@ def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
     from kernel.db import LOST
     from kernel.errors import SluiceError
     from kernel.outage import said
+    from ops import interrupts
     from ops.embedded import CannotStart
     from ops.migrate import MigrationFailed
     from ops.trouble import DatabaseUnusable
 
     try:
-        code = asyncio.run(work)
+        code = interrupts.run(work)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except SluiceError as error:

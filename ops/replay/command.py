@@ -22,6 +22,7 @@ from rich.table import Column
 
 from kernel.addresses import LOOPBACK
 from kernel.money import is_currency
+from ops import interrupts
 from ops.addresses import open_to
 from ops.embedded import CannotStart, servers
 from ops.embedded.child import describe_exit, end, spawn
@@ -92,10 +93,19 @@ def run(
         return _fail(f"the day could not be played to its end: {error}", 1)
     _log_to(kept.replay_log)
     ending, stage = Ending(kept, json_file), None
+
+    async def play() -> Day:
+        nonlocal stage
+        this = asyncio.current_task()
+        assert this is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+        with _stage(Console(stderr=True)) as stage:  # from here on a terminal is as it was only once this has ended
+            return await _play(
+                settings, invoices, currency, faults, seed, disturb, coupons, plan, stage, kept, patience_s
+            )
+
     try:
-        with _stage(Console(stderr=True)) as stage:
-            play = _play(settings, invoices, currency, faults, seed, disturb, coupons, plan, stage, kept, patience_s)
-            day = asyncio.run(play)
+        day = interrupts.run(play())
     except KeyboardInterrupt:
         return _fail(ending.stopped("stopped before the day was over"), 130)
     except asyncio.CancelledError:
@@ -146,9 +156,6 @@ async def _play(
     kept: Kept,
     patience_s: float,
 ) -> Day:
-    this = asyncio.current_task()
-    assert this is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     stage.begin("starting the hub 启动", 1)
     async with _running(settings, kept.hub_log) as found, servers(settings) as addresses:
         stage.step()

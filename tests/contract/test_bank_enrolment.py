@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from kernel.env import Env, Request, Response, system_env
 from kernel.errors import Conflict, NotFound, Rejected, Unavailable
-from ops.cli import app
+from ops.cli.commands import app
 from ops.merchants import add_merchant, link_bank, reseal
 from ops.wiring import Hub, hub
 from splitting import BankLink, bank_link_payload

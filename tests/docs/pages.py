@@ -13,7 +13,7 @@ import typer
 from aiohttp.hdrs import METH_ANY
 
 from gateway.routes import Api, Work
-from ops.cli import app
+from ops.cli.commands import app
 from ops.settings import Settings, variable
 
 ROOT = Path(__file__).parents[2]

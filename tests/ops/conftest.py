@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from ops.cli import app
+from ops.cli.commands import app
 
 HERE = Path(__file__).parent
 

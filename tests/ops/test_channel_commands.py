@@ -14,7 +14,7 @@ from typer.testing import Result
 
 from gateway.auth import SCOPES
 from ops.channel_keys import FILE
-from ops.cli import app
+from ops.cli.commands import app
 from ops.cli.routing import policy_app
 from tests.channels.wechat_rail import settings
 

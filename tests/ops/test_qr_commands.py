@@ -6,7 +6,7 @@ from typer.testing import CliRunner, Result
 
 from channels.emvco import parse
 from kernel.money import Money
-from ops.cli import app
+from ops.cli.commands import app
 
 GIVEN = ["--name", "BEST TRANSPORT", "--city", "BEIJING", "--mcc", "4111", "--account", "29.00=D15600000000"]
 CHINESE = (

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ops.cli import app
+from ops.cli.commands import app
 from ops.cli.shared import finish
 from ops.doctor import Level, examine
 from ops.migrate import MigrationFailed, migrate

@@ -1,0 +1,34 @@
+"""Which module has which command of `sluice …`. Each loads what is heavy only when it runs."""
+
+import typer
+
+from ops.cli import banks, cases, channels, codes, links, merchants, routing, running, sandbox, trials
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Sluice 汇闸: an open payment hub. `sluice up` runs it, `sluice replay` plays a trading day through it.",
+)
+for command in (
+    running.up,
+    running.gateway,
+    running.worker,
+    running.migrate,
+    running.doctor,
+    running.verify,
+    banks.settle,
+    banks.reconcile,
+    banks.discrepancies,
+    trials.replay,
+    trials.bench,
+):
+    app.command()(command)
+app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(merchants.merchant_app, name="merchant")
+app.add_typer(merchants.key_app, name="key")
+app.add_typer(channels.app, name="channel")
+app.add_typer(banks.app, name="bank")
+app.add_typer(cases.app, name="case")
+app.add_typer(links.app, name="link")
+app.add_typer(codes.app, name="qr")
+app.add_typer(routing.app, name="route")
