@@ -172,7 +172,7 @@ class Cashier:
             raise Rejected("invalid_request", "there is no such way to pay", param="way")
         details = {"return_url": self._public_url + self._page_url(visit, back="")}
         if method == Method.H5:
-            details["client_ip"] = address(request.remote, request.headers.get("X-Forwarded-For"))
+            details["client_ip"] = address(request.remote, request.headers.getall("X-Forwarded-For", ()))
         return await self._begin(visit, NewAttempt(method, _json(details)), channel)
 
     async def _begin(self, visit: Visit, new: NewAttempt, channel: str) -> web.Response:

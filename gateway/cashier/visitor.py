@@ -59,11 +59,11 @@ def language(wanted: str | None, accepted: str) -> str:
     return next((name for name in weights if name in LANGUAGES and chinese), "en")
 
 
-def address(peer: str | None, forwarded: str | None) -> str:
+def address(peer: str | None, forwarded: Sequence[str]) -> str:
     """Return the payer's address. Where the peer is a proxy of ours, the last it was told of, else the peer.
 
-    peer: who connected. forwarded: X-Forwarded-For. A proxy in front is on this host or in a private network; from
-    anywhere else the header could say anything.
+    peer: who connected. forwarded: X-Forwarded-For, each there is: some proxies add one of their own behind what came.
+    A proxy in front is on this host or in a private network; from anywhere else the header could say anything.
     """
     try:
         near = ip_address(peer or "")
@@ -71,7 +71,7 @@ def address(peer: str | None, forwarded: str | None) -> str:
         return "127.0.0.1"
     if near.is_private and forwarded:
         try:
-            return str(ip_address(forwarded.rpartition(",")[2].strip()))
+            return str(ip_address(forwarded[-1].rpartition(",")[2].strip()))
         except ValueError:
             return str(near)
     return str(near)

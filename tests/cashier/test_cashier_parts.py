@@ -78,16 +78,17 @@ def test_the_language_is_the_one_asked_for_or_the_best_accepted(
 @pytest.mark.parametrize(
     ("peer", "forwarded", "expected"),
     [
-        ("203.0.113.9", None, "203.0.113.9"),
-        ("8.8.4.4", "1.1.1.1", "8.8.4.4"),  # whoever connects from outside may say anything
-        ("127.0.0.1", "6.6.6.6, 1.1.1.1", "1.1.1.1"),
-        ("10.0.0.7", "2001:db8::1", "2001:db8::1"),
-        ("127.0.0.1", "nonsense", "127.0.0.1"),
-        (None, None, "127.0.0.1"),
+        ("203.0.113.9", [], "203.0.113.9"),
+        ("8.8.4.4", ["1.1.1.1"], "8.8.4.4"),  # whoever connects from outside may say anything
+        ("127.0.0.1", ["6.6.6.6, 1.1.1.1"], "1.1.1.1"),
+        ("127.0.0.1", ["6.6.6.6", "1.1.1.1"], "1.1.1.1"),  # a proxy may add a header of its own behind what came
+        ("10.0.0.7", ["2001:db8::1"], "2001:db8::1"),
+        ("127.0.0.1", ["nonsense"], "127.0.0.1"),
+        (None, [], "127.0.0.1"),
     ],
 )
 def test_the_payers_address_is_believed_of_a_proxy_of_ours_only(
-    peer: str | None, forwarded: str | None, expected: str
+    peer: str | None, forwarded: list[str], expected: str
 ) -> None:
     assert address(peer, forwarded) == expected
 
