@@ -207,8 +207,8 @@ def _golden(title: str) -> str:
 def _counterparty(name: str, title: str) -> str:
     return (
         f'"""The other side of {title} for the contract suite: where its protocol differs from others.\n\n'
-        f"The simulated rail is a folder of its own beside the others, channels/sandbox/{name}/ with `install`;\n"
-        "stand it on channels/sandbox/acquirer. It shares no code with the adapter.\n"
+        f"The simulated rail is a folder of its own beside the others, sandbox/{name}/ with `install`;\n"
+        "stand it on sandbox/acquirer. It shares no code with the adapter.\n"
         '"""\n\n'
         "from counterparties import Counterparty\n\n\n"
         f"class {class_of(name)}Sandbox(Counterparty):\n"

@@ -257,7 +257,7 @@ async def a_shop(
 async def a_sandbox(home: Path) -> AsyncIterator[str]:
     """Run the simulated rails in a process of their own, a hundred times faster than time; yield their address."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "channels.sandbox", "--home", str(home), "--port", "0", "--time-scale", "0.01"),
+        *(sys.executable, "-m", "sandbox", "--home", str(home), "--port", "0", "--time-scale", "0.01"),
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None

@@ -64,7 +64,7 @@ class World:
 @contextmanager
 def a_sandbox(folder: Path) -> Iterator[tuple[str, int]]:
     """Run the simulated rails; yield their address and process."""
-    argv = [sys.executable, "-m", "channels.sandbox", "--home", str(folder), "--port", "0"]
+    argv = [sys.executable, "-m", "sandbox", "--home", str(folder), "--port", "0"]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

@@ -353,7 +353,7 @@ async def _sealed_credentials(found: "Settings", book: int, account: str, channe
 def _sandbox_credentials(home: Path, channel: str, base_url: str | None) -> dict[str, Any]:
     """Return the default merchant of the sandbox in this home. Raises probe.Usage."""
     from channels import probe
-    from channels.sandbox.main import NotRunning, info
+    from sandbox.main import NotRunning, info
 
     try:
         told = info(home)

@@ -15,7 +15,7 @@ def sandbox_run(
     time_scale: Annotated[float, typer.Option(help="Factor on the simulated world's waits.")] = 1.0,
 ) -> None:
     """Run the simulated outside world in the foreground."""
-    from channels.sandbox.main import AlreadyRunning, run
+    from sandbox.main import AlreadyRunning, run
 
     found = settings()
     try:
@@ -28,7 +28,7 @@ def sandbox_run(
 @app.command("info")
 def sandbox_info(as_json: Json = False) -> None:
     """Print every base URL, id, key file and control endpoint, so that any SDK can be pointed at the sandbox."""
-    from channels.sandbox.main import NotRunning, info
+    from sandbox.main import NotRunning, info
 
     try:
         told = info(settings().home)

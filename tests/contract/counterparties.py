@@ -248,7 +248,7 @@ class Counterparty:
 @asynccontextmanager
 async def sandbox(home: Path) -> AsyncIterator[str]:
     """Run the sandbox as a process of its own, in a hurry; yields its base URL."""
-    command = [sys.executable, "-m", "channels.sandbox", "--home", str(home), "--port", "0", "--time-scale", "0.002"]
+    command = [sys.executable, "-m", "sandbox", "--home", str(home), "--port", "0", "--time-scale", "0.002"]
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None

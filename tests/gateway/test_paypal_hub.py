@@ -28,7 +28,7 @@ from ops.wiring import Hub, hub
 def rail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The simulated PayPal; each test has a merchant of its own there."""
     home = str(tmp_path_factory.mktemp("sandbox"))
-    command = [sys.executable, "-m", "channels.sandbox", "--home", home, "--port", "0", "--time-scale", "0.01"]
+    command = [sys.executable, "-m", "sandbox", "--home", home, "--port", "0", "--time-scale", "0.01"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

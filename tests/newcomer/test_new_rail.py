@@ -104,7 +104,7 @@ def test_a_rail_is_one_folder_one_line_its_golden_bytes_and_its_other_side(check
     touched = {name for name, content in completed.items() if begun.get(name) != content}
     homes = (
         "channels/acorn/",
-        "channels/sandbox/acorn/",
+        "sandbox/acorn/",
         "tests/golden/acorn/",
         "tests/contract/counterparty_acorn.py",
     )
@@ -114,7 +114,7 @@ def test_a_rail_is_one_folder_one_line_its_golden_bytes_and_its_other_side(check
     for check in (
         ("ruff", "check", "."),
         ("ruff", "format", "--check", "."),
-        ("mypy", "channels/acorn", "channels/sandbox/acorn", "channels/unwritten"),
+        ("mypy", "channels/acorn", "sandbox/acorn", "channels/unwritten"),
     ):
         done = checkout.run(*check)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -147,7 +147,7 @@ def test_what_cannot_be_a_name_is_refused(tmp_path: Path, name: str) -> None:
         begin(tmp_path, name)
 
 
-@pytest.mark.parametrize("name", ["wechat", "contract", "sandbox", "terms"])
+@pytest.mark.parametrize("name", ["wechat", "contract", "terms"])
 def test_what_is_there_already_is_left_as_it_is(name: str) -> None:
     before = files(ROOT / "channels")
     with pytest.raises(CannotBegin, match="already"):

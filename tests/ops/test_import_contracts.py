@@ -17,11 +17,10 @@ LAYERS = (  # from the top; what stands together is strange to one another
     *(("ledger", "channels", "streams"), ("kernel",)),
 )
 HUB = tuple(name for layer in LAYERS for name in layer)
-SANDBOX = Path("channels/sandbox")
+ALL = (*HUB, "sandbox", "loadtests")
 LOAD_BY_NAME = {
-    Path("channels/__init__.py"),  # what it lends, so that the sandbox can live in this package
     Path("channels/registry.py"),  # rails by their names
-    Path("channels/sandbox/app.py"),  # its own rails
+    Path("sandbox/app.py"),  # its own rails
     Path("ops/embedded/programs.py"),  # asks where wheels are
 }
 
@@ -32,15 +31,11 @@ def folders(root: Path, package: str) -> Iterator[Path]:
         yield init.parent.relative_to(root)
 
 
-def not_of_the_sandbox(folder: Path) -> bool:
-    return SANDBOX not in (folder, *folder.parents)
-
-
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the code and its contracts, to plant in."""
     root = tmp_path_factory.mktemp("copy")
-    for package in (*HUB, "loadtests"):
+    for package in ALL:
         shutil.copytree(REPOSITORY / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", root)
     return root
@@ -58,9 +53,9 @@ def planted(root: Path) -> set[str]:
         told.add(f"{'.'.join(folder.parts)}.unlisted_{count} -> {target}")
 
     for package in (*HUB, "loadtests"):
-        for folder in filter(not_of_the_sandbox, folders(root, package)):
-            plant(folder, "from channels.sandbox import keys", "channels.sandbox.keys")
-    for folder in folders(root, str(SANDBOX)):
+        for folder in folders(root, package):
+            plant(folder, "from sandbox import keys", "sandbox.keys")
+    for folder in folders(root, "sandbox"):
         plant(folder, "from kernel.money import Money", "kernel.money")
         plant(folder, "import channels.client", "channels.client")
         plant(folder, "from channels.wechat import messages", "channels.wechat.messages")
@@ -85,8 +80,8 @@ def reported(root: Path) -> tuple[int, set[str]]:
 def test_what_is_planted_in_a_module_that_nobody_listed_is_found_in_every_package(copy: Path) -> None:
     assert reported(copy) == (0, set())
     wanted = planted(copy)
-    (copy / "channels/client.py").open("a").write("\nfrom channels.sandbox import keys\n")
-    wanted.add("channels.client -> channels.sandbox.keys")
+    (copy / "channels/client.py").open("a").write("\nfrom sandbox import keys\n")
+    wanted.add("channels.client -> sandbox.keys")
     code, found = reported(copy)
     assert code == 1
     assert wanted - found == set()
@@ -96,13 +91,13 @@ def test_what_is_planted_in_a_module_that_nobody_listed_is_found_in_every_packag
 def test_no_package_is_left_out_of_the_contracts() -> None:
     facts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     packages = {init.parent.name for init in REPOSITORY.glob("*/__init__.py")} - {"tests"}
-    assert set(facts["tool"]["importlinter"]["root_packages"]) == packages == {*HUB, "loadtests"}
+    assert set(facts["tool"]["importlinter"]["root_packages"]) == packages == set(ALL)
     assert set(facts["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) == packages
 
 
-def test_modules_are_loaded_by_a_name_that_no_contract_sees_in_four_known_places_and_tests_nowhere() -> None:
+def test_modules_are_loaded_by_a_name_that_no_contract_sees_in_three_known_places_and_tests_nowhere() -> None:
     loading, testing = set(), set()
-    for package in (*HUB, "loadtests"):
+    for package in ALL:
         for path in sorted((REPOSITORY / package).rglob("*.py")):
             names = {name for node in ast.walk(ast.parse(path.read_text())) for name in imported(node)}
             here = path.relative_to(REPOSITORY)

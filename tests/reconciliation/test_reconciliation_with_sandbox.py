@@ -138,7 +138,7 @@ async def until(ask: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
 @pytest.fixture
 async def rig(tmp_path: Path, database_url: str) -> AsyncIterator[Rig]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "channels.sandbox", "--home", str(tmp_path), "--port", "0", "--time-scale", "0.01"),
+        *(sys.executable, "-m", "sandbox", "--home", str(tmp_path), "--port", "0", "--time-scale", "0.01"),
         cwd=REPOSITORY,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,

@@ -35,7 +35,7 @@ class Sandbox:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "channels.sandbox", "--home", str(self.home), "--port", "0"]
+        command = [sys.executable, "-m", "sandbox", "--home", str(self.home), "--port", "0"]
         command += ["--time-scale", str(self.time_scale)]
         with (self.home / "sandbox.log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=log)

@@ -14,15 +14,15 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from channels.sandbox import bank
-from channels.sandbox.acquirer import Acquirer, CoreError, NoticeJob, Ordered, Sending, Signed, Trade, Wire
-from channels.sandbox.acquirer.books import fee_returned
-from channels.sandbox.acquirer.models import Event, Merchant, Refund
-from channels.sandbox.clock import Clock
-from channels.sandbox.context import SandboxContext, Tasks
-from channels.sandbox.control import Control, control_errors
-from channels.sandbox.faults import Faults
-from channels.sandbox.store import Store, Tx
+from sandbox import bank
+from sandbox.acquirer import Acquirer, CoreError, NoticeJob, Ordered, Sending, Signed, Trade, Wire
+from sandbox.acquirer.books import fee_returned
+from sandbox.acquirer.models import Event, Merchant, Refund
+from sandbox.clock import Clock
+from sandbox.context import SandboxContext, Tasks
+from sandbox.control import Control, control_errors
+from sandbox.faults import Faults
+from sandbox.store import Store, Tx
 
 DAY = timedelta(days=1)
 

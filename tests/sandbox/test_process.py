@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sandbox_client import REPOSITORY, Sandbox, exchange
 
-from channels.sandbox.main import NotRunning, info
-from channels.sandbox.store import Store, Tx
+from sandbox.main import NotRunning, info
+from sandbox.store import Store, Tx
 
 OF_THE_PORT = ("base_url", "open_url", "api_url")  # which may be another after a restart
 
@@ -38,7 +38,7 @@ def test_info_tells_a_running_sandbox_from_a_dead_one(own_sandbox: Sandbox, tmp_
 
 
 def test_a_home_has_room_for_one_sandbox(own_sandbox: Sandbox) -> None:
-    command = [sys.executable, "-m", "channels.sandbox", "--home", str(own_sandbox.home), "--port", "0"]
+    command = [sys.executable, "-m", "sandbox", "--home", str(own_sandbox.home), "--port", "0"]
     second = subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=300, check=False)
     assert second.returncode == 2
     assert b"running" in second.stderr

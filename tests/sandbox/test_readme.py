@@ -6,7 +6,7 @@ from typing import Any
 
 from sandbox_client import REPOSITORY, Sandbox
 
-README = (Path(REPOSITORY) / "channels" / "sandbox" / "README.md").read_text()
+README = (Path(REPOSITORY) / "sandbox" / "README.md").read_text()
 SECTIONS = {part.split("\n", 1)[0].strip(): part for part in README.split("\n## ")}
 CORE = SECTIONS["The rails on the shared core"]
 SOME_HAVE = {"POST /control/R/webhooks", "POST /control/R/coupons"}

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from channels.sandbox import context
-from channels.sandbox.context import Tasks
+from sandbox import context
+from sandbox.context import Tasks
 
 
 async def test_work_that_lost_a_cancellation_is_cancelled_again() -> None:

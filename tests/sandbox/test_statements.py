@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SANDBOX = Path(__file__).parents[2] / "channels" / "sandbox"
+SANDBOX = Path(__file__).parents[2] / "sandbox"
 STATEMENT = re.compile(r"\s*(SELECT|UPDATE|DELETE|WITH)\b.*\?", re.DOTALL)
 # These have a row a merchant, a key or a fault, however many orders there are.
 SMALL = re.compile(r"SCAN \w*(merchant|key|certificate|fault|token|bill_file|webhook|account|holiday|pool)|SCAN \(")

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 import pytest
 from sandbox_client import Reply, Sandbox, eventually, exchange
 
-from channels.sandbox.stripe.cards import CARDS
-from channels.sandbox.stripe.errors import ApiError
-from channels.sandbox.stripe.forms import parse
+from sandbox.stripe.cards import CARDS
+from sandbox.stripe.errors import ApiError
+from sandbox.stripe.forms import parse
 
 BEIJING = timedelta(hours=8)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sandbox_client import BadSignature, Delivery, Door, Merchant, Sandbox, door, eventually, new_number
 
-from channels.sandbox.wechat.notices import SCHEDULE_S
+from sandbox.wechat.notices import SCHEDULE_S
 from tests.replay.running import free_ports
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sandbox_client import Merchant, Reply, Sandbox, eventually, new_number
 
-from channels.sandbox.wechat.books import fee_of, fee_returned
+from sandbox.wechat.books import fee_of, fee_returned
 
 TIME_SCALE = 0.0005  # the minute between two refunds of one order becomes 30 ms
 REFUNDS = "/v3/refund/domestic/refunds"

@@ -11,7 +11,7 @@ import pytest
 def sandbox_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of a sandbox that runs as a process of its own."""
     home = tmp_path_factory.mktemp("sandbox")
-    command = [sys.executable, "-m", "channels.sandbox", "--home", str(home), "--port", "0", "--time-scale", "0.01"]
+    command = [sys.executable, "-m", "sandbox", "--home", str(home), "--port", "0", "--time-scale", "0.01"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

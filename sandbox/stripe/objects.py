@@ -1,0 +1,274 @@
+"""Stripe's objects as its API shows them, made from the acquirer's books. Moments are whole seconds since 1970."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.acquirer import BillRow, Refund, Trade, Webhook
+
+API_VERSION = "2026-10-28.endive"
+SETTLES_AFTER_S = 2 * 86_400  # T+2
+CANCELED = {"expired": "automatic", "merchant": None, "voided": None}
+
+
+def status_of(trade: Trade) -> str:
+    """Return an intent's status."""
+    match trade.state:
+        case "open":
+            return str(trade.extra["status"])
+        case "held":
+            return "requires_capture"
+        case "closed":
+            return "canceled"
+        case _:
+            return "succeeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Expand:
+    """Which ids are to be shown as the objects they name."""
+
+    charge: bool = False
+    transaction: bool = False
+
+
+NOTHING = Expand()
+
+
+def charge_id(intent_id: str) -> str:
+    """Return the id of an intent's charge: it has one, from when its card was first asked for money."""
+    return "ch_" + intent_id.removeprefix("pi_")
+
+
+def transaction_id(number: str) -> str:
+    """Return the id of what an intent or a refund did to the balance."""
+    kind, _, rest = number.partition("_")
+    return f"txn_{kind}{rest}"
+
+
+def failure_id(number: str) -> str:
+    """Return the id of what gave a refund that failed back to the balance."""
+    return f"{transaction_id(number)}Failure"
+
+
+def intent(trade: Trade, page_url: str, expand: Expand = NOTHING) -> dict[str, Any]:
+    """Return a PaymentIntent."""
+    extra, status = trade.extra, status_of(trade)
+    shown_charge: Any = None
+    if trade.held_ms is not None or trade.paid_ms is not None:
+        shown_charge = charge(trade, expand) if expand.charge else charge_id(trade.trade_ref)
+    action = None
+    if status == "requires_action":
+        to = {"url": page_url, "return_url": extra["return_url"]}
+        sdk = {"type": "use_stripe_sdk", "use_stripe_sdk": {"type": "three_d_secure_redirect", "stripe_js": page_url}}
+        action = {"type": "redirect_to_url", "redirect_to_url": to} if extra.get("return_url") else sdk
+    reason = extra.get("cancellation_reason") or CANCELED.get(trade.closed_by or "")
+    return {
+        "id": trade.trade_ref,
+        "object": "payment_intent",
+        "amount": trade.amount,
+        "amount_capturable": trade.amount if status == "requires_capture" else 0,
+        "amount_received": trade.paid,
+        "application": None,
+        "automatic_payment_methods": None,
+        "canceled_at": extra.get("canceled_at") if status == "canceled" else None,
+        "cancellation_reason": reason if status == "canceled" else None,
+        "capture_method": extra["capture_method"],
+        "client_secret": f"{trade.trade_ref}_secret_{trade.token}",
+        "confirmation_method": "automatic",
+        "created": seconds(trade.created_ms),
+        "currency": trade.currency.lower(),
+        "customer": None,
+        "description": extra.get("description"),
+        "last_payment_error": extra.get("last_payment_error"),
+        "latest_charge": shown_charge,
+        "livemode": False,
+        "metadata": extra["metadata"],
+        "next_action": action,
+        "payment_method": extra.get("payment_method"),
+        "payment_method_types": ["card"],
+        "processing": None,
+        "receipt_email": None,
+        "status": status,
+        "transfer_group": extra.get("transfer_group"),
+    }
+
+
+def charge(trade: Trade, expand: Expand = NOTHING) -> dict[str, Any]:
+    """Return the charge of an intent whose card was charged, or holds the money."""
+    made_ms = trade.held_ms or trade.paid_ms or trade.created_ms
+    changed: Any = None
+    if trade.paid_ms is not None:
+        changed = transaction(trade) if expand.transaction else transaction_id(trade.trade_ref)
+    return {
+        "id": charge_id(trade.trade_ref),
+        "object": "charge",
+        "amount": trade.amount,
+        "amount_captured": trade.paid,
+        "amount_refunded": trade.refunded,
+        "balance_transaction": changed,
+        "captured": trade.paid_ms is not None,
+        "created": seconds(made_ms),
+        "currency": trade.currency.lower(),
+        "description": trade.extra.get("description"),
+        "livemode": False,
+        "metadata": trade.extra["metadata"],
+        "paid": True,
+        "payment_intent": trade.trade_ref,
+        "payment_method": trade.extra.get("payment_method"),
+        "refunded": trade.paid > 0 and trade.refunded == trade.paid,
+        "status": "succeeded",
+    }
+
+
+def transaction(trade: Trade) -> dict[str, Any]:
+    """Return what a captured payment did to the balance."""
+    assert trade.paid_ms is not None
+    return _transaction(
+        transaction_id(trade.trade_ref),
+        "charge",
+        trade.paid,
+        trade.fee,
+        trade.currency,
+        seconds(trade.paid_ms),
+        charge_id(trade.trade_ref),
+        trade.extra.get("description"),
+    )
+
+
+def row_transaction(row: BillRow, *, source: bool) -> dict[str, Any]:
+    """Return a row of a day's bill as a balance transaction. source: shown whole, not by its id."""
+    paid = row.kind == "payment"
+    about = _row_charge(row) if paid else _row_refund(row)
+    kind = {"payment": "charge", "refund": "refund", "return": "refund_failure"}[row.kind]
+    return _transaction(
+        failure_id(row.ref) if row.kind == "return" else transaction_id(row.trade_ref if paid else row.ref),
+        kind,
+        -row.amount if row.kind == "refund" else row.amount,
+        row.fee,
+        row.currency,
+        seconds(row.at_ms),
+        about if source else about["id"],
+        row.extra.get("description"),
+    )
+
+
+def _transaction(
+    number: str, kind: str, amount: int, fee: int, currency: str, at: int, source: Any, description: Any
+) -> dict[str, Any]:
+    detail = {"amount": fee, "application": None, "currency": currency.lower(), "type": "stripe_fee"}
+    return {
+        "id": number,
+        "object": "balance_transaction",
+        "amount": amount,
+        "available_on": at + SETTLES_AFTER_S,
+        "created": at,
+        "currency": currency.lower(),
+        "description": description,
+        "exchange_rate": None,
+        "fee": fee,
+        "fee_details": [detail | {"description": "Stripe processing fees"}] if fee else [],
+        "net": amount - fee,
+        "reporting_category": kind,
+        "source": source,
+        "status": "pending",
+        "type": kind,
+    }
+
+
+def _row_charge(row: BillRow) -> dict[str, Any]:
+    return {
+        "id": charge_id(row.trade_ref),
+        "object": "charge",
+        "amount": row.order_amount,
+        "amount_captured": row.amount,
+        "created": seconds(row.at_ms),
+        "currency": row.currency.lower(),
+        "livemode": False,
+        "metadata": row.extra.get("metadata", {"reference": row.order}),
+        "payment_intent": row.trade_ref,
+        "status": _row_status(row),
+    }
+
+
+def _row_refund(row: BillRow) -> dict[str, Any]:
+    return {
+        "id": row.ref,
+        "object": "refund",
+        "amount": row.amount,
+        "charge": charge_id(row.trade_ref),
+        "created": seconds(row.at_ms),
+        "currency": row.currency.lower(),
+        "metadata": row.refund_extra.get("metadata", {}),
+        "payment_intent": row.trade_ref,
+        "status": _row_status(row),
+    }
+
+
+def _row_status(row: BillRow) -> str:
+    return {"success": "succeeded", "processing": "pending"}.get(row.status, row.status)
+
+
+def refund(refund: Refund, trade: Trade) -> dict[str, Any]:
+    """Return a refund."""
+    status = {"success": "succeeded"}.get(refund.status, refund.status)
+    shown = {
+        "id": refund.refund_ref,
+        "object": "refund",
+        "amount": refund.amount,
+        "balance_transaction": transaction_id(refund.refund_ref),
+        "charge": charge_id(trade.trade_ref),
+        "created": seconds(refund.created_ms),
+        "currency": trade.currency.lower(),
+        "metadata": refund.extra["metadata"],
+        "payment_intent": trade.trade_ref,
+        "reason": refund.extra.get("reason"),
+        "status": status,
+    }
+    if status != "failed":
+        return shown
+    failed = {"failure_balance_transaction": failure_id(refund.refund_ref), "failure_reason": "lost_or_stolen_card"}
+    return shown | failed
+
+
+def webhook(hook: Webhook, *, secret: bool = False) -> dict[str, Any]:
+    """Return a webhook endpoint. secret: it was just made, and its secret is told this once."""
+    shown = {
+        "id": hook.webhook_id,
+        "object": "webhook_endpoint",
+        "api_version": hook.extra["api_version"],
+        "application": None,
+        "created": seconds(hook.created_ms),
+        "description": hook.extra["description"],
+        "enabled_events": hook.extra["enabled_events"],
+        "livemode": False,
+        "metadata": {},
+        "status": "enabled",
+        "url": hook.url,
+    }
+    return shown | ({"secret": hook.extra["secrets"][-1]["secret"]} if secret else {})
+
+
+def event(kind: str, about: Mapping[str, Any], number: str, at: int) -> dict[str, Any]:
+    """Return an event."""
+    return {
+        "id": number,
+        "object": "event",
+        "api_version": API_VERSION,
+        "created": at,
+        "data": {"object": about},
+        "livemode": False,
+        "pending_webhooks": 1,
+        "request": {"id": None, "idempotency_key": None},
+        "type": kind,
+    }
+
+
+def listed(url: str, rows: list[dict[str, Any]], has_more: bool) -> dict[str, Any]:
+    """Return a page of a list."""
+    return {"object": "list", "data": rows, "has_more": has_more, "url": url}
+
+
+def seconds(ms: int) -> int:
+    """Return a moment as Stripe writes it."""
+    return ms // 1000
