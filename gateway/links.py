@@ -4,6 +4,7 @@ How often a link may be used is decided under the book's lock, in the commit tha
 payments that are open or paid, so one that nobody paid in time gives its place back.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,12 +14,13 @@ import orjson
 
 import splitting
 from gateway.accounts import ChannelAccounts
-from gateway.choosing import could_ever_take
+from gateway.choosing import AUTO, could_ever_take
 from gateway.claims import Claims
-from gateway.create import Created, CreatePayment, earlier_needs, earlier_payment
+from gateway.create import Created, CreatePayment, NewPayment, earlier_needs, earlier_payment
+from gateway.payments import Payments
 from gateway.states import Payment as Status
 from gateway.store import find_link, links
-from gateway.tables import CASHIER_LINKS, PAYMENTS, CashierLink, Payment
+from gateway.tables import CASHIER, CASHIER_LINKS, PAYMENTS, CashierLink, Payment
 from gateway.tokens import CashierTokens
 from kernel.clock import rfc3339
 from kernel.db import Pool, acquire
@@ -31,6 +33,7 @@ from splitting.tables import PAYEES
 
 LINK, STATIC = "link", "static"
 LONGEST = timedelta(days=3653)  # ten years: a link that is to last longer needs no end
+BY_LINK = timedelta(minutes=30)  # how long a payment that a payer made from a link may be paid
 _DEAD = (Status.FAILED, Status.CANCELED, Status.EXPIRED)
 
 
@@ -244,8 +247,17 @@ class Links:
     """What merchants do with their links and standing codes."""
 
     def __init__(
-        self, *, lanes: Lanes, accounts: ChannelAccounts, pool: Pool, env: Env, tokens: CashierTokens, public_url: str
+        self,
+        *,
+        payments: Payments,
+        lanes: Lanes,
+        accounts: ChannelAccounts,
+        pool: Pool,
+        env: Env,
+        tokens: CashierTokens,
+        public_url: str,
     ) -> None:
+        self._payments = payments
         self._accounts = accounts
         self._lanes = lanes
         self._pool = pool
@@ -266,6 +278,26 @@ class Links:
             AddLink(book, row, claims, await self._never_paid(book, new))
         )
         return made
+
+    async def pay(self, link: CashierLink, amount_minor: int, submission: str) -> Payment:
+        """Take a payment that a payer makes from a payment link or a standing code, and return it.
+
+        submission: 32 hexadecimal digits of the page the payer sent off; the same with the same amount is the same
+        payment. Raises Conflict (link_closed, link_used_up, idempotency_key_reused), Rejected.
+        """
+        digest = hashlib.sha256(f"{link.id}\n{amount_minor}".encode()).digest()
+        order = f"{link.id}-{submission}"
+        details = {} if link.return_url is None else {"return_url": link.return_url}
+        new = NewPayment(
+            order, amount_minor, link.currency, CASHIER, link.description, link.metadata, asked_of(link),
+            BY_LINK, orjson.dumps(details).decode() if details else None,
+        )  # fmt: skip
+        claims = Claims((f"i:{order}", f"o:{order}"), digest)
+
+        def by_link(create: CreatePayment) -> PayByLink:
+            return PayByLink(link.book, link.id, create)
+
+        return (await self._payments.create_for_cashier(link.book, new, claims, AUTO, by_link))[0]
 
     async def _never_paid(self, book: int, new: NewLink) -> Rejected | None:
         """Return why no account of the merchant will ever take what is paid with this link; None where one may.

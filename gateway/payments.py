@@ -4,12 +4,11 @@ No transaction is open while a channel is called. What is to be done is committe
 ids that never change, so that whoever comes after a crash can ask and finish.
 """
 
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 import orjson
@@ -40,7 +39,6 @@ from gateway.captures import CaptureRefused, StartCapture, StartUndo
 from gateway.choosing import AUTO, CASHIER_METHODS, Ask, Choice, Chooser, fee_of, kind_of, no_channel, wallet_for
 from gateway.claims import Claims
 from gateway.create import Asking, Created, CreatePayment, FindEarlier, NewPayment
-from gateway.links import PayByLink, asked_of
 from gateway.metrics import Metrics
 from gateway.orders import Orders
 from gateway.refunds import (
@@ -69,25 +67,23 @@ from gateway.store import attempts, find_attempt, find_payment, find_refund
 from gateway.tables import (
     CASHIER,
     Attempt,
-    CashierLink,
     Payment,
     Refund,
     attempt_number,
     refund_number,
     surplus_refund_id,
 )
-from gateway.tokens import CashierTokens
 from kernel.db import Pool, acquire
 from kernel.env import Env
 from kernel.errors import Broken, Conflict, NotFound, Rejected, Unavailable
 from kernel.ids import parse_reference
 from kernel.lane import Lanes
 from kernel.money import Money
+from kernel.work import Command
 from streams import Bell
 
 log = logging.getLogger(__name__)
 
-BY_LINK = timedelta(minutes=30)  # how long a payment that a payer made from a link may be paid
 RETURNING = (Method.H5, Method.PAGE, Method.CARD)  # whose payers leave for a page of the rail's and come back
 
 
@@ -133,11 +129,11 @@ class Payments:
         bell: Bell,
         metrics: Metrics,
         public_url: str,
-        tokens: CashierTokens,
+        page_url: Callable[[int, str], str],
         rails: Rails,
         time_scale: float = 1.0,
     ) -> None:
-        """public_url: where channels and payers reach this hub. time_scale: shortens the janitor's waits."""
+        """public_url: where channels reach this hub. page_url: of a payment's page. time_scale: shortens waits."""
         self._pool = pool
         self._lanes = lanes
         self._accounts = accounts
@@ -148,7 +144,7 @@ class Payments:
         self._metrics = metrics
         self._orders = Orders(public_url)
         self._public_url = public_url.rstrip("/")
-        self._tokens = tokens
+        self.page_url = page_url
         self._rails = rails
         self._scale = time_scale
         self._calling: set[tuple[int, str]] = set()  # objects whose first answer this process still awaits
@@ -169,7 +165,7 @@ class Payments:
         except Rejected as refusal:
             return await self._earlier(book, claims, auth_code, refusal)
         if new.method == CASHIER:
-            return await self._create_for_cashier(book, new, claims, channel)
+            return await self.create_for_cashier(book, new, claims, channel)
         began = self._env.clock.monotonic()
         payment_id = self._env.ids.new("pay")
         if new.method == Method.CARD:
@@ -210,35 +206,19 @@ class Payments:
             raise refusal
         return await self._resumed(earlier.payment, earlier.attempt, auth_code), True
 
-    async def create_by_link(self, link: CashierLink, amount_minor: int, submission: str) -> Payment:
-        """Take a payment that a payer makes from a payment link or a standing code, and return it.
-
-        submission: 32 hexadecimal digits of the page the payer sent off; the same with the same amount is the same
-        payment. Raises Conflict (link_closed, link_used_up, idempotency_key_reused), Rejected.
-        """
-        digest = hashlib.sha256(f"{link.id}\n{amount_minor}".encode()).digest()
-        order = f"{link.id}-{submission}"
-        details = {} if link.return_url is None else {"return_url": link.return_url}
-        new = NewPayment(
-            order, amount_minor, link.currency, CASHIER, link.description, link.metadata, asked_of(link),
-            BY_LINK, orjson.dumps(details).decode() if details else None,
-        )  # fmt: skip
-
-        def by_link(create: CreatePayment) -> PayByLink:
-            return PayByLink(link.book, link.id, create)
-
-        claims = Claims((f"i:{order}", f"o:{order}"), digest)
-        return (await self._create_for_cashier(link.book, new, claims, AUTO, by_link))[0]
-
-    async def _create_for_cashier(
+    async def create_for_cashier(
         self,
         book: int,
         new: NewPayment,
         claims: Claims,
         channel: str,
-        command: Callable[[CreatePayment], CreatePayment | PayByLink] = lambda create: create,
+        command: Callable[[CreatePayment], Command[Created]] = lambda create: create,
     ) -> tuple[Payment, bool]:
-        """Take a payment whose payer chooses how to pay at the cashier; nothing is sent until then."""
+        """Take a payment whose payer chooses how to pay at the cashier; nothing is sent until then.
+
+        command: what is committed, where that is more than creating it. Returns it with whether an earlier request had
+        made it. Raises Rejected, Conflict.
+        """
         payment_id = self._env.ids.new("pay")
         ask = self._ask_for(book, payment_id, new, channel, Method.QR, None, None)
         try:
@@ -505,10 +485,6 @@ class Payments:
             if isinstance(outcome, Unknown) or (isinstance(outcome, Pending) and outcome.held is None):
                 outcome = (await self._undo(payment, attempt, ready)).now
             await self._settle(payment, attempt, ready, outcome)
-
-    def page_url(self, book: int, payment_id: str) -> str:
-        """Return the address of a payment's page: where its payer chooses how to pay, and sees how it went."""
-        return f"{self._public_url}/pay/{self._tokens.token(book, payment_id)}"
 
     async def offered(self, payment: Payment, methods: Sequence[Method]) -> Mapping[Method, Sequence[Choice]]:
         """Return, for each of these ways to pay, the accounts that take a cashier's payment by it, first choice first.

@@ -49,3 +49,8 @@ class CashierTokens:
     def _mac(self, name: str, what: bytes = _PAGE) -> str:
         digest = hmac.new(self._key, what + name.encode(), hashlib.sha256).hexdigest()
         return digest[:_MAC_DIGITS]
+
+
+def payment_page(public_url: str, tokens: CashierTokens, book: int, payment_id: str) -> str:
+    """Return the address of a payment's cashier page. public_url: where payers reach this hub."""
+    return f"{public_url.rstrip('/')}/pay/{tokens.token(book, payment_id)}"

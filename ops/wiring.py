@@ -31,7 +31,7 @@ from gateway.payments import Payments
 from gateway.routes import Api
 from gateway.routing_policies import RoutingPolicies
 from gateway.standing import Standings
-from gateway.tokens import CashierTokens
+from gateway.tokens import CashierTokens, payment_page
 from kernel.addresses import PUBLIC, Addresses
 from kernel.db import STATEMENT_S, Pool, acquire, connect
 from kernel.env import Env, system_env
@@ -115,6 +115,7 @@ class Hub:
     def links(self) -> Links:
         """Return what merchants do with payment links and standing codes."""
         return Links(
+            payments=self.payments,
             lanes=self.lanes,
             accounts=self.accounts,
             pool=self.pool,
@@ -268,7 +269,7 @@ async def hub(
             bell=bell,
             metrics=metrics,
             public_url=public_url,
-            tokens=tokens,
+            page_url=partial(payment_page, public_url, tokens),
             rails=rails,
             time_scale=time_scale,
         )

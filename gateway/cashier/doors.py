@@ -78,7 +78,7 @@ class Doors:
             note = say("amount_out", least=least, most=most)
             return await self._page(link, say, request, note=note, typed=typed)
         try:
-            payment = await self._payments.create_by_link(link, amount, submission)
+            payment = await self._links.pay(link, amount, submission)
         except Conflict as refusal:
             match refusal.code:
                 case "link_closed" | "merchant_suspended":

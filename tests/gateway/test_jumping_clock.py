@@ -145,7 +145,7 @@ async def test_a_payment_at_the_cashier_lasts_as_long_as_was_asked_for(
             async with acquire(front.hub.pool) as connection:
                 found = await find_link(connection, front.book, made["id"])
             assert found is not None
-            await front.hub.payments.create_by_link(found, 2_500, "0" * 32)
+            await front.hub.links().pay(found, 2_500, "0" * 32)
         payment = await front.stored(await front.last("payment"))
         assert payment.due_at == payment.expires_at == payment.created_at + timedelta(minutes=30)
 
