@@ -15,17 +15,16 @@ from typing import Any, NamedTuple
 import orjson
 
 import streams
-from channels.contract import Channel
+from channels.contract import Channel, Order
 from channels.proof import another_accounts, unproven
 from channels.settings import absorb, check_addresses
 from channels.terms import Terms, TermsWrong
 from gateway.accounts import UNUSABLE, Build, ChannelAccounts
-from gateway.choosing import no_such_channel
 from gateway.claims import Claims
 from gateway.credentials import Credentials, Opened, Previous, bound, opened, sealed, shown
-from gateway.orders import Orders
+from gateway.names import no_such_channel
 from gateway.store import channel_accounts, every_channel_account, paid_lately
-from gateway.tables import CHANNEL_ACCOUNTS, ChannelAccount
+from gateway.tables import CHANNEL_ACCOUNTS, Attempt, ChannelAccount, Payment
 from kernel.addresses import AddressRefused
 from kernel.clock import rfc3339
 from kernel.db import Pool, acquire
@@ -64,8 +63,9 @@ class ChannelAdmin:
         lanes: Lanes,
         pool: Pool,
         env: Env,
+        order_of: Callable[[Payment, Attempt], Order],
     ) -> None:
-        """secrets_of: names of a rail's secret settings."""
+        """secrets_of: names of a rail's secret settings. order_of: an attempt as its channel is asked for it."""
         self._registry = registry
         self._secrets_of = secrets_of
         self._accounts = accounts
@@ -73,6 +73,7 @@ class ChannelAdmin:
         self._lanes = lanes
         self._pool = pool
         self._env = env
+        self._order_of = order_of
 
     async def list(self, book: int) -> "Sequence[ChannelAccount]":
         """Return a merchant's accounts in the operator's order."""
@@ -340,7 +341,7 @@ class ChannelAdmin:
             found = await paid_lately(connection, row.book, row.id, self._env.now() - _PAID_WITHIN)
         if found is None:
             return
-        why = await another_accounts(rail, self._env, Orders("https://sluice.invalid").order(*found))
+        why = await another_accounts(rail, self._env, self._order_of(*found))
         if why is not None:
             shown = without_secrets(why, list(credentials.secrets.values()))
             raise Rejected(

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from difflib import get_close_matches
 from typing import NamedTuple, Protocol
 
 from channels import Confirmed, Method, Outcome, Refused, Unknown
-from channels.registry import FACES, rail_of_payer
+from channels.registry import rail_of_payer
 from channels.routing import AUTO, No
 from channels.terms import NOTHING_USED, Used
 from gateway.accounts import ChannelAccounts, Ready
+from gateway.names import no_such_channel
 from kernel.errors import Rejected
 from kernel.money import Money
 
@@ -108,8 +108,6 @@ def _could_ever_take(ready: Ready, currency: str, least_minor: int, most_minor: 
 
 # Ways to pay that open one wallet and no other: what the payer is given for the one is of no use in another.
 ONE_WALLET = (Method.JSAPI, Method.APP)
-# What people call a rail besides its name.
-_ALIASES: Mapping[str, str] = {word: name for name, face in FACES.items() for word in face.called}
 
 
 def wallet_for(method: str, channel: str, payer: str | None, rails: Sequence[str]) -> str:
@@ -138,20 +136,6 @@ def wallet_for(method: str, channel: str, payer: str | None, rails: Sequence[str
             channels=list(rails),
         )
     return whose
-
-
-def no_such_channel(name: str, rails: Sequence[str], param: str = "method.channel") -> Rejected:
-    """Return the refusal of a rail's name that this hub does not know, with those it does."""
-    plain = name.strip().lower().replace("-", "_").replace(" ", "_")
-    meant = _ALIASES.get(plain) or next(iter(get_close_matches(plain, rails, 1, 0.7)), None)
-    hint = f" Did you mean {meant}?" if meant in rails else ""
-    more = "; or auto, which leaves it to the hub" if param == "method.channel" else ""
-    return Rejected(
-        "no_such_channel",
-        f"there is no channel {name[:40]!r}.{hint} There are: {', '.join(rails)}{more}",
-        param=param,
-        channels=list(rails),
-    )
 
 
 def fee_of(accounts: ChannelAccounts, ready: Ready, amount: Money, now: datetime) -> int:

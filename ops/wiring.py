@@ -26,6 +26,7 @@ from gateway.janitor import Janitor
 from gateway.links import Links
 from gateway.metrics import Metrics
 from gateway.notices import Notices
+from gateway.orders import Orders
 from gateway.payees import Payees
 from gateway.payments import Payments
 from gateway.routes import Api
@@ -293,6 +294,7 @@ async def hub(
                 lanes=lanes,
                 pool=pool,
                 env=env,
+                order_of=Orders(public_url).order,
             ),
             keys=master_keys,
             authenticator=authenticator,

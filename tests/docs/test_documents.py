@@ -241,6 +241,7 @@ AN_ACCOUNT = a_row(ChannelAccount, settings="{}", sealed=None, terms="{}")
 def a_link(kind: str) -> dict[str, Any]:
     nothing: Any = None
     links = Links(
+        payments=nothing,
         lanes=nothing,
         accounts=nothing,
         pool=nothing,

@@ -5,7 +5,7 @@ import sys
 from channels.registry import FACES
 from gateway.cashier.paper import marks
 from gateway.cashier.words import Say
-from gateway.choosing import no_such_channel
+from gateway.names import no_such_channel
 
 
 def shown(name: str) -> str:

@@ -11,8 +11,9 @@ import asyncpg
 import pytest_asyncio
 
 from channels.contract import Confirmed
+from gateway.invariants import INVARIANTS
 from gateway.settle import Settle
-from gateway.store import INVARIANTS, find_attempt, find_payment, find_refund
+from gateway.store import find_attempt, find_payment, find_refund
 from kernel.ids import reference
 from kernel.money import Money
 from kernel.work import perform
