@@ -72,7 +72,7 @@ class Till:
         link = await self.hub.banks.link(self.book, BANK)
         for case in await self.waiting():
             if case.kind == "bank_file_set_aside":
-                await self.hub.banks.files.read_again(link, case, {"WX": ACCOUNT}, of_no_payment)
+                await self.hub.banks.files.read_again(link, case.id, {"WX": ACCOUNT}, of_no_payment)
 
     async def booked(self) -> Counter[int]:
         async with outside(self.database_url) as connection:
