@@ -14,7 +14,6 @@ from gateway import states
 from gateway.payments import Payments
 from gateway.store import due_attempts, due_payments, due_refunds, forget_claims
 from gateway.tables import CASHIER, Attempt, Payment, Refund
-from kernel.clock import business_date
 from kernel.db import AGAIN, LOST, Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import SluiceError
@@ -99,14 +98,13 @@ class Janitor:
 
     async def _void_holds(self) -> int:
         """Void holds of the book whose time has run out; return how many there were."""
-        now = self._env.now()
         async with acquire(self._pool) as connection:
-            holds = await ledger.store.expired_holds(connection, now, list(self._locked), self._at_once)
+            holds = await ledger.store.expired_holds(connection, self._env.now(), list(self._locked), self._at_once)
         for book, hold_id in holds:
             if book in self._locked:
                 continue
             try:
-                await self._lanes.put(ledger.ExpireHold(book, hold_id, business_date(now)))
+                await self._lanes.put(ledger.ExpireHold(book, hold_id))
             except SluiceError as error:
                 self._note_locked(book, error)
                 tell(log, "a hold could not be voided; it stays due", error, object=hold_id)

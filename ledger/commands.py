@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from kernel.clock import business_date
 from kernel.work import BOOKS, Need, Work
 from ledger.posting import ACCOUNTS, ENTRIES, HOLDS, Result, Step, Transfer, needs, open_account, post
 
@@ -49,7 +50,6 @@ class ExpireHold:
 
     book: int
     hold_id: str
-    business_date: date
 
     @property
     def _void_id(self) -> str:
@@ -73,7 +73,7 @@ class ExpireHold:
         transfer = Transfer(
             self._void_id, rule, hold.debit, hold.credit, hold.amount_minor, hold.currency, Step.VOID_HOLD, hold.id
         )
-        post(work, self.book, self._void_id, [transfer], business_date=self.business_date, fresh=True)
+        post(work, self.book, self._void_id, [transfer], business_date=business_date(work.now), fresh=True)
         expired = work.get(HOLDS, (self.book, self.hold_id))
         work.put(HOLDS, expired._replace(state="expired"))
         return True

@@ -26,7 +26,6 @@ from channels.bank import (
 from channels.contract import Refused
 from channels.settings import check_addresses
 from kernel.addresses import AddressRefused
-from kernel.clock import business_date
 from kernel.db import Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import NotFound, Rejected, SluiceError, Unavailable
@@ -142,7 +141,7 @@ class Banks:
         Raises NotFound.
         """
         link = await self.link(book, bank)
-        ended: BankLink = await self._lanes.put(LinkBank(link._replace(ended_at=self._env.now())))
+        ended: BankLink = await self._lanes.put(LinkBank(link, ended=True))
         return ended
 
     def _read(self, given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -287,8 +286,7 @@ class Banks:
         for line in lines:
             if line.id in wrong and line.status == "in_transit":
                 log.error("a payee cannot be paid", extra={"instruction": line.id, "why": wrong[line.id]})
-                today = business_date(self._env.now())
-                await self._lanes.put(DecideInstruction(line.book, line.id, False, wrong[line.id], today))
+                await self._lanes.put(DecideInstruction(line.book, line.id, False, wrong[line.id]))
         if not wrong:
             return lines, None
         async with acquire(self._pool) as connection:

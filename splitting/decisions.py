@@ -7,7 +7,6 @@ from datetime import date
 import orjson
 
 from cases import Case, Effect
-from kernel.clock import business_date
 from kernel.errors import Conflict, Rejected
 from kernel.work import Need, Work
 from ledger.posting import ENTRIES
@@ -24,17 +23,17 @@ class DecidePayout:
     paid: bool
 
     def needs(self, work: Work, case: Case) -> Iterable[Need]:
-        yield from self._command(work, case).needs(work)
+        yield from self._command(case).needs(work)
 
     def apply(self, work: Work, case: Case) -> None:
         line = work.get(INSTRUCTIONS, (case.book, case.about))
         if line.status != states.Instruction.IN_TRANSIT:
             raise Conflict("instruction_decided", f"{line.id} is {line.status} meanwhile; nothing was changed")
-        self._command(work, case).apply(work)
+        self._command(case).apply(work)
 
-    def _command(self, work: Work, case: Case) -> DecideInstruction:
+    def _command(self, case: Case) -> DecideInstruction:
         reason = None if self.paid else "the bank says that it was not paid"
-        return DecideInstruction(case.book, case.about, self.paid, reason, business_date(work.now))
+        return DecideInstruction(case.book, case.about, self.paid, reason)
 
 
 class BookDeposit:

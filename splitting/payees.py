@@ -61,10 +61,12 @@ class CreatePayee:
 class LinkBank:
     """Note how a merchant's custody at a bank is reached; the same bank again replaces its enrolment.
 
-    Raises Conflict (other_pool_account): what stands in one pool account must not be looked for in another.
+    ended: it is asked for nothing more. Raises Conflict (other_pool_account): what stands in one pool account must not
+    be looked for in another.
     """
 
     link: BankLink
+    ended: bool = False
 
     @property
     def book(self) -> int:
@@ -84,6 +86,8 @@ class LinkBank:
                 f"{self.link.pool_account}: another currency's, or another customer's; give it another bank's name",
             )
         link = self.link._replace(read_at=work.now)
+        if self.ended:
+            link = link._replace(ended_at=link.ended_at or work.now)
         if existing is not None:
             taken_up = existing.ended_at is not None and link.ended_at is None  # nobody read it meanwhile
             link = link._replace(cursor=existing.cursor, read_at=work.now if taken_up else existing.read_at)

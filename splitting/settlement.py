@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 import cases
+from kernel.clock import business_date
 from kernel.errors import Broken
 from kernel.ids import base36
 from kernel.states import advance
@@ -122,14 +123,15 @@ class DecideInstruction:
     """Apply what the bank's signed status report (pain.002) says of one line; `paid`, or refused with its reason code.
 
     The same report again changes nothing, and one that contradicts what was booked changes nothing but opens a case.
-    A refusal of a line that is in doubt only adds to its case. Returns the line. business_date: the bank's.
+    A refusal of a line that is in doubt only adds to its case. Returns the line. business_date: the bank's; None: it is
+    not the bank that says so, and the day is the one on which it is recorded.
     """
 
     book: int
     instruction_id: str
     paid: bool
     reason: str | None
-    business_date: date
+    business_date: date | None = None
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
@@ -176,8 +178,9 @@ class DecideInstruction:
             rule = "commission_refused" if payee.kind == "platform" else "settlement_refused"
             target = owed_account(payee)
         transfer = Transfer(f"{line.id}:{status}", rule, in_transit, target, line.amount_minor, line.currency)
-        post_expected(work, self.book, line.id, [transfer], business_date=self.business_date, fresh=True)
-        line = line._replace(status=status.value, reason=self.reason, bank_date=self.business_date, decided_at=work.now)
+        day = self.business_date or business_date(work.now)
+        post_expected(work, self.book, line.id, [transfer], business_date=day, fresh=True)
+        line = line._replace(status=status.value, reason=self.reason, bank_date=day, decided_at=work.now)
         work.put(INSTRUCTIONS, line)
         word = "settlement.line_paid" if self.paid else "settlement.line_refused"
         publish(work, self.book, word, line.id, instruction_payload(line))

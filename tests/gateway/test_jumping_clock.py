@@ -27,6 +27,8 @@ from gateway.tables import Refund, surplus_refund_id
 from kernel.db import acquire
 from kernel.errors import Conflict
 from kernel.lane import MAX_SKEW
+from splitting import LinkBank
+from splitting.tables import BankLink
 from tests.gateway.front import QR, SILENCE, Front, HandClock, a_front, an_order
 
 BUSY = Refused("SYSTEM_BUSY", "try later", retriable=True)
@@ -323,6 +325,16 @@ async def test_what_goes_back_by_itself_is_begun_again_by_the_schedule(
         await payments.retry_unwanted(await front.the_refund())
         again = front.done["RetryUnwanted"]
         assert again.due_at == again.retried_at + FIRST_ANSWER
+
+
+async def test_a_bank_is_asked_no_more_from_the_moment_at_which_that_was_said(
+    database_url: str, tmp_path: Path, off_s: float
+) -> None:
+    async with a_jumping_front(database_url, tmp_path, off_s) as front:
+        await front.hub.lanes.put(LinkBank(BankLink(front.book, "harbour", "6200", "{}", "{}")))
+        ended = await front.hub.banks.end(front.book, "harbour")
+        assert ended.ended_at == await front.decided_at()
+        assert (await front.hub.banks.end(front.book, "harbour")).ended_at == ended.ended_at
 
 
 def commands() -> Iterator[type]:

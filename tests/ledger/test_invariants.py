@@ -54,7 +54,7 @@ async def a_day_of_postings(connection: Connection) -> None:
             ],
             NOW + timedelta(minutes=book),
         )
-        results += await perform(connection, [ExpireHold(book, "late", DAY)], later + timedelta(minutes=book))
+        results += await perform(connection, [ExpireHold(book, "late")], later + timedelta(minutes=book))
         assert not [result for result in results if isinstance(result, Exception)]
 
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 import ledger
+from kernel.clock import business_date
 from kernel.db import Connection
 from kernel.errors import Broken, NotFound
 from kernel.work import BOOKS, Work, new_head, perform
@@ -186,7 +187,7 @@ async def test_a_batch_gives_what_its_commands_give_one_by_one(
         commands = [
             Post(books[ask.where], "a posting", [transfer(line) for line in ask.lines], DAY)
             if ask.expire is None
-            else ExpireHold(books[ask.where], ask.expire, DAY)
+            else ExpireHold(books[ask.where], ask.expire)
             for ask in batch
         ]
         results = await done(connection, commands, now)
@@ -426,7 +427,7 @@ async def test_a_hold_whose_time_is_up_is_voided_whatever_its_id(connection: Con
     book = await new_book(connection)
     hold = TIMED._replace(id=hold_id)
     await done(connection, [Post(book, "p", [t], DAY) for t in (CAPTURE, hold)], NOW)
-    expire = ExpireHold(book, hold_id, DAY)
+    expire = ExpireHold(book, hold_id)
     early = LATER - timedelta(microseconds=1)
     assert await ledger.store.expired_holds(connection, early, [], 10) == []
     assert await done(connection, [expire], early) == [False]
@@ -436,6 +437,7 @@ async def test_a_hold_whose_time_is_up_is_voided_whatever_its_id(connection: Con
     assert await connection.fetchval("SELECT state FROM hold WHERE book = $1", book) == "expired"
     last = [entry async for entry in _journal(connection, book)][-1]
     assert (last.rule, last.step, last.amount_minor, last.hold_id) == ("refund", "void_hold", 100, hold_id)
+    assert last.business_date == business_date(LATER)
     assert (await standing(connection, book))[MERCHANT].available == 1_000
     late = POST_IT._replace(hold_id=hold_id)
     (refused,) = await done(connection, [Post(book, "p", [late], DAY)], LATER)
@@ -448,8 +450,8 @@ async def test_a_hold_without_a_time_never_runs_out(connection: Connection) -> N
     await done(connection, [Post(book, "p", [t], DAY) for t in (CAPTURE, HOLD)], NOW)
     far = NOW + timedelta(days=9_999)
     assert await ledger.store.expired_holds(connection, far, [], 10) == []
-    assert await done(connection, [ExpireHold(book, "h", DAY)], far) == [False]
-    (unknown,) = await done(connection, [ExpireHold(book, "nobody's", DAY)], far)
+    assert await done(connection, [ExpireHold(book, "h")], far) == [False]
+    (unknown,) = await done(connection, [ExpireHold(book, "nobody's")], far)
     assert isinstance(unknown, NotFound)
 
 

@@ -1,6 +1,7 @@
 """A payee that no file can name is refused when it is registered, and keeps nobody else from being paid."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +71,32 @@ async def test_one_payee_that_no_file_can_say_is_refused_and_the_others_are_paid
             "settlement.line_refused",
             "settlement.sent",
         ]
+
+
+async def test_a_line_that_no_file_can_say_is_refused_on_the_day_it_is_recorded(
+    database_url: str, tmp_path: Path
+) -> None:
+    """The settler's clock is a day ahead when it looks, and right again when that is committed."""
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, _, settler):
+        await registered_before(database_url, town, "name", "bell\x07", FARM)
+        await town.sell()
+        await town.settle(town.today)
+        put, ahead_s = town.front.hub.lanes.put, 86_400
+
+        async def right_again(command: Any, **more: Any) -> Any:
+            town.front.clock.forward(-ahead_s)
+            try:
+                return await put(command, **more)
+            finally:
+                town.front.clock.forward(ahead_s)
+
+        town.front.hub.lanes.put = right_again  # type: ignore[method-assign]
+        town.front.clock.forward(ahead_s)
+        while (await town.batch(town.today)).status == "created":
+            await settler.once()
+        town.front.hub.lanes.put = put  # type: ignore[method-assign]
+        line = (await town.lines(town.today))[FARM]
+        assert (line.status, line.bank_date) == ("refused", town.today)
 
 
 async def test_an_answer_that_was_lost_is_followed_by_the_same_bytes(database_url: str, tmp_path: Path) -> None:
