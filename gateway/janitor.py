@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import ledger
 from gateway import states
@@ -17,13 +17,14 @@ from gateway.tables import CASHIER, Attempt, Payment, Refund
 from kernel.db import AGAIN, LOST, Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import SluiceError
-from kernel.lane import Lanes
+from kernel.lane import MAX_SKEW, Lanes
 from kernel.turns import Turns
+from kernel.work import clock_off
 
 log = logging.getLogger(__name__)
 
 KEEP_KEYS = timedelta(days=8)  # an idempotency key is promised to be known for seven days
-SWEEP_EVERY = timedelta(hours=1)
+SWEEP_EVERY_S = 3600.0
 LOCKED_FOR_S = 10.0
 REST_S = 0.5  # a round that went wrong keeps its rail waiting
 
@@ -33,31 +34,47 @@ Row = Attempt | Refund | Payment
 class Janitor:
     """Asks channels about whatever is open, and ends what has run out. Any number may run."""
 
-    def __init__(self, payments: Payments, pool: Pool, lanes: Lanes, env: Env, *, at_once: int = 16) -> None:
-        """at_once: rows in a round."""
+    def __init__(
+        self,
+        payments: Payments,
+        pool: Pool,
+        lanes: Lanes,
+        env: Env,
+        *,
+        at_once: int = 16,
+        max_skew: timedelta | None = MAX_SKEW,
+    ) -> None:
+        """at_once: rows in a round. max_skew: see kernel.lane.committing."""
         self._payments = payments
         self._pool = pool
         self._lanes = lanes
         self._env = env
         self._at_once = at_once
-        self._swept_at: datetime | None = None
+        self._max_skew = max_skew
+        self._swept_at: float | None = None  # monotonic
         self._locked: dict[int, float] = {}  # books something else holds, and when to try them again (monotonic)
         self._rounds: Turns[str, None] = Turns(
             env, "the janitor's round"
         )  # by rail; the cashier's payments have one too
 
     async def sweep(self) -> int:
-        """Forget idempotency keys whose time is over, once an hour; return how many."""
-        now = self._env.now()
-        if self._swept_at is not None and now - self._swept_at < SWEEP_EVERY:
+        """Forget idempotency keys whose time is over, once an hour; return how many.
+
+        A host whose clock is off forgets none: one that is far ahead would forget all of them.
+        """
+        begun = self._env.clock.monotonic()
+        if self._swept_at is not None and begun - self._swept_at < SWEEP_EVERY_S:
             return 0
         forgotten = 0
         while True:
             async with acquire(self._pool) as connection:
+                now = self._env.now()
+                if await clock_off(connection, now, self._max_skew) is not None:
+                    return forgotten
                 some = await forget_claims(connection, now - KEEP_KEYS, 5000)
             forgotten += some
             if some < 5000:
-                self._swept_at = now
+                self._swept_at = begun
                 return forgotten
 
     async def once(self) -> int:

@@ -471,6 +471,12 @@ def clock_differs(here: datetime, database: datetime) -> str:
     return f"this host's clock is {abs(ahead):.1f} s {way} the database's; set it right, nothing is written until then"
 
 
+async def clock_off(connection: Connection, now: datetime, max_skew: timedelta | None) -> str | None:
+    """Say how far a host's clock, at which it is `now`, is from the database's; None where that is within max_skew."""
+    there: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    return clock_differs(now, there) if max_skew is not None and abs(now - there) > max_skew else None
+
+
 async def perform(connection: Connection, commands: Sequence[Command[Any]], now: datetime) -> list[Any]:
     """Carry out a batch and return a result or an exception for each command; for callers with nothing to remember."""
     return (await carry_out(connection, commands, now))[0]

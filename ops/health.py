@@ -29,7 +29,7 @@ from kernel.lane import Lanes
 from kernel.masking import masked
 from kernel.outage import said
 from kernel.sealing import CannotOpen, master_of
-from kernel.work import clock_differs
+from kernel.work import clock_off
 from ops.channel_keys import ChannelKeys
 
 LOOK_S = 3.0  # a database that has not said all by then is as good as away
@@ -83,9 +83,8 @@ class Checks:
         degraded: dict[str, str] = {}
         try:
             async with asyncio.timeout(LOOK_S), acquire(self._pool, timeout_s=LOOK_S) as connection:
-                there = await connection.fetchval("SELECT clock_timestamp()")
-                if self._max_skew is not None and abs((here := self._env.now()) - there) > self._max_skew:
-                    wrong["clock"] = clock_differs(here, there)
+                if (why := await clock_off(connection, self._env.now(), self._max_skew)) is not None:
+                    wrong["clock"] = why
                 await self._beat(connection, "gateway")
                 worker_s = await last_beat_s(connection, "worker")
                 sealed = await some_sealed(connection)

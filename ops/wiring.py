@@ -138,7 +138,7 @@ class Hub:
         )
 
     def janitor(self) -> Janitor:
-        return Janitor(self.payments, self.pool, self.lanes, self.env)
+        return Janitor(self.payments, self.pool, self.lanes, self.env, max_skew=self.max_skew)
 
     def daily_proof(self) -> DailyProof:
         return DailyProof(self.pool, self.accounts, self.banks, self.env)

@@ -327,6 +327,22 @@ async def test_what_goes_back_by_itself_is_begun_again_by_the_schedule(
         assert again.due_at == again.retried_at + FIRST_ANSWER
 
 
+async def test_a_host_whose_clock_is_far_off_says_so_and_forgets_no_key(
+    database_url: str, tmp_path: Path, off_s: float
+) -> None:
+    async with a_jumping_front(database_url, tmp_path, off_s) as front:
+        janitor = front.hub.janitor()
+        assert "database's" in (await front.hub.checks().health()).wrong["clock"]
+        await front.paid(key="k")
+        front.clock.off = timedelta(days=9) * (1 if off_s > 0 else -1)
+        assert await janitor.sweep() == 0
+        await front.change("UPDATE claim SET created_at = created_at - interval '9 days'")
+        assert await janitor.sweep() == 0
+        front.clock.off = timedelta(0)
+        assert await janitor.sweep() == 1
+        assert "clock" not in (await front.hub.checks().health()).wrong
+
+
 async def test_a_bank_is_asked_no_more_from_the_moment_at_which_that_was_said(
     database_url: str, tmp_path: Path, off_s: float
 ) -> None:
