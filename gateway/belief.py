@@ -1,8 +1,12 @@
-"""What a channel's no may decide, by what it answers. Pure; docs/decisions/0020-what-a-no-may-decide.md."""
+"""What of a channel's answer may be believed. Pure; docs/decisions/0020-what-a-no-may-decide.md."""
 
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from channels.contract import Outcome, Refused, Unknown
+from channels.contract import Confirmed, Outcome, Refused, Unknown
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before that no rail moved money for us
+AHEAD = timedelta(days=1)  # of our clock a rail's may be; of a clock that is off by hours the day is still a day
 
 
 class Answers(StrEnum):
@@ -28,4 +32,14 @@ def believed(outcome: Outcome, answers: Answers, *, alone: bool) -> Outcome:
         return Unknown(f"a repetition was refused, {words}", repetition=outcome)
     if isinstance(outcome, Unknown) and outcome.refusal is not None and alone:
         return outcome.refusal
+    return outcome
+
+
+def in_time(outcome: Outcome, now: datetime) -> Outcome:
+    """Return an outcome; money said to have moved when it cannot have is no answer, and is asked about again.
+
+    The business day follows from that moment, and of a day that is none no proof would ever be made.
+    """
+    if isinstance(outcome, Confirmed) and not EARLIEST <= outcome.happened_at <= now + AHEAD:
+        return Unknown(f"not believed: {outcome.channel_ref} is said to be of {outcome.happened_at}, which cannot be")
     return outcome

@@ -18,7 +18,7 @@ import splitting
 import streams
 from channels.contract import Capabilities, Confirmed, Outcome, Pending, Refused, Unknown
 from gateway import states, unfinished, unwanted
-from gateway.belief import Answers, believed
+from gateway.belief import Answers, believed, in_time
 from gateway.claims import Claims
 from gateway.objects import refund_event
 from gateway.schedule import FIRST_ANSWER, next_refund_query, next_retry
@@ -589,7 +589,8 @@ class SettleRefund:
         if work.find(REFUND_RETURNS, (self.book, self.refund_id, self.retry_count)) is not None:
             return refund  # this number succeeded and came back; what else is told of it was true before
         of_present = self.retry_count == refund.retry_count
-        outcome = believed(self.outcome, self.answers, alone=of_present and refund.sent_count == 1)
+        outcome = in_time(self.outcome, work.now)
+        outcome = believed(outcome, self.answers, alone=of_present and refund.sent_count == 1)
         if isinstance(outcome, Confirmed):
             return self._confirmed(work, refund, outcome)
         match outcome:

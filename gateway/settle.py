@@ -16,7 +16,7 @@ import splitting
 import streams
 from channels.contract import Confirmed, Method, Outcome, Pending, Refused, Unknown
 from gateway import states, unfinished
-from gateway.belief import Answers, believed
+from gateway.belief import Answers, believed, in_time
 from gateway.objects import payment_event
 from gateway.refunds import RefundAsked, fee_needs, refund_needs, start_refund, start_surplus_refund
 from gateway.schedule import next_query
@@ -122,7 +122,8 @@ class Settle(NamedTuple):
     def _settled(self, work: Work) -> Settled:
         payment = work.get(PAYMENTS, (self.book, self.payment_id))
         attempt = work.get(ATTEMPTS, (self.book, self.payment_id, self.number))
-        outcome = believed(self.outcome, self.answers, alone=sent_once(attempt, self.answers))
+        outcome = in_time(self.outcome, work.now)
+        outcome = believed(outcome, self.answers, alone=sent_once(attempt, self.answers))
         match outcome:
             case Confirmed():
                 return self._confirmed(work, payment, attempt, outcome)

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from gateway.attempts import Chosen
 from gateway.claims import Claims
 from gateway.create import CreatePayment, NewPayment
 from gateway.schedule import FIRST_ANSWER_S, NOT_RECEIVED_AFTER
-from tests.gateway.front import CLOSED, NEVER_ARRIVED, SILENCE, Front, a_front, an_order, another_process
+from kernel.clock import BEIJING
+from tests.gateway.front import CLOSED, NEVER_ARRIVED, QR, SILENCE, Front, a_front, an_order, another_process
+from tests.support import confirmed
 
 TWO = {"second": "other"}
 BUSY = Refused("SYSTEM_BUSY", "over the rail's own limit", retriable=True)
@@ -224,3 +226,46 @@ async def recorded(front: Front, method: str) -> str:
     chosen = Chosen("rail", "scripted", 60, None)
     await front.hub.lanes.put(CreatePayment(front.book, payment_id, new, claims, chosen))
     return payment_id
+
+
+NEVER = pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(1, 1, 1, tzinfo=UTC),  # what a program writes that was given none
+        datetime(1, 1, 1, tzinfo=BEIJING),
+        datetime(1970, 1, 1, tzinfo=UTC),
+        datetime(2100, 6, 2, 8, 40, tzinfo=UTC),
+        datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
+    ],
+    ids=str,
+)
+
+
+@NEVER
+async def test_a_payment_said_to_be_of_a_time_that_cannot_be_is_asked_about_again(
+    database_url: str, tmp_path: Path, moment: datetime
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        front.rail.says(pay=Pending(QR), query=confirmed("", 10_000, moment))
+        payment_id = (await front.pay()).body["id"]
+        await front.later(30)
+        payment = await front.payment(payment_id)
+        assert (payment["status"], payment["amount_captured"]) == ("requires_action", 0)
+        assert "cannot be" in payment["attempts"][0]["message"]
+        front.rail.works("query")
+        await front.later(600)
+        assert (await front.payment(payment_id))["status"] == "succeeded"
+
+
+@NEVER
+async def test_a_refund_said_to_be_of_a_time_that_cannot_be_is_asked_about_again(
+    database_url: str, tmp_path: Path, moment: datetime
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        front.rail.says(refund=confirmed("", 10_000, moment), refund_query=confirmed("", 10_000, moment))
+        refund = (await front.refund(await front.paid())).body
+        assert refund["status"] == "processing"
+        await front.later(600)
+        front.rail.works("refund_query")
+        await front.later(6_000)
+        assert (await front.get(f"/v1/refunds/{refund['id']}")).body["status"] == "succeeded"
