@@ -5,6 +5,7 @@ Everything may be repeated: accounts go by our reference, batches by their bytes
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import date
@@ -398,7 +399,7 @@ class Settler:
         deposits = await self._deposits(link.book)
         number = await self._banks.files.read_new(link, deposits, self._collected)
         now = self._env.clock.monotonic()
-        asked = {case_id: self._asked_again.get(case_id, now - ASK_AGAIN_S) for case_id in aside}
+        asked = {case_id: self._asked_again.get(case_id, -math.inf) for case_id in aside}
         due = [case_id for case_id, at in asked.items() if now - at >= ASK_AGAIN_S]
         for case_id in sorted(due, key=asked.__getitem__)[:AGAIN_AT_ONCE]:
             self._asked_again[case_id] = now

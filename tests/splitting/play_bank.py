@@ -220,6 +220,13 @@ async def send_todays(town: Town) -> str:
     return settlement.id.replace("_", "-")
 
 
+async def a_round(settler: Settler) -> None:
+    """Have a round done, all of it."""
+    await settler.once()
+    while settler.busy:  # noqa: ASYNC110 - a round that takes longer than once() waits sets no event
+        await asyncio.sleep(0.01)
+
+
 async def all_read(town: Town, bank: PlayBank, settler: Settler) -> None:
     """Return when everything that the bank wrote has been applied; fail where a file cannot be."""
     wanted = {kind: str(len(files)) for kind, files in bank.files.items()}
@@ -227,5 +234,5 @@ async def all_read(town: Town, bank: PlayBank, settler: Settler) -> None:
         link = await town.front.hub.banks.link(town.front.book, BANK)
         if wanted.items() <= json.loads(link.cursor).items():
             return
-        await settler.once()
+        await a_round(settler)
     raise AssertionError(f"the bank's files stand at {link.cursor}, and should at {wanted}")

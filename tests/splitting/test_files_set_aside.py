@@ -23,7 +23,7 @@ from splitting.banking import AGAIN_AT_ONCE, ASK_AGAIN_S, Settler
 from splitting.files import TRIES
 from tests.channels_bank.bank_files import pain002
 from tests.kernel.one_book import outside
-from tests.splitting.play_bank import PlayBank, a_town_with_a_bank, all_read, send_todays
+from tests.splitting.play_bank import PlayBank, a_round, a_town_with_a_bank, all_read, send_todays
 from tests.splitting.test_bookings_told_apart import booked, entry, notice
 from tests.splitting.town import BANK, FARM, Town
 
@@ -45,13 +45,6 @@ async def read_from_the_beginning(database_url: str, town: Town, bank: PlayBank,
     async with outside(database_url) as connection:
         await connection.execute("UPDATE bank_link SET cursor = '{}'")
     await all_read(town, bank, settler)
-
-
-async def a_round(settler: Settler) -> None:
-    """Have a round done, all of it."""
-    await settler.once()
-    while settler.busy:  # noqa: ASYNC110 - a round that takes longer than once() waits sets no event
-        await asyncio.sleep(0.01)
 
 
 async def a_while_later(town: Town, settler: Settler) -> None:
