@@ -8,6 +8,8 @@ from cases.tables import Case
 from kernel.db import Connection
 
 _CASE = ", ".join(Case._fields)
+_OF = "($1::int IS NULL OR book = $1) AND ($2::text IS NULL OR kind = $2)"
+_WANTED = {False: f"status = 'open' AND {_OF}", True: f"status = 'decided' AND {_OF}"}
 
 
 async def find_case(connection: Connection, case_id: str) -> Case | None:
@@ -17,20 +19,30 @@ async def find_case(connection: Connection, case_id: str) -> Case | None:
 
 
 async def cases(
-    connection: Connection, *, book: int | None = None, decided: bool = False, limit: int = 1000
+    connection: Connection,
+    *,
+    book: int | None = None,
+    kind: str | None = None,
+    decided: bool = False,
+    limit: int = 1000,
 ) -> list[Case]:
     """Return open cases, the longest waiting first; with `decided`, the decided ones, last decision first.
 
-    book: of one merchant alone.
+    book, kind: of one merchant, of one kind alone.
     """
-    wanted = "status = 'decided'" if decided else "status = 'open'"
     order = "decided_at DESC, id" if decided else "opened_at, id"
     rows = await connection.fetch(
-        f"SELECT {_CASE} FROM case_file WHERE {wanted} AND ($1::int IS NULL OR book = $1) ORDER BY {order} LIMIT $2",
-        book,
-        limit,
+        f"SELECT {_CASE} FROM case_file WHERE {_WANTED[decided]} ORDER BY {order} LIMIT $3", book, kind, limit
     )
     return [Case(*row) for row in rows]
+
+
+async def number(
+    connection: Connection, *, book: int | None = None, kind: str | None = None, decided: bool = False
+) -> int:
+    """Return how many `cases` there are without a limit."""
+    found: int = await connection.fetchval(f"SELECT count(*) FROM case_file WHERE {_WANTED[decided]}", book, kind)
+    return found
 
 
 async def open_of(connection: Connection, kind: str) -> list[tuple[int, str, str]]:

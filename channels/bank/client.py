@@ -196,11 +196,14 @@ class BankClient:
     def _listed(self, one: Any, type: str) -> FileInfo:
         """Read what a list says of one file. What is for people alone may be anything."""
         told = one if isinstance(one, dict) else {}
-        day = _day(told.get("business_date"))
-        if day is None or not _is_name(told.get("file_id")) or not _SHA256.fullmatch(str(told.get("sha256"))):
-            said = ascii(one)
-            name = f"listed-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
-            return FileInfo(name, type, said[:MAX_NAME], business_date(self._env.now()), "", "", odd=True)
+        day, is_hash = _day(told.get("business_date")), _SHA256.fullmatch(str(told.get("sha256")))
+        if day is None or not is_hash or not _is_name(told.get("file_id")):
+            usable = {"business_date": day, "file_id": _is_name(told.get("file_id")), "sha256": is_hash}
+            said = (
+                f"no usable {', '.join(name for name, good in usable.items() if not good)} in {ascii(one)[:MAX_NAME]}"
+            )
+            ident = f"listed-{hashlib.sha256(ascii(one).encode()).hexdigest()[:16]}"
+            return FileInfo(ident, type, said, business_date(self._env.now()), "", "", odd=True)
         known = {name: text for name, text in told.items() if _is_name(text)}
         return FileInfo(
             file_id=known["file_id"],
@@ -233,7 +236,7 @@ class BankClient:
         file: with a FileInfo its hash is compared as well, so that one signed file cannot stand in for another.
         """
         if isinstance(file, FileInfo) and file.odd:
-            raise BadStatement("listed_oddly", f"the list does not say which file it is, and of which day: {file.name}")
+            raise BadStatement("listed_oddly", f"the bank's list does not say which file this is: {file.name}")
         file_id = file if isinstance(file, str) else file.file_id
         answer = await self._send(
             "GET", f"/files/{quote(file_id, safe='')}", accept="application/xml", may_be_long=True

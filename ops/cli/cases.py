@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.cli.shared import Json, a_hub, finish, settings, show
+from ops.cli.shared import Json, a_hub, fail, finish, on_screen, settings, show
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,6 +23,8 @@ Id = Annotated[str, typer.Argument(metavar="CASE", help="The case's id, cas_…,
 def case_list(
     book: Annotated[int | None, typer.Option(help="Only this merchant's, see `sluice merchant list`.")] = None,
     decided: Annotated[bool, typer.Option("--decided", help="Those that have been decided, the last first.")] = False,
+    kind: Annotated[str | None, typer.Option(help="Only of this kind, as the list names it.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 1000,
     as_json: Json = False,
 ) -> None:
     """List the cases that wait for a person, the longest waiting first; exit code 1 if there is any, else 0."""
@@ -30,18 +32,22 @@ def case_list(
     from kernel.db import acquire
 
     found = settings()
+    if kind is not None and kind not in cases.KINDS:
+        fail(f"{kind} is no kind of case; there are {', '.join(cases.KINDS)}", 2)
 
     async def work() -> int:
         async with a_hub(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
-            rows = await cases.store.cases(connection, book=book, decided=decided)
+            rows = await cases.store.cases(connection, book=book, kind=kind, decided=decided, limit=limit)
+            number = await cases.store.number(connection, book=book, kind=kind, decided=decided)
             now = hub.env.now()
         if as_json:
-            show({"cases": [{**cases.case_payload(row), "book": row.book} for row in rows]})
+            show({"cases": [{**cases.case_payload(row), "book": row.book} for row in rows], "number": number})
         else:
             for row in rows:
                 typer.echo(_line(row, now))
             waiting = "decided" if decided else "waiting for a decision; `sluice case show CASE` says what may be"
-            typer.echo(f"{len(rows)} {waiting}" if rows else "no case waits for a decision")
+            some = str(number) if number <= limit else f"the first {limit} of {number}"
+            typer.echo(f"{some} {waiting}" if rows else "no case waits for a decision")
         return int(bool(rows) and not decided)
 
     finish(work())
@@ -65,12 +71,12 @@ def case_show(case: Id, as_json: Json = False) -> None:
             return 0
         typer.echo(f"{row.id}  {row.kind}  {row.status}\n  {kind.says}")
         for name in ("book", "about", "amount", "opened_at", "opened_count"):
-            typer.echo(f"  {name:14}{_amount(row) if name == 'amount' else told[name]}")
+            typer.echo(_fact(name, _amount(row) if name == "amount" else told[name]))
         for name, value in told["facts"].items():
-            typer.echo(f"  {name:14}{value}")
+            typer.echo(_fact(name, value))
         for name in ("decision", "decided_by", "decided_at", "note"):
             if told[name] is not None:
-                typer.echo(f"  {name:14}{told[name]}")
+                typer.echo(_fact(name, told[name]))
         if cases.may_be_decided(row):
             typer.echo("may be decided:" if row.status == "open" else "may still be decided otherwise:")
             for name, does in kind.decisions.items():
@@ -113,6 +119,10 @@ def case_decide(
     finish(work())
 
 
+def _fact(name: str, value: object) -> str:
+    return f"  {name:19} {on_screen(str(value))}"
+
+
 def _amount(case: "Case") -> str:
     """Return the amount as people say it, 12.34 CNY; empty where the case is of none."""
     from kernel.money import Money
@@ -125,5 +135,5 @@ def _line(case: "Case", now: "datetime") -> str:
     when = case.opened_at if case.decided_at is None else case.decided_at
     age = now - when
     ago = f"{age.days} d" if age.days else f"{age.seconds // 3600} h {age.seconds // 60 % 60} min"
-    end = "" if case.decision is None else f"  {case.decision} by {case.decided_by}"
-    return f"{case.id}  book {case.book}  {ago:>10}  {case.kind}  {case.about}  {amount}{end}"
+    end = "" if case.decision is None else f"  {case.decision} by {on_screen(case.decided_by or '')}"
+    return f"{case.id}  book {case.book}  {ago:>10}  {case.kind}  {on_screen(case.about)}  {amount}{end}"

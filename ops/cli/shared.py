@@ -32,6 +32,11 @@ def fail(message: str, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
+def on_screen(text: str) -> str:
+    """Return what somebody else wrote so that it only shows: no line of its own, no commands to the terminal."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
 def settings() -> "Settings":
     """Return the settings of this process, or end with all that is wrong with them."""
     from ops.settings import SettingsWrong, load

@@ -95,3 +95,42 @@ async def test_what_waits_for_a_person_is_a_figure(database_url: str, tmp_path: 
         oldest = await figure("sluice_case_oldest_seconds")
         assert oldest is not None
         assert oldest > 0
+
+
+async def crowd(database_url: str, number: int) -> None:
+    """Have many files of a bank set aside, and one with a name that writes over the screen."""
+    connection = await asyncpg.connect(database_url)
+    facts = {"why": "\x1b[2J\u202e", "a_name_as_long_as": 1}
+    odd = cases.OpenCase(1, "bank_file_set_aside", "citybank:\x1b[2J\n\u202ex", None, None, facts)
+    async with connection.transaction():
+        await perform(connection, [odd], datetime.now(UTC))
+    await connection.execute(
+        "INSERT INTO case_file (book, id, kind, about, facts, status, opened_at, opened_count) "
+        "SELECT 1, 'cas_' || n, 'bank_file_set_aside', 'citybank:' || n, '{}', 'open', now() + n * interval '1 s', 1 "
+        "FROM generate_series(1, $1::int) AS n",
+        number,
+    )
+    await connection.close()
+
+
+def test_a_list_that_is_longer_than_what_is_shown_says_so_and_may_be_narrowed(case: Sluice, database_url: str) -> None:
+    case("list")
+    ident = asyncio.run(found(database_url))
+    asyncio.run(crowd(database_url, 1_500))
+    assert "the first 1000 of 1502 waiting" in case("list", code=1).output
+    assert json.loads(case("list", "--json", code=1).stdout)["number"] == 1_502
+    assert "1501 waiting" in case("list", "--kind", "bank_file_set_aside", "--limit", "2000", code=1).output
+    (row,) = json.loads(case("list", "--kind", KIND, "--json", code=1).stdout)["cases"]
+    assert row["id"] == ident
+    assert "is no kind of case" in case("list", "--kind", "lost", code=2).output
+
+
+def test_what_others_wrote_does_not_write_over_the_screen(case: Sluice, database_url: str) -> None:
+    case("list")
+    asyncio.run(crowd(database_url, 0))
+    (line, _) = case("list", code=1).output.splitlines()
+    assert line.isprintable()
+    assert "citybank:" in line
+    shown = case("show", line.split()[0]).output
+    assert all(line.isprintable() for line in shown.splitlines())
+    assert "a_name_as_long_as" in shown
