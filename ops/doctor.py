@@ -25,6 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 import cases
+import splitting
 from gateway.store import last_beat_s
 from kernel.db import LOST
 from kernel.outage import said
@@ -42,6 +43,7 @@ from ops.supervisor import find_run, without_password
 
 _GB = 2**30
 _TIMEOUT_S = 10.0
+UNREAD_AFTER = timedelta(seconds=600)  # the alarm of ops/README.md
 _HOLDS_FOR_S = 15.0  # a transaction of the hub that does nothing is ended by then
 # Channels and merchants refuse what is signed five minutes off; we speak up long before.
 _SKEW_WARN, _SKEW_FAIL = timedelta(seconds=1), timedelta(seconds=30)
@@ -81,6 +83,7 @@ _LABELS = {
     "worker": "后台进程 worker",
     "locks": "锁 locks",
     "keys": "密钥文件 keys",
+    "banks": "银行文件 banks",
     "cases": "待人工处理 cases",
     "redis": "缓存与流 redis",
     "persistence": "流持久化 persistence",
@@ -294,6 +297,7 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
         )
         after = datetime.now(UTC)
         waiting = await _cases(connection)
+        banks = await _banks(connection)
         worker = await _worker(connection)
         keys = await _keys(connection, settings)
         locks = await _locks(connection)
@@ -311,6 +315,7 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
         keys,
         worker,
         locks,
+        banks,
         waiting,
     ]
     return [finding for finding in findings if finding is not None]
@@ -372,6 +377,23 @@ async def _keys(connection: "asyncpg.Connection[asyncpg.Record]", settings: Sett
         seen = "; ".join(f"{paths[name]} is not there, with which {in_use[name]} were made" for name in missing)
         return Finding("keys", Level.FAIL, seen, "put it back from the backup, or name the right SLUICE_HOME")
     return Finding("keys", Level.OK, f"{len(paths)} that the database needs are there")
+
+
+async def _banks(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    """Say whose bank's files have not been read for long. An older schema has itself complained of elsewhere."""
+    noted = "select from pg_attribute where attrelid = to_regclass('bank_link') and attname = 'read_at'"
+    if await connection.fetchrow(noted) is None:
+        return Finding("banks", Level.OK, "when their files were read is not noted by this schema")
+    unread = await splitting.store.unread(connection, datetime.now(UTC) - UNREAD_AFTER)
+    if not unread:
+        return Finding("banks", Level.OK, "every bank's files are being read")
+    some = ", ".join(f"book {book} at {bank} since {at:%Y-%m-%d %H:%M} UTC" for book, bank, at in unread[:3])
+    more = f" and {len(unread) - 3} more" if len(unread) > 3 else ""
+    todo = (
+        "deposits and answers about payouts wait in the bank's files: the worker's log says what this bank answers; "
+        "`sluice bank list --book` shows whether its credentials open, `sluice bank rotate` takes new ones"
+    )
+    return Finding("banks", Level.WARN, f"files not read: {some}{more}", todo)
 
 
 async def _cases(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:

@@ -82,6 +82,7 @@ def bank_link_payload(link: BankLink, problem: str | None) -> dict[str, Any]:
         "settings": orjson.loads(link.settings),
         "secrets": fingerprints(link),
         "sealed": link.sealed is not None,
+        "files_read_at": rfc3339(link.read_at) if link.read_at is not None else None,
         "ended_at": rfc3339(link.ended_at) if link.ended_at is not None else None,
     }
 

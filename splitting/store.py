@@ -72,6 +72,16 @@ async def least_read(connection: Connection) -> list[tuple[str, datetime]]:
     return [(row[0], row[1]) for row in rows if row[1] is not None]
 
 
+async def unread(connection: Connection, since: datetime) -> list[tuple[int, str, datetime]]:
+    """Return (book, bank, when) of each custody whose bank's files were last read before `since`, oldest first."""
+    rows = await connection.fetch(
+        f"SELECT l.book, l.bank, l.read_at FROM bank_link l WHERE ({_FOLLOWED}) AND l.read_at < $1 "
+        "ORDER BY l.read_at, l.book, l.bank",
+        since,
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
 async def owed_until(connection: Connection, book: int, bank: str, currency: str, day: date) -> list[tuple[str, int]]:
     """Return (payee_id, minor units owed) of the bank's payees from business dates up to `day`, instructions deducted.
 

@@ -79,6 +79,7 @@ def bank_list(book: Book, as_json: Json = False) -> None:
             for one in shown:
                 secrets = " ".join(f"{name}={mark}" for name, mark in one["secrets"].items())
                 typer.echo(f"{one['bank']:<10} {one['pool_account']}  {secrets or 'key files, not sealed yet'}")
+                typer.echo(f"           its files were last read {one['files_read_at'] or 'never'}")
                 if one["ended_at"] is not None:
                     typer.echo(f"           asked for nothing any more since {one['ended_at']}")
                 if not one["usable"]:

@@ -97,6 +97,37 @@ async def test_what_waits_for_a_person_is_a_figure(database_url: str, tmp_path: 
         assert oldest > 0
 
 
+def test_the_doctor_says_whose_bank_is_not_read(tea_house: Sluice, database_url: str, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", database_url=SecretStr(database_url))
+
+    async def linked(bank: str, ago: str, ended: str) -> None:
+        connection = await asyncpg.connect(database_url)
+        await connection.execute(
+            "INSERT INTO bank_link (book, bank, pool_account, settings, cursor, read_at, ended_at) "
+            f"VALUES (1, $1, 'pool', '{{}}', '{{}}', now() - interval '{ago}', {ended})",
+            bank,
+        )
+        await connection.close()
+
+    def looked() -> tuple[Level, str]:
+        [finding] = [one for one in asyncio.run(examine(settings)) if one.topic == "banks"]
+        return finding.level, finding.seen
+
+    asyncio.run(linked("fresh", "1 minute", "NULL"))
+    asyncio.run(linked("ended", "1 day", "now()"))
+    assert looked()[0] is Level.OK
+    for bank, ago in (("first", "1 hour"), ("second", "2 hours"), ("third", "3 hours"), ("fourth", "4 hours")):
+        asyncio.run(linked(bank, ago, "NULL"))
+    level, seen = looked()
+    assert level is Level.WARN
+    assert [bank in seen for bank in ("fourth", "third", "second", "first", "fresh", "ended")] == [True] * 3 + [
+        False
+    ] * 3
+    assert "book 1 at fourth since" in seen
+    assert "and 1 more" in seen
+    assert "last read 20" in tea_house("bank", "list", "--book", "1").output
+
+
 async def crowd(database_url: str, number: int) -> None:
     """Have many files of a bank set aside, and one with a name that writes over the screen."""
     connection = await asyncpg.connect(database_url)
