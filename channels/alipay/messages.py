@@ -589,7 +589,7 @@ def beijing(written_: str) -> datetime | None:
         if len(written_) != 19 or written_[10] != " ":
             return None
         return datetime.fromisoformat(written_).replace(tzinfo=BEIJING).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -712,22 +712,22 @@ def _date(node: ET.Element) -> date:
     told = text or _maybe(node, "DtTm") or ""
     try:
         if text is None and moment is not None:
-            return moment.astimezone(BEIJING).date()
+            return moment.date()
         return date.fromisoformat(told[:10])
-    except (ValueError, OverflowError):
+    except ValueError:
         raise BadStatement("malformed", f"{told[:30]!r} is not a date") from None
 
 
 def _moment(node: ET.Element, path: str) -> datetime | None:
-    """Return an aware moment; None where there is none, or one without its time zone."""
+    """Return a moment, Beijing; None where there is none, or one without its time zone."""
     text = _maybe(node, path)
     if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(BEIJING) if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
         raise BadStatement("malformed", f"{text[:40]!r} is not a moment") from None
-    return moment if moment.tzinfo is not None else None
 
 
 # ---- XML, distrusted -------------------------------------------------------------------------------------------------

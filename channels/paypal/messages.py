@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from channels.contract import Confirmed, Order, Outcome, Pending, RefundOrder, Refused, Response, Unknown
+from kernel.clock import BEIJING
 from kernel.money import MAX_MINOR, Money, from_major, is_currency, minor_digits
 from kernel.safe_json import BadJson, loads_object, text
 
@@ -483,11 +484,14 @@ def money(part: Mapping[str, Any]) -> Money:
 
 
 def moment(value: str) -> datetime:
-    """Return an aware moment; raises ValueError."""
+    """Return an aware moment, of which a day can be told; raises ValueError."""
     found = datetime.fromisoformat(value)
     if found.tzinfo is None:
         raise ValueError(f"{value[:40]!r} names no time zone")
-    return found
+    try:
+        return found.astimezone(BEIJING)
+    except OverflowError:
+        raise ValueError(f"{value[:40]!r} is beyond the calendar") from None
 
 
 def _only_unit(body: Mapping[str, Any], merchant_id: str) -> Mapping[str, Any]:

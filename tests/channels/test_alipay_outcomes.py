@@ -392,6 +392,7 @@ DOUBTFUL: list[tuple[str, str, Mapping[str, Any]]] = [
     ("query", "no time", trade(send_pay_date=None)),
     ("query", "a time in another form", trade(send_pay_date="2026-11-24T16:29:58+08:00")),
     ("query", "no day", trade(send_pay_date="2026-02-30 16:29:58")),
+    ("query", "the time of a program that has none", trade(send_pay_date="0001-01-01 00:00:00")),
     ("query", "no code", {"msg": "Success"}),
     ("query", "code as a number", trade(code=10000)),
     ("charge", "amount differs", charged(total_amount="0.01")),

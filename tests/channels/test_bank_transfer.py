@@ -218,6 +218,7 @@ STRANGE = {
         b"<Strd><CdtrRefInf><Ref>" + order().reference.encode() + b"</Ref></CdtrRefInf></Strd>", b""
     ),
     "no moment": CREDIT.replace(b"<RltdDts><AccptncDtTm>2026-11-24T08:10:00.500Z</AccptncDtTm></RltdDts>", b""),
+    "a moment beyond the calendar": CREDIT.replace(b"2026-11-24T08:10:00.500Z", b"9999-12-31T23:00:00Z"),
     "cut short": CREDIT[:-30],
     "a pending booking": CREDIT.replace(b"<Cd>BOOK</Cd>", b"<Cd>PDNG</Cd>"),
     "a DTD": CREDIT.replace(b"<Document", b'<!DOCTYPE d [<!ENTITY a "b">]><Document', 1),

@@ -180,6 +180,7 @@ DAMAGED: list[tuple[str, dict[str, Any]]] = [
     ("no number", {"transaction_id": ""}),
     ("a moment without a zone", {"transaction_initiation_date": "2026-11-24T08:29:58"}),
     ("no moment", {"transaction_initiation_date": None}),
+    ("a moment beyond the calendar", {"transaction_initiation_date": "9999-12-31T23:59:59Z"}),
     ("no status", {"transaction_status": None}),
     ("no code", {"transaction_event_code": None}),
     ("a custom field that is no text", {"custom_field": 7}),
