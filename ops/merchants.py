@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from gateway.tables import MERCHANTS, ChannelAccount, Merchant
 from kernel.db import Connection, acquire, transaction
 from kernel.errors import NotFound, Rejected
 from kernel.money import is_currency
-from kernel.work import BOOKS, new_head
+from kernel.work import BOOKS, ClockDiffers, clock_off, new_head
 from ledger import accounts
 from ops.wiring import Hub
 from splitting import BankLink, Payee
@@ -37,13 +37,17 @@ class NewMerchant:
 async def add_merchant(
     hub: Hub, name: str, *, currencies: Sequence[str], scopes: Sequence[str] = SCOPES
 ) -> NewMerchant:
-    """Open a book for a merchant and give it an API key. Raises Rejected (currency_unknown, unknown_scope)."""
+    """Open a book for a merchant and give it an API key.
+
+    Raises Rejected (currency_unknown, unknown_scope), Unavailable (clock_differs).
+    """
     _check_scopes(scopes)
     for currency in currencies:
         _check_currency(currency)
-    now, merchant_id = hub.env.now(), hub.env.ids.new("mer")
+    merchant_id = hub.env.ids.new("mer")
     key, key_id = new_key(hub.env.secrets), hub.env.ids.new("key")
     async with transaction(hub.pool) as connection:
+        now = await _now(hub, connection)
         book = await store.new_book(connection)
         await BOOKS.insert(connection, [new_head(book, now)])
         await MERCHANTS.insert(connection, [Merchant(book, merchant_id, name, now)])
@@ -53,18 +57,31 @@ async def add_merchant(
     return NewMerchant(book, merchant_id, key_id, key)
 
 
-async def add_key(hub: Hub, book: int, scopes: Sequence[str], expires_at: datetime | None) -> tuple[str, str]:
+async def add_key(hub: Hub, book: int, scopes: Sequence[str], expires_in: timedelta | None) -> tuple[str, str]:
     """Make another API key; return its id and the key itself, which is shown this once.
 
-    Raises Rejected (unknown_scope), NotFound (no_such_book).
+    expires_in: None: never. Raises Rejected (unknown_scope), NotFound (no_such_book), Unavailable (clock_differs).
     """
     _check_scopes(scopes)
     key, key_id = new_key(hub.env.secrets), hub.env.ids.new("key")
     async with transaction(hub.pool) as connection:
         await check_book(connection, book)
         digest = hub.authenticator.digest(key)
-        await store.add_key(connection, digest, key_id, book, scopes, hub.env.now(), expires_at)
+        now = await _now(hub, connection)
+        expires_at = None if expires_in is None else now + expires_in
+        await store.add_key(connection, digest, key_id, book, scopes, now, expires_at)
     return key_id, key
+
+
+async def _now(hub: Hub, connection: Connection) -> datetime:
+    """Return the moment under which something is recorded beside the lane, held against the database's clock as there.
+
+    Raises ClockDiffers.
+    """
+    now = hub.env.now()
+    if (why := await clock_off(connection, now, hub.max_skew)) is not None:
+        raise ClockDiffers("clock_differs", why)
+    return now
 
 
 async def set_suspended(hub: Hub, book: int, *, suspended: bool) -> bool:

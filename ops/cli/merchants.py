@@ -147,8 +147,8 @@ def key_new(
 
     async def work() -> int:
         async with a_hub(found) as hub:
-            expires = hub.env.now() + timedelta(days=days) if days is not None else None
-            key_id, key = await add_key(hub, book, scope or EVERYDAY, expires)
+            expires_in = timedelta(days=days) if days is not None else None
+            key_id, key = await add_key(hub, book, scope or EVERYDAY, expires_in)
         show({"key_id": key_id, "api_key": key}) if as_json else typer.echo(f"{key_id}: {key}")
         return 0
 

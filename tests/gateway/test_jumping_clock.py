@@ -27,6 +27,8 @@ from gateway.tables import Refund, surplus_refund_id
 from kernel.db import acquire
 from kernel.errors import Conflict
 from kernel.lane import MAX_SKEW
+from kernel.work import ClockDiffers
+from ops.merchants import add_key, add_merchant
 from splitting import LinkBank
 from splitting.tables import BankLink
 from tests.gateway.front import QR, SILENCE, Front, HandClock, a_front, an_order
@@ -341,6 +343,27 @@ async def test_a_host_whose_clock_is_far_off_says_so_and_forgets_no_key(
         front.clock.off = timedelta(0)
         assert await janitor.sweep() == 1
         assert "clock" not in (await front.hub.checks().health()).wrong
+
+
+async def test_a_host_whose_clock_is_off_makes_no_merchant_and_no_key(
+    database_url: str, tmp_path: Path, off_s: float
+) -> None:
+    async with a_jumping_front(database_url, tmp_path, off_s) as front:
+
+        async def made() -> Any:
+            async with acquire(front.hub.pool) as connection:
+                return tuple(await connection.fetchrow("SELECT (SELECT count(*) FROM book), count(*) FROM api_key"))
+
+        before = await made()
+        with pytest.raises(ClockDiffers):
+            await add_merchant(front.hub, "another shop", currencies=["CNY"])
+        with pytest.raises(ClockDiffers):
+            await add_key(front.hub, front.book, ["payments:read"], None)
+        assert await made() == before
+        front.clock.off = timedelta(0)
+        await add_key(front.hub, front.book, ["payments:read"], timedelta(days=1))
+        async with acquire(front.hub.pool) as connection:
+            assert await connection.fetchval("SELECT max(expires_at - created_at) FROM api_key") == timedelta(days=1)
 
 
 async def test_a_bank_is_asked_no_more_from_the_moment_at_which_that_was_said(
