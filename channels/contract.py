@@ -89,7 +89,7 @@ class Unknown:
     # The rail said no, in words that it also has for a number that was used before. Where it has just been asked and
     # knew no such number, its no is this one.
     refusal: Refused | None = None
-    # What the rail said no with to a repetition; it says nothing of the first message (gateway/belief.py).
+    # What the rail said no with to a repetition; it says nothing of the first message (gateway/payments/belief.py).
     repetition: Refused | None = None
 
 

@@ -2,15 +2,25 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from cases.store import Waiting
 from channels import Outcome
-from gateway.admission import Room
 from kernel.lane import Lanes
 
 _BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15)
+
+
+class Crowd(Protocol):
+    """Anything that lets only so many in at once."""
+
+    @property
+    def under_way(self) -> int: ...
+
+    @property
+    def limit(self) -> float: ...
 
 
 class Metrics:
@@ -144,7 +154,7 @@ class Metrics:
         self.lane_batches.set(sum(lane.figures.batches for lane in lanes.all))
         self.lane_commands.set(sum(lane.figures.commands for lane in lanes.all))
 
-    def tell_rooms(self, rooms: Iterable[tuple[str, Room]]) -> None:
+    def tell_rooms(self, rooms: Iterable[tuple[str, Crowd]]) -> None:
         """Take over what is under way, and how much may be, by the room's name."""
         for name, room in rooms:
             self.admission_limit.labels(name).set(room.limit)

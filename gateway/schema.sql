@@ -33,7 +33,7 @@ CREATE TABLE channel_account (
     state      text NOT NULL COLLATE "C" CHECK (state IN ('enabled', 'draining', 'off')),
     settings   json NOT NULL, -- identifiers, base URL, public certificates; no secret
     sealed     text COLLATE "C", -- the envelope of its secrets; NULL: settings name key files, as before 0002
-    terms      json NOT NULL, -- fees, limits, methods, opening hours: channels/terms.py
+    terms      json NOT NULL, -- fees, limits, methods, opening hours: gateway/accounts/terms.py
     position   int NOT NULL CHECK (position >= 0), -- as the operator put it; lower first
     version    int NOT NULL CHECK (version > 0), -- counts every change
     credentials_version int NOT NULL CHECK (credentials_version > 0), -- counts changes of settings and secrets
@@ -191,7 +191,7 @@ CREATE INDEX refund_return_by_date ON refund_return (book, returned_date);
 CREATE TABLE routing_policy (
     book    int NOT NULL REFERENCES merchant (book),
     version int NOT NULL CHECK (version > 0),
-    policy  json NOT NULL, -- channels/routing/policy.py
+    policy  json NOT NULL, -- gateway/routing/policy.py
     note    text NOT NULL,
     set_by  text NOT NULL COLLATE "C", -- an API key's id, or "operator"
     set_at  timestamptz NOT NULL,

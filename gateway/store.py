@@ -527,9 +527,7 @@ async def still_waiting(connection: Connection, book: int) -> list[Waiting]:
     rows = await connection.fetch(
         """
         SELECT 'attempt ' || a.payment_id || ':' || a.number, a.channel_account, a.status, a.created_at AS since,
-               a.due_at, concat_ws(' ', a.code, a.message),
-               EXISTS (SELECT FROM case_file c WHERE c.book = a.book AND c.about = a.payment_id || ':' || a.number
-                       AND c.status = 'open')
+               a.due_at, concat_ws(' ', a.code, a.message), false
         FROM attempt a WHERE a.book = $1 AND a.due_at IS NOT NULL AND a.status <> 'confirmed'
         UNION ALL
         SELECT 'refund ' || r.id || ' of ' || r.payment_id || ':' || r.attempt_number, a.channel_account, r.status,

@@ -30,8 +30,8 @@ class ChannelAccount(NamedTuple):
     settings: str  # JSON: identifiers, base URL and what else may be read by anyone
     sealed: (
         str | None
-    )  # the envelope of its secrets, see gateway/credentials.py; None: settings name files (before 0002)
-    terms: str  # JSON: channels.terms
+    )  # the envelope of its secrets, see gateway/accounts/credentials.py; None: settings name files (before 0002)
+    terms: str  # JSON: gateway.accounts.terms
     position: int  # where the operator put it; lower first
     version: int  # counts every change
     credentials_version: int  # counts changes of settings and secrets

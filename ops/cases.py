@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 import cases
-from gateway import decisions
+from gateway.payments import decisions
 from kernel.db import acquire
 from kernel.errors import NotFound, SluiceError
 from ops.wiring import Hub

@@ -19,7 +19,7 @@ import asyncpg
 import cases
 import splitting
 import streams
-from gateway.admission import Room
+from gateway.door.admission import Room
 from gateway.metrics import Metrics
 from gateway.store import beat, last_beat_s, overdue_s, some_sealed
 from kernel.db import FULL, LOST, Pool, acquire

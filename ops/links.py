@@ -8,11 +8,11 @@ import orjson
 from pydantic import ValidationError
 
 from channels import emvco
-from gateway import schemas
+from gateway.api import schemas
 from gateway.cashier import codes
+from gateway.cashier.links import LINK, STATIC, NewLink
 from gateway.claims import Claims
-from gateway.links import LINK, STATIC, NewLink
-from gateway.responses import rejected
+from gateway.door.responses import rejected
 from gateway.store import find_merchant
 from gateway.tables import CashierLink
 from kernel.db import acquire

@@ -9,9 +9,9 @@ from typing import Any
 
 import ledger
 import splitting
-from channels.terms import Terms, flat
 from gateway import store
-from gateway.auth import SCOPES, new_key
+from gateway.accounts.terms import Terms, flat
+from gateway.door.auth import SCOPES, new_key
 from gateway.tables import MERCHANTS, ChannelAccount, Merchant
 from kernel.db import Connection, acquire, transaction
 from kernel.errors import NotFound, Rejected

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import asyncpg
 
-from gateway.auth import Authenticator
+from gateway.cashier.tokens import CashierTokens
+from gateway.door.auth import Authenticator
 from gateway.store import made_with_secrets
-from gateway.tokens import CashierTokens
 from ops.channel_keys import FILE as CHANNEL_KEYS
 from ops.embedded import CannotStart
 from splitting.store import some_link_sealed

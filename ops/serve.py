@@ -18,8 +18,8 @@ import uvloop
 from aiohttp import web
 from prometheus_client import CollectorRegistry, multiprocess
 
-from gateway.app import make_app, make_ops_app
-from gateway.door import DoorRunner
+from gateway.api.app import make_app, make_ops_app
+from gateway.door.server import DoorRunner
 from kernel.db import LOST
 from kernel.errors import SluiceError
 from kernel.outage import said

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NamedTuple
 
-from gateway import unwanted
+from gateway.payments import unwanted
 from kernel.db import Connection
 from ops.verified import Mark
 

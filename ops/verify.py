@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import cases
-import gateway.invariants
+import gateway.payments.invariants
 import ledger
 import ledger.invariants
 import splitting
@@ -26,7 +26,7 @@ INVARIANTS: dict[str, Callable[[Connection], Awaitable[list[str]]]] = {
     **streams.INVARIANTS,
     **cases.INVARIANTS,
     **splitting.INVARIANTS,
-    **gateway.invariants.INVARIANTS,
+    **gateway.payments.invariants.INVARIANTS,
 }
 
 
@@ -176,7 +176,7 @@ class Run:
             self._events.ends,
             self._journal.last,
             await ledger.invariants.sealed_balances(connection),
-            await gateway.invariants.open_payments(connection),
+            await gateway.payments.invariants.open_payments(connection),
             await self._payments(),
             (0, "") if seen is None else seen.again_up_to,
         )
@@ -211,7 +211,7 @@ class Run:
         return [*self._rewritten.get("events", []), *broken]
 
     async def _successes(self) -> list[str]:
-        return await gateway.invariants.succeeded_payments_have_their_event(self._connection, self._transfers)
+        return await gateway.payments.invariants.succeeded_payments_have_their_event(self._connection, self._transfers)
 
     async def _balances(self) -> list[str]:
         """Compare the accounts, less what the journal has moved since the mark, with what they were then.

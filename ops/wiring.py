@@ -15,24 +15,23 @@ import splitting
 from channels import CHANNELS, HttpTransport
 from channels.contract import Channel
 from channels.registry import secrets_of
-from gateway.accounts import ChannelAccounts
-from gateway.admission import Admission, Outward, Rails
-from gateway.auth import Authenticator
+from gateway.accounts.admin import ChannelAdmin
+from gateway.accounts.ready import ChannelAccounts
+from gateway.api.routes import Api
 from gateway.cashier import Cashier
-from gateway.channel_admin import ChannelAdmin
-from gateway.chooser import Router
-from gateway.collections import Collections
-from gateway.janitor import Janitor
-from gateway.links import Links
+from gateway.cashier.links import Links
+from gateway.cashier.tokens import CashierTokens, payment_page
+from gateway.door.admission import Admission, Outward, Rails
+from gateway.door.auth import Authenticator
+from gateway.merchants.standing import Standings
 from gateway.metrics import Metrics
-from gateway.notices import Notices
-from gateway.orders import Orders
-from gateway.payees import Payees
-from gateway.payments import Payments
-from gateway.routes import Api
-from gateway.routing_policies import RoutingPolicies
-from gateway.standing import Standings
-from gateway.tokens import CashierTokens, payment_page
+from gateway.payments.bank_credits import Collections
+from gateway.payments.janitor import Janitor
+from gateway.payments.notices import Notices
+from gateway.payments.orders import Orders
+from gateway.payments.payments import Payments
+from gateway.routing.policies import RoutingPolicies
+from gateway.routing.router import Router
 from kernel.addresses import PUBLIC, Addresses
 from kernel.db import STATEMENT_S, Pool, acquire, connect
 from kernel.env import Env, system_env
@@ -53,6 +52,7 @@ from ops.secrets_file import (
 )
 from reconciliation.daily import DailyProof
 from splitting.banking import Banks, Settler
+from splitting.payees import Payees
 from streams import Bell, Consumer, Event, Relay
 
 

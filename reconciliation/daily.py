@@ -11,8 +11,8 @@ from channels.bank import AccountStatement, BadStatement, BankClient, FileInfo, 
 from channels.contract import BadBill, BillLine
 from channels.contract import Kind as Item
 from gateway import states
-from gateway.accounts import ChannelAccounts, Ready
-from gateway.collections import transfer_attempt
+from gateway.accounts.ready import ChannelAccounts, Ready
+from gateway.payments.bank_credits import transfer_attempt
 from gateway.store import came_back, captured_on, find_attempt, find_payment, find_refund, find_return, refunded_on
 from gateway.tables import Attempt, Payment, Refund, RefundReturn, attempt_number, refund_number
 from kernel.clock import business_date

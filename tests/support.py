@@ -30,7 +30,7 @@ from channels.contract import (
     Response,
 )
 from channels.registry import NAMES
-from channels.routing import Policy
+from gateway.routing import Policy
 from kernel.addresses import PUBLIC, Addresses
 from kernel.db import STATEMENT_S
 from kernel.env import Env, system_env

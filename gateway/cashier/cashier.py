@@ -15,23 +15,23 @@ import orjson
 from aiohttp import web
 
 from channels import BadNotice, Method
-from gateway.accounts import ChannelAccounts, Ready
-from gateway.admission import away
-from gateway.attempts import NewAttempt
+from gateway.accounts.ready import ChannelAccounts, Ready
 from gateway.cashier import codes, paper, screens
 from gateway.cashier.doors import Doors
 from gateway.cashier.forms import read_form
+from gateway.cashier.links import Links
 from gateway.cashier.live import Live
 from gateway.cashier.paper import Paper, is_web, other_language, see_other
 from gateway.cashier.screens import Kind, Screen, Way
+from gateway.cashier.tokens import CashierTokens
 from gateway.cashier.visitor import Visitor, address, language, visitor
 from gateway.cashier.words import Say
-from gateway.links import Links
-from gateway.payments import Payments
+from gateway.door.admission import away
+from gateway.payments.attempts import NewAttempt
+from gateway.payments.payments import Payments
 from gateway.states import OPEN_ATTEMPT
 from gateway.store import Mark, attempts, find_merchant, find_payment
 from gateway.tables import CASHIER, Attempt, Payment
-from gateway.tokens import CashierTokens
 from kernel.clock import rfc3339
 from kernel.db import Pool, acquire
 from kernel.env import Env, NoAnswer, NotSent

@@ -7,14 +7,14 @@ from aiohttp import web
 
 from gateway.cashier import codes
 from gateway.cashier.forms import read_form
+from gateway.cashier.links import LINK, STATIC, Links, amount_for, is_dead, uses_of, why_closed
 from gateway.cashier.paper import Paper, other_language, picture, see_other
+from gateway.cashier.tokens import CashierTokens
 from gateway.cashier.visitor import language
 from gateway.cashier.words import Say
-from gateway.links import LINK, STATIC, Links, amount_for, is_dead, uses_of, why_closed
-from gateway.payments import Payments
+from gateway.payments.payments import Payments
 from gateway.store import find_merchant, find_payment
 from gateway.tables import CashierLink
-from gateway.tokens import CashierTokens
 from kernel.db import Pool, acquire
 from kernel.env import Env
 from kernel.errors import Conflict, NotFound, Rejected

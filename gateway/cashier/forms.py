@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from gateway.bodies import read_body
+from gateway.door.bodies import read_body
 from kernel.errors import Rejected
 
 MAX_FORM = 16 * 1024

@@ -11,7 +11,7 @@ import orjson
 from channels import Method
 from gateway import states
 from gateway.cashier.visitor import Visitor
-from gateway.choosing import Choice
+from gateway.routing.seam import Choice
 from gateway.states import OPEN_ATTEMPT
 from gateway.tables import CASHIER, Attempt, Payment
 

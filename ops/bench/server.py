@@ -39,8 +39,8 @@ from channels.contract import (
     Response,
     Unknown,
 )
-from gateway.app import make_app
-from gateway.door import DoorRunner
+from gateway.api.app import make_app
+from gateway.door.server import DoorRunner
 from kernel.addresses import LOOPBACK, PUBLIC
 from kernel.env import SystemClock, system_env
 from ops.logs import AccessLog

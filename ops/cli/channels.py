@@ -12,7 +12,7 @@ import typer
 from ops.cli.shared import Account, Book, Json, a_hub, fail, finish, json_object, settings, show
 
 if TYPE_CHECKING:
-    from channels.terms import Terms
+    from gateway.accounts.terms import Terms
     from ops.settings import Settings
     from ops.wiring import Hub
 
@@ -107,7 +107,7 @@ def channel_show(book: Book, account: Account, as_json: Json = False) -> None:
 
 
 def _shown(hub: "Hub", row: Any) -> dict[str, Any]:
-    from gateway.channel_admin import channel_account_payload
+    from gateway.accounts.admin import channel_account_payload
 
     notify_url = hub.payments.notify_url(row.book, row.id, row.channel)
     return channel_account_payload(row, notify_url, hub.channel_admin.problem(row))
@@ -115,7 +115,7 @@ def _shown(hub: "Hub", row: Any) -> dict[str, Any]:
 
 def _agreed(path: Path | None, fee_bp: int | None) -> "Terms | None":
     """Return the terms that were given as a file or as a rate; None where neither was."""
-    from channels.terms import Terms, TermsWrong, flat
+    from gateway.accounts.terms import Terms, TermsWrong, flat
 
     if path is None:
         return None if fee_bp is None else flat(fee_bp)
@@ -165,7 +165,7 @@ def channel_rotate(
 
     The rail is asked first, by a question that changes nothing, whether it knows the account by them.
     """
-    from gateway.channel_admin import KEEP_DAYS
+    from gateway.accounts.admin import KEEP_DAYS
 
     found = settings()
     days = KEEP_DAYS if keep_days is None else keep_days
@@ -192,7 +192,7 @@ def channel_state(
     as_json: Json = False,
 ) -> None:
     """Enable, drain or switch off a channel account; every process follows within a second."""
-    from gateway.channel_admin import STATES
+    from gateway.accounts.admin import STATES
 
     if state not in STATES:
         fail(f"{state!r} is no state; there are {', '.join(STATES)}", 2)
@@ -337,7 +337,7 @@ def channel_call(
 async def _sealed_credentials(found: "Settings", book: int, account: str, channel: str) -> dict[str, Any]:
     """Return the credentials of a merchant's account, opened for one call. Raises probe.Usage."""
     from channels import probe
-    from gateway.credentials import opened
+    from gateway.accounts.credentials import opened
     from kernel.sealing import CannotOpen
 
     async with a_hub(found) as hub:

@@ -24,7 +24,7 @@ def merchant_add(
     as_json: Json = False,
 ) -> None:
     """Take a merchant on: open its book and make its first API key, which is shown this once."""
-    from gateway.auth import EVERYDAY
+    from gateway.door.auth import EVERYDAY
     from ops.merchants import add_merchant
 
     found = settings()
@@ -140,7 +140,7 @@ def key_new(
     as_json: Json = False,
 ) -> None:
     """Make an API key; it is shown this once and kept only as a hash."""
-    from gateway.auth import EVERYDAY
+    from gateway.door.auth import EVERYDAY
     from ops.merchants import add_key
 
     found = settings()

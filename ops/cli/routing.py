@@ -21,7 +21,7 @@ PolicyFile = Annotated[Path, typer.Argument(metavar="FILE", help="A routing poli
 
 def _on_a_hub(work: "Callable[[Hub], Coroutine[Any, Any, int]]", *, may_lack_secrets: bool = False) -> NoReturn:
     """Run the body of a routing command on a hub and end with its exit code."""
-    from channels.routing import PolicyWrong
+    from gateway.routing import PolicyWrong
     from kernel.safe_json import BadJson
 
     found = settings()
@@ -138,7 +138,7 @@ def route_bench(
     Exit code 1 if it loses more than half of what the best fixed order loses against the oracle, or succeeds more than
     2 % less often than the oracle after the first 20,000 payments.
     """
-    from channels.routing.policy import PolicyWrong
+    from gateway.routing.policy import PolicyWrong
     from ops.routing import command
 
     try:

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from channels.routing.decision import decide
-from channels.routing.eligibility import Candidate, Wanted, sift
-from channels.routing.knowledge import Knowledge, Seen
-from channels.routing.policy import NO_POLICY, Policy
-from channels.routing.verdicts import Verdict
-from channels.terms import NOTHING_USED, Used
+from gateway.accounts.terms import NOTHING_USED, Used
+from gateway.routing.decision import decide
+from gateway.routing.eligibility import Candidate, Wanted, sift
+from gateway.routing.knowledge import Knowledge, Seen
+from gateway.routing.policy import NO_POLICY, Policy
+from gateway.routing.verdicts import Verdict
 from kernel.clock import business_date
 from ops.routing.world import SILENCE_MS, Sale, World
 

@@ -10,10 +10,10 @@ import orjson
 from rich.console import Console
 
 from channels.contract import Method
-from channels.routing import AUTO, NO_POLICY, Candidate, Policy
-from gateway.chooser import HISTORY_FOR, VERDICTS
-from gateway.routing_policies import routing_policy_payload
-from gateway.routing_store import PastRow, book_of_payment, past_attempts
+from gateway.routing import AUTO, NO_POLICY, Candidate, Policy
+from gateway.routing.policies import routing_policy_payload
+from gateway.routing.router import HISTORY_FOR, VERDICTS
+from gateway.routing.store import PastRow, book_of_payment, past_attempts
 from gateway.store import attempts, find_payment, merchants
 from kernel.clock import BEIJING, rfc3339
 from kernel.db import acquire

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from channels.routing import PPM, REASONS
+from gateway.routing import PPM, REASONS
 from gateway.tables import Attempt, Payment
 from kernel.clock import rfc3339
 from kernel.money import Money

@@ -17,8 +17,8 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from channels.contract import Method
-from channels.routing import PPM, Candidate, Decision, Knowledge, Policy, Seen, Verdict, Wanted, decide
-from channels.terms import NOTHING_USED, Used
+from gateway.accounts.terms import NOTHING_USED, Used
+from gateway.routing import PPM, Candidate, Decision, Knowledge, Policy, Seen, Verdict, Wanted, decide
 from kernel.clock import business_date
 from kernel.money import Money
 

@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from math import exp, log, sqrt
 
 from channels.contract import Capabilities, Method
-from channels.routing.eligibility import Candidate
-from channels.routing.learning import BUCKETS, bucket
-from channels.terms import FeeSchedule, Limits, Terms, Tier
+from gateway.accounts.terms import FeeSchedule, Limits, Terms, Tier
+from gateway.routing.eligibility import Candidate
+from gateway.routing.learning import BUCKETS, bucket
 from kernel.money import Money
 
 ACCOUNTS = 10

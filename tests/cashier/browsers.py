@@ -15,7 +15,7 @@ from aiohttp import web
 from playwright.async_api import Browser, Page, Request, async_playwright, expect
 
 from channels import HttpTransport
-from gateway.app import make_app
+from gateway.api.app import make_app
 from kernel.addresses import LOOPBACK
 from kernel.env import SystemClock, system_env
 from ops.merchants import add_channel_account, add_merchant

@@ -14,7 +14,7 @@ from gateway.cashier.paper import HERE, is_web, sources
 from gateway.cashier.screens import ways
 from gateway.cashier.visitor import Visitor, address, language, visitor
 from gateway.cashier.words import WORDS, Say
-from gateway.choosing import Choice
+from gateway.routing.seam import Choice
 
 APPS = {"wechat": ("MicroMessenger",), "alipay": ("AlipayClient",)}
 

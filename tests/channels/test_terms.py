@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels.contract import Capabilities, Method, RefundFee
-from channels.terms import FeeSchedule, Terms, TermsWrong, Tier, Used, flat, month_of
+from gateway.accounts.terms import FeeSchedule, Terms, TermsWrong, Tier, Used, flat, month_of
 from kernel.clock import BEIJING
 from kernel.money import Money, share_bp
 

@@ -31,7 +31,7 @@ from test_secrets_at_rest import SHORTEST, Scene, forms, logged
 
 from channels import CHANNELS, ChannelClient, Method
 from channels.contract import BadBill, BadNotice
-from gateway.auth import SCOPES
+from gateway.door.auth import SCOPES
 from kernel.addresses import LOOPBACK
 from kernel.env import NoAnswer, NotSent
 from kernel.lane import MAX_SKEW

@@ -10,10 +10,10 @@ from tills import MINOR, Till, a_till, waiting
 import cases
 from channels import Confirmed, Method
 from channels.probe import call
-from gateway import unfinished
 from gateway.claims import Claims
+from gateway.payments import unfinished
+from gateway.payments.unwanted import about
 from gateway.tables import Payment, Refund
-from gateway.unwanted import about
 from kernel.db import transaction
 from kernel.errors import Conflict
 from ops.cases import decide

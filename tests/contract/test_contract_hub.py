@@ -10,7 +10,7 @@ from tills import MINOR, Till, a_till, waiting
 import ledger
 from channels import Confirmed, Kind, Method
 from channels.contract import RefundFee
-from channels.terms import FeeSchedule, Terms
+from gateway.accounts.terms import FeeSchedule, Terms
 from gateway.claims import Claims
 from gateway.tables import Payment
 from kernel.db import acquire, transaction
@@ -372,13 +372,13 @@ async def test_a_notice_about_somebody_elses_order_is_acknowledged_and_does_noth
         await play.sent_back(play.refund(order, 234))
         messages.append((await play.notice(Kind.REFUND))[1])
     before = await rows(rail_hub, till.book), counted(rail_hub, play.rail.name, "of_another_system")
-    caplog.set_level(logging.INFO, logger="gateway.notices")
+    caplog.set_level(logging.INFO, logger="gateway.payments.notices")
     for message in messages:
         answer = await rail_hub.notices.receive(play.rail.name, till.book, "main", message)
         assert answer == play.client.channel.notice_accepted()
     now = await rows(rail_hub, till.book), counted(rail_hub, play.rail.name, "of_another_system")
     assert now == (before[0], before[1] + len(messages))
-    told = [record.levelname for record in caplog.records if record.name == "gateway.notices"]
+    told = [record.levelname for record in caplog.records if record.name == "gateway.payments.notices"]
     assert told == ["INFO"] * len(messages)
 
 

@@ -23,12 +23,12 @@ from aiohttp.test_utils import TestServer, unused_port
 from counterparties import COUNTERPARTIES, Counterparty, Payer
 from plays import facts
 
-import gateway.credentials
+import gateway.accounts.credentials
 import splitting.enrolment
 from channels import CHANNELS, Method, Pending
 from channels.registry import secrets_of
-from channels.terms import Terms
-from gateway.app import make_app
+from gateway.accounts.terms import Terms
+from gateway.api.app import make_app
 from kernel.env import Env, system_env
 from kernel.errors import Rejected
 from ops.merchants import NewMerchant, add_merchant, add_platform_payee, link_bank, reseal
@@ -263,7 +263,7 @@ async def test_a_hub_that_does_not_seal_is_caught_with_every_secret_of_every_rai
     def in_the_clear(plain: bytes, *_: Any, label: Mapping[str, Any]) -> str:
         return json.dumps({"v": 1, "key": "mk", "wrapped": "", "sealed": plain.decode(), "label": label})
 
-    for sealing in (gateway.credentials, splitting.enrolment):
+    for sealing in (gateway.accounts.credentials, splitting.enrolment):
         monkeypatch.setattr(sealing, "seal", in_the_clear)
         monkeypatch.setattr(sealing, "unseal", lambda text, *_: json.loads(text)["sealed"].encode())
     async with a_scene(database_url, tmp_path, env, http) as scene:

@@ -11,9 +11,9 @@ from plays import Play
 
 import cases
 from channels import Method, Pending
-from channels.terms import Terms
+from gateway.accounts.terms import Terms
 from gateway.claims import Claims
-from gateway.create import NewPayment
+from gateway.payments.create import NewPayment
 from gateway.store import find_attempt, find_payment, find_refund
 from gateway.tables import Attempt, Payment, Refund
 from kernel.db import acquire

@@ -12,7 +12,7 @@ import click
 import typer
 from aiohttp.hdrs import METH_ANY
 
-from gateway.routes import Api, Work
+from gateway.api.routes import Api, Work
 from ops.cli.commands import app
 from ops.settings import Settings, variable
 

@@ -32,14 +32,15 @@ from pages import (
 )
 
 import splitting
-from gateway import channel_admin, schemas
-from gateway.channel_admin import channel_account_payload
-from gateway.links import Links
+from gateway.accounts import admin as channel_admin
+from gateway.accounts.admin import channel_account_payload
+from gateway.api import schemas
+from gateway.api.routes import Api
+from gateway.cashier.links import Links
+from gateway.cashier.tokens import CashierTokens
 from gateway.objects import attempt_payload, payment_event, payment_payload, refund_payload
-from gateway.payments import Payments
-from gateway.routes import Api
+from gateway.payments.payments import Payments
 from gateway.tables import Attempt, CashierLink, ChannelAccount, Payment, Refund
-from gateway.tokens import CashierTokens
 from splitting.tables import Instruction, Payee, Settlement, Split
 from streams.catalogue import EVENTS
 

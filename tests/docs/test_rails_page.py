@@ -17,7 +17,7 @@ from channels.contract import Capabilities, Rail
 from channels.registry import NAMES, secrets_of
 from channels.sharing import Sharing
 from channels.stripe.adapter import EVENTS, VERSION
-from channels.terms import Terms
+from gateway.accounts.terms import Terms
 
 PAGE = (ROOT / "docs" / "rails.md").read_text("utf-8")
 TABLE = "What each rail can do"

@@ -12,8 +12,8 @@ import orjson
 from aiohttp.test_utils import TestClient, TestServer
 
 from channels.contract import Outcome, Refused, Request, Response, Unknown
-from gateway.app import make_app
-from gateway.door import DoorRunner
+from gateway.api.app import make_app
+from gateway.door.server import DoorRunner
 from gateway.store import find_attempt, find_payment
 from gateway.tables import Attempt, Payment
 from kernel.addresses import PUBLIC

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.admission import HUB
-from gateway.app import make_app
-from gateway.door import GATE, DoorRunner, Held, Refusal
-from gateway.responses import Prepared
+from gateway.api.app import make_app
+from gateway.door.admission import HUB
+from gateway.door.responses import Prepared
+from gateway.door.server import GATE, DoorRunner, Held, Refusal
 from kernel.errors import Unavailable
 from ops.serve import settle_memory
 from tests.gateway.front import a_front

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from channels.contract import Pending
-from gateway.admission import (
+from gateway.door.admission import (
     HUB,
     PATIENCE_S,
     RAIL,
@@ -28,7 +28,7 @@ from gateway.admission import (
     away,
     go_on,
 )
-from gateway.auth import EVERYDAY
+from gateway.door.auth import EVERYDAY
 from kernel.env import system_env
 from kernel.errors import Unavailable
 from kernel.ids import base36
@@ -420,7 +420,7 @@ async def half_sent(front: Front, path: str, kind: str = "application/json") -> 
 async def test_who_has_yet_to_send_the_rest_takes_nobodys_place(
     front: Front, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.bodies.BODY_WAIT_S", 600)
+    monkeypatch.setattr("gateway.door.bodies.BODY_WAIT_S", 600)
     page = (await front.pay("page", method={"type": "cashier"})).body["next_action"]["url"]
     path = path.format(book=base36(front.book), token=page.rpartition("/")[2])
     narrow(front, 2)

@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp import web
 
 from channels import HttpTransport
-from gateway.app import make_app
+from gateway.api.app import make_app
 from kernel.addresses import LOOPBACK
 from kernel.clock import business_date
 from kernel.env import Clock, system_env

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from channels.contract import Confirmed, Outcome, Pending, Refused, Unknown
 from gateway import states
-from gateway.attempts import Chosen, EndUnpaid, FailOver, NewAttempt, StartAttempt
-from gateway.captures import CaptureRefused, StartCapture, StartUndo
 from gateway.claims import Claims
-from gateway.create import Asking, CreatePayment, NewPayment
-from gateway.refunds import CreateRefund, RetryRefund, SettleRefund
-from gateway.settle import Settle
+from gateway.payments.attempts import Chosen, EndUnpaid, FailOver, NewAttempt, StartAttempt
+from gateway.payments.captures import CaptureRefused, StartCapture, StartUndo
+from gateway.payments.create import Asking, CreatePayment, NewPayment
+from gateway.payments.refunds import CreateRefund, RetryRefund, SettleRefund
+from gateway.payments.settle import Settle
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
 from gateway.tables import ATTEMPTS, PAYMENTS, REFUNDS, Attempt, Payment, Refund, surplus_refund_id
 from kernel.errors import Broken, Conflict, Rejected

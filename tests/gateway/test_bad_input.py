@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from channels.contract import Pending
-from gateway.bodies import MAX_BODY
+from gateway.door.bodies import MAX_BODY
 from gateway.store import revoke_key
 from kernel.db import acquire
 from ops.merchants import add_channel_account, add_key, add_merchant
@@ -695,7 +695,7 @@ async def test_bytes_that_are_hardly_http_are_refused_too(
 async def test_a_body_that_does_not_go_on_is_not_waited_for(
     door: Door, last: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.bodies.BODY_WAIT_S", 0.5)  # all pieces are there sooner
+    monkeypatch.setattr("gateway.door.bodies.BODY_WAIT_S", 0.5)  # all pieces are there sooner
     head = (
         b"POST /v1/payments HTTP/1.1\r\nHost: hub\r\nConnection: close\r\nIdempotency-Key: slow\r\n"
         b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\nAuthorization: Bearer %b\r\n\r\n"

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway import responses, schemas
+from gateway.api import schemas
+from gateway.door import responses
 from kernel.errors import Rejected
 from tests.gateway.front import an_order
 from tests.gateway.test_problems_page import CODES

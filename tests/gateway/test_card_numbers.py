@@ -9,8 +9,8 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import ValidationError
 
-from gateway.app import make_app
-from gateway.schemas import MethodIn
+from gateway.api.app import make_app
+from gateway.api.schemas import MethodIn
 from kernel.cards import luhn
 from kernel.db import acquire
 from ops.logs import configure

@@ -9,10 +9,10 @@ import pytest
 
 from channels import Notice
 from channels.contract import Kind, Method, Outcome, Pending, Refused, Unknown
-from gateway.attempts import Begun, NewAttempt
-from gateway.schedule import FIRST_ANSWER_S
+from gateway.cashier.tokens import CashierTokens
+from gateway.payments.attempts import Begun, NewAttempt
+from gateway.payments.schedule import FIRST_ANSWER_S
 from gateway.tables import MAX_ATTEMPTS
-from gateway.tokens import CashierTokens
 from kernel.errors import Conflict, Rejected
 from kernel.money import Money
 from tests.gateway.front import CLOSED, NEVER_ARRIVED, QR, SILENCE, Front, a_front, another_process

@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 from vault import OTHER, SECRET, CountingKeys, Vault, a_vault
 
-from channels.terms import Terms
-from gateway.accounts import ChannelAccounts
-from gateway.channel_admin import ResealChannelAccount
+from gateway.accounts.admin import ResealChannelAccount
+from gateway.accounts.ready import ChannelAccounts
+from gateway.accounts.terms import Terms
 from kernel.errors import NotFound, Rejected, Unavailable
 from ops.channel_keys import ChannelKeys
 from ops.merchants import reseal, set_channel_state

@@ -11,10 +11,10 @@ import pytest
 
 from channels import Notice
 from channels.contract import Confirmed, Kind, Outcome, Pending, Refused, Unknown
-from gateway.attempts import Chosen
 from gateway.claims import Claims
-from gateway.create import CreatePayment, NewPayment
-from gateway.schedule import FIRST_ANSWER_S, NOT_RECEIVED_AFTER
+from gateway.payments.attempts import Chosen
+from gateway.payments.create import CreatePayment, NewPayment
+from gateway.payments.schedule import FIRST_ANSWER_S, NOT_RECEIVED_AFTER
 from gateway.tables import attempt_number
 from kernel.errors import Broken
 from kernel.money import Money
@@ -533,12 +533,12 @@ async def test_a_notice_about_nothing_of_ours_is_acknowledged_counted_and_no_ala
         before = await front.counts(), await front.payment(payment_id)
         books = (one.partition("-")[0] for one in (reference, strangers))
         names = dict(zip(("{book}", "{other}"), books, strict=True)) | {"{reference}": reference}
-        caplog.set_level(logging.INFO, logger="gateway.notices")
+        caplog.set_level(logging.INFO, logger="gateway.payments.notices")
         for _ in range(2):
             answer = await front.notice(**{"amount": 10_000, "reference": reference, **with_names(changes, names)})
             assert (answer.status, answer.body) == (204, None)
             assert (await front.counts(), await front.payment(payment_id)) == before
-        told = [record for record in caplog.records if record.name == "gateway.notices"]
+        told = [record for record in caplog.records if record.name == "gateway.payments.notices"]
         assert [record.levelname for record in told] == ["INFO", "INFO"]
         assert counted(front, "of_another_system") == 2
         assert (await front.notice(reference, 10_000)).status == 204

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from channels import Method, Pending
 from channels.bank import Entry
-from gateway.collections import Collections
+from gateway.payments.bank_credits import Collections
 from kernel.money import Money
 from ops.wiring import Hub
 from tests.gateway.front import Front, a_front

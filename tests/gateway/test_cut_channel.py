@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from channels.contract import Outcome, Pending, Refused, Unknown
-from gateway.attempts import NewAttempt
+from gateway.payments.attempts import NewAttempt
 from gateway.store import attempts
 from gateway.tables import Attempt
 from kernel.db import acquire

@@ -7,7 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from gateway.remembered import REMEMBER_S
+from kernel.cache import REMEMBER_S
 from tests.conftest import TestServer as PostgresServer
 from tests.gateway.front import Answer, Front, a_front
 

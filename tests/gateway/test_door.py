@@ -12,9 +12,9 @@ import pytest_asyncio
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-import gateway.door
-from gateway.app import make_ops_app
-from gateway.door import DoorRunner
+import gateway.door.server
+from gateway.api.app import make_ops_app
+from gateway.door.server import DoorRunner
 from kernel.ids import base36
 from ops.health import Health
 from tests.conftest import TestServer as PostgresServer

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from channels.contract import Method, Outcome, Pending, Refused, Unknown
-from channels.terms import flat
-from gateway.attempts import MAX_FAILOVERS, FailOver, NewAttempt, provably_did_nothing
-from gateway.choosing import Ask, Choice
-from gateway.schedule import FIRST_ANSWER_S
+from gateway.accounts.terms import flat
+from gateway.payments.attempts import MAX_FAILOVERS, FailOver, NewAttempt, provably_did_nothing
+from gateway.payments.schedule import FIRST_ANSWER_S
+from gateway.routing.seam import Ask, Choice
 from kernel.errors import Conflict, Rejected
 from kernel.money import Money
 from ops.merchants import set_channel_state

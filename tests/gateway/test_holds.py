@@ -11,9 +11,9 @@ import pytest
 import cases
 from channels import Notice
 from channels.contract import Confirmed, Kind, Method, Outcome, Pending, Refused
-from channels.terms import flat
-from gateway import unfinished
-from gateway.schedule import FIRST_ANSWER_S, HOLD_S
+from gateway.accounts.terms import flat
+from gateway.payments import unfinished
+from gateway.payments.schedule import FIRST_ANSWER_S, HOLD_S
 from kernel.db import acquire
 from kernel.errors import Broken
 from kernel.money import Money

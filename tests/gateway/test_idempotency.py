@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from channels.contract import Pending, Refused
-from gateway.schedule import FIRST_ANSWER_S
+from gateway.payments.schedule import FIRST_ANSWER_S
 from tests.gateway.front import QR, SILENCE, a_front, an_order, another_process, gather
 
 

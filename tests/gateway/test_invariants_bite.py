@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from channels.contract import Confirmed, Pending, Refused
-from gateway.invariants import INVARIANTS
+from gateway.payments.invariants import INVARIANTS
 from kernel.money import Money
 from tests.conftest import TestServer as PostgresServer
 from tests.gateway.front import QR, a_front

@@ -10,8 +10,8 @@ import pytest
 
 from channels.contract import Pending
 from gateway.claims import Claims
-from gateway.create import NewPayment
-from gateway.janitor import REST_S
+from gateway.payments.create import NewPayment
+from gateway.payments.janitor import REST_S
 from gateway.store import find_payment
 from gateway.tables import Attempt, Refund
 from kernel.db import acquire

@@ -20,8 +20,8 @@ import ledger
 import splitting
 import streams
 from channels.contract import Pending, Refused
-from gateway.attempts import NewAttempt
-from gateway.schedule import FIRST_ANSWER, HOLD_S, REFUND_S, RETRY_S, UNDO_S
+from gateway.payments.attempts import NewAttempt
+from gateway.payments.schedule import FIRST_ANSWER, HOLD_S, REFUND_S, RETRY_S, UNDO_S
 from gateway.store import find_link, find_refund
 from gateway.tables import Refund, surplus_refund_id
 from kernel.db import acquire

@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from channels import CHANNELS
-from gateway import responses
-from gateway.schemas import MerchantQrIn, PaymentIn, PaymentLinkIn, moment
+from gateway.api.schemas import MerchantQrIn, PaymentIn, PaymentLinkIn, moment
+from gateway.door import responses
 from kernel.errors import Rejected
 from kernel.ids import base36
 from tests.gateway.front import Front, a_front, an_order

@@ -7,7 +7,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from channels.contract import Pending, Refused, Unknown
-from gateway.app import make_app
+from gateway.api.app import make_app
 from gateway.store import due_attempts
 from kernel.db import acquire
 from tests.support import Shop, a_shop, confirmed

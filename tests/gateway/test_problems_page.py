@@ -9,18 +9,19 @@ from pathlib import Path
 
 import pytest
 
-import gateway.admission
-import gateway.attempts
-import gateway.auth
-import gateway.bodies
-import gateway.payments
-import gateway.refunds
-import gateway.settle
+import gateway.door.admission
+import gateway.door.auth
+import gateway.door.bodies
+import gateway.payments.attempts
+import gateway.payments.payments
+import gateway.payments.refunds
+import gateway.payments.settle
 import kernel.errors
 import kernel.work
 import ledger.posting
 from channels import CHANNELS
-from gateway import claims, responses
+from gateway import claims
+from gateway.door import responses
 from kernel.errors import Unavailable
 from kernel.work import Table
 
@@ -34,17 +35,17 @@ SOURCES = [
 FAMILIES = {
     **{name: getattr(kernel.errors, name) for name in ("SluiceError", "Rejected", "NotFound", "Conflict", "Broken")},
     "Unavailable": Unavailable,
-    "Unauthorized": gateway.auth.Unauthorized,
-    "Forbidden": gateway.auth.Forbidden,
-    "CannotBeBorne": gateway.refunds.CannotBeBorne,
-    "EndedMeanwhile": gateway.settle.EndedMeanwhile,
-    "ReversedMeanwhile": gateway.settle.ReversedMeanwhile,
-    "TurnedAway": gateway.admission.TurnedAway,
-    "CallerLeft": gateway.bodies.CallerLeft,
+    "Unauthorized": gateway.door.auth.Unauthorized,
+    "Forbidden": gateway.door.auth.Forbidden,
+    "CannotBeBorne": gateway.payments.refunds.CannotBeBorne,
+    "EndedMeanwhile": gateway.payments.settle.EndedMeanwhile,
+    "ReversedMeanwhile": gateway.payments.settle.ReversedMeanwhile,
+    "TurnedAway": gateway.door.admission.TurnedAway,
+    "CallerLeft": gateway.door.bodies.CallerLeft,
     "ClockDiffers": kernel.work.ClockDiffers,
-    "OfAnotherAccount": gateway.payments.OfAnotherAccount,
-    "Undecided": gateway.attempts.Undecided,
-    "OfAnotherSystem": gateway.payments.OfAnotherSystem,
+    "OfAnotherAccount": gateway.payments.payments.OfAnotherAccount,
+    "Undecided": gateway.payments.attempts.Undecided,
+    "OfAnotherSystem": gateway.payments.payments.OfAnotherSystem,
 }
 # Families whose code is not the argument but the class's own.
 FIXED = {"Refusal": (ledger.posting.Refusal, "posting_refused")}

@@ -18,7 +18,7 @@ from typing import Any
 import cases
 from channels import Notice
 from channels.contract import Confirmed, Kind, Outcome, Pending, Refused, Request, Response, Unknown
-from gateway.attempts import NewAttempt
+from gateway.payments.attempts import NewAttempt
 from gateway.store import attempts
 from gateway.tables import Attempt, refund_number
 from kernel.addresses import PUBLIC

@@ -10,8 +10,8 @@ import pytest
 import cases
 from channels.contract import Outcome, Pending, Refused, Unknown
 from gateway.claims import Claims
-from gateway.refunds import CreateRefund
-from gateway.schedule import FIRST_ANSWER_S
+from gateway.payments.refunds import CreateRefund
+from gateway.payments.schedule import FIRST_ANSWER_S
 from gateway.store import find_refund
 from kernel.db import acquire
 from tests.gateway.front import NEVER_ARRIVED, QR, SILENCE, Front, a_front

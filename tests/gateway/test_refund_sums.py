@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from channels.contract import Confirmed, Outcome, Refused
-from gateway.attempts import Chosen
 from gateway.claims import Claims
-from gateway.create import CreatePayment, NewPayment
-from gateway.refunds import CreateRefund, SettleRefund
-from gateway.settle import Settle
+from gateway.payments.attempts import Chosen
+from gateway.payments.create import CreatePayment, NewPayment
+from gateway.payments.refunds import CreateRefund, SettleRefund
+from gateway.payments.settle import Settle
 from gateway.tables import PAYMENTS, Payment
 from kernel.errors import Rejected
 from kernel.money import Money, share_bp

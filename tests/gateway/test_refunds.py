@@ -10,10 +10,10 @@ import pytest
 
 from channels import Notice
 from channels.contract import Kind, Pending, Refused, Unknown
-from channels.terms import Terms, flat
+from gateway.accounts.terms import Terms, flat
 from gateway.claims import Claims
-from gateway.refunds import MAX_REFUNDS, CreateRefund
-from gateway.schedule import FIRST_ANSWER_S
+from gateway.payments.refunds import MAX_REFUNDS, CreateRefund
+from gateway.payments.schedule import FIRST_ANSWER_S
 from kernel.errors import Broken
 from tests.gateway.front import NEVER_ARRIVED, SILENCE, Front, a_front, gather
 

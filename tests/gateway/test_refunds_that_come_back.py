@@ -11,7 +11,7 @@ import pytest_asyncio
 import cases
 from channels import Notice
 from channels.contract import BillLine, Kind, Outcome, Pending, Refused
-from gateway.unwanted import CAME_BACK, NOT_GIVEN_BACK
+from gateway.payments.unwanted import CAME_BACK, NOT_GIVEN_BACK
 from kernel.clock import business_date
 from kernel.db import acquire
 from kernel.errors import Broken, Conflict

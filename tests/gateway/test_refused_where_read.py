@@ -17,10 +17,10 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-import gateway.door
-from gateway.admission import Habits, Room
-from gateway.door import GATE, OTHERWISE, UNREADABLE, DoorRunner, Held, Refusal
-from gateway.responses import Prepared, problem
+import gateway.door.server
+from gateway.door.admission import Habits, Room
+from gateway.door.responses import Prepared, problem
+from gateway.door.server import GATE, OTHERWISE, UNREADABLE, DoorRunner, Held, Refusal
 from kernel.errors import Unavailable
 from tests.conftest import TestServer as PostgresServer
 from tests.gateway.front import Front, a_front, an_order

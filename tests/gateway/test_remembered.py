@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.remembered import MOST, REMEMBER_S, Remembered
+from kernel.cache import MOST, REMEMBER_S, Remembered
 from kernel.env import Env, system_env
 
 

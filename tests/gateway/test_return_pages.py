@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from channels.contract import Pending
-from gateway.attempts import NewAttempt
+from gateway.payments.attempts import NewAttempt
 from tests.gateway.front import SILENCE, Front, a_front
 
 CARD = {"type": "card", "token": "pm_1"}

@@ -18,8 +18,8 @@ from front import HandClock
 from channels import CHANNELS, wechat
 from channels.contract import Request, Response
 from channels.registry import secrets_of
-from gateway.channel_admin import _Noted
-from gateway.create import Claims, NewPayment
+from gateway.accounts.admin import _Noted
+from gateway.payments.create import Claims, NewPayment
 from kernel.addresses import PUBLIC
 from kernel.env import system_env
 from kernel.errors import Rejected

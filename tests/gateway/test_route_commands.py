@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from channels.contract import Refused
-from channels.routing import PolicyWrong
+from gateway.routing import PolicyWrong
 from kernel.clock import BEIJING
 from kernel.errors import NotFound, Rejected
 from ops.routing import command

@@ -10,10 +10,10 @@ import orjson
 import pytest
 
 from channels.contract import Refused, Unknown
-from channels.routing import Knowledge
-from channels.routing.breaker import DEFAULT
-from gateway.chooser import STALE_S, Router
-from gateway.routing_store import TRIED_SINCE, tried_since
+from gateway.routing import Knowledge
+from gateway.routing.breaker import DEFAULT
+from gateway.routing.router import STALE_S, Router
+from gateway.routing.store import TRIED_SINCE, tried_since
 from tests.gateway.front import Front, a_front, another_process
 
 SILENT = Unknown("no answer")

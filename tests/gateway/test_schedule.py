@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from channels.contract import Capabilities, Method
-from gateway import schedule
+from gateway.payments import schedule
 from gateway.tables import Attempt, Payment
 
 AT = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)

@@ -10,10 +10,10 @@ import orjson
 import pytest
 
 from channels.contract import Outcome, Pending, Refused, Unknown
-from gateway.attempts import Chosen
 from gateway.claims import Claims
-from gateway.create import CreatePayment, NewPayment
-from gateway.schedule import FIRST_ANSWER_S, NOT_RECEIVED_AFTER
+from gateway.payments.attempts import Chosen
+from gateway.payments.create import CreatePayment, NewPayment
+from gateway.payments.schedule import FIRST_ANSWER_S, NOT_RECEIVED_AFTER
 from kernel.clock import BEIJING
 from tests.gateway.front import CLOSED, NEVER_ARRIVED, QR, SILENCE, Front, a_front, an_order, another_process
 from tests.support import confirmed

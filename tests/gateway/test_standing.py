@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from channels.contract import Pending
-from gateway.remembered import REMEMBER_S
 from gateway.store import revoke_key, suspend
+from kernel.cache import REMEMBER_S
 from kernel.db import acquire
 from tests.gateway.front import Front, a_front, an_order
 

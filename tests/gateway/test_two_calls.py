@@ -8,7 +8,7 @@ import pytest
 
 from channels import Notice
 from channels.contract import Kind, Outcome, Pending
-from gateway.attempts import NewAttempt
+from gateway.payments.attempts import NewAttempt
 from kernel.money import Money
 from tests.gateway.front import CLOSED, SILENCE, Front, a_front
 from tests.support import confirmed

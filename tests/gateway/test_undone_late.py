@@ -9,7 +9,7 @@ import pytest
 
 import cases
 from channels.contract import Confirmed, Outcome, Pending, Refused, Unknown
-from gateway.schedule import UNDO_S, next_after_undo
+from gateway.payments.schedule import UNDO_S, next_after_undo
 from gateway.store import still_waiting
 from kernel.db import acquire
 from kernel.money import Money

@@ -9,11 +9,11 @@ import pytest_asyncio
 
 import cases
 from channels.contract import Pending, Refused, Unknown
-from gateway import unfinished
-from gateway.schedule import RETRY_S
-from gateway.store import Waiting, find_refund, still_waiting
+from gateway.payments import unfinished
+from gateway.payments.schedule import RETRY_S
+from gateway.payments.unwanted import CAME_BACK, KEPT, NOT_GIVEN_BACK, OUTSIDE
+from gateway.store import find_refund
 from gateway.tables import MAX_RETRIES
-from gateway.unwanted import CAME_BACK, KEPT, NOT_GIVEN_BACK, OUTSIDE
 from kernel.db import acquire
 from kernel.errors import Conflict
 from kernel.money import Money
@@ -405,24 +405,15 @@ async def held_in_vain(front: Front) -> str:
     return payment_id
 
 
-async def its_channel(front: Front) -> Waiting:
-    """Return the one thing that waits for its channel."""
-    async with acquire(front.hub.pool) as connection:
-        (found,) = await still_waiting(connection, front.book)
-    return found
-
-
 async def test_a_hold_in_vain_that_is_not_released_is_tried_on_and_becomes_a_case(front: Front) -> None:
     payment_id = await held_in_vain(front)
     for tries in (1, 2):
         await front.later(3_601)
         assert len(front.asked("void")) == tries
         assert await waiting(front) == []
-        assert not (await its_channel(front)).with_a_person
     await front.later(3_601)
     case = await the_case(front)
     assert (case.kind, case.about) == ("hold_not_released", f"{payment_id}:1")
-    assert (await its_channel(front)).with_a_person
     await front.later(3_601)
     assert len(front.asked("void")) == 4
     front.rail.works("void")

@@ -10,9 +10,9 @@ import pytest_asyncio
 from front import SILENCE, Front, a_front, another_process
 
 from channels.contract import Method
-from channels.terms import Terms, Used
-from gateway.accounts import ChannelAccounts
-from gateway.choosing import Ask
+from gateway.accounts.ready import ChannelAccounts
+from gateway.accounts.terms import Terms, Used
+from gateway.routing.seam import Ask
 from kernel.money import Money
 
 COUNTED = Terms.of({"fees": {"basis_points": 60, "tiers": [{"from_volume_minor": 25_000, "basis_points": 20}]}})

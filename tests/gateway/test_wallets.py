@@ -9,8 +9,8 @@ import pytest
 
 from channels.contract import Pending, Refused, Unknown
 from channels.registry import NAMES, rail_of_payer
-from gateway.choosing import ONE_WALLET, wallet_for
-from gateway.names import no_such_channel
+from gateway.accounts.names import no_such_channel
+from gateway.routing.seam import ONE_WALLET, wallet_for
 from kernel.errors import Rejected
 from tests.gateway.front import Front, a_front
 

@@ -13,9 +13,9 @@ import pytest_asyncio
 
 import cases
 from channels.contract import Kind, Notice, Outcome, Pending, Refused, Unknown
-from gateway import unfinished
-from gateway.schedule import RETRY_S
-from gateway.unwanted import CAME_BACK, KEPT, NOT_GIVEN_BACK, OUTSIDE, RETRY
+from gateway.payments import unfinished
+from gateway.payments.schedule import RETRY_S
+from gateway.payments.unwanted import CAME_BACK, KEPT, NOT_GIVEN_BACK, OUTSIDE, RETRY
 from kernel.db import acquire
 from kernel.errors import Conflict
 from ops.cases import decide

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from channels.contract import Pending
-from gateway.schedule import FIRST_ANSWER_S
+from gateway.payments.schedule import FIRST_ANSWER_S
 from tests.gateway.front import QR, a_front, another_process
 from tests.support import confirmed
 

@@ -10,8 +10,8 @@ import asyncpg
 from front import Front, a_front
 
 from channels.contract import Channel
-from channels.terms import Terms, flat
-from gateway.accounts import ChannelAccounts
+from gateway.accounts.ready import ChannelAccounts
+from gateway.accounts.terms import Terms, flat
 from gateway.tables import ChannelAccount
 from kernel.sealing import MasterKey, Secret
 from ops.channel_keys import ChannelKeys

@@ -3,9 +3,9 @@
 import sys
 
 from channels.registry import FACES
+from gateway.accounts.names import no_such_channel
 from gateway.cashier.paper import marks
 from gateway.cashier.words import Say
-from gateway.names import no_such_channel
 
 
 def shown(name: str) -> str:

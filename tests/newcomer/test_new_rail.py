@@ -147,7 +147,7 @@ def test_what_cannot_be_a_name_is_refused(tmp_path: Path, name: str) -> None:
         begin(tmp_path, name)
 
 
-@pytest.mark.parametrize("name", ["wechat", "contract", "terms"])
+@pytest.mark.parametrize("name", ["wechat", "contract", "settings"])
 def test_what_is_there_already_is_left_as_it_is(name: str) -> None:
     before = files(ROOT / "channels")
     with pytest.raises(CannotBegin, match="already"):

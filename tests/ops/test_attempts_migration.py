@@ -11,8 +11,8 @@ import asyncpg
 import pytest_asyncio
 
 from channels.contract import Confirmed
-from gateway.invariants import INVARIANTS
-from gateway.settle import Settle
+from gateway.payments.invariants import INVARIANTS
+from gateway.payments.settle import Settle
 from gateway.store import find_attempt, find_payment, find_refund
 from kernel.ids import reference
 from kernel.money import Money

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from typer.testing import Result
 
-from gateway.auth import SCOPES
+from gateway.door.auth import SCOPES
 from ops.channel_keys import FILE
 from ops.cli.commands import app
 from ops.cli.routing import policy_app

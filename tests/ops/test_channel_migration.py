@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest_asyncio
 
-from channels.terms import Terms
+from gateway.accounts.terms import Terms
 from gateway.store import every_channel_account
 from ops.migrate import MIGRATIONS, migrate
 

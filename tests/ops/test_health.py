@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from channels.terms import Terms
+from gateway.accounts.terms import Terms
 from kernel.db import FULL
 from ops import health
 from ops.channel_keys import FILE, ChannelKeys

@@ -16,6 +16,7 @@ LAYERS = (  # from the top; what stands together is strange to one another
     *(("ops",), ("reconciliation",), ("gateway",), ("splitting",), ("cases",)),
     *(("ledger", "channels", "streams"), ("kernel",)),
 )
+ROOMS = (("api",), ("cashier",), ("payments",), ("routing",), ("accounts",), ("merchants", "door"))  # of the gateway
 HUB = tuple(name for layer in LAYERS for name in layer)
 ALL = (*HUB, "sandbox", "loadtests")
 LOAD_BY_NAME = {
@@ -65,6 +66,11 @@ def planted(root: Path) -> set[str]:
         for package in layer:
             for other in sorted(above | set(layer) - {package}):
                 plant(Path(package), f"import {other}", other)
+    for number, floor in enumerate(ROOMS):
+        above = {name for one in ROOMS[:number] for name in one}
+        for room in floor:
+            for other in sorted(above | set(floor) - {room}):
+                plant(Path("gateway", room), f"import gateway.{other}", f"gateway.{other}")
     for package in HUB:
         plant(Path("loadtests"), f"import {package}", package)
     return told
@@ -86,6 +92,12 @@ def test_what_is_planted_in_a_module_that_nobody_listed_is_found_in_every_packag
     assert code == 1
     assert wanted - found == set()
     assert len(wanted) > 80
+
+
+def test_no_room_of_the_gateway_is_left_out_of_the_contracts() -> None:
+    rooms = {init.parent.name for init in (REPOSITORY / "gateway").glob("*/__init__.py")}
+    assert rooms == {room for floor in ROOMS for room in floor}
+    assert len(list((REPOSITORY / "gateway").glob("*.py"))) <= 8
 
 
 def test_no_package_is_left_out_of_the_contracts() -> None:

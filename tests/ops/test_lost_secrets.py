@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from channels.terms import Terms
+from gateway.accounts.terms import Terms
 from kernel.errors import Unavailable
 from ops import embedded
 from ops.channel_keys import FILE, channel_keys

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from channels.contract import Capabilities, Method
-from channels.routing.eligibility import Candidate, Wanted
-from channels.routing.knowledge import Knowledge, Seen
-from channels.routing.verdicts import Verdict
-from channels.terms import FeeSchedule, Terms
+from gateway.accounts.terms import FeeSchedule, Terms
+from gateway.routing.eligibility import Candidate, Wanted
+from gateway.routing.knowledge import Knowledge, Seen
+from gateway.routing.verdicts import Verdict
 from kernel.money import Money
 
 NOON = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)  # a Tuesday's noon in Beijing

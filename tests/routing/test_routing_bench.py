@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from channels.routing.verdicts import Verdict
+from gateway.routing.verdicts import Verdict
 from ops.routing import command
 from ops.routing.bench import (
     BEST_STATIC,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels.routing.breaker import DEFAULT, Breaker, Health
-from channels.routing.verdicts import Verdict
+from gateway.routing.breaker import DEFAULT, Breaker, Health
+from gateway.routing.verdicts import Verdict
 
 OK, BAD, NEUTRAL = Verdict.WORKED, Verdict.FAILED, Verdict.NEUTRAL
 

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from channels.contract import Capabilities, Method
-from channels.routing import record
-from channels.routing.breaker import DEFAULT, Health
-from channels.routing.decision import PPM, TIE, Decision, decide
-from channels.routing.eligibility import REASONS, Candidate, Wanted, sift
-from channels.routing.knowledge import Knowledge, Seen
-from channels.routing.policy import Policy
-from channels.routing.verdicts import Verdict
-from channels.terms import FeeSchedule, Limits, Maintenance, Terms, Tier, Used
+from gateway.accounts.terms import FeeSchedule, Limits, Maintenance, Terms, Tier, Used
+from gateway.routing import record
+from gateway.routing.breaker import DEFAULT, Health
+from gateway.routing.decision import PPM, TIE, Decision, decide
+from gateway.routing.eligibility import REASONS, Candidate, Wanted, sift
+from gateway.routing.knowledge import Knowledge, Seen
+from gateway.routing.policy import Policy
+from gateway.routing.verdicts import Verdict
 
 NO_TRYING: dict[str, Any] = {"explore": {"fraction_bp": 0}}
 
@@ -456,18 +456,18 @@ def test_whoever_is_open_stands_behind_whoever_is_well(
 
 
 def test_planted_a_decision_that_ignores_breakers_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("channels.routing.breaker.Breaker.health", lambda self, now: Health.CLOSED)
+    monkeypatch.setattr("gateway.routing.breaker.Breaker.health", lambda self, now: Health.CLOSED)
     with pytest.raises(AssertionError):
         test_an_account_whose_breaker_is_open_is_asked_last_and_still_asked_where_there_is_no_other()
 
 
 def test_planted_a_decision_that_ignores_eligibility_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("channels.routing.decision.sift", lambda candidates, *rest: (list(candidates), []))
+    monkeypatch.setattr("gateway.routing.decision.sift", lambda candidates, *rest: (list(candidates), []))
     with pytest.raises(AssertionError):
         test_a_pin_to_an_account_that_may_not_leaves_nobody()
 
 
 def test_planted_trying_out_without_a_bound_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("channels.routing.decision.draw", lambda payment_id, purpose: 0.0)
+    monkeypatch.setattr("gateway.routing.decision.draw", lambda payment_id, purpose: 0.0)
     with pytest.raises(AssertionError):
         test_trying_out_keeps_to_its_fraction_and_to_small_payments()

@@ -5,9 +5,9 @@ from accounts import NOON, experience
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from channels.routing.breaker import Thresholds
-from channels.routing.learning import BUCKETS, REMEMBER, Rail, bucket
-from channels.routing.verdicts import Verdict, verdict_of
+from gateway.routing.breaker import Thresholds
+from gateway.routing.learning import BUCKETS, REMEMBER, Rail, bucket
+from gateway.routing.verdicts import Verdict, verdict_of
 
 OK, BAD, NEUTRAL = Verdict.WORKED, Verdict.FAILED, Verdict.NEUTRAL
 T0 = NOON.timestamp()

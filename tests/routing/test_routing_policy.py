@@ -8,7 +8,7 @@ import pytest
 from accounts import NOON
 
 from channels.contract import Method
-from channels.routing.policy import Facts, Policy, PolicyWrong, Rule
+from gateway.routing.policy import Facts, Policy, PolicyWrong, Rule
 
 
 def rule(when: dict[str, Any], then: dict[str, Any] | None = None) -> Rule:

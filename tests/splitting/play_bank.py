@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from channels import HttpTransport
 from channels.bank.signing import HEADER, sign
 from channels.contract import Request, Response
-from gateway.collections import Collections
+from gateway.payments.bank_credits import Collections
 from kernel.addresses import LOOPBACK, Addresses
 from kernel.env import Transport
 from ops.merchants import link_bank

@@ -1,0 +1,599 @@
+"""Looking after a merchant's channel accounts: adding, changing, rotating credentials, sealing anew.
+
+Both the command line and the admin API come here. What is wrong is said before anything is stored; what is stored is
+sealed before it leaves this process. Changes go through the commit lane, so each leaves an event, and a repetition
+finds what the first one did.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+import streams
+from channels.contract import Channel, Order
+from channels.proof import another_accounts, unproven
+from channels.settings import absorb, check_addresses
+from gateway.accounts.credentials import Credentials, Opened, Previous, bound, opened, sealed, shown
+from gateway.accounts.names import no_such_channel
+from gateway.accounts.ready import UNUSABLE, Build, ChannelAccounts
+from gateway.accounts.terms import Terms, TermsWrong
+from gateway.claims import Claims
+from gateway.store import channel_accounts, every_channel_account, paid_lately
+from gateway.tables import CHANNEL_ACCOUNTS, Attempt, ChannelAccount, Payment
+from kernel.addresses import AddressRefused
+from kernel.clock import rfc3339
+from kernel.db import Pool, acquire
+from kernel.env import Env
+from kernel.errors import Conflict, NotFound, Rejected, Unavailable
+from kernel.lane import Lanes
+from kernel.sealing import CannotOpen, MasterKeys, Secret, master_of, rewrap, without_secrets
+from kernel.work import BOOKS, Need, Work
+
+KEEP_DAYS = 30  # how long notices made under earlier credentials are believed; rails repeat theirs for a day or two
+STATES = ("enabled", "draining", "off")
+_MAX_PREVIOUS = 10
+_PAID_WITHIN = timedelta(days=30)  # what a rail can be asked about; each keeps what was paid far longer
+_OPERATOR = "operator"
+
+
+class Resealed(NamedTuple):
+    """What sealing anew came to, account by account."""
+
+    done: int  # now under the current master key
+    already: int  # were under it before
+    failed: Sequence[str]  # why not, by book and account
+    in_use: frozenset[str]  # master keys that some account is still under
+
+
+class ChannelAdmin:
+    """Use cases of channel accounts."""
+
+    def __init__(
+        self,
+        *,
+        registry: Mapping[str, Build],
+        secrets_of: Callable[[str], frozenset[str]],
+        accounts: ChannelAccounts,
+        keys: MasterKeys,
+        lanes: Lanes,
+        pool: Pool,
+        env: Env,
+        order_of: Callable[[Payment, Attempt], Order],
+    ) -> None:
+        """secrets_of: names of a rail's secret settings. order_of: an attempt as its channel is asked for it."""
+        self._registry = registry
+        self._secrets_of = secrets_of
+        self._accounts = accounts
+        self._keys = keys
+        self._lanes = lanes
+        self._pool = pool
+        self._env = env
+        self._order_of = order_of
+
+    async def list(self, book: int) -> "Sequence[ChannelAccount]":
+        """Return a merchant's accounts in the operator's order."""
+        async with acquire(self._pool) as connection:
+            return await channel_accounts(connection, book)
+
+    async def get(self, book: int, account_id: str) -> ChannelAccount:
+        """Return one account as it is stored. Raises NotFound."""
+        rows = await self.list(book)
+        for row in rows:
+            if row.id == account_id:
+                return row
+        names = ", ".join(row.id for row in rows) or "none"
+        raise NotFound("no_such_channel_account", f"there is no channel account {account_id[:64]}; there are: {names}")
+
+    async def add(
+        self,
+        book: int,
+        account_id: str,
+        channel: str,
+        settings: Mapping[str, Any],
+        *,
+        terms: Terms,
+        position: int | None = None,
+        folder: Path | None = None,
+        claims: Claims | None = None,
+        by: str = _OPERATOR,
+    ) -> tuple[ChannelAccount, bool]:
+        """Give a merchant an account with a channel; return it, and whether an earlier request had made it.
+
+        settings: what the rail's `build` takes, secrets included; addresses in them must be such as may be called
+        (kernel/addresses.py), whoever gives them. folder: what paths in them are relative to; None where they come over
+        the network: then no file may be named.
+        position: None puts it last. Raises Rejected (no_such_channel, channel_settings_wrong, address_refused,
+        terms_wrong), NotFound (no_such_book), Conflict (account_exists).
+        """
+        if channel not in self._registry:
+            raise no_such_channel(channel, sorted(self._registry), "channel")
+        credentials = self._read(channel, settings, folder)
+        self._check_terms(terms, self._built(channel, credentials))
+        if position is None:
+            position = max((row.position for row in await self.list(book)), default=-1) + 1
+        now = self._env.now()
+        row = ChannelAccount(
+            book, account_id, channel, "enabled", "{}", None, terms.to_json(), position, 1, 1, now, now
+        )
+        row = sealed(row, credentials, (), self._keys, self._env.secrets)
+        made: tuple[ChannelAccount, bool] = await self._lanes.put(AddChannelAccount(book, row, claims, by))
+        self._accounts.forget(book)
+        return made
+
+    async def change(
+        self,
+        book: int,
+        account_id: str,
+        *,
+        version: int | None = None,
+        terms: Terms | None = None,
+        position: int | None = None,
+        state: str | None = None,
+        claims: Claims | None = None,
+        by: str = _OPERATOR,
+    ) -> ChannelAccount:
+        """Change what is given; every process follows within a second.
+
+        state: enabled; draining (nothing new goes to it, what is open is finished); off. version: of the account as it
+        was read; None changes whatever is there. Raises NotFound, Conflict (version_mismatch), Rejected (terms_wrong).
+        """
+        if terms is not None:
+            row = await self.get(book, account_id)
+            with suppress(CannotOpen):  # terms may be mended while credentials cannot be
+                self._check_terms(terms, self._built(row.channel, opened(row, self._keys).current))
+        command = ChangeChannelAccount(
+            book, account_id, version, terms.to_json() if terms is not None else None, position, state, claims, by
+        )
+        changed: ChannelAccount = await self._lanes.put(command)
+        self._accounts.forget(book)
+        return changed
+
+    async def rotate(
+        self,
+        book: int,
+        account_id: str,
+        settings: Mapping[str, Any],
+        *,
+        keep: timedelta = timedelta(days=KEEP_DAYS),
+        folder: Path | None = None,
+        claims: Claims | None = None,
+        by: str = _OPERATOR,
+        prove: bool = False,
+    ) -> tuple[ChannelAccount, bool]:
+        """Put new credentials into use; what is not named stays, null takes away. Return it, and whether it was done.
+
+        keep: how long notices made under the credentials of before are still believed. Requests and answers use the
+        new ones at once. prove: ask the rail first whether it knows us by them, and the last payment made here.
+        Raises NotFound, Rejected (channel_settings_wrong, another_account, address_refused, credentials_not_proven
+        where the rail does not know us or says nothing), Conflict (version_mismatch) when it changed meanwhile.
+        """
+        row = await self.get(book, account_id)
+        given = self._read(row.channel, settings, folder)
+        before, now = self._before(row), self._env.now()
+        held = before.current if before else Credentials(row_settings(row))
+        credentials = _merged(held, given)
+        rail, read = self._built_and_read(row.channel, credentials)
+        known = read | held.public.keys() | held.secrets.keys()
+        named = given.public.keys() | given.secrets.keys()
+        strange = (named if named.isdisjoint(known) else given.secrets.keys()) - known
+        if strange:  # most likely misspelt: the old one would go on being used, and everybody believe it changed
+            raise Rejected(
+                "channel_settings_wrong",
+                f"a {row.channel} account like this reads no {', '.join(sorted(strange))[:200]}; nothing was changed",
+            )
+        previous: list[Previous] = []
+        if before is not None:
+            self._same_account(row, before.current, rail)
+            previous = [Previous(now + keep, before.current), *before.previous]
+        if prove and (why := await unproven(rail, self._env)) is not None:
+            shown = without_secrets(why, list(credentials.secrets.values()))
+            raise Rejected(
+                "credentials_not_proven",
+                f"{row.channel} does not know the account by these credentials, or did not say so ({shown[:300]}); "
+                "nothing was changed",
+            )
+        if prove:
+            await self._knows_what_was_paid(row, rail, credentials)
+        live = [one for one in previous if one.until > now][:_MAX_PREVIOUS]
+        new = row._replace(version=row.version + 1, credentials_version=row.credentials_version + 1, updated_at=now)
+        new = sealed(new, credentials, live, self._keys, self._env.secrets)
+        done: tuple[ChannelAccount, bool] = await self._lanes.put(RotateChannelAccount(book, new, claims, by))
+        self._accounts.forget(book)
+        return done
+
+    def problem(self, row: ChannelAccount) -> str | None:
+        """Return why an account cannot be used, whatever its state says: short, for people, without a secret.
+
+        None where it can: its terms are understood, its credentials open, and they make a client of its rail.
+        """
+        try:
+            Terms.parse(row.terms)
+            found = opened(row, self._keys)
+            if not self._accounts.has_built(row):  # which loads keys, and that is dear
+                self._built(row.channel, found.current)
+        except CannotOpen as error:
+            return f"its credentials do not open: {error}"
+        except TermsWrong as error:
+            return f"its terms are not understood: {error}"
+        except (Rejected, Unavailable) as error:
+            return error.message
+        except UNUSABLE as error:
+            return f"what is kept of it is damaged ({type(error).__name__})"
+        return None
+
+    async def reseal(self, progress: Callable[[int, int], None] = lambda done, of: None) -> Resealed:
+        """Put every account under the current master key, one commit each; repeating it finishes what was left.
+
+        Accounts of before 0002, which name key files, are sealed. Credentials whose time after a rotation is over are
+        forgotten. progress: called with how many are done, and of how many.
+        """
+        async with acquire(self._pool) as connection:
+            rows = await every_channel_account(connection)
+        failed: list[str] = []
+        done = 0
+        for number, row in enumerate(rows, 1):
+            try:
+                new = self._under_current(row)
+                if new is not row:
+                    done += await self._lanes.put(ResealChannelAccount(row.book, row, new))
+            except (CannotOpen, Rejected) as error:
+                failed.append(f"book {row.book} {row.id}: {error}")
+            progress(number, len(rows))
+        async with acquire(self._pool) as connection:
+            now = await every_channel_account(connection)
+        in_use = frozenset(master_of(row.sealed) for row in now if row.sealed is not None)
+        return Resealed(done, len(rows) - done - len(failed), failed, in_use)
+
+    # ---- parts -------------------------------------------------------------------------------------------------------
+
+    def _under_current(self, row: ChannelAccount) -> ChannelAccount:
+        """Return the row sealed as it should be today; the very row where it is. Raises CannotOpen, Rejected."""
+        now = self._env.now()
+        if row.sealed is None:
+            public, hidden = _absorbed(row.channel, row_settings(row), self._secrets_of(row.channel), Path())
+            credentials = Credentials(public, hidden)
+            self._built(row.channel, credentials)
+            row = row._replace(version=row.version + 1, credentials_version=row.credentials_version + 1, updated_at=now)
+            return sealed(row, credentials, (), self._keys, self._env.secrets)
+        found = opened(row, self._keys)  # also where nothing is to be done: what does not open must not look well
+        live = [one for one in found.previous if one.until > now]
+        if len(live) < len(found.previous):
+            return sealed(row, found.current, live, self._keys, self._env.secrets)
+        if master_of(row.sealed) == self._keys.current().id:
+            return row
+        return row._replace(sealed=rewrap(row.sealed, bound(row), self._keys, self._env.secrets))
+
+    def _before(self, row: ChannelAccount) -> Opened | None:
+        """Return the credentials of before a rotation; None where they do not open.
+
+        A rotation is what mends an account whose master key was lost, so it must be possible then.
+        """
+        try:
+            if row.sealed is not None:
+                return opened(row, self._keys)
+            public, hidden = _absorbed(row.channel, row_settings(row), self._secrets_of(row.channel), Path())
+            return Opened(Credentials(public, hidden))
+        except (CannotOpen, Rejected):
+            return None
+
+    def _read(self, channel: str, settings: Mapping[str, Any], folder: Path | None) -> Credentials:
+        """Part settings into public and secret. Raises Rejected."""
+        public, hidden = _absorbed(channel, settings, self._secrets_of(channel), folder)
+        credentials = Credentials(public, hidden)
+        try:
+            check_addresses(credentials.settings(), self._env.addresses)
+        except AddressRefused as refused:
+            name = str(refused).partition(":")[0]
+            raise Rejected("address_refused", str(refused), param=f"credentials.{name}") from None
+        return credentials
+
+    def _built(self, channel: str, credentials: Credentials) -> Channel:
+        """Return the channel of these credentials: what makes none is refused. Raises Rejected, without a secret."""
+        return self._built_and_read(channel, credentials)[0]
+
+    def _built_and_read(self, channel: str, credentials: Credentials) -> tuple[Channel, set[str]]:
+        """Return the channel of these credentials, and which settings the rail asked for. Raises as _built does."""
+        build = self._registry.get(channel)
+        if build is None:
+            raise no_such_channel(channel, sorted(self._registry), "channel")
+        noted = _Noted(credentials.settings())
+        try:
+            return build(noted), noted.asked
+        except UNUSABLE as error:
+            told = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            why = without_secrets(told, list(credentials.secrets.values()))
+        raise Rejected("channel_settings_wrong", f"these settings make no {channel} account: {why}")
+
+    def _check_terms(self, terms: Terms, rail: Channel) -> None:
+        try:
+            terms.check_rail(rail.capabilities)
+        except TermsWrong as error:
+            raise terms_wrong(error) from None
+
+    def _same_account(self, row: ChannelAccount, before: Credentials, rail: Channel) -> None:
+        """Refuse credentials of another account at the rail: what is open could not be asked about any more.
+
+        Raises Rejected.
+        """
+        try:
+            mark = self._built(row.channel, before).deposit_mark()
+        except Rejected:
+            return  # what was there made no account
+        if mark is not None and rail.deposit_mark() != mark:
+            raise Rejected(
+                "another_account",
+                "these are credentials of another account at the rail; add it, and drain this one",
+                param="credentials",
+            )
+
+    async def _knows_what_was_paid(self, row: ChannelAccount, rail: Channel, credentials: Credentials) -> None:
+        """Refuse credentials, good as they are, by which the rail does not know what was paid into this account.
+
+        A rail whose credentials name their account by themselves, such as a secret key, has no setting to compare.
+        Raises Rejected.
+        """
+        async with acquire(self._pool) as connection:
+            found = await paid_lately(connection, row.book, row.id, self._env.now() - _PAID_WITHIN)
+        if found is None:
+            return
+        why = await another_accounts(rail, self._env, self._order_of(*found))
+        if why is not None:
+            shown = without_secrets(why, list(credentials.secrets.values()))
+            raise Rejected(
+                "another_account",
+                f"by these credentials {row.channel} does not show {found[0].id}, which was paid into this account "
+                f"({shown[:300]}): they are another account's, or it did not say; nothing was changed",
+                param="credentials",
+            )
+
+
+class _Noted(Mapping[str, Any]):
+    """Settings that note which of their names were asked for."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.asked.add(name)
+        return self._settings[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._settings)
+
+    def __len__(self) -> int:
+        return len(self._settings)
+
+
+def terms_wrong(error: TermsWrong) -> Rejected:
+    """Return the refusal of terms that cannot be understood."""
+    return Rejected("terms_wrong", f"terms: {error}", param=f"terms.{error.param}" if error.param else "terms")
+
+
+def row_settings(row: ChannelAccount) -> dict[str, Any]:
+    """Return an account's public settings."""
+    found: dict[str, Any] = orjson.loads(row.settings)
+    return found
+
+
+def channel_account_payload(row: ChannelAccount, notify_url: str, problem: str | None) -> dict[str, Any]:
+    """Return a channel account as the API shows it: of its secrets no more than names and fingerprints.
+
+    problem: why it cannot be used, see ChannelAdmin.problem.
+    """
+    seen = shown(row)
+    try:
+        terms = Terms.parse(row.terms).as_object()
+    except TermsWrong:  # as they stand: whoever has to mend them must see them
+        terms = orjson.loads(row.terms)
+    return {
+        "object": "channel_account",
+        "id": row.id,
+        "channel": row.channel,
+        "state": row.state,
+        "usable": problem is None,
+        "problem": problem,
+        "position": row.position,
+        "version": row.version,
+        "credentials_version": row.credentials_version,
+        "settings": row_settings(row),
+        "secrets": dict(seen.fingerprints),
+        "previous_credentials_until": list(seen.previous_until),
+        "terms": terms,
+        "notify_url": notify_url,
+        "created_at": rfc3339(row.created_at),
+        "updated_at": rfc3339(row.updated_at),
+    }
+
+
+def _absorbed(
+    channel: str, settings: Mapping[str, Any], secrets: frozenset[str], folder: Path | None
+) -> tuple[dict[str, Any], dict[str, Secret]]:
+    """Part settings; what cannot be is refused. Raises Rejected."""
+    try:
+        public, hidden = absorb(settings, secrets, folder=folder)
+    except ValueError as error:
+        raise Rejected("channel_settings_wrong", f"these settings make no {channel} account: {error}") from None
+    return public, {name: Secret(text) for name, text in hidden.items()}
+
+
+def _merged(before: Credentials, given: Credentials) -> Credentials:
+    """Return credentials in which what is given replaces what was; what is given as null is gone."""
+    gone = {name for name, value in given.public.items() if value is None}
+    public = {**before.public, **given.public}
+    secrets = {**before.secrets, **given.secrets}
+    return replace(
+        given,
+        public={name: value for name, value in public.items() if name not in gone and name not in given.secrets},
+        secrets={name: value for name, value in secrets.items() if name not in gone},
+    )
+
+
+# ---- commands --------------------------------------------------------------------------------------------------------
+
+
+def _told(work: Work, kind: str, row: ChannelAccount, by: str) -> None:
+    """Publish what happened to an account: who did it, and no secret."""
+    payload = {
+        "object": "channel_account",
+        "id": row.id,
+        "channel": row.channel,
+        "state": row.state,
+        "version": row.version,
+        "credentials_version": row.credentials_version,
+        "by": by,
+    }
+    streams.publish(work, row.book, f"channel_account.{kind}", row.id, payload)
+
+
+def _needs(book: int, account_id: str, claims: Claims | None) -> Iterable[Need]:
+    yield BOOKS, (book,)
+    yield CHANNEL_ACCOUNTS, (book, account_id)
+    if claims is not None:
+        yield from claims.needs(book)
+
+
+def _earlier(work: Work, book: int, account_id: str, claims: Claims | None) -> ChannelAccount | None:
+    """Return the account as it is where an earlier identical request was carried out. Raises Conflict."""
+    if claims is None or claims.earlier(work, book) is None:
+        return None
+    return work.get(CHANNEL_ACCOUNTS, (book, account_id))
+
+
+@dataclass(frozen=True, slots=True)
+class AddChannelAccount:
+    """Record a channel account; the same again returns what the first one made. Raises Conflict (account_exists)."""
+
+    book: int
+    row: ChannelAccount
+    claims: Claims | None
+    by: str
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        return _needs(self.book, self.row.id, self.claims)
+
+    def apply(self, work: Work) -> tuple[ChannelAccount, bool]:
+        work.head(self.book)
+        earlier = _earlier(work, self.book, self.row.id, self.claims)
+        if earlier is not None:
+            return earlier, True
+        there = work.find(CHANNEL_ACCOUNTS, (self.book, self.row.id))
+        if there is not None:
+            if there.sealed == self.row.sealed:  # no two envelopes are alike: this very command was here before
+                return there, False
+            raise Conflict("account_exists", f"book {self.book} has a channel account {self.row.id} already")
+        row = self.row._replace(created_at=work.now, updated_at=work.now)
+        work.put(CHANNEL_ACCOUNTS, row)
+        if self.claims is not None:
+            self.claims.take(work, self.book, row.id)
+        _told(work, "added", row, self.by)
+        return row, False
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeChannelAccount:
+    """Change an account's terms, position or state; None leaves it. Raises NotFound, Conflict (version_mismatch)."""
+
+    book: int
+    account_id: str
+    version: int | None
+    terms: str | None
+    position: int | None
+    state: str | None
+    claims: Claims | None
+    by: str
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        return _needs(self.book, self.account_id, self.claims)
+
+    def apply(self, work: Work) -> ChannelAccount:
+        work.head(self.book)
+        row = work.get(CHANNEL_ACCOUNTS, (self.book, self.account_id))
+        if _earlier(work, self.book, self.account_id, self.claims) is not None:
+            return row
+        wanted: dict[str, Any] = {"terms": self.terms, "position": self.position, "state": self.state}
+        new = row._replace(**{name: value for name, value in wanted.items() if value is not None})
+        # One ahead, and just so: this very change was made, and its answer lost.
+        if self.version is not None and row.version != self.version and (new != row or row.version != self.version + 1):
+            raise _moved_on(row)
+        if self.claims is not None:
+            self.claims.take(work, self.book, row.id)
+        if new == row:
+            return row
+        new = new._replace(version=row.version + 1, updated_at=work.now)
+        work.put(CHANNEL_ACCOUNTS, new)
+        _told(work, "changed", new, self.by)
+        return new
+
+
+@dataclass(frozen=True, slots=True)
+class RotateChannelAccount:
+    """Put an account's new credentials in place of the version they were made from.
+
+    row: the account as it is to be. Raises NotFound, Conflict (version_mismatch).
+    """
+
+    book: int
+    row: ChannelAccount
+    claims: Claims | None
+    by: str
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        return _needs(self.book, self.row.id, self.claims)
+
+    def apply(self, work: Work) -> tuple[ChannelAccount, bool]:
+        """Return the account, and whether an earlier request had done it."""
+        work.head(self.book)
+        there = work.get(CHANNEL_ACCOUNTS, (self.book, self.row.id))
+        if _earlier(work, self.book, self.row.id, self.claims) is not None:
+            return there, True
+        if there.sealed == self.row.sealed:
+            return there, False
+        if there.version != self.row.version - 1:
+            raise _moved_on(there)
+        row = self.row._replace(updated_at=work.now)
+        work.put(CHANNEL_ACCOUNTS, row)
+        if self.claims is not None:
+            self.claims.take(work, self.book, row.id)
+        _told(work, "rotated", row, self.by)
+        return row, False
+
+
+@dataclass(frozen=True, slots=True)
+class ResealChannelAccount:
+    """Replace an account's envelope unless it has changed meanwhile; return whether it was replaced."""
+
+    book: int
+    old: ChannelAccount
+    new: ChannelAccount
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        return _needs(self.book, self.old.id, None)
+
+    def apply(self, work: Work) -> bool:
+        work.head(self.book)
+        there = work.get(CHANNEL_ACCOUNTS, (self.book, self.old.id))
+        if there.sealed == self.new.sealed:
+            return True
+        if there.sealed != self.old.sealed or there.credentials_version != self.old.credentials_version:
+            return False  # rotated meanwhile, and so sealed under the current key
+        new, old = self.new, self.old
+        row = there._replace(
+            settings=new.settings, sealed=new.sealed, credentials_version=new.credentials_version,
+            version=there.version + new.version - old.version,
+        )  # fmt: skip
+        work.put(CHANNEL_ACCOUNTS, row)
+        return True
+
+
+def _moved_on(row: ChannelAccount) -> Conflict:
+    return Conflict(
+        "version_mismatch",
+        f"channel account {row.id} is at version {row.version} by now; read it again and decide",
+        version=row.version,
+    )

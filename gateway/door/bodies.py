@@ -1,0 +1,34 @@
+"""Reading what a caller sends after the head of a request."""
+
+import asyncio
+
+from aiohttp import web
+
+from gateway.door.admission import CallerLeft, outside
+from kernel.errors import Rejected
+
+MAX_BODY = 256 * 1024
+BODY_WAIT_S = 10
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Return the body as it came. Raises Rejected, CallerLeft, TurnedAway.
+
+    A body that calls itself compressed is refused unread: what is signed, hashed and counted is what was sent.
+    """
+    if "Content-Encoding" in request.headers:
+        raise Rejected("unsupported_content_encoding", "send the body as it is, without Content-Encoding")
+    try:
+        if request.content.is_eof():  # as good as always: it came with its head
+            return await request.read()
+        with outside():
+            async with asyncio.timeout(BODY_WAIT_S):
+                return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise Rejected("body_too_large", f"a body may have {MAX_BODY} bytes") from None
+    except TimeoutError:
+        raise Rejected("body_too_slow", f"the rest of the body did not come within {BODY_WAIT_S} s") from None
+    except web.RequestPayloadError:  # aiohttp's error has the caller's bytes in it
+        raise Rejected("malformed_request", "the body is not chunked as its head says") from None
+    except ConnectionError:  # not the database's: nothing else is waited for here
+        raise CallerLeft("caller_left", "the connection ended before the body did; nothing was done") from None

@@ -1,0 +1,134 @@
+"""Merchants' routing policies: one is set by adding a version; none is ever changed.
+
+Both the command line and the API come here. Every process follows within a second (gateway/routing/router.py).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+import streams
+from gateway.routing import NO_POLICY, Policy, PolicyWrong
+from gateway.routing.store import ROUTING_POLICIES, PolicyRow, current_policy, find_policy, policies
+from kernel.clock import rfc3339
+from kernel.db import Pool, acquire
+from kernel.env import Env
+from kernel.errors import Conflict, NotFound, Rejected
+from kernel.lane import Lanes
+from kernel.work import BOOKS, Need, Work
+
+OPERATOR = "operator"
+
+
+class RoutingPolicies:
+    """Use cases of routing policies."""
+
+    def __init__(self, lanes: Lanes, pool: Pool, env: Env) -> None:
+        self._lanes = lanes
+        self._pool = pool
+        self._env = env
+
+    async def current(self, book: int) -> PolicyRow | None:
+        """Return the policy that holds, None where none was ever set."""
+        async with acquire(self._pool) as connection:
+            return await current_policy(connection, book)
+
+    async def get(self, book: int, version: int) -> PolicyRow:
+        """Return one version. Raises NotFound."""
+        async with acquire(self._pool) as connection:
+            row = await find_policy(connection, book, version)
+        if row is None:
+            raise NotFound("no_such_routing_policy", f"book {book} has no routing policy {version}")
+        return row
+
+    async def list(self, book: int) -> "Sequence[PolicyRow]":
+        """Return every version, newest first."""
+        async with acquire(self._pool) as connection:
+            return await policies(connection, book)
+
+    async def set(
+        self, book: int, policy: object, *, note: str, version: int | None = None, by: str = OPERATOR
+    ) -> PolicyRow:
+        """Add a version; it holds from now on.
+
+        policy: a JSON object, read strictly. version: of the policy that was read before, 0 for none; None sets it
+        over whatever holds. The same again returns what it made. Raises Rejected (routing_policy_wrong), Conflict
+        (version_mismatch), NotFound (no_such_book).
+        """
+        try:
+            Policy.of(policy)
+        except PolicyWrong as error:
+            raise policy_wrong(error) from None
+        if version is None:
+            holding = await self.current(book)
+            version = holding.version if holding is not None else 0
+        text = orjson.dumps(policy).decode()
+        row = PolicyRow(book, version + 1, text, note, by, self._env.now())
+        found: PolicyRow = await self._lanes.put(SetRoutingPolicy(book, row))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class SetRoutingPolicy:
+    """Add a version of a merchant's policy, the one before being the last. Raises Conflict (version_mismatch)."""
+
+    book: int
+    row: PolicyRow
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield ROUTING_POLICIES, (self.book, self.row.version)
+        yield ROUTING_POLICIES, (self.book, self.row.version - 1)
+
+    def apply(self, work: Work) -> PolicyRow:
+        work.head(self.book)
+        row = self.row
+        there = work.find(ROUTING_POLICIES, (self.book, row.version))
+        if there is not None and there._replace(set_at=row.set_at) == row:
+            return there  # this very command, or the same said again
+        before = work.find(ROUTING_POLICIES, (self.book, row.version - 1))
+        if there is not None or (before is None and row.version > 1):
+            raise Conflict(
+                "version_mismatch",
+                f"version {row.version - 1} is not the policy that holds; read it again",
+                version=row.version - 1,
+            )
+        row = row._replace(set_at=work.now)
+        work.put(ROUTING_POLICIES, row)
+        said = {"object": "routing_policy", "version": row.version, "set_by": row.set_by}
+        streams.publish(work, self.book, "routing_policy.set", f"routing_policy:{row.version}", said)
+        return row
+
+
+def policy_wrong(error: PolicyWrong) -> Rejected:
+    """Return the refusal of a policy that cannot be understood."""
+    param = f"policy.{error.param}" if error.param else "policy"
+    return Rejected("routing_policy_wrong", f"policy: {error}", param=param)
+
+
+def routing_policy_payload(row: PolicyRow | None) -> dict[str, Any]:
+    """Return a policy as the API shows it; for None, that nobody has set one, and by what is routed then."""
+    default = {
+        "margin_bp": NO_POLICY.margin_bp,
+        "explore": {"fraction_bp": NO_POLICY.explore_bp, "up_to_minor": dict(NO_POLICY.up_to_minor)},
+        "rules": [],
+    }
+    if row is None:
+        return {
+            "object": "routing_policy",
+            "version": 0,
+            "policy": default,
+            "note": "",
+            "set_by": None,
+            "set_at": None,
+        }
+    return {
+        "object": "routing_policy",
+        "version": row.version,
+        "policy": orjson.Fragment(row.policy),
+        "note": row.note,
+        "set_by": row.set_by,
+        "set_at": rfc3339(row.set_at),
+    }
