@@ -378,7 +378,7 @@ async def test_a_bank_is_asked_no_more_from_the_moment_at_which_that_was_said(
 
 def commands() -> Iterator[type]:
     for package in (cases, gateway, ledger, splitting, streams):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             for found in vars(import_module(module.name)).values():
                 if (
                     isinstance(found, type)
