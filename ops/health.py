@@ -98,7 +98,7 @@ class Checks:
             self._look_at_keys(sealed, wrong, degraded)
         if FULL.noticed_within(SILENT_AFTER_S):
             wrong["disk"] = "the database had no room for a write a moment ago"
-        elif FULL.is_on:
+        elif FULL.is_on and "database" not in wrong:  # a write has just had room
             FULL.back()
         if "disk" not in wrong and self._disk is not None:
             with suppress(OSError):

@@ -99,6 +99,24 @@ async def test_a_payment_that_found_no_room_makes_the_gateway_not_ready(
     await owner.execute("DROP FUNCTION refuses CASCADE")
 
 
+async def test_a_full_disk_is_not_said_to_have_had_room_while_the_database_takes_no_write(
+    front: Front, owner: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    """One that lacks room for its log ends, and cannot begin again: for as long nobody meets the disk."""
+    await owner.execute(REFUSES.format("53100", "payment"))
+    assert (await front.pay()).status == 503
+    await owner.execute("DROP FUNCTION refuses CASCADE")
+    await owner.execute(REFUSES.format("25006", "heartbeat"))
+    assert FULL._last_at is not None
+    FULL._last_at -= SILENT_AFTER_S
+    checks = front.hub.checks()
+    assert set((await later(front, checks)).wrong) == {"database"}
+    assert FULL.is_on
+    await owner.execute("DROP FUNCTION refuses CASCADE")
+    assert not (await later(front, checks)).wrong
+    assert not FULL.is_on
+
+
 async def test_a_disk_that_is_nearly_full_is_not_ready(
     front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
