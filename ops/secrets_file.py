@@ -80,11 +80,11 @@ def secret_file(home: Path, name: str, secrets: Callable[[int], bytes], *, size:
     if not path.exists():
         draft = folder / f".{name}.{os.getpid()}"
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets(size))
-            file.flush()
-            os.fsync(file.fileno())
         try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secrets(size))
+                file.flush()
+                os.fsync(file.fileno())
             os.link(draft, path)  # fails where another process was first; its secret then counts
         except FileExistsError:
             pass

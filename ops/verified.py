@@ -7,7 +7,6 @@ Source: docs/decisions/0028-verified-prefix.md
 """
 
 import hmac
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
+
+from ops.embedded.place import write_whole
 
 Ends = Mapping[int, tuple[int, bytes]]  # book → (number, hash) of the last record walked
 FILE = "verified.json"
@@ -66,9 +67,7 @@ def save(home: Path, key: bytes, mark: Mark) -> None:
         "balances": {str(book): digest.hex() for book, digest in mark.balances.items()},
     }
     told = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
-    draft = home / f".{FILE}.{os.getpid()}"
-    draft.write_bytes(orjson.dumps({"told": told.decode(), "mac": _mac(key, told).hex()}))
-    draft.replace(home / FILE)
+    write_whole(home / FILE, orjson.dumps({"told": told.decode(), "mac": _mac(key, told).hex()}).decode())
 
 
 def _read(said: dict[str, Any]) -> Mark:

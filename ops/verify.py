@@ -1,5 +1,6 @@
 """`sluice verify`: every invariant of the books, each with what breaks it."""
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -21,6 +22,7 @@ from ops import touched
 from ops.secrets_file import secret_file
 from ops.verified import Ends, Mark, load, save
 
+log = logging.getLogger(__name__)
 INVARIANTS: dict[str, Callable[[Connection], Awaitable[list[str]]]] = {
     **ledger.INVARIANTS,
     **streams.INVARIANTS,
@@ -66,13 +68,18 @@ class Marks:
 
     def __init__(self, home: Path, env: Env) -> None:
         self._home, self.env = home, env
-        self._key = secret_file(home, "verified-mark", env.secrets)
 
     def load(self) -> tuple[Mark | None, str]:
-        return load(self._home, self._key)
+        try:
+            return load(self._home, self._key())
+        except OSError as error:
+            return None, f"the key of its mark cannot be had: {error.strerror}"
 
     def save(self, mark: Mark) -> None:
-        save(self._home, self._key, mark)
+        save(self._home, self._key(), mark)
+
+    def _key(self) -> bytes:
+        return secret_file(self._home, "verified-mark", self.env.secrets)
 
 
 CHAINS = {"journal": "transfer", "events": "event"}
@@ -114,7 +121,14 @@ async def verify_since(
         await run.begin()
         verdicts = await run.verdicts()
         if marks is not None and not any(verdict.broken for verdict in verdicts):
-            marks.save(await run.mark(at))
+            mark = await run.mark(at)
+            try:
+                marks.save(mark)
+            except OSError as error:  # a full disk; what was found is found all the same
+                log.warning(
+                    "how far this went cannot be kept, so next time all of it is looked at again",
+                    extra={"why": str(error)},
+                )
         return verdicts, await run.walked("" if everything else why)
 
 

@@ -1,5 +1,6 @@
 """What was verified is not walked again, unless its mark is not this home's own, or --all is asked for."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,30 @@ async def test_the_mark_does_not_move_while_something_is_broken(
         assert broken
         assert (tmp_path / FILE).read_bytes() == mark
         await owner.execute("UPDATE payment SET captured_minor = captured_minor + 1")
+
+
+async def test_what_holds_is_said_though_it_cannot_be_remembered(
+    database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On a full disk: a verification without a fault had ended like one that was not carried out."""
+    async with a_front(database_url, tmp_path) as front:
+        await front.paid()
+        (tmp_path / FILE / "in the way").mkdir(parents=True)
+        broken, walked = await run(front, tmp_path)
+        assert (broken, walked["payments"].rows) == ([], 1)
+        assert "how far this went cannot be kept" in caplog.text
+        assert [name for name in os.listdir(tmp_path) if FILE in name] == [FILE], "and nothing half is left"
+        (tmp_path / FILE / "in the way").rmdir()
+        (tmp_path / FILE).rmdir()
+        await run(front, tmp_path)
+        assert (await run(front, tmp_path))[1]["payments"].rows == 0
+        key = tmp_path / "secrets" / "verified-mark"
+        key.unlink()
+        key.mkdir()
+        broken, walked = await run(front, tmp_path)
+        assert (broken, walked["payments"].rows, walked["payments"].why_all) == (
+            [], 1, "the key of its mark cannot be had: Is a directory",
+        )  # fmt: skip
 
 
 async def test_a_database_that_is_behind_the_mark_is_found(
