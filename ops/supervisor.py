@@ -142,7 +142,7 @@ async def supervise(
         finally:
             (home / "run.json").unlink(missing_ok=True)
             lock.release()
-    except (CannotStart, MigrationFailed, PortTaken) as error:
+    except (CannotStart, MigrationFailed, PortTaken, OSError) as error:
         for line in str(error).splitlines():
             voice.complain("sluice", line)
         return 1
@@ -225,7 +225,7 @@ class _Board:
 
     def publish(self) -> None:
         self._published = True
-        self._write()
+        self.changed()
 
     def changed(self) -> None:
         """Note how things stand. Where that fails, as on a full disk, the hub goes on beside what was noted before."""
@@ -233,7 +233,8 @@ class _Board:
             try:
                 self._write()
             except OSError as error:
-                self._voice.complain("sluice", f"run.json cannot be written, and tells of processes before: {error}")
+                why = "run.json cannot be written, so commands find this hub as it was before, or not at all"
+                self._voice.complain("sluice", f"{why}: {error}")
 
     def _write(self) -> None:
         write_whole(self._home / "run.json", self.run().model_dump_json(indent=2) + "\n")

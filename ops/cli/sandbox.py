@@ -15,6 +15,8 @@ def sandbox_run(
     time_scale: Annotated[float, typer.Option(help="Factor on the simulated world's waits.")] = 1.0,
 ) -> None:
     """Run the simulated outside world in the foreground."""
+    import sqlite3
+
     from sandbox.main import AlreadyRunning, run
 
     found = settings()
@@ -22,6 +24,8 @@ def sandbox_run(
         code = run(found.home, found.sandbox_port if port is None else port, time_scale)
     except AlreadyRunning as error:
         fail(str(error))
+    except (OSError, sqlite3.OperationalError) as error:  # its port is taken, its disk full
+        fail(f"the sandbox cannot work: {error}")
     raise typer.Exit(code)
 
 

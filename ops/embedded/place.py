@@ -11,6 +11,7 @@ closed door (a checkout below /root), we do not open that door: the place is mad
 address kept in SLUICE_HOME. Not below /tmp: that is emptied, and these are books.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -155,8 +156,9 @@ class Lock:
                 f"{what} of {self._path.parent} is already run by process {holder}; "
                 "stop that one, or set SLUICE_HOME to a folder of your own"
             ) from None
-        os.truncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # who holds it is told to people only; a full disk must not matter
+            os.truncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         self._handle = handle
 
     def release(self) -> None:
@@ -205,7 +207,8 @@ def secret(home: Path, name: str, *, may_make: bool = True) -> str:
             )
         return path.read_text().strip()
     except OSError as error:
-        raise CannotStart(f"{path} cannot be used: {error.strerror}; run as its owner") from error
+        todo = "; run as its owner" if isinstance(error, PermissionError) else ""
+        raise CannotStart(f"{path} cannot be used: {error.strerror}{todo}") from error
 
 
 def is_free(port: int) -> bool:

@@ -44,6 +44,17 @@ def test_a_hub_whose_port_is_taken_starts_nothing(which: str) -> None:
         assert not (empty.home / "postgres").exists()
 
 
+def test_a_sandbox_whose_port_is_taken_ends_with_one_line() -> None:
+    which = "SLUICE_SANDBOX_PORT"
+    with an_empty_home() as empty, listen("127.0.0.1", int(empty.environment[which]), which):
+        done = subprocess.run(
+            [*SLUICE, "sandbox", "run"], env=empty.environment, cwd=REPOSITORY, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, line[:32]) == (1, "sluice: the sandbox cannot work:")
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_second_gateway_on_a_port_ends_with_one_line(
     database_url: str, redis_url: str, tmp_path: Path, workers: int

@@ -137,6 +137,29 @@ def test_a_hub_that_cannot_note_what_runs_goes_on(hub: Callable[..., Hub], wait_
     assert running.process.wait() == 0
 
 
+def test_a_hub_that_cannot_note_that_it_runs_begins_all_the_same(hub: Callable[..., Hub], home: Path) -> None:
+    """A machine is started again with a full disk; the database may have one of its own."""
+    (home / "run.json" / "in the way").mkdir(parents=True)
+    (home / "supervisor.lock").symlink_to("/dev/full")
+    running = hub()
+    assert running.said("READY"), running.out.read_text()
+    assert running.said("run.json cannot be written")
+    (home / "run.json" / "in the way").rmdir()
+    (home / "run.json").rmdir()
+    running.process.terminate()
+    assert running.process.wait() == 0
+
+
+def test_a_hub_whose_home_has_no_room_for_what_it_needs_says_so_in_one_line(
+    hub: Callable[..., Hub], home: Path
+) -> None:
+    (home / "secrets").write_text("")  # and no folder can be made there
+    running = hub()
+    assert running.process.wait() == 1
+    assert running.said("postgres-superuser cannot be used: File exists\n")
+    assert not running.said("Traceback")
+
+
 def test_a_killed_supervisor_takes_everything_along_and_the_next_one_starts(
     hub: Callable[..., Hub], wait_until: Wait, alive: Alive
 ) -> None:
