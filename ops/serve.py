@@ -5,10 +5,12 @@ import contextlib
 import gc
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Sequence
+import tempfile
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -26,7 +28,7 @@ from kernel.outage import said
 from ops.addresses import rule
 from ops.embedded import CannotStart
 from ops.embedded.child import end, ended, spawn
-from ops.embedded.place import address_of, is_locked
+from ops.embedded.place import Lock, address_of, is_locked
 from ops.logs import AccessLog, configure, count_dropped
 from ops.ports import PortTaken, listen
 from ops.settings import Settings, variable
@@ -62,20 +64,39 @@ def gateway(settings: Settings, database_url: str, redis_url: str) -> int:
     except (PortTaken, OSError) as error:
         log.error("this process cannot work", extra={"why": said(error)})
         return 1
-    folder = settings.home / "metrics"
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.db"):
-        old.unlink()
-    environment = {
-        **os.environ,
-        "SLUICE_WORKERS": "1",
-        "SLUICE_DATABASE_URL": database_url,
-        "SLUICE_REDIS_URL": redis_url,
-        _METRICS_FOLDER: str(folder),
-        _SOCKETS: ",".join(str(listening.fileno()) for listening in sockets),
-    }
-    argv = [sys.executable, "-m", "ops.cli", "gateway"]
-    return asyncio.run(_watch(argv, environment, settings.workers, sockets))
+    with _folder_for_figures(settings.home) as folder:
+        environment = {
+            **os.environ,
+            "SLUICE_WORKERS": "1",
+            "SLUICE_DATABASE_URL": database_url,
+            "SLUICE_REDIS_URL": redis_url,
+            _METRICS_FOLDER: str(folder),
+            _SOCKETS: ",".join(str(listening.fileno()) for listening in sockets),
+        }
+        argv = [sys.executable, "-m", "ops.cli", "gateway"]
+        return asyncio.run(_watch(argv, environment, settings.workers, sockets))
+
+
+@contextlib.contextmanager
+def _folder_for_figures(home: Path) -> Iterator[Path]:
+    """Make the folder in which each worker keeps what it counts; in memory, where the system has a place for that.
+
+    A worker counts in pages of its file. For one that a full disk has no room for the system kills it (SIGBUS).
+    """
+    memory = Path("/dev/shm")
+    where, prefix = memory if memory.is_dir() else home, "sluice-figures-"
+    for lock_file in where.glob(f"{prefix}*/lock"):  # of a gateway that was killed, unless somebody has it
+        with contextlib.suppress(FileNotFoundError):  # another that begins has just removed it
+            if lock_file.parent.lstat().st_uid == os.geteuid() and not is_locked(lock_file):
+                shutil.rmtree(lock_file.parent, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=where))
+    lock = Lock(folder / "lock")
+    lock.take("the gateway")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
 
 
 def _sockets(settings: Settings) -> list[socket.socket]:

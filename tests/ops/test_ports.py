@@ -1,5 +1,6 @@
 """A port has one hub: the second is told who has it. Gateway workers share theirs, and one that dies is replaced."""
 
+import asyncio
 import os
 import re
 import signal
@@ -97,6 +98,40 @@ async def test_a_killed_gateway_worker_is_replaced_and_nothing_counted_is_lost(
     finally:
         parent.kill()
         parent.wait()
+
+
+async def test_what_gateway_workers_count_is_in_memory_where_no_full_disk_ends_them(
+    database_url: str, redis_url: str, tmp_path: Path, alive: Callable[[int], bool]
+) -> None:
+    """Each counts in pages of a file; for one that its disk has no room for the system kills it, and then the next."""
+    pair = Processes(tmp_path, database_url, redis_url, "json", WORKERS=2)
+    folders: list[Path] = []
+    try:
+        for started in (2, 4):
+            parent = pair.start("gateway")
+            await pair.until(lambda started=started: pair.count("gateway", '"serving"') == started)
+            (folder,) = {figures_of(child) for child in children(parent.pid)}
+            assert (folder.parent, list(folder.glob("counter_*.db")) != []) == (Path("/dev/shm"), True)
+            assert [left for left in folders if left.exists()] == []
+            folders.append(folder)
+            workers = children(parent.pid)
+            if started == 2:
+                parent.kill()  # which leaves its folder to the next
+                parent.wait()
+                while any(map(alive, workers)):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        parent.terminate()
+        assert await pair.ended("gateway") == 0
+        assert [left for left in folders if left.exists()] == []
+    finally:
+        parent.kill()
+        parent.wait()
+
+
+def figures_of(pid: int) -> Path:
+    """Return where a gateway worker keeps what it counts."""
+    facts = dict(one.partition("=")[::2] for one in Path(f"/proc/{pid}/environ").read_text().split("\0"))
+    return Path(facts["PROMETHEUS_MULTIPROC_DIR"])
 
 
 def children(parent: int) -> list[int]:
