@@ -137,13 +137,15 @@ def test_a_hub_that_cannot_note_what_runs_goes_on(hub: Callable[..., Hub], wait_
     assert running.process.wait() == 0
 
 
-def test_a_hub_that_cannot_note_that_it_runs_begins_all_the_same(hub: Callable[..., Hub], home: Path) -> None:
+def test_a_hub_that_cannot_note_that_it_runs_begins_all_the_same(
+    hub: Callable[..., Hub], home: Path, wait_until: Wait
+) -> None:
     """A machine is started again with a full disk; the database may have one of its own."""
     (home / "run.json" / "in the way").mkdir(parents=True)
     (home / "supervisor.lock").symlink_to("/dev/full")
     running = hub()
     assert running.said("READY"), running.out.read_text()
-    assert running.said("run.json cannot be written")
+    wait_until(lambda: running.said("run.json cannot be written"))
     (home / "run.json" / "in the way").rmdir()
     (home / "run.json").rmdir()
     running.process.terminate()
