@@ -115,19 +115,23 @@ class Store:
         self, loop: asyncio.AbstractEventLoop, batch: Sequence[tuple[Callable[[Tx], Any], asyncio.Future[Any]]]
     ) -> None:
         """Commit one batch, then hand over to the loop, which starts again if more came meanwhile."""
+        outcomes = self._carried_out([command for command, _ in batch])
+        loop.call_soon_threadsafe(self._deliver, loop, [future for _, future in batch], outcomes)
+
+    def _carried_out(self, commands: Sequence[Callable[[Tx], Any]]) -> list[tuple[bool, Any]]:
+        """Commit some commands together; return what each came to."""
         outcomes: list[tuple[bool, Any]] = []
         try:
             with self.transaction():
-                for command, _ in batch:
+                for command in commands:
                     try:
                         with self.transaction() as tx:
                             outcomes.append((True, command(tx)))
                     except Exception as error:
                         outcomes.append((False, error))
         except Exception as error:  # the commit itself failed: nobody is told otherwise
-            outcomes = [(False, error)] * len(batch)
-        futures = [future for _, future in batch]
-        loop.call_soon_threadsafe(self._deliver, loop, futures, outcomes)
+            outcomes = [(False, error)] * len(commands)
+        return outcomes
 
     def _deliver(
         self,
@@ -161,6 +165,9 @@ class Store:
     def close(self) -> None:
         """Finish the queued commands and close the file."""
         self._thread.shutdown(wait=True)
+        if left := [command for command, _ in self._queue]:  # came while the last batch was committed
+            self._queue = []
+            self._carried_out(left)
         self._reader.close()
         self._writer.close()
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,33 @@ async def test_commands_that_arrive_together_are_answered_each_for_itself(store:
             assert outcome == f"note {number}"
     assert notes(store) == [f"note {number}" for number in range(20) if number % 5]
     store.close()
+
+
+async def test_a_store_that_is_closed_has_done_what_was_asked_of_it_and_begins_nothing_more(
+    store: Store, tmp_path: Path
+) -> None:
+    """Whoever asked may be gone by then, while something else is being committed."""
+    gate, wrong = threading.Event(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, found: wrong.append(found))
+
+    def waits_for_the_gate(tx: Tx) -> None:
+        gate.wait()
+        tx.execute("INSERT INTO note VALUES ('first')")
+
+    asking = [asyncio.ensure_future(store.write(waits_for_the_gate))]
+    await asyncio.sleep(0)  # it is being committed, and what comes now waits
+    asking.append(asyncio.ensure_future(store.write(lambda tx: tx.execute("INSERT INTO note VALUES ('second')"))))
+    await asyncio.sleep(0)
+    for task in asking:
+        task.cancel()
+    await asyncio.wait(asking)
+    gate.set()
+    store.close()
+    await asyncio.sleep(0.01)
+    assert wrong == []
+    again = Store(tmp_path / "store.db")
+    assert notes(again) == ["first", "second"]
+    again.close()
 
 
 async def test_a_transaction_that_raises_leaves_nothing_and_a_nested_one_only_its_own_part(store: Store) -> None:
