@@ -177,7 +177,7 @@ async def asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> b
 @pytest.mark.parametrize("before", [0, 1, 2])
 @pytest.mark.parametrize("dripping", [False, True])
 async def test_half_a_head_is_not_waited_for(before: int, dripping: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.door, "HEAD_WAIT_S", 0.3)
+    monkeypatch.setattr(gateway.door.server, "HEAD_WAIT_S", 0.3)
     async with a_port() as address:
         reader, writer = await asyncio.open_connection(*address)
         for _ in range(before):
@@ -202,7 +202,7 @@ async def test_half_a_head_is_not_waited_for(before: int, dripping: bool, monkey
 
 @pytest.mark.parametrize("before", [0, 1])
 async def test_a_connection_on_which_nothing_comes_is_closed(before: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.door, "IDLE_S", 0.3)
+    monkeypatch.setattr(gateway.door.server, "IDLE_S", 0.3)
     async with a_port() as address:
         reader, writer = await asyncio.open_connection(*address)
         for _ in range(before):
@@ -214,7 +214,7 @@ async def test_a_connection_on_which_nothing_comes_is_closed(before: int, monkey
 async def test_a_head_that_comes_in_two_pieces_is_answered_and_its_timer_ends_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gateway.door, "HEAD_WAIT_S", 0.2)
+    monkeypatch.setattr(gateway.door.server, "HEAD_WAIT_S", 0.2)
     async with a_port() as address:
         reader, writer = await asyncio.open_connection(*address)
         for _ in range(3):
@@ -229,8 +229,8 @@ async def test_a_head_that_comes_in_two_pieces_is_answered_and_its_timer_ends_no
 
 async def test_who_asks_nothing_gives_way_and_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silent from the first, quiet between requests, or half-way through a head: the longest quiet goes first."""
-    monkeypatch.setattr(gateway.door, "IDLE_S", 10 * LONG)
-    monkeypatch.setattr(gateway.door, "HEAD_WAIT_S", 10 * LONG)
+    monkeypatch.setattr(gateway.door.server, "IDLE_S", 10 * LONG)
+    monkeypatch.setattr(gateway.door.server, "HEAD_WAIT_S", 10 * LONG)
     async with a_port(most=3) as address:
         between, silent, half = [await asyncio.open_connection(*address) for _ in range(3)]
         assert b"200 OK" in await asked(*between)

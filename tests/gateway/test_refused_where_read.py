@@ -274,7 +274,7 @@ async def test_who_asks_whether_to_go_on_is_told_no() -> None:
 
 
 async def test_a_connection_in_use_is_not_closed_as_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.door, "IDLE_S", 0.5)
+    monkeypatch.setattr(gateway.door.server, "IDLE_S", 0.5)
     async with a_port() as port:
         reader, writer = await asyncio.open_connection(*port.address)
         for _ in range(12):
@@ -287,7 +287,7 @@ async def test_a_connection_in_use_is_not_closed_as_idle(monkeypatch: pytest.Mon
 
 
 async def test_half_a_head_after_a_refusal_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.door, "HEAD_WAIT_S", 0.3)
+    monkeypatch.setattr(gateway.door.server, "HEAD_WAIT_S", 0.3)
     async with a_port() as port:
         reader, writer = await asyncio.open_connection(*port.address)
         for waits in (0.4, 0.0):  # until the first one's timer is over, and not so long
