@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -197,7 +198,9 @@ class Lane(Generic[C]):
         aside = self._aside.get(command.book)
         if aside is None:
             aside = self._aside[command.book] = _Aside()
-            self._env.spawn("lane, one book", self._write_aside(command.book, aside))
+            writer = self._env.spawn("lane, one book", self._write_aside(command.book, aside))
+            # One that is stopped before its first step never comes to its own end.
+            writer.add_done_callback(partial(self._leave_aside, command.book, aside))
         aside.queue.append((command, answer))
 
     async def _write_aside(self, book: int, aside: "_Aside[C]") -> None:
@@ -257,6 +260,11 @@ class Lane(Generic[C]):
                     _tell([one for one, _ in aside.stuck], locked)
                     aside.stuck.clear()
         finally:
+            self._leave_aside(book, aside)
+
+    def _leave_aside(self, book: int, aside: "_Aside[C]", _: object = None) -> None:
+        """Let a book go through the lane again, and tell whoever still waits for it, unless that is done."""
+        if self._aside.get(book) is aside:
             del self._aside[book]
             stopping = Unavailable("shutting_down", "the hub is stopping and nothing was done; ask again")
             _tell(aside.queue, stopping)

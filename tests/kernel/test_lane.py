@@ -761,6 +761,19 @@ async def test_a_lane_that_is_stopped_lets_nobody_wait_for_a_book(street: str) -
         assert await lane.put(Pay(4, "p0")) == "p0 done"
 
 
+async def test_a_lane_that_is_stopped_before_it_began_with_a_book_lets_nobody_wait_for_it(street: str) -> None:
+    env = system_env()
+    async with a_lane(street, env=env) as lane, asyncio.timeout(60):
+        waiting = asyncio.create_task(lane.put(Pay(4, "p"), alone=True))
+        await asyncio.sleep(0)  # put has begun, and what it began has not
+        assert lane.books_aside == 1
+        await env.tasks.aclose()
+        with pytest.raises(Unavailable) as refused:
+            await waiting
+        assert (refused.value.code, lane.waiting, lane.books_aside) == ("shutting_down", 0, 0)
+        assert await lane.put(Pay(4, "p")) == "p done"
+
+
 # -- clocks ------------------------------------------------------------------------------------------------------------
 
 
