@@ -384,7 +384,8 @@ async def _banks(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
     noted = "select from pg_attribute where attrelid = to_regclass('bank_link') and attname = 'read_at'"
     if await connection.fetchrow(noted) is None:
         return Finding("banks", Level.OK, "when their files were read is not noted by this schema")
-    unread = await splitting.store.unread(connection, datetime.now(UTC) - UNREAD_AFTER)
+    now: datetime = await connection.fetchval("SELECT now()")  # by the clock that all hosts share
+    unread = await splitting.store.unread(connection, now - UNREAD_AFTER)
     if not unread:
         return Finding("banks", Level.OK, "every bank's files are being read")
     some = ", ".join(f"book {book} at {bank} since {at:%Y-%m-%d %H:%M} UTC" for book, bank, at in unread[:3])

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
 
@@ -97,7 +97,17 @@ async def test_what_waits_for_a_person_is_a_figure(database_url: str, tmp_path: 
         assert oldest > 0
 
 
-def test_the_doctor_says_whose_bank_is_not_read(tea_house: Sluice, database_url: str, tmp_path: Path) -> None:
+class HourAhead(datetime):
+    """The clock of a host that is an hour ahead."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "HourAhead":
+        return super().now(tz) + timedelta(hours=1)
+
+
+def test_the_doctor_says_whose_bank_is_not_read(
+    tea_house: Sluice, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = Settings(home=tmp_path / "home", database_url=SecretStr(database_url))
 
     async def linked(bank: str, ago: str, ended: str) -> None:
@@ -116,6 +126,9 @@ def test_the_doctor_says_whose_bank_is_not_read(tea_house: Sluice, database_url:
     asyncio.run(linked("fresh", "1 minute", "NULL"))
     asyncio.run(linked("ended", "1 day", "now()"))
     assert looked()[0] is Level.OK
+    with monkeypatch.context() as hour_ahead:
+        hour_ahead.setattr("ops.doctor.datetime", HourAhead)
+        assert looked()[0] is Level.OK, "banks are judged by the database's clock, not by this host's"
     for bank, ago in (("first", "1 hour"), ("second", "2 hours"), ("third", "3 hours"), ("fourth", "4 hours")):
         asyncio.run(linked(bank, ago, "NULL"))
     level, seen = looked()
