@@ -192,6 +192,8 @@ class Lane(Generic[C]):
                     self._set_aside(command, answer)
                 else:
                     _give(answer, result)
+            # Those just answered run before we do: what they put next is in the next batch, not in the one after it.
+            await asyncio.sleep(0)  # noqa: TID251 - no time passes
 
     def _set_aside(self, command: C, answer: "asyncio.Future[Any]") -> None:
         """Have a command wait for its book, with all that come for it meanwhile."""

@@ -15,7 +15,7 @@ import ledger
 from kernel.db import LOST, acquire, connect, transaction
 from kernel.env import Env, SystemClock, system_env
 from kernel.errors import NotFound, Rejected, Unavailable
-from kernel.lane import ASIDES, MAX_SKEW, Lanes
+from kernel.lane import ASIDES, MAX_SKEW, Lane, Lanes
 from kernel.work import BOOKS, Command, Need, Work, lock_books, perform
 from ledger import Transfer, accounts
 from tests.conftest import TestServer
@@ -105,6 +105,23 @@ async def test_a_busy_lane_takes_all_that_gathered_meanwhile_into_the_next_commi
         assert lane.figures.sizes == {1: 1, 32: 1}
     assert results == ["first done", *(f"p{n} done" for n in range(20))]
     await assert_exactly(book_url, ["first", *(f"p{n}" for n in range(20))])
+
+
+async def test_what_callers_put_on_their_answer_shares_the_next_commit_with_what_gathered(book_url: str) -> None:
+    """A payment is two commits: its second would else wait for the commit of what gathered behind its first."""
+
+    async def twice(lane: Lane[Command[Any]], n: int) -> None:
+        await lane.put(Pay(BOOK, f"first {n}"))
+        await lane.put(Pay(BOOK, f"second {n}"))
+
+    async with a_lane(book_url) as lane:
+        async with commit_held(lane):
+            pairs = [asyncio.create_task(twice(lane, n)) for n in range(10)]
+            await until(lambda: lane._writing and not lane.waiting)
+            single = [asyncio.create_task(lane.put(command)) for command in pays(5)]
+            await until(lambda: lane.waiting == 5)
+        await asyncio.gather(*pairs, *single)
+        assert (lane.figures.batches, lane.figures.largest) == (2, 15)
 
 
 async def test_a_commit_is_never_larger_than_the_lane_allows(book_url: str) -> None:
