@@ -173,7 +173,8 @@ class Memory:
     """What this process knows of books it wrote last, so that a payment's second step need not read it back.
 
     It is believed only while the book's head, read under its lock, is exactly the head this process left: every batch
-    that writes anything moves the head's time and its chains, so an equal head means that nobody wrote in between.
+    that writes a row which anybody may remember moves the head's time, so an equal head means that none was written in
+    between. What nobody remembers moves no head: a consumer's position would make every gateway forget the book.
     """
 
     def __init__(self, rows_per_table: int = 2048, books: int = 1024) -> None:
@@ -343,8 +344,8 @@ class Work:
                 change[1] = old
 
     async def flush(self, connection: Connection) -> None:
-        """Write what changed, one statement a table and kind; whatever book was written has its head moved."""
-        for book in self._written():
+        """Write what changed, one statement a table and kind; see Memory for which books have their heads moved."""
+        for book in self._to_be_moved():
             head = self.head(book)
             recorded_at = self.recorded(book).at
             if head.recorded_at != recorded_at:
@@ -361,10 +362,9 @@ class Work:
             if added:
                 await table.insert(connection, added)
 
-    def _written(self) -> set[int]:
-        """Return the books in which this batch writes anything."""
-        books = {key[0] for changed in self._changed.values() for key in changed}
-        return books | {row[0] for added in self._added.values() for row in added}
+    def _to_be_moved(self) -> set[int]:
+        """Return the books in which this batch writes a row that somebody may remember; a journal moves its head."""
+        return {key[0] for table, changed in self._changed.items() if table.remembered for key in changed}
 
     def outcome(self) -> Iterator[tuple[Head, Head, Remembered]]:
         """Yield, for each book written: its head before and after, and the rows worth remembering."""

@@ -27,6 +27,7 @@ import streams
 from kernel.db import Connection
 from kernel.errors import NotFound, Rejected
 from kernel.work import BOOKS, Memory, Need, NotLoaded, Table, Work, carry_out, new_head, perform
+from streams.outbox import POSITIONS, Position
 from tests.kernel.one_book import NOW, outside
 
 
@@ -237,13 +238,43 @@ async def test_what_is_remembered_is_given_up_when_anything_else_became_of_the_b
     assert await batch(memory, ("read", "x"), ("read", "y")) == [(2, None, 0, "plain"), (2, None, 0, "plain")]
 
 
-async def test_every_batch_that_writes_moves_the_head_and_one_that_only_reads_does_not(connection: Connection) -> None:
+@dataclass(frozen=True)
+class Advance:
+    """Move a consumer's position, which nobody remembers."""
+
+    book: int
+    seq: int
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield POSITIONS, (self.book, "splitting")
+
+    def apply(self, work: Work) -> None:
+        work.put(POSITIONS, Position(self.book, "splitting", self.seq))
+
+
+async def test_a_batch_moves_the_head_exactly_when_it_writes_a_row_that_may_be_remembered(
+    connection: Connection,
+) -> None:
     (book,) = await new_books(connection, 1)
     seen = [await connection.fetchval("SELECT recorded_at FROM book WHERE book = $1", book)]
-    for doing in [("make", "x", 1, None), ("add", "x", 1), ("note", "m"), ("read", "x")]:
-        await perform(connection, [Do(book, (doing,))], NOW - timedelta(days=1))  # even by a clock that is behind
+    commands = [Do(book, (doing,)) for doing in [("make", "x", 1, None), ("add", "x", 1), ("note", "m"), ("read", "x")]]
+    for command in [*commands, Advance(book, 1), Advance(book, 2)]:
+        await perform(connection, [command], NOW - timedelta(days=1))  # even by a clock that is behind
         seen.append(await connection.fetchval("SELECT recorded_at FROM book WHERE book = $1", book))
-    assert seen[0] < seen[1] < seen[2] < seen[3] == seen[4]
+    assert seen[0] < seen[1] < seen[2] == seen[3] == seen[4] == seen[5] == seen[6]
+
+
+async def test_a_consumer_that_moves_on_lets_nobody_forget_the_book(connection: Connection) -> None:
+    (book,) = await new_books(connection, 1)
+    memory = Memory()
+    _, work = await carry_out(connection, [Do(book, (("make", "x", 1, None),))], NOW, memory)
+    memory.keep(work)
+    await perform(connection, [Advance(book, 1)], NOW)
+    # Seen by what nobody may do: change a row beside the lane.
+    await connection.execute("UPDATE thing SET a = 99 WHERE book = $1", book)
+    results, _ = await carry_out(connection, [Do(book, (("read", "x"),))], NOW, memory)
+    assert results == [[(1, None, 0, "plain")]]
 
 
 # -- reading and writing -----------------------------------------------------------------------------------------------
