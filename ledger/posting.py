@@ -5,7 +5,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from kernel.chain import link
+from kernel.chain import linked
 from kernel.errors import Broken, Rejected
 from kernel.money import MAX_MINOR
 from kernel.work import BOOKS, Head, Need, Table, Work, stamp
@@ -315,10 +315,11 @@ def _journal(
     for t in transfers:
         seq += 1
         step = t.step.value
-        digest = link(
-            digest, book, t.id, seq, posting, t.rule, step, t.debit, t.credit, t.amount_minor, t.currency,
-            t.hold_id or "", day, at,
-        )  # fmt: skip
+        text = (
+            f"{book}\x1f{t.id}\x1f{seq}\x1f{posting}\x1f{t.rule}\x1f{step}\x1f{t.debit}\x1f{t.credit}\x1f{t.amount_minor}\x1f"
+            f"{t.currency}\x1f{t.hold_id or ''}\x1f{day}\x1f{at}"
+        )  # as `chained` has the fields of an entry
+        digest = linked(digest, text, 13)
         entry = Entry(
             book, t.id, seq, posting, t.rule, step, t.debit, t.credit, t.amount_minor, t.currency, t.hold_id,
             business_date, now, digest,

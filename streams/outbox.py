@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from kernel.chain import link
+from kernel.chain import linked
 from kernel.work import BOOKS, Head, Table, Work, stamp
 
 
@@ -48,7 +48,8 @@ def publish(work: Work, book: int, type_: str, subject: str, payload: Mapping[st
     head = work.head(book)
     seq, (now, at) = head.event_seq + 1, work.recorded(book)
     text = orjson.dumps(payload).decode()
-    digest = link(head.event_hash, book, seq, type_, subject, text, at)
+    # The fields as `chained` has them.
+    digest = linked(head.event_hash, f"{book}\x1f{seq}\x1f{type_}\x1f{subject}\x1f{text}\x1f{at}", 6)
     work.add(EVENTS, Event(book, seq, type_, subject, text, now, digest))
     work.put(BOOKS, Head(book, head.transfer_seq, head.transfer_hash, seq, digest, now))
 

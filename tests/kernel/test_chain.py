@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from kernel.chain import GENESIS, first_broken, follows, link
+from kernel.chain import GENESIS, first_broken, follows, link, linked
 
 Field = str | int
 Rows = list[tuple[int, bytes, tuple[Field, ...]]]
@@ -53,6 +53,13 @@ def test_a_field_that_could_pass_for_two_is_refused_and_never_follows() -> None:
     assert follows(link(GENESIS, "a", "b"), GENESIS, "a", "b")
     assert not follows(link(GENESIS, "a", "b"), GENESIS, f"a{PARTED}b")
     assert first_broken([(1, link(GENESIS, "a", "b"), (f"a{PARTED}b",))]) == 1
+
+
+def test_fields_joined_by_their_caller_have_the_hash_they_have_apart_and_are_counted() -> None:
+    assert linked(GENESIS, f"a{PARTED}7{PARTED}", 3) == link(GENESIS, "a", 7, "")
+    for wrong in (2, 4):
+        with pytest.raises(ValueError, match="separator"):
+            linked(GENESIS, f"a{PARTED}7{PARTED}", wrong)
 
 
 @pytest.mark.parametrize(
