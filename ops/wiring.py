@@ -21,7 +21,7 @@ from gateway.api.routes import Api
 from gateway.cashier import Cashier
 from gateway.cashier.links import Links
 from gateway.cashier.tokens import CashierTokens, payment_page
-from gateway.door.admission import Admission, Outward, Rails
+from gateway.door.admission import HUB, RAIL, Admission, Habits, Outward, Rails
 from gateway.door.auth import Authenticator
 from gateway.merchants.standing import Standings
 from gateway.metrics import Metrics
@@ -203,6 +203,7 @@ async def hub(
     addresses: Addresses = PUBLIC,
     statement_s: float = STATEMENT_S,
     may_lack_secrets: bool = False,
+    habits: tuple[Habits, Habits] = (HUB, RAIL),
 ) -> AsyncIterator[Hub]:
     """Build a process's objects, lowest layer first, and take them down in reverse.
 
@@ -211,7 +212,8 @@ async def hub(
     clock may be from the database's before it refuses to write; None where time is given by hand. addresses: what may
     be called; with an env it is the transport that knows. statement_s: how long one reading of the database may take.
     may_lack_secrets: for what needs none of them: where one that is in use is lost, no other is made in this home, and
-    what turns out to need it raises CannotStart. Else that is raised here.
+    what turns out to need it raises CannotStart. Else that is raised here. habits: how many payments may be under way,
+    in the hub and at each rail.
     """
     shape = lane or LaneShape()
     async with AsyncExitStack() as stack:
@@ -259,7 +261,7 @@ async def hub(
         authenticator = Authenticator(pool, pepper, env) if pepper else NoPepper(cast(CannotStart, lost))
         tokens = CashierTokens(token_key) if token_key else NoTokens(cast(CannotStart, lost))
         standings = Standings(pool, env)
-        rails = Rails(env)
+        rails = Rails(env, habits[1])
         payments = Payments(
             pool=pool,
             lanes=lanes,
@@ -277,7 +279,7 @@ async def hub(
         banks = Banks(pool, lanes, env, master_keys)
         yield Hub(
             env=env,
-            admission=Admission(env),
+            admission=Admission(env, habits[0]),
             rails=rails,
             patient=partial(connect, database_url, size=1, name=f"{name} reading", statement_s=None),
             pool=pool,

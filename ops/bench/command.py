@@ -26,9 +26,12 @@ def run(settings: Settings, *, seconds: float, rounds: int, as_json: bool) -> in
 
 
 async def _run(settings: Settings, seconds: float, rounds: int, said: Any) -> dict[str, Any]:
-    # A server of the bench's own with the hub's settings: durable, and nothing else writes to it.
+    # Servers of the bench's own with the hub's settings: durable, and nothing else writes to them.
     home = settings.home / "bench-servers"
-    async with embedded.postgres(home, bin_folder=settings.pg_bin, user=settings.server_user) as postgres:
+    async with (
+        embedded.postgres(home, bin_folder=settings.pg_bin, user=settings.server_user) as postgres,
+        embedded.valkey(home, program=settings.valkey_bin, user=settings.server_user) as valkey,
+    ):
         assert postgres.pid is not None
         stopping = threading.Event()
 
@@ -38,7 +41,7 @@ async def _run(settings: Settings, seconds: float, rounds: int, said: Any) -> di
             said(line)
 
         work = asyncio.to_thread(
-            measure.run, postgres.admin_url, postgres.pid, None, seconds=seconds, rounds=rounds, say=say
+            measure.run, postgres.admin_url, postgres.pid, valkey.url, seconds=seconds, rounds=rounds, say=say
         )
         measuring = asyncio.ensure_future(work)
         try:
@@ -57,28 +60,44 @@ class _Stopped(Exception):
 def page(f: dict[str, Any], target: Path) -> str:
     """Return the figures for people, each beside its floor."""
 
-    def row(name: str, rps: float, cpu: str, note: str = "") -> str:
-        return f"  {name:<18} {rps:>8.0f} req/s   {cpu}{note}"
+    few, hot, floor = f["at_32"], f["one_merchant"], f["hello_cpu_us"]
 
-    def cpu(hub: float, postgres: float) -> str:
+    def row(name: str, rps: float, cpu: str) -> str:
+        return f"  {name:<18} {rps:>8.0f} req/s   {cpu}"
+
+    def cpu(of: dict[str, Any], lane: str = "") -> str:
+        hub, postgres = of[f"{lane}hub_cpu_us"], of[f"{lane}postgres_cpu_us"]
         return f"{hub:.1f} us hub + {postgres:.1f} us PostgreSQL = {hub + postgres:.1f} us"
 
-    few, hot = f["at_32"], f["one_merchant"]
+    def beside(of: dict[str, Any]) -> str:
+        return f"{of['worker_cpu_us']:.1f} us a payment in the worker's process, which is not in the above"
+
     return "\n".join(
         [
-            f"at 256 connections, {f['books']} merchants, median of {f['rounds']} interleaved rounds",
-            row("bare handler", f["hello_rps"], f"{f['hello_cpu_us']:.1f} us CPU a request", " (the floor)"),
-            row("a whole payment", f["lane_rps"], cpu(f["hub_cpu_us"], f["postgres_cpu_us"])),
-            row("lane size 1", f["lane1_rps"], cpu(f["lane1_hub_cpu_us"], f["lane1_postgres_cpu_us"])),
+            f"a worker beside all of it; median of {f['rounds']} interleaved rounds",
+            f"at 256 connections, {f['books']} merchants",
+            row("bare handler", f["hello_rps"], f"{floor:.1f} us CPU a request (the floor)"),
+            row("a whole payment", f["lane_rps"], cpu(f)),
+            row("lane size 1", f["lane1_rps"], cpu(f, "lane1_")),
             f"  CPU, times the floor   {f['cpu_ratio']:.2f}   (goal: at most 6)",
             f"  the lane gains         {f['lane_speedup']:.2f} x the payments (goal: at least 12), "
             f"{f['lane_cpu_saved']:.2f} x less CPU",
-            f"  with one hot merchant  {hot['lane_speedup']:.2f} x: {hot['lane_rps']:.0f} payments/s, "
-            f"lane size 1 {hot['lane1_rps']:.0f}",
             f"  commands a commit      {f['batch_size']}",
             f"  latency, saturated     p50 {f['p50_ms']:.1f} ms, p99 {f['p99_ms']:.1f} ms",
-            "at 32 connections",
-            row("a whole payment", few["lane_rps"], cpu(few["hub_cpu_us"], few["postgres_cpu_us"])),
+            f"  the worker             {beside(f)}",
+            "at 256 connections, one merchant",
+            row("bare handler", f["hello_rps"], f"{floor:.1f} us CPU a request (the floor)"),
+            row("a whole payment", hot["lane_rps"], cpu(hot)),
+            row("lane size 1", hot["lane1_rps"], cpu(hot, "lane1_")),
+            f"  CPU, times the floor   {hot['cpu_ratio']:.2f}",
+            f"  the lane gains         {hot['lane_speedup']:.2f} x the payments, "
+            f"{hot['lane_cpu_saved']:.2f} x less CPU",
+            f"  latency, saturated     p50 {hot['p50_ms']:.1f} ms, p99 {hot['p99_ms']:.1f} ms",
+            f"  the worker             {beside(hot)}",
+            f"at 32 connections, {f['books']} merchants",
+            row("bare handler", few["hello_rps"], f"{few['hello_cpu_us']:.1f} us CPU a request (the floor)"),
+            row("a whole payment", few["lane_rps"], cpu(few)),
+            f"  CPU, times the floor   {few['cpu_ratio']:.2f}",
             f"  latency                p50 {few['p50_ms']:.1f} ms, p99 {few['p99_ms']:.1f} ms",
             f"books after the run: {f['balance_mismatches']} mismatches in {f['rows']['transfers']} transfers of "
             f"{f['rows']['payments']} payments",

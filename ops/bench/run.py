@@ -1,4 +1,7 @@
-"""Run the bench: servers in processes of their own, three interleaved rounds, medians, CPU by the kernel's account."""
+"""Run the bench: servers in processes of their own and a worker beside them, interleaved rounds, medians.
+
+CPU is what the kernel has accounted. What a stretch leaves to the worker is waited for and counted with it.
+"""
 
 import asyncio
 import json
@@ -16,6 +19,7 @@ from typing import Any
 
 import asyncpg
 
+import streams
 from ledger import INVARIANTS
 from ops.bench.server import CHANNELS
 from ops.merchants import add_channel_account, add_merchant
@@ -24,16 +28,26 @@ from ops.wiring import hub
 
 ROUNDS = 3
 BOOKS = 8  # merchants taking turns: one would let lane size 1 wait for one book's lock and look worse than it is
+LEFT_TO_THE_WORKER_S = 60.0  # how long it may take for what a stretch has left to it
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True)
 class Server:
-    """A server under test."""
+    """A process of the bench."""
 
     process: subprocess.Popen[bytes]
-    port: int
+    port: int | None  # None: the worker, which serves nobody
     pid: int
+
+
+@dataclass(slots=True)
+class Beside:
+    """What runs beside the server under load, and works because of it."""
+
+    postgres_pid: int
+    worker: Server
+    database_url: str
 
 
 @contextmanager
@@ -49,9 +63,9 @@ def served(*arguments: str) -> Iterator[Server]:
     assert process.stdin is not None
     try:
         said = json.loads(process.stdout.readline() or b"{}")
-        if "port" not in said:
+        if "pid" not in said:
             raise RuntimeError("a bench server did not start; its error is above")
-        yield Server(process, said["port"], said["pid"])
+        yield Server(process, said.get("port"), said["pid"])
     finally:
         process.stdin.close()
         try:
@@ -98,14 +112,19 @@ class Sample:
     requests: int
     server_cpu_us: float
     postgres_cpu_us: float
+    worker_cpu_us: float
     client_cpu_us: float
     problems: dict[str, int]
     batch: float | None  # commands a batch
 
 
-def drive(server: Server, postgres_pid: int, keys: Path, connections: int, seconds: float) -> Sample:
+def drive(server: Server, beside: Beside, keys: Path, connections: int, seconds: float) -> Sample:
     """Put load on a server and account for every CPU second."""
-    before = cpu_of(server.pid), cpu_of_tree(postgres_pid), _figures(server)
+
+    def so_far() -> tuple[float, float, float]:
+        return cpu_of(server.pid), cpu_of_tree(beside.postgres_pid), cpu_of(beside.worker.pid)
+
+    before, lane_before = so_far(), _figures(server)
     done = subprocess.run(
         [
             sys.executable, "-m", "loadtests.wire", "--port", str(server.port), "--connections", str(connections),
@@ -115,15 +134,16 @@ def drive(server: Server, postgres_pid: int, keys: Path, connections: int, secon
         check=True,
     )  # fmt: skip
     said = json.loads(done.stdout)
-    after = cpu_of(server.pid), cpu_of_tree(postgres_pid), _figures(server)
+    asyncio.run(_worked_off(beside.database_url))
+    after, lane_after = so_far(), _figures(server)
     requests = said["requests"]
     problems = {status: count for status, count in said["statuses"].items() if status not in ("200", "201")}
     if problems:
         print(f"  unexpected answers: {problems} {said['first_problem']}", file=sys.stderr)
     batch = None
-    if before[2] and after[2]:
-        batches = after[2]["batches"] - before[2]["batches"]
-        batch = (after[2]["commands"] - before[2]["commands"]) / batches if batches else None
+    if lane_before and lane_after:
+        batches = lane_after["batches"] - lane_before["batches"]
+        batch = (lane_after["commands"] - lane_before["commands"]) / batches if batches else None
     return Sample(
         said["rps"],
         said["p50_ms"],
@@ -131,10 +151,24 @@ def drive(server: Server, postgres_pid: int, keys: Path, connections: int, secon
         requests,
         1e6 * (after[0] - before[0]) / requests,
         1e6 * (after[1] - before[1]) / requests,
+        1e6 * (after[2] - before[2]) / requests,
         1e6 * said["client_cpu_s"] / requests,
         problems,
         batch,
     )
+
+
+async def _worked_off(url: str) -> None:
+    """Return when the worker has handled every event there is."""
+    connection = await asyncpg.connect(url)
+    try:
+        async with asyncio.timeout(LEFT_TO_THE_WORKER_S):
+            while await streams.store.lag(connection, "splitting"):  # noqa: ASYNC110 - another process's work
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise RuntimeError(f"the worker has not handled all events within {LEFT_TO_THE_WORKER_S:g} s") from None
+    finally:
+        await connection.close()
 
 
 def _figures(server: Server) -> dict[str, Any] | None:
@@ -197,7 +231,8 @@ def run(
 ) -> dict[str, Any]:
     """Run everything and return the figures; the database made for it is dropped again.
 
-    seconds: of load in each stretch. There are seven stretches a round.
+    seconds: of load in each stretch. There are seven stretches a round. redis_url: through which the worker hears of
+    events, and where its relay copies them.
     """
     name = f"sluice_bench_{os.getpid()}"
     samples: dict[str, list[Sample]] = {}
@@ -214,10 +249,12 @@ def run(
                 served("hello") as hello,
                 served("hub", "--setup", str(folder / "setup.json")) as lane,
                 served(*one) as lane1,
+                served("worker", "--setup", str(folder / "setup.json")) as worker,
             ):
+                beside = Beside(postgres_pid, worker, setup["database_url"])
                 for server in (hello, lane, lane1):  # warm: imports, connections, plans
                     say(f"warming the server at {server.port}")
-                    drive(server, postgres_pid, keys, 16, 1)
+                    drive(server, beside, keys, 16, 1)
                 plan = [
                     ("hello", hello, 256, keys),
                     ("lane", lane, 256, keys),
@@ -229,12 +266,12 @@ def run(
                 ]
                 for number in range(1, rounds + 1):
                     for label, server, connections, callers in plan:
-                        sample = drive(server, postgres_pid, callers, connections, seconds)
+                        sample = drive(server, beside, callers, connections, seconds)
                         samples.setdefault(label, []).append(sample)
                         say(
                             f"round {number}/{rounds}  {label:8} {sample.rps:9.0f} req/s  p50 {sample.p50_ms:8.2f} ms  "
                             f"p99 {sample.p99_ms:8.2f} ms  server {sample.server_cpu_us:7.1f} us  "
-                            f"postgres {sample.postgres_cpu_us:7.1f} us"
+                            f"postgres {sample.postgres_cpu_us:7.1f} us  worker {sample.worker_cpu_us:6.1f} us"
                             + (f"  batch {sample.batch:.0f}" if sample.batch else "")
                         )
             broken, rows = asyncio.run(audit(setup["database_url"]))
@@ -277,6 +314,7 @@ def figures(samples: dict[str, list[Sample]], broken: int, rows: dict[str, int])
         "hello_cpu_us": median("hello", "server_cpu_us"),
         "hub_cpu_us": median("lane", "server_cpu_us"),
         "postgres_cpu_us": median("lane", "postgres_cpu_us"),
+        "worker_cpu_us": median("lane", "worker_cpu_us"),
         "cpu_ratio": ratio("lane", "hello"),
         "hello_rps": median("hello", "rps"),
         "lane_rps": median("lane", "rps"),
@@ -293,16 +331,24 @@ def figures(samples: dict[str, list[Sample]], broken: int, rows: dict[str, int])
             "lane1_rps": median("hot1", "rps"),
             "lane_speedup": speedup("hot", "hot1"),
             "lane_cpu_saved": cpu_saved("hot", "hot1"),
+            "hub_cpu_us": median("hot", "server_cpu_us"),
+            "postgres_cpu_us": median("hot", "postgres_cpu_us"),
+            "worker_cpu_us": median("hot", "worker_cpu_us"),
+            "cpu_ratio": ratio("hot", "hello"),
+            "lane1_hub_cpu_us": median("hot1", "server_cpu_us"),
+            "lane1_postgres_cpu_us": median("hot1", "postgres_cpu_us"),
             "p50_ms": median("hot", "p50_ms"),
             "p99_ms": median("hot", "p99_ms"),
         },
         "at_32": {
             "hello_rps": median("hello32", "rps"),
+            "hello_cpu_us": median("hello32", "server_cpu_us"),
             "lane_rps": median("lane32", "rps"),
             "p50_ms": median("lane32", "p50_ms"),
             "p99_ms": median("lane32", "p99_ms"),
             "hub_cpu_us": median("lane32", "server_cpu_us"),
             "postgres_cpu_us": median("lane32", "postgres_cpu_us"),
+            "worker_cpu_us": median("lane32", "worker_cpu_us"),
             "cpu_ratio": ratio("lane32", "hello32"),
         },
         "books": BOOKS,

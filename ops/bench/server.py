@@ -1,8 +1,9 @@
-"""The servers a bench drives, each in a process of its own: a bare handler, the hub's whole path, that on real rails.
+"""The processes of a bench: a bare handler, the hub's whole path, that on real rails; and the worker beside them.
 
 python -m ops.bench.server hello --port 0
 python -m ops.bench.server hub --port 0 --setup FILE [--max-batch 1 --writers 16]
 python -m ops.bench.server rails --port 0 --setup FILE
+python -m ops.bench.server worker --setup FILE
 """
 
 import argparse
@@ -40,12 +41,13 @@ from channels.contract import (
     Unknown,
 )
 from gateway.api.app import make_app
+from gateway.door.admission import HUB, RAIL, Habits
 from gateway.door.server import DoorRunner
 from kernel.addresses import LOOPBACK, PUBLIC
-from kernel.env import SystemClock, system_env
+from kernel.env import Env, SystemClock, system_env
 from ops.logs import AccessLog
 from ops.serve import settle_memory
-from ops.wiring import LaneShape, hub
+from ops.wiring import LaneShape, hub, worker
 
 _REQUEST = Request("POST", "instant:")
 _ANSWER = Response(200, {}, b"")
@@ -136,24 +138,34 @@ async def hello(port: int) -> None:
     await _serve(web.AppRunner(app, access_log=None, auto_decompress=False), port)
 
 
+def _nowhere() -> Env:
+    """Return an Env for the instant rail."""
+    env = system_env(NowhereTransport())
+    env.executor = None
+    return env
+
+
+# What the closed loop keeps under way is let in, however long it takes: a payment is to be measured, not a refusal. The
+# limit would stay below the loop's connections, since they are more than a rail's room ever holds.
+_ALL_LET_IN = Habits(least=1024, first=1024, most=1024, usual_s=15.0, most_usual_s=15.0, slack_s=15.0)
+
+
 async def the_hub(port: int, setup: Mapping[str, Any], lane: LaneShape, *, instant: bool) -> None:
     """Serve the hub's merchant API as `sluice gateway` does. instant: on the instant rail; else on all there are.
 
     Beside it stand the lane's figures, and a handler that only refuses: what a refusal costs at the least.
     """
-    env = system_env(NowhereTransport()) if instant else None
-    if env is not None:
-        env.executor = None
     async with hub(
         database_url=setup["database_url"],
         redis_url=setup["redis_url"],
         home=Path(setup["home"]),
         public_url=setup.get("public_url", "http://127.0.0.1:1"),
-        env=env,
+        env=_nowhere() if instant else None,
         channels=CHANNELS if instant else RAILS,
         addresses=LOOPBACK,  # where the bench's sandbox is
         lane=lane,
         name="bench",
+        habits=(_ALL_LET_IN, _ALL_LET_IN) if instant else (HUB, RAIL),
     ) as objects:
         with AccessLog(
             objects.env, os.open(setup["access_log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -183,17 +195,40 @@ async def _serve(runner: web.AppRunner, port: int) -> None:
     await runner.setup()
     with socket.create_server(("127.0.0.1", port), backlog=1024) as listening:
         await web.SockSite(runner, listening, backlog=1024).start()  # as the gateway's own
-        print(json.dumps({"port": listening.getsockname()[1], "pid": os.getpid()}), flush=True)
-        stdin = asyncio.StreamReader()
-        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
-        await stdin.read()  # until whoever started us closes it, or dies
+        await _until_told(port=listening.getsockname()[1])
     await runner.cleanup()
+
+
+async def the_worker(setup: Mapping[str, Any]) -> None:
+    """Do the background work as `sluice worker` does, on the instant rail."""
+    async with (
+        hub(
+            database_url=setup["database_url"],
+            redis_url=setup["redis_url"],
+            home=Path(setup["home"]),
+            public_url="http://127.0.0.1:1",
+            env=_nowhere(),
+            channels=CHANNELS,
+            name="bench worker",
+        ) as objects,
+        worker(objects, setup["redis_url"]),
+    ):
+        settle_memory()
+        await _until_told()
+
+
+async def _until_told(**facts: int) -> None:
+    """Say that we are ready, and with what, and return when whoever started us closes our input, or dies."""
+    print(json.dumps({**facts, "pid": os.getpid()}), flush=True)
+    stdin = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
+    await stdin.read()
 
 
 def main() -> None:
     """Serve until standard input closes."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("which", choices=["hello", "hub", "rails"])
+    parser.add_argument("which", choices=["hello", "hub", "rails", "worker"])
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--setup")
     parser.add_argument("--max-batch", type=int, default=512)
@@ -203,6 +238,9 @@ def main() -> None:
         uvloop.run(hello(given.port))
     else:
         setup = json.loads(Path(given.setup).read_text())
+        if given.which == "worker":
+            uvloop.run(the_worker(setup))
+            return
         shape = LaneShape(max_batch=given.max_batch, writers=given.writers)
         uvloop.run(the_hub(given.port, setup, shape, instant=given.which == "hub"))
 
