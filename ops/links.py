@@ -8,7 +8,7 @@ import orjson
 from pydantic import ValidationError
 
 from channels import emvco
-from gateway.api import schemas
+from gateway.api.payment_links import PaymentLinkIn
 from gateway.cashier import codes
 from gateway.cashier.links import LINK, STATIC, NewLink
 from gateway.claims import Claims
@@ -52,7 +52,7 @@ def wanted(
             body["max_uses"] = max_uses
         if expires_at is not None:
             body["expires_at"] = expires_at
-        told = schemas.PaymentLinkIn.model_validate_json(orjson.dumps(body))
+        told = PaymentLinkIn.model_validate_json(orjson.dumps(body))
     except ValidationError as error:
         raise LinkWrong(rejected(error).message) from None
     except (ValueError, KeyError) as error:

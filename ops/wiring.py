@@ -17,12 +17,18 @@ from channels.contract import Channel
 from channels.registry import secrets_of
 from gateway.accounts.admin import ChannelAdmin
 from gateway.accounts.ready import ChannelAccounts
-from gateway.api.routes import Api
+from gateway.api.channel_accounts import ChannelAccountRoutes
+from gateway.api.notices import NoticeRoutes
+from gateway.api.payment_links import LinkRoutes
+from gateway.api.payments import PaymentRoutes
+from gateway.api.refunds import RefundRoutes
+from gateway.api.routing_policy import RoutingPolicyRoutes
 from gateway.cashier import Cashier
 from gateway.cashier.links import Links
 from gateway.cashier.tokens import CashierTokens, payment_page
 from gateway.door.admission import HUB, RAIL, Admission, Habits, Outward, Rails
 from gateway.door.auth import Authenticator
+from gateway.door.wrapper import Door
 from gateway.merchants.standing import Standings
 from gateway.metrics import Metrics
 from gateway.payments.bank_credits import Collections
@@ -36,7 +42,9 @@ from kernel.addresses import PUBLIC, Addresses
 from kernel.db import STATEMENT_S, Pool, acquire, connect
 from kernel.env import Env, system_env
 from kernel.lane import ASIDES, BATCH_STATEMENT_S, MAX_SKEW, SHARED_LOCK_MS, TURN_MS, Lane, Lanes, committing
+from kernel.routes import Route
 from kernel.work import Work
+from ledger.routes import BalanceRoutes
 from ops.channel_keys import FILE as CHANNEL_KEYS
 from ops.channel_keys import ChannelKeys, channel_keys
 from ops.embedded import CannotStart
@@ -53,7 +61,9 @@ from ops.secrets_file import (
 from reconciliation.daily import DailyProof
 from splitting.banking import Banks, Settler
 from splitting.payees import Payees
+from splitting.routes import PayeeRoutes, SettlementRoutes
 from streams import Bell, Consumer, Event, Relay
+from streams.routes import EventRoutes
 
 
 @dataclass(slots=True)
@@ -65,6 +75,31 @@ class LaneShape:
     writers: int = 1
     patience_s: float = 8.0
     statement_s: float = BATCH_STATEMENT_S
+
+
+def joined_routes(
+    *,
+    payments: Payments,
+    links: Links,
+    payees: Payees,
+    channel_admin: ChannelAdmin,
+    routing_policies: RoutingPolicies,
+    digest: Callable[[str], bytes],
+    notify_url: Callable[[int, str, str], str],
+    pool: Pool,
+) -> list[Route[Any]]:
+    """Return the routes that the packages hand over, as the API's page has them."""
+    return [
+        *PaymentRoutes(payments, pool).routes(),
+        *RefundRoutes(payments, pool).routes(),
+        *LinkRoutes(links).routes(),
+        *PayeeRoutes(payees, pool).routes(),
+        *BalanceRoutes(pool).routes(),
+        *SettlementRoutes(pool).routes(),
+        *EventRoutes(pool).routes(),
+        *ChannelAccountRoutes(channel_admin, digest, notify_url).routes(),
+        *RoutingPolicyRoutes(routing_policies).routes(),
+    ]
 
 
 @dataclass(slots=True)
@@ -95,22 +130,27 @@ class Hub:
     patient: Callable[[], AbstractAsyncContextManager[Pool]]  # one session, for statements over whole tables
     max_skew: timedelta | None
 
-    def api(self, access_log: Callable[[dict[str, Any]], None] | None = None) -> Api:
-        """Return the merchant API on these objects."""
-        return Api(
-            payments=self.payments,
-            notices=self.notices,
-            channel_admin=self.channel_admin,
-            routing_policies=self.routing_policies,
-            payees=self.payees,
+    def api(self, access_log: Callable[[dict[str, Any]], None] | None = None) -> Door:
+        """Return the merchants' door to these objects."""
+        cashier, links = self.cashier(), self.links()
+        return Door(
+            joined_routes(
+                payments=self.payments,
+                links=links,
+                payees=self.payees,
+                channel_admin=self.channel_admin,
+                routing_policies=self.routing_policies,
+                digest=self.authenticator.digest,
+                notify_url=self.payments.notify_url,
+                pool=self.pool,
+            ),
+            [*NoticeRoutes(self.notices).pages(), *cashier.pages()],
             authenticator=self.authenticator,
-            pool=self.pool,
             env=self.env,
             admission=self.admission,
             metrics=self.metrics,
-            links=self.links(),
-            cashier=self.cashier(),
             access_log=access_log,
+            on_shutdown=[cashier.close],
         )
 
     def links(self) -> Links:

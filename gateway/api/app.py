@@ -6,10 +6,10 @@ from typing import Protocol
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from gateway.api.routes import Api
 from gateway.door.bodies import MAX_BODY
 from gateway.door.responses import json, problem
 from gateway.door.server import GATE, OTHERWISE, UNREADABLE
+from gateway.door.wrapper import Door
 from kernel.errors import NotFound, Rejected
 
 
@@ -22,12 +22,12 @@ class Health(Protocol):
     def degraded(self) -> Mapping[str, str]: ...
 
 
-def make_app(api: Api) -> web.Application:
-    """Return the merchant API. No middleware: the one wrapper in routes.py does what they would, for less."""
+def make_app(door: Door) -> web.Application:
+    """Return the merchant API. No middleware: the door's one wrapper does what they would, for less."""
     app = web.Application(client_max_size=MAX_BODY)
-    app.add_routes(api.routes())
-    app[GATE], app[OTHERWISE], app[UNREADABLE] = api.gate, api.otherwise, api.unreadable
-    app.on_shutdown.append(api.close)
+    app.add_routes(door.routes())
+    app[GATE], app[OTHERWISE], app[UNREADABLE] = door.gate, door.otherwise, door.unreadable
+    app.on_shutdown.extend(door.on_shutdown)
     return app
 
 

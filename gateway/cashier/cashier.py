@@ -7,7 +7,7 @@ same choice again is the same attempt (docs/decisions/0013).
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -27,6 +27,7 @@ from gateway.cashier.tokens import CashierTokens
 from gateway.cashier.visitor import Visitor, address, language, visitor
 from gateway.cashier.words import Say
 from gateway.door.admission import away
+from gateway.door.pages import Page, Work
 from gateway.payments.attempts import NewAttempt
 from gateway.payments.payments import Payments
 from gateway.states import OPEN_ATTEMPT
@@ -41,7 +42,6 @@ log = logging.getLogger(__name__)
 
 FOLLOW_S = 20.0  # how long a page's question for news may wait
 COOKIE_S = 7200  # as long as a payment can be paid
-Page = Callable[[web.Request], Awaitable[web.Response]]
 # What a payer is told of refusals; anything else is `unavailable`.
 _NOTES = {
     "too_many_attempts": "too_many",
@@ -99,25 +99,30 @@ class Cashier:
         self._doors = Doors(payments=payments, links=links, tokens=tokens, pool=pool, env=env, paper=self._paper)
         self._asked: set[tuple[int, str, int]] = set()  # attempts that a payer's coming back made us ask about
 
-    def routes(self, page: Callable[[str, Page], Page]) -> list[web.RouteDef]:
-        """Return the pages' routes. page: wraps a handler, given its name for the figures."""
+    def pages(self) -> Sequence[Page]:
+        """Return the pages' records."""
+
+        def page(method: str, path: str, name: str, work: Work, *, head: bool = False) -> Page:
+            return Page(method, path, name, work, head=head, refused=self.refused)
+
+        doors = self._doors
         return [
-            web.get("/pay/{token}", page("cashier_page", self.show)),
-            web.post("/pay/{token}", page("cashier_choice", self.choose)),
-            web.get("/pay/{token}/state", page("cashier_state", self.state), allow_head=False),
-            web.get("/pay/{token}/payer", page("cashier_payer", self.payer), allow_head=False),
-            web.get("/pay/{token}/page.svg", page("cashier_code", self.page_code), allow_head=False),
-            web.get("/pay/{token}/code.svg", page("cashier_code", self.attempt_code), allow_head=False),
+            page("GET", "/pay/{token}", "cashier_page", self.show, head=True),
+            page("POST", "/pay/{token}", "cashier_choice", self.choose),
+            page("GET", "/pay/{token}/state", "cashier_state", self.state),
+            page("GET", "/pay/{token}/payer", "cashier_payer", self.payer),
+            page("GET", "/pay/{token}/page.svg", "cashier_code", self.page_code),
+            page("GET", "/pay/{token}/code.svg", "cashier_code", self.attempt_code),
             *(
-                route
+                one
                 for place in ("/l", "/s")
-                for route in (
-                    web.get(f"{place}/{{token}}", page("cashier_door", self._doors.show)),
-                    web.post(f"{place}/{{token}}", page("cashier_entry", self._doors.enter)),
-                    web.get(f"{place}/{{token}}/code.{{kind:svg|png}}", page("cashier_code", self._doors.code)),
+                for one in (
+                    page("GET", f"{place}/{{token}}", "cashier_door", doors.show, head=True),
+                    page("POST", f"{place}/{{token}}", "cashier_entry", doors.enter),
+                    page("GET", f"{place}/{{token}}/code.{{kind:svg|png}}", "cashier_code", doors.code, head=True),
                 )
             ),
-            web.get("/cashier/{name}", page("cashier_file", self.file)),
+            page("GET", "/cashier/{name}", "cashier_file", self.file, head=True),
         ]
 
     async def close(self, _: web.Application) -> None:

@@ -1,20 +1,21 @@
 """What the documents are, and what each check finds wrong with them. A check returns its complaints, at best none."""
 
-import inspect
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import click
 import typer
-from aiohttp.hdrs import METH_ANY
+from pydantic import BaseModel
 
-from gateway.api.routes import Api, Work
+from gateway.api.notices import NoticeRoutes
+from kernel.routes import Route
 from ops.cli.commands import app
 from ops.settings import Settings, variable
+from ops.wiring import joined_routes
 
 ROOT = Path(__file__).parents[2]
 
@@ -228,35 +229,36 @@ def dangling_references(source: str) -> list[str]:
 # ---- the API ---------------------------------------------------------------------------------------------------------
 
 
-class ListedApi(Api):
-    """The API with nothing behind it, which remembers the scope and the use of each handler."""
+def records() -> list[Route[Any]]:
+    """Return the record of every route, with nothing behind it."""
+    nothing = cast(Any, None)
+    return joined_routes(
+        payments=nothing, links=nothing, payees=nothing, channel_admin=nothing, routing_policies=nothing,
+        digest=nothing, notify_url=nothing, pool=nothing,
+    )  # fmt: skip
 
-    def __init__(self) -> None:
-        nothing = cast(Any, None)
-        super().__init__(
-            payments=nothing, notices=nothing, channel_admin=nothing, routing_policies=nothing, payees=nothing,
-            authenticator=nothing, pool=nothing, env=nothing, metrics=nothing, links=nothing, admission=nothing,
-        )  # fmt: skip
-        self.scopes: dict[Any, str] = {}
-        self.works: dict[Any, Callable[..., Any]] = {}
 
-    def _guarded(self, scope: str, work: Work) -> Any:
-        handler = super()._guarded(scope, work)
-        self.scopes[handler], self.works[handler] = scope, work
-        return handler
+def models_of(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Yield a model of a body, and those of what is in it."""
+    yield model
+    for field in model.model_fields.values():
+        yield from (below for part in parts_of(field.annotation) for below in models_of(part))
+
+
+def parts_of(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from parts_of(argument)
 
 
 def routes() -> Mapping[str, tuple[str | None, frozenset[str]]]:
     """Return every route: "GET /v1/payments" → (scope, query parameters it knows)."""
-    api = ListedApi()
     found: dict[str, tuple[str | None, frozenset[str]]] = {}
-    for route in api.routes():
-        if route.method == METH_ANY:
-            continue
-        work = api.works.get(route.handler)
-        asked = re.findall(r"call\.query\(([^)]*)\)", inspect.getsource(work)) if work else []
-        known = frozenset(re.findall(r'"(\w+)"', asked[0])) if asked else frozenset()
-        found[f"{route.method} {route.path}"] = (api.scopes.get(route.handler), known)
+    for route in records():
+        found[f"{route.method} {route.path}"] = route.scope, frozenset(one.name for one in route.query or ())
+    for page in NoticeRoutes(cast(Any, None)).pages():
+        found[f"{page.method} {page.path}"] = None, frozenset()
     return found
 
 

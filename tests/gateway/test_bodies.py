@@ -9,13 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.api import schemas
+from gateway.api.payments import PaymentIn
+from gateway.api.refunds import RefundIn
 from gateway.door import responses
 from kernel.errors import Rejected
+from kernel.shapes import metadata_text, name_given_twice
+from splitting.routes import PayeeIn
 from tests.gateway.front import an_order
 from tests.gateway.test_problems_page import CODES
 
-MODELS = (schemas.PaymentIn, schemas.RefundIn, schemas.PayeeIn)
+MODELS = (PaymentIn, RefundIn, PayeeIn)
 leaves = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.sampled_from(["CNY", "qr", "auto"])
 )
@@ -37,7 +40,7 @@ def refusal_of(model: Any, raw: bytes) -> Rejected | None:
         model.model_validate_json(raw)
     except ValidationError as error:
         return responses.rejected(error)
-    twice = schemas.name_given_twice(raw)
+    twice = name_given_twice(raw)
     return Rejected("duplicate_field", "twice", param=twice) if twice is not None else None
 
 
@@ -58,16 +61,16 @@ def test_any_body_is_taken_or_refused_with_a_code(model: Any, raw: bytes) -> Non
 @given(st.text(max_size=130), st.dictionaries(st.text(max_size=45), st.text(max_size=20), max_size=3))
 def test_text_that_is_taken_is_shown_as_it_came_and_fits_the_database(words: str, metadata: dict[str, str]) -> None:
     raw = json.dumps(an_order(description=words, metadata=metadata)).encode()
-    if refusal_of(schemas.PaymentIn, raw) is not None:
+    if refusal_of(PaymentIn, raw) is not None:
         return
-    order = schemas.PaymentIn.model_validate_json(raw)
+    order = PaymentIn.model_validate_json(raw)
     assert order.description == words
     assert 1 <= len(words) <= 127
     assert not any(mark in "\n\r\t" for text in (words, *metadata) for mark in text), "lines are a value's alone"
     for text in (words, *metadata, *metadata.values()):
         text.encode()  # no lone surrogate
         assert not any((ord(mark) < 32 and mark not in "\n\r\t") or 0x7F <= ord(mark) < 0xA0 for mark in text)
-    assert orjson.loads(schemas.metadata_text(order.metadata) or "{}") == metadata
+    assert orjson.loads(metadata_text(order.metadata) or "{}") == metadata
 
 
 @given(
@@ -89,7 +92,7 @@ def test_a_name_is_found_twice_exactly_where_it_is_twice(tree: Any) -> None:
         names = [name for name, _ in node]
         return len(set(names)) < len(names) or any(twice(value) for _, value in node)
 
-    assert (schemas.name_given_twice(written(tree).encode()) is not None) == twice(tree)
+    assert (name_given_twice(written(tree).encode()) is not None) == twice(tree)
 
 
 @pytest.mark.parametrize("raw", [b"", b" ", b"\xef\xbb\xbf{}", b"{", b"[" * 100_000, b'{"a":' * 100_000, b"1" * 5_000])
@@ -113,4 +116,4 @@ def test_a_body_nobody_can_read_is_refused_by_every_model(raw: bytes) -> None:
     ],
 )
 def test_a_name_given_twice_is_seen_however_it_is_written(raw: bytes, name: str | None) -> None:
-    assert schemas.name_given_twice(raw) == name
+    assert name_given_twice(raw) == name

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from pydantic import ValidationError
 
 from gateway.api.app import make_app
-from gateway.api.schemas import MethodIn
+from gateway.api.payments import MethodIn
 from kernel.cards import luhn
 from kernel.db import acquire
 from ops.logs import configure

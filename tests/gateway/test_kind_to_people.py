@@ -10,10 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from channels import CHANNELS
-from gateway.api.schemas import MerchantQrIn, PaymentIn, PaymentLinkIn, moment
+from gateway.api.payment_links import MerchantQrIn, PaymentLinkIn
+from gateway.api.payments import PaymentIn
 from gateway.door import responses
 from kernel.errors import Rejected
 from kernel.ids import base36
+from kernel.shapes import moment
 from tests.gateway.front import Front, a_front, an_order
 
 TAKEN = [

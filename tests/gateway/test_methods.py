@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from channels.contract import Method, Order, Outcome, Pending, Refused
 from gateway.accounts.terms import Terms
-from gateway.api.schemas import MethodIn
+from gateway.api.payments import MethodIn
 from gateway.payments.orders import KEPT
 from kernel.db import acquire
 from tests.gateway.front import CODE, NEVER_ARRIVED, QR, SILENCE, Front, a_front

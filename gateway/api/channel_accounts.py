@@ -1,0 +1,206 @@
+"""Channel accounts 渠道账户: what is sent, and what is done with it."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from gateway.accounts.admin import ChannelAdmin, channel_account_payload, terms_wrong
+from gateway.accounts.terms import Terms, TermsWrong
+from gateway.claims import Claims
+from gateway.tables import ChannelAccount
+from kernel.errors import NotFound
+from kernel.routes import Call, Reply, Route, a_name, listed, made
+from kernel.shapes import Body, Form
+
+AccountName = Annotated[str, Form(r"[0-9A-Za-z_\-]{1,32}", "1 to 32 of the characters 0-9 A-Z a-z _ -")]
+RailName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Settings = Annotated[
+    dict[Annotated[str, Form(r"[a-z0-9_]{1,40}", "names of settings: 1 to 40 of a-z 0-9 _")], Any],
+    Field(min_length=1, max_length=50),
+]
+Position = Annotated[int, Field(ge=0, le=10_000, strict=True)]
+
+
+class ChannelAccountIn(Body):
+    """POST /v1/channel_accounts"""
+
+    id: AccountName
+    channel: RailName
+    credentials: Settings = Field(repr=False)
+    terms: dict[str, Any]  # to be said, even where it is nothing: what the rail charges is nobody's to guess
+    position: Position | None = None
+
+
+class ChannelAccountChange(Body):
+    """PATCH /v1/channel_accounts/{id}"""
+
+    version: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)]
+    terms: dict[str, Any] | None = None
+    position: Position | None = None
+    state: Literal["enabled", "draining", "off"] | None = None
+
+
+class RotateIn(Body):
+    """POST /v1/channel_accounts/{id}/rotate"""
+
+    credentials: Settings = Field(repr=False)
+    keep_days: Annotated[int, Field(ge=0, le=365, strict=True)] = 30
+    unproven: Annotated[bool, Field(strict=True)] = False
+
+
+class NothingIn(Body):
+    """A body that says nothing."""
+
+
+def _terms(said: dict[str, Any]) -> Terms:
+    """Return terms as sent. Raises Rejected (terms_wrong)."""
+    try:
+        return Terms.of(said)
+    except TermsWrong as error:
+        raise terms_wrong(error) from None
+
+
+def _missing(name: str) -> NotFound:
+    return NotFound("no_such_channel_account", f"there is no channel account {name!r}")
+
+
+class ChannelAccountRoutes:
+    """The routes of channel accounts."""
+
+    def __init__(
+        self, admin: ChannelAdmin, digest: Callable[[str], bytes], notify_url: Callable[[int, str, str], str]
+    ) -> None:
+        """digest: keyed, so that what is kept of a body with secrets tells nothing. notify_url: book, account, rail."""
+        self._admin = admin
+        self._digest = digest
+        self._notify_url = notify_url
+
+    def routes(self) -> Sequence[Route[Any]]:
+        scope, place = "channels", "/v1/channel_accounts"
+        one = a_name(r"[0-9A-Za-z_\-]{1,32}", "the channel account", _missing)
+        return [
+            Route(
+                method="POST",
+                path=place,
+                scope=scope,
+                handler=self.add_channel_account,
+                says="Add a channel account; it is enabled at once",
+                body=ChannelAccountIn,
+                needs_key=True,
+                makes=True,
+                answer=Any,
+            ),
+            Route(
+                method="GET",
+                path=place,
+                scope=scope,
+                handler=self.list_channel_accounts,
+                says="List all channel accounts, in your order",
+                query=(),
+                answer=Any,
+            ),
+            Route(
+                method="GET",
+                path=f"{place}/{{id}}",
+                scope=scope,
+                handler=self.get_channel_account,
+                says="Read a channel account",
+                ident=one,
+                answer=Any,
+            ),
+            Route(
+                method="PATCH",
+                path=f"{place}/{{id}}",
+                scope=scope,
+                handler=self.change_channel_account,
+                says="Change terms, position or state of a channel account",
+                ident=one,
+                body=ChannelAccountChange,
+                answer=Any,
+            ),
+            Route(
+                method="POST",
+                path=f"{place}/{{id}}/rotate",
+                scope=scope,
+                handler=self.rotate_channel_account,
+                says="Put new credentials into use",
+                ident=one,
+                body=RotateIn,
+                needs_key=True,
+                answer=Any,
+            ),
+            Route(
+                method="POST",
+                path=f"{place}/{{id}}/drain",
+                scope=scope,
+                handler=self.drain_channel_account,
+                says="Send nothing new to a channel account",
+                ident=one,
+                body=NothingIn,
+                needs_key=True,
+                answer=Any,
+            ),
+        ]
+
+    async def add_channel_account(self, call: Call[ChannelAccountIn]) -> Reply:
+        body = call.body
+        row, replayed = await self._admin.add(
+            call.book,
+            body.id,
+            body.channel,
+            body.credentials,
+            terms=_terms(body.terms),
+            position=body.position,
+            claims=self._claims(call, "add"),
+            by=call.by,
+        )
+        return made(self._payload(row), replayed=replayed)
+
+    async def list_channel_accounts(self, call: Call[None]) -> Reply:
+        rows = await self._admin.list(call.book)
+        return listed([self._payload(row) for row in rows], len(rows))
+
+    async def get_channel_account(self, call: Call[None]) -> Reply:
+        return Reply(self._payload(await self._admin.get(call.book, call.ident)))
+
+    async def change_channel_account(self, call: Call[ChannelAccountChange]) -> Reply:
+        body = call.body
+        row = await self._admin.change(
+            call.book,
+            call.ident,
+            version=body.version,
+            terms=None if body.terms is None else _terms(body.terms),
+            position=body.position,
+            state=body.state,
+            by=call.by,
+        )
+        return Reply(self._payload(row))
+
+    async def rotate_channel_account(self, call: Call[RotateIn]) -> Reply:
+        body = call.body
+        row, replayed = await self._admin.rotate(
+            call.book,
+            call.ident,
+            body.credentials,
+            keep=timedelta(days=body.keep_days),
+            claims=self._claims(call, f"rotate {call.ident}"),
+            by=call.by,
+            prove=not body.unproven,
+        )
+        return Reply(self._payload(row), replayed=replayed)
+
+    async def drain_channel_account(self, call: Call[NothingIn]) -> Reply:
+        claims = self._claims(call, f"drain {call.ident}")
+        row = await self._admin.change(call.book, call.ident, state="draining", claims=claims, by=call.by)
+        return Reply(self._payload(row))
+
+    def _claims(self, call: Call[Any], what: str) -> Claims:
+        """Return the claim of a request whose body may hold secrets: kept is an HMAC of it, which tells nothing."""
+        return Claims((f"i:{call.key}",), self._digest(f"{what}\n{hashlib.sha256(call.raw).hexdigest()}"))
+
+    def _payload(self, row: ChannelAccount) -> dict[str, Any]:
+        notify_url = self._notify_url(row.book, row.id, row.channel)
+        return channel_account_payload(row, notify_url, self._admin.problem(row))

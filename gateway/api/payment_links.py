@@ -1,0 +1,247 @@
+"""Payment links 付款链接 and standing codes 静态收款码: what is sent, and what is done with it."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from gateway.api.shares import SplitIn, check_payees
+from gateway.cashier.links import LINK, STATIC, Links, NewLink
+from gateway.claims import Claims
+from kernel.routes import LIMIT, Call, Reply, Route, an_id, listed, made, starting_after
+from kernel.shapes import (
+    MAX_AMOUNT,
+    Address,
+    Amount,
+    Body,
+    CurrencyCode,
+    GivenAmount,
+    MerchantsName,
+    Metadata,
+    Moment,
+    Text,
+    metadata_text,
+)
+
+Uses = Annotated[int, Field(ge=1, le=100, strict=True)]
+
+
+def _bounds(amount: int | None, minimum: int, maximum: int) -> None:
+    if minimum > maximum:
+        raise ValueError("minimum is more than maximum; swap them")
+    if amount is not None and not minimum <= amount <= maximum:
+        raise ValueError(
+            f"amount {amount} is not between minimum {minimum} and maximum {maximum}; send either it or the two bounds"
+        )
+
+
+class PaymentLinkIn(Body):
+    """POST /v1/payment_links"""
+
+    name: MerchantsName
+    description: Text
+    amount: GivenAmount = Field(default=None, description="minor units; left out: the payer says how much")
+    minimum: Amount = 1
+    maximum: Amount = MAX_AMOUNT
+    currency: CurrencyCode
+    expires_at: Moment | None = None
+    max_uses: Uses | None = None
+    split: SplitIn = ()
+    metadata: Metadata | None = None
+    return_url: Address | None = None
+
+    @model_validator(mode="after")
+    def _checked(self) -> "PaymentLinkIn":
+        _bounds(self.amount, self.minimum, self.maximum)
+        check_payees(self.split)
+        return self
+
+
+class MerchantQrIn(Body):
+    """POST /v1/merchant_qrs"""
+
+    name: MerchantsName
+    description: Text
+    minimum: Amount = 1
+    maximum: Amount = MAX_AMOUNT
+    currency: CurrencyCode
+    split: SplitIn = ()
+    metadata: Metadata | None = None
+    return_url: Address | None = None
+
+    @model_validator(mode="after")
+    def _checked(self) -> "MerchantQrIn":
+        _bounds(None, self.minimum, self.maximum)
+        check_payees(self.split)
+        return self
+
+
+class PaymentLinkChange(Body):
+    """PATCH /v1/payment_links/{id}"""
+
+    active: Annotated[bool, Field(strict=True)] | None = None
+    name: MerchantsName | None = None
+    description: Text | None = None
+    expires_at: Moment | None = None
+    max_uses: Uses | None = None
+
+
+class MerchantQrChange(Body):
+    """PATCH /v1/merchant_qrs/{id}"""
+
+    active: Annotated[bool, Field(strict=True)] | None = None
+    name: MerchantsName | None = None
+    description: Text | None = None
+
+
+def _new_link(kind: str, body: PaymentLinkIn | MerchantQrIn) -> NewLink:
+    return NewLink(
+        kind,
+        body.name,
+        body.description,
+        None,
+        body.minimum,
+        body.maximum,
+        body.currency,
+        split=[share.asked() for share in body.split],
+        metadata=metadata_text(body.metadata),
+        return_url=body.return_url,
+    )
+
+
+class LinkRoutes:
+    """The routes of payment links and standing codes."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    def routes(self) -> Sequence[Route[Any]]:
+        read, write = "payments:read", "payments:write"
+        links, codes = "/v1/payment_links", "/v1/merchant_qrs"
+        link, code = an_id("lnk", "the payment link"), an_id("lnk", "the standing code")
+        page = (LIMIT, starting_after("lnk"))
+        return [
+            Route(
+                method="POST",
+                path=links,
+                scope=write,
+                handler=self.add_payment_link,
+                says="Make a payment link",
+                body=PaymentLinkIn,
+                needs_key=True,
+                makes=True,
+                answer=Any,
+            ),
+            Route(
+                method="GET",
+                path=links,
+                scope=read,
+                handler=self.list_payment_links,
+                says="List payment links, newest first",
+                query=page,
+                answer=Any,
+            ),
+            Route(
+                method="GET",
+                path=f"{links}/{{id}}",
+                scope=read,
+                handler=self.get_payment_link,
+                says="Read a payment link",
+                ident=link,
+                answer=Any,
+            ),
+            Route(
+                method="PATCH",
+                path=f"{links}/{{id}}",
+                scope=write,
+                handler=self.change_payment_link,
+                says="Change a payment link, or switch it off",
+                ident=link,
+                body=PaymentLinkChange,
+                answer=Any,
+            ),
+            Route(
+                method="POST",
+                path=codes,
+                scope=write,
+                handler=self.add_merchant_qr,
+                says="Make a standing code",
+                body=MerchantQrIn,
+                needs_key=True,
+                makes=True,
+                answer=Any,
+            ),
+            Route(
+                method="GET",
+                path=codes,
+                scope=read,
+                handler=self.list_merchant_qrs,
+                says="List standing codes, newest first",
+                query=page,
+                answer=Any,
+            ),
+            Route(
+                method="GET",
+                path=f"{codes}/{{id}}",
+                scope=read,
+                handler=self.get_merchant_qr,
+                says="Read a standing code",
+                ident=code,
+                answer=Any,
+            ),
+            Route(
+                method="PATCH",
+                path=f"{codes}/{{id}}",
+                scope=write,
+                handler=self.change_merchant_qr,
+                says="Change a standing code, or switch it off",
+                ident=code,
+                body=MerchantQrChange,
+                answer=Any,
+            ),
+        ]
+
+    async def add_payment_link(self, call: Call[PaymentLinkIn]) -> Reply:
+        body = call.body
+        new = _new_link(LINK, body)._replace(
+            amount_minor=body.amount, expires_at=body.expires_at, max_uses=body.max_uses
+        )
+        return await self._add(call, new)
+
+    async def add_merchant_qr(self, call: Call[MerchantQrIn]) -> Reply:
+        return await self._add(call, _new_link(STATIC, call.body))
+
+    async def _add(self, call: Call[Any], new: NewLink) -> Reply:
+        claims = Claims([f"i:{call.key}"], hashlib.sha256(new.kind.encode() + b"\n" + call.raw).digest())
+        link, replayed = await self._links.add(call.book, new, claims)
+        return made(self._links.payload(link), replayed=replayed)
+
+    async def get_payment_link(self, call: Call[None]) -> Reply:
+        return Reply(self._links.payload(await self._links.get(call.book, call.ident, LINK)))
+
+    async def get_merchant_qr(self, call: Call[None]) -> Reply:
+        return Reply(self._links.payload(await self._links.get(call.book, call.ident, STATIC)))
+
+    async def list_payment_links(self, call: Call[None]) -> Reply:
+        return await self._list(call, LINK)
+
+    async def list_merchant_qrs(self, call: Call[None]) -> Reply:
+        return await self._list(call, STATIC)
+
+    async def _list(self, call: Call[None], kind: str) -> Reply:
+        found = await self._links.listed(call.book, kind, before=call.after, limit=call.limit + 1)
+        return listed([self._links.payload(link) for link in found], call.limit)
+
+    async def change_payment_link(self, call: Call[PaymentLinkChange]) -> Reply:
+        return await self._change(call, LINK)
+
+    async def change_merchant_qr(self, call: Call[MerchantQrChange]) -> Reply:
+        return await self._change(call, STATIC)
+
+    async def _change(self, call: Call[Any], kind: str) -> Reply:
+        body = call.body
+        changes = {name: value for name in body.model_fields_set if (value := getattr(body, name)) is not None}
+        if "active" in changes:
+            changes["state"] = "active" if changes.pop("active") else "inactive"
+        return Reply(self._links.payload(await self._links.change(call.book, call.ident, kind, changes)))

@@ -1,0 +1,137 @@
+"""Refunds: what is sent, and what is done with it."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from gateway.claims import Claims
+from gateway.objects import refund_payload
+from gateway.payments.payments import Payments
+from gateway.store import find_refund, refunds
+from kernel.db import Pool, acquire
+from kernel.errors import NotFound, Rejected
+from kernel.routes import (
+    LIMIT,
+    Call,
+    Parameter,
+    Reply,
+    Route,
+    an_id,
+    id_schema,
+    listed,
+    made,
+    names,
+    starting_after,
+)
+from kernel.shapes import Body, GivenAmount, OrderId, shown
+
+
+class RefundIn(Body):
+    """POST /v1/payments/{id}/refunds"""
+
+    amount: GivenAmount = Field(default=None, description="minor units; left out: all that is left")
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=80), AfterValidator(shown)] = "requested"
+    merchant_refund_id: OrderId | None = None
+
+
+class RetryIn(Body):
+    """POST /v1/refunds/{id}/retry"""
+
+
+def _payment(text: str) -> str:
+    if not names(text, "pay"):
+        raise Rejected("invalid_request", "payment is the id of a payment", param="payment")
+    return text
+
+
+class RefundRoutes:
+    """The routes of refunds."""
+
+    def __init__(self, payments: Payments, pool: Pool) -> None:
+        self._payments = payments
+        self._pool = pool
+
+    def routes(self) -> Sequence[Route[Any]]:
+        read, write, one = "payments:read", "refunds:write", an_id("re", "the refund")
+        return [
+            Route(
+                method="POST",
+                path="/v1/payments/{id}/refunds",
+                scope=write,
+                handler=self.create_refund,
+                says="Give back a payment, all or a part",
+                ident=an_id("pay", "the payment"),
+                body=RefundIn,
+                needs_key=True,
+                makes=True,
+                answer=Any,
+            ),
+            Route(
+                method="GET",
+                path="/v1/refunds",
+                scope=read,
+                handler=self.list_refunds,
+                says="List refunds, newest first",
+                query=(
+                    LIMIT,
+                    starting_after("re"),
+                    Parameter("payment", "only of this payment", _payment, id_schema("pay")),
+                ),
+                answer=Any,
+            ),
+            Route(
+                method="GET",
+                path="/v1/refunds/{id}",
+                scope=read,
+                handler=self.get_refund,
+                says="Read a refund",
+                ident=one,
+                answer=Any,
+            ),
+            Route(
+                method="POST",
+                path="/v1/refunds/{id}/retry",
+                scope=write,
+                handler=self.retry_refund,
+                says="Start a failed refund again, under a new number at the channel",
+                ident=one,
+                body=RetryIn,
+                needs_key=True,
+                answer=Any,
+            ),
+        ]
+
+    async def create_refund(self, call: Call[RefundIn]) -> Reply:
+        body = call.body
+        keys = [f"i:{call.key}"] + ([f"r:{body.merchant_refund_id}"] if body.merchant_refund_id else [])
+        digest = hashlib.sha256(call.ident.encode() + b"\n" + call.raw).digest()
+        refund, replayed = await self._payments.refund(
+            call.book,
+            call.ident,
+            Claims(keys, digest),
+            amount_minor=body.amount,
+            reason=body.reason,
+            merchant_refund_id=body.merchant_refund_id,
+        )
+        return made(refund_payload(refund), replayed=replayed)
+
+    async def retry_refund(self, call: Call[RetryIn]) -> Reply:
+        digest = hashlib.sha256(b"retry\n" + call.ident.encode() + b"\n" + call.raw).digest()
+        refund, replayed = await self._payments.retry_refund(call.book, call.ident, Claims([f"i:{call.key}"], digest))
+        return Reply(refund_payload(refund), replayed=replayed)
+
+    async def get_refund(self, call: Call[None]) -> Reply:
+        async with acquire(self._pool) as connection:
+            refund = await find_refund(connection, call.book, call.ident)
+        if refund is None:
+            raise NotFound("no_such_refund", f"there is no refund {call.ident}")
+        return Reply(refund_payload(refund))
+
+    async def list_refunds(self, call: Call[None]) -> Reply:
+        async with acquire(self._pool) as connection:
+            found = await refunds(
+                connection, call.book, payment_id=call.query.get("payment"), before=call.after, limit=call.limit + 1
+            )
+        return listed([refund_payload(refund) for refund in found], call.limit)

@@ -1,0 +1,191 @@
+"""A route as a record: what a package hands over so that merchants can call it.
+
+The door (`gateway/door/`) wraps every record in the same way, and `ops/wiring.py` joins the records of all packages.
+So a handler knows nothing of HTTP: it gets a Call that is checked for form, and returns a Reply.
+docs/decisions/0033-a-route-is-a-record.md has the reasons.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from kernel.errors import NotFound, Rejected
+from kernel.ids import BODY_LENGTH, is_id
+
+B = TypeVar("B")
+
+_SHOWN = 64  # characters of what a caller sent, in an answer
+
+
+class Call(Generic[B]):
+    """One request of a caller who proved who it is and may ask this; everything in it has the form it should have."""
+
+    __slots__ = ("body", "book", "by", "ident", "key", "query", "raw")
+
+    def __init__(
+        self, book: int, by: str, *, key: str, ident: str, query: Mapping[str, Any], body: B, raw: bytes
+    ) -> None:
+        """by: the id of the caller's API key. key: the Idempotency-Key, empty where the route needs none.
+
+        ident: what stands in the path. query: by name, only what was given. raw: the body as it came.
+        """
+        self.book = book
+        self.by = by
+        self.key = key
+        self.ident = ident
+        self.query = query
+        self.body = body
+        self.raw = raw
+
+    @property
+    def limit(self) -> int:
+        """How many to list."""
+        limit: int = self.query.get("limit", USUAL_LIMIT)
+        return limit
+
+    @property
+    def after(self) -> str | None:
+        """The id after which a list goes on, None to start."""
+        return self.query.get("starting_after")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a handler answers."""
+
+    body: Any  # as the record's answer says
+    status: int = 200
+    replayed: bool = False  # an earlier request with the same Idempotency-Key did it
+
+
+def made(body: Any, *, replayed: bool = False) -> Reply:
+    """Answer for an object that this request made, or that an earlier one with the same key had made."""
+    return Reply(body, 200, True) if replayed else Reply(body, 201)
+
+
+def listed(data: Sequence[Any], limit: int) -> Reply:
+    """Answer one page of a list. data: as many as `limit`, and one more where there is one."""
+    return Reply({"object": "list", "data": data[:limit], "has_more": len(data) > limit})
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query parameter, or what stands in a path."""
+
+    name: str
+    says: str  # for people
+    read: Callable[[str], Any]  # raises Rejected or NotFound for what cannot be one
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})  # JSON Schema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route(Generic[B]):
+    """One route of the merchant API. Its name, in figures and logs too, is its handler's."""
+
+    method: str
+    path: str  # with {id} where `ident` stands
+    scope: str  # what a key needs to ask this
+    handler: Callable[[Call[B]], Awaitable[Reply]]
+    says: str  # for people, in a line
+    answer: Any  # the model of what it answers
+    body: type[B] | None = None  # None: whatever is sent is not read
+    ident: Parameter | None = None
+    query: Sequence[Parameter] | None = None  # None: not looked at
+    needs_key: bool = False  # an Idempotency-Key
+    makes: bool = False  # answers 201
+    gives_way: bool = False  # first to be turned away in a crowd: it begins something new
+    problems: Sequence[str] = ()  # codes it may give, beyond those that follow from its other fields
+
+    @property
+    def name(self) -> str:
+        name: str = self.handler.__name__
+        return name
+
+    def __post_init__(self) -> None:
+        if self.body is not None and not issubclass(self.body, BaseModel):
+            raise TypeError(f"{self.method} {self.path}: a body is a pydantic model")
+        if ("{id}" in self.path) != (self.ident is not None):
+            raise TypeError(f"{self.method} {self.path}: what is {{id}}?")
+
+
+# ---- parameters that several routes have -----------------------------------------------------------------------------
+
+USUAL_LIMIT = 20
+
+
+def names(text: str, prefix: str) -> bool:
+    """Tell whether `text` could be the id of one of our objects of this kind, and nothing more than that."""
+    return is_id(text, prefix) and len(text) == len(prefix) + 1 + BODY_LENGTH
+
+
+def id_schema(prefix: str) -> dict[str, Any]:
+    """Return the JSON Schema of the ids of one kind."""
+    return {"type": "string", "pattern": f"^{prefix}_[0-9a-f]{{{BODY_LENGTH}}}$"}
+
+
+def an_id(prefix: str, what: str) -> Parameter:
+    """Return the path's {id} of a kind of object of ours. what: for people."""
+
+    def read(text: str) -> str:
+        if not names(text, prefix):
+            raise NotFound("no_such_object", f"{text[:_SHOWN]!r} is not an id of this kind")
+        return text
+
+    return Parameter("id", f"the id of {what}", read, id_schema(prefix))
+
+
+def a_name(pattern: str, what: str, missing: Callable[[str], NotFound]) -> Parameter:
+    """Return the path's {id} of what is named otherwise. missing: the refusal of what cannot be one."""
+    form = re.compile(pattern, re.ASCII)
+
+    def read(text: str) -> str:
+        if not form.fullmatch(text):
+            raise missing(text[:_SHOWN])
+        return text
+
+    return Parameter("id", f"the name of {what}", read, {"type": "string", "pattern": f"^{pattern}$"})
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= 100 and len(text) <= 3):
+        raise Rejected("invalid_request", "limit is a number from 1 to 100", param="limit")
+    return int(text)
+
+
+LIMIT = Parameter(
+    "limit", "how many", _limit, {"type": "integer", "minimum": 1, "maximum": 100, "default": USUAL_LIMIT}
+)
+
+
+def not_from_a_list() -> Rejected:
+    return Rejected("invalid_cursor", "starting_after is the id of the last one you have", param="starting_after")
+
+
+def starting_after(prefix: str) -> Parameter:
+    """Return the parameter by which a list of our objects goes on."""
+
+    def read(text: str) -> str:
+        if not names(text, prefix):
+            raise not_from_a_list()
+        return text
+
+    return Parameter("starting_after", "the id of the last one you have", read, id_schema(prefix))
+
+
+def text(name: str, says: str, schema: Mapping[str, Any] | None = None) -> Parameter:
+    """Return a query parameter that is any printable text."""
+    return Parameter(name, says, str, schema or {"type": "string"})
+
+
+def one_of(name: str, says: str, values: Sequence[str]) -> Parameter:
+    """Return a query parameter that is one of some words."""
+
+    def read(text: str) -> str:
+        if text not in values:
+            raise Rejected("invalid_request", f"{name} is one of {', '.join(values)}", param=name)
+        return text
+
+    return Parameter(name, says, read, {"type": "string", "enum": list(values)})

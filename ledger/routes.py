@@ -1,0 +1,68 @@
+"""Balances, as merchants read them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kernel.clock import rfc3339
+from kernel.db import Pool, acquire
+from kernel.errors import NotFound, Rejected
+from kernel.routes import Call, Reply, Route, text
+from kernel.shapes import moment
+from ledger import store
+
+
+class BalanceRoutes:
+    """The routes of balances."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def routes(self) -> Sequence[Route[Any]]:
+        return [
+            Route(
+                method="GET",
+                path="/v1/balances",
+                scope="balances:read",
+                handler=self.list_balances,
+                says="Read the balances of your book, or one account's at a moment",
+                query=(
+                    text("at", "a moment: the balance of `account` then", {"type": "string", "format": "date-time"}),
+                    text("account", "only this account"),
+                ),
+                answer=Any,
+            )
+        ]
+
+    async def list_balances(self, call: Call[None]) -> Reply:
+        if "at" in call.query:
+            return await self._balance_at(call)
+        async with acquire(self._pool) as connection:
+            found = await store.balances(connection, call.book)
+        data = [
+            {
+                "object": "balance",
+                "account": account.name,
+                "kind": account.name.partition(":")[0],
+                "currency": account.currency,
+                "side": account.side,
+                "balance": account.balance,
+                "available": account.available,
+            }
+            for account in found
+            if call.query.get("account") in (None, account.name)
+        ]
+        return Reply({"object": "list", "data": data, "has_more": False})
+
+    async def _balance_at(self, call: Call[None]) -> Reply:
+        name = call.query.get("account")
+        if name is None:
+            raise Rejected("field_missing", "a balance at a moment is asked for one account", param="account")
+        try:
+            at = moment(call.query["at"])
+        except ValueError as error:
+            raise Rejected("invalid_request", f"at: {error}", param="at") from None
+        async with acquire(self._pool) as connection:
+            balance = await store.balance_at(connection, call.book, name, at)
+        if balance is None:
+            raise NotFound("no_such_account", f"there is no account {name[:80]!r}")
+        return Reply({"object": "balance", "account": name, "at": rfc3339(at), "balance": balance})

@@ -1,0 +1,129 @@
+"""Payees and settlements: what merchants send, and what is done with it."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from kernel.db import Pool, acquire
+from kernel.errors import NotFound
+from kernel.routes import (
+    LIMIT,
+    Call,
+    Reply,
+    Route,
+    a_name,
+    listed,
+    not_from_a_list,
+    starting_after,
+    text,
+)
+from kernel.shapes import Body, CurrencyCode, Form, OrderId, Text
+from splitting import store
+from splitting.payees import Payees, payee_payload
+from splitting.settlement import instruction_payload, settlement_payload
+
+
+class PayeeIn(Body):
+    """POST /v1/payees"""
+
+    name: Text
+    kind: Literal["supplier", "merchant"] = "supplier"
+    currency: CurrencyCode
+    bank: Annotated[str, Form(r"[a-z0-9]{2,10}", "the name of a bank link: 2 to 10 of a-z 0-9")] | None = None
+    reference: OrderId = Field(description="your own number of the payee; the same again returns the same payee")
+
+
+def _missing(settlement_id: str) -> NotFound:
+    return NotFound("no_such_settlement", f"there is no settlement {settlement_id!r}")
+
+
+class PayeeRoutes:
+    """The routes of payees."""
+
+    def __init__(self, payees: Payees, pool: Pool) -> None:
+        self._payees = payees
+        self._pool = pool
+
+    def routes(self) -> Sequence[Route[Any]]:
+        return [
+            Route(
+                method="POST",
+                path="/v1/payees",
+                scope="payees:write",
+                handler=self.create_payee,
+                says="Register a payee",
+                body=PayeeIn,
+                makes=True,
+                answer=Any,
+            ),
+            Route(
+                method="GET",
+                path="/v1/payees",
+                scope="payments:read",
+                handler=self.list_payees,
+                says="List payees, in order of their ids",
+                query=(LIMIT, starting_after("pye")),
+                answer=Any,
+            ),
+        ]
+
+    async def create_payee(self, call: Call[PayeeIn]) -> Reply:
+        body = call.body
+        payee = await self._payees.register(
+            call.book, reference=body.reference, name=body.name, kind=body.kind, currency=body.currency, bank=body.bank
+        )
+        return Reply(payee_payload(payee), 201)
+
+    async def list_payees(self, call: Call[None]) -> Reply:
+        async with acquire(self._pool) as connection:
+            found = await store.payees(connection, call.book, call.after or "", call.limit + 1)
+        return listed([payee_payload(payee) for payee in found], call.limit)
+
+
+class SettlementRoutes:
+    """The routes of settlements."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def routes(self) -> Sequence[Route[Any]]:
+        return [
+            Route(
+                method="GET",
+                path="/v1/settlements",
+                scope="balances:read",
+                handler=self.list_settlements,
+                says="List settlements, newest business date first",
+                query=(LIMIT, text("starting_after", "the id of the last one you have")),
+                answer=Any,
+            ),
+            Route(
+                method="GET",
+                path="/v1/settlements/{id}",
+                scope="balances:read",
+                handler=self.get_settlement,
+                says="Read a settlement with its instructions",
+                ident=a_name(r"stl_[0-9A-Za-z_]{1,60}", "the settlement", _missing),
+                answer=Any,
+            ),
+        ]
+
+    async def list_settlements(self, call: Call[None]) -> Reply:
+        before = call.after
+        async with acquire(self._pool) as connection:
+            # They are in the order of their dates, which the id of one that is not there does not tell.
+            if before is not None and await store.find_settlement(connection, call.book, before) is None:
+                raise not_from_a_list()
+            found = await store.settlements(connection, call.book, call.limit + 1, before=before)
+        return listed([settlement_payload(settlement) for settlement in found], call.limit)
+
+    async def get_settlement(self, call: Call[None]) -> Reply:
+        async with acquire(self._pool) as connection:
+            settlement = await store.find_settlement(connection, call.book, call.ident)
+            if settlement is None:
+                raise _missing(call.ident)
+            lines = await store.instructions(connection, call.book, call.ident)
+        body = settlement_payload(settlement)
+        body["instructions"] = [instruction_payload(line) for line in lines]
+        return Reply(body)

@@ -1,0 +1,76 @@
+"""Events, as merchants read them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from kernel.db import Pool, acquire
+from kernel.errors import Rejected
+from kernel.routes import LIMIT, Call, Parameter, Reply, Route, listed
+from kernel.work import stamp
+from streams.catalogue import EVENTS
+from streams.store import events_after
+
+
+def _after(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise Rejected("invalid_cursor", "after is the number of the last event you have, 0 to start", param="after")
+    return int(text)
+
+
+def _types(text: str) -> list[str]:
+    types = text.split(",")
+    if strange := [one for one in types if one not in EVENTS]:
+        raise Rejected("invalid_request", f"there are no events of type {strange[0][:64]!r}", param="type")
+    return types
+
+
+class EventRoutes:
+    """The routes of events."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def routes(self) -> Sequence[Route[Any]]:
+        return [
+            Route(
+                method="GET",
+                path="/v1/events",
+                scope="events:read",
+                handler=self.list_events,
+                says="Read what happened in your book, in order and without a gap",
+                query=(
+                    LIMIT,
+                    Parameter(
+                        "after",
+                        "the `seq` of the last event you have, 0 to start",
+                        _after,
+                        {"type": "integer", "minimum": 0, "maximum": 10**18 - 1, "default": 0},
+                    ),
+                    Parameter("type", "only of these types, with commas between", _types),
+                ),
+                answer=Any,
+            )
+        ]
+
+    async def list_events(self, call: Call[None]) -> Reply:
+        """Events in order; `after` is the number of the last one seen, so a reader misses none and repeats none."""
+        async with acquire(self._pool) as connection:
+            found = await events_after(
+                connection, call.book, call.query.get("after", 0), call.limit + 1, call.query.get("type")
+            )
+        data = [
+            {
+                "object": "event",
+                "id": event.id,
+                "seq": event.seq,
+                "type": event.type,
+                "subject": event.subject,
+                "created_at": stamp(event.recorded_at),  # to the microsecond, as the hash covers it
+                "hash": event.hash.hex(),
+                "data": orjson.Fragment(event.payload),
+            }
+            for event in found
+        ]
+        return listed(data, call.limit)
