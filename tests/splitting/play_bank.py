@@ -194,20 +194,26 @@ async def a_bank(town: Town, *, bank: str = BANK, book: int | None = None) -> As
 
 
 @asynccontextmanager
-async def a_town_with_a_bank(database_url: str, home: Path) -> AsyncIterator[tuple[Town, PlayBank, Settler]]:
-    """Open the town, its bank, and the background half that works through the bank's files."""
-    async with a_town(database_url, home) as town, HttpTransport(addresses=LOOPBACK) as transport:
-        env = town.front.hub.env
+async def a_bank_read(town: Town) -> AsyncIterator[tuple[PlayBank, Settler]]:
+    """Open the town's bank, and the background half that works through the bank's files."""
+    async with HttpTransport(addresses=LOOPBACK) as transport:
+        hub, env = town.front.hub, town.front.hub.env
         env.transport = OneWire(env.transport, transport)
         async with a_bank(town) as bank:
-            hub = town.front.hub
 
             async def deposits(_: int) -> Mapping[str, str]:
                 return {"WX": "rail"}  # the rail of the tests names no deposits of its own
 
             collected = Collections(hub.payments, hub.pool).collected
-            yield town, bank, Settler(hub.banks, hub.pool, env, deposits, collected)
+            yield bank, Settler(hub.banks, hub.pool, env, deposits, collected)
             await env.tasks.aclose()
+
+
+@asynccontextmanager
+async def a_town_with_a_bank(database_url: str, home: Path) -> AsyncIterator[tuple[Town, PlayBank, Settler]]:
+    """Open the town, its bank, and the background half that works through the bank's files."""
+    async with a_town(database_url, home) as town, a_bank_read(town) as (bank, settler):
+        yield town, bank, settler
 
 
 async def send_todays(town: Town) -> str:

@@ -89,8 +89,9 @@ class Town:
 
 
 @asynccontextmanager
-async def a_town(database_url: str, home: Path) -> AsyncIterator[Town]:
-    async with a_front(database_url, home) as front:
+async def a_town(database_url: str, home: Path, **more: Any) -> AsyncIterator[Town]:
+    """Open the town. more: see a_front."""
+    async with a_front(database_url, home, **more) as front:
         for payee, name, kind in (
             (PLATFORM, "hub", "platform"),
             (FARM, "farm", "supplier"),

@@ -1,0 +1,325 @@
+"""The stage of the plays: the hub itself, and what each line of the language does to it.
+
+Everything is real but the other side: a PostgreSQL, the merchant's HTTP door, the janitor, splitting, the daily proof.
+The two channels answer as the play says; the bank speaks HTTP, and its files are signed.
+"""
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+from channels import Notice
+from channels.contract import BillLine, Confirmed, Kind, Outcome, Pending, RefundFee, Refused
+from kernel.clock import business_date
+from kernel.errors import SluiceError
+from ops.cases import decide
+from splitting.banking import Settler, message_id
+from tests.channels_bank.bank_files import camt054, entry, pain002, report_line
+from tests.gateway.front import Answer
+from tests.scenarios.language import CHANNELS, NO, PAYEES, SECONDS, SHARE, Understood, action, understand
+from tests.scenarios.reader import STANDINGS, Play, Record, Unplayable
+from tests.scenarios.sights import Sights, body, cny
+from tests.splitting.play_bank import PlayBank, a_bank_read, all_read
+from tests.splitting.town import BANK, Town
+
+GONE = Refused("expired_or_canceled_card", closed=True)
+PAGE = {"type": "page", "return_url": "https://shop.example/thanks"}
+_MARKS = {"wechat": "WX20261124", "alipay": "AP20261124"}  # how the channels' deposits are named at the bank
+
+
+def check(text: str) -> None:
+    """Raise ValueError for a line that is no action."""
+    understand(text)
+
+
+def minor(amount: str) -> int:
+    return int(amount.replace(".", ""))
+
+
+class Stage:
+    """A shop with two channels, three payees and a bank."""
+
+    def __init__(self, town: Town, stack: AsyncExitStack) -> None:
+        self.town = town
+        self.front = town.front
+        self.seen = Sights(town)
+        self._stack = stack
+        self._bank: tuple[PlayBank, Settler] | None = None
+        self._bookings = 0
+        self._bills: dict[str, list[BillLine]] = {channel: [] for channel in CHANNELS}
+        # What the channels answer from one action to the next: of money they have reserved, that they have.
+        self._base: dict[str, dict[str, Outcome]] = {channel: {} for channel in CHANNELS}
+        for account in CHANNELS.values():
+            rail = self.front.shop.rails[account]
+            rail.capabilities = replace(rail.capabilities, refunds_come_back=True)
+
+    # ---- playing -----------------------------------------------------------------------------------------------------
+
+    async def play(self, play: Play) -> list[Record]:
+        """Act a play out; return what the hub did at each step. Raises Unplayable where it does not take an action."""
+        records = []
+        for step in play.steps:
+            record, before = Record(), await self.seen.last_posting()
+            try:
+                if not step.is_standing:
+                    await self._act(understand(step.text))
+            except (AssertionError, LookupError, ValueError, SluiceError) as error:
+                raise Unplayable(f"{play.at(step.number)}: {step.text!r}: {error}") from error
+            record.postings = await self.seen.journal(before)
+            if step.text in STANDINGS:
+                record.balances = await self.seen.standing(available=step.text == "available")
+            for claim in step.claims:
+                record.states[claim.object, claim.name] = await self.seen.state(claim.object, claim.name)
+            records.append(record)
+        return records
+
+    async def _act(self, told: Understood) -> None:
+        front = self.front
+        rails = {"wechat": front.rail, "alipay": front.others["second"]}
+        for channel, rail in rails.items():
+            rail.answers = {**self._base[channel], **told.answers.get(channel, {})}
+        await told.action.act(self, **told.values)
+        for channel, rail in rails.items():
+            rail.answers = dict(self._base[channel])
+
+    # ---- what payers and the shop do ---------------------------------------------------------------------------------
+
+    @action("payer pays {payment} {money}[ to {shares}][ with {coupon:money} by the shop's coupon]")
+    async def pays(self, payment: str, money: str, shares: str = "", coupon: str = "") -> None:
+        """A payer orders and pays by QR code; the money is to be shared out so; a coupon of the shop's pays a part."""
+        amount = minor(money)
+        if coupon:
+            said = Confirmed("ch-coupon", cny(amount), self.front.clock.now(), cny(minor(coupon)))
+            self.front.rail.says(pay=said)
+        more = {"split": list(_plan(shares))} if shares else {}
+        answer = await self.front.pay(payment, amount, **more)
+        self.seen.payments[payment] = body(answer)["id"]
+
+    @action("payer authorizes {payment} {money}")
+    async def authorizes(self, payment: str, money: str) -> None:
+        """A payer has the channel reserve the money 预授权; the shop captures it later, or voids it."""
+        held = Pending(channel_ref="auth-1", held=cny(minor(money)))
+        self.front.rail.says(pay=held)
+        self._base["wechat"] = {"query": held}
+        method = {**PAGE, "channel": self.front.shop.channel.name}
+        answer = await self.front.pay(payment, minor(money), method=method, capture="manual")
+        self.seen.payments[payment] = body(answer)["id"]
+
+    @action("shop captures {payment} {money}")
+    async def captures(self, payment: str, money: str) -> None:
+        """The shop takes so much of what is reserved; the rest is released."""
+        path = f"/v1/payments/{self.seen.payment(payment)}/capture"
+        body(await self.front.post(path, {"amount": minor(money)}, key=self.front.new_key()))
+
+    @action("shop voids {payment}")
+    async def voids(self, payment: str) -> None:
+        """The shop has what is reserved released."""
+        body(await self.front.post(f"/v1/payments/{self.seen.payment(payment)}/void"))
+
+    @action("shop closes {payment}")
+    async def closes(self, payment: str) -> None:
+        """The shop ends an order that nobody has paid."""
+        body(await self.front.post(f"/v1/payments/{self.seen.payment(payment)}/close"))
+
+    @action("shop refunds {refund} {money} of {payment}")
+    async def refunds(self, refund: str, money: str, payment: str) -> None:
+        """The shop gives back so much of a payment."""
+        self.seen.refunds[refund] = body(await self.front.refund(self.seen.payment(payment), minor(money)))["id"]
+
+    @action("shop retries {refund}")
+    async def retries(self, refund: str) -> None:
+        """The shop has a refund that failed sent again, under a new number."""
+        body(await self.front.post(f"/v1/refunds/{self.seen.refund(refund)}/retry", key=self.front.new_key()))
+
+    # ---- what channels do by themselves ------------------------------------------------------------------------------
+
+    @action("{channel} confirms {attempt}")
+    async def confirms(self, channel: str, attempt: str) -> None:
+        """The channel's notice says that this attempt of a payment (P1.1 is the first of P1) was paid."""
+        stored = await self.seen.attempt(attempt)
+        ordered = (await self.front.payment(stored.payment_id))["amount"]
+        body(await self._notice(channel, stored.reference, stored.capture_minor or ordered))
+
+    @action("{channel} says {money} were paid for {attempt}")
+    async def says_paid(self, channel: str, money: str, attempt: str) -> None:
+        """The channel's notice names an amount of its own, whatever was ordered; the hub may refuse it."""
+        await self._notice(channel, (await self.seen.attempt(attempt)).reference, minor(money))
+
+    @action("{channel} reserves {attempt}")
+    async def reserves(self, channel: str, attempt: str) -> None:
+        """The channel's notice says that the payer's money is reserved."""
+        stored = await self.seen.attempt(attempt)
+        payment = await self.front.payment(stored.payment_id)
+        held = Pending(channel_ref="auth-1", held=cny(payment["amount"]))
+        await self._told(channel, Kind.PAYMENT, stored.reference, held)
+
+    @action("{channel} confirms {try}")
+    async def confirms_refund(self, channel: str, **of: str) -> None:
+        """The channel's notice says that this try of a refund (R1.1 is the first of R1) has been paid out."""
+        reference, amount = await self.seen.try_of(of["try"])
+        await self._told(channel, Kind.REFUND, reference, Confirmed(f"ch-{reference}", amount, self.front.clock.now()))
+
+    @action("{channel} refuses {try}")
+    async def refuses_refund(self, channel: str, **of: str) -> None:
+        """The channel's notice says that this try of a refund was refused."""
+        await self._told(channel, Kind.REFUND, (await self.seen.try_of(of["try"]))[0], NO)
+
+    @action("{channel} returns {try}")
+    async def returns(self, channel: str, **of: str) -> None:
+        """退款退回: days after it had succeeded, the channel says that the payer's bank would not take the refund."""
+        await self._told(channel, Kind.REFUND, (await self.seen.try_of(of["try"]))[0], GONE)
+
+    @action("{channel} keeps its fees on refunds")
+    async def keeps_fees(self, channel: str) -> None:
+        """From now on the channel's fee for a payment is not given back with a refund."""
+        rail = self.front.shop.rails[CHANNELS[channel]]
+        rail.capabilities = replace(rail.capabilities, refund_fee=RefundFee.KEPT)
+
+    @action("{channel} bills {attempt} {money} with a fee of {fee:money}")
+    async def bills(self, channel: str, attempt: str, money: str, fee: str) -> None:
+        """The channel's bill of the day has this line."""
+        reference, bill = (await self.seen.attempt(attempt)).reference, self._bills[channel]
+        line = BillLine(
+            Kind.PAYMENT, reference, reference, f"ch-{reference}", cny(minor(money)), cny(minor(fee)), "success",
+            self.front.clock.now(), len(bill) + 1,
+        )  # fmt: skip
+        bill.append(line)
+
+    # ---- what the hub does in the background -------------------------------------------------------------------------
+
+    @action("hub shares out")
+    async def shares_out(self) -> None:
+        """The worker hears of what has succeeded and posts the payees' shares 分账."""
+        await self.front.share_out()
+
+    @action("hub looks again after {time}")
+    async def looks_again(self, time: str) -> None:
+        """So much time passes, and the worker sees to everything whose time has come."""
+        await self.front.later(_seconds(time))
+
+    @action("hub looks again every {time}, {number} times")
+    async def looks_often(self, time: str, number: str) -> None:
+        """The same, so often."""
+        for _ in range(int(number)):
+            await self.front.later(_seconds(time))
+
+    @action("hub settles the day as {batch}")
+    async def settles(self, batch: str) -> None:
+        """The day's payouts 结算 are made, booked in transit 在途, and sent to the bank."""
+        await self._at_bank()
+        self.seen.batches[batch] = day = self._today()
+        hub, book = self.front.hub, self.front.book
+        await hub.banks.settle(book, BANK, day, "CNY", execution_date=day + timedelta(days=1))
+
+    @action("hub reconciles {channel}")
+    async def reconciles(self, channel: str) -> None:
+        """The day's books are compared with the channel's bill of the day 对账."""
+        account = CHANNELS[channel]
+        self.front.shop.rails[account].bill = self._bills[channel]
+        await self.front.hub.daily_proof().channel(self.front.book, account, self._today(), currency="CNY")
+
+    @action("a day passes")
+    async def day_passes(self) -> None:
+        """The next business date begins."""
+        self.front.clock.forward(SECONDS["day"])
+
+    # ---- what the bank does ------------------------------------------------------------------------------------------
+
+    @action("bank books {money} from {channel}[ as {name}]")
+    async def books_in(self, money: str, channel: str, name: str = "") -> None:
+        """The bank's notice 到账通知 says that the channel paid into the pool account; its own number of the entry."""
+        await self._books(money, credit=True, end_to_end_id=_MARKS[channel], name=name)
+
+    @action("bank books {money} to {channel}")
+    async def books_out(self, money: str, channel: str) -> None:
+        """The bank's notice says that the channel took so much out of the pool account."""
+        await self._books(money, credit=False, end_to_end_id=_MARKS[channel])
+
+    @action("bank books {money} from a stranger")
+    async def books_strange(self, money: str) -> None:
+        """The bank's notice says that money came, and nothing in it says whose."""
+        await self._books(money, credit=True, end_to_end_id="INVOICE-7")
+
+    @action("bank tells again of {name}, of {money} from {channel}")
+    async def tells_again(self, name: str, money: str, channel: str) -> None:
+        """Another notice has an entry of this number, so that nothing tells it from the first."""
+        await self._books(money, credit=True, end_to_end_id=_MARKS[channel], name=name)
+
+    @action("bank pays {payee} of {batch}")
+    async def bank_pays(self, payee: str, batch: str) -> None:
+        """The bank's report says that the payee's sub-account 子账户 was credited."""
+        await self._reports(payee, batch, "ACSC")
+
+    @action("bank refuses {payee} of {batch}")
+    async def bank_refuses(self, payee: str, batch: str) -> None:
+        """The bank's report says that it did not pay: the account is closed."""
+        await self._reports(payee, batch, "RJCT", "AC04")
+
+    @action("bank doubts {payee} of {batch}")
+    async def bank_doubts(self, payee: str, batch: str) -> None:
+        """The bank's report refuses the payout as one that it has already: it may have been paid."""
+        await self._reports(payee, batch, "RJCT", "DU04")
+
+    # ---- what a clerk decides ----------------------------------------------------------------------------------------
+
+    @action("clerk decides {decision} on {case}[ of {name}][ for {channel}]")
+    async def decides(self, decision: str, case: str, name: str = "", channel: str = "") -> None:
+        """A person decides a case 待人工处理; the hub does what follows from it."""
+        found = await self.seen.case(case, name)
+        if found is None:
+            raise ValueError(f"there is no case {case} to decide")
+        account = CHANNELS[channel] if channel else None
+        await decide(self.front.hub, found.id, decision, by="Wang Fang", note="asked and agreed", account=account)
+
+    # ---- the other side ----------------------------------------------------------------------------------------------
+
+    def _today(self) -> date:
+        return business_date(self.front.clock.now())
+
+    async def _notice(self, channel: str, reference: str, amount: int) -> Answer:
+        """Have a channel's notice of a payment come, as a message that the hub has to verify."""
+        account = CHANNELS[channel]
+        rail = self.front.shop.rails[account].name
+        return await self.front.notice(reference, amount, account=account, rail=rail)
+
+    async def _told(self, channel: str, kind: Kind, reference: str, outcome: Outcome) -> None:
+        """Have a channel's notice come, verified."""
+        notice = Notice(kind, reference, outcome, "n")
+        await self.front.hub.payments.apply_notice(self.front.book, CHANNELS[channel], notice)
+
+    async def _at_bank(self) -> tuple[PlayBank, Settler]:
+        if self._bank is None:
+            self._bank = await self._stack.enter_async_context(a_bank_read(self.town))
+        return self._bank
+
+    async def _says(self, kind: str, content: bytes) -> None:
+        bank, settler = await self._at_bank()
+        bank.says(kind, content)
+        await all_read(self.town, bank, settler)
+
+    async def _books(self, money: str, *, credit: bool, end_to_end_id: str, name: str = "") -> None:
+        self._bookings += 1
+        ref = name or f"E{self._bookings}"
+        content = camt054("poolCNY", entry(ref, money, credit=credit, end_to_end_id=end_to_end_id))
+        # Each notice is a message of its own.
+        await self._says("camt.054", content.replace(b"<MsgId>M2<", f"<MsgId>M{self._bookings}<".encode()))
+
+    async def _reports(self, payee: str, batch: str, status: str, *reasons: str) -> None:
+        line = (await self.town.lines(self.seen.batches[batch]))[PAYEES[payee]]
+        of = message_id(line.settlement_id)
+        await self._says("pain.002", pain002("PART", report_line(line.id, status, *reasons), of=of))
+
+
+def _plan(shares: str) -> Iterator[dict[str, Any]]:
+    for payee, percent in SHARE.findall(shares):
+        if payee not in PAYEES:
+            raise ValueError(f"there is no payee {payee}: {', '.join(PAYEES)}")
+        part = {"basis_points": round(float(percent) * 100)} if percent else {"remainder": 1}
+        yield {"payee": PAYEES[payee], **part}
+
+
+def _seconds(time: str) -> int:
+    number, unit = time.split(" ")
+    return int(number) * SECONDS[unit.removesuffix("s")]
