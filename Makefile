@@ -45,11 +45,11 @@ test: $(VENV)/.dev ## run the tests; ARGS="-k name" chooses
 	$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 replays: $(VENV)/.dev ## play every real day there is; make test plays one of them
-	REPLAY_EVERY_DAY=1 $(BIN)/pytest tests/replay/test_replay_days.py -k "every_planted_fault_is_found" $(ARGS)
+	REPLAY_EVERY_DAY=1 $(BIN)/pytest tests/ops/trials/replay/test_replay_days.py -k "every_planted_fault_is_found" $(ARGS)
 
 storms: $(VENV)/.dev ## let storms of faults pass over a hub, ten of ten minutes; SEEDS=1,2 LASTING=600
 	STORM_SEEDS=$(or $(SEEDS),1,2,3,4,5,6,7,8,9,10) STORM_SECONDS=$(or $(LASTING),600) STORM_TRACES=storms \
-		$(BIN)/pytest tests/chaos/test_storm.py -s -p no:xdist $(ARGS)
+		$(BIN)/pytest tests/simulation/test_storm.py -s -p no:xdist $(ARGS)
 
 nightly: ## make every long run, one after the other, and say in the end which failed: about three hours
 	$(MAKE) -k storms replays badrequests overload
@@ -74,7 +74,7 @@ bench: $(VENV)/.runtime ## measure throughput on this machine
 	$(BIN)/sluice bench $(ARGS)
 
 overload: $(VENV)/.runtime ## measure what is still done at 3 and 10 times the peak; ARGS="--factors 3 --seconds 20"
-	$(BIN)/python -m ops.bench.overload $(ARGS)
+	$(BIN)/python -m ops.trials.bench.overload $(ARGS)
 
 load: $(VENV)/.dev ## put a scenario's load on the hub that runs here; ARGS="--users 50 --run-time 60s"
 	$(BIN)/locust --config loadtests/locust.conf $(ARGS)

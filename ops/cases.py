@@ -8,7 +8,7 @@ from gateway.payments import decisions
 from kernel.db import acquire
 from kernel.errors import NotFound, SluiceError
 from ops.wiring import Hub
-from splitting import decisions as payouts
+from splitting.settlement import decisions as payouts
 
 # (kind, decision) → what is done in the batch that records it. A decision that is not here is only a record.
 EFFECTS: Mapping[tuple[str, str], cases.Effect] = {**decisions.EFFECTS, **payouts.EFFECTS}

@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 import orjson
 from pydantic import ValidationError
 
-from channels import emvco
 from gateway.api.payment_links import PaymentLinkIn
-from gateway.cashier import codes
+from gateway.cashier import codes, emvco
 from gateway.cashier.links import LINK, STATIC, NewLink
 from gateway.claims import Claims
 from gateway.door.responses import rejected

@@ -210,7 +210,7 @@ def _counterparty(name: str, title: str) -> str:
         f"The simulated rail is a folder of its own beside the others, sandbox/{name}/ with `install`;\n"
         "stand it on sandbox/acquirer. It shares no code with the adapter.\n"
         '"""\n\n'
-        "from counterparties import Counterparty\n\n\n"
+        "from tests.contract.counterparties import Counterparty\n\n\n"
         f"class {class_of(name)}Sandbox(Counterparty):\n"
         f'    """The simulated {title}."""\n\n'
         f'    RAIL = "{name}"\n'

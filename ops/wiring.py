@@ -29,6 +29,7 @@ from gateway.cashier.tokens import CashierTokens, payment_page
 from gateway.door.admission import HUB, RAIL, Admission, Habits, Outward, Rails
 from gateway.door.auth import Authenticator
 from gateway.door.wrapper import Door
+from gateway.merchants.merchants import Merchants
 from gateway.merchants.standing import Standings
 from gateway.metrics import Metrics
 from gateway.payments.bank_credits import Collections
@@ -59,7 +60,7 @@ from ops.secrets_file import (
     secrets_in_use,
 )
 from reconciliation.daily import DailyProof
-from splitting.banking import Banks, Settler
+from splitting.banks.worker import Banks, Settler
 from splitting.payees import Payees
 from splitting.routes import PayeeRoutes, SettlementRoutes
 from streams import Bell, Consumer, Event, Relay
@@ -118,6 +119,7 @@ class Hub:
     channel_admin: ChannelAdmin
     keys: ChannelKeys
     authenticator: Authenticator
+    merchants: Merchants
     router: Router
     routing_policies: RoutingPolicies
     payments: Payments
@@ -340,6 +342,9 @@ async def hub(
             ),
             keys=master_keys,
             authenticator=authenticator,
+            merchants=Merchants(
+                pool=pool, lanes=lanes, env=env, authenticator=authenticator, banks=banks, max_skew=max_skew
+            ),
             router=router,
             routing_policies=RoutingPolicies(lanes, pool, env),
             payments=payments,

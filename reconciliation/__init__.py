@@ -1,8 +1,7 @@
 """Book against channel against bank 对账: files in, differences out, each with an owner to find and an age."""
 
 from reconciliation import report
-from reconciliation.judging import Area, Key, Kind, Side, Verdict
-from reconciliation.matching import (
+from reconciliation.matching.match import (
     Deposits,
     Discrepancy,
     Matched,
@@ -20,8 +19,9 @@ from reconciliation.matching import (
     match_payouts,
     net_of,
 )
+from reconciliation.matching.verdicts import Area, Key, Kind, Side, Verdict
 from reconciliation.runs import Case, Run, discrepancies, reconcile
-from reconciliation.statements import (
+from reconciliation.sources.statements import (
     Kept,
     Restated,
     bill_of,

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 import ledger
 import splitting
-from channels.bank import AccountStatement, BadStatement, BankClient, FileInfo, StatusReport
+from channels.banks import AccountStatement, BadStatement, BankClient, FileInfo, StatusReport
 from channels.contract import BadBill, BillLine
 from channels.contract import Kind as Item
 from gateway import states
@@ -22,9 +22,9 @@ from kernel.errors import Rejected, Unavailable
 from kernel.ids import parse_reference
 from kernel.money import Money
 from ledger import accounts
-from reconciliation.matching import Deposits, Mirror, Movement, Payout, Payouts, PayoutStatus, Statements, told_of
+from reconciliation.matching.match import Deposits, Mirror, Movement, Payout, Payouts, PayoutStatus, Statements, told_of
 from reconciliation.runs import Run, reconcile
-from reconciliation.statements import (
+from reconciliation.sources.statements import (
     CAMT_053,
     Kept,
     ReadBill,
@@ -35,8 +35,8 @@ from reconciliation.statements import (
     reports_on,
     statements_of,
 )
-from splitting.banking import Banks, message_id
-from splitting.files import Wrong, fetched
+from splitting.banks.files import Wrong, fetched
+from splitting.banks.worker import Banks, message_id
 from splitting.tables import BankLink, Instruction, Settlement
 
 log = logging.getLogger(__name__)

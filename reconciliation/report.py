@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from reconciliation.judging import Kind
-from reconciliation.matching import Discrepancy
+from reconciliation.matching.match import Discrepancy
+from reconciliation.matching.verdicts import Kind
 from reconciliation.runs import Case, Run
 
 SHOWN = 20  # differences listed one by one; the counts cover all

@@ -13,8 +13,7 @@ from kernel.db import Connection
 from kernel.money import Money
 from kernel.states import advance
 from reconciliation import store
-from reconciliation.judging import Area, Key, Kind
-from reconciliation.matching import (
+from reconciliation.matching.match import (
     Deposits,
     Discrepancy,
     Known,
@@ -34,6 +33,7 @@ from reconciliation.matching import (
     net_of,
     standing,
 )
+from reconciliation.matching.verdicts import Area, Key, Kind
 from reconciliation.states import DISCREPANCY, UNSETTLED, Event, State
 
 

@@ -11,8 +11,8 @@ import orjson
 from kernel.db import Connection
 from kernel.ids import BODY_LENGTH
 from kernel.money import Money
-from reconciliation.judging import Area, Key, Kind, Side, Verdict
-from reconciliation.matching import Known
+from reconciliation.matching.match import Known
+from reconciliation.matching.verdicts import Area, Key, Kind, Side, Verdict
 from reconciliation.states import UNSETTLED, State
 
 

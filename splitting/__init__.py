@@ -1,18 +1,18 @@
 """Who is owed what of a payment 分账, and having banks pay it into sub-accounts 结算."""
 
 from splitting import store
-from splitting.deposits import ApplyDeposit
-from splitting.enrolment import bank_link_payload
+from splitting.banks.enrolment import bank_link_payload
 from splitting.payees import CreatePayee, LinkBank, check_payable, payee_payload
-from splitting.plan import Asked, Share, ShareKind, compute
-from splitting.settlement import (
+from splitting.plans.arithmetic import Asked, Share, ShareKind, compute
+from splitting.settlement.deposits import ApplyDeposit
+from splitting.settlement.instructions import (
     DecideInstruction,
     MakeSettlement,
     MarkSent,
     instruction_payload,
     settlement_payload,
 )
-from splitting.split import (
+from splitting.shares.sharing import (
     check,
     give_back_after_failed_refund,
     needs,

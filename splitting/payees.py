@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from channels.bank import unsayable
+from channels.banks import unsayable
 from kernel.clock import rfc3339
 from kernel.env import Env
 from kernel.errors import Conflict, Rejected
@@ -13,7 +13,7 @@ from kernel.lane import Lanes
 from kernel.work import BOOKS, Need, Work
 from ledger import open_account
 from ledger.posting import ACCOUNTS
-from splitting.split import owed_account
+from splitting.shares.sharing import owed_account
 from splitting.tables import BANK_LINKS, PAYEES, BankLink, Payee
 from streams import publish
 
@@ -166,6 +166,15 @@ class Payees:
             account = await self._banks.open_sub_account(book, bank, payee_id, name, currency)
         payee = Payee(book, payee_id, name, kind, currency, bank, account, self._env.now())
         return await self._lanes.put(CreatePayee(payee))
+
+    async def add_platform(self, book: int, *, name: str, currency: str, bank: str) -> Payee:
+        """Register the platform itself as the payee of its commission, with a sub-account of its own at the bank."""
+        payee_id = "pye_" + "0" * 26
+        check_payable(bank, name, None)
+        account = await self._banks.open_sub_account(book, bank, f"platform-{book}-{currency}", name, currency)
+        payee = Payee(book, payee_id, name, "platform", currency, bank, account, self._env.now())
+        put: Payee = await self._lanes.put(CreatePayee(payee))
+        return put
 
 
 def payee_id_of(book: int, reference: str) -> str:

@@ -21,7 +21,7 @@ from kernel.routes import (
 from kernel.shapes import Body, CurrencyCode, Form, OrderId, Text
 from splitting import store
 from splitting.payees import Payees, payee_payload
-from splitting.settlement import instruction_payload, settlement_payload
+from splitting.settlement.instructions import instruction_payload, settlement_payload
 
 
 class PayeeIn(Body):

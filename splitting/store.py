@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from kernel.db import Connection
 from ledger.accounts import Kind
-from splitting.plan import OWN
+from splitting.plans.arithmetic import OWN
 from splitting.tables import BANK_LINKS, INSTRUCTIONS, BankLink, Instruction, Payee, Settlement, Split
 
 _BANK_LINK = ", ".join(BankLink._fields)

@@ -35,7 +35,6 @@ from kernel.addresses import PUBLIC, Addresses
 from kernel.db import STATEMENT_S
 from kernel.env import Env, system_env
 from kernel.money import Money
-from ops.merchants import add_channel_account, add_merchant
 from ops.wiring import Hub, LaneShape, hub
 
 Script = Callable[[str, Any], Outcome]
@@ -246,10 +245,12 @@ async def a_shop(
         statement_s=statement_s,
     ) as objects:
         objects.router.default = NO_TRYING
-        merchant = await add_merchant(objects, "a shop", currencies=["CNY"])
-        await add_channel_account(objects, merchant.book, "rail", "scripted", {}, fee_bp=fee_bp)
+        merchant = await objects.merchants.add("a shop", currencies=["CNY"])
+        await objects.channel_admin.add_by_hand(merchant.book, "rail", "scripted", {}, fee_bp=fee_bp)
         for account, (name, _, its_fee_bp) in (more or {}).items():
-            await add_channel_account(objects, merchant.book, account, name, {"account": account}, fee_bp=its_fee_bp)
+            await objects.channel_admin.add_by_hand(
+                merchant.book, account, name, {"account": account}, fee_bp=its_fee_bp
+            )
         yield Shop(objects, merchant.book, merchant.api_key, rail, rails)
 
 

@@ -12,10 +12,10 @@ from urllib.parse import quote
 import orjson
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from channels.bank import signing
-from channels.bank.messages import BadStatement
 from channels.bank_transfer import messages
 from channels.bank_transfer.messages import Doubt
+from channels.banks import signing
+from channels.banks.messages import BadStatement
 from channels.contract import (
     BadBill,
     BadNotice,

@@ -11,8 +11,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from channels.bank import signing
-from channels.bank.messages import BadStatement, Entry, read_camt054
+from channels.banks import signing
+from channels.banks.messages import BadStatement, Entry, read_camt054
 from channels.contract import (
     BadBill,
     BillLine,

@@ -5,34 +5,38 @@ sealed before it leaves this process. Changes go through the commit lane, so eac
 finds what the first one did.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
-import streams
 from channels.contract import Channel, Order
 from channels.proof import another_accounts, unproven
 from channels.settings import absorb, check_addresses
+from gateway.accounts.commands import (
+    AddChannelAccount,
+    ChangeChannelAccount,
+    ResealChannelAccount,
+    RotateChannelAccount,
+)
 from gateway.accounts.credentials import Credentials, Opened, Previous, bound, opened, sealed, shown
 from gateway.accounts.names import no_such_channel
 from gateway.accounts.ready import UNUSABLE, Build, ChannelAccounts
-from gateway.accounts.terms import Terms, TermsWrong
+from gateway.accounts.terms import Terms, TermsWrong, flat
 from gateway.claims import Claims
 from gateway.store import channel_accounts, every_channel_account, paid_lately
-from gateway.tables import CHANNEL_ACCOUNTS, Attempt, ChannelAccount, Payment
+from gateway.tables import Attempt, ChannelAccount, Payment
 from kernel.addresses import AddressRefused
 from kernel.clock import rfc3339
 from kernel.db import Pool, acquire
 from kernel.env import Env
-from kernel.errors import Conflict, NotFound, Rejected, Unavailable
+from kernel.errors import NotFound, Rejected, Unavailable
 from kernel.lane import Lanes
 from kernel.sealing import CannotOpen, MasterKeys, Secret, master_of, rewrap, without_secrets
-from kernel.work import BOOKS, Need, Work
 
 KEEP_DAYS = 30  # how long notices made under earlier credentials are believed; rails repeat theirs for a day or two
 STATES = ("enabled", "draining", "off")
@@ -124,6 +128,31 @@ class ChannelAdmin:
         made: tuple[ChannelAccount, bool] = await self._lanes.put(AddChannelAccount(book, row, claims, by))
         self._accounts.forget(book)
         return made
+
+    async def add_by_hand(
+        self,
+        book: int,
+        account_id: str,
+        channel: str,
+        settings: Mapping[str, Any],
+        *,
+        terms: Terms | None = None,
+        fee_bp: int = 0,
+        position: int | None = None,
+        folder: Path | None = None,
+    ) -> ChannelAccount:
+        """Add an account as an operator does on this host: settings may name files. Raises what `add` raises.
+
+        terms: None: nothing but a rate of fee_bp basis points.
+        """
+        row, _ = await self.add(
+            book, account_id, channel, settings, terms=terms or flat(fee_bp), position=position, folder=folder or Path()
+        )
+        return row
+
+    async def set_state(self, book: int, account_id: str, state: str) -> ChannelAccount:
+        """Enable, drain or switch off an account. Raises NotFound."""
+        return await self.change(book, account_id, state=state)
 
     async def change(
         self,
@@ -435,165 +464,3 @@ def _merged(before: Credentials, given: Credentials) -> Credentials:
 
 
 # ---- commands --------------------------------------------------------------------------------------------------------
-
-
-def _told(work: Work, kind: str, row: ChannelAccount, by: str) -> None:
-    """Publish what happened to an account: who did it, and no secret."""
-    payload = {
-        "object": "channel_account",
-        "id": row.id,
-        "channel": row.channel,
-        "state": row.state,
-        "version": row.version,
-        "credentials_version": row.credentials_version,
-        "by": by,
-    }
-    streams.publish(work, row.book, f"channel_account.{kind}", row.id, payload)
-
-
-def _needs(book: int, account_id: str, claims: Claims | None) -> Iterable[Need]:
-    yield BOOKS, (book,)
-    yield CHANNEL_ACCOUNTS, (book, account_id)
-    if claims is not None:
-        yield from claims.needs(book)
-
-
-def _earlier(work: Work, book: int, account_id: str, claims: Claims | None) -> ChannelAccount | None:
-    """Return the account as it is where an earlier identical request was carried out. Raises Conflict."""
-    if claims is None or claims.earlier(work, book) is None:
-        return None
-    return work.get(CHANNEL_ACCOUNTS, (book, account_id))
-
-
-@dataclass(frozen=True, slots=True)
-class AddChannelAccount:
-    """Record a channel account; the same again returns what the first one made. Raises Conflict (account_exists)."""
-
-    book: int
-    row: ChannelAccount
-    claims: Claims | None
-    by: str
-
-    def needs(self, work: Work) -> Iterable[Need]:
-        return _needs(self.book, self.row.id, self.claims)
-
-    def apply(self, work: Work) -> tuple[ChannelAccount, bool]:
-        work.head(self.book)
-        earlier = _earlier(work, self.book, self.row.id, self.claims)
-        if earlier is not None:
-            return earlier, True
-        there = work.find(CHANNEL_ACCOUNTS, (self.book, self.row.id))
-        if there is not None:
-            if there.sealed == self.row.sealed:  # no two envelopes are alike: this very command was here before
-                return there, False
-            raise Conflict("account_exists", f"book {self.book} has a channel account {self.row.id} already")
-        row = self.row._replace(created_at=work.now, updated_at=work.now)
-        work.put(CHANNEL_ACCOUNTS, row)
-        if self.claims is not None:
-            self.claims.take(work, self.book, row.id)
-        _told(work, "added", row, self.by)
-        return row, False
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeChannelAccount:
-    """Change an account's terms, position or state; None leaves it. Raises NotFound, Conflict (version_mismatch)."""
-
-    book: int
-    account_id: str
-    version: int | None
-    terms: str | None
-    position: int | None
-    state: str | None
-    claims: Claims | None
-    by: str
-
-    def needs(self, work: Work) -> Iterable[Need]:
-        return _needs(self.book, self.account_id, self.claims)
-
-    def apply(self, work: Work) -> ChannelAccount:
-        work.head(self.book)
-        row = work.get(CHANNEL_ACCOUNTS, (self.book, self.account_id))
-        if _earlier(work, self.book, self.account_id, self.claims) is not None:
-            return row
-        wanted: dict[str, Any] = {"terms": self.terms, "position": self.position, "state": self.state}
-        new = row._replace(**{name: value for name, value in wanted.items() if value is not None})
-        # One ahead, and just so: this very change was made, and its answer lost.
-        if self.version is not None and row.version != self.version and (new != row or row.version != self.version + 1):
-            raise _moved_on(row)
-        if self.claims is not None:
-            self.claims.take(work, self.book, row.id)
-        if new == row:
-            return row
-        new = new._replace(version=row.version + 1, updated_at=work.now)
-        work.put(CHANNEL_ACCOUNTS, new)
-        _told(work, "changed", new, self.by)
-        return new
-
-
-@dataclass(frozen=True, slots=True)
-class RotateChannelAccount:
-    """Put an account's new credentials in place of the version they were made from.
-
-    row: the account as it is to be. Raises NotFound, Conflict (version_mismatch).
-    """
-
-    book: int
-    row: ChannelAccount
-    claims: Claims | None
-    by: str
-
-    def needs(self, work: Work) -> Iterable[Need]:
-        return _needs(self.book, self.row.id, self.claims)
-
-    def apply(self, work: Work) -> tuple[ChannelAccount, bool]:
-        """Return the account, and whether an earlier request had done it."""
-        work.head(self.book)
-        there = work.get(CHANNEL_ACCOUNTS, (self.book, self.row.id))
-        if _earlier(work, self.book, self.row.id, self.claims) is not None:
-            return there, True
-        if there.sealed == self.row.sealed:
-            return there, False
-        if there.version != self.row.version - 1:
-            raise _moved_on(there)
-        row = self.row._replace(updated_at=work.now)
-        work.put(CHANNEL_ACCOUNTS, row)
-        if self.claims is not None:
-            self.claims.take(work, self.book, row.id)
-        _told(work, "rotated", row, self.by)
-        return row, False
-
-
-@dataclass(frozen=True, slots=True)
-class ResealChannelAccount:
-    """Replace an account's envelope unless it has changed meanwhile; return whether it was replaced."""
-
-    book: int
-    old: ChannelAccount
-    new: ChannelAccount
-
-    def needs(self, work: Work) -> Iterable[Need]:
-        return _needs(self.book, self.old.id, None)
-
-    def apply(self, work: Work) -> bool:
-        work.head(self.book)
-        there = work.get(CHANNEL_ACCOUNTS, (self.book, self.old.id))
-        if there.sealed == self.new.sealed:
-            return True
-        if there.sealed != self.old.sealed or there.credentials_version != self.old.credentials_version:
-            return False  # rotated meanwhile, and so sealed under the current key
-        new, old = self.new, self.old
-        row = there._replace(
-            settings=new.settings, sealed=new.sealed, credentials_version=new.credentials_version,
-            version=there.version + new.version - old.version,
-        )  # fmt: skip
-        work.put(CHANNEL_ACCOUNTS, row)
-        return True
-
-
-def _moved_on(row: ChannelAccount) -> Conflict:
-    return Conflict(
-        "version_mismatch",
-        f"channel account {row.id} is at version {row.version} by now; read it again and decide",
-        version=row.version,
-    )

@@ -16,16 +16,16 @@ from aiohttp import web
 
 from channels import BadNotice, Method
 from gateway.accounts.ready import ChannelAccounts, Ready
-from gateway.cashier import codes, paper, screens
-from gateway.cashier.doors import Doors
+from gateway.cashier import codes, render, screens
+from gateway.cashier.device import Visitor, address, language, visitor
 from gateway.cashier.forms import read_form
+from gateway.cashier.link_pages import Doors
 from gateway.cashier.links import Links
-from gateway.cashier.live import Live
-from gateway.cashier.paper import Paper, is_web, other_language, see_other
+from gateway.cashier.render import Paper, is_web, other_language, see_other
 from gateway.cashier.screens import Kind, Screen, Way
+from gateway.cashier.text import Say
 from gateway.cashier.tokens import CashierTokens
-from gateway.cashier.visitor import Visitor, address, language, visitor
-from gateway.cashier.words import Say
+from gateway.cashier.updates import Live
 from gateway.door.admission import away
 from gateway.door.pages import Page, Work
 from gateway.payments.attempts import NewAttempt
@@ -197,13 +197,13 @@ class Cashier:
         seen = request.query.get("seen", "")
         with away():
             mark = await self._live.news(book, payment_id, seen, FOLLOW_S)
-        return paper.json({"mark": seen if mark is None else mark})
+        return render.json({"mark": seen if mark is None else mark})
 
     async def page_code(self, request: web.Request) -> web.Response:
         """Show the page's own address as a QR code."""
         token = request.match_info["token"]
         self._read(request)
-        return paper.picture(codes.svg(f"{self._public_url}/pay/{token}"))
+        return render.picture(codes.svg(f"{self._public_url}/pay/{token}"))
 
     async def attempt_code(self, request: web.Request) -> web.Response:
         """Show the rail's code of the attempt that is open."""
@@ -211,7 +211,7 @@ class Cashier:
         action = Screen(Kind.CODE, visit.last).action
         if action.get("type") != "qr":
             raise NotFound("no_such_object", "there is no code to show")
-        return paper.picture(codes.svg(str(action["code"])))
+        return render.picture(codes.svg(str(action["code"])))
 
     async def file(self, request: web.Request) -> web.Response:
         """Return one of the pages' own files."""

@@ -10,7 +10,7 @@ import orjson
 
 from channels import Method
 from gateway import states
-from gateway.cashier.visitor import Visitor
+from gateway.cashier.device import Visitor
 from gateway.routing.seam import Choice
 from gateway.states import OPEN_ATTEMPT
 from gateway.tables import CASHIER, Attempt, Payment

@@ -61,7 +61,7 @@ _FULL = _full()
 
 
 class _Connection(web.RequestHandler):
-    """One connection. Leans on what aiohttp calls private; tests/gateway/test_door.py notices where that changes."""
+    """One connection. Leans on what aiohttp calls private: tests/gateway/door/test_door.py sees where that changes."""
 
     __slots__ = ("_decided", "_head", "_server", "_unreadable")
 

@@ -15,8 +15,8 @@ import splitting
 from channels.contract import Method, Outcome, Refused, Unknown
 from gateway import states
 from gateway.payments.belief import Answers
+from gateway.payments.record_outcome import attempts_needs, end_soon, moved, open_attempts
 from gateway.payments.schedule import FIRST_ANSWER
-from gateway.payments.settle import attempts_needs, end_soon, moved, open_attempts
 from gateway.routing.seam import AUTO, Choice
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT
 from gateway.tables import ATTEMPTS, CASHIER, MAX_ATTEMPTS, PAYMENTS, Attempt, Payment

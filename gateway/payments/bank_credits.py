@@ -2,7 +2,7 @@
 
 import logging
 
-from channels.bank import Entry
+from channels.banks import Entry
 from channels.contract import Confirmed, Kind, Method, Notice
 from gateway.payments.payments import Payments
 from gateway.store import find_attempt, find_refund

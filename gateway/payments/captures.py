@@ -11,8 +11,8 @@ from datetime import timedelta
 import splitting
 from gateway import states
 from gateway.claims import Claims
+from gateway.payments.record_outcome import Settled, attempts_needs, moved
 from gateway.payments.schedule import FIRST_ANSWER, next_query
-from gateway.payments.settle import Settled, attempts_needs, moved
 from gateway.tables import ATTEMPTS, PAYMENTS, Attempt, Payment
 from kernel.errors import Conflict, Rejected
 from kernel.states import advance

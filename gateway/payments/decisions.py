@@ -11,8 +11,8 @@ from channels.contract import Confirmed, Outcome, Refused
 from gateway import states
 from gateway.payments import unfinished, unwanted
 from gateway.payments.captures import CaptureRefused
+from gateway.payments.record_outcome import Settle, attempts_needs
 from gateway.payments.refunds import NOT_CARRIED_OUT, SettleRefund, again_needs, at_channel, begin_again
-from gateway.payments.settle import Settle, attempts_needs
 from gateway.tables import ATTEMPTS, REFUNDS, surplus_refund_id
 from kernel.errors import Conflict
 from kernel.money import Money

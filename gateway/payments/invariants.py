@@ -154,7 +154,7 @@ async def refunded_fees_match_the_journal(connection: Connection) -> list[str]:
         )
         SELECT g.book, g.payment_id, g.minor FROM given g
         JOIN attempt a ON a.book = g.book AND a.payment_id = g.payment_id AND a.number = g.attempt_number
-        -- splitting.plan.fee_returned: in proportion, rounded half up
+        -- splitting.plans.arithmetic.fee_returned: in proportion, rounded half up
         WHERE g.minor <> div(2 * a.fee_minor * g.live + a.captured_minor, 2 * a.captured_minor::numeric)
         """
     )
@@ -276,7 +276,7 @@ async def shares_follow_the_refunds(connection: Connection) -> list[str]:
         CROSS JOIN LATERAL (
             SELECT coalesce(sum((x.v ->> 2)::bigint), 0) AS taken_back FROM json_array_elements(s.shares) AS x(v)
         ) t CROSS JOIN LATERAL (
-            -- splitting.plan.fee_returned: in proportion, rounded half up
+            -- splitting.plans.arithmetic.fee_returned: in proportion, rounded half up
             SELECT live, div(
                 2 * (p.fee_minor + p.coupon_minor) * live + p.captured_minor, nullif(2 * p.captured_minor, 0)
             ) AS unshared

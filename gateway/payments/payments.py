@@ -42,6 +42,7 @@ from gateway.payments.belief import Answers, believed
 from gateway.payments.captures import CaptureRefused, StartCapture, StartUndo
 from gateway.payments.create import Asking, Created, CreatePayment, FindEarlier, NewPayment
 from gateway.payments.orders import Orders
+from gateway.payments.record_outcome import NOT_RECEIVED, EndedMeanwhile, ReversedMeanwhile, Settle, Settled, is_lost
 from gateway.payments.refunds import (
     NOT_CARRIED_OUT,
     CannotBeBorne,
@@ -61,7 +62,6 @@ from gateway.payments.schedule import (
     query_wait,
     should_give_up,
 )
-from gateway.payments.settle import NOT_RECEIVED, EndedMeanwhile, ReversedMeanwhile, Settle, Settled, is_lost
 from gateway.routing.seam import AUTO, CASHIER_METHODS, Ask, Choice, Chooser, fee_of, kind_of, no_channel, wallet_for
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
 from gateway.store import attempts, find_attempt, find_payment, find_refund

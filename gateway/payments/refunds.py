@@ -42,7 +42,7 @@ from kernel.states import advance
 from kernel.work import BOOKS, Need, Work
 from ledger import Step, Transfer, accounts
 from ledger.posting import HOLDS
-from splitting.plan import fee_returned
+from splitting.plans.arithmetic import fee_returned
 
 # Why a refund failed that a person had ended: the rail's own words are not like it.
 NOT_CARRIED_OUT = "not_carried_out"

@@ -30,14 +30,15 @@ def bank_link(
     The keys are read now and sealed in the database; no file is needed afterwards.
     """
     import splitting
-    from ops.merchants import link_bank
 
     found = settings()
 
     async def work() -> int:
         given = json_object(credentials)
         async with a_hub(found) as hub:
-            link = await link_bank(hub, book, bank, given, name=name, currency=currency, folder=credentials.parent)
+            link = await hub.merchants.link_bank(
+                book, bank, given, name=name, currency=currency, folder=credentials.parent
+            )
             show(splitting.bank_link_payload(link, hub.banks.problem(link)))
         return 0
 
@@ -119,13 +120,12 @@ def bank_platform(
 ) -> None:
     """Register the platform as the payee of its commission in a book, with an account of its own at the bank."""
     import splitting
-    from ops.merchants import add_platform_payee
 
     found = settings()
 
     async def work() -> int:
         async with a_hub(found) as hub:
-            payee = await add_platform_payee(hub, book, name=name, currency=currency, bank=bank)
+            payee = await hub.payees.add_platform(book, name=name, currency=currency, bank=bank)
         show(splitting.payee_payload(payee))
         return 0
 
@@ -172,7 +172,7 @@ def reconcile(
     as_json: Json = False,
 ) -> None:
     """Compare a business date 账务日期 with the channel's bill and the bank's files; exit code 1 if they differ."""
-    from reconciliation import report, words
+    from reconciliation import report, text
     from reconciliation.daily import Deposit
 
     found = settings()
@@ -195,7 +195,7 @@ def reconcile(
         if as_json:
             show(shown)
         else:
-            typer.echo("\n".join(line for run in shown for line in words.of_run(run)))
+            typer.echo("\n".join(line for run in shown for line in text.of_run(run)))
         return 0 if all(run["agrees"] for run in shown) else 1
 
     finish(work())
@@ -205,7 +205,7 @@ def discrepancies(book: Book, as_json: Json = False) -> None:
     """List what hub, channel and bank disagree about 差错, oldest first, with its age; exit code 1 if there is any."""
     import reconciliation
     from kernel.db import acquire
-    from reconciliation import report, words
+    from reconciliation import report, text
 
     found = settings()
 
@@ -215,7 +215,7 @@ def discrepancies(book: Book, as_json: Json = False) -> None:
         if as_json:
             show(report.of_cases(cases))
         else:
-            typer.echo("\n".join([*(line for case in cases for line in words.of_case(case)), words.of_cases(cases)]))
+            typer.echo("\n".join([*(line for case in cases for line in text.of_case(case)), text.of_cases(cases)]))
         return 1 if cases else 0
 
     finish(work())

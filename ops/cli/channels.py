@@ -40,7 +40,6 @@ def channel_add(
 
     What the rail charges is to be said, by --fee-bp or --terms: nobody guesses what stands in your contract.
     """
-    from ops.merchants import add_channel_account
 
     if not _ACCOUNT.fullmatch(account):
         fail(f"{account!r} is no name for an account: 1 to 32 of 0-9 A-Z a-z _ -", 2)
@@ -56,8 +55,8 @@ def channel_add(
     async def work() -> int:
         facts = json_object(credentials)
         async with a_hub(found) as hub:
-            row = await add_channel_account(
-                hub, book, account, channel, facts, terms=agreed, position=position, folder=credentials.parent
+            row = await hub.channel_admin.add_by_hand(
+                book, account, channel, facts, terms=agreed, position=position, folder=credentials.parent
             )
             shown = _shown(hub, row)
         if as_json:
@@ -206,13 +205,12 @@ def channel_drain(book: Book, account: Account, as_json: Json = False) -> None:
 
 
 def _set_state(book: int, account: str, state: str, as_json: bool) -> NoReturn:
-    from ops.merchants import set_channel_state
 
     found = settings()
 
     async def work() -> int:
         async with a_hub(found, may_lack_secrets=True) as hub:
-            shown = _shown(hub, await set_channel_state(hub, book, account, state))
+            shown = _shown(hub, await hub.channel_admin.set_state(book, account, state))
         if as_json:
             show(shown)
         else:
@@ -231,7 +229,7 @@ def channel_reseal(
 
     Exit code 1 when some account could not be: nothing is retired then.
     """
-    from ops.merchants import reseal
+    from ops.reseal import reseal
 
     found = settings()
 
@@ -297,13 +295,14 @@ def channel_call(
     come from --set credentials=FILE, else from SLUICE_HOME/channels/CHANNEL.json, else, for the sandbox of this home,
     from its default merchant.
     """
-    from channels import HttpTransport, probe
+    from channels import HttpTransport
     from kernel.env import system_env
     from ops.addresses import origin_of, rule, sandbox_of
+    from ops.trials import channel_call
 
     chosen = dict(pair.partition("=")[::2] for pair in sets)
     if (book is None) != (account is None) or (account is not None and "credentials" in chosen):
-        fail("give --book together with --account, or --set credentials=FILE", probe.USAGE)
+        fail("give --book together with --account, or --set credentials=FILE", channel_call.USAGE)
     found = settings()
     home = found.home
 
@@ -315,15 +314,15 @@ def channel_call(
             elif "credentials" not in chosen and not (home / "channels" / f"{channel}.json").exists():
                 facts = _sandbox_credentials(home, channel, base_url)
             else:
-                facts = probe.settings_for(channel, home=home, sets=chosen, base_url=base_url)
-        except probe.Usage as error:
-            fail(str(error), probe.USAGE)
+                facts = channel_call.settings_for(channel, home=home, sets=chosen, base_url=base_url)
+        except channel_call.Usage as error:
+            fail(str(error), channel_call.USAGE)
         allowed = rule(found, sandbox_of(found))
         if base_url or book is None:  # named by who types the command, and by no merchant
             with suppress(ValueError):
                 allowed = allowed.and_also(origin_of(facts.get("base_url")))
         async with HttpTransport(addresses=allowed) as transport:
-            done = await probe.call(channel, op, facts, chosen, system_env(transport))
+            done = await channel_call.call(channel, op, facts, chosen, system_env(transport))
         if as_json:
             show(done.result)
         else:
@@ -335,33 +334,33 @@ def channel_call(
 
 
 async def _sealed_credentials(found: "Settings", book: int, account: str, channel: str) -> dict[str, Any]:
-    """Return the credentials of a merchant's account, opened for one call. Raises probe.Usage."""
-    from channels import probe
+    """Return the credentials of a merchant's account, opened for one call. Raises channel_call.Usage."""
     from gateway.accounts.credentials import opened
     from kernel.sealing import CannotOpen
+    from ops.trials import channel_call
 
     async with a_hub(found) as hub:
         row = await hub.channel_admin.get(book, account)
         if row.channel != channel:
-            raise probe.Usage(f"{account} is an account at {row.channel}, not at {channel}")
+            raise channel_call.Usage(f"{account} is an account at {row.channel}, not at {channel}")
         try:
             return opened(row, hub.keys).current.settings()
         except CannotOpen as why:
-            raise probe.Usage(f"the credentials of {account} do not open: {why}") from None
+            raise channel_call.Usage(f"the credentials of {account} do not open: {why}") from None
 
 
 def _sandbox_credentials(home: Path, channel: str, base_url: str | None) -> dict[str, Any]:
-    """Return the default merchant of the sandbox in this home. Raises probe.Usage."""
-    from channels import probe
+    """Return the default merchant of the sandbox in this home. Raises channel_call.Usage."""
+    from ops.trials import channel_call
     from sandbox.main import NotRunning, info
 
     try:
         told = info(home)
     except NotRunning as error:
-        raise probe.Usage(
+        raise channel_call.Usage(
             f"there are no credentials for {channel}: give --set credentials=FILE.json ({error})"
         ) from None
     if channel not in told:
-        raise probe.Usage(f"the sandbox has no {channel}")
+        raise channel_call.Usage(f"the sandbox has no {channel}")
     facts = {"base_url": told["base_url"], **told[channel]["merchants"][0]}
     return facts | ({"base_url": base_url} if base_url else {})

@@ -37,7 +37,7 @@ def qr_encode(
     as_json: Json = False,
 ) -> None:
     """Print the text of a payment code, for a QR code."""
-    from channels import emvco
+    from gateway.cashier import emvco
     from kernel.money import from_major
 
     names = {words: number for number, words in emvco.ADDITIONAL_NAMES.items()}
@@ -73,7 +73,7 @@ def qr_decode(
     as_json: Json = False,
 ) -> None:
     """Read a payment code strictly and print what it says; exit code 1 with the reason when it is none."""
-    from channels import emvco
+    from gateway.cashier import emvco
 
     try:
         said = emvco.described(emvco.parse(sys.stdin.read().removesuffix("\n") if text == "-" else text))
@@ -110,7 +110,7 @@ def _accounts(written: list[str]) -> dict[str, Any]:
 
 
 def _tip(written: str, currency: str) -> Any:
-    from channels.emvco import Tip, TipKind
+    from gateway.cashier.emvco import Tip, TipKind
     from kernel.money import from_major
 
     kind, _, value = written.partition(":")

@@ -25,13 +25,12 @@ def merchant_add(
 ) -> None:
     """Take a merchant on: open its book and make its first API key, which is shown this once."""
     from gateway.door.auth import EVERYDAY
-    from ops.merchants import add_merchant
 
     found = settings()
 
     async def work() -> int:
         async with a_hub(found) as hub:
-            made = await add_merchant(hub, name, currencies=currency, scopes=scope or EVERYDAY)
+            made = await hub.merchants.add(name, currencies=currency, scopes=scope or EVERYDAY)
         if as_json:
             show({"book": made.book, "merchant": made.id, "key_id": made.key_id, "api_key": made.api_key})
         else:
@@ -83,13 +82,12 @@ def merchant_resume(book: Book) -> None:
 
 
 def _set_suspended(book: int, *, suspended: bool) -> None:
-    from ops.merchants import set_suspended
 
     found = settings()
 
     async def work() -> int:
         async with a_hub(found, may_lack_secrets=True) as hub:
-            changed = await set_suspended(hub, book, suspended=suspended)
+            changed = await hub.merchants.set_suspended(book, suspended=suspended)
         state = "is suspended" if suspended else "takes payments"
         typer.echo(f"book {book} {state}{'' if changed else ', as before'}")
         return 0
@@ -141,14 +139,13 @@ def key_new(
 ) -> None:
     """Make an API key; it is shown this once and kept only as a hash."""
     from gateway.door.auth import EVERYDAY
-    from ops.merchants import add_key
 
     found = settings()
 
     async def work() -> int:
         async with a_hub(found) as hub:
             expires_in = timedelta(days=days) if days is not None else None
-            key_id, key = await add_key(hub, book, scope or EVERYDAY, expires_in)
+            key_id, key = await hub.merchants.add_key(book, scope or EVERYDAY, expires_in)
         show({"key_id": key_id, "api_key": key}) if as_json else typer.echo(f"{key_id}: {key}")
         return 0
 

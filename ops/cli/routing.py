@@ -43,7 +43,7 @@ def route_explain(
     """Tell why each attempt of a payment went where it went, from what was kept with it."""
 
     def work(hub: "Hub") -> Coroutine[Any, Any, int]:
-        from ops.routing import command
+        from ops.trials.routing import command
 
         return command.explain_payment(hub, payment, as_json=as_json)
 
@@ -62,7 +62,7 @@ def route_replay(
     days = day(first), day(last)
 
     def work(hub: "Hub") -> Coroutine[Any, Any, int]:
-        from ops.routing import command
+        from ops.trials.routing import command
 
         return command.replay_policy(hub, book, policy, *days, as_json=as_json)
 
@@ -76,7 +76,7 @@ def route_policy_set(
     """Add a version of a merchant's policy; it holds for every process within a second."""
 
     def work(hub: "Hub") -> Coroutine[Any, Any, int]:
-        from ops.routing import command
+        from ops.trials.routing import command
 
         return command.set_policy(hub, book, file, note)
 
@@ -92,7 +92,7 @@ def route_policy_show(
     """Print the policy that holds, or an earlier one, with who set it, when and why."""
 
     def work(hub: "Hub") -> Coroutine[Any, Any, int]:
-        from ops.routing import command
+        from ops.trials.routing import command
 
         return command.show_policy(hub, book, version, as_json=as_json)
 
@@ -104,7 +104,7 @@ def route_policy_list(book: Book, as_json: Json = False) -> None:
     """List every version of a merchant's policy, newest first."""
 
     def work(hub: "Hub") -> Coroutine[Any, Any, int]:
-        from ops.routing import command
+        from ops.trials.routing import command
 
         return command.list_policies(hub, book, as_json=as_json)
 
@@ -116,7 +116,7 @@ def route_policy_check(book: Book, file: PolicyFile) -> None:
     """Read a policy without setting it; exit code 1 if it names what the merchant does not have."""
 
     def work(hub: "Hub") -> Coroutine[Any, Any, int]:
-        from ops.routing import command
+        from ops.trials.routing import command
 
         return command.check_policy(hub, book, file)
 
@@ -139,7 +139,7 @@ def route_bench(
     2 % less often than the oracle after the first 20,000 payments.
     """
     from gateway.routing.policy import PolicyWrong
-    from ops.routing import command
+    from ops.trials.routing import command
 
     try:
         code = command.bench(payments, seed, policy, json_file, html)

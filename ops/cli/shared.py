@@ -100,10 +100,8 @@ async def a_hub(found: "Settings", book: int | None = None, *, may_lack_secrets:
     """
     from asyncpg.exceptions import UndefinedColumnError, UndefinedTableError
 
-    from kernel.db import acquire
     from ops import embedded, logs
     from ops.addresses import rule, sandbox_of
-    from ops.merchants import check_book
     from ops.migrate import migrate
     from ops.serve import passwords, public_url
     from ops.trouble import CANNOT_CONNECT, unusable
@@ -135,8 +133,7 @@ async def a_hub(found: "Settings", book: int | None = None, *, may_lack_secrets:
                     raise
                 raise unusable(error, servers.database_url) from None
             if book is not None:
-                async with acquire(objects.pool) as connection:
-                    await check_book(connection, book)
+                await objects.merchants.require(book)
             yield objects
 
 

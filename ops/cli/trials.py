@@ -41,7 +41,7 @@ def replay(
     2: asked wrongly; nothing was started.
     130, 143: stopped by Ctrl-C, by SIGTERM.
     """
-    from ops.replay import command
+    from ops.trials.replay import command
 
     raise typer.Exit(
         command.run(
@@ -65,6 +65,6 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure what a payment costs beside the least any handler costs, and what the commit lane gains."""
-    from ops.bench import command
+    from ops.trials.bench import command
 
     raise typer.Exit(command.run(settings(), seconds=seconds, rounds=rounds, as_json=as_json))

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from wechat_rail import KEYS, NOW, Rail, settings, transaction
 
 from channels import CHANNELS, wechat
 from channels.settings import absorb, secret
+from tests.channels.wechat.wechat_rail import KEYS, NOW, Rail, settings, transaction
 
 OPTIONAL = {"app_secret"}  # only payments in pages inside WeChat need it
 

@@ -10,8 +10,14 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import pytest
-from test_wechat_outcomes import PAID
-from wechat_rail import (
+
+from channels import Capabilities, ChannelClient, Method, Order, Outcome, Pending, Unknown
+from channels.client import KEY_REFRESH_S, MOST_QUESTIONS, TIMEOUTS_S
+from kernel.addresses import PUBLIC
+from kernel.env import Env, NoAnswer, NotSent, Request, Response, Tasks, system_env
+from kernel.ids import Ids
+from tests.channels.wechat.test_wechat_outcomes import PAID
+from tests.channels.wechat.wechat_rail import (
     NEW_SERIAL,
     NOW,
     OLD_SERIAL,
@@ -22,12 +28,6 @@ from wechat_rail import (
     refund_order,
     transaction,
 )
-
-from channels import Capabilities, ChannelClient, Method, Order, Outcome, Pending, Unknown
-from channels.client import KEY_REFRESH_S, MOST_QUESTIONS, TIMEOUTS_S
-from kernel.addresses import PUBLIC
-from kernel.env import Env, NoAnswer, NotSent, Request, Response, Tasks, system_env
-from kernel.ids import Ids
 
 OLD, NEW = Rail(), Rail("platform_new", NEW_SERIAL)
 Reply = Callable[[Request], Response | Exception | Awaitable[Response]]

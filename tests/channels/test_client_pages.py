@@ -4,12 +4,12 @@ from collections.abc import Callable
 from datetime import date, datetime
 
 import pytest
-from test_client import ScriptedRail, client
 
 import channels.client
 from channels import BillFile, ChannelClient
 from channels.contract import Rail
 from kernel.env import NoAnswer, NotSent, Request, Response
+from tests.channels.test_client import ScriptedRail, client
 
 DAY = date(2026, 11, 23)
 

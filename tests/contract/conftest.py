@@ -6,14 +6,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 import pytest_asyncio
-from counterparties import Counterparty, sandbox
-from plays import Play, Played, Rule, a_play, facts, play_id
 
 from channels import CHANNELS, Channel, HttpTransport
 from kernel.addresses import LOOPBACK
 from kernel.env import Env, system_env
 from ops.wiring import Hub, hub
 from tests.conftest import TestServer as PostgresServer
+from tests.contract.counterparties import Counterparty, sandbox
+from tests.contract.plays import Play, Played, Rule, a_play, facts, play_id
 
 PLAYED = pytest.StashKey[Played]()
 

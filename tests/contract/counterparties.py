@@ -311,7 +311,7 @@ async def inbox() -> AsyncIterator[Inbox]:
 def _every_counterparty() -> dict[str, type[Counterparty]]:
     """Return the counterparties by their rail, from the files counterparty_<rail>.py beside this one."""
     for path in sorted(HERE.glob("counterparty_*.py")):
-        importlib.import_module(path.stem)
+        importlib.import_module(f"tests.contract.{path.stem}")
     return {other.RAIL: other for other in Counterparty.__subclasses__()}
 
 

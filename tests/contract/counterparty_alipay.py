@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from counterparties import Counterparty, Payer
-
 from channels import Order, Pending
+from tests.contract.counterparties import Counterparty, Payer
 
 
 class AlipaySandbox(Counterparty):

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from counterparties import Counterparty
+from tests.contract.counterparties import Counterparty
 
 
 class BankTransferSandbox(Counterparty):

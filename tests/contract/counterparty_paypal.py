@@ -2,9 +2,8 @@
 
 from datetime import timedelta
 
-from counterparties import Counterparty
-
 from channels import Method
+from tests.contract.counterparties import Counterparty
 
 
 class PayPalSandbox(Counterparty):

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from counterparties import Counterparty, Payer
-
 from channels import Method
+from tests.contract.counterparties import Counterparty, Payer
 
 
 class StripeSandbox(Counterparty):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from counterparties import Counterparty
+from tests.contract.counterparties import Counterparty
 
 
 class UnionPaySandbox(Counterparty):

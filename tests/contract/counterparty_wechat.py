@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from counterparties import Counterparty, Payer
+from tests.contract.counterparties import Counterparty, Payer
 
 
 class WeChatSandbox(Counterparty):

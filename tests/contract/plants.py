@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar
 
-from plays import UNHEARD_OF, RailFacts
-
 from channels import (
     BadBill,
     BadNotice,
@@ -29,6 +27,7 @@ from channels import (
 )
 from channels.contract import BillFile, BillLine, Kind, Request, Response
 from kernel.money import Money
+from tests.contract.plays import UNHEARD_OF, RailFacts
 
 
 class Planted:

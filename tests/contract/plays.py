@@ -13,7 +13,6 @@ from itertools import product
 from typing import Any, TypeVar
 
 import aiohttp
-from counterparties import COUNTERPARTIES, SHOWN, Counterparty, Inbox, Payer, inbox
 
 from channels import (
     CHANNELS,
@@ -36,6 +35,7 @@ from channels import (
 from kernel.clock import business_date
 from kernel.env import Clock, Env, Request, Response
 from kernel.money import Money
+from tests.contract.counterparties import COUNTERPARTIES, SHOWN, Counterparty, Inbox, Payer, inbox
 
 AT_ONCE = frozenset({Method.BARCODE, Method.CARD})  # the payer has agreed before we call
 BEST_FIRST = (

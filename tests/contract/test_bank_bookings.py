@@ -12,18 +12,17 @@ import aiohttp
 import orjson
 import pytest
 import pytest_asyncio
-from test_bank_enrolment import BANK, customer
 
 import cases
-from channels.bank import Batch, Entry, Instruction, pain001
+from channels.banks import Batch, Entry, Instruction, pain001
 from kernel.db import acquire
 from kernel.env import Env, system_env
 from kernel.money import Money
 from ops.cases import decide
-from ops.merchants import add_merchant, link_bank
 from ops.wiring import Hub, hub
 from reconciliation import entries_on
 from reconciliation.daily import bank_counterparty
+from tests.contract.test_bank_enrolment import BANK, customer
 from tests.kernel.one_book import outside
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -105,8 +104,8 @@ async def till(
     async with hub(
         database_url=database_url, redis_url=None, home=tmp_path, public_url="http://127.0.0.1:1", env=own
     ) as objects:
-        merchant, given = await add_merchant(objects, "tea", currencies=["CNY"]), await customer(http, base_url)
-        link = await link_bank(objects, merchant.book, BANK, given, name="pool", currency="CNY")
+        merchant, given = await objects.merchants.add("tea", currencies=["CNY"]), await customer(http, base_url)
+        link = await objects.merchants.link_bank(merchant.book, BANK, given, name="pool", currency="CNY")
         yield Till(objects, merchant.book, link.pool_account, given["customer_id"], http, base_url, database_url)
 
 

@@ -17,10 +17,10 @@ from typer.testing import CliRunner, Result
 from kernel.env import Env, Request, Response, system_env
 from kernel.errors import Conflict, NotFound, Rejected, Unavailable
 from ops.cli.commands import app
-from ops.merchants import add_merchant, link_bank, reseal
+from ops.reseal import reseal
 from ops.wiring import Hub, hub
 from splitting import BankLink, bank_link_payload
-from splitting.banking import Banks
+from splitting.banks.worker import Banks
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -81,15 +81,15 @@ async def custody(
         public_url="http://127.0.0.1:1",
         env=system_env(env.transport),
     ) as objects:
-        merchant, given = await add_merchant(objects, "tea", currencies=["CNY"]), await customer(http, base_url)
-        link = await link_bank(objects, merchant.book, BANK, given, name="pool", currency="CNY")
+        merchant, given = await objects.merchants.add("tea", currencies=["CNY"]), await customer(http, base_url)
+        link = await objects.merchants.link_bank(merchant.book, BANK, given, name="pool", currency="CNY")
         yield Custody(objects, merchant.book, given, link, database_url)
 
 
 async def test_no_file_is_needed_once_a_bank_is_linked(custody: Custody, tmp_path: Path) -> None:
     folder = tmp_path / "given"
     given = copied(custody.given, folder)
-    link = await link_bank(custody.hub, custody.book, BANK, given, name="pool", currency="CNY", folder=folder)
+    link = await custody.hub.merchants.link_bank(custody.book, BANK, given, name="pool", currency="CNY", folder=folder)
     shutil.rmtree(folder)
     assert await custody.answers()
     shown = bank_link_payload(link, custody.hub.banks.problem(link))
@@ -203,7 +203,7 @@ async def test_credentials_that_cannot_be_are_refused_and_change_nothing(
 
 
 async def test_a_merchants_custody_is_not_exchanged_for_another_pool_account(custody: Custody) -> None:
-    custody_of = (custody.hub, custody.book, BANK, custody.given)
+    link_bank, custody_of = custody.hub.merchants.link_bank, (custody.book, BANK, custody.given)
     with pytest.raises(Conflict, match="another bank's name"):
         await link_bank(*custody_of, name="pool", currency="USD")
     again = await link_bank(*custody_of, name="pool", currency="CNY")
@@ -214,7 +214,7 @@ async def test_a_merchants_custody_is_not_exchanged_for_another_pool_account(cus
         (custody.book, BANK, "TEA", "currency_unknown"),
     ):
         with pytest.raises((Rejected, NotFound)) as refused:
-            await link_bank(custody.hub, book, bank, custody.given, name="pool", currency=currency)
+            await custody.hub.merchants.link_bank(book, bank, custody.given, name="pool", currency=currency)
         assert refused.value.code == code
 
 
@@ -301,6 +301,6 @@ async def test_a_bank_that_ended_is_asked_only_while_a_batch_is_under_way(custod
     assert await round_asks()
     await custody.sql("UPDATE settlement SET status = 'finished'")
     assert not await round_asks()
-    link = await link_bank(custody.hub, custody.book, BANK, custody.given, name="pool", currency="CNY")
+    link = await custody.hub.merchants.link_bank(custody.book, BANK, custody.given, name="pool", currency="CNY")
     assert link.ended_at is None
     assert await round_asks()

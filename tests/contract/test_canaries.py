@@ -25,9 +25,6 @@ import aiohttp
 import asyncpg
 import pytest
 import redis.asyncio
-from counterparties import Counterparty, Payer, RefusedByControl
-from plays import facts
-from test_secrets_at_rest import SHORTEST, Scene, forms, logged
 
 from channels import CHANNELS, ChannelClient, Method
 from channels.contract import BadBill, BadNotice
@@ -36,9 +33,11 @@ from kernel.addresses import LOOPBACK
 from kernel.env import NoAnswer, NotSent
 from kernel.lane import MAX_SKEW
 from ops import embedded
-from ops.merchants import add_merchant
 from ops.wiring import hub
-from tests.replay.running import RunningHub, a_running_hub
+from tests.contract.counterparties import Counterparty, Payer, RefusedByControl
+from tests.contract.plays import facts
+from tests.contract.test_secrets_at_rest import SHORTEST, Scene, forms, logged
+from tests.ops.trials.replay.running import RunningHub, a_running_hub
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -407,7 +406,7 @@ async def a_day() -> AsyncIterator[Day]:
                 name="the test",
             ) as objects,
         ):
-            merchant = await add_merchant(objects, "tea", currencies=["CNY"], scopes=SCOPES)
+            merchant = await objects.merchants.add("tea", currencies=["CNY"], scopes=SCOPES)
             yield Day(running, Scene(objects, merchant, http, running.run.gateway_url, url, running.home, []))
 
 

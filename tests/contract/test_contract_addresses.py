@@ -5,13 +5,13 @@ from typing import Any
 
 import aiohttp
 import pytest
-from counterparties import COUNTERPARTIES
 
 from channels import CHANNELS, ChannelClient, HttpTransport
 from channels.registry import secrets_of
 from channels.settings import SHOWN, absorb, check_addresses
 from kernel.addresses import LOOPBACK, PUBLIC, AddressRefused
 from kernel.env import system_env
+from tests.contract.counterparties import COUNTERPARTIES
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from counterparties import Charged
-from plays import Play, plays
 
 from channels import BadBill, BillLine, Confirmed, Kind, Method
 from channels.contract import RefundFee
 from kernel.money import Money
+from tests.contract.counterparties import Charged
+from tests.contract.plays import Play, plays
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

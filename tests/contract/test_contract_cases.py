@@ -4,12 +4,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from plays import Play, plays
-from tills import MINOR, Till, a_till, waiting
 
 import cases
 from channels import Confirmed, Method
-from channels.probe import call
 from gateway.claims import Claims
 from gateway.payments import unfinished
 from gateway.payments.unwanted import about
@@ -17,8 +14,11 @@ from gateway.tables import Payment, Refund
 from kernel.db import transaction
 from kernel.errors import Conflict
 from ops.cases import decide
+from ops.trials.channel_call import call
 from ops.wiring import Hub, hub
 from tests.conftest import TestServer as PostgresServer
+from tests.contract.plays import Play, plays
+from tests.contract.tills import MINOR, Till, a_till, waiting
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

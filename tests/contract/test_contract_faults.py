@@ -1,9 +1,9 @@
 """The network and the channel misbehave: what is not known is Unknown, and asking settles it."""
 
 import pytest
-from plays import NOTHING_DONE, Play, closed, not_found, plays
 
 from channels import Confirmed, Method, Pending, Unknown
+from tests.contract.plays import NOTHING_DONE, Play, closed, not_found, plays
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

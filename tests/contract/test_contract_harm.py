@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import pytest
-from counterparties import SHOWN, Counterparty, Payer
-from plays import UNHEARD_OF, Play, closed, not_found, plays
 
 from channels import (
     CHANNELS,
@@ -32,6 +30,8 @@ from channels.contract import BillFile, Request, Response
 from kernel.addresses import Addresses
 from kernel.env import Transport
 from kernel.money import Money
+from tests.contract.counterparties import SHOWN, Counterparty, Payer
+from tests.contract.plays import UNHEARD_OF, Play, closed, not_found, plays
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from plays import Play, closed, plays
 
 from channels import Confirmed, Method, Pending, Refused, Unknown
 from kernel.money import Money
+from tests.contract.plays import Play, closed, plays
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -3,9 +3,6 @@
 import logging
 
 import pytest
-from counterparties import SHOWN, Payer
-from plays import Play, plays
-from tills import MINOR, Till, a_till, waiting
 
 import ledger
 from channels import Confirmed, Kind, Method
@@ -19,6 +16,9 @@ from kernel.errors import Conflict
 from kernel.money import proportion
 from ops.wiring import Hub
 from reconciliation import Kind as DifferenceKind
+from tests.contract.counterparties import SHOWN, Payer
+from tests.contract.plays import Play, plays
+from tests.contract.tills import MINOR, Till, a_till, waiting
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

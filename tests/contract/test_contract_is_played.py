@@ -8,11 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from counterparties import COUNTERPARTIES, Payer
-from plays import Play, Played, RailFacts, Rule, facts, play_id, plays
 
 from channels import CHANNELS, Method
 from channels.sharing import Sharing
+from tests.contract.counterparties import COUNTERPARTIES, Payer
+from tests.contract.plays import Play, Played, RailFacts, Rule, facts, play_id, plays
 
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "golden"
@@ -21,7 +21,7 @@ SUITE = sorted(path.stem for path in HERE.glob("test_contract_*.py"))
 
 def every_test() -> Iterator[tuple[ModuleType, str]]:
     for name in SUITE:
-        module = importlib.import_module(name)
+        module = importlib.import_module(f"tests.contract.{name}")
         for test in vars(module):
             if test.startswith("test_"):
                 yield module, test

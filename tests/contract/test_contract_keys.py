@@ -1,9 +1,9 @@
 """Channels change their keys while messages are under way."""
 
 import pytest
-from plays import Play, plays
 
 from channels import CHANNELS, ChannelClient, Confirmed
+from tests.contract.plays import Play, plays
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

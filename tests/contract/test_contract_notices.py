@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from plays import Play, plays
 
 from channels import CHANNELS, BadNotice, Confirmed, Kind, Method, Notice
 from kernel.env import Response
+from tests.contract.plays import Play, plays
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from counterparties import Payer
-from plays import Play, closed, not_found, plays, skewed
 
 from channels import CHANNELS, ChannelClient, Confirmed, Method, Pending, Refused, Unknown
 from kernel.money import Money
+from tests.contract.counterparties import Payer
+from tests.contract.plays import Play, closed, not_found, plays, skewed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

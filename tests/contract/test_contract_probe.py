@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from plays import Play, plays
 
 from channels import Confirmed, Method, Order, Pending
-from channels.probe import SHARING_OPS, ProbeResult, call
 from channels.sharing import Sharing
+from ops.trials.channel_call import SHARING_OPS, ProbeResult, call
+from tests.contract.plays import Play, plays
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -1,10 +1,10 @@
 """Credentials are proved by a question that changes nothing: the right ones pass at every rail, stolen ones do not."""
 
 import pytest
-from plays import Play, plays
 
 from channels import CHANNELS
 from channels.proof import another_accounts, unproven
+from tests.contract.plays import Play, plays
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
-from counterparties import Counterparty
-from plays import NOTHING_DONE, Play, not_found, plays
 
 from channels import Confirmed, Order, Outcome, Pending, Refused, SharingClient, Unknown
 from channels.sharing import Receiver, ReceiverKind, Share, Shared, ShareOrder, ShareReturn, Sharing
 from kernel.money import Money
+from tests.contract.counterparties import Counterparty
+from tests.contract.plays import NOTHING_DONE, Play, not_found, plays
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

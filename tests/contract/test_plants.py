@@ -7,12 +7,12 @@ from typing import Any
 
 import aiohttp
 import pytest
-from counterparties import Counterparty
-from plants import HARMS, Harm, Planted
-from plays import Rule, a_play, facts
 
 from channels import CHANNELS, BadBill, BadNotice, Channel
 from kernel.env import Env
+from tests.contract.counterparties import Counterparty
+from tests.contract.plants import HARMS, Harm, Planted
+from tests.contract.plays import Rule, a_play, facts
 
 PLANTED = [(rail, harm) for rail in sorted(CHANNELS) for harm in HARMS if not HARMS[harm].spared(facts(rail))]
 FAILURES = (AssertionError, pytest.fail.Exception, BadNotice, BadBill)  # how a play ends that does not hold
@@ -27,7 +27,7 @@ def cases(harm: Harm, rail: str) -> Iterator[tuple[str, Callable[..., Any], bool
     """Yield (name, play, whether it is played alone, its values) of a harm's plays, each with each of its values."""
     for name in harm.plays:
         module, _, test = name.partition(".")
-        play = vars(importlib.import_module(f"test_contract_{module}"))[f"test_{test}"]
+        play = vars(importlib.import_module(f"tests.contract.test_contract_{module}"))[f"test_{test}"]
         rule: Rule = play.rule
         for values in rule.cases(facts(rail)):
             yield name, play, rule.alone, dict(zip(rule.values, values, strict=True))

@@ -10,14 +10,14 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
-from counterparties import Payer
-from counterparty_wechat import WeChatSandbox
 
 from channels import HttpTransport
-from channels.probe import OPS, ProbeResult, Usage, call, settings_for
 from kernel.addresses import LOOPBACK
 from kernel.clock import business_date
 from kernel.env import Env, system_env
+from ops.trials.channel_call import OPS, ProbeResult, Usage, call, settings_for
+from tests.contract.counterparties import Payer
+from tests.contract.counterparty_wechat import WeChatSandbox
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

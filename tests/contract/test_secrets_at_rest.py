@@ -20,20 +20,21 @@ import aiohttp
 import asyncpg
 import pytest
 from aiohttp.test_utils import TestServer, unused_port
-from counterparties import COUNTERPARTIES, Counterparty, Payer
-from plays import facts
 
 import gateway.accounts.credentials
-import splitting.enrolment
+import splitting.banks.enrolment
 from channels import CHANNELS, Method, Pending
 from channels.registry import secrets_of
 from gateway.accounts.terms import Terms
 from gateway.api.app import make_app
+from gateway.merchants.merchants import NewMerchant
 from kernel.env import Env, system_env
 from kernel.errors import Rejected
-from ops.merchants import NewMerchant, add_merchant, add_platform_payee, link_bank, reseal
+from ops.reseal import reseal
 from ops.wiring import Hub, hub
-from splitting.enrolment import SECRETS as BANKS_SECRETS
+from splitting.banks.enrolment import SECRETS as BANKS_SECRETS
+from tests.contract.counterparties import COUNTERPARTIES, Counterparty, Payer
+from tests.contract.plays import facts
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -120,7 +121,7 @@ class Scene:
         """Become a customer of the sandbox's bank, and link it as operators do; return what the bank gave."""
         async with self.http.post(f"{base_url}/control/bank/customers", json={"name": "tea"}) as answer:
             given: dict[str, Any] = await answer.json()
-        await link_bank(self.hub, self.merchant.book, "sbx", given, name="pool", currency="CNY")
+        await self.hub.merchants.link_bank(self.merchant.book, "sbx", given, name="pool", currency="CNY")
         self.secrets |= {f"bank: {name}": text for name, text in secrets_in(given, BANKS_SECRETS).items()}
         return given
 
@@ -211,7 +212,7 @@ async def a_scene(database_url: str, home: Path, env: Env, http: aiohttp.ClientS
         ) as objects,
         TestServer(make_app(objects.api(lines.append)), port=port),
     ):
-        merchant = await add_merchant(objects, "tea", currencies=["CNY"])
+        merchant = await objects.merchants.add("tea", currencies=["CNY"])
         yield Scene(objects, merchant, http, url, database_url, home, lines)
 
 
@@ -241,7 +242,7 @@ async def test_no_secret_of_any_rail_or_bank_is_in_the_database_in_the_home_or_i
                 await admin.rotate(book, rail, dict.fromkeys(secrets_of(rail)), folder=Path())
             logging.info("refused", exc_info=refused.value)
         bank = await scene.link_bank(base_url)
-        await add_platform_payee(scene.hub, book, name="platform", currency="CNY", bank="sbx")
+        await scene.hub.payees.add_platform(book, name="platform", currency="CNY", bank="sbx")
         await scene.hub.banks.rotate(book, "sbx", {"token_file": bank["token_file"]}, folder=Path())
         with pytest.raises(Rejected) as refused:
             await scene.hub.banks.rotate(
@@ -263,7 +264,7 @@ async def test_a_hub_that_does_not_seal_is_caught_with_every_secret_of_every_rai
     def in_the_clear(plain: bytes, *_: Any, label: Mapping[str, Any]) -> str:
         return json.dumps({"v": 1, "key": "mk", "wrapped": "", "sealed": plain.decode(), "label": label})
 
-    for sealing in (gateway.accounts.credentials, splitting.enrolment):
+    for sealing in (gateway.accounts.credentials, splitting.banks.enrolment):
         monkeypatch.setattr(sealing, "seal", in_the_clear)
         monkeypatch.setattr(sealing, "unseal", lambda text, *_: json.loads(text)["sealed"].encode())
     async with a_scene(database_url, tmp_path, env, http) as scene:

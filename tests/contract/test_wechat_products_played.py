@@ -7,15 +7,15 @@ from datetime import timedelta
 import aiohttp
 import pytest
 import pytest_asyncio
-from counterparties import Inbox, inbox
-from counterparty_wechat import WeChatSandbox
 
 from channels import ChannelClient, Confirmed, Method, Order, Outcome, Pending, RefundOrder, Refused, Unknown
-from channels.probe import call
 from channels.wechat import Combined, WeChatPay, build
 from channels.wechat.combined import CombinedOrder, CombinedOutcome, CombinedPart
 from kernel.env import Env, Response
 from kernel.money import Money
+from ops.trials.channel_call import call
+from tests.contract.counterparties import Inbox, inbox
+from tests.contract.counterparty_wechat import WeChatSandbox
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import orjson
-from counterparties import SHOWN, Payer
-from plays import Play
 
 import cases
 from channels import Method, Pending
@@ -17,9 +15,10 @@ from gateway.payments.create import NewPayment
 from gateway.store import find_attempt, find_payment, find_refund
 from gateway.tables import Attempt, Payment, Refund
 from kernel.db import acquire
-from ops.merchants import add_channel_account, add_merchant
 from ops.verify import verify
 from ops.wiring import Hub
+from tests.contract.counterparties import SHOWN, Payer
+from tests.contract.plays import Play
 
 MINOR = 1234
 
@@ -101,9 +100,9 @@ class Till:
 
 
 async def a_till(play: Play, objects: Hub, terms: Terms | None = None) -> Till:
-    merchant = await add_merchant(objects, "tea", currencies=[play.currency])
-    await add_channel_account(
-        objects, merchant.book, "main", play.rail.name, play.other.settings(), terms=terms, fee_bp=60
+    merchant = await objects.merchants.add("tea", currencies=[play.currency])
+    await objects.channel_admin.add_by_hand(
+        merchant.book, "main", play.rail.name, play.other.settings(), terms=terms, fee_bp=60
     )
     return Till(play, objects, merchant.book)
 

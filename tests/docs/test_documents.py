@@ -11,7 +11,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from pages import (
+from pydantic import BaseModel
+
+import splitting
+from gateway.accounts import commands as channel_commands
+from gateway.accounts.admin import channel_account_payload
+from gateway.cashier.links import Links
+from gateway.cashier.tokens import CashierTokens
+from gateway.objects import attempt_payload, payment_event, payment_payload, refund_payload
+from gateway.payments.payments import Payments
+from gateway.tables import Attempt, CashierLink, ChannelAccount, Payment, Refund
+from ledger.routes import BalanceRoutes
+from splitting.tables import Instruction, Payee, Settlement, Split
+from streams.catalogue import EVENTS
+from streams.routes import EventRoutes
+from tests.docs.pages import (
     ROOT,
     anchors,
     api_complaints,
@@ -32,20 +46,6 @@ from pages import (
     unknown_variables,
     unnamed,
 )
-from pydantic import BaseModel
-
-import splitting
-from gateway.accounts import admin as channel_admin
-from gateway.accounts.admin import channel_account_payload
-from gateway.cashier.links import Links
-from gateway.cashier.tokens import CashierTokens
-from gateway.objects import attempt_payload, payment_event, payment_payload, refund_payload
-from gateway.payments.payments import Payments
-from gateway.tables import Attempt, CashierLink, ChannelAccount, Payment, Refund
-from ledger.routes import BalanceRoutes
-from splitting.tables import Instruction, Payee, Settlement, Split
-from streams.catalogue import EVENTS
-from streams.routes import EventRoutes
 
 README = ROOT / "README.md"
 API = ROOT / "docs" / "api.md"
@@ -295,7 +295,7 @@ WRITTEN_IN_PLACE = [
     ("`GET /v1/balances`", BalanceRoutes.list_balances),
     ("`GET /v1/balances`", BalanceRoutes._balance_at),
     ("`GET /v1/events`", splitting.ApplyDeposit.payload),
-    ("`GET /v1/events`", channel_admin._told),
+    ("`GET /v1/events`", channel_commands._told),
 ]
 
 

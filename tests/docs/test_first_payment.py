@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from pages import ROOT, section_of
 
 from ops.supervisor import find_run
-from tests.replay.running import free_ports
+from tests.docs.pages import ROOT, section_of
+from tests.ops.trials.replay.running import free_ports
 
 PORTS = {"SLUICE_GATEWAY_PORT": "8400", "SLUICE_OPS_PORT": "8401", "SLUICE_SANDBOX_PORT": "8410"}
 

@@ -1,16 +1,14 @@
 """That docs/rails.md says of every rail what its adapter says, names every setting, and has terms that can be used."""
 
-import importlib.util
+import importlib
 import json
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from types import ModuleType
 from typing import Any
 
 import pytest
-from pages import ROOT, difference, section_of
 
 from channels import CHANNELS, Method
 from channels.contract import Capabilities, Rail
@@ -18,6 +16,7 @@ from channels.registry import NAMES, secrets_of
 from channels.sharing import Sharing
 from channels.stripe.adapter import EVENTS, VERSION
 from gateway.accounts.terms import Terms
+from tests.docs.pages import ROOT, difference, section_of
 
 PAGE = (ROOT / "docs" / "rails.md").read_text("utf-8")
 TABLE = "What each rail can do"
@@ -28,18 +27,12 @@ TABLE = "What each rail can do"
 
 def golden_of(name: str) -> ModuleType:
     """Return what the rail's own tests know of it."""
-    spec = importlib.util.spec_from_file_location(f"page_{name}_rail", ROOT / "tests" / "channels" / f"{name}_rail.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look themselves up
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(f"tests.channels.{name}.{name}_rail")
 
 
 # A rail of somebody's own is not in this page: it has a README in its folder. Those of this repository have settings to
 # be tried with beside their tests, and each of them has to be here.
-HERE = tuple(name for name in NAMES if (ROOT / "tests" / "channels" / f"{name}_rail.py").exists())
+HERE = tuple(name for name in NAMES if (ROOT / "tests" / "channels" / name / f"{name}_rail.py").exists())
 # Each rail's accounts as they may be set up, by how they are.
 ACCOUNTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     name: {"needed": golden.settings()} | ({"certificate mode": golden.certified()} if name == "alipay" else {})

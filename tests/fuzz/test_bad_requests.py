@@ -5,7 +5,7 @@ answered wrongly are printed and written to SLUICE_BAD_REQUESTS_JSON where that 
 """
 
 import asyncio
-import importlib.util
+import importlib
 import json
 import os
 import random
@@ -20,8 +20,8 @@ import pytest
 from channels import CHANNELS, BadNotice, Channel
 from kernel.env import Response
 from tests.fuzz.bad_requests import NASTY, RAW_BODIES, Generator, Got, Known, Sent, complaint, spoil
+from tests.gateway.api.test_problems_page import CODES
 from tests.gateway.front import Front, a_front
-from tests.gateway.test_problems_page import CODES
 
 COUNT = int(os.environ.get("SLUICE_BAD_REQUESTS", "3000"))
 SEED = int(os.environ.get("SLUICE_BAD_REQUESTS_SEED", "20261129"))
@@ -159,13 +159,7 @@ def test_requests_follow_from_the_seed() -> None:
 
 def built(name: str) -> Channel:
     """Return a rail as its own tests build it."""
-    path = Path(__file__).parents[1] / "channels" / f"{name}_rail.py"
-    spec = importlib.util.spec_from_file_location(f"fuzz_{name}_rail", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return CHANNELS[name](module.settings())
+    return CHANNELS[name](importlib.import_module(f"tests.channels.{name}.{name}_rail").settings())
 
 
 @pytest.mark.parametrize("name", sorted(CHANNELS))

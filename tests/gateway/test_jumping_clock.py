@@ -28,7 +28,6 @@ from kernel.db import acquire
 from kernel.errors import Conflict
 from kernel.lane import MAX_SKEW
 from kernel.work import ClockDiffers
-from ops.merchants import add_key, add_merchant
 from splitting import LinkBank
 from splitting.tables import BankLink
 from tests.gateway.front import QR, SILENCE, Front, HandClock, a_front, an_order
@@ -356,12 +355,12 @@ async def test_a_host_whose_clock_is_off_makes_no_merchant_and_no_key(
 
         before = await made()
         with pytest.raises(ClockDiffers):
-            await add_merchant(front.hub, "another shop", currencies=["CNY"])
+            await front.hub.merchants.add("another shop", currencies=["CNY"])
         with pytest.raises(ClockDiffers):
-            await add_key(front.hub, front.book, ["payments:read"], None)
+            await front.hub.merchants.add_key(front.book, ["payments:read"], None)
         assert await made() == before
         front.clock.off = timedelta(0)
-        await add_key(front.hub, front.book, ["payments:read"], timedelta(days=1))
+        await front.hub.merchants.add_key(front.book, ["payments:read"], timedelta(days=1))
         async with acquire(front.hub.pool) as connection:
             assert await connection.fetchval("SELECT max(expires_at - created_at) FROM api_key") == timedelta(days=1)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from front import Front, a_front
 
 from channels.contract import Channel
 from gateway.accounts.ready import ChannelAccounts
@@ -15,6 +14,7 @@ from gateway.accounts.terms import Terms, flat
 from gateway.tables import ChannelAccount
 from kernel.sealing import MasterKey, Secret
 from ops.channel_keys import ChannelKeys
+from tests.gateway.front import Front, a_front
 
 SECRET, OTHER = "whisper-one-whisper-one", "whisper-two-whisper-two"
 

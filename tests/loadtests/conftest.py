@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.replay.running import RunningHub, a_running_hub
+from tests.ops.trials.replay.running import RunningHub, a_running_hub
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.replay.running import REPOSITORY, RunningHub
+from tests.ops.trials.replay.running import REPOSITORY, RunningHub
 
 SMALL = ("--users", "5", "--spawn-rate", "5", "--run-time", "8s")
 HUB = {"kernel", "ledger", "channels", "streams", "cases", "splitting", "gateway", "reconciliation", "ops"}

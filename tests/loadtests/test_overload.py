@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ops.bench.overload import complaints, measured
+from ops.trials.bench.overload import complaints, measured
 from tests.conftest import TestServer as PostgresServer
 
 

@@ -4,8 +4,8 @@ import sys
 
 from channels.registry import FACES
 from gateway.accounts.names import no_such_channel
-from gateway.cashier.paper import marks
-from gateway.cashier.words import Say
+from gateway.cashier.render import marks
+from gateway.cashier.text import Say
 
 
 def shown(name: str) -> str:

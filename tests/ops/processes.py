@@ -12,7 +12,7 @@ import aiohttp
 
 from ops.supervisor import _GRACE_S
 from tests.kernel.cable import Cable, cable
-from tests.replay.running import free_ports
+from tests.ops.trials.replay.running import free_ports
 
 
 class Processes:

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from channels.contract import Confirmed
 from gateway.payments.invariants import INVARIANTS
-from gateway.payments.settle import Settle
+from gateway.payments.record_outcome import Settle
 from gateway.store import find_attempt, find_payment, find_refund
 from kernel.ids import reference
 from kernel.money import Money

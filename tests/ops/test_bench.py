@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.bench import command, run
+from ops.trials.bench import command, run
 from tests.conftest import TestServer as PostgresServer
 
 

@@ -16,7 +16,7 @@ from gateway.door.auth import SCOPES
 from ops.channel_keys import FILE
 from ops.cli.commands import app
 from ops.cli.routing import policy_app
-from tests.channels.wechat_rail import settings
+from tests.channels.wechat.wechat_rail import settings
 
 Sluice = Callable[..., Result]
 

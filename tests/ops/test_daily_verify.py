@@ -13,7 +13,7 @@ import pytest
 from channels.contract import Pending
 from kernel.db import Pool, connect
 from ops.verify import Marks, Walked, verify_since
-from splitting.deposits import ApplyDeposit
+from splitting.settlement.deposits import ApplyDeposit
 from tests.conftest import TestServer as PostgresServer
 from tests.gateway.front import QR, Front, a_front
 from tests.kernel.one_book import superuser

@@ -18,7 +18,7 @@ from ops.channel_keys import channel_keys
 from ops.doctor import _LABELS, Finding, Level, examine, exit_code, render
 from ops.migrate import migrate
 from ops.settings import Settings
-from tests.replay.running import free_ports
+from tests.ops.trials.replay.running import free_ports
 
 
 @pytest.fixture

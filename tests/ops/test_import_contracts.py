@@ -16,7 +16,15 @@ LAYERS = (  # from the top; what stands together is strange to one another
     *(("ops",), ("reconciliation",), ("gateway",), ("splitting",), ("cases",)),
     *(("ledger", "channels", "streams"), ("kernel",)),
 )
-ROOMS = (("api",), ("cashier",), ("payments",), ("routing",), ("accounts",), ("merchants", "door"))  # of the gateway
+ROOMS = (
+    ("api",),
+    ("cashier",),
+    ("payments",),
+    ("routing",),
+    ("accounts",),
+    ("merchants",),
+    ("door",),
+)  # of the gateway
 HUB = tuple(name for layer in LAYERS for name in layer)
 ALL = (*HUB, "sandbox", "loadtests")
 LOAD_BY_NAME = {

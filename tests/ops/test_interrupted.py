@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.replay.running import free_ports
+from tests.ops.trials.replay.running import free_ports
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -112,7 +112,7 @@ async def test_ctrl_c_that_is_ignored_from_without_stays_ignored(tmp_path: Path)
     )  # fmt: skip
     assert process.stderr is not None
     async for line in process.stderr:
-        if line.rstrip().endswith(b" channels.emvco"):
+        if line.rstrip().endswith(b" gateway.cashier.emvco"):
             break
     process.send_signal(signal.SIGINT)
     _, err = await process.communicate(b"no code\n")

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from typer.testing import Result
 
-from channels import emvco
+from gateway.cashier import emvco
 from kernel.money import Money
 
 Sluice = Callable[..., Result]

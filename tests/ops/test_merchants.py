@@ -10,26 +10,25 @@ from typer.testing import Result
 from gateway.store import channel_accounts
 from kernel.db import acquire
 from kernel.errors import Conflict, NotFound, Rejected
-from ops.merchants import add_channel_account, add_key, add_merchant, set_channel_state
 from tests.support import a_shop
 
 
 async def test_an_account_that_could_never_work_is_not_stored(database_url: str, tmp_path: Path) -> None:
     async with a_shop(database_url, tmp_path) as shop:
         with pytest.raises(Rejected, match="no channel") as refused:
-            await add_channel_account(shop.hub, shop.book, "x", "nonsense", {}, fee_bp=60)
+            await shop.hub.channel_admin.add_by_hand(shop.book, "x", "nonsense", {}, fee_bp=60)
         assert refused.value.code == "no_such_channel"
         with pytest.raises(NotFound, match="no book"):
-            await add_channel_account(shop.hub, 999, "x", "scripted", {}, fee_bp=60)
+            await shop.hub.channel_admin.add_by_hand(999, "x", "scripted", {}, fee_bp=60)
         with pytest.raises(Conflict, match="already"):
-            await add_channel_account(shop.hub, shop.book, "rail", "scripted", {}, fee_bp=60)
+            await shop.hub.channel_admin.add_by_hand(shop.book, "rail", "scripted", {}, fee_bp=60)
 
         def cannot(settings: object) -> object:
             raise KeyError("mchid")
 
         shop.hub.channels["broken"] = cannot  # type: ignore[index]
         with pytest.raises(Rejected, match="mchid") as refused:
-            await add_channel_account(shop.hub, shop.book, "x", "broken", {}, fee_bp=60)
+            await shop.hub.channel_admin.add_by_hand(shop.book, "x", "broken", {}, fee_bp=60)
         assert refused.value.code == "channel_settings_wrong"
         async with acquire(shop.hub.pool) as connection:
             assert [row.id for row in await channel_accounts(connection, shop.book)] == ["rail"]
@@ -37,21 +36,21 @@ async def test_an_account_that_could_never_work_is_not_stored(database_url: str,
 
 async def test_an_account_can_be_drained_and_only_one_that_exists(database_url: str, tmp_path: Path) -> None:
     async with a_shop(database_url, tmp_path) as shop:
-        await set_channel_state(shop.hub, shop.book, "rail", "draining")
+        await shop.hub.channel_admin.set_state(shop.book, "rail", "draining")
         async with acquire(shop.hub.pool) as connection:
             assert [row.state for row in await channel_accounts(connection, shop.book)] == ["draining"]
         with pytest.raises(NotFound):
-            await set_channel_state(shop.hub, shop.book, "nowhere", "off")
+            await shop.hub.channel_admin.set_state(shop.book, "nowhere", "off")
 
 
 async def test_keys_and_books_that_cannot_be_are_refused(database_url: str, tmp_path: Path) -> None:
     async with a_shop(database_url, tmp_path) as shop:
         with pytest.raises(NotFound, match="no book"):
-            await add_key(shop.hub, 999, ["payments:read"], None)
+            await shop.hub.merchants.add_key(999, ["payments:read"], None)
         with pytest.raises(Rejected, match="no such scope"):
-            await add_key(shop.hub, shop.book, ["everything"], None)
+            await shop.hub.merchants.add_key(shop.book, ["everything"], None)
         with pytest.raises(Rejected, match="ISO 4217"):
-            await add_merchant(shop.hub, "x", currencies=["ABC"])
+            await shop.hub.merchants.add("x", currencies=["ABC"])
 
 
 def test_keys_are_listed_without_the_key_and_merchants_suspended_and_resumed(tea_house: Callable[..., Result]) -> None:

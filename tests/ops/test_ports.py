@@ -15,7 +15,7 @@ import pytest
 
 from ops.ports import PortTaken, holder, listen, require_free
 from tests.ops.processes import Processes, status
-from tests.replay.running import REPOSITORY, SLUICE, an_empty_home, free_ports
+from tests.ops.trials.replay.running import REPOSITORY, SLUICE, an_empty_home, free_ports
 
 
 def test_a_port_is_taken_by_one_alone_and_who_has_it_is_said() -> None:

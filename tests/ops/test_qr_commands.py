@@ -4,7 +4,7 @@ import json
 
 from typer.testing import CliRunner, Result
 
-from channels.emvco import parse
+from gateway.cashier.emvco import parse
 from kernel.money import Money
 from ops.cli.commands import app
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ops.supervisor import Run, find_run, without_password
-from tests.replay.running import free_ports
+from tests.ops.trials.replay.running import free_ports
 
 Wait = Callable[[Callable[[], bool]], None]
 Alive = Callable[[int], bool]

@@ -16,7 +16,7 @@ from ops.doctor import Level, examine
 from ops.migrate import MigrationFailed, migrate
 from ops.settings import Settings
 from tests.conftest import TestServer as PostgresServer
-from tests.replay.running import free_ports
+from tests.ops.trials.replay.running import free_ports
 
 COMMANDS = [
     ("verify",),

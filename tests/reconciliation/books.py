@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from channels.bank import AccountStatement, Entry, LineStatus, StatusReport
+from channels.banks import AccountStatement, Entry, LineStatus, StatusReport
 from channels.contract import BillLine
 from channels.contract import Kind as Item
 from kernel.money import Money

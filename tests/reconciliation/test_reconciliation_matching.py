@@ -4,29 +4,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from books import (
-    BANK,
-    DAY,
-    NEXT,
-    POOL,
-    SUB,
-    World,
-    bookings,
-    cny,
-    deposit_entry,
-    deposits,
-    line_of,
-    paid,
-    payout,
-    refunded,
-    statement,
-    statuses,
-    truth,
-)
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels.bank import Entry
+from channels.banks import Entry
 from channels.contract import BillLine
 from channels.contract import Kind as Item
 from kernel.money import Money
@@ -49,7 +30,26 @@ from reconciliation import (
     match_payouts,
     net_of,
 )
-from reconciliation.matching import Effects, Known, Net, effects_of, standing
+from reconciliation.matching.match import Effects, Known, Net, effects_of, standing
+from tests.reconciliation.books import (
+    BANK,
+    DAY,
+    NEXT,
+    POOL,
+    SUB,
+    World,
+    bookings,
+    cny,
+    deposit_entry,
+    deposits,
+    line_of,
+    paid,
+    payout,
+    refunded,
+    statement,
+    statuses,
+    truth,
+)
 
 assert BANK
 

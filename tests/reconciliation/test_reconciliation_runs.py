@@ -9,7 +9,29 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from books import (
+
+import reconciliation
+from channels.banks import Entry
+from channels.contract import BillLine
+from kernel.db import Connection
+from kernel.ids import is_id
+from reconciliation import (
+    Deposits,
+    Kind,
+    Mirror,
+    Movement,
+    Payout,
+    Payouts,
+    PayoutStatus,
+    Run,
+    State,
+    Statements,
+    discrepancies,
+    reconcile,
+    report,
+    store,
+)
+from tests.reconciliation.books import (
     BANK,
     DAY,
     NEXT,
@@ -29,28 +51,6 @@ from books import (
     statement,
     statuses,
     truth,
-)
-
-import reconciliation
-from channels.bank import Entry
-from channels.contract import BillLine
-from kernel.db import Connection
-from kernel.ids import is_id
-from reconciliation import (
-    Deposits,
-    Kind,
-    Mirror,
-    Movement,
-    Payout,
-    Payouts,
-    PayoutStatus,
-    Run,
-    State,
-    Statements,
-    discrepancies,
-    reconcile,
-    report,
-    store,
 )
 
 SCHEMA = Path(reconciliation.__file__).with_name("schema.sql").read_text(encoding="utf-8")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from books import BANK, DAY, NEXT, NOW, WECHAT, cny, line_of, paid
 
 import reconciliation
 from channels.contract import BadBill, BillLine
@@ -24,6 +23,7 @@ from reconciliation import (
     statements_of,
     store,
 )
+from tests.reconciliation.books import BANK, DAY, NEXT, NOW, WECHAT, cny, line_of, paid
 from tests.splitting.test_bookings_told_apart import entry as told
 from tests.splitting.test_bookings_told_apart import notice
 

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 import reconciliation
-from channels.bank import (
+from channels.banks import (
     Accepted,
     AccountStatement,
     BankClient,

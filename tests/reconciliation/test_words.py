@@ -2,10 +2,10 @@
 
 from datetime import UTC, date, datetime
 
-from reconciliation.judging import Area, Key, Kind
+from reconciliation.matching.verdicts import Area, Key, Kind
 from reconciliation.runs import Case
 from reconciliation.states import State
-from reconciliation.words import KINDS, STATES, of_case, of_cases, of_run
+from reconciliation.text import KINDS, STATES, of_case, of_cases, of_run
 
 DAY = date(2026, 11, 24)
 MOMENT = datetime(2026, 11, 25, tzinfo=UTC)

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sandbox_client import Merchant, Sandbox
+
+from tests.sandbox.sandbox_client import Merchant, Sandbox
 
 
 @pytest.fixture(scope="module")

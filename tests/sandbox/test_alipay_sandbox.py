@@ -17,7 +17,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
-from sandbox_client import Reply, Sandbox, exchange
+
+from tests.sandbox.sandbox_client import Reply, Sandbox, exchange
 
 BEIJING = timezone(timedelta(hours=8))
 

@@ -14,9 +14,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
-from sandbox_client import Door, NoAnswer, Reply, Sandbox, door, eventually, exchange
 
-from tests.paypal_schemas import faults
+from tests.channels.paypal.paypal_schemas import faults
+from tests.sandbox.sandbox_client import Door, NoAnswer, Reply, Sandbox, door, eventually, exchange
 
 ORDERS, PAYMENTS = "/v2/checkout/orders", "/v2/payments"
 BEIJING = timezone(timedelta(hours=8))

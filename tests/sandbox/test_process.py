@@ -8,10 +8,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from sandbox_client import REPOSITORY, Sandbox, exchange
 
 from sandbox.main import NotRunning, info
 from sandbox.store import Store, Tx
+from tests.sandbox.sandbox_client import REPOSITORY, Sandbox, exchange
 
 OF_THE_PORT = ("base_url", "open_url", "api_url")  # which may be another after a restart
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sandbox_client import REPOSITORY, Sandbox
+from tests.sandbox.sandbox_client import REPOSITORY, Sandbox
 
 README = (Path(REPOSITORY) / "sandbox" / "README.md").read_text()
 SECTIONS = {part.split("\n", 1)[0].strip(): part for part in README.split("\n## ")}

@@ -1,8 +1,9 @@
 """Coupons: who pays for one decides what the merchant gets, and a refund parts as WeChat Pay's documents say."""
 
 import pytest
-from sandbox_client import Merchant, Sandbox, eventually, new_number
-from test_wechat_bills import trade_bill
+
+from tests.sandbox.sandbox_client import Merchant, Sandbox, eventually, new_number
+from tests.sandbox.test_wechat_bills import trade_bill
 
 
 def give(sandbox: Sandbox, merchant: Merchant, amount: int, paid_by: str, **order: str) -> None:

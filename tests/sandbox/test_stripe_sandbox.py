@@ -11,11 +11,11 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
-from sandbox_client import Reply, Sandbox, eventually, exchange
 
 from sandbox.stripe.cards import CARDS
 from sandbox.stripe.errors import ApiError
 from sandbox.stripe.forms import parse
+from tests.sandbox.sandbox_client import Reply, Sandbox, eventually, exchange
 
 BEIJING = timedelta(hours=8)
 

@@ -15,7 +15,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
-from sandbox_client import Reply, Sandbox, door, eventually, exchange, new_number
+
+from tests.sandbox.sandbox_client import Reply, Sandbox, door, eventually, exchange, new_number
 
 BEIJING = timezone(timedelta(hours=8))
 FORM = {"Content-Type": "application/x-www-form-urlencoded;charset=UTF-8"}

@@ -4,7 +4,8 @@ import re
 from urllib.parse import urlencode
 
 import pytest
-from sandbox_client import Merchant, Reply, Sandbox, exchange
+
+from tests.sandbox.sandbox_client import Merchant, Reply, Sandbox, exchange
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 

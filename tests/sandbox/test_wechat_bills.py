@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sandbox_client import Merchant, Reply, Sandbox, eventually, exchange, new_number
+
+from tests.sandbox.sandbox_client import Merchant, Reply, Sandbox, eventually, exchange, new_number
 
 TIME_SCALE = 0.0005
 Table = list[dict[str, str]]

@@ -5,7 +5,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from sandbox_client import Merchant, Sandbox, door, eventually, exchange, new_number
+
+from tests.sandbox.sandbox_client import Merchant, Sandbox, door, eventually, exchange, new_number
 
 COMBINED = "/v3/combine-transactions"
 

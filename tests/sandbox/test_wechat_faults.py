@@ -4,7 +4,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from sandbox_client import BadSignature, Merchant, NoAnswer, Sandbox, new_number
+
+from tests.sandbox.sandbox_client import BadSignature, Merchant, NoAnswer, Sandbox, new_number
 
 NATIVE = "/v3/pay/transactions/native"
 BEIJING = timezone(timedelta(hours=8))

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sandbox_client import BadSignature, Delivery, Door, Merchant, Sandbox, door, eventually, new_number
 
 from sandbox.wechat.notices import SCHEDULE_S
-from tests.replay.running import free_ports
+from tests.ops.trials.replay.running import free_ports
+from tests.sandbox.sandbox_client import BadSignature, Delivery, Door, Merchant, Sandbox, door, eventually, new_number
 
 
 def pay_with_notice(sandbox: Sandbox, merchant: Merchant, url: str, total: int = 100, **create: Any) -> str:

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sandbox_client import Merchant, Sandbox, eventually, new_number
+
+from tests.sandbox.sandbox_client import Merchant, Sandbox, eventually, new_number
 
 NATIVE = "/v3/pay/transactions/native"
 

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from hypothesis import given
 from hypothesis import strategies as st
-from sandbox_client import Merchant, Reply, Sandbox, eventually, new_number
 
 from sandbox.wechat.books import fee_of, fee_returned
+from tests.sandbox.sandbox_client import Merchant, Reply, Sandbox, eventually, new_number
 
 TIME_SCALE = 0.0005  # the minute between two refunds of one order becomes 30 ms
 REFUNDS = "/v3/refund/domestic/refunds"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
-from sandbox_client import Merchant, Reply, Sandbox, eventually, new_number
+
+from tests.sandbox.sandbox_client import Merchant, Reply, Sandbox, eventually, new_number
 
 ORDERS = "/v3/profitsharing/orders"
 OAEP = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from sandbox_client import BadSignature, Merchant, Sandbox, exchange, new_number
+
+from tests.sandbox.sandbox_client import BadSignature, Merchant, Sandbox, exchange, new_number
 
 NATIVE = "/v3/pay/transactions/native"
 

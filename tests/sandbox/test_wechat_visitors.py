@@ -6,7 +6,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from sandbox_client import Merchant, Sandbox, exchange
+
+from tests.sandbox.sandbox_client import Merchant, Sandbox, exchange
 
 BACK = "http://127.0.0.1:9/pay/t/payer?lang=zh"
 

@@ -15,8 +15,8 @@ from channels.contract import BillLine, Confirmed, Kind, Outcome, Pending, Refun
 from kernel.clock import business_date
 from kernel.errors import SluiceError
 from ops.cases import decide
-from splitting.banking import Settler, message_id
-from tests.channels_bank.bank_files import camt054, entry, pain002, report_line
+from splitting.banks.worker import Settler, message_id
+from tests.channels.banks.bank_files import camt054, entry, pain002, report_line
 from tests.gateway.front import Answer
 from tests.scenarios.language import CHANNELS, NO, PAYEES, SECONDS, SHARE, Understood, action, understand
 from tests.scenarios.reader import STANDINGS, Play, Record, Unplayable

@@ -15,13 +15,13 @@ from urllib.request import urlopen
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from environments import run
 
 from channels import BadNotice, Confirmed, Kind, Method, Order, RefundOrder, alipay
 from channels.alipay import Alipay
 from kernel.clock import business_date
 from kernel.env import Request, Response
 from kernel.money import Money
+from tests.sdk.environments import run
 
 HERE = Path(__file__).parent
 NOW = datetime.now(UTC)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from environments import run
-from test_stripe_sdk import Listener, listener
 
 from channels import BadNotice, Confirmed, Method, Order, Pending, RefundOrder, paypal
 from kernel.clock import BEIJING
 from kernel.env import Request, Response
 from kernel.money import Money
+from tests.sdk.environments import run
+from tests.sdk.test_stripe_sdk import Listener, listener
 
 HERE = Path(__file__).parent
 PATIENCE_S = 200

@@ -6,9 +6,10 @@ import subprocess
 import threading
 from pathlib import Path
 
-import environments
 import pytest
-from environments import HERE, NotBuilt, build, python_of
+
+from tests.sdk import environments
+from tests.sdk.environments import HERE, NotBuilt, build, python_of
 
 WANTED = sorted(HERE.glob("requirements-*.in"))
 

@@ -17,12 +17,12 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from environments import run
 
 from channels import BadNotice, Confirmed, Method, Order, RefundOrder, stripe
 from channels.stripe.adapter import VERSION
 from kernel.env import Request, Response
 from kernel.money import Money
+from tests.sdk.environments import run
 
 SCRIPT = Path(__file__).with_name("stripe_sdk.py")
 DAY = date(2026, 11, 24)

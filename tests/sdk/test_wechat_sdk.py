@@ -3,7 +3,6 @@
 import json
 import re
 import secrets
-import sys
 import threading
 import time
 import urllib.request
@@ -16,19 +15,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from environments import run
 
 from channels import BadNotice, Confirmed, Method, Notice, Pending, wechat
 from kernel.env import Request, Response
 from kernel.money import Money
-
-sys.path.append(str(Path(__file__).parents[1] / "channels"))
-from test_wechat_outcomes import received
-from test_wechat_products import JSAPI, SEALED
-from test_wechat_products import REQUESTS as PRODUCT_REQUESTS
-from test_wechat_requests import NONCE
-from test_wechat_requests import REQUESTS as BASIC_REQUESTS
-from wechat_rail import KEYS, MCHID, MERCHANT_SERIAL, NOW, OLD_SERIAL, PUBLIC_KEY_ID, channel, settings
+from tests.channels.wechat.test_wechat_outcomes import received
+from tests.channels.wechat.test_wechat_products import JSAPI, SEALED
+from tests.channels.wechat.test_wechat_products import REQUESTS as PRODUCT_REQUESTS
+from tests.channels.wechat.test_wechat_requests import NONCE
+from tests.channels.wechat.test_wechat_requests import REQUESTS as BASIC_REQUESTS
+from tests.channels.wechat.wechat_rail import (
+    KEYS,
+    MCHID,
+    MERCHANT_SERIAL,
+    NOW,
+    OLD_SERIAL,
+    PUBLIC_KEY_ID,
+    channel,
+    settings,
+)
+from tests.sdk.environments import run
 
 SCRIPT = Path(__file__).with_name("wechat_sdk.py")
 MODES = ("public_key", "certificates")

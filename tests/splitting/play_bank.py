@@ -16,13 +16,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from channels import HttpTransport
-from channels.bank.signing import HEADER, sign
+from channels.banks.signing import HEADER, sign
 from channels.contract import Request, Response
 from gateway.payments.bank_credits import Collections
 from kernel.addresses import LOOPBACK, Addresses
 from kernel.env import Transport
-from ops.merchants import link_bank
-from splitting.banking import Settler
+from splitting.banks.worker import Settler
 from tests.splitting.town import BANK, Town, a_town
 
 DAY = "2026-11-24"
@@ -186,7 +185,7 @@ async def a_bank(town: Town, *, bank: str = BANK, book: int | None = None) -> As
             "bank_public_key": public_pem(BANK_KEY),
             "bic": "SBXBCNBJXXX",
         }
-        await link_bank(town.front.hub, book or town.front.book, bank, enrolment, name="pool", currency="CNY")
+        await town.front.hub.merchants.link_bank(book or town.front.book, bank, enrolment, name="pool", currency="CNY")
         try:
             yield play
         finally:

@@ -7,7 +7,7 @@ import pytest
 
 from kernel.env import system_env
 from kernel.errors import Rejected, Unavailable
-from splitting.banking import Settler
+from splitting.banks.worker import Settler
 from tests.gateway.front import HandClock
 
 

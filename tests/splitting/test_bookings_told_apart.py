@@ -10,7 +10,7 @@ from cases.store import cases
 from kernel.db import acquire
 from ops.cases import decide
 from splitting import ApplyDeposit
-from tests.gateway.test_collections import waiting
+from tests.gateway.payments.test_collections import waiting
 from tests.kernel.one_book import outside
 from tests.splitting.play_bank import DAY, a_town_with_a_bank, all_read
 from tests.splitting.town import BANK, Town

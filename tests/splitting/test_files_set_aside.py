@@ -15,13 +15,13 @@ import pytest
 
 import cases
 from cases import Case
-from channels.bank import read_camt054
+from channels.banks import read_camt054
 from kernel.db import acquire
 from kernel.errors import Broken, NotFound, Rejected
 from ops.cases import decide
-from splitting.banking import AGAIN_AT_ONCE, ASK_AGAIN_S, Settler
-from splitting.files import TRIES
-from tests.channels_bank.bank_files import pain002
+from splitting.banks.files import TRIES
+from splitting.banks.worker import AGAIN_AT_ONCE, ASK_AGAIN_S, Settler
+from tests.channels.banks.bank_files import pain002
 from tests.kernel.one_book import outside
 from tests.splitting.play_bank import PlayBank, a_round, a_town_with_a_bank, all_read, send_todays
 from tests.splitting.test_bookings_told_apart import booked, entry, notice
@@ -387,7 +387,7 @@ async def test_a_long_file_is_read_beside_the_loop_and_its_entries_share_commits
         read_by.append(threading.current_thread().name)
         return read_camt054(content, **how)
 
-    monkeypatch.setattr("splitting.files.read_camt054", read)
+    monkeypatch.setattr("splitting.banks.files.read_camt054", read)
     async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
         number = 1_000
         (lane,) = town.front.hub.lanes.all

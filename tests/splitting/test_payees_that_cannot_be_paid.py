@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kernel.errors import Rejected
-from splitting.settlement import instruction_id
+from splitting.settlement.instructions import instruction_id
 from tests.kernel.one_book import outside
 from tests.splitting.play_bank import a_town_with_a_bank
 from tests.splitting.town import BANK, FARM, MILL, PLATFORM, Town

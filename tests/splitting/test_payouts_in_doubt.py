@@ -12,8 +12,8 @@ from cases import Case
 from cases.store import cases
 from kernel.db import acquire
 from ops.cases import decide
-from splitting.banking import Settler
-from tests.channels_bank.bank_files import pain002, report_block, report_line
+from splitting.banks.worker import Settler
+from tests.channels.banks.bank_files import pain002, report_block, report_line
 from tests.splitting.play_bank import PlayBank, a_town_with_a_bank, all_read, send_todays
 from tests.splitting.town import FARM, MILL, PLATFORM, Town
 

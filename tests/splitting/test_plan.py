@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kernel.errors import Rejected
 from kernel.money import share_bp
 from splitting import Asked, Share, ShareKind, compute
-from splitting.plan import OWN, fee_returned, give_again, take_back
+from splitting.plans.arithmetic import OWN, fee_returned, give_again, take_back
 
 FARM, MILL, HUB = "pye_farm", "pye_mill", "pye_hub"
 amounts = st.integers(1, 10**12)

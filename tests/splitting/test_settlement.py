@@ -13,7 +13,7 @@ import splitting
 from kernel.db import acquire
 from kernel.errors import Broken, NotFound
 from splitting import ApplyDeposit, DecideInstruction, MarkSent, Payee
-from splitting.settlement import instruction_id, settlement_id
+from splitting.settlement.instructions import instruction_id, settlement_id
 from tests.splitting.in_memory import Ledger
 from tests.splitting.town import BANK, FARM, MILL, PLATFORM, Town, a_town
 

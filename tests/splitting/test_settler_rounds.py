@@ -7,9 +7,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from kernel.db import acquire
-from ops.merchants import add_merchant
 from splitting import store
-from splitting.banking import Settler
+from splitting.banks.worker import Settler
 from tests.kernel.one_book import book_held, outside
 from tests.splitting.play_bank import a_bank, a_town_with_a_bank
 from tests.splitting.town import BANK, Town
@@ -99,7 +98,7 @@ async def test_a_bank_that_hangs_keeps_only_its_own_waiting(database_url: str, t
         await town.sell()
         await town.settle(town.today)
         silent.answering.clear()
-        other = await add_merchant(town.front.hub, "other", currencies=["CNY"])
+        other = await town.front.hub.merchants.add("other", currencies=["CNY"])
         async with a_bank(town, bank="swift", book=other.book) as answering:
             for _ in range(3):
                 await settler.once()  # comes back though one bank has not answered
@@ -113,7 +112,7 @@ async def test_a_locked_book_keeps_only_its_own_merchant_waiting(database_url: s
     async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
         await town.sell()
         await town.settle(town.today)
-        other = await add_merchant(town.front.hub, "other", currencies=["CNY"])
+        other = await town.front.hub.merchants.add("other", currencies=["CNY"])
         async with a_bank(town, bank="swift", book=other.book) as answering, book_held(database_url, town.front.book):
             for _ in range(3):
                 await settler.once()

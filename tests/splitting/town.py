@@ -11,7 +11,7 @@ import splitting
 from kernel.db import acquire
 from kernel.work import Command
 from splitting import DecideInstruction, MakeSettlement, Payee
-from splitting.settlement import settlement_id
+from splitting.settlement.instructions import settlement_id
 from splitting.tables import Instruction, Settlement
 from tests.gateway.front import Front, a_front
 

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from bank_client import Play, Sandbox, new_play, running_sandbox
+
+from tests.sandbox.bank.bank_client import Play, Sandbox, new_play, running_sandbox
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -7,7 +7,8 @@ from itertools import chain
 from pathlib import Path
 
 import aiohttp
-from bank_client import Customer, Pay, Sandbox, new_play, order, read_report, running_sandbox
+
+from tests.sandbox.bank.bank_client import Customer, Pay, Sandbox, new_play, order, read_report, running_sandbox
 
 NEVER = 1_000_000.0  # a time scale at which accepted files lie until the process is gone
 

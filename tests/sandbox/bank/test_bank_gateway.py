@@ -8,8 +8,18 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from bank_client import Customer, Pay, Play, Sandbox, order, read_notice, read_report, read_statements
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.sandbox.bank.bank_client import (
+    Customer,
+    Pay,
+    Play,
+    Sandbox,
+    order,
+    read_notice,
+    read_report,
+    read_statements,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

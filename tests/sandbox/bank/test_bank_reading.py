@@ -3,7 +3,6 @@
 from decimal import Decimal
 
 import pytest
-from bank_client import BIC, Pay, order
 from hypothesis import given
 from hypothesis import strategies as st
 from pyiso20022.pain import pain_001_001_09 as pain001
@@ -12,6 +11,7 @@ from sandbox.bank.errors import FileRefused
 from sandbox.bank.instructions import read_order
 from sandbox.bank.money import NotAnAmount, to_minor, to_text
 from sandbox.bank.schema import MAX_BYTES, check, parse_xml
+from tests.sandbox.bank.bank_client import BIC, Pay, order
 
 GOOD = order("M-1", "6200000000000000018", [Pay("E-1", "60.05", "6200000000000000026"), Pay("E-2", "0.95", "X")])
 

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 from aiohttp import web
-from bank_client import ROOT, Sandbox, read_report
 
 from sandbox.bank import install
 from sandbox.clock import Clock
 from sandbox.context import SandboxContext, Tasks
 from sandbox.faults import FaultRefused, Faults
 from sandbox.store import Store
+from tests.sandbox.bank.bank_client import ROOT, Sandbox, read_report
 
 README = (ROOT / "sandbox/bank/README.md").read_text(encoding="utf-8")
 

@@ -3,7 +3,6 @@
 from datetime import UTC, date, datetime
 
 import pytest
-from bank_client import Pay, order, read, read_notice, read_report, read_statements
 from pyiso20022.camt import camt_053_001_08 as camt053
 from pyiso20022.camt import camt_054_001_08 as camt054
 
@@ -20,6 +19,7 @@ from sandbox.bank.reports import (
     status_report,
 )
 from sandbox.bank.rules import Account, Refusal
+from tests.sandbox.bank.bank_client import Pay, order, read, read_notice, read_report, read_statements
 
 BANK = BankIdentity("SBXBCNBJXXX", "Sandbox Bank & Söhne <沙箱>")
 NOW = datetime(2010, 12, 1, 9, 30, 15, 4_999, tzinfo=UTC)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from counterparties import Counterparty
+from tests.contract.counterparties import Counterparty
 
 
 class AcornSandbox(Counterparty):

@@ -1,0 +1,338 @@
+"""The settlement bank's file gateway: upload instructions, fetch what the bank wrote. Keeps nothing."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from channels.banks import signing
+from channels.banks.messages import BadStatement
+from channels.contract import Refused, Unknown
+from channels.settings import secret
+from kernel.clock import business_date
+from kernel.env import Env, NoAnswer, NotSent, Request, Response
+from kernel.errors import Rejected, Unavailable
+
+TIMEOUT_S = 30.0
+MAX_NAME = 200  # characters of a file's id or name
+MAX_CURSOR = 2_000
+TYPES = frozenset({"pain.002", "camt.054", "camt.053"})
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class BankSettings:
+    """What the bank gave one customer. Secrets are left out of its text form."""
+
+    base_url: str  # the address the paths /accounts and /files are put after
+    token: str = field(repr=False)
+    key_id: str
+    private_key: str = field(repr=False)  # PEM, signs what we upload
+    bank_keys: Mapping[str, str]  # key id → PEM; several while the bank changes its key
+    bic: str
+    bank_name: str = ""
+    timeout_s: float = TIMEOUT_S
+
+
+def read_settings(enrolment: Mapping[str, Any]) -> BankSettings:
+    """Return the settings from a bank's answer to an enrolment.
+
+    enrolment: base_url, token, key_id, private_key, bank_key_id, bank_public_key, bic, bank_name; each of the secrets
+    and keys may be a file instead: token_file, … Raises ValueError and KeyError, which show no secret.
+    """
+    return BankSettings(
+        base_url=enrolment["base_url"],
+        token=secret(enrolment, "token").strip(),
+        key_id=enrolment["key_id"],
+        private_key=secret(enrolment, "private_key"),
+        bank_keys={enrolment["bank_key_id"]: secret(enrolment, "bank_public_key")},
+        bic=enrolment["bic"],
+        bank_name=enrolment.get("bank_name", ""),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account at the bank, as the bank shows it."""
+
+    account: str
+    name: str
+    currency: str
+    kind: str  # pool | sub
+    status: str  # open | closed
+    balance_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The bank has the file, said so under its signature, and will report on it in a pain.002."""
+
+    file_id: str
+    message_id: str
+    sha256: str
+    received_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """One file the bank has for us."""
+
+    file_id: str
+    type: str  # pain.002 | camt.054 | camt.053
+    name: str
+    business_date: date
+    created_at: str
+    sha256: str
+    original_message_id: str | None = None  # pain.002: our message id it answers
+    original_file_id: str | None = None  # pain.002: Accepted.file_id of the upload it answers; this one decides
+    odd: bool = (
+        False  # it is listed without what it could be fetched and known by; `name` is what the list says instead
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FilePage:
+    """Some of the bank's files, oldest first. `next` goes into the following call; None: nothing was there yet."""
+
+    files: tuple[FileInfo, ...]
+    next: str | None
+
+
+# The bank says no and did nothing. Anything else that is not a 202 leaves the upload's fate open.
+_REFUSALS = frozenset({400, 401, 403, 413, 415, 422})
+
+
+class BankClient:
+    """One customer's way to its bank. Every call may be repeated: accounts by reference, files by their bytes."""
+
+    def __init__(self, settings: BankSettings, env: Env) -> None:
+        """Read the keys; raises ValueError when one of them cannot be used."""
+        self.settings = settings
+        self._env = env
+        self._base = settings.base_url.rstrip("/")
+        self._key = signing.private_key(settings.private_key)
+        self._bank_keys = {ident: signing.public_key(pem) for ident, pem in settings.bank_keys.items()}
+
+    async def open_account(self, reference: str, name: str, currency: str, kind: str) -> Account:
+        """Open an account, or return the one opened under this reference before.
+
+        kind: pool (what channels pay into) or sub (a payee's). Raises Rejected when the bank says no, Unavailable when
+        it did not answer: then call again with the same reference.
+        """
+        body = orjson.dumps({"reference": reference, "name": name, "currency": currency, "kind": kind})
+        return _account(await self._call("POST", "/accounts", body))
+
+    async def account(self, number: str) -> Account:
+        """Return an account as it is now. Raises Rejected for one that is not ours, Unavailable."""
+        return _account(await self._call("GET", f"/accounts/{quote(number, safe='')}"))
+
+    async def upload(self, xml: bytes) -> Accepted | Refused | Unknown:
+        """Give the bank a pain.001. After Unknown, call again with the very same bytes: they are executed once.
+
+        Accepted says that the bank has the file, not that it paid: that is in the pain.002. Refused is given only for
+        an explicit no, after which nothing of the file was done.
+        """
+        now = int(self._env.now().timestamp())
+        header = await self._env.offload(lambda: signing.sign(xml, self._key, key_id=self.settings.key_id, created=now))
+        request = Request(
+            "POST",
+            f"{self._base}/files",
+            {**self._headers(), "Content-Type": "application/xml", signing.HEADER: header},
+            xml,
+        )
+        try:
+            answer = await self._env.transport.send(request, timeout_s=self.settings.timeout_s)
+        except NotSent as error:
+            return Unknown(str(error), not_sent=True)
+        except NoAnswer as error:
+            return Unknown(str(error))
+        if answer.status in _REFUSALS:
+            code, message = _problem(answer)
+            return Refused(code, message)
+        if answer.status != 202:
+            return Unknown(f"the bank answered {answer.status}")
+        return await self._receipt(xml, answer)
+
+    async def _receipt(self, xml: bytes, answer: Response) -> Accepted | Unknown:
+        """Believe a 202 only when the bank signed it and it speaks of the bytes we sent."""
+        try:
+            await self._verified(answer)
+            said = _object(answer.body)
+            receipt = Accepted(said["file_id"], said["message_id"], said["sha256"], said["received_at"])
+        except (BadStatement, KeyError) as error:
+            return Unknown(f"the bank's receipt cannot be trusted: {error}")
+        if receipt.sha256 != hashlib.sha256(xml).hexdigest():
+            return Unknown("the bank's receipt is for other bytes than we sent")
+        return receipt
+
+    async def list_files(
+        self, type: str, after: str | None = None, *, message_id: str | None = None, limit: int = 100
+    ) -> FilePage:
+        """Return files of one type made after a cursor, oldest first. Raises Unavailable, Rejected.
+
+        type: pain.002, camt.054 or camt.053. after: FilePage.next of the call before. message_id: of ours; only
+        reports on it. limit: a bank that does not heed it lists all it has. The list itself is not signed; what it
+        leads to is. What it says oddly of one file (FileInfo.odd) keeps no other from being read.
+        """
+        query = {"type": type, "limit": str(limit)}
+        query |= {} if after is None else {"after": after}
+        query |= {} if message_id is None else {"message_id": message_id}
+        path = f"/files?{urlencode(query)}"
+        said = await self._call("GET", path, routine=True, may_be_long=True)
+        listed, cursor = said.get("files"), said.get("next", "")
+        if not isinstance(listed, list) or not (cursor is None or _is_name(str(cursor), MAX_CURSOR)):
+            raise Unavailable(
+                "bank_answer_unreadable", "the bank's list of files is none, or does not say what is next"
+            )
+        files = tuple(self._listed(one, type) for one in listed)
+        return FilePage(files, after if cursor is None else str(cursor))
+
+    def _listed(self, one: Any, type: str) -> FileInfo:
+        """Read what a list says of one file. What is for people alone may be anything."""
+        told = one if isinstance(one, dict) else {}
+        day, is_hash = _day(told.get("business_date")), _SHA256.fullmatch(str(told.get("sha256")))
+        if day is None or not is_hash or not _is_name(told.get("file_id")):
+            usable = {"business_date": day, "file_id": _is_name(told.get("file_id")), "sha256": is_hash}
+            said = (
+                f"no usable {', '.join(name for name, good in usable.items() if not good)} in {ascii(one)[:MAX_NAME]}"
+            )
+            ident = f"listed-{hashlib.sha256(ascii(one).encode()).hexdigest()[:16]}"
+            return FileInfo(ident, type, said, business_date(self._env.now()), "", "", odd=True)
+        known = {name: text for name, text in told.items() if _is_name(text)}
+        return FileInfo(
+            file_id=known["file_id"],
+            type=known["type"] if known.get("type") in TYPES else type,
+            name=known.get("name", known["file_id"]),
+            business_date=day,
+            created_at=known.get("created_at", ""),
+            sha256=known["sha256"],
+            original_message_id=known.get("original_message_id"),
+            original_file_id=known.get("original_file_id"),
+        )
+
+    async def uploads(self, message_id: str) -> tuple[Accepted, ...]:
+        """Return what the bank has received from us under a message id, first one first; empty: it has nothing.
+
+        Not signed: it may tell a person where an unknown upload stands, but only a pain.002 decides about money. More
+        than one: other bytes came under the same id, and the bank pays by the first. Raises Unavailable, Rejected.
+        """
+        said = await self._call("GET", f"/files?{urlencode({'type': 'pain.001', 'message_id': message_id})}")
+        try:
+            return tuple(
+                Accepted(one["file_id"], one["message_id"], one["sha256"], one["received_at"]) for one in said["files"]
+            )
+        except (KeyError, TypeError) as error:
+            raise Unavailable("bank_answer_unreadable", f"the bank's list of files cannot be read: {error!r}") from None
+
+    async def fetch(self, file: FileInfo | str) -> bytes:
+        """Return a file's bytes, signed by the bank. Raises BadStatement, Unavailable, Rejected.
+
+        file: with a FileInfo its hash is compared as well, so that one signed file cannot stand in for another.
+        """
+        if isinstance(file, FileInfo) and file.odd:
+            raise BadStatement("listed_oddly", f"the bank's list does not say which file this is: {file.name}")
+        file_id = file if isinstance(file, str) else file.file_id
+        answer = await self._send(
+            "GET", f"/files/{quote(file_id, safe='')}", accept="application/xml", may_be_long=True
+        )
+        await self._verified(answer)
+        if isinstance(file, FileInfo) and hashlib.sha256(answer.body).hexdigest() != file.sha256.lower():
+            raise BadStatement("other_file", f"{file.name} is not the file the bank listed: its hash differs")
+        return answer.body
+
+    async def _verified(self, answer: Response) -> None:
+        header = answer.headers.get(signing.HEADER.lower())
+        try:
+            await self._env.offload(signing.verify, header, answer.body, self._bank_keys)
+        except signing.BadSignature as error:
+            raise BadStatement(f"signature_{error.code}", error.message) from None
+
+    async def _call(
+        self, method: str, path: str, body: bytes = b"", *, routine: bool = False, may_be_long: bool = False
+    ) -> dict[str, Any]:
+        try:
+            return _object((await self._send(method, path, body, routine=routine, may_be_long=may_be_long)).body)
+        except BadStatement as error:
+            raise Unavailable("bank_answer_unreadable", error.message) from None
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        accept: str = "application/json",
+        *,
+        routine: bool = False,
+        may_be_long: bool = False,
+    ) -> Response:
+        """Make a call that may be repeated. Raises Rejected for an explicit no, Unavailable for anything unclear."""
+        headers = self._headers(accept)
+        if body:
+            headers["Content-Type"] = "application/json"
+        try:
+            answer = await self._env.transport.send(
+                Request(method, self._base + path, headers, body, routine, may_be_long),
+                timeout_s=self.settings.timeout_s,
+            )
+        except (NotSent, NoAnswer) as error:
+            raise Unavailable("bank_unreachable", f"the bank did not answer: {error}", retry_after_s=5) from None
+        if answer.status in (200, 201):
+            return answer
+        code, message = _problem(answer)
+        if 400 <= answer.status < 500 and answer.status not in (408, 425, 429):
+            raise Rejected(f"bank_{code}", f"the bank said no: {message}", status=answer.status)
+        raise Unavailable("bank_unavailable", f"the bank answered {answer.status}: {message}", retry_after_s=5)
+
+    def _headers(self, accept: str = "application/json") -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.settings.token}", "Accept": accept}
+
+
+def _account(said: Mapping[str, Any]) -> Account:
+    try:
+        return Account(
+            account=str(said["account"]),
+            name=str(said["name"]),
+            currency=str(said["currency"]),
+            kind=str(said["kind"]),
+            status=str(said["status"]),
+            balance_minor=int(said["balance_minor"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unavailable("bank_answer_unreadable", f"the bank's account cannot be read: {error!r}") from None
+
+
+def _day(told: Any) -> date | None:
+    try:
+        return date.fromisoformat(told)
+    except (TypeError, ValueError):
+        return None
+
+
+def _is_name(told: Any, most: int = MAX_NAME) -> bool:
+    """Tell whether it is a text that can stand in a row, an address and on a screen."""
+    return isinstance(told, str) and 0 < len(told) <= most and told.isprintable()
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(body)  # also where a name of a file has half a letter in it
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        raise BadStatement("unreadable", "the bank's answer is not a JSON object")
+    return said
+
+
+def _problem(answer: Response) -> tuple[str, str]:
+    """Return the bank's own code and sentence of a refusal, or what can be said without them."""
+    try:
+        said = _object(answer.body)
+    except BadStatement:
+        said = {}
+    return str(said.get("code", f"http_{answer.status}")), str(said.get("message", f"HTTP {answer.status}"))[:300]

@@ -1,0 +1,573 @@
+"""Two books in, every reference out exactly once: Matched 对平 or Discrepancy 差错. Pure.
+
+Each `match_*` is a generator over one business date and one counterparty. `known` are the discrepancies that earlier
+runs left under the same references, `done` the dates already run; with both empty a generator sees its one day alone.
+They make the result independent of the order in which days are run: a row missing on one day and carried by the next
+day's bill is one discrepancy, `late`, whichever bill was read first.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from datetime import date
+from enum import StrEnum
+
+from channels.banks import AccountStatement, Entry, Fate, LineStatus, StatusReport
+from channels.contract import BillLine
+from channels.contract import Kind as Item
+from kernel.money import Money
+from reconciliation.matching.verdicts import JUDGES, Area, Key, Kind, Side, Verdict, is_billed
+from reconciliation.states import State
+
+# ---- what goes in ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One payment or refund of ours on one channel account.
+
+    status: success | processing | failed | reversed | returned, as BillLine.status. A refund is `processing` once the
+    channel has accepted it; one whose acceptance is not known is left out. fee_minor and coupon_minor have the signs of
+    BillLine: negative on refunds.
+    business_date: the channel's day; for a processing refund the day of its acceptance.
+    """
+
+    kind: Item
+    reference: str  # what the channel knows it by
+    payment_reference: str
+    amount: Money  # positive
+    fee_minor: int
+    status: str
+    business_date: date
+    channel_ref: str | None = None
+    coupon_minor: int = 0  # 商户优惠: the part the merchant's own coupons bear, which the channel does not pay out
+
+
+@dataclass(frozen=True, slots=True)
+class Deposits:
+    """What the bank shows of the channel's payment for one day, from notifications and statements alike."""
+
+    end_to_end_id: str  # WX{mchid}{yyyymmdd}
+    entries: Sequence[Entry]  # each booking once
+    currency: str = "CNY"
+
+
+class PayoutStatus(StrEnum):
+    """Our word for an instruction; the first three are splitting's."""
+
+    IN_TRANSIT = "in_transit"
+    PAID = "paid"
+    REFUSED = "refused"
+    RETURNED = "returned"  # 退票
+
+
+@dataclass(frozen=True, slots=True)
+class Payout:
+    """One settlement instruction of ours."""
+
+    end_to_end_id: str
+    message_id: str
+    debtor_account: str  # the pool account
+    creditor_account: str
+    amount: Money
+    status: PayoutStatus
+    business_date: date
+    same_bank: bool = True  # the payee's account is at this bank, so its statement shows the money arrive
+
+
+@dataclass(frozen=True, slots=True)
+class Payouts:
+    """A day's instructions, with the bank's reports on them.
+
+    instructions: those of the business date, and every other one that a report or a statement of the day speaks of.
+    deposit_ids: what is reconciled with a channel and not here: end-to-end ids of channels' deposits, and the bank's
+        references of payers' own transfers.
+    """
+
+    instructions: Sequence[Payout]
+    reports: Sequence[StatusReport] = ()
+    deposit_ids: AbstractSet[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """The ledger's balance of one bank account at the bank's end of day. Every account needs one, the pool too."""
+
+    account: str
+    balance: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """A day's closing statements of one bank, read with allow_gap=True, and the ledger's mirrors of its accounts."""
+
+    accounts: Sequence[AccountStatement]
+    mirrors: Sequence[Mirror]
+
+
+# ---- what comes out --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A discrepancy as the runs so far have left it."""
+
+    home: date  # our business date; theirs where we have nothing
+    ours: Side | None
+    sightings: Mapping[date, Side]
+    state: State
+    verdict: Verdict  # the last difference seen
+
+    def touches(self, day: date) -> bool:
+        """Tell whether running `day` can change it."""
+        return self.home == day or day in self.sightings
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """Both books agree. The rest is filled in only where an earlier run had found a discrepancy."""
+
+    key: Key
+    home: date | None = None
+    ours: Side | None = None
+    sightings: Mapping[date, Side] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    """Both books differ."""
+
+    key: Key
+    home: date
+    ours: Side | None
+    sightings: Mapping[date, Side]
+    verdict: Verdict
+    payment_reference: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return self.verdict.kind
+
+
+Outcome = Matched | Discrepancy
+
+
+def weigh(
+    key: Key,
+    day: date,
+    *,
+    home: date | None,
+    ours: Side | None,
+    seen: Side | None,
+    known: Known | None,
+    done: Collection[date],
+    assumed: Side | None = None,
+    payment_reference: str | None = None,
+) -> Outcome:
+    """Join what `day` shows of one reference with what other days have shown, and judge it.
+
+    home: our business date, None where we have nothing. assumed: how the file of `home` must have shown it if that day
+    was run and left no discrepancy.
+    """
+    if ours is None and known is not None and known.home != day:
+        home, ours = known.home, known.ours
+    sightings = dict(known.sightings) if known else {}
+    if known is None and home is not None and home != day and home in done and assumed is not None:
+        sightings[home] = assumed
+    if seen is None:
+        sightings.pop(day, None)
+    else:
+        sightings[day] = seen
+    if ours is None or home is None:
+        home = min(sightings, default=known.home if known else day)
+    verdict = JUDGES[key.area](key, ours, home, sightings, expected=home == day or home in done)
+    if verdict is None:
+        return Matched(key, home, ours, sightings)
+    return Discrepancy(key, home, ours, sightings, verdict, payment_reference)
+
+
+def standing(outcome: Outcome, before: Known | None, state: State) -> Known | None:
+    """Return what a later run must know of this outcome; None when there never was a discrepancy."""
+    if isinstance(outcome, Discrepancy):
+        return Known(outcome.home, outcome.ours, outcome.sightings, state, outcome.verdict)
+    if before is None:
+        return None
+    return Known(outcome.home or before.home, outcome.ours, outcome.sightings, state, before.verdict)
+
+
+Register = Mapping[Key, Known]
+_NOTHING: Register = {}
+
+
+# ---- our movements × the channel's bill ------------------------------------------------------------------------------
+
+
+def match_channel(
+    day: date,
+    movements: Iterable[Movement],
+    bill: Iterable[BillLine],
+    known: Register = _NOTHING,
+    done: Collection[date] = frozenset(),
+) -> Iterator[Outcome]:
+    """Match our payments and refunds with one day's bill of one channel account.
+
+    movements: those of `day`, and every other one the bill carries, whatever its date and status; others are ignored.
+    Raises ValueError when a movement is given twice: then the caller's list is wrong, not the channel.
+    """
+    lines: dict[Key, list[BillLine]] = {}
+    for line in bill:
+        lines.setdefault(Key(Area.CHANNEL, told_of(line), line.reference), []).append(line)
+    handled: set[Key] = set()
+    for movement in movements:
+        key = Key(Area.CHANNEL, movement.kind, movement.reference)
+        if key in handled:
+            raise ValueError(f"{movement.kind} {movement.reference} was given twice")
+        handled.add(key)
+        found = lines.pop(key, None)
+        if found is None and movement.business_date != day:
+            if key not in known or not known[key].touches(day):
+                continue
+        elif found is not None and key not in known and movement.business_date == day and _plainly(movement, found):
+            yield Matched(key)
+            continue
+        yield weigh(
+            key,
+            day,
+            home=movement.business_date,
+            ours=_our_side(movement),
+            seen=None if found is None else _their_side(found),
+            known=known.get(key),
+            done=done,
+            assumed=_our_side(movement) if is_billed(movement.kind, movement.status) else None,
+            payment_reference=movement.payment_reference,
+        )
+    for key, found in lines.items():
+        yield weigh(
+            key,
+            day,
+            home=None,
+            ours=None,
+            seen=_their_side(found),
+            known=known.get(key),
+            done=done,
+            payment_reference=found[0].payment_reference,
+        )
+    yield from _gone(Area.CHANNEL, day, known, done, handled | lines.keys())
+
+
+def told_of(line: BillLine) -> Item:
+    """Return what of ours a line tells of: a reversal 撤销, which has no number of its own, of the payment it undid."""
+    is_reversal = line.status == "reversed" and line.reference == line.payment_reference
+    return Item.PAYMENT if is_reversal else line.kind
+
+
+def _gone(
+    area: Area, day: date, known: Register, done: Collection[date], handled: AbstractSet[Key]
+) -> Iterator[Outcome]:
+    """Judge again what an earlier run of this day had found and neither book shows any more."""
+    for key, row in known.items():
+        if key.area is area and key not in handled and row.touches(day):
+            yield weigh(key, day, home=None, ours=None, seen=None, known=row, done=done)
+
+
+def _plainly(movement: Movement, lines: Sequence[BillLine]) -> bool:
+    """Tell quickly whether nothing needs a second look; nearly every row ends here."""
+    line = lines[0]
+    return (
+        len(lines) == 1
+        and line.amount == movement.amount
+        and line.fee.minor == movement.fee_minor
+        and line.coupon_minor == movement.coupon_minor
+        and line.status == movement.status
+        and line.fee.currency == movement.amount.currency
+    )
+
+
+def _our_side(movement: Movement) -> Side:
+    return Side(
+        movement.amount.minor,
+        movement.amount.currency,
+        fee_minor=movement.fee_minor,
+        status=movement.status,
+        ref=movement.channel_ref or "",
+        coupon_minor=movement.coupon_minor,
+    )
+
+
+def _their_side(lines: Sequence[BillLine]) -> Side:
+    """Sum the lines of one reference. A payment's line and the line of its reversal 撤销 tell one story, not two."""
+    real = lines
+    if len(lines) == 2 and {line.status for line in lines} == {"success", "reversed"}:
+        real = [line for line in lines if line.status == "reversed"]
+    return Side(
+        sum(line.amount.minor for line in real),
+        real[0].amount.currency,
+        fee_minor=sum(line.fee.minor for line in lines),
+        status=real[0].status,
+        ref=real[0].channel_ref,
+        count=len(real),
+        rows=tuple(str(line.row) for line in lines),
+        coupon_minor=sum(line.coupon_minor for line in lines),
+    )
+
+
+def beyond(day: date, movements: Iterable[Movement], bill: Iterable[BillLine]) -> set[Key]:
+    """Return the keys whose earlier discrepancies may lie on days this run does not touch: they must be looked up."""
+    at_home: set[Key] = set()
+    elsewhere: set[Key] = set()
+    for movement in movements:
+        key = Key(Area.CHANNEL, movement.kind, movement.reference)
+        (at_home if movement.business_date == day else elsewhere).add(key)
+    keys = (Key(Area.CHANNEL, told_of(line), line.reference) for line in bill)
+    elsewhere.update(key for key in keys if key not in at_home)
+    return elsewhere
+
+
+# ---- what the channel owes × what the bank received ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    """What a day's business comes to: payments − refunds − fees − merchants' coupons, by our movements and the bill."""
+
+    ours: Money
+    bill: Money
+
+
+def net_of(day: date, movements: Iterable[Movement], bill: Iterable[BillLine], currency: str) -> Net:
+    """Return what the channel owes for a day in one currency; below zero when we owe it."""
+    ours = sum(
+        _contribution(movement.kind, movement.status, movement.amount.minor, movement.fee_minor + movement.coupon_minor)
+        for movement in movements
+        if movement.business_date == day and movement.amount.currency == currency
+    )
+    theirs = sum(
+        _contribution(line.kind, line.status, line.amount.minor, line.fee.minor + line.coupon_minor)
+        for line in bill
+        if line.amount.currency == currency
+    )
+    return Net(Money(ours, currency), Money(theirs, currency))
+
+
+def _contribution(item: Item, status: str, minor: int, withheld_minor: int) -> int:
+    gone_back = item is Item.REFUND and status == "reversed"  # the payment's own line is there too
+    if not gone_back and not is_billed(item, status):
+        return 0
+    return (-minor if item is Item.REFUND else minor) - withheld_minor
+
+
+def match_deposit(day: date, net: Net, deposits: Deposits, known: Register = _NOTHING) -> Iterator[Outcome]:
+    """Match what the channel owes for `day` with what the bank received; exactly one outcome.
+
+    It may be run before the money has come, which finds deposit_missing, and again afterwards.
+    """
+    key = Key(Area.DEPOSIT, "deposit", deposits.end_to_end_id)
+    bookings = [
+        entry
+        for entry in deposits.entries
+        if entry.end_to_end_id == deposits.end_to_end_id and entry.amount.currency == deposits.currency
+    ]
+    seen = None
+    if bookings:
+        seen = Side(
+            sum(entry.amount.minor for entry in bookings),
+            deposits.currency,
+            count=len(bookings),
+            rows=tuple(sorted(entry.entry_ref for entry in bookings)),
+        )
+    ours = Side(net.ours.minor, deposits.currency, bill_minor=net.bill.minor)
+    yield weigh(key, day, home=day, ours=ours, seen=seen, known=known.get(key), done={day})
+
+
+# ---- our instructions × the bank's reports and statements ------------------------------------------------------------
+
+
+def match_payouts(
+    day: date,
+    payouts: Payouts,
+    statements: Sequence[AccountStatement],
+    known: Register = _NOTHING,
+    done: Collection[date] = frozenset(),
+) -> Iterator[Outcome]:
+    """Match our settlement instructions with the bank's status reports and the bookings of one day.
+
+    Bookings that are neither ours nor a channel's deposit come out as unknown at the hub, under the end-to-end id, or
+    under the bank's own reference where they carry none. Raises ValueError when an instruction is given twice.
+    """
+    entries, fates = _bank_side(payouts, statements)
+    handled: set[Key] = set()
+    for payout in payouts.instructions:
+        key = Key(Area.PAYOUT, "payout", payout.end_to_end_id)
+        if key in handled:
+            raise ValueError(f"instruction {payout.end_to_end_id} was given twice")
+        handled.add(key)
+        seen = _payout_sighting(entries.pop(payout.end_to_end_id, []), fates.pop(payout.end_to_end_id, []), payout)
+        if seen is None and payout.business_date != day and not (key in known and known[key].touches(day)):
+            continue
+        yield weigh(
+            key,
+            day,
+            home=payout.business_date,
+            ours=_payout_side(payout),
+            seen=seen,
+            known=known.get(key),
+            done=done,
+            assumed=_as_booked(payout),
+        )
+    for reference in [*entries, *(ident for ident in fates if ident not in entries)]:
+        found = entries.get(reference, [])
+        if reference in payouts.deposit_ids:
+            handled.add(Key(Area.PAYOUT, "deposit", reference))
+            yield Matched(Key(Area.PAYOUT, "deposit", reference))
+            continue
+        key = Key(Area.PAYOUT, "payout", reference)
+        handled.add(key)
+        seen = _payout_sighting(found, fates.get(reference, []), None)
+        yield weigh(key, day, home=None, ours=None, seen=seen, known=known.get(key), done=done)
+    yield from _gone(Area.PAYOUT, day, known, done, handled)
+
+
+def _bank_side(
+    payouts: Payouts, statements: Sequence[AccountStatement]
+) -> tuple[dict[str, list[Entry]], dict[str, list[LineStatus]]]:
+    """Gather the day's bookings and the reports' lines by end-to-end id."""
+    entries: dict[str, list[Entry]] = {}
+    for statement in statements:
+        for entry in statement.entries:
+            # A payer chose the end-to-end id of a collection; it may be anything, even one of ours.
+            theirs = entry.creditor_ref is not None or entry.end_to_end_id is None
+            entries.setdefault(entry.entry_ref if theirs else entry.end_to_end_id or "", []).append(entry)
+    fates: dict[str, list[LineStatus]] = {}
+    by_message: dict[str, list[str]] = {}
+    for payout in payouts.instructions:
+        by_message.setdefault(payout.message_id, []).append(payout.end_to_end_id)
+    for report in payouts.reports:
+        named = [line.end_to_end_id for line in report.lines]
+        for ident in dict.fromkeys([*named, *by_message.get(report.original_message_id, [])]):
+            if (word := report.fate_of(ident)) is not None:
+                fates.setdefault(ident, []).append(word)
+    return entries, fates
+
+
+def _payout_sighting(entries: Sequence[Entry], lines: Sequence[LineStatus], payout: Payout | None) -> Side | None:
+    if not entries and not lines:
+        return None
+    final = {line.fate for line in lines} - {Fate.PENDING, Fate.IN_DOUBT}
+    word = "+".join(sorted(final)) if final else ("pending" if lines else "")
+    currencies = {entry.amount.currency for entry in entries}
+    if payout is not None:
+        currencies.add(payout.amount.currency)
+    other = currencies - ({payout.amount.currency} if payout else set())
+    return Side(
+        max((abs(entry.amount.minor) for entry in entries), default=payout.amount.minor if payout else 0),
+        min(other or currencies, default="XXX"),
+        status=word,
+        ref=next((line.bank_ref for line in lines if line.bank_ref), ""),
+        count=len(entries),
+        rows=tuple(sorted(entry.entry_ref for entry in entries)),
+        booked=tuple(sorted((entry.account, entry.amount.minor) for entry in entries)),
+    )
+
+
+def _payout_side(payout: Payout) -> Side:
+    booked = [(payout.debtor_account, -payout.amount.minor)]
+    if payout.same_bank:
+        booked.append((payout.creditor_account, payout.amount.minor))
+    return Side(payout.amount.minor, payout.amount.currency, status=payout.status, booked=tuple(booked))
+
+
+def _as_booked(payout: Payout) -> Side | None:
+    """Return how a day without discrepancy showed this instruction."""
+    if payout.status is PayoutStatus.IN_TRANSIT:
+        return None  # a day that closes with it in transit is never without discrepancy
+    if payout.status is PayoutStatus.REFUSED:
+        return Side(payout.amount.minor, payout.amount.currency, status=Fate.REFUSED, count=0)
+    side = replace(_payout_side(payout), status=Fate.EXECUTED)
+    if payout.status is PayoutStatus.RETURNED:
+        side = replace(side, booked=(*side.booked, *((account, -minor) for account, minor in side.booked)))
+    return side
+
+
+# ---- the ledger's mirror × the bank's closing balances ---------------------------------------------------------------
+
+
+def match_balances(
+    day: date,
+    statements: Statements,
+    effects: "Effects",
+    previous: Mapping[str, Money],
+    known: Register = _NOTHING,
+    done: Collection[date] = frozenset(),
+) -> Iterator[Outcome]:
+    """Match each account's closing balance with its mirror, its opening with the day before, its entries with both.
+
+    effects: what payout discrepancies do to each account. previous: closing balances of the calendar day before, where
+    known. An account without mirror counts as a mirror of zero.
+    """
+    mirrors = {mirror.account: mirror.balance for mirror in statements.mirrors}
+    handled: set[Key] = set()
+
+    def compared(item: str, account: str, ours: Money | None, theirs: Money | None, explained: int = 0) -> Outcome:
+        key = Key(Area.BALANCE, item, f"{account}@{day.isoformat()}")
+        handled.add(key)
+        return weigh(
+            key,
+            day,
+            home=day if ours is not None else None,
+            ours=None if ours is None else Side(ours.minor, ours.currency),
+            seen=None if theirs is None else Side(theirs.minor, theirs.currency, explained_minor=explained),
+            known=known.get(key),
+            done=done,
+        )
+
+    for statement in statements.accounts:
+        if statement.business_date != day:
+            raise ValueError(f"the statement of {statement.account} is of {statement.business_date}, not of {day}")
+        account, closing = statement.account, statement.closing
+        yield compared("balance", account, mirrors.pop(account, None), closing, effects.so_far.get(account, 0))
+        yield compared("gap", account, closing - statement.gap, closing, -effects.today.get(account, 0))
+        if account in previous:
+            yield compared("opening", account, previous[account], statement.opening)
+    for account, balance in mirrors.items():
+        yield compared("balance", account, balance, None)
+    yield from _gone(Area.BALANCE, day, known, done, handled)
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """By account, in minor units: what its statement shows beyond what our book has, over payout discrepancies.
+
+    so_far: over all days up to and with the day. today: in the day's own file.
+    """
+
+    so_far: Mapping[str, int]
+    today: Mapping[str, int]
+
+
+def effects_of(day: date, payouts: Iterable[Outcome], known: Register) -> Effects:
+    """Add up what the payout discrepancies as of `day` do to each account.
+
+    payouts: outcomes of match_payouts for the day. known: discrepancies of other days, open or closed later than `day`.
+    """
+    so_far: Counter[str] = Counter()
+    today: Counter[str] = Counter()
+    rows: dict[Key, tuple[date, Side | None, Mapping[date, Side]]] = {
+        key: (row.home, row.ours, row.sightings) for key, row in known.items() if key.area is Area.PAYOUT
+    }
+    for outcome in payouts:
+        if outcome.home is not None:
+            rows[outcome.key] = (outcome.home, outcome.ours, outcome.sightings)
+    for home, ours, sightings in rows.values():
+        for on, side in sightings.items():
+            for account, minor in side.booked:
+                so_far[account] += minor if on <= day else 0
+                today[account] += minor if on == day else 0
+        if ours is None:
+            continue
+        paid = ours.status == PayoutStatus.PAID
+        booked_on = {on for on, side in sightings.items() if side.booked}
+        for account, minor in ours.booked:
+            so_far[account] -= minor if paid and home <= day else 0
+            today[account] -= minor if day in booked_on or (paid and home == day and not booked_on) else 0
+    return Effects(so_far, today)

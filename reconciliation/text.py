@@ -1,0 +1,93 @@
+"""What a day came to, in words for the people who look after it: one line a fact, amounts as they are written."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kernel.money import Money
+from reconciliation.matching.verdicts import Kind
+from reconciliation.runs import Case
+from reconciliation.states import State
+
+KINDS: Mapping[Kind, str] = {
+    Kind.MISSING_AT_CHANNEL: "短款",
+    Kind.MISSING_AT_HUB: "长款",
+    Kind.AMOUNT_DIFFERS: "金额不符",
+    Kind.STATUS_DIFFERS: "状态不符",
+    Kind.COUPON_DIFFERS: "商户优惠不符",
+    Kind.FEE_DIFFERS: "手续费不符",
+    Kind.DUPLICATE: "重复",
+    Kind.LATE: "跨日",
+    Kind.DEPOSIT_MISSING: "入账缺失",
+    Kind.DEPOSIT_DIFFERS: "入账金额不符",
+    Kind.DEPOSIT_DUPLICATE: "入账重复",
+    Kind.PAYOUT_MISSING_AT_BANK: "银行无此出款",
+    Kind.PAYOUT_AMOUNT_DIFFERS: "出款金额不符",
+    Kind.PAYOUT_DUPLICATE: "出款重复",
+    Kind.PAYOUT_UNKNOWN_AT_HUB: "平台无此出款",
+    Kind.PAYOUT_STATUS_DIFFERS: "出款状态不符",
+    Kind.ENTRY_UNKNOWN_AT_HUB: "来账不明",
+    Kind.BALANCE_DIFFERS: "余额不符",
+    Kind.STATEMENT_MISSING: "缺对账单",
+    Kind.STATEMENT_GAP: "对账单缺行",
+    Kind.OPENING_DIFFERS: "期初不符",
+}
+STATES: Mapping[State, str] = {
+    State.OPEN: "待查",
+    State.EXPLAINED: "已查明",
+    State.SUSPENDED: "挂账",
+    State.ADJUSTED: "调账",
+    State.WRITTEN_OFF: "核销",
+    State.RESOLVED: "对平",
+}
+
+
+def amount(minor: int | None, currency: str) -> str:
+    """Return minor units as people write them, without the currency; None is `none`."""
+    return "none 无" if minor is None else Money(minor, currency).major()
+
+
+def of_case(case: Case) -> list[str]:
+    """Return a discrepancy as three lines."""
+    ours, theirs, apart = (
+        amount(minor, case.currency) for minor in (case.ours_minor, case.theirs_minor, case.difference_minor)
+    )
+    age = max(case.age_days, 0)
+    return [
+        f"{case.business_date}  {_plain(case.kind)} {KINDS[case.kind]}  {case.counterparty}, "
+        f"{case.key.item} {case.key.reference}",
+        f"            ours 我方 {ours}, theirs 对方 {theirs}, difference 差额 {apart} {case.currency}",
+        f"            {case.state} {STATES[case.state]}, {age} {'day' if age == 1 else 'days'}: {case.detail}",
+    ]
+
+
+def of_cases(cases: list[Case]) -> str:
+    """Return how many there are in each state."""
+    counts = [(state, sum(1 for case in cases if case.state is state)) for state in State]
+    told = [f"{count} {_plain(state)} {STATES[state]}" for state, count in counts if count]
+    return ", ".join(told) or "nothing differs 无差错"
+
+
+def of_run(run: Mapping[str, Any]) -> Iterator[str]:
+    """Return the lines of one run, as `report.of_run` tells it."""
+    verdict = "✓ agrees 对平" if run["agrees"] else "✗ differs 有差错"
+    yield f"{run['business_date']}  {run['counterparty']}  {verdict}"
+    for area, found in run["areas"].items():
+        differing = [f"{count} {_plain(kind)} {KINDS[Kind(kind)]}" for kind, count in found["differing"].items()]
+        yield f"            {area}: " + ", ".join([f"{found['matched']} matched", *differing])
+    if net := run["net"]:
+        names = (("ours 我方", "ours_minor"), ("bill 账单", "bill_minor"), ("received 到账", "received_minor"))
+        shown = [f"{name} {amount(net[key], net['currency'])}" for name, key in names]
+        yield f"            net 净额: {', '.join(shown)} {net['currency']}"
+    for one in run["differences"]:
+        ours, theirs = (amount(one[key], one["currency"]) for key in ("ours_minor", "theirs_minor"))
+        yield (
+            f"          - {_plain(one['kind'])} {KINDS[Kind(one['kind'])]}: {one['item']} {one['reference']}, "
+            f"ours {ours}, theirs {theirs} {one['currency']}"
+        )
+        yield f"            {one['detail']}"
+    if run["not_shown"]:
+        yield f"            and {run['not_shown']} more: sluice discrepancies"
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")

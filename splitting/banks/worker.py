@@ -1,0 +1,444 @@
+"""The way to a merchant's bank: sub-accounts opened, batches sent, the bank's files read and applied.
+
+Everything may be repeated: accounts go by our reference, batches by their bytes, files by where we have read to.
+"""
+
+import asyncio
+import logging
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import orjson
+
+import cases
+from channels.banks import Accepted, BankClient, Batch, Instruction, pain001, read_settings, unsayable
+from channels.contract import Refused
+from channels.settings import check_addresses
+from kernel.addresses import AddressRefused
+from kernel.db import Pool, acquire, tell
+from kernel.env import Env
+from kernel.errors import NotFound, Rejected, SluiceError, Unavailable
+from kernel.lane import Lanes
+from kernel.money import Money
+from kernel.sealing import CannotOpen, MasterKeys, Secret, master_of, without_secrets
+from kernel.turns import Turns
+from splitting import store
+from splitting.banks import enrolment
+from splitting.banks.files import SET_ASIDE, BankFiles, Collected, bank_of
+from splitting.payees import LinkBank, ResealBankLink
+from splitting.settlement.instructions import DecideInstruction, MakeSettlement, MarkSent
+from splitting.tables import BankLink, Settlement
+from splitting.tables import Instruction as Line
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def message_id(settlement_id: str) -> str:
+    """Return the batch's MsgId at the bank: its id in the characters ISO 20022 allows, ≤ 35."""
+    return settlement_id.replace("_", "-")
+
+
+class Resealed(NamedTuple):
+    """What sealing the enrolments anew came to."""
+
+    done: int  # now under the current master key
+    already: int  # were under it before
+    failed: Sequence[str]  # why not, by book and bank
+    in_use: frozenset[str]  # master keys that some enrolment is still under
+
+
+class Banks:
+    """The banks of every merchant this process has served."""
+
+    def __init__(self, pool: Pool, lanes: Lanes, env: Env, keys: MasterKeys) -> None:
+        self._pool = pool
+        self._lanes = lanes
+        self._env = env
+        self._keys = keys
+        self._clients: dict[tuple[int, str], tuple[BankLink, BankClient]] = {}
+        self.files = BankFiles(pool, lanes, env, self.client)
+
+    # ---- enrolments --------------------------------------------------------------------------------------------------
+
+    async def enrol(
+        self, book: int, bank: str, given: Mapping[str, Any], *, folder: Path, name: str, currency: str
+    ) -> BankLink:
+        """Open a merchant's pool account at a bank and keep how the bank is reached; repeating it finds the account.
+
+        given: the bank's answer to the enrolment, keys as text or as names of files, which are read now. Raises
+        Rejected (bank_settings_wrong, address_refused, or the bank's no), Unavailable, Conflict (other_pool_account).
+        """
+        link = self._sealed(BankLink(book, bank, "", "{}", "{}"), self._read(given, folder))
+        pool = await self._build(link).open_account(f"pool-{book}-{currency}", name, currency, "pool")
+        linked: BankLink = await self._lanes.put(LinkBank(link._replace(pool_account=pool.account)))
+        return linked
+
+    async def rotate(self, book: int, bank: str, given: Mapping[str, Any], *, folder: Path) -> BankLink:
+        """Put new credentials at a bank into use; what is not named stays, null takes away.
+
+        The bank is asked with them first. It mends an enrolment whose master key was lost too; then every secret must
+        be named. Raises NotFound (no_such_bank), Rejected (bank_settings_wrong, address_refused, another_account),
+        Unavailable.
+        """
+        link = await self.link(book, bank)
+        try:
+            known = _read(enrolment.opened(link, self._keys), Path())
+        except (CannotOpen, Rejected):
+            known = orjson.loads(link.settings)
+        new_ones = self._read(given, folder)
+        if strange := new_ones.keys() - known.keys() - enrolment.NAMES:  # misspelt: the old would go on being used
+            raise Rejected(
+                "bank_settings_wrong", f"no bank is called with {', '.join(sorted(strange))[:200]}; nothing was changed"
+            )
+        wanted = {**known, **new_ones}
+        new = self._sealed(link, {name: value for name, value in wanted.items() if value is not None})
+        try:
+            await self._build(new).account(link.pool_account)
+        except Rejected as no:
+            if no.facts.get("status") != 404:
+                raise
+            raise Rejected(
+                "another_account",
+                f"with these credentials {bank} knows no account {link.pool_account}: another customer's",
+            ) from None
+        linked: BankLink = await self._lanes.put(LinkBank(new))
+        return linked
+
+    async def reseal(self) -> Resealed:
+        """Put every enrolment under the current master key, one commit each; repeating it finishes what was left."""
+        async with acquire(self._pool) as connection:
+            links = await store.bank_links(connection)
+        failed: list[str] = []
+        done = 0
+        for link in links:
+            try:
+                new = enrolment.under_current(link, self._keys, self._env.secrets)
+                if link.sealed is None:
+                    self._build(new)  # what makes no client is not sealed away
+                if new is not link:
+                    done += await self._lanes.put(ResealBankLink(link, new))
+            except (CannotOpen, Rejected, ValueError) as error:
+                failed.append(f"book {link.book} bank {link.bank}: {error}")
+        async with acquire(self._pool) as connection:
+            now = await store.bank_links(connection)
+        in_use = frozenset(master_of(link.sealed) for link in now if link.sealed is not None)
+        return Resealed(done, len(links) - done - len(failed), failed, in_use)
+
+    async def end(self, book: int, bank: str) -> BankLink:
+        """Ask a bank for no more files, except while a batch is under way; linking it again takes that back.
+
+        Raises NotFound.
+        """
+        link = await self.link(book, bank)
+        ended: BankLink = await self._lanes.put(LinkBank(link, ended=True))
+        return ended
+
+    def _read(self, given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Return an enrolment without names of files. Raises Rejected (bank_settings_wrong, address_refused)."""
+        enrolled = _read(given, folder)
+        try:
+            check_addresses(enrolled, self._env.addresses)
+        except AddressRefused as refused:
+            raise Rejected("address_refused", str(refused)) from None
+        return enrolled
+
+    def _sealed(self, link: BankLink, given: Mapping[str, Any]) -> BankLink:
+        return enrolment.sealed(link, given, self._keys, self._env.secrets)
+
+    def _build(self, link: BankLink) -> BankClient:
+        """Return a client of an enrolment. Raises Rejected (bank_settings_wrong), CannotOpen."""
+        settings = enrolment.opened(link, self._keys)
+        try:
+            return BankClient(read_settings(settings), self._env)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            hidden = [Secret(str(settings[name])) for name in enrolment.SECRETS if settings.get(name)]
+            said = f"{error} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+            why = without_secrets(said, hidden)
+        raise Rejected("bank_settings_wrong", f"these settings reach no bank: {why}")
+
+    # ---- sub-accounts ------------------------------------------------------------------------------------------------
+
+    async def open_sub_account(self, book: int, bank: str, reference: str, name: str, currency: str) -> str:
+        """Open a payee's sub-account, or return the one opened under this reference before.
+
+        Raises NotFound (no_such_bank), Rejected when the bank says no, Unavailable when it did not answer.
+        """
+        client = self.client(await self.link(book, bank))
+        return (await client.open_account(reference, name, currency, "sub")).account
+
+    async def link(self, book: int, bank: str) -> BankLink:
+        """Return how a merchant's custody at a bank is reached. Raises NotFound."""
+        async with acquire(self._pool) as connection:
+            link = await store.find_bank_link(connection, book, bank)
+        if link is None:
+            raise NotFound("no_such_bank", f"this merchant has no custody at {bank}")
+        return link
+
+    def client(self, link: BankLink) -> BankClient:
+        """Return the client of a link, built anew only when its enrolment changed.
+
+        Raises Unavailable (bank_link_closed) where it does not open.
+        """
+        known = self._clients.get((link.book, link.bank))
+        if known is None or (known[0].settings, known[0].sealed) != (link.settings, link.sealed):
+            try:
+                known = self._clients[link.book, link.bank] = link, self._build(link)
+            except (CannotOpen, Rejected) as error:
+                log.error("a bank link cannot be used", extra={"book": link.book, "bank": link.bank, "why": str(error)})
+                raise Unavailable(
+                    "bank_link_closed",
+                    f"the link to {link.bank} cannot be used just now; the operator's log says why",
+                    retry_after_s=60,
+                ) from None
+        return known[1]
+
+    def problem(self, link: BankLink) -> str | None:
+        """Return why a link cannot be used: short, for people, without a secret; None where it can."""
+        try:
+            self._build(link)
+        except CannotOpen as error:
+            return f"its credentials do not open: {error}"
+        except (Rejected, Unavailable) as error:
+            return error.message
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            return f"what is kept of it is damaged ({type(error).__name__})"
+        return None
+
+    # ---- settlement --------------------------------------------------------------------------------------------------
+
+    async def settle(
+        self, book: int, bank: str, business_date: date, currency: str, *, execution_date: date
+    ) -> Settlement:
+        """Make the batch of a business date, once, and send it to the bank; repeating it goes on where it stopped.
+
+        execution_date: the bank's day on which it is to be carried out, usually the one after the business date.
+        Raises NotFound (no_such_bank).
+        """
+        await self.link(book, bank)
+        async with acquire(self._pool) as connection:
+            owed = await store.owed_until(connection, book, bank, currency, business_date)
+        command = MakeSettlement(book, bank, business_date, execution_date, currency, owed)
+        settlement = await self._lanes.put(command, alone=True)  # it may have thousands of lines
+        return await self.send(settlement)
+
+    async def send(self, settlement: Settlement) -> Settlement:
+        """Send a batch the bank is not known to have; the same bytes each time, so the bank executes them once."""
+        return (await self.try_to_send(settlement))[0]
+
+    async def try_to_send(self, settlement: Settlement) -> tuple[Settlement, bool]:
+        """As `send`; also say whether the bank answered."""
+        if settlement.status != "created":
+            return settlement, True
+        link = await self.link(settlement.book, settlement.bank)
+        client = self.client(link)
+        async with acquire(self._pool) as connection:
+            lines = await store.instructions(connection, settlement.book, settlement.id)
+        to_send, moved = await self._refuse_unsayable(lines)
+        if moved is not None and moved.status != "created":
+            return moved, True  # nothing of it is left to be sent
+        batch = Batch(
+            message_id(settlement.id),
+            link.pool_account,
+            "Sluice pool",
+            settlement.execution_date,
+            client.settings.bic,
+            [
+                Instruction(
+                    line.id,
+                    line.account,
+                    line.name,
+                    Money(line.amount_minor, line.currency),
+                    f"settlement {settlement.business_date}",
+                )
+                # Largest first: should the pool run short, the bank refuses the last, and least waits.
+                for line in sorted(to_send, key=lambda line: (-line.amount_minor, line.id))
+            ],
+            settlement.created_at,
+        )
+        answer = await client.upload(pain001(batch))
+        if isinstance(answer, Accepted):
+            return await self._lanes.put(MarkSent(settlement.book, settlement.id)), True
+        if isinstance(answer, Refused):
+            # Nothing of the file was done. The money stays in transit until a person has seen why.
+            log.error("a bank refused a batch", extra={"settlement": settlement.id, "why": answer.code})
+            return settlement, True
+        log.warning("a bank did not answer; the batch is sent again", extra={"settlement": settlement.id})
+        return settlement, False
+
+    async def _refuse_unsayable(self, lines: Sequence[Line]) -> tuple[Sequence[Line], Settlement | None]:
+        """Refuse the lines that no file can say, so that the others are sent; return these, and the batch if it moved.
+
+        What can be said follows from the line alone, so what is sent again is the same bytes. The bank cannot have such
+        a line: no file with it was ever written.
+        """
+        wrong = {line.id: why for line in lines if (why := unsayable(line.name, line.account))}
+        for line in lines:
+            if line.id in wrong and line.status == "in_transit":
+                log.error("a payee cannot be paid", extra={"instruction": line.id, "why": wrong[line.id]})
+                await self._lanes.put(DecideInstruction(line.book, line.id, False, wrong[line.id]))
+        if not wrong:
+            return lines, None
+        async with acquire(self._pool) as connection:
+            batch = await store.find_settlement(connection, lines[0].book, lines[0].settlement_id)
+        return [line for line in lines if line.id not in wrong], batch
+
+
+def _read(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return an enrolment without names of files. Raises Rejected (bank_settings_wrong)."""
+    try:
+        return enrolment.without_files(given, folder)
+    except ValueError as error:
+        raise Rejected("bank_settings_wrong", f"these settings reach no bank: {error}") from None
+
+
+# How a merchant's channels name their deposits: the start of the end-to-end id → channel account.
+Deposits = Callable[[int], Awaitable[Mapping[str, str]]]
+
+MOST_REST_S = 30.0
+
+
+class _Rest(NamedTuple):
+    """A bank that did not answer, or with which something is wrong, is asked less and less often."""
+
+    pause_s: float
+    until: float  # monotonic: a clock that is set back makes no pause longer
+    why: str
+
+
+ASK_AGAIN_S = 300.0  # so long a file that is set aside is left alone
+AGAIN_AT_ONCE = 20  # of those in one turn: the bank's new files come first in the next
+SLOW_S = 1.0  # a round waits so long for a bank
+AT_ONCE = 16  # merchants of one bank
+
+
+class Settler:
+    """The background half: sends what is unsent, reads what banks wrote.
+
+    Each merchant's custody at a bank is worked on by a task of its own: a bank that does not answer, or a book that
+    something else holds, keeps nobody else waiting. What is still under way when a round begins is left to its task.
+    """
+
+    def __init__(self, banks: Banks, pool: Pool, env: Env, deposits: Deposits, collected: Collected) -> None:
+        self._banks = banks
+        self._pool = pool
+        self._env = env
+        self._deposits = deposits
+        self._collected = collected
+        self._away: dict[tuple[int, str], _Rest] = {}
+        self._turns: Turns[tuple[int, str], int] = Turns(env, "settlement")  # by book and bank
+        self._at_once: dict[str, asyncio.Semaphore] = {}  # by bank
+        self._unanswered: Counter[tuple[int, str]] = Counter()  # batches, by book and id: uploads without an answer
+        self._asked_again: dict[str, float] = {}  # when, by the case of a file that is set aside
+
+    @property
+    def busy(self) -> bool:
+        """Whether something of a round is still under way."""
+        return bool(self._turns.keys)
+
+    async def once(self) -> int:
+        """Begin a round over every merchant's banks but those under way; return how many files were applied by now."""
+        unsent: dict[tuple[int, str], list[Settlement]] = {}
+        async with acquire(self._pool) as connection:
+            async for settlement in store.unsent(connection):
+                unsent.setdefault((settlement.book, settlement.bank), []).append(settlement)
+            links = await store.links_to_follow(connection)
+            aside: dict[tuple[int, str], list[str]] = {}
+            for book, case_id, about in await cases.store.open_of(connection, SET_ASIDE):
+                aside.setdefault((book, bank_of(about)), []).append(case_id)
+        still = {case_id for some in aside.values() for case_id in some}
+        self._asked_again = {case_id: at for case_id, at in self._asked_again.items() if case_id in still}
+        begun = []
+        for link in links:
+            one = link.book, link.bank
+            if one not in self._turns:
+                room = self._at_once.setdefault(link.bank, asyncio.Semaphore(AT_ONCE))
+                turn = self._turn(link, unsent.get(one, []), aside.get(one, []))
+                begun.append(self._turns.begin(one, turn, room=room))
+        if not begun:
+            return 0
+        done, _ = await asyncio.wait(begun, timeout=SLOW_S)
+        return sum(task.result() or 0 for task in done)
+
+    async def _turn(self, link: BankLink, unsent: Sequence[Settlement], aside: Sequence[str]) -> int:
+        """Do one merchant's part at one bank; return how many files were applied."""
+        return await self.tend(link.bank, link.book, self._work(link, unsent, aside)) or 0
+
+    async def _work(self, link: BankLink, unsent: Sequence[Settlement], aside: Sequence[str]) -> int:
+        """Send what is unsent, oldest first; then read what the bank wrote, whatever became of that.
+
+        Last, files that are set aside are asked for again, each every few minutes.
+
+        Where the bank leaves a batch without an answer, the others of the merchant wait for the next round, in which
+        that one comes last: a batch that never gets through holds up no other.
+        """
+        for settlement in sorted(unsent, key=lambda one: self._unanswered[one.book, one.id]):
+            batch = settlement.book, settlement.id
+            try:
+                _, answered = await self._banks.try_to_send(settlement)
+            except Unavailable:
+                raise
+            except SluiceError as error:
+                log.error("a batch cannot be sent", extra={"settlement": settlement.id, "why": str(error)})
+                continue
+            if not answered:
+                self._unanswered[batch] += 1
+                break
+            self._unanswered.pop(batch, None)
+        deposits = await self._deposits(link.book)
+        number = await self._banks.files.read_new(link, deposits, self._collected)
+        now = self._env.clock.monotonic()
+        asked = {case_id: self._asked_again.get(case_id, -math.inf) for case_id in aside}
+        due = [case_id for case_id, at in asked.items() if now - at >= ASK_AGAIN_S]
+        for case_id in sorted(due, key=asked.__getitem__)[:AGAIN_AT_ONCE]:
+            self._asked_again[case_id] = now
+            await self._banks.files.read_again(link, case_id, deposits, self._collected)
+        return number
+
+    async def tend(self, bank: str, book: int, work: Coroutine[Any, Any, T]) -> T | None:
+        """Do one merchant's part; whatever is wrong with it is told, and keeps nobody else's from being done."""
+        rest = self._away.get((book, bank))
+        if rest is not None and self._env.clock.monotonic() < rest.until:
+            work.close()
+            return None
+        try:
+            done = await work
+            if self._away.pop((book, bank), None) is not None:
+                log.info("a bank answers again", extra={"bank": bank, "book": book})
+            return done
+        except Unavailable as error:
+            if error.code == "database_unavailable":  # which is no fault of the bank's
+                return None
+            told = "a bank is away" if error.code.startswith("bank_") else "settlement of one merchant has to wait"
+            if self._let_rest(book, bank, error.code):
+                log.warning(f"{told}; asking again later", extra={"bank": bank, "book": book, "why": str(error)})
+        except SluiceError as error:
+            if self._let_rest(book, bank, str(error)):
+                log.error("a bank's files cannot be read", extra={"bank": bank, "book": book, "why": str(error)})
+        except Exception as error:  # part of the worker loop
+            if self._let_rest(book, bank, repr(error)):
+                tell(log, "settlement of one merchant failed; the others go on", error, bank=bank, book=book)
+        return None
+
+    def _let_rest(self, book: int, bank: str, why: str) -> bool:
+        """Ask this bank later; return whether that is to be told of: one that is away all night is told of once."""
+        known = self._away.get((book, bank))
+        pause_s = 2.0 if known is None else min(2 * known.pause_s, MOST_REST_S)
+        self._away[book, bank] = _Rest(pause_s, self._env.clock.monotonic() + pause_s, why)
+        return known is None or known.why != why
+
+    async def run(self, *, idle_s: float = 2.0) -> None:
+        """Work until cancelled."""
+        while True:
+            self._turns.tell_late()
+            try:
+                applied = await self.once()
+            except Exception as error:  # the worker loop: nothing may end it but its owner
+                tell(log, "a round of settlement failed; it goes on", error)
+                applied = 0
+            if not applied:
+                await self._env.sleep(idle_s)

@@ -1,0 +1,302 @@
+"""Settlement 结算: one batch for each bank, business date and currency; one instruction for each payee in it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import orjson
+
+import cases
+from kernel.clock import business_date
+from kernel.errors import Broken
+from kernel.ids import base36
+from kernel.states import advance
+from kernel.work import BOOKS, Need, Work
+from ledger import Transfer, accounts, open_account, post_expected
+from ledger.posting import ACCOUNTS
+from splitting import states
+from splitting.shares.sharing import owed_account
+from splitting.tables import BANK_LINKS, INSTRUCTIONS, PAYEES, SETTLEMENTS, Instruction, Payee, Settlement
+from streams import publish
+
+IN_DOUBT, CONTRADICTED = "payout_in_doubt", "bank_contradicts_itself"
+REST = timedelta(days=30)  # a file read again says the very same; so long after a decision it opens nothing
+
+
+def settlement_id(book: int, bank: str, day: date, currency: str) -> str:
+    """Return the id of the one batch of a book, bank, business date and currency; also the MsgId at the bank (≤ 35)."""
+    return f"stl_{base36(book)}_{day:%Y%m%d}_{bank[:10]}_{currency}"
+
+
+def instruction_id(settlement: str, payee_id: str) -> str:
+    """Return the EndToEndId of a payee's line, ≤ 35 characters: unique, and found again from the bank's statement."""
+    book_and_day = settlement.removeprefix("stl_").split("_")
+    return f"{book_and_day[0]}-{book_and_day[1][2:]}-{payee_id.removeprefix('pye_')[:23]}"
+
+
+@dataclass(frozen=True, slots=True)
+class MakeSettlement:
+    """Make the batch of one bank, business date and currency, and book its amounts in transit 在途.
+
+    owed: for each payee at the bank, what the journal says it is owed from business dates up to `business_date`, in
+    minor units. A payee is paid that or what it has now, whichever is less: a refund after the cut-off is never paid
+    out. Repeating it returns the batch as it is.
+    """
+
+    book: int
+    bank: str
+    business_date: date
+    execution_date: date  # the bank's day on which it is to be carried out
+    currency: str
+    owed: Sequence[tuple[str, int]]  # (payee_id, minor units)
+
+    @property
+    def id(self) -> str:
+        return settlement_id(self.book, self.bank, self.business_date, self.currency)
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield SETTLEMENTS, (self.book, self.id)
+        yield ACCOUNTS, (self.book, accounts.in_transit(self.bank, self.currency))
+        for payee_id, _ in self.owed:
+            yield PAYEES, (self.book, payee_id)
+            if work.knows(PAYEES, (self.book, payee_id)):
+                yield ACCOUNTS, (self.book, owed_account(work.get(PAYEES, (self.book, payee_id))))
+
+    def apply(self, work: Work) -> Settlement:
+        existing = work.find(SETTLEMENTS, (self.book, self.id))
+        if existing is not None:
+            return existing
+        in_transit = open_account(work, self.book, accounts.in_transit(self.bank, self.currency))
+        transfers, lines = [], []
+        for payee_id, owed_minor in self.owed:
+            payee = work.get(PAYEES, (self.book, payee_id))
+            if payee.bank != self.bank or payee.bank_account is None or payee.currency != self.currency:
+                raise Broken("payee_elsewhere", f"{payee_id} has no {self.currency} account at {self.bank}")
+            account = work.get(ACCOUNTS, (self.book, owed_account(payee)))
+            amount = min(owed_minor, account.available)
+            if amount <= 0:
+                continue
+            line_id = instruction_id(self.id, payee_id)
+            rule = "commission_sent" if payee.kind == "platform" else "settlement_sent"
+            transfers.append(Transfer(f"{line_id}:sent", rule, account.name, in_transit.name, amount, self.currency))
+            lines.append(_line(self, line_id, payee, payee.bank_account, amount))
+        if transfers:
+            post_expected(work, self.book, self.id, transfers, business_date=self.business_date, fresh=True)
+        status = states.Batch.CREATED if lines else states.Batch.FINISHED
+        total = sum(line.amount_minor for line in lines)
+        settlement = Settlement(
+            self.book, self.id, self.bank, self.business_date, self.execution_date, self.currency, status.value, total,
+            len(lines), len(lines), 0, work.now, work.now,
+        )  # fmt: skip
+        work.put(SETTLEMENTS, settlement)
+        for line in lines:  # after their batch, which they point to
+            work.put(INSTRUCTIONS, line)
+        publish(work, self.book, "settlement.created", self.id, settlement_payload(settlement))
+        return settlement
+
+
+@dataclass(frozen=True, slots=True)
+class MarkSent:
+    """Note that the bank has the batch."""
+
+    book: int
+    settlement_id: str
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield SETTLEMENTS, (self.book, self.settlement_id)
+
+    def apply(self, work: Work) -> Settlement:
+        settlement = work.get(SETTLEMENTS, (self.book, self.settlement_id))
+        status = advance(states.BATCH, states.Batch(settlement.status), states.BatchEvent.ACCEPTED)
+        if status != settlement.status:
+            settlement = settlement._replace(status=status.value, updated_at=work.now)
+            work.put(SETTLEMENTS, settlement)
+            publish(work, self.book, "settlement.sent", self.settlement_id, settlement_payload(settlement))
+        return settlement
+
+
+@dataclass(frozen=True, slots=True)
+class DecideInstruction:
+    """Apply what the bank's signed status report (pain.002) says of one line; `paid`, or refused with its reason code.
+
+    The same report again changes nothing, and one that contradicts what was booked changes nothing but opens a case.
+    A refusal of a line that is in doubt only adds to its case. Returns the line. business_date: the bank's; None: it is
+    not the bank that says so, and the day is the one on which it is recorded.
+    """
+
+    book: int
+    instruction_id: str
+    paid: bool
+    reason: str | None
+    business_date: date | None = None
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield INSTRUCTIONS, (self.book, self.instruction_id)
+        if not work.knows(INSTRUCTIONS, (self.book, self.instruction_id)):
+            return
+        line = work.find(INSTRUCTIONS, (self.book, self.instruction_id))
+        if line is None:
+            return
+        yield from cases.needs(self.book, IN_DOUBT, line.id)
+        yield from cases.needs(self.book, CONTRADICTED, line.id)
+        yield SETTLEMENTS, (self.book, line.settlement_id)
+        yield PAYEES, (self.book, line.payee_id)
+        yield ACCOUNTS, (self.book, accounts.sub_account(line.payee_id, line.currency))
+        if work.knows(SETTLEMENTS, (self.book, line.settlement_id)):
+            bank = work.get(SETTLEMENTS, (self.book, line.settlement_id)).bank
+            yield ACCOUNTS, (self.book, accounts.in_transit(bank, line.currency))
+        if work.knows(PAYEES, (self.book, line.payee_id)):
+            yield ACCOUNTS, (self.book, owed_account(work.get(PAYEES, (self.book, line.payee_id))))
+
+    def apply(self, work: Work) -> Instruction:
+        line = work.get(INSTRUCTIONS, (self.book, self.instruction_id))
+        event = states.InstructionEvent.EXECUTED if self.paid else states.InstructionEvent.REFUSED
+        if (states.Instruction(line.status), event) not in states.INSTRUCTION:
+            _contradicted(work, line, "paid" if self.paid else f"refused ({self.reason})")
+            return line
+        status = advance(states.INSTRUCTION, states.Instruction(line.status), event)
+        if status == line.status:
+            return line
+        doubt = work.find(cases.CASES, (self.book, cases.case_id(self.book, IN_DOUBT, line.id)))
+        if not self.paid and doubt is not None and doubt.status == cases.states.Case.OPEN:
+            # The two words may be of two sendings: which of them was carried out the bank must say.
+            facts = {**orjson.loads(doubt.facts), "refused_besides": self.reason}
+            _case(work, IN_DOUBT, line, facts)
+            return line
+        cases.close_case(work, self.book, IN_DOUBT, line.id, why=f"the bank said {status} after all")
+        settlement = work.get(SETTLEMENTS, (self.book, line.settlement_id))
+        payee = work.get(PAYEES, (self.book, line.payee_id))
+        in_transit = accounts.in_transit(settlement.bank, line.currency)
+        if self.paid:
+            rule, target = "settlement_paid", accounts.sub_account(line.payee_id, line.currency)
+            open_account(work, self.book, target)
+        else:
+            rule = "commission_refused" if payee.kind == "platform" else "settlement_refused"
+            target = owed_account(payee)
+        transfer = Transfer(f"{line.id}:{status}", rule, in_transit, target, line.amount_minor, line.currency)
+        day = self.business_date or business_date(work.now)
+        post_expected(work, self.book, line.id, [transfer], business_date=day, fresh=True)
+        line = line._replace(status=status.value, reason=self.reason, bank_date=day, decided_at=work.now)
+        work.put(INSTRUCTIONS, line)
+        word = "settlement.line_paid" if self.paid else "settlement.line_refused"
+        publish(work, self.book, word, line.id, instruction_payload(line))
+        self._count(work, settlement, line)
+        return line
+
+    def _count(self, work: Work, settlement: Settlement, line: Instruction) -> None:
+        left = settlement.open_count - 1
+        settlement = settlement._replace(
+            open_count=left,
+            paid_minor=settlement.paid_minor + (line.amount_minor if self.paid else 0),
+            updated_at=work.now,
+        )
+        if left == 0:
+            done = advance(states.BATCH, states.Batch(settlement.status), states.BatchEvent.LAST_LINE_DECIDED)
+            settlement = settlement._replace(status=done.value)
+            publish(work, self.book, "settlement.finished", settlement.id, settlement_payload(settlement))
+        work.put(SETTLEMENTS, settlement)
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtInstruction:
+    """Take in a final word that decides nothing of a line: it may have been paid, so its money stays in transit.
+
+    reasons: as the bank gave them. duplicate: the bank says that it has the line already, which is no contradiction
+    where it is paid. A person decides what is in transit, and sees what was decided otherwise. Returns the line.
+    """
+
+    book: int
+    instruction_id: str
+    status: str
+    reasons: Sequence[str]
+    duplicate: bool
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield INSTRUCTIONS, (self.book, self.instruction_id)
+        yield from cases.needs(self.book, IN_DOUBT, self.instruction_id)
+        yield from cases.needs(self.book, CONTRADICTED, self.instruction_id)
+
+    def apply(self, work: Work) -> Instruction:
+        line = work.get(INSTRUCTIONS, (self.book, self.instruction_id))
+        if line.status == states.Instruction.IN_TRANSIT:
+            facts = {"status": self.status, "reasons": list(self.reasons), "settlement": line.settlement_id}
+            _case(work, IN_DOUBT, line, facts)
+        elif line.status == states.Instruction.REFUSED or not self.duplicate:
+            _contradicted(work, line, f"{self.status} ({'; '.join(self.reasons)})")
+        return line
+
+
+def _contradicted(work: Work, line: Instruction, said: str) -> None:
+    _case(work, CONTRADICTED, line, {"was": line.status, "reason": line.reason, "then": said})
+
+
+def _case(work: Work, kind: str, line: Instruction, facts: Mapping[str, Any]) -> None:
+    cases.open_case(
+        work, line.book, kind, line.id,
+        amount_minor=line.amount_minor, currency=line.currency, facts=facts, rest=REST,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class MoveCursor:
+    """Remember how far the bank's outgoing files have been read: all before it was applied or is set aside.
+
+    all_read: nothing that the bank had was left unread.
+    """
+
+    book: int
+    bank: str
+    cursor: str
+    all_read: bool = False
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield BANK_LINKS, (self.book, self.bank)
+
+    def apply(self, work: Work) -> None:
+        link = work.get(BANK_LINKS, (self.book, self.bank))
+        read_at = work.now if self.all_read else link.read_at
+        work.put(BANK_LINKS, link._replace(cursor=self.cursor, read_at=read_at))
+
+
+def _line(batch: MakeSettlement, line_id: str, payee: Payee, account: str, amount: int) -> Instruction:
+    return Instruction(
+        batch.book, line_id, batch.id, payee.id, payee.kind, account, payee.name, amount, payee.currency,
+        states.Instruction.IN_TRANSIT.value, None, batch.execution_date, None,
+    )  # fmt: skip
+
+
+def settlement_payload(settlement: Settlement) -> dict[str, Any]:
+    """Return a batch as the API and the events show it."""
+    return {
+        "object": "settlement",
+        "id": settlement.id,
+        "bank": settlement.bank,
+        "business_date": settlement.business_date.isoformat(),
+        "currency": settlement.currency,
+        "status": settlement.status,
+        "total_minor": settlement.total_minor,
+        "paid_minor": settlement.paid_minor,
+        "instruction_count": settlement.instruction_count,
+        "open_count": settlement.open_count,
+    }
+
+
+def instruction_payload(line: Instruction) -> dict[str, Any]:
+    """Return an instruction as the API and the events show it; the account number shortened to its last four."""
+    return {
+        "object": "instruction",
+        "id": line.id,
+        "settlement": line.settlement_id,
+        "payee": line.payee_id,
+        "account": f"…{line.account[-4:]}",
+        "amount_minor": line.amount_minor,
+        "currency": line.currency,
+        "status": line.status,
+        "reason": line.reason,
+    }
