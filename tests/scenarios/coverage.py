@@ -1,8 +1,9 @@
-"""What the plays show: every posting rule, every end an object can have, every decision that moves something. Pure."""
+"""What the plays show: posting rules, ends of objects, cases, and decisions that something follows from. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
+from cases import KINDS
 from ledger.rules import RULES
 from ops.cases import EFFECTS
 from ops.money_states import MEANING
@@ -59,6 +60,17 @@ def states_shown(plays: Iterable[Play]) -> dict[tuple[str, str], list[Place]]:
     )
 
 
+def cases_shown(plays: Iterable[Play]) -> dict[str, list[Place]]:
+    """Return the same for each kind of case."""
+    return _first(
+        (claim.name.partition(" of ")[0], Place(play.path.stem, claim.number))
+        for play in _plainest_first(plays)
+        for step in play.steps
+        for claim in step.claims
+        if claim.object == "case"
+    )
+
+
 def decisions_shown(plays: Iterable[Play]) -> dict[tuple[str, str], list[Place]]:
     """Return the same for each kind of case and decision."""
     return _first(
@@ -92,18 +104,14 @@ def ends() -> list[tuple[str, str]]:
 
 def missing(plays: list[Play]) -> list[str]:
     """Return what no play shows, and what is said to be shown by none and is; empty when all is well."""
-    rules, states, decisions = rules_shown(plays), states_shown(plays), decisions_shown(plays)
+    rules, states, decisions, kinds = (
+        shown(plays) for shown in (rules_shown, states_shown, decisions_shown, cases_shown)
+    )
+    reached = [end for end in NOT_REACHED if end in states]
     return [
         *(f"posting rule {rule}: no play shows it" for rule in RULES if rule not in rules),
         *(f"{' '.join(end)}: no play ends so" for end in ends() if end not in states and end not in NOT_REACHED),
-        *(
-            f"{' '.join(end)}: a play ends so, and coverage.py says that none can"
-            for end in NOT_REACHED
-            if end in states
-        ),
-        *(
-            f"case {kind}, {decision}: no play shows what follows"
-            for kind, decision in EFFECTS
-            if (kind, decision) not in decisions
-        ),
+        *(f"{' '.join(end)}: a play ends so, and coverage.py says that none can" for end in reached),
+        *(f"case {kind}: no play shows it" for kind in KINDS if kind not in kinds),
+        *(f"case {kind}, {word}: no play shows it" for kind, word in EFFECTS if (kind, word) not in decisions),
     ]

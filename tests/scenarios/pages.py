@@ -1,4 +1,4 @@
-"""Straightens the plays' columns and writes the tables of README.md: python -m tests.scenarios.pages"""
+"""Straightens the plays' columns and writes what README.md has of them: python -m tests.scenarios.pages"""
 
 import re
 import unicodedata
@@ -9,7 +9,15 @@ import cases
 from ledger.accounts import NATURE, Side, kind_of
 from ledger.rules import RULES
 from ops.cases import EFFECTS
-from tests.scenarios.coverage import NOT_REACHED, Place, decisions_shown, ends, rules_shown, states_shown
+from tests.scenarios.coverage import (
+    NOT_REACHED,
+    Place,
+    cases_shown,
+    decisions_shown,
+    ends,
+    rules_shown,
+    states_shown,
+)
 from tests.scenarios.language import ACTIONS, ANSWERS
 from tests.scenarios.reader import LINE, POSTING, Play, read
 from tests.scenarios.stage import check
@@ -17,6 +25,7 @@ from tests.scenarios.stage import check
 HERE = Path(__file__).parent
 README = HERE / "README.md"
 PLAYS = sorted(HERE.glob("plays/*.play"))
+EXAMPLE = HERE / "plays" / "refund_on_hold.play"
 
 _SHOWN = 3
 _RULE, _SIDE, _ACCOUNT, _CHINESE, _DEBIT, _CREDIT = 24, 8, 22, 12, 10, 12  # widths on a screen
@@ -59,9 +68,12 @@ def _wide(text: str, columns: int) -> str:
 
 
 def tables(plays: Sequence[Play]) -> Mapping[str, str]:
-    """Return the tables of README.md by their names."""
-    rules, states, decisions = rules_shown(plays), states_shown(plays), decisions_shown(plays)
+    """Return what README.md has of the plays, by its names."""
+    rules, states, kinds, decisions = (
+        shown(plays) for shown in (rules_shown, states_shown, cases_shown, decisions_shown)
+    )
     return {
+        "example": f"```\n{EXAMPLE.read_text('utf-8')}```",
         "plays": _table(("play", "what it shows"), ((_link(Place(p.path.stem, 1)), p.title) for p in plays)),
         "rules": _table(
             ("posting rule", "debit 借", "credit 贷", "what it is", "shown by"),
@@ -73,6 +85,10 @@ def tables(plays: Sequence[Play]) -> Mapping[str, str]:
         "ends": _table(
             ("object", "ends as", "shown by"),
             ((name, f"`{state}`", _end((name, state), states.get((name, state)))) for name, state in ends()),
+        ),
+        "cases": _table(
+            ("case", "what has happened", "shown by"),
+            ((f"`{kind}`", one.says, _links(kinds.get(kind))) for kind, one in cases.KINDS.items()),
         ),
         "decisions": _table(
             ("case", "decision", "what a person says by it", "shown by"),
@@ -114,7 +130,7 @@ def with_tables(text: str, plays: Sequence[Play]) -> str:
         begin, end = f"<!-- {name}, made from the plays -->\n", f"\n<!-- end of {name} -->"
         place = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
         if not place.search(text):
-            raise ValueError(f"README.md has no place for the table {name}")
+            raise ValueError(f"README.md has no place for {name}")
         text = place.sub(lambda _, made=f"{begin}\n{table}\n{end}": made, text)  # type: ignore[misc]
     return text
 

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from cases.catalogue import GONE
 from ledger.accounts import NATURE, Kind, Side, kind_of
 from ledger.rules import RULES
 from ops.money_states import MEANING
 
 # What the hub still calls otherwise; the plays say what it will.
 RENAMED = {("attempt", "surplus"): "overpaid", ("attempt", "held"): "authorized"}
+# What the plays tell apart and the tables of states do not: a case that ended without a person's decision.
+TOLD_APART = {"case": frozenset({GONE})}
 
 HELD, RELEASED = "held", "released"  # 冻结, 解冻: of a posting that reserves, or gives free, and moves nothing
 STANDINGS = ("balance", "available")
@@ -114,7 +117,7 @@ class Record:
 
 def states_of(name: str) -> set[str]:
     """Return the states an object may have, in the words of the plays."""
-    return {RENAMED.get((name, state), state) for state in MEANING[name]}
+    return {RENAMED.get((name, state), state) for state in MEANING[name]} | TOLD_APART.get(name, frozenset())
 
 
 def money(minor: int) -> str:

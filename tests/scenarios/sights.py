@@ -4,6 +4,7 @@ from datetime import date
 from typing import Any
 
 import cases
+from cases.catalogue import GONE
 from gateway.store import find_refund
 from kernel.db import acquire
 from kernel.money import Money
@@ -92,7 +93,9 @@ class Sights:
     async def _state_of_case(self, name: str) -> str:
         kind, _, of = name.partition(" of ")
         found = await self.case(kind, of)
-        return "not there" if found is None else found.status
+        if found is None:
+            return "not there"
+        return GONE if found.decision == GONE else found.status
 
     async def _state_of_discrepancy(self, name: str) -> str:
         kind, _, attempt = name.partition(" of ")

@@ -5,7 +5,7 @@ The two channels answer as the play says; the bank speaks HTTP, and its files ar
 """
 
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from kernel.errors import SluiceError
 from ops.cases import decide
 from splitting.banks.worker import Settler, message_id
 from tests.channels.banks.bank_files import camt054, entry, pain002, report_line
-from tests.gateway.front import Answer
+from tests.gateway.front import CLOSED, Answer
 from tests.scenarios.language import CHANNELS, NO, PAYEES, SECONDS, SHARE, Understood, action, understand
 from tests.scenarios.reader import STANDINGS, Play, Record, Unplayable
 from tests.scenarios.sights import Sights, body, cny
@@ -147,6 +147,20 @@ class Stage:
         """The channel's notice names an amount of its own, whatever was ordered; the hub may refuse it."""
         await self._notice(channel, (await self.seen.attempt(attempt)).reference, minor(money))
 
+    @action("{channel} confirms {attempt} under another number")
+    async def confirms_twice(self, channel: str, attempt: str) -> None:
+        """The channel says of an order that it was paid, under another number of its own; the hub may refuse it."""
+        stored = await self.seen.attempt(attempt)
+        said = Confirmed("another", cny(stored.captured_minor), self.front.clock.now())
+        with suppress(SluiceError):
+            await self._told(channel, Kind.PAYMENT, stored.reference, said)
+
+    @action("{channel} says that {attempt} was not paid")
+    async def denies(self, channel: str, attempt: str) -> None:
+        """The channel says of an order that it is closed and was never paid; the hub may refuse it."""
+        with suppress(SluiceError):
+            await self._told(channel, Kind.PAYMENT, (await self.seen.attempt(attempt)).reference, CLOSED)
+
     @action("{channel} reserves {attempt}")
     async def reserves(self, channel: str, attempt: str) -> None:
         """The channel's notice says that the payer's money is reserved."""
@@ -229,7 +243,7 @@ class Stage:
 
     @action("bank books {money} from {channel}[ as {name}]")
     async def books_in(self, money: str, channel: str, name: str = "") -> None:
-        """The bank's notice 到账通知 says that the channel paid into the pool account; its own number of the entry."""
+        """The bank's notice 到账通知 says that the channel paid into the pool account, under its own number."""
         await self._books(money, credit=True, end_to_end_id=_MARKS[channel], name=name)
 
     @action("bank books {money} to {channel}")
@@ -246,6 +260,11 @@ class Stage:
     async def tells_again(self, name: str, money: str, channel: str) -> None:
         """Another notice has an entry of this number, so that nothing tells it from the first."""
         await self._books(money, credit=True, end_to_end_id=_MARKS[channel], name=name)
+
+    @action("bank sends a file that cannot be read")
+    async def sends_garbage(self) -> None:
+        """The bank lists a notice, and what comes when it is fetched is none."""
+        await self._says("camt.054", b"<Document/>")
 
     @action("bank pays {payee} of {batch}")
     async def bank_pays(self, payee: str, batch: str) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 import reconciliation.states
+from cases import KINDS
 from ledger.rules import RULES
+from ops.cases import EFFECTS
 from ops.money_states import MEANING, Means
 from tests.scenarios.coverage import NOT_REACHED, ends, missing, states_shown
 from tests.scenarios.pages import PLAYS, README, every_play, straightened, with_tables
@@ -99,10 +101,17 @@ def test_an_end_without_a_play_is_named() -> None:
         assert missing(plays) == [f"{name} {state}: no play ends so" for name, state in [end] if end in ends()]
 
 
-def test_a_new_rule_and_a_new_state_are_missing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_new_is_missing_until_a_play_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RULES, "tip", RULES["share"])
     monkeypatch.setitem(MEANING["refund"], "lost", Means("nothing", ()))
-    assert missing(every_play()) == ["posting rule tip: no play shows it", "refund lost: no play ends so"]
+    monkeypatch.setitem(KINDS, "tea_is_cold", KINDS["charged_twice"])
+    monkeypatch.setitem(EFFECTS, ("charged_twice", "give_back"), EFFECTS["payout_in_doubt", "paid"])
+    assert missing(every_play()) == [
+        "posting rule tip: no play shows it",
+        "refund lost: no play ends so",
+        "case tea_is_cold: no play shows it",
+        "case charged_twice, give_back: no play shows it",
+    ]
 
 
 def test_what_no_play_can_end_as_nothing_of_the_hub_leads_to() -> None:
