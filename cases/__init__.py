@@ -35,13 +35,14 @@ from cases.commands import (
     needs,
     open_case,
 )
-from cases.objects import case_payload
+from cases.objects import EVENTS, case_payload
 from cases.store import INVARIANTS
 from cases.tables import CASES, Case, case_id
 
 __all__ = [
     "ACCOUNT",
     "CASES",
+    "EVENTS",
     "INVARIANTS",
     "KINDS",
     "Case",

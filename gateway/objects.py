@@ -1,15 +1,178 @@
-"""The hub's objects as the API and the events show them: plain mappings, ready for JSON."""
+"""Payments, attempts and refunds as the API, the events and the command line show them."""
 
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
 
 import orjson
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict
 
 from gateway import states
 from gateway.tables import Attempt, Payment, Refund
+from kernel.answers import Currency, Day, FailureOut, Minor, PaymentId, RefundId, Time, words
 from kernel.clock import rfc3339
+from streams.catalogue import EventType
+
+METHODS = ("qr", "barcode", "jsapi", "h5", "app", "page", "card", "transfer", "cashier")
 
 
-def payment_payload(payment: Payment) -> dict[str, Any]:
+@with_config(ConfigDict(extra="allow"))
+class NextActionOut(TypedDict):
+    """What the payer has to do; what else is in it is the rail's and told in docs/api.md."""
+
+    type: str
+    channel: NotRequired[Annotated[str, Field(description="whose wallet it is for")]]
+    code: NotRequired[Annotated[str, Field(description="qr: the text to show as a QR code")]]
+    url: NotRequired[Annotated[str, Field(description="redirect, form, cashier: where the browser goes")]]
+
+
+class PaymentOut(TypedDict):
+    """A payment 支付单."""
+
+    object: Literal["payment"]
+    id: PaymentId
+    merchant_order_id: str
+    amount: Minor
+    currency: Currency
+    status: Annotated[str, words(states.Payment)]
+    method: Annotated[str, words(METHODS)]
+    channel: Annotated[str | None, Field(description="the rail of the attempt that has its money, else of the last")]
+    capture: Annotated[str, words(("automatic", "manual"))]
+    description: str
+    metadata: dict[str, str]
+    next_action: NextActionOut | None
+    amount_capturable: Annotated[Minor, Field(description="while it is requires_capture, else 0")]
+    amount_captured: Minor
+    amount_refunded: Minor
+    amount_refunding: Minor
+    refund_status: Annotated[str, words(("none", "partial", "full"))]
+    channel_fee: Annotated[Minor, Field(description="what the channel keeps, once captured")]
+    merchant_coupon: Annotated[Minor, Field(description="of amount_captured, what the merchant's own coupons paid")]
+    amount_arriving: Annotated[Minor, Field(description="what the channel pays out, refunds aside")]
+    failure: FailureOut | None
+    attempt_count: int
+    won_attempt: Annotated[int | None, Field(description="the number of the attempt that has its money")]
+    created_at: Time
+    expires_at: Time
+    succeeded_at: Annotated[Time | None, Field(description="by the channel's clock")]
+    business_date: Annotated[Day | None, Field(description="of the capture 账务日期")]
+
+
+class AttemptOut(TypedDict):
+    """One try of a payment on one channel account 支付尝试."""
+
+    object: Literal["attempt"]
+    number: int
+    channel: str
+    channel_account: str
+    method: str
+    status: Annotated[str, words(states.Attempt)]
+    amount_held: Minor
+    amount_captured: Minor
+    channel_fee: Minor
+    merchant_coupon: Minor
+    reference: Annotated[str, Field(description="our number at the channel")]
+    channel_ref: Annotated[str | None, Field(description="the channel's number")]
+    code: Annotated[str | None, Field(description="the channel's own, where it said no or nothing")]
+    message: str | None
+    created_at: Time
+
+
+class RefundOut(TypedDict):
+    """A refund 退款 of a payment, in full or in part."""
+
+    object: Literal["refund"]
+    id: RefundId
+    payment: PaymentId
+    attempt: Annotated[int, Field(description="the number of the attempt whose money goes back")]
+    merchant_refund_id: str | None
+    amount: Minor
+    currency: Currency
+    status: Annotated[str, words(states.Refund)]
+    channel: str | None
+    reason: str
+    channel_fee_returned: Minor
+    merchant_coupon: Annotated[Minor, Field(description="of amount, what the merchant's own coupons bear")]
+    channel_ref: str | None
+    retry_count: int
+    failure: FailureOut | None
+    created_at: Time
+    business_date: Day | None
+
+
+class PaymentShort(TypedDict):
+    """What an event tells of a payment."""
+
+    object: Literal["payment"]
+    id: PaymentId
+    merchant_order_id: str
+    amount: Minor
+    currency: Currency
+    status: Annotated[str, words(states.Payment)]
+    channel: str | None
+    amount_captured: Minor
+    channel_fee: Minor
+    merchant_coupon: Minor
+    amount_arriving: Minor
+    failure_code: str | None
+    business_date: Day | None
+
+
+class PaymentSurplus(PaymentShort):
+    """What an event tells of a payment that was paid once more."""
+
+    attempt: Annotated[int, Field(description="the number of the attempt that was paid too")]
+
+
+class RefundShort(TypedDict):
+    """What an event tells of a refund."""
+
+    object: Literal["refund"]
+    id: RefundId
+    payment: PaymentId
+    amount: Minor
+    currency: Currency
+    status: Annotated[str, words(states.Refund)]
+    channel: str | None
+    channel_fee_returned: Minor
+    merchant_coupon: Minor
+    failure_code: str | None
+    business_date: Day | None
+
+
+EVENTS = {
+    "payment.created": EventType("a payment was accepted and is about to go to a channel", PaymentShort),
+    "payment.requires_action": EventType("the payer has something to do, see next_action", PaymentShort),
+    "payment.requires_capture": EventType("the payer's money is reserved: capture it or void it", PaymentShort),
+    "payment.capturing": EventType("the reserved money is asked to be captured, all or a part", PaymentShort),
+    "payment.succeeded": EventType("the money was captured", PaymentShort, ("splitting",)),
+    "payment.failed": EventType("the channel refused it, finally", PaymentShort),
+    "payment.canceled": EventType("closed before anyone paid", PaymentShort),
+    "payment.expired": EventType("nobody paid in time", PaymentShort),
+    "payment.late": EventType(
+        "paid after it had been closed; the money was booked and goes back by itself", PaymentShort
+    ),
+    "payment.surplus": EventType(
+        "another attempt was paid too; the money was booked and goes back by itself", PaymentSurplus
+    ),
+    "refund.created": EventType("a refund was accepted and its money reserved", RefundShort),
+    "refund.succeeded": EventType("the payer has the money back", RefundShort),
+    "refund.failed": EventType(
+        "the channel refused it, or it came back after it had succeeded; the money is where it was", RefundShort
+    ),
+    "refund.retried": EventType("a failed refund was started again, under a new number at the channel", RefundShort),
+}
+
+
+def kept(text: str) -> Any:
+    """Return JSON as it is kept, to be put into an answer as it stands."""
+    return orjson.Fragment(text)
+
+
+def _failure(code: str | None, message: str | None) -> FailureOut | None:
+    return {"code": code, "message": message} if code else None
+
+
+def payment_payload(payment: Payment) -> PaymentOut:
     """Return a payment as everyone outside sees it. Amounts in minor units, times RFC 3339 UTC."""
     if payment.refunded_minor == 0:
         refund_status = "none"
@@ -27,8 +190,8 @@ def payment_payload(payment: Payment) -> dict[str, Any]:
         "channel": payment.channel,
         "capture": "manual" if payment.capture_manual else "automatic",
         "description": payment.description,
-        "metadata": orjson.Fragment(payment.metadata) if payment.metadata else {},
-        "next_action": orjson.Fragment(payment.next_action) if payment.next_action else None,
+        "metadata": kept(payment.metadata) if payment.metadata else {},
+        "next_action": kept(payment.next_action) if payment.next_action else None,
         "amount_capturable": payment.amount_minor if held else 0,
         "amount_captured": payment.captured_minor,
         "amount_refunded": payment.refunded_minor,
@@ -37,7 +200,7 @@ def payment_payload(payment: Payment) -> dict[str, Any]:
         "channel_fee": payment.fee_minor if payment.captured_minor else 0,
         "merchant_coupon": payment.coupon_minor,
         "amount_arriving": arriving(payment),
-        "failure": {"code": payment.failure_code, "message": payment.failure_message} if payment.failure_code else None,
+        "failure": _failure(payment.failure_code, payment.failure_message),
         "attempt_count": payment.attempt_count,
         "won_attempt": payment.won_attempt or None,
         "created_at": rfc3339(payment.created_at),
@@ -52,7 +215,7 @@ def arriving(payment: Payment) -> int:
     return payment.captured_minor - payment.coupon_minor - payment.fee_minor if payment.captured_minor else 0
 
 
-def payment_event(payment: Payment) -> dict[str, Any]:
+def payment_event(payment: Payment) -> PaymentShort:
     """Return what an event tells of a payment: what it is, how it stands, how much; fetch it for the rest.
 
     Nothing a payer or a merchant wrote is in it but the order's number, so events may travel where payments may not.
@@ -74,7 +237,7 @@ def payment_event(payment: Payment) -> dict[str, Any]:
     }
 
 
-def attempt_payload(attempt: Attempt) -> dict[str, Any]:
+def attempt_payload(attempt: Attempt) -> AttemptOut:
     """Return one try on one channel as the merchant sees it."""
     return {
         "object": "attempt",
@@ -95,7 +258,7 @@ def attempt_payload(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def refund_payload(refund: Refund) -> dict[str, Any]:
+def refund_payload(refund: Refund) -> RefundOut:
     """Return a refund as everyone outside sees it."""
     return {
         "object": "refund",
@@ -112,13 +275,13 @@ def refund_payload(refund: Refund) -> dict[str, Any]:
         "merchant_coupon": refund.coupon_minor,
         "channel_ref": refund.channel_ref,
         "retry_count": refund.retry_count,
-        "failure": {"code": refund.failure_code, "message": refund.failure_message} if refund.failure_code else None,
+        "failure": _failure(refund.failure_code, refund.failure_message),
         "created_at": rfc3339(refund.created_at),
         "business_date": refund.business_date.isoformat() if refund.business_date else None,
     }
 
 
-def refund_event(refund: Refund) -> dict[str, Any]:
+def refund_event(refund: Refund) -> RefundShort:
     """Return what an event tells of a refund; like payment_event, nothing but numbers, states and sums."""
     return {
         "object": "refund",

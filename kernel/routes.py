@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
+from kernel.answers import id_schema
 from kernel.errors import NotFound, Rejected
 from kernel.ids import BODY_LENGTH, is_id
 
@@ -119,11 +120,6 @@ USUAL_LIMIT = 20
 def names(text: str, prefix: str) -> bool:
     """Tell whether `text` could be the id of one of our objects of this kind, and nothing more than that."""
     return is_id(text, prefix) and len(text) == len(prefix) + 1 + BODY_LENGTH
-
-
-def id_schema(prefix: str) -> dict[str, Any]:
-    """Return the JSON Schema of the ids of one kind."""
-    return {"type": "string", "pattern": f"^{prefix}_[0-9a-f]{{{BODY_LENGTH}}}$"}
 
 
 def an_id(prefix: str, what: str) -> Parameter:

@@ -1,14 +1,39 @@
 """Balances, as merchants read them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from kernel.answers import Currency, ListOut, Minor, Time, words
 from kernel.clock import rfc3339
 from kernel.db import Pool, acquire
 from kernel.errors import NotFound, Rejected
 from kernel.routes import Call, Reply, Route, text
 from kernel.shapes import moment
 from ledger import store
+
+
+class BalanceOut(TypedDict):
+    """An account of the merchant's book, and what is in it."""
+
+    object: Literal["balance"]
+    account: str
+    kind: str
+    currency: Currency
+    side: Annotated[str, words(("debit", "credit"))]
+    balance: Annotated[Minor, Field(description="on its side")]
+    available: Annotated[Minor, Field(description="less what is held")]
+
+
+class BalanceAtOut(TypedDict):
+    """What was in an account at a moment."""
+
+    object: Literal["balance"]
+    account: str
+    at: Time
+    balance: Minor
 
 
 class BalanceRoutes:
@@ -29,7 +54,7 @@ class BalanceRoutes:
                     text("at", "a moment: the balance of `account` then", {"type": "string", "format": "date-time"}),
                     text("account", "only this account"),
                 ),
-                answer=Any,
+                answer=ListOut[BalanceOut] | BalanceAtOut,
             )
         ]
 
@@ -38,7 +63,7 @@ class BalanceRoutes:
             return await self._balance_at(call)
         async with acquire(self._pool) as connection:
             found = await store.balances(connection, call.book)
-        data = [
+        data: list[BalanceOut] = [
             {
                 "object": "balance",
                 "account": account.name,
@@ -65,4 +90,5 @@ class BalanceRoutes:
             balance = await store.balance_at(connection, call.book, name, at)
         if balance is None:
             raise NotFound("no_such_account", f"there is no account {name[:80]!r}")
-        return Reply({"object": "balance", "account": name, "at": rfc3339(at), "balance": balance})
+        body: BalanceAtOut = {"object": "balance", "account": name, "at": rfc3339(at), "balance": balance}
+        return Reply(body)

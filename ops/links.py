@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from gateway.api.payment_links import PaymentLinkIn
 from gateway.cashier import codes, emvco
-from gateway.cashier.links import LINK, STATIC, NewLink
+from gateway.cashier.links import LINK, STATIC, LinkOut, MerchantQrOut, NewLink
 from gateway.claims import Claims
 from gateway.door.responses import rejected
 from gateway.store import find_merchant
@@ -112,6 +112,6 @@ def emvco_text(link: CashierLink, url: str, said: str) -> str:
         raise LinkWrong(f"{bad.message} [{bad.code}]") from None
 
 
-def _plain(payload: dict[str, Any]) -> dict[str, Any]:
+def _plain(payload: LinkOut | MerchantQrOut) -> dict[str, Any]:
     plain: dict[str, Any] = orjson.loads(orjson.dumps(payload))
     return plain

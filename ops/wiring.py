@@ -11,11 +11,13 @@ from typing import Any, cast
 import orjson
 from prometheus_client import CollectorRegistry
 
+import cases
 import splitting
 from channels import CHANNELS, HttpTransport
 from channels.contract import Channel
 from channels.registry import secrets_of
 from gateway.accounts.admin import ChannelAdmin
+from gateway.accounts.objects import EVENTS as account_events
 from gateway.accounts.ready import ChannelAccounts
 from gateway.api.channel_accounts import ChannelAccountRoutes
 from gateway.api.notices import NoticeRoutes
@@ -32,11 +34,13 @@ from gateway.door.wrapper import Door
 from gateway.merchants.merchants import Merchants
 from gateway.merchants.standing import Standings
 from gateway.metrics import Metrics
+from gateway.objects import EVENTS as payment_events
 from gateway.payments.bank_credits import Collections
 from gateway.payments.janitor import Janitor
 from gateway.payments.notices import Notices
 from gateway.payments.orders import Orders
 from gateway.payments.payments import Payments
+from gateway.routing.policies import EVENTS as policy_events
 from gateway.routing.policies import RoutingPolicies
 from gateway.routing.router import Router
 from kernel.addresses import PUBLIC, Addresses
@@ -64,6 +68,7 @@ from splitting.banks.worker import Banks, Settler
 from splitting.payees import Payees
 from splitting.routes import PayeeRoutes, SettlementRoutes
 from streams import Bell, Consumer, Event, Relay
+from streams.catalogue import EventType
 from streams.routes import EventRoutes
 
 
@@ -76,6 +81,11 @@ class LaneShape:
     writers: int = 1
     patience_s: float = 8.0
     statement_s: float = BATCH_STATEMENT_S
+
+
+def joined_events() -> dict[str, EventType]:
+    """Return the event catalogue 事件目录: the types of events that the packages publish."""
+    return {**payment_events, **splitting.EVENTS, **account_events, **policy_events, **cases.EVENTS}
 
 
 def joined_routes(
@@ -97,7 +107,7 @@ def joined_routes(
         *PayeeRoutes(payees, pool).routes(),
         *BalanceRoutes(pool).routes(),
         *SettlementRoutes(pool).routes(),
-        *EventRoutes(pool).routes(),
+        *EventRoutes(pool, joined_events()).routes(),
         *ChannelAccountRoutes(channel_admin, digest, notify_url).routes(),
         *RoutingPolicyRoutes(routing_policies).routes(),
     ]

@@ -2,15 +2,21 @@
 
 from splitting import store
 from splitting.banks.enrolment import bank_link_payload
-from splitting.payees import CreatePayee, LinkBank, check_payable, payee_payload
+from splitting.objects import (
+    EVENTS,
+    SplitOut,
+    instruction_payload,
+    payee_payload,
+    settlement_payload,
+    split_payload,
+)
+from splitting.payees import CreatePayee, LinkBank, check_payable
 from splitting.plans.arithmetic import Asked, Share, ShareKind, compute
 from splitting.settlement.deposits import ApplyDeposit
 from splitting.settlement.instructions import (
     DecideInstruction,
     MakeSettlement,
     MarkSent,
-    instruction_payload,
-    settlement_payload,
 )
 from splitting.shares.sharing import (
     check,
@@ -19,13 +25,13 @@ from splitting.shares.sharing import (
     plan,
     plan_needs,
     share_out,
-    split_payload,
     take_back_for_refund,
 )
 from splitting.store import INVARIANTS
 from splitting.tables import BankLink, Payee
 
 __all__ = [
+    "EVENTS",
     "INVARIANTS",
     "ApplyDeposit",
     "Asked",
@@ -38,6 +44,7 @@ __all__ = [
     "Payee",
     "Share",
     "ShareKind",
+    "SplitOut",
     "bank_link_payload",
     "check",
     "check_payable",

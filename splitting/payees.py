@@ -3,16 +3,16 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from channels.banks import unsayable
-from kernel.clock import rfc3339
 from kernel.env import Env
 from kernel.errors import Conflict, Rejected
 from kernel.lane import Lanes
 from kernel.work import BOOKS, Need, Work
 from ledger import open_account
 from ledger.posting import ACCOUNTS
+from splitting.objects import payee_payload
 from splitting.shares.sharing import owed_account
 from splitting.tables import BANK_LINKS, PAYEES, BankLink, Payee
 from streams import publish
@@ -122,19 +122,6 @@ class ResealBankLink:
             return False  # rotated meanwhile, and so sealed under the current key
         work.put(BANK_LINKS, there._replace(settings=self.new.settings, sealed=self.new.sealed))
         return True
-
-
-def payee_payload(payee: Payee) -> dict[str, Any]:
-    """Return a payee as the API shows it; the account number shortened to its last four."""
-    return {
-        "object": "payee",
-        "id": payee.id,
-        "name": payee.name,
-        "kind": payee.kind,
-        "currency": payee.currency,
-        "sub_account": {"bank": payee.bank, "account": f"…{payee.bank_account[-4:]}"} if payee.bank_account else None,
-        "created_at": rfc3339(payee.created_at),
-    }
 
 
 class Banks(Protocol):

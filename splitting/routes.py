@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from kernel.answers import ListOut
 from kernel.db import Pool, acquire
 from kernel.errors import NotFound
 from kernel.routes import (
@@ -20,8 +21,15 @@ from kernel.routes import (
 )
 from kernel.shapes import Body, CurrencyCode, Form, OrderId, Text
 from splitting import store
-from splitting.payees import Payees, payee_payload
-from splitting.settlement.instructions import instruction_payload, settlement_payload
+from splitting.objects import (
+    PayeeOut,
+    SettlementInFull,
+    SettlementOut,
+    instruction_payload,
+    payee_payload,
+    settlement_payload,
+)
+from splitting.payees import Payees
 
 
 class PayeeIn(Body):
@@ -52,19 +60,19 @@ class PayeeRoutes:
                 path="/v1/payees",
                 scope="payees:write",
                 handler=self.create_payee,
+                answer=PayeeOut,
                 says="Register a payee",
                 body=PayeeIn,
                 makes=True,
-                answer=Any,
             ),
             Route(
                 method="GET",
                 path="/v1/payees",
                 scope="payments:read",
                 handler=self.list_payees,
+                answer=ListOut[PayeeOut],
                 says="List payees, in order of their ids",
                 query=(LIMIT, starting_after("pye")),
-                answer=Any,
             ),
         ]
 
@@ -94,18 +102,18 @@ class SettlementRoutes:
                 path="/v1/settlements",
                 scope="balances:read",
                 handler=self.list_settlements,
+                answer=ListOut[SettlementOut],
                 says="List settlements, newest business date first",
                 query=(LIMIT, text("starting_after", "the id of the last one you have")),
-                answer=Any,
             ),
             Route(
                 method="GET",
                 path="/v1/settlements/{id}",
                 scope="balances:read",
                 handler=self.get_settlement,
+                answer=SettlementInFull,
                 says="Read a settlement with its instructions",
                 ident=a_name(r"stl_[0-9A-Za-z_]{1,60}", "the settlement", _missing),
-                answer=Any,
             ),
         ]
 
@@ -124,6 +132,8 @@ class SettlementRoutes:
             if settlement is None:
                 raise _missing(call.ident)
             lines = await store.instructions(connection, call.book, call.ident)
-        body = settlement_payload(settlement)
-        body["instructions"] = [instruction_payload(line) for line in lines]
+        body: SettlementInFull = {
+            **settlement_payload(settlement),
+            "instructions": [instruction_payload(line) for line in lines],
+        }
         return Reply(body)

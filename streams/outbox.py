@@ -15,7 +15,7 @@ class Event(NamedTuple):
 
     book: int
     seq: int  # 1, 2, 3 … within the book, without a gap
-    type: str  # see catalogue.EVENTS
+    type: str  # see streams/catalogue.py
     subject: str
     payload: str
     recorded_at: datetime
@@ -42,8 +42,8 @@ POSITIONS: Table[Position] = Table("position", Position, "int text bigint", keys
 def publish(work: Work, book: int, type_: str, subject: str, payload: Mapping[str, Any]) -> None:
     """Append an event to the book in the batch's own transaction.
 
-    type_: one of catalogue.EVENTS. subject: id of the object that moved. payload: what a reader needs, no secrets and
-    no personal data; it is written once, here, and never recomputed.
+    type_: one of the event catalogue. subject: id of the object that moved. payload: as the type's model says; what a
+    reader needs, no secrets and no personal data; it is written once, here, and never recomputed.
     """
     head = work.head(book)
     seq, (now, at) = head.event_seq + 1, work.recorded(book)

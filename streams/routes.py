@@ -1,15 +1,18 @@
 """Events, as merchants read them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import orjson
+from pydantic import Field
+from typing_extensions import TypedDict
 
+from kernel.answers import ListOut, Time
 from kernel.db import Pool, acquire
 from kernel.errors import Rejected
 from kernel.routes import LIMIT, Call, Parameter, Reply, Route, listed
 from kernel.work import stamp
-from streams.catalogue import EVENTS
+from streams.catalogue import Catalogue
 from streams.store import events_after
 
 
@@ -19,18 +22,25 @@ def _after(text: str) -> int:
     return int(text)
 
 
-def _types(text: str) -> list[str]:
-    types = text.split(",")
-    if strange := [one for one in types if one not in EVENTS]:
-        raise Rejected("invalid_request", f"there are no events of type {strange[0][:64]!r}", param="type")
-    return types
+class EventOut(TypedDict):
+    """Something that happened in the merchant's book."""
+
+    object: Literal["event"]
+    id: str
+    seq: Annotated[int, Field(description="its place in the book, without a gap")]
+    type: str
+    subject: Annotated[str, Field(description="the id of the object that moved")]
+    created_at: Annotated[Time, Field(description="to the microsecond, as the hash covers it")]
+    hash: Annotated[str, Field(description="its place in the book's chain, hexadecimal")]
+    data: Any  # as the type's model says
 
 
 class EventRoutes:
     """The routes of events."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, catalogue: Catalogue) -> None:
         self._pool = pool
+        self._catalogue = catalogue
 
     def routes(self) -> Sequence[Route[Any]]:
         return [
@@ -48,11 +58,17 @@ class EventRoutes:
                         _after,
                         {"type": "integer", "minimum": 0, "maximum": 10**18 - 1, "default": 0},
                     ),
-                    Parameter("type", "only of these types, with commas between", _types),
+                    Parameter("type", "only of these types, with commas between", self._types),
                 ),
-                answer=Any,
+                answer=ListOut[EventOut],
             )
         ]
+
+    def _types(self, text: str) -> list[str]:
+        types = text.split(",")
+        if strange := [one for one in types if one not in self._catalogue]:
+            raise Rejected("invalid_request", f"there are no events of type {strange[0][:64]!r}", param="type")
+        return types
 
     async def list_events(self, call: Call[None]) -> Reply:
         """Events in order; `after` is the number of the last one seen, so a reader misses none and repeats none."""
@@ -60,7 +76,7 @@ class EventRoutes:
             found = await events_after(
                 connection, call.book, call.query.get("after", 0), call.limit + 1, call.query.get("type")
             )
-        data = [
+        data: list[EventOut] = [
             {
                 "object": "event",
                 "id": event.id,

@@ -12,8 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
-
 from channels.contract import Channel, Order
 from channels.proof import another_accounts, unproven
 from channels.settings import absorb, check_addresses
@@ -23,15 +21,15 @@ from gateway.accounts.commands import (
     ResealChannelAccount,
     RotateChannelAccount,
 )
-from gateway.accounts.credentials import Credentials, Opened, Previous, bound, opened, sealed, shown
+from gateway.accounts.credentials import Credentials, Opened, Previous, bound, opened, sealed
 from gateway.accounts.names import no_such_channel
+from gateway.accounts.objects import row_settings
 from gateway.accounts.ready import UNUSABLE, Build, ChannelAccounts
 from gateway.accounts.terms import Terms, TermsWrong, flat
 from gateway.claims import Claims
 from gateway.store import channel_accounts, every_channel_account, paid_lately
 from gateway.tables import Attempt, ChannelAccount, Payment
 from kernel.addresses import AddressRefused
-from kernel.clock import rfc3339
 from kernel.db import Pool, acquire
 from kernel.env import Env
 from kernel.errors import NotFound, Rejected, Unavailable
@@ -39,7 +37,6 @@ from kernel.lane import Lanes
 from kernel.sealing import CannotOpen, MasterKeys, Secret, master_of, rewrap, without_secrets
 
 KEEP_DAYS = 30  # how long notices made under earlier credentials are believed; rails repeat theirs for a day or two
-STATES = ("enabled", "draining", "off")
 _MAX_PREVIOUS = 10
 _PAID_WITHIN = timedelta(days=30)  # what a rail can be asked about; each keeps what was paid far longer
 _OPERATOR = "operator"
@@ -402,42 +399,6 @@ class _Noted(Mapping[str, Any]):
 def terms_wrong(error: TermsWrong) -> Rejected:
     """Return the refusal of terms that cannot be understood."""
     return Rejected("terms_wrong", f"terms: {error}", param=f"terms.{error.param}" if error.param else "terms")
-
-
-def row_settings(row: ChannelAccount) -> dict[str, Any]:
-    """Return an account's public settings."""
-    found: dict[str, Any] = orjson.loads(row.settings)
-    return found
-
-
-def channel_account_payload(row: ChannelAccount, notify_url: str, problem: str | None) -> dict[str, Any]:
-    """Return a channel account as the API shows it: of its secrets no more than names and fingerprints.
-
-    problem: why it cannot be used, see ChannelAdmin.problem.
-    """
-    seen = shown(row)
-    try:
-        terms = Terms.parse(row.terms).as_object()
-    except TermsWrong:  # as they stand: whoever has to mend them must see them
-        terms = orjson.loads(row.terms)
-    return {
-        "object": "channel_account",
-        "id": row.id,
-        "channel": row.channel,
-        "state": row.state,
-        "usable": problem is None,
-        "problem": problem,
-        "position": row.position,
-        "version": row.version,
-        "credentials_version": row.credentials_version,
-        "settings": row_settings(row),
-        "secrets": dict(seen.fingerprints),
-        "previous_credentials_until": list(seen.previous_until),
-        "terms": terms,
-        "notify_url": notify_url,
-        "created_at": rfc3339(row.created_at),
-        "updated_at": rfc3339(row.updated_at),
-    }
 
 
 def _absorbed(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import streams
+from gateway.accounts.objects import channel_account_event
 from gateway.claims import Claims
 from gateway.tables import CHANNEL_ACCOUNTS, ChannelAccount
 from kernel.errors import Conflict
@@ -13,16 +14,7 @@ from kernel.work import BOOKS, Need, Work
 
 def _told(work: Work, kind: str, row: ChannelAccount, by: str) -> None:
     """Publish what happened to an account: who did it, and no secret."""
-    payload = {
-        "object": "channel_account",
-        "id": row.id,
-        "channel": row.channel,
-        "state": row.state,
-        "version": row.version,
-        "credentials_version": row.credentials_version,
-        "by": by,
-    }
-    streams.publish(work, row.book, f"channel_account.{kind}", row.id, payload)
+    streams.publish(work, row.book, f"channel_account.{kind}", row.id, channel_account_event(row, by))
 
 
 def _needs(book: int, account_id: str, claims: Claims | None) -> Iterable[Need]:

@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from gateway.accounts.admin import ChannelAdmin, channel_account_payload, terms_wrong
+from gateway.accounts.admin import ChannelAdmin, terms_wrong
+from gateway.accounts.objects import ChannelAccountOut, channel_account_payload
 from gateway.accounts.terms import Terms, TermsWrong
 from gateway.claims import Claims
 from gateway.tables import ChannelAccount
+from kernel.answers import ListOut
 from kernel.errors import NotFound
 from kernel.routes import Call, Reply, Route, a_name, listed, made
 from kernel.shapes import Body, Form
@@ -87,61 +89,61 @@ class ChannelAccountRoutes:
                 path=place,
                 scope=scope,
                 handler=self.add_channel_account,
+                answer=ChannelAccountOut,
                 says="Add a channel account; it is enabled at once",
                 body=ChannelAccountIn,
                 needs_key=True,
                 makes=True,
-                answer=Any,
             ),
             Route(
                 method="GET",
                 path=place,
                 scope=scope,
                 handler=self.list_channel_accounts,
+                answer=ListOut[ChannelAccountOut],
                 says="List all channel accounts, in your order",
                 query=(),
-                answer=Any,
             ),
             Route(
                 method="GET",
                 path=f"{place}/{{id}}",
                 scope=scope,
                 handler=self.get_channel_account,
+                answer=ChannelAccountOut,
                 says="Read a channel account",
                 ident=one,
-                answer=Any,
             ),
             Route(
                 method="PATCH",
                 path=f"{place}/{{id}}",
                 scope=scope,
                 handler=self.change_channel_account,
+                answer=ChannelAccountOut,
                 says="Change terms, position or state of a channel account",
                 ident=one,
                 body=ChannelAccountChange,
-                answer=Any,
             ),
             Route(
                 method="POST",
                 path=f"{place}/{{id}}/rotate",
                 scope=scope,
                 handler=self.rotate_channel_account,
+                answer=ChannelAccountOut,
                 says="Put new credentials into use",
                 ident=one,
                 body=RotateIn,
                 needs_key=True,
-                answer=Any,
             ),
             Route(
                 method="POST",
                 path=f"{place}/{{id}}/drain",
                 scope=scope,
                 handler=self.drain_channel_account,
+                answer=ChannelAccountOut,
                 says="Send nothing new to a channel account",
                 ident=one,
                 body=NothingIn,
                 needs_key=True,
-                answer=Any,
             ),
         ]
 
@@ -201,6 +203,6 @@ class ChannelAccountRoutes:
         """Return the claim of a request whose body may hold secrets: kept is an HMAC of it, which tells nothing."""
         return Claims((f"i:{call.key}",), self._digest(f"{what}\n{hashlib.sha256(call.raw).hexdigest()}"))
 
-    def _payload(self, row: ChannelAccount) -> dict[str, Any]:
+    def _payload(self, row: ChannelAccount) -> ChannelAccountOut:
         notify_url = self._notify_url(row.book, row.id, row.channel)
         return channel_account_payload(row, notify_url, self._admin.problem(row))

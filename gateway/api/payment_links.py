@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from gateway.api.shares import SplitIn, check_payees
-from gateway.cashier.links import LINK, STATIC, Links, NewLink
+from gateway.cashier.links import LINK, STATIC, LinkOut, Links, MerchantQrOut, NewLink
 from gateway.claims import Claims
+from kernel.answers import ListOut
 from kernel.routes import LIMIT, Call, Reply, Route, an_id, listed, made, starting_after
 from kernel.shapes import (
     MAX_AMOUNT,
@@ -127,78 +128,78 @@ class LinkRoutes:
                 path=links,
                 scope=write,
                 handler=self.add_payment_link,
+                answer=LinkOut,
                 says="Make a payment link",
                 body=PaymentLinkIn,
                 needs_key=True,
                 makes=True,
-                answer=Any,
             ),
             Route(
                 method="GET",
                 path=links,
                 scope=read,
                 handler=self.list_payment_links,
+                answer=ListOut[LinkOut],
                 says="List payment links, newest first",
                 query=page,
-                answer=Any,
             ),
             Route(
                 method="GET",
                 path=f"{links}/{{id}}",
                 scope=read,
                 handler=self.get_payment_link,
+                answer=LinkOut,
                 says="Read a payment link",
                 ident=link,
-                answer=Any,
             ),
             Route(
                 method="PATCH",
                 path=f"{links}/{{id}}",
                 scope=write,
                 handler=self.change_payment_link,
+                answer=LinkOut,
                 says="Change a payment link, or switch it off",
                 ident=link,
                 body=PaymentLinkChange,
-                answer=Any,
             ),
             Route(
                 method="POST",
                 path=codes,
                 scope=write,
                 handler=self.add_merchant_qr,
+                answer=MerchantQrOut,
                 says="Make a standing code",
                 body=MerchantQrIn,
                 needs_key=True,
                 makes=True,
-                answer=Any,
             ),
             Route(
                 method="GET",
                 path=codes,
                 scope=read,
                 handler=self.list_merchant_qrs,
+                answer=ListOut[MerchantQrOut],
                 says="List standing codes, newest first",
                 query=page,
-                answer=Any,
             ),
             Route(
                 method="GET",
                 path=f"{codes}/{{id}}",
                 scope=read,
                 handler=self.get_merchant_qr,
+                answer=MerchantQrOut,
                 says="Read a standing code",
                 ident=code,
-                answer=Any,
             ),
             Route(
                 method="PATCH",
                 path=f"{codes}/{{id}}",
                 scope=write,
                 handler=self.change_merchant_qr,
+                answer=MerchantQrOut,
                 says="Change a standing code, or switch it off",
                 ident=code,
                 body=MerchantQrChange,
-                answer=Any,
             ),
         ]
 

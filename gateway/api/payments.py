@@ -14,12 +14,13 @@ from pydantic_core import PydanticCustomError
 import splitting
 from gateway.api.shares import SplitIn, check_payees
 from gateway.claims import Claims
-from gateway.objects import attempt_payload, payment_payload
+from gateway.objects import AttemptOut, PaymentOut, attempt_payload, payment_payload
 from gateway.payments.create import NewPayment
 from gateway.payments.orders import KEPT
 from gateway.payments.payments import Payments
 from gateway.states import Payment as Status
 from gateway.store import attempts, find_payment, payments
+from kernel.answers import ListOut
 from kernel.cards import holds_card_number
 from kernel.db import Pool, acquire
 from kernel.errors import NotFound
@@ -171,6 +172,13 @@ class CaptureIn(Body):
     amount: GivenAmount = Field(default=None, description="minor units; left out: all that is reserved")
 
 
+class PaymentInFull(PaymentOut):
+    """A payment with its attempts, and how it is shared out."""
+
+    attempts: list[AttemptOut]
+    split: splitting.SplitOut | None
+
+
 class PaymentRoutes:
     """The routes of payments."""
 
@@ -187,18 +195,19 @@ class PaymentRoutes:
                 path=place,
                 scope=write,
                 handler=self.create_payment,
+                answer=PaymentOut,
                 says="Take a payment and send it to a channel",
                 body=PaymentIn,
                 needs_key=True,
                 makes=True,
                 gives_way=True,
-                answer=Any,
             ),
             Route(
                 method="GET",
                 path=place,
                 scope=read,
                 handler=self.list_payments,
+                answer=ListOut[PaymentOut],
                 says="List payments, newest first",
                 query=(
                     LIMIT,
@@ -206,45 +215,44 @@ class PaymentRoutes:
                     one_of("status", "only of this status", list(Status)),
                     text("merchant_order_id", "only of this order number of yours"),
                 ),
-                answer=Any,
             ),
             Route(
                 method="GET",
                 path=f"{place}/{{id}}",
                 scope=read,
                 handler=self.get_payment,
+                answer=PaymentInFull,
                 says="Read a payment with its attempts and its split",
                 ident=one,
-                answer=Any,
             ),
             Route(
                 method="POST",
                 path=f"{place}/{{id}}/close",
                 scope=write,
                 handler=self.close_payment,
+                answer=PaymentOut,
                 says="Close an unpaid payment at its channel",
                 ident=one,
-                answer=Any,
             ),
             Route(
                 method="POST",
                 path=f"{place}/{{id}}/capture",
                 scope=write,
                 handler=self.capture_payment,
+                answer=PaymentOut,
                 says="Capture reserved money, all or a part",
                 ident=one,
                 body=CaptureIn,
                 needs_key=True,
-                answer=Any,
             ),
             Route(
                 method="POST",
                 path=f"{place}/{{id}}/void",
                 scope=write,
                 handler=self.void_payment,
+                answer=PaymentOut,
                 says="Release reserved money",
                 ident=one,
-                answer=Any,
             ),
         ]
 
@@ -275,9 +283,11 @@ class PaymentRoutes:
                 raise NotFound("no_such_payment", f"there is no payment {call.ident}")
             tries = await attempts(connection, call.book, call.ident)
             split = await splitting.store.find_split(connection, call.book, call.ident)
-        body = payment_payload(payment)
-        body["attempts"] = [attempt_payload(attempt) for attempt in tries]
-        body["split"] = splitting.split_payload(split) if split else None
+        body: PaymentInFull = {
+            **payment_payload(payment),
+            "attempts": [attempt_payload(attempt) for attempt in tries],
+            "split": splitting.split_payload(split) if split else None,
+        }
         return Reply(body)
 
     async def list_payments(self, call: Call[None]) -> Reply:

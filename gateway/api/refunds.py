@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, StringConstraints
 
 from gateway.claims import Claims
-from gateway.objects import refund_payload
+from gateway.objects import RefundOut, refund_payload
 from gateway.payments.payments import Payments
 from gateway.store import find_refund, refunds
+from kernel.answers import ListOut, id_schema
 from kernel.db import Pool, acquire
 from kernel.errors import NotFound, Rejected
 from kernel.routes import (
@@ -19,7 +20,6 @@ from kernel.routes import (
     Reply,
     Route,
     an_id,
-    id_schema,
     listed,
     made,
     names,
@@ -61,45 +61,45 @@ class RefundRoutes:
                 path="/v1/payments/{id}/refunds",
                 scope=write,
                 handler=self.create_refund,
+                answer=RefundOut,
                 says="Give back a payment, all or a part",
                 ident=an_id("pay", "the payment"),
                 body=RefundIn,
                 needs_key=True,
                 makes=True,
-                answer=Any,
             ),
             Route(
                 method="GET",
                 path="/v1/refunds",
                 scope=read,
                 handler=self.list_refunds,
+                answer=ListOut[RefundOut],
                 says="List refunds, newest first",
                 query=(
                     LIMIT,
                     starting_after("re"),
                     Parameter("payment", "only of this payment", _payment, id_schema("pay")),
                 ),
-                answer=Any,
             ),
             Route(
                 method="GET",
                 path="/v1/refunds/{id}",
                 scope=read,
                 handler=self.get_refund,
+                answer=RefundOut,
                 says="Read a refund",
                 ident=one,
-                answer=Any,
             ),
             Route(
                 method="POST",
                 path="/v1/refunds/{id}/retry",
                 scope=write,
                 handler=self.retry_refund,
+                answer=RefundOut,
                 says="Start a failed refund again, under a new number at the channel",
                 ident=one,
                 body=RetryIn,
                 needs_key=True,
-                answer=Any,
             ),
         ]
 

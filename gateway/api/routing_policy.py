@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from gateway.routing.policies import RoutingPolicies, routing_policy_payload
+from gateway.routing.policies import RoutingPolicies, RoutingPolicyOut, routing_policy_payload
 from kernel.routes import Call, Reply, Route
 from kernel.shapes import Body, shown
 
@@ -34,7 +34,7 @@ class RoutingPolicyRoutes:
                 handler=self.get_routing_policy,
                 says="Read the routing policy that holds",
                 query=(),
-                answer=Any,
+                answer=RoutingPolicyOut,
             ),
             Route(
                 method="PUT",
@@ -43,7 +43,7 @@ class RoutingPolicyRoutes:
                 handler=self.set_routing_policy,
                 says="Add a version of the routing policy; it holds from then on",
                 body=RoutingPolicyIn,
-                answer=Any,
+                answer=RoutingPolicyOut,
             ),
         ]
 

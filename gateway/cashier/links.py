@@ -8,20 +8,24 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import orjson
+from pydantic import Field, WithJsonSchema
+from typing_extensions import TypedDict
 
 import splitting
 from gateway.accounts.ready import ChannelAccounts
 from gateway.cashier.tokens import CashierTokens
 from gateway.claims import Claims
+from gateway.objects import kept
 from gateway.payments.create import Created, CreatePayment, NewPayment, earlier_needs, earlier_payment
 from gateway.payments.payments import Payments
 from gateway.routing.seam import AUTO, could_ever_take
 from gateway.states import Payment as Status
 from gateway.store import find_link, links
 from gateway.tables import CASHIER, CASHIER_LINKS, PAYMENTS, CashierLink, Payment
+from kernel.answers import Currency, Minor, Time, id_schema
 from kernel.clock import rfc3339
 from kernel.db import Pool, acquire
 from kernel.env import Env
@@ -35,6 +39,38 @@ LINK, STATIC = "link", "static"
 LONGEST = timedelta(days=3653)  # ten years: a link that is to last longer needs no end
 BY_LINK = timedelta(minutes=30)  # how long a payment that a payer made from a link may be paid
 _DEAD = (Status.FAILED, Status.CANCELED, Status.EXPIRED)
+
+
+class _CommonOut(TypedDict):
+    id: Annotated[str, WithJsonSchema(id_schema("lnk"))]
+    name: str
+    description: str
+    amount: Annotated[Minor | None, Field(description="null: the payer says how much")]
+    currency: Currency
+    active: Annotated[bool, Field(description="whether payments are made with it")]
+    url: Annotated[str, Field(description="what payers open, or scan as a QR code")]
+    minimum: Minor
+    maximum: Minor
+    payment_count: Annotated[int, Field(description="payments ever made with it")]
+    metadata: dict[str, str]
+    return_url: str | None
+    created_at: Time
+
+
+class LinkOut(_CommonOut):
+    """A payment link 付款链接."""
+
+    object: Literal["payment_link"]
+    expires_at: Time | None
+    max_uses: int | None
+
+
+class MerchantQrOut(_CommonOut):
+    """A merchant's standing code 静态收款码."""
+
+    object: Literal["merchant_qr"]
+    code_svg: Annotated[str, Field(description="the address of the QR code as a picture")]
+    code_png: str
 
 
 class NewLink(NamedTuple):
@@ -339,11 +375,10 @@ class Links:
         place = "l" if link.kind == LINK else "s"
         return f"{self._public_url}/{place}/{self._tokens.link_token(link.book, link.id)}"
 
-    def payload(self, link: CashierLink) -> dict[str, Any]:
+    def payload(self, link: CashierLink) -> "LinkOut | MerchantQrOut":
         """Return a link or standing code as its merchant sees it."""
         url = self.url(link)
-        shown = {
-            "object": "payment_link" if link.kind == LINK else "merchant_qr",
+        common: _CommonOut = {
             "id": link.id,
             "name": link.name,
             "description": link.description,
@@ -354,11 +389,11 @@ class Links:
             "minimum": link.minimum_minor,
             "maximum": link.maximum_minor,
             "payment_count": link.payment_count,
-            "metadata": orjson.Fragment(link.metadata) if link.metadata else {},
+            "metadata": kept(link.metadata) if link.metadata else {},
             "return_url": link.return_url,
             "created_at": rfc3339(link.created_at),
         }
         if link.kind == LINK:
             expires_at = rfc3339(link.expires_at) if link.expires_at is not None else None
-            return shown | {"expires_at": expires_at, "max_uses": link.max_uses}
-        return shown | {"code_svg": f"{url}/code.svg", "code_png": f"{url}/code.png"}
+            return {"object": "payment_link", **common, "expires_at": expires_at, "max_uses": link.max_uses}
+        return {"object": "merchant_qr", **common, "code_svg": f"{url}/code.svg", "code_png": f"{url}/code.png"}

@@ -5,21 +5,50 @@ Both the command line and the API come here. Every process follows within a seco
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Literal
 
 import orjson
+from pydantic import Field
+from typing_extensions import TypedDict
 
 import streams
+from gateway.objects import kept
 from gateway.routing import NO_POLICY, Policy, PolicyWrong
 from gateway.routing.store import ROUTING_POLICIES, PolicyRow, current_policy, find_policy, policies
+from kernel.answers import Object, Time
 from kernel.clock import rfc3339
 from kernel.db import Pool, acquire
 from kernel.env import Env
 from kernel.errors import Conflict, NotFound, Rejected
 from kernel.lane import Lanes
 from kernel.work import BOOKS, Need, Work
+from streams.catalogue import EventType
 
 OPERATOR = "operator"
+
+
+class RoutingPolicyOut(TypedDict):
+    """A merchant's routing policy 路由策略."""
+
+    object: Literal["routing_policy"]
+    version: Annotated[int, Field(description="0: nobody has set one, and policy is the default")]
+    policy: Annotated[Object, Field(description="see docs/routing.md")]
+    note: Annotated[str, Field(description="why")]
+    set_by: Annotated[str | None, Field(description="an API key's id, or operator")]
+    set_at: Time | None
+
+
+class RoutingPolicyShort(TypedDict):
+    """What an event tells of a routing policy."""
+
+    object: Literal["routing_policy"]
+    version: int
+    set_by: str
+
+
+EVENTS = {
+    "routing_policy.set": EventType("a version of the routing policy was added; it holds now", RoutingPolicyShort)
+}
 
 
 class RoutingPolicies:
@@ -97,7 +126,7 @@ class SetRoutingPolicy:
             )
         row = row._replace(set_at=work.now)
         work.put(ROUTING_POLICIES, row)
-        said = {"object": "routing_policy", "version": row.version, "set_by": row.set_by}
+        said: RoutingPolicyShort = {"object": "routing_policy", "version": row.version, "set_by": row.set_by}
         streams.publish(work, self.book, "routing_policy.set", f"routing_policy:{row.version}", said)
         return row
 
@@ -108,9 +137,9 @@ def policy_wrong(error: PolicyWrong) -> Rejected:
     return Rejected("routing_policy_wrong", f"policy: {error}", param=param)
 
 
-def routing_policy_payload(row: PolicyRow | None) -> dict[str, Any]:
+def routing_policy_payload(row: PolicyRow | None) -> RoutingPolicyOut:
     """Return a policy as the API shows it; for None, that nobody has set one, and by what is routed then."""
-    default = {
+    default: Object = {
         "margin_bp": NO_POLICY.margin_bp,
         "explore": {"fraction_bp": NO_POLICY.explore_bp, "up_to_minor": dict(NO_POLICY.up_to_minor)},
         "rules": [],
@@ -127,7 +156,7 @@ def routing_policy_payload(row: PolicyRow | None) -> dict[str, Any]:
     return {
         "object": "routing_policy",
         "version": row.version,
-        "policy": orjson.Fragment(row.policy),
+        "policy": kept(row.policy),
         "note": row.note,
         "set_by": row.set_by,
         "set_at": rfc3339(row.set_at),

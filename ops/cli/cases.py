@@ -65,14 +65,15 @@ def case_show(case: Id, as_json: Json = False) -> None:
         async with a_hub(found, may_lack_secrets=True) as hub:
             row = await get_case(hub, case)
         kind = cases.KINDS[row.kind]
-        told = {**cases.case_payload(row), "book": row.book, "says": kind.says, "decisions": dict(kind.decisions)}
+        shown = cases.case_payload(row)
+        told = {**shown, "book": row.book, "says": kind.says, "decisions": dict(kind.decisions)}
         if as_json:
             show(told)
             return 0
         typer.echo(f"{row.id}  {row.kind}  {row.status}\n  {kind.says}")
         for name in ("book", "about", "amount", "opened_at", "opened_count"):
             typer.echo(_fact(name, _amount(row) if name == "amount" else told[name]))
-        for name, value in told["facts"].items():
+        for name, value in shown["facts"].items():
             typer.echo(_fact(name, value))
         for name in ("decision", "decided_by", "decided_at", "note"):
             if told[name] is not None:

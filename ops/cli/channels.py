@@ -12,6 +12,7 @@ import typer
 from ops.cli.shared import Account, Book, Json, a_hub, fail, finish, json_object, settings, show
 
 if TYPE_CHECKING:
+    from gateway.accounts.objects import ChannelAccountOut
     from gateway.accounts.terms import Terms
     from ops.settings import Settings
     from ops.wiring import Hub
@@ -105,8 +106,8 @@ def channel_show(book: Book, account: Account, as_json: Json = False) -> None:
     finish(work())
 
 
-def _shown(hub: "Hub", row: Any) -> dict[str, Any]:
-    from gateway.accounts.admin import channel_account_payload
+def _shown(hub: "Hub", row: Any) -> "ChannelAccountOut":
+    from gateway.accounts.objects import channel_account_payload
 
     notify_url = hub.payments.notify_url(row.book, row.id, row.channel)
     return channel_account_payload(row, notify_url, hub.channel_admin.problem(row))
@@ -191,7 +192,7 @@ def channel_state(
     as_json: Json = False,
 ) -> None:
     """Enable, drain or switch off a channel account; every process follows within a second."""
-    from gateway.accounts.admin import STATES
+    from gateway.accounts.objects import STATES
 
     if state not in STATES:
         fail(f"{state!r} is no state; there are {', '.join(STATES)}", 2)

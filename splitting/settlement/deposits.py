@@ -12,6 +12,7 @@ import cases
 from kernel.work import BOOKS, Need, Work
 from ledger import Transfer, accounts, open_account, post_expected
 from ledger.posting import ACCOUNTS, ENTRIES, Entry
+from splitting.objects import DepositOut
 from streams import publish
 
 UNCLEAR, UNIDENTIFIED = "booking_unclear", "booking_unidentified"
@@ -100,7 +101,7 @@ class ApplyDeposit:
             amount_minor=self.amount_minor, currency=self.currency, facts=facts, rest=FOR_EVER,
         )  # fmt: skip
 
-    def payload(self) -> dict[str, Any]:
+    def payload(self) -> DepositOut:
         """Return a deposit as its event shows it."""
         return {
             "object": "deposit",

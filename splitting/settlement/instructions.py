@@ -16,6 +16,7 @@ from kernel.work import BOOKS, Need, Work
 from ledger import Transfer, accounts, open_account, post_expected
 from ledger.posting import ACCOUNTS
 from splitting import states
+from splitting.objects import instruction_payload, settlement_payload
 from splitting.shares.sharing import owed_account
 from splitting.tables import BANK_LINKS, INSTRUCTIONS, PAYEES, SETTLEMENTS, Instruction, Payee, Settlement
 from streams import publish
@@ -269,34 +270,3 @@ def _line(batch: MakeSettlement, line_id: str, payee: Payee, account: str, amoun
         batch.book, line_id, batch.id, payee.id, payee.kind, account, payee.name, amount, payee.currency,
         states.Instruction.IN_TRANSIT.value, None, batch.execution_date, None,
     )  # fmt: skip
-
-
-def settlement_payload(settlement: Settlement) -> dict[str, Any]:
-    """Return a batch as the API and the events show it."""
-    return {
-        "object": "settlement",
-        "id": settlement.id,
-        "bank": settlement.bank,
-        "business_date": settlement.business_date.isoformat(),
-        "currency": settlement.currency,
-        "status": settlement.status,
-        "total_minor": settlement.total_minor,
-        "paid_minor": settlement.paid_minor,
-        "instruction_count": settlement.instruction_count,
-        "open_count": settlement.open_count,
-    }
-
-
-def instruction_payload(line: Instruction) -> dict[str, Any]:
-    """Return an instruction as the API and the events show it; the account number shortened to its last four."""
-    return {
-        "object": "instruction",
-        "id": line.id,
-        "settlement": line.settlement_id,
-        "payee": line.payee_id,
-        "account": f"…{line.account[-4:]}",
-        "amount_minor": line.amount_minor,
-        "currency": line.currency,
-        "status": line.status,
-        "reason": line.reason,
-    }

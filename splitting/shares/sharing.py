@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import Any
 
 import orjson
 
@@ -10,6 +9,7 @@ from kernel.errors import Rejected
 from kernel.work import Need, Work
 from ledger import Transfer, accounts, post_expected
 from ledger.posting import ACCOUNTS
+from splitting.objects import shares_of, split_payload
 from splitting.plans.arithmetic import OWN, Asked, Share, ShareKind, compute, give_again, take_back
 from splitting.tables import PAYEES, SPLITS, Payee, Split
 from streams import publish
@@ -25,11 +25,6 @@ def owed_account(payee: Payee) -> str:
 def asked_of(split: Split) -> list[Asked]:
     """Return a stored split's plan."""
     return [Asked(payee_id, ShareKind(kind), value) for payee_id, kind, value in orjson.loads(split.asked)]
-
-
-def shares_of(split: Split) -> list[Share]:
-    """Return a stored split's shares; empty while it is only planned."""
-    return [Share(*share) for share in orjson.loads(split.shares)]
 
 
 def plan_needs(book: int, payment_id: str, asked: Sequence[Asked]) -> Iterable[Need]:
@@ -186,20 +181,3 @@ def _move(
 
 def _dump(shares: Sequence[Share]) -> str:
     return orjson.dumps([list(share) for share in shares]).decode()
-
-
-def split_payload(split: Split) -> dict[str, Any]:
-    """Return a split as the API and the events show it."""
-    return {
-        "object": "split",
-        "payment": split.payment_id,
-        "status": split.status,
-        "currency": split.currency,
-        "gross_minor": split.gross_minor,
-        "channel_fee_minor": split.fee_minor,
-        "merchant_coupon_minor": split.coupon_minor,
-        "shares": [
-            {"payee": s.payee_id, "amount_minor": s.amount_minor, "taken_back_minor": s.taken_back_minor}
-            for s in shares_of(split)
-        ],
-    }

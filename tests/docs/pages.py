@@ -5,11 +5,12 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import click
 import typer
 from pydantic import BaseModel
+from typing_extensions import is_typeddict
 
 from gateway.api.notices import NoticeRoutes
 from kernel.routes import Route
@@ -250,6 +251,18 @@ def parts_of(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for argument in get_args(annotation):
         yield from parts_of(argument)
+
+
+def typed_dicts(annotation: Any) -> Iterator[type]:
+    """Yield the models of answers that an annotation names, and those of what is in them."""
+    if is_typeddict(annotation):
+        yield annotation
+        for inside in get_type_hints(annotation).values():
+            yield from typed_dicts(inside)
+    elif is_typeddict(origin := get_origin(annotation)):
+        yield cast(type, origin)
+    for argument in get_args(annotation):
+        yield from typed_dicts(argument)
 
 
 def routes() -> Mapping[str, tuple[str | None, frozenset[str]]]:

@@ -23,6 +23,7 @@ from kernel.ids import base36
 from ops.verified import Mark
 from ops.verify import verify_since
 from ops.wiring import hub
+from tests.documented import event_faults
 from tests.support import NO_TRYING, HereTransport, Shop, a_registry, a_shop, confirmed
 
 QR = {"type": "qr", "code": "weixin://pay"}
@@ -329,6 +330,14 @@ class Front:
             verdicts, _ = await verify_since(self.hub.pool, self._marks, everything=everything, again=0)
             broken = {verdict.name: verdict.broken for verdict in verdicts if verdict.broken}
             assert not broken, broken
+        await self.assert_events_are_as_their_models_say()
+
+    async def assert_events_are_as_their_models_say(self) -> None:
+        """Fail where an event of any book carries something else than the catalogue says."""
+        async with acquire(self.hub.pool) as connection:
+            rows = await connection.fetch("SELECT DISTINCT ON (type, payload::text) type, payload FROM event")
+        told = [{"type": row[0], "data": orjson.loads(row[1])} for row in rows]
+        assert not (found := [fault for event in told for fault in event_faults(event)]), found
 
 
 def an_order(number: str = "order-1", amount: Any = 10_000, **more: Any) -> dict[str, Any]:

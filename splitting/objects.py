@@ -1,0 +1,182 @@
+"""Splits, payees and settlements as the API, the events and the command line show them."""
+
+from typing import Annotated, Literal
+
+import orjson
+from pydantic import Field, WithJsonSchema
+from typing_extensions import TypedDict
+
+from kernel.answers import Currency, Day, Minor, PaymentId, Time, id_schema, words
+from kernel.clock import rfc3339
+from splitting import states
+from splitting.plans.arithmetic import Share
+from splitting.tables import Instruction, Payee, Settlement, Split
+from streams.catalogue import EventType
+
+PayeeId = Annotated[str, WithJsonSchema(id_schema("pye"))]
+LastFour = Annotated[str, Field(description="the last four digits")]
+
+
+class ShareOut(TypedDict):
+    """What one payee gets of a payment."""
+
+    payee: Annotated[str, Field(description="empty: the merchant's own")]
+    amount_minor: Minor
+    taken_back_minor: Minor
+
+
+class SplitOut(TypedDict):
+    """How a payment is shared out 分账."""
+
+    object: Literal["split"]
+    payment: PaymentId
+    status: Annotated[str, words(("planned", "posted"))]
+    currency: Currency
+    gross_minor: Minor
+    channel_fee_minor: Minor
+    merchant_coupon_minor: Minor
+    shares: Annotated[list[ShareOut], Field(description="empty while it is planned")]
+
+
+class SubAccountOut(TypedDict):
+    """A payee's account at the bank 子账户."""
+
+    bank: str | None
+    account: LastFour
+
+
+class PayeeOut(TypedDict):
+    """Somebody who gets shares of payments 收款方."""
+
+    object: Literal["payee"]
+    id: PayeeId
+    name: str
+    kind: Annotated[str, words(("supplier", "merchant", "platform"))]
+    currency: Currency
+    sub_account: SubAccountOut | None
+    created_at: Time
+
+
+class SettlementOut(TypedDict):
+    """A batch of instructions for one bank, business date and currency 结算."""
+
+    object: Literal["settlement"]
+    id: str
+    bank: str
+    business_date: Day
+    currency: Currency
+    status: Annotated[str, words(states.Batch)]
+    total_minor: Minor
+    paid_minor: Minor
+    instruction_count: int
+    open_count: int
+
+
+class InstructionOut(TypedDict):
+    """What a bank is told to pay one payee 结算指令."""
+
+    object: Literal["instruction"]
+    id: str
+    settlement: str
+    payee: PayeeId
+    account: LastFour
+    amount_minor: Minor
+    currency: Currency
+    status: Annotated[str, words(states.Instruction)]
+    reason: Annotated[str | None, Field(description="the bank's code")]
+
+
+class SettlementInFull(SettlementOut):
+    """A settlement with its instructions."""
+
+    instructions: list[InstructionOut]
+
+
+class DepositOut(TypedDict):
+    """A channel's net of a day, as the bank booked it."""
+
+    object: Literal["deposit"]
+    channel_account: str | None
+    bank: str
+    amount_minor: Annotated[int, Field(description="whole minor units; negative: was drawn")]
+    currency: Currency
+    entry_ref: str
+    business_date: Day
+
+
+EVENTS = {
+    "split.posted": EventType("the payment's money was shared out among its payees", SplitOut),
+    "payee.created": EventType("a payee was registered", PayeeOut),
+    "settlement.created": EventType("a batch of instructions for a bank was made", SettlementOut),
+    "settlement.sent": EventType("the bank has the batch", SettlementOut),
+    "settlement.line_paid": EventType("the bank credited a payee's sub-account", InstructionOut),
+    "settlement.line_refused": EventType("the bank refused a line; the share is owed again", InstructionOut),
+    "settlement.finished": EventType("every line of the batch is paid or refused", SettlementOut),
+    "channel.deposited": EventType("the channel's net of a day arrived at the bank", DepositOut),
+}
+
+
+def shares_of(split: Split) -> list[Share]:
+    """Return a stored split's shares; empty while it is only planned."""
+    return [Share(*share) for share in orjson.loads(split.shares)]
+
+
+def split_payload(split: Split) -> SplitOut:
+    """Return a split as the API and the events show it."""
+    return {
+        "object": "split",
+        "payment": split.payment_id,
+        "status": split.status,
+        "currency": split.currency,
+        "gross_minor": split.gross_minor,
+        "channel_fee_minor": split.fee_minor,
+        "merchant_coupon_minor": split.coupon_minor,
+        "shares": [
+            {"payee": s.payee_id, "amount_minor": s.amount_minor, "taken_back_minor": s.taken_back_minor}
+            for s in shares_of(split)
+        ],
+    }
+
+
+def payee_payload(payee: Payee) -> PayeeOut:
+    """Return a payee as the API shows it; the account number shortened to its last four."""
+    return {
+        "object": "payee",
+        "id": payee.id,
+        "name": payee.name,
+        "kind": payee.kind,
+        "currency": payee.currency,
+        "sub_account": {"bank": payee.bank, "account": f"…{payee.bank_account[-4:]}"} if payee.bank_account else None,
+        "created_at": rfc3339(payee.created_at),
+    }
+
+
+def settlement_payload(settlement: Settlement) -> SettlementOut:
+    """Return a batch as the API and the events show it."""
+    return {
+        "object": "settlement",
+        "id": settlement.id,
+        "bank": settlement.bank,
+        "business_date": settlement.business_date.isoformat(),
+        "currency": settlement.currency,
+        "status": settlement.status,
+        "total_minor": settlement.total_minor,
+        "paid_minor": settlement.paid_minor,
+        "instruction_count": settlement.instruction_count,
+        "open_count": settlement.open_count,
+    }
+
+
+def instruction_payload(line: Instruction) -> InstructionOut:
+    """Return an instruction as the API and the events show it; the account number shortened to its last four."""
+    return {
+        "object": "instruction",
+        "id": line.id,
+        "settlement": line.settlement_id,
+        "payee": line.payee_id,
+        "account": f"…{line.account[-4:]}",
+        "amount_minor": line.amount_minor,
+        "currency": line.currency,
+        "status": line.status,
+        "reason": line.reason,
+    }
