@@ -41,10 +41,10 @@ class Body:
         self._values = values
 
     @classmethod
-    async def of(cls, request: web.Request, known: set[str], neutral: Mapping[str, str] | None = None) -> "Body":
+    async def of(cls, request: web.Request, known: set[str], words: Mapping[str, str] | None = None) -> "Body":
         """Return the request's body. Raises ControlError for anything but an object with known fields.
 
-        neutral: what every rail's control calls a field → what this rail calls it; either may be sent.
+        words: what the rail calls a field → what the control API calls it; either may be sent.
         """
         raw = await request.read()
         try:
@@ -53,7 +53,7 @@ class Body:
             raise ControlError(400, "bad_json", "the body is not JSON") from error
         if not isinstance(values, dict):
             raise ControlError(400, "bad_json", "the body must be a JSON object")
-        values = {(neutral or {}).get(name, name): value for name, value in values.items()}
+        values = {(words or {}).get(name, name): value for name, value in values.items()}
         if strange := sorted(set(values) - known):
             raise ControlError(400, "unknown_field", f"unknown {strange}; known here: {sorted(known)}")
         return cls(values)

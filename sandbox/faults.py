@@ -81,7 +81,7 @@ class Faults:
         self._store = store
         store.create(SCHEMA)
         self._kinds: dict[tuple[str, str], _Kind] = {}
-        self._neutral: dict[str, Mapping[str, str]] = {}
+        self._words: dict[str, Mapping[str, str]] = {}
         self._spelled: dict[tuple[str, str], Callable[[str], str]] = {}
         self._orders: tuple[Fault, ...] = tuple(map(_read, store.all("SELECT * FROM fault ORDER BY seq")))
 
@@ -94,8 +94,8 @@ class Faults:
             self._kinds[rail, name] = _Kind(frozenset(match_keys), params)
 
     def also_called(self, rail: str, names: Mapping[str, str]) -> None:
-        """Let orders of a rail match by these words too; each stands for one of the rail's own."""
-        self._neutral[rail] = names
+        """Let orders of a rail match by its own words too; each stands for one that was declared."""
+        self._words[rail] = names
 
     def spell(self, rail: str, match_keys: Iterable[str], spelled: Callable[[str], str]) -> None:
         """Have what orders of a rail match these keys by spelled as the rail spells it."""
@@ -110,7 +110,7 @@ class Faults:
         if kind is None:
             known = ", ".join(sorted(n for r, n in self._kinds if r == rail)) or "none"
             raise FaultRefused(f"there is no fault {name!r} on rail {rail!r}; known there: {known}")
-        match = {self._neutral.get(rail, {}).get(key, key): value for key, value in match.items()}
+        match = {self._words.get(rail, {}).get(key, key): value for key, value in match.items()}
         if strange := sorted(set(match) - kind.match_keys):
             raise FaultRefused(f"{name} cannot match by {strange}; it can by {sorted(kind.match_keys)}")
         if strange := sorted(set(params) - set(kind.params)):

@@ -4,7 +4,7 @@ A rail implements `Wire`, builds an `Acquirer` on it and adds its own routes; RE
 """
 
 from sandbox.acquirer.bills import BillRow
-from sandbox.acquirer.core import Acquirer
+from sandbox.acquirer.core import Acquirer, make_room
 from sandbox.acquirer.days import PayingBank
 from sandbox.acquirer.errors import CoreError
 from sandbox.acquirer.guard import Dropped, Ordered
@@ -28,4 +28,5 @@ __all__ = [
     "Trade",
     "Webhook",
     "Wire",
+    "make_room",
 ]

@@ -52,6 +52,7 @@ class BillRow:
     hold_ref: str | None = None
     coupon: int = 0  # what coupons paid of it, or bear of it on refunds
     not_paid_out: int = 0  # of that, what the merchant's own did
+    success_ms: int | None = None  # when a refund was done, as far as the day's end knew
     scope: str = ""  # what the row is about, for faults
 
 
@@ -66,12 +67,13 @@ class Bills:
         faults.declare(rail, ["bill_row_status"], ROW_KEYS, status="")
         # The number is what the listing shows, so that a judge can look for it.
         faults.declare(rail, ["bill_row_extra"], DAY_KEYS, total_minor=None, order=new_extra_number)
-        faults.declare(rail, ("bill_truncated", "bill_wrong_day"), DAY_KEYS)
+        self.file_keys = (*DAY_KEYS, *(("bill",) if wire.bill else ()))
+        faults.declare(rail, ("bill_truncated", "bill_wrong_day"), self.file_keys)
 
     def rows(self, merchant: Merchant, day: date) -> list[BillRow]:
         """Return a day's rows, oldest first, faults applied; for an open day, what there is so far."""
         rows = self._spoiled(merchant, day, self.true_rows(merchant, day))
-        if self._day_fault("bill_wrong_day", merchant, day):
+        if self.is_spoiled("bill_wrong_day", merchant, day):
             return self.true_rows(merchant, day - timedelta(days=1)) or [
                 replace(row, at_ms=row.at_ms - DAY_MS) for row in rows
             ]
@@ -79,11 +81,11 @@ class Bills:
 
     def day_shown(self, merchant: Merchant, day: date) -> date:
         """Return the day the file is to say it is of: `day`, or the one before where `bill_wrong_day` is ordered."""
-        return day - timedelta(days=1) if self._day_fault("bill_wrong_day", merchant, day) else day
+        return day - timedelta(days=1) if self.is_spoiled("bill_wrong_day", merchant, day) else day
 
-    def cut(self, merchant: Merchant, day: date, content: bytes) -> bytes:
+    def cut(self, merchant: Merchant, day: date, content: bytes, bill: str | None = None) -> bytes:
         """Return the bill's content, or two thirds of it where `bill_truncated` is ordered."""
-        return content[: len(content) * 2 // 3] if self._day_fault("bill_truncated", merchant, day) else content
+        return content[: len(content) * 2 // 3] if self.is_spoiled("bill_truncated", merchant, day, bill) else content
 
     def true_rows(self, merchant: Merchant, day: date) -> list[BillRow]:
         """Return a day's rows as they truly are: payments, refunds and reversals, oldest first."""
@@ -93,14 +95,14 @@ class Bills:
         )
         returned = self._ctx.store.all(
             "SELECT t.*, r.refund_no, r.refund_ref, r.amount AS returned, r.fee_back, r.created_ms AS returned_ms,"
-            " r.extra AS refund_extra, coalesce(r.billed_status, r.status) AS refund_status"
+            " r.success_ms, r.extra AS refund_extra, coalesce(r.billed_status, r.status) AS refund_status"
             " FROM acquirer_refund r JOIN acquirer_trade t USING (trade_id)"
             " WHERE r.rail = ? AND r.merchant = ? AND r.bill_date = ?",
             *key,
         )
         back = self._ctx.store.all(
             "SELECT t.*, r.refund_no, r.refund_ref, r.amount AS returned, r.fee_back, b.at_ms AS returned_ms,"
-            " r.extra AS refund_extra, r.status AS refund_status"
+            " r.success_ms, r.extra AS refund_extra, r.status AS refund_status"
             " FROM acquirer_return b JOIN acquirer_refund r USING (refund_id) JOIN acquirer_trade t USING (trade_id)"
             " WHERE b.rail = ? AND b.merchant = ? AND b.bill_date = ?",
             *key,
@@ -138,9 +140,14 @@ class Bills:
         facts |= {"order": row.order} if row.kind == "payment" else {"refund": row.refund or row.ref}
         return self._ctx.faults.bind(self._wire.rail, name, row.scope, **facts)
 
-    def _day_fault(self, name: str, merchant: Merchant, day: date) -> bool:
-        scope = f"bill:{merchant.merchant}:{day}"
-        facts = {"merchant": merchant.merchant, "date": day.isoformat()}
+    def is_spoiled(self, name: str, merchant: Merchant, day: date, bill: str | None = None) -> bool:
+        """Tell whether a fault of a day's file is ordered. bill: another than that of payments; the order names it."""
+        kind = bill or self._wire.bill
+        orders = [one for one in self._ctx.faults.listed() if one.name == name and one.match.get("bill") == kind]
+        if kind != self._wire.bill and not orders:
+            return False
+        scope = f"{kind or 'bill'}:{merchant.merchant}:{day}"
+        facts = {"merchant": merchant.merchant, "date": day.isoformat(), **({"bill": kind} if kind else {})}
         return self._ctx.faults.bind(self._wire.rail, name, scope, **facts) is not None
 
     def _extra_rows(self, merchant: Merchant, day: date) -> list[BillRow]:
@@ -220,5 +227,6 @@ def _refund_row(row: Row) -> BillRow:
         refund_extra=(refund_extra := json.loads(row["refund_extra"])),
         coupon=coupons.returned(refund_extra.get("coupons", ())),
         not_paid_out=coupons.returned(refund_extra.get("coupons", ()), "merchant"),
+        success_ms=row["success_ms"] if row["refund_status"] == "success" else None,
         scope=f"row:{row['refund_ref']}",
     )

@@ -1,6 +1,9 @@
 """The fund flow 资金流水 of one rail: fees, the day a movement belongs to, and every movement itself."""
 
+import json
+from collections.abc import Mapping
 from datetime import date, timedelta
+from typing import Any
 
 from sandbox.clock import date_of
 from sandbox.store import Tx
@@ -41,12 +44,17 @@ def post(
     amount: int,
     trade_id: int | None = None,
     refund_id: int | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Append one movement. amount: positive in the merchant's favour; nothing is written for zero."""
+    """Append one movement. amount: positive in the merchant's favour; nothing is written for zero.
+
+    extra: what a bill says of it that does not follow from trade and refund.
+    """
     if amount == 0:
         return
     tx.execute(
-        "INSERT INTO acquirer_flow (rail, merchant, currency, at_ms, bill_date, kind, amount, trade_id, refund_id)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO acquirer_flow (rail, merchant, currency, at_ms, bill_date, kind, amount, trade_id, refund_id,"
+        " extra) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         *(rail, merchant, currency, at_ms, day.isoformat(), kind, amount, trade_id, refund_id),
+        None if extra is None else json.dumps(extra, ensure_ascii=False),
     )

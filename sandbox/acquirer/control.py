@@ -57,7 +57,7 @@ class AcquirerControl:
     async def create_merchant(self, request: web.Request) -> web.Response:
         """Sign up a merchant."""
         wire = self._of.wire
-        body = await Body.of(request, {"name", "fee_bp", "fixed_fee_minor", "refund_fee", "settle_to", *wire.wishes})
+        body = await self._body(request, {"name", "fee_bp", "fixed_fee_minor", "refund_fee", "settle_to", *wire.wishes})
         fee_bp, fixed = body.whole("fee_bp", wire.fee_bp), body.whole("fixed_fee_minor", wire.fixed_fee_minor)
         if not 0 <= fee_bp <= 1000 or not 0 <= fixed <= 10_000:
             raise ControlError(400, "bad_field", "fee_bp must be 0 to 1000 and fixed_fee_minor 0 to 10000")
@@ -81,8 +81,11 @@ class AcquirerControl:
     async def change_merchant(self, request: web.Request) -> web.Response:
         """Change where a merchant's days are paid out to; null: nowhere."""
         merchant = self._merchant(request.match_info["merchant"])
-        body = await Body.of(request, {"settle_to"})
+        body = await self._body(request, {"settle_to"})
         return reply(self.described(await self._of.merchants.settle_to(merchant.merchant, self._account(body))))
+
+    async def _body(self, request: web.Request, known: set[str]) -> Body:
+        return await Body.of(request, known, self._of.wire.words)
 
     def _account(self, body: Body) -> str | None:
         account = body.optional_text("settle_to")
@@ -92,7 +95,7 @@ class AcquirerControl:
 
     async def rotate_keys(self, request: web.Request) -> web.Response:
         """Bring new keys into use."""
-        body = await Body.of(request, {"merchant"})
+        body = await self._body(request, {"merchant"})
         number = body.optional_text("merchant")
         try:
             made = await self._of.wire.rotate_keys(None if number is None else self._merchant(number))
@@ -102,25 +105,25 @@ class AcquirerControl:
 
     async def scan(self, request: web.Request) -> web.Response:
         """Be the payer: come and look, and decide later. Answer the order and the address of the payer's page."""
-        trade = await self._order(await Body.of(request, {"merchant", "order", "code"}))
+        trade = await self._order(await self._body(request, {"merchant", "order", "code"}))
         return reply({**self._shown(trade), "page": self._of.page_url(trade)})
 
     async def pay(self, request: web.Request) -> web.Response:
         """Be the payer: say yes."""
-        body = await Body.of(request, {"merchant", "order", "code", "payer"})
+        body = await self._body(request, {"merchant", "order", "code", "payer"})
         trade = await self._order(body)
         return await self._acted(self._of.pay(trade, body.optional_text("payer")))
 
     async def give_coupon(self, request: web.Request) -> web.Response:
         """Give a merchant's payers a coupon, for one order or for the next it fits."""
-        body = await Body.of(request, {"merchant", "order", "amount", "paid_by"})
+        body = await self._body(request, {"merchant", "order", "amount", "paid_by"})
         merchant, order = self._merchant(body.text("merchant")), body.optional_text("order")
         number = None if order is None else self._of.wire.spelled(order)
         return await coupons.give(self._of.ctx, self._of.wire.rail, merchant.merchant, body, number)
 
     async def decline(self, request: web.Request) -> web.Response:
         """Be the payer: say no."""
-        body = await Body.of(request, {"merchant", "order", "code"})
+        body = await self._body(request, {"merchant", "order", "code"})
         return await self._acted(self._of.decline(await self._order(body)))
 
     async def _acted(self, action: Any) -> web.Response:
@@ -150,9 +153,14 @@ class AcquirerControl:
             raise ControlError(404, "no_such_merchant", f"there is no merchant {number}")
         return merchant
 
+    def _asked(self, request: web.Request) -> Merchant:
+        """Return the merchant that a query names, in the rail's word for it or in every rail's."""
+        words = ("merchant", *(own for own, word in self._of.wire.words.items() if word == "merchant"))
+        return self._merchant(next((request.query[word] for word in words if word in request.query), ""))
+
     async def close_day(self, request: web.Request) -> web.Response:
         """End a merchant's day."""
-        body = await Body.of(request, {"merchant", "date"})
+        body = await self._body(request, {"merchant", "date"})
         merchant = self._merchant(body.text("merchant"))
         try:
             day = date.fromisoformat(body.text("date"))
@@ -167,7 +175,7 @@ class AcquirerControl:
 
     async def trades(self, request: web.Request) -> web.Response:
         """Return a merchant's orders as they truly are, with how often each payer was charged."""
-        merchant = self._merchant(request.query.get("merchant", ""))
+        merchant = self._asked(request)
         trades = self._of.trades.of_merchant(self._of.ctx.store, merchant.merchant)
         return reply({"trades": [self._shown(trade) for trade in trades]})
 
@@ -186,6 +194,7 @@ class AcquirerControl:
             "merchant_coupon": trade.not_paid_out,
             "channel_ref": trade.channel_ref,
             "paid_at": trade.paid_ms and rfc3339(trade.paid_ms),
+            "bill_date": trade.bill_date,
             "refunds": [
                 {
                     "order": refund.order and told(refund.order),
@@ -195,16 +204,17 @@ class AcquirerControl:
                 }
                 for refund in self._of.refunds.of_trade(store, trade)
             ],
+            **self._of.wire.told_trade(trade),
         }
 
     async def notices(self, request: web.Request) -> web.Response:
         """Return a merchant's notices and how each attempt was answered."""
-        merchant = self._merchant(request.query.get("merchant", ""))
+        merchant = self._asked(request)
         return reply({"notices": self._of.notices.listed(merchant.merchant)})
 
     async def add_webhook(self, request: web.Request) -> web.Response:
         """Register an address for a merchant's notices; answer what its settings must gain."""
-        body = await Body.of(request, {"merchant", "url"})
+        body = await self._body(request, {"merchant", "url"})
         merchant, url = self._merchant(body.text("merchant")), body.text("url")
         hook = await self._of.write(lambda tx: self._of.merchants.add_webhook(tx, merchant, url, {}))
         return reply({"webhook_id": hook.webhook_id, **self._of.wire.webhook_settings(hook)}, 201)

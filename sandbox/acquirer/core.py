@@ -26,12 +26,25 @@ from sandbox.store import Tx
 T = TypeVar("T")
 
 
+def make_room(ctx: SandboxContext) -> None:
+    """Make the tables of the books that all rails share."""
+    ctx.store.create(Path(__file__).with_name("schema.sql").read_text())
+    ctx.store.add_column("acquirer_flow", "extra", "TEXT")
+    coupons.install(ctx)
+
+
 class Acquirer:
     """Everything about a rail's simulated money that is not its wire format."""
 
-    def __init__(self, ctx: SandboxContext, wire: Wire, bank: PayingBank) -> None:
-        ctx.store.create(Path(__file__).with_name("schema.sql").read_text())
-        coupons.install(ctx)
+    def __init__(
+        self,
+        ctx: SandboxContext,
+        wire: Wire,
+        bank: PayingBank,
+        control: type[AcquirerControl] = AcquirerControl,
+    ) -> None:
+        make_room(ctx)
+        ctx.faults.also_called(wire.rail, wire.words)
         ctx.faults.spell(wire.rail, ("order", "refund", *wire.also_matched), wire.spelled)
         self.ctx, self.wire = ctx, wire
         self.merchants = Merchants(ctx, wire)
@@ -41,7 +54,7 @@ class Acquirer:
         self.bills = Bills(ctx, wire)
         self.days = Days(ctx, wire, self.merchants, bank)
         self.guard = Guard(ctx, wire)
-        self.control = AcquirerControl(self)
+        self.control = control(self)
         self._due = asyncio.Event()
 
     async def install(self, app: web.Application) -> None:
@@ -123,6 +136,7 @@ class Acquirer:
         """End what is due now; return the seconds until the next, None if there is none."""
         self.trades.expire_due(tx)
         self.refunds.end_due(tx)
+        others_ms = self.wire.end_due(tx, self)
         row = tx.one(
             "SELECT min(at) AS at FROM (SELECT min(settles_ms) AS at FROM acquirer_refund"
             " WHERE rail = ? AND settles_ms IS NOT NULL UNION ALL SELECT min(expires_ms) FROM acquirer_trade"
@@ -130,4 +144,6 @@ class Acquirer:
             " WHERE rail = ? AND due_ms IS NOT NULL)",
             *(self.wire.rail, self.wire.rail, self.wire.rail),
         )
-        return None if row is None or row["at"] is None else max(0.0, (row["at"] - self.ctx.clock.now_ms()) / 1000)
+        assert row is not None
+        moments = [at for at in (row["at"], others_ms) if at is not None]
+        return max(0.0, (min(moments) - self.ctx.clock.now_ms()) / 1000) if moments else None

@@ -118,12 +118,13 @@ class Days:
 
     def _pay_out(self, tx: Tx, merchant: Merchant, day: date, net: int, book_on: date, now_ms: int) -> None:
         assert merchant.settle_to is not None
+        end_to_end_id = self._end_to_end_id(merchant.merchant, day.isoformat())
         self._bank.credit(
             tx,
             account=merchant.settle_to,
             amount_minor=net,
-            end_to_end_id=self._end_to_end_id(merchant.merchant, day.isoformat()),
-            remittance=f"{self._wire.rail.upper()} {merchant.merchant} {day}",
+            end_to_end_id=end_to_end_id,
+            remittance=f"{self._wire.remitted_as or self._wire.rail.upper()} {merchant.merchant} {day}",
             payer_name=self._wire.payer_name,
             book_on=book_on,
             mchid=merchant.merchant,
@@ -138,6 +139,7 @@ class Days:
             day=day + timedelta(days=1),
             kind=books.SETTLEMENT,
             amount=-net,
+            extra={"end_to_end_id": end_to_end_id},
         )
 
     async def run(self) -> None:

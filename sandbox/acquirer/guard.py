@@ -1,7 +1,7 @@
 """Faults on requests: what goes wrong before a rail executes, after it did, and in how it signs its answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -15,7 +15,7 @@ T = TypeVar("T")
 MATCH_KEYS = ("merchant", "op", "order", "refund")
 BEFORE = ("down", "request_lost", "system_error", "frequency_limited")
 AFTER = ("answer_lost", "system_error_after")
-SIGNING = ("unsigned_answer", "bad_signature")
+SIGNING: Mapping[str, Signed] = {"unsigned_answer": "none", "bad_signature": "wrong"}
 
 
 class Dropped(Exception):
@@ -40,7 +40,8 @@ class Guard:
     def __init__(self, ctx: SandboxContext, wire: Wire) -> None:
         self._ctx, self._rail, self._states = ctx, wire.rail, wire.states
         match_keys = (*MATCH_KEYS, *wire.also_matched)
-        ctx.faults.declare(wire.rail, (*BEFORE, *AFTER, *SIGNING, HELD_BACK), match_keys)
+        self._signing: dict[str, Signed] = {**SIGNING, **({"sigtest": "probe"} if wire.probes else {})}
+        ctx.faults.declare(wire.rail, (*BEFORE, *AFTER, *self._signing, HELD_BACK), match_keys)
         ctx.faults.declare(wire.rail, ["delay"], match_keys, ms=None)
         ctx.faults.declare(wire.rail, ["answer_status"], match_keys, status=None)
         ctx.faults.declare(wire.rail, ["refuse"], match_keys, code=None, message="refused on order", status=0)
@@ -95,8 +96,8 @@ class Guard:
 
     def signature(self, **facts: object) -> Signed:
         """Return how this answer is to be signed."""
-        fault = self._ctx.faults.take(self._rail, SIGNING, **facts)
-        return "right" if fault is None else "none" if fault.name == "unsigned_answer" else "wrong"
+        fault = self._ctx.faults.take(self._rail, self._signing, **facts)
+        return "right" if fault is None else self._signing[fault.name]
 
     def route(
         self,

@@ -61,6 +61,7 @@ class Trade:
     charge_ref: str | None
     held_ms: int | None
     paid_ms: int | None
+    bill_date: str | None
     paid: int
     fee: int
     refunded: int
@@ -112,9 +113,14 @@ class Refund:
     success_ms: int | None
 
     @property
+    def coupons(self) -> list[Coupon]:
+        """What coupons bear of it."""
+        return list(self.extra.get("coupons", ()))
+
+    @property
     def taken(self) -> int:
         """What it takes from the merchant: not what coupons of the merchant's own bear of it."""
-        return self.amount - coupons.returned(self.extra.get("coupons", ()), "merchant")
+        return self.amount - coupons.returned(self.coupons, "merchant")
 
 
 def read_merchant(row: Row) -> Merchant:
@@ -158,6 +164,7 @@ def read_trade(row: Row, now_ms: int) -> Trade:
         charge_ref=row["charge_ref"],
         held_ms=row["held_ms"],
         paid_ms=row["paid_ms"],
+        bill_date=row["bill_date"],
         paid=row["paid"],
         fee=row["fee"],
         refunded=row["refunded"],

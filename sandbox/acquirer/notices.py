@@ -6,12 +6,13 @@ where the last process stopped: what was sent but not recorded as acknowledged i
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
 
 from sandbox.acquirer.merchants import Merchants
-from sandbox.acquirer.models import Event, Refund, Trade
+from sandbox.acquirer.models import Event, Merchant, Refund, Trade
 from sandbox.acquirer.wire import NoticeJob, Signed, Webhook, Wire
 from sandbox.clock import rfc3339
 from sandbox.context import SandboxContext
@@ -31,7 +32,7 @@ class Notices:
         self._http: aiohttp.ClientSession | None = None
         self._news = asyncio.Event()
         self._in_flight: set[int] = set()
-        ctx.faults.declare(wire.rail, FAULTS, MATCH_KEYS)
+        ctx.faults.declare(wire.rail, (*FAULTS, *(["notice_sigtest"] if wire.probes else ())), MATCH_KEYS)
         ctx.faults.declare(wire.rail, ["notice_duplicate"], MATCH_KEYS, copies=2)
         ctx.faults.declare(wire.rail, ["notice_delay"], MATCH_KEYS, ms=None)
 
@@ -48,16 +49,33 @@ class Notices:
         else:
             url = (refund and refund.notify_url) or trade.notify_url
             targets = [] if url is None else [(url, None)]
+        for url, webhook_id in targets:
+            number = None if refund is None else refund.order
+            self.write(tx, event, merchant, content, url=url, order=trade.order, refund=number, webhook_id=webhook_id)
+
+    def write(
+        self,
+        tx: Tx,
+        event: Event,
+        merchant: Merchant,
+        content: Mapping[str, Any],
+        *,
+        url: str,
+        order: str,
+        refund: str | None = None,
+        webhook_id: str | None = None,
+    ) -> None:
+        """Write one notice, as `tell` does. order, refund: what it is about, for faults and the control API."""
+        now_ms = self._ctx.clock.now_ms()
         last = tx.one("SELECT coalesce(max(seq), 0) AS seq FROM acquirer_notice")
         assert last is not None
-        for seq, (url, webhook_id) in enumerate(targets, last["seq"] + 1):
-            tx.execute(
-                "INSERT INTO acquirer_notice (rail, notice_id, merchant, event, order_no, refund_no, url, webhook_id,"
-                " content, state, created_ms, next_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)",
-                *(self._wire.rail, self._wire.number("notice", trade.merchant, seq, now_ms), trade.merchant, event),
-                *(trade.order, refund and refund.order, url, webhook_id),
-                *(json.dumps(content, ensure_ascii=False), now_ms, now_ms),
-            )
+        notice_id = self._wire.number("notice", merchant.merchant, last["seq"] + 1, now_ms)
+        tx.execute(
+            "INSERT INTO acquirer_notice (rail, notice_id, merchant, event, order_no, refund_no, url, webhook_id,"
+            " content, state, created_ms, next_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)",
+            *(self._wire.rail, notice_id, merchant.merchant, event, order, refund, url, webhook_id),
+            *(json.dumps(content, ensure_ascii=False), now_ms, now_ms),
+        )
 
     def wake(self) -> None:
         """Tell the sender that something may be due."""
@@ -127,6 +145,9 @@ class Notices:
         if self._fault(row, "notice_drop"):
             await self._ctx.store.write(lambda tx: _log(tx, row, "dropped", self._ctx.clock.now_ms(), None, None))
             return False
+        if self._fault(row, "notice_sigtest"):
+            await self._post(row, "sigtest", "probe")
+            return False  # whatever it answered: a probe is not an acknowledgement
         if self._fault(row, "notice_unsigned"):
             await self._post(row, "unsigned", "none")
             return False

@@ -23,7 +23,8 @@ class Refunds:
 
     def __init__(self, ctx: SandboxContext, wire: Wire, merchants: Merchants, trades: Trades, notices: Notices) -> None:
         self._ctx, self._wire, self._merchants, self._trades, self._notices = ctx, wire, merchants, trades, notices
-        ctx.faults.declare(wire.rail, ["refund_failed"], MATCH_KEYS)
+        self._failing = wire.refund_waits or "refund_failed"
+        ctx.faults.declare(wire.rail, [self._failing], MATCH_KEYS)
         if wire.refund_returns_after_s is not None:
             ctx.faults.declare(wire.rail, ["refund_comes_back"], MATCH_KEYS)
 
@@ -93,6 +94,10 @@ class Refunds:
         self._trades.tell(tx, "reversed", reversed_trade)
         return reversed_trade
 
+    def send_on(self, tx: Tx, refund: Refund) -> Refund:
+        """Send a failed refund whose money waits (Wire.refund_waits) on its way again."""
+        return self._set(tx, refund.refund_id, status="pending", settles_ms=self._settles_ms())
+
     def end_due(self, tx: Tx) -> None:
         """End every refund whose time has come."""
         sql = "SELECT * FROM acquirer_refund WHERE rail = ? AND settles_ms <= ? ORDER BY settles_ms, refund_id"
@@ -106,12 +111,12 @@ class Refunds:
             self._come_back(tx, read_refund(row))
 
     def _end(self, tx: Tx, refund: Refund) -> Refund:
-        """End a pending refund: the payer has the money, or cannot be given it and the merchant has it back."""
+        """End a pending refund: the payer has the money, or cannot have it, and the merchant has it, or it waits."""
         trade = self._trades.by_id(tx, refund.trade_id)
         facts = {"merchant": refund.merchant, "order": trade.order, "refund": refund.order or ""}
-        failed = self._ctx.faults.take(self._wire.rail, "refund_failed", **facts) is not None
+        failed = self._ctx.faults.take(self._wire.rail, self._failing, **facts) is not None
         ended = self._finish(tx, refund, "failed" if failed else "success")
-        if failed:
+        if failed and self._wire.refund_waits is None:
             trade = self._trades.add_refunded(tx, trade, -refund.amount)
             if borne := refund.extra.get("coupons"):
                 trade = self._trades.note(tx, trade, coupons=coupons.undo(trade.coupons, borne))
@@ -164,13 +169,12 @@ class Refunds:
             extra = {**extra, "coupons": borne}
             trade = self._trades.note(tx, trade, coupons=after)
         day = books.bill_date(tx, self._wire.rail, trade.merchant, now_ms)
-        settles_ms = now_ms + int(self._wire.refund_takes_s * self._ctx.time_scale * 1000)
         row = tx.one(
             "INSERT INTO acquirer_refund (rail, merchant, refund_no, trade_id, params, amount, fee_back, reason,"
             " notify_url, extra, status, refund_ref, created_ms, settles_ms, bill_date)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', '', ?, ?, ?) RETURNING refund_id",
             *(self._wire.rail, trade.merchant, order, trade.trade_id, params, amount, fee_back, reason, notify_url),
-            *(json.dumps(extra, ensure_ascii=False, sort_keys=True), now_ms, settles_ms, day.isoformat()),
+            *(json.dumps(extra, ensure_ascii=False, sort_keys=True), now_ms, self._settles_ms(), day.isoformat()),
         )
         assert row is not None
         self._trades.add_refunded(tx, trade, amount)
@@ -181,6 +185,9 @@ class Refunds:
         )
         self._post(tx, trade, refund, ((books.REFUND, -refund.taken), (books.FEE_BACK, fee_back)))
         return refund
+
+    def _settles_ms(self) -> int:
+        return self._ctx.clock.now_ms() + int(self._wire.refund_takes_s * self._ctx.time_scale * 1000)
 
     def _fee_back(self, trade: Trade, amount: int) -> int:
         """Return how much of its fee the rail gives back with a refund of `amount`."""

@@ -1,5 +1,5 @@
--- The books of every acquirer but WeChat Pay, which has its own. Moments are milliseconds since 1970 UTC (`_ms`), dates
--- are Beijing dates, money is minor units of the row's currency, `extra` is a JSON object of the rail's own.
+-- The books of every acquirer. Moments are milliseconds since 1970 UTC (`_ms`), dates are Beijing dates, money is minor
+-- units of the row's currency, `extra` is a JSON object of the rail's own.
 
 CREATE TABLE IF NOT EXISTS acquirer_merchant (
     rail TEXT NOT NULL,
@@ -100,7 +100,8 @@ CREATE TABLE IF NOT EXISTS acquirer_flow (
     kind TEXT NOT NULL,                      -- payment fee refund fee_back refund_failed settlement
     amount INTEGER NOT NULL,                 -- signed: positive is in the merchant's favour
     trade_id INTEGER,
-    refund_id INTEGER
+    refund_id INTEGER,
+    extra TEXT                               -- what a bill says of it that does not follow from these
 );
 CREATE INDEX IF NOT EXISTS acquirer_flow_bill ON acquirer_flow (rail, merchant, bill_date);
 CREATE INDEX IF NOT EXISTS acquirer_flow_trade ON acquirer_flow (trade_id) WHERE trade_id IS NOT NULL;

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sandbox.acquirer.core import Acquirer
     from sandbox.store import Tx
 
-Signed = Literal["right", "wrong", "none"]
+Signed = Literal["right", "wrong", "none", "probe"]  # probe: in the form of one that must not be believed
 NumberKind = Literal["trade", "hold", "charge", "refund", "notice", "webhook"]
 
 
@@ -57,9 +57,11 @@ class Wire(ABC):
     rail: str
     mark: str  # how the end-to-end ids of its pay-outs begin
     payer_name: str  # who pays out, as the bank statement names it
+    remitted_as: str | None = None  # how the text of its pay-outs begins; None: with its name in capitals
     schedule_s: Sequence[float]  # waits between the attempts of a notice
     refund_takes_s: float = 3.0  # 0: a refund is done when it is accepted
     refund_returns_after_s: float | None = None  # a refund that is done may come back, so long after; None: none does
+    refund_waits: str | None = None  # the fault by which a refund fails and its money waits to be sent on
     fee_bp: int = 60
     fixed_fee_minor: int = 0
     refund_fee: str = "returned"  # with each refund, in proportion; or "kept"
@@ -67,9 +69,12 @@ class Wire(ABC):
     wishes: frozenset[str] = frozenset()  # further fields of POST /control/R/merchants
     has_coupons: bool = False  # payers may use coupons, see ../coupons.py
     has_webhooks: bool = False  # notices go to registered addresses
+    probes: bool = False  # sends signatures that must not be believed 签名探测, to see who looks
+    bill: str | None = None  # what faults call the bill of payments, where the rail has bills beside it
     acknowledge_within_s: float = 5.0
     states: Sequence[Sequence[str]] = (("status",),)  # fields of answers that hold a state, see ../words.py
     also_matched: tuple[str, ...] = ()  # what faults on requests may match by beside merchant, op, order and refund
+    words: Mapping[str, str] = {}  # the rail's own words that the control API takes too, with those of all rails
 
     # ---- merchants ---------------------------------------------------------------------------------------------------
 
@@ -109,6 +114,10 @@ class Wire(ABC):
     def told(self, number: str) -> str:
         """Return a number of this rail's spelling as the merchant has it, which is how the control API tells it."""
         return number
+
+    def told_trade(self, trade: Trade) -> dict[str, Any]:
+        """Return what the control API tells of an order beside what it tells of every rail's."""
+        return {}
 
     # ---- notices -----------------------------------------------------------------------------------------------------
 
@@ -162,6 +171,10 @@ class Wire(ABC):
     def payer_declines(self, tx: "Tx", acquirer: "Acquirer", trade: Trade) -> Trade:
         """Do what happens when the payer says no: the order stays open."""
         return acquirer.trades.decline(tx, trade, final=False)
+
+    def end_due(self, tx: "Tx", acquirer: "Acquirer") -> int | None:
+        """End what else of the rail's own is due, and return the moment in ms when the next is; None: nothing is."""
+        return None
 
     def refund_returns(self, trade: Trade) -> bool:
         """Tell whether refunds of this order come back after `refund_returns_after_s`."""

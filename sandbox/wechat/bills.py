@@ -1,23 +1,21 @@
-"""Trade bills 交易账单 and fund flow bills 资金账单, made from WeChat Pay's own books."""
+"""Trade bills 交易账单 and fund flow bills 资金账单, made from the core's books."""
 
 import asyncio
 import gzip
 import hashlib
+import json
 import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Any
 
-from sandbox import coupons
+from sandbox.acquirer import Acquirer, BillRow, Merchant, books
+from sandbox.acquirer.bills import SPOILED
 from sandbox.clock import wall_text
-from sandbox.context import SandboxContext
-from sandbox.store import Row, Tx
-from sandbox.wechat import books
+from sandbox.store import Row
+from sandbox.wechat import sharing
 from sandbox.wechat.errors import ApiError, invalid_request, resource_not_exists, wrong_parameter
-from sandbox.wechat.merchants import Merchant
-from sandbox.wechat.orders import DAY_MS, TRADE_TYPES
+from sandbox.wechat.orders import TRADE_TYPES
 
 KEPT = timedelta(days=93)  # "the last three months"
 URL_VALID_MS = 5 * 60 * 1000
@@ -51,61 +49,21 @@ FLOW_NAMES = {
     books.REFUND: "退款",
     books.FEE_BACK: "退还交易手续费",
     books.SETTLEMENT: "提现",
-    books.FREEZE: "分账冻结",
-    books.UNFREEZE: "分账解冻",
-    books.SHARE_IN: "分账",
-    books.SHARE_BACK: "分账回退",
+    sharing.FREEZE: "分账冻结",
+    sharing.UNFREEZE: "分账解冻",
+    sharing.SHARE_IN: "分账",
+    sharing.SHARE_BACK: "分账回退",
 }
 
-ROW_FAULTS = ("bill_row_missing", "bill_row_doubled", "bill_row_late")
-FILE_FAULTS = ("bill_truncated", "bill_wrong_day", "bill_bad_hash")
-
-
-@dataclass(frozen=True, slots=True)
-class BillRow:
-    """One row of a trade bill. Amounts in fen; fee is negative where it is given back."""
-
-    scope: str  # what the row is about, for faults: the same each time the bill is made
-    facts: dict[str, str]
-    at_ms: int
-    appid: str
-    mchid: str
-    device_id: str
-    transaction_id: str
-    out_trade_no: str
-    openid: str
-    trade_type: str
-    state: str
-    description: str
-    attach: str
-    total: int
-    fee: int
-    fee_bp: int
-    refund_id: str = "0"
-    out_refund_no: str = "0"
-    refund: int = 0
-    refund_type: str = ""
-    refund_status: str = ""
-    refund_success_ms: int | None = None
-    coupon: int = 0  # 代金券金额: coupons of either kind
-    not_paid_out: int = 0  # 免充值, of the order, or of the refund
-    coupon_refund: int = 0  # 充值券退款金额
+REFUND_STATUS = {"success": "SUCCESS", "processing": "PROCESSING", "failed": "CHANGE", "reversed": "SUCCESS"}
 
 
 class Bills:
     """Makes bills of closed days and keeps their files while their URLs are valid."""
 
-    def __init__(self, ctx: SandboxContext) -> None:
-        self._ctx = ctx
-        row_keys = ("mchid", "out_trade_no", "out_refund_no", "date")
-        ctx.faults.declare("wechat", ROW_FAULTS, row_keys)
-        ctx.faults.declare("wechat", ["bill_row_altered"], row_keys, delta_minor=None)
-        ctx.faults.declare("wechat", ["bill_row_status"], row_keys, status="")
-        # The number is what the listing shows, so that a judge can look for it.
-        ctx.faults.declare(
-            "wechat", ["bill_row_extra"], ("mchid", "date"), total_minor=None, out_trade_no=new_extra_number
-        )
-        ctx.faults.declare("wechat", FILE_FAULTS, ("mchid", "date", "bill"))
+    def __init__(self, acquirer: Acquirer) -> None:
+        self._of, self._ctx = acquirer, acquirer.ctx
+        self._ctx.faults.declare("wechat", ["bill_bad_hash"], acquirer.bills.file_keys)
 
     async def trade_bill(self, merchant: Merchant, day: str, bill_type: str, tar_type: str) -> dict[str, str]:
         """Return hash and URL of a trade bill. Raises what WeChat Pay answers when there is none."""
@@ -126,7 +84,7 @@ class Bills:
         row = self._ctx.store.one("SELECT * FROM wechat_bill_file WHERE token = ?", token)
         if row is None:
             raise resource_not_exists("账单文件不存在")
-        if row["mchid"] != merchant.mchid:
+        if row["mchid"] != merchant.merchant:
             raise ApiError(403, "NO_AUTH", "无权下载其他商户的账单")
         if row["expires_ms"] < self._ctx.clock.now_ms():
             raise invalid_request("下载地址已失效, 请重新申请账单")
@@ -139,12 +97,10 @@ class Bills:
             day = None
         if day is None:
             raise invalid_request("账单日期格式错误, 应为YYYY-MM-DD")
-        row = self._ctx.store.one("SELECT closed_through FROM wechat_merchant WHERE mchid = ?", merchant.mchid)
-        assert row is not None
         today = self._ctx.clock.beijing_date()
         if day < today - KEPT:
             raise invalid_request("仅支持下载最近三个月的账单")
-        if day.isoformat() <= row["closed_through"]:
+        if day <= self._of.days.closed_through(merchant.merchant):
             return day
         if day > today:
             raise invalid_request("账单日期不能晚于今天")
@@ -164,271 +120,133 @@ class Bills:
         lines = make()
         if not lines:
             raise _no_statement()
-        plain = (LINE_END.join(lines) + LINE_END).encode()
-        if self._file_fault("bill_truncated", merchant, day, kind):
-            plain = plain[: len(plain) * 2 // 3]
-        digest = hashlib.sha1(plain, usedforsecurity=False).hexdigest()
-        if self._file_fault("bill_bad_hash", merchant, day, kind):
-            digest = hashlib.sha1(plain + b" ", usedforsecurity=False).hexdigest()
+        plain = self._of.bills.cut(merchant, day, (LINE_END.join(lines) + LINE_END).encode(), kind)
+        is_bad = self._of.bills.is_spoiled("bill_bad_hash", merchant, day, kind)
+        digest = hashlib.sha1(plain + b" " * is_bad, usedforsecurity=False).hexdigest()
         content = gzip.compress(plain, mtime=0) if zipped else plain
         token, now_ms = secrets.token_urlsafe(32), self._ctx.clock.now_ms()
         with self._ctx.store.transaction() as tx:
             tx.execute("DELETE FROM wechat_bill_file WHERE expires_ms < ?", now_ms)
             tx.execute(
                 "INSERT INTO wechat_bill_file (token, mchid, content, gzip, expires_ms) VALUES (?, ?, ?, ?, ?)",
-                *(token, merchant.mchid, content, zipped, now_ms + URL_VALID_MS),
+                *(token, merchant.merchant, content, zipped, now_ms + URL_VALID_MS),
             )
         url = f"{self._ctx.base_url}{FILE_PATH}?token={token}"
         return {"hash_type": "SHA1", "hash_value": digest, "download_url": url}
 
-    def _file_fault(self, name: str, merchant: Merchant, day: date, kind: str) -> bool:
-        scope = f"{kind}:{merchant.mchid}:{day}"
-        facts = {"mchid": merchant.mchid, "date": day.isoformat(), "bill": kind}
-        if kind != "tradebill":  # the fund flow bill is spoiled only where the order names it
-            named = [f for f in self._ctx.faults.listed() if f.name == name and f.match.get("bill") == kind]
-            if not named:
-                return False
-        return self._ctx.faults.bind("wechat", name, scope, **facts) is not None
-
     def _trades(self, merchant: Merchant, day: date, bill_type: str) -> list[str] | None:
         """Return the lines of a trade bill, faults applied, or None if the day has nothing of that type."""
-        true_rows = self._rows(merchant, day)
-        rows = self._spoiled(merchant, day, true_rows)
-        if self._file_fault("bill_wrong_day", merchant, day, "tradebill"):
-            rows = self._rows(merchant, day - timedelta(days=1)) or [_a_day_earlier(row) for row in rows]
-        wanted = {"ALL": None, "SUCCESS": False, "REFUND": True}[bill_type]
-        of_type = [row for row in rows if wanted is None or (row.refund_id != "0") is wanted]
-        if not of_type and not any(wanted is None or (row.refund_id != "0") is wanted for row in true_rows):
+        kinds = {"ALL": ("payment", "refund"), "SUCCESS": ("payment",), "REFUND": ("refund",)}[bill_type]
+        rows = [row for row in self._of.bills.rows(merchant, day) if row.kind in kinds]
+        if not rows and not any(row.kind in kinds for row in self._of.bills.true_rows(merchant, day)):
             return None
-        return list(_trade_lines(of_type, COLUMNS[bill_type]))
-
-    def _rows(self, merchant: Merchant, day: date) -> list[BillRow]:
-        """Return a day's rows as they truly are: payments, refunds and reversals, oldest first."""
-        paid = self._ctx.store.all(
-            "SELECT * FROM wechat_trade WHERE mchid = ? AND bill_date = ?", merchant.mchid, day.isoformat()
-        )
-        returned = self._ctx.store.all(
-            "SELECT t.*, r.refund_id, r.out_refund_no, r.amount, r.fee_back, r.created_ms AS returned_ms,"
-            " coalesce(r.billed_status, r.status) AS refund_status, r.billed_success_ms, r.coupons AS refund_coupons"
-            " FROM wechat_refund r JOIN wechat_trade t USING (trade_id) WHERE r.mchid = ? AND r.bill_date = ?",
-            *(merchant.mchid, day.isoformat()),
-        )
-        rows = [_payment_row(row) for row in paid] + [_refund_row(row) for row in returned]
-        return sorted(rows, key=lambda row: (row.at_ms, row.scope))
-
-    def _spoiled(self, merchant: Merchant, day: date, rows: Iterable[BillRow]) -> list[BillRow]:
-        """Return the rows as the ordered faults would have them."""
-        spoiled: list[BillRow] = []
-        for row in self._rows(merchant, day - timedelta(days=1)):
-            if self._row_fault("bill_row_late", row, day - timedelta(days=1)):
-                spoiled.append(row)
-        for row in rows:
-            spoiled.extend(self._spoil(row, day))
-        spoiled.extend(self._extra_rows(merchant, day))
-        return spoiled
-
-    def _spoil(self, row: BillRow, day: date) -> list[BillRow]:
-        if self._row_fault("bill_row_missing", row, day) or self._row_fault("bill_row_late", row, day):
-            return []
-        if fault := self._row_fault("bill_row_altered", row, day):
-            delta = int(fault.params["delta_minor"])
-            is_refund = row.refund_id != "0"
-            row = replace(row, refund=row.refund + delta) if is_refund else replace(row, total=row.total + delta)
-        if fault := self._row_fault("bill_row_status", row, day):
-            status = str(fault.params["status"])
-            is_refund = row.refund_id != "0"
-            row = replace(row, refund_status=status or "FAIL") if is_refund else replace(row, state=status or "REVOKED")
-        return [row, row] if self._row_fault("bill_row_doubled", row, day) else [row]
-
-    def _row_fault(self, name: str, row: BillRow, day: date) -> Any:
-        return self._ctx.faults.bind("wechat", name, row.scope, date=day.isoformat(), **row.facts)
-
-    def _extra_rows(self, merchant: Merchant, day: date) -> list[BillRow]:
-        """Return payments nobody made through us, one for each such order."""
-        extra: list[BillRow] = []
-        for seq in range(1, 1000):
-            scope = f"extra:{merchant.mchid}:{day}:{seq}"
-            fault = self._ctx.faults.bind("wechat", "bill_row_extra", scope, mchid=merchant.mchid, date=day.isoformat())
-            if fault is None:
-                break
-            extra.append(_extra_row(merchant, day, seq, fault.params["total_minor"], fault.params["out_trade_no"]))
-        return extra
+        return list(_trade_lines(merchant, rows, COLUMNS[bill_type]))
 
     def _flows(self, merchant: Merchant, day: date) -> list[str] | None:
+        key = (merchant.merchant, day.isoformat())
         rows = self._ctx.store.all(
-            "SELECT * FROM wechat_flow WHERE mchid = ? AND bill_date = ? ORDER BY seq", merchant.mchid, day.isoformat()
+            "SELECT f.*, t.charge_ref, t.order_no, r.refund_ref, r.refund_no FROM acquirer_flow f"
+            " LEFT JOIN acquirer_trade t ON t.trade_id = f.trade_id"
+            " LEFT JOIN acquirer_refund r ON r.refund_id = f.refund_id"
+            " WHERE f.rail = 'wechat' AND f.merchant = ? AND f.bill_date = ? ORDER BY f.seq",
+            *key,
         )
-        return list(_flow_lines(rows)) if rows else None
-
-
-def freeze_refunds(tx: Tx, mchid: str, day: date) -> None:
-    """Fix the state in which a closing day's bill shows its refunds; it is not updated later."""
-    tx.execute(
-        "UPDATE wechat_refund SET billed_status = status, billed_success_ms = success_ms"
-        " WHERE mchid = ? AND bill_date = ?",
-        *(mchid, day.isoformat()),
-    )
-
-
-def new_extra_number() -> str:
-    """Return an order number for a row that belongs to nobody's order."""
-    return f"extra{secrets.token_hex(8)}"
+        before = self._ctx.store.one(
+            "SELECT coalesce(sum(amount), 0) AS minor FROM acquirer_flow"
+            " WHERE rail = 'wechat' AND merchant = ? AND bill_date < ?",
+            *key,
+        )
+        assert before is not None
+        return list(_flow_lines(rows, before["minor"])) if rows else None
 
 
 def _no_statement() -> ApiError:
     return ApiError(400, "NO_STATEMENT_EXIST", "账单文件不存在, 当日无交易")
 
 
-def _payment_row(row: Row) -> BillRow:
-    facts = {"mchid": row["mchid"], "out_trade_no": row["out_trade_no"]}
-    return BillRow(
-        scope=f"row:{row['transaction_id']}",
-        facts=facts,
-        at_ms=row["success_ms"],
-        appid=row["appid"],
-        mchid=row["mchid"],
-        device_id=row["device_id"],
-        transaction_id=row["transaction_id"],
-        out_trade_no=row["out_trade_no"],
-        openid=row["openid"],
-        trade_type=TRADE_TYPES[row["product"]],
-        state="SUCCESS",
-        description=row["description"],
-        attach=row["attach"],
-        total=row["total"],
-        fee=row["fee"],
-        fee_bp=row["fee_bp"],
-        coupon=coupons.total_of(used := coupons.read(row["coupons"])),
-        not_paid_out=coupons.total_of(used, "merchant"),
-    )
-
-
-def _refund_row(row: Row) -> BillRow:
-    reversed_by_us = row["out_refund_no"] is None
-    facts = {"mchid": row["mchid"], "out_refund_no": row["out_refund_no"] or row["refund_id"]}
-    status = {"ABNORMAL": "CHANGE"}.get(row["refund_status"], row["refund_status"])
-    borne = coupons.read(row["refund_coupons"])
-    return replace(
-        _payment_row(row),
-        scope=f"row:{row['refund_id']}",
-        facts=facts,
-        at_ms=row["returned_ms"],
-        state="REVOKED" if reversed_by_us else "REFUND",
-        total=0,
-        fee=-row["fee_back"],
-        refund_id=row["refund_id"],
-        out_refund_no=row["out_refund_no"] or "0",
-        refund=row["amount"],
-        refund_type="ORIGINAL",
-        refund_status=status,
-        refund_success_ms=row["billed_success_ms"],
-        coupon=0,
-        not_paid_out=coupons.returned(borne, "merchant"),
-        coupon_refund=coupons.returned(borne, "rail", "prepaid"),
-    )
-
-
-def _extra_row(merchant: Merchant, day: date, seq: int, total: int, out_trade_no: str) -> BillRow:
-    noon_ms = (day - date(1970, 1, 1)).days * DAY_MS + 4 * 3_600_000  # 12:00 in Beijing
-    return BillRow(
-        scope="",
-        facts={},
-        at_ms=noon_ms,
-        appid=merchant.appid,
-        mchid=merchant.mchid,
-        device_id="",
-        transaction_id=f"4299{merchant.mchid[-4:]}{day:%Y%m%d}{seq:012d}",
-        out_trade_no=out_trade_no,
-        openid="oSandboxStranger000000000000",
-        trade_type="NATIVE",
-        state="SUCCESS",
-        description="?",
-        attach="",
-        total=int(total),
-        fee=books.fee_of(int(total), merchant.fee_bp),
-        fee_bp=merchant.fee_bp,
-    )
-
-
-def _a_day_earlier(row: BillRow) -> BillRow:
-    return replace(row, at_ms=row.at_ms - DAY_MS)
-
-
-def _trade_lines(rows: Sequence[BillRow], columns: Sequence[str]) -> Iterable[str]:
+def _trade_lines(merchant: Merchant, rows: Sequence[BillRow], columns: Sequence[str]) -> Iterable[str]:
     yield ",".join(columns)
     for row in rows:
-        cells = _cells(row)
+        cells = _cells(merchant, row)
         yield _line(cells[column] for column in columns)
     yield ",".join(SUMMARY_COLUMNS)
-    total, refund, fee, cash_back = (
-        sum(getattr(row, name) for row in rows) for name in ("total", "refund", "fee", "coupon_refund")
-    )
-    settled, taken = sum(_settled(row) for row in rows), sum(_taken(row) for row in rows)
-    sums = (yuan(settled), yuan(taken), yuan(cash_back), fee_yuan(fee), yuan(total), yuan(refund))
-    yield _line((str(len(rows)), *sums))
+    paid, back = ([row for row in rows if row.kind == kind] for kind in ("payment", "refund"))
+    total, settled = sum(row.amount for row in paid), sum(_net(row) for row in paid)
+    refund, taken, cash_back = sum(row.amount for row in back), sum(map(_net, back)), sum(map(_cash_coupons, back))
+    fee = fee_yuan(sum(row.fee for row in rows))
+    yield _line((str(len(rows)), yuan(settled), yuan(taken), yuan(cash_back), fee, yuan(total), yuan(refund)))
 
 
-def _settled(row: BillRow) -> int:
-    """Return 应结订单金额: the order less coupons that are not paid out; 0 on refunds."""
-    return row.total - row.not_paid_out if row.refund_id == "0" else 0
+def _net(row: BillRow) -> int:
+    """Return 应结订单金额, or of a refund 退款金额: the amount less what coupons that are not paid out bear of it."""
+    return row.amount - row.not_paid_out
 
 
-def _taken(row: BillRow) -> int:
-    """Return 退款金额: what was asked for less what such coupons bear of it; 0 on payments."""
-    return row.refund - row.not_paid_out if row.refund_id != "0" else 0
+def _cash_coupons(row: BillRow) -> int:
+    """Return 充值券退款金额 of a refund: what coupons that are paid out bear of it."""
+    return row.coupon - row.not_paid_out
 
 
-def _cells(row: BillRow) -> dict[str, str]:
+def _cells(merchant: Merchant, row: BillRow) -> dict[str, str]:
+    is_refund, zero = row.kind == "refund", yuan(0)
+    if is_refund:
+        state = "REVOKED" if row.refund is None else "REFUND"
+        status = "FAIL" if row.status == SPOILED else REFUND_STATUS.get(row.status, row.status)
+    else:
+        state, status = {"success": "SUCCESS", SPOILED: "REVOKED"}.get(row.status, row.status), ""
     return {
         "交易时间": wall_text(row.at_ms),
-        "公众账号ID": row.appid,
-        "商户号": row.mchid,
+        "公众账号ID": merchant.extra["appid"],
+        "商户号": merchant.merchant,
         "特约商户号": "0",
-        "设备号": row.device_id,
-        "微信订单号": row.transaction_id,
-        "商户订单号": row.out_trade_no,
-        "用户标识": row.openid,
-        "交易类型": row.trade_type,
-        "交易状态": row.state,
+        "设备号": row.extra.get("device_id", ""),
+        "微信订单号": row.payment_ref,
+        "商户订单号": row.order,
+        "用户标识": row.payer,
+        "交易类型": TRADE_TYPES.get(row.product, "NATIVE"),
+        "交易状态": state,
         "付款银行": "OTHERS",
         "货币种类": "CNY",
-        "应结订单金额": yuan(_settled(row)),
-        "代金券金额": yuan(row.coupon),
-        "微信退款单号": row.refund_id,
-        "商户退款单号": row.out_refund_no,
-        "退款金额": yuan(_taken(row)),
-        "充值券退款金额": yuan(row.coupon_refund),
-        "退款类型": row.refund_type,
-        "退款状态": row.refund_status,
-        "商品名称": escaped(row.description),
-        "商户数据包": escaped(row.attach),
+        "应结订单金额": zero if is_refund else yuan(_net(row)),
+        "代金券金额": zero if is_refund else yuan(row.coupon),
+        "微信退款单号": row.ref if is_refund else "0",
+        "商户退款单号": row.refund or "0",
+        "退款金额": yuan(_net(row)) if is_refund else zero,
+        "充值券退款金额": yuan(_cash_coupons(row)) if is_refund else zero,
+        "退款类型": "ORIGINAL" if is_refund else "",
+        "退款状态": status,
+        "商品名称": escaped(row.extra.get("description", "?")),
+        "商户数据包": escaped(row.extra.get("attach", "")),
         "手续费": fee_yuan(row.fee),
-        "费率": f"{row.fee_bp // 100}.{row.fee_bp % 100:02d}%",
-        "订单金额": yuan(row.total),
-        "申请退款金额": yuan(row.refund),
+        "费率": f"{merchant.fee_bp // 100}.{merchant.fee_bp % 100:02d}%",
+        "订单金额": zero if is_refund else yuan(row.amount),
+        "申请退款金额": yuan(row.amount) if is_refund else zero,
         "费率备注": "",
         "退款申请时间": wall_text(row.at_ms),
-        "退款成功时间": wall_text(row.refund_success_ms) if row.refund_success_ms else "",
+        "退款成功时间": wall_text(row.success_ms) if row.success_ms else "",
     }
 
 
-def _flow_lines(rows: Sequence[Row]) -> Iterable[str]:
+def _flow_lines(rows: Sequence[Row], balance: int) -> Iterable[str]:
+    """Return the lines of a fund flow bill. balance: what the account held before them."""
     yield ",".join(FLOW_COLUMNS)
     for row in rows:
-        name = FLOW_NAMES[row["kind"]]
+        name, extra = FLOW_NAMES[row["kind"]], json.loads(row["extra"] or "{}")
+        paid_out = extra.get("end_to_end_id", "")
+        balance += row["amount"]
         yield _line(
             (
                 wall_text(row["at_ms"]),
-                row["business_no"],
+                extra.get("business_no") or row["refund_ref"] or row["charge_ref"] or paid_out,
                 f"{row['seq']:026d}",
                 name,
                 name,
                 "收入" if row["amount"] > 0 else "支出",
                 yuan(abs(row["amount"])),
-                yuan(row["balance"]),
+                yuan(balance),
                 "system",
                 "",
-                row["voucher_no"],
+                extra.get("voucher_no") or row["refund_no"] or row["order_no"] or paid_out,
             )
         )
     yield ",".join(FLOW_SUMMARY_COLUMNS)

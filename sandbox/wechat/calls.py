@@ -8,11 +8,12 @@ import orjson
 from aiohttp import web
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from sandbox.acquirer import Merchant
 from sandbox.wechat.certificates import PlatformKey
 from sandbox.wechat.checks import OUT_TRADE_NO
 from sandbox.wechat.errors import wrong_parameter
-from sandbox.wechat.merchants import Merchant
 from sandbox.wechat.signing import strict_base64
 
 OAEP = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
@@ -20,13 +21,24 @@ OAEP = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An authenticated request. key: the platform key its answer is to be signed with."""
+    """An authenticated request. public_key: the merchant's; key: the platform key its answer is to be signed with."""
 
     merchant: Merchant
+    public_key: RSAPublicKey
     key: PlatformKey
     request: web.Request
     raw: bytes
     path: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def mchid(self) -> str:
+        """The merchant's number."""
+        return self.merchant.merchant
+
+    @property
+    def appid(self) -> str:
+        """The merchant's appid."""
+        return str(self.merchant.extra["appid"])
 
     def json(self) -> dict[str, Any]:
         """Return the body. Raises PARAM_ERROR if it is not a JSON object."""

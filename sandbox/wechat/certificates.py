@@ -10,11 +10,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sandbox import keys
+from sandbox.acquirer import Merchant
 from sandbox.clock import rfc3339
 from sandbox.context import SandboxContext
 from sandbox.store import Tx
 from sandbox.wechat.errors import ApiError, resource_not_exists
-from sandbox.wechat.merchants import Merchant
 from sandbox.wechat.signing import encrypted
 
 
@@ -80,7 +80,7 @@ class PlatformKeys:
 
     def current(self, merchant: Merchant | None = None) -> PlatformKey:
         """Return the key that signs for a merchant that has not named one."""
-        if merchant is not None and merchant.public_key_only:
+        if merchant is not None and merchant.extra["public_key_only"]:
             return self.public_keys()[-1]
         return self.certificates()[-1]
 
@@ -90,7 +90,7 @@ class PlatformKeys:
             return self.current(merchant)
         wanted = header if header.startswith("PUB_KEY_ID_") else header.upper().lstrip("0").rjust(40, "0")
         key = self._keys.get(wanted)
-        if key is None or (merchant.public_key_only and key.certificate_pem is not None):
+        if key is None or (merchant.extra["public_key_only"] and key.certificate_pem is not None):
             raise ApiError(400, "PARAM_ERROR", f"Http头Wechatpay-Serial不正确: 没有密钥{header}")
         return key
 
@@ -111,7 +111,7 @@ class PlatformKeys:
 
     def download(self, merchant: Merchant) -> dict[str, Any]:
         """Return the answer of GET /v3/certificates, encrypted for the merchant."""
-        if merchant.public_key_only:
+        if merchant.extra["public_key_only"]:
             raise resource_not_exists("无可用的平台证书, 请使用微信支付公钥")
         return {"data": [_downloadable(key.certificate_pem, merchant) for key in self.certificates()]}
 
@@ -122,7 +122,7 @@ def _downloadable(pem: bytes | None, merchant: Merchant) -> dict[str, Any]:
         "serial_no": keys.serial_of(certificate),
         "effective_time": _moment(certificate.not_valid_before_utc),
         "expire_time": _moment(certificate.not_valid_after_utc),
-        "encrypt_certificate": encrypted(merchant.apiv3_key, pem or b"", "certificate"),
+        "encrypt_certificate": encrypted(merchant.extra["apiv3_key"], pem or b"", "certificate"),
     }
 
 

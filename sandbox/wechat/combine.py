@@ -1,32 +1,26 @@
 """Combined payments 合单支付: one payer, several orders of one or several merchants, all paid or none.
 
-Every function runs inside one transaction. Each order is an ordinary trade of its merchant, with its own fee, refunds
-and row in the bill; it is created, paid, closed and asked about through the combined order only.
+What changes them runs inside one transaction. Each order is an ordinary trade of its merchant, with its own fee,
+refunds and row in the bill; it is created, paid, closed and asked about through the combined order only.
 """
 
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from sandbox import coupons
+from sandbox.acquirer import Acquirer, Merchant, Trade
+from sandbox.acquirer.models import Reader
 from sandbox.clock import rfc3339
 from sandbox.store import Row, Tx
 from sandbox.wechat import trades
 from sandbox.wechat.checks import OUT_TRADE_NO, Fields
 from sandbox.wechat.errors import ApiError, invalid_request, order_closed, order_not_exist
-from sandbox.wechat.merchants import Merchant
-from sandbox.wechat.orders import LONGEST_MS, TRADE_TYPES, Order, canonical, require_open
+from sandbox.wechat.orders import LONGEST_MS, TRADE_TYPES, Order, canonical, is_shared
+from sandbox.wechat.wire import paid_content
 
 MOST_ORDERS = 50
-
-
-class Reader(Protocol):
-    """The store, or a transaction."""
-
-    def one(self, sql: str, *params: Any) -> Row | None: ...
-
-
 FindMerchant = Callable[[str], Merchant | None]
 
 
@@ -37,9 +31,8 @@ class CombinedOrder:
     number: str
     product: str
     notify_url: str
-    openid: str | None
     parts: Sequence[tuple[Merchant, Order]]
-    request: bytes
+    request: str
     key_id: str
 
 
@@ -48,9 +41,9 @@ def read_order(
 ) -> CombinedOrder:
     """Return the combined order in `body`. Raises the refusal that names its first fault."""
     fields = Fields(body)
-    if fields.text("combine_mchid", 32) != merchant.mchid:
+    if fields.text("combine_mchid", 32) != merchant.merchant:
         raise fields.wrong("combine_mchid", "must be the mchid of the Authorization header")
-    if fields.text("combine_appid", 32) != merchant.appid:
+    if fields.text("combine_appid", 32) != merchant.extra["appid"]:
         raise ApiError(400, "APPID_MCHID_NOT_MATCH", "appid和mchid不匹配")
     number = fields.text("combine_out_trade_no", 32, OUT_TRADE_NO)
     expires_ms = now_ms + LONGEST_MS
@@ -65,7 +58,7 @@ def read_order(
     if not isinstance(listed, list) or not 1 <= len(listed) <= MOST_ORDERS:
         raise fields.wrong("sub_orders", f"must be a list of 1 to {MOST_ORDERS}")
     parts = [_part(index, one, product, find_merchant, expires_ms, openid) for index, one in enumerate(listed)]
-    return CombinedOrder(number, product, fields.notify_url(), openid, parts, canonical(body), key_id)
+    return CombinedOrder(number, product, fields.notify_url(), parts, canonical(body), key_id)
 
 
 def _part(
@@ -92,20 +85,17 @@ def _part(
         auth_code=None,
         expires_ms=expires_ms,
         request=canonical(one),
+        shared=is_shared(one),
     )
     return merchant, order
 
 
-def create(tx: Tx, merchant: Merchant, order: CombinedOrder, now_ms: int) -> Row:
+def create(tx: Tx, of: Acquirer, merchant: Merchant, order: CombinedOrder) -> Row:
     """Record the orders for the payer to pay, or return the same if the request is a repetition."""
-    row = find(tx, merchant.mchid, order.number)
+    row = find(tx, merchant.merchant, order.number)
     if row is None:
-        for sub_merchant, part in order.parts:
-            require_open(part, now_ms)
-            if trades.find(tx, sub_merchant.mchid, part.out_trade_no):
-                raise _used()
-        return _insert(tx, merchant, order, now_ms)
-    states = {trade["state"] for trade in parts_of(tx, row, now_ms)}
+        return _insert(tx, of, merchant, order)
+    states = {trades.state_of(trade) for trade in parts_of(tx, of, row)}
     if states == {"CLOSED"}:
         raise order_closed()
     if row["request"] != order.request or row["product"] != order.product:
@@ -115,42 +105,44 @@ def create(tx: Tx, merchant: Merchant, order: CombinedOrder, now_ms: int) -> Row
     return row
 
 
-def find(tx: Tx, mchid: str, number: str) -> Row | None:
+def find(reader: Reader, mchid: str, number: str) -> Row | None:
     """Return a combined order by the number of who started it."""
-    return tx.one("SELECT * FROM wechat_combine WHERE mchid = ? AND combine_out_trade_no = ?", mchid, number)
+    return reader.one("SELECT * FROM wechat_combine WHERE mchid = ? AND combine_out_trade_no = ?", mchid, number)
 
 
-def get(tx: Tx, mchid: str, number: str) -> Row:
-    """Return the same. Raises ORDER_NOT_EXIST."""
-    row = find(tx, mchid, number)
+def find_by_token(reader: Reader, token: str) -> Row | None:
+    """Return the combined order with this token in its code or prepay id."""
+    return reader.one("SELECT * FROM wechat_combine WHERE token = ?", token)
+
+
+def get(reader: Reader, mchid: str, number: str) -> Row:
+    """Return a combined order. Raises ORDER_NOT_EXIST."""
+    row = find(reader, mchid, number)
     if row is None:
         raise order_not_exist()
     return row
 
 
-def parts_of(tx: Tx, row: Row, now_ms: int) -> list[Row]:
-    """Return its orders, their expiry applied."""
-    listed = tx.all(
-        "SELECT t.* FROM wechat_combine_part p JOIN wechat_trade t USING (trade_id) WHERE p.combine_id = ?"
-        " ORDER BY p.position",
-        row["combine_id"],
+def parts_of(reader: Reader, of: Acquirer, row: Row) -> list[Trade]:
+    """Return its orders."""
+    listed = reader.all(
+        "SELECT trade_id FROM wechat_combine_part WHERE combine_id = ? ORDER BY position", row["combine_id"]
     )
-    return [trades.expire(tx, trade, now_ms) for trade in listed]
+    return [of.trades.by_id(reader, part["trade_id"]) for part in listed]
 
 
-def is_part(tx: Reader, trade: Row) -> bool:
-    """Tell whether an order belongs to a combined one."""
-    return tx.one("SELECT 1 FROM wechat_combine_part WHERE trade_id = ?", trade["trade_id"]) is not None
+def pay(tx: Tx, of: Acquirer, row: Row, payer: str | None) -> dict[str, Any]:
+    """Let the payer pay all of them, and notify who started it. Raises CoreError, and then none is paid."""
+    payer = payer or trades.default_payer(row["appid"])
+    paid = [trades.charge(tx, of, trade, payer) for trade in parts_of(tx, of, row)]
+    tx.execute("UPDATE wechat_combine SET openid = ? WHERE combine_id = ?", paid[0].payer, row["combine_id"])
+    view = query(tx, of, row["mchid"], row["combine_out_trade_no"])
+    number, content = row["combine_out_trade_no"], paid_content(view, row["key_id"])
+    of.notices.write(tx, "paid", of.merchants.get(row["mchid"]), content, url=row["notify_url"], order=number)
+    return view
 
 
-def pay(tx: Tx, row: Row, openid: str, now_ms: int) -> None:
-    """Let the payer pay all of them. Raises NotPayable, and then none is paid."""
-    for trade in parts_of(tx, row, now_ms):
-        trades.pay(tx, trade, openid, now_ms)
-    tx.execute("UPDATE wechat_combine SET openid = coalesce(openid, ?) WHERE combine_id = ?", openid, row["combine_id"])
-
-
-def close(tx: Tx, row: Row, body: dict[str, Any], appid: str, now_ms: int) -> None:
+def close(tx: Tx, of: Acquirer, row: Row, body: dict[str, Any], appid: str) -> None:
     """Close all of them; again: nothing. The request must name each."""
     fields = Fields(body)
     if fields.text("combine_appid", 32) != appid:
@@ -158,63 +150,66 @@ def close(tx: Tx, row: Row, body: dict[str, Any], appid: str, now_ms: int) -> No
     listed = body.get("sub_orders")
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
         raise fields.wrong("sub_orders", "must be a list of objects")
-    parts = parts_of(tx, row, now_ms)
+    parts = parts_of(tx, of, row)
     named = {(one.get("mchid"), one.get("out_trade_no")) for one in listed}
-    if named != {(trade["mchid"], trade["out_trade_no"]) for trade in parts}:
+    if named != {(trade.merchant, trade.order) for trade in parts}:
         raise fields.wrong("sub_orders", "must be all orders of the combined one")
     for trade in parts:
-        trades.close(tx, trade)
+        trades.close(tx, of, trade)
 
 
-def shown(row: Row, parts: Sequence[Row]) -> dict[str, Any]:
-    """Return the combined order as the query API and its notice show it."""
+def query(reader: Reader, of: Acquirer, mchid: str, number: str) -> dict[str, Any]:
+    """Return the combined order as the query API and its notice show it. Raises ORDER_NOT_EXIST."""
+    row = get(reader, mchid, number)
+    parts = parts_of(reader, of, row)
     view: dict[str, Any] = {
         "combine_appid": row["appid"],
         "combine_mchid": row["mchid"],
         "combine_out_trade_no": row["combine_out_trade_no"],
         "sub_orders": [_shown_part(trade) for trade in parts],
     }
-    if all(trade["transaction_id"] for trade in parts):
+    if all(trade.charge_ref for trade in parts):
         view["combine_payer_info"] = {"openid": row["openid"]}
     return view
 
 
-def _shown_part(trade: Row) -> dict[str, Any]:
-    total = trade["total"]
+def _shown_part(trade: Trade) -> dict[str, Any]:
     view: dict[str, Any] = {
-        "mchid": trade["mchid"],
-        "out_trade_no": trade["out_trade_no"],
-        "attach": trade["attach"],
-        "trade_state": trade["state"],
-        "amount": {"total_amount": total, "currency": "CNY"},
+        "mchid": trade.merchant,
+        "out_trade_no": trade.order,
+        "attach": trade.extra["attach"],
+        "trade_state": trades.state_of(trade),
+        "amount": {"total_amount": trade.amount, "currency": "CNY"},
     }
-    if trade["transaction_id"] is None:
+    if trade.paid_ms is None:
         return view
-    used = coupons.read(trade["coupons"])
-    paid = total - coupons.total_of(used)
+    used = trade.coupons
+    paid = trade.amount - coupons.total_of(used)
     return view | {
-        "trade_type": TRADE_TYPES[trade["product"]],
+        "trade_type": TRADE_TYPES[trade.product],
         "bank_type": "OTHERS",
-        "transaction_id": trade["transaction_id"],
-        "success_time": rfc3339(trade["success_ms"]),
-        "amount": {"total_amount": total, "currency": "CNY", "payer_amount": paid, "payer_currency": "CNY"},
+        "transaction_id": trade.charge_ref,
+        "success_time": rfc3339(trade.paid_ms),
+        "amount": {"total_amount": trade.amount, "currency": "CNY", "payer_amount": paid, "payer_currency": "CNY"},
         **({"promotion_detail": [trades.promotion(one) for one in used]} if used else {}),
     }
 
 
-def _insert(tx: Tx, merchant: Merchant, order: CombinedOrder, now_ms: int) -> Row:
+def _insert(tx: Tx, of: Acquirer, merchant: Merchant, order: CombinedOrder) -> Row:
     tx.execute(
-        "INSERT INTO wechat_combine (mchid, appid, combine_out_trade_no, product, request, notify_url, key_id, token,"
-        " openid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        *(merchant.mchid, merchant.appid, order.number, order.product, order.request, order.notify_url),
-        *(order.key_id, secrets.token_hex(17), order.openid),
+        "INSERT INTO wechat_combine (mchid, appid, combine_out_trade_no, product, request, notify_url, key_id, token)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        *(merchant.merchant, merchant.extra["appid"], order.number, order.product, order.request, order.notify_url),
+        *(order.key_id, secrets.token_hex(17)),
     )
-    row = get(tx, merchant.mchid, order.number)
+    row = get(tx, merchant.merchant, order.number)
     for position, (sub_merchant, part) in enumerate(order.parts):
-        trade = trades.insert(tx, sub_merchant, part, "NOTPAY", now_ms)
+        trade, is_new = trades.made(tx, of, sub_merchant, part, combined=True)
+        if not is_new:
+            raise _used()
         tx.execute(
             "INSERT INTO wechat_combine_part (trade_id, combine_id, position) VALUES (?, ?, ?)",
-            *(trade["trade_id"], row["combine_id"], position),
+            *(trade.trade_id, row["combine_id"], position),
         )
     return row
 

@@ -1,13 +1,14 @@
 """Reading the bodies of create and codepay requests."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from sandbox.acquirer import Merchant
 from sandbox.wechat.checks import AUTH_CODE, OUT_TRADE_NO, Fields
 from sandbox.wechat.errors import ApiError, invalid_request
-from sandbox.wechat.merchants import Merchant
 
 TRADE_TYPES = {"native": "NATIVE", "jsapi": "JSAPI", "app": "APP", "h5": "MWEB", "codepay": "MICROPAY"}
 DAY_MS = 86_400_000
@@ -28,20 +29,21 @@ class Order:
     openid: str | None
     auth_code: str | None
     expires_ms: int
-    request: bytes
+    request: str
+    shared: bool  # its money is to be shared out 分账
     key_id: str | None = None
 
 
-def canonical(body: Any) -> bytes:
+def canonical(body: Any) -> str:
     """Return JSON that is the same for the same content, whatever the order of its fields."""
-    return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    return orjson.dumps(body, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def read_order(product: str, body: dict[str, Any], merchant: Merchant, now_ms: int, key_id: str) -> Order:
     """Return the order in `body`. Raises the refusal that names its first fault."""
     fields = Fields(body)
     require_merchant(fields, merchant)
-    if fields.text("appid", 32) != merchant.appid:
+    if fields.text("appid", 32) != merchant.extra["appid"]:
         raise ApiError(400, "APPID_MCHID_NOT_MATCH", "appid和mchid不匹配")
     description = fields.text("description", 127)
     out_trade_no = fields.text("out_trade_no", 32, OUT_TRADE_NO)
@@ -72,8 +74,15 @@ def read_order(product: str, body: dict[str, Any], merchant: Merchant, now_ms: i
         auth_code,
         expires_ms,
         canonical(body),
+        is_shared(body),
         key_id,
     )
+
+
+def is_shared(body: Mapping[str, Any]) -> bool:
+    """Tell whether an order asks for profit sharing."""
+    settle_info = body.get("settle_info")
+    return isinstance(settle_info, dict) and settle_info.get("profit_sharing") is True
 
 
 def require_open(order: Order, now_ms: int) -> None:
@@ -84,7 +93,7 @@ def require_open(order: Order, now_ms: int) -> None:
 
 def require_merchant(fields: Fields, merchant: Merchant) -> None:
     """Refuse a body that speaks for another merchant than the one who signed it."""
-    if fields.text("mchid", 32) != merchant.mchid:
+    if fields.text("mchid", 32) != merchant.merchant:
         raise fields.wrong("mchid", "must be the mchid of the Authorization header")
 
 

@@ -1,20 +1,22 @@
-"""Refunds 退款 and their rules. Every function runs inside one transaction."""
+"""Refunds by WeChat Pay's rules, and how they are shown. What changes them runs inside one transaction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sandbox import coupons
+from sandbox.acquirer import Acquirer, Merchant, Refund, Trade
 from sandbox.clock import rfc3339
-from sandbox.store import Row, Tx
-from sandbox.wechat import books, sharing
+from sandbox.store import Tx
+from sandbox.wechat import sharing
 from sandbox.wechat.checks import OUT_REFUND_NO, Fields
 from sandbox.wechat.errors import ApiError, invalid_request, resource_not_exists, wrong_parameter
-from sandbox.wechat.merchants import Merchant
 from sandbox.wechat.orders import DAY_MS, canonical
 
 MOST_REFUNDS = 50
 LATEST_MS = 365 * DAY_MS
+INTERVAL_S = 60  # between two refunds of one order
+STATES = {"pending": "PROCESSING", "success": "SUCCESS", "failed": "ABNORMAL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class RefundOrder:
     total: int
     reason: str
     notify_url: str | None
-    request: bytes
+    request: str
     key_id: str
 
 
@@ -76,153 +78,84 @@ def _check_sources(amount: Fields, values: Mapping[str, Any], refund: int) -> No
         raise amount.wrong("from", "must add up to the refund")
 
 
-def find(tx: Tx, mchid: str, out_refund_no: str) -> Row | None:
-    """Return a refund by the merchant's number."""
-    return tx.one("SELECT * FROM wechat_refund WHERE mchid = ? AND out_refund_no = ?", mchid, out_refund_no)
-
-
-def create(
-    tx: Tx, merchant: Merchant, order: RefundOrder, now_ms: int, *, settles_ms: int, interval_ms: int
-) -> tuple[Row, Row]:
+def create(tx: Tx, of: Acquirer, merchant: Merchant, order: RefundOrder) -> tuple[Refund, Trade]:
     """Accept a refund and take the money from the merchant; return it with its order.
 
-    The same request again returns the same refund. settles_ms: when the payer will have the money.
-    interval_ms: the least time between two refunds of one order.
+    The same request again returns the same refund.
     """
-    row = find(tx, merchant.mchid, order.out_refund_no)
-    if row is not None:
-        if row["request"] != order.request:
+    known = of.refunds.find(tx, merchant.merchant, order.out_refund_no)
+    if known is not None:
+        if known.params != order.request:
             raise invalid_request("商户退款单号重复, 且请求参数与原请求不同")
-        return row, _trade_of(tx, row)
-    trade = _paid_trade(tx, merchant, order, now_ms)
-    if order.total != trade["total"]:
+        return known, of.trades.by_id(tx, known.trade_id)
+    trade, now_ms = _paid_trade(tx, of, merchant, order), of.ctx.clock.now_ms()
+    if order.total != trade.amount:
         raise invalid_request("原订单金额与支付时不一致")
-    if order.amount > trade["total"] - trade["refunded"]:
+    if order.amount > trade.amount - trade.refunded:
         raise invalid_request("申请退款金额超过订单可退金额")
-    if trade["refund_count"] >= MOST_REFUNDS:
+    before = of.refunds.of_trade(tx, trade)
+    if len(before) >= MOST_REFUNDS:
         raise ApiError(403, "RULE_LIMIT", f"一笔订单最多部分退款{MOST_REFUNDS}次")
-    if trade["last_refund_ms"] is not None and now_ms - trade["last_refund_ms"] < interval_ms:
+    if before and now_ms - before[-1].created_ms < int(INTERVAL_S * of.ctx.time_scale * 1000):
         raise ApiError(429, "FREQUENCY_LIMITED", "同一笔订单的多次退款须间隔1分钟, 请稍后用原参数重试")
-    tx.execute(
-        "UPDATE wechat_trade SET state = 'REFUND', refund_count = refund_count + 1, last_refund_ms = ?"
-        " WHERE trade_id = ?",
-        *(now_ms, trade["trade_id"]),
+    refund, _ = of.refunds.create(
+        tx,
+        trade,
+        order=order.out_refund_no,
+        amount=order.amount,
+        params=order.request,
+        reason=order.reason,
+        notify_url=order.notify_url,
+        extra={"key_id": order.key_id},
     )
-    row = _give_back(tx, trade, order.amount, now_ms, order=order, status="PROCESSING", settles_ms=settles_ms)
-    return row, trade
+    sharing.unfreeze_for_refund(tx, of, trade, refund)
+    return refund, of.trades.by_id(tx, trade.trade_id)
 
 
-def give_back_reversed(tx: Tx, trade: Row, amount: int, now_ms: int) -> None:
-    """Return the money of a reversed code payment to the payer at once."""
-    _give_back(tx, trade, amount, now_ms, order=None, status="SUCCESS", settles_ms=None)
-
-
-def _paid_trade(tx: Tx, merchant: Merchant, order: RefundOrder, now_ms: int) -> Row:
-    trade = tx.one(
-        "SELECT * FROM wechat_trade WHERE mchid = ? AND (? IS NULL OR transaction_id = ?)"
-        " AND (? IS NULL OR out_trade_no = ?)",
-        *(merchant.mchid, order.transaction_id, order.transaction_id, order.out_trade_no, order.out_trade_no),
-    )
-    if trade is None or trade["transaction_id"] is None:
+def _paid_trade(tx: Tx, of: Acquirer, merchant: Merchant, order: RefundOrder) -> Trade:
+    """Return the order that is to be refunded; it must have both numbers where both are given."""
+    if order.transaction_id is not None:
+        trade = of.trades.find_by(tx, "charge_ref", order.transaction_id)
+    else:
+        trade = of.trades.find(tx, merchant.merchant, str(order.out_trade_no))
+    if (
+        trade is None
+        or trade.paid_ms is None
+        or trade.merchant != merchant.merchant
+        or order.out_trade_no not in (None, trade.order)
+    ):
         raise resource_not_exists("订单不存在或未支付")
-    if trade["state"] == "REVOKED":
+    if trade.state == "reversed":
         raise invalid_request("订单已撤销, 不能退款")
-    if now_ms - trade["success_ms"] > LATEST_MS:
+    if of.ctx.clock.now_ms() - trade.paid_ms > LATEST_MS:
         raise ApiError(403, "TRADE_OVERDUE", "订单已超过可退款的最大期限(支付后一年)")
     return trade
 
 
-def _give_back(
-    tx: Tx, trade: Row, amount: int, now_ms: int, *, order: RefundOrder | None, status: str, settles_ms: int | None
-) -> Row:
-    """Record a refund and post it: the amount away from the merchant, its part of the fee back to it."""
-    paid, fee, before = trade["total"], trade["fee"], trade["refunded"]
-    fee_back = books.fee_returned(fee, before + amount, paid) - books.fee_returned(fee, before, paid)
-    borne, after = coupons.give_back(coupons.read(trade["coupons"]), paid, before, amount)
-    taken = amount - coupons.returned(borne, "merchant")
-    day = books.bill_date(tx, trade["mchid"], now_ms)
-    last = tx.one("SELECT coalesce(max(seq), 0) AS seq FROM wechat_refund")
-    assert last is not None
-    stamp = rfc3339(now_ms)[:10].replace("-", "")
-    refund_id = f"5030{trade['mchid'][-4:]}{stamp}{last['seq'] + 1:013d}"
-    tx.execute(
-        "UPDATE wechat_trade SET refunded = refunded + ?, coupons = ? WHERE trade_id = ?",
-        *(amount, coupons.dump(after), trade["trade_id"]),
-    )
-    tx.execute(
-        "INSERT INTO wechat_refund (refund_id, mchid, out_refund_no, trade_id, request, amount, fee_back, reason,"
-        " notify_url, key_id, status, created_ms, settles_ms, success_ms, bill_date, coupons)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        *(refund_id, trade["mchid"], order and order.out_refund_no, trade["trade_id"], order and order.request),
-        *(amount, fee_back, order.reason if order else "", order and order.notify_url, order and order.key_id),
-        *(status, now_ms, settles_ms, now_ms if status == "SUCCESS" else None, day.isoformat()),
-        coupons.dump(borne),
-    )
-    for kind, signed in ((books.REFUND, -taken), (books.FEE_BACK, fee_back)):
-        books.post(
-            tx,
-            mchid=trade["mchid"],
-            at_ms=now_ms,
-            day=day,
-            kind=kind,
-            amount=signed,
-            business_no=refund_id,
-            voucher_no=(order and order.out_refund_no) or trade["out_trade_no"],
-        )
-    voucher_no = (order and order.out_refund_no) or trade["out_trade_no"]
-    sharing.unfreeze_for_refund(tx, trade, taken - fee_back, now_ms, day, voucher_no)
-    row = tx.one("SELECT * FROM wechat_refund WHERE refund_id = ?", refund_id)
-    assert row is not None
-    return row
-
-
-def settle_abnormal(tx: Tx, mchid: str, refund_id: str, out_refund_no: str, settles_ms: int) -> tuple[Row, Row]:
+def send_on(tx: Tx, of: Acquirer, mchid: str, refund_id: str, out_refund_no: str) -> tuple[Refund, Trade]:
     """Send an ABNORMAL refund on to another account; return it with its order. Again, meanwhile: the same."""
-    row = tx.one("SELECT * FROM wechat_refund WHERE mchid = ? AND refund_id = ?", mchid, refund_id)
-    if row is None or row["out_refund_no"] != out_refund_no:
+    refund = of.refunds.find_by_ref(tx, refund_id)
+    if refund is None or (refund.merchant, refund.order) != (mchid, out_refund_no):
         raise resource_not_exists("退款单不存在")
-    if row["status"] == "SUCCESS":
+    if refund.status == "success":
         raise invalid_request("退款已成功, 不能发起异常退款")
-    if row["status"] == "ABNORMAL":
-        tx.execute(
-            "UPDATE wechat_refund SET status = 'PROCESSING', settles_ms = ? WHERE seq = ?", settles_ms, row["seq"]
-        )
-        row = tx.one("SELECT * FROM wechat_refund WHERE seq = ?", row["seq"])
-        assert row is not None
-    return row, _trade_of(tx, row)
+    if refund.status == "failed":
+        refund = of.refunds.send_on(tx, refund)
+    return refund, of.trades.by_id(tx, refund.trade_id)
 
 
-def settle(tx: Tx, row: Row, now_ms: int, *, status: str) -> Row:
-    """End a refund that was PROCESSING: SUCCESS, or ABNORMAL if the payer's card cannot take it."""
-    success_ms = now_ms if status == "SUCCESS" else None
-    tx.execute(
-        "UPDATE wechat_refund SET status = ?, settles_ms = NULL, success_ms = ? WHERE seq = ?",
-        *(status, success_ms, row["seq"]),
-    )
-    fresh = tx.one("SELECT * FROM wechat_refund WHERE seq = ?", row["seq"])
-    assert fresh is not None
-    return fresh
-
-
-def _trade_of(tx: Tx, row: Row) -> Row:
-    trade = tx.one("SELECT * FROM wechat_trade WHERE trade_id = ?", row["trade_id"])
-    assert trade is not None
-    return trade
-
-
-def shown(row: Row, trade: Row) -> dict[str, Any]:
+def shown(refund: Refund, trade: Trade) -> dict[str, Any]:
     """Return the refund as the refund and refund query APIs show it."""
-    total, amount = trade["total"], row["amount"]
-    used, borne = coupons.read(trade["coupons"]), coupons.read(row["coupons"])
+    total, amount, used, borne = trade.amount, refund.amount, trade.coupons, refund.coupons
     view: dict[str, Any] = {
-        "refund_id": row["refund_id"],
-        "out_refund_no": row["out_refund_no"],
-        "transaction_id": trade["transaction_id"],
-        "out_trade_no": trade["out_trade_no"],
+        "refund_id": refund.refund_ref,
+        "out_refund_no": refund.order,
+        "transaction_id": trade.charge_ref,
+        "out_trade_no": trade.order,
         "channel": "ORIGINAL",
         "user_received_account": "支付用户零钱",
-        "create_time": rfc3339(row["created_ms"]),
-        "status": row["status"],
+        "create_time": rfc3339(refund.created_ms),
+        "status": STATES[refund.status],
         "funds_account": "UNSETTLED",
         "amount": {
             "total": total,
@@ -230,15 +163,15 @@ def shown(row: Row, trade: Row) -> dict[str, Any]:
             "from": [],
             "payer_total": total - coupons.total_of(used),
             "payer_refund": amount - coupons.returned(borne),
-            "settlement_total": total - coupons.total_of(used, "merchant"),
-            "settlement_refund": amount - coupons.returned(borne, "merchant"),
+            "settlement_total": total - trade.not_paid_out,
+            "settlement_refund": refund.taken,
             "discount_refund": coupons.returned(borne),
             "currency": "CNY",
         },
         "promotion_detail": [_promotion(one) for one in borne],
     }
-    if row["success_ms"] is not None:
-        view["success_time"] = rfc3339(row["success_ms"])
+    if refund.success_ms is not None:
+        view["success_time"] = rfc3339(refund.success_ms)
     return view
 
 
@@ -253,26 +186,25 @@ def _promotion(one: coupons.Coupon) -> dict[str, Any]:
     }
 
 
-def notified(row: Row, trade: Row) -> dict[str, Any]:
+def notified(refund: Refund, trade: Trade) -> dict[str, Any]:
     """Return the plaintext of a refund notice: `refund_status` here, not `status`."""
-    used, borne = coupons.read(trade["coupons"]), coupons.read(row["coupons"])
     plain: dict[str, Any] = {
-        "mchid": row["mchid"],
-        "out_trade_no": trade["out_trade_no"],
-        "transaction_id": trade["transaction_id"],
-        "out_refund_no": row["out_refund_no"],
-        "refund_id": row["refund_id"],
-        "refund_status": row["status"],
+        "mchid": refund.merchant,
+        "out_trade_no": trade.order,
+        "transaction_id": trade.charge_ref,
+        "out_refund_no": refund.order,
+        "refund_id": refund.refund_ref,
+        "refund_status": STATES[refund.status],
         "user_received_account": "支付用户零钱",
         "amount": {
-            "total": trade["total"],
-            "refund": row["amount"],
-            "payer_total": trade["total"] - coupons.total_of(used),
-            "payer_refund": row["amount"] - coupons.returned(borne),
+            "total": trade.amount,
+            "refund": refund.amount,
+            "payer_total": trade.amount - coupons.total_of(trade.coupons),
+            "payer_refund": refund.amount - coupons.returned(refund.coupons),
         },
     }
-    if row["success_ms"] is not None:
-        plain["success_time"] = rfc3339(row["success_ms"])
+    if refund.success_ms is not None:
+        plain["success_time"] = rfc3339(refund.success_ms)
     return plain
 
 

@@ -1,56 +1,42 @@
 """The API's front door: authentication, faults, signed answers. Handlers only translate."""
 
-import asyncio
 import re
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import orjson
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from sandbox.faults import HELD_BACK, Fault
+from sandbox import keys
+from sandbox.acquirer import Acquirer, Merchant, Ordered
 from sandbox.wechat import refunds, trades
 from sandbox.wechat.bills import Bills
 from sandbox.wechat.calls import Answer, Call, Handler, Route, ok
-from sandbox.wechat.certificates import PlatformKey
+from sandbox.wechat.certificates import PlatformKeys
 from sandbox.wechat.checks import Fields
 from sandbox.wechat.combine_routes import CombineRoutes
-from sandbox.wechat.errors import ApiError, invalid_request, sign_error, wrong_parameter
-from sandbox.wechat.merchants import Merchant
+from sandbox.wechat.errors import ApiError, invalid_request, resource_not_exists, sign_error, wrong_parameter
 from sandbox.wechat.orders import read_order, require_merchant
-from sandbox.wechat.service import WeChat
 from sandbox.wechat.sharing_routes import SharingRoutes
-from sandbox.wechat.signing import Nonces, as_probe, check_clock, check_signature, read_authorization, signed_headers
-from sandbox.words import json_in_other_words
+from sandbox.wechat.signing import Nonces, check_clock, check_signature, read_authorization, signed_headers
 
 JSON = "application/json; charset=utf-8"
-EXECUTED_NOT = ("down", "request_lost", "system_error", "frequency_limited")
-EXECUTED = ("answer_lost", "system_error_after", "unsigned_answer", "bad_signature", "sigtest")
-STATES = (("trade_state", "status"),)
-NUMBERS = ("out_trade_no", "out_refund_no", "out_order_no", "out_return_no")
-MATCH_KEYS = ("mchid", "op", *NUMBERS)
+NUMBERS = {"out_trade_no": "order", "out_refund_no": "refund", "out_order_no": "share", "out_return_no": "share_return"}
 CREATE = "/v3/pay/transactions"
 REFUNDS = "/v3/refund/domestic/refunds"
 BY_NUMBER = CREATE + "/out-trade-no/{out_trade_no}"
 
 
-class Dropped(Exception):
-    """The connection is to be cut without an answer."""
-
-
 class Routes:
     """The route table and what surrounds every handler."""
 
-    def __init__(self, wechat: WeChat, bills: Bills) -> None:
-        self._wechat, self._bills, self._nonces = wechat, bills, Nonces()
-        faults = wechat.ctx.faults
-        faults.declare("wechat", (*EXECUTED_NOT, *EXECUTED, HELD_BACK), MATCH_KEYS)
-        faults.declare("wechat", ["delay"], MATCH_KEYS, ms=None)
-        faults.declare("wechat", ["answer_status"], MATCH_KEYS, status=None)
-        faults.declare("wechat", ["refuse"], MATCH_KEYS, status=403, code=None, message="refused on order")
+    def __init__(self, acquirer: Acquirer, platform: PlatformKeys, pool: keys.Pool, bills: Bills) -> None:
+        self._of, self._platform, self._pool, self._bills = acquirer, platform, pool, bills
+        self._nonces = Nonces()
+        self._public_keys: dict[str, RSAPublicKey] = {}
 
     def add_to(self, app: web.Application) -> None:
         """Add every route."""
@@ -67,134 +53,120 @@ class Routes:
             ("GET", "/v3/bill/fundflowbill", "bill", self.fund_flow_bill),
             ("GET", "/v3/billdownload/file", "bill", self.download),
             ("GET", "/v3/certificates", "certificates", self.certificates),
-            *SharingRoutes(self._wechat).table(),
-            *CombineRoutes(self._wechat).table(),
+            *SharingRoutes(self._of).table(),
+            *CombineRoutes(self._of).table(),
         ]
         for product in ("native", "jsapi", "app", "h5"):
             table.append(("POST", f"{CREATE}/{product}", "create", self._creates(product)))
         for method, path, op, handler in table:
-            app.router.add_route(method, path, self._served(op, handler))
+            self._of.guard.route(app, method, path, self._served(op, handler))
 
     def _served(self, op: str, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def serve(request: web.Request) -> web.StreamResponse:
             try:
                 return await self._serve(request, op, handler)
             except ApiError as refusal:
-                return _unsigned(refusal)
-            except Dropped:
-                if request.transport is not None:
-                    request.transport.abort()
-                return web.Response(status=500)  # goes nowhere: the connection is gone
+                headers = {"Request-ID": uuid.uuid4().hex.upper(), "Content-Type": JSON}
+                return web.Response(status=refusal.status, body=orjson.dumps(refusal.as_json()), headers=headers)
 
         return serve
 
     async def _serve(self, request: web.Request, op: str, handler: Handler) -> web.StreamResponse:
         raw = await request.read()
-        merchant = self._authenticated(request, raw)
-        key = self._wechat.platform.asked_for(merchant, request.headers.get("Wechatpay-Serial"))
-        call = Call(merchant, key, request, raw, dict(request.match_info))
-        facts = _facts(call, op)
-
-        def wanted(*names: str) -> Fault | None:
-            return self._wechat.ctx.faults.take("wechat", names, **facts)
-
-        if delay := wanted("delay"):
-            await asyncio.sleep(delay.params["ms"] / 1000)
-        if fault := wanted(*EXECUTED_NOT, "refuse"):
-            raise _not_executed(fault)
-        if self._wechat.ctx.held_back("wechat", lambda: handler(call), **facts):
-            raise Dropped
+        merchant, public_key = self._authenticated(request, raw)
+        key = self._platform.asked_for(merchant, request.headers.get("Wechatpay-Serial"))
+        call = Call(merchant, public_key, key, request, raw, dict(request.match_info))
+        guard, facts = self._of.guard, _facts(call, op)
         try:
-            answer = await handler(call)
+            answer = await guard.run(lambda: handler(call), **facts)
+        except Ordered as ordered:
+            raise _as_ordered(ordered) from ordered
         except ApiError as refusal:
-            if fault := wanted("answer_lost", "system_error_after"):
-                raise _executed(fault) from refusal
-            if refusal.status < 300:  # 202: in progress, and signed like every 2xx
-                return await self._signed(Answer(refusal.status, orjson.dumps(refusal.as_json())), key, wanted)
-            raise
-        if fault := wanted("answer_lost", "system_error_after"):
-            raise _executed(fault)
+            if refusal.status >= 300:
+                raise
+            answer = Answer(refusal.status, orjson.dumps(refusal.as_json()))  # 202: in progress, signed like every 2xx
         if answer.file_type is not None:
             return web.Response(status=answer.status, body=answer.body, content_type=answer.file_type)
-        if fault := wanted("answer_status"):
-            answer = replace(answer, body=json_in_other_words(answer.body, STATES, str(fault.params["status"])))
-        return await self._signed(answer, key, wanted)
+        body, signed = guard.said_json(answer.body, **facts), guard.signature(**facts)
+        headers = {"Request-ID": uuid.uuid4().hex.upper()}
+        headers |= await signed_headers(self._pool, key.key_id, key.key, body, signed)
+        if answer.status == 204:
+            return web.Response(status=204, headers=headers)
+        return web.Response(status=answer.status, body=body, headers={**headers, "Content-Type": JSON})
 
-    def _authenticated(self, request: web.Request, raw: bytes) -> Merchant:
+    def _authenticated(self, request: web.Request, raw: bytes) -> tuple[Merchant, RSAPublicKey]:
         """Return who signed the request. Checks in WeChat Pay's order, so that the first fault is the one named."""
         if not all(request.headers.get(name, "").strip() for name in ("Accept", "User-Agent")):
             raise invalid_request("Http头缺少Accept或User-Agent")
         auth = read_authorization(request.headers.get("Authorization"))
         check_clock(auth.timestamp)
-        merchant = self._wechat.merchants.find(auth.mchid)
-        if merchant is None or merchant.serial_no != auth.serial_no:
+        merchant = self._of.merchants.find(auth.mchid)
+        if merchant is None or merchant.extra["serial_no"] != auth.serial_no:
             raise sign_error("商户证书序列号有误, 请使用该商户号签名所用的证书序列号")
-        check_signature(merchant.public_key, auth, request.method, request.raw_path, raw)
+        public_key = self._public_keys.get(auth.mchid)
+        if public_key is None:
+            _, public_key = keys.read_certificate(merchant.extra["certificate_pem"].encode())
+            self._public_keys[auth.mchid] = public_key
+        check_signature(public_key, auth, request.method, request.raw_path, raw)
         self._nonces.use(auth.mchid, auth.nonce)
-        return merchant
-
-    async def _signed(
-        self, answer: Answer, key: PlatformKey, wanted: Callable[..., Fault | None]
-    ) -> web.StreamResponse:
-        headers = {"Request-ID": uuid.uuid4().hex.upper()}
-        fault = wanted("unsigned_answer", "bad_signature", "sigtest")
-        if fault is None or fault.name != "unsigned_answer":
-            wrong = fault is not None and fault.name == "bad_signature"
-            signer = await self._wechat.pool.strangers_key() if wrong else key.key
-            signature = await signed_headers(self._wechat.pool, key.key_id, signer, answer.body)
-            headers |= as_probe(signature) if fault is not None and fault.name == "sigtest" else signature
-        if answer.status == 204:
-            return web.Response(status=204, headers=headers)
-        return web.Response(status=answer.status, body=answer.body, headers={**headers, "Content-Type": JSON})
+        return merchant, public_key
 
     def _creates(self, product: str) -> Handler:
         async def create(call: Call) -> Answer:
-            now_ms = self._wechat.ctx.clock.now_ms()
+            now_ms = self._of.ctx.clock.now_ms()
             order = read_order(product, call.json(), call.merchant, now_ms, call.key.key_id)
-            row = await self._wechat.create(call.merchant, order)
-            return ok(trades.creation_answer(row, self._wechat.ctx.base_url))
+            trade = await self._of.write(lambda tx: trades.create(tx, self._of, call.merchant, order))
+            return ok(trades.creation_answer(product, trade.token, self._of.ctx.base_url))
 
         return create
 
     async def codepay(self, call: Call) -> Answer:
         """Charge a payment code 付款码."""
-        now_ms = self._wechat.ctx.clock.now_ms()
+        now_ms = self._of.ctx.clock.now_ms()
         order = read_order("codepay", call.json(), call.merchant, now_ms, call.key.key_id)
-        return ok(trades.codepay_answer(await self._wechat.codepay(call.merchant, order)))
+        trade = await self._of.write(lambda tx: trades.codepay(tx, self._of, call.merchant, order))
+        return ok(trades.codepay_answer(trade))
 
     async def query_by_number(self, call: Call) -> Answer:
         """Return an order by the merchant's number."""
         _require_own_mchid(call)
-        return ok(self._wechat.query(call.merchant, "out_trade_no", call.out_trade_no()))
+        return ok(trades.shown(trades.get(self._of.ctx.store, self._of, call.mchid, call.out_trade_no())))
 
     async def query_by_id(self, call: Call) -> Answer:
         """Return an order by WeChat Pay's number."""
         _require_own_mchid(call)
-        return ok(self._wechat.query(call.merchant, "transaction_id", call.path["transaction_id"]))
+        trade = self._of.trades.find_by(self._of.ctx.store, "charge_ref", call.path["transaction_id"])
+        return ok(trades.shown(trades.require_single(trade, call.mchid)))
 
     async def close(self, call: Call) -> Answer:
         """Close an unpaid order."""
         require_merchant(Fields(call.json()), call.merchant)
-        await self._wechat.close(call.merchant, call.out_trade_no())
+        number = call.out_trade_no()
+        await self._of.write(lambda tx: trades.close(tx, self._of, trades.get(tx, self._of, call.mchid, number)))
         return Answer(204, b"")
 
     async def reverse(self, call: Call) -> Answer:
         """Reverse a code payment."""
         fields = Fields(call.json())
         require_merchant(fields, call.merchant)
-        if fields.text("appid", 32) != call.merchant.appid:
+        if fields.text("appid", 32) != call.appid:
             raise ApiError(400, "APPID_MCHID_NOT_MATCH", "appid和mchid不匹配")
-        out_trade_no = call.out_trade_no()
-        await self._wechat.reverse(call.merchant, out_trade_no)
-        return ok({"appid": call.merchant.appid, "mchid": call.merchant.mchid, "out_trade_no": out_trade_no})
+        number = call.out_trade_no()
+        await self._of.write(lambda tx: trades.reverse(tx, self._of, trades.get(tx, self._of, call.mchid, number)))
+        return ok({"appid": call.appid, "mchid": call.mchid, "out_trade_no": number})
 
     async def refund(self, call: Call) -> Answer:
         """Accept a refund."""
-        return ok(await self._wechat.refund(call.merchant, refunds.read_refund(call.json(), call.key.key_id)))
+        order = refunds.read_refund(call.json(), call.key.key_id)
+        return ok(refunds.shown(*await self._of.write(lambda tx: refunds.create(tx, self._of, call.merchant, order))))
 
     async def refund_query(self, call: Call) -> Answer:
         """Return a refund."""
-        return ok(self._wechat.refund_query(call.merchant, refunds.require_number(call.path["out_refund_no"])))
+        store, number = self._of.ctx.store, refunds.require_number(call.path["out_refund_no"])
+        refund = self._of.refunds.find(store, call.mchid, number)
+        if refund is None:
+            raise resource_not_exists("退款单不存在")
+        return ok(refunds.shown(refund, self._of.trades.by_id(store, refund.trade_id)))
 
     async def abnormal_refund(self, call: Call) -> Answer:
         """Say where the money of an ABNORMAL refund goes 发起异常退款."""
@@ -205,7 +177,9 @@ class Routes:
             for name in ("bank_account", "real_name"):
                 if not call.unsealed(name, fields.text(name, 1024)):
                     raise fields.wrong(name, "must not be empty")
-        return ok(await self._wechat.abnormal_refund(call.merchant, call.path["refund_id"], number))
+        refund_id = call.path["refund_id"]
+        found = await self._of.write(lambda tx: refunds.send_on(tx, self._of, call.mchid, refund_id, number))
+        return ok(refunds.shown(*found))
 
     async def trade_bill(self, call: Call) -> Answer:
         """Return where the trade bill of a day can be fetched."""
@@ -236,48 +210,36 @@ class Routes:
 
     async def certificates(self, call: Call) -> Answer:
         """Return the platform certificates, encrypted for the merchant."""
-        return ok(self._wechat.platform.download(call.merchant))
+        return ok(self._platform.download(call.merchant))
 
 
 def _require_own_mchid(call: Call) -> None:
     mchid = call.query("mchid")
-    if mchid != call.merchant.mchid:
+    if mchid != call.mchid:
         raise wrong_parameter("mchid", "must be the mchid of the Authorization header", mchid, location="query")
 
 
 def _facts(call: Call, op: str) -> dict[str, object]:
     """Return what a fault can be matched by."""
-    facts: dict[str, object] = {"mchid": call.merchant.mchid, "op": op}
+    facts: dict[str, object] = {"merchant": call.mchid, "op": op}
     sources: list[dict[str, Any]] = [call.path]
     if call.raw.startswith(b"{"):
         with suppress(ApiError):  # the handler will say so
             sources.append(call.json())
     for source in sources:
-        for key in NUMBERS:
-            if isinstance(source.get(key), str):
-                facts[key] = source[key]
+        facts |= {word: source[name] for name, word in NUMBERS.items() if isinstance(source.get(name), str)}
     return facts
 
 
-def _not_executed(fault: Fault) -> Exception:
-    match fault.name:
-        case "request_lost" | "down":
-            return Dropped()
+def _as_ordered(ordered: Ordered) -> ApiError:
+    """Return the error that the control API ordered."""
+    match ordered.name:
         case "frequency_limited":
             return ApiError(429, "FREQUENCY_LIMITED", "频率超限, 请稍后重试")
         case "refuse":
-            return ApiError(int(fault.params["status"]), str(fault.params["code"]), str(fault.params["message"]))
+            return ApiError(ordered.status or 403, ordered.code, ordered.message)
         case _:
             return ApiError(500, "SYSTEM_ERROR", "系统异常, 请用相同参数重新调用")
-
-
-def _executed(fault: Fault) -> Exception:
-    return Dropped() if fault.name == "answer_lost" else _not_executed(fault)
-
-
-def _unsigned(refusal: ApiError) -> web.Response:
-    headers = {"Request-ID": uuid.uuid4().hex.upper(), "Content-Type": JSON}
-    return web.Response(status=refusal.status, body=orjson.dumps(refusal.as_json()), headers=headers)
 
 
 @web.middleware

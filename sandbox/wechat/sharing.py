@@ -6,17 +6,16 @@ goes back; releasing makes the rest the merchant's own. Refunds of such an order
 lasts.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import orjson
 
-from sandbox import coupons
+from sandbox.acquirer import Acquirer, Refund, Trade, books
 from sandbox.clock import rfc3339
+from sandbox.faults import Faults
 from sandbox.store import Row, Tx
-from sandbox.wechat import books
 from sandbox.wechat.checks import OUT_REFUND_NO, Fields
 from sandbox.wechat.errors import ApiError, invalid_request, resource_not_exists
 
@@ -29,6 +28,8 @@ NUMBER = OUT_REFUND_NO  # sharing's numbers are of the same letters
 MOST_RECEIVERS = 50
 MOST_REQUESTS = 50
 REST = "解冻给分账方"
+TAKES_S = 2
+FREEZE, UNFREEZE, SHARE_IN, SHARE_BACK = "freeze", "unfreeze", "share_in", "share_back"  # movements of the fund flow
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class ShareOrder:
     out_order_no: str
     receivers: Sequence[tuple[str, str, int, str]]
     release: bool
-    request: bytes
+    request: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,43 +53,48 @@ class ReturnOrder:
     return_mchid: str
     amount: int
     description: str
-    request: bytes
+    request: str
+
+
+def declare_faults(faults: Faults) -> None:
+    """Make known what can go wrong in sharing."""
+    faults.declare("wechat", ["share_closed"], ("merchant", "share", "account"), reason="ACCOUNT_ABNORMAL")
+    faults.declare("wechat", ["share_return_failed"], ("merchant", "share_return"), reason="BALANCE_NOT_ENOUGH")
 
 
 # ---- frozen money ----------------------------------------------------------------------------------------------------
 
 
-def freeze(tx: Tx, trade: Row, now_ms: int, day: date) -> None:
+def freeze(tx: Tx, of: Acquirer, trade: Trade) -> None:
     """Freeze what a payment left the merchant, if its order asked for sharing."""
-    if (orjson.loads(trade["request"]).get("settle_info") or {}).get("profit_sharing") is not True:
+    if not trade.extra["shared"]:
         return
-    amount = trade["total"] - coupons.total_of(coupons.read(trade["coupons"]), "merchant") - trade["fee"]
-    tx.execute("INSERT INTO wechat_frozen (trade_id, frozen) VALUES (?, ?)", *(trade["trade_id"], amount))
-    _post(tx, trade, books.FREEZE, -amount, now_ms, day, trade["out_trade_no"])
+    tx.execute("INSERT INTO wechat_frozen (trade_id, frozen) VALUES (?, ?)", *(trade.trade_id, trade.arrived))
+    _post(tx, of, trade, FREEZE, -trade.arrived, trade.order)
 
 
-def unfreeze_for_refund(tx: Tx, trade: Row, amount: int, now_ms: int, day: date, voucher_no: str) -> None:
+def unfreeze_for_refund(tx: Tx, of: Acquirer, trade: Trade, refund: Refund) -> None:
     """Take a refund's money, as far as it is there, out of what is frozen."""
     row = _frozen(tx, trade)
-    if row is not None and (part := min(amount, row["frozen"])):
+    if row is not None and (part := min(refund.taken - refund.fee_back, row["frozen"])):
         _take(tx, trade, part)
-        _post(tx, trade, books.UNFREEZE, part, now_ms, day, voucher_no)
+        _post(tx, of, trade, UNFREEZE, part, refund.order or trade.order)
 
 
-def unsplit(tx: Tx, mchid: str, transaction_id: str) -> int:
+def unsplit(tx: Tx, of: Acquirer, mchid: str, transaction_id: str) -> int:
     """Return how much of a payment is still frozen. Raises RESOURCE_NOT_EXISTS."""
-    row = _frozen(tx, _paid_trade(tx, mchid, transaction_id))
+    row = _frozen(tx, _paid_trade(tx, of, mchid, transaction_id))
     return 0 if row is None else int(row["frozen"])
 
 
 # ---- receivers -------------------------------------------------------------------------------------------------------
 
 
-def add_receiver(tx: Tx, mchid: str, kind: str, account: str, name: str, relation: str) -> None:
+def add_receiver(tx: Tx, of: Acquirer, mchid: str, kind: str, account: str, name: str, relation: str) -> None:
     """Let the merchant share to this receiver; again: the same. A merchant's name must be the one it signed up with."""
     if kind == "MERCHANT_ID":
-        known = tx.one("SELECT name FROM wechat_merchant WHERE mchid = ?", account)
-        if known is not None and known["name"] != name:
+        known = of.merchants.find(account)
+        if known is not None and known.name != name:
             raise ApiError(400, "PARAM_ERROR", "分账接收方的名称与商户号不匹配")
     tx.execute(
         "INSERT INTO wechat_receiver (mchid, type, account, name, relation_type) VALUES (?, ?, ?, ?, ?)"
@@ -105,7 +111,7 @@ def remove_receiver(tx: Tx, mchid: str, kind: str, account: str) -> None:
 # ---- share orders ----------------------------------------------------------------------------------------------------
 
 
-def read_order(body: dict[str, Any], appid: str, request: bytes) -> ShareOrder:
+def read_order(body: dict[str, Any], appid: str, request: str) -> ShareOrder:
     """Return the share order in `body`. Raises the refusal that names its first fault."""
     fields = Fields(body)
     if fields.text("appid", 32) != appid:
@@ -133,21 +139,21 @@ def _receiver(index: int, one: object) -> tuple[str, str, int, str]:
     return kind, account, fields.amount("amount"), fields.text("description", 80)
 
 
-def read_release(body: dict[str, Any], request: bytes) -> ShareOrder:
+def read_release(body: dict[str, Any], request: str) -> ShareOrder:
     """Return the order that releases the rest."""
     fields = Fields(body)
     fields.text("description", 80)
     return ShareOrder(fields.text("transaction_id", 32), fields.text("out_order_no", 64, NUMBER), (), True, request)
 
 
-def share(tx: Tx, mchid: str, order: ShareOrder, now_ms: int, *, settles_ms: int) -> dict[str, Any]:
+def share(tx: Tx, of: Acquirer, mchid: str, order: ShareOrder) -> dict[str, Any]:
     """Accept a share order and take its money from what is frozen; the same order again is the same."""
     known = find(tx, mchid, order.out_order_no)
     if known is not None:
         if known["request"] != order.request:
             raise invalid_request("商户分账单号重复, 且请求参数与原请求不同")
-        return shown(tx, known)
-    trade = _paid_trade(tx, mchid, order.transaction_id)
+        return shown(tx, of, known)
+    trade = _paid_trade(tx, of, mchid, order.transaction_id)
     row = _frozen(tx, trade)
     if row is None:
         raise ApiError(403, "NOT_SHARE_ORDER", "非分账订单, 下单时须指定profit_sharing")
@@ -158,13 +164,13 @@ def share(tx: Tx, mchid: str, order: ShareOrder, now_ms: int, *, settles_ms: int
         raise ApiError(403, "RULE_LIMIT", f"一笔订单最多分账{MOST_REQUESTS}次")
     rest = row["frozen"] - wanted if order.release else 0
     _take(tx, trade, wanted + rest)
-    tx.execute("UPDATE wechat_frozen SET requests = requests + 1 WHERE trade_id = ?", trade["trade_id"])
+    tx.execute("UPDATE wechat_frozen SET requests = requests + 1 WHERE trade_id = ?", trade.trade_id)
     number = _next(tx, "wechat_share", "share_id")
     tx.execute(
         "INSERT INTO wechat_share (order_id, mchid, out_order_no, trade_id, request, state, created_ms, settles_ms)"
         " VALUES (?, ?, ?, ?, ?, 'PROCESSING', ?, ?)",
-        *(f"3008{mchid[-4:]}{number:020d}", mchid, order.out_order_no, trade["trade_id"], order.request, now_ms),
-        settles_ms,
+        *(f"3008{mchid[-4:]}{number:020d}", mchid, order.out_order_no, trade.trade_id, order.request),
+        *_now_and_then(of),
     )
     lines = [*order.receivers, *([("MERCHANT_ID", mchid, rest, REST)] if rest else [])]
     for kind, account, amount, description in lines:
@@ -176,7 +182,7 @@ def share(tx: Tx, mchid: str, order: ShareOrder, now_ms: int, *, settles_ms: int
         )
     made = find(tx, mchid, order.out_order_no)
     assert made is not None
-    return shown(tx, made)
+    return shown(tx, of, made)
 
 
 def find(tx: Tx, mchid: str, out_order_no: str) -> Row | None:
@@ -184,42 +190,57 @@ def find(tx: Tx, mchid: str, out_order_no: str) -> Row | None:
     return tx.one("SELECT * FROM wechat_share WHERE mchid = ? AND out_order_no = ?", mchid, out_order_no)
 
 
-def query(tx: Tx, mchid: str, out_order_no: str, transaction_id: str) -> dict[str, Any]:
+def query(tx: Tx, of: Acquirer, mchid: str, out_order_no: str, transaction_id: str) -> dict[str, Any]:
     """Return a share order as the query API shows it. Raises RESOURCE_NOT_EXISTS."""
     row = find(tx, mchid, out_order_no)
-    view = None if row is None else shown(tx, row)
+    view = None if row is None else shown(tx, of, row)
     if view is None or view["transaction_id"] != transaction_id:
         raise resource_not_exists("分账单不存在")
     return view
 
 
-def settle(tx: Tx, row: Row, now_ms: int, refusal: Callable[[Row], str | None]) -> None:
-    """End a share order: each receiver gets its part or is CLOSED. refusal: why a line fails on order, if it does."""
-    trade = _trade(tx, row["trade_id"])
-    day = books.bill_date(tx, row["mchid"], now_ms)
+def end_due(tx: Tx, of: Acquirer) -> int | None:
+    """End shares and returns whose time has come; return the moment of the next."""
+    now_ms = of.ctx.clock.now_ms()
+    for share in tx.all("SELECT * FROM wechat_share WHERE settles_ms <= ? ORDER BY settles_ms, share_id", now_ms):
+        _settle(tx, of, share, now_ms)
+    for back in tx.all("SELECT * FROM wechat_share_return WHERE settles_ms <= ? ORDER BY settles_ms, seq", now_ms):
+        _settle_return(tx, of, back, now_ms)
+    row = tx.one(
+        "SELECT min(at) AS at FROM (SELECT min(settles_ms) AS at FROM wechat_share WHERE settles_ms IS NOT NULL"
+        " UNION ALL SELECT min(settles_ms) FROM wechat_share_return WHERE settles_ms IS NOT NULL)"
+    )
+    assert row is not None
+    found: int | None = row["at"]
+    return found
+
+
+def _settle(tx: Tx, of: Acquirer, row: Row, now_ms: int) -> None:
+    """End a share order: each receiver gets its part or is CLOSED."""
+    trade = of.trades.by_id(tx, row["trade_id"])
     released = orjson.loads(row["request"]).get("unfreeze_unsplit", True)
     for line in _lines(tx, row):
         if line["type"] == "MERCHANT_ID" and line["account"] == row["mchid"]:
             reason = None
-            _post(tx, trade, books.UNFREEZE, line["amount"], now_ms, day, row["out_order_no"])
-        elif (reason := refusal(line) or _unbound(tx, row["mchid"], line)) is None:
-            _credit(tx, line["account"], line, books.SHARE_IN, line["amount"], now_ms, row["out_order_no"])
+            _post(tx, of, trade, UNFREEZE, line["amount"], row["out_order_no"])
+        elif (reason := _refusal(tx, of, row, line)) is None:
+            _credit(tx, of, line, SHARE_IN, line["amount"], row["out_order_no"])
         tx.execute(
             "UPDATE wechat_share_line SET result = ?, fail_reason = ?, finish_ms = ? WHERE line_id = ?",
             *("CLOSED" if reason else "SUCCESS", reason, now_ms, line["line_id"]),
         )
     back = sum(line["amount"] for line in _lines(tx, row) if line["result"] == "CLOSED")
     if back and released:
-        _post(tx, trade, books.UNFREEZE, back, now_ms, day, row["out_order_no"])
+        _post(tx, of, trade, UNFREEZE, back, row["out_order_no"])
     else:
         _take(tx, trade, -back)
     tx.execute("UPDATE wechat_share SET state = 'FINISHED', settles_ms = NULL WHERE share_id = ?", row["share_id"])
 
 
-def shown(tx: Tx, row: Row) -> dict[str, Any]:
+def shown(tx: Tx, of: Acquirer, row: Row) -> dict[str, Any]:
     """Return a share order as the API shows it."""
     return {
-        "transaction_id": _trade(tx, row["trade_id"])["transaction_id"],
+        "transaction_id": of.trades.by_id(tx, row["trade_id"]).charge_ref,
         "out_order_no": row["out_order_no"],
         "order_id": row["order_id"],
         "state": row["state"],
@@ -238,7 +259,7 @@ def _shown_line(row: Row, line: Row) -> dict[str, Any]:
 # ---- returns ---------------------------------------------------------------------------------------------------------
 
 
-def read_return(body: dict[str, Any], request: bytes) -> ReturnOrder:
+def read_return(body: dict[str, Any], request: str) -> ReturnOrder:
     """Return the request in `body` for a share to come back."""
     fields = Fields(body)
     by_id = fields.has("order_id")
@@ -253,7 +274,7 @@ def read_return(body: dict[str, Any], request: bytes) -> ReturnOrder:
     )
 
 
-def give_back(tx: Tx, mchid: str, order: ReturnOrder, now_ms: int, *, settles_ms: int) -> dict[str, Any]:
+def give_back(tx: Tx, of: Acquirer, mchid: str, order: ReturnOrder) -> dict[str, Any]:
     """Accept a return 分账回退; the same request again is the same."""
     known = tx.one(
         "SELECT * FROM wechat_share_return WHERE mchid = ? AND out_return_no = ?", mchid, order.out_return_no
@@ -279,7 +300,7 @@ def give_back(tx: Tx, mchid: str, order: ReturnOrder, now_ms: int, *, settles_ms
         "INSERT INTO wechat_share_return (return_id, mchid, out_return_no, line_id, request, amount, description,"
         " result, created_ms, settles_ms) VALUES (?, ?, ?, ?, ?, ?, ?, 'PROCESSING', ?, ?)",
         *(f"3009{mchid[-4:]}{number:020d}", mchid, order.out_return_no, line["line_id"], order.request),
-        *(order.amount, order.description, now_ms, settles_ms),
+        *(order.amount, order.description, *_now_and_then(of)),
     )
     made = tx.one("SELECT * FROM wechat_share_return WHERE seq = ?", number)
     assert made is not None
@@ -295,14 +316,16 @@ def return_query(tx: Tx, mchid: str, out_return_no: str, out_order_no: str) -> d
     return view
 
 
-def settle_return(tx: Tx, row: Row, now_ms: int, reason: str | None) -> None:
-    """End a return: the money comes back to the merchant's own account, unless it fails for `reason`."""
+def _settle_return(tx: Tx, of: Acquirer, row: Row, now_ms: int) -> None:
+    """End a return: the money comes back to the merchant's own account, unless it fails on order."""
     line, order = _line_and_order(tx, row)
-    trade = _trade(tx, order["trade_id"])
+    facts = {"merchant": row["mchid"], "share_return": row["out_return_no"]}
+    fault = of.ctx.faults.take("wechat", "share_return_failed", **facts)
+    reason = None if fault is None else str(fault.params["reason"])
     if reason is None:
-        day = books.bill_date(tx, row["mchid"], now_ms)
-        _post(tx, trade, books.SHARE_BACK, row["amount"], now_ms, day, row["out_return_no"])
-        _credit(tx, line["account"], line, books.SHARE_BACK, -row["amount"], now_ms, row["out_return_no"])
+        trade = of.trades.by_id(tx, order["trade_id"])
+        _post(tx, of, trade, SHARE_BACK, row["amount"], row["out_return_no"])
+        _credit(tx, of, line, SHARE_BACK, -row["amount"], row["out_return_no"])
     else:
         tx.execute(
             "UPDATE wechat_share_line SET returned = returned - ? WHERE line_id = ?", row["amount"], line["line_id"]
@@ -346,50 +369,70 @@ def _line_and_order(tx: Tx, row: Row) -> tuple[Row, Row]:
     return line, order
 
 
-def _paid_trade(tx: Tx, mchid: str, transaction_id: str) -> Row:
-    trade = tx.one("SELECT * FROM wechat_trade WHERE mchid = ? AND transaction_id = ?", mchid, transaction_id)
-    if trade is None:
+def _now_and_then(of: Acquirer) -> tuple[int, int]:
+    """Return the moment, and the one at which what begins now is decided."""
+    now_ms = of.ctx.clock.now_ms()
+    return now_ms, now_ms + int(TAKES_S * of.ctx.time_scale * 1000)
+
+
+def _paid_trade(tx: Tx, of: Acquirer, mchid: str, transaction_id: str) -> Trade:
+    trade = of.trades.find_by(tx, "charge_ref", transaction_id)
+    if trade is None or trade.merchant != mchid:
         raise resource_not_exists("订单不存在或未支付")
     return trade
 
 
-def _trade(tx: Tx, trade_id: int) -> Row:
-    trade = tx.one("SELECT * FROM wechat_trade WHERE trade_id = ?", trade_id)
-    assert trade is not None
-    return trade
+def _frozen(tx: Tx, trade: Trade) -> Row | None:
+    return tx.one("SELECT * FROM wechat_frozen WHERE trade_id = ?", trade.trade_id)
 
 
-def _frozen(tx: Tx, trade: Row) -> Row | None:
-    return tx.one("SELECT * FROM wechat_frozen WHERE trade_id = ?", trade["trade_id"])
-
-
-def _take(tx: Tx, trade: Row, amount: int) -> None:
-    tx.execute("UPDATE wechat_frozen SET frozen = frozen - ? WHERE trade_id = ?", amount, trade["trade_id"])
+def _take(tx: Tx, trade: Trade, amount: int) -> None:
+    tx.execute("UPDATE wechat_frozen SET frozen = frozen - ? WHERE trade_id = ?", amount, trade.trade_id)
 
 
 def _lines(tx: Tx, row: Row) -> list[Row]:
     return tx.all("SELECT * FROM wechat_share_line WHERE share_id = ? ORDER BY line_id", row["share_id"])
 
 
-def _unbound(tx: Tx, mchid: str, line: Row) -> str | None:
+def _refusal(tx: Tx, of: Acquirer, row: Row, line: Row) -> str | None:
+    """Return why a part does not reach its receiver, if it does not."""
+    facts = {"merchant": row["mchid"], "share": row["out_order_no"], "account": line["account"]}
+    if (fault := of.ctx.faults.take("wechat", "share_closed", **facts)) is not None:
+        return str(fault.params["reason"])
     bound = tx.one(
         "SELECT 1 FROM wechat_receiver WHERE mchid = ? AND type = ? AND account = ?",
-        *(mchid, line["type"], line["account"]),
+        *(row["mchid"], line["type"], line["account"]),
     )
     return None if bound else "NO_RELATION"
 
 
-def _credit(tx: Tx, account: str, line: Row, kind: str, amount: int, now_ms: int, voucher_no: str) -> None:
+def _credit(tx: Tx, of: Acquirer, line: Row, kind: str, amount: int, voucher_no: str) -> None:
     """Post a receiver's side, where the receiver is a merchant here."""
-    if line["type"] == "MERCHANT_ID" and tx.one("SELECT 1 FROM wechat_merchant WHERE mchid = ?", account):
-        facts: Mapping[str, Any] = {"business_no": line["detail_id"], "voucher_no": voucher_no}
-        day = books.bill_date(tx, account, now_ms)
-        books.post(tx, mchid=account, at_ms=now_ms, day=day, kind=kind, amount=amount, **facts)
+    if line["type"] == "MERCHANT_ID" and of.merchants.find(line["account"]) is not None:
+        extra = {"business_no": line["detail_id"], "voucher_no": voucher_no}
+        _move(tx, of, line["account"], kind, amount, extra, None)
 
 
-def _post(tx: Tx, trade: Row, kind: str, amount: int, now_ms: int, day: date, voucher_no: str) -> None:
-    facts: Mapping[str, Any] = {"business_no": trade["transaction_id"], "voucher_no": voucher_no}
-    books.post(tx, mchid=trade["mchid"], at_ms=now_ms, day=day, kind=kind, amount=amount, **facts)
+def _post(tx: Tx, of: Acquirer, trade: Trade, kind: str, amount: int, voucher_no: str) -> None:
+    _move(tx, of, trade.merchant, kind, amount, {"voucher_no": voucher_no}, trade.trade_id)
+
+
+def _move(
+    tx: Tx, of: Acquirer, mchid: str, kind: str, amount: int, extra: dict[str, Any], trade_id: int | None
+) -> None:
+    now_ms = of.ctx.clock.now_ms()
+    books.post(
+        tx,
+        "wechat",
+        merchant=mchid,
+        currency="CNY",
+        at_ms=now_ms,
+        day=books.bill_date(tx, "wechat", mchid, now_ms),
+        kind=kind,
+        amount=amount,
+        trade_id=trade_id,
+        extra=extra,
+    )
 
 
 def _next(tx: Tx, table: str, key: str) -> int:

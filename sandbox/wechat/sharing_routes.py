@@ -2,12 +2,12 @@
 
 import base64
 
+from sandbox.acquirer import Acquirer
 from sandbox.wechat import sharing
 from sandbox.wechat.calls import OAEP, Answer, Call, Route, ok
 from sandbox.wechat.checks import Fields
 from sandbox.wechat.errors import ApiError
 from sandbox.wechat.orders import canonical
-from sandbox.wechat.service import WeChat
 
 PREFIX = "/v3/profitsharing"
 
@@ -15,8 +15,8 @@ PREFIX = "/v3/profitsharing"
 class SharingRoutes:
     """See the module."""
 
-    def __init__(self, wechat: WeChat) -> None:
-        self._wechat = wechat
+    def __init__(self, acquirer: Acquirer) -> None:
+        self._of = acquirer
 
     def table(self) -> list[Route]:
         """Return every route."""
@@ -33,7 +33,7 @@ class SharingRoutes:
 
     async def add_receiver(self, call: Call) -> Answer:
         """Add a receiver 添加分账接收方; its name is decrypted here, and encrypted for the merchant in the answer."""
-        fields, mchid = Fields(call.json()), call.merchant.mchid
+        fields, mchid = Fields(call.json()), call.mchid
         _require_appid(fields, call)
         kind, account = fields.choice("type", *sharing.TYPES), fields.text("account", 64)
         relation = fields.choice("relation_type", *sharing.RELATIONS)
@@ -42,54 +42,55 @@ class SharingRoutes:
         name = call.unsealed("name", fields.text("name", 1024)) if fields.has("name") else ""
         if kind == "MERCHANT_ID" and not name:
             raise fields.wrong("name", "is required for MERCHANT_ID")
-        await self._wechat.ctx.store.write(lambda tx: sharing.add_receiver(tx, mchid, kind, account, name, relation))
+        await self._of.write(lambda tx: sharing.add_receiver(tx, self._of, mchid, kind, account, name, relation))
         view = {"type": kind, "account": account, "relation_type": relation}
         if name:
-            view["name"] = base64.b64encode(call.merchant.public_key.encrypt(name.encode(), OAEP)).decode()
+            view["name"] = base64.b64encode(call.public_key.encrypt(name.encode(), OAEP)).decode()
         return ok(view)
 
     async def remove_receiver(self, call: Call) -> Answer:
         """Remove a receiver 删除分账接收方."""
-        fields, mchid = Fields(call.json()), call.merchant.mchid
+        fields, mchid = Fields(call.json()), call.mchid
         _require_appid(fields, call)
         kind, account = fields.choice("type", *sharing.TYPES), fields.text("account", 64)
-        await self._wechat.ctx.store.write(lambda tx: sharing.remove_receiver(tx, mchid, kind, account))
+        await self._of.write(lambda tx: sharing.remove_receiver(tx, mchid, kind, account))
         return ok({"type": kind, "account": account})
 
     async def share(self, call: Call) -> Answer:
         """Share out 请求分账."""
         body = call.json()
-        order = sharing.read_order(body, call.merchant.appid, canonical(body))
-        return ok(await self._wechat.share(call.merchant, order))
+        order = sharing.read_order(body, call.appid, canonical(body))
+        return ok(await self._of.write(lambda tx: sharing.share(tx, self._of, call.mchid, order)))
 
     async def release(self, call: Call) -> Answer:
         """Release the rest 解冻剩余资金."""
         body = call.json()
-        return ok(await self._wechat.share(call.merchant, sharing.read_release(body, canonical(body))))
+        order = sharing.read_release(body, canonical(body))
+        return ok(await self._of.write(lambda tx: sharing.share(tx, self._of, call.mchid, order)))
 
     async def query(self, call: Call) -> Answer:
         """Return a share order 查询分账结果."""
         number, transaction_id = call.path["out_order_no"], call.query("transaction_id")
-        mchid = call.merchant.mchid
-        return ok(await self._wechat.ctx.store.write(lambda tx: sharing.query(tx, mchid, number, transaction_id)))
+        return ok(await self._of.write(lambda tx: sharing.query(tx, self._of, call.mchid, number, transaction_id)))
 
     async def give_back(self, call: Call) -> Answer:
         """Fetch a share back 请求分账回退."""
         body = call.json()
-        return ok(await self._wechat.give_back(call.merchant, sharing.read_return(body, canonical(body))))
+        order = sharing.read_return(body, canonical(body))
+        return ok(await self._of.write(lambda tx: sharing.give_back(tx, self._of, call.mchid, order)))
 
     async def return_query(self, call: Call) -> Answer:
         """Return what became of that 查询分账回退结果."""
-        number, order, mchid = call.path["out_return_no"], call.query("out_order_no"), call.merchant.mchid
-        return ok(await self._wechat.ctx.store.write(lambda tx: sharing.return_query(tx, mchid, number, order)))
+        number, order = call.path["out_return_no"], call.query("out_order_no")
+        return ok(await self._of.write(lambda tx: sharing.return_query(tx, call.mchid, number, order)))
 
     async def unsplit(self, call: Call) -> Answer:
         """Return how much can still be shared 查询剩余待分金额."""
-        number, mchid = call.path["transaction_id"], call.merchant.mchid
-        amount = await self._wechat.ctx.store.write(lambda tx: sharing.unsplit(tx, mchid, number))
+        number = call.path["transaction_id"]
+        amount = await self._of.write(lambda tx: sharing.unsplit(tx, self._of, call.mchid, number))
         return ok({"transaction_id": number, "unsplit_amount": amount})
 
 
 def _require_appid(fields: Fields, call: Call) -> None:
-    if fields.text("appid", 32) != call.merchant.appid:
+    if fields.text("appid", 32) != call.appid:
         raise ApiError(400, "APPID_MCHID_NOT_MATCH", "appid和mchid不匹配")

@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from sandbox.acquirer import Signed
 from sandbox.keys import PADDING, SHA256, Pool
 from sandbox.wechat.errors import sign_error
 
@@ -95,28 +96,30 @@ class Nonces:
         self._young.add((mchid, nonce))
 
 
-async def signed_headers(pool: Pool, key_id: str, key: rsa.RSAPrivateKey, body: bytes) -> dict[str, str]:
-    """Return the five signature headers for an answer or a notice with this body, as of now."""
+async def signed_headers(
+    pool: Pool, key_id: str, key: rsa.RSAPrivateKey, body: bytes, signed: Signed
+) -> dict[str, str]:
+    """Return the five signature headers for an answer or a notice with this body, as of now.
+
+    signed: right; wrong: by a stranger's key; probe 签名探测: must fail verification; none: there are no headers then.
+    """
+    if signed == "none":
+        return {}
+    key = await pool.strangers_key() if signed == "wrong" else key
     timestamp, nonce = str(int(time.time())), secrets.token_hex(16)
-    signature = await pool.sign(key, f"{timestamp}\n{nonce}\n".encode() + body + b"\n")
+    made = base64.b64encode(await pool.sign(key, f"{timestamp}\n{nonce}\n".encode() + body + b"\n")).decode()
     return {
         "Wechatpay-Timestamp": timestamp,
         "Wechatpay-Nonce": nonce,
-        "Wechatpay-Signature": base64.b64encode(signature).decode(),
+        "Wechatpay-Signature": PROBE_PREFIX + made[len(PROBE_PREFIX) :] if signed == "probe" else made,
         "Wechatpay-Serial": key_id,
         "Wechatpay-Signature-Type": SCHEME,
     }
 
 
-def as_probe(headers: dict[str, str]) -> dict[str, str]:
-    """Turn right headers into a probe 签名探测: it must fail verification."""
-    probe = PROBE_PREFIX + headers["Wechatpay-Signature"][len(PROBE_PREFIX) :]
-    return {**headers, "Wechatpay-Signature": probe}
-
-
-def encrypted(apiv3_key: str, plain: bytes, associated_data: str) -> dict[str, str]:
-    """Return `plain` as an AEAD_AES_256_GCM resource object."""
-    nonce = secrets.token_hex(6)
+def encrypted(apiv3_key: str, plain: bytes, associated_data: str, nonce: str | None = None) -> dict[str, str]:
+    """Return `plain` as an AEAD_AES_256_GCM resource object. nonce: 12 letters, for nothing else; None: by chance."""
+    nonce = nonce or secrets.token_hex(6)
     sealed = AESGCM(apiv3_key.encode()).encrypt(nonce.encode(), plain, associated_data.encode())
     return {
         "algorithm": "AEAD_AES_256_GCM",

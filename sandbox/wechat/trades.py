@@ -1,19 +1,19 @@
-"""Orders and how they become paid, closed or reversed. Every function runs inside one transaction.
+"""Orders by WeChat Pay's rules, and how they are shown. What changes them runs inside one transaction.
 
 States: NOTPAY → SUCCESS | CLOSED; codepay: USERPAYING → SUCCESS | PAYERROR, any → REVOKED; SUCCESS → REFUND with the
-first refund. A payment happens in `_charge` and nowhere else, and only from NOTPAY or USERPAYING.
+first refund. They are read from the core's: open, paid, closed, reversed.
 """
 
-import secrets
-from dataclasses import dataclass
+import re
 from typing import Any
 
 from sandbox import coupons
+from sandbox.acquirer import Acquirer, CoreError, Merchant, Trade
+from sandbox.acquirer.models import Reader
 from sandbox.clock import rfc3339
-from sandbox.store import Row, Tx
-from sandbox.wechat import books, sharing
+from sandbox.store import Tx
+from sandbox.wechat import sharing
 from sandbox.wechat.errors import ApiError, invalid_request, order_closed, order_not_exist
-from sandbox.wechat.merchants import Merchant
 from sandbox.wechat.orders import DAY_MS, TRADE_TYPES, Order, require_open
 
 CODE_URL = "weixin://wxpay/bizpayurl?pr="
@@ -28,189 +28,211 @@ DESCRIPTIONS = {
 }
 REFUSALS = {"NOT_ENOUGH": "用户帐号余额不足，请用户充值或更换支付卡后再支付", "TRADE_ERROR": "交易失败, 用户取消支付"}
 REVERSIBLE_MS = 7 * DAY_MS
+PATIENCE_S = 60  # how long a payer is asked for the password
+LEAST_PATIENCE_S = 5  # however fast the simulated world runs, a test must get its answer to the prompt in
+ASKS_FIRST, HAS_NO_MONEY = "8", "9"  # the last digit of a payer's code
+_TOKEN = re.compile(r"(?:.*[?&](?:pr|prepay_id)=)?(?:wx)?([0-9a-f]{34})(?:&.*)?", re.DOTALL)
 
 
-class NotPayable(Exception):
-    """The payer cannot do this to the order as it stands; the message says why."""
+# ---- what the merchant does ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Payer:
-    """What the simulated payer 付款人 does by itself. patience_ms: how long a password prompt stays open."""
-
-    openid: str
-    patience_ms: int
-
-
-def find(tx: Tx, mchid: str, out_trade_no: str) -> Row | None:
-    """Return an order by the merchant's number."""
-    return tx.one("SELECT * FROM wechat_trade WHERE mchid = ? AND out_trade_no = ?", mchid, out_trade_no)
-
-
-def get(tx: Tx, mchid: str, out_trade_no: str, now_ms: int) -> Row:
-    """Return an order, its expiry applied. Raises ORDER_NOT_EXIST."""
-    row = find(tx, mchid, out_trade_no)
-    if row is None:
-        raise order_not_exist()
-    return expire(tx, row, now_ms)
-
-
-def expired_state(row: Row, now_ms: int) -> str:
-    """Return the order's state at `now_ms`, whether or not its expiry has been written yet."""
-    if row["expires_ms"] is None or row["expires_ms"] > now_ms:
-        return str(row["state"])
-    state: str = row["state"]
-    return {"NOTPAY": "CLOSED", "USERPAYING": "PAYERROR"}.get(state, state)
-
-
-def expire(tx: Tx, row: Row, now_ms: int) -> Row:
-    """Write the expiry of an order whose time is over; return the row as it is then."""
-    state = expired_state(row, now_ms)
-    if state == row["state"]:
-        return row
-    return _move(tx, row, state, refusal="TRADE_ERROR" if state == "PAYERROR" else None)
-
-
-def create(tx: Tx, merchant: Merchant, order: Order, now_ms: int) -> Row:
+def create(tx: Tx, of: Acquirer, merchant: Merchant, order: Order) -> Trade:
     """Record an order for the payer to pay, or return the same one if the request is a repetition."""
-    row = find(tx, merchant.mchid, order.out_trade_no)
-    if row is None:
-        require_open(order, now_ms)
-        return insert(tx, merchant, order, "NOTPAY", now_ms)
-    row = expire(tx, row, now_ms)
-    if row["state"] == "CLOSED":
+    known = of.trades.find(tx, merchant.merchant, order.out_trade_no)
+    if known is not None and state_of(known) == "CLOSED":
         raise order_closed()  # whatever is asked now: what is closed stays so
-    _require_same(row, order)
-    if row["state"] != "NOTPAY":
+    trade, _ = made(tx, of, merchant, order)
+    if trade.state != "open":
         raise invalid_request("该订单已支付")
-    return row
+    return trade
 
 
-def codepay(tx: Tx, merchant: Merchant, order: Order, payer: Payer, now_ms: int) -> Row:
+def codepay(tx: Tx, of: Acquirer, merchant: Merchant, order: Order) -> Trade:
     """Charge the payer whose payment code was scanned; return the order as it stands then.
 
     The code's last digit decides: 0-7 pays, 8 is asked for a password, 9 has no money.
     A repetition of the same request changes nothing.
     """
-    row = find(tx, merchant.mchid, order.out_trade_no)
-    if row is not None:
-        row = expire(tx, row, now_ms)
-        _require_same(row, order)
-        return row
-    require_open(order, now_ms)
-    assert order.auth_code is not None
-    if tx.one("SELECT 1 FROM wechat_trade WHERE auth_code = ?", order.auth_code):
+    trade, is_new = made(tx, of, merchant, order)
+    if not is_new:
+        return trade
+    code = str(order.auth_code)
+    if tx.execute("INSERT OR IGNORE INTO wechat_auth_code (code) VALUES (?)", code) == 0:
         raise invalid_request("付款码已使用过, 请让用户刷新付款码")
-    row = insert(tx, merchant, order, "USERPAYING", now_ms)
-    match order.auth_code[-1]:
-        case "8":
-            expires_ms = now_ms + payer.patience_ms
-            tx.execute("UPDATE wechat_trade SET expires_ms = ? WHERE trade_id = ?", expires_ms, row["trade_id"])
-            return _again(tx, row)
-        case "9":
-            return _move(tx, row, "PAYERROR", refusal="NOT_ENOUGH")
-        case _:
-            return _charge(tx, row, payer.openid, now_ms)
+    if code.endswith(ASKS_FIRST):
+        return trade
+    if code.endswith(HAS_NO_MONEY):
+        return of.trades.decline(tx, trade, final=True, refusal="NOT_ENOUGH")
+    return charge(tx, of, trade, None)
 
 
-def codepay_answer(row: Row) -> dict[str, Any]:
+def made(tx: Tx, of: Acquirer, merchant: Merchant, order: Order, *, combined: bool = False) -> tuple[Trade, bool]:
+    """Record an order; return it, and whether it is new. Raises OUT_TRADE_NO_USED."""
+    now_ms, expires_ms = of.ctx.clock.now_ms(), order.expires_ms
+    if of.trades.find(tx, merchant.merchant, order.out_trade_no) is None:
+        require_open(order, now_ms)
+    if order.auth_code is not None and order.auth_code.endswith(ASKS_FIRST):
+        expires_ms = now_ms + int(max(PATIENCE_S * of.ctx.time_scale, LEAST_PATIENCE_S) * 1000)
+    extra = {
+        "appid": merchant.extra["appid"],
+        "description": order.description,
+        "attach": order.attach,
+        "device_id": order.device_id,
+        "key_id": order.key_id,
+        "openid": order.openid,
+        "shared": order.shared,
+        "combined": combined,
+    }
+    try:
+        return of.trades.create(
+            tx,
+            merchant,
+            order=order.out_trade_no,
+            amount=order.total,
+            currency="CNY",
+            product=order.product,
+            params=order.request,
+            expires_ms=expires_ms,
+            notify_url=order.notify_url,
+            extra=extra,
+        )
+    except CoreError as error:
+        raise ApiError(403, "OUT_TRADE_NO_USED", "商户订单号重复, 且请求参数与原请求不同") from error
+
+
+def close(tx: Tx, of: Acquirer, trade: Trade) -> None:
+    """Close an unpaid order 关单; closing it again does nothing."""
+    if trade.product == "codepay":
+        raise invalid_request("付款码支付订单请调用撤销接口")
+    try:
+        of.trades.close(tx, trade)
+    except CoreError as error:
+        raise invalid_request("订单已支付, 不能关闭") from error
+
+
+def reverse(tx: Tx, of: Acquirer, trade: Trade) -> None:
+    """Reverse 撤销 a code payment, giving back what was paid; reversing again does nothing.
+
+    Only for payments of the last seven days and without refunds.
+    """
+    if trade.product != "codepay":
+        raise invalid_request("仅付款码支付订单可撤销")
+    if trade.refunded and trade.state == "paid":
+        raise invalid_request("订单已发生退款, 不能撤销")
+    if trade.state == "paid" and of.ctx.clock.now_ms() - (trade.paid_ms or 0) > REVERSIBLE_MS:
+        raise ApiError(403, "TRADE_OVERDUE", "订单已超过可撤销的期限")
+    was_paid, trade = trade.state == "paid", of.refunds.reverse(tx, trade)
+    if was_paid:
+        (refund,) = of.refunds.of_trade(tx, trade)
+        sharing.unfreeze_for_refund(tx, of, trade, refund)
+    of.trades.note(tx, trade, revoked=True)
+
+
+# ---- the payer -------------------------------------------------------------------------------------------------------
+
+
+def charge(tx: Tx, of: Acquirer, trade: Trade, payer: str | None) -> Trade:
+    """Take the payer's money, and freeze it if the order asked for sharing. Raises CoreError."""
+    payer = trade.extra["openid"] or payer or default_payer(trade.extra["appid"])
+    charged = of.trades.charge(tx, trade, payer)
+    sharing.freeze(tx, of, charged)
+    return charged
+
+
+def default_payer(appid: str) -> str:
+    """Return the openid of who pays when nobody says who does."""
+    return f"oPayer{appid[2:]:0<22}"
+
+
+def token_in(code: str) -> str | None:
+    """Return the token in what a payer sees, a code_url, prepay_id or h5_url; None if there is none."""
+    match = _TOKEN.fullmatch(code)
+    return match and match[1]
+
+
+# ---- how it is shown -------------------------------------------------------------------------------------------------
+
+
+def get(reader: Reader, of: Acquirer, mchid: str, out_trade_no: str) -> Trade:
+    """Return a single order by the merchant's number. Raises ORDER_NOT_EXIST."""
+    return require_single(of.trades.find(reader, mchid, out_trade_no), mchid)
+
+
+def require_single(trade: Trade | None, mchid: str) -> Trade:
+    """Return an order that is this merchant's and no part of a combined one. Raises ORDER_NOT_EXIST."""
+    if trade is None or trade.merchant != mchid or trade.extra["combined"]:
+        raise order_not_exist()
+    return trade
+
+
+def state_of(trade: Trade) -> str:
+    """Return an order's trade_state."""
+    by_code = trade.product == "codepay"
+    if trade.extra.get("revoked"):
+        return "REVOKED"
+    if trade.state == "paid":
+        return "REFUND" if trade.refunded else "SUCCESS"
+    if trade.state == "open":
+        return "USERPAYING" if by_code else "NOTPAY"
+    return "PAYERROR" if by_code else "CLOSED"
+
+
+def codepay_answer(trade: Trade) -> dict[str, Any]:
     """Return what codepay answers for an order in this state; raises its refusals, 202 USERPAYING among them."""
-    match row["state"]:
+    match state_of(trade):
         case "USERPAYING":
             raise ApiError(202, "USERPAYING", DESCRIPTIONS["USERPAYING"])
         case "PAYERROR":
-            raise ApiError(403, row["refusal"], REFUSALS[row["refusal"]])
-        case "REVOKED" | "CLOSED":
+            refusal = trade.refusal or "TRADE_ERROR"
+            raise ApiError(403, refusal, REFUSALS[refusal])
+        case "REVOKED":
             raise order_closed()
         case _:
-            return shown(row, row["state"])
+            return shown(trade)
 
 
-def pay(tx: Tx, row: Row, openid: str, now_ms: int) -> Row:
-    """Let the payer pay an open order. Raises NotPayable."""
-    row = expire(tx, row, now_ms)
-    if row["state"] not in ("NOTPAY", "USERPAYING"):
-        raise NotPayable(f"order {row['out_trade_no']} is {row['state']}, not open for payment")
-    return _charge(tx, row, row["openid"] or openid, now_ms)
-
-
-def decline(tx: Tx, row: Row, now_ms: int) -> Row:
-    """Let the payer's attempt fail: a code payment ends, any other order stays open. Raises NotPayable."""
-    row = expire(tx, row, now_ms)
-    match row["state"]:
-        case "USERPAYING":
-            return _move(tx, row, "PAYERROR", refusal="TRADE_ERROR")
-        case "NOTPAY":
-            return row
-        case state:
-            raise NotPayable(f"order {row['out_trade_no']} is {state}, not open for payment")
-
-
-def close(tx: Tx, row: Row) -> None:
-    """Close an unpaid order 关单; closing it again does nothing."""
-    if row["product"] == "codepay":
-        raise invalid_request("付款码支付订单请调用撤销接口")
-    match row["state"]:
-        case "NOTPAY":
-            _move(tx, row, "CLOSED")
-        case "CLOSED":
-            pass
+def creation_answer(product: str, token: str, base_url: str) -> dict[str, Any]:
+    """Return what create answers for this product."""
+    match product:
+        case "native":
+            return {"code_url": CODE_URL + token}
+        case "h5":
+            return {"h5_url": f"{base_url}/cgi-bin/mmpayweb-bin/checkmweb?prepay_id=wx{token}"}
         case _:
-            raise invalid_request("订单已支付, 不能关闭")
+            return {"prepay_id": f"wx{token}"}
 
 
-def revoke(tx: Tx, row: Row, now_ms: int) -> int:
-    """Reverse 撤销 a code payment; return how much the payer must get back (0 if nothing was paid).
-
-    Reversing again returns 0. Only for payments of the last seven days and without refunds.
-    """
-    if row["product"] != "codepay":
-        raise invalid_request("仅付款码支付订单可撤销")
-    match row["state"]:
-        case "REVOKED":
-            return 0
-        case "REFUND":
-            raise invalid_request("订单已发生退款, 不能撤销")
-        case "SUCCESS":
-            if now_ms - row["success_ms"] > REVERSIBLE_MS:
-                raise ApiError(403, "TRADE_OVERDUE", "订单已超过可撤销的期限")
-            _move(tx, row, "REVOKED")
-            return int(row["total"])
-        case _:
-            _move(tx, row, "REVOKED")
-            return 0
-
-
-def shown(row: Row, state: str) -> dict[str, Any]:
+def shown(trade: Trade) -> dict[str, Any]:
     """Return the order as the query API and payment notices show it."""
+    state = state_of(trade)
     view: dict[str, Any] = {
-        "appid": row["appid"],
-        "mchid": row["mchid"],
-        "out_trade_no": row["out_trade_no"],
-        "trade_type": TRADE_TYPES[row["product"]],
+        "appid": trade.extra["appid"],
+        "mchid": trade.merchant,
+        "out_trade_no": trade.order,
+        "trade_type": TRADE_TYPES[trade.product],
         "trade_state": state,
         "trade_state_desc": DESCRIPTIONS[state],
-        "attach": row["attach"],
+        "attach": trade.extra["attach"],
     }
-    if row["transaction_id"] is None:
+    if trade.paid_ms is None:
         del view["trade_type"]
         return view
-    total, used = row["total"], coupons.read(row["coupons"])
     view |= {
-        "transaction_id": row["transaction_id"],
+        "transaction_id": trade.charge_ref,
         "bank_type": "OTHERS",
-        "success_time": rfc3339(row["success_ms"]),
-        "payer": {"openid": row["openid"]},
+        "success_time": rfc3339(trade.paid_ms),
+        "payer": {"openid": trade.payer},
         "amount": {
-            "total": total,
-            "payer_total": total - coupons.total_of(used),
+            "total": trade.amount,
+            "payer_total": trade.amount - coupons.total_of(trade.coupons),
             "currency": "CNY",
             "payer_currency": "CNY",
         },
-        "promotion_detail": [promotion(one) for one in used],
+        "promotion_detail": [promotion(one) for one in trade.coupons],
     }
-    if row["device_id"]:
-        view["scene_info"] = {"device_id": row["device_id"]}
+    if trade.extra["device_id"]:
+        view["scene_info"] = {"device_id": trade.extra["device_id"]}
     return view
 
 
@@ -229,82 +251,3 @@ def promotion(one: coupons.Coupon) -> dict[str, Any]:
         "other_contribute": 0,
         "currency": "CNY",
     }
-
-
-def not_paid_out(row: Row) -> int:
-    """Return what the merchant's own coupons 免充值 paid of an order: 订单金额 − 应结订单金额."""
-    return coupons.total_of(coupons.read(row["coupons"]), "merchant")
-
-
-def creation_answer(row: Row, base_url: str) -> dict[str, Any]:
-    """Return what create answers for this product."""
-    match row["product"]:
-        case "native":
-            return {"code_url": CODE_URL + row["token"]}
-        case "h5":
-            return {"h5_url": f"{base_url}/cgi-bin/mmpayweb-bin/checkmweb?prepay_id=wx{row['token']}"}
-        case _:
-            return {"prepay_id": f"wx{row['token']}"}
-
-
-def insert(tx: Tx, merchant: Merchant, order: Order, state: str, now_ms: int) -> Row:
-    """Record a new order."""
-    tx.execute(
-        "INSERT INTO wechat_trade (mchid, out_trade_no, product, request, appid, description, attach, device_id,"
-        " notify_url, total, fee_bp, key_id, token, auth_code, state, created_ms, expires_ms, openid)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        *(merchant.mchid, order.out_trade_no, order.product, order.request, merchant.appid, order.description),
-        *(order.attach, order.device_id, order.notify_url, order.total, merchant.fee_bp, order.key_id),
-        *(secrets.token_hex(17), order.auth_code, state, now_ms, order.expires_ms, order.openid),
-    )
-    row = find(tx, merchant.mchid, order.out_trade_no)
-    assert row is not None
-    return row
-
-
-def _require_same(row: Row, order: Order) -> None:
-    if row["product"] != order.product or row["request"] != order.request:
-        raise ApiError(403, "OUT_TRADE_NO_USED", "商户订单号重复, 且请求参数与原请求不同")
-
-
-def _charge(tx: Tx, row: Row, openid: str, now_ms: int) -> Row:
-    """Take the payer's money: state, numbers, fee and fund flow in one step."""
-    day = books.bill_date(tx, row["mchid"], now_ms)
-    stamp = rfc3339(now_ms)[:10].replace("-", "")
-    transaction_id = f"4200{row['mchid'][-4:]}{stamp}{row['trade_id']:012d}"
-    used = coupons.use(tx, "wechat", row["mchid"], row["out_trade_no"], row["total"])
-    settled = row["total"] - coupons.total_of(used, "merchant")
-    fee = books.fee_of(settled, row["fee_bp"])
-    tx.execute(
-        "UPDATE wechat_trade SET state = 'SUCCESS', expires_ms = NULL, transaction_id = ?, openid = ?, success_ms = ?,"
-        " bill_date = ?, fee = ?, coupons = ? WHERE trade_id = ?",
-        *(transaction_id, openid, now_ms, day.isoformat(), fee, coupons.dump(used), row["trade_id"]),
-    )
-    for kind, amount in ((books.PAYMENT, settled), (books.FEE, -fee)):
-        books.post(
-            tx,
-            mchid=row["mchid"],
-            at_ms=now_ms,
-            day=day,
-            kind=kind,
-            amount=amount,
-            business_no=transaction_id,
-            voucher_no=row["out_trade_no"],
-        )
-    paid = _again(tx, row)
-    sharing.freeze(tx, paid, now_ms, day)
-    return paid
-
-
-def _move(tx: Tx, row: Row, state: str, refusal: str | None = None) -> Row:
-    tx.execute(
-        "UPDATE wechat_trade SET state = ?, refusal = ?, expires_ms = NULL WHERE trade_id = ?",
-        *(state, refusal, row["trade_id"]),
-    )
-    return _again(tx, row)
-
-
-def _again(tx: Tx, row: Row) -> Row:
-    fresh = tx.one("SELECT * FROM wechat_trade WHERE trade_id = ?", row["trade_id"])
-    assert fresh is not None
-    return fresh

@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from aiohttp import web
 
+from sandbox.acquirer import Acquirer, Merchant
 from sandbox.acquirer.page import show
 from sandbox.control import reply
-from sandbox.wechat.merchants import Merchant
-from sandbox.wechat.service import WeChat
+from sandbox.wechat.wire import app_secret
 
 CODE_LIVES_MS = 5 * 60 * 1000
 COOKIE = "sandbox_wechat_user"
@@ -31,8 +31,8 @@ class _Code(NamedTuple):
 class Visitors:
     """See the module. Codes live in memory: they are good for five minutes and once."""
 
-    def __init__(self, wechat: WeChat) -> None:
-        self._wechat = wechat
+    def __init__(self, acquirer: Acquirer) -> None:
+        self._of = acquirer
         self._codes: dict[str, _Code] = {}
 
     def add_to(self, app: web.Application) -> None:
@@ -54,9 +54,10 @@ class Visitors:
         user = request.cookies.get(COOKIE, "")
         user = user if _USER.fullmatch(user) else secrets.token_hex(10)
         code = secrets.token_hex(16)
-        now_ms = self._wechat.ctx.clock.now_ms()
+        now_ms = self._of.ctx.clock.now_ms()
         self._codes = {name: one for name, one in self._codes.items() if one.ends_ms > now_ms}
-        self._codes[code] = _Code(merchant.appid, f"o{merchant.appid[2:9]}{user}", now_ms + CODE_LIVES_MS)
+        appid = str(merchant.extra["appid"])
+        self._codes[code] = _Code(appid, f"o{appid[2:9]}{user}", now_ms + CODE_LIVES_MS)
         query = [*parse_qsl(back.query, keep_blank_values=True), ("code", code), ("state", asked.get("state", ""))]
         response = web.Response(
             status=302, headers={"Location": urlunsplit(back._replace(query=urlencode(query), fragment=""))}
@@ -70,12 +71,13 @@ class Visitors:
         merchant = self._of_appid(asked.get("appid", ""))
         if merchant is None:
             return _error(40013, "invalid appid")
-        if not hmac.compare_digest(asked.get("secret", "").encode(), merchant.app_secret.encode()):
+        secret = app_secret(str(merchant.extra["apiv3_key"]))
+        if not hmac.compare_digest(asked.get("secret", "").encode(), secret.encode()):
             return _error(40125, "invalid appsecret")
         if asked.get("grant_type") != "authorization_code":
             return _error(40002, "invalid grant_type")
         code = self._codes.pop(asked.get("code", ""), None)
-        if code is None or code.appid != merchant.appid or code.ends_ms <= self._wechat.ctx.clock.now_ms():
+        if code is None or code.appid != merchant.extra["appid"] or code.ends_ms <= self._of.ctx.clock.now_ms():
             return _error(40029, "invalid code")
         said: dict[str, Any] = {
             "access_token": secrets.token_urlsafe(60),
@@ -87,7 +89,7 @@ class Visitors:
         return reply(said)
 
     def _of_appid(self, appid: str) -> Merchant | None:
-        return next((one for one in self._wechat.merchants.all() if one.appid == appid), None)
+        return next((one for one in self._of.merchants.all() if one.extra["appid"] == appid), None)
 
 
 def _error(code: int, words: str) -> web.Response:

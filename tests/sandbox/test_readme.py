@@ -10,7 +10,8 @@ README = (Path(REPOSITORY) / "sandbox" / "README.md").read_text()
 SECTIONS = {part.split("\n", 1)[0].strip(): part for part in README.split("\n## ")}
 CORE = SECTIONS["The rails on the shared core"]
 SOME_HAVE = {"POST /control/R/webhooks", "POST /control/R/coupons"}
-FAULTS_OF_SOME = {"refund_comes_back"}  # Stripe's, whose refunds alone are known to fail after they were done
+# Stripe's refunds alone are known to fail after they were done; at WeChat Pay a refund that fails waits, see its own.
+FAULTS_OF_SOME = {"refund_comes_back", "refund_failed"}
 CALL = re.compile(r"^\| `((?:GET|POST|PATCH|DELETE) [^`?]+)", re.MULTILINE)
 
 
@@ -20,7 +21,7 @@ def calls_of(sandbox: Sandbox) -> set[str]:
 
 def rails_on_the_core(offered: set[str]) -> set[str]:
     """Return the rails that have the calls only the core gives."""
-    return {call.split("/")[2] for call in offered if call.endswith("/rotate-keys") and "/wechat/" not in call}
+    return {call.split("/")[2] for call in offered if call.endswith("/rotate-keys")}
 
 
 def test_every_control_call_is_in_the_table(sandbox: Sandbox) -> None:
@@ -34,14 +35,14 @@ def test_every_control_call_is_in_the_table(sandbox: Sandbox) -> None:
 
 
 def test_every_fault_is_in_the_table(sandbox: Sandbox) -> None:
-    table = SECTIONS["Faults of rail `wechat`"]
-    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == faults_of(sandbox, "wechat")
     of_the_core = {
         name
         for cell in re.findall(r"^\| (`[a-z_` ]+`) \|", CORE, re.MULTILINE)
         for name in re.findall(r"`(\w+)`", cell)
     }
     assert "notice_reordered" in of_the_core
+    wechats = set(re.findall(r"^\| `(\w+)` \|", SECTIONS["Faults of rail `wechat`"], re.MULTILINE))
+    assert wechats == faults_of(sandbox, "wechat") - of_the_core
     for rail in rails_on_the_core(calls_of(sandbox)):
         offered = faults_of(sandbox, rail)
         assert of_the_core - FAULTS_OF_SOME <= offered, rail

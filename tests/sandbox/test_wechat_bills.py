@@ -204,9 +204,9 @@ def test_midnight_in_beijing_closes_the_day_by_itself(own_sandbox: Sandbox) -> N
     before = (date.fromisoformat(today) - timedelta(days=2)).isoformat()
     own_sandbox.kill()
     with sqlite3.connect(own_sandbox.home / "sandbox" / "sandbox.db") as books:  # the night passes
-        books.execute("UPDATE wechat_trade SET bill_date = ?, success_ms = success_ms - 86400000", (yesterday,))
-        books.execute("UPDATE wechat_flow SET bill_date = ?", (yesterday,))
-        books.execute("UPDATE wechat_merchant SET closed_through = ?", (before,))
+        books.execute("UPDATE acquirer_trade SET bill_date = ?, paid_ms = paid_ms - 86400000", (yesterday,))
+        books.execute("UPDATE acquirer_flow SET bill_date = ?", (yesterday,))
+        books.execute("UPDATE acquirer_merchant SET closed_through = ?", (before,))
     own_sandbox.start()
     merchant.base_url = own_sandbox.base_url
     target = f"/v3/bill/tradebill?bill_date={yesterday}"
@@ -351,19 +351,19 @@ def test_an_extra_row_is_about_an_order_nobody_made(day: Day) -> None:
     fault = day.fault("bill_row_extra", date=day.date, params={"total_minor": 777})
     day.close()
     rows, _ = trade_bill(day.merchant, day.date)
-    strange = [row for row in rows if row["商户订单号"] == fault["params"]["out_trade_no"]]
+    strange = [row for row in rows if row["商户订单号"] == fault["params"]["order"]]
     assert [row["订单金额"] for row in strange] == ["7.77"]
     assert len(rows) == 4
-    assert day.merchant.query(fault["params"]["out_trade_no"]).code == "ORDER_NOT_EXIST"
+    assert day.merchant.query(fault["params"]["order"]).code == "ORDER_NOT_EXIST"
     assert numbers(trade_bill(day.merchant, day.date)[0]) == numbers(rows)
 
 
 def test_a_truncated_bill_ends_too_early_and_its_hash_does_not_tell(day: Day) -> None:
     day.fault("bill_truncated", date=day.date)
     day.close()
+    assert fetch(day.merchant, f"/v3/bill/fundflowbill?bill_date={day.date}").endswith(b"\r\n"), "not what is ordered"
     plain = fetch(day.merchant, f"/v3/bill/tradebill?bill_date={day.date}")
     assert "总交易单数" not in plain.decode(errors="ignore")
-    assert fetch(day.merchant, f"/v3/bill/fundflowbill?bill_date={day.date}").endswith(b"\r\n")
 
 
 def test_a_bill_of_the_wrong_day_is_about_yesterday(day: Day) -> None:

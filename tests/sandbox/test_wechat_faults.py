@@ -166,7 +166,7 @@ def test_everything_can_be_said_in_the_words_of_every_rail(sandbox: Sandbox, mer
     ((refund,), ()) = (one["refunds"] for one in told)
     assert (refund["order"], refund["amount"]) == (returned, 50)
     day = datetime.now(BEIJING).date().isoformat()
-    assert sandbox.control("POST", "/wechat/close-day", {**me, "date": day})["mchid"] == merchant.mchid
+    assert sandbox.control("POST", "/wechat/close-day", {**me, "date": day})["merchant"] == merchant.mchid
 
 
 def test_a_rail_that_is_down_does_nothing_and_answers_nobody(sandbox: Sandbox, merchant: Merchant) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.wechat.notices import SCHEDULE_S
+from sandbox.wechat.wire import WeChatWire
 from tests.ops.trials.replay.running import free_ports
 from tests.sandbox.sandbox_client import BadSignature, Delivery, Door, Merchant, Sandbox, door, eventually, new_number
 
@@ -108,8 +108,8 @@ def test_nobody_listening_is_a_failed_attempt_like_any_other(sandbox: Sandbox, m
 
 
 def test_after_fifteen_repetitions_it_gives_up(tmp_path: Path) -> None:
-    assert len(SCHEDULE_S) == 15
-    assert sum(SCHEDULE_S) == (24 * 60 + 4) * 60
+    assert len(WeChatWire.schedule_s) == 15
+    assert sum(WeChatWire.schedule_s) == (24 * 60 + 4) * 60
     hasty = Sandbox(tmp_path, 0.000001)
     try:
         merchant = hasty.merchant()

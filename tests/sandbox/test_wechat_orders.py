@@ -132,7 +132,7 @@ def test_a_closed_order_stays_closed(sandbox: Sandbox, merchant: Merchant) -> No
     again = merchant.call("POST", NATIVE, merchant.order(out_trade_no))
     assert (again.status, again.code) == (400, "ORDER_CLOSED")
     refused = sandbox.control("POST", "/wechat/pay", {"mchid": merchant.mchid, "out_trade_no": out_trade_no}, 409)
-    assert refused["code"] == "not_payable"
+    assert refused["code"] == "order_closed"
     assert sandbox.trade(merchant, out_trade_no)["charged_count"] == 0
 
 
@@ -240,7 +240,7 @@ def test_reversing_gives_back_what_was_paid_and_closes_what_was_not(sandbox: San
             }
         assert merchant.query(order["out_trade_no"]).json["trade_state"] == "REVOKED"
     returned = sandbox.trade(merchant, paid["out_trade_no"])["refunds"]
-    assert [(refund["refund"], refund["status"]) for refund in returned] == [(700, "SUCCESS")]
+    assert [(refund["amount"], refund["status"]) for refund in returned] == [(700, "success")]
     assert sandbox.trade(merchant, waiting["out_trade_no"])["refunds"] == []
     sandbox.control("POST", "/wechat/pay", {"mchid": merchant.mchid, "out_trade_no": waiting["out_trade_no"]}, 409)
 

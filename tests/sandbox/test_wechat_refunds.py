@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.wechat.books import fee_of, fee_returned
+from sandbox.acquirer.books import fee_of, fee_returned
 from tests.sandbox.sandbox_client import Merchant, Reply, Sandbox, eventually, new_number
 
 TIME_SCALE = 0.0005  # the minute between two refunds of one order becomes 30 ms
@@ -60,7 +60,7 @@ def test_the_same_refund_again_is_the_same_and_a_changed_one_is_refused(
     assert again["refund_id"] == first["refund_id"]
     changed = merchant.refund(paid, number, 401, 1000)
     assert (changed.status, changed.code) == (400, "INVALID_REQUEST")
-    assert [refund["refund"] for refund in sandbox.trade(merchant, paid)["refunds"]] == [400]
+    assert [refund["amount"] for refund in sandbox.trade(merchant, paid)["refunds"]] == [400]
 
 
 def test_a_refund_may_name_the_transaction_id_instead(merchant: Merchant, paid: str) -> None:
@@ -77,7 +77,7 @@ def test_refunds_never_exceed_the_payment(sandbox: Sandbox, merchant: Merchant, 
     assert (refused.status, refused.code) == (400, "INVALID_REQUEST")
     rest = new_number("r")
     assert patiently(lambda: merchant.refund(paid, rest, 400, 1000)).status == 200
-    assert sum(refund["refund"] for refund in sandbox.trade(merchant, paid)["refunds"]) == 1000
+    assert sum(refund["amount"] for refund in sandbox.trade(merchant, paid)["refunds"]) == 1000
 
 
 def test_the_total_must_be_what_was_paid(merchant: Merchant, paid: str) -> None:
@@ -134,7 +134,7 @@ def test_another_merchant_cannot_refund_it(sandbox: Sandbox, paid: str) -> None:
 
 def test_after_a_year_a_payment_is_past_refunding(sandbox: Sandbox, merchant: Merchant, paid: str) -> None:
     with sqlite3.connect(sandbox.home / "sandbox" / "sandbox.db", timeout=100) as books:
-        long_ago = "UPDATE wechat_trade SET success_ms = success_ms - 366 * 86400000 WHERE out_trade_no = ?"
+        long_ago = "UPDATE acquirer_trade SET paid_ms = paid_ms - 366 * 86400000 WHERE order_no = ?"
         assert books.execute(long_ago, (paid,)).rowcount == 1
     reply = merchant.refund(paid, new_number("r"), 1, 1000)
     assert (reply.status, reply.code) == (403, "TRADE_OVERDUE")
@@ -161,7 +161,7 @@ def test_two_refunds_of_one_order_at_once_are_one_too_many(own_sandbox: Sandbox)
 
 @given(st.integers(1, 10**9), st.integers(0, 1000), st.data())
 def test_a_full_refund_in_any_parts_returns_exactly_the_fee(paid_fen: int, fee_bp: int, data: st.DataObject) -> None:
-    fee = fee_of(paid_fen, fee_bp)
+    fee = fee_of(paid_fen, fee_bp, 0)
     cuts = sorted(data.draw(st.lists(st.integers(0, paid_fen), max_size=6)))
     running = [fee_returned(fee, refunded, paid_fen) for refunded in [0, *cuts, paid_fen]]
     assert running[0] == 0
@@ -170,7 +170,7 @@ def test_a_full_refund_in_any_parts_returns_exactly_the_fee(paid_fen: int, fee_b
 
 
 def test_fees_round_half_up() -> None:
-    assert [fee_of(total, 60) for total in (83, 84, 250, 1000)] == [0, 1, 2, 6]  # 0.498 0.504 1.5 6
+    assert [fee_of(total, 60, 0) for total in (83, 84, 250, 1000)] == [0, 1, 2, 6]  # 0.498 0.504 1.5 6
 
 
 def test_an_abnormal_refund_is_sent_on_to_a_card_and_then_done(sandbox: Sandbox, merchant: Merchant) -> None:
@@ -181,6 +181,8 @@ def test_an_abnormal_refund_is_sent_on_to_a_card_and_then_done(sandbox: Sandbox,
     refund_id = merchant.refund(out_trade_no, number, 40, 100).json["refund_id"]
     target = f"/v3/refund/domestic/refunds/{refund_id}/apply-abnormal-refund"
     eventually(lambda: merchant.refund_query(number).json["status"] == "ABNORMAL")
+    too_much = patiently(lambda: merchant.refund(out_trade_no, new_number("r"), 61, 100))
+    assert too_much.code == "INVALID_REQUEST", "the money has left the merchant"
     key_id = merchant.credentials["public_key_id"]
     oaep = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
     sealed = base64.b64encode(merchant.platform_keys[key_id].encrypt("张三".encode(), oaep)).decode()
