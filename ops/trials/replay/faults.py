@@ -99,8 +99,7 @@ class Planter:
             match = {"merchant": account.merchant, "date": day}
             more = {"total_minor": self._rng.randint(100, 9999)}
             told = await self._world.order_fault(account.channel, "bill_row_extra", match, more)
-            number = told["params"].get("order") or told["params"]["out_trade_no"]
-            self.planted.append(Planted("bill_row_extra", number, "missing_at_hub", name))
+            self.planted.append(Planted("bill_row_extra", told["params"]["order"], "missing_at_hub", name))
         if deposit:
             account, day = self._rng.choice(paid_out)
             match = {"mchid": account.merchant, "date": day}

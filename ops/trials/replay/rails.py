@@ -70,9 +70,7 @@ class Account:
 async def sign_up(world: World, part: Part, *, pool: str, hub_url: str, book: int, webhooks: bool) -> dict[str, Any]:
     """Become a merchant of a rail; return the settings of the channel account."""
     path = f"/control/{part.channel}"
-    wish = {"name": "replay", "fee_bp": part.fee_bp, "settle_to": pool}
-    if part.channel != "wechat":  # its fees have no fixed part
-        wish["fixed_fee_minor"] = 0
+    wish = {"name": "replay", "fee_bp": part.fee_bp, "fixed_fee_minor": 0, "settle_to": pool}
     settings = await world.control("POST", f"{path}/merchants", wish)
     if webhooks:
         url = f"{hub_url}/notify/{part.channel}/{base36(book)}/{part.account}"
