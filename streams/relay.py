@@ -16,6 +16,8 @@ from streams.outbox import Event
 from streams.store import events_after, heads
 
 log = logging.getLogger(__name__)
+PAGE = 1000  # events of a book in a round
+GATHER_S = 0.1  # while events keep coming, a round is begun so long after the last: each asks after every book
 KEEP = 100_000  # events kept in a book's stream; older ones are read from the events API
 
 
@@ -39,10 +41,11 @@ class Relay:
         self._pool = pool
         self._env = env
         self._at: dict[int, int] = {}
+        self._more = False  # there is a book of which the last round has left something
 
     async def once(self) -> int:
-        """Copy what is missing, up to a thousand events a book; return how many were copied."""
-        copied = 0
+        """Copy what is missing, up to PAGE events a book; return how many were copied."""
+        copied, self._more = 0, False
         async with acquire(self._pool) as connection:
             latest = await heads(connection)
         for book, seq in latest:
@@ -62,7 +65,7 @@ class Relay:
             last: Any = await pipe.xrevrange(name, count=1)
             position = int(last[0][0].partition(b"-")[0]) if last else 0
             async with acquire(self._pool) as connection:
-                events = await events_after(connection, book, position, 1000)
+                events = await events_after(connection, book, position, PAGE)
             if not events:
                 self._at[book] = position
                 return 0
@@ -74,6 +77,7 @@ class Relay:
             except WatchError:
                 log.info("the stream moved while copying; it is looked at again", extra={"book": book})
                 return 0
+        self._more = self._more or len(events) == PAGE
         return len(events)
 
     async def run(self, bell: Bell, *, idle_s: float = 1.0) -> None:
@@ -95,6 +99,8 @@ class Relay:
                 checked = self._env.clock.monotonic()
             if not copied:
                 await bell.wait(idle_s)
+            elif not self._more:
+                await self._env.sleep(GATHER_S)
 
     async def aclose(self) -> None:
         await self._redis.aclose()

@@ -12,9 +12,9 @@ from redis.exceptions import RedisError
 
 from kernel.env import SystemClock
 from streams import Bell, Relay, events_after
-from streams.relay import stream_name
+from streams.relay import GATHER_S, PAGE, stream_name
 from tests.kernel.cable import cable
-from tests.kernel.one_book import outside
+from tests.kernel.one_book import outside, until
 from tests.streams.listening import Hall, a_hall, running, set_up
 
 ONE, TWO = 1, 2
@@ -208,3 +208,24 @@ async def test_the_loop_goes_on_after_the_server_was_away_and_needs_no_bell(
 async def until_copied(server: Any, wanted: list[str]) -> None:
     while await copied(server, ONE) != wanted:  # noqa: ASYNC110 - the relay gets there
         await asyncio.sleep(0.005)
+
+
+async def test_the_loop_lets_events_gather_while_they_keep_coming_and_not_while_some_are_left(
+    hall: Hall, server: Any, redis_url: str
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await asyncio.sleep(0.01)
+
+    hall.env.sleep = sleep
+    await hall.tell(ONE, *[f"s{n}" for n in range(2 * PAGE + 3)])
+    async with a_relay(redis_url, hall) as relay, running(relay.run(Bell(None, hall.env), idle_s=0.01)):
+        await until_copied(server, ids(2 * PAGE + 3))
+        await until(lambda: slept)
+        assert slept == [GATHER_S]
+        await hall.tell(ONE, "one more")
+        await until_copied(server, ids(2 * PAGE + 4))
+        await until(lambda: len(slept) > 1)
+    assert slept == [GATHER_S, GATHER_S]
