@@ -1,6 +1,6 @@
 """The composition root: the one module that knows every package and builds the objects of a process."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -44,7 +44,7 @@ from gateway.routing.policies import EVENTS as policy_events
 from gateway.routing.policies import RoutingPolicies
 from gateway.routing.router import Router
 from kernel.addresses import PUBLIC, Addresses
-from kernel.db import STATEMENT_S, Pool, acquire, connect
+from kernel.db import STATEMENT_S, Connection, Pool, acquire, connect
 from kernel.env import Env, system_env
 from kernel.lane import ASIDES, BATCH_STATEMENT_S, MAX_SKEW, SHARED_LOCK_MS, TURN_MS, Lane, Lanes, committing
 from kernel.routes import Route
@@ -219,8 +219,19 @@ class Hub:
                 work, event.book, event.subject, day, gross_minor=gross, fee_minor=fee, coupon_minor=coupon
             )
 
+        async def concerning(connection: Connection, book: int, events: Sequence[Event]) -> Sequence[Event]:
+            planned = await splitting.store.with_plan(connection, book, [event.subject for event in events])
+            return [event for event in events if event.subject in planned]
+
         return Consumer(
-            "splitting", ["payment.succeeded"], needs, handle, pool=self.pool, lanes=self.lanes, env=self.env
+            "splitting",
+            ["payment.succeeded"],
+            needs,
+            handle,
+            pool=self.pool,
+            lanes=self.lanes,
+            env=self.env,
+            concerning=concerning,
         )
 
     def checks(self, disk: Path | None = None) -> Checks:

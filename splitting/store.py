@@ -1,6 +1,6 @@
 """Reading who is owed what, and what banks were told. Writing goes through the commit lane."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -38,6 +38,14 @@ async def find_split(connection: Connection, book: int, payment_id: str) -> Spli
         payment_id,
     )
     return Split(*row) if row else None
+
+
+async def with_plan(connection: Connection, book: int, payment_ids: Sequence[str]) -> set[str]:
+    """Return which of these payments have a split plan. It is committed with the payment, or never."""
+    rows = await connection.fetch(
+        "SELECT payment_id FROM split WHERE book = $1 AND payment_id = ANY($2::text[])", book, payment_ids
+    )
+    return {row[0] for row in rows}
 
 
 async def find_bank_link(connection: Connection, book: int, bank: str) -> BankLink | None:

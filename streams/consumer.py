@@ -1,12 +1,16 @@
-"""Consumers: our own listeners to events. A consumer's position is written in the transaction of what it did."""
+"""Consumers: our own listeners to events. A consumer's position is written in the transaction of what it did.
+
+Most events concern no listener. What is passed over is no reason to lock a book, which would set it aside at every
+gateway that is just taking payments of it: then only the position moves, if it still stands where it was read.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kernel.db import Pool, acquire, tell
+from kernel.db import Connection, Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import Conflict, SluiceError, Unavailable
 from kernel.lane import Lanes
@@ -14,15 +18,22 @@ from kernel.turns import Turns
 from kernel.work import BOOKS, Need, Work
 from streams.bell import Bell
 from streams.outbox import POSITIONS, Event, Position
-from streams.store import behind, events_after
+from streams.store import behind, events_after, pass_over
 
 log = logging.getLogger(__name__)
 
 SLOW_S = 1.0  # a round waits so long for a book
+PAGE = 500  # events of a book in a round
+# While events keep coming, a round is begun so long after the last: what gathers is handled together. Each round of a
+# book is a commit that its payments wait for.
+GATHER_S = 0.1
 
 # One event's effect: the rows it needs, and what it does to them. Both are called inside the batch's transaction.
 Needs = Callable[[Work, Event], Iterable[Need]]
 Handle = Callable[[Work, Event], Any]
+# Those of a book's events that may have an effect, read outside any lock: so what tells must never change once the
+# event is there.
+Concerning = Callable[[Connection, int, Sequence[Event]], Awaitable[Sequence[Event]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +68,20 @@ class Consumer:
     """Feeds one listener with the events it wants, in order within each book, each exactly once in effect."""
 
     def __init__(
-        self, name: str, types: Sequence[str], needs: Needs, handle: Handle, *, pool: Pool, lanes: Lanes, env: Env
+        self,
+        name: str,
+        types: Sequence[str],
+        needs: Needs,
+        handle: Handle,
+        *,
+        pool: Pool,
+        lanes: Lanes,
+        env: Env,
+        concerning: Concerning | None = None,
     ) -> None:
+        """concerning: which events of these types may have an effect; None: all of them."""
         self.name = name
+        self._concerning = concerning
         self._types = frozenset(types)
         self._needs = needs
         self._handle = handle
@@ -68,14 +90,16 @@ class Consumer:
         self._env = env
         self._turns: Turns[int, bool] = Turns(env, f"the part of {name} in the events of a book")
         self._reading = asyncio.Semaphore(4)  # of the pool's connections
+        self._more = False  # there is a book of which the last round has left something
 
     async def once(self) -> int:
-        """Handle what is there now, up to 500 events a book; return how many books moved on.
+        """Handle what is there now, up to PAGE events a book; return how many books moved on.
 
         An event nobody can handle stops only its book, and only at that event. A book that something else holds is left
         to its own task, and the others go on.
         """
         moved, after = 0, -1
+        self._more = False
         while True:
             async with acquire(self._pool) as connection:
                 page = await behind(connection, self.name, 200, after=after)
@@ -92,15 +116,21 @@ class Consumer:
         """Handle a book's next events; return whether it moved on."""
         try:
             async with self._reading, acquire(self._pool) as connection:
-                events = await events_after(connection, book, position, 500)
-            return await self._handled(book, position, events)
+                events = await events_after(connection, book, position, PAGE)
+                wanted: Sequence[Event] = [event for event in events if event.type in self._types]
+                if wanted and self._concerning is not None:
+                    wanted = await self._concerning(connection, book, wanted)
+            self._more = self._more or len(events) == PAGE
+            return await self._handled(book, position, events, wanted)
         except Unavailable as error:  # no event's fault
             log.info("a book's events wait", extra={"consumer": self.name, "book": book, "why": str(error)})
             return False
 
-    async def _handled(self, book: int, position: int, events: Sequence[Event]) -> bool:
+    async def _handled(self, book: int, position: int, events: Sequence[Event], wanted: Sequence[Event]) -> bool:
         """Handle these events, or as many of them as can be; return whether the book moved on."""
-        wanted = [event for event in events if event.type in self._types]
+        if not wanted and position:  # without one there is no row yet, whose foreign key would ask for the book
+            async with self._reading, acquire(self._pool) as connection:
+                return await pass_over(connection, book, self.name, position, events[-1].seq)
         command = Consume(book, self.name, position, events[-1].seq, wanted, self._needs, self._handle)
         try:
             await self._lanes.put(command)
@@ -111,7 +141,8 @@ class Consumer:
             return False
         except Exception as error:  # whatever it is, it must not stop the other books
             if len(events) > 1:
-                return await self._handled(book, position, events[: len(events) // 2])
+                first = events[: len(events) // 2]
+                return await self._handled(book, position, first, [one for one in wanted if one.seq <= first[-1].seq])
             log.error(
                 "a consumer cannot handle a book's next event",
                 extra={"consumer": self.name, "book": book, "event": events[0].id, "why": repr(error)},
@@ -121,7 +152,10 @@ class Consumer:
         return True
 
     async def run(self, bell: Bell, *, idle_s: float = 1.0) -> None:
-        """Handle events until cancelled: at once when the bell rings, and every `idle_s` whether it rings or not."""
+        """Handle events until cancelled: when the bell rings, and every `idle_s` whether it rings or not.
+
+        The first of them at once; while more come, what gathers within GATHER_S.
+        """
         while True:
             self._turns.tell_late()
             try:
@@ -131,3 +165,5 @@ class Consumer:
                 moved = 0
             if not moved:
                 await bell.wait(idle_s)
+            elif not self._more:
+                await self._env.sleep(GATHER_S)

@@ -38,6 +38,14 @@ async def behind(connection: Connection, consumer: str, limit: int, *, after: in
     return [(row[0], row[1]) for row in rows]
 
 
+async def pass_over(connection: Connection, book: int, consumer: str, position: int, up_to: int) -> bool:
+    """Move a consumer past events that do not concern it; tell whether it still stood at `position`, where it must."""
+    done = await connection.execute(
+        "UPDATE position SET seq = $4 WHERE book = $1 AND consumer = $2 AND seq = $3", book, consumer, position, up_to
+    )
+    return not done.endswith(" 0")
+
+
 async def lag(connection: Connection, consumer: str) -> int:
     """Return how many events a consumer has not handled yet, of all books."""
     count: int = await connection.fetchval(

@@ -10,6 +10,7 @@ from kernel.env import Env, Tasks, system_env
 from kernel.lane import Lanes
 from kernel.work import BOOKS, Need, Table, Work, new_head, perform
 from streams import Consumer, Event, publish
+from streams.consumer import Concerning
 from tests.kernel.one_book import NOW, a_lane, outside
 
 
@@ -70,9 +71,21 @@ class Hall:
     lanes: Lanes
     env: Env
 
-    def consumer(self, listener: Listener, types: Sequence[str] = ("payment.succeeded",)) -> Consumer:
+    def consumer(
+        self,
+        listener: Listener,
+        types: Sequence[str] = ("payment.succeeded",),
+        concerning: Concerning | None = None,
+    ) -> Consumer:
         return Consumer(
-            listener.name, types, listener.needs, listener.handle, pool=self.pool, lanes=self.lanes, env=self.env
+            listener.name,
+            types,
+            listener.needs,
+            listener.handle,
+            pool=self.pool,
+            lanes=self.lanes,
+            env=self.env,
+            concerning=concerning,
         )
 
     async def tell(self, book: int, *subjects: str, type_: str = "payment.succeeded") -> None:

@@ -1,13 +1,17 @@
 """Events are gapless and in order, and a consumer handles each exactly once in effect, whatever else happens."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Sequence
 
 import orjson
 import pytest
 
+from kernel.db import Connection
 from kernel.errors import Broken, Rejected, Unavailable
-from streams import Bell, events_after
+from streams import Bell, Consumer, Event, events_after
+from streams.consumer import GATHER_S, PAGE
+from streams.store import pass_over
 from tests.kernel.cable import Cut, cable
 from tests.kernel.one_book import Pay, a_lane, book_held, broken, gathered, open_book, outside, told, until
 from tests.streams.listening import Hall, Listener, Tell, a_hall, open_books, running, set_up, told_at_once
@@ -183,6 +187,67 @@ async def test_a_book_that_something_else_holds_keeps_no_other_book_waiting(url:
         assert await hall.handled() == {ONE: [1], TWO: [1], THREE: [1, 2]}
 
 
+# -- events that concern nobody ----------------------------------------------------------------------------------------
+
+
+async def wide(connection: Connection, book: int, events: Sequence[Event]) -> Sequence[Event]:
+    """Tell that only subjects of more than one letter may have an effect."""
+    return [event for event in events if len(event.subject) > 1]
+
+
+async def test_what_concerns_nobody_is_passed_over_though_the_book_is_held(hall: Hall) -> None:
+    consumer = hall.consumer(Listener(), concerning=wide)
+    for book in (ONE, TWO, THREE):
+        await hall.tell(book, "first")
+    await consumer.once()
+    await hall.tell(ONE, "a", "b")
+    await hall.tell(TWO, "c", type_="refund.created")
+    await hall.tell(THREE, "effective")
+    async with book_held(hall.url, ONE, TWO, THREE):
+        assert await consumer.once() == 2
+        assert await hall.positions() == {ONE: 3, TWO: 2, THREE: 1}
+    while (await hall.positions())[THREE] == 1:
+        await consumer.once()
+    assert await hall.handled() == {ONE: [1], TWO: [1], THREE: [1, 2]}
+
+
+async def test_a_consumer_that_is_elsewhere_by_now_is_not_moved_past_events(hall: Hall) -> None:
+    await hall.tell(ONE, *"abcdef")
+    await hall.consumer(Listener()).once()
+    async with outside(hall.url) as connection:
+        for position in (0, 3, 7):
+            assert not await pass_over(connection, ONE, "listener", position, 5)
+        assert not await pass_over(connection, TWO, "listener", 6, 7)
+        assert await hall.positions() == {ONE: 6}
+        assert await pass_over(connection, ONE, "listener", 6, 7)
+        assert await hall.positions() == {ONE: 7}
+
+
+async def test_two_consumers_at_once_pass_over_nothing_that_has_an_effect(url: str) -> None:
+    rng = random.Random(20261130)
+    subjects = [["x", "wide"][rng.random() < 0.3] for _ in range(120)]
+    async with a_hall(url) as here, a_hall(url) as there:
+        consumers = [hall.consumer(Listener(), concerning=wide) for hall in (here, there)]
+
+        async def telling() -> None:
+            for subject in subjects:
+                await here.tell(ONE, subject)
+
+        async def handling(consumer: Consumer) -> None:
+            while not done.is_set():
+                await consumer.once()
+
+        done = asyncio.Event()
+        working = [asyncio.create_task(handling(consumer)) for consumer in consumers]
+        await telling()
+        done.set()
+        await asyncio.gather(*working)
+        while await consumers[0].once():
+            pass
+        assert await here.handled() == {ONE: [n for n, subject in enumerate(subjects, 1) if subject == "wide"]}
+        assert await here.positions() == {ONE: 120}
+
+
 # -- events nobody can handle ------------------------------------------------------------------------------------------
 
 MISTAKES = [Rejected("cannot", "it cannot be"), Broken("broken", "an invariant"), KeyError("a mistake"), ValueError()]
@@ -250,3 +315,21 @@ async def test_the_loop_goes_on_after_the_database_was_away_and_needs_no_bell(ur
                 await asyncio.sleep(0.005)
     async with outside(url) as connection:
         assert await told(connection, ONE) == ["a", "b"]
+
+
+async def test_the_loop_lets_events_gather_while_they_keep_coming_and_not_while_some_are_left(url: str) -> None:
+    async with a_hall(url) as hall:
+        slept: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            await asyncio.sleep(0.01)
+
+        hall.env.sleep = sleep
+        listener = Listener()
+        await hall.tell(ONE, *[f"s{n}" for n in range(2 * PAGE + 3)])
+        async with running(hall.consumer(listener).run(Bell(None, hall.env), idle_s=0.01)):
+            await until(lambda: len(listener.met) == 2 * PAGE + 3 and slept)
+            await hall.tell(ONE, "one more")
+            await until(lambda: len(listener.met) == 2 * PAGE + 4 and len(slept) > 1)
+        assert slept == [GATHER_S, GATHER_S]
