@@ -12,11 +12,13 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.bank import signing, store
+from sandbox.bank.bookings import IDENTITY
+from sandbox.bank.days import ClosedDay
 from sandbox.bank.errors import FileRefused, Refused
 from sandbox.bank.instructions import read_order
 from sandbox.bank.rules import Account
 from sandbox.bank.schema import MAX_BYTES
-from sandbox.bank.service import IDENTITY, Bank, ClosedDay
+from sandbox.bank.service import Bank
 from sandbox.bank.store import Customer, OutFile, Upload
 from sandbox.context import SandboxContext
 
@@ -55,9 +57,9 @@ def install(app: web.Application, ctx: SandboxContext) -> Bank:
     }
 
     async def start(_: web.Application) -> None:
-        await bank.catch_up()  # before anybody is served, so that nobody sees yesterday's date
-        ctx.spawn("bank: execute orders", bank.process_uploads())
-        ctx.spawn("bank: follow the calendar", bank.follow_the_calendar())
+        await bank.days.catch_up()  # before anybody is served, so that nobody sees yesterday's date
+        ctx.spawn("bank: execute orders", bank.orders.process_uploads())
+        ctx.spawn("bank: follow the calendar", bank.days.follow_the_calendar())
 
     app.on_startup.append(start)
     return bank
@@ -111,7 +113,7 @@ class _Doors:
         facts = {"op": "upload", "customer_id": customer.customer_id, "message_id": order.message_id}
         if self._ctx.faults.take("bank", "request_lost", **facts):
             return _hang_up(request)
-        upload = await self._bank.accept(customer, order, raw)
+        upload = await self._bank.orders.accept(customer, order, raw)
         if self._ctx.faults.take("bank", "answer_lost", **facts):
             return _hang_up(request)
         receipt = {
@@ -178,7 +180,7 @@ class _Doors:
         )
 
     async def close_day(self, request: web.Request) -> web.StreamResponse:
-        closed: ClosedDay = await self._bank.close_day(_date(await _json(request), "date"))
+        closed: ClosedDay = await self._bank.days.close_day(_date(await _json(request), "date"))
         return web.json_response(
             {
                 "date": closed.closed_date.isoformat(),
@@ -194,7 +196,7 @@ class _Doors:
         if type(amount_minor) is not int or not 0 < abs(amount_minor) < 10**15:
             raise Refused(400, "bad_field", "amount_minor must be a whole number of minor units, not zero")
         account = _text(body, "account", 34)
-        await self._bank.deposit(
+        await self._bank.deposits.deposit(
             account=account,
             amount_minor=amount_minor,
             end_to_end_id=_text(body, "end_to_end_id", 35),
@@ -206,7 +208,9 @@ class _Doors:
     async def return_line(self, request: web.Request) -> web.StreamResponse:
         body = await _json(request)
         account = _text(body, "account", 34)
-        await self._bank.return_line(account, _text(body, "end_to_end_id", 35), _text(body, "code", 4, default="AC04"))
+        await self._bank.orders.return_line(
+            account, _text(body, "end_to_end_id", 35), _text(body, "code", 4, default="AC04")
+        )
         return self._entries_answer(account)
 
     async def close_account(self, request: web.Request) -> web.StreamResponse:

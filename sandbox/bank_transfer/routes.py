@@ -16,8 +16,8 @@ from sandbox.acquirer.guard import Dropped, Ordered
 from sandbox.acquirer.models import Merchant, Refund, Trade
 from sandbox.acquirer.wire import Signed
 from sandbox.bank import Bank, Refused, reports, signing
+from sandbox.bank.bookings import IDENTITY
 from sandbox.bank.money import NotAnAmount, to_minor, to_text
-from sandbox.bank.service import IDENTITY
 from sandbox.bank_transfer.wire import PAYER_ACCOUNT, PAYER_NAME, CollectionWire, entry_of
 from sandbox.clock import rfc3339
 
@@ -209,7 +209,7 @@ class Routes:
                 notify_url=_text(body, "notify_url", 2000),
             )
             if is_new and refund.status != "failed":
-                self._bank.send_back(
+                self._bank.deposits.send_back(
                     tx,
                     pool=str(trade.extra["pool"]),
                     bank_ref=refund.refund_ref,

@@ -13,9 +13,10 @@ from sandbox.acquirer import Acquirer
 from sandbox.acquirer.models import Event, Merchant, Refund, Trade
 from sandbox.acquirer.wire import NoticeJob, NumberKind, Sending, Signed, Wire
 from sandbox.bank import Bank, reports, signing
+from sandbox.bank.bookings import IDENTITY
 from sandbox.bank.reports import Entry
 from sandbox.bank.rules import Account
-from sandbox.bank.service import IDENTITY, account_number
+from sandbox.bank.service import account_number
 from sandbox.clock import date_of
 from sandbox.context import SandboxContext
 from sandbox.store import Tx
@@ -109,7 +110,7 @@ class CollectionWire(Wire):
         """Credit the pool account with what the payer transferred, in the same transaction."""
         paid = acquirer.trades.charge(tx, trade, payer)
         assert paid.charge_ref is not None
-        self._bank.collect(
+        self._bank.deposits.collect(
             tx,
             pool=str(paid.extra["pool"]),
             bank_ref=paid.charge_ref,

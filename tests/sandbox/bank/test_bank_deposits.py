@@ -64,12 +64,12 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
 async def test_a_net_waits_for_its_day_and_is_booked_when_the_day_before_is_closed(scene: Scene) -> None:
     scene.announce(12_34)
     assert scene.balance == 0
-    await scene.bank.close_day(scene.today)
+    await scene.bank.days.close_day(scene.today)
     assert scene.balance == 12_34
 
 
 async def test_a_net_whose_day_has_come_is_booked_at_once(scene: Scene) -> None:
-    await scene.bank.close_day(scene.today)
+    await scene.bank.days.close_day(scene.today)
     scene.announce(12_34)
     assert scene.balance == 12_34
 
@@ -77,9 +77,9 @@ async def test_a_net_whose_day_has_come_is_booked_at_once(scene: Scene) -> None:
 async def test_announcing_a_net_twice_books_it_once_before_and_after_its_day(scene: Scene) -> None:
     scene.announce(12_34)
     scene.announce(12_34)
-    await scene.bank.close_day(scene.today)
+    await scene.bank.days.close_day(scene.today)
     scene.announce(12_34)
-    await scene.bank.close_day(scene.today + timedelta(days=1))
+    await scene.bank.days.close_day(scene.today + timedelta(days=1))
     assert scene.balance == 12_34
 
 
@@ -122,7 +122,7 @@ async def test_a_fault_ordered_before_the_booking_spoils_the_net_of_that_merchan
     scene.announce(70_00, settled_date=scene.today - timedelta(days=1), end_to_end_id="WX-OTHER-DAY")
     match = {"mchid": "1900000109", "date": scene.today.isoformat()}
     scene.ctx.faults.order("bank", fault, match, 1, params)
-    await scene.bank.close_day(scene.today)
+    await scene.bank.days.close_day(scene.today)
     assert scene.balance == 120_00 + booked
     assert [order.fired for order in scene.ctx.faults.listed()] == [1]
 

@@ -1,0 +1,198 @@
+"""Payment orders by file: accepted, executed, and sent back.
+
+Accepting a file and executing it are two transactions. The first makes the 202 true; the second books every line,
+writes the report and marks the file as done, all or nothing. So a file is executed exactly once, whatever is killed
+when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime
+
+from sandbox.bank import reports, store
+from sandbox.bank.bookings import IDENTITY, RAIL, Bookings, file_id, instant, known_account, sha256
+from sandbox.bank.errors import Refused
+from sandbox.bank.instructions import Line, Order, read_order
+from sandbox.bank.reports import Entry, Result
+from sandbox.bank.rules import Refusal, judge
+from sandbox.bank.store import Customer, Upload
+from sandbox.context import SandboxContext
+from sandbox.store import Tx
+
+PROCESSING_SECONDS = 1.0
+"""How long an accepted file lies before it is executed, in simulated time."""
+
+
+class Orders:
+    """See the module."""
+
+    def __init__(self, ctx: SandboxContext, bookings: Bookings) -> None:
+        self._ctx, self._store, self._bookings = ctx, ctx.store, bookings
+        self._work = asyncio.Event()
+        upload_keys = ("op", "customer_id", "message_id")
+        ctx.faults.declare(RAIL, ("request_lost", "answer_lost"), upload_keys)
+        ctx.faults.declare(RAIL, ("refuse_line",), ("creditor_account", "end_to_end_id"), code="AC04")
+        ctx.faults.declare(RAIL, ("say_refused",), ("creditor_account", "end_to_end_id"), codes="DU04")
+        ctx.faults.declare(RAIL, ("report_by_payment",), ("customer_id", "message_id"))
+
+    async def accept(self, customer: Customer, order: Order, raw: bytes) -> Upload:
+        """Record a file as received; durable when this returns. The same bytes again return the same upload."""
+        now = self._ctx.clock.now_utc()
+        digest = sha256(raw)
+
+        def command(tx: Tx) -> Upload:
+            known = store.find_upload(tx, customer.customer_id, order.message_id, digest)
+            if known is not None:
+                return known
+            first = store.find_first_upload(tx, customer.customer_id, order.message_id)
+            upload = Upload(
+                file_id=file_id(),
+                customer_id=customer.customer_id,
+                message_id=order.message_id,
+                sha256=digest,
+                raw=raw,
+                received_at=instant(now),
+                original_file_id=first.file_id if first else None,
+            )
+            store.add_upload(tx, upload)
+            return upload
+
+        upload = await self._store.write(command)
+        self._work.set()
+        return upload
+
+    async def process_uploads(self) -> None:
+        """Execute accepted files one after another, for ever, starting with those left over from before."""
+        while True:
+            self._work.clear()
+            upload = await asyncio.to_thread(store.next_open_upload, self._store)
+            if upload is None:
+                await self._work.wait()
+                continue
+            age = (self._ctx.clock.now_utc() - datetime.fromisoformat(upload.received_at)).total_seconds()
+            await asyncio.sleep(max(0.0, PROCESSING_SECONDS * self._ctx.time_scale - age))
+            await self._process(upload)
+
+    async def _process(self, upload: Upload) -> None:
+        order = await asyncio.to_thread(read_order, upload.raw)
+        now = self._ctx.clock.now_utc()
+
+        def command(tx: Tx) -> None:
+            if store.finish_upload(tx, upload.file_id):
+                self._execute(tx, upload, order, now)
+
+        await self._store.write(command)
+
+    def _execute(self, tx: Tx, upload: Upload, order: Order, now: datetime) -> None:
+        if upload.original_file_id is not None:
+            report_id = f"P002-{store.next_file_seq(tx):010d}"
+            why = f"MsgId {upload.message_id} was used before for other bytes; file {upload.original_file_id} counts"
+            report = reports.rejection_report(IDENTITY, report_id, now, order, Refusal("AM05", why))
+        else:
+            results = [self._execute_line(tx, upload, line, now) for line in order.lines]
+            # Drawn only now: credit notices made on the way have taken numbers of the same row.
+            report_id = f"P002-{store.next_file_seq(tx):010d}"
+            match = {"customer_id": upload.customer_id, "message_id": upload.message_id}
+            by_payment = self._ctx.faults.take(RAIL, "report_by_payment", **match) is not None
+            report = reports.status_report(IDENTITY, report_id, now, order, results, by_payment=by_payment)
+        self._bookings.file_out(tx, upload.customer_id, "pain.002", report_id, report, store.read_date(tx), now, upload)
+
+    def _execute_line(self, tx: Tx, upload: Upload, line: Line, now: datetime) -> Result:
+        debtor = store.find_account(tx, line.debtor_account)
+        creditor = store.find_account(tx, line.creditor_account) if line.creditor_account else None
+        refusal = judge(
+            line,
+            customer_id=upload.customer_id,
+            bic=IDENTITY.bic,
+            debtor=debtor,
+            creditor=creditor,
+            already_paid=store.is_paid(tx, upload.customer_id, line.end_to_end_id),
+        )
+        if refusal is not None:
+            return Result(line, refusal, None)
+        facts = {"creditor_account": line.creditor_account, "end_to_end_id": line.end_to_end_id}
+        fault = self._ctx.faults.take(RAIL, "refuse_line", **facts)
+        if fault is not None:
+            return Result(line, Refusal(str(fault.params["code"])[:4], "refused by the bank"), None)
+        if debtor is None or creditor is None:
+            raise RuntimeError("a line without both accounts was not refused")
+        store.add_paid_line(tx, upload.customer_id, upload.file_id, line)
+        draft = Entry(
+            entry_ref="",
+            bank_ref="",
+            amount_minor=line.amount_minor,
+            is_credit=False,
+            booking_date=store.read_date(tx),
+            family="ICDT",  # issued credit transfer, here within the bank
+            sub_family="BOOK",
+            end_to_end_id=line.end_to_end_id,
+            instruction_id=line.instruction_id,
+            message_id=upload.message_id,
+            payment_id=line.payment_id,
+            remittance=line.remittance,
+            other_name=line.creditor_name or creditor.name,
+            other_account=creditor.number,
+        )
+        debit = self._bookings.book(tx, debtor, draft, now)
+        # The receiver does not learn the sender's own numbers, only what travels end to end.
+        self._bookings.book(
+            tx,
+            creditor,
+            replace(
+                draft,
+                is_credit=True,
+                family="RCDT",
+                instruction_id=None,
+                message_id=None,
+                payment_id=None,
+                other_name=line.debtor_name or debtor.name,
+                other_account=debtor.number,
+            ),
+            now,
+        )
+        if said := self._ctx.faults.take(RAIL, "say_refused", **facts):
+            first, *more = str(said.params["codes"]).split()
+            return Result(line, Refusal(first[:4], "this was sent before", tuple(code[:4] for code in more)), None)
+        return Result(line, None, debit.bank_ref)
+
+    async def return_line(self, creditor_account: str, end_to_end_id: str, code: str) -> None:
+        """Send an executed line's money back (退票) on the bank's date: a debit there, a credit to the payer."""
+        now = self._ctx.clock.now_utc()
+
+        def command(tx: Tx) -> None:
+            creditor = known_account(tx, creditor_account)
+            line = store.find_paid_line(tx, creditor_account, end_to_end_id)
+            if line is None:
+                raise Refused(404, "line_not_found", f"no executed line {end_to_end_id} credits {creditor_account}")
+            if line.returned:
+                raise Refused(409, "already_returned", f"line {end_to_end_id} was returned before")
+            if creditor.balance_minor < line.amount_minor:
+                raise Refused(409, "funds_short", f"account {creditor_account} no longer holds the amount")
+            debtor = known_account(tx, line.debtor_account)
+            store.mark_returned(tx, line)
+            draft = Entry(
+                entry_ref="",
+                bank_ref="",
+                amount_minor=line.amount_minor,
+                is_credit=False,
+                booking_date=store.read_date(tx),
+                family="ICDT",
+                sub_family="RRTN",  # reimbursement of a returned transfer
+                end_to_end_id=end_to_end_id,
+                instruction_id=None,
+                message_id=None,
+                payment_id=None,
+                remittance=f"RETURN {end_to_end_id}",
+                other_name=debtor.name,
+                other_account=debtor.number,
+                return_reason=code,
+            )
+            self._bookings.book(tx, creditor, draft, now)
+            incoming = replace(
+                draft, is_credit=True, family="RCDT", other_name=creditor.name, other_account=creditor.number
+            )
+            self._bookings.book(tx, debtor, incoming, now)
+
+        await self._store.write(command)
