@@ -240,10 +240,16 @@ async def _fingerprint(connection: "asyncpg.Connection[asyncpg.Record]") -> str:
 def _for_dbmate(database_url: str) -> str:
     """Return the address as dbmate's driver wants it: that one insists on TLS unless told otherwise.
 
-    Only for this machine is TLS given up; for any other the address must say so itself.
+    Only for this machine is TLS given up; for any other the address must say so itself. And that one reads no folder of
+    sockets where the host stands.
     """
     parts = urlsplit(database_url)
     query = dict(parse_qsl(parts.query))
+    user, at, address = parts.netloc.rpartition("@")
+    host, _, port = address.partition(":")
+    if unquote(host).startswith("/"):
+        query["host"] = unquote(host)
+        parts = parts._replace(netloc=f"{user}{at}:{port}")
     if "sslmode" not in query and _is_local(query.get("host") or parts.hostname or ""):
         query["sslmode"] = "disable"
     query["options"] = f"{query.get('options', '')} -c lock_timeout={_LOCK_MS}".strip()

@@ -183,7 +183,7 @@ async def _run(
         watched = [await stack.enter_async_context(_task(keeper.keep())) for keeper in server_keepers]
         addresses = {
             "SLUICE_HOME": str(home),
-            "SLUICE_DATABASE_URL": found.database_url,
+            "SLUICE_DATABASE_URL": found.hub_database_url,
             "SLUICE_REDIS_URL": found.redis_url,
         }
         for child in children:

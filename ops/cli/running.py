@@ -81,7 +81,7 @@ def _addresses(found: "Settings") -> tuple[str, str]:
     """Return where the servers are, for processes that never start any."""
     from ops import embedded
 
-    database = found.database_url.get_secret_value() if found.database_url else embedded.postgres_url(found.home)
+    database = found.database_url.get_secret_value() if found.database_url else embedded.postgres_socket_url(found.home)
     redis = found.redis_url.get_secret_value() if found.redis_url else embedded.valkey_url(found.home)
     if database is None or redis is None:
         fail(

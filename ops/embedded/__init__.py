@@ -1,7 +1,7 @@
 """Real servers for one machine, nothing installed: PostgreSQL and Valkey from Python wheels, as our own children."""
 
 from .errors import AlreadyRunning, CannotStart
-from .postgres import Postgres, postgres, postgres_url
+from .postgres import Postgres, postgres, postgres_socket_url, postgres_url
 from .server import Server
 from .servers import Servers, servers
 from .valkey import Valkey, valkey, valkey_url
@@ -14,6 +14,7 @@ __all__ = [
     "Servers",
     "Valkey",
     "postgres",
+    "postgres_socket_url",
     "postgres_url",
     "servers",
     "valkey",

@@ -245,15 +245,19 @@ def choose_port(root: Path) -> int:
     raise CannotStart(f"no port of 127.0.0.1 between {_PORTS.start} and {_PORTS.stop} is free")
 
 
+def sockets_of(root: Path) -> Path | None:
+    """Return the folder of the socket inside a place; None where its address is too long for one."""
+    folder = root / "sockets"
+    return folder if len(os.fsencode(folder)) <= _LONGEST_SOCKET_FOLDER else None
+
+
 def socket_folder(place: Place) -> Path:
     """Return an empty folder for the server's socket which only the server (and root) can enter.
 
     Inside the place when the address is short enough for a socket, else under a name of its own in the temporary
     folder, which the caller removes.
     """
-    folder = place.root / "sockets"
-    if len(os.fsencode(folder)) > _LONGEST_SOCKET_FOLDER:
-        folder = Path(tempfile.mkdtemp(prefix="sluice-"))
+    folder = sockets_of(place.root) or Path(tempfile.mkdtemp(prefix="sluice-"))
     place.private_folder(folder)
     for stale in folder.iterdir():
         stale.unlink()

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 import asyncpg
 
 from . import child
 from .account import as_account
 from .errors import CannotStart
-from .place import address_of, remembered_port, secret, socket_folder
+from .place import address_of, remembered_port, secret, socket_folder, sockets_of
 from .programs import Program, find_postgres
 from .server import Server
 
@@ -64,6 +65,17 @@ class Postgres(Server):
     def admin_url(self) -> str:
         """Where the superuser connects: database `postgres`."""
         return _url("postgres", secret(self.home, _SUPERUSER_SECRET, may_make=False), self.port, "postgres")
+
+    @property
+    def socket_url(self) -> str:
+        """Where the hub's own processes connect: as `url`, by the Unix socket where it keeps its place."""
+        return _url("sluice", secret(self.home, _OWNER_SECRET), self.port, "sluice", _lasting_sockets(self.place.root))
+
+    @property
+    def admin_socket_url(self) -> str:
+        """The same for the superuser."""
+        password = secret(self.home, _SUPERUSER_SECRET, may_make=False)
+        return _url("postgres", password, self.port, "postgres", _lasting_sockets(self.place.root))
 
     @property
     def sockets(self) -> Path:
@@ -239,8 +251,25 @@ def postgres_url(home: Path) -> str | None:
     return None if port is None else _url("sluice", secret(home, _OWNER_SECRET, may_make=False), port, "sluice")
 
 
-def _url(role: str, password: str, port: int, database: str) -> str:
-    return f"postgresql://{role}:{password}@127.0.0.1:{port}/{database}"
+def postgres_socket_url(home: Path) -> str | None:
+    """Return the same for the hub's own processes: by the Unix socket where it keeps its place and may be entered."""
+    root = address_of(home, Postgres.name)
+    port = remembered_port(root)
+    if port is None:
+        return None
+    return _url("sluice", secret(home, _OWNER_SECRET, may_make=False), port, "sluice", _lasting_sockets(root))
+
+
+def _lasting_sockets(root: Path) -> Path | None:
+    """Return the folder of the socket, if it is the same after the server was started anew and we may enter it."""
+    folder = sockets_of(root)
+    return folder if folder is not None and os.access(folder, os.X_OK) else None
+
+
+def _url(role: str, password: str, port: int, database: str, sockets: Path | None = None) -> str:
+    """Return an address. A socket's folder stands where the host would (libpq, 32.1.1.2), so the rest is as ever."""
+    host = "127.0.0.1" if sockets is None else quote(str(sockets), safe="")
+    return f"postgresql://{role}:{password}@{host}:{port}/{database}"
 
 
 def _environment() -> dict[str, str]:

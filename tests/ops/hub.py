@@ -10,7 +10,7 @@ from ops.supervisor import Child, Run, supervise
 WEB = """
 import http.server, os, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: (print("web has finished", flush=True), os._exit(0)))
-print("secret seen" if "@127.0.0.1" in os.environ["SLUICE_DATABASE_URL"] else "no address", flush=True)
+print("secret seen" if "%2Fsockets:" in os.environ["SLUICE_DATABASE_URL"] else "no address", flush=True)
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
 """
 OTHER = """

@@ -51,6 +51,20 @@ async def test_the_second_start_finds_the_rows_of_the_first(home: Path) -> None:
         assert server.url == address
 
 
+async def test_the_hubs_own_processes_connect_by_the_socket_also_after_a_restart(home: Path) -> None:
+    by_socket = "select inet_client_addr() is null and current_user = 'sluice'"
+    async with embedded.postgres(home) as server:
+        address = server.socket_url
+        assert address == embedded.postgres_socket_url(home)
+        assert await one(address, by_socket)
+        assert not await one(server.url, by_socket)
+        assert await one(server.admin_socket_url, "select inet_client_addr() is null and current_user = 'postgres'")
+        await server.restart()
+        assert await one(address, by_socket)
+        migrate(address)
+        assert not (await examine(address)).pending
+
+
 async def test_the_second_start_of_valkey_finds_the_keys_of_the_first(home: Path) -> None:
     async with embedded.valkey(home) as server, redis.asyncio.Redis.from_url(server.url) as client:
         await client.set("kept", "42")
@@ -273,6 +287,8 @@ async def test_a_home_with_a_long_name_still_gets_a_socket(home: Path) -> None:
             server.url.replace(f"127.0.0.1:{server.port}", ""), host=str(sockets), port=server.port
         )
         await connection.close()
+        # It is another after a restart, which processes that have the address would not hear of.
+        assert server.socket_url == server.url == embedded.postgres_socket_url(deep)
     assert not sockets.exists()
 
 

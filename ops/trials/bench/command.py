@@ -41,7 +41,7 @@ async def _run(settings: Settings, seconds: float, rounds: int, said: Any) -> di
             said(line)
 
         work = asyncio.to_thread(
-            measure.run, postgres.admin_url, postgres.pid, valkey.url, seconds=seconds, rounds=rounds, say=say
+            measure.run, postgres.admin_socket_url, postgres.pid, valkey.url, seconds=seconds, rounds=rounds, say=say
         )
         measuring = asyncio.ensure_future(work)
         try:

@@ -396,7 +396,7 @@ async def _main(given: argparse.Namespace) -> int:
     home = settings.home / "bench-servers"
     async with embedded.postgres(home, bin_folder=settings.pg_bin, user=settings.server_user) as postgres:
         assert postgres.pid is not None
-        figures = await measured(postgres.admin_url, postgres.pid, given.factors, given.seconds, print)
+        figures = await measured(postgres.admin_socket_url, postgres.pid, given.factors, given.seconds, print)
     figures["wrong"] = complaints(figures, timed=True)
     target = settings.home / "overload.json"
     target.write_text(json.dumps(figures, indent=2) + "\n")
