@@ -23,7 +23,7 @@ without an effect only says what was found out, and who said it.
 """
 
 from cases import store
-from cases.catalogue import KINDS, Kind
+from cases.catalogue import KINDS, CaseKind
 from cases.commands import (
     ACCOUNT,
     CloseCase,
@@ -46,10 +46,10 @@ __all__ = [
     "INVARIANTS",
     "KINDS",
     "Case",
+    "CaseKind",
     "CloseCase",
     "DecideCase",
     "Effect",
-    "Kind",
     "OpenCase",
     "case_id",
     "case_payload",

@@ -11,7 +11,7 @@ HUB = "sluice"
 PROVISIONAL = frozenset({"wait", "sent_on"})
 
 
-class Kind(NamedTuple):
+class CaseKind(NamedTuple):
     """What a case of this kind says has happened, and its decisions, each with what it brings about.
 
     with_account: those decisions that name a channel account besides.
@@ -28,15 +28,15 @@ _LOOKED_INTO = {"looked_into": "what happened has been found out and put right o
 _COMES = "money that comes all the same goes back"
 _WAIT = "leave it to be asked about; it is a case again in three days if it is still so"
 
-KINDS: Mapping[str, Kind] = {
-    "refund_paid_twice": Kind(
+KINDS: Mapping[str, CaseKind] = {
+    "refund_paid_twice": CaseKind(
         "a rail has paid a refund that nothing bears: another number of it is paid too, or its money is gone since",
         {
             "recovered": "the payer or the rail gave it back outside the hub (say how in the note)",
             "borne": "the merchant or the platform bears it (say who, and under which entry, in the note)",
         },
     ),
-    "refund_of_unwanted_money_failed": Kind(
+    "refund_of_unwanted_money_failed": CaseKind(
         "money that was paid late or twice could not be given back: the rail refused the refund",
         {
             "retry": "send the refund again now, under a new number",
@@ -44,7 +44,7 @@ KINDS: Mapping[str, Kind] = {
             "keep": "the merchant keeps the money, with the payer's consent (say why in the note)",
         },
     ),
-    "refund_came_back": Kind(
+    "refund_came_back": CaseKind(
         "a refund had succeeded and came back: the payer has not got the money, the merchant's account has it again",
         {
             "retry": "send the refund again now, under a new number; to the same card it is likely to come back again",
@@ -52,7 +52,7 @@ KINDS: Mapping[str, Kind] = {
             "keep": "the merchant keeps the money, with the payer's consent (say why in the note)",
         },
     ),
-    "refund_unfinished": Kind(
+    "refund_unfinished": CaseKind(
         "a refund has been under way for days, is refused each time, or a person must say where its money is to go",
         {
             "carried_out": "the rail says elsewhere that the payer has the money: book it here as succeeded",
@@ -65,21 +65,21 @@ KINDS: Mapping[str, Kind] = {
             "wait": _WAIT,
         },
     ),
-    "attempt_unfinished": Kind(
+    "attempt_unfinished": CaseKind(
         "an order is still open at its rail a day after its time ran out: it can be neither ended nor understood",
         {
             "ended_unpaid": f"the rail says elsewhere that nobody paid: end it here; {_COMES}",
             "wait": _WAIT,
         },
     ),
-    "hold_not_released": Kind(
+    "hold_not_released": CaseKind(
         "money is reserved at a rail for a payment that is over or paid otherwise, and the rail does not release it",
         {
             "released": f"the rail says elsewhere that it is released: end it here; {_COMES}",
             "wait": _WAIT,
         },
     ),
-    "capture_unfinished": Kind(
+    "capture_unfinished": CaseKind(
         "reserved money was to be captured a day ago: the rail neither confirms that, nor says that it will not",
         {
             "not_captured": (
@@ -90,18 +90,18 @@ KINDS: Mapping[str, Kind] = {
             "wait": _WAIT,
         },
     ),
-    "amount_differs": Kind(
+    "amount_differs": CaseKind(
         "a rail speaks of another amount than the one it was asked for; nothing was booked", _LOOKED_INTO
     ),
-    "charged_twice": Kind(
+    "charged_twice": CaseKind(
         "a rail says of one order that it was paid a second time; the second was not booked", _LOOKED_INTO
     ),
-    "channel_contradicts_itself": Kind(
+    "channel_contradicts_itself": CaseKind(
         "a rail said one thing of a payment or refund and then another (paid, then given back by a reversal that came "
         "late); nothing was booked for the second",
         _LOOKED_INTO,
     ),
-    "payout_in_doubt": Kind(
+    "payout_in_doubt": CaseKind(
         "a bank refuses a payout as one that it has already, or says two things of it: it may have been paid, so its "
         "money stays in transit",
         {
@@ -110,10 +110,10 @@ KINDS: Mapping[str, Kind] = {
             "wait": "leave it in transit; the bank's next word decides",
         },
     ),
-    "bank_contradicts_itself": Kind(
+    "bank_contradicts_itself": CaseKind(
         "a bank said one thing of a payout and then another; nothing was booked for the second", _LOOKED_INTO
     ),
-    "booking_unclear": Kind(
+    "booking_unclear": CaseKind(
         "a bank tells of a booking that looks like one that is booked: told of twice, or money that moved twice; it is "
         "not booked",
         {
@@ -121,7 +121,7 @@ KINDS: Mapping[str, Kind] = {
             "same": "the bank told of one booking twice, or corrected it (say how in the note): nothing is booked",
         },
     ),
-    "booking_unidentified": Kind(
+    "booking_unidentified": CaseKind(
         "a bank tells of a booking of which nothing says whose it is: no channel's deposit, no payment's transfer and "
         "no payout of ours; it is not booked",
         {
@@ -133,7 +133,7 @@ KINDS: Mapping[str, Kind] = {
         },
         with_account=frozenset({"book"}),
     ),
-    "bank_file_set_aside": Kind(
+    "bank_file_set_aside": CaseKind(
         "a file of a bank's cannot be believed, read or applied, all of it or a part; the files after it are. It is "
         "asked for again every few minutes, and the case closes by itself once all of it has been applied",
         {

@@ -56,7 +56,7 @@ _FILES = frozenset({"bill", "bill_file"})  # UnionPay's and Stripe's come in the
 MAX_BILL_PAGES = (
     20_000  # of at least a hundred lines each; a rail that never says "last page" is not listened to for ever
 )
-MOST_QUESTIONS = 4  # sent to learn one thing, see Unknown.ask
+MOST_QUESTIONS = 4  # sent to learn one thing, see Unknown.follow_up
 KEY_REFRESH_S = 60.0  # at most one fetch of keys in this time: whoever invents key ids must not make us ask for them
 MOST_KEY_ADDRESSES = 4  # and so many in it, at rails where each key has an address that a message names
 
@@ -73,7 +73,7 @@ class Bill:
 class OutcomeOf(Protocol[S_contra]):
     """Reads an answer to what was asked."""
 
-    def __call__(self, asked: S_contra, answer: Response, /, *, now: datetime) -> Outcome: ...
+    def __call__(self, subject: S_contra, answer: Response, /, *, now: datetime) -> Outcome: ...
 
 
 class ChannelClient:
@@ -88,10 +88,10 @@ class ChannelClient:
 
     async def pay(self, order: Order) -> Outcome:
         """Place the order with the channel, or sign what the payer's own browser or app will place it with."""
-        if order.method in self.channel.capabilities.local:
+        if order.method in self.channel.capabilities.payer_initiated:
             now, nonce = self._env.now(), self._env.secrets(16).hex()
-            return await self._env.offload(lambda: self.channel.local_action(order, now=now, nonce=nonce))
-        found = await self.ask("pay", order, self.channel.pay_request, self.channel.pay_outcome)
+            return await self._env.offload(lambda: self.channel.payer_initiated_action(order, now=now, nonce=nonce))
+        found = await self.exchange("pay", order, self.channel.pay_request, self.channel.pay_outcome)
         if order.method in self.channel.capabilities.signs_actions and isinstance(found, Pending) and found.next_action:
             shown, now, nonce = found, self._env.now(), self._env.secrets(16).hex()
             return await self._env.offload(lambda: self.channel.signed_action(order, shown, now=now, nonce=nonce))
@@ -99,56 +99,58 @@ class ChannelClient:
 
     async def query(self, order: Order) -> Outcome:
         """Ask what became of an order."""
-        return await self.ask("query", order, self.channel.query_request, self.channel.query_outcome)
+        return await self.exchange("query", order, self.channel.query_request, self.channel.query_outcome)
 
     async def close(self, order: Order) -> Outcome:
         """Have an unpaid order closed; Refused(closed=True) when it is."""
-        return await self.ask("close", order, self.channel.close_request, self.channel.close_outcome)
+        return await self.exchange("close", order, self.channel.close_request, self.channel.close_outcome)
 
     async def reverse(self, order: Order) -> Outcome:
         """Have a barcode order undone, paid or not; Refused(closed=True) when it is."""
-        return await self.ask("reverse", order, self.channel.reverse_request, self.channel.reverse_outcome)
+        return await self.exchange("reverse", order, self.channel.reverse_request, self.channel.reverse_outcome)
 
     async def proceed(self, order: Order) -> Outcome:
         """Make the second call that a Pending(proceed=True) asked for; may be repeated."""
-        return await self.ask("proceed", order, self.channel.proceed_request, self.channel.proceed_outcome)
+        return await self.exchange("proceed", order, self.channel.proceed_request, self.channel.proceed_outcome)
 
     async def capture(self, order: Order, amount: Money) -> Outcome:
         """Move reserved money, all or a part; may be repeated with the same amount."""
 
-        def outcome(asked: Order, answer: Response, /, *, now: datetime) -> Outcome:
-            return self.channel.capture_outcome(asked, amount, answer, now=now)
+        def outcome(subject: Order, answer: Response, /, *, now: datetime) -> Outcome:
+            return self.channel.capture_outcome(subject, amount, answer, now=now)
 
-        return await self.ask("capture", order, lambda asked: self.channel.capture_request(asked, amount), outcome)
+        return await self.exchange(
+            "capture", order, lambda subject: self.channel.capture_request(subject, amount), outcome
+        )
 
     async def void(self, order: Order) -> Outcome:
         """Release reserved money; Refused(closed=True) when it is."""
-        return await self.ask("void", order, self.channel.void_request, self.channel.void_outcome)
+        return await self.exchange("void", order, self.channel.void_request, self.channel.void_outcome)
 
     async def refund(self, refund: RefundOrder) -> Outcome:
         """Ask for a refund; may be repeated with the same number."""
-        return await self.ask("refund", refund, self.channel.refund_request, self.channel.refund_outcome)
+        return await self.exchange("refund", refund, self.channel.refund_request, self.channel.refund_outcome)
 
     async def refund_query(self, refund: RefundOrder) -> Outcome:
         """Ask what became of a refund."""
-        return await self.ask(
+        return await self.exchange(
             "refund_query", refund, self.channel.refund_query_request, self.channel.refund_query_outcome
         )
 
-    async def ask(self, op: str, asked: S, request: Callable[[S], Request], outcome: OutcomeOf[S]) -> Outcome:
+    async def exchange(self, op: str, subject: S, request: Callable[[S], Request], outcome: OutcomeOf[S]) -> Outcome:
         """Send and translate, and again while an answer needs another beside it.
 
         For what only one rail has, too: any pair of request and outcome will do. op: a name in TIMEOUTS_S. Whatever
         goes wrong on the way is Unknown; only provably unsent is said to be so.
         """
-        found = await self._ask_once(op, request(asked), asked, outcome)
+        found = await self._exchange_once(op, request(subject), subject, outcome)
         for _ in range(MOST_QUESTIONS - 1):
-            if not isinstance(found, Unknown) or found.ask is None:
+            if not isinstance(found, Unknown) or found.follow_up is None:
                 break
-            found = await self._ask_once(op, found.ask, asked, outcome)
+            found = await self._exchange_once(op, found.follow_up, subject, outcome)
             if isinstance(found, Unknown) and found.not_sent:  # the first question was sent
                 found = replace(found, not_sent=False)
-        return replace(found, ask=None) if isinstance(found, Unknown) else found
+        return replace(found, follow_up=None) if isinstance(found, Unknown) else found
 
     async def payer(self, code: str) -> str:
         """Return who visits a page, of the code their browser brought back. Raises NotSent, NoAnswer, BadNotice."""
@@ -205,7 +207,7 @@ class ChannelClient:
 
     # ---- shared ------------------------------------------------------------------------------------------------------
 
-    async def _ask_once(self, op: str, request: Request, asked: S, outcome: OutcomeOf[S]) -> Outcome:
+    async def _exchange_once(self, op: str, request: Request, subject: S, outcome: OutcomeOf[S]) -> Outcome:
         try:
             answer = await self._send(op, request)
         except NotSent as error:
@@ -214,7 +216,7 @@ class ChannelClient:
             return Unknown(f"no answer: {error}")
 
         def read() -> Outcome:
-            return outcome(asked, answer, now=self._env.now())
+            return outcome(subject, answer, now=self._env.now())
 
         found = read()
         if isinstance(found, Unknown) and await self._learned_key(answer):
@@ -321,41 +323,43 @@ class SharingClient:
 
     async def bind(self, receiver: Receiver, reference: str) -> Outcome:
         """Have the rail know a receiver; may be repeated."""
-        return await self._client.ask(
-            "bind", receiver, lambda asked: self._rail.bind_request(asked, reference), self._rail.bind_outcome
+        return await self._client.exchange(
+            "bind", receiver, lambda subject: self._rail.bind_request(subject, reference), self._rail.bind_outcome
         )
 
     async def unbind(self, receiver: Receiver, reference: str) -> Outcome:
         """Have the rail forget a receiver."""
-        return await self._client.ask(
-            "unbind", receiver, lambda asked: self._rail.unbind_request(asked, reference), self._rail.unbind_outcome
+        return await self._client.exchange(
+            "unbind", receiver, lambda subject: self._rail.unbind_request(subject, reference), self._rail.unbind_outcome
         )
 
     async def share(self, order: ShareOrder) -> Shared:
         """Share out; may be repeated with the same number."""
-        return await self._ask_shared("share", order, self._rail.share_request, self._rail.share_outcome)
+        return await self._exchange_sharing("share", order, self._rail.share_request, self._rail.share_outcome)
 
     async def share_query(self, order: ShareOrder) -> Shared:
         """Ask what became of a share order."""
-        return await self._ask_shared(
+        return await self._exchange_sharing(
             "share_query", order, self._rail.share_query_request, self._rail.share_query_outcome
         )
 
     async def release(self, order: ShareOrder) -> Outcome:
         """Release what is not shared out; ask about it with share_query."""
-        return await self._client.ask("release", order, self._rail.release_request, self._rail.release_outcome)
+        return await self._client.exchange("release", order, self._rail.release_request, self._rail.release_outcome)
 
     async def give_back(self, order: ShareReturn) -> Outcome:
         """Fetch a share back; may be repeated with the same number."""
-        return await self._client.ask("give_back", order, self._rail.give_back_request, self._rail.give_back_outcome)
+        return await self._client.exchange(
+            "give_back", order, self._rail.give_back_request, self._rail.give_back_outcome
+        )
 
     async def give_back_query(self, order: ShareReturn) -> Outcome:
         """Ask what became of that."""
-        return await self._client.ask(
+        return await self._client.exchange(
             "give_back_query", order, self._rail.give_back_query_request, self._rail.give_back_query_outcome
         )
 
-    async def _ask_shared(
+    async def _exchange_sharing(
         self,
         op: str,
         order: ShareOrder,
@@ -364,11 +368,11 @@ class SharingClient:
     ) -> Shared:
         shares: tuple[Outcome, ...] = ()
 
-        def read(asked: ShareOrder, answer: Response, /, *, now: datetime) -> Outcome:
+        def read(subject: ShareOrder, answer: Response, /, *, now: datetime) -> Outcome:
             nonlocal shares
-            found = outcome(asked, answer, now=now)
+            found = outcome(subject, answer, now=now)
             shares = found.shares
             return found.whole
 
-        whole = await self._client.ask(op, order, request, read)
+        whole = await self._client.exchange(op, order, request, read)
         return Shared(whole, shares)

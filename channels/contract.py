@@ -59,7 +59,7 @@ class Pending:
     next_action: Mapping[str, Any] | None = None  # None: nothing new to show
     channel_ref: str | None = None
     proceed: bool = False  # the rail waits for our second call, see Channel.proceed_request; money moves only then
-    held: Money | None = None  # 预授权: the payer's money is reserved; it moves when it is captured
+    authorized: Money | None = None  # 预授权: the payer's money is reserved; it moves when it is captured
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,9 @@ class Unknown:
     # The channel says that it was paid and that the payer has the money again: by a reversal 撤销, or by refunds?
     given_back: bool = False
     stated_amount: Money | None = None  # the channel says that it moved this much, which is not what we asked for
-    ask: "Request | None" = None  # one answer was not enough: the client sends this too and reads what comes likewise
+    follow_up: "Request | None" = (
+        None  # one answer was not enough: the client sends this too and reads what comes likewise
+    )
     # The rail said no, in words that it also has for a number that was used before. Where it has just been asked and
     # knew no such number, its no is this one.
     refusal: Refused | None = None
@@ -121,7 +123,7 @@ class Order:
     token: str | None = None  # card: what the rail's own form gave for the card
     client_ip: str | None = None  # h5: the payer's address
     return_url: str | None = None  # page, h5: where the payer's browser goes afterwards
-    hold_only: bool = False  # 预授权: reserve the money; it is captured or released later
+    authorize_only: bool = False  # 预授权: reserve the money; it is captured or released later
     share_later: bool = False  # 分账: the rail keeps the money frozen until it is shared out there
     channel_ref: str | None = None  # the rail's own number, once it has told us
     ending_at: datetime | None = None  # reserved money: when it was first asked to be captured or released
@@ -141,7 +143,7 @@ class RefundOrder:
     payment_created_at: datetime  # Order.created_at
     payment_channel_ref: str | None = None  # the rail's number of the captured payment
     channel_ref: str | None = None  # the rail's number of the refund, once it has told us
-    payment_held: bool | None = None  # whether it was captured from a reservation; None: nobody has said
+    payment_authorized: bool | None = None  # whether it was captured from a reservation; None: nobody has said
     retry_count: int = 0  # how often it had failed before, each time under another reference
 
 
@@ -270,17 +272,18 @@ class Capabilities:
     barcode_poll_s: int = 5
     barcode_give_up_s: int = 45  # then reverse 撤销
     barcode_prefixes: frozenset[str] = frozenset()  # how the rail's payers' codes begin; empty: cannot be told
-    holds: frozenset[Method] = frozenset()  # methods that can reserve money first 预授权
+    authorizes: frozenset[Method] = frozenset()  # methods that can reserve money first 预授权
     partial_capture: bool = False  # whether less than was reserved can be captured; the rest is then released
-    # Begun by the payer's browser or app with what we signed, without a call of ours: see Channel.local_action.
-    local: frozenset[Method] = frozenset()
-    # Begun by a call of ours, and yet the rail knows no such order before its payer comes (as with `local`, always).
-    # Until then query and close are answered not_found, which proves nothing.
-    comes_first: frozenset[Method] = frozenset()
+    # Begun by the payer's browser or app with what we signed, without a call of ours: see
+    # Channel.payer_initiated_action.
+    payer_initiated: frozenset[Method] = frozenset()
+    # Begun by a call of ours, and yet the rail knows no such order before its payer comes (with `payer_initiated` it is
+    # always so). Until then query and close are answered not_found, which proves nothing.
+    known_after_payer: frozenset[Method] = frozenset()
     # Methods whose next_action is signed once the rail has answered: see Channel.signed_action.
     signs_actions: frozenset[Method] = frozenset()
     # True: an unpaid order ends at its expires_at and no sooner: until a little after it, close is answered Unknown.
-    lapses: bool = False
+    expires_only: bool = False
     browsers: Sequence[str] = ()  # words in the User-Agent of the rail's own app
     in_browser: Sequence[Method] = ()  # how a page that is open in that app may be paid, best first
     signs_answers: bool = True  # False: the connection alone vouches for an answer; notices are signed all the same
@@ -296,13 +299,13 @@ class Capabilities:
     refunds_come_back: bool = False
     # True: what the rail has not numbered yet is asked about by sending the same message once more, which executes it
     # if it never arrived, and never twice. Such a query does not answer not_found.
-    asks_by_repeating: bool = False
+    query_by_resend: bool = False
 
 
 class Rail:
     """What a rail need not have: the parts of `Channel` with an answer for rails that go without them."""
 
-    def local_action(self, order: "Order", *, now: datetime, nonce: str) -> "Pending":
+    def payer_initiated_action(self, order: "Order", *, now: datetime, nonce: str) -> "Pending":
         raise NotImplementedError("every payment of this rail begins with a call")
 
     def signed_action(self, order: "Order", shown: "Pending", *, now: datetime, nonce: str) -> "Pending":
@@ -353,7 +356,7 @@ class Rail:
     def login_over(self, sent: Request, answer: Response) -> bool:
         return False
 
-    def deposit_mark(self) -> str | None:
+    def deposit_prefix(self) -> str | None:
         return None
 
     def payer_url(self, back_url: str, state: str) -> str | None:
@@ -409,8 +412,8 @@ class Channel(Protocol):
     def payer(self, answer: Response) -> str:
         """Return who the visitor is, as Order.payer. Raises BadNotice."""
 
-    def local_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
-        """Return what the payer is to be shown, signed; asked instead of pay_request for `capabilities.local` methods.
+    def payer_initiated_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
+        """Return what the payer is to be shown, signed; instead of pay_request, for methods that are payer-initiated.
 
         The rail learns of such an order only when the payer comes: until then a query answers not_found, which closes
         nothing and costs nothing to ask for again. Whatever is asked for the same order later pays the same order.
@@ -499,7 +502,7 @@ class Channel(Protocol):
     def trust(self, request: Request, answer: Response, *, now: datetime) -> Sequence[str]:
         """Take over the keys that came in answer to `request`; return the ids now trusted. Raises BadNotice."""
 
-    def deposit_mark(self) -> str | None:
+    def deposit_prefix(self) -> str | None:
         """Return how the end-to-end id begins under which the rail pays this account's money into the bank."""
 
 

@@ -28,10 +28,10 @@ async def unproven(channel: Channel, env: Env) -> str | None:
         "https://sluice.invalid/notify",
         now + timedelta(minutes=30),
         now,
-        channel_ref=_NOBODYS if able.asks_by_repeating else None,
+        channel_ref=_NOBODYS if able.query_by_resend else None,
     )
     if isinstance(channel, Proves):
-        outcome = await client.ask("query", order, channel.proof_request, channel.proof_outcome)
+        outcome = await client.exchange("query", order, channel.proof_request, channel.proof_outcome)
     else:
         outcome = await client.query(order)
     if isinstance(outcome, Unknown) and not outcome.not_found:

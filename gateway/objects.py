@@ -33,7 +33,7 @@ class PaymentOut(TypedDict):
     merchant_order_id: str
     amount: Minor
     currency: Currency
-    status: Annotated[str, words(states.Payment)]
+    status: Annotated[str, words(states.PaymentStatus)]
     method: Annotated[str, words(METHODS)]
     channel: Annotated[str | None, Field(description="the rail of the attempt that has its money, else of the last")]
     capture: Annotated[str, words(("automatic", "manual"))]
@@ -65,8 +65,8 @@ class AttemptOut(TypedDict):
     channel: str
     channel_account: str
     method: str
-    status: Annotated[str, words(states.Attempt)]
-    amount_held: Minor
+    status: Annotated[str, words(states.AttemptStatus)]
+    amount_authorized: Minor
     amount_captured: Minor
     channel_fee: Minor
     merchant_coupon: Minor
@@ -87,7 +87,7 @@ class RefundOut(TypedDict):
     merchant_refund_id: str | None
     amount: Minor
     currency: Currency
-    status: Annotated[str, words(states.Refund)]
+    status: Annotated[str, words(states.RefundStatus)]
     channel: str | None
     reason: str
     channel_fee_returned: Minor
@@ -107,7 +107,7 @@ class PaymentShort(TypedDict):
     merchant_order_id: str
     amount: Minor
     currency: Currency
-    status: Annotated[str, words(states.Payment)]
+    status: Annotated[str, words(states.PaymentStatus)]
     channel: str | None
     amount_captured: Minor
     channel_fee: Minor
@@ -131,7 +131,7 @@ class RefundShort(TypedDict):
     payment: PaymentId
     amount: Minor
     currency: Currency
-    status: Annotated[str, words(states.Refund)]
+    status: Annotated[str, words(states.RefundStatus)]
     channel: str | None
     channel_fee_returned: Minor
     merchant_coupon: Minor
@@ -151,7 +151,7 @@ EVENTS = {
     "payment.late": EventType(
         "paid after it had been closed; the money was booked and goes back by itself", PaymentShort
     ),
-    "payment.surplus": EventType(
+    "payment.overpaid": EventType(
         "another attempt was paid too; the money was booked and goes back by itself", PaymentSurplus
     ),
     "refund.created": EventType("a refund was accepted and its money reserved", RefundShort),
@@ -178,7 +178,7 @@ def payment_payload(payment: Payment) -> PaymentOut:
         refund_status = "none"
     else:
         refund_status = "full" if payment.refunded_minor == payment.captured_minor else "partial"
-    held = payment.status == states.Payment.REQUIRES_CAPTURE
+    held = payment.status == states.PaymentStatus.REQUIRES_CAPTURE
     return {
         "object": "payment",
         "id": payment.id,
@@ -246,7 +246,7 @@ def attempt_payload(attempt: Attempt) -> AttemptOut:
         "channel_account": attempt.channel_account,
         "method": attempt.method,
         "status": attempt.status,
-        "amount_held": attempt.held_minor,
+        "amount_authorized": attempt.authorized_minor,
         "amount_captured": attempt.captured_minor,
         "channel_fee": attempt.fee_minor if attempt.captured_minor else 0,
         "merchant_coupon": attempt.coupon_minor,

@@ -108,16 +108,16 @@ CREATE TABLE attempt (
     decision        json, -- why this account
     status          text NOT NULL COLLATE "C"
         CONSTRAINT attempt_status CHECK (status IN (
-            'created', 'pending', 'unknown', 'held', 'confirmed', 'refused', 'closed', 'failed_over', 'late', 'surplus'
+            'created', 'pending', 'unknown', 'authorized', 'confirmed', 'refused', 'closed', 'failed_over', 'late', 'overpaid'
         )),
     channel_ref     text COLLATE "C",
     code            text,
     message         text,
-    asked_count     int NOT NULL DEFAULT 0, -- queries so far
+    query_count     int NOT NULL DEFAULT 0, -- queries so far
     created_at      timestamptz NOT NULL,
     updated_at      timestamptz NOT NULL,
     due_at          timestamptz, -- when the janitor asks the channel; NULL: nothing is open
-    held_minor      bigint NOT NULL DEFAULT 0, -- reserved by the channel
+    authorized_minor      bigint NOT NULL DEFAULT 0, -- reserved by the channel
     capture_minor   bigint NOT NULL DEFAULT 0, -- asked to be captured of it
     captured_minor  bigint NOT NULL DEFAULT 0, -- booked
     business_date   date, -- 账务日期 of the capture
@@ -130,7 +130,7 @@ CREATE TABLE attempt (
     undo_sent_at    timestamptz, -- when its rail was last told to close, reverse or release it; of a confirmed one, while that may be carried out yet
     PRIMARY KEY (book, payment_id, number),
     CONSTRAINT capture_within_the_hold CHECK (
-        held_minor >= 0 AND capture_minor >= 0 AND captured_minor >= 0 AND capture_minor <= held_minor
+        authorized_minor >= 0 AND capture_minor >= 0 AND captured_minor >= 0 AND capture_minor <= authorized_minor
     )
 ) WITH (fillfactor = 70);
 CREATE INDEX attempt_due ON attempt (due_at) WHERE due_at IS NOT NULL;
@@ -153,7 +153,7 @@ CREATE TABLE refund (
     channel_ref        text COLLATE "C",
     failure_code       text,
     failure_message    text,
-    asked_count        int NOT NULL,
+    query_count        int NOT NULL,
     created_at         timestamptz NOT NULL,
     updated_at         timestamptz NOT NULL,
     due_at             timestamptz,

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Payment(StrEnum):
+class PaymentStatus(StrEnum):
     PROCESSING = "processing"  # a channel has it, or is about to
     REQUIRES_ACTION = "requires_action"  # the payer has something to do, see next_action
     REQUIRES_CAPTURE = "requires_capture"  # 预授权: the payer's money is reserved; capture it or void it
@@ -15,8 +15,8 @@ class Payment(StrEnum):
 
 class PaymentEvent(StrEnum):
     ACTION_NEEDED = "action_needed"
-    HELD = "held"
-    CAPTURE_ASKED = "capture_asked"
+    AUTHORIZED = "authorized"
+    CAPTURE_REQUESTED = "capture_requested"
     CAPTURE_REFUSED = "capture_refused"  # the channel said no; the money is still reserved
     CONFIRMED = "confirmed"
     REFUSED = "refused"
@@ -24,39 +24,39 @@ class PaymentEvent(StrEnum):
     TIMED_OUT = "timed_out"
 
 
-_WAITING = (Payment.PROCESSING, Payment.REQUIRES_ACTION)
-OPEN_PAYMENT = (*_WAITING, Payment.REQUIRES_CAPTURE)  # neither paid nor told to be over
-UNPAID = (Payment.FAILED, Payment.CANCELED, Payment.EXPIRED)
+_WAITING = (PaymentStatus.PROCESSING, PaymentStatus.REQUIRES_ACTION)
+OPEN_PAYMENT = (*_WAITING, PaymentStatus.REQUIRES_CAPTURE)  # neither paid nor told to be over
+UNPAID = (PaymentStatus.FAILED, PaymentStatus.CANCELED, PaymentStatus.EXPIRED)
 
 PAYMENT = {
-    **{(state, PaymentEvent.ACTION_NEEDED): Payment.REQUIRES_ACTION for state in _WAITING},
-    **{(state, PaymentEvent.HELD): Payment.REQUIRES_CAPTURE for state in OPEN_PAYMENT},
-    (Payment.REQUIRES_CAPTURE, PaymentEvent.CAPTURE_ASKED): Payment.PROCESSING,
-    (Payment.PROCESSING, PaymentEvent.CAPTURE_REFUSED): Payment.REQUIRES_CAPTURE,
-    **{(state, PaymentEvent.CONFIRMED): Payment.SUCCEEDED for state in OPEN_PAYMENT},
-    **{(state, PaymentEvent.REFUSED): Payment.FAILED for state in OPEN_PAYMENT},
-    **{(state, PaymentEvent.CLOSED): Payment.CANCELED for state in OPEN_PAYMENT},
-    **{(state, PaymentEvent.TIMED_OUT): Payment.EXPIRED for state in _WAITING},
+    **{(state, PaymentEvent.ACTION_NEEDED): PaymentStatus.REQUIRES_ACTION for state in _WAITING},
+    **{(state, PaymentEvent.AUTHORIZED): PaymentStatus.REQUIRES_CAPTURE for state in OPEN_PAYMENT},
+    (PaymentStatus.REQUIRES_CAPTURE, PaymentEvent.CAPTURE_REQUESTED): PaymentStatus.PROCESSING,
+    (PaymentStatus.PROCESSING, PaymentEvent.CAPTURE_REFUSED): PaymentStatus.REQUIRES_CAPTURE,
+    **{(state, PaymentEvent.CONFIRMED): PaymentStatus.SUCCEEDED for state in OPEN_PAYMENT},
+    **{(state, PaymentEvent.REFUSED): PaymentStatus.FAILED for state in OPEN_PAYMENT},
+    **{(state, PaymentEvent.CLOSED): PaymentStatus.CANCELED for state in OPEN_PAYMENT},
+    **{(state, PaymentEvent.TIMED_OUT): PaymentStatus.EXPIRED for state in _WAITING},
 }
 
 
-class Attempt(StrEnum):
+class AttemptStatus(StrEnum):
     CREATED = "created"  # committed before the first byte left for the channel
     PENDING = "pending"
     UNKNOWN = "unknown"  # no answer, or none to trust: query, never send again under another number
-    HELD = "held"  # 预授权: the channel reserves the payer's money
+    AUTHORIZED = "authorized"  # 预授权: the channel reserves the payer's money
     CONFIRMED = "confirmed"
     REFUSED = "refused"
     CLOSED = "closed"
     FAILED_OVER = "failed_over"  # 换路: this channel provably did nothing, so another was asked
     LATE = "late"  # 迟到: confirmed after the payment had ended; the channel outranks us, so it is booked and refunded
-    SURPLUS = "surplus"  # 多付: confirmed though another attempt has paid; booked and refunded likewise
+    OVERPAID = "overpaid"  # 多付: confirmed though another attempt has paid; booked and refunded likewise
 
 
 class AttemptEvent(StrEnum):
     PENDING = "pending"
     UNKNOWN = "unknown"
-    HELD = "held"
+    AUTHORIZED = "authorized"
     CONFIRMED = "confirmed"  # and nothing else has paid the payment, which is still open
     CONFIRMED_LATE = "confirmed_late"  # the payment had ended unpaid
     CONFIRMED_AGAIN = "confirmed_again"  # another attempt has paid it
@@ -65,42 +65,47 @@ class AttemptEvent(StrEnum):
     FAILED_OVER = "failed_over"
 
 
-OPEN_ATTEMPT = (Attempt.CREATED, Attempt.PENDING, Attempt.UNKNOWN, Attempt.HELD)
-PAID_ATTEMPT = (Attempt.CONFIRMED, Attempt.LATE, Attempt.SURPLUS)
-_OVER = (Attempt.REFUSED, Attempt.CLOSED, Attempt.FAILED_OVER)
+OPEN_ATTEMPT = (AttemptStatus.CREATED, AttemptStatus.PENDING, AttemptStatus.UNKNOWN, AttemptStatus.AUTHORIZED)
+PAID_ATTEMPT = (AttemptStatus.CONFIRMED, AttemptStatus.LATE, AttemptStatus.OVERPAID)
+_OVER = (AttemptStatus.REFUSED, AttemptStatus.CLOSED, AttemptStatus.FAILED_OVER)
 _STALE = (AttemptEvent.PENDING, AttemptEvent.UNKNOWN)
 
 ATTEMPT = {
-    **{(state, AttemptEvent.PENDING): Attempt.PENDING for state in (Attempt.CREATED, Attempt.PENDING, Attempt.UNKNOWN)},
-    (Attempt.CREATED, AttemptEvent.UNKNOWN): Attempt.UNKNOWN,
-    (Attempt.PENDING, AttemptEvent.UNKNOWN): Attempt.PENDING,  # what was once accepted stays accepted
-    (Attempt.UNKNOWN, AttemptEvent.UNKNOWN): Attempt.UNKNOWN,
-    **{(state, AttemptEvent.HELD): Attempt.HELD for state in OPEN_ATTEMPT},
-    **{(Attempt.HELD, event): Attempt.HELD for event in _STALE},  # and what is reserved, reserved
-    **{(state, AttemptEvent.REFUSED): Attempt.REFUSED for state in OPEN_ATTEMPT},
-    **{(state, AttemptEvent.CLOSED): Attempt.CLOSED for state in OPEN_ATTEMPT},
     **{
-        (state, AttemptEvent.FAILED_OVER): Attempt.FAILED_OVER
-        for state in (Attempt.CREATED, Attempt.PENDING, Attempt.UNKNOWN)
+        (state, AttemptEvent.PENDING): AttemptStatus.PENDING
+        for state in (AttemptStatus.CREATED, AttemptStatus.PENDING, AttemptStatus.UNKNOWN)
+    },
+    (AttemptStatus.CREATED, AttemptEvent.UNKNOWN): AttemptStatus.UNKNOWN,
+    (AttemptStatus.PENDING, AttemptEvent.UNKNOWN): AttemptStatus.PENDING,  # what was once accepted stays accepted
+    (AttemptStatus.UNKNOWN, AttemptEvent.UNKNOWN): AttemptStatus.UNKNOWN,
+    **{(state, AttemptEvent.AUTHORIZED): AttemptStatus.AUTHORIZED for state in OPEN_ATTEMPT},
+    **{
+        (AttemptStatus.AUTHORIZED, event): AttemptStatus.AUTHORIZED for event in _STALE
+    },  # and what is reserved, reserved
+    **{(state, AttemptEvent.REFUSED): AttemptStatus.REFUSED for state in OPEN_ATTEMPT},
+    **{(state, AttemptEvent.CLOSED): AttemptStatus.CLOSED for state in OPEN_ATTEMPT},
+    **{
+        (state, AttemptEvent.FAILED_OVER): AttemptStatus.FAILED_OVER
+        for state in (AttemptStatus.CREATED, AttemptStatus.PENDING, AttemptStatus.UNKNOWN)
     },
     # The channel outranks us: its confirmation, and money it reserves after all, count after any end of ours.
-    **{(state, AttemptEvent.CONFIRMED): Attempt.CONFIRMED for state in (*OPEN_ATTEMPT, *_OVER)},
-    **{(state, AttemptEvent.CONFIRMED_LATE): Attempt.LATE for state in (*OPEN_ATTEMPT, *_OVER)},
-    **{(state, AttemptEvent.CONFIRMED_AGAIN): Attempt.SURPLUS for state in (*OPEN_ATTEMPT, *_OVER)},
-    **{(state, AttemptEvent.HELD): Attempt.HELD for state in _OVER},
+    **{(state, AttemptEvent.CONFIRMED): AttemptStatus.CONFIRMED for state in (*OPEN_ATTEMPT, *_OVER)},
+    **{(state, AttemptEvent.CONFIRMED_LATE): AttemptStatus.LATE for state in (*OPEN_ATTEMPT, *_OVER)},
+    **{(state, AttemptEvent.CONFIRMED_AGAIN): AttemptStatus.OVERPAID for state in (*OPEN_ATTEMPT, *_OVER)},
+    **{(state, AttemptEvent.AUTHORIZED): AttemptStatus.AUTHORIZED for state in _OVER},
     # What else comes after the end is stale and changes nothing.
     **{(state, event): state for state in (*_OVER, *PAID_ATTEMPT) for event in _STALE},
     **{(state, event): state for state in _OVER for event in (AttemptEvent.REFUSED, AttemptEvent.CLOSED)},
-    **{(state, AttemptEvent.HELD): state for state in PAID_ATTEMPT},
+    **{(state, AttemptEvent.AUTHORIZED): state for state in PAID_ATTEMPT},
     **{
         (state, event): state
-        for state in (Attempt.LATE, Attempt.SURPLUS)
+        for state in (AttemptStatus.LATE, AttemptStatus.OVERPAID)
         for event in (AttemptEvent.REFUSED, AttemptEvent.CLOSED)
     },
 }
 
 
-class Refund(StrEnum):
+class RefundStatus(StrEnum):
     PROCESSING = "processing"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -116,17 +121,17 @@ class RefundEvent(StrEnum):
 
 
 REFUND = {
-    (Refund.PROCESSING, RefundEvent.PENDING): Refund.PROCESSING,
-    (Refund.PROCESSING, RefundEvent.UNKNOWN): Refund.PROCESSING,
-    (Refund.PROCESSING, RefundEvent.CONFIRMED): Refund.SUCCEEDED,
-    (Refund.PROCESSING, RefundEvent.REFUSED): Refund.FAILED,
-    (Refund.SUCCEEDED, RefundEvent.CONFIRMED): Refund.SUCCEEDED,
-    (Refund.SUCCEEDED, RefundEvent.PENDING): Refund.SUCCEEDED,
-    (Refund.SUCCEEDED, RefundEvent.UNKNOWN): Refund.SUCCEEDED,
-    (Refund.FAILED, RefundEvent.CONFIRMED): Refund.SUCCEEDED,  # paid after all: the channel outranks us
-    (Refund.FAILED, RefundEvent.REFUSED): Refund.FAILED,
-    (Refund.FAILED, RefundEvent.PENDING): Refund.FAILED,
-    (Refund.FAILED, RefundEvent.UNKNOWN): Refund.FAILED,
-    (Refund.SUCCEEDED, RefundEvent.RETURNED): Refund.FAILED,
-    (Refund.FAILED, RefundEvent.RETRIED): Refund.PROCESSING,
+    (RefundStatus.PROCESSING, RefundEvent.PENDING): RefundStatus.PROCESSING,
+    (RefundStatus.PROCESSING, RefundEvent.UNKNOWN): RefundStatus.PROCESSING,
+    (RefundStatus.PROCESSING, RefundEvent.CONFIRMED): RefundStatus.SUCCEEDED,
+    (RefundStatus.PROCESSING, RefundEvent.REFUSED): RefundStatus.FAILED,
+    (RefundStatus.SUCCEEDED, RefundEvent.CONFIRMED): RefundStatus.SUCCEEDED,
+    (RefundStatus.SUCCEEDED, RefundEvent.PENDING): RefundStatus.SUCCEEDED,
+    (RefundStatus.SUCCEEDED, RefundEvent.UNKNOWN): RefundStatus.SUCCEEDED,
+    (RefundStatus.FAILED, RefundEvent.CONFIRMED): RefundStatus.SUCCEEDED,  # paid after all: the channel outranks us
+    (RefundStatus.FAILED, RefundEvent.REFUSED): RefundStatus.FAILED,
+    (RefundStatus.FAILED, RefundEvent.PENDING): RefundStatus.FAILED,
+    (RefundStatus.FAILED, RefundEvent.UNKNOWN): RefundStatus.FAILED,
+    (RefundStatus.SUCCEEDED, RefundEvent.RETURNED): RefundStatus.FAILED,
+    (RefundStatus.FAILED, RefundEvent.RETRIED): RefundStatus.PROCESSING,
 }

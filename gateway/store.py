@@ -310,7 +310,7 @@ async def captured_between(connection: Connection, book: int, after: int, until:
           ON t.book = e.book AND t.id > e.subject || ':' AND t.id < e.subject || ';'
          AND t.rule = 'payment_captured' AND t.recorded_at = e.recorded_at
         WHERE e.book = $1 AND e.seq > $2 AND e.seq <= $3
-          AND e.type IN ('payment.succeeded', 'payment.late', 'payment.surplus')
+          AND e.type IN ('payment.succeeded', 'payment.late', 'payment.overpaid', 'payment.overpaid') -- as before 0022
         GROUP BY t.debit, t.business_date
         """,
         book,
@@ -532,7 +532,7 @@ async def still_waiting(connection: Connection, book: int) -> list[Waiting]:
         UNION ALL
         SELECT 'refund ' || r.id || ' of ' || r.payment_id || ':' || r.attempt_number, a.channel_account, r.status,
                r.created_at, r.due_at,
-               concat('asked ', r.asked_count, ', sent ', r.sent_count, ', retried ', r.retry_count, ', ref ',
+               concat('asked ', r.query_count, ', sent ', r.sent_count, ', retried ', r.retry_count, ', ref ',
                       coalesce(r.channel_ref, 'none')),
                EXISTS (SELECT FROM case_file c WHERE c.book = r.book AND c.about = r.id AND c.status = 'open')
         FROM refund r JOIN attempt a ON a.book = r.book AND a.payment_id = r.payment_id AND a.number = r.attempt_number

@@ -107,8 +107,8 @@ class Attempt(NamedTuple):
     channel_ref: str | None = None
     code: str | None = None
     message: str | None = None
-    asked_count: int = 0
-    held_minor: int = 0
+    query_count: int = 0
+    authorized_minor: int = 0
     capture_minor: int = 0
     captured_minor: int = 0
     business_date: date | None = None
@@ -124,7 +124,7 @@ class Attempt(NamedTuple):
     @property
     def is_fresh(self) -> bool:
         """Tell whether none but the process that recorded it can have sent a message of it, and that one only once."""
-        return self.status == states.Attempt.CREATED and self.asked_count == 0
+        return self.status == states.AttemptStatus.CREATED and self.query_count == 0
 
     @property
     def reference(self) -> str:
@@ -166,7 +166,7 @@ def refund_number(refund_id: str) -> tuple[str, int]:
     return (ident, _DIGITS.index(letter) - 9) if letter.isalpha() else (ident, -1)
 
 
-def surplus_refund_id(payment_id: str, number: int) -> str:
+def overpaid_refund_id(payment_id: str, number: int) -> str:
     """Return the id of the refund by which an attempt's money goes back by itself; it follows from the two."""
     return f"re_{payment_id[4:]}" if number == 1 else f"re_{int(payment_id[4:], 16) ^ (number - 1):026x}"
 
@@ -188,7 +188,7 @@ class Refund(NamedTuple):
     channel_ref: str | None
     failure_code: str | None
     failure_message: str | None
-    asked_count: int
+    query_count: int
     created_at: datetime
     updated_at: datetime
     due_at: datetime | None
@@ -212,7 +212,7 @@ class Refund(NamedTuple):
     def was_paid(self, tried: int) -> bool:
         """Tell whether the channel has confirmed one of its tries, and that is booked."""
         if not self.paid_tries:
-            return self.status == states.Refund.SUCCEEDED and tried == self.retry_count
+            return self.status == states.RefundStatus.SUCCEEDED and tried == self.retry_count
         return bool(self.paid_tries >> tried & 1)
 
     @property
@@ -221,7 +221,7 @@ class Refund(NamedTuple):
         return next((tried for tried in range(self.retry_count) if self.was_paid(tried)), self.retry_count)
 
     @property
-    def asked_at(self) -> datetime:
+    def requested_at(self) -> datetime:
         """When it was asked for under its present number."""
         return self.retried_at or self.created_at
 

@@ -16,7 +16,7 @@ REMEMBER_S = 1.0
 MOST = 10_000  # answers kept; beyond, all are forgotten
 
 
-class Remembered(Generic[K, V]):
+class Cache(Generic[K, V]):
     """Answers by key, each believed for REMEMBER_S from when it was asked for, and no longer."""
 
     def __init__(self, look_up: Callable[[K], Awaitable[V]], env: Env) -> None:

@@ -275,7 +275,7 @@ class Lane(Generic[C]):
     async def _committed(self, taken: "Sequence[tuple[C, asyncio.Future[Any]]]", *, wait: bool) -> Sequence[Any]:
         """Return what became of each command, and count what was carried out."""
         try:
-            results = await self._settled(taken, wait)
+            results = await self._counted(taken, wait)
         except asyncio.CancelledError:
             _tell(taken, Unavailable("shutting_down", "the hub is stopping; ask again with the same key"))
             raise
@@ -288,7 +288,7 @@ class Lane(Generic[C]):
             figures.sizes[bucket] = figures.sizes.get(bucket, 0) + 1
         return results
 
-    async def _settled(self, taken: "Sequence[tuple[C, asyncio.Future[Any]]]", wait: bool) -> Sequence[Any]:
+    async def _counted(self, taken: "Sequence[tuple[C, asyncio.Future[Any]]]", wait: bool) -> Sequence[Any]:
         """Return one result or exception a command, whatever happens to the database on the way."""
         commands = [command for command, _ in taken]
         give_up_at = self._env.clock.monotonic() + self._patience_s
@@ -319,7 +319,7 @@ class Lane(Generic[C]):
                     return [error]
                 self.figures.split += 1
                 middle = len(commands) // 2
-                return [*await self._settled(taken[:middle], wait), *await self._settled(taken[middle:], wait)]
+                return [*await self._counted(taken[:middle], wait), *await self._counted(taken[middle:], wait)]
 
 
 def _away() -> Unavailable:

@@ -12,7 +12,7 @@ class Side(StrEnum):
     CREDIT = "credit"  # 贷: liabilities, what the book owes others
 
 
-class Kind(StrEnum):
+class AccountKind(StrEnum):
     """The kinds of account; what stands before the first colon of an account's name."""
 
     CHANNEL = "channel"  # 应收渠道款: due from a channel account
@@ -35,66 +35,66 @@ class Nature(NamedTuple):
 
 NATURE = {
     # A channel's refunds of a day may exceed its payments; it then owes less than nothing until the next day.
-    Kind.CHANNEL: Nature(Side.DEBIT, True, "应收渠道款"),
-    Kind.BANK: Nature(Side.DEBIT, True, "备付金"),
-    Kind.IN_TRANSIT: Nature(Side.CREDIT, False, "在途"),
-    Kind.MERCHANT: Nature(Side.CREDIT, False, "商户待分账款"),
+    AccountKind.CHANNEL: Nature(Side.DEBIT, True, "应收渠道款"),
+    AccountKind.BANK: Nature(Side.DEBIT, True, "备付金"),
+    AccountKind.IN_TRANSIT: Nature(Side.CREDIT, False, "在途"),
+    AccountKind.MERCHANT: Nature(Side.CREDIT, False, "商户待分账款"),
     # A refund after the payee was paid leaves a debt, taken from the next shares (docs/decisions/0005).
-    Kind.PAYEE: Nature(Side.CREDIT, True, "应付收款方"),
-    Kind.SUB_ACCOUNT: Nature(Side.CREDIT, False, "子账户"),
-    Kind.PLATFORM_FEE: Nature(Side.CREDIT, True, "平台手续费"),
-    Kind.REFUND_COST: Nature(Side.DEBIT, False, "退款成本"),
-    Kind.MERCHANT_COUPON: Nature(Side.DEBIT, False, "商户优惠"),
-    Kind.SUSPENSE: Nature(Side.CREDIT, True, "挂账"),
+    AccountKind.PAYEE: Nature(Side.CREDIT, True, "应付收款方"),
+    AccountKind.SUB_ACCOUNT: Nature(Side.CREDIT, False, "子账户"),
+    AccountKind.PLATFORM_FEE: Nature(Side.CREDIT, True, "平台手续费"),
+    AccountKind.REFUND_COST: Nature(Side.DEBIT, False, "退款成本"),
+    AccountKind.MERCHANT_COUPON: Nature(Side.DEBIT, False, "商户优惠"),
+    AccountKind.SUSPENSE: Nature(Side.CREDIT, True, "挂账"),
 }
 
 
 @lru_cache(maxsize=4096)
-def name(kind: Kind, currency: str, owner: str = "") -> str:
+def name(kind: AccountKind, currency: str, owner: str = "") -> str:
     """Return an account's name: kind, owner where it has one, currency; for example `payee:pye_0193…:CNY`."""
     return f"{kind}:{owner}:{currency}" if owner else f"{kind}:{currency}"
 
 
-def kind_of(account: str) -> Kind:
+def kind_of(account: str) -> AccountKind:
     """Return the kind of an account from its name. Raises ValueError."""
-    return Kind(account.partition(":")[0])
+    return AccountKind(account.partition(":")[0])
 
 
 def channel(account: str, currency: str) -> str:
-    return name(Kind.CHANNEL, currency, account)
+    return name(AccountKind.CHANNEL, currency, account)
 
 
 def bank(bank_name: str, currency: str) -> str:
-    return name(Kind.BANK, currency, bank_name)
+    return name(AccountKind.BANK, currency, bank_name)
 
 
 def in_transit(bank_name: str, currency: str) -> str:
-    return name(Kind.IN_TRANSIT, currency, bank_name)
+    return name(AccountKind.IN_TRANSIT, currency, bank_name)
 
 
 def merchant(currency: str) -> str:
-    return name(Kind.MERCHANT, currency)
+    return name(AccountKind.MERCHANT, currency)
 
 
 def payee(payee_id: str, currency: str) -> str:
-    return name(Kind.PAYEE, currency, payee_id)
+    return name(AccountKind.PAYEE, currency, payee_id)
 
 
 def sub_account(payee_id: str, currency: str) -> str:
-    return name(Kind.SUB_ACCOUNT, currency, payee_id)
+    return name(AccountKind.SUB_ACCOUNT, currency, payee_id)
 
 
 def platform_fee(currency: str) -> str:
-    return name(Kind.PLATFORM_FEE, currency)
+    return name(AccountKind.PLATFORM_FEE, currency)
 
 
 def refund_cost(currency: str) -> str:
-    return name(Kind.REFUND_COST, currency)
+    return name(AccountKind.REFUND_COST, currency)
 
 
 def merchant_coupon(currency: str) -> str:
-    return name(Kind.MERCHANT_COUPON, currency)
+    return name(AccountKind.MERCHANT_COUPON, currency)
 
 
 def suspense(currency: str) -> str:
-    return name(Kind.SUSPENSE, currency)
+    return name(AccountKind.SUSPENSE, currency)

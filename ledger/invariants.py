@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from kernel.chain import Walk, follows
 from kernel.db import Connection
-from ledger.accounts import Kind
+from ledger.accounts import AccountKind
 from ledger.posting import chained
 from ledger.rules import PLATFORM_EVENTS, RULES
 from ledger.store import journal
@@ -73,7 +73,7 @@ async def sealed_balances(connection: Connection, since: Mapping[int, int] | Non
     rows = await connection.fetch(
         """
         WITH legs AS (
-            SELECT t.book, l.name, l.is_debit, t.step, t.amount_minor, h.amount_minor AS held_minor
+            SELECT t.book, l.name, l.is_debit, t.step, t.amount_minor, h.amount_minor AS authorized_minor
             FROM transfer t JOIN unnest($1::int[], $2::bigint[]) AS m (book, seq) ON m.book = t.book AND t.seq > m.seq
             CROSS JOIN LATERAL (VALUES (t.debit, true), (t.credit, false)) AS l (name, is_debit)
             LEFT JOIN hold h ON h.book = t.book AND h.id = t.hold_id
@@ -81,9 +81,9 @@ async def sealed_balances(connection: Connection, since: Mapping[int, int] | Non
             SELECT book, name,
                 coalesce(sum(amount_minor) FILTER (WHERE is_debit AND step IN ('post', 'post_hold')), 0) AS debits,
                 coalesce(sum(amount_minor) FILTER (WHERE NOT is_debit AND step IN ('post', 'post_hold')), 0) AS credits,
-                coalesce(sum(CASE step WHEN 'post' THEN 0 WHEN 'hold' THEN amount_minor ELSE -held_minor END)
+                coalesce(sum(CASE step WHEN 'post' THEN 0 WHEN 'hold' THEN amount_minor ELSE -authorized_minor END)
                          FILTER (WHERE is_debit), 0) AS debits_held,
-                coalesce(sum(CASE step WHEN 'post' THEN 0 WHEN 'hold' THEN amount_minor ELSE -held_minor END)
+                coalesce(sum(CASE step WHEN 'post' THEN 0 WHEN 'hold' THEN amount_minor ELSE -authorized_minor END)
                          FILTER (WHERE NOT is_debit), 0) AS credits_held
             FROM legs GROUP BY book, name
         ), sums AS (
@@ -137,7 +137,7 @@ async def platform_takes_fees_only(connection: Connection) -> list[str]:
     rows = await connection.fetch(
         "SELECT book, id, rule FROM transfer WHERE (starts_with(debit, $1) OR starts_with(credit, $1)) "
         "AND rule <> ALL($2::text[])",
-        f"{Kind.PLATFORM_FEE}:",
+        f"{AccountKind.PLATFORM_FEE}:",
         sorted(PLATFORM_EVENTS),
     )
     return [f"book {r['book']}: {r['id']} ({r['rule']}) reached the platform's account" for r in rows]

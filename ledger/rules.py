@@ -5,7 +5,7 @@ Every posting of the hub names a row here and nothing else moves money in a book
 
 from typing import NamedTuple
 
-from ledger.accounts import Kind as A
+from ledger.accounts import AccountKind as A
 
 
 class Rule(NamedTuple):

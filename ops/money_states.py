@@ -35,10 +35,10 @@ MEANING: dict[str, dict[str, Means]] = {
         **dict.fromkeys(
             ("created", "pending", "unknown", "refused", "closed", "failed_over"), Means(_NOTHING, _UNPAID)
         ),
-        "held": Means(f"{_NOTHING}: the rail reserves it", (*_UNPAID, "reserved_money_is_not_booked")),
+        "authorized": Means(f"{_NOTHING}: the rail reserves it", (*_UNPAID, "reserved_money_is_not_booked")),
         "confirmed": Means("its capture and fee, once; it is the payment's", _PAID),
         "late": Means("its capture and fee, once; and its refund", (*_PAID, "unwanted_money_goes_back")),
-        "surplus": Means("its capture and fee, once; and its refund", (*_PAID, "unwanted_money_goes_back")),
+        "overpaid": Means("its capture and fee, once; and its refund", (*_PAID, "unwanted_money_goes_back")),
     },
     "refund": {
         "processing": Means("its sum held, its fee's part made good", _REFUND),

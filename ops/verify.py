@@ -33,7 +33,7 @@ INVARIANTS: dict[str, Callable[[Connection], Awaitable[list[str]]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Checked:
     """What one invariant came to."""
 
     name: str
@@ -90,14 +90,14 @@ WHOLE = {
 }
 
 
-async def verify(pool: Pool) -> list[Verdict]:
+async def verify(pool: Pool) -> list[Checked]:
     """Check every invariant on one snapshot of the database, and walk the chains from their beginning."""
     return (await verify_since(pool, None))[0]
 
 
 async def verify_since(
     pool: Pool, marks: Keeps | None, *, everything: bool = False, again: int | None = None
-) -> tuple[list[Verdict], list[Walked]]:
+) -> tuple[list[Checked], list[Walked]]:
     """Check every invariant on one snapshot, of what changed since the home's mark; and move the mark.
 
     A mark that is missing, damaged or of another key is not believed: then everything is looked at. So it is with
@@ -169,14 +169,14 @@ class Run:
         await touched.look_at(self._connection, touched.COPIES if in_copies else touched.REAL)
         return await (self._apart[name]() if name in self._apart else INVARIANTS[name](self._connection))
 
-    async def verdicts(self) -> list[Verdict]:
+    async def verdicts(self) -> list[Checked]:
         """Check every invariant."""
         verdicts = []
         for name, check in INVARIANTS.items():
             started = time.perf_counter()
             broken = await self.check(name)
             says = (check.__doc__ or name).strip().splitlines()[0]
-            verdicts.append(Verdict(name, says, broken, time.perf_counter() - started))
+            verdicts.append(Checked(name, says, broken, time.perf_counter() - started))
         return verdicts
 
     async def mark(self, at: str) -> Mark:
@@ -270,7 +270,7 @@ async def _rewritten(connection: Connection, mark: Mark) -> dict[str, list[str]]
     return found
 
 
-def as_json(verdicts: list[Verdict], walked: Sequence[Walked] = ()) -> dict[str, Any]:
+def as_json(verdicts: list[Checked], walked: Sequence[Walked] = ()) -> dict[str, Any]:
     """Return the verdicts for machines, with what of the chains was walked."""
     return {
         "walked": {

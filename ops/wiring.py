@@ -35,7 +35,7 @@ from gateway.merchants.merchants import Merchants
 from gateway.merchants.standing import Standings
 from gateway.metrics import Metrics
 from gateway.objects import EVENTS as payment_events
-from gateway.payments.bank_credits import Collections
+from gateway.payments.bank_credits import BankCredits
 from gateway.payments.janitor import Janitor
 from gateway.payments.notices import Notices
 from gateway.payments.orders import Orders
@@ -64,7 +64,7 @@ from ops.secrets_file import (
     secrets_in_use,
 )
 from reconciliation.daily import DailyProof
-from splitting.banks.worker import Banks, Settler
+from splitting.banks.worker import Banks, BankWorker
 from splitting.payees import Payees
 from splitting.routes import PayeeRoutes, SettlementRoutes
 from streams import Bell, Consumer, Event, Relay
@@ -195,14 +195,14 @@ class Hub:
     def daily_proof(self) -> DailyProof:
         return DailyProof(self.pool, self.accounts, self.banks, self.env)
 
-    def settler(self) -> Settler:
-        collections = Collections(self.payments, self.pool)
-        return Settler(self.banks, self.pool, self.env, self.deposits, collections.collected)
+    def bank_worker(self) -> BankWorker:
+        bank_credits = BankCredits(self.payments, self.pool)
+        return BankWorker(self.banks, self.pool, self.env, self.deposits, bank_credits.collected)
 
     async def deposits(self, book: int) -> Mapping[str, str]:
         """Return how a merchant's channels name their deposits at the bank: start of the reference → account."""
         ready = await self.accounts.of_book(book)
-        marks = ((one.client.channel.deposit_mark(), one.account.id) for one in ready)
+        marks = ((one.client.channel.deposit_prefix(), one.account.id) for one in ready)
         return {mark: account_id for mark, account_id in marks if mark is not None}
 
     def splitter(self) -> Consumer:
@@ -329,7 +329,7 @@ async def hub(
             pool=pool,
             lanes=lanes,
             accounts=accounts,
-            chooser=router,
+            routing=router,
             standings=standings,
             env=env,
             bell=bell,
@@ -386,7 +386,7 @@ async def worker(objects: Hub, redis_url: str | None) -> AsyncIterator[None]:
     splitter = objects.splitter()
     env.keep("splitting", lambda: splitter.run(objects.bell))
     env.keep("janitor", objects.janitor().run)
-    env.keep("settler", objects.settler().run)
+    env.keep("bank_worker", objects.bank_worker().run)
     env.keep("heartbeat", objects.checks().beat)
     async with AsyncExitStack() as stack:
         if redis_url is not None:

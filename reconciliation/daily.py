@@ -185,7 +185,7 @@ class DailyProof:
             return next(one for one in _came_back(back, refund, attempt) if one.kind is told_of(line))
         found = _refund(refund, attempt)
         if told_of(line) is Item.RETURN:
-            if refund.status != states.Refund.FAILED and tried == refund.retry_count:
+            if refund.status != states.RefundStatus.FAILED and tried == refund.retry_count:
                 return None  # to us it has not come back
             return replace(
                 found, kind=Item.RETURN, reference=line.reference, status="failed",
@@ -315,7 +315,7 @@ def bank_counterparty(bank: str) -> str:
 
 
 _STATUS = {
-    **dict.fromkeys(("confirmed", "late", "surplus"), "success"),
+    **dict.fromkeys(("confirmed", "late", "overpaid"), "success"),
     **dict.fromkeys(("refused", "closed", "failed_over"), "failed"),
 }
 
@@ -343,7 +343,7 @@ def _refund(refund: Refund, attempt: Attempt) -> Movement:
         Money(refund.amount_minor, refund.currency),
         -refund.fee_returned_minor,
         status,
-        refund.business_date or business_date(refund.asked_at),
+        refund.business_date or business_date(refund.requested_at),
         refund.channel_ref,
         -refund.coupon_minor,
     )

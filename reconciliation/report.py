@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from reconciliation.matching.match import Discrepancy
-from reconciliation.matching.verdicts import Kind
+from reconciliation.matching.verdicts import DiscrepancyKind
 from reconciliation.runs import Case, Run
 
 SHOWN = 20  # differences listed one by one; the counts cover all
@@ -13,7 +13,7 @@ SHOWN = 20  # differences listed one by one; the counts cover all
 
 def of_run(run: Run) -> dict[str, Any]:
     """Return the summary of one run. `agrees`: the day needs nobody, nothing differs but the day of some lines."""
-    worrying = [one for one in run.discrepancies if one.kind is not Kind.LATE]
+    worrying = [one for one in run.discrepancies if one.kind is not DiscrepancyKind.LATE]
     return {
         "run": run.id,
         "counterparty": run.counterparty,

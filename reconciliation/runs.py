@@ -18,9 +18,9 @@ from reconciliation.matching.match import (
     Discrepancy,
     Known,
     Matched,
+    MatchResult,
     Movement,
     Net,
-    Outcome,
     Payouts,
     Register,
     Statements,
@@ -33,7 +33,7 @@ from reconciliation.matching.match import (
     net_of,
     standing,
 )
-from reconciliation.matching.verdicts import Area, Key, Kind
+from reconciliation.matching.verdicts import Area, DiscrepancyKind, Key
 from reconciliation.states import DISCREPANCY, UNSETTLED, Event, State
 
 
@@ -62,7 +62,7 @@ class Case:
     id: str
     counterparty: str
     key: Key
-    kind: Kind
+    kind: DiscrepancyKind
     state: State
     business_date: date
     currency: str
@@ -167,7 +167,7 @@ async def discrepancies(
     now: datetime,
     counterparty: str | None = None,
     states: Sequence[State] = UNSETTLED,
-    kinds: Sequence[Kind] | None = None,
+    kinds: Sequence[DiscrepancyKind] | None = None,
     after: tuple[date, str] | None = None,
     limit: int = 100,
 ) -> list[Case]:
@@ -227,10 +227,10 @@ class _Compared:
     """What one pass over the books found: a count of what agrees, and all that does not or once did not."""
 
     matched: Counter[Area] = field(default_factory=Counter)
-    kept: list[Outcome] = field(default_factory=list)
+    kept: list[MatchResult] = field(default_factory=list)
     closings: list[store.Closing] = field(default_factory=list)
 
-    def take(self, found: Iterable[Outcome]) -> None:
+    def take(self, found: Iterable[MatchResult]) -> None:
         for outcome in found:
             if isinstance(outcome, Matched):
                 self.matched[outcome.key.area] += 1
@@ -286,7 +286,7 @@ def _moved(
     counterparty: str,
     business_date: date,
     rows: Mapping[Key, store.DiscrepancyRow],
-    outcomes: Iterable[Outcome],
+    outcomes: Iterable[MatchResult],
     now: datetime,
 ) -> tuple[list[store.DiscrepancyRow], list[store.Move]]:
     """Return the rows that change, and the moves they make; what stays as it was is in neither."""
@@ -325,7 +325,7 @@ def _moved(
     return changed, moves
 
 
-def _events(outcome: Outcome, before: Known | None) -> tuple[State, list[tuple[str, State | None, State]]]:
+def _events(outcome: MatchResult, before: Known | None) -> tuple[State, list[tuple[str, State | None, State]]]:
     """Return the state an outcome leads to and the steps there: (event, from, to). Steps on the spot are not told."""
     state = before.state if before else State.OPEN
     steps: list[tuple[str, State | None, State]] = [] if before else [("found", None, State.OPEN)]
@@ -339,9 +339,9 @@ def _events(outcome: Outcome, before: Known | None) -> tuple[State, list[tuple[s
     return state, steps
 
 
-def _what_happened(outcome: Outcome, before: Known | None) -> list[Event]:
+def _what_happened(outcome: MatchResult, before: Known | None) -> list[Event]:
     # A late line agrees in everything but the day; finding it is what resolves the shortage.
-    if isinstance(outcome, Matched) or outcome.kind is Kind.LATE:
+    if isinstance(outcome, Matched) or outcome.kind is DiscrepancyKind.LATE:
         return [Event.AGREED]
     events: list[Event] = []
     if before is not None:

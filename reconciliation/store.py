@@ -12,7 +12,7 @@ from kernel.db import Connection
 from kernel.ids import BODY_LENGTH
 from kernel.money import Money
 from reconciliation.matching.match import Known
-from reconciliation.matching.verdicts import Area, Key, Kind, Side, Verdict
+from reconciliation.matching.verdicts import Area, Comparison, DiscrepancyKind, Key, Reported
 from reconciliation.states import UNSETTLED, State
 
 
@@ -251,7 +251,7 @@ class Move:
     event: str  # found, or an Event
     from_state: State | None
     to_state: State
-    kind: Kind
+    kind: DiscrepancyKind
     cause: str
     moved_at: datetime
 
@@ -292,7 +292,7 @@ async def list_discrepancies(
     *,
     counterparty: str | None = None,
     states: Sequence[State] = UNSETTLED,
-    kinds: Sequence[Kind] | None = None,
+    kinds: Sequence[DiscrepancyKind] | None = None,
     after: tuple[date, str] | None = None,
     limit: int = 100,
 ) -> list[DiscrepancyRow]:
@@ -319,8 +319,8 @@ async def list_discrepancies(
 
 
 def _discrepancy_row(row: Any) -> DiscrepancyRow:
-    verdict = Verdict(
-        Kind(row["kind"]),
+    verdict = Comparison(
+        DiscrepancyKind(row["kind"]),
         row["currency"],
         row["ours_minor"],
         row["theirs_minor"],
@@ -330,8 +330,8 @@ def _discrepancy_row(row: Any) -> DiscrepancyRow:
     )
     known = Known(
         home=row["business_date"],
-        ours=None if row["ours"] is None else Side.of_json(_read(row["ours"])),
-        sightings={date.fromisoformat(day): Side.of_json(said) for day, said in _read(row["sightings"]).items()},
+        ours=None if row["ours"] is None else Reported.of_json(_read(row["ours"])),
+        sightings={date.fromisoformat(day): Reported.of_json(said) for day, said in _read(row["sightings"]).items()},
         state=State(row["state"]),
         verdict=verdict,
     )

@@ -4,32 +4,32 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kernel.money import Money
-from reconciliation.matching.verdicts import Kind
+from reconciliation.matching.verdicts import DiscrepancyKind
 from reconciliation.runs import Case
 from reconciliation.states import State
 
-KINDS: Mapping[Kind, str] = {
-    Kind.MISSING_AT_CHANNEL: "短款",
-    Kind.MISSING_AT_HUB: "长款",
-    Kind.AMOUNT_DIFFERS: "金额不符",
-    Kind.STATUS_DIFFERS: "状态不符",
-    Kind.COUPON_DIFFERS: "商户优惠不符",
-    Kind.FEE_DIFFERS: "手续费不符",
-    Kind.DUPLICATE: "重复",
-    Kind.LATE: "跨日",
-    Kind.DEPOSIT_MISSING: "入账缺失",
-    Kind.DEPOSIT_DIFFERS: "入账金额不符",
-    Kind.DEPOSIT_DUPLICATE: "入账重复",
-    Kind.PAYOUT_MISSING_AT_BANK: "银行无此出款",
-    Kind.PAYOUT_AMOUNT_DIFFERS: "出款金额不符",
-    Kind.PAYOUT_DUPLICATE: "出款重复",
-    Kind.PAYOUT_UNKNOWN_AT_HUB: "平台无此出款",
-    Kind.PAYOUT_STATUS_DIFFERS: "出款状态不符",
-    Kind.ENTRY_UNKNOWN_AT_HUB: "来账不明",
-    Kind.BALANCE_DIFFERS: "余额不符",
-    Kind.STATEMENT_MISSING: "缺对账单",
-    Kind.STATEMENT_GAP: "对账单缺行",
-    Kind.OPENING_DIFFERS: "期初不符",
+KINDS: Mapping[DiscrepancyKind, str] = {
+    DiscrepancyKind.MISSING_AT_CHANNEL: "短款",
+    DiscrepancyKind.MISSING_AT_HUB: "长款",
+    DiscrepancyKind.AMOUNT_DIFFERS: "金额不符",
+    DiscrepancyKind.STATUS_DIFFERS: "状态不符",
+    DiscrepancyKind.COUPON_DIFFERS: "商户优惠不符",
+    DiscrepancyKind.FEE_DIFFERS: "手续费不符",
+    DiscrepancyKind.DUPLICATE: "重复",
+    DiscrepancyKind.LATE: "跨日",
+    DiscrepancyKind.DEPOSIT_MISSING: "入账缺失",
+    DiscrepancyKind.DEPOSIT_DIFFERS: "入账金额不符",
+    DiscrepancyKind.DEPOSIT_DUPLICATE: "入账重复",
+    DiscrepancyKind.PAYOUT_MISSING_AT_BANK: "银行无此出款",
+    DiscrepancyKind.PAYOUT_AMOUNT_DIFFERS: "出款金额不符",
+    DiscrepancyKind.PAYOUT_DUPLICATE: "出款重复",
+    DiscrepancyKind.PAYOUT_UNKNOWN_AT_HUB: "平台无此出款",
+    DiscrepancyKind.PAYOUT_STATUS_DIFFERS: "出款状态不符",
+    DiscrepancyKind.ENTRY_UNKNOWN_AT_HUB: "来账不明",
+    DiscrepancyKind.BALANCE_DIFFERS: "余额不符",
+    DiscrepancyKind.STATEMENT_MISSING: "缺对账单",
+    DiscrepancyKind.STATEMENT_GAP: "对账单缺行",
+    DiscrepancyKind.OPENING_DIFFERS: "期初不符",
 }
 STATES: Mapping[State, str] = {
     State.OPEN: "待查",
@@ -72,7 +72,9 @@ def of_run(run: Mapping[str, Any]) -> Iterator[str]:
     verdict = "✓ agrees 对平" if run["agrees"] else "✗ differs 有差错"
     yield f"{run['business_date']}  {run['counterparty']}  {verdict}"
     for area, found in run["areas"].items():
-        differing = [f"{count} {_plain(kind)} {KINDS[Kind(kind)]}" for kind, count in found["differing"].items()]
+        differing = [
+            f"{count} {_plain(kind)} {KINDS[DiscrepancyKind(kind)]}" for kind, count in found["differing"].items()
+        ]
         yield f"            {area}: " + ", ".join([f"{found['matched']} matched", *differing])
     if net := run["net"]:
         names = (("ours 我方", "ours_minor"), ("bill 账单", "bill_minor"), ("received 到账", "received_minor"))
@@ -81,7 +83,8 @@ def of_run(run: Mapping[str, Any]) -> Iterator[str]:
     for one in run["differences"]:
         ours, theirs = (amount(one[key], one["currency"]) for key in ("ours_minor", "theirs_minor"))
         yield (
-            f"          - {_plain(one['kind'])} {KINDS[Kind(one['kind'])]}: {one['item']} {one['reference']}, "
+            f"          - {_plain(one['kind'])} {KINDS[DiscrepancyKind(one['kind'])]}: "
+            f"{one['item']} {one['reference']}, "
             f"ours {ours}, theirs {theirs} {one['currency']}"
         )
         yield f"            {one['detail']}"

@@ -11,7 +11,7 @@ from splitting.objects import (
     split_payload,
 )
 from splitting.payees import CreatePayee, LinkBank, check_payable
-from splitting.plans.arithmetic import Asked, Share, ShareKind, compute
+from splitting.plans.arithmetic import Share, ShareKind, SplitLine, compute
 from splitting.settlement.deposits import ApplyDeposit
 from splitting.settlement.instructions import (
     DecideInstruction,
@@ -34,7 +34,6 @@ __all__ = [
     "EVENTS",
     "INVARIANTS",
     "ApplyDeposit",
-    "Asked",
     "BankLink",
     "CreatePayee",
     "DecideInstruction",
@@ -44,6 +43,7 @@ __all__ = [
     "Payee",
     "Share",
     "ShareKind",
+    "SplitLine",
     "SplitOut",
     "bank_link_payload",
     "check",

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from kernel.db import Connection
-from ledger.accounts import Kind
+from ledger.accounts import AccountKind
 from splitting.plans.arithmetic import OWN
 from splitting.tables import BANK_LINKS, INSTRUCTIONS, BankLink, Instruction, Payee, Settlement, Split
 
@@ -112,8 +112,8 @@ async def owed_until(connection: Connection, book: int, bank: str, currency: str
         bank,
         currency,
         day,
-        str(Kind.PLATFORM_FEE),
-        str(Kind.PAYEE),
+        str(AccountKind.PLATFORM_FEE),
+        str(AccountKind.PAYEE),
     )
     return [(row[0], row[1]) for row in rows]
 

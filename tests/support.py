@@ -54,7 +54,7 @@ class ScriptedChannel(Rail):
         default_factory=lambda: Capabilities(
             methods=frozenset(Method) - {Method.TRANSFER},
             currencies=frozenset({"CNY", "GBP", "JPY"}),
-            holds=frozenset({Method.PAGE, Method.CARD}),
+            authorizes=frozenset({Method.PAGE, Method.CARD}),
             partial_capture=True,
         )
     )

@@ -55,8 +55,8 @@ _CAPABILITIES = Capabilities(
     barcode_poll_s=5,
     barcode_give_up_s=30,
     barcode_prefixes=frozenset({"25", "26", "27", "28", "29", "30"}),
-    local=frozenset({Method.PAGE, Method.H5, Method.APP}),
-    comes_first=frozenset({Method.QR}),
+    payer_initiated=frozenset({Method.PAGE, Method.H5, Method.APP}),
+    known_after_payer=frozenset({Method.QR}),
     browsers=("AlipayClient",),
     in_browser=(Method.H5,),
     merchant_coupons=True,
@@ -119,7 +119,7 @@ class Alipay(AlipaySharing, Rail):
 
     # ---- payments ----------------------------------------------------------------------------------------------------
 
-    def local_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
+    def payer_initiated_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
         """Return what the payer's browser (an address) or app (an order string) takes to Alipay, signed."""
         method = messages.WAYS[order.method][0]
         parameters = self._common | {"method": method, "biz_content": self._content(order)}
@@ -305,7 +305,7 @@ class Alipay(AlipaySharing, Rail):
         """Return the lines of the day's account flow; the whole file is checked first. Raises BadBill."""
         return statement.fund_lines(content, day=day, seller_id=self.seller_id)
 
-    def deposit_mark(self) -> str | None:
+    def deposit_prefix(self) -> str | None:
         """Return how Alipay's transfers to our bank are numbered: by the merchant, then the day."""
         return f"AP{self.seller_id}"
 
@@ -391,7 +391,7 @@ class Alipay(AlipaySharing, Rail):
                 return read(envelope.fields)
             outcome = messages.error_outcome(found, errors, admits=admits, signed=bool(envelope.signature))
             next_question = (then or {}).get(found.sub_code) if envelope.signature and found.failed else None
-            return replace(outcome, ask=next_question) if isinstance(outcome, Unknown) else outcome
+            return replace(outcome, follow_up=next_question) if isinstance(outcome, Unknown) else outcome
         except BadNotice as doubt:
             return Unknown(f"HTTP {answer.status}, not verified: {doubt.code}: {doubt.message}")
         except BadJson as doubt:

@@ -1,6 +1,6 @@
 """The settlement bank's file gateway, hub side: instructions out, reports and statements in."""
 
-from channels.banks.client import Accepted, Account, BankClient, BankSettings, FileInfo, FilePage, read_settings
+from channels.banks.client import Accepted, BankAccount, BankClient, BankSettings, FileInfo, FilePage, read_settings
 from channels.banks.messages import (
     AccountStatement,
     BadStatement,
@@ -19,9 +19,9 @@ from channels.banks.messages import (
 
 __all__ = [
     "Accepted",
-    "Account",
     "AccountStatement",
     "BadStatement",
+    "BankAccount",
     "BankClient",
     "BankSettings",
     "Batch",

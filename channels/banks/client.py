@@ -58,7 +58,7 @@ def read_settings(enrolment: Mapping[str, Any]) -> BankSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class BankAccount:
     """An account at the bank, as the bank shows it."""
 
     account: str
@@ -119,7 +119,7 @@ class BankClient:
         self._key = signing.private_key(settings.private_key)
         self._bank_keys = {ident: signing.public_key(pem) for ident, pem in settings.bank_keys.items()}
 
-    async def open_account(self, reference: str, name: str, currency: str, kind: str) -> Account:
+    async def open_account(self, reference: str, name: str, currency: str, kind: str) -> BankAccount:
         """Open an account, or return the one opened under this reference before.
 
         kind: pool (what channels pay into) or sub (a payee's). Raises Rejected when the bank says no, Unavailable when
@@ -128,7 +128,7 @@ class BankClient:
         body = orjson.dumps({"reference": reference, "name": name, "currency": currency, "kind": kind})
         return _account(await self._call("POST", "/accounts", body))
 
-    async def account(self, number: str) -> Account:
+    async def account(self, number: str) -> BankAccount:
         """Return an account as it is now. Raises Rejected for one that is not ours, Unavailable."""
         return _account(await self._call("GET", f"/accounts/{quote(number, safe='')}"))
 
@@ -293,9 +293,9 @@ class BankClient:
         return {"Authorization": f"Bearer {self.settings.token}", "Accept": accept}
 
 
-def _account(said: Mapping[str, Any]) -> Account:
+def _account(said: Mapping[str, Any]) -> BankAccount:
     try:
-        return Account(
+        return BankAccount(
             account=str(said["account"]),
             name=str(said["name"]),
             currency=str(said["currency"]),

@@ -47,13 +47,13 @@ _CAPABILITIES = Capabilities(
     methods=frozenset({Method.PAGE}),
     currencies=frozenset({"CNY", "USD", "EUR", "GBP", "JPY", "HKD", "TWD", "AUD", "CAD", "SGD"}),
     refund_within=timedelta(days=180),
-    holds=frozenset({Method.PAGE}),
+    authorizes=frozenset({Method.PAGE}),
     partial_capture=True,
     per_order_notices=False,
     signs_answers=False,
     closes=False,
     refund_fee=RefundFee.KEPT,
-    asks_by_repeating=True,
+    query_by_resend=True,
 )
 
 
@@ -158,7 +158,7 @@ class PayPal(Rail):
 
     def proceed_request(self, order: Order) -> Request:
         """Return the request that captures, or reserves, what the payer has approved; it is executed once."""
-        step = "authorize" if order.hold_only else "capture"
+        step = "authorize" if order.authorize_only else "capture"
         number = Ref.parse(order.channel_ref).order or NO_SUCH
         return self._post(f"{self._orders_url}/{number}/{step}", b"{}", f"{order.reference}-{step}")
 
@@ -179,7 +179,7 @@ class PayPal(Rail):
         """
         found = self.query_outcome(order, answer, now=now)
         match found:
-            case Pending(proceed=False, held=None, channel_ref=ref) if ref is not None and Ref.parse(ref).order:
+            case Pending(proceed=False, authorized=None, channel_ref=ref) if ref is not None and Ref.parse(ref).order:
                 if not Ref.parse(ref).authorization:
                     return Refused("GIVEN_UP", "PayPal lets it lapse; it is never captured", closed=True)
                 return Unknown("PayPal is still deciding whether to reserve the money")
@@ -334,7 +334,7 @@ class PayPal(Rail):
         """Return the lines of the day's report; all of it is checked first. Raises BadBill."""
         return statement.lines(content, day=day, merchant_id=self.merchant_id, only_late=only_late)
 
-    def deposit_mark(self) -> str | None:
+    def deposit_prefix(self) -> str | None:
         """Return how the transfers to our bank are numbered: by the merchant, then the day."""
         return f"PP{self.merchant_id}"
 
@@ -373,7 +373,7 @@ class PayPal(Rail):
         return messages.order_outcome(body, order, merchant_id=self.merchant_id, origin=self._origin)
 
     def _capture_outcome(self, order: Order, body: dict[str, Any]) -> Outcome:
-        most = order.amount if order.hold_only else None
+        most = order.amount if order.authorize_only else None
         return messages.capture_outcome(body, order, merchant_id=self.merchant_id, most=most)
 
     def _outcome(

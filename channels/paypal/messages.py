@@ -119,7 +119,7 @@ def refund_body(refund: RefundOrder) -> bytes:
 
 
 def intent(order: Order) -> str:
-    return "AUTHORIZE" if order.hold_only else "CAPTURE"
+    return "AUTHORIZE" if order.authorize_only else "CAPTURE"
 
 
 def amount(money: Money) -> dict[str, str]:
@@ -250,7 +250,7 @@ def authorized(body: Mapping[str, Any], *, merchant_id: str) -> tuple[str, Outco
     same("status", _text(body, "status"), "CREATED")
     order_number = _number(_part(_part(body, "supplementary_data"), "related_ids"), "order_id")
     ref = str(Ref(order=order_number, authorization=_number(body, "id")))
-    return _text(body, "custom_id"), Pending(channel_ref=ref, held=_money(_part(body, "amount")))
+    return _text(body, "custom_id"), Pending(channel_ref=ref, authorized=_money(_part(body, "amount")))
 
 
 def _moved(unit: Mapping[str, Any], order: Order, merchant_id: str) -> Outcome | None:
@@ -260,7 +260,7 @@ def _moved(unit: Mapping[str, Any], order: Order, merchant_id: str) -> Outcome |
         _as_asked(
             _ours(capture({**numbers, **each}, merchant_id=merchant_id), order),
             order.amount,
-            part_will_do=order.hold_only,
+            part_will_do=order.authorize_only,
         )
         for each in _payments(unit, "captures")
     ]
@@ -272,7 +272,7 @@ def _moved(unit: Mapping[str, Any], order: Order, merchant_id: str) -> Outcome |
     if deciding:
         return deciding[0]
     # A capture that was declined ends an order; reserved money stays reserved and is told of by its authorization.
-    return outcomes[-1] if outcomes and not order.hold_only else None
+    return outcomes[-1] if outcomes and not order.authorize_only else None
 
 
 def _held(unit: Mapping[str, Any], order: Order, number: str, merchant_id: str) -> Outcome | None:
@@ -288,7 +288,7 @@ def _held(unit: Mapping[str, Any], order: Order, number: str, merchant_id: str) 
             held = _money(_part(last, "amount"))
             if held != order.amount:
                 raise Doubt(f"{held} is held, and {order.amount} was asked for")
-            return Pending(channel_ref=ref, held=held)
+            return Pending(channel_ref=ref, authorized=held)
         case "PENDING":
             return Pending(channel_ref=ref)
         case "DENIED":

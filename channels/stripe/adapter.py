@@ -64,13 +64,13 @@ _CAPABILITIES = Capabilities(
     methods=frozenset({Method.CARD}),
     currencies=frozenset({"CNY", "USD", "EUR", "GBP", "JPY", "HKD"}),
     maximum_minor=99_999_999,  # eight digits
-    holds=frozenset({Method.CARD}),
+    authorizes=frozenset({Method.CARD}),
     partial_capture=True,
     per_order_notices=False,
     signs_answers=False,
     refund_fee=RefundFee.KEPT,
     refunds_come_back=True,
-    asks_by_repeating=True,
+    query_by_resend=True,
 )
 
 
@@ -154,7 +154,7 @@ class Stripe(Rail):
         def read(body: dict[str, Any]) -> Outcome:
             outcome = self._about(order, body)
             if isinstance(outcome, Pending) and _replayed(answer):
-                return Unknown(OLD, ask=self.query_request(order))
+                return Unknown(OLD, follow_up=self.query_request(order))
             return outcome
 
         return self._outcome(answer, messages.NOTHING, read)
@@ -191,7 +191,7 @@ class Stripe(Rail):
             if isinstance(outcome, Pending) and outcome.channel_ref and order.channel_ref is None:
                 # The answer to making it. Now that the id is known, it can be canceled, whatever it waits for.
                 cancel = self.close_request(replace(order, channel_ref=outcome.channel_ref))
-                return Unknown("the intent is open", ask=cancel)
+                return Unknown("the intent is open", follow_up=cancel)
             if not (isinstance(outcome, Refused) and outcome.closed):
                 raise Doubt("it was canceled, and is not")
             return outcome
@@ -211,7 +211,7 @@ class Stripe(Rail):
         When it was captured before, the error that says so does not say when, and the intent is asked for.
         """
         if answer.status == 400 and messages.rail_error(answer).code == PAST_IT:
-            return Unknown("it is not held any more", ask=self.query_request(order))
+            return Unknown("it is not held any more", follow_up=self.query_request(order))
 
         def read(body: dict[str, Any]) -> Outcome:
             outcome = self._about(order, body)
@@ -246,7 +246,7 @@ class Stripe(Rail):
             found = messages.refund(body)
             outcome = messages.about_refund(found, refund)
             if _replayed(answer) and not isinstance(outcome, Confirmed):
-                return Unknown(OLD, ask=self.refund_query_request(replace(refund, channel_ref=found.id)))
+                return Unknown(OLD, follow_up=self.refund_query_request(replace(refund, channel_ref=found.id)))
             return outcome
 
         return self._outcome(answer, messages.REFUND, read)
@@ -340,7 +340,7 @@ class Stripe(Rail):
         """Return the lines of the day's bill; the whole of it is checked first. Raises BadBill."""
         return statement.lines(content, day=day, only_late=only_late)
 
-    def deposit_mark(self) -> str | None:
+    def deposit_prefix(self) -> str | None:
         """Return how the payouts to our bank are numbered, where the account's id is known; without its underscore."""
         return f"ST{self._account.replace('_', '')}" if self._account else None
 
@@ -378,7 +378,7 @@ class Stripe(Rail):
         if not _replayed(answer):
             return messages.about_order(found, order, found.outcome())
         messages.about_order(found, order, Pending())
-        return Unknown(OLD, ask=self.query_request(replace(order, channel_ref=found.id)))
+        return Unknown(OLD, follow_up=self.query_request(replace(order, channel_ref=found.id)))
 
     def _declined(self, order: Order, answer: Response) -> Outcome:
         """Return what a 402 says: it names the intent as it is left, without a card."""

@@ -54,7 +54,7 @@ def create_form(order: Order) -> Pairs:
     yield "payment_method_types[]", "card"
     if order.token:
         yield "payment_method", order.token
-    yield "capture_method", "manual" if order.hold_only else "automatic"
+    yield "capture_method", "manual" if order.authorize_only else "automatic"
     if words := order.description.translate(_UNWANTED)[:MAX_DESCRIPTION].strip():
         yield "description", words
     yield f"metadata[{REFERENCE}]", order.reference
@@ -105,7 +105,7 @@ class Intent:
                     raise Doubt("the intent does not say when the money moved")
                 return Confirmed(self.id, self._part("amount_received"), at)
             case "requires_capture":
-                return Pending(channel_ref=self.id, held=self._part("amount_capturable"))
+                return Pending(channel_ref=self.id, authorized=self._part("amount_capturable"))
             case "requires_confirmation":
                 return Pending(channel_ref=self.id, proceed=True)
             case "requires_action":
@@ -153,13 +153,13 @@ def about_order(found: Intent, order: Order, outcome: Outcome) -> Outcome:
         _same("id", found.id, order.channel_ref)
     ours = found.amount == order.amount
     if isinstance(outcome, Confirmed):
-        part = ours and order.hold_only and outcome.amount < order.amount
+        part = ours and order.authorize_only and outcome.amount < order.amount
         if outcome.amount != order.amount and not part:
             raise AmountDiffers(outcome.amount, order.amount)
     elif not ours:
         raise Doubt(f"amount differs: the intent is of {found.amount}, we have {order.amount}")
-    if isinstance(outcome, Pending) and outcome.held not in (None, order.amount):
-        raise Doubt(f"amount differs: {outcome.held} is reserved, we have {order.amount}")
+    if isinstance(outcome, Pending) and outcome.authorized not in (None, order.amount):
+        raise Doubt(f"amount differs: {outcome.authorized} is reserved, we have {order.amount}")
     return outcome
 
 

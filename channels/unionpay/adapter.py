@@ -53,10 +53,10 @@ _CAPABILITIES = Capabilities(
     currencies=frozenset({"CNY"}),
     maximum_minor=999_999_999_999,
     refund_within=timedelta(days=330),
-    holds=frozenset({Method.PAGE, Method.H5, Method.APP}),
+    authorizes=frozenset({Method.PAGE, Method.H5, Method.APP}),
     partial_capture=True,
-    local=frozenset({Method.PAGE, Method.H5}),
-    lapses=True,
+    payer_initiated=frozenset({Method.PAGE, Method.H5}),
+    expires_only=True,
     browsers=("UnionPay",),
     in_browser=(Method.H5,),
 )
@@ -97,7 +97,7 @@ class UnionPay(Rail):
 
     # ---- payments ----------------------------------------------------------------------------------------------------
 
-    def local_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
+    def payer_initiated_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
         """Return the signed form that the payer's browser posts to UnionPay, for the page on which the payer pays."""
         signed = self._signer.sign(self._order_fields(order))
         return Pending({"type": "form", "url": self._front_url, "fields": signed})
@@ -110,7 +110,7 @@ class UnionPay(Rail):
         """Return the tn to open, refused, or unknown."""
 
         def read(fields: Fields) -> Outcome:
-            kind = messages.RESERVE if order.hold_only else messages.CONSUME
+            kind = messages.RESERVE if order.authorize_only else messages.CONSUME
             self._expect_about(fields, messages.order_id(order.reference), order.created_at, kind)
             if fields["respCode"] != "00":
                 return _said(fields, messages.PAY)
@@ -127,24 +127,24 @@ class UnionPay(Rail):
         Once UnionPay has numbered a reservation, what can have become of it has numbers of its own, which are asked for
         instead, one after the other.
         """
-        if order.hold_only and order.channel_ref is not None:
+        if order.authorize_only and order.channel_ref is not None:
             return self._question(messages.order_id(order.reference, CAPTURE), _ended_at(order))
         return self._question(messages.order_id(order.reference), order.created_at)
 
     def query_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
-        """Return the order's state; one UnionPay does not know may still be paid until it lapses, see README.md."""
+        """Return the order's state; one UnionPay does not know may still be paid until it expires, see README.md."""
 
         def read(fields: Fields) -> Outcome:
             number, sent = fields.get("orderId", ""), _ended_at(order)
             if number == messages.order_id(order.reference):
                 self._expect_found(
-                    fields, number, order.created_at, messages.RESERVE if order.hold_only else messages.CONSUME
+                    fields, number, order.created_at, messages.RESERVE if order.authorize_only else messages.CONSUME
                 )
                 return self._about_payment(order, fields, now)
-            if order.hold_only and number == messages.order_id(order.reference, CAPTURE):
+            if order.authorize_only and number == messages.order_id(order.reference, CAPTURE):
                 self._expect_found(fields, number, sent, messages.COMPLETE)
                 return self._about_capture(order, fields)
-            if order.hold_only and number == messages.order_id(order.reference, VOID):
+            if order.authorize_only and number == messages.order_id(order.reference, VOID):
                 self._expect_found(fields, number, sent, messages.RELEASE)
                 return _about_void(order, fields)
             raise Doubt(f"orderId differs: the channel says {str(number)[:64]}")
@@ -293,7 +293,7 @@ class UnionPay(Rail):
         done = Confirmed(ref, amount, messages.happened_at(fields, sent=messages.moment(fields, "txnTime")))
         outcomes: Mapping[str, tuple[Kind, str, Outcome]] = {
             "01": (Kind.PAYMENT, PAYMENT, done),
-            "02": (Kind.PAYMENT, PAYMENT, Pending(channel_ref=ref, held=amount)),
+            "02": (Kind.PAYMENT, PAYMENT, Pending(channel_ref=ref, authorized=amount)),
             "03": (Kind.PAYMENT, CAPTURE, done),
             "04": (Kind.REFUND, PAYMENT, done),
             "31": (Kind.REFUND, PAYMENT, done),
@@ -346,7 +346,7 @@ class UnionPay(Rail):
         """Return the lines of the day's settlement file; the whole file is checked first. Raises BadBill."""
         return statement.lines(content, day=day, mer_id=self.mer_id, only_late=only_late)
 
-    def deposit_mark(self) -> str | None:
+    def deposit_prefix(self) -> str | None:
         """Return how UnionPay's transfers to our bank are numbered: by the merchant, then the day."""
         return f"UP{self.mer_id}"
 
@@ -370,7 +370,7 @@ class UnionPay(Rail):
         """
         back = "" if order.method is Method.APP else order.notify_url
         return self._common(_GATEWAY) | {
-            **(messages.RESERVE if order.hold_only else messages.CONSUME),
+            **(messages.RESERVE if order.authorize_only else messages.CONSUME),
             "channelType": _PC if order.method is Method.PAGE else _MOBILE,
             "orderId": messages.order_id(order.reference),
             "txnTime": messages.beijing(order.created_at),
@@ -410,19 +410,19 @@ class UnionPay(Rail):
         self._expect_about(fields, number, sent, kind)
         code, words = fields["respCode"], fields.get("respMsg", "")[:200]
         if code in TAKEN or code == messages.DUPLICATE:
-            return Unknown(f"respCode {code}: {words}", ask=self._question(number, sent))
+            return Unknown(f"respCode {code}: {words}", follow_up=self._question(number, sent))
         return _said(fields, messages.FOLLOW_UP)
 
     def _about_payment(self, order: Order, fields: Fields, now: datetime) -> Outcome:
         state, code, words = _state(fields)
         lapsed = now >= order.expires_at + LAPSE
         if state == "done":
-            if not order.hold_only:
+            if not order.authorize_only:
                 return _moved(fields, order.amount, order.created_at)
             held = messages.amount(fields)
             if held != order.amount:
                 raise Doubt(f"amount differs: the channel says that {held} is reserved, we asked for {order.amount}")
-            return Pending(channel_ref=messages.query_id(fields), held=held)
+            return Pending(channel_ref=messages.query_id(fields), authorized=held)
         if state == "undecided":
             if now >= order.expires_at + DECIDED_BY_FILE and not fields.get("queryId"):
                 return Refused(code, words or "it was never paid", closed=True)
@@ -433,7 +433,7 @@ class UnionPay(Rail):
         if state == "not_found" or (state == "failed" and lapsed):
             return Refused(code, words or "it has lapsed unpaid", closed=True)
         if state == "failed":
-            return Pending()  # the payer's card was refused; until it lapses the payer may take another
+            return Pending()  # the payer's card was refused; until it expires_only the payer may take another
         return messages.unknown(code, words)
 
     def _about_capture(self, order: Order, fields: Fields) -> Outcome:
@@ -450,7 +450,7 @@ class UnionPay(Rail):
         if state == "unclear":
             return messages.unknown(code, words)
         ask = self._question(messages.order_id(order.reference, VOID), _ended_at(order))
-        return Unknown(f"not captured, {code}: {words}", ask=ask)
+        return Unknown(f"not captured, {code}: {words}", follow_up=ask)
 
     def _expect_found(self, fields: Fields, number: str, sent: datetime, kind: Fields) -> None:
         """Raise Doubt unless a query's answer is about this transaction of ours.
@@ -492,7 +492,7 @@ def _about_void(order: Order, fields: Fields) -> Outcome:
     if state == "done":
         return Refused("VOIDED", "released", closed=True)
     if state in ("not_found", "failed"):
-        return Pending(channel_ref=order.channel_ref, held=order.amount)
+        return Pending(channel_ref=order.channel_ref, authorized=order.amount)
     return messages.unknown(code, words)
 
 
@@ -563,7 +563,7 @@ def _undoes(refund: RefundOrder) -> bool:
 
     The payment was made after payment_created_at and before created_at, so if both are of one day it is too.
     """
-    if refund.payment_held is not False or refund.amount != refund.payment_amount or refund.retry_count:
+    if refund.payment_authorized is not False or refund.amount != refund.payment_amount or refund.retry_count:
         return False
     made, asked = refund.payment_created_at.astimezone(BEIJING), refund.created_at.astimezone(BEIJING)
     midnight = asked.replace(hour=0, minute=0, second=0, microsecond=0)

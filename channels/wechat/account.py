@@ -18,7 +18,7 @@ T = TypeVar("T")
 _JSON = {"Accept": "application/json", "User-Agent": USER_AGENT}
 
 
-class Account(Rail):
+class WeChatAccount(Rail):
     """One direct merchant's account at WeChat Pay, with its keys."""
 
     def __init__(

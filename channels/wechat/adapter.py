@@ -246,7 +246,7 @@ class WeChatPay(SharesOut):
         """Return the lines of the day's fund-flow bill; the whole file is checked first. Raises BadBill."""
         return statement.fund_lines(content, day=day)
 
-    def deposit_mark(self) -> str | None:
+    def deposit_prefix(self) -> str | None:
         """Return how WeChat Pay's transfers to our bank are numbered: by the merchant, then the day."""
         return f"WX{self.mchid}"
 

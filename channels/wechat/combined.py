@@ -13,7 +13,7 @@ import orjson
 
 from channels.contract import BadNotice, Confirmed, Method, Outcome, Pending, Refused, Request, Response, Unknown
 from channels.wechat import messages
-from channels.wechat.account import Account, in_path
+from channels.wechat.account import WeChatAccount, in_path
 from channels.wechat.messages import AmountDiffers, Doubt
 from kernel.money import Money
 from kernel.safe_json import BadJson, loads_object
@@ -74,7 +74,7 @@ class CombinedNotice:
 class Combined:
     """The combined payments of one account, which starts them and signs for them."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: WeChatAccount) -> None:
         self._account = account
 
     def pay_request(self, order: CombinedOrder) -> Request:

@@ -13,7 +13,7 @@ import orjson
 from channels.contract import Confirmed, Outcome, Pending, Refused, Request, Response
 from channels.sharing import Receiver, ReceiverKind, Shared, ShareOrder, ShareReturn, together
 from channels.wechat import messages
-from channels.wechat.account import Account, in_path
+from channels.wechat.account import WeChatAccount, in_path
 from channels.wechat.messages import AmountDiffers, Doubt, final, not_found
 from kernel.money import Money
 
@@ -37,7 +37,7 @@ RETURN: Mapping[str, messages.Says] = {**_REFUSALS, "RESOURCE_NOT_EXISTS": final
 ASKED: Mapping[str, messages.Says] = {"RESOURCE_NOT_EXISTS": not_found}
 
 
-class SharesOut(Account):
+class SharesOut(WeChatAccount):
     """The part of WeChatPay that is `channels.sharing.Sharing`."""
 
     receiver_kinds = frozenset(TYPES)

@@ -347,10 +347,10 @@ class ChannelAdmin:
         Raises Rejected.
         """
         try:
-            mark = self._built(row.channel, before).deposit_mark()
+            mark = self._built(row.channel, before).deposit_prefix()
         except Rejected:
             return  # what was there made no account
-        if mark is not None and rail.deposit_mark() != mark:
+        if mark is not None and rail.deposit_prefix() != mark:
             raise Rejected(
                 "another_account",
                 "these are credentials of another account at the rail; add it, and drain this one",

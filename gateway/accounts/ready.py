@@ -14,7 +14,7 @@ from gateway.accounts.terms import Terms, TermsWrong, Used
 from gateway.accounts.usage import Usage
 from gateway.store import channel_accounts
 from gateway.tables import ChannelAccount
-from kernel.cache import Remembered
+from kernel.cache import Cache
 from kernel.db import Pool, acquire
 from kernel.env import Env
 from kernel.errors import NotFound, Unavailable
@@ -75,7 +75,7 @@ class ChannelAccounts:
         self._keys = keys
         self._pool = pool
         self._env = env
-        self._of_book = Remembered(self._read, env)
+        self._of_book = Cache(self._read, env)
         self._built: dict[tuple[int, str], _Built] = {}
         self._complained: dict[tuple[int, str], tuple[int, str]] = {}
         self._terms: dict[str, Terms] = {}

@@ -18,7 +18,7 @@ from gateway.objects import AttemptOut, PaymentOut, attempt_payload, payment_pay
 from gateway.payments.create import NewPayment
 from gateway.payments.orders import KEPT
 from gateway.payments.payments import Payments
-from gateway.states import Payment as Status
+from gateway.states import PaymentStatus as Status
 from gateway.store import attempts, find_payment, payments
 from kernel.answers import ListOut
 from kernel.cards import holds_card_number

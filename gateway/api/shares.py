@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from kernel.shapes import MAX_AMOUNT, Body, PayeeId
-from splitting import Asked, ShareKind
+from splitting import ShareKind, SplitLine
 
 
 class ShareIn(Body):
@@ -23,13 +23,13 @@ class ShareIn(Body):
             raise ValueError("give exactly one of amount, basis_points and remainder")
         return self
 
-    def asked(self) -> Asked:
+    def asked(self) -> SplitLine:
         """Return the line as splitting takes it."""
         if self.amount is not None:
-            return Asked(self.payee, ShareKind.AMOUNT, self.amount)
+            return SplitLine(self.payee, ShareKind.AMOUNT, self.amount)
         if self.basis_points is not None:
-            return Asked(self.payee, ShareKind.BASIS_POINTS, self.basis_points)
-        return Asked(self.payee, ShareKind.REMAINDER, self.remainder or 0)
+            return SplitLine(self.payee, ShareKind.BASIS_POINTS, self.basis_points)
+        return SplitLine(self.payee, ShareKind.REMAINDER, self.remainder or 0)
 
 
 SplitIn = Annotated[tuple[ShareIn, ...], Field(max_length=50)]

@@ -17,12 +17,12 @@ from aiohttp import web
 from channels import BadNotice, Method
 from gateway.accounts.ready import ChannelAccounts, Ready
 from gateway.cashier import codes, render, screens
-from gateway.cashier.device import Visitor, address, language, visitor
+from gateway.cashier.device import Device, address, device, language
 from gateway.cashier.forms import read_form
 from gateway.cashier.link_pages import Doors
 from gateway.cashier.links import Links
 from gateway.cashier.render import Paper, is_web, other_language, see_other
-from gateway.cashier.screens import Kind, Screen, Way
+from gateway.cashier.screens import Screen, ScreenKind, Way
 from gateway.cashier.text import Say
 from gateway.cashier.tokens import CashierTokens
 from gateway.cashier.updates import Live
@@ -59,8 +59,8 @@ class Visit(NamedTuple):
     payment: Payment
     payee: str
     tries: Sequence[Attempt]
-    visitor: Visitor
-    methods: Sequence[Method]  # how this visitor may pay
+    device: Device
+    methods: Sequence[Method]  # how this device may pay
     say: Say
     token: str
 
@@ -97,7 +97,7 @@ class Cashier:
         self._paper = Paper()
         self._live = Live(pool, env)
         self._doors = Doors(payments=payments, links=links, tokens=tokens, pool=pool, env=env, paper=self._paper)
-        self._asked: set[tuple[int, str, int]] = set()  # attempts that a payer's coming back made us ask about
+        self._queried: set[tuple[int, str, int]] = set()  # attempts that a payer's coming back made us ask about
 
     def pages(self) -> Sequence[Page]:
         """Return the pages' records."""
@@ -147,21 +147,21 @@ class Cashier:
     # ---- pages -------------------------------------------------------------------------------------------------------
 
     async def show(self, request: web.Request) -> web.Response:
-        """Show a payment as this visitor can pay it, or how it ended."""
+        """Show a payment as this device can pay it, or how it ended."""
         visit = await self._visit(request)
         if "back" in request.query:
-            self._ask_after_return(visit)
+            self._query_after_return(visit)
         shown = screens.screen(
             visit.payment,
             visit.last,
-            visit.visitor,
+            visit.device,
             visit.methods,
             self._env.now(),
             is_payer=self._is_payer(request, visit),
             choosing="choose" in request.query,
         )
         note = request.query.get("note", "")
-        if note in _SHOWN_NOTES and shown.kind is not Kind.DONE:
+        if note in _SHOWN_NOTES and shown.kind is not ScreenKind.DONE:
             shown = Screen(shown.kind, shown.attempt, note, shown.result)
         return await self._shown(visit, shown)
 
@@ -208,7 +208,7 @@ class Cashier:
     async def attempt_code(self, request: web.Request) -> web.Response:
         """Show the rail's code of the attempt that is open."""
         visit = await self._visit(request)
-        action = Screen(Kind.CODE, visit.last).action
+        action = Screen(ScreenKind.CODE, visit.last).action
         if action.get("type") != "qr":
             raise NotFound("no_such_object", "there is no code to show")
         return render.picture(codes.svg(str(action["code"])))
@@ -229,7 +229,7 @@ class Cashier:
         sure that it is the same browser.
         """
         visit = await self._visit(request)
-        rail = visit.visitor.rail
+        rail = visit.device.rail
         if rail is None or Method.JSAPI not in visit.methods:
             return see_other(self._page_url(visit))
         code, state = request.query.get("code"), request.query.get("state", "")
@@ -294,7 +294,7 @@ class Cashier:
         if payment is None or merchant is None:
             raise NotFound("no_such_page", "there is no payment of this address")
         browsers, in_browser = await self._apps(book)
-        who = visitor(request.headers.get("User-Agent", ""), browsers)
+        who = device(request.headers.get("User-Agent", ""), browsers)
         methods = screens.methods_for(who, in_browser)
         return Visit(payment, merchant.name, tries, who, methods, self._say(request), request.match_info["token"])
 
@@ -313,28 +313,28 @@ class Cashier:
     def _page_url(self, visit: Visit, **query: str) -> str:
         return f"{visit.base}?{urlencode({'lang': visit.say.language, **query})}"
 
-    def _ask_after_return(self, visit: Visit) -> None:
+    def _query_after_return(self, visit: Visit) -> None:
         """Ask the channel once, when its payer comes back from it: the notice may be slower than the payer."""
         last = visit.last
         if last is None or last.status not in OPEN_ATTEMPT:
             return
         key = (last.book, last.payment_id, last.number)
-        if key in self._asked:
+        if key in self._queried:
             return
-        if len(self._asked) > 10_000:
-            self._asked.clear()
-        self._asked.add(key)
-        self._env.spawn("ask after a payer's return", self._ask(last))
+        if len(self._queried) > 10_000:
+            self._queried.clear()
+        self._queried.add(key)
+        self._env.spawn("ask after a payer's return", self._follow_up(last))
 
-    async def _ask(self, attempt: Attempt) -> None:
+    async def _follow_up(self, attempt: Attempt) -> None:
         try:
-            await self._payments.ask(attempt)
+            await self._payments.follow_up(attempt)
         except SluiceError:
             return  # the janitor asks too, and says what is wrong
 
     async def _shown(self, visit: Visit, shown: Screen) -> web.Response:
         payment, say = visit.payment, visit.say
-        ended = shown.kind is Kind.DONE
+        ended = shown.kind is ScreenKind.DONE
         values: dict[str, Any] = {
             "payment": payment,
             "payee": visit.payee,
@@ -345,7 +345,7 @@ class Cashier:
             "screen": shown,
             "note": shown.note,
             "ended": ended,
-            "heading": say(shown.result or shown.kind) if shown.kind is not Kind.CODE else say("title"),
+            "heading": say(shown.result or shown.kind) if shown.kind is not ScreenKind.CODE else say("title"),
             "rail": say.rail(shown.attempt.channel) if shown.attempt is not None else "",
             "other_url": self._page_url(visit, choose="1"),
             "language_url": other_language(visit.base, say),
@@ -353,18 +353,18 @@ class Cashier:
         }
         posts_to = None
         match shown.kind:
-            case Kind.CHOOSE:
+            case ScreenKind.CHOOSE:
                 values |= await self._offer(visit)
-            case Kind.LEAVE:
+            case ScreenKind.LEAVE:
                 url, fields = _leaving(shown)
                 posts_to = url if fields else None
                 values |= {"action": shown.action, "leave_url": url, "leave_fields": fields}
-            case Kind.BRIDGE:
+            case ScreenKind.BRIDGE:
                 parameters = {name: value for name, value in shown.action.items() if name not in _OURS}
                 values["bridge"] = orjson.dumps(parameters).decode()
-            case Kind.TRANSFER:
+            case ScreenKind.TRANSFER:
                 values["facts"] = _facts(shown.action)
-            case Kind.DONE:
+            case ScreenKind.DONE:
                 values |= {"return_url": _return_url(payment), "facts": _receipt(visit)}
             case _:
                 pass
@@ -372,7 +372,7 @@ class Cashier:
 
     async def _offer(self, visit: Visit) -> Mapping[str, object]:
         """Return what the page of choices shows."""
-        who, say = visit.visitor, visit.say
+        who, say = visit.device, visit.say
         try:
             await self._payments.require_standing(visit.payment.book)
         except Conflict:  # nothing could be begun, so nothing is offered
@@ -391,7 +391,7 @@ class Cashier:
         for rail in browsers:
             methods = in_browser.get(rail, ())
             offered = await self._payments.offered(visit.payment, methods)
-            inside = screens.ways(Visitor(rail, on_phone=True), methods, offered)
+            inside = screens.ways(Device(rail, on_phone=True), methods, offered)
             if any([await self._works(visit.payment, way) for way in inside]):
                 found.append(rail)
         return found

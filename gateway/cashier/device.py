@@ -18,22 +18,22 @@ _ACCEPTED = re.compile(
 _CHINESE = frozenset({"zh", "cmn", "yue", "wuu", "nan", "hak"})
 
 
-class Visitor(NamedTuple):
+class Device(NamedTuple):
     """Where a page is looked at."""
 
     rail: str | None  # in whose own app; None: in an ordinary browser
     on_phone: bool
 
 
-def visitor(user_agent: str, browsers: Mapping[str, Sequence[str]]) -> Visitor:
+def device(user_agent: str, browsers: Mapping[str, Sequence[str]]) -> Device:
     """Return where a page is looked at. browsers: rail → words in its app's User-Agent."""
     on_phone = _PHONE.search(user_agent) is not None
     if _DESKTOP_APP.search(user_agent):
-        return Visitor(None, on_phone=False)
+        return Device(None, on_phone=False)
     for rail, words in browsers.items():
         if any(word in user_agent for word in words):
-            return Visitor(rail, on_phone=True)
-    return Visitor(None, on_phone)
+            return Device(rail, on_phone=True)
+    return Device(None, on_phone)
 
 
 def language(wanted: str | None, accepted: str) -> str:

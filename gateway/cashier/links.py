@@ -22,7 +22,7 @@ from gateway.objects import kept
 from gateway.payments.create import Created, CreatePayment, NewPayment, earlier_needs, earlier_payment
 from gateway.payments.payments import Payments
 from gateway.routing.seam import AUTO, could_ever_take
-from gateway.states import Payment as Status
+from gateway.states import PaymentStatus as Status
 from gateway.store import find_link, links
 from gateway.tables import CASHIER, CASHIER_LINKS, PAYMENTS, CashierLink, Payment
 from kernel.answers import Currency, Minor, Time, id_schema
@@ -32,7 +32,7 @@ from kernel.env import Env
 from kernel.errors import Conflict, NotFound, Rejected
 from kernel.lane import Lanes
 from kernel.work import BOOKS, Need, Work
-from splitting import Asked, ShareKind
+from splitting import ShareKind, SplitLine
 from splitting.tables import PAYEES
 
 LINK, STATIC = "link", "static"
@@ -85,15 +85,15 @@ class NewLink(NamedTuple):
     currency: str
     expires_at: datetime | None = None
     max_uses: int | None = None
-    split: Sequence[Asked] = ()
+    split: Sequence[SplitLine] = ()
     metadata: str | None = None
     return_url: str | None = None
 
 
-def asked_of(link: CashierLink) -> list[Asked]:
+def split_lines_of(link: CashierLink) -> list[SplitLine]:
     """Return the split plan of every payment made with a link."""
     lines = [] if link.split is None else orjson.loads(link.split)
-    return [Asked(payee, ShareKind(kind), value) for payee, kind, value in lines]
+    return [SplitLine(payee, ShareKind(kind), value) for payee, kind, value in lines]
 
 
 def uses_of(link: CashierLink) -> list[str]:
@@ -148,7 +148,7 @@ class AddLink:
         yield BOOKS, (self.book,)
         yield from self.claims.needs(self.book)
         yield CASHIER_LINKS, (self.book, self.link.id)
-        for line in asked_of(self.link):
+        for line in split_lines_of(self.link):
             yield PAYEES, (self.book, line.payee_id)
         for table, key in self.claims.needs(self.book):
             if work.knows(table, key) and (claim := work.find(table, key)) is not None:
@@ -165,14 +165,14 @@ class AddLink:
         if self.refusal is not None:
             raise self.refusal
         _check_expiry(self.link.expires_at, work.now)
-        for line in asked_of(self.link):
+        for line in split_lines_of(self.link):
             payee = work.find(PAYEES, (self.book, line.payee_id))
             if payee is None:
                 raise Rejected("no_such_payee", f"there is no payee {line.payee_id}", param="split")
             if payee.currency != self.link.currency:
                 raise Rejected("currency_differs", f"payee {payee.id} is paid in {payee.currency}", param="split")
         # What a split takes of the most that may be paid it must leave room for, or no payer could ever pay.
-        splitting.compute(self.link.amount_minor or self.link.maximum_minor, 0, asked_of(self.link))
+        splitting.compute(self.link.amount_minor or self.link.maximum_minor, 0, split_lines_of(self.link))
         row = self.link._replace(created_at=work.now, updated_at=work.now)
         work.put(CASHIER_LINKS, row)
         self.claims.take(work, self.book, row.id)
@@ -325,7 +325,7 @@ class Links:
         order = f"{link.id}-{submission}"
         details = {} if link.return_url is None else {"return_url": link.return_url}
         new = NewPayment(
-            order, amount_minor, link.currency, CASHIER, link.description, link.metadata, asked_of(link),
+            order, amount_minor, link.currency, CASHIER, link.description, link.metadata, split_lines_of(link),
             BY_LINK, orjson.dumps(details).decode() if details else None,
         )  # fmt: skip
         claims = Claims((f"i:{order}", f"o:{order}"), digest)

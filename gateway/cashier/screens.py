@@ -10,7 +10,7 @@ import orjson
 
 from channels import Method
 from gateway import states
-from gateway.cashier.device import Visitor
+from gateway.cashier.device import Device
 from gateway.routing.seam import Choice
 from gateway.states import OPEN_ATTEMPT
 from gateway.tables import CASHIER, Attempt, Payment
@@ -19,7 +19,7 @@ ON_COMPUTERS = (Method.QR, Method.PAGE, Method.TRANSFER)
 ON_PHONES = (Method.H5, Method.PAGE, Method.TRANSFER)
 
 
-class Kind(StrEnum):
+class ScreenKind(StrEnum):
     """The screens; each has a template of its name."""
 
     CHOOSE = "choose"  # the payer chooses how to pay
@@ -35,7 +35,7 @@ class Kind(StrEnum):
 class Screen:
     """What is shown. attempt: whose action it is. note: a word of `words.py` said above everything else."""
 
-    kind: Kind
+    kind: ScreenKind
     attempt: Attempt | None = None
     note: str | None = None
     result: str | None = None  # DONE: paid | refunded | reserved | failed | canceled | expired | returning
@@ -62,14 +62,14 @@ class Way:
         return f"{self.channel}.{self.method}"
 
 
-def methods_for(visitor: Visitor, in_browser: Mapping[str, Sequence[Method]]) -> Sequence[Method]:
+def methods_for(device: Device, in_browser: Mapping[str, Sequence[Method]]) -> Sequence[Method]:
     """Return how a visitor may pay, best first. in_browser: rail → how a page in its app may be paid."""
-    if visitor.rail is not None:
-        return in_browser.get(visitor.rail, ())
-    return ON_PHONES if visitor.on_phone else ON_COMPUTERS
+    if device.rail is not None:
+        return in_browser.get(device.rail, ())
+    return ON_PHONES if device.on_phone else ON_COMPUTERS
 
 
-def ways(visitor: Visitor, methods: Sequence[Method], offered: Mapping[Method, Sequence[Choice]]) -> list[Way]:
+def ways(device: Device, methods: Sequence[Method], offered: Mapping[Method, Sequence[Choice]]) -> list[Way]:
     """Return one way for each rail, the merchant's preferred rail first.
 
     offered: the accounts that take the payment by each method.
@@ -78,7 +78,7 @@ def ways(visitor: Visitor, methods: Sequence[Method], offered: Mapping[Method, S
     for method in methods:
         for choice in offered.get(method, ()):
             account = choice.ready.account
-            if visitor.rail not in (None, account.channel):
+            if device.rail not in (None, account.channel):
                 continue
             place, way = found.get(account.channel, (account.position, Way(account.channel, method)))
             found[account.channel] = min(place, account.position), way
@@ -88,7 +88,7 @@ def ways(visitor: Visitor, methods: Sequence[Method], offered: Mapping[Method, S
 def screen(
     payment: Payment,
     last: Attempt | None,
-    visitor: Visitor,
+    device: Device,
     methods: Sequence[Method],
     now: datetime,
     *,
@@ -97,34 +97,34 @@ def screen(
 ) -> Screen:
     """Return what to show.
 
-    last: the payment's last attempt. methods: how this visitor may pay. is_payer: whether the visitor is whom the
+    last: the payment's last attempt. methods: how this device may pay. is_payer: whether the visitor is whom the
     attempt's wallet expects. choosing: the visitor wants another way to pay.
     """
     ended = _ended(payment)
     if ended is not None:
-        return Screen(Kind.DONE, last, result=ended)
+        return Screen(ScreenKind.DONE, last, result=ended)
     running = last if last is not None and last.status in OPEN_ATTEMPT else None
-    if payment.method != CASHIER or payment.status != states.Payment.REQUIRES_ACTION:
-        return Screen(Kind.WAIT, running)
+    if payment.method != CASHIER or payment.status != states.PaymentStatus.REQUIRES_ACTION:
+        return Screen(ScreenKind.WAIT, running)
     if payment.expires_at <= now:
-        return Screen(Kind.WAIT, running) if running else Screen(Kind.DONE, result="expired")
+        return Screen(ScreenKind.WAIT, running) if running else Screen(ScreenKind.DONE, result="expired")
     if running is None:
-        declined = last is not None and last.status in (states.Attempt.REFUSED, states.Attempt.CLOSED)
-        return Screen(Kind.CHOOSE, note="declined" if declined else None)
+        declined = last is not None and last.status in (states.AttemptStatus.REFUSED, states.AttemptStatus.CLOSED)
+        return Screen(ScreenKind.CHOOSE, note="declined" if declined else None)
     if choosing:
-        return Screen(Kind.CHOOSE)
-    is_ours = running.method in methods and visitor.rail in (None, running.channel)
+        return Screen(ScreenKind.CHOOSE)
+    is_ours = running.method in methods and device.rail in (None, running.channel)
     if not is_ours or (running.method == Method.JSAPI and not is_payer):
-        return Screen(Kind.CHOOSE, note="elsewhere")
-    return Screen(_KINDS.get(_type(running), Kind.WAIT), running)
+        return Screen(ScreenKind.CHOOSE, note="elsewhere")
+    return Screen(_KINDS.get(_type(running), ScreenKind.WAIT), running)
 
 
 _KINDS = {
-    "qr": Kind.CODE,
-    "redirect": Kind.LEAVE,
-    "form": Kind.LEAVE,
-    "jsapi": Kind.BRIDGE,
-    "transfer": Kind.TRANSFER,
+    "qr": ScreenKind.CODE,
+    "redirect": ScreenKind.LEAVE,
+    "form": ScreenKind.LEAVE,
+    "jsapi": ScreenKind.BRIDGE,
+    "transfer": ScreenKind.TRANSFER,
 }
 
 
@@ -134,11 +134,11 @@ def _type(attempt: Attempt) -> str:
 
 def _ended(payment: Payment) -> str | None:
     match payment.status:
-        case states.Payment.SUCCEEDED:
+        case states.PaymentStatus.SUCCEEDED:
             return "refunded" if payment.refunded_minor >= payment.captured_minor else "paid"
-        case states.Payment.REQUIRES_CAPTURE:
+        case states.PaymentStatus.REQUIRES_CAPTURE:
             return "reserved"
-        case states.Payment.FAILED | states.Payment.CANCELED | states.Payment.EXPIRED:
+        case states.PaymentStatus.FAILED | states.PaymentStatus.CANCELED | states.PaymentStatus.EXPIRED:
             return "returning" if payment.captured_minor else payment.status
         case _:
             return None

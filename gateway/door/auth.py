@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.store import find_key
-from kernel.cache import Remembered
+from kernel.cache import Cache
 from kernel.db import Pool, acquire
 from kernel.env import Env
 from kernel.errors import SluiceError
@@ -68,7 +68,7 @@ class Authenticator:
         self._pool = pool
         self._keyed = hmac.new(pepper, digestmod=hashlib.sha256)
         self._env = env
-        self._callers = Remembered(self._look_up, env)
+        self._callers = Cache(self._look_up, env)
 
     def digest(self, key: str) -> bytes:
         """Return what is stored in place of the key."""

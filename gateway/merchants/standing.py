@@ -5,7 +5,7 @@ refunds go back to payers. See docs/decisions/0025-a-suspended-merchant.md.
 """
 
 from gateway.store import Standing, find_standing
-from kernel.cache import Remembered
+from kernel.cache import Cache
 from kernel.db import Pool, acquire
 from kernel.env import Env
 from kernel.errors import Conflict
@@ -17,7 +17,7 @@ class Standings:
     def __init__(self, pool: Pool, env: Env) -> None:
         self._pool = pool
         self._env = env
-        self._found = Remembered(self._look_up, env)
+        self._found = Cache(self._look_up, env)
 
     async def require(self, book: int) -> None:
         """Raise Conflict (merchant_suspended) unless new payments may begin."""

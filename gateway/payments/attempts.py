@@ -55,7 +55,7 @@ class NewAttempt(NamedTuple):
         """Return the attempt's row, to be asked about should whoever records it now hear no answer."""
         return Attempt(
             book, payment_id, number, chosen.account_id, chosen.channel, chosen.fee_minor, self.method, self.details,
-            chosen.decision, states.Attempt.CREATED.value, now, now, now + FIRST_ANSWER, fee_kept=chosen.fee_kept,
+            chosen.decision, states.AttemptStatus.CREATED.value, now, now, now + FIRST_ANSWER, fee_kept=chosen.fee_kept,
         )  # fmt: skip
 
 
@@ -125,12 +125,12 @@ class FailOver:
         payment = work.get(PAYMENTS, (self.book, self.payment_id))
         attempt = work.get(ATTEMPTS, (self.book, self.payment_id, self.number))
         following = work.find(ATTEMPTS, (self.book, self.payment_id, self.number + 1))
-        if following is not None and attempt.status == states.Attempt.FAILED_OVER and self._is_ours(following):
+        if following is not None and attempt.status == states.AttemptStatus.FAILED_OVER and self._is_ours(following):
             # This very command, whose commit was in doubt; or another's, and then two are about to send.
-            following = following._replace(asked_count=following.asked_count + 1)
+            following = following._replace(query_count=following.query_count + 1)
             work.put(ATTEMPTS, following)
             return Begun(payment, following)
-        move = (states.Attempt(attempt.status), states.AttemptEvent.FAILED_OVER)
+        move = (states.AttemptStatus(attempt.status), states.AttemptEvent.FAILED_OVER)
         if (
             move not in states.ATTEMPT
             or payment.status not in OPEN_PAYMENT
@@ -165,7 +165,7 @@ class FailOver:
 
     def _is_ours(self, following: Attempt) -> bool:
         """Tell whether an attempt is still as this command makes it: on the account chosen here, and sent nowhere."""
-        return (following.channel_account, following.status) == (self.chosen.account_id, states.Attempt.CREATED)
+        return (following.channel_account, following.status) == (self.chosen.account_id, states.AttemptStatus.CREATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,14 +222,14 @@ class StartAttempt:
     def _again(self, work: Work, payment: Payment, last: Attempt) -> Begun:
         running = is_running(last, work.now)
         if last.next_action is None and not running:  # else nothing is sent
-            last = last._replace(asked_count=last.asked_count + 1)
+            last = last._replace(query_count=last.query_count + 1)
             work.put(ATTEMPTS, last)
         return Begun(payment, last, running)
 
     def _is_same(self, last: Attempt, payment: Payment) -> bool:
         return (
             last.number == payment.attempt_count
-            and last.status != states.Attempt.HELD
+            and last.status != states.AttemptStatus.AUTHORIZED
             and self.channel in (AUTO, last.channel)
             and (last.method, payer_of(last.details)) == (self.new.method, self.same_payer)
         )
@@ -237,15 +237,17 @@ class StartAttempt:
 
 def is_running(attempt: Attempt, now: datetime) -> bool:
     """Tell whether the process that recorded an attempt may still await its answer."""
-    return attempt.status == states.Attempt.CREATED and now - attempt.created_at < FIRST_ANSWER
+    return attempt.status == states.AttemptStatus.CREATED and now - attempt.created_at < FIRST_ANSWER
 
 
 def open_to_payer(payment: Payment, now: datetime) -> None:
     """Make sure that a payer may still choose how to pay this. Raises Conflict (payment_ended, payment_has_method)."""
     if payment.method != CASHIER:
         raise Conflict("payment_has_method", f"{payment.id} is paid by {payment.method}; there is nothing to choose")
-    if payment.status != states.Payment.REQUIRES_ACTION or payment.expires_at <= now:
-        ended = payment.status if payment.status != states.Payment.REQUIRES_ACTION else states.Payment.EXPIRED
+    if payment.status != states.PaymentStatus.REQUIRES_ACTION or payment.expires_at <= now:
+        ended = (
+            payment.status if payment.status != states.PaymentStatus.REQUIRES_ACTION else states.PaymentStatus.EXPIRED
+        )
         raise Conflict("payment_ended", f"{payment.id} is {ended} and cannot be paid now", status_now=ended)
 
 
@@ -273,7 +275,7 @@ class EndUnpaid:
     def apply(self, work: Work) -> Payment:
         work.head(self.book)
         payment = work.get(PAYMENTS, (self.book, self.payment_id))
-        if payment.method != CASHIER or payment.status != states.Payment.REQUIRES_ACTION:
+        if payment.method != CASHIER or payment.status != states.PaymentStatus.REQUIRES_ACTION:
             return payment
         timed_out = payment.expires_at <= work.now
         is_open = bool(open_attempts(work, payment))
@@ -285,6 +287,6 @@ class EndUnpaid:
             waiting = payment._replace(due_at=work.now + FIRST_ANSWER)
             work.put(PAYMENTS, waiting)
             return waiting
-        status = advance(states.PAYMENT, states.Payment(payment.status), self.why)
+        status = advance(states.PAYMENT, states.PaymentStatus(payment.status), self.why)
         ended = payment._replace(status=status.value, next_action=None, updated_at=work.now, due_at=None)
         return moved(work, ended, f"payment.{status}")

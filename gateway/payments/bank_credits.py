@@ -27,7 +27,7 @@ async def transfer_attempt(connection: Connection, book: int, reference: str) ->
     return attempt if attempt is not None and attempt.method == Method.TRANSFER else None
 
 
-class Collections:
+class BankCredits:
     """Matches bookings in a bank's notifications (camt.054) with the payments and refunds they belong to."""
 
     def __init__(self, payments: Payments, pool: Pool) -> None:
@@ -35,7 +35,7 @@ class Collections:
         self._pool = pool
 
     async def collected(self, book: int, entry: Entry) -> str | None:
-        """Settle the payment or the refund a booking is about; return its channel account.
+        """RecordOutcome the payment or the refund a booking is about; return its channel account.
 
         None: it names no payment of ours that is paid by transfer.
 

@@ -1,7 +1,8 @@
 """Capturing reserved money 预授权完成: what was asked is recorded before the channel hears of it.
 
 Nothing is booked when money is reserved: it stays the payer's, and nobody owes it to the merchant, until the channel
-confirms the capture. Then Settle books what was captured, with its fee, and splitting shares out that and no more.
+confirms the capture. Then RecordOutcome books what was captured, with its fee, and splitting shares out that,
+and no more.
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from datetime import timedelta
 import splitting
 from gateway import states
 from gateway.claims import Claims
-from gateway.payments.record_outcome import Settled, attempts_needs, moved
+from gateway.payments.record_outcome import Recorded, attempts_needs, moved
 from gateway.payments.schedule import FIRST_ANSWER, next_query
 from gateway.tables import ATTEMPTS, PAYMENTS, Attempt, Payment
 from kernel.errors import Conflict, Rejected
@@ -25,9 +26,9 @@ class StartCapture:
     """Record that a payment's reserved money is to be captured, all or a part of it, once.
 
     amount_minor: at most what is reserved; the channel releases the rest. fee_minor: what the channel keeps of it.
-    in_part: whether it captures less than all. Returns Settled, and whether an earlier request had asked for it. Raises
-    NotFound, Conflict (payment_not_held, capture_under_way, idempotency_key_reused), Rejected (capture_exceeds_hold,
-    partial_capture_unsupported, split_exceeds_payment).
+    in_part: whether it captures less than all. Returns Recorded, and whether an earlier request had asked for it.
+    Raises NotFound, Conflict (payment_not_authorized, capture_under_way, idempotency_key_reused), Rejected
+    (capture_exceeds_hold, partial_capture_unsupported, split_exceeds_payment).
     """
 
     book: int
@@ -42,46 +43,48 @@ class StartCapture:
         yield from attempts_needs(work, self.book, self.payment_id)
         yield SPLITS, (self.book, self.payment_id)
 
-    def apply(self, work: Work) -> tuple[Settled, bool]:
+    def apply(self, work: Work) -> tuple[Recorded, bool]:
         work.head(self.book)
         payment = work.get(PAYMENTS, (self.book, self.payment_id))
         if self.claims.earlier(work, self.book) is not None:
             won = payment.won_attempt or payment.attempt_count
-            return Settled(payment, work.get(ATTEMPTS, (self.book, payment.id, won))), True
-        attempt = held_attempt(work, payment)
-        if self.amount_minor > attempt.held_minor:
+            return Recorded(payment, work.get(ATTEMPTS, (self.book, payment.id, won))), True
+        attempt = authorized_attempt(work, payment)
+        if self.amount_minor > attempt.authorized_minor:
             raise Rejected(
-                "capture_exceeds_hold", f"{attempt.held_minor} minor units of {payment.id} are reserved",
-                param="amount", held_minor=attempt.held_minor,
+                "capture_exceeds_hold", f"{attempt.authorized_minor} minor units of {payment.id} are reserved",
+                param="amount", authorized_minor=attempt.authorized_minor,
             )  # fmt: skip
-        if self.amount_minor < attempt.held_minor and not self.in_part:
+        if self.amount_minor < attempt.authorized_minor and not self.in_part:
             raise Rejected(
                 "partial_capture_unsupported", f"{attempt.channel} captures the whole of what it reserved or nothing",
-                param="amount", held_minor=attempt.held_minor,
+                param="amount", authorized_minor=attempt.authorized_minor,
             )  # fmt: skip
         splitting.check(work, self.book, payment.id, self.amount_minor, self.fee_minor)
         attempt = attempt._replace(
             capture_minor=self.amount_minor, fee_minor=self.fee_minor, code=None, message=None, updated_at=work.now,
-            due_at=work.now + FIRST_ANSWER, asked_count=0, ending_at=attempt.ending_at or work.now,
+            due_at=work.now + FIRST_ANSWER, query_count=0, ending_at=attempt.ending_at or work.now,
         )  # fmt: skip
         work.put(ATTEMPTS, attempt)
-        status = advance(states.PAYMENT, states.Payment(payment.status), states.PaymentEvent.CAPTURE_ASKED)
+        status = advance(states.PAYMENT, states.PaymentStatus(payment.status), states.PaymentEvent.CAPTURE_REQUESTED)
         payment = payment._replace(status=status.value, fee_minor=self.fee_minor, updated_at=work.now)
         self.claims.take(work, self.book, payment.id)
-        return Settled(moved(work, payment, "payment.capturing"), attempt), False
+        return Recorded(moved(work, payment, "payment.capturing"), attempt), False
 
 
-def held_attempt(work: Work, payment: Payment) -> Attempt:
+def authorized_attempt(work: Work, payment: Payment) -> Attempt:
     """Return the attempt whose money is reserved for a payment and not asked to be captured. Raises Conflict."""
     attempt = work.find(ATTEMPTS, (payment.book, payment.id, payment.won_attempt)) if payment.won_attempt else None
-    if attempt is not None and attempt.status == states.Attempt.HELD and attempt.capture_minor:
+    if attempt is not None and attempt.status == states.AttemptStatus.AUTHORIZED and attempt.capture_minor:
         raise Conflict(
             "capture_under_way", f"{attempt.capture_minor} minor units of {payment.id} are already being captured",
             status_now=payment.status,
         )  # fmt: skip
-    if attempt is None or payment.status != states.Payment.REQUIRES_CAPTURE:
+    if attempt is None or payment.status != states.PaymentStatus.REQUIRES_CAPTURE:
         raise Conflict(
-            "payment_not_held", f"{payment.id} is {payment.status}: no money is reserved", status_now=payment.status
+            "payment_not_authorized",
+            f"{payment.id} is {payment.status}: no money is reserved",
+            status_now=payment.status,
         )
     return attempt
 
@@ -120,7 +123,7 @@ class CaptureRefused:
 
     Not where the capture was sent before: then its first message may yet be carried out, and only the same is sent
     again, until the channel says what became of the money, or a person does (by_person). fee_minor: what the channel
-    would keep of the whole. wait: see Settle. Returns the payment.
+    would keep of the whole. wait: see RecordOutcome. Returns the payment.
     """
 
     book: int
@@ -139,9 +142,9 @@ class CaptureRefused:
         work.head(self.book)
         payment = work.get(PAYMENTS, (self.book, self.payment_id))
         attempt = work.get(ATTEMPTS, (self.book, self.payment_id, self.number))
-        may = self.by_person or attempt.asked_count == 0
-        move = (states.Payment(payment.status), states.PaymentEvent.CAPTURE_REFUSED)
-        its_own = payment.won_attempt == self.number and attempt.status == states.Attempt.HELD
+        may = self.by_person or attempt.query_count == 0
+        move = (states.PaymentStatus(payment.status), states.PaymentEvent.CAPTURE_REFUSED)
+        its_own = payment.won_attempt == self.number and attempt.status == states.AttemptStatus.AUTHORIZED
         if not (its_own and attempt.capture_minor and may and move in states.PAYMENT):
             return payment
         # What is sent next has a moment of its own: a rail may take no message of another day.

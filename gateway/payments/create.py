@@ -16,7 +16,7 @@ from gateway.payments.schedule import FIRST_ANSWER, next_after_undo
 from gateway.tables import ATTEMPTS, CLAIMS, PAYMENTS, REFUNDS, Attempt, Payment
 from kernel.work import BOOKS, Need, Work
 from ledger import accounts
-from splitting import Asked
+from splitting import SplitLine
 
 
 class NewPayment(NamedTuple):
@@ -32,7 +32,7 @@ class NewPayment(NamedTuple):
     method: str
     description: str
     metadata: str | None  # JSON
-    split: Sequence[Asked]
+    split: Sequence[SplitLine]
     expires_in: timedelta
     details: str | None = None  # JSON
     capture_manual: bool = False
@@ -89,7 +89,7 @@ class CreatePayment(NamedTuple):
         attempt = None
         payment = Payment(
             book, self.payment_id, new.merchant_order_id, new.amount_minor, new.currency, new.method, new.description,
-            new.metadata, states.Payment.PROCESSING.value, 1, fee, now, now, expires_at,
+            new.metadata, states.PaymentStatus.PROCESSING.value, 1, fee, now, now, expires_at,
         )  # fmt: skip
         if new.capture_manual:
             payment = payment._replace(capture_manual=True)
@@ -100,7 +100,7 @@ class CreatePayment(NamedTuple):
             work.put(ATTEMPTS, attempt)
         else:
             payment = payment._replace(
-                status=states.Payment.REQUIRES_ACTION.value, attempt_count=0, details=new.details,
+                status=states.PaymentStatus.REQUIRES_ACTION.value, attempt_count=0, details=new.details,
                 next_action=new.next_action, due_at=expires_at,
             )  # fmt: skip
         work.put(PAYMENTS, payment)
@@ -158,7 +158,7 @@ class FindEarlier:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class ClaimDue:
     """Note that the channel is about to be asked about an attempt or a refund, and when to ask should nobody answer.
 
     scale: see schedule.query_wait. anyway: also before that is due; then whoever else sends something about it is not
@@ -181,8 +181,8 @@ class Asking:
             attempt = work.get(ATTEMPTS, (self.book, *self.key))
             if attempt.due_at is None or (attempt.due_at > work.now and not self.anyway):
                 return None
-            asking = attempt._replace(due_at=work.now + FIRST_ANSWER, asked_count=attempt.asked_count + 1)
-            if attempt.status == states.Attempt.CONFIRMED:
+            asking = attempt._replace(due_at=work.now + FIRST_ANSWER, query_count=attempt.query_count + 1)
+            if attempt.status == states.AttemptStatus.CONFIRMED:
                 assert attempt.undo_sent_at is not None, "nothing else that is paid is asked about"
                 due_at = next_after_undo(attempt.undo_sent_at, work.now, self.scale)
                 asking = asking._replace(due_at=due_at, undo_sent_at=attempt.undo_sent_at if due_at else None)
@@ -191,5 +191,5 @@ class Asking:
             refund = work.get(REFUNDS, (self.book, *self.key))
             if refund.due_at is None or (refund.due_at > work.now and not self.anyway):
                 return None
-            work.put(REFUNDS, refund._replace(due_at=work.now + FIRST_ANSWER, asked_count=refund.asked_count + 1))
+            work.put(REFUNDS, refund._replace(due_at=work.now + FIRST_ANSWER, query_count=refund.query_count + 1))
         return work.now

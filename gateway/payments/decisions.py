@@ -11,9 +11,9 @@ from channels.contract import Confirmed, Outcome, Refused
 from gateway import states
 from gateway.payments import unfinished, unwanted
 from gateway.payments.captures import CaptureRefused
-from gateway.payments.record_outcome import Settle, attempts_needs
-from gateway.payments.refunds import NOT_CARRIED_OUT, SettleRefund, again_needs, at_channel, begin_again
-from gateway.tables import ATTEMPTS, REFUNDS, surplus_refund_id
+from gateway.payments.record_outcome import RecordOutcome, attempts_needs
+from gateway.payments.refunds import NOT_CARRIED_OUT, RecordRefundOutcome, again_needs, at_channel, begin_again
+from gateway.tables import ATTEMPTS, REFUNDS, overpaid_refund_id
 from kernel.errors import Conflict
 from kernel.money import Money
 from kernel.work import BOOKS, Need, Work
@@ -29,12 +29,12 @@ class DecideUnwanted:
 
     def needs(self, work: Work, case: cases.Case) -> Iterable[Need]:
         yield BOOKS, (case.book,)
-        yield REFUNDS, (case.book, surplus_refund_id(*_attempt_of(case)))
+        yield REFUNDS, (case.book, overpaid_refund_id(*_attempt_of(case)))
 
     def apply(self, work: Work, case: cases.Case) -> None:
         """Raises Conflict (refund_under_way): what is being sent may succeed, so nothing is decided meanwhile."""
-        refund = work.get(REFUNDS, (case.book, surplus_refund_id(*_attempt_of(case))))
-        if refund.status == states.Refund.PROCESSING:
+        refund = work.get(REFUNDS, (case.book, overpaid_refund_id(*_attempt_of(case))))
+        if refund.status == states.RefundStatus.PROCESSING:
             raise Conflict("refund_under_way", f"{refund.id} is with the channel just now; decide when it has answered")
         work.put(REFUNDS, refund._replace(due_at=work.now if self.retry else None, updated_at=work.now))
 
@@ -43,15 +43,15 @@ class EndUnpaid:
     """End an order that its rail is said, elsewhere, to have ended; money that comes all the same goes back."""
 
     def needs(self, work: Work, case: cases.Case) -> Iterable[Need]:
-        yield from self._settle(case).needs(work)
+        yield from self._put_outcome(case).needs(work)
 
     def apply(self, work: Work, case: cases.Case) -> None:
-        self._settle(case).apply(work)
+        self._put_outcome(case).apply(work)
 
-    def _settle(self, case: cases.Case) -> Settle:
+    def _put_outcome(self, case: cases.Case) -> RecordOutcome:
         payment_id, number = _attempt_of(case)
         said = Refused("ended_by_person", f"{case.decided_by}: {case.note}", closed=True)
-        return Settle(case.book, payment_id, number, said, AT_ONCE, surplus_refund_id(payment_id, number))
+        return RecordOutcome(case.book, payment_id, number, said, AT_ONCE, overpaid_refund_id(payment_id, number))
 
 
 class SendAgain:
@@ -66,7 +66,7 @@ class SendAgain:
     def apply(self, work: Work, case: cases.Case) -> None:
         """Raises Conflict (refund_not_failed), and what begin_again raises."""
         refund = work.get(REFUNDS, (case.book, case.about))
-        if refund.status != states.Refund.FAILED:
+        if refund.status != states.RefundStatus.FAILED:
             raise Conflict("refund_not_failed", f"{refund.id} is {refund.status}", status_now=refund.status)
         begin_again(work, refund, sent_count=0)
 
@@ -87,7 +87,7 @@ class NotCaptured:
         said = f"{case.decided_by}: {case.note}"
         refused = CaptureRefused(case.book, payment_id, number, "not_captured", said, fee, AT_ONCE, by_person=True)
         payment = refused.apply(work)
-        if payment.status != states.Payment.REQUIRES_CAPTURE:
+        if payment.status != states.PaymentStatus.REQUIRES_CAPTURE:
             raise Conflict("payment_ended", f"{payment.id} is {payment.status} by now", status_now=payment.status)
 
 
@@ -105,7 +105,7 @@ class EndRefund:
         yield BOOKS, (case.book,)
         yield REFUNDS, (case.book, case.about)
         if work.knows(REFUNDS, (case.book, case.about)):
-            yield from self._settle(work, case).needs(work)
+            yield from self._put_outcome(work, case).needs(work)
 
     def apply(self, work: Work, case: cases.Case) -> None:
         """Raises Conflict (refund_ended) for a refund that is not under way any more, and Conflict (refund_at_channel).
@@ -113,19 +113,19 @@ class EndRefund:
         A rail that waits to be told where the money is to go has taken it from the merchant, and pays that number yet.
         """
         refund = work.get(REFUNDS, (case.book, case.about))
-        if refund.status != states.Refund.PROCESSING:
+        if refund.status != states.RefundStatus.PROCESSING:
             raise Conflict("refund_ended", f"{refund.id} is {refund.status} by now", status_now=refund.status)
         if not self.carried_out and orjson.loads(case.facts).get(unfinished.AT_RAIL):
             raise at_channel(refund.id)
-        self._settle(work, case).apply(work)
+        self._put_outcome(work, case).apply(work)
 
-    def _settle(self, work: Work, case: cases.Case) -> SettleRefund:
+    def _put_outcome(self, work: Work, case: cases.Case) -> RecordRefundOutcome:
         refund = work.get(REFUNDS, (case.book, case.about))
         said: Outcome = Refused(NOT_CARRIED_OUT, f"{case.decided_by}: {case.note}")
         if self.carried_out:
             paid = Money(refund.amount_minor, refund.currency)
             said = Confirmed(refund.channel_ref or case.id, paid, work.now)
-        return SettleRefund(case.book, refund.id, said, 1.0, refund.retry_count)
+        return RecordRefundOutcome(case.book, refund.id, said, 1.0, refund.retry_count)
 
 
 def _attempt_of(case: cases.Case) -> tuple[str, int]:

@@ -16,7 +16,7 @@ async def captures_match_the_journal(connection: Connection) -> list[str]:
         LEFT JOIN transfer t ON t.book = a.book AND t.id = a.payment_id || ':' || a.number || ':captured'
         GROUP BY a.book, a.payment_id, a.number, a.captured_minor, a.status
         HAVING coalesce(sum(t.amount_minor), 0) <> a.captured_minor OR count(t.id) > 1
-            OR (a.captured_minor > 0) <> (a.status IN ('confirmed', 'late', 'surplus'))
+            OR (a.captured_minor > 0) <> (a.status IN ('confirmed', 'late', 'overpaid'))
         UNION ALL
         SELECT t.book, t.id, 0, t.amount_minor FROM transfer t
         WHERE t.rule = 'payment_captured' AND starts_with(t.posting, 'pay_') AND NOT EXISTS (
@@ -39,7 +39,7 @@ async def a_payment_is_paid_once(connection: Connection) -> list[str]:
         HAVING p.captured_minor <> coalesce(sum(a.captured_minor) FILTER (WHERE a.number = p.won_attempt), 0)
             OR count(*) FILTER (WHERE a.status IN ('confirmed', 'late')) <> (p.captured_minor > 0)::int
             OR coalesce(bool_or(a.status = 'confirmed'), false) <> (p.status = 'succeeded')
-            OR count(*) FILTER (WHERE a.status = 'surplus' AND a.number = p.won_attempt) > 0
+            OR count(*) FILTER (WHERE a.status = 'overpaid' AND a.number = p.won_attempt) > 0
             OR count(a.number) <> p.attempt_count
         """
     )
@@ -173,7 +173,7 @@ async def unwanted_money_goes_back(connection: Connection) -> list[str]:
                 coalesce(bool_or(r.status = 'failed' AND r.due_at IS NOT NULL), false) AS tried_again
             FROM refund r WHERE r.book = a.book AND r.payment_id = a.payment_id AND r.attempt_number = a.number
         ) r
-        WHERE a.status IN ('late', 'surplus') AND (r.whole = 0 OR r.back <> a.captured_minor AND NOT coalesce(
+        WHERE a.status IN ('late', 'overpaid') AND (r.whole = 0 OR r.back <> a.captured_minor AND NOT coalesce(
             c.status = 'open' OR c.decision = ANY($2::text[]) OR c.decision = $3 AND r.tried_again, false
         ))
         """,
@@ -191,9 +191,9 @@ async def reserved_money_is_not_booked(connection: Connection) -> list[str]:
         SELECT p.book, p.id FROM payment p
         LEFT JOIN attempt a ON a.book = p.book AND a.payment_id = p.id AND a.number = p.won_attempt
         WHERE CASE p.status
-            WHEN 'requires_capture' THEN a.status IS DISTINCT FROM 'held' OR a.capture_minor <> 0
-                OR a.held_minor <> p.amount_minor OR p.captured_minor <> 0
-            WHEN 'processing' THEN p.won_attempt <> 0 AND (a.status <> 'held' OR a.capture_minor = 0)
+            WHEN 'requires_capture' THEN a.status IS DISTINCT FROM 'authorized' OR a.capture_minor <> 0
+                OR a.authorized_minor <> p.amount_minor OR p.captured_minor <> 0
+            WHEN 'processing' THEN p.won_attempt <> 0 AND (a.status <> 'authorized' OR a.capture_minor = 0)
             WHEN 'requires_action' THEN p.won_attempt <> 0
             WHEN 'succeeded' THEN false
             ELSE p.won_attempt <> 0 AND p.captured_minor = 0 -- it ended, and what was reserved was not let go of
@@ -210,13 +210,13 @@ async def every_open_row_is_owned(connection: Connection) -> list[str]:
         SELECT book, payment_id AS id FROM attempt
         WHERE (due_at IS NOT NULL) <> CASE status
             WHEN 'confirmed' THEN undo_sent_at IS NOT NULL -- what may undo it is under way
-            ELSE status IN ('created', 'pending', 'unknown', 'held')
+            ELSE status IN ('created', 'pending', 'unknown', 'authorized')
         END
         UNION ALL SELECT r.book, r.id FROM refund r WHERE CASE r.status
             WHEN 'processing' THEN r.due_at IS NULL
             WHEN 'failed' THEN r.due_at IS NOT NULL AND NOT EXISTS ( -- what goes back by itself is begun again
                 SELECT FROM attempt a WHERE a.book = r.book AND a.payment_id = r.payment_id
-                    AND a.number = r.attempt_number AND a.status IN ('late', 'surplus')
+                    AND a.number = r.attempt_number AND a.status IN ('late', 'overpaid')
             )
             -- paid under another number: its present one is asked about for a while
             ELSE r.due_at IS NOT NULL AND (r.paid_tries = 0 OR (r.paid_tries >> r.retry_count) & 1 = 1)

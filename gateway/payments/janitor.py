@@ -104,7 +104,7 @@ class Janitor:
         return sum(map(len, rows.values()))
 
     async def _round(self, rail: str, rows: Sequence[Row]) -> None:
-        found = await asyncio.gather(*[self._ask(row) for row in rows], return_exceptions=True)
+        found = await asyncio.gather(*[self._follow_up(row) for row in rows], return_exceptions=True)
         if errors := [error for error in found if isinstance(error, Exception)]:
             await self._env.sleep(REST_S)  # what was due still is
             passing = [error for error in errors if isinstance(error, (*LOST, *AGAIN))]
@@ -127,23 +127,23 @@ class Janitor:
                 tell(log, "a hold could not be voided; it stays due", error, object=hold_id)
         return len(holds)
 
-    async def _ask(self, row: Row) -> None:
+    async def _follow_up(self, row: Row) -> None:
         try:
             if isinstance(row, Payment):
                 await self._payments.end_if_run_out(row)
                 return
-            if isinstance(row, Refund) and row.status == states.Refund.FAILED:
+            if isinstance(row, Refund) and row.status == states.RefundStatus.FAILED:
                 await self._payments.retry_unwanted(row)
                 return
             claimed_at = await self._payments.take(row)
             if claimed_at is None:
                 return
             if isinstance(row, Attempt):
-                await self._payments.ask(row, claimed_at)
+                await self._payments.follow_up(row, claimed_at)
             elif row.sent_count == 0:
                 await self._payments.send_refund_once_more(row)  # nobody has, provably
             else:
-                await self._payments.ask_refund(row)
+                await self._payments.follow_up_refund(row)
         except SluiceError as error:
             self._note_locked(row.book, error)
             name = row.payment_id if isinstance(row, Attempt) else row.id

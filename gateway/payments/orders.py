@@ -52,7 +52,7 @@ class Orders:
             Money(refund.amount_minor, refund.currency),
             refund.reason,
             self.notify_url(refund.book, attempt.channel_account, attempt.channel),
-            refund.asked_at,
+            refund.requested_at,
             attempt.created_at,
             attempt.channel_ref,
             refund.channel_ref if refund.paid_as == refund.retry_count else None,  # of its present number

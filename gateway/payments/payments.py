@@ -40,18 +40,25 @@ from gateway.payments.attempts import (
 )
 from gateway.payments.belief import Answers, believed
 from gateway.payments.captures import CaptureRefused, StartCapture, StartUndo
-from gateway.payments.create import Asking, Created, CreatePayment, FindEarlier, NewPayment
+from gateway.payments.create import ClaimDue, Created, CreatePayment, FindEarlier, NewPayment
 from gateway.payments.orders import Orders
-from gateway.payments.record_outcome import NOT_RECEIVED, EndedMeanwhile, ReversedMeanwhile, Settle, Settled, is_lost
+from gateway.payments.record_outcome import (
+    NOT_RECEIVED,
+    EndedMeanwhile,
+    Recorded,
+    RecordOutcome,
+    ReversedMeanwhile,
+    is_lost,
+)
 from gateway.payments.refunds import (
     NOT_CARRIED_OUT,
     CannotBeBorne,
     CreateRefund,
     PutOffRetry,
+    RecordRefundOutcome,
     RetryRefund,
     RetryUnwanted,
     SendRefund,
-    SettleRefund,
     at_channel,
 )
 from gateway.payments.schedule import (
@@ -62,7 +69,17 @@ from gateway.payments.schedule import (
     query_wait,
     should_give_up,
 )
-from gateway.routing.seam import AUTO, CASHIER_METHODS, Ask, Choice, Chooser, fee_of, kind_of, no_channel, wallet_for
+from gateway.routing.seam import (
+    AUTO,
+    CASHIER_METHODS,
+    Choice,
+    Routing,
+    RoutingRequest,
+    fee_of,
+    kind_of,
+    no_channel,
+    wallet_for,
+)
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
 from gateway.store import attempts, find_attempt, find_payment, find_refund
 from gateway.tables import (
@@ -71,8 +88,8 @@ from gateway.tables import (
     Payment,
     Refund,
     attempt_number,
+    overpaid_refund_id,
     refund_number,
-    surplus_refund_id,
 )
 from kernel.db import Pool, acquire
 from kernel.env import Env
@@ -91,7 +108,7 @@ RETURNING = (Method.H5, Method.PAGE, Method.CARD)  # whose payers leave for a pa
 class _Trying(NamedTuple):
     """A payer's one choice while it is tried on one account after another."""
 
-    ask: Ask
+    ask: RoutingRequest
     auth_code: str | None
     began: float  # monotonic: since when the payer waits
 
@@ -124,7 +141,7 @@ class Payments:
         pool: Pool,
         lanes: Lanes,
         accounts: ChannelAccounts,
-        chooser: Chooser,
+        routing: Routing,
         standings: Standings,
         env: Env,
         bell: Bell,
@@ -138,7 +155,7 @@ class Payments:
         self._pool = pool
         self._lanes = lanes
         self._accounts = accounts
-        self._chooser = chooser
+        self._routing = routing
         self._standings = standings
         self._env = env
         self._bell = bell
@@ -171,10 +188,10 @@ class Payments:
         payment_id = self._env.ids.new("pay")
         if new.method == Method.CARD:
             new = new._replace(details=self._with_return(book, payment_id, new.details))
-        ask = self._ask_for(book, payment_id, new, channel, Method(new.method), new.details, auth_code)
+        ask = self._routing_request(book, payment_id, new, channel, Method(new.method), new.details, auth_code)
         try:
             await self._standings.require(book)
-            choice = self._with_room(await self._chooser.choose(ask))
+            choice = self._with_room(await self._routing.choose(ask))
         except (Rejected, Conflict) as refusal:
             return await self._earlier(book, claims, auth_code, refusal)
         command = CreatePayment(book, payment_id, new, claims, Chosen.of(choice))
@@ -186,8 +203,8 @@ class Payments:
                 if created.replayed or created.attempt is None:
                     return await self._resumed(created.payment, created.attempt, auth_code), True
                 trying = _Trying(ask, auth_code, began)
-                settled = await self._send(created.payment, created.attempt, choice.ready, trying)
-                return settled.payment, False
+                recorded = await self._send(created.payment, created.attempt, choice.ready, trying)
+                return recorded.payment, False
         finally:
             self._calling.discard((book, payment_id))
 
@@ -221,7 +238,7 @@ class Payments:
         made it. Raises Rejected, Conflict.
         """
         payment_id = self._env.ids.new("pay")
-        ask = self._ask_for(book, payment_id, new, channel, Method.QR, None, None)
+        ask = self._routing_request(book, payment_id, new, channel, Method.QR, None, None)
         try:
             await self._standings.require(book)
             if not await self._some_method(ask):
@@ -248,17 +265,17 @@ class Payments:
         rails = [choice.ready.account.channel for choice in choices]
         return choices[self._rails.with_room(choices[0].ready.account.book, rails)]
 
-    async def _some_method(self, ask: Ask) -> bool:
+    async def _some_method(self, ask: RoutingRequest) -> bool:
         """Tell whether a payer at the cashier would find any way to pay."""
         for method in CASHIER_METHODS:
             try:
-                await self._chooser.choose(ask._replace(method=method))
+                await self._routing.choose(ask._replace(method=method))
             except Rejected:
                 continue
             return True
         return False
 
-    def _ask_for(
+    def _routing_request(
         self,
         book: int,
         payment_id: str,
@@ -267,9 +284,9 @@ class Payments:
         method: Method,
         details: str | None,
         auth_code: str | None,
-    ) -> Ask:
+    ) -> RoutingRequest:
         region = None if details is None else orjson.loads(details).get("payer_region")
-        return Ask(
+        return RoutingRequest(
             book, channel, method, Money(of.amount_minor, of.currency), auth_code[:4] if auth_code else None,
             orjson.loads(of.metadata) if of.metadata else None, region, self._env.now(), of.capture_manual,
             payment_id=payment_id,
@@ -283,17 +300,17 @@ class Payments:
         if attempt is None:
             return payment
         self._still_running(payment.book, payment.id, attempt)
-        undecided = attempt.status in (states.Attempt.CREATED, states.Attempt.UNKNOWN)
+        undecided = attempt.status in (states.AttemptStatus.CREATED, states.AttemptStatus.UNKNOWN)
         if auth_code is None or not undecided:
             return payment
         key = (payment.id, attempt.number)
-        if not await self._lanes.put(Asking(payment.book, key, self._scale, anyway=True)):
+        if not await self._lanes.put(ClaimDue(payment.book, key, self._scale, anyway=True)):
             return (await self._as_it_stands(attempt)).payment
         ready = await self._ready(attempt)
         order = self._orders.order(payment, attempt, auth_code)
         begun = Unknown("taken up again")
         outcome = await self._until_known(ready, order, begun, resend=attempt.undo_sent_at is None)
-        return (await self._settle(payment, attempt, ready, outcome)).payment
+        return (await self._put_outcome(payment, attempt, ready, outcome)).payment
 
     def _still_running(self, book: int, payment_id: str, attempt: Attempt) -> None:
         """Raise Conflict when the first request for this payment is still under way, here or in another process."""
@@ -302,7 +319,7 @@ class Payments:
 
     # ---- send, and send elsewhere ------------------------------------------------------------------------------------
 
-    async def _send(self, payment: Payment, attempt: Attempt, ready: Ready, trying: _Trying) -> Settled:
+    async def _send(self, payment: Payment, attempt: Attempt, ready: Ready, trying: _Trying) -> Recorded:
         """Send a recorded attempt; while channels provably do nothing and the payer waits, try the next account."""
         while True:
             order = self._orders.order(payment, attempt, trying.auth_code)
@@ -322,7 +339,7 @@ class Payments:
                     continue
                 if trying.auth_code is not None and isinstance(outcome, Unknown):
                     outcome, answers = await self._insist(ready, order)
-            return await self._settle(payment, attempt, ready, outcome, latency_ms, answers=answers)
+            return await self._put_outcome(payment, attempt, ready, outcome, latency_ms, answers=answers)
 
     async def _fail_over(
         self,
@@ -338,7 +355,7 @@ class Payments:
         patience = patience_s(ask.method)
         while attempt.number < MAX_FAILOVERS and self._env.clock.monotonic() - trying.began < patience:
             try:
-                choice = (await self._chooser.choose(ask._replace(now=self._env.now())))[0]
+                choice = (await self._routing.choose(ask._replace(now=self._env.now())))[0]
             except Rejected:
                 return None
             command = FailOver(
@@ -412,9 +429,9 @@ class Payments:
         outcome = await answer
         took, account = self._env.clock.monotonic() - started, ready.account
         self._metrics.channel_call(op, account.channel, outcome, took)
-        if op == "pay" and method not in ready.client.channel.capabilities.local:
+        if op == "pay" and method not in ready.client.channel.capabilities.payer_initiated:
             self._rails.room(account.channel).took(started, took)
-        self._chooser.observe(
+        self._routing.observe(
             account.id, account.book, method, amount.currency, amount.minor, kind_of(outcome), took, op, reference
         )
         return outcome
@@ -443,8 +460,8 @@ class Payments:
         new = _with_kept(new, kept)
         if new.method in RETURNING:
             new = new._replace(details=self._with_return(book, payment_id, new.details))
-        ask = self._ask_for(book, payment_id, payment, channel, Method(new.method), new.details, None)
-        choice = self._with_room(await self._chooser.choose(ask))
+        ask = self._routing_request(book, payment_id, payment, channel, Method(new.method), new.details, None)
+        choice = self._with_room(await self._routing.choose(ask))
         key = (book, payment_id, new)
         if key in self._choosing:
             raise Conflict("request_in_progress", f"this way of paying {payment_id} is just being prepared; ask again")
@@ -466,8 +483,8 @@ class Payments:
                 # Sent again under its number, an order that is already there gives the same order.
                 same = attempt.channel_account == choice.ready.account.id
                 ready = choice.ready if same else await self._ready(attempt)
-                settled = await self._send(begun.payment, attempt, ready, _Trying(ask, None, began))
-                return Begun(*settled)
+                recorded = await self._send(begun.payment, attempt, ready, _Trying(ask, None, began))
+                return Begun(*recorded)
         finally:
             self._choosing.discard(key)
 
@@ -477,15 +494,15 @@ class Payments:
             tries = [one for one in await attempts(connection, book, payment_id) if may_have_charged(one)]
         for attempt in tries:
             self._still_running(book, payment_id, attempt)
-            if not await self._lanes.put(Asking(book, (payment_id, attempt.number), self._scale, anyway=True)):
+            if not await self._lanes.put(ClaimDue(book, (payment_id, attempt.number), self._scale, anyway=True)):
                 continue
             payment, attempt = await self._as_it_stands(attempt)
             ready = await self._ready(attempt)
             order = self._orders.order(payment, attempt)
             outcome = await self._call("query", ready, order)
-            if isinstance(outcome, Unknown) or (isinstance(outcome, Pending) and outcome.held is None):
+            if isinstance(outcome, Unknown) or (isinstance(outcome, Pending) and outcome.authorized is None):
                 outcome = (await self._undo(payment, attempt, ready)).now
-            await self._settle(payment, attempt, ready, outcome)
+            await self._put_outcome(payment, attempt, ready, outcome)
 
     async def offered(self, payment: Payment, methods: Sequence[Method]) -> Mapping[Method, Sequence[Choice]]:
         """Return, for each of these ways to pay, the accounts that take a cashier's payment by it, first choice first.
@@ -496,9 +513,9 @@ class Payments:
         channel = AUTO if kept is None else orjson.loads(kept).get("channel", AUTO)
         found: dict[Method, Sequence[Choice]] = {}
         for method in methods:
-            ask = self._ask_for(payment.book, payment.id, payment, channel, method, kept, None)
+            ask = self._routing_request(payment.book, payment.id, payment, channel, method, kept, None)
             try:
-                found[method] = await self._chooser.choose(ask)
+                found[method] = await self._routing.choose(ask)
             except Rejected:
                 continue
         return found
@@ -510,7 +527,7 @@ class Payments:
 
     # ---- whatever a channel says -------------------------------------------------------------------------------------
 
-    async def _settle(
+    async def _put_outcome(
         self,
         payment: Payment,
         attempt: Attempt,
@@ -519,13 +536,13 @@ class Payments:
         latency_ms: int | None = None,
         *,
         answers: Answers = Answers.QUESTION,
-    ) -> Settled:
+    ) -> Recorded:
         """Record what a channel said; where it waits for our second call, make that, and record what came of it."""
-        settled = await self._record(payment, attempt, ready, outcome, latency_ms, answers=answers)
+        recorded = await self._record(payment, attempt, ready, outcome, latency_ms, answers=answers)
         if isinstance(outcome, Pending) and outcome.proceed:
-            settled = await self._proceed(settled, ready)
+            recorded = await self._proceed(recorded, ready)
         self._bell.ring()
-        return settled
+        return recorded
 
     async def _record(
         self,
@@ -536,12 +553,12 @@ class Payments:
         latency_ms: int | None = None,
         *,
         answers: Answers,
-    ) -> Settled:
-        held = isinstance(outcome, Pending) and outcome.held is not None
-        row = attempt._replace(status=states.Attempt.HELD.value) if held else attempt
+    ) -> Recorded:
+        held = isinstance(outcome, Pending) and outcome.authorized is not None
+        row = attempt._replace(status=states.AttemptStatus.AUTHORIZED.value) if held else attempt
         wait = query_wait(ready.client.channel.capabilities, row, self._scale)
-        refund_id = surplus_refund_id(payment.id, attempt.number)
-        command = Settle(
+        refund_id = overpaid_refund_id(payment.id, attempt.number)
+        command = RecordOutcome(
             payment.book, payment.id, attempt.number, outcome, wait, refund_id, latency_ms, answers=answers
         )
         try:
@@ -558,18 +575,18 @@ class Payments:
                 command._replace(outcome=now, after_reversal=True, fee_minor=fee, answers=Answers.QUESTION)
             )
 
-    async def _put(self, command: Settle) -> Settled:
+    async def _put(self, command: RecordOutcome) -> Recorded:
         try:
             try:
-                settled: Settled = await self._lanes.put(command)
+                recorded: Recorded = await self._lanes.put(command)
             except EndedMeanwhile:
-                settled = await self._lanes.put(command)  # what it lacked is loaded now that the end is committed
+                recorded = await self._lanes.put(command)  # what it lacked is loaded now that the end is committed
         except Broken as broken:
             payment = await self._payment(command.book, command.payment_id)
             about = f"{command.payment_id}:{command.number}"
             await self._told_of(broken, command.book, about, payment.amount_minor, payment.currency)
             raise
-        return settled
+        return recorded
 
     async def _told_of(self, broken: Broken, book: int, about: str, amount_minor: int, currency: str) -> None:
         """Have a person see what a rail said that cannot be; the command that found it has left no trace."""
@@ -583,14 +600,14 @@ class Payments:
         key = (row.payment_id, row.number) if isinstance(row, Attempt) else (row.id,)
         await self._lanes.put(unfinished.SeeUnfinished(row.book, key))
 
-    async def _proceed(self, settled: Settled, ready: Ready) -> Settled:
+    async def _proceed(self, recorded: Recorded, ready: Ready) -> Recorded:
         """Make the second call of a rail that moves money only then; what it needs is committed. May be repeated."""
-        payment, attempt = settled
-        if is_lost(payment, attempt) or attempt.status != states.Attempt.PENDING:
-            return settled  # the payer pays elsewhere, or the payment is over: this order is closed, not carried out
+        payment, attempt = recorded
+        if is_lost(payment, attempt) or attempt.status != states.AttemptStatus.PENDING:
+            return recorded  # the payer pays elsewhere, or the payment is over: this order is closed, not carried out
         outcome = await self._call("proceed", ready, self._orders.order(payment, attempt))
         if isinstance(outcome, Pending) and outcome.proceed:
-            return settled  # not now; whoever asks next tries again
+            return recorded  # not now; whoever asks next tries again
         return await self._record(payment, attempt, ready, outcome, answers=Answers.SECOND_CALL)
 
     async def apply_notice(self, book: int, account_id: str, notice: Notice) -> None:
@@ -654,13 +671,13 @@ class Payments:
             comes_back = False
             if isinstance(notice.outcome, Refused):
                 comes_back = (await self._ready(attempt)).client.channel.capabilities.refunds_come_back
-            await self._settle_refund(refund, notice.outcome, tried, comes_back=comes_back)
+            await self._record_refund(refund, notice.outcome, tried, comes_back=comes_back)
         else:
-            await self._settle(payment, attempt, await self._ready(attempt), notice.outcome)
+            await self._put_outcome(payment, attempt, await self._ready(attempt), notice.outcome)
 
     # ---- ask ---------------------------------------------------------------------------------------------------------
 
-    async def ask(self, attempt: Attempt, claimed_at: datetime | None = None) -> Payment:
+    async def follow_up(self, attempt: Attempt, claimed_at: datetime | None = None) -> Payment:
         """Ask the channel what became of an open attempt, and settle what it says; close what is not wanted any more.
 
         claimed_at: what `take` returned. By that moment it is decided whether an order has run out, for its commit was
@@ -677,20 +694,20 @@ class Payments:
         if isinstance(outcome, Pending | Unknown):
             payment, attempt = await self._as_it_stands(attempt)  # the channel took its time to say so little
             if claimed_at is not None and attempt.status not in PAID_ATTEMPT:
-                capturing = attempt.status == states.Attempt.HELD and attempt.capture_minor
+                capturing = attempt.status == states.AttemptStatus.AUTHORIZED and attempt.capture_minor
                 if isinstance(outcome, Pending) and capturing and not is_lost(payment, attempt):
                     return (await self._captured(payment, attempt, ready))[0].payment
                 outcome = await self._pressed(payment, attempt, ready, order, outcome, claimed_at)
-        return (await self._settle(payment, attempt, ready, outcome)).payment
+        return (await self._put_outcome(payment, attempt, ready, outcome)).payment
 
-    async def _as_it_stands(self, attempt: Attempt) -> Settled:
+    async def _as_it_stands(self, attempt: Attempt) -> Recorded:
         """Return a payment and one of its attempts as they are by now: a notice may have come, or a request."""
         async with acquire(self._pool) as connection:
             payment = await find_payment(connection, attempt.book, attempt.payment_id)
             now = await find_attempt(connection, attempt.book, attempt.payment_id, attempt.number)
         assert payment is not None, "it is never deleted"
         assert now is not None, "nor is it"
-        return Settled(payment, now)
+        return Recorded(payment, now)
 
     async def _pressed(
         self, payment: Payment, attempt: Attempt, ready: Ready, order: Order, outcome: Pending | Unknown, now: datetime
@@ -700,11 +717,13 @@ class Payments:
         not_found = isinstance(outcome, Unknown) and outcome.not_found
         if isinstance(outcome, Unknown) and not (not_found or outcome.given_back):
             return outcome  # the channel cannot be understood just now; nothing is done on that ground
-        is_held = attempt.status == states.Attempt.HELD or (isinstance(outcome, Pending) and outcome.held is not None)
+        is_authorized = attempt.status == states.AttemptStatus.AUTHORIZED or (
+            isinstance(outcome, Pending) and outcome.authorized is not None
+        )
         lost = is_lost(payment, attempt)
-        if is_held:
+        if is_authorized:
             give_up = lost and not not_found
-            return (await self._undo(payment, attempt, ready, is_held=True)).now if give_up else outcome
+            return (await self._undo(payment, attempt, ready, is_authorized=True)).now if give_up else outcome
         code_run_out = not_found and order.method is Method.BARCODE
         if code_run_out and not lost and now - attempt.created_at < NOT_RECEIVED_AFTER:
             return outcome  # the till may still take it up again
@@ -718,7 +737,11 @@ class Payments:
         if isinstance(outcome, Pending) and outcome.proceed:
             return outcome
         shown = attempt.next_action if payment.method == CASHIER else payment.next_action
-        if not_found and shown is not None and order.method in capabilities.local | capabilities.comes_first:
+        if (
+            not_found
+            and shown is not None
+            and order.method in capabilities.payer_initiated | capabilities.known_after_payer
+        ):
             return Pending()  # the channel hears of it when the payer comes
         # Sending an unpaid order again under its number gives the same order, and the code whose answer was lost.
         code_lost = shown is None and order.method not in (Method.BARCODE, Method.CARD)
@@ -731,16 +754,18 @@ class Payments:
         closed = (await self._undo(payment, attempt, ready)).now
         return believed(again, Answers.MESSAGE, alone=False) if isinstance(closed, Unknown) else closed
 
-    async def _undo(self, payment: Payment, attempt: Attempt, ready: Ready, *, is_held: bool = False) -> "_Undone":
+    async def _undo(
+        self, payment: Payment, attempt: Attempt, ready: Ready, *, is_authorized: bool = False
+    ) -> "_Undone":
         """Close an order, reverse a barcode's, release what is reserved; if the channel will not, ask what happened.
 
         The message may be carried out whenever it arrives, also after the order was paid and its answer lost, so that
         it was sent is committed before. What has ended meanwhile is only asked about.
         """
-        op = "void" if is_held else "reverse" if attempt.method == Method.BARCODE else "close"
+        op = "void" if is_authorized else "reverse" if attempt.method == Method.BARCODE else "close"
         capabilities = ready.client.channel.capabilities
-        if op != "close" or (capabilities.closes and not capabilities.lapses):  # else that asks and tells nothing
-            start = StartUndo(attempt.book, attempt.payment_id, attempt.number, releases=is_held)
+        if op != "close" or (capabilities.closes and not capabilities.expires_only):  # else that asks and tells nothing
+            start = StartUndo(attempt.book, attempt.payment_id, attempt.number, releases=is_authorized)
             attempt = await self._lanes.put(start)
         order = self._orders.order(payment, attempt)
         if attempt.status not in OPEN_ATTEMPT:
@@ -754,15 +779,17 @@ class Payments:
     async def close(self, book: int, payment_id: str) -> Payment:
         """Close an unpaid payment at its channel.
 
-        Whatever the channel says is settled: a payment that turns out to have been paid succeeds. Raises NotFound,
-        Conflict (payment_ended, payment_held, request_in_progress, not_closed_yet).
+        Whatever the channel says is recorded: a payment that turns out to have been paid succeeds. Raises NotFound,
+        Conflict (payment_ended, payment_authorized, request_in_progress, not_closed_yet).
         """
         payment = await self._payment(book, payment_id)
-        if payment.status == states.Payment.CANCELED:
+        if payment.status == states.PaymentStatus.CANCELED:
             return payment
         if payment.won_attempt and payment.status in OPEN_PAYMENT:
             raise Conflict(
-                "payment_held", f"the money of {payment_id} is reserved: void or capture it", status_now=payment.status
+                "payment_authorized",
+                f"the money of {payment_id} is reserved: void or capture it",
+                status_now=payment.status,
             )
         if payment.status not in OPEN_PAYMENT:
             raise Conflict(
@@ -775,7 +802,7 @@ class Payments:
         for attempt in reversed(tries):
             ready = await self._ready(attempt)
             undone = await self._undo(payment, attempt, ready)
-            payment = (await self._settle(payment, attempt, ready, undone.now)).payment
+            payment = (await self._put_outcome(payment, attempt, ready, undone.now)).payment
         if payment.method == CASHIER:
             payment = await self._lanes.put(EndUnpaid(book, payment_id, states.PaymentEvent.CLOSED))
             self._bell.ring()
@@ -796,7 +823,7 @@ class Payments:
 
         amount_minor: None for all of it; the channel releases what is not captured. Where the channel refuses and
         still has the money reserved, the payment is as before and the refusal raised. Raises NotFound, Conflict
-        (payment_not_held, capture_under_way), Rejected (capture_exceeds_hold, partial_capture_unsupported,
+        (payment_not_authorized, capture_under_way), Rejected (capture_exceeds_hold, partial_capture_unsupported,
         split_exceeds_payment, capture_refused).
         """
         payment = await self._payment(book, payment_id)
@@ -804,53 +831,55 @@ class Payments:
         async with acquire(self._pool) as connection:
             attempt = await find_attempt(connection, book, payment_id, number)
         if attempt is None:
-            raise Conflict("payment_not_held", f"{payment_id} is {payment.status}: no money is reserved")
+            raise Conflict("payment_not_authorized", f"{payment_id} is {payment.status}: no money is reserved")
         ready = await self._ready(attempt)
         amount = payment.amount_minor if amount_minor is None else amount_minor
         fee, in_part = self._fee(ready, amount, payment.currency), ready.client.channel.capabilities.partial_capture
-        settled, replayed = await self._lanes.put(StartCapture(book, payment_id, amount, fee, claims, in_part))
+        recorded, replayed = await self._lanes.put(StartCapture(book, payment_id, amount, fee, claims, in_part))
         if replayed:
-            return settled.payment, True
-        settled, refused = await self._captured(settled.payment, settled.attempt, ready)
+            return recorded.payment, True
+        recorded, refused = await self._captured(recorded.payment, recorded.attempt, ready)
         if refused is not None:
             raise Rejected(
                 "capture_refused", f"the channel refused to capture {payment_id}: {refused.code} {refused.message}",
-                channel_code=refused.code, status_now=settled.payment.status,
+                channel_code=refused.code, status_now=recorded.payment.status,
             )  # fmt: skip
-        return settled.payment, False
+        return recorded.payment, False
 
-    async def _captured(self, payment: Payment, attempt: Attempt, ready: Ready) -> tuple[Settled, Refused | None]:
+    async def _captured(self, payment: Payment, attempt: Attempt, ready: Ready) -> tuple[Recorded, Refused | None]:
         """Have a recorded capture carried out and settle what the channel says; with its refusal, where it refused."""
         order, amount = self._orders.order(payment, attempt), Money(attempt.capture_minor, payment.currency)
         outcome = await self._heard("capture", ready, order.method, amount, ready.client.capture(order, amount))
         if not isinstance(outcome, Refused):
-            return await self._settle(payment, attempt, ready, outcome), None
+            return await self._put_outcome(payment, attempt, ready, outcome), None
         found = await self._call("query", ready, order)  # is the money still reserved, or what became of it?
-        if attempt.asked_count or not (isinstance(found, Pending) and found.held is not None):
-            return await self._settle(payment, attempt, ready, found), None
+        if attempt.query_count or not (isinstance(found, Pending) and found.authorized is not None):
+            return await self._put_outcome(payment, attempt, ready, found), None
         row = attempt._replace(capture_minor=0)
         wait = query_wait(ready.client.channel.capabilities, row, self._scale)
         fee = self._fee(ready, payment.amount_minor, payment.currency)
         command = CaptureRefused(payment.book, payment.id, attempt.number, outcome.code, outcome.message, fee, wait)
         payment = await self._lanes.put(command)
-        if payment.status == states.Payment.PROCESSING:
-            return Settled(payment, attempt), None  # sent again meanwhile, by another: this no ends nothing
-        return Settled(payment, row), outcome
+        if payment.status == states.PaymentStatus.PROCESSING:
+            return Recorded(payment, attempt), None  # sent again meanwhile, by another: this no ends nothing
+        return Recorded(payment, row), outcome
 
     async def void(self, book: int, payment_id: str) -> Payment:
         """Have a payment's reserved money released; it is canceled then. May be repeated.
 
         Also where its capture is undecided, once the channel says that it is still reserved.
 
-        Raises NotFound, Conflict (payment_not_held, capture_under_way, payment_ended, not_closed_yet).
+        Raises NotFound, Conflict (payment_not_authorized, capture_under_way, payment_ended, not_closed_yet).
         """
         payment = await self._payment(book, payment_id)
-        if payment.status == states.Payment.CANCELED:
+        if payment.status == states.PaymentStatus.CANCELED:
             return payment
-        under_way = payment.status == states.Payment.PROCESSING and payment.won_attempt
-        if payment.status != states.Payment.REQUIRES_CAPTURE and not under_way:
+        under_way = payment.status == states.PaymentStatus.PROCESSING and payment.won_attempt
+        if payment.status != states.PaymentStatus.REQUIRES_CAPTURE and not under_way:
             raise Conflict(
-                "payment_not_held", f"{payment_id} is {payment.status}: nothing is reserved", status_now=payment.status
+                "payment_not_authorized",
+                f"{payment_id} is {payment.status}: nothing is reserved",
+                status_now=payment.status,
             )
         async with acquire(self._pool) as connection:
             attempt = await find_attempt(connection, book, payment_id, payment.won_attempt)
@@ -859,8 +888,8 @@ class Payments:
         if under_way:
             outcome = await self._instead_of_capture(payment, attempt, ready)
         else:
-            outcome = (await self._undo(payment, attempt, ready, is_held=True)).now
-        return _closed((await self._settle(payment, attempt, ready, outcome)).payment, "voided")
+            outcome = (await self._undo(payment, attempt, ready, is_authorized=True)).now
+        return _closed((await self._put_outcome(payment, attempt, ready, outcome)).payment, "voided")
 
     async def _instead_of_capture(self, payment: Payment, attempt: Attempt, ready: Ready) -> Outcome:
         """Release reserved money whose capture is undecided, where the channel says that it is still reserved.
@@ -868,12 +897,12 @@ class Payments:
         Whichever of the two the channel carries out first, the other it cannot. Raises Conflict (capture_under_way)
         while the capture's first answer is awaited, or the channel does not say that the money is still reserved.
         """
-        if attempt.asked_count or self._env.now() - attempt.updated_at >= FIRST_ANSWER:
+        if attempt.query_count or self._env.now() - attempt.updated_at >= FIRST_ANSWER:
             key = (attempt.payment_id, attempt.number)
-            if await self._lanes.put(Asking(attempt.book, key, self._scale, anyway=True)):
+            if await self._lanes.put(ClaimDue(attempt.book, key, self._scale, anyway=True)):
                 found = await self._call("query", ready, self._orders.order(payment, attempt))
-                if isinstance(found, Pending) and found.held is not None:
-                    return (await self._undo(payment, attempt, ready, is_held=True)).now
+                if isinstance(found, Pending) and found.authorized is not None:
+                    return (await self._undo(payment, attempt, ready, is_authorized=True)).now
                 if isinstance(found, Confirmed | Refused):
                     return found
         raise Conflict("capture_under_way", f"{payment.id} is being captured", status_now=payment.status)
@@ -950,11 +979,11 @@ class Payments:
         """
         async with acquire(self._pool) as connection:
             refund = await find_refund(connection, book, refund_id)
-        if refund is None or refund.status != states.Refund.FAILED:
+        if refund is None or refund.status != states.RefundStatus.FAILED:
             return None
         outcome = await self._said_of(refund)
         if isinstance(outcome, Confirmed):
-            await self._settle_refund(refund, outcome, refund.retry_count)
+            await self._record_refund(refund, outcome, refund.retry_count)
         if outcome is None or isinstance(outcome, Confirmed | Refused):
             return None
         if unfinished.asks_for_a_person(outcome):
@@ -971,15 +1000,15 @@ class Payments:
         """Ask the channel about an open refund that a person is about to end, and settle what it says; send nothing."""
         async with acquire(self._pool) as connection:
             refund = await find_refund(connection, book, refund_id)
-        if refund is not None and refund.status == states.Refund.PROCESSING:
+        if refund is not None and refund.status == states.RefundStatus.PROCESSING:
             outcome = await self._said_of(refund)
             if outcome is not None:
-                await self._settle_refund(refund, outcome, refund.retry_count)
+                await self._record_refund(refund, outcome, refund.retry_count)
 
     async def _said_of(self, refund: Refund) -> Outcome | None:
         """Return what the channel answers when asked about a refund; None where only sending it again would tell."""
         order, ready, method = await self._refund_order(refund)
-        if ready.client.channel.capabilities.asks_by_repeating and order.channel_ref is None:
+        if ready.client.channel.capabilities.query_by_resend and order.channel_ref is None:
             return None
         return await self._heard("refund_query", ready, method, order.amount, ready.client.refund_query(order))
 
@@ -987,26 +1016,26 @@ class Payments:
         """Send a refund to its channel, the message being counted, and settle the answer."""
         order, ready, method = await self._refund_order(refund)
         outcome = await self._heard("refund", ready, method, order.amount, ready.client.refund(order))
-        return await self._settle_refund(refund, outcome, refund.retry_count, Answers.MESSAGE)
+        return await self._record_refund(refund, outcome, refund.retry_count, Answers.MESSAGE)
 
     async def send_refund_once_more(self, refund: Refund) -> Refund:
         """Count a message of a refund that somebody else recorded, and send it, under its number."""
         counted: Refund | None = await self._lanes.put(SendRefund(refund.book, refund.id, refund.retry_count))
         return refund if counted is None else await self.send_refund(counted)
 
-    async def ask_refund(self, refund: Refund) -> Refund:
+    async def follow_up_refund(self, refund: Refund) -> Refund:
         """Ask the channel what became of an open refund; send it again, same number, where it has not arrived."""
         order, ready, method = await self._refund_order(refund)
-        if ready.client.channel.capabilities.asks_by_repeating and order.channel_ref is None:
+        if ready.client.channel.capabilities.query_by_resend and order.channel_ref is None:
             counted = await self._lanes.put(SendRefund(refund.book, refund.id, refund.retry_count))
             if counted is None:
-                return await self._settle_refund(refund, Unknown("only sending it would tell"), refund.retry_count)
+                return await self._record_refund(refund, Unknown("only sending it would tell"), refund.retry_count)
         outcome = await self._heard("refund_query", ready, method, order.amount, ready.client.refund_query(order))
-        if isinstance(outcome, Unknown) and outcome.not_found and refund.status == states.Refund.PROCESSING:
+        if isinstance(outcome, Unknown) and outcome.not_found and refund.status == states.RefundStatus.PROCESSING:
             return await self.send_refund_once_more(refund)
-        return await self._settle_refund(refund, outcome, refund.retry_count)
+        return await self._record_refund(refund, outcome, refund.retry_count)
 
-    async def _settle_refund(
+    async def _record_refund(
         self,
         refund: Refund,
         outcome: Outcome,
@@ -1015,26 +1044,26 @@ class Payments:
         *,
         comes_back: bool = False,
     ) -> Refund:
-        command = SettleRefund(
+        command = RecordRefundOutcome(
             refund.book, refund.id, outcome, self._scale, tried, comes_back=comes_back, answers=answers
         )
         try:
             try:
-                settled: Refund = await self._lanes.put(command)
+                recorded: Refund = await self._lanes.put(command)
             except CannotBeBorne:
-                settled = await self._lanes.put(replace(command, in_suspense=True))
+                recorded = await self._lanes.put(replace(command, in_suspense=True))
         except Broken as broken:
             await self._told_of(broken, refund.book, refund.id, refund.amount_minor, refund.currency)
             raise
         self._bell.ring()
-        return settled
+        return recorded
 
     # ---- claims of the janitor ---------------------------------------------------------------------------------------
 
     async def take(self, row: Attempt | Refund) -> datetime | None:
         """Claim an open row for asking, and return since when it is; None when another has it or it has ended."""
         key = (row.payment_id, row.number) if isinstance(row, Attempt) else (row.id,)
-        claimed_at: datetime | None = await self._lanes.put(Asking(row.book, key, self._scale))
+        claimed_at: datetime | None = await self._lanes.put(ClaimDue(row.book, key, self._scale))
         return claimed_at
 
     # ---- helpers -----------------------------------------------------------------------------------------------------
@@ -1098,7 +1127,7 @@ def _with_kept(new: NewAttempt, kept: dict[str, str]) -> NewAttempt:
 
 def _closed(payment: Payment, what: str) -> Payment:
     """Return a payment that is over unpaid. Raises Conflict for one that turned out to be paid, or is still open."""
-    if payment.status == states.Payment.SUCCEEDED:
+    if payment.status == states.PaymentStatus.SUCCEEDED:
         raise Conflict("payment_ended", f"{payment.id} was paid before it could be {what}", status_now=payment.status)
     if payment.status in OPEN_PAYMENT:
         raise Conflict(

@@ -1,4 +1,4 @@
-"""Settle: the one place where a payment becomes final.
+"""RecordOutcome: the one place where a payment becomes final.
 
 The channel's answer, its notice, the janitor's query and, where it must, reconciliation and operators all end here:
 book locked, state table, ledger, event, one transaction. Called any number of times, in any order, with the same
@@ -19,7 +19,7 @@ from gateway import states
 from gateway.objects import payment_event
 from gateway.payments import unfinished
 from gateway.payments.belief import Answers, believed, in_time
-from gateway.payments.refunds import RefundAsked, fee_needs, refund_needs, start_refund, start_surplus_refund
+from gateway.payments.refunds import NewRefund, fee_needs, refund_needs, start_overpaid_refund, start_refund
 from gateway.payments.schedule import next_query
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
 from gateway.tables import ATTEMPTS, CASHIER, PAYMENTS, REFUNDS, Attempt, Payment
@@ -39,7 +39,7 @@ class ReversedMeanwhile(Conflict):
     """A payer's code is said to be paid that has been reversed: paid it may have been, and given back by that."""
 
 
-class Settled(NamedTuple):
+class Recorded(NamedTuple):
     """A payment and one of its attempts, as they now stand."""
 
     payment: Payment
@@ -67,7 +67,7 @@ def end_soon(work: Work, attempts: Iterable[Attempt]) -> None:
         work.put(ATTEMPTS, attempt._replace(due_at=work.now, updated_at=work.now))
 
 
-class Settle(NamedTuple):
+class RecordOutcome(NamedTuple):
     """Record what a channel said about one attempt, and move its payment accordingly.
 
     outcome: signature and merchant already verified by the adapter; the amount is compared here. wait: how long until
@@ -76,7 +76,7 @@ class Settle(NamedTuple):
     channel took to take the order, where that is what it answers. fee_minor: what the channel keeps where a coupon of
     the merchant's paid a part; None: what was expected. after_reversal: the channel was asked after it had said that
     the attempt was reversed. answers: what the outcome is the answer to; a refused message ends nothing while another
-    of the same number may have reached the channel. Returns Settled. Raises NotFound, Broken (amount_differs,
+    of the same number may have reached the channel. Returns Recorded. Raises NotFound, Broken (amount_differs,
     charged_twice, coupon_exceeds_payment), EndedMeanwhile: put it again; ReversedMeanwhile: ask the channel.
     """
 
@@ -115,12 +115,12 @@ class Settle(NamedTuple):
             yield from splitting.needs(work, self.book, self.payment_id)
             yield from fee_needs(attempt, payment.currency)
 
-    def apply(self, work: Work) -> Settled:
-        settled = self._settled(work)
-        unfinished.see_attempt(work, settled.payment, settled.attempt)
-        return settled
+    def apply(self, work: Work) -> Recorded:
+        recorded = self._recorded(work)
+        unfinished.see_attempt(work, recorded.payment, recorded.attempt)
+        return recorded
 
-    def _settled(self, work: Work) -> Settled:
+    def _recorded(self, work: Work) -> Recorded:
         payment = work.get(PAYMENTS, (self.book, self.payment_id))
         attempt = work.get(ATTEMPTS, (self.book, self.payment_id, self.number))
         outcome = in_time(self.outcome, work.now)
@@ -134,10 +134,10 @@ class Settle(NamedTuple):
                 return self._refused(work, payment, attempt, outcome)
             case _:
                 _given_back_by_us(payment, attempt, outcome)
-                after = advance(states.ATTEMPT, states.Attempt(attempt.status), states.AttemptEvent.UNKNOWN)
-                return Settled(payment, self._note(work, payment, attempt, after, message=outcome.reason[:500]))
+                after = advance(states.ATTEMPT, states.AttemptStatus(attempt.status), states.AttemptEvent.UNKNOWN)
+                return Recorded(payment, self._note(work, payment, attempt, after, message=outcome.reason[:500]))
 
-    def _confirmed(self, work: Work, payment: Payment, attempt: Attempt, outcome: Confirmed) -> Settled:
+    def _confirmed(self, work: Work, payment: Payment, attempt: Attempt, outcome: Confirmed) -> Recorded:
         wanted = attempt.capture_minor or payment.amount_minor
         if (outcome.amount.minor, outcome.amount.currency) != (wanted, payment.currency):
             raise Broken(
@@ -161,7 +161,7 @@ class Settle(NamedTuple):
                     f"{attempt.reference} was paid as {attempt.channel_ref} and now as {outcome.channel_ref}",
                     payment=payment.id,
                 )
-            return Settled(payment, attempt)
+            return Recorded(payment, attempt)
         if _may_have_been_reversed(attempt) and not self.after_reversal:
             raise ReversedMeanwhile("reversed_meanwhile", f"{attempt.reference} was reversed; was it paid before that?")
         if payment.captured_minor:
@@ -170,9 +170,9 @@ class Settle(NamedTuple):
             event = states.AttemptEvent.CONFIRMED
         else:
             event = states.AttemptEvent.CONFIRMED_LATE
-        after = advance(states.ATTEMPT, states.Attempt(attempt.status), event)
-        if after is not states.Attempt.CONFIRMED and not self._may_give_back(work, payment):
-            raise EndedMeanwhile("ended_meanwhile", f"{payment.id} ended a moment ago; what came late is settled next")
+        after = advance(states.ATTEMPT, states.AttemptStatus(attempt.status), event)
+        if after is not states.AttemptStatus.CONFIRMED and not self._may_give_back(work, payment):
+            raise EndedMeanwhile("ended_meanwhile", f"{payment.id} ended a moment ago; what came late is recorded next")
         day = business_date(outcome.happened_at)
         fee = attempt.fee_minor if self.fee_minor is None else self.fee_minor
         attempt = attempt._replace(coupon_minor=_coupon_of(outcome), fee_minor=fee)
@@ -183,11 +183,11 @@ class Settle(NamedTuple):
             latency_ms=attempt.latency_ms if self.latency_ms is None else self.latency_ms,
         )  # fmt: skip
         work.put(ATTEMPTS, attempt)
-        if after is states.Attempt.SURPLUS:
-            return self._surplus(work, payment, attempt)
+        if after is states.AttemptStatus.OVERPAID:
+            return self._overpaid(work, payment, attempt)
         status = payment.status
-        if after is states.Attempt.CONFIRMED:
-            status = advance(states.PAYMENT, states.Payment(status), states.PaymentEvent.CONFIRMED).value
+        if after is states.AttemptStatus.CONFIRMED:
+            status = advance(states.PAYMENT, states.PaymentStatus(status), states.PaymentEvent.CONFIRMED).value
         captured = payment._replace(
             status=status,
             captured_minor=wanted,
@@ -203,20 +203,20 @@ class Settle(NamedTuple):
         )
         if payment.attempt_count > 1:  # the payer may still be looking at another's code
             end_soon(work, open_attempts(work, payment))
-        if after is states.Attempt.CONFIRMED:
-            return Settled(moved(work, captured, "payment.succeeded"), attempt)
+        if after is states.AttemptStatus.CONFIRMED:
+            return Recorded(moved(work, captured, "payment.succeeded"), attempt)
         # The merchant was told it would not come; the payer gets it back without anyone asking.
         moved(work, captured, "payment.late")
-        asked = RefundAsked(self.refund_id, wanted, "paid after the order had been closed", None)
+        asked = NewRefund(self.refund_id, wanted, "paid after the order had been closed", None)
         start_refund(work, captured, asked)
-        return Settled(work.get(PAYMENTS, (self.book, payment.id)), attempt)
+        return Recorded(work.get(PAYMENTS, (self.book, payment.id)), attempt)
 
-    def _doubted(self, work: Work, attempt: Attempt, after: states.Attempt) -> datetime | None:
+    def _doubted(self, work: Work, attempt: Attempt, after: states.AttemptStatus) -> datetime | None:
         """Return when to ask about a paid attempt again: at once where what its channel was told may yet undo it.
 
         Money that goes back anyway is looked after by its refund.
         """
-        doubted = after is states.Attempt.CONFIRMED and attempt.undo_sent_at is not None
+        doubted = after is states.AttemptStatus.CONFIRMED and attempt.undo_sent_at is not None
         return work.now if doubted else None
 
     def _book(self, work: Work, payment: Payment, attempt: Attempt, minor: int, day: date) -> None:
@@ -239,57 +239,57 @@ class Settle(NamedTuple):
     def _may_give_back(self, work: Work, payment: Payment) -> bool:
         return all(work.knows(table, key) for table, key in refund_needs(work, self.book, payment.id, self.number))
 
-    def _surplus(self, work: Work, payment: Payment, attempt: Attempt) -> Settled:
+    def _overpaid(self, work: Work, payment: Payment, attempt: Attempt) -> Recorded:
         """Give back what the payer paid on top: another attempt has paid the payment, and that one stays."""
         streams.publish(
-            work, self.book, "payment.surplus", payment.id, {**payment_event(payment), "attempt": attempt.number}
+            work, self.book, "payment.overpaid", payment.id, {**payment_event(payment), "attempt": attempt.number}
         )
-        start_surplus_refund(work, payment, attempt, self.refund_id)
-        return Settled(work.get(PAYMENTS, (self.book, payment.id)), attempt)
+        start_overpaid_refund(work, payment, attempt, self.refund_id)
+        return Recorded(work.get(PAYMENTS, (self.book, payment.id)), attempt)
 
-    def _pending(self, work: Work, payment: Payment, attempt: Attempt, outcome: Pending) -> Settled:
+    def _pending(self, work: Work, payment: Payment, attempt: Attempt, outcome: Pending) -> Recorded:
         held, event = 0, states.AttemptEvent.PENDING
-        if outcome.held is not None:
-            held, event = outcome.held.minor, states.AttemptEvent.HELD
-            if (held, outcome.held.currency) != (payment.amount_minor, payment.currency):
+        if outcome.authorized is not None:
+            held, event = outcome.authorized.minor, states.AttemptEvent.AUTHORIZED
+            if (held, outcome.authorized.currency) != (payment.amount_minor, payment.currency):
                 raise Broken(
                     "amount_differs",
                     f"{attempt.reference} asked to reserve {Money(payment.amount_minor, payment.currency)}, the "
-                    f"channel says {outcome.held}",
+                    f"channel says {outcome.authorized}",
                     payment=payment.id,
                 )
-        after = advance(states.ATTEMPT, states.Attempt(attempt.status), event)
+        after = advance(states.ATTEMPT, states.AttemptStatus(attempt.status), event)
         its_own = payment.status in OPEN_PAYMENT and payment.won_attempt in (0, self.number)
-        in_vain = after is states.Attempt.HELD and attempt.status != after and not its_own
+        in_vain = after is states.AttemptStatus.AUTHORIZED and attempt.status != after and not its_own
         action = None
-        if its_own and after is states.Attempt.PENDING and outcome.next_action is not None:
+        if its_own and after is states.AttemptStatus.PENDING and outcome.next_action is not None:
             action = orjson.dumps({**outcome.next_action, "channel": attempt.channel}).decode()
         # An answer from before the money was reserved may come after; its number is not the one to capture by.
-        known = outcome.held is None and attempt.status == states.Attempt.HELD
+        known = outcome.authorized is None and attempt.status == states.AttemptStatus.AUTHORIZED
         of_cashier = payment.method == CASHIER
-        will_proceed = outcome.proceed and after is states.Attempt.PENDING and not is_lost(payment, attempt)
+        will_proceed = outcome.proceed and after is states.AttemptStatus.PENDING and not is_lost(payment, attempt)
         attempt = self._note(
             work, payment, attempt, after, channel_ref=None if known else outcome.channel_ref,
             **({"due_at": work.now} if in_vain else {}),  # the janitor has it released at once
-            **({"held_minor": held} if held else {}),
+            **({"authorized_minor": held} if held else {}),
             **({"proceed_count": attempt.proceed_count + 1} if will_proceed else {}),
             **({"next_action": action} if action is not None and of_cashier else {}),
         )  # fmt: skip
-        if its_own and after is states.Attempt.HELD:
-            return Settled(self._held(work, payment, attempt), attempt)
+        if its_own and after is states.AttemptStatus.AUTHORIZED:
+            return Recorded(self._held(work, payment, attempt), attempt)
         if action is None or of_cashier or self.number != payment.attempt_count:
-            return Settled(payment, attempt)
-        status = advance(states.PAYMENT, states.Payment(payment.status), states.PaymentEvent.ACTION_NEEDED)
+            return Recorded(payment, attempt)
+        status = advance(states.PAYMENT, states.PaymentStatus(payment.status), states.PaymentEvent.ACTION_NEEDED)
         if (status, action) == (payment.status, payment.next_action):
-            return Settled(payment, attempt)
+            return Recorded(payment, attempt)
         waiting = payment._replace(status=status.value, next_action=action, updated_at=work.now)
-        return Settled(moved(work, waiting, "payment.requires_action"), attempt)
+        return Recorded(moved(work, waiting, "payment.requires_action"), attempt)
 
     def _held(self, work: Work, payment: Payment, attempt: Attempt) -> Payment:
         """Note that the payment's money is reserved; nothing is booked: it is not ours until it is captured."""
-        if attempt.capture_minor or payment.status == states.Payment.REQUIRES_CAPTURE:
+        if attempt.capture_minor or payment.status == states.PaymentStatus.REQUIRES_CAPTURE:
             return payment  # a capture is under way, or this is known
-        status = advance(states.PAYMENT, states.Payment(payment.status), states.PaymentEvent.HELD)
+        status = advance(states.PAYMENT, states.PaymentStatus(payment.status), states.PaymentEvent.AUTHORIZED)
         if payment.attempt_count > 1:
             end_soon(work, (other for other in open_attempts(work, payment) if other.number != self.number))
         held = payment._replace(
@@ -298,10 +298,10 @@ class Settle(NamedTuple):
         )  # fmt: skip
         return moved(work, held, "payment.requires_capture")
 
-    def _refused(self, work: Work, payment: Payment, attempt: Attempt, outcome: Refused) -> Settled:
+    def _refused(self, work: Work, payment: Payment, attempt: Attempt, outcome: Refused) -> Recorded:
         event = states.AttemptEvent.CLOSED if outcome.closed else states.AttemptEvent.REFUSED
-        before = states.Attempt(attempt.status)
-        if before is states.Attempt.CONFIRMED:
+        before = states.AttemptStatus(attempt.status)
+        if before is states.AttemptStatus.CONFIRMED:
             raise Broken(
                 "channel_contradicts_itself",
                 f"{attempt.reference} was paid as {attempt.channel_ref}; now the channel says {outcome.code}",
@@ -309,32 +309,34 @@ class Settle(NamedTuple):
             )
         after = advance(states.ATTEMPT, before, event)
         attempt = self._note(work, payment, attempt, after, code=outcome.code, message=outcome.message[:500])
-        was_held = payment.won_attempt == self.number
+        was_authorized = payment.won_attempt == self.number
         if payment.status not in OPEN_PAYMENT or not (
-            was_held or (payment.won_attempt == 0 and self.number == payment.attempt_count)
+            was_authorized or (payment.won_attempt == 0 and self.number == payment.attempt_count)
         ):
-            return Settled(payment, attempt)
-        if payment.method == CASHIER and not was_held:
-            return Settled(payment, attempt)  # the payer may choose again, until the payment's time has run out
+            return Recorded(payment, attempt)
+        if payment.method == CASHIER and not was_authorized:
+            return Recorded(payment, attempt)  # the payer may choose again, until the payment's time has run out
         if not outcome.closed:
             why = states.PaymentEvent.REFUSED
-        elif not was_held and (payment.expires_at <= work.now or outcome is NOT_RECEIVED):
+        elif not was_authorized and (payment.expires_at <= work.now or outcome is NOT_RECEIVED):
             why = states.PaymentEvent.TIMED_OUT
         else:
             why = states.PaymentEvent.CLOSED
-        status = advance(states.PAYMENT, states.Payment(payment.status), why)
+        status = advance(states.PAYMENT, states.PaymentStatus(payment.status), why)
         ended = payment._replace(
             status=status.value,
             next_action=None,
             won_attempt=0,
-            failure_code=outcome.code if status is states.Payment.FAILED else None,
-            failure_message=outcome.message[:500] if status is states.Payment.FAILED else None,
+            failure_code=outcome.code if status is states.PaymentStatus.FAILED else None,
+            failure_message=outcome.message[:500] if status is states.PaymentStatus.FAILED else None,
             updated_at=work.now,
             due_at=None,
         )
-        return Settled(moved(work, ended, f"payment.{status}"), attempt)
+        return Recorded(moved(work, ended, f"payment.{status}"), attempt)
 
-    def _note(self, work: Work, payment: Payment, attempt: Attempt, after: states.Attempt, **changes: Any) -> Attempt:
+    def _note(
+        self, work: Work, payment: Payment, attempt: Attempt, after: states.AttemptStatus, **changes: Any
+    ) -> Attempt:
         """Keep where an attempt has come to; one that had ended and stays so is left as it is."""
         still_open = after in OPEN_ATTEMPT
         if after == attempt.status and not still_open:
@@ -367,10 +369,10 @@ def sent_once(attempt: Attempt, answers: Answers) -> bool:
 
     A no to the only one, though a notice has said that it was paid, is a contradiction that somebody should hear of.
     """
-    if attempt.status == states.Attempt.CONFIRMED:
-        return attempt.asked_count == 0
+    if attempt.status == states.AttemptStatus.CONFIRMED:
+        return attempt.query_count == 0
     if answers is Answers.SECOND_CALL:
-        return attempt.status == states.Attempt.PENDING and attempt.proceed_count == 1
+        return attempt.status == states.AttemptStatus.PENDING and attempt.proceed_count == 1
     return attempt.is_fresh  # a repeated first call's no says nothing of a second call that is on its way
 
 
@@ -387,7 +389,7 @@ def _given_back_by_us(payment: Payment, attempt: Attempt, outcome: Unknown) -> N
     Raises Broken (channel_contradicts_itself): a reversal of ours may have been carried out after it was paid.
     """
     ours = payment.refunded_minor + payment.refunding_minor
-    if outcome.given_back and attempt.status == states.Attempt.CONFIRMED and ours < attempt.captured_minor:
+    if outcome.given_back and attempt.status == states.AttemptStatus.CONFIRMED and ours < attempt.captured_minor:
         raise Broken(
             "channel_contradicts_itself",
             f"{attempt.reference} was paid as {attempt.channel_ref}; now the channel says that its payer has the money "
@@ -398,7 +400,7 @@ def _given_back_by_us(payment: Payment, attempt: Attempt, outcome: Unknown) -> N
 
 def _may_have_been_reversed(attempt: Attempt) -> bool:
     """Tell whether a channel has ended an attempt in a way that gives paid money back 撤销."""
-    ended = attempt.status == states.Attempt.CLOSED and attempt.code != NOT_RECEIVED.code
+    ended = attempt.status == states.AttemptStatus.CLOSED and attempt.code != NOT_RECEIVED.code
     return ended and attempt.method == Method.BARCODE
 
 

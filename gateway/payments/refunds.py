@@ -65,7 +65,7 @@ MAX_REFUNDS = 50  # WeChat Pay takes no more for one payment; the other rails ta
 
 
 @dataclass(frozen=True, slots=True)
-class RefundAsked:
+class NewRefund:
     """What is to be given back of a payment."""
 
     id: str
@@ -137,7 +137,7 @@ class _Reserved(NamedTuple):
     coupon_minor: int = 0
 
 
-def start_refund(work: Work, payment: Payment, asked: RefundAsked, *, sent_count: int = 0) -> Refund:
+def start_refund(work: Work, payment: Payment, asked: NewRefund, *, sent_count: int = 0) -> Refund:
     """Reserve the money of a refund of what paid the payment. Nothing has left for the channel yet.
 
     sent_count: 1 where whoever records it sends it at once, 0 where that is left to the janitor. Raises Rejected
@@ -148,10 +148,10 @@ def start_refund(work: Work, payment: Payment, asked: RefundAsked, *, sent_count
     return _begin(work, payment, attempt, asked, reserved, sent_count)
 
 
-def start_surplus_refund(work: Work, payment: Payment, attempt: Attempt, refund_id: str) -> Refund:
+def start_overpaid_refund(work: Work, payment: Payment, attempt: Attempt, refund_id: str) -> Refund:
     """Reserve what an attempt captured though another had paid the payment; it goes back whole, and nobody asks."""
-    asked = RefundAsked(refund_id, attempt.captured_minor, "another attempt had paid it", None)
-    reserved = _reserve_surplus(work, payment, attempt, refund_id)
+    asked = NewRefund(refund_id, attempt.captured_minor, "another attempt had paid it", None)
+    reserved = _reserve_overpaid(work, payment, attempt, refund_id)
     return _begin(work, payment, attempt, asked, reserved, 0)
 
 
@@ -161,12 +161,13 @@ def _first_due(work: Work, sent_count: int) -> datetime:
 
 
 def _begin(
-    work: Work, payment: Payment, attempt: Attempt, asked: RefundAsked, reserved: _Reserved, sent_count: int
+    work: Work, payment: Payment, attempt: Attempt, asked: NewRefund, reserved: _Reserved, sent_count: int
 ) -> Refund:
     refund = Refund(
         payment.book, asked.id, payment.id, attempt.number, asked.merchant_refund_id, asked.amount_minor,
         payment.currency, reserved.fee_returned_minor, reserved.taken_back, asked.reason,
-        states.Refund.PROCESSING.value, None, None, None, 0, work.now, work.now, _first_due(work, sent_count), None,
+        states.RefundStatus.PROCESSING.value, None, None, None, 0, work.now, work.now, _first_due(work, sent_count),
+        None,
         coupon_minor=reserved.coupon_minor, channel=attempt.channel, sent_count=sent_count,
     )  # fmt: skip
     work.put(REFUNDS, refund)
@@ -209,7 +210,7 @@ def _reserve(work: Work, payment: Payment, attempt: Attempt, posting: str, amoun
     return _Reserved(0 if attempt.fee_kept else fee_part, orjson.dumps(parts).decode(), coupon)
 
 
-def _reserve_surplus(work: Work, payment: Payment, attempt: Attempt, posting: str) -> _Reserved:
+def _reserve_overpaid(work: Work, payment: Payment, attempt: Attempt, posting: str) -> _Reserved:
     """Have the whole fee made good and hold the whole sum; no share was ever given of it. Raises Rejected."""
     day = business_date(work.now)
     _hold(work, payment, attempt, posting, attempt.captured_minor, attempt.fee_minor, day)
@@ -358,7 +359,7 @@ class CreateRefund:
         _not_settled_outside(work, payment)
         if self.can is not None and amount <= payment.refundable_minor:
             check_rail(self.can, payment, amount, work.now)
-        asked = RefundAsked(self.refund_id, amount, self.reason, self.merchant_refund_id)
+        asked = NewRefund(self.refund_id, amount, self.reason, self.merchant_refund_id)
         refund = start_refund(work, payment, asked, sent_count=1)
         self.claims.take(work, self.book, refund.id)
         return refund, False
@@ -405,13 +406,13 @@ def begin_again(work: Work, refund: Refund, *, sent_count: int = 1) -> Refund:
     if case is not None and case.decision == unwanted.OUTSIDE:
         raise Conflict("refund_settled_outside", f"the money of {refund.id} was given back outside the channel")
     again = refund._replace(
-        status=advance(states.REFUND, states.Refund(refund.status), states.RefundEvent.RETRIED).value,
+        status=advance(states.REFUND, states.RefundStatus(refund.status), states.RefundEvent.RETRIED).value,
         retry_count=refund.retry_count + 1,
         retried_at=work.now,
         channel_ref=None,
         failure_code=None,
         failure_message=None,
-        asked_count=0,
+        query_count=0,
         sent_count=sent_count,
         updated_at=work.now,
         due_at=_first_due(work, sent_count),
@@ -420,7 +421,7 @@ def begin_again(work: Work, refund: Refund, *, sent_count: int = 1) -> Refund:
         _attempt_to_refund(work, payment, refund.amount_minor)
         reserved = _reserve(work, payment, attempt, again.posting, refund.amount_minor)
     else:
-        reserved = _reserve_surplus(work, payment, attempt, again.posting)
+        reserved = _reserve_overpaid(work, payment, attempt, again.posting)
     again = again._replace(
         fee_returned_minor=reserved.fee_returned_minor,
         taken_back=reserved.taken_back,
@@ -458,7 +459,7 @@ class RetryRefund:
         refund = work.get(REFUNDS, (self.book, self.refund_id))
         if self.claims.earlier(work, self.book) is not None:
             return refund, True
-        if refund.status != states.Refund.FAILED:
+        if refund.status != states.RefundStatus.FAILED:
             raise Conflict(
                 "refund_not_failed", f"{refund.id} is {refund.status}: only what failed can be tried again",
                 status_now=refund.status,
@@ -490,7 +491,7 @@ class RetryUnwanted:
     def apply(self, work: Work) -> Refund | None:
         work.head(self.book)
         refund = work.get(REFUNDS, (self.book, self.refund_id))
-        if refund.status != states.Refund.FAILED or refund.due_at is None or refund.due_at > work.now:
+        if refund.status != states.RefundStatus.FAILED or refund.due_at is None or refund.due_at > work.now:
             return None
         return begin_again(work, refund)
 
@@ -513,7 +514,7 @@ class PutOffRetry:
     def apply(self, work: Work) -> None:
         work.head(self.book)
         refund = work.get(REFUNDS, (self.book, self.refund_id))
-        if refund.status != states.Refund.FAILED or refund.due_at is None:
+        if refund.status != states.RefundStatus.FAILED or refund.due_at is None:
             return
         due_at = next_retry(refund.retry_count + 1, work.now, self.scale)
         work.put(REFUNDS, refund._replace(due_at=due_at, updated_at=work.now))
@@ -538,7 +539,7 @@ class SendRefund:
 
     def apply(self, work: Work) -> Refund | None:
         refund = work.get(REFUNDS, (self.book, self.refund_id))
-        if refund.status != states.Refund.PROCESSING or refund.retry_count != self.retry_count:
+        if refund.status != states.RefundStatus.PROCESSING or refund.retry_count != self.retry_count:
             return None
         refund = refund._replace(sent_count=refund.sent_count + 1)
         work.put(REFUNDS, refund)
@@ -549,7 +550,7 @@ MOST_QUESTIONS_AFTER = 7  # about a number that was under way when another of th
 
 
 @dataclass(frozen=True, slots=True)
-class SettleRefund:
+class RecordRefundOutcome:
     """Record what a channel said about a refund, and move its money accordingly; repeating it changes nothing.
 
     scale: see schedule.query_wait. retry_count: which of the refund's numbers the channel spoke of. comes_back: the
@@ -601,15 +602,15 @@ class SettleRefund:
                 event = states.RefundEvent.REFUSED
             case _:
                 event = states.RefundEvent.UNKNOWN
-        before = states.Refund(refund.status)
-        paid = before is states.Refund.SUCCEEDED and refund.was_paid(self.retry_count)
+        before = states.RefundStatus(refund.status)
+        paid = before is states.RefundStatus.SUCCEEDED and refund.was_paid(self.retry_count)
         if paid and of_present and self.comes_back and isinstance(outcome, Refused):
             return self._came_back(work, refund, outcome)
-        if not of_present or (before is states.Refund.SUCCEEDED and not paid):
+        if not of_present or (before is states.RefundStatus.SUCCEEDED and not paid):
             return self._of_unpaid_number(work, refund, outcome)
         if (before, event) not in states.REFUND:
             raise self._contradiction(before, event, refund)
-        if before is not states.Refund.PROCESSING:
+        if before is not states.RefundStatus.PROCESSING:
             return refund
         if isinstance(outcome, Refused):
             payment = work.get(PAYMENTS, (self.book, refund.payment_id))
@@ -640,10 +641,14 @@ class SettleRefund:
         """Note what a channel says of a number that is not, or not any more, what the refund waits for."""
         if refund.was_paid(self.retry_count) and isinstance(outcome, Refused):
             raise self._contradiction("succeeded", "refused", refund)
-        if refund.status != states.Refund.SUCCEEDED or self.retry_count != refund.retry_count or refund.due_at is None:
+        if (
+            refund.status != states.RefundStatus.SUCCEEDED
+            or self.retry_count != refund.retry_count
+            or refund.due_at is None
+        ):
             return refund
         # Another number was paid while this one was under way. Is it paid too? It is asked about for a while.
-        done = isinstance(outcome, Refused) or refund.asked_count >= MOST_QUESTIONS_AFTER
+        done = isinstance(outcome, Refused) or refund.query_count >= MOST_QUESTIONS_AFTER
         due_at = None if done else next_refund_query(refund, work.now, self.scale)
         noted = refund._replace(due_at=due_at, updated_at=work.now)
         work.put(REFUNDS, noted)
@@ -661,19 +666,19 @@ class SettleRefund:
             return refund
         payment = work.get(PAYMENTS, (self.book, refund.payment_id))
         attempt = work.get(ATTEMPTS, (self.book, refund.payment_id, refund.attempt_number))
-        before = states.Refund(refund.status)
+        before = states.RefundStatus(refund.status)
         paid = refund._replace(paid_tries=self._noted_in(refund))
-        if before is states.Refund.SUCCEEDED or (before is states.Refund.FAILED and self.in_suspense):
+        if before is states.RefundStatus.SUCCEEDED or (before is states.RefundStatus.FAILED and self.in_suspense):
             return self._beyond(work, attempt, paid, said)
-        assert advance(states.REFUND, before, states.RefundEvent.CONFIRMED) is states.Refund.SUCCEEDED
-        if before is states.Refund.PROCESSING:
+        assert advance(states.REFUND, before, states.RefundEvent.CONFIRMED) is states.RefundStatus.SUCCEEDED
+        if before is states.RefundStatus.PROCESSING:
             # The books follow the day the money was reserved, which is the day the channel lists the refund under.
-            return self._succeeded(work, payment, attempt, paid, said, paid.posting, business_date(refund.asked_at))
+            return self._succeeded(work, payment, attempt, paid, said, paid.posting, business_date(refund.requested_at))
         return self._after_failing(work, payment, attempt, paid, said)
 
     def _noted_in(self, refund: Refund) -> int:
         known = refund.paid_tries
-        if not known and refund.status == states.Refund.SUCCEEDED:
+        if not known and refund.status == states.RefundStatus.SUCCEEDED:
             known = 1 << refund.retry_count  # it succeeded before this was noted
         return known | 1 << self.retry_count
 
@@ -686,7 +691,7 @@ class SettleRefund:
                 _attempt_to_refund(work, payment, refund.amount_minor, limited=False)
                 reserved = _reserve(work, payment, attempt, posting, refund.amount_minor)
             else:
-                reserved = _reserve_surplus(work, payment, attempt, posting)
+                reserved = _reserve_overpaid(work, payment, attempt, posting)
         except (Rejected, Conflict) as refusal:
             raise CannotBeBorne("cannot_be_borne", str(refusal)) from None
         refund = refund._replace(
@@ -706,7 +711,7 @@ class SettleRefund:
         day = business_date(said.happened_at)
         ledger.post_expected(work, self.book, f"{posting}:beyond", [gone], business_date=day, fresh=True)
         refund = refund._replace(updated_at=work.now)
-        if self.retry_count == refund.retry_count and refund.status == states.Refund.SUCCEEDED:
+        if self.retry_count == refund.retry_count and refund.status == states.RefundStatus.SUCCEEDED:
             refund = refund._replace(due_at=None)
         work.put(REFUNDS, refund)
         cases.open_case(
@@ -745,29 +750,29 @@ class SettleRefund:
         ended = self._ended(
             work,
             refund,
-            states.Refund.SUCCEEDED,
+            states.RefundStatus.SUCCEEDED,
             channel_ref=said.channel_ref,
             business_date=day,
             event="refund.succeeded",
         )
-        if refund.status != states.Refund.PROCESSING or self.retry_count == refund.retry_count:
+        if refund.status != states.RefundStatus.PROCESSING or self.retry_count == refund.retry_count:
             return ended
         # What is under way under its present number may be paid as well: that one is asked about for a while.
-        asking = ended._replace(due_at=next_refund_query(refund, work.now, self.scale), asked_count=0)
+        asking = ended._replace(due_at=next_refund_query(refund, work.now, self.scale), query_count=0)
         work.put(REFUNDS, asking)
         return asking
 
     def _failed(self, work: Work, payment: Payment, attempt: Attempt, refund: Refund, said: Refused) -> Refund:
         day: date = business_date(work.now)
         transfers = [self._held(payment, refund, attempt, Step.VOID_HOLD, refund.posting)]
-        of_surplus = refund.attempt_number != payment.won_attempt
+        of_overpaid = refund.attempt_number != payment.won_attempt
         live = payment.refunded_minor + payment.refunding_minor
-        fee_part = attempt.fee_minor if of_surplus else _fee_on_last(payment, refund.amount_minor, live)
+        fee_part = attempt.fee_minor if of_overpaid else _fee_on_last(payment, refund.amount_minor, live)
         if fee_part:
             transfers.append(_fee_stands_again(payment, attempt, f"{refund.posting}:fee:again", fee_part))
         posting = f"{refund.posting}:undone"
         ledger.post_expected(work, self.book, posting, transfers, business_date=day, fresh=True)
-        if not of_surplus:
+        if not of_overpaid:
             parts = orjson.loads(refund.taken_back)
             shared_part = refund.amount_minor - _unshared_on_last(payment, refund.amount_minor, live)
             splitting.give_back_after_failed_refund(
@@ -775,15 +780,15 @@ class SettleRefund:
             )
         _count(work, refund, under_way=-refund.amount_minor)
         return self._ended(
-            work, refund, states.Refund.FAILED, failure_code=said.code, failure_message=said.message[:500],
+            work, refund, states.RefundStatus.FAILED, failure_code=said.code, failure_message=said.message[:500],
             event="refund.failed",
         )  # fmt: skip
 
-    def _ended(self, work: Work, refund: Refund, status: states.Refund, *, event: str, **changes: Any) -> Refund:
+    def _ended(self, work: Work, refund: Refund, status: states.RefundStatus, *, event: str, **changes: Any) -> Refund:
         ended = refund._replace(status=status.value, due_at=None, updated_at=work.now, **changes)
         work.put(REFUNDS, ended)
         unfinished.refund_ended(work, ended)
-        if status is states.Refund.SUCCEEDED:
+        if status is states.RefundStatus.SUCCEEDED:
             cases.close_case(work, self.book, unwanted.CAME_BACK, ended.id, why="a later try has succeeded")
         streams.publish(work, self.book, event, ended.id, refund_event(ended))
         return ended
@@ -796,9 +801,9 @@ class SettleRefund:
         """
         payment = work.get(PAYMENTS, (self.book, refund.payment_id))
         attempt = work.get(ATTEMPTS, (self.book, refund.payment_id, refund.attempt_number))
-        after = advance(states.REFUND, states.Refund.SUCCEEDED, states.RefundEvent.RETURNED)
+        after = advance(states.REFUND, states.RefundStatus.SUCCEEDED, states.RefundEvent.RETURNED)
         merchant, channel = _between(payment, attempt)
-        day, of_surplus = business_date(work.now), refund.attempt_number != payment.won_attempt
+        day, of_overpaid = business_date(work.now), refund.attempt_number != payment.won_attempt
         posting = f"{refund.posting}:returned"
         transfers = [Transfer(posting, "refund_returned", channel, merchant, refund.amount_minor, refund.currency)]
         if refund.coupon_minor:
@@ -806,11 +811,11 @@ class SettleRefund:
             again = f"{posting}:coupon"
             transfers.append(Transfer(again, "merchant_coupon", cost, channel, refund.coupon_minor, refund.currency))
         live = payment.refunded_minor + payment.refunding_minor
-        fee_part = attempt.fee_minor if of_surplus else _fee_on_last(payment, refund.amount_minor, live)
+        fee_part = attempt.fee_minor if of_overpaid else _fee_on_last(payment, refund.amount_minor, live)
         if fee_part:
             transfers.append(_fee_stands_again(payment, attempt, f"{posting}:fee", fee_part))
         ledger.post_expected(work, self.book, posting, transfers, business_date=day, fresh=True)
-        if not of_surplus:
+        if not of_overpaid:
             parts = orjson.loads(refund.taken_back)
             shared_part = refund.amount_minor - _unshared_on_last(payment, refund.amount_minor, live)
             splitting.give_back_after_failed_refund(work, self.book, payment.id, posting, parts, shared_part, day)
@@ -819,7 +824,7 @@ class SettleRefund:
             REFUND_RETURNS,
             RefundReturn(
                 self.book, refund.id, refund.retry_count, refund.amount_minor, refund.fee_returned_minor,
-                refund.coupon_minor, refund.business_date or business_date(refund.asked_at), day, said.code,
+                refund.coupon_minor, refund.business_date or business_date(refund.requested_at), day, said.code,
                 refund.channel_ref,
             ),
         )  # fmt: skip

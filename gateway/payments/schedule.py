@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from channels.contract import Capabilities, Method
-from gateway.states import Attempt as State
+from gateway.states import AttemptStatus as State
 from gateway.tables import Attempt, Payment, Refund
 
 FIRST_ANSWER_S = 20  # a call to a channel ends sooner; after that its process is taken to be gone
@@ -33,10 +33,10 @@ def query_wait(capabilities: Capabilities, attempt: Attempt, scale: float) -> ti
     """
     if attempt.method == Method.BARCODE:
         return timedelta(seconds=capabilities.barcode_poll_s * scale)
-    if attempt.status == State.HELD and not attempt.capture_minor:
+    if attempt.status == State.AUTHORIZED and not attempt.capture_minor:
         return timedelta(seconds=HOLD_S * scale)
     steps = capabilities.query_schedule_s
-    return timedelta(seconds=steps[min(attempt.asked_count, len(steps) - 1)] * scale)
+    return timedelta(seconds=steps[min(attempt.query_count, len(steps) - 1)] * scale)
 
 
 def next_query(payment: Payment, wait: timedelta, now: datetime) -> datetime:
@@ -52,7 +52,7 @@ def should_give_up(capabilities: Capabilities, payment: Payment, attempt: Attemp
     Never shortened for a sandbox: this is the time people have, and a hub whose clock ran fast for them would reverse
     what a payer is just typing the password for.
     """
-    if attempt.status == State.HELD:
+    if attempt.status == State.AUTHORIZED:
         return False  # what is reserved is captured or voided by the merchant, or ends at the rail
     if attempt.method == Method.BARCODE:
         return now - attempt.created_at >= timedelta(seconds=capabilities.barcode_give_up_s)
@@ -64,7 +64,7 @@ def may_still_come(capabilities: Capabilities, payment: Payment, method: Method,
 
     Such an order cannot be taken back. It ends with its expiry, for the rail refuses it from then on.
     """
-    brought = method in capabilities.local | capabilities.comes_first or capabilities.lapses
+    brought = method in capabilities.payer_initiated | capabilities.known_after_payer or capabilities.expires_only
     return brought and now < payment.expires_at + ON_ITS_WAY
 
 
@@ -81,7 +81,7 @@ def patience_s(method: Method) -> float:
 
 def next_refund_query(refund: Refund, now: datetime, scale: float) -> datetime:
     """Return when to ask about an open refund next."""
-    return now + timedelta(seconds=REFUND_S[min(refund.asked_count, len(REFUND_S) - 1)] * scale)
+    return now + timedelta(seconds=REFUND_S[min(refund.query_count, len(REFUND_S) - 1)] * scale)
 
 
 def next_retry(retry_count: int, now: datetime, scale: float) -> datetime | None:

@@ -29,8 +29,8 @@ REFUSED_AFTER = timedelta(hours=1)  # and the rail, asked, has not carried it ou
 REFUND_AFTER = timedelta(days=7)  # cards and banks take days to give money back; none takes longer
 ATTEMPT_AFTER = timedelta(days=1)  # after its expiry; each rail has ended by then what it ends
 CAPTURE_AFTER = timedelta(days=1)
-CAPTURE_ASKED = 7  # and was asked about so often since it was asked for
-HOLD_ASKED = 3  # a hold in vain is voided each time it is asked about, once an hour
+CAPTURE_QUERIES = 7  # and was asked about so often since it was asked for
+HOLD_QUERIES = 3  # a hold in vain is voided each time it is asked about, once an hour
 REST = timedelta(days=3)  # how long a person's "wait" holds
 
 
@@ -48,7 +48,7 @@ def asks_for_a_person(outcome: Outcome | None) -> bool:
 def see_refund(work: Work, refund: Refund, outcome: Outcome | None) -> None:
     """Have a person see a refund that its rail does not finish. outcome: what the rail said, if it said anything."""
     no = outcome.repetition if isinstance(outcome, Unknown) else None
-    lasts = work.now - refund.asked_at
+    lasts = work.now - refund.requested_at
     at_rail = asks_for_a_person(outcome)
     if at_rail or lasts >= REFUND_AFTER or (no is not None and lasts >= REFUSED_AFTER):
         says = None if no is None else f"{no.code}: {no.message}"[:200]
@@ -79,12 +79,12 @@ def _kind_of(payment: Payment, attempt: Attempt, work: Work) -> str | None:
     """Return the kind of case that an attempt still open at its rail is, or None while that is nothing unusual."""
     if attempt.status not in states.OPEN_ATTEMPT:
         return None
-    if attempt.status != states.Attempt.HELD:
+    if attempt.status != states.AttemptStatus.AUTHORIZED:
         return ATTEMPT if work.now - payment.expires_at >= ATTEMPT_AFTER else None
     if payment.status in states.OPEN_PAYMENT and payment.won_attempt == attempt.number:
         lasts = attempt.ending_at is not None and work.now - attempt.ending_at >= CAPTURE_AFTER
-        return CAPTURE if lasts and attempt.capture_minor and attempt.asked_count >= CAPTURE_ASKED else None
-    return None if attempt.asked_count < HOLD_ASKED else HOLD
+        return CAPTURE if lasts and attempt.capture_minor and attempt.query_count >= CAPTURE_QUERIES else None
+    return None if attempt.query_count < HOLD_QUERIES else HOLD
 
 
 def attempt_needs(work: Work, payment: Payment, attempt: Attempt) -> Iterable[Need]:
@@ -140,7 +140,7 @@ class SeeUnfinished(NamedTuple):
         work.head(self.book)
         if len(self.key) == 1:
             refund = work.get(REFUNDS, (self.book, *self.key))
-            if refund.status == states.Refund.PROCESSING:
+            if refund.status == states.RefundStatus.PROCESSING:
                 see_refund(work, refund, None)
             return
         see_attempt(work, work.get(PAYMENTS, (self.book, self.key[0])), work.get(ATTEMPTS, (self.book, *self.key)))

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import cases
 from gateway import states
-from gateway.tables import REFUNDS, Attempt, Refund, surplus_refund_id
+from gateway.tables import REFUNDS, Attempt, Refund, overpaid_refund_id
 from kernel.work import Need, Work
 
 NOT_GIVEN_BACK = "refund_of_unwanted_money_failed"
@@ -24,18 +24,18 @@ def about(attempt: Attempt) -> str:
 
 def is_unwanted(attempt: Attempt) -> bool:
     """Tell whether an attempt brought money that nobody waits for any more: late, or on top."""
-    return attempt.status in (states.Attempt.LATE, states.Attempt.SURPLUS)
+    return attempt.status in (states.AttemptStatus.LATE, states.AttemptStatus.OVERPAID)
 
 
 def goes_back_by_itself(refund: Refund, attempt: Attempt) -> bool:
     """Tell whether a refund is the hub's own, of the whole of such money."""
-    return is_unwanted(attempt) and refund.id == surplus_refund_id(attempt.payment_id, attempt.number)
+    return is_unwanted(attempt) and refund.id == overpaid_refund_id(attempt.payment_id, attempt.number)
 
 
 def needs(attempt: Attempt) -> Iterable[Need]:
     """Name the rows that the functions below look at, of an attempt whose money is unwanted."""
     yield from cases.needs(attempt.book, NOT_GIVEN_BACK, about(attempt))
-    yield REFUNDS, (attempt.book, surplus_refund_id(attempt.payment_id, attempt.number))
+    yield REFUNDS, (attempt.book, overpaid_refund_id(attempt.payment_id, attempt.number))
 
 
 def not_given_back(work: Work, attempt: Attempt, refund: Refund, why: str) -> None:
@@ -49,8 +49,8 @@ def not_given_back(work: Work, attempt: Attempt, refund: Refund, why: str) -> No
 
 def given_back(work: Work, attempt: Attempt) -> None:
     """Note that all of an attempt's unwanted money has gone back, by whichever refund: its own is not begun again."""
-    own = work.find(REFUNDS, (attempt.book, surplus_refund_id(attempt.payment_id, attempt.number)))
-    if own is not None and own.status == states.Refund.FAILED and own.due_at is not None:
+    own = work.find(REFUNDS, (attempt.book, overpaid_refund_id(attempt.payment_id, attempt.number)))
+    if own is not None and own.status == states.RefundStatus.FAILED and own.due_at is not None:
         work.put(REFUNDS, own._replace(due_at=None, updated_at=work.now))
     cases.close_case(work, attempt.book, NOT_GIVEN_BACK, about(attempt), why="all of it has gone back")
 

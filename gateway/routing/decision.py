@@ -21,7 +21,7 @@ from gateway.routing.breaker import Breaker, Health
 from gateway.routing.chance import draw
 from gateway.routing.eligibility import Candidate, No, Usage, Wanted, nothing_used, sift
 from gateway.routing.learning import Chances, Rail
-from gateway.routing.policy import NO_POLICY, Facts, Policy, Rule
+from gateway.routing.policy import NO_POLICY, Facts, Policy, RoutingRule
 
 PPM = 1_000_000
 UNITS = PPM * 10_000  # of a value, in one minor unit
@@ -81,7 +81,7 @@ def decide(
     """
     able, refused = sift(candidates, wanted, used)
     rules: list[str] = []
-    weighted: Rule | None = None
+    weighted: RoutingRule | None = None
     if policy.rules:
         able, refused, rules, weighted = _ruled(policy, able, refused, wanted)
     if len(able) == 1:  # nothing to compare: nothing is computed
@@ -96,7 +96,7 @@ def decide(
 
 def _ruled(
     policy: Policy, able: list[Candidate], refused: list[No], wanted: Wanted
-) -> tuple[list[Candidate], list[No], list[str], Rule | None]:
+) -> tuple[list[Candidate], list[No], list[str], RoutingRule | None]:
     """Apply the rules that hold, in order. `pin` and `prefer` end it: whatever stands below has no say any more."""
     facts = Facts(
         wanted.method, wanted.amount.currency, wanted.amount.minor, wanted.now, wanted.region, wanted.metadata
@@ -144,7 +144,7 @@ def _compared(
     policy: Policy,
     used: Usage,
     rules: Sequence[str],
-    weighted: Rule | None,
+    weighted: RoutingRule | None,
 ) -> Decision:
     amount = wanted.amount.minor
     small = policy.small(wanted.amount.currency, amount)
@@ -233,7 +233,7 @@ def _one_probe(weighed: list[_Weighed]) -> bool:
     return bool(behind)
 
 
-def _by_weight(weighed: list[_Weighed], rule: Rule, wanted: Wanted) -> str | None:
+def _by_weight(weighed: list[_Weighed], rule: RoutingRule, wanted: Wanted) -> str | None:
     """Put the account first that the rule's weights draw among those it names and which are well; tell which."""
     drawn: list[tuple[_Weighed, int]] = []
     for target, weight in zip(rule.targets, rule.weights, strict=True):

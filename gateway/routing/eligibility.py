@@ -134,6 +134,6 @@ def _why_not(one: Candidate, wanted: Wanted, owners: frozenset[str] | None, used
         return WhyNot("below_rail_minimum", f"the rail takes {Money(rail.minimum_minor, amount.currency)} and more")
     if amount.minor > rail.maximum_minor:
         return WhyNot("above_rail_maximum", f"the rail takes at most {Money(rail.maximum_minor, amount.currency)}")
-    if wanted.reserve and wanted.method not in rail.holds:
+    if wanted.reserve and wanted.method not in rail.authorizes:
         return WhyNot("no_reserving", f"the rail cannot reserve money by {wanted.method}")
     return one.terms.why_not(amount, wanted.method, wanted.now, used(one.account_id), region=wanted.region)

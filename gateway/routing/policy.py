@@ -177,7 +177,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RoutingRule:
     """One rule, read."""
 
     name: str
@@ -236,7 +236,7 @@ class Policy:
     up_to_minor: Mapping[str, int] = field(
         default_factory=lambda: DEFAULT_UP_TO_MINOR
     )  # and the largest of them, by currency; others: none
-    rules: Sequence[Rule] = ()
+    rules: Sequence[RoutingRule] = ()
 
     @classmethod
     def parse(cls, text: str | bytes, version: int = 0) -> "Policy":
@@ -271,7 +271,7 @@ class Policy:
                     yield rule.name, str(target)
 
 
-def _rule(given: _Rule, number: int) -> Rule:
+def _rule(given: _Rule, number: int) -> RoutingRule:
     when, then = given.when, given.then
     if then.prefer is not None:
         action, names, weights = "prefer", list(then.prefer), list(then.prefer.values())
@@ -282,7 +282,7 @@ def _rule(given: _Rule, number: int) -> Rule:
     else:
         action, names, weights = "exclude", list(then.exclude or ()), []
     span = when.amount
-    return Rule(
+    return RoutingRule(
         name=given.name or f"rule {number}",
         action=action,
         targets=tuple(map(_target, names)),

@@ -31,10 +31,10 @@ from gateway.routing import (
     to_json,
     verdict_of,
 )
-from gateway.routing.seam import AUTO, Ask, Choice, no_channel
+from gateway.routing.seam import AUTO, Choice, RoutingRequest, no_channel
 from gateway.routing.store import Tried, current_policy, tried_last, tried_since
 from gateway.tables import attempt_reference
-from kernel.cache import Remembered
+from kernel.cache import Cache
 from kernel.db import AGAIN, LOST, Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import SluiceError
@@ -55,15 +55,15 @@ _NOTHING = Knowledge()
 
 # What a row says of its rail; a created one is still waiting, and says nothing.
 VERDICTS = {
-    states.Attempt.PENDING.value: Verdict.WORKED,
-    states.Attempt.HELD.value: Verdict.WORKED,
-    states.Attempt.CONFIRMED.value: Verdict.WORKED,
-    states.Attempt.LATE.value: Verdict.WORKED,
-    states.Attempt.SURPLUS.value: Verdict.WORKED,
-    states.Attempt.UNKNOWN.value: Verdict.FAILED,
-    states.Attempt.FAILED_OVER.value: Verdict.FAILED,
-    states.Attempt.REFUSED.value: Verdict.NEUTRAL,
-    states.Attempt.CLOSED.value: Verdict.NEUTRAL,
+    states.AttemptStatus.PENDING.value: Verdict.WORKED,
+    states.AttemptStatus.AUTHORIZED.value: Verdict.WORKED,
+    states.AttemptStatus.CONFIRMED.value: Verdict.WORKED,
+    states.AttemptStatus.LATE.value: Verdict.WORKED,
+    states.AttemptStatus.OVERPAID.value: Verdict.WORKED,
+    states.AttemptStatus.UNKNOWN.value: Verdict.FAILED,
+    states.AttemptStatus.FAILED_OVER.value: Verdict.FAILED,
+    states.AttemptStatus.REFUSED.value: Verdict.NEUTRAL,
+    states.AttemptStatus.CLOSED.value: Verdict.NEUTRAL,
 }
 
 
@@ -94,14 +94,14 @@ class Router:
         self._pool = pool
         self._env = env
         self._standings: dict[int, _Standing] = {}
-        self._policies = Remembered(self._policy, env)
+        self._policies = Cache(self._policy, env)
         self._known: dict[int, Knowledge] = {}
         self._counted: dict[str, datetime] = {}  # references of attempts that are in the knowledge → when
         self._read_until: datetime | None = None  # attempts made before this have all been counted
-        self._loads = Remembered(self._load, env)
+        self._loads = Cache(self._load, env)
         self._followed_at = 0.0  # monotonic: when the other processes' attempts were read last
 
-    async def choose(self, ask: Ask) -> Sequence[Choice]:
+    async def choose(self, ask: RoutingRequest) -> Sequence[Choice]:
         """Return the accounts that take this payment, first choice first; never none. Raises Rejected (no_channel)."""
         standing = await self._standing(ask.book)
         known = _NOTHING
@@ -197,7 +197,7 @@ class Router:
             return known.policy
         return Policy.parse(row.policy, row.version)
 
-    def _used(self, standing: _Standing, ask: Ask, account_id: str) -> Used:
+    def _used(self, standing: _Standing, ask: RoutingRequest, account_id: str) -> Used:
         if account_id not in standing.counted:
             return NOTHING_USED
         return self._accounts.used(ask.book, account_id, ask.amount.currency, ask.now)
@@ -250,7 +250,9 @@ class Router:
         for book, of_book in by_book.items():
             self._fold(self._known[book], book, of_book)
         waiting = (
-            r.created_at for r in rows if r.status == states.Attempt.CREATED and r.created_at > now - UNANSWERED_FOR
+            r.created_at
+            for r in rows
+            if r.status == states.AttemptStatus.CREATED and r.created_at > now - UNANSWERED_FOR
         )
         reached = rows[-1].created_at if len(rows) == AT_ONCE else now
         self._read_until = max(since, min([reached - SLACK, *waiting]) - timedelta(microseconds=1))

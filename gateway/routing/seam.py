@@ -16,9 +16,9 @@ from kernel.money import Money
 __all__ = [
     "AUTO",
     "CASHIER_METHODS",
-    "Ask",
     "Choice",
-    "Chooser",
+    "Routing",
+    "RoutingRequest",
     "could_ever_take",
     "fee_of",
     "kind_of",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-class Ask(NamedTuple):
+class RoutingRequest(NamedTuple):
     """A payment that wants an account."""
 
     book: int
@@ -52,10 +52,10 @@ class Choice(NamedTuple):
     decision: str | None = None  # JSON: why this one; kept with the attempt
 
 
-class Chooser(Protocol):
+class Routing(Protocol):
     """Ranks accounts for payments, and hears what became of them."""
 
-    async def choose(self, ask: Ask) -> Sequence[Choice]:
+    async def choose(self, ask: RoutingRequest) -> Sequence[Choice]:
         """Return the accounts that take this payment, first choice first; never none. Raises Rejected (no_channel)."""
 
     def observe(
@@ -76,7 +76,7 @@ class Chooser(Protocol):
         """
 
 
-def no_channel(ask: Ask, refused: Sequence[No] = (), *, how: str = "") -> Rejected:
+def no_channel(ask: RoutingRequest, refused: Sequence[No] = (), *, how: str = "") -> Rejected:
     """Return the refusal of a payment that no account takes, and why each does not; how: in place of its method."""
     wanted = "any channel" if ask.channel == AUTO else ask.channel
     way = f"{how or ask.method}, reserved first," if ask.capture_manual else how or str(ask.method)

@@ -11,7 +11,7 @@ from .errors import CannotStart
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class UnixAccount:
     """An identity of the operating system."""
 
     name: str
@@ -19,7 +19,7 @@ class Account:
     gid: int
 
 
-def server_account(name: str, owner_of: Path) -> Account | None:
+def server_account(name: str, owner_of: Path) -> UnixAccount | None:
     """Return whom a server becomes when we are root, or None when we are not and it stays what we are.
 
     name: the unprivileged user for new data.
@@ -40,15 +40,15 @@ def server_account(name: str, owner_of: Path) -> Account | None:
             raise CannotStart(f"there is no user {name!r} to run servers as; name one in SLUICE_SERVER_USER") from None
     if entry.pw_uid == 0:
         raise CannotStart("SLUICE_SERVER_USER names root; servers run as an unprivileged user")
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+    return UnixAccount(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def may_enter(folder: Path, account: Account | None) -> bool:
+def may_enter(folder: Path, account: UnixAccount | None) -> bool:
     """Tell whether `account` can reach `folder` through all its parents. The kernel is asked, by trying."""
     return _succeeds(["/bin/sh", "-c", 'cd "$1"', "sh", str(folder)], account)
 
 
-def may_run(program: Path, account: Account | None) -> bool:
+def may_run(program: Path, account: UnixAccount | None) -> bool:
     """Tell whether `account` can run `program`, judged by its answer to --version."""
     return _succeeds([str(program), "--version"], account)
 
@@ -61,12 +61,12 @@ class Identity(TypedDict, total=False):
     extra_groups: list[int]
 
 
-def as_account(account: Account | None) -> Identity:
+def as_account(account: UnixAccount | None) -> Identity:
     """Return what makes subprocess run a program as `account`, with no group left of ours."""
     return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []}
 
 
-def _succeeds(argv: list[str], account: Account | None) -> bool:
+def _succeeds(argv: list[str], account: UnixAccount | None) -> bool:
     try:
         done = subprocess.run(
             argv,

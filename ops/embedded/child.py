@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from .account import Account, as_account
+from .account import UnixAccount, as_account
 from .errors import CannotStart
 
 Stream = int | IO[bytes]
@@ -24,7 +24,7 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 def spawn(
     argv: Sequence[str | Path],
     *,
-    account: Account | None = None,
+    account: UnixAccount | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,

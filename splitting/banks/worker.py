@@ -310,13 +310,13 @@ class _Rest(NamedTuple):
     why: str
 
 
-ASK_AGAIN_S = 300.0  # so long a file that is set aside is left alone
+QUERY_AGAIN_S = 300.0  # so long a file that is set aside is left alone
 AGAIN_AT_ONCE = 20  # of those in one turn: the bank's new files come first in the next
 SLOW_S = 1.0  # a round waits so long for a bank
 AT_ONCE = 16  # merchants of one bank
 
 
-class Settler:
+class BankWorker:
     """The background half: sends what is unsent, reads what banks wrote.
 
     Each merchant's custody at a bank is worked on by a task of its own: a bank that does not answer, or a book that
@@ -333,7 +333,7 @@ class Settler:
         self._turns: Turns[tuple[int, str], int] = Turns(env, "settlement")  # by book and bank
         self._at_once: dict[str, asyncio.Semaphore] = {}  # by bank
         self._unanswered: Counter[tuple[int, str]] = Counter()  # batches, by book and id: uploads without an answer
-        self._asked_again: dict[str, float] = {}  # when, by the case of a file that is set aside
+        self._queried_again: dict[str, float] = {}  # when, by the case of a file that is set aside
 
     @property
     def busy(self) -> bool:
@@ -351,7 +351,7 @@ class Settler:
             for book, case_id, about in await cases.store.open_of(connection, SET_ASIDE):
                 aside.setdefault((book, bank_of(about)), []).append(case_id)
         still = {case_id for some in aside.values() for case_id in some}
-        self._asked_again = {case_id: at for case_id, at in self._asked_again.items() if case_id in still}
+        self._queried_again = {case_id: at for case_id, at in self._queried_again.items() if case_id in still}
         begun = []
         for link in links:
             one = link.book, link.bank
@@ -392,10 +392,10 @@ class Settler:
         deposits = await self._deposits(link.book)
         number = await self._banks.files.read_new(link, deposits, self._collected)
         now = self._env.clock.monotonic()
-        asked = {case_id: self._asked_again.get(case_id, -math.inf) for case_id in aside}
-        due = [case_id for case_id, at in asked.items() if now - at >= ASK_AGAIN_S]
+        asked = {case_id: self._queried_again.get(case_id, -math.inf) for case_id in aside}
+        due = [case_id for case_id, at in asked.items() if now - at >= QUERY_AGAIN_S]
         for case_id in sorted(due, key=asked.__getitem__)[:AGAIN_AT_ONCE]:
-            self._asked_again[case_id] = now
+            self._queried_again[case_id] = now
             await self._banks.files.read_again(link, case_id, deposits, self._collected)
         return number
 

@@ -14,7 +14,7 @@ class ShareKind(StrEnum):
     REMAINDER = "remainder"  # what the others and the channel's fee leave, by weight
 
 
-class Asked(NamedTuple):
+class SplitLine(NamedTuple):
     """One line of a split plan."""
 
     payee_id: str
@@ -37,7 +37,7 @@ class Share(NamedTuple):
         return self.amount_minor - self.taken_back_minor
 
 
-def compute(gross_minor: int, fee_minor: int, asked: Sequence[Asked], coupon_minor: int = 0) -> list[Share]:
+def compute(gross_minor: int, fee_minor: int, asked: Sequence[SplitLine], coupon_minor: int = 0) -> list[Share]:
     """Return each payee's share, in the order asked; they, the fee and the coupon sum to the gross.
 
     gross_minor: what was paid; fee_minor: what the channel keeps of it; coupon_minor: what the merchant's own coupons

@@ -10,7 +10,7 @@ from kernel.work import Need, Work
 from ledger import Transfer, accounts, post_expected
 from ledger.posting import ACCOUNTS
 from splitting.objects import shares_of, split_payload
-from splitting.plans.arithmetic import OWN, Asked, Share, ShareKind, compute, give_again, take_back
+from splitting.plans.arithmetic import OWN, Share, ShareKind, SplitLine, compute, give_again, take_back
 from splitting.tables import PAYEES, SPLITS, Payee, Split
 from streams import publish
 
@@ -22,19 +22,19 @@ def owed_account(payee: Payee) -> str:
     return accounts.payee(payee.id, payee.currency)
 
 
-def asked_of(split: Split) -> list[Asked]:
+def split_lines_of(split: Split) -> list[SplitLine]:
     """Return a stored split's plan."""
-    return [Asked(payee_id, ShareKind(kind), value) for payee_id, kind, value in orjson.loads(split.asked)]
+    return [SplitLine(payee_id, ShareKind(kind), value) for payee_id, kind, value in orjson.loads(split.asked)]
 
 
-def plan_needs(book: int, payment_id: str, asked: Sequence[Asked]) -> Iterable[Need]:
+def plan_needs(book: int, payment_id: str, asked: Sequence[SplitLine]) -> Iterable[Need]:
     yield SPLITS, (book, payment_id)
     for line in asked:
         yield PAYEES, (book, line.payee_id)
 
 
 def plan(
-    work: Work, book: int, payment_id: str, gross_minor: int, fee_minor: int, currency: str, asked: Sequence[Asked]
+    work: Work, book: int, payment_id: str, gross_minor: int, fee_minor: int, currency: str, asked: Sequence[SplitLine]
 ) -> None:
     """Keep a payment's split plan. Raises Rejected (no_such_payee, split_exceeds_payment, currency_differs)."""
     for line in asked:
@@ -55,7 +55,7 @@ def check(work: Work, book: int, payment_id: str, gross_minor: int, fee_minor: i
     """
     split = work.find(SPLITS, (book, payment_id))
     if split is not None:
-        compute(gross_minor, fee_minor, asked_of(split))
+        compute(gross_minor, fee_minor, split_lines_of(split))
 
 
 def needs(work: Work, book: int, payment_id: str) -> Iterable[Need]:
@@ -67,7 +67,7 @@ def needs(work: Work, book: int, payment_id: str) -> Iterable[Need]:
     if split is None:
         return
     yield ACCOUNTS, (book, accounts.merchant(split.currency))
-    for line in asked_of(split):
+    for line in split_lines_of(split):
         yield PAYEES, (book, line.payee_id)
         if work.knows(PAYEES, (book, line.payee_id)):
             payee = work.get(PAYEES, (book, line.payee_id))
@@ -93,7 +93,7 @@ def share_out(
     split = work.find(SPLITS, (book, payment_id))
     if split is None or split.status == "posted":
         return split
-    shares = compute(gross_minor, fee_minor, asked_of(split), coupon_minor)
+    shares = compute(gross_minor, fee_minor, split_lines_of(split), coupon_minor)
     source = accounts.merchant(split.currency)
     transfers = []
     for n, share in enumerate(shares):

@@ -133,7 +133,9 @@ class BegunByThePayer:
     """The adapter, on a rail whose pages the payer's browser opens with what we signed."""
 
     capabilities = Capabilities(
-        methods=frozenset({Method.PAGE, Method.QR}), currencies=frozenset({"CNY"}), local=frozenset({Method.PAGE})
+        methods=frozenset({Method.PAGE, Method.QR}),
+        currencies=frozenset({"CNY"}),
+        payer_initiated=frozenset({Method.PAGE}),
     )
 
     def __init__(self) -> None:
@@ -142,7 +144,7 @@ class BegunByThePayer:
     def __getattr__(self, name: str) -> object:
         return getattr(self.inner, name)
 
-    def local_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
+    def payer_initiated_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
         return Pending({"type": "redirect", "url": f"https://pay.example/{order.reference}?n={len(nonce)}&t={now:%Y}"})
 
 
@@ -170,7 +172,7 @@ class AskedInTwoSteps:
     def query_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         self.left -= 1
         if self.left > 0:
-            return Unknown("and?", ask=Request("GET", f"https://api.mch.weixin.qq.com/more/{self.left}"))
+            return Unknown("and?", follow_up=Request("GET", f"https://api.mch.weixin.qq.com/more/{self.left}"))
         return self.inner.query_outcome(order, answer, now=now)
 
 

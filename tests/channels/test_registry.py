@@ -123,12 +123,12 @@ def test_a_rail_that_is_no_channel_is_noticed() -> None:
 
         def query_request(self, number: str) -> None: ...
 
-        def deposit_mark(self) -> int: ...
+        def deposit_prefix(self) -> int: ...
 
     assert {complaint.split()[0].partition("(")[0] for complaint in complaints(Wrong)} == {
         "refund_request",
         "query_request",
-        "deposit_mark",
+        "deposit_prefix",
     }
 
 

@@ -275,9 +275,9 @@ class NoEnd(Planted):
     def pay_request(self, order: Order) -> Request:
         return self.real.pay_request(replace(order, expires_at=order.expires_at + timedelta(hours=1)))
 
-    def local_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
+    def payer_initiated_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
         longer = replace(order, expires_at=order.expires_at + timedelta(hours=1))
-        return self.real.local_action(longer, now=now, nonce=nonce)
+        return self.real.payer_initiated_action(longer, now=now, nonce=nonce)
 
 
 class WrongAmountAsked(Planted):
@@ -286,8 +286,8 @@ class WrongAmountAsked(Planted):
     def pay_request(self, order: Order) -> Request:
         return self.real.pay_request(one_more(order))
 
-    def local_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
-        return self.real.local_action(one_more(order), now=now, nonce=nonce)
+    def payer_initiated_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
+        return self.real.payer_initiated_action(one_more(order), now=now, nonce=nonce)
 
 
 class WrongRefundAsked(Planted):
@@ -555,7 +555,7 @@ HARMS: Mapping[str, Harm] = {
     "not found read as refused": Harm(
         NotFoundAsRefused,
         ("payments.an_order_nobody_made_is_not_found_and_not_refused",),
-        lambda rail: "its questions make the order they ask about" if rail.capabilities.asks_by_repeating else "",
+        lambda rail: "its questions make the order they ask about" if rail.capabilities.query_by_resend else "",
     ),
     "closed without asking": Harm(ClosedWithoutAsking, ("payments.an_order_that_was_paid_is_never_reported_closed",)),
     "paid for ever": Harm(

@@ -71,7 +71,7 @@ class RailFacts:
     @property
     def called(self) -> list[Method]:
         """The methods that begin with a call; the others begin in the payer's own browser or app."""
-        return sorted(self.methods - self.capabilities.local)
+        return sorted(self.methods - self.capabilities.payer_initiated)
 
     @property
     def shown(self) -> list[Method]:
@@ -89,18 +89,18 @@ class RailFacts:
 
     @property
     def holds(self) -> list[Method]:
-        return sorted(self.capabilities.holds)
+        return sorted(self.capabilities.authorizes)
 
     @property
     def closes(self) -> list[Method]:
         """The methods whose unpaid orders the rail closes when asked."""
-        able = self.capabilities.closes and not self.capabilities.lapses
+        able = self.capabilities.closes and not self.capabilities.expires_only
         return sorted(self.methods & self.other.CLOSES) if able else []
 
     @property
-    def comes_first(self) -> frozenset[Method]:
+    def known_after_payer(self) -> frozenset[Method]:
         """The methods whose orders the rail knows only once the payer has come."""
-        return self.methods & (self.capabilities.comes_first | self.capabilities.local)
+        return self.methods & (self.capabilities.known_after_payer | self.capabilities.payer_initiated)
 
     @property
     def two_calls(self) -> list[Method]:
@@ -201,7 +201,7 @@ class Play:
             token=self.other.token(payer) if method is Method.CARD else None,
             client_ip="203.0.113.7" if method is Method.H5 else None,
             return_url=self.box.url.replace("/notices", "/back") if page else None,
-            hold_only=hold,
+            authorize_only=hold,
         )
 
     @property
@@ -240,7 +240,7 @@ class Play:
         assert isinstance(outcome, Pending), outcome
         if outcome.channel_ref:
             order = replace(order, channel_ref=outcome.channel_ref)
-        if order.method in self.rail.comes_first:
+        if order.method in self.rail.known_after_payer:
             await self.other.come(order, outcome)
         return order
 
@@ -264,7 +264,7 @@ class Play:
     async def held(self, method: Method, *, minor: int = 1234) -> Order:
         order, outcome = await self.agreed(self.order(method, minor=minor, hold=True))
         assert isinstance(outcome, Pending), outcome
-        assert outcome.held == order.amount
+        assert outcome.authorized == order.amount
         return order
 
     async def sent_back(self, refund: RefundOrder) -> tuple[RefundOrder, Outcome]:
@@ -298,7 +298,7 @@ class Play:
             answers.append(answer)
             return Unknown("kept")
 
-        outcome = await self.client.ask(op, request, lambda asked: asked, keep)
+        outcome = await self.client.exchange(op, request, lambda asked: asked, keep)
         assert answers, outcome
         return answers[-1]
 

@@ -282,11 +282,11 @@ async def test_a_bank_that_ended_is_asked_only_while_a_batch_is_under_way(custod
             return await out.send(request, timeout_s=timeout_s)
 
     custody.hub.env.transport = Counting()
-    settler = custody.hub.settler()
+    bank_worker = custody.hub.bank_worker()
 
     async def round_asks() -> bool:
         asked.clear()
-        await settler.once()
+        await bank_worker.once()
         return bool(asked)
 
     assert await round_asks()

@@ -79,7 +79,7 @@ async def test_a_refund_that_was_not_carried_out_is_asked_for_anew_and_paid_once
 
 @plays(
     alone=True,
-    when=lambda rail: not rail.capabilities.asks_by_repeating,
+    when=lambda rail: not rail.capabilities.query_by_resend,
     decision=lambda rail: ["carried_out", "not_carried_out"],
 )
 async def test_a_refund_that_the_rail_has_paid_is_found_before_a_person_ends_it(

@@ -93,7 +93,7 @@ async def test_a_refund_in_doubt_is_asked_for_and_repeated_and_paid_back_once(pl
     in_doubt(await play.client.refund(refund))
     known = await play.client.refund_query(refund)
     if fault in NOTHING_DONE:
-        repeated = play.rail.capabilities.asks_by_repeating and isinstance(known, Pending | Confirmed)
+        repeated = play.rail.capabilities.query_by_resend and isinstance(known, Pending | Confirmed)
         assert repeated or not_found(known)
     else:
         assert isinstance(known, Pending | Confirmed)

@@ -216,7 +216,7 @@ async def test_reserved_money_in_a_word_nobody_knows_is_asked_about_again(
     else:
         order, outcome = await play.agreed(order)
     assert isinstance(outcome, Pending)
-    assert outcome.held == order.amount
+    assert outcome.authorized == order.amount
     await play.other.says_instead(word, "capture", order.reference)
     believed_nothing(await play.client.capture(order, order.amount))
     await play.other.says_instead(word, "query", order.reference)
@@ -326,7 +326,9 @@ async def test_a_release_carried_out_after_the_capture_gives_nothing_back(play: 
 
 @plays(when=lambda rail: not rail.other.NO_EXPIRY)
 async def test_no_order_can_be_paid_after_the_moment_we_said(play: Play) -> None:
-    methods = [method for method in play.rail.shown if method not in play.rail.capabilities.holds] or play.rail.shown
+    methods = [
+        method for method in play.rail.shown if method not in play.rail.capabilities.authorizes
+    ] or play.rail.shown
     for seconds in (2, 4, 8, 16, 32):  # a busy machine may need longer to place them
         ends = play.env.now() + timedelta(seconds=seconds)
         placed = [await placed_until(play, method, ends) for method in methods]
@@ -349,7 +351,7 @@ async def placed_until(play: Play, method: Method, ends: datetime) -> Order | No
     if not isinstance(outcome, Pending):
         return None
     order = replace(order, channel_ref=outcome.channel_ref or order.channel_ref)
-    if method in play.rail.comes_first:
+    if method in play.rail.known_after_payer:
         await play.other.come(order, outcome)
     return order
 

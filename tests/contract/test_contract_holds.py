@@ -17,7 +17,7 @@ async def test_a_hold_moves_no_money_until_it_is_captured(play: Play, method: Me
     assert (await play.other.charged(order.reference)).times == 0
     asked = await play.client.query(order)
     assert isinstance(asked, Pending)
-    assert asked.held == order.amount
+    assert asked.authorized == order.amount
     captured = await play.client.capture(order, order.amount)
     assert isinstance(captured, Confirmed)
     assert captured.amount == order.amount

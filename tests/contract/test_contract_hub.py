@@ -15,7 +15,7 @@ from kernel.env import Response
 from kernel.errors import Conflict
 from kernel.money import proportion
 from ops.wiring import Hub
-from reconciliation import Kind as DifferenceKind
+from reconciliation import DiscrepancyKind as DifferenceKind
 from tests.contract.counterparties import SHOWN, Payer
 from tests.contract.plays import Play, plays
 from tests.contract.tills import MINOR, Till, a_till, waiting
@@ -299,9 +299,9 @@ async def undone_late(till: Till, op: str, payment: Payment) -> str:
 
 async def asked_once_more(till: Till, payment: Payment) -> None:
     """Let the janitor's time to ask about it come, and have it ask."""
-    before = (await till.attempt(payment)).asked_count
+    before = (await till.attempt(payment)).query_count
     for _ in range(5_000):
-        if (await till.attempt(payment)).asked_count > before:
+        if (await till.attempt(payment)).query_count > before:
             return
         await till.hub.janitor().once()
         await till.play.env.sleep(0.02)

@@ -103,10 +103,10 @@ async def test_what_a_counterparty_says_of_its_rail_is_what_the_channel_does(pla
     assert isinstance(channel, Sharing) is other.SHARES
     assert not isinstance(channel, Sharing) or channel.gives_back is other.SHARES_COME_BACK
     assert channel.capabilities.methods >= other.TWO_CALLS
-    assert channel.capabilities.holds <= channel.capabilities.methods
-    assert channel.capabilities.local <= channel.capabilities.methods
-    assert not channel.capabilities.partial_capture or channel.capabilities.holds
-    mark = channel.deposit_mark()
+    assert channel.capabilities.authorizes <= channel.capabilities.methods
+    assert channel.capabilities.payer_initiated <= channel.capabilities.methods
+    assert not channel.capabilities.partial_capture or channel.capabilities.authorizes
+    mark = channel.deposit_prefix()
     assert mark is None or (mark.isalnum() and 2 < len(mark) <= 27), "with the day it fits 35 characters"
     if Method.BARCODE in channel.capabilities.methods:
         assert other.auth_code(Payer.PAYS)[:2] in channel.capabilities.barcode_prefixes

@@ -38,7 +38,7 @@ async def test_what_the_payer_is_shown_leads_to_a_payment(play: Play, method: Me
     assert all(isinstance(value, str) and value for value in said.values())
     assert all(isinstance(value, str) for value in posted.values())
     order = replace(order, channel_ref=shown.channel_ref)
-    if method in play.rail.comes_first:
+    if method in play.rail.known_after_payer:
         assert not_found(await play.client.query(order)), "the payer has not come yet"
         await play.other.come(order, shown)
     assert isinstance(await play.client.query(order), Pending)
@@ -151,7 +151,7 @@ async def test_the_same_number_for_another_amount_is_never_a_refusal(play: Play,
 async def test_an_order_nobody_made_is_not_found_and_not_refused(play: Play) -> None:
     order = play.order()
     outcome = await play.client.query(order)
-    if play.rail.capabilities.asks_by_repeating:
+    if play.rail.capabilities.query_by_resend:
         assert isinstance(outcome, Pending), "asking made it, and nobody was charged"
     else:
         assert not_found(outcome)
@@ -227,7 +227,7 @@ async def test_an_order_that_was_paid_is_never_reported_closed(play: Play, metho
     assert isinstance(await play.client.query(order), Confirmed)
 
 
-@plays(when=lambda rail: rail.main in rail.closes and not rail.capabilities.asks_by_repeating)
+@plays(when=lambda rail: rail.main in rail.closes and not rail.capabilities.query_by_resend)
 async def test_closing_an_order_nobody_made_is_not_found(play: Play) -> None:
     assert not_found(await play.client.close(play.order()))
 
@@ -248,7 +248,7 @@ async def test_an_order_its_channel_cannot_close_takes_no_money_without_our_seco
     assert (await play.other.charged(order.reference)).times == 0
 
 
-@plays(when=lambda rail: rail.capabilities.lapses, method=lambda rail: rail.shown)
+@plays(when=lambda rail: rail.capabilities.expires_only, method=lambda rail: rail.shown)
 async def test_an_order_that_ends_by_itself_is_not_closed_before(play: Play, method: Method) -> None:
     order = await play.begun(play.order(method))
     assert isinstance(await play.client.close(order), Unknown)
@@ -265,7 +265,9 @@ async def test_a_channel_that_is_not_there_was_sent_nothing(play: Play) -> None:
     settings = play.other.settings() | {"base_url": "http://127.0.0.1:9"}
     client = ChannelClient(CHANNELS[play.rail.name](settings), play.env)
     order = play.order()
-    outcome = await (client.query(order) if order.method in play.rail.capabilities.local else client.pay(order))
+    outcome = await (
+        client.query(order) if order.method in play.rail.capabilities.payer_initiated else client.pay(order)
+    )
     assert isinstance(outcome, Unknown)
     assert outcome.not_sent
 
@@ -276,7 +278,7 @@ async def test_credentials_that_are_not_ours_are_a_failure_another_channel_may_m
     await stranger.open_account()
     client = ChannelClient(CHANNELS[play.rail.name](play.other.with_stolen_keys(stranger)), play.env)
     order = play.order()
-    if order.method in play.rail.capabilities.local:
+    if order.method in play.rail.capabilities.payer_initiated:
         assert isinstance(await client.query(order), Unknown), "what the payer carries is judged when the payer comes"
     else:
         outcome = await client.pay(order)

@@ -23,7 +23,7 @@ class Hand:
         for name in ("auth_code", "store", "payer", "token", "client_ip", "return_url"):
             if value := getattr(order, name):
                 self.sets[name] = value
-        if order.hold_only:
+        if order.authorize_only:
             self.sets["hold"] = "yes"
         if order.share_later:
             self.sets["share_later"] = "yes"
@@ -46,7 +46,7 @@ class Hand:
         told = await self.call("create")
         if told["outcome"] == "pending" and told.get("next_action"):
             shown = replace(self.order, reference=told["reference"])
-            if self.order.method in self.play.rail.comes_first:
+            if self.order.method in self.play.rail.known_after_payer:
                 await self.play.other.come(shown, Pending(told["next_action"]))
             await self.play.other.pay(told["reference"])
             told = await self.call("query")
@@ -101,7 +101,7 @@ async def test_a_rail_that_leaves_no_refund_half_done_is_not_asked_to_send_one_o
     assert (done.exit_code, "half done" in done.result["error"]) == (2, True)
 
 
-@plays(when=lambda rail: not rail.capabilities.holds)
+@plays(when=lambda rail: not rail.capabilities.authorizes)
 async def test_a_rail_that_reserves_nothing_exits_2_and_nothing_is_sent(play: Play) -> None:
     hand = Hand(play, play.order())
     for op in ("capture", "void"):

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def test_a_refund_is_accepted_and_then_done(play: Play, method: Method) -> None:
     order = await play.paid(method)
     refund = play.refund(order, 234)
-    if not play.rail.capabilities.asks_by_repeating:
+    if not play.rail.capabilities.query_by_resend:
         assert not_found(await play.client.refund_query(refund))
     refund, accepted = await play.sent_back(refund)
     assert isinstance(accepted, Pending | Confirmed)

@@ -146,7 +146,7 @@ class Scene:
         action = paid["next_action"]
         attempt = (await self.call("GET", f"/v1/payments/{paid['id']}"))["attempts"][0]
         if action is not None:
-            if method in facts(other.RAIL).comes_first:
+            if method in facts(other.RAIL).known_after_payer:
                 await other.come(_Shown(method), Pending(action))  # type: ignore[arg-type]
             await other.pay(attempt["reference"])
         for _ in range(200):
@@ -250,7 +250,7 @@ async def test_no_secret_of_any_rail_or_bank_is_in_the_database_in_the_home_or_i
             )
         logging.info("refused", exc_info=refused.value)
         await reseal(scene.hub, new_key=True, retire=True)
-        await scene.hub.settler().once()
+        await scene.hub.bank_worker().once()
         assert len(scene.secrets) >= len(CHANNELS) + len(BANKS_SECRETS)
         everything = await scene.everything(caplog)
     assert sum(map(len, everything.values())) > 20_000

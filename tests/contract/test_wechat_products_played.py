@@ -47,7 +47,7 @@ class Mall:
         )
 
     async def pay(self, order: CombinedOrder) -> Outcome:
-        return await self.client.ask("pay", order, self.combined.pay_request, self.combined.pay_outcome)
+        return await self.client.exchange("pay", order, self.combined.pay_request, self.combined.pay_outcome)
 
     async def query(self, order: CombinedOrder) -> CombinedOutcome:
         found = CombinedOutcome(Unknown("not read"))
@@ -57,11 +57,11 @@ class Mall:
             found = self.combined.query_outcome(asked, answer, **now)  # type: ignore[arg-type]
             return found.whole
 
-        whole = await self.client.ask("query", order, self.combined.query_request, read)
+        whole = await self.client.exchange("query", order, self.combined.query_request, read)
         return replace(found, whole=whole)
 
     async def close(self, order: CombinedOrder) -> Outcome:
-        return await self.client.ask("close", order, self.combined.close_request, self.combined.close_outcome)
+        return await self.client.exchange("close", order, self.combined.close_request, self.combined.close_outcome)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

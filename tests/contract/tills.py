@@ -51,7 +51,7 @@ class Till:
         )
         if method in SHOWN:
             assert payment.status == "requires_action", await self.attempt(payment)
-            if method in self.play.rail.comes_first:
+            if method in self.play.rail.known_after_payer:
                 shown = Pending(orjson.loads(payment.next_action or "{}"))
                 attempt = await self.attempt(payment)
                 await self.play.other.come(self.hub.payments._orders.order(payment, attempt), shown)

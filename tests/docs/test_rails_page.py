@@ -60,11 +60,11 @@ def of_its_own(name: str, method: str) -> bool:
 
 
 def closing(can: Capabilities) -> str:
-    return "no: never paid by us" if not can.closes else "no: it lapses" if can.lapses else "yes"
+    return "no: never paid by us" if not can.closes else "no: it expires_only" if can.expires_only else "yes"
 
 
 def mark(name: str) -> str:
-    found = BUILT[name].deposit_mark()
+    found = BUILT[name].deposit_prefix()
     return f"`{found[:2]}`" if found else "none"
 
 
@@ -75,11 +75,11 @@ ROWS: Mapping[str, Callable[[str, Capabilities], str]] = {
     "payers' codes begin 付款码": lambda _, can: runs(can.barcode_prefixes),
     "opens in the app that calls itself": lambda _, can: spans(can.browsers),
     "a page in that app is paid by": lambda _, can: spans(method.value for method in can.in_browser),
-    "reserves first 预授权": lambda _, can: methods(can.holds),
+    "reserves first 预授权": lambda _, can: methods(can.authorizes),
     "captures a part of it": lambda _, can: "yes" if can.partial_capture else "no",
     "paid by a second call of ours": lambda name, _: "yes" if of_its_own(name, "proceed_request") else "no",
-    "begins without a call of ours": lambda _, can: methods(can.local),
-    "unknown there until the payer comes": lambda _, can: methods(can.local | can.comes_first),
+    "begins without a call of ours": lambda _, can: methods(can.payer_initiated),
+    "unknown there until the payer comes": lambda _, can: methods(can.payer_initiated | can.known_after_payer),
     "closes an unpaid order": lambda _, can: closing(can),
     "refunds": lambda _, can: f"{'in parts' if can.partial_refunds else 'whole'}, {can.refund_within.days} days",
     "its fee on a refund": lambda _, can: can.refund_fee.value,
@@ -98,11 +98,13 @@ FOR_THE_HUB = {
     "barcode_poll_s",
     "barcode_give_up_s",
     "signs_actions",
-    "asks_by_repeating",
+    "query_by_resend",
 }
 IN_THE_TABLE = {
-    "methods", "currencies", "maximum_minor", "barcode_prefixes", "browsers", "holds", "partial_capture", "local",
-    "comes_first", "closes", "lapses", "partial_refunds", "refund_within", "signs_answers", "per_order_notices",
+    "methods", "currencies", "maximum_minor", "barcode_prefixes", "browsers", "authorizes", "partial_capture",
+    "payer_initiated",
+    "known_after_payer", "closes", "expires_only", "partial_refunds", "refund_within", "signs_answers",
+    "per_order_notices",
     "in_browser", "refund_fee", "merchant_coupons", "refunds_come_back",
 }  # fmt: skip
 
@@ -136,7 +138,7 @@ def test_every_capability_is_in_the_table_or_of_no_concern_to_people() -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (("| yes | no: it lapses |", "| yes | yes |"), "closes an unpaid order, unionpay: 'yes'"),
+        (("| yes | no: it expires_only |", "| yes | yes |"), "closes an unpaid order, unionpay: 'yes'"),
         (("330 days", "365 days"), "refunds, unionpay: 'in parts, 365 days'"),
         (("| captures a part of it |", "| captures parts |"), "no such: captures parts"),
         (("`bank_transfer` |", "`transfer` |"), "no such: transfer"),

@@ -107,7 +107,7 @@ PLANTS = {
     },
     "reserved_money_is_not_booked": {
         "a hold the channel does not have": "UPDATE attempt SET status = 'pending' WHERE payment_id = '{held}'",
-        "a hold of another amount": "UPDATE attempt SET held_minor = 1 WHERE payment_id = '{held}'",
+        "a hold of another amount": "UPDATE attempt SET authorized_minor = 1 WHERE payment_id = '{held}'",
         "a hold of a payment that is called over": "UPDATE payment SET status = 'canceled' WHERE id = '{held}'",
         "a hold of nobody": "UPDATE payment SET won_attempt = 0 WHERE id = '{held}'",
         "a capture under way that nobody asked for": "UPDATE payment SET status = 'processing' WHERE id = '{held}'",
@@ -208,7 +208,7 @@ async def scene(
         names["surplus"] = await front.paid("surplus")
         await front.notice(front.asked("pay")[-1].reference, 10_000)
         for rail in (front.rail, front.others["second"]):  # the one that was busy may not be asked first
-            rail.says(pay=Pending(held=Money(10_000, "CNY")))
+            rail.says(pay=Pending(authorized=Money(10_000, "CNY")))
         names["held"] = (await front.pay("held", method={"type": "page"}, capture="manual")).body["id"]
         names["choosing"] = (await front.pay("choosing", method={"type": "cashier"})).body["id"]
         url = pg_server.server.admin_url.rpartition("/")[0] + "/sluice_payments_bite"

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from channels.contract import Confirmed
 from gateway.payments.invariants import INVARIANTS
-from gateway.payments.record_outcome import Settle
+from gateway.payments.record_outcome import RecordOutcome
 from gateway.store import find_attempt, find_payment, find_refund
 from kernel.ids import reference
 from kernel.money import Money
@@ -80,7 +80,7 @@ async def test_payments_of_before_keep_their_fee_their_winner_and_their_day(empt
         assert attempt is not None
         assert (payment.won_attempt, payment.capture_manual, payment.due_at) == (1, False, None)
         assert (attempt.captured_minor, attempt.business_date, attempt.fee_minor) == (captured, day, 60)
-        assert (attempt.method, attempt.held_minor, attempt.capture_minor) == ("qr", 0, 0)
+        assert (attempt.method, attempt.authorized_minor, attempt.capture_minor) == ("qr", 0, 0)
     open_payment, open_attempt = await find_payment(connection, 1, OPEN), await find_attempt(connection, 1, OPEN, 1)
     assert open_payment is not None
     assert open_attempt is not None
@@ -94,7 +94,7 @@ async def test_payments_of_before_keep_their_fee_their_winner_and_their_day(empt
     now = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
     paid = Confirmed("ch-2", Money(10_000, "CNY"), now)
     async with connection.transaction():
-        settle = Settle(1, OPEN, 1, paid, timedelta(seconds=5), f"re_{OPEN[4:]}")
+        settle = RecordOutcome(1, OPEN, 1, paid, timedelta(seconds=5), f"re_{OPEN[4:]}")
         (settled,) = await perform(connection, [settle], now)
     assert (settled.payment.status, settled.payment.won_attempt, settled.attempt.captured_minor) == (
         "succeeded", 1, 10_000,

@@ -22,9 +22,9 @@ from tests.gateway.front import QR, a_front
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 TABLES: dict[str, type[StrEnum]] = {
-    "payment": gateway.states.Payment,
-    "attempt": gateway.states.Attempt,
-    "refund": gateway.states.Refund,
+    "payment": gateway.states.PaymentStatus,
+    "attempt": gateway.states.AttemptStatus,
+    "refund": gateway.states.RefundStatus,
     "instruction": splitting.states.Instruction,
     "batch": splitting.states.Batch,
     "case": cases.states.Case,
@@ -60,7 +60,7 @@ SAME_MONEY = {
         {"processing", "requires_action", "failed", "canceled", "expired"},
         {"processing", "requires_capture"},
     ],
-    "attempt": [{"created", "pending", "unknown", "refused", "closed", "failed_over", "held"}],
+    "attempt": [{"created", "pending", "unknown", "refused", "closed", "failed_over", "authorized"}],
     "refund": [],
     "split": [],
 }
@@ -92,8 +92,8 @@ async def scene(
         front.rail.says(pay=Refused("BUSY", retriable=True))
         await front.paid("surplus")
         await front.notice(front.asked("pay")[-1].reference, 10_000)
-        front.rail.says(pay=Pending(held=Money(10_000, "CNY")))
-        front.others["second"].says(pay=Pending(held=Money(10_000, "CNY")))
+        front.rail.says(pay=Pending(authorized=Money(10_000, "CNY")))
+        front.others["second"].says(pay=Pending(authorized=Money(10_000, "CNY")))
         await front.pay("held", method={"type": "page"}, capture="manual")
         front.clock.forward(timedelta(seconds=1).total_seconds())
         superuser = await asyncpg.connect(pg_server.server.admin_url.rpartition("/")[0] + "/sluice_states")

@@ -9,7 +9,7 @@ import pytest
 
 from kernel.chain import GENESIS, link
 from ops.verified import FILE
-from ops.verify import CHAINS, Marks, Verdict, Walked, verify_since
+from ops.verify import CHAINS, Checked, Marks, Walked, verify_since
 from streams.outbox import Event, chained
 from tests.conftest import TestServer as PostgresServer
 from tests.gateway.front import Front, a_front
@@ -18,7 +18,7 @@ from tests.kernel.one_book import superuser
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def run(front: Front, home: Path, *, everything: bool = False) -> tuple[list[Verdict], dict[str, Walked]]:
+async def run(front: Front, home: Path, *, everything: bool = False) -> tuple[list[Checked], dict[str, Walked]]:
     marks = Marks(home, front.hub.env)
     verdicts, walked = await verify_since(front.hub.pool, marks, everything=everything, again=0)
     return [one for one in verdicts if one.broken], {one.chain: one for one in walked}
@@ -88,7 +88,9 @@ async def test_a_mark_that_nobody_of_this_home_made_is_not_believed(
 
 async def rehash(connection: Any) -> None:
     """Change an old event and hash the chain anew, as only the database's owner can."""
-    await connection.execute("UPDATE event SET payload = '{}' WHERE seq = 1")
+    await connection.execute(
+        "UPDATE event SET payload = replace(payload::text, 'operator', 'nobody')::json WHERE seq = 1"
+    )
     rows = await connection.fetch(
         "SELECT book, seq, type, subject, payload, recorded_at, hash FROM event ORDER BY book, seq"
     )

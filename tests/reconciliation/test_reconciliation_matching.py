@@ -14,12 +14,12 @@ from kernel.money import Money
 from reconciliation import (
     Area,
     Discrepancy,
+    DiscrepancyKind,
     Key,
-    Kind,
     Matched,
+    MatchResult,
     Mirror,
     Movement,
-    Outcome,
     Payouts,
     PayoutStatus,
     State,
@@ -54,12 +54,12 @@ from tests.reconciliation.books import (
 assert BANK
 
 
-def the(outcomes: list[Outcome]) -> Outcome:
+def the(outcomes: list[MatchResult]) -> MatchResult:
     (only,) = outcomes
     return only
 
 
-def kind_of(movement: Movement, *lines: BillLine) -> tuple[Kind, int | None] | None:
+def kind_of(movement: Movement, *lines: BillLine) -> tuple[DiscrepancyKind, int | None] | None:
     found = the(list(match_channel(DAY, [movement], lines)))
     return (found.kind, found.verdict.difference_minor) if isinstance(found, Discrepancy) else None
 
@@ -71,26 +71,26 @@ def test_each_kind_of_difference_is_told_apart() -> None:
     ours = paid("p")
     good = line_of(ours)
     assert kind_of(ours, good) is None
-    assert kind_of(ours) == (Kind.MISSING_AT_CHANNEL, -10_000)
-    assert kind_of(ours, replace(good, amount=cny(9_999))) == (Kind.AMOUNT_DIFFERS, -1)
-    assert kind_of(ours, replace(good, amount=Money(10_000, "USD"))) == (Kind.AMOUNT_DIFFERS, None)
-    assert kind_of(ours, replace(good, fee=cny(61))) == (Kind.FEE_DIFFERS, 1)
-    assert kind_of(ours, replace(good, coupon_minor=100)) == (Kind.COUPON_DIFFERS, 100)
-    assert kind_of(ours, replace(good, coupon_minor=100, fee=cny(54))) == (Kind.COUPON_DIFFERS, 100)
+    assert kind_of(ours) == (DiscrepancyKind.MISSING_AT_CHANNEL, -10_000)
+    assert kind_of(ours, replace(good, amount=cny(9_999))) == (DiscrepancyKind.AMOUNT_DIFFERS, -1)
+    assert kind_of(ours, replace(good, amount=Money(10_000, "USD"))) == (DiscrepancyKind.AMOUNT_DIFFERS, None)
+    assert kind_of(ours, replace(good, fee=cny(61))) == (DiscrepancyKind.FEE_DIFFERS, 1)
+    assert kind_of(ours, replace(good, coupon_minor=100)) == (DiscrepancyKind.COUPON_DIFFERS, 100)
+    assert kind_of(ours, replace(good, coupon_minor=100, fee=cny(54))) == (DiscrepancyKind.COUPON_DIFFERS, 100)
     assert kind_of(replace(ours, coupon_minor=100), replace(good, coupon_minor=100)) is None
-    assert kind_of(replace(ours, coupon_minor=100), good) == (Kind.COUPON_DIFFERS, -100)
-    assert kind_of(ours, replace(good, status="failed")) == (Kind.STATUS_DIFFERS, -10_000)
-    assert kind_of(ours, replace(good, status="unknown")) == (Kind.STATUS_DIFFERS, -10_000)
-    assert kind_of(ours, good, good) == (Kind.DUPLICATE, 10_000)
-    assert kind_of(replace(ours, business_date=DAY - timedelta(1)), good) == (Kind.LATE, 0)
+    assert kind_of(replace(ours, coupon_minor=100), good) == (DiscrepancyKind.COUPON_DIFFERS, -100)
+    assert kind_of(ours, replace(good, status="failed")) == (DiscrepancyKind.STATUS_DIFFERS, -10_000)
+    assert kind_of(ours, replace(good, status="unknown")) == (DiscrepancyKind.STATUS_DIFFERS, -10_000)
+    assert kind_of(ours, good, good) == (DiscrepancyKind.DUPLICATE, 10_000)
+    assert kind_of(replace(ours, business_date=DAY - timedelta(1)), good) == (DiscrepancyKind.LATE, 0)
     surplus = the(list(match_channel(DAY, [], [good])))
     assert isinstance(surplus, Discrepancy)
-    assert (surplus.kind, surplus.verdict.difference_minor) == (Kind.MISSING_AT_HUB, 10_000)
+    assert (surplus.kind, surplus.verdict.difference_minor) == (DiscrepancyKind.MISSING_AT_HUB, 10_000)
 
 
 def test_a_payment_they_call_paid_and_we_do_not_is_worth_its_amount() -> None:
-    assert kind_of(paid("p", status="processing"), line_of(paid("p"))) == (Kind.STATUS_DIFFERS, 10_000)
-    assert kind_of(paid("p", status="failed"), line_of(paid("p"))) == (Kind.STATUS_DIFFERS, 10_000)
+    assert kind_of(paid("p", status="processing"), line_of(paid("p"))) == (DiscrepancyKind.STATUS_DIFFERS, 10_000)
+    assert kind_of(paid("p", status="failed"), line_of(paid("p"))) == (DiscrepancyKind.STATUS_DIFFERS, 10_000)
 
 
 def test_a_payment_that_was_never_paid_is_in_no_bill() -> None:
@@ -102,14 +102,14 @@ def test_a_payment_that_was_never_paid_is_in_no_bill() -> None:
 def test_a_bill_lists_a_refund_when_it_is_accepted_and_never_updates_it() -> None:
     done = refunded("r", "p")
     assert kind_of(done, line_of(done, status="processing")) is None
-    assert kind_of(replace(done, status="processing")) == (Kind.MISSING_AT_CHANNEL, -1_000)
+    assert kind_of(replace(done, status="processing")) == (DiscrepancyKind.MISSING_AT_CHANNEL, -1_000)
 
 
 def test_a_payment_and_its_reversal_are_one_story() -> None:
     ours = paid("p", status="reversed", fee=0)
     lines = line_of(ours, status="success", fee=cny(60)), line_of(ours, status="reversed", fee=cny(-60))
     assert kind_of(ours, *lines) is None
-    assert kind_of(paid("p"), *lines) == (Kind.STATUS_DIFFERS, -10_000)
+    assert kind_of(paid("p"), *lines) == (DiscrepancyKind.STATUS_DIFFERS, -10_000)
 
 
 def test_a_payment_that_was_reversed_is_none_of_ours_and_worth_nothing() -> None:
@@ -117,7 +117,7 @@ def test_a_payment_that_was_reversed_is_none_of_ours_and_worth_nothing() -> None
     took = line_of(theirs)
     gave = replace(took, kind=Item.REFUND, status="reversed", fee=cny(-theirs.fee_minor))
     assert kind_of(ours, took, gave) is None
-    assert kind_of(theirs, took, gave) == (Kind.STATUS_DIFFERS, -10_000)
+    assert kind_of(theirs, took, gave) == (DiscrepancyKind.STATUS_DIFFERS, -10_000)
     net = net_of(DAY, [ours], [took, gave], "CNY")
     assert (net.ours, net.bill) == (cny(0), cny(0))
 
@@ -159,7 +159,7 @@ def test_every_reference_of_either_book_comes_out_exactly_once(ours: list[Moveme
 
 @given(our_book, their_book, st.randoms(use_true_random=False))
 def test_the_order_of_the_books_does_not_matter(ours: list[Movement], theirs: list[BillLine], chance: object) -> None:
-    def found(some: list[Movement], others: list[BillLine]) -> dict[Key, Outcome]:
+    def found(some: list[Movement], others: list[BillLine]) -> dict[Key, MatchResult]:
         return {outcome.key: outcome for outcome in match_channel(DAY, some, others)}
 
     kinds = {key: o.verdict for key, o in found(ours, theirs).items() if isinstance(o, Discrepancy)}
@@ -175,7 +175,7 @@ def test_the_order_of_the_books_does_not_matter(ours: list[Movement], theirs: li
 def test_seen_from_the_other_side_a_shortage_is_a_surplus_and_differences_change_sign(
     ours: dict[str, int], theirs: dict[str, int]
 ) -> None:
-    def differences(us: dict[str, int], them: dict[str, int]) -> dict[str, tuple[Kind, int | None]]:
+    def differences(us: dict[str, int], them: dict[str, int]) -> dict[str, tuple[DiscrepancyKind, int | None]]:
         outcomes = match_channel(
             DAY,
             [paid(reference, minor) for reference, minor in us.items()],
@@ -184,9 +184,9 @@ def test_seen_from_the_other_side_a_shortage_is_a_surplus_and_differences_change
         return {o.key.reference: (o.kind, o.verdict.difference_minor) for o in outcomes if isinstance(o, Discrepancy)}
 
     mirror = {
-        Kind.MISSING_AT_CHANNEL: Kind.MISSING_AT_HUB,
-        Kind.MISSING_AT_HUB: Kind.MISSING_AT_CHANNEL,
-        Kind.AMOUNT_DIFFERS: Kind.AMOUNT_DIFFERS,
+        DiscrepancyKind.MISSING_AT_CHANNEL: DiscrepancyKind.MISSING_AT_HUB,
+        DiscrepancyKind.MISSING_AT_HUB: DiscrepancyKind.MISSING_AT_CHANNEL,
+        DiscrepancyKind.AMOUNT_DIFFERS: DiscrepancyKind.AMOUNT_DIFFERS,
     }
     seen_by_us = differences(ours, theirs)
     seen_by_them = differences(theirs, ours)
@@ -241,7 +241,7 @@ def test_whatever_order_days_are_run_and_restated_in_the_differences_are_those_o
         outcomes = list(match_channel(day, given_to_run, bill, known, set(bills)))
         bills[day] = bill
         for outcome in outcomes:
-            settled = isinstance(outcome, Matched) or outcome.kind is Kind.LATE
+            settled = isinstance(outcome, Matched) or outcome.kind is DiscrepancyKind.LATE
             row = standing(outcome, known.get(outcome.key), State.RESOLVED if settled else State.OPEN)
             if row is not None:
                 known[outcome.key] = row
@@ -249,7 +249,7 @@ def test_whatever_order_days_are_run_and_restated_in_the_differences_are_those_o
         open_now = {k.reference: str(row.verdict.kind) for k, row in known.items() if row.state is State.OPEN}
         assert open_now == {ref: kind for ref, kind in expected.items() if kind != "late"}
         late = {ref for ref, kind in expected.items() if kind == "late"}
-        assert all(known[Key(Area.CHANNEL, Item.PAYMENT, ref)].verdict.kind is Kind.LATE for ref in late)
+        assert all(known[Key(Area.CHANNEL, Item.PAYMENT, ref)].verdict.kind is DiscrepancyKind.LATE for ref in late)
 
 
 def test_a_row_missing_one_day_and_billed_the_next_is_one_late_discrepancy() -> None:
@@ -260,7 +260,7 @@ def test_a_row_missing_one_day_and_billed_the_next_is_one_late_discrepancy() -> 
     assert row is not None
     found = the(list(match_channel(NEXT, [ours], [line_of(ours)], {short.key: row}, {DAY})))
     assert isinstance(found, Discrepancy)
-    assert (found.kind, found.key, found.home) == (Kind.LATE, short.key, DAY)
+    assert (found.kind, found.key, found.home) == (DiscrepancyKind.LATE, short.key, DAY)
 
 
 def test_a_row_billed_on_two_days_is_a_duplicate_though_each_bill_has_it_once() -> None:
@@ -268,13 +268,13 @@ def test_a_row_billed_on_two_days_is_a_duplicate_though_each_bill_has_it_once() 
     assert isinstance(the(list(match_channel(DAY, [ours], [line_of(ours)]))), Matched)
     found = the(list(match_channel(NEXT, [ours], [line_of(ours)], {}, {DAY})))
     assert isinstance(found, Discrepancy)
-    assert (found.kind, found.verdict.difference_minor) == (Kind.DUPLICATE, 10_000)
+    assert (found.kind, found.verdict.difference_minor) == (DiscrepancyKind.DUPLICATE, 10_000)
 
 
 # ---- deposits --------------------------------------------------------------------------------------------------------
 
 
-def deposit_of(ours: list[Movement], bill: list[BillLine], *entries: Entry) -> Outcome:
+def deposit_of(ours: list[Movement], bill: list[BillLine], *entries: Entry) -> MatchResult:
     return the(list(match_deposit(DAY, net_of(DAY, ours, bill, "CNY"), deposits(*entries))))
 
 
@@ -299,7 +299,7 @@ def test_what_coupons_of_the_merchants_bear_is_no_part_of_the_net_nor_of_the_dep
     untold = [replace(one, coupon_minor=0) for one in ours]
     found = deposit_of(untold, bill, deposit_entry(IDENT, net))
     assert isinstance(found, Discrepancy)
-    assert (found.kind, found.verdict.difference_minor) == (Kind.DEPOSIT_DIFFERS, -900)
+    assert (found.kind, found.verdict.difference_minor) == (DiscrepancyKind.DEPOSIT_DIFFERS, -900)
     assert found.verdict.explained, "the bill's own discrepancies, coupon_differs, are the difference"
 
 
@@ -319,20 +319,20 @@ def test_two_bookings_that_look_alike_are_two_deposits() -> None:
     entry = deposit_entry(IDENT, NET)
     found = deposit_of(OURS, BILL, entry, replace(entry))
     assert isinstance(found, Discrepancy)
-    assert (found.kind, found.verdict.difference_minor) == (Kind.DEPOSIT_DUPLICATE, NET)
+    assert (found.kind, found.verdict.difference_minor) == (DiscrepancyKind.DEPOSIT_DUPLICATE, NET)
 
 
 @pytest.mark.parametrize(
     ("entries", "kind", "difference", "explained"),
     [
-        ((), Kind.DEPOSIT_MISSING, -NET, False),
-        ((deposit_entry("WX190000000120261123", NET),), Kind.DEPOSIT_MISSING, -NET, False),
-        ((deposit_entry(IDENT, NET - 1),), Kind.DEPOSIT_DIFFERS, -1, False),
-        ((deposit_entry(IDENT, NET), deposit_entry(IDENT, NET, "R-2")), Kind.DEPOSIT_DUPLICATE, NET, False),
+        ((), DiscrepancyKind.DEPOSIT_MISSING, -NET, False),
+        ((deposit_entry("WX190000000120261123", NET),), DiscrepancyKind.DEPOSIT_MISSING, -NET, False),
+        ((deposit_entry(IDENT, NET - 1),), DiscrepancyKind.DEPOSIT_DIFFERS, -1, False),
+        ((deposit_entry(IDENT, NET), deposit_entry(IDENT, NET, "R-2")), DiscrepancyKind.DEPOSIT_DUPLICATE, NET, False),
     ],
 )
 def test_a_deposit_that_is_not_the_net_is_a_discrepancy(
-    entries: tuple[Entry, ...], kind: Kind, difference: int, explained: bool
+    entries: tuple[Entry, ...], kind: DiscrepancyKind, difference: int, explained: bool
 ) -> None:
     found = deposit_of(OURS, BILL, *entries)
     assert isinstance(found, Discrepancy)
@@ -342,7 +342,7 @@ def test_a_deposit_that_is_not_the_net_is_a_discrepancy(
 def test_a_deposit_that_follows_the_bill_is_explained_by_the_bills_discrepancies() -> None:
     found = deposit_of(OURS, BILL[1:], deposit_entry(IDENT, NET - 9_940))
     assert isinstance(found, Discrepancy)
-    assert (found.kind, found.verdict.explained) == (Kind.DEPOSIT_DIFFERS, True)
+    assert (found.kind, found.verdict.explained) == (DiscrepancyKind.DEPOSIT_DIFFERS, True)
 
 
 def test_a_false_bill_line_worries_nobody_about_a_deposit_that_is_right() -> None:
@@ -363,13 +363,13 @@ def test_a_day_without_business_owes_nothing() -> None:
 
 def payouts_of(
     instructions: list[object], entries: list[Entry], *reports: object, day: object = DAY, **more: object
-) -> list[Outcome]:
+) -> list[MatchResult]:
     accounts = sorted({POOL, SUB} | {entry.account for entry in entries})
     sheets = [statement(account, entries, day=day) for account in accounts]  # type: ignore[arg-type]
     return list(match_payouts(day, Payouts(instructions, reports, **more), sheets))  # type: ignore[arg-type]
 
 
-def payout_kind(found: list[Outcome]) -> tuple[Kind, int | None] | None:
+def payout_kind(found: list[MatchResult]) -> tuple[DiscrepancyKind, int | None] | None:
     only = the(found)
     return (only.kind, only.verdict.difference_minor) if isinstance(only, Discrepancy) else None
 
@@ -387,7 +387,7 @@ def test_an_instruction_refused_on_both_sides_agrees() -> None:
 def test_each_kind_of_payout_difference_is_told_apart() -> None:
     ours, out, into = payout("i"), *bookings("i")
     transit, refused = payout("i", status=PayoutStatus.IN_TRANSIT), payout("i", status=PayoutStatus.REFUSED)
-    missing, differs = Kind.PAYOUT_MISSING_AT_BANK, Kind.PAYOUT_STATUS_DIFFERS
+    missing, differs = DiscrepancyKind.PAYOUT_MISSING_AT_BANK, DiscrepancyKind.PAYOUT_STATUS_DIFFERS
     executed, rejected = statuses(("i", "ACSC")), statuses(("i", "RJCT"))
     cases = [
         (payouts_of([ours], []), (missing, -5_000)),
@@ -396,13 +396,16 @@ def test_each_kind_of_payout_difference_is_told_apart() -> None:
         (payouts_of([ours], [into]), (missing, -5_000)),
         (payouts_of([transit], []), (missing, -5_000)),
         (payouts_of([transit], [], statuses(("i", "PDNG"))), (missing, -5_000)),
-        (payouts_of([ours], [*bookings("i", 5_001)]), (Kind.PAYOUT_AMOUNT_DIFFERS, 1)),
-        (payouts_of([ours], [out, *bookings("i")[1:], *bookings("i", tag="again")]), (Kind.PAYOUT_DUPLICATE, 5_000)),
-        (payouts_of([ours], [out, out, into]), (Kind.PAYOUT_DUPLICATE, 5_000)),
-        (payouts_of([], [out, into]), (Kind.PAYOUT_UNKNOWN_AT_HUB, 5_000)),
-        (payouts_of([], [], executed), (Kind.PAYOUT_UNKNOWN_AT_HUB, 0)),
-        (payouts_of([], [Entry(POOL, "R", "who?", cny(7), DAY)]), (Kind.ENTRY_UNKNOWN_AT_HUB, 7)),
-        (payouts_of([], [Entry(POOL, "R", None, cny(7), DAY)]), (Kind.ENTRY_UNKNOWN_AT_HUB, 7)),
+        (payouts_of([ours], [*bookings("i", 5_001)]), (DiscrepancyKind.PAYOUT_AMOUNT_DIFFERS, 1)),
+        (
+            payouts_of([ours], [out, *bookings("i")[1:], *bookings("i", tag="again")]),
+            (DiscrepancyKind.PAYOUT_DUPLICATE, 5_000),
+        ),
+        (payouts_of([ours], [out, out, into]), (DiscrepancyKind.PAYOUT_DUPLICATE, 5_000)),
+        (payouts_of([], [out, into]), (DiscrepancyKind.PAYOUT_UNKNOWN_AT_HUB, 5_000)),
+        (payouts_of([], [], executed), (DiscrepancyKind.PAYOUT_UNKNOWN_AT_HUB, 0)),
+        (payouts_of([], [Entry(POOL, "R", "who?", cny(7), DAY)]), (DiscrepancyKind.ENTRY_UNKNOWN_AT_HUB, 7)),
+        (payouts_of([], [Entry(POOL, "R", None, cny(7), DAY)]), (DiscrepancyKind.ENTRY_UNKNOWN_AT_HUB, 7)),
         (payouts_of([transit], [out, into], executed), (differs, 5_000)),
         (payouts_of([refused], [out, into], executed), (differs, 5_000)),
         (payouts_of([ours], [], rejected), (differs, -5_000)),
@@ -417,7 +420,7 @@ def test_a_payout_that_came_back_is_returned_and_not_paid() -> None:
     out, into = bookings("i")
     back = [replace(out, amount=cny(5_000), entry_ref="back-1"), replace(into, amount=cny(-5_000), entry_ref="back-2")]
     found = payouts_of([payout("i")], [out, into, *back])
-    assert payout_kind(found) == (Kind.PAYOUT_STATUS_DIFFERS, -5_000)
+    assert payout_kind(found) == (DiscrepancyKind.PAYOUT_STATUS_DIFFERS, -5_000)
     returned = payout("i", status=PayoutStatus.RETURNED)
     assert payout_kind(payouts_of([returned], [out, into, *back])) is None
 
@@ -429,7 +432,7 @@ def test_a_payee_at_another_bank_is_seen_on_the_pool_account_alone() -> None:
 
 def test_a_batch_refused_as_a_whole_is_a_refusal_of_each_line() -> None:
     report = replace(statuses(group="RJCT"), group_reason="AC01")
-    assert payout_kind(payouts_of([payout("i")], [], report)) == (Kind.PAYOUT_STATUS_DIFFERS, -5_000)
+    assert payout_kind(payouts_of([payout("i")], [], report)) == (DiscrepancyKind.PAYOUT_STATUS_DIFFERS, -5_000)
 
 
 def test_a_channels_deposit_on_the_pool_account_is_no_stranger() -> None:
@@ -447,7 +450,7 @@ def test_an_instruction_booked_the_next_day_is_late_and_not_missing() -> None:
     sheets = [statement(account, entries, day=NEXT) for account in (POOL, SUB)]
     found = the(list(match_payouts(NEXT, Payouts([ours]), sheets, {short.key: row}, {DAY})))
     assert isinstance(found, Discrepancy)
-    assert (found.kind, found.home) == (Kind.LATE, DAY)
+    assert (found.kind, found.home) == (DiscrepancyKind.LATE, DAY)
 
 
 def test_an_instruction_booked_again_another_day_is_a_duplicate() -> None:
@@ -455,7 +458,7 @@ def test_an_instruction_booked_again_another_day_is_a_duplicate() -> None:
     sheets = [statement(account, entries, day=NEXT) for account in (POOL, SUB)]
     found = the(list(match_payouts(NEXT, Payouts([payout("i")]), sheets, {}, {DAY})))
     assert isinstance(found, Discrepancy)
-    assert (found.kind, found.verdict.difference_minor) == (Kind.PAYOUT_DUPLICATE, 5_000)
+    assert (found.kind, found.verdict.difference_minor) == (DiscrepancyKind.PAYOUT_DUPLICATE, 5_000)
 
 
 idents = st.integers(0, 8).map(lambda number: f"i{number}")
@@ -492,7 +495,7 @@ def bank_day(
     closings: dict[str, int] | None = None,
     known: dict[Key, Known] | None = None,
     opening: dict[str, int] | None = None,
-) -> list[Outcome]:
+) -> list[MatchResult]:
     """Run a bank's whole day; the pool opens with 1000.00."""
     opened = opening or {POOL: 100_000, SUB: 0}
     sheets = [
@@ -505,7 +508,7 @@ def bank_day(
     return [*found, *match_balances(DAY, balances, effects, {})]
 
 
-def kinds(outcomes: list[Outcome]) -> dict[str, tuple[Kind, int | None, bool]]:
+def kinds(outcomes: list[MatchResult]) -> dict[str, tuple[DiscrepancyKind, int | None, bool]]:
     return {
         f"{o.key.item} {o.key.reference.partition('@')[0]}": (
             o.kind,
@@ -523,26 +526,26 @@ def test_a_day_on_which_book_and_bank_agree_shows_no_difference() -> None:
 
 def test_a_balance_that_no_payout_explains_is_a_discrepancy_of_its_own() -> None:
     found = kinds(bank_day([payout("i")], list(bookings("i")), {POOL: 95_000, SUB: 5_007}))
-    assert found == {f"balance {SUB}": (Kind.BALANCE_DIFFERS, -7, False)}
+    assert found == {f"balance {SUB}": (DiscrepancyKind.BALANCE_DIFFERS, -7, False)}
 
 
 def test_a_payout_the_bank_never_booked_explains_both_balances() -> None:
     found = kinds(bank_day([payout("i")], [], {POOL: 95_000, SUB: 5_000}))
-    assert found == {"payout i": (Kind.PAYOUT_MISSING_AT_BANK, -5_000, False)}
+    assert found == {"payout i": (DiscrepancyKind.PAYOUT_MISSING_AT_BANK, -5_000, False)}
 
 
 def test_a_payout_booked_twice_explains_both_balances() -> None:
     twice = [*bookings("i"), *bookings("i", tag="again")]
     found = kinds(bank_day([payout("i")], twice, {POOL: 95_000, SUB: 5_000}))
-    assert found == {"payout i": (Kind.PAYOUT_DUPLICATE, 5_000, False)}
+    assert found == {"payout i": (DiscrepancyKind.PAYOUT_DUPLICATE, 5_000, False)}
 
 
 def test_a_line_left_out_of_a_statement_is_named_and_the_gap_it_leaves_explained() -> None:
     out, _ = bookings("i")
     found = kinds(bank_day([payout("i")], [out], {POOL: 95_000, SUB: 5_000}, {SUB: 5_000}))
     assert found == {
-        "payout i": (Kind.PAYOUT_MISSING_AT_BANK, -5_000, False),
-        f"gap {SUB}": (Kind.STATEMENT_GAP, 5_000, True),
+        "payout i": (DiscrepancyKind.PAYOUT_MISSING_AT_BANK, -5_000, False),
+        f"gap {SUB}": (DiscrepancyKind.STATEMENT_GAP, 5_000, True),
     }
 
 
@@ -552,21 +555,21 @@ def test_an_altered_or_doubled_line_leaves_an_explained_gap_too() -> None:
         bank_day([payout("i")], [out, replace(into, amount=cny(5_001))], {POOL: 95_000, SUB: 5_000}, {SUB: 5_000})
     )
     assert altered == {
-        "payout i": (Kind.PAYOUT_AMOUNT_DIFFERS, 1, False),
-        f"gap {SUB}": (Kind.STATEMENT_GAP, -1, True),
+        "payout i": (DiscrepancyKind.PAYOUT_AMOUNT_DIFFERS, 1, False),
+        f"gap {SUB}": (DiscrepancyKind.STATEMENT_GAP, -1, True),
     }
     doubled = kinds(bank_day([payout("i")], [out, into, into], {POOL: 95_000, SUB: 5_000}, {SUB: 5_000}))
     assert doubled == {
-        "payout i": (Kind.PAYOUT_DUPLICATE, 5_000, False),
-        f"gap {SUB}": (Kind.STATEMENT_GAP, -5_000, True),
+        "payout i": (DiscrepancyKind.PAYOUT_DUPLICATE, 5_000, False),
+        f"gap {SUB}": (DiscrepancyKind.STATEMENT_GAP, -5_000, True),
     }
 
 
 def test_a_gap_nobody_can_name_a_line_for_stays_open() -> None:
     found = kinds(bank_day([payout("i")], list(bookings("i")), {POOL: 95_000, SUB: 5_000}, {POOL: 95_000, SUB: 5_003}))
     assert found == {
-        f"balance {SUB}": (Kind.BALANCE_DIFFERS, 3, False),
-        f"gap {SUB}": (Kind.STATEMENT_GAP, 3, False),
+        f"balance {SUB}": (DiscrepancyKind.BALANCE_DIFFERS, 3, False),
+        f"gap {SUB}": (DiscrepancyKind.STATEMENT_GAP, 3, False),
     }
 
 
@@ -583,18 +586,18 @@ def test_a_payout_missing_for_days_goes_on_explaining_the_balance() -> None:
 
 def test_an_account_we_have_no_mirror_of_is_told_once_it_holds_money() -> None:
     found = kinds(bank_day([payout("i")], list(bookings("i")), {POOL: 95_000}))
-    assert found == {f"balance {SUB}": (Kind.BALANCE_DIFFERS, 5_000, False)}
+    assert found == {f"balance {SUB}": (DiscrepancyKind.BALANCE_DIFFERS, 5_000, False)}
 
 
 def test_an_account_the_bank_sends_no_statement_of_is_missed() -> None:
     found = kinds(bank_day([payout("i")], list(bookings("i")), {POOL: 95_000, SUB: 5_000, "6200-other": 0}))
-    assert found == {"balance 6200-other": (Kind.STATEMENT_MISSING, None, False)}
+    assert found == {"balance 6200-other": (DiscrepancyKind.STATEMENT_MISSING, None, False)}
 
 
 def test_a_day_opens_where_the_day_before_closed() -> None:
     sheets = Statements([statement(SUB, [], opening=5)], [Mirror(SUB, cny(5))])
     found = list(match_balances(DAY, sheets, Effects({}, {}), {SUB: cny(4)}))
-    assert kinds(found) == {f"opening {SUB}": (Kind.OPENING_DIFFERS, 1, False)}
+    assert kinds(found) == {f"opening {SUB}": (DiscrepancyKind.OPENING_DIFFERS, 1, False)}
 
 
 def test_a_statement_of_another_day_is_not_read_as_this_days() -> None:

@@ -17,7 +17,7 @@ from kernel.db import Connection
 from kernel.ids import is_id
 from reconciliation import (
     Deposits,
-    Kind,
+    DiscrepancyKind,
     Mirror,
     Movement,
     Payout,
@@ -140,11 +140,11 @@ async def test_a_run_counts_what_agrees_and_records_what_does_not(conn: Connecti
     run = await run_channel(conn, ours, [line_of(ours[0]), line_of(paid("stranger")), line_of(ours[2])])
     assert run.matched == {reconciliation.Area.CHANNEL: 2}
     assert [(one.key.reference, one.kind) for one in run.discrepancies] == [
-        ("b", Kind.MISSING_AT_CHANNEL),
-        ("stranger", Kind.MISSING_AT_HUB),
+        ("b", DiscrepancyKind.MISSING_AT_CHANNEL),
+        ("stranger", DiscrepancyKind.MISSING_AT_HUB),
     ]
     shortage, surplus = await discrepancies(conn, 1, now=LATER)
-    if shortage.kind is not Kind.MISSING_AT_CHANNEL:
+    if shortage.kind is not DiscrepancyKind.MISSING_AT_CHANNEL:
         shortage, surplus = surplus, shortage
     assert (shortage.ours_minor, shortage.theirs_minor, shortage.difference_minor) == (10_000, None, -10_000)
     assert (surplus.ours_minor, surplus.theirs_minor, surplus.difference_minor) == (None, 10_000, 10_000)
@@ -216,11 +216,16 @@ async def test_a_row_missing_today_and_billed_tomorrow_is_one_late_discrepancy_t
     run = await run_channel(conn, [ours], [line_of(ours)], day=NEXT)
     assert await unsettled(conn) == {}
     (late,) = await discrepancies(conn, 1, now=NOW, states=list(State))
-    assert (late.kind, late.state, late.business_date, late.seen_on) == (Kind.LATE, State.RESOLVED, DAY, (NEXT,))
+    assert (late.kind, late.state, late.business_date, late.seen_on) == (
+        DiscrepancyKind.LATE,
+        State.RESOLVED,
+        DAY,
+        (NEXT,),
+    )
     assert [(move.event, move.to_state) for move in run.moves] == [("agreed", State.RESOLVED)]
     before = await everything(conn)
     again = await run_channel(conn, [ours], [])
-    assert [one.kind for one in again.discrepancies] == [Kind.LATE]  # the first day now knows, too
+    assert [one.kind for one in again.discrepancies] == [DiscrepancyKind.LATE]  # the first day now knows, too
     await run_channel(conn, [ours], [line_of(ours)], day=NEXT)
     assert (await everything(conn))[:3] == before[:3]
 
@@ -231,7 +236,7 @@ async def test_the_next_days_bill_may_be_read_before_this_days(conn: Connection)
     await run_channel(conn, [ours], [])
     assert await unsettled(conn) == {}
     (late,) = await discrepancies(conn, 1, now=NOW, states=list(State))
-    assert (late.kind, late.state) == (Kind.LATE, State.RESOLVED)
+    assert (late.kind, late.state) == (DiscrepancyKind.LATE, State.RESOLVED)
 
 
 async def test_a_row_carried_by_two_days_bills_is_a_duplicate_whichever_comes_first(conn: Connection) -> None:
@@ -264,7 +269,7 @@ async def test_a_movement_whose_date_moved_keeps_its_one_discrepancy(conn: Conne
     assert await unsettled(conn) == {}
     await run_channel(conn, [paid("p", day=NEXT)], [], day=NEXT)
     (case,) = await discrepancies(conn, 1, now=NOW)
-    assert (case.kind, case.business_date) == (Kind.MISSING_AT_CHANNEL, NEXT)
+    assert (case.kind, case.business_date) == (DiscrepancyKind.MISSING_AT_CHANNEL, NEXT)
     assert [number for number, *_ in await moves(conn, case.id)] == [1, 2, 3]
 
 
@@ -302,7 +307,7 @@ async def test_a_deposit_that_follows_the_bill_is_explained_at_once(conn: Connec
     ours = [paid("a"), paid("b")]
     await run_channel(conn, ours, [line_of(ours[0])], paid_in=deposits(deposit_entry(IDENT, 9_940)))
     states = {case.kind: case.state for case in await discrepancies(conn, 1, now=NOW)}
-    assert states == {Kind.MISSING_AT_CHANNEL: State.OPEN, Kind.DEPOSIT_DIFFERS: State.EXPLAINED}
+    assert states == {DiscrepancyKind.MISSING_AT_CHANNEL: State.OPEN, DiscrepancyKind.DEPOSIT_DIFFERS: State.EXPLAINED}
 
 
 async def test_a_later_run_without_the_bank_leaves_the_deposit_as_it_was(conn: Connection) -> None:

@@ -33,7 +33,7 @@ from kernel.env import Env, Request, system_env
 from kernel.money import Money
 from reconciliation import (
     Deposits,
-    Kind,
+    DiscrepancyKind,
     Mirror,
     Payout,
     Payouts,
@@ -213,16 +213,16 @@ async def test_every_fault_of_the_bank_is_found_and_none_is_invented(rig: Rig) -
     ours[0] = rig.payout(batch, 0, PayoutStatus.REFUSED)
     run = await rig.run(ours, mirrors)
     assert {(one.key.reference, one.kind, one.verdict.difference_minor) for one in run.discrepancies} == {
-        ("B1-1", Kind.PAYOUT_MISSING_AT_BANK, -2_000),
-        (f"{rig.subs[1]}@{rig.day}", Kind.STATEMENT_GAP, 2_000),
-        ("B1-2", Kind.PAYOUT_AMOUNT_DIFFERS, 7),
-        (f"{rig.subs[2]}@{rig.day}", Kind.STATEMENT_GAP, -7),
-        ("B1-3", Kind.PAYOUT_DUPLICATE, 4_000),
-        (f"{rig.pool}@{rig.day}", Kind.STATEMENT_GAP, 4_000),
+        ("B1-1", DiscrepancyKind.PAYOUT_MISSING_AT_BANK, -2_000),
+        (f"{rig.subs[1]}@{rig.day}", DiscrepancyKind.STATEMENT_GAP, 2_000),
+        ("B1-2", DiscrepancyKind.PAYOUT_AMOUNT_DIFFERS, 7),
+        (f"{rig.subs[2]}@{rig.day}", DiscrepancyKind.STATEMENT_GAP, -7),
+        ("B1-3", DiscrepancyKind.PAYOUT_DUPLICATE, 4_000),
+        (f"{rig.pool}@{rig.day}", DiscrepancyKind.STATEMENT_GAP, 4_000),
     }
     cases = await discrepancies(rig.conn, 1, now=rig.env.now())
-    assert {case.state for case in cases if case.kind is Kind.STATEMENT_GAP} == {State.EXPLAINED}
-    assert {case.state for case in cases if case.kind is not Kind.STATEMENT_GAP} == {State.OPEN}
+    assert {case.state for case in cases if case.kind is DiscrepancyKind.STATEMENT_GAP} == {State.EXPLAINED}
+    assert {case.state for case in cases if case.kind is not DiscrepancyKind.STATEMENT_GAP} == {State.OPEN}
     again = await rig.run(ours, mirrors)
     assert (again.moves, again.digest) == ((), run.digest)
 
@@ -236,8 +236,8 @@ async def test_an_instruction_the_hub_never_gave_and_one_it_books_wrongly_are_to
     wrong = replace(rig.payout(batch, 0), amount=Money(1_001, "CNY"))
     run = await rig.run([wrong], mirrors)
     assert {(one.key.reference, one.kind) for one in run.discrepancies} == {
-        ("B1-0", Kind.PAYOUT_AMOUNT_DIFFERS),
-        ("B1-1", Kind.PAYOUT_UNKNOWN_AT_HUB),
+        ("B1-0", DiscrepancyKind.PAYOUT_AMOUNT_DIFFERS),
+        ("B1-1", DiscrepancyKind.PAYOUT_UNKNOWN_AT_HUB),
     }
 
 
@@ -250,7 +250,7 @@ async def test_a_payout_that_comes_back_is_told(rig: Rig) -> None:
     mirrors = dict.fromkeys(rig.subs, 0) | {rig.pool: 99_000, rig.subs[0]: 1_000}
     run = await rig.run([rig.payout(batch, 0)], mirrors)
     assert [(one.kind, one.verdict.difference_minor) for one in run.discrepancies] == [
-        (Kind.PAYOUT_STATUS_DIFFERS, -1_000)
+        (DiscrepancyKind.PAYOUT_STATUS_DIFFERS, -1_000)
     ]
 
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime
 
-from reconciliation.matching.verdicts import Area, Key, Kind
+from reconciliation.matching.verdicts import Area, DiscrepancyKind, Key
 from reconciliation.runs import Case
 from reconciliation.states import State
 from reconciliation.text import KINDS, STATES, of_case, of_cases, of_run
@@ -10,13 +10,13 @@ from reconciliation.text import KINDS, STATES, of_case, of_cases, of_run
 DAY = date(2026, 11, 24)
 MOMENT = datetime(2026, 11, 25, tzinfo=UTC)
 SHORT = Case(
-    *("dis_1", "channel:wechat", Key(Area.CHANNEL, "payment", "1-abc"), Kind.MISSING_AT_CHANNEL, State.OPEN),
+    *("dis_1", "channel:wechat", Key(Area.CHANNEL, "payment", "1-abc"), DiscrepancyKind.MISSING_AT_CHANNEL, State.OPEN),
     *(DAY, "CNY", 25_925, None, -25_925, "no bill has it", None, (), MOMENT, MOMENT, 1),
 )
 
 
 def test_every_difference_and_every_state_has_a_chinese_name() -> None:
-    assert set(KINDS) == set(Kind)
+    assert set(KINDS) == set(DiscrepancyKind)
     assert set(STATES) == set(State)
 
 

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cases.catalogue import GONE
-from ledger.accounts import NATURE, Kind, Side, kind_of
+from ledger.accounts import NATURE, AccountKind, Side, kind_of
 from ledger.rules import RULES
 from ops.money_states import MEANING
 
-# What the hub still calls otherwise; the plays say what it will.
-RENAMED = {("attempt", "surplus"): "overpaid", ("attempt", "held"): "authorized"}
 # What the plays tell apart and the tables of states do not: a case that ended without a person's decision.
 TOLD_APART = {"case": frozenset({GONE})}
 
@@ -117,7 +115,7 @@ class Record:
 
 def states_of(name: str) -> set[str]:
     """Return the states an object may have, in the words of the plays."""
-    return {RENAMED.get((name, state), state) for state in MEANING[name]} | TOLD_APART.get(name, frozenset())
+    return set(MEANING[name]) | TOLD_APART.get(name, frozenset())
 
 
 def money(minor: int) -> str:
@@ -197,7 +195,7 @@ def _line(number: int, text: str) -> Line:
     try:
         kind = kind_of(account)
     except ValueError:
-        raise ValueError(f"there is no account {account!r}: {', '.join(Kind)}") from None
+        raise ValueError(f"there is no account {account!r}: {', '.join(AccountKind)}") from None
     if found["chinese"] not in (None, NATURE[kind].chinese):
         raise ValueError(f"{account} is {NATURE[kind].chinese} in the chart of accounts, not {found['chinese']}")
     return Line(number, found["side"], account, int(found["amount"].replace(".", "")))

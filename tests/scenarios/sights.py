@@ -12,7 +12,7 @@ from ledger.accounts import NATURE, Side, kind_of
 from reconciliation import State, discrepancies
 from tests.gateway.front import Answer, Front
 from tests.scenarios.language import CHANNELS, PAYEES
-from tests.scenarios.reader import HELD, RELEASED, RENAMED, Posted
+from tests.scenarios.reader import HELD, RELEASED, Posted
 from tests.splitting.town import Town
 
 
@@ -57,8 +57,8 @@ class Sights:
 
     async def state(self, object: str, name: str) -> str:
         """Return the state an object is in, in the words of the plays."""
-        state = await getattr(self, f"_state_of_{object}")(name)
-        return RENAMED.get((object, state), state)
+        state: str = await getattr(self, f"_state_of_{object}")(name)
+        return state
 
     async def _state_of_payment(self, name: str) -> str:
         state: str = (await self.front.payment(self.payment(name)))["status"]

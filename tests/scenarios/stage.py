@@ -15,7 +15,7 @@ from channels.contract import BillLine, Confirmed, Kind, Outcome, Pending, Refun
 from kernel.clock import business_date
 from kernel.errors import SluiceError
 from ops.cases import decide
-from splitting.banks.worker import Settler, message_id
+from splitting.banks.worker import BankWorker, message_id
 from tests.channels.banks.bank_files import camt054, entry, pain002, report_line
 from tests.gateway.front import CLOSED, Answer
 from tests.scenarios.language import CHANNELS, NO, PAYEES, SECONDS, SHARE, Understood, action, understand
@@ -46,7 +46,7 @@ class Stage:
         self.front = town.front
         self.seen = Sights(town)
         self._stack = stack
-        self._bank: tuple[PlayBank, Settler] | None = None
+        self._bank: tuple[PlayBank, BankWorker] | None = None
         self._bookings = 0
         self._bills: dict[str, list[BillLine]] = {channel: [] for channel in CHANNELS}
         # What the channels answer from one action to the next: of money they have reserved, that they have.
@@ -100,7 +100,7 @@ class Stage:
     @action("payer authorizes {payment} {money}")
     async def authorizes(self, payment: str, money: str) -> None:
         """A payer has the channel reserve the money 预授权; the shop captures it later, or voids it."""
-        held = Pending(channel_ref="auth-1", held=cny(minor(money)))
+        held = Pending(channel_ref="auth-1", authorized=cny(minor(money)))
         self.front.rail.says(pay=held)
         self._base["wechat"] = {"query": held}
         method = {**PAGE, "channel": self.front.shop.channel.name}
@@ -166,7 +166,7 @@ class Stage:
         """The channel's notice says that the payer's money is reserved."""
         stored = await self.seen.attempt(attempt)
         payment = await self.front.payment(stored.payment_id)
-        held = Pending(channel_ref="auth-1", held=cny(payment["amount"]))
+        held = Pending(channel_ref="auth-1", authorized=cny(payment["amount"]))
         await self._told(channel, Kind.PAYMENT, stored.reference, held)
 
     @action("{channel} confirms {try}")
@@ -308,15 +308,15 @@ class Stage:
         notice = Notice(kind, reference, outcome, "n")
         await self.front.hub.payments.apply_notice(self.front.book, CHANNELS[channel], notice)
 
-    async def _at_bank(self) -> tuple[PlayBank, Settler]:
+    async def _at_bank(self) -> tuple[PlayBank, BankWorker]:
         if self._bank is None:
             self._bank = await self._stack.enter_async_context(a_bank_read(self.town))
         return self._bank
 
     async def _says(self, kind: str, content: bytes) -> None:
-        bank, settler = await self._at_bank()
+        bank, bank_worker = await self._at_bank()
         bank.says(kind, content)
-        await all_read(self.town, bank, settler)
+        await all_read(self.town, bank, bank_worker)
 
     async def _books(self, money: str, *, credit: bool, end_to_end_id: str, name: str = "") -> None:
         self._bookings += 1

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from gateway.store import still_waiting
 from gateway.tables import Attempt
 from kernel.db import Connection
-from ops.trials.replay.rails import Account, trades
+from ops.trials.replay.rails import RailAccount, trades
 from ops.trials.replay.world import World
 
 FAR_OFF = timedelta(seconds=90)  # more than any question's turn at the storm's pace
@@ -60,7 +60,7 @@ async def still_open(connection: Connection, book: int) -> list[str]:
     ]
 
 
-async def without_refused(still_open: Sequence[str], world: World, accounts: Sequence[Account]) -> list[str]:
+async def without_refused(still_open: Sequence[str], world: World, accounts: Sequence[RailAccount]) -> list[str]:
     """Leave out refunds that the rail has refused, whose answer was lost: they become a person's after an hour."""
     refused = [
         plain(refund["order"] or "")
@@ -77,7 +77,7 @@ async def without_refused(still_open: Sequence[str], world: World, accounts: Seq
     return [what for what in still_open if not is_refused(what)]
 
 
-async def wrongs(world: World, accounts: Sequence[Account], hub: Mapping[tuple[str, str], Told]) -> list[str]:
+async def wrongs(world: World, accounts: Sequence[RailAccount], hub: Mapping[tuple[str, str], Told]) -> list[str]:
     """Return every way in which the hub and the rails, or two orders of one payment, do not agree."""
     wrong: list[str] = []
     kept: Counter[str] = Counter()  # by payment: what its payer has paid and not got back, as the rails have it

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from ops.trials.replay.rails import Account, Cable
+from ops.trials.replay.rails import Cable, RailAccount
 from ops.trials.replay.world import Refused, World
 from tests.ops.trials.replay.running import REPOSITORY, RunningHub
 
@@ -90,7 +90,7 @@ class Nemesis:
     hub: RunningHub
     second: SecondHost
     world: World
-    accounts: Sequence[Account]
+    accounts: Sequence[RailAccount]
     cables: Sequence[Cable]
     rng: random.Random
     done: Counter[str] = field(default_factory=Counter)
@@ -134,7 +134,9 @@ class Nemesis:
 
     # ---- rails -------------------------------------------------------------------------------------------------------
 
-    async def _order(self, account: Account, fault: str, match: dict[str, Any], times: int = 1, **params: Any) -> None:
+    async def _order(
+        self, account: RailAccount, fault: str, match: dict[str, Any], times: int = 1, **params: Any
+    ) -> None:
         match = {"merchant": account.merchant, **match}
         ordered = await self.world.order_fault(account.channel, fault, match, params, times=times)
         self._ordered[str(ordered["fault_id"])] = time.monotonic()

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from ops.trials.replay.rails import CARD, Account, Payers
+from ops.trials.replay.rails import CARD, Payers, RailAccount
 from ops.trials.replay.world import Refused, World
 
 OPEN = ("processing", "requires_action", "requires_capture")
@@ -43,7 +43,7 @@ class Shop:
 
     book: int
     world: TwoDoors
-    accounts: Sequence[Account]
+    accounts: Sequence[RailAccount]
     payees: Sequence[str]
     rng: random.Random
     calm: asyncio.Event  # the storm is over: begin nothing new

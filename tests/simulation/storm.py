@@ -26,7 +26,7 @@ from kernel.db import acquire
 from ops import embedded, verify
 from ops.trials.replay import lacking
 from ops.trials.replay.patience import InVain, again, until
-from ops.trials.replay.rails import CAST, Account, Cable, sign_up
+from ops.trials.replay.rails import CAST, Cable, RailAccount, sign_up
 from ops.trials.replay.world import World
 from ops.wiring import Hub, hub
 from tests.ops.trials.replay.running import TIME_SCALE, RunningHub, free_ports
@@ -187,7 +187,7 @@ async def _shop(
             cables.append(cable)
         await objects.channel_admin.add_by_hand(merchant.book, part.account, part.channel, settings, fee_bp=part.fee_bp)
         methods = frozenset(str(method) for method in rail(settings).capabilities.methods)
-        accounts.append(Account(part, str(settings["merchant"]), methods, None, settings))
+        accounts.append(RailAccount(part, str(settings["merchant"]), methods, None, settings))
     payees = []
     for name in ("agent", "store"):
         body = {"name": name, "kind": "supplier", "currency": "CNY", "bank": "harbour", "reference": name}

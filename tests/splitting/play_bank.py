@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from channels import HttpTransport
 from channels.banks.signing import HEADER, sign
 from channels.contract import Request, Response
-from gateway.payments.bank_credits import Collections
+from gateway.payments.bank_credits import BankCredits
 from kernel.addresses import LOOPBACK, Addresses
 from kernel.env import Transport
-from splitting.banks.worker import Settler
+from splitting.banks.worker import BankWorker
 from tests.splitting.town import BANK, Town, a_town
 
 DAY = "2026-11-24"
@@ -193,7 +193,7 @@ async def a_bank(town: Town, *, bank: str = BANK, book: int | None = None) -> As
 
 
 @asynccontextmanager
-async def a_bank_read(town: Town) -> AsyncIterator[tuple[PlayBank, Settler]]:
+async def a_bank_read(town: Town) -> AsyncIterator[tuple[PlayBank, BankWorker]]:
     """Open the town's bank, and the background half that works through the bank's files."""
     async with HttpTransport(addresses=LOOPBACK) as transport:
         hub, env = town.front.hub, town.front.hub.env
@@ -203,16 +203,16 @@ async def a_bank_read(town: Town) -> AsyncIterator[tuple[PlayBank, Settler]]:
             async def deposits(_: int) -> Mapping[str, str]:
                 return {"WX": "rail"}  # the rail of the tests names no deposits of its own
 
-            collected = Collections(hub.payments, hub.pool).collected
-            yield bank, Settler(hub.banks, hub.pool, env, deposits, collected)
+            collected = BankCredits(hub.payments, hub.pool).collected
+            yield bank, BankWorker(hub.banks, hub.pool, env, deposits, collected)
             await env.tasks.aclose()
 
 
 @asynccontextmanager
-async def a_town_with_a_bank(database_url: str, home: Path) -> AsyncIterator[tuple[Town, PlayBank, Settler]]:
+async def a_town_with_a_bank(database_url: str, home: Path) -> AsyncIterator[tuple[Town, PlayBank, BankWorker]]:
     """Open the town, its bank, and the background half that works through the bank's files."""
-    async with a_town(database_url, home) as town, a_bank_read(town) as (bank, settler):
-        yield town, bank, settler
+    async with a_town(database_url, home) as town, a_bank_read(town) as (bank, bank_worker):
+        yield town, bank, bank_worker
 
 
 async def send_todays(town: Town) -> str:
@@ -225,19 +225,19 @@ async def send_todays(town: Town) -> str:
     return settlement.id.replace("_", "-")
 
 
-async def a_round(settler: Settler) -> None:
+async def a_round(bank_worker: BankWorker) -> None:
     """Have a round done, all of it."""
-    await settler.once()
-    while settler.busy:  # noqa: ASYNC110 - a round that takes longer than once() waits sets no event
+    await bank_worker.once()
+    while bank_worker.busy:  # noqa: ASYNC110 - a round that takes longer than once() waits sets no event
         await asyncio.sleep(0.01)
 
 
-async def all_read(town: Town, bank: PlayBank, settler: Settler) -> None:
+async def all_read(town: Town, bank: PlayBank, bank_worker: BankWorker) -> None:
     """Return when everything that the bank wrote has been applied; fail where a file cannot be."""
     wanted = {kind: str(len(files)) for kind, files in bank.files.items()}
     for _ in range(30):
         link = await town.front.hub.banks.link(town.front.book, BANK)
         if wanted.items() <= json.loads(link.cursor).items():
             return
-        await a_round(settler)
+        await a_round(bank_worker)
     raise AssertionError(f"the bank's files stand at {link.cursor}, and should at {wanted}")

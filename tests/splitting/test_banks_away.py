@@ -7,7 +7,7 @@ import pytest
 
 from kernel.env import system_env
 from kernel.errors import Rejected, Unavailable
-from splitting.banks.worker import Settler
+from splitting.banks.worker import BankWorker
 from tests.gateway.front import HandClock
 
 
@@ -16,7 +16,7 @@ async def test_a_bank_that_is_away_is_asked_less_and_less_often_and_told_of_once
 ) -> None:
     env, clock = system_env(cast(Any, None)), HandClock()
     env.clock = clock
-    settler = Settler(cast(Any, None), cast(Any, None), env, cast(Any, None), cast(Any, None))
+    bank_worker = BankWorker(cast(Any, None), cast(Any, None), env, cast(Any, None), cast(Any, None))
     away, asked, others = True, list[int](), 0
 
     async def ask(second: int) -> str:
@@ -31,14 +31,14 @@ async def test_a_bank_that_is_away_is_asked_less_and_less_often_and_told_of_once
 
     with caplog.at_level(logging.INFO):
         for second in range(100):
-            assert await settler.tend("harbour", 1, ask(second)) is None
-            await settler.tend("harbour", 2, ask_another())
+            assert await bank_worker.tend("harbour", 1, ask(second)) is None
+            await bank_worker.tend("harbour", 2, ask_another())
             clock.forward(1)
         assert asked == [0, 2, 6, 14, 30, 60, 90]
         assert others == 100
         away = False
         for second in range(100, 140):
-            found = await settler.tend("harbour", 1, ask(second))
+            found = await bank_worker.tend("harbour", 1, ask(second))
             assert found == (None if second < 120 else "files")
             clock.forward(1)
     assert [record.message for record in caplog.records] == [
@@ -53,7 +53,7 @@ async def test_whatever_goes_wrong_is_tried_less_and_less_often_and_told_of_when
 ) -> None:
     env, clock = system_env(cast(Any, None)), HandClock()
     env.clock = clock
-    settler = Settler(cast(Any, None), cast(Any, None), env, cast(Any, None), cast(Any, None))
+    bank_worker = BankWorker(cast(Any, None), cast(Any, None), env, cast(Any, None), cast(Any, None))
     asked = list[int]()
 
     async def ask(second: int) -> None:
@@ -62,7 +62,7 @@ async def test_whatever_goes_wrong_is_tried_less_and_less_often_and_told_of_when
 
     with caplog.at_level(logging.ERROR):
         for second in range(100):
-            assert await settler.tend("harbour", 1, ask(second)) is None
+            assert await bank_worker.tend("harbour", 1, ask(second)) is None
             clock.forward(1)
     assert asked == [0, 2, 6, 14, 30, 60, 90]
     assert len(caplog.records) == 2

@@ -10,7 +10,7 @@ from cases.store import cases
 from kernel.db import acquire
 from ops.cases import decide
 from splitting import ApplyDeposit
-from tests.gateway.payments.test_collections import waiting
+from tests.gateway.payments.test_bank_credits import waiting
 from tests.kernel.one_book import outside
 from tests.splitting.play_bank import DAY, a_town_with_a_bank, all_read
 from tests.splitting.town import BANK, Town
@@ -111,15 +111,15 @@ TWO_BOOKINGS = {
 async def test_two_bookings_are_two_however_often_their_notices_are_read(
     database_url: str, tmp_path: Path, name: str
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         await town.sell()  # which opens the channel's account
         notices = TWO_BOOKINGS[name]
         bank.says("camt.054", *notices)
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         found = await booked(database_url)
         assert (found.total(), await unclear(town)) == (2, [])
         bank.says("camt.054", *notices, *reversed(notices))  # sent again under the same ids
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         assert (await booked(database_url), await unclear(town)) == (found, [])
 
 
@@ -137,18 +137,18 @@ CANNOT_BE_TOLD = {
 async def test_what_cannot_be_told_from_a_booking_is_for_a_person(
     database_url: str, tmp_path: Path, name: str, decision: str
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         await town.sell()  # which opens the channel's account
         again = CANNOT_BE_TOLD[name]
         bank.says("camt.054", notice(entry("70")), again, again)
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         assert await booked(database_url) == {7_000: 1}
         (amount,) = await unclear(town)
         async with acquire(town.front.hub.pool) as connection:
             (case,) = await cases(connection, book=town.front.book)
         await decide(town.front.hub, case.id, decision, by="Wang", note="the statement of the day has it so")
         bank.says("camt.054", again, notice(entry("70")))
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         wanted = Counter([7_000, amount] if decision == "another" else [7_000])
         assert (await booked(database_url), await unclear(town)) == (wanted, [])
         told = await town.front.events("channel.deposited")
@@ -156,10 +156,10 @@ async def test_what_cannot_be_told_from_a_booking_is_for_a_person(
 
 
 async def test_of_three_alike_none_is_dropped(database_url: str, tmp_path: Path) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         await town.sell()  # which opens the channel's account
         bank.says("camt.054", *(notice(entry("70"), entry("70"), message=f"M{n}") for n in range(3)))
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         assert await booked(database_url) == {7_000: 2}
         assert await unclear(town) == [7_000] * 4
 
@@ -167,20 +167,20 @@ async def test_of_three_alike_none_is_dropped(database_url: str, tmp_path: Path)
 async def test_what_was_booked_under_its_reference_alone_is_not_booked_again_after_an_upgrade(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         await town.sell()  # which opens the channel's account
         await town.put(ApplyDeposit(town.front.book, BANK, "rail", "CNY", 7_000, "A", date.fromisoformat(DAY)))
         bank.says("camt.054", notice(entry("70")), notice(entry("70", day=NEXT_DAY), message="M2"))
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         assert await booked(database_url) == {7_000: 2}
         assert await unclear(town) == [7_000]
 
 
 async def test_an_entry_of_nothing_stops_no_file(database_url: str, tmp_path: Path) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         await town.sell()  # which opens the channel's account
         bank.says("camt.054", notice(entry("0.00"), entry("70", "2")))
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         assert (await booked(database_url), await unclear(town)) == ({7_000: 1}, [])
 
 
@@ -199,11 +199,11 @@ PAID_TWICE = {
 async def test_a_payer_who_transfers_twice_is_seen_to_have_done_so(
     database_url: str, tmp_path: Path, name: str
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         payment_id, reference = await waiting(town.front)
         for _ in range(2):
             bank.says("camt.054", *PAID_TWICE[name](reference))
-            await all_read(town, bank, settler)
+            await all_read(town, bank, bank_worker)
         assert (await town.front.payment(payment_id))["status"] == "succeeded"
         assert await booked(database_url) == {10_000: 2}
         async with acquire(town.front.hub.pool) as connection:
@@ -213,14 +213,14 @@ async def test_a_payer_who_transfers_twice_is_seen_to_have_done_so(
 async def test_a_second_transfer_that_only_its_notice_tells_from_the_first_is_for_a_person(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         payment_id, reference = await waiting(town.front)
         bank.says(
             "camt.054",
             notice(entry("100", creditor_ref=reference)),
             notice(entry("100", "2", creditor_ref=reference), message="M2"),
         )
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         assert (await town.front.payment(payment_id))["status"] == "succeeded"
         assert await booked(database_url) == {10_000: 1}
         assert await unclear(town) == [10_000]

@@ -20,7 +20,7 @@ from kernel.db import acquire
 from kernel.errors import Broken, NotFound, Rejected
 from ops.cases import decide
 from splitting.banks.files import TRIES
-from splitting.banks.worker import AGAIN_AT_ONCE, ASK_AGAIN_S, Settler
+from splitting.banks.worker import AGAIN_AT_ONCE, QUERY_AGAIN_S, BankWorker
 from tests.channels.banks.bank_files import pain002
 from tests.kernel.one_book import outside
 from tests.splitting.play_bank import PlayBank, a_round, a_town_with_a_bank, all_read, send_todays
@@ -41,15 +41,15 @@ async def decided(town: Town) -> list[str | None]:
         return [one.decision for one in await cases.store.cases(connection, book=town.front.book, decided=True)]
 
 
-async def read_from_the_beginning(database_url: str, town: Town, bank: PlayBank, settler: Settler) -> None:
+async def read_from_the_beginning(database_url: str, town: Town, bank: PlayBank, bank_worker: BankWorker) -> None:
     async with outside(database_url) as connection:
         await connection.execute("UPDATE bank_link SET cursor = '{}'")
-    await all_read(town, bank, settler)
+    await all_read(town, bank, bank_worker)
 
 
-async def a_while_later(town: Town, settler: Settler) -> None:
-    town.front.clock.forward(ASK_AGAIN_S)
-    await a_round(settler)
+async def a_while_later(town: Town, bank_worker: BankWorker) -> None:
+    town.front.clock.forward(QUERY_AGAIN_S)
+    await a_round(bank_worker)
 
 
 NOBODYS = {
@@ -65,10 +65,10 @@ NOBODYS = {
 async def test_a_booking_that_nobody_can_name_is_for_a_person_and_booked_at_most_once(
     database_url: str, tmp_path: Path, name: str, decision: str
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         bank.says("camt.054", NOBODYS[name], notice(entry("90", ref="B"), message="M2"))
         for _ in range(2):
-            await read_from_the_beginning(database_url, town, bank, settler)
+            await read_from_the_beginning(database_url, town, bank, bank_worker)
             assert await booked(database_url) == {8_000: 1, 9_000: 1}
             (case,) = await waiting(town)
             assert case.kind == "booking_unidentified"
@@ -76,7 +76,7 @@ async def test_a_booking_that_nobody_can_name_is_for_a_person_and_booked_at_most
         assert (case.amount_minor, case.currency, case.opened_count) == (minor, "CNY", 1)
         account = "rail" if decision == "book" else None
         await decide(town.front.hub, case.id, decision, by="Wang", note="asked the bank", account=account)
-        await read_from_the_beginning(database_url, town, bank, settler)
+        await read_from_the_beginning(database_url, town, bank, bank_worker)
         wanted = {8_000: 1, 9_000: 1, **({minor: 1} if decision == "book" else {})}
         assert (await booked(database_url), await waiting(town)) == (wanted, [])
         assert len(await town.front.events("channel.deposited")) == len(wanted)
@@ -85,10 +85,10 @@ async def test_a_booking_that_nobody_can_name_is_for_a_person_and_booked_at_most
 async def test_what_a_person_booked_is_not_booked_again_when_its_account_is_known_later(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         told = [notice(entry(str(70 + n), ref=str(n), end_to_end="ZZ1"), message=f"M{n}") for n in range(3)]
         bank.says("camt.054", *told)
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         by_amount = {one.amount_minor: one.id for one in await waiting(town)}
         hub = town.front.hub
         await decide(hub, by_amount[7_000], "book", by="Wang", note="the rail says so", account="rail")
@@ -97,7 +97,7 @@ async def test_what_a_person_booked_is_not_booked_again_when_its_account_is_know
         async def deposits(_: int) -> Mapping[str, str]:
             return {"ZZ": "rail"}
 
-        later = Settler(hub.banks, hub.pool, hub.env, deposits, lambda *_: pytest.fail("no payment is named"))
+        later = BankWorker(hub.banks, hub.pool, hub.env, deposits, lambda *_: pytest.fail("no payment is named"))
         await read_from_the_beginning(database_url, town, bank, later)
         assert await booked(database_url) == {7_000: 1, 7_200: 1}
         assert await waiting(town) == []
@@ -111,18 +111,18 @@ async def test_a_mark_that_begins_as_another_does_goes_to_its_own_account(databa
         async def deposits(_: int) -> Mapping[str, str]:
             return {"WX19000000": "short", "WX1900000001": "long"}
 
-        settler = Settler(hub.banks, hub.pool, hub.env, deposits, lambda *_: pytest.fail("no payment is named"))
+        bank_worker = BankWorker(hub.banks, hub.pool, hub.env, deposits, lambda *_: pytest.fail("no payment is named"))
         bank.says("camt.054", notice(entry("70", end_to_end="WX190000000120261124")))
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         assert await town.standing() == {f"bank:{BANK}": 7_000, "channel:long": -7_000}
 
 
 async def test_a_person_must_name_an_account_that_there_is_and_only_where_one_is_asked_for(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         bank.says("camt.054", notice(entry("70", end_to_end=STRANGE)))
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         (case,) = await waiting(town)
         hub = town.front.hub
         for decision, account, code in (
@@ -139,9 +139,9 @@ async def test_a_person_must_name_an_account_that_there_is_and_only_where_one_is
 async def test_a_booking_on_another_account_than_the_pool_is_for_a_person_and_no_deposit(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         bank.says("camt.054", notice(entry("70"), account="6299000000000000001"), notice(entry("80"), message="M2"))
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         assert await booked(database_url) == {8_000: 1}
         (case,) = await waiting(town)
         assert orjson.loads(case.facts)["account"] == "…0001"
@@ -155,7 +155,7 @@ async def test_a_booking_on_another_account_than_the_pool_is_for_a_person_and_no
 async def test_payouts_as_ordered_are_nobodys_case_and_one_that_comes_back_is(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         await send_todays(town)
         line = (await town.lines(town.today))[FARM]
         amount = f"{line.amount_minor / 100:.2f}"
@@ -164,10 +164,10 @@ async def test_payouts_as_ordered_are_nobodys_case_and_one_that_comes_back_is(
             notice(entry(amount, end_to_end=line.id, out=True)),
             notice(entry(amount, end_to_end=line.id), message="M2", account=PAYEE),
         )
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         assert await waiting(town) == []
         bank.says("camt.054", notice(entry(amount, end_to_end=line.id), message="M3"))
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         (case,) = await waiting(town)
         assert (case.kind, case.amount_minor) == ("booking_unidentified", line.amount_minor)
         assert orjson.loads(case.facts)["instruction"] == line.id
@@ -210,21 +210,21 @@ async def test_a_file_that_cannot_be_applied_is_set_aside_and_asked_for_again(
     database_url: str, tmp_path: Path, name: str
 ) -> None:
     spoil, code, booked_of_it = HARM[name]
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         bank.says("camt.054", *(notice(entry(str(70 + n), ref=str(n)), message=f"M{n}") for n in range(3)))
         spoil(bank, "camt.054-1")
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         assert await booked(database_url) == {7_000: 1, 7_200: 1, **({7_100: 1} if booked_of_it else {})}
         (case,) = await waiting(town)
         facts = orjson.loads(case.facts)
         assert (case.kind, case.about, facts["code"]) == ("bank_file_set_aside", f"{BANK}:camt.054-1", code)
-        await a_while_later(town, settler)
+        await a_while_later(town, bank_worker)
         assert [(one.opened_at, one.facts) for one in await waiting(town)] == [(case.opened_at, case.facts)]
         bank.forged.clear()
         bank.gone.clear()
-        await a_round(settler)
+        await a_round(bank_worker)
         assert len(await waiting(town)) == 1, "it is not asked for in every round"
-        await a_while_later(town, settler)
+        await a_while_later(town, bank_worker)
         mended = code in ("signature_forged", "bank_http_404")
         assert len(await waiting(town)) == (0 if mended else 1)
         if mended:
@@ -233,16 +233,16 @@ async def test_a_file_that_cannot_be_applied_is_set_aside_and_asked_for_again(
 
 
 async def test_a_file_that_is_discarded_is_not_asked_for_again(database_url: str, tmp_path: Path) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         bank.says("camt.054", notice(entry("70")), notice(entry("80", ref="B"), message="M2"))
         bank.forged.add("camt.054-0")
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         (case,) = await waiting(town)
         await decide(town.front.hub, case.id, "discard", by="Wang", note="the bank never wrote it")
         bank.forged.clear()
         bank.calls.clear()
-        await a_while_later(town, settler)
-        await read_from_the_beginning(database_url, town, bank, settler)
+        await a_while_later(town, bank_worker)
+        await read_from_the_beginning(database_url, town, bank, bank_worker)
         assert "camt.054-0" not in bank.calls
         assert (await booked(database_url), await waiting(town)) == ({8_000: 1}, [])
 
@@ -251,18 +251,18 @@ async def test_a_file_that_is_discarded_is_not_asked_for_again(database_url: str
 async def test_a_file_that_can_never_be_had_stops_the_others_for_some_rounds_only(
     database_url: str, tmp_path: Path, harm: str
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         bank.says("camt.054", notice(entry("70")), notice(entry("80", ref="B"), message="M2"))
         bank.says("pain.002", pain002("ACSC", of="stl-other"))
         getattr(bank, harm).add("camt.054-0")
         for n in range(TRIES):
             assert await booked(database_url) == {}, n
             town.front.clock.forward(60)
-            await a_round(settler)
+            await a_round(bank_worker)
         assert await booked(database_url) == {8_000: 1}
         assert {one.about for one in await waiting(town)} == {f"{BANK}:camt.054-0", f"{BANK}:pain.002-0"}
         getattr(bank, harm).clear()
-        await a_while_later(town, settler)
+        await a_while_later(town, bank_worker)
         assert await booked(database_url) == {7_000: 1, 8_000: 1}
 
 
@@ -293,19 +293,19 @@ LISTED_ODDLY: Mapping[str, Any] = {
 async def test_what_a_list_says_oddly_of_one_file_keeps_no_other_from_being_applied(
     database_url: str, tmp_path: Path, name: str
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         bank.listed["camt.054-0"] = LISTED_ODDLY[name]
         bank.says("camt.054", notice(entry("70")), notice(entry("80", ref="B"), message="M2"))
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         assert await booked(database_url) == {8_000: 1}
         (case,) = await waiting(town)
         facts = orjson.loads(case.facts)
         assert (case.kind, facts["code"]) == ("bank_file_set_aside", "listed_oddly")
         assert case.about.isprintable()
-        await a_while_later(town, settler)
+        await a_while_later(town, bank_worker)
         assert len(await waiting(town)) == 1
         await decide(town.front.hub, case.id, "discard", by="Wang", note="the bank has listed it anew")
-        await read_from_the_beginning(database_url, town, bank, settler)
+        await read_from_the_beginning(database_url, town, bank, bank_worker)
         assert (await booked(database_url), await waiting(town)) == ({8_000: 1}, [])
 
 
@@ -315,51 +315,51 @@ async def test_what_a_list_says_oddly_of_one_file_keeps_no_other_from_being_appl
 async def test_what_is_only_for_people_keeps_no_file_from_being_applied(
     database_url: str, tmp_path: Path, change: Mapping[str, Any]
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         good = notice(entry("70"))
         bank.listed["camt.054-0"] = {**LISTED, "sha256": hashlib.sha256(good).hexdigest(), **change}
         bank.says("camt.054", good)
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         assert (await booked(database_url), await waiting(town)) == ({7_000: 1}, [])
 
 
 async def test_another_file_under_the_id_of_one_that_was_discarded_is_applied(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         bank.says("camt.054", notice(entry("70"))[:-9])
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         (case,) = await waiting(town)
         await decide(town.front.hub, case.id, "discard", by="Wang", note="the bank writes it anew")
         bank.files["camt.054"] = [notice(entry("70"))]
-        await read_from_the_beginning(database_url, town, bank, settler)
+        await read_from_the_beginning(database_url, town, bank, bank_worker)
         assert (await booked(database_url), await waiting(town)) == ({7_000: 1}, [])
 
 
 async def test_a_bank_that_lists_everything_every_time_has_its_files_fetched_once(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         bank.heedless.add("camt.054")
         bank.says("camt.054", notice(entry("70")), notice(), notice())
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         bank.calls.clear()
-        assert await settler.once() == 0, "or it would be asked again at once, for ever"
+        assert await bank_worker.once() == 0, "or it would be asked again at once, for ever"
         bank.says("camt.054", notice(entry("80", ref="B"), message="M2"))
         for _ in range(3):
             town.front.clock.forward(1)
-            await a_round(settler)
+            await a_round(bank_worker)
         assert await booked(database_url) == {7_000: 1, 8_000: 1}
         assert [call for call in bank.calls if call.startswith("camt.054-")] == ["camt.054-3"]
 
 
 async def test_a_round_goes_on_in_a_page_where_the_one_before_stopped(database_url: str, tmp_path: Path) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         bank.says("camt.054", notice(entry("70")), notice(entry("80", ref="B"), message="M2"))
         bank.broken.add("camt.054-1")
         for _ in range(3):
             town.front.clock.forward(60)
-            await a_round(settler)
+            await a_round(bank_worker)
         assert await booked(database_url) == {7_000: 1}
         assert Counter(call for call in bank.calls if "-" in call) == {"camt.054-0": 1, "camt.054-1": 3}
 
@@ -388,34 +388,34 @@ async def test_a_long_file_is_read_beside_the_loop_and_its_entries_share_commits
         return read_camt054(content, **how)
 
     monkeypatch.setattr("splitting.banks.files.read_camt054", read)
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         number = 1_000
         (lane,) = town.front.hub.lanes.all
         town.front.hub.env.executor = ThreadPoolExecutor(1, thread_name_prefix="offload")
         before = lane.figures.batches
         bank.says("camt.054", notice(*(entry("70", ref=str(n)) for n in range(number))), notice(entry("80", ref="B")))
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         assert await booked(database_url) == {7_000: number, 8_000: 1}
         assert lane.figures.batches - before < number / 10
         assert [name.partition("_")[0] for name in read_by] == ["offload", "MainThread"]
 
 
 async def test_files_that_are_set_aside_are_asked_for_again_some_at_a_time(database_url: str, tmp_path: Path) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         bank.says("camt.054", *[notice(entry("70"))[:-9]] * (2 * AGAIN_AT_ONCE + 5))
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         for asked in (AGAIN_AT_ONCE, 2 * AGAIN_AT_ONCE, 2 * AGAIN_AT_ONCE + 5):
-            town.front.clock.forward(ASK_AGAIN_S)
-            await a_round(settler)
+            town.front.clock.forward(QUERY_AGAIN_S)
+            await a_round(bank_worker)
             calls = Counter(call for call in bank.calls if call.startswith("camt.054-"))
             assert sum(number > 1 for number in calls.values()) == asked
 
 
 async def test_a_list_that_cannot_be_had_keeps_the_other_kind_from_nothing(database_url: str, tmp_path: Path) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         bank.unlisted.add("camt.054")
         bank.says("pain.002", pain002("ACSC", of="stl-other"))
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         (case,) = await waiting(town)
         assert orjson.loads(case.facts)["code"] == "not_our_batch"
 
@@ -435,19 +435,19 @@ async def test_what_cannot_be_done_with_one_entry_keeps_no_other_from_being_book
                 raise error
             return None
 
-        settler = Settler(hub.banks, hub.pool, hub.env, deposits, collected)
+        bank_worker = BankWorker(hub.banks, hub.pool, hub.env, deposits, collected)
         bank.says("camt.054", notice(entry("70", creditor_ref="x"), entry("80", "2")))
-        await all_read(town, bank, settler)
+        await all_read(town, bank, bank_worker)
         assert await booked(database_url) == {8_000: 1}
         (case,) = await waiting(town)
         assert orjson.loads(case.facts)["code"] == getattr(error, "code", "internal_error")
         wrong.clear()
-        await a_while_later(town, settler)
+        await a_while_later(town, bank_worker)
         assert (await booked(database_url), await waiting(town)) == ({7_000: 1, 8_000: 1}, [])
 
 
 async def test_how_long_a_banks_files_are_unread_is_a_figure(database_url: str, tmp_path: Path) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         hub = town.front.hub
 
         async def unread_s() -> float | None:
@@ -457,11 +457,11 @@ async def test_how_long_a_banks_files_are_unread_is_a_figure(database_url: str, 
         assert await unread_s() == 0
         bank.unlisted.add("pain.002")
         town.front.clock.forward(3_600)
-        await a_round(settler)
+        await a_round(bank_worker)
         assert await unread_s() == 3_600
         bank.unlisted.clear()
         town.front.clock.forward(timedelta(minutes=1).total_seconds())
-        await a_round(settler)
+        await a_round(bank_worker)
         assert await unread_s() == 0
         await hub.banks.end(town.front.book, BANK)
         town.front.clock.forward(3_600)

@@ -54,12 +54,12 @@ async def registered_before(database_url: str, town: Town, column: str, value: s
 async def test_one_payee_that_no_file_can_say_is_refused_and_the_others_are_paid(
     database_url: str, tmp_path: Path, column: str, value: str
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         await registered_before(database_url, town, column, value, FARM)
         await town.sell()
         await town.settle(town.today)  # by a hub that did not look
         while (await town.batch(town.today)).status == "created":
-            await settler.once()
+            await bank_worker.once()
         (sent,) = bank.taken
         for payee, is_there in ((FARM, False), (MILL, True), (PLATFORM, True)):
             assert (instruction_id(town.id(town.today), payee).encode() in sent) is is_there
@@ -76,8 +76,8 @@ async def test_one_payee_that_no_file_can_say_is_refused_and_the_others_are_paid
 async def test_a_line_that_no_file_can_say_is_refused_on_the_day_it_is_recorded(
     database_url: str, tmp_path: Path
 ) -> None:
-    """The settler's clock is a day ahead when it looks, and right again when that is committed."""
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, _, settler):
+    """The bank_worker's clock is a day ahead when it looks, and right again when that is committed."""
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, _, bank_worker):
         await registered_before(database_url, town, "name", "bell\x07", FARM)
         await town.sell()
         await town.settle(town.today)
@@ -93,33 +93,33 @@ async def test_a_line_that_no_file_can_say_is_refused_on_the_day_it_is_recorded(
         town.front.hub.lanes.put = right_again  # type: ignore[method-assign]
         town.front.clock.forward(ahead_s)
         while (await town.batch(town.today)).status == "created":
-            await settler.once()
+            await bank_worker.once()
         town.front.hub.lanes.put = put  # type: ignore[method-assign]
         line = (await town.lines(town.today))[FARM]
         assert (line.status, line.bank_date) == ("refused", town.today)
 
 
 async def test_an_answer_that_was_lost_is_followed_by_the_same_bytes(database_url: str, tmp_path: Path) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         await registered_before(database_url, town, "bank_account", "6200/0001", FARM)
         await town.sell()
         await town.settle(town.today)
         bank.drops.add(town.id(town.today).replace("_", "-"))
         while len(bank.taken) < 2:
-            await settler.once()
+            await bank_worker.once()
         bank.drops.clear()
         while (await town.batch(town.today)).status == "created":
-            await settler.once()
+            await bank_worker.once()
         assert len(set(bank.taken)) == 1
 
 
 async def test_a_batch_of_which_nothing_can_be_said_ends_without_the_bank(database_url: str, tmp_path: Path) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         await registered_before(database_url, town, "bank_account", "6200/0001", FARM, MILL, PLATFORM)
         await town.sell()
         await town.settle(town.today)
         while (await town.batch(town.today)).status != "finished":
-            await settler.once()
+            await bank_worker.once()
         assert bank.taken == []
         assert await town.standing() == {
             "channel:rail": 9_940,

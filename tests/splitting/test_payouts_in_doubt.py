@@ -12,7 +12,7 @@ from cases import Case
 from cases.store import cases
 from kernel.db import acquire
 from ops.cases import decide
-from splitting.banks.worker import Settler
+from splitting.banks.worker import BankWorker
 from tests.channels.banks.bank_files import pain002, report_block, report_line
 from tests.splitting.play_bank import PlayBank, a_town_with_a_bank, all_read, send_todays
 from tests.splitting.town import FARM, MILL, PLATFORM, Town
@@ -28,13 +28,13 @@ class Report:
 
     town: Town
     bank: PlayBank
-    settler: Settler
+    bank_worker: BankWorker
     of: str  # its message id
     lines: list[str]  # its end-to-end ids
 
     async def says(self, *reports: bytes) -> None:
         self.bank.says("pain.002", *reports)
-        await all_read(self.town, self.bank, self.settler)
+        await all_read(self.town, self.bank, self.bank_worker)
 
     async def lines_are(self, status: str, *reasons: str, group: str = "PART") -> None:
         await self.says(pain002(group, *(report_line(line, status, *reasons) for line in self.lines), of=self.of))
@@ -64,10 +64,10 @@ class Report:
 
 @asynccontextmanager
 async def a_report(database_url: str, home: Path) -> AsyncIterator[Report]:
-    async with a_town_with_a_bank(database_url, home) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, home) as (town, bank, bank_worker):
         of = await send_todays(town)
         lines = [line.id for line in (await town.lines(town.today)).values()]
-        yield Report(town, bank, settler, of, sorted(lines))
+        yield Report(town, bank, bank_worker, of, sorted(lines))
 
 
 HAS_IT = [("DU02",), ("DU03",), ("DU04",), ("DU05",), ("AM05",), ("NARR|see below", "AM05"), ("AC04", "DUPL")]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kernel.errors import Rejected
 from kernel.money import share_bp
-from splitting import Asked, Share, ShareKind, compute
+from splitting import Share, ShareKind, SplitLine, compute
 from splitting.plans.arithmetic import OWN, fee_returned, give_again, take_back
 
 FARM, MILL, HUB = "pye_farm", "pye_mill", "pye_hub"
@@ -17,18 +17,18 @@ amounts = st.integers(1, 10**12)
 
 
 @st.composite
-def lines(draw: st.DrawFn) -> list[Asked]:
+def lines(draw: st.DrawFn) -> list[SplitLine]:
     kinds = {
         ShareKind.AMOUNT: st.integers(0, 10**12),
         ShareKind.BASIS_POINTS: st.integers(0, 10_000),
         ShareKind.REMAINDER: st.integers(0, 10**12),
     }
     chosen = draw(st.lists(st.sampled_from(list(ShareKind)), max_size=8))
-    return [Asked(f"pye_{n}", kind, draw(kinds[kind])) for n, kind in enumerate(chosen)]
+    return [SplitLine(f"pye_{n}", kind, draw(kinds[kind])) for n, kind in enumerate(chosen)]
 
 
 @given(gross=amounts, fee_bp=st.integers(0, 10_000), asked=lines())
-def test_shares_and_fee_are_the_payment_and_none_is_negative(gross: int, fee_bp: int, asked: list[Asked]) -> None:
+def test_shares_and_fee_are_the_payment_and_none_is_negative(gross: int, fee_bp: int, asked: list[SplitLine]) -> None:
     fee = share_bp(gross, fee_bp)
     try:
         shares = compute(gross, fee, asked)
@@ -57,7 +57,7 @@ def test_shares_and_fee_are_the_payment_and_none_is_negative(gross: int, fee_bp:
 
 @given(gross=amounts, fee_bp=st.integers(0, 10_000), coupon_bp=st.integers(1, 10_000), asked=lines())
 def test_a_coupon_of_the_merchants_is_never_shared_and_never_stops_the_sharing(
-    gross: int, fee_bp: int, coupon_bp: int, asked: list[Asked]
+    gross: int, fee_bp: int, coupon_bp: int, asked: list[SplitLine]
 ) -> None:
     """What the payer used is known only after the plan was made, so a plan that no longer fits is cut, not refused."""
     coupon = min(max(share_bp(gross, coupon_bp), 1), gross)
@@ -71,9 +71,9 @@ def test_a_coupon_of_the_merchants_is_never_shared_and_never_stops_the_sharing(
 
 
 def test_of_ten_less_a_coupon_of_one_and_a_fee_of_five_cents_8_95_is_shared() -> None:
-    plan = [Asked(FARM, ShareKind.BASIS_POINTS, 3_000), Asked(MILL, ShareKind.REMAINDER, 1)]
+    plan = [SplitLine(FARM, ShareKind.BASIS_POINTS, 3_000), SplitLine(MILL, ShareKind.REMAINDER, 1)]
     assert compute(1_000, 5, plan, 100) == [Share(FARM, 270), Share(MILL, 625)]
-    fixed = [Asked(FARM, ShareKind.AMOUNT, 600), Asked(MILL, ShareKind.AMOUNT, 300)]
+    fixed = [SplitLine(FARM, ShareKind.AMOUNT, 600), SplitLine(MILL, ShareKind.AMOUNT, 300)]
     assert compute(1_000, 5, fixed, 100) == [Share(FARM, 597), Share(MILL, 298)]
 
 
@@ -81,25 +81,31 @@ def test_of_ten_less_a_coupon_of_one_and_a_fee_of_five_cents_8_95_is_shared() ->
     ("asked", "expected"),
     [
         ([], [(OWN, 9_940)]),
-        ([Asked(FARM, ShareKind.REMAINDER, 1)], [(FARM, 9_940)]),
-        ([Asked(FARM, ShareKind.REMAINDER, 0)], [(FARM, 0), (OWN, 9_940)]),
-        ([Asked(FARM, ShareKind.BASIS_POINTS, 3_000)], [(FARM, 3_000), (OWN, 6_940)]),
-        ([Asked(FARM, ShareKind.AMOUNT, 9_940)], [(FARM, 9_940)]),
+        ([SplitLine(FARM, ShareKind.REMAINDER, 1)], [(FARM, 9_940)]),
+        ([SplitLine(FARM, ShareKind.REMAINDER, 0)], [(FARM, 0), (OWN, 9_940)]),
+        ([SplitLine(FARM, ShareKind.BASIS_POINTS, 3_000)], [(FARM, 3_000), (OWN, 6_940)]),
+        ([SplitLine(FARM, ShareKind.AMOUNT, 9_940)], [(FARM, 9_940)]),
         (
             [
-                Asked(HUB, ShareKind.BASIS_POINTS, 50),
-                Asked(FARM, ShareKind.AMOUNT, 1_000),
-                Asked(MILL, ShareKind.REMAINDER, 1),
+                SplitLine(HUB, ShareKind.BASIS_POINTS, 50),
+                SplitLine(FARM, ShareKind.AMOUNT, 1_000),
+                SplitLine(MILL, ShareKind.REMAINDER, 1),
             ],
             [(HUB, 50), (FARM, 1_000), (MILL, 8_890)],
         ),
         # An odd unit goes to the largest remainder, the earlier one where they are equal.
-        ([Asked(FARM, ShareKind.REMAINDER, 1), Asked(MILL, ShareKind.REMAINDER, 2)], [(FARM, 3_313), (MILL, 6_627)]),
-        ([Asked(p, ShareKind.REMAINDER, 1) for p in (FARM, MILL, HUB)], [(FARM, 3_314), (MILL, 3_313), (HUB, 3_313)]),
+        (
+            [SplitLine(FARM, ShareKind.REMAINDER, 1), SplitLine(MILL, ShareKind.REMAINDER, 2)],
+            [(FARM, 3_313), (MILL, 6_627)],
+        ),
+        (
+            [SplitLine(p, ShareKind.REMAINDER, 1) for p in (FARM, MILL, HUB)],
+            [(FARM, 3_314), (MILL, 3_313), (HUB, 3_313)],
+        ),
     ],
 )  # fmt: skip
 def test_a_hundred_yuan_less_sixty_fen_is_shared_as_planned(
-    asked: list[Asked], expected: list[tuple[str, int]]
+    asked: list[SplitLine], expected: list[tuple[str, int]]
 ) -> None:
     assert [(share.payee_id, share.amount_minor) for share in compute(10_000, 60, asked)] == expected
 
@@ -107,12 +113,12 @@ def test_a_hundred_yuan_less_sixty_fen_is_shared_as_planned(
 @pytest.mark.parametrize(
     "asked",
     [
-        [Asked(FARM, ShareKind.AMOUNT, 9_941)],
-        [Asked(FARM, ShareKind.BASIS_POINTS, 10_000)],
-        [Asked(FARM, ShareKind.BASIS_POINTS, 5_000), Asked(MILL, ShareKind.AMOUNT, 4_941)],
+        [SplitLine(FARM, ShareKind.AMOUNT, 9_941)],
+        [SplitLine(FARM, ShareKind.BASIS_POINTS, 10_000)],
+        [SplitLine(FARM, ShareKind.BASIS_POINTS, 5_000), SplitLine(MILL, ShareKind.AMOUNT, 4_941)],
     ],
 )
-def test_a_plan_that_gives_away_more_than_there_is_is_refused(asked: list[Asked]) -> None:
+def test_a_plan_that_gives_away_more_than_there_is_is_refused(asked: list[SplitLine]) -> None:
     with pytest.raises(Rejected) as refusal:
         compute(10_000, 60, asked)
     assert refusal.value.code == "split_exceeds_payment"
@@ -128,7 +134,7 @@ def after(shares: list[Share], parts: list[int]) -> list[Share]:
 
 @given(gross=amounts, fee_bp=st.integers(0, 10_000), asked=lines(), cuts=st.lists(st.integers(0, 10**12), max_size=12))
 def test_refunds_in_any_parts_take_back_exactly_all_and_never_more_than_a_share(
-    gross: int, fee_bp: int, asked: list[Asked], cuts: list[int]
+    gross: int, fee_bp: int, asked: list[SplitLine], cuts: list[int]
 ) -> None:
     fee = share_bp(gross, fee_bp)
     try:

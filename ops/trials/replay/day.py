@@ -28,7 +28,7 @@ from ops.trials.replay import lacking
 from ops.trials.replay.faults import Disturber, Planted, Planter, Row
 from ops.trials.replay.orders import HOUSE, Invoice, net_minor, suppliers
 from ops.trials.replay.patience import PATIENCE_S, again, until
-from ops.trials.replay.rails import CAST, PAID_OUT_IN, Account, Cable, Part, Payers, sign_up, trades
+from ops.trials.replay.rails import CAST, PAID_OUT_IN, Cable, Part, Payers, RailAccount, sign_up, trades
 from ops.trials.replay.trade import Ledger, Trader
 from ops.trials.replay.trouble import Plan, Trouble
 from ops.trials.replay.world import World
@@ -77,7 +77,7 @@ class Day:
     currency: str
     ledger: Ledger
     plan: Plan
-    accounts: Sequence[Account] = ()
+    accounts: Sequence[RailAccount] = ()
     book: int = 0
     merchant: str = ""
     captured_minor: int = 0
@@ -126,7 +126,7 @@ class Day:
         expected = Counter((fault.reference, fault.expected_kind) for fault in self.planted)
         return list((Counter(self.found) - expected).elements())
 
-    def hold_against(self, account: Account, found: Sequence[Mapping[str, Any]]) -> None:
+    def hold_against(self, account: RailAccount, found: Sequence[Mapping[str, Any]]) -> None:
         """Compare what the hub says was paid over an account with the rail's own truth about whom it charged.
 
         Whoever was charged for an order that did not succeed must have all of it back.
@@ -428,7 +428,7 @@ class Player:
         day.seconds = time.monotonic() - started
         return day
 
-    async def _account(self, world: World, part: Part, book: int, pool: str, cables: "_Cables | None") -> Account:
+    async def _account(self, world: World, part: Part, book: int, pool: str, cables: "_Cables | None") -> RailAccount:
         """Become a rail's merchant, and have the hub call it, over a cable that can be cut where `cables` is given."""
         rail = self._hub.channels[part.channel]
         webhooks = not capabilities_of(rail).per_order_notices
@@ -439,8 +439,8 @@ class Player:
         await self._hub.channel_admin.add_by_hand(book, part.account, part.channel, settings, fee_bp=part.fee_bp)
         channel = rail(settings)
         methods = frozenset(str(method) for method in channel.capabilities.methods)
-        return Account(
-            part, str(settings["merchant"]), methods, channel.deposit_mark(), settings, base_url,
+        return RailAccount(
+            part, str(settings["merchant"]), methods, channel.deposit_prefix(), settings, base_url,
             channel.capabilities.merchant_coupons,
         )  # fmt: skip
 
@@ -545,7 +545,7 @@ class Player:
             (account.name, on): name for account in day.accounts for on in day.dates if (name := account.deposit(on))
         }
 
-        async def channel(account: Account, on: date) -> Run:
+        async def channel(account: RailAccount, on: date) -> Run:
             name = names.get((account.name, on))
             deposit = Deposit(BANK, name, bank_day) if name else None
             return await proof.channel(day.book, account.name, on, currency=day.currency, deposit=deposit)

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ops.trials.replay.rails import Account
+from ops.trials.replay.rails import RailAccount
 from ops.trials.replay.world import Refused, World
 
 
@@ -47,7 +47,7 @@ SHORT_BY_MINOR = 17  # what the bank keeps back of the channel's deposit
 class Row:
     """One row that a rail's bill will have."""
 
-    account: Account
+    account: RailAccount
     field: str  # order | refund: whose number it is
     reference: str
     minor: int
@@ -56,7 +56,7 @@ class Row:
 class Planter:
     """Plants record faults, each on a reference of its own; where a day has too few, fewer than were asked for."""
 
-    def __init__(self, world: World, accounts: Sequence[Account], *, count: int, seed: int) -> None:
+    def __init__(self, world: World, accounts: Sequence[RailAccount], *, count: int, seed: int) -> None:
         self._world = world
         self._accounts = accounts
         self._rng = random.Random(f"faults {seed}")
@@ -141,14 +141,14 @@ class Disturber:
     Repetitions of an order may meet it as well as a new one: `sparing` sees that one order does not meet them all.
     """
 
-    def __init__(self, world: World, accounts: Sequence[Account], *, on: bool) -> None:
+    def __init__(self, world: World, accounts: Sequence[RailAccount], *, on: bool) -> None:
         self._world = world
         self._accounts = {account.name: account for account in accounts}
         self._on = on
         self._ordered: set[str] = set()
         self._spared: Counter[str] = Counter()  # by account: orders that have been in doubt for long
 
-    def spares(self, account: Account) -> bool:
+    def spares(self, account: RailAccount) -> bool:
         """Tell whether no request is to be spoiled at an account just now."""
         return self._spared[account.name] > 0
 
@@ -198,7 +198,7 @@ class Disturber:
         await self._perhaps(rng, 0.15, faults, self._accounts[name], {"op": "refund"})
 
     async def _perhaps(
-        self, rng: random.Random, chance: float, faults: Sequence[str], account: Account, match: dict[str, str]
+        self, rng: random.Random, chance: float, faults: Sequence[str], account: RailAccount, match: dict[str, str]
     ) -> None:
         if not self._on or rng.random() >= chance or self.spares(account):
             return

@@ -43,7 +43,7 @@ LIKED: Mapping[str, int] = {"qr": 46, "barcode": 26, "page": 12, "card": 10, "tr
 
 
 @dataclass(slots=True)
-class Account:
+class RailAccount:
     """An account of the play as it stands: known to the rail as `merchant`."""
 
     part: Part
@@ -81,7 +81,7 @@ async def sign_up(world: World, part: Part, *, pool: str, hub_url: str, book: in
 class Payers:
     """Everybody who pays: goes where he was sent, and says yes there."""
 
-    def __init__(self, world: World, accounts: Sequence[Account], *, run_id: str, coupons: bool = False) -> None:
+    def __init__(self, world: World, accounts: Sequence[RailAccount], *, run_id: str, coupons: bool = False) -> None:
         self._world = world
         self._coupons = coupons
         self._accounts = {account.name: account for account in accounts}
@@ -136,7 +136,7 @@ class Payers:
         return True
 
 
-async def trades(world: World, account: Account) -> list[dict[str, Any]]:
+async def trades(world: World, account: RailAccount) -> list[dict[str, Any]]:
     """Return a rail's own truth about an account's orders."""
     found = await world.control("GET", f"/control/{account.channel}/trades?merchant={account.merchant}")
     return list(found["trades"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import time as clock_time
 
 from ops.trials.replay.orders import Invoice
-from ops.trials.replay.rails import Account, Cable
+from ops.trials.replay.rails import Cable, RailAccount
 from ops.trials.replay.world import World
 
 NOON, ONE = clock_time(12), clock_time(13)
@@ -39,12 +39,12 @@ class Trouble:
         self,
         world: World,
         plan: Plan,
-        accounts: Sequence[Account],
+        accounts: Sequence[RailAccount],
         cables: Sequence[Cable],
         invoices: Sequence[Invoice],
         *,
         seed: int,
-        spares: Callable[[Account], bool] = lambda account: False,
+        spares: Callable[[RailAccount], bool] = lambda account: False,
     ) -> None:
         """spares: tells at which account no request is to be spoiled just now."""
         self._spares = spares
@@ -123,11 +123,11 @@ class Trouble:
             except TimeoutError:
                 return
 
-    def _of(self, channel: str) -> list[Account]:
+    def _of(self, channel: str) -> list[RailAccount]:
         return [account for account in self._accounts if account.channel == channel]
 
     async def _order(
-        self, account: Account, fault: str, match: dict[str, str], params: dict[str, int], times: int
+        self, account: RailAccount, fault: str, match: dict[str, str], params: dict[str, int], times: int
     ) -> str:
         match = {"merchant": account.merchant, **match}
         told = await self._world.order_fault(account.channel, fault, match, params, times=times)

@@ -255,7 +255,7 @@ def without_words(found: Outcome) -> Outcome:
         case Refused():
             return replace(found, code="")
         case Unknown():
-            return replace(found, reason="", ask=None, refusal=None)
+            return replace(found, reason="", follow_up=None, refusal=None)
         case _:
             return found
 
@@ -319,10 +319,10 @@ def test_an_order_that_has_ended_is_asked_about_at_once(op: str) -> None:
         answer = RAIL.answer(OPS[op][0], refused(sub_code))
         found = outcome(op, answer)
         wanted = ALIPAY.query_request(order()) if sub_code in THEN.get(op, ()) else None
-        assert (found.ask if isinstance(found, Unknown) else None) == wanted, f"{op} {sub_code}"
+        assert (found.follow_up if isinstance(found, Unknown) else None) == wanted, f"{op} {sub_code}"
         for doubtful in (unsigned(answer), STRANGER.answer(OPS[op][0], refused(sub_code))):
             found = outcome(op, doubtful)
-            assert not isinstance(found, Unknown) or found.ask is None
+            assert not isinstance(found, Unknown) or found.follow_up is None
 
 
 def test_a_payment_tried_again_after_it_ended_is_what_the_query_says() -> None:
@@ -346,7 +346,7 @@ def test_a_closing_refused_because_of_the_state_is_done_only_if_the_query_says_c
     for fields in (trade(), trade(**ALL_BACK), trade("WAIT_BUYER_PAY"), refused("ACQ.SYSTEM_ERROR")):
         found = told(fields)
         assert isinstance(found, Unknown)
-        assert found.ask is None
+        assert found.follow_up is None
     assert isinstance(told(trade("TRADE_CLOSED"), STRANGER), Unknown)
 
 

@@ -81,7 +81,7 @@ def signed(name: str) -> Request:
 
 
 def shown(method: Method, **changes: Any) -> str:
-    action = channel().local_action(order(method, **changes), now=NOW, nonce=NONCE)
+    action = channel().payer_initiated_action(order(method, **changes), now=NOW, nonce=NONCE)
     assert isinstance(action, Pending)
     assert action.next_action is not None
     kind, value = action.next_action.values()

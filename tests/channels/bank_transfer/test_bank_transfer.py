@@ -328,7 +328,7 @@ def test_settings_without_a_key_are_refused_and_secrets_may_be_files() -> None:
 
 
 def test_a_deposit_is_never_expected_from_a_rail_that_pays_into_the_pool_itself() -> None:
-    assert RAIL.deposit_mark() is None
+    assert RAIL.deposit_prefix() is None
 
 
 ANSWERS: dict[str, Outcome | str] = {

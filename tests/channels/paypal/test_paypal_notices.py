@@ -76,7 +76,7 @@ EVENTS: list[tuple[str, Any, Notice | None]] = [
     (
         "PAYMENT.AUTHORIZATION.CREATED",
         authorization(**OF_ORDER),
-        payment(Pending(channel_ref=f"auth:{ORDER_ID}:{AUTH_ID}", held=Money(1234, "USD"))),
+        payment(Pending(channel_ref=f"auth:{ORDER_ID}:{AUTH_ID}", authorized=Money(1234, "USD"))),
     ),
     ("PAYMENT.CAPTURE.REFUNDED", refund(), repaid(Confirmed(REFUND_ID, Money(234, "USD"), PAID_AT))),
     ("PAYMENT.CAPTURE.REFUNDED", refund("PENDING"), repaid(Pending(channel_ref=REFUND_ID))),
@@ -317,7 +317,7 @@ GOLDEN_NOTICES: dict[str, Notice] = {
     "notice_order_approved": payment(Pending(channel_ref=f"order:{ORDER_ID}", proceed=True)),
     "notice_capture_completed": PAID,
     "notice_capture_denied": payment(Refused("DECLINED")),
-    "notice_money_reserved": payment(Pending(channel_ref=f"auth:{ORDER_ID}:{AUTH_ID}", held=Money(1234, "USD"))),
+    "notice_money_reserved": payment(Pending(channel_ref=f"auth:{ORDER_ID}:{AUTH_ID}", authorized=Money(1234, "USD"))),
     "notice_refunded": repaid(Confirmed(REFUND_ID, Money(234, "USD"), PAID_AT)),
 }
 

@@ -44,7 +44,7 @@ CREATED, HELD = f"order:{ORDER_ID}", f"auth:{ORDER_ID}:{AUTH_ID}"
 PAID = Confirmed(CAPTURE_ID, Money(1234, "USD"), PAID_AT)
 PART = Confirmed(CAPTURE_ID, Money(1000, "USD"), PAID_AT)
 REFUNDED = Confirmed(REFUND_ID, Money(234, "USD"), PAID_AT)
-PROCEED, ON_HOLD = Pending(channel_ref=CREATED, proceed=True), Pending(channel_ref=HELD, held=Money(1234, "USD"))
+PROCEED, ON_HOLD = Pending(channel_ref=CREATED, proceed=True), Pending(channel_ref=HELD, authorized=Money(1234, "USD"))
 VOIDED = Refused("VOIDED", closed=True)
 OPS = ("pay", "query", "query_capture", "query_hold", "proceed", "authorize", "close", "capture", "void")
 REFUND_OPS = ("refund", "refund_again", "refund_query")
@@ -52,12 +52,12 @@ REFUND_OPS = ("refund", "refund_again", "refund_query")
 
 def outcome(op: str, got: Response) -> Outcome:
     """Translate an answer."""
-    plain, hold = order(channel_ref=CREATED), order(channel_ref=HELD, hold_only=True)
+    plain, hold = order(channel_ref=CREATED), order(channel_ref=HELD, authorize_only=True)
     match op:
         case "pay":
             return RAIL.pay_outcome(order(), got, now=NOW)
         case "pay_hold":
-            return RAIL.pay_outcome(order(hold_only=True), got, now=NOW)
+            return RAIL.pay_outcome(order(authorize_only=True), got, now=NOW)
         case "query_lost":
             return RAIL.query_outcome(order(), got, now=NOW)
         case "query":
@@ -69,7 +69,7 @@ def outcome(op: str, got: Response) -> Outcome:
         case "proceed":
             return RAIL.proceed_outcome(plain, got, now=NOW)
         case "authorize":
-            return RAIL.proceed_outcome(order(channel_ref=CREATED, hold_only=True), got, now=NOW)
+            return RAIL.proceed_outcome(order(channel_ref=CREATED, authorize_only=True), got, now=NOW)
         case "close":
             return RAIL.close_outcome(plain, got, now=NOW)
         case "close_lost":

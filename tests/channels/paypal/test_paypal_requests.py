@@ -35,16 +35,16 @@ from tests.channels.paypal.paypal_schemas import faults
 
 DAY = date(2026, 11, 23)
 CREATED, HELD = f"order:{ORDER_ID}", f"auth:{ORDER_ID}:{AUTH_ID}"
-HOLD = order(hold_only=True, channel_ref=HELD)
+HOLD = order(authorize_only=True, channel_ref=HELD)
 REQUESTS: dict[str, Callable[[PayPal], Request | None]] = {
     "request_create": lambda rail: rail.pay_request(order()),
-    "request_create_hold": lambda rail: rail.pay_request(order(hold_only=True, return_url=None)),
+    "request_create_hold": lambda rail: rail.pay_request(order(authorize_only=True, return_url=None)),
     "request_query_before_paypal_answered": lambda rail: rail.query_request(order()),
     "request_query_order": lambda rail: rail.query_request(order(channel_ref=CREATED)),
     "request_query_hold": lambda rail: rail.query_request(HOLD),
     "request_query_capture": lambda rail: rail.query_request(order(channel_ref=CAPTURE_ID)),
     "request_proceed_capture": lambda rail: rail.proceed_request(order(channel_ref=CREATED)),
-    "request_proceed_authorize": lambda rail: rail.proceed_request(order(channel_ref=CREATED, hold_only=True)),
+    "request_proceed_authorize": lambda rail: rail.proceed_request(order(channel_ref=CREATED, authorize_only=True)),
     "request_close": lambda rail: rail.close_request(order(channel_ref=CREATED)),
     "request_capture_part": lambda rail: rail.capture_request(HOLD, Money(1000, "USD")),
     "request_void": lambda rail: rail.void_request(HOLD),
@@ -118,7 +118,7 @@ def test_each_message_has_a_request_id_of_its_own_that_never_changes() -> None:
     requests = [
         rail.pay_request(order()),
         rail.proceed_request(order(channel_ref=CREATED)),
-        rail.proceed_request(order(channel_ref=CREATED, hold_only=True)),
+        rail.proceed_request(order(channel_ref=CREATED, authorize_only=True)),
         rail.capture_request(HOLD, Money(1000, "USD")),
         rail.refund_request(refund_order()),
     ]

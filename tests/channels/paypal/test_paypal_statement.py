@@ -318,7 +318,7 @@ def test_a_report_is_never_a_file_somewhere_else() -> None:
     with pytest.raises(BadBill):
         RAIL.bill_content(RAIL.bill_file(ASKED, answer(200, page(payment())), now=NOW), Response(200, {}, b""))
     assert RAIL.fund_bill_request(DAY) is None
-    assert RAIL.deposit_mark() == f"PP{MERCHANT_ID}"
+    assert RAIL.deposit_prefix() == f"PP{MERCHANT_ID}"
 
 
 def test_a_full_page_is_below_the_limit_for_answers() -> None:

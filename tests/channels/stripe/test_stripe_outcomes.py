@@ -36,7 +36,7 @@ STRIPE = channel()
 PAID = Confirmed(INTENT, Money(1234, "USD"), PAID_AT)
 REFUNDED = Confirmed(REFUND, Money(234, "USD"), PAID_AT.replace(second=59))
 GO_ON = Pending(channel_ref=INTENT, proceed=True)
-HELD = Pending(channel_ref=INTENT, held=Money(1234, "USD"))
+HELD = Pending(channel_ref=INTENT, authorized=Money(1234, "USD"))
 CLOSED = Refused("canceled", closed=True)
 SECURE = "https://hooks.stripe.com/redirect/authenticate/src_golden?client_secret=src_client_secret_golden"
 PROVES = {"type": "redirect_to_url", "redirect_to_url": {"url": SECURE, "return_url": "https://shop.example/"}}
@@ -52,7 +52,7 @@ def outcome(op: str, said: Response, *, part: int = 1234, **changes: Any) -> Out
         read = STRIPE.refund_outcome if op == "refund" else STRIPE.refund_query_outcome
         return read(asked, said, now=NOW)
     new = {"channel_ref": None} if op in ("pay", "find") else {}
-    held = {"hold_only": True} if op in ("capture", "void") else {}
+    held = {"authorize_only": True} if op in ("capture", "void") else {}
     about = order(**(new | held | changes))
     if op == "capture":
         return STRIPE.capture_outcome(about, Money(part, "USD"), said, now=NOW)
@@ -172,7 +172,7 @@ def test_an_answer_that_may_be_an_old_one_has_the_present_asked_for(
 ) -> None:
     found = outcome(op, said)
     assert isinstance(found, Unknown)
-    assert (found.ask, found.not_found, found.not_sent) == (asks, False, False)
+    assert (found.follow_up, found.not_found, found.not_sent) == (asks, False, False)
 
 
 def test_what_comes_of_asking_is_read_as_the_first_answer_would_have_been() -> None:
@@ -189,7 +189,7 @@ def test_a_close_before_the_id_is_known_learns_it_and_then_cancels(replayed: boo
     made = answer(intent("requires_confirmation"), **(REPLAYED if replayed else {}))
     found = STRIPE.close_outcome(NEW, made, now=NOW)
     assert isinstance(found, Unknown)
-    assert found.ask == STRIPE.close_request(order())
+    assert found.follow_up == STRIPE.close_request(order())
     assert STRIPE.close_outcome(NEW, answer(intent("canceled")), now=NOW) == CLOSED
     assert isinstance(STRIPE.close_outcome(NEW, past_it("succeeded"), now=NOW), Unknown)
 
@@ -208,7 +208,7 @@ PART = intent(amount_received=1000)
 
 def test_a_part_that_was_captured_is_confirmed_as_that_part() -> None:
     assert outcome("capture", answer(PART), part=1000) == replace(PAID, amount=Money(1000, "USD"))
-    assert outcome("query", answer(PART), hold_only=True) == replace(PAID, amount=Money(1000, "USD"))
+    assert outcome("query", answer(PART), authorize_only=True) == replace(PAID, amount=Money(1000, "USD"))
 
 
 def test_a_capture_of_another_amount_than_asked_is_stated_and_not_confirmed() -> None:
@@ -315,7 +315,7 @@ def without_words(found: Outcome) -> Outcome:
         case Refused():
             return replace(found, code="")
         case Unknown():
-            return replace(found, reason="", ask=None, refusal=None)
+            return replace(found, reason="", follow_up=None, refusal=None)
         case _:
             return found
 
@@ -559,7 +559,7 @@ def test_no_field_of_any_kind_makes_the_adapter_stumble_or_confirm_more(
 
 GOLDEN_ANSWERS: dict[str, tuple[str, Outcome]] = {
     "answer_create_made": ("pay", GO_ON),
-    "answer_create_replayed": ("find", Unknown(adapter.OLD, ask=STRIPE.query_request(order()))),
+    "answer_create_replayed": ("find", Unknown(adapter.OLD, follow_up=STRIPE.query_request(order()))),
     "answer_confirm_paid": ("proceed", PAID),
     "answer_confirm_held": ("proceed", HELD),
     "answer_confirm_payer_proves_identity": ("proceed", Pending({"type": "redirect", "url": SECURE}, INTENT)),

@@ -28,11 +28,11 @@ DAY = date(2026, 11, 24)
 NEW = order(channel_ref=None)
 REQUESTS: dict[str, Callable[[Stripe], Request]] = {
     "request_create": lambda rail: rail.pay_request(NEW),
-    "request_create_hold": lambda rail: rail.pay_request(order(channel_ref=None, hold_only=True)),
+    "request_create_hold": lambda rail: rail.pay_request(order(channel_ref=None, authorize_only=True)),
     "request_confirm": lambda rail: rail.proceed_request(order()),
     "request_query": lambda rail: rail.query_request(order()),
     "request_cancel": lambda rail: rail.close_request(order()),
-    "request_capture_part": lambda rail: rail.capture_request(order(hold_only=True), Money(1000, "USD")),
+    "request_capture_part": lambda rail: rail.capture_request(order(authorize_only=True), Money(1000, "USD")),
     "request_refund": lambda rail: rail.refund_request(refund_order()),
     "request_refund_query": lambda rail: rail.refund_query_request(refund_order(channel_ref=REFUND)),
     "request_refund_query_without_its_id": lambda rail: rail.refund_query_request(refund_order()),
@@ -206,8 +206,8 @@ def test_every_secret_may_stand_in_a_file(tmp_path: Path) -> None:
 
 
 def test_the_payouts_are_known_by_the_account_where_it_is_given() -> None:
-    assert channel().deposit_mark() == "STacct1Golden"
-    assert channel(account=None).deposit_mark() is None
+    assert channel().deposit_prefix() == "STacct1Golden"
+    assert channel(account=None).deposit_prefix() is None
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8480", "localhost", "[::1]:8480"])

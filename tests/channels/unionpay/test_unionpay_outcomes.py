@@ -48,7 +48,7 @@ REFUNDED = Confirmed(REFUND_QUERY_ID, Money(234, "CNY"), datetime(2026, 11, 24, 
 NOT_FOUND = said("00", respCode="34", respMsg="查无此交易")
 EXPIRED = order().expires_at
 ALL_OF_IT = refund_order(amount=Money(1234, "CNY"))
-HELD = Pending(channel_ref=HOLD_ID, held=Money(1234, "CNY"))
+HELD = Pending(channel_ref=HOLD_ID, authorized=Money(1234, "CNY"))
 OF_REFUND = {"orderId": REFUND_ID, "txnTime": REFUND_TIME}
 
 
@@ -88,9 +88,9 @@ def outcome(op: str, answer: Response | dict[str, str], *, now: datetime = NOW, 
 def asked_next(found: Outcome) -> dict[str, str]:
     """Return the fields of the next question that an outcome has."""
     assert isinstance(found, Unknown)
-    assert found.ask is not None
-    assert found.ask.url.endswith("/gateway/api/queryTrans.do")
-    return dict(pair.split("=", 1) for pair in found.ask.body.decode().split("&"))
+    assert found.follow_up is not None
+    assert found.follow_up.url.endswith("/gateway/api/queryTrans.do")
+    return dict(pair.split("=", 1) for pair in found.follow_up.body.decode().split("&"))
 
 
 # ---- an order and its payer ------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_a_completion_is_confirmed_with_what_was_captured() -> None:
     assert asked_next(outcome("query of hold", queried("64", orderId=CAPTURE_ID)))["orderId"] == VOID_ID
     unclear = outcome("query of hold", queried("99", orderId=CAPTURE_ID))
     assert isinstance(unclear, Unknown)
-    assert unclear.ask is None, "a capture that may have been made is not followed by another question"
+    assert unclear.follow_up is None, "a capture that may have been made is not followed by another question"
 
 
 @pytest.mark.parametrize("code", ["00", "05", "12"])
@@ -362,7 +362,7 @@ def test_what_a_question_finds_carries_its_own_type_and_is_believed_with_no_othe
             other = fields | {"txnType": txn_type, "txnSubType": sub_type}
             found = outcome(op, {field: value for field, value in other.items() if value}, **changes)
             assert isinstance(found, Unknown), other
-            assert (found.not_found, found.ask) == (False, None)
+            assert (found.not_found, found.follow_up) == (False, None)
 
 
 @pytest.mark.parametrize("name", FOUND)
@@ -439,7 +439,7 @@ def test_an_answer_that_unionpay_did_not_sign_means_nothing(op: str) -> None:
     for answer in spoiled:
         found = outcome(op, answer)
         assert isinstance(found, Unknown), answer
-        assert (found.not_found, found.ask) == (False, None)
+        assert (found.not_found, found.follow_up) == (False, None)
 
 
 def test_a_new_certificate_of_unionpays_is_believed_without_being_told() -> None:
@@ -546,7 +546,7 @@ def test_a_file_that_cannot_be_unpacked_is_refused(content: str) -> None:
 def test_the_file_has_no_address() -> None:
     with pytest.raises(BadBill):
         UNIONPAY.bill_content(UNIONPAY.bill_file(ASKED, filed(), now=MORNING), Response(200, {}, FILE))
-    assert UNIONPAY.deposit_mark() == f"UP{MER_ID}"
+    assert UNIONPAY.deposit_prefix() == f"UP{MER_ID}"
     assert isinstance(ASKED, Request)
 
 

@@ -39,7 +39,7 @@ from tests.channels.unionpay.unionpay_rail import (
 WHOLE = refund_order(amount=Money(1234, "CNY"))
 REQUESTS: dict[str, Callable[[UnionPay], Request]] = {
     "request_app": lambda rail: rail.pay_request(order(Method.APP)),
-    "request_app_hold": lambda rail: rail.pay_request(order(Method.APP, hold_only=True)),
+    "request_app_hold": lambda rail: rail.pay_request(order(Method.APP, authorize_only=True)),
     "request_query": lambda rail: rail.query_request(order()),
     "request_query_of_hold": lambda rail: rail.query_request(held_order()),
     "request_close": lambda rail: rail.close_request(order()),
@@ -100,7 +100,7 @@ def test_signing_adds_nothing_but_number_and_signature_and_a_time_where_there_is
 @pytest.mark.parametrize(("method", "device"), [(Method.PAGE, "07"), (Method.H5, "08")])
 def test_a_page_is_a_form_that_the_payers_browser_carries(method: Method, device: str) -> None:
     rail = channel()
-    action = rail.local_action(order(method), now=NOW, nonce="").next_action
+    action = rail.payer_initiated_action(order(method), now=NOW, nonce="").next_action
     assert action is not None
     assert (action["type"], action["url"]) == ("form", f"{BASE_URL}/gateway/api/frontTransReq.do")
     sent = action["fields"]
@@ -112,12 +112,12 @@ def test_a_page_is_a_form_that_the_payers_browser_carries(method: Method, device
 
 def test_a_page_asked_for_again_is_the_same_page_whenever_that_is() -> None:
     rail = channel()
-    first = rail.local_action(order(), now=NOW, nonce="a")
-    assert rail.local_action(order(), now=NOW + timedelta(hours=9), nonce="b") == first
+    first = rail.payer_initiated_action(order(), now=NOW, nonce="a")
+    assert rail.payer_initiated_action(order(), now=NOW + timedelta(hours=9), nonce="b") == first
 
 
 def test_a_stored_form_is_still_what_we_make() -> None:
-    action = channel().local_action(order(), now=NOW, nonce="").next_action
+    action = channel().payer_initiated_action(order(), now=NOW, nonce="").next_action
     assert action is not None
     shown = "".join(f"{name}={value}\n" for name, value in sorted(action["fields"].items()))
     assert shown == (GOLDEN / "request_page_form.txt").read_text()
@@ -137,7 +137,7 @@ def test_a_description_has_nothing_that_parts_fields_and_is_short() -> None:
 
 @pytest.mark.parametrize("method", [Method.PAGE, Method.H5])
 def test_a_page_of_a_shop_that_names_no_way_back_leads_to_our_own_door(method: Method) -> None:
-    action = channel().local_action(order(method, return_url=None), now=NOW, nonce="").next_action
+    action = channel().payer_initiated_action(order(method, return_url=None), now=NOW, nonce="").next_action
     assert action is not None
     assert action["fields"]["frontUrl"] == order().notify_url
 
@@ -166,7 +166,7 @@ def test_what_has_failed_as_an_undo_is_asked_for_again_as_a_refund() -> None:
 
 @pytest.mark.parametrize("held", [None, True])
 def test_what_may_have_been_reserved_first_is_never_undone(held: bool | None) -> None:
-    assert kind_of(payment_held=held) == "04"
+    assert kind_of(payment_authorized=held) == "04"
 
 
 def test_a_refund_is_the_same_message_each_time_it_is_sent() -> None:
@@ -242,5 +242,7 @@ def test_keys_may_stand_in_the_settings_themselves() -> None:
         "middle_cert": (KEYS / "middle_certificate.pem").read_text(),
     }
     rail = unionpay.build({name: value for name, value in settings().items() if not name.endswith("_file")} | inline)
-    assert rail.local_action(order(), now=NOW, nonce="") == channel().local_action(order(), now=NOW, nonce="")
+    assert rail.payer_initiated_action(order(), now=NOW, nonce="") == channel().payer_initiated_action(
+        order(), now=NOW, nonce=""
+    )
     assert {"private_key"} == unionpay.SECRETS

@@ -65,7 +65,7 @@ def order(method: Method = Method.PAGE, **changes: Any) -> Order:
 
 
 def held_order(**changes: Any) -> Order:
-    return order(hold_only=True, **({"channel_ref": HOLD_ID} | changes))
+    return order(authorize_only=True, **({"channel_ref": HOLD_ID} | changes))
 
 
 def refund_order(**changes: Any) -> RefundOrder:
@@ -79,7 +79,7 @@ def refund_order(**changes: Any) -> RefundOrder:
         "created_at": datetime(2026, 11, 24, 8, 10, 0, tzinfo=UTC),
         "payment_created_at": order().created_at,
         "payment_channel_ref": QUERY_ID,
-        "payment_held": False,
+        "payment_authorized": False,
     }
     return RefundOrder(**(fields | changes))
 

@@ -128,7 +128,7 @@ async def test_good_credentials_that_do_not_know_what_was_paid_here_do_not_go_li
 
 
 async def test_credentials_that_know_what_was_paid_here_go_live(vault: Vault) -> None:
-    """Asked in this order: about nobody's number, and about the last payment."""
+    """SplitLine in this order: about nobody's number, and about the last payment."""
     await added(vault, position=0)
     for number, fate in enumerate(("paid", "refunded")):
         payment = await vault.front.paid(f"order-{number}")

@@ -11,7 +11,7 @@ import pytest_asyncio
 from channels.contract import Method
 from gateway.accounts.ready import ChannelAccounts
 from gateway.accounts.terms import Terms, Used
-from gateway.routing.seam import Ask
+from gateway.routing.seam import RoutingRequest
 from kernel.money import Money
 from tests.gateway.front import SILENCE, Front, a_front, another_process
 
@@ -95,7 +95,7 @@ async def test_a_payment_and_its_refund_are_one_capture(front: Front) -> None:
 
 async def test_the_rate_falls_once_the_volume_is_reached(front: Front) -> None:
     async def fee(minor: int) -> int:
-        ask = Ask(front.book, "auto", Method.QR, Money(minor, "CNY"), None, None, None, front.clock.now())
+        ask = RoutingRequest(front.book, "auto", Method.QR, Money(minor, "CNY"), None, None, None, front.clock.now())
         return (await front.hub.router.choose(ask))[0].fee_minor
 
     assert await fee(10_000) == 60

@@ -9,7 +9,7 @@ import pytest
 
 from channels import Method
 from gateway.cashier.codes import png, svg
-from gateway.cashier.device import Visitor, address, language, visitor
+from gateway.cashier.device import Device, address, device, language
 from gateway.cashier.render import HERE, is_web, sources
 from gateway.cashier.screens import ways
 from gateway.cashier.text import WORDS, Say
@@ -22,20 +22,20 @@ APPS = {"wechat": ("MicroMessenger",), "alipay": ("AlipayClient",)}
 @pytest.mark.parametrize(
     ("user_agent", "expected"),
     [
-        (DESKTOP, Visitor(None, on_phone=False)),
-        (PHONE, Visitor(None, on_phone=True)),
-        (IN_WECHAT, Visitor("wechat", on_phone=True)),
-        (IN_ALIPAY, Visitor("alipay", on_phone=True)),
-        (f"{DESKTOP} MicroMessenger/7.0 WindowsWechat(0x63090a13)", Visitor(None, on_phone=False)),
-        ("", Visitor(None, on_phone=False)),
+        (DESKTOP, Device(None, on_phone=False)),
+        (PHONE, Device(None, on_phone=True)),
+        (IN_WECHAT, Device("wechat", on_phone=True)),
+        (IN_ALIPAY, Device("alipay", on_phone=True)),
+        (f"{DESKTOP} MicroMessenger/7.0 WindowsWechat(0x63090a13)", Device(None, on_phone=False)),
+        ("", Device(None, on_phone=False)),
     ],
 )
-def test_a_visitor_is_known_by_what_the_browser_says(user_agent: str, expected: Visitor) -> None:
-    assert visitor(user_agent, APPS) == expected
+def test_a_visitor_is_known_by_what_the_browser_says(user_agent: str, expected: Device) -> None:
+    assert device(user_agent, APPS) == expected
 
 
 def test_the_app_of_a_rail_the_merchant_has_not_is_an_ordinary_phone() -> None:
-    assert visitor(IN_WECHAT, {"alipay": ("AlipayClient",)}) == Visitor(None, on_phone=True)
+    assert device(IN_WECHAT, {"alipay": ("AlipayClient",)}) == Device(None, on_phone=True)
 
 
 @pytest.mark.parametrize(
@@ -152,9 +152,9 @@ def test_each_rail_is_offered_once_in_the_merchants_order() -> None:
         Method.PAGE: [choice("paypal", 2), choice("alipay", 0)],
     }
     methods = (Method.QR, Method.PAGE, Method.TRANSFER)
-    found = ways(Visitor(None, on_phone=False), methods, offered)
+    found = ways(Device(None, on_phone=False), methods, offered)
     assert [way.name for way in found] == ["alipay.qr", "wechat.qr", "paypal.page"]
-    assert [way.name for way in ways(Visitor("wechat", on_phone=True), methods, offered)] == ["wechat.qr"]
+    assert [way.name for way in ways(Device("wechat", on_phone=True), methods, offered)] == ["wechat.qr"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -127,10 +127,10 @@ async def test_a_payer_who_comes_back_has_the_rail_asked_and_nothing_sent(databa
     async with a_front(database_url, tmp_path) as front:
         payment_id = await choosing(front)
         await choose(front, payment_id, pay=SILENCE, query=NEVER_ARRIVED)
-        await front.hub.payments.ask(await front.attempt(payment_id))
+        await front.hub.payments.follow_up(await front.attempt(payment_id))
         assert (len(front.asked("pay")), len(front.asked("query"))) == (1, 1)
         front.rail.works("query")
-        await front.hub.payments.ask(await front.attempt(payment_id))
+        await front.hub.payments.follow_up(await front.attempt(payment_id))
         assert (await front.payment(payment_id))["status"] == "succeeded"
 
 
@@ -172,7 +172,7 @@ async def test_whoever_pays_in_both_wallets_gets_the_second_back(
             assert (await front.notice(reference, 10_000, account=account, rail=rail)).status == 204
         payment = await front.payment(payment_id)
         assert (payment["won_attempt"], payment["amount_captured"]) == (first_paid, 10_000)
-        assert payment["attempts"][2 - first_paid]["status"] == "surplus"
+        assert payment["attempts"][2 - first_paid]["status"] == "overpaid"
         await front.later(1)
         await front.share_out()
         loser = attempts[3 - first_paid][0]
@@ -333,14 +333,14 @@ async def test_fixed_shares_are_checked_against_the_fee_of_what_is_chosen(databa
 async def test_reserved_money_wins_the_payment_and_other_orders_are_closed(database_url: str, tmp_path: Path) -> None:
     async with a_front(database_url, tmp_path, accounts=TWO) as front:
         payment_id = await choosing(front, capture="manual")
-        page, held = NewAttempt("page"), Pending(held=Money(10_000, "CNY"))
+        page, held = NewAttempt("page"), Pending(authorized=Money(10_000, "CNY"))
         await choose(front, payment_id, page)
         await choose(front, payment_id, NewAttempt("card", '{"token":"t"}'), "other", pay=held, query=held)
         payment = await front.payment(payment_id)
         assert (payment["status"], payment["won_attempt"], payment["next_action"]) == ("requires_capture", 2, None)
         front.rail.says(query=held)
         await front.later(0.001)
-        assert [one["status"] for one in (await front.payment(payment_id))["attempts"]] == ["closed", "held"]
+        assert [one["status"] for one in (await front.payment(payment_id))["attempts"]] == ["closed", "authorized"]
         assert len(front.asked("void")) == 1
         captured = await front.post(f"/v1/payments/{payment_id}/capture", {}, key="k")
         assert captured.body["status"] == "succeeded"

@@ -14,16 +14,16 @@ from gateway import states
 from gateway.claims import Claims
 from gateway.payments.attempts import Chosen, EndUnpaid, FailOver, NewAttempt, StartAttempt
 from gateway.payments.captures import CaptureRefused, StartCapture, StartUndo
-from gateway.payments.create import Asking, CreatePayment, NewPayment
-from gateway.payments.record_outcome import Settle
-from gateway.payments.refunds import CreateRefund, RetryRefund, SettleRefund
+from gateway.payments.create import ClaimDue, CreatePayment, NewPayment
+from gateway.payments.record_outcome import RecordOutcome
+from gateway.payments.refunds import CreateRefund, RecordRefundOutcome, RetryRefund
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
-from gateway.tables import ATTEMPTS, PAYMENTS, REFUNDS, Attempt, Payment, Refund, surplus_refund_id
+from gateway.tables import ATTEMPTS, PAYMENTS, REFUNDS, Attempt, Payment, Refund, overpaid_refund_id
 from kernel.errors import Broken, Conflict, Rejected
 from kernel.money import Money, share_bp
 from kernel.work import NotLoaded
 from ledger import accounts
-from splitting import Asked, ShareKind
+from splitting import ShareKind, SplitLine
 from tests.splitting.in_memory import BOOK, NOW, Book
 
 PAYMENT = "pay_" + "1" * 26
@@ -42,7 +42,7 @@ class Life:
     def __init__(self, *, cashier: bool, manual: bool, split: bool, wallets: int = 0) -> None:
         self.book = Book()
         self.book.payee(FARM)
-        plan = [Asked(FARM, ShareKind.BASIS_POINTS, 3_000)] if split else []
+        plan = [SplitLine(FARM, ShareKind.BASIS_POINTS, 3_000)] if split else []
         method = "cashier" if cashier else "page"
         new = NewPayment(
             "order", AMOUNT, "CNY", method, "tea", None, plan, LASTS, None, manual, "{}" if cashier else None
@@ -94,14 +94,14 @@ class Life:
             "confirmed": Confirmed(f"ch-{attempt.reference}", Money(captured, "CNY"), NOW),
             "pending": Pending(),
             "action": Pending({"type": "qr", "code": "x"}),
-            "held": Pending(held=Money(AMOUNT, "CNY")),
+            "held": Pending(authorized=Money(AMOUNT, "CNY")),
             "refused": Refused("NO"),
             "closed": Refused("CLOSED", closed=True),
             "unknown": Unknown("silence"),
         }[OUTCOMES[n % len(OUTCOMES)]]
         for _ in range(2):  # everybody repeats himself
-            refund_id = surplus_refund_id(PAYMENT, attempt.number)
-            self.book.do(Settle(BOOK, PAYMENT, attempt.number, outcome, WAIT, refund_id, 5))
+            refund_id = overpaid_refund_id(PAYMENT, attempt.number)
+            self.book.do(RecordOutcome(BOOK, PAYMENT, attempt.number, outcome, WAIT, refund_id, 5))
 
     def fails_over(self, n: int) -> None:
         tries = self.attempts
@@ -129,7 +129,7 @@ class Life:
     def told_to_undo(self, n: int) -> None:
         if tries := self.attempts:
             attempt = tries[n % len(tries)]
-            after = self.book.do(StartUndo(BOOK, PAYMENT, attempt.number, releases=attempt.status == "held"))
+            after = self.book.do(StartUndo(BOOK, PAYMENT, attempt.number, releases=attempt.status == "authorized"))
             assert (after.undo_sent_at is None or after == attempt) or attempt.status in OPEN_ATTEMPT
 
     @contextlib.contextmanager
@@ -144,7 +144,7 @@ class Life:
     def asked_about(self, n: int) -> None:
         for one in self.attempts:
             with self.later(timedelta(minutes=1) if n % 2 else timedelta(days=1)):  # undone, it never is again
-                self.book.do(Asking(BOOK, (PAYMENT, one.number), 1.0))
+                self.book.do(ClaimDue(BOOK, (PAYMENT, one.number), 1.0))
 
     def ends(self, n: int) -> None:
         why = states.PaymentEvent.TIMED_OUT if n % 2 else states.PaymentEvent.CLOSED
@@ -161,7 +161,7 @@ class Life:
             good = Confirmed("ch-re", Money(refund.amount_minor, "CNY"), NOW)
             said: Outcome = good if n % 2 else Refused("NOT_ENOUGH")
             for _ in range(2):
-                self.book.do(SettleRefund(BOOK, refund.id, said, 1.0, refund.retry_count))
+                self.book.do(RecordRefundOutcome(BOOK, refund.id, said, 1.0, refund.retry_count))
 
     def refund_retried(self, n: int) -> None:
         mostly = [refund for refund in self.refunds if refund.status == "failed" or n % 5 == 0]
@@ -187,7 +187,7 @@ class Life:
             assert (one.due_at is not None) is (one.status in OPEN_ATTEMPT or doubted)
             live = [r for r in refunds if r.attempt_number == one.number and r.status != "failed"]
             assert sum(r.amount_minor for r in live) <= one.captured_minor
-            if one.status in ("late", "surplus"):
+            if one.status in ("late", "overpaid"):
                 whole = [r for r in refunds if r.attempt_number == one.number and r.amount_minor == one.captured_minor]
                 assert whole, "it is on its way back, or somebody can send it there"
         its = [r for r in refunds if r.attempt_number == payment.won_attempt]
@@ -197,7 +197,7 @@ class Life:
             assert payment.due_at is not None or any(one.status in OPEN_ATTEMPT for one in tries)
         if payment.status == "requires_capture":
             held = tries[payment.won_attempt - 1]
-            assert (held.status, held.capture_minor, held.held_minor) == ("held", 0, AMOUNT)
+            assert (held.status, held.capture_minor, held.authorized_minor) == ("authorized", 0, AMOUNT)
         self.book.assert_it_adds_up()
         for rail in RAILS:
             brought = sum(one.captured_minor for one in tries if one.channel_account == rail)
@@ -220,7 +220,7 @@ class Life:
         for refund in self.refunds:
             if refund.status == "processing":
                 good = Confirmed("ch-re", Money(refund.amount_minor, "CNY"), NOW)
-                self.book.do(SettleRefund(BOOK, refund.id, good, 1.0, refund.retry_count))
+                self.book.do(RecordRefundOutcome(BOOK, refund.id, good, 1.0, refund.retry_count))
 
 
 wallets = st.integers(0, 3)
@@ -243,7 +243,7 @@ def test_one_attempt_pays_and_the_rest_goes_back(
         life.assert_exact()
     life.settle_all_that_goes_back()
     life.assert_exact()
-    surplus = [one for one in life.attempts if one.status == "surplus"]
+    surplus = [one for one in life.attempts if one.status == "overpaid"]
     for one in surplus:
         back = [r for r in life.refunds if r.attempt_number == one.number and r.status == "succeeded"]
         assert sum(r.amount_minor for r in back) == one.captured_minor
@@ -269,8 +269,8 @@ def test_the_moves_reach_every_state() -> None:
             seen.update("doubted" for one in life.attempts if one.status == "confirmed" and one.undo_sent_at)
             seen.add(f"payment {life.payment.status}")
             seen.update(f"refund {one.status} {min(one.retry_count, 2)}" for one in life.refunds)
-    wanted: set[Any] = {f"attempt {state}" for state in states.Attempt} | {
-        f"payment {state}" for state in states.Payment
+    wanted: set[Any] = {f"attempt {state}" for state in states.AttemptStatus} | {
+        f"payment {state}" for state in states.PaymentStatus
     }
     wanted |= {"doubted", "refund succeeded 0", "refund failed 0", "refund succeeded 1", "refund failed 1"}
     assert wanted <= seen, wanted - seen

@@ -41,7 +41,7 @@ async def test_a_bill_of_attempts_that_won_lost_and_went_back_agrees_with_the_bo
         refund = (await front.get("/v1/refunds")).body["data"][0]
         front.rail.works("refund")
         await front.post(f"/v1/refunds/{refund['id']}/retry", key="r")
-        front.rail.says(pay=Pending(held=Money(10_000, "CNY")))
+        front.rail.says(pay=Pending(authorized=Money(10_000, "CNY")))
         held = (await front.pay("part", method={"type": "page", "channel": "scripted"}, capture="manual")).body["id"]
         part = front.asked("pay")[-1]
         await front.post(f"/v1/payments/{held}/capture", {"amount": 4_000}, key="c")

@@ -22,7 +22,7 @@ from tests.gateway.front import CLOSED, NEVER_ARRIVED, QR, SILENCE, Answer, Fron
 from tests.support import confirmed
 
 CNY_100 = Money(10_000, "CNY")
-HELD = Pending(channel_ref="auth-1", held=CNY_100)
+HELD = Pending(channel_ref="auth-1", authorized=CNY_100)
 PAGE = {"type": "page", "return_url": "https://shop.example/thanks"}
 CARD = {"type": "card", "token": "tok_1"}
 
@@ -50,9 +50,9 @@ async def test_reserved_money_is_booked_when_it_is_captured_and_not_before(datab
         payment_id = await reserve(front)
         payment = await front.payment(payment_id)
         assert (payment["amount_capturable"], payment["amount_captured"], payment["channel_fee"]) == (10_000, 0, 0)
-        assert payment["attempts"][0]["amount_held"] == 10_000
+        assert payment["attempts"][0]["amount_authorized"] == 10_000
         assert await front.balances() == {}
-        assert front.asked("pay")[0].hold_only
+        assert front.asked("pay")[0].authorize_only
         captured = await capture(front, payment_id)
         assert (captured.status, captured.body["status"], captured.body["amount_captured"]) == (
             200,
@@ -128,7 +128,7 @@ async def test_no_more_than_is_reserved_can_be_captured(database_url: str, tmp_p
     async with a_front(database_url, tmp_path) as front:
         payment_id = await reserve(front)
         refused = await capture(front, payment_id, amount)
-        assert (refused.status, refused.code, refused.body["held_minor"]) == (422, "capture_exceeds_hold", 10_000)
+        assert (refused.status, refused.code, refused.body["authorized_minor"]) == (422, "capture_exceeds_hold", 10_000)
         assert front.asked("capture") == []
 
 
@@ -138,16 +138,16 @@ async def test_a_rail_that_captures_all_or_nothing_is_not_asked_for_a_part(datab
         rail.capabilities = replace(rail.capabilities, partial_capture=False)
         payment_id = await reserve(front)
         refused = await capture(front, payment_id, 9_999)
-        assert (refused.status, refused.code, refused.body["held_minor"]) == (
+        assert (refused.status, refused.code, refused.body["authorized_minor"]) == (
             422,
             "partial_capture_unsupported",
             10_000,
         )
         assert (await capture(front, payment_id, 10_000)).body["status"] == "succeeded"
-        assert (await capture(front, payment_id, 9_999)).code == "payment_not_held"
+        assert (await capture(front, payment_id, 9_999)).code == "payment_not_authorized"
         front.rail.says(pay=Pending(QR))
         unpaid = (await front.pay("unpaid", key="of-the-payment")).body["id"]
-        assert (await capture(front, unpaid, 1)).code == "payment_not_held"
+        assert (await capture(front, unpaid, 1)).code == "payment_not_authorized"
         assert (await capture(front, unpaid, 1, key="of-the-payment")).code == "idempotency_key_reused"
 
 
@@ -156,7 +156,7 @@ async def test_manual_capture_goes_where_a_rail_reserves_by_that_way_to_pay(data
         refused = await front.pay(capture="manual")
         assert (refused.status, refused.code) == (422, "no_channel")
         other = front.shop.rails["second"]
-        other.capabilities = replace(other.capabilities, holds=frozenset({Method.QR}))
+        other.capabilities = replace(other.capabilities, authorizes=frozenset({Method.QR}))
         front.others["second"].says(pay=HELD, query=HELD)
         payment = (await front.pay(capture="manual")).body
         assert (payment["status"], payment["capture"]) == ("requires_capture", "manual")
@@ -170,7 +170,7 @@ async def test_a_capture_repeated_with_its_key_is_done_once(database_url: str, t
         again = await capture(front, payment_id, 4_000, key="k")
         assert (again.status, again.body, again.headers["Idempotency-Replayed"]) == (200, first.body, "true")
         assert (await capture(front, payment_id, 5_000, key="k")).code == "idempotency_key_reused"
-        assert (await capture(front, payment_id, 4_000)).code == "payment_not_held"
+        assert (await capture(front, payment_id, 4_000)).code == "payment_not_authorized"
         assert len(front.asked("capture")) == 1
 
 
@@ -183,7 +183,7 @@ async def test_two_captures_at_once_capture_once(database_url: str, tmp_path: Pa
         done, _ = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
         assert [one.result().code for one in done] == ["capture_under_way"]
         assert (await void(front, payment_id)).code == "capture_under_way"
-        assert (await front.post(f"/v1/payments/{payment_id}/close")).code == "payment_held"
+        assert (await front.post(f"/v1/payments/{payment_id}/close")).code == "payment_authorized"
         gate.open.set()
         captured = {answer.status for answer in await asyncio.gather(*answers)}
         assert captured == {200, 409}
@@ -225,7 +225,7 @@ async def test_a_payer_who_comes_back_while_a_capture_is_undecided_has_it_asked_
         payment_id = await reserve(front)
         front.rail.says(capture=[SILENCE, Refused("BUSY", "one is under way")])
         await capture(front, payment_id, 4_000)
-        await front.hub.payments.ask(await front.attempt(payment_id))
+        await front.hub.payments.follow_up(await front.attempt(payment_id))
         assert (await front.payment(payment_id))["status"] == "processing"
         assert (len(front.asked("capture")), len(front.asked("query"))) == (1, 1)
 
@@ -258,7 +258,7 @@ async def test_what_ends_a_reservation_is_known_by_when_it_was_first_asked_for(
         await front.later(3 * HOLD_S)
         begun = (await front.attempt(payment_id)).created_at
         front.rail.says(**{end: SILENCE, "query": SILENCE})
-        asked_at = front.clock.now()
+        requested_at = front.clock.now()
         await (capture if end == "capture" else void)(front, payment_id)
         front.rail.says(**{end: SILENCE, "query": HELD})
         await front.later(2 * FIRST_ANSWER_S)
@@ -268,8 +268,8 @@ async def test_what_ends_a_reservation_is_known_by_when_it_was_first_asked_for(
         ends = [order.ending_at for order in front.asked(end)]
         assert len(ends) >= 2
         assert len(set(ends)) == 1
-        assert ends[0].replace(microsecond=0) == asked_at, "the book's time, which never stands still"
-        assert asked_at - begun >= timedelta(seconds=3 * HOLD_S)
+        assert ends[0].replace(microsecond=0) == requested_at, "the book's time, which never stands still"
+        assert requested_at - begun >= timedelta(seconds=3 * HOLD_S)
         questions = [order.ending_at for order in front.asked("query")]
         assert questions[0] is None, "nothing had been asked for yet"
         assert questions[-1] == ends[0]
@@ -313,7 +313,7 @@ async def test_a_captured_amount_other_than_asked_for_is_not_believed(database_u
 @pytest.mark.parametrize("held", [Money(9_999, "CNY"), Money(10_000, "JPY")])
 async def test_a_hold_of_another_amount_is_not_believed(database_url: str, tmp_path: Path, held: Money) -> None:
     async with a_front(database_url, tmp_path) as front:
-        front.rail.says(pay=Pending(held=held), query=SILENCE)
+        front.rail.says(pay=Pending(authorized=held), query=SILENCE)
         answer = await front.pay(method=PAGE, capture="manual")
         assert (answer.status, answer.code) == (409, "amount_differs")
         assert (await front.payment(answer.body["payment"]))["status"] == "processing"
@@ -326,7 +326,7 @@ async def test_a_void_releases_the_money_and_may_be_repeated(database_url: str, 
             answer = await void(front, payment_id)
             assert (answer.status, answer.body["status"], answer.body["won_attempt"]) == (200, "canceled", None)
         assert len(front.asked("void")) == 1
-        assert (await capture(front, payment_id)).code == "payment_not_held"
+        assert (await capture(front, payment_id)).code == "payment_not_authorized"
         assert await front.balances() == {}
         assert await front.later(100_000) == 0
 
@@ -354,11 +354,11 @@ async def test_what_is_reserved_can_only_be_voided_and_what_is_not_cannot(databa
     async with a_front(database_url, tmp_path) as front:
         payment_id = await reserve(front)
         closed = await front.post(f"/v1/payments/{payment_id}/close")
-        assert (closed.status, closed.code) == (409, "payment_held")
+        assert (closed.status, closed.code) == (409, "payment_authorized")
         front.rail.says(pay=Pending(QR))
         waiting = (await front.pay("order-2")).body["id"]
-        assert (await void(front, waiting)).code == "payment_not_held"
-        assert (await capture(front, waiting)).code == "payment_not_held"
+        assert (await void(front, waiting)).code == "payment_not_authorized"
+        assert (await capture(front, waiting)).code == "payment_not_authorized"
         assert (await front.refund(payment_id)).code == "payment_not_captured"
 
 
@@ -389,7 +389,7 @@ async def test_money_reserved_after_the_payment_was_closed_is_released_at_once(
         notice = Notice(Kind.PAYMENT, front.asked("pay")[0].reference, HELD, "n-1")
         await front.hub.payments.apply_notice(front.book, "rail", notice)
         payment = await front.payment(payment_id)
-        assert (payment["status"], payment["attempts"][0]["status"]) == ("canceled", "held")
+        assert (payment["status"], payment["attempts"][0]["status"]) == ("canceled", "authorized")
         front.rail.says(query=HELD)
         assert await front.later(0.001) == 1
         assert len(front.asked("void")) == 1

@@ -134,14 +134,14 @@ async def test_an_order_the_rail_hears_of_when_the_payer_comes_is_shown_once_and
 ) -> None:
     async with a_front(database_url, tmp_path) as front:
         rail = front.shop.channel
-        rail.capabilities = replace(rail.capabilities, local=frozenset({Method.PAGE}))
+        rail.capabilities = replace(rail.capabilities, payer_initiated=frozenset({Method.PAGE}))
         shown = []
 
-        def local_action(order: Order, *, now: Any, nonce: str) -> Pending:
+        def payer_initiated_action(order: Order, *, now: Any, nonce: str) -> Pending:
             shown.append(order.reference)
             return Pending({"type": "redirect", "url": f"https://rail.example/{nonce}"})
 
-        rail.local_action = local_action  # type: ignore[method-assign]
+        rail.payer_initiated_action = payer_initiated_action  # type: ignore[method-assign]
         front.rail.says(query=NEVER_ARRIVED)
         payment = (await front.pay(method={"type": "page"})).body
         assert payment["status"] == "requires_action"
@@ -165,7 +165,7 @@ async def test_a_code_the_rail_knows_only_once_it_is_scanned_is_shown_once_and_w
 ) -> None:
     async with a_front(database_url, tmp_path) as front:
         rail = front.shop.channel
-        rail.capabilities = replace(rail.capabilities, comes_first=frozenset({Method.QR}))
+        rail.capabilities = replace(rail.capabilities, known_after_payer=frozenset({Method.QR}))
         sent_again = Refused("SENT_AGAIN", "it was answered with a code, so it had arrived")
         front.rail.says(pay=[Pending(QR), sent_again], query=NEVER_ARRIVED, close=NEVER_ARRIVED)
         payment = (await front.pay()).body
@@ -183,7 +183,7 @@ async def test_a_page_the_payer_brings_after_all_is_paid_though_the_rail_did_not
 ) -> None:
     async with a_front(database_url, tmp_path) as front:
         rail = front.shop.channel
-        rail.capabilities = replace(rail.capabilities, lapses=True)
+        rail.capabilities = replace(rail.capabilities, expires_only=True)
         front.rail.says(pay=Pending(QR), query=NEVER_ARRIVED, close=NEVER_ARRIVED)
         payment = (await front.pay()).body
         await front.later(7_200)

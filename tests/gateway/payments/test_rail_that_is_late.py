@@ -118,7 +118,7 @@ class LateRail:
         if order is None:
             method = str(asked.method)
             two = method == "page" or (method == "card" and asked.reference[-1] in "13579")
-            order = AtRail(asked.amount.minor, method, asked.hold_only, two)
+            order = AtRail(asked.amount.minor, method, asked.authorize_only, two)
             self.orders[asked.reference] = order
             if self.rng.random() < 0.1:
                 order.state = "declined"
@@ -137,7 +137,7 @@ class LateRail:
             case "paid":
                 return Confirmed(f"ch-{reference}", Money(order.captured, "CNY"), self.clock.now())
             case "held":
-                return Pending(channel_ref=f"h-{reference}", held=Money(order.minor, "CNY"))
+                return Pending(channel_ref=f"h-{reference}", authorized=Money(order.minor, "CNY"))
             case "closed":
                 return Refused("CLOSED", closed=True)
             case "declined":

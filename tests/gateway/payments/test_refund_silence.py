@@ -328,7 +328,7 @@ async def test_a_confirmation_after_failing_of_another_amount_books_nothing(data
 async def test_a_rail_that_is_asked_by_sending_again_counts_what_is_sent(database_url: str, tmp_path: Path) -> None:
     """Its question is the message itself; a no to it says nothing of the first, and a retry is not preceded by one."""
     async with a_front(database_url, tmp_path) as front:
-        front.shop.channel.capabilities = replace(front.shop.channel.capabilities, asks_by_repeating=True)
+        front.shop.channel.capabilities = replace(front.shop.channel.capabilities, query_by_resend=True)
         payment_id = await front.paid()
         front.rail.says(refund=SILENCE, refund_query=Unknown("HTTP 403"))
         refund = (await front.refund(payment_id, 300)).body

@@ -10,14 +10,14 @@ from channels.contract import Confirmed, Outcome, Refused
 from gateway.claims import Claims
 from gateway.payments.attempts import Chosen
 from gateway.payments.create import CreatePayment, NewPayment
-from gateway.payments.record_outcome import Settle
-from gateway.payments.refunds import CreateRefund, SettleRefund
+from gateway.payments.record_outcome import RecordOutcome
+from gateway.payments.refunds import CreateRefund, RecordRefundOutcome
 from gateway.tables import PAYMENTS, Payment
 from kernel.errors import Rejected
 from kernel.money import Money, share_bp
 from ledger import RULES
 from ledger.posting import ENTRIES
-from splitting import Asked, ShareKind
+from splitting import ShareKind, SplitLine
 from splitting.plans.arithmetic import OWN, fee_returned
 from splitting.shares.sharing import shares_of
 from splitting.tables import SPLITS
@@ -29,21 +29,21 @@ NO = Refused("NOT_ENOUGH")
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> list[Asked]:
+def plans(draw: st.DrawFn) -> list[SplitLine]:
     """Plans the payment can always bear: at most half of it in basis points, perhaps a remainder for one or two."""
     plan = []
     for payee in (FARM, PLATFORM):
         if draw(st.booleans()):
-            plan.append(Asked(payee, ShareKind.BASIS_POINTS, draw(st.integers(0, 2_500))))
+            plan.append(SplitLine(payee, ShareKind.BASIS_POINTS, draw(st.integers(0, 2_500))))
     if draw(st.booleans()):
-        plan.append(Asked(MILL, ShareKind.REMAINDER, draw(st.integers(0, 3))))
+        plan.append(SplitLine(MILL, ShareKind.REMAINDER, draw(st.integers(0, 3))))
     return plan
 
 
 class Shop:
     """A book with one captured payment, and refunds of it under way."""
 
-    def __init__(self, amount: int, fee_bp: int, plan: list[Asked], *, fee_kept: bool, coupon: int = 0) -> None:
+    def __init__(self, amount: int, fee_bp: int, plan: list[SplitLine], *, fee_kept: bool, coupon: int = 0) -> None:
         self.book = Book()
         self.book.payee(FARM)
         self.book.payee(MILL)
@@ -55,7 +55,7 @@ class Shop:
         self.book.do(CreatePayment(BOOK, PAYMENT, new, claims, chosen))
         paid = Confirmed("ch-1", Money(amount, "CNY"), NOW, Money(coupon, "CNY"))
         fee = share_bp(amount - coupon, fee_bp)
-        self.book.do(Settle(BOOK, PAYMENT, 1, paid, timedelta(0), "re_" + "0" * 26, fee_minor=fee))
+        self.book.do(RecordOutcome(BOOK, PAYMENT, 1, paid, timedelta(0), "re_" + "0" * 26, fee_minor=fee))
         self.made = 0
         self.open: list[tuple[str, int]] = []
 
@@ -90,7 +90,7 @@ class Shop:
             part = None if coupon is None else Money(coupon % (amount + 1), "CNY")
             said = Confirmed("ch-re", Money(amount, "CNY"), NOW, part)
         for _ in range(2):  # rails repeat themselves
-            self.book.do(SettleRefund(BOOK, refund_id, said, 1.0))
+            self.book.do(RecordRefundOutcome(BOOK, refund_id, said, 1.0))
 
     def assert_exact(self) -> None:
         payment = self.payment
@@ -150,7 +150,7 @@ steps = st.one_of(
 def test_refunds_in_any_order_and_with_any_end_stay_exact(
     amount: int,
     fee_bp: int,
-    plan: list[Asked],
+    plan: list[SplitLine],
     fee_kept: bool,
     coupon_bp: int,
     says: int | None,
@@ -189,7 +189,7 @@ def test_refunds_in_any_order_and_with_any_end_stay_exact(
     order=st.randoms(use_true_random=False),
 )
 def test_when_every_refund_fails_the_books_are_as_before_any_was_asked_for(
-    amount: int, plan: list[Asked], fee_kept: bool, coupon_bp: int, amounts: list[int], order: Any
+    amount: int, plan: list[SplitLine], fee_kept: bool, coupon_bp: int, amounts: list[int], order: Any
 ) -> None:
     shop = Shop(amount, 60, plan, fee_kept=fee_kept, coupon=amount * coupon_bp // 10_000)
     for part in amounts:

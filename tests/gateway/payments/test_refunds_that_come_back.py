@@ -18,7 +18,7 @@ from kernel.errors import Broken, Conflict
 from kernel.money import Money
 from ops.cases import decide
 from reconciliation.matching.match import net_of
-from reconciliation.matching.verdicts import Kind as Difference
+from reconciliation.matching.verdicts import DiscrepancyKind as Difference
 from tests.gateway.front import QR, Front, a_front
 from tests.support import confirmed
 

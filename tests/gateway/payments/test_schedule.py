@@ -37,19 +37,19 @@ def test_a_payer_has_the_rails_time_to_type_a_password_and_the_orders_to_scan(
 
 
 def test_a_fast_clock_shortens_the_waits_between_questions_and_not_the_payers_time() -> None:
-    asked_at = AT + timedelta(seconds=10)
+    requested_at = AT + timedelta(seconds=10)
     wait = schedule.query_wait(RAIL, attempt(Method.BARCODE), 0.02)
     assert wait == timedelta(seconds=0.1)
-    assert not schedule.should_give_up(RAIL, payment(Method.BARCODE), attempt(Method.BARCODE), asked_at + wait)
+    assert not schedule.should_give_up(RAIL, payment(Method.BARCODE), attempt(Method.BARCODE), requested_at + wait)
 
 
 @pytest.mark.parametrize(
-    ("asked_at", "due"),
+    ("requested_at", "due"),
     [
         (AT, AT + timedelta(minutes=5)),
         (EXPIRES - timedelta(minutes=1), EXPIRES),
         (EXPIRES, EXPIRES + timedelta(minutes=5)),
     ],
 )
-def test_an_order_is_asked_about_when_it_runs_out_at_the_latest(asked_at: datetime, due: datetime) -> None:
-    assert schedule.next_query(payment(Method.QR), timedelta(minutes=5), asked_at) == due
+def test_an_order_is_asked_about_when_it_runs_out_at_the_latest(requested_at: datetime, due: datetime) -> None:
+    assert schedule.next_query(payment(Method.QR), timedelta(minutes=5), requested_at) == due

@@ -201,7 +201,11 @@ async def test_a_capture_whose_answer_was_lost_is_not_ended_by_the_refusal_of_it
     async with a_front(database_url, tmp_path) as front:
 
         def held(op: str, order: Any) -> Outcome:
-            return front.rail(op, order) if op in front.rail.answers else Pending(channel_ref="hold", held=order.amount)
+            return (
+                front.rail(op, order)
+                if op in front.rail.answers
+                else Pending(channel_ref="hold", authorized=order.amount)
+            )
 
         front.shop.channel.script = held
         front.rail.says(capture=[SILENCE, refusal])

@@ -152,7 +152,7 @@ async def test_an_approval_in_a_wallet_the_payer_has_left_is_given_up_where_the_
 async def test_the_second_call_may_reserve(database_url: str, tmp_path: Path) -> None:
     async with a_front(database_url, tmp_path) as front:
         payment_id, reference = await waiting(front, capture="manual")
-        front.rail.says(proceed=Pending(channel_ref="A-1", held=Money(10_000, "CNY")))
+        front.rail.says(proceed=Pending(channel_ref="A-1", authorized=Money(10_000, "CNY")))
         await approved(front, reference)
         assert (await front.payment(payment_id))["status"] == "requires_capture"
         answer = await front.post(f"/v1/payments/{payment_id}/capture", {"amount": 1_000}, key="k")

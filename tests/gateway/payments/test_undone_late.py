@@ -233,7 +233,7 @@ async def test_money_captured_after_it_was_told_to_be_released_is_asked_about_to
     database_url: str, tmp_path: Path
 ) -> None:
     async with a_front(database_url, tmp_path) as front:
-        held = Pending(held=Money(10_000, "CNY"))
+        held = Pending(authorized=Money(10_000, "CNY"))
         front.rail.says(pay=held, query=held, void=SILENCE)
         payment_id = (await front.pay(method=PAGE, capture="manual")).body["id"]
         assert (await front.post(f"/v1/payments/{payment_id}/void")).status == 409

@@ -397,11 +397,11 @@ async def held_in_vain(front: Front) -> str:
     front.clock.forward(21)
     front.rail.says(query=[SILENCE])
     assert (await front.post(f"/v1/payments/{payment_id}/close")).body["status"] == "canceled"
-    front.rail.says(query=Pending(held=Money(10_000, "CNY")), void=Unknown("not now"))
+    front.rail.says(query=Pending(authorized=Money(10_000, "CNY")), void=Unknown("not now"))
     attempt = await front.attempt(payment_id)
     ready = await front.hub.accounts.get(front.book, "rail")
-    said = Pending(held=Money(10_000, "CNY"), channel_ref="ch")
-    await front.hub.payments._settle(await front.stored(payment_id), attempt, ready, said)
+    said = Pending(authorized=Money(10_000, "CNY"), channel_ref="ch")
+    await front.hub.payments._put_outcome(await front.stored(payment_id), attempt, ready, said)
     return payment_id
 
 

@@ -117,7 +117,7 @@ async def test_what_the_rail_says_meanwhile_of_a_refund_comes_before_what_a_pers
 
 async def test_a_refund_that_only_sending_it_would_tell_of_is_ended_without_sending_it(front: Front) -> None:
     able = front.shop.channel.capabilities
-    front.shop.channel.capabilities = replace(able, asks_by_repeating=True)
+    front.shop.channel.capabilities = replace(able, query_by_resend=True)
     payment_id, refund_id = await unfinished_refund(front, Unknown("HTTP 403"))
     sent = len(front.asked("refund_query"))
     await decided(front, unfinished.REFUND, "not_carried_out")

@@ -12,7 +12,7 @@ from gateway.routing.verdicts import Verdict
 from kernel.money import Money
 
 NOON = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)  # a Tuesday's noon in Beijing
-ALL = Capabilities(methods=frozenset(Method), currencies=frozenset({"CNY", "USD"}), holds=frozenset({Method.CARD}))
+ALL = Capabilities(methods=frozenset(Method), currencies=frozenset({"CNY", "USD"}), authorizes=frozenset({Method.CARD}))
 
 
 def account(name: str, fee_bp: int = 60, *, channel: str | None = None, position: int = 0, **more: Any) -> Candidate:

@@ -146,7 +146,7 @@ async def test_the_janitors_of_two_processes_ask_about_a_payment_once(database_u
         taken = [await door.hub.payments.take(row) for door in (other, front, other, front)]
         assert taken == [front.clock.now(), None, None, None]
         front.clock.forward(FIRST_ANSWER_S)
-        await other.hub.payments.ask(row, taken[0])
+        await other.hub.payments.follow_up(row, taken[0])
         front.rail.works("query")
         assert (await front.notice(front.asked("pay")[0].reference, 10_000)).status == 204
         refund = await other.refund(payment_id, 100, key="of-the-other")
@@ -434,8 +434,8 @@ async def test_a_late_confirmation_whose_close_stands_in_the_same_batch_goes_bac
         said = confirmed(reference, 10_000, front.clock.now())
         batches = front.hub.lanes.all[0].figures.batches
         await asyncio.gather(
-            front.hub.payments._settle(payment, attempt, ready, CLOSED),
-            front.hub.payments._settle(payment, attempt, ready, said),
+            front.hub.payments._put_outcome(payment, attempt, ready, CLOSED),
+            front.hub.payments._put_outcome(payment, attempt, ready, said),
         )
         assert front.hub.lanes.all[0].figures.batches <= batches + 2, "the two went into one batch"
         await front.later(1)

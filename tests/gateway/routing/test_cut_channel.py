@@ -292,7 +292,7 @@ async def test_nothing_is_lost_or_paid_twice_however_the_lines_are_cut(
         # Without these the test would say nothing.
         assert day.cuts > 5
         assert day.deaths > 5
-        assert {"confirmed", "failed_over", "surplus", "closed", "refused"} <= set(statuses), statuses
+        assert {"confirmed", "failed_over", "overpaid", "closed", "refused"} <= set(statuses), statuses
 
 
 async def fee_kept(front: Front, account: str) -> int:

@@ -11,7 +11,7 @@ from channels.contract import Method, Outcome, Pending, Refused, Unknown
 from gateway.accounts.terms import flat
 from gateway.payments.attempts import MAX_FAILOVERS, FailOver, NewAttempt, provably_did_nothing
 from gateway.payments.schedule import FIRST_ANSWER_S
-from gateway.routing.seam import Ask, Choice
+from gateway.routing.seam import Choice, RoutingRequest
 from kernel.errors import Conflict, Rejected
 from kernel.money import Money
 from tests.gateway.front import CLOSED, CODE, NEVER_ARRIVED, QR, SILENCE, Front, a_front, another_process
@@ -347,7 +347,7 @@ async def test_whoever_chooses_hears_what_each_account_answered(database_url: st
             self.usual, self.heard = usual, []
             self.excluded: list[frozenset[str]] = []
 
-        async def choose(self, ask: Ask) -> Any:
+        async def choose(self, ask: RoutingRequest) -> Any:
             self.excluded.append(ask.exclude)
             return [Choice(c.ready, c.fee_minor, '{"why":"a test"}') for c in await self.usual.choose(ask)]
 
@@ -355,7 +355,7 @@ async def test_whoever_chooses_hears_what_each_account_answered(database_url: st
             self.heard.append((account_id, facts[4], facts[6]))
 
     async with a_front(database_url, tmp_path, accounts=TWO) as front:
-        listening = front.hub.payments._chooser = Listening(front.hub.payments._chooser)  # type: ignore[assignment]
+        listening = front.hub.payments._routing = Listening(front.hub.payments._routing)  # type: ignore[assignment]
         front.rail.says(pay=BUSY)
         payment_id = await front.paid()
         await front.refund(payment_id)
@@ -387,8 +387,8 @@ def test_only_what_provably_did_nothing_may_be_tried_elsewhere(said: Outcome, ma
 
 async def test_choosers_refuse_where_every_account_was_tried(database_url: str, tmp_path: Path) -> None:
     async with a_front(database_url, tmp_path, accounts=TWO) as front:
-        ask = Ask(front.book, "auto", Method.QR, Money(1, "CNY"), None, None, None, front.clock.now())
-        chooser = front.hub.payments._chooser
+        ask = RoutingRequest(front.book, "auto", Method.QR, Money(1, "CNY"), None, None, None, front.clock.now())
+        chooser = front.hub.payments._routing
         assert [choice.ready.account.id for choice in await chooser.choose(ask)] == ["rail", "second"]
         tried = ask._replace(exclude=frozenset({"rail"}))
         assert [choice.ready.account.id for choice in await chooser.choose(tried)] == ["second"]

@@ -7,11 +7,11 @@ import orjson
 import pytest
 
 from channels.contract import Method
-from gateway.routing.policy import Facts, Policy, PolicyWrong, Rule
+from gateway.routing.policy import Facts, Policy, PolicyWrong, RoutingRule
 from tests.gateway.routing.accounts import NOON
 
 
-def rule(when: dict[str, Any], then: dict[str, Any] | None = None) -> Rule:
+def rule(when: dict[str, Any], then: dict[str, Any] | None = None) -> RoutingRule:
     return Policy.of({"rules": [{"when": when, "then": then or {"pin": "main"}}]}).rules[0]
 
 

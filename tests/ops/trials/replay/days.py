@@ -5,15 +5,15 @@ from datetime import UTC, date, datetime
 from ops.trials.replay.day import Day
 from ops.trials.replay.faults import Planted
 from ops.trials.replay.orders import Invoice
-from ops.trials.replay.rails import Account, Part
+from ops.trials.replay.rails import Part, RailAccount
 from ops.trials.replay.trade import Ledger, Order, Paid, Refunded
 from ops.trials.replay.trouble import Plan
 from splitting.store import PayeeTotal
 
 AT = datetime(2010, 12, 1, 8, 26, tzinfo=UTC)
 ON = "2010-12-01"
-MAIN = Account(Part("wechat", "main", 60, "13"), "1900000001", frozenset({"qr", "barcode"}), "WX1900000001")
-OTHER = Account(Part("alipay", "other", 55, "28"), "2088000001", frozenset({"qr", "barcode"}), "AP2088000001")
+MAIN = RailAccount(Part("wechat", "main", 60, "13"), "1900000001", frozenset({"qr", "barcode"}), "WX1900000001")
+OTHER = RailAccount(Part("alipay", "other", 55, "28"), "2088000001", frozenset({"qr", "barcode"}), "AP2088000001")
 QUIET = Plan(cut=None, slow=None, lossy=None)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ops.trials.replay.faults import ENTRY_FAULTS, ROW_FAULTS, Disturber, Planter, Row
-from ops.trials.replay.rails import Account
+from ops.trials.replay.rails import RailAccount
 from ops.trials.replay.world import World
 from tests.ops.trials.replay.days import MAIN, OTHER
 
@@ -165,7 +165,7 @@ async def test_an_order_in_doubt_for_long_meets_no_more_lost_messages_and_the_ot
             await disturber.before_refund("other", rng)
             await disturber.before_pay({"channel_account": "main", "reference": "1-1"}, rng)
 
-    def waiting(account: Account) -> set[str]:
+    def waiting(account: RailAccount) -> set[str]:
         """Return the faults that wait to spoil a request there."""
         mine = [fault for fault in sandbox.ordered if account.merchant in fault["match"].values()]
         return {fault["fault_id"] for fault in mine if "op" in fault["match"] and fault["times"] == 1}

@@ -8,7 +8,7 @@ import pytest
 from ops.trials.replay import trade
 from ops.trials.replay.faults import Disturber
 from ops.trials.replay.orders import Invoice
-from ops.trials.replay.rails import Account, Payers
+from ops.trials.replay.rails import Payers, RailAccount
 from ops.trials.replay.trade import MOST_REFUNDS, RUNG_UP_AGAIN, Trader
 from ops.trials.replay.trouble import Trouble
 from ops.trials.replay.world import Refused, World
@@ -60,7 +60,7 @@ class HandMadeHub(World):
 
 
 async def played(
-    *orders: tuple[str, int] | tuple[str, int, str], hub: HandMadeHub | None = None, account: Account = MAIN
+    *orders: tuple[str, int] | tuple[str, int, str], hub: HandMadeHub | None = None, account: RailAccount = MAIN
 ) -> tuple[Trader, HandMadeHub]:
     """Play invoices of (number, minor units, customer 17850 where not said) one after the other."""
     invoices = [

@@ -185,7 +185,7 @@ class Acorn(Rail):
         except (ValueError, IndexError) as error:
             raise BadBill("damaged", f"the bill cannot be read: {error}") from None
 
-    def deposit_mark(self) -> str:
+    def deposit_prefix(self) -> str:
         """Return how Acorn's transfers to our bank are numbered: by the merchant, then the day."""
         return f"AC{self.merchant}"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from channels import Method, Pending
 from channels.banks import Entry
-from gateway.payments.bank_credits import Collections
+from gateway.payments.bank_credits import BankCredits
 from kernel.money import Money
 from ops.wiring import Hub
 from tests.gateway.front import Front, a_front
@@ -15,8 +15,8 @@ POOL = "6200000000000000017"
 TRANSFER = {"type": "transfer", "account": "6299000000000000421"}
 
 
-def collections_of(hub: Hub) -> Collections:
-    return Collections(hub.payments, hub.pool)
+def bank_credits_of(hub: Hub) -> BankCredits:
+    return BankCredits(hub.payments, hub.pool)
 
 
 def booking(front: Front, reference: str, minor: int, *, ref: str = "SBC1", end_to_end_id: str | None = None) -> Entry:
@@ -41,7 +41,7 @@ async def test_a_transfer_settles_its_payment_once_however_often_the_bank_tells(
 ) -> None:
     async with a_front(database_url, tmp_path) as front:
         payment_id, reference = await waiting(front)
-        collected = collections_of(front.hub)
+        collected = bank_credits_of(front.hub)
         for _ in range(3):
             assert await collected.collected(front.book, booking(front, reference, 10_000)) == "rail"
         assert (await front.payment(payment_id))["status"] == "succeeded"
@@ -53,7 +53,7 @@ async def test_a_transfer_of_another_amount_stays_with_the_rail_and_pays_nothing
 ) -> None:
     async with a_front(database_url, tmp_path) as front:
         payment_id, reference = await waiting(front)
-        account = await collections_of(front.hub).collected(front.book, booking(front, reference, 9_999))
+        account = await bank_credits_of(front.hub).collected(front.book, booking(front, reference, 9_999))
         assert account == "rail"  # its money is in custody; the daily proof finds that nothing of ours fits it
         assert (await front.payment(payment_id))["status"] == "requires_action"
         assert await front.balances() == {}
@@ -65,14 +65,14 @@ async def test_a_transfer_that_does_not_say_when_it_was_made_is_its_rails_all_th
     async with a_front(database_url, tmp_path) as front:
         payment_id, reference = await waiting(front)
         told = replace(booking(front, reference, 10_000), accepted_at=None)
-        assert await collections_of(front.hub).collected(front.book, told) == "rail"
+        assert await bank_credits_of(front.hub).collected(front.book, told) == "rail"
         assert (await front.payment(payment_id))["status"] == "requires_action"  # until the rail, asked, says when
 
 
 async def test_a_transfer_for_nobody_of_this_book_belongs_to_no_channel(database_url: str, tmp_path: Path) -> None:
     async with a_front(database_url, tmp_path) as front:
         _, reference = await waiting(front)
-        collected = collections_of(front.hub)
+        collected = bank_credits_of(front.hub)
         other_book = f"z{reference[reference.index('-') :]}"
         for strange in ("invoice 7", other_book, f"{reference[:-1]}2"):
             assert await collected.collected(front.book, booking(front, strange, 10_000)) is None
@@ -84,7 +84,7 @@ async def test_a_transfer_that_names_a_payment_of_another_rail_settles_nothing(
     """A payer may write any reference: the same amount, sent under the number of an order that waits to be scanned."""
     async with a_front(database_url, tmp_path) as front:
         payment_id, reference = await waiting(front, "qr")
-        assert await collections_of(front.hub).collected(front.book, booking(front, reference, 10_000)) is None
+        assert await bank_credits_of(front.hub).collected(front.book, booking(front, reference, 10_000)) is None
         assert (await front.payment(payment_id))["status"] == "requires_action"
         assert await front.balances() == {}
 
@@ -94,7 +94,7 @@ async def test_money_sent_back_ends_its_refund_and_strange_returns_end_nothing(
 ) -> None:
     async with a_front(database_url, tmp_path) as front:
         payment_id, reference = await waiting(front)
-        collected = collections_of(front.hub)
+        collected = bank_credits_of(front.hub)
         await collected.collected(front.book, booking(front, reference, 10_000))
         front.rail.says(refund=Pending())
         refund = (await front.refund(payment_id, 4_000)).body

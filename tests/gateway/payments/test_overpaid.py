@@ -8,7 +8,7 @@ import pytest
 
 from channels import Notice
 from channels.contract import Confirmed, Kind, Outcome, Pending, Refused
-from gateway.tables import MAX_RETRIES, refund_number, surplus_refund_id
+from gateway.tables import MAX_RETRIES, overpaid_refund_id, refund_number
 from kernel.errors import Broken
 from kernel.ids import parse_reference
 from kernel.money import Money
@@ -45,7 +45,7 @@ async def test_a_second_confirmation_is_booked_on_its_own_account_and_goes_back(
         payment_id, first = await failed_over(front)
         assert (await front.notice(first, 10_000)).status == 204
         payment = await front.payment(payment_id)
-        assert [one["status"] for one in payment["attempts"]] == ["surplus", "confirmed"]
+        assert [one["status"] for one in payment["attempts"]] == ["overpaid", "confirmed"]
         assert [one["amount_captured"] for one in payment["attempts"]] == [10_000, 10_000]
         assert (payment["status"], payment["won_attempt"], payment["amount_captured"]) == ("succeeded", 2, 10_000)
         assert (payment["amount_refunding"], payment["refund_status"]) == (0, "none"), "it is not the payment's"
@@ -57,8 +57,8 @@ async def test_a_second_confirmation_is_booked_on_its_own_account_and_goes_back(
         assert front.asked("refund", "second") == []
         assert await front.balances() == CAPTURED_BY_SECOND
         assert (await front.payment(payment_id))["amount_refunded"] == 0
-        assert await front.events("payment.succeeded", "payment.surplus", "refund.created", "refund.succeeded") == [
-            "payment.succeeded", "payment.surplus", "refund.created", "refund.succeeded",
+        assert await front.events("payment.succeeded", "payment.overpaid", "refund.created", "refund.succeeded") == [
+            "payment.succeeded", "payment.overpaid", "refund.created", "refund.succeeded",
         ]  # fmt: skip
 
 
@@ -87,10 +87,10 @@ async def test_both_confirmations_in_one_batch_leave_one_winner(database_url: st
             attempt = await front.attempt(payment_id, number)
             said = confirmed(attempt.reference, 10_000, front.clock.now())
             ready = await front.hub.accounts.get(front.book, account)
-            told.append(front.hub.payments._settle(await front.stored(payment_id), attempt, ready, said))
+            told.append(front.hub.payments._put_outcome(await front.stored(payment_id), attempt, ready, said))
         await asyncio.gather(*told)
         payment = await front.payment(payment_id)
-        assert sorted(one["status"] for one in payment["attempts"]) == ["confirmed", "surplus"]
+        assert sorted(one["status"] for one in payment["attempts"]) == ["confirmed", "overpaid"]
         await front.later(1)
         await front.share_out()
         assert (await front.balances())[f"payee:{payee}:CNY"] == (3_000, 3_000), "shared out once"
@@ -126,7 +126,7 @@ async def test_the_other_attempt_turns_out_to_be_paid_when_it_is_to_be_closed(
         second.says(close=SILENCE)
         second.works("query")
         await front.later(0.001)
-        assert (await front.payment(payment_id))["attempts"][1]["status"] == "surplus"
+        assert (await front.payment(payment_id))["attempts"][1]["status"] == "overpaid"
         await front.later(1)
         assert [order.payment_reference[-1] for order in front.asked("refund", "second")] == ["2"]
         assert await front.balances() == {"channel:rail:CNY": (9_940, 9_940), "merchant:CNY": (9_940, 9_940)}
@@ -143,7 +143,7 @@ async def test_a_second_late_confirmation_goes_back_like_the_first(database_url:
         assert (await front.notice(references[1], 10_000, account="second", rail="other")).status == 204
         assert (await front.notice(references[0], 10_000)).status == 204
         payment = await front.payment(payment_id)
-        assert [one["status"] for one in payment["attempts"]] == ["surplus", "late"]
+        assert [one["status"] for one in payment["attempts"]] == ["overpaid", "late"]
         assert (payment["status"], payment["won_attempt"], payment["amount_refunding"]) == ("canceled", 2, 10_000)
         await front.later(1)
         assert await front.balances() == {}
@@ -364,5 +364,5 @@ def test_a_refunds_number_names_its_try(name: str, found: tuple[str, int]) -> No
 
 def test_the_refunds_that_go_back_by_themselves_have_a_number_for_each_attempt() -> None:
     payment_id = "pay_" + "0" * 24 + "ff"
-    assert surplus_refund_id(payment_id, 1) == "re_" + "0" * 24 + "ff"
-    assert len({surplus_refund_id(payment_id, number) for number in range(1, 10)}) == 9
+    assert overpaid_refund_id(payment_id, 1) == "re_" + "0" * 24 + "ff"
+    assert len({overpaid_refund_id(payment_id, number) for number in range(1, 10)}) == 9

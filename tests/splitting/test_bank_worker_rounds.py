@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kernel.db import acquire
 from splitting import store
-from splitting.banks.worker import Settler
+from splitting.banks.worker import BankWorker
 from tests.kernel.one_book import book_held, outside
 from tests.splitting.play_bank import a_bank, a_town_with_a_bank
 from tests.splitting.town import BANK, Town
@@ -20,11 +20,11 @@ async def until_sent(town: Town, on: date, meanwhile: Callable[[], Awaitable[obj
         await (asyncio.sleep(0.01) if meanwhile is None else meanwhile())
 
 
-async def once_and_sent(town: Town, settler: Settler) -> None:
+async def once_and_sent(town: Town, bank_worker: BankWorker) -> None:
     """Sell, make today's batch, begin one round, and wait until the batch is at its bank."""
     await town.sell()
     await town.settle(town.today)
-    await settler.once()
+    await bank_worker.once()
     await until_sent(town, town.today)
 
 
@@ -47,10 +47,10 @@ async def batches(database_url: str, town: Town, number: int, status: str) -> As
 
 async def test_batches_that_nobody_decides_keep_no_new_one_from_being_sent(database_url: str, tmp_path: Path) -> None:
     async with (
-        a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler),
+        a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker),
         batches(database_url, town, 150, "sent"),
     ):
-        await once_and_sent(town, settler)
+        await once_and_sent(town, bank_worker)
         assert len(bank.taken) == 1
 
 
@@ -69,7 +69,7 @@ async def test_unsent_batches_are_found_oldest_first_however_many_there_are(data
 async def test_a_batch_that_never_gets_an_answer_holds_up_neither_later_ones_nor_the_banks_files(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         await town.sell()
         first = await town.settle(town.today)
         bank.drops.add(first.id.replace("_", "-"))
@@ -77,7 +77,7 @@ async def test_a_batch_that_never_gets_an_answer_holds_up_neither_later_ones_nor
         await town.sell()
         tomorrow = town.today + timedelta(days=1)
         await town.settle(tomorrow)
-        working = town.front.hub.env.spawn("settler", settler.run(idle_s=0.01))
+        working = town.front.hub.env.spawn("bank_worker", bank_worker.run(idle_s=0.01))
         await until_sent(town, tomorrow)
         working.cancel()
         assert (await town.batch(town.today)).status == "created"
@@ -86,22 +86,22 @@ async def test_a_batch_that_never_gets_an_answer_holds_up_neither_later_ones_nor
 
 async def test_a_batch_that_cannot_be_written_holds_up_no_other(database_url: str, tmp_path: Path) -> None:
     async with (
-        a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler),
+        a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker),
         batches(database_url, town, 1, "created"),  # it has no lines, which no file can say
     ):
-        await once_and_sent(town, settler)
+        await once_and_sent(town, bank_worker)
         assert len(bank.taken) == 1
 
 
 async def test_a_bank_that_hangs_keeps_only_its_own_waiting(database_url: str, tmp_path: Path) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, silent, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, silent, bank_worker):
         await town.sell()
         await town.settle(town.today)
         silent.answering.clear()
         other = await town.front.hub.merchants.add("other", currencies=["CNY"])
         async with a_bank(town, bank="swift", book=other.book) as answering:
             for _ in range(3):
-                await settler.once()  # comes back though one bank has not answered
+                await bank_worker.once()  # comes back though one bank has not answered
             assert len(silent.taken) == 1, "what is under way is left to its task"
             assert answering.calls.count("pain.002") == 3
             silent.answering.set()
@@ -109,14 +109,14 @@ async def test_a_bank_that_hangs_keeps_only_its_own_waiting(database_url: str, t
 
 
 async def test_a_locked_book_keeps_only_its_own_merchant_waiting(database_url: str, tmp_path: Path) -> None:
-    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, settler):
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         await town.sell()
         await town.settle(town.today)
         other = await town.front.hub.merchants.add("other", currencies=["CNY"])
         async with a_bank(town, bank="swift", book=other.book) as answering, book_held(database_url, town.front.book):
             for _ in range(3):
-                await settler.once()
+                await bank_worker.once()
             assert answering.calls.count("pain.002") == 3
             assert len(bank.taken) == 1
             assert (await town.batch(town.today)).status == "created"
-        await until_sent(town, town.today, settler.once)
+        await until_sent(town, town.today, bank_worker.once)

@@ -1,4 +1,4 @@
-"""Remembered answers: one look-up for all who ask at a time, none believed too long, none shared that failed."""
+"""Cache answers: one look-up for all who ask at a time, none believed too long, none shared that failed."""
 
 import asyncio
 from dataclasses import replace
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from kernel.cache import MOST, REMEMBER_S, Remembered
+from kernel.cache import MOST, REMEMBER_S, Cache
 from kernel.env import Env, system_env
 
 
@@ -55,7 +55,7 @@ def env(clock: HandClock) -> Env:
     return replace(system_env(), clock=clock)
 
 
-async def asking(answers: Remembered[str, int], key: str = "a") -> "asyncio.Task[int]":
+async def asking(answers: Cache[str, int], key: str = "a") -> "asyncio.Task[int]":
     task = asyncio.ensure_future(answers.get(key))
     await asyncio.sleep(0)
     return task
@@ -65,7 +65,7 @@ async def test_all_who_ask_at_once_wait_for_one_look_up_and_it_is_believed_for_i
     env: Env, clock: HandClock
 ) -> None:
     registry = Registry()
-    answers: Remembered[str, int] = Remembered(registry.look_up, env)
+    answers: Cache[str, int] = Cache(registry.look_up, env)
     together = [await asking(answers) for _ in range(20)]
     another = await asking(answers, "b")
     registry.let_through()
@@ -82,7 +82,7 @@ async def test_all_who_ask_at_once_wait_for_one_look_up_and_it_is_believed_for_i
 
 async def test_what_a_look_up_raises_reaches_all_who_wait_and_nobody_after_them(env: Env) -> None:
     registry = Registry()
-    answers: Remembered[str, int] = Remembered(registry.look_up, env)
+    answers: Cache[str, int] = Cache(registry.look_up, env)
     together = [await asking(answers) for _ in range(3)]
     registry.fail(LookupError("no such key"))
     assert [str(e) for e in await asyncio.gather(*together, return_exceptions=True)] == ["no such key"] * 3
@@ -93,7 +93,7 @@ async def test_what_a_look_up_raises_reaches_all_who_wait_and_nobody_after_them(
 
 async def test_a_caller_who_leaves_takes_nobody_along(env: Env) -> None:
     registry = Registry()
-    answers: Remembered[str, int] = Remembered(registry.look_up, env)
+    answers: Cache[str, int] = Cache(registry.look_up, env)
     first, second, third = [await asking(answers) for _ in range(3)]
     second.cancel()  # one who only waits
     first.cancel()  # and the one who looks it up
@@ -107,7 +107,7 @@ async def test_a_caller_who_leaves_takes_nobody_along(env: Env) -> None:
 
 async def test_an_answer_older_than_it_may_be_is_not_waited_for(env: Env, clock: HandClock) -> None:
     registry = Registry()
-    answers: Remembered[str, int] = Remembered(registry.look_up, env)
+    answers: Cache[str, int] = Cache(registry.look_up, env)
     slow = await asking(answers)
     clock.at += REMEMBER_S
     late = await asking(answers)
@@ -120,7 +120,7 @@ async def test_an_answer_older_than_it_may_be_is_not_waited_for(env: Env, clock:
 
 async def test_what_is_forgotten_is_looked_up_anew_even_while_it_is_on_its_way(env: Env) -> None:
     registry = Registry()
-    answers: Remembered[str, int] = Remembered(registry.look_up, env)
+    answers: Cache[str, int] = Cache(registry.look_up, env)
     before = await asking(answers)
     answers.forget("a")
     after = await asking(answers)
@@ -135,7 +135,7 @@ async def test_the_memory_does_not_grow_without_end(env: Env) -> None:
     async def look_up(key: int) -> int:
         return key
 
-    answers: Remembered[int, int] = Remembered(look_up, env)
+    answers: Cache[int, int] = Cache(look_up, env)
     for key in range(MOST + 5):
         assert await answers.get(key) == key
     assert 0 < len(answers) <= MOST
