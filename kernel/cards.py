@@ -15,6 +15,10 @@ _BETWEEN = r"[\s._/\-\u00ad\u00b7\u200b\u2010-\u2015\u2212\ufe58\ufe63\uff0d\uff
 # \d is every digit that Unicode has: full-width and Arabic ones are read by people, and by int(), like ours.
 _RUN = re.compile(rf"\d(?:{_BETWEEN}{{0,3}}\d){{11,}}")
 _GROUP = re.compile(r"\d+")
+# The same for ASCII, looser and ten times as fast: without what may stand between them, twelve digits are in a row.
+_ASCII_BETWEEN = bytes(i for i in range(128) if re.match(_BETWEEN, chr(i)))
+_DIGITS_ALIKE = bytes(ord("0") if chr(i).isdigit() and i < 128 else ord("x") for i in range(256))
+_TWELVE = b"0" * 12
 # Random numbers in the form of RFC 9562: their groups may happen to be digits only, and are no card's.
 _UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b", re.IGNORECASE)
 _OURS = re.compile(r"\b[a-z]{2,4}_[0-9a-f]{26}\b")  # ids of this hub (kernel/ids.py), which logs are searched for
@@ -58,6 +62,8 @@ def holds_card_number(text: str) -> bool:
     Digits of any script count, together or in groups, wherever in the text they stand. A longer row of digits counts
     where it begins with an issued number, as one followed by the card's expiry date does.
     """
+    if not _may_hold_a_run(text):
+        return False
     for match in _RUN.finditer(_UUID.sub("x", text)):
         groups = [_plain(group[0]) for group in _GROUP.finditer(match[0])]
         for first, last in _windows(groups):
@@ -72,10 +78,10 @@ def holds_card_number(text: str) -> bool:
 def masked(text: str) -> str:
     """Return the text with the card numbers in it hidden but for their last four digits.
 
-    Hidden are groups of digits of which an issuer's prefix, its length and the check digit fit. Costs about a
-    microsecond for a line without any.
+    Hidden are groups of digits of which an issuer's prefix, its length and the check digit fit. Costs less than
+    a microsecond for a line without any.
     """
-    if _RUN.search(text) is None:
+    if not _may_hold_a_run(text) or _RUN.search(text) is None:
         return text
     kept = [match.span() for form in (_OURS, _UUID) for match in form.finditer(text)]
     parts, done = [], 0
@@ -89,6 +95,11 @@ def masked(text: str) -> str:
             parts += [text[done:start], f"[card number …{digits[-4:]}]"]
             done = end
     return "".join([*parts, text[done:]])
+
+
+def _may_hold_a_run(text: str) -> bool:
+    """Tell whether a row of digits as _RUN has it could be in the text; most lines of a log are done with this."""
+    return not text.isascii() or _TWELVE in text.encode().translate(_DIGITS_ALIKE, _ASCII_BETWEEN)
 
 
 def _windows(groups: list[str]) -> Iterator[tuple[int, int]]:

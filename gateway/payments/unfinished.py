@@ -6,7 +6,7 @@ is undecided for a day.
 They go on being asked about.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -110,8 +110,9 @@ def see_attempt(work: Work, payment: Payment, attempt: Attempt) -> None:
         )  # fmt: skip
 
 
-def _keys(attempt: Attempt) -> list[tuple[int, str]]:
-    return [(attempt.book, cases.case_id(attempt.book, kind, about(attempt))) for kind in KINDS]
+def _keys(attempt: Attempt) -> Iterator[tuple[int, str]]:
+    """Yield the keys of an attempt's cases; each costs a hash, and that of most attempts' first one is not known."""
+    return ((attempt.book, cases.case_id(attempt.book, kind, about(attempt))) for kind in KINDS)
 
 
 class SeeUnfinished(NamedTuple):

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernel import cards
 from kernel.cards import holds_card_number, luhn, masked
 from kernel.ids import BODY_LENGTH
 
@@ -108,3 +109,19 @@ def test_what_stands_round_a_hidden_number_stays() -> None:
 def test_hiding_is_done_once_and_fails_on_no_text(text: str) -> None:
     assert masked(masked(text)) == masked(text)
     holds_card_number(text)
+
+
+BETWEEN = st.text(st.sampled_from(" \t\n\x0b\x0c\r\x1c\x1d\x1e\x1f._/-"), max_size=3)
+
+
+@given(st.lists(st.tuples(st.sampled_from("0123456789"), BETWEEN), min_size=12, max_size=24), st.text(max_size=5))
+def test_the_quick_look_lets_every_row_of_digits_pass(row: list[tuple[str, str]], around: str) -> None:
+    text = around + "".join(digit + between for digit, between in row) + around
+    assert cards._RUN.search(text) is not None
+    assert cards._may_hold_a_run(text)
+
+
+def test_the_quick_look_is_done_with_a_line_of_the_access_log() -> None:
+    line = '{"at":"2026-11-30T05:12:18.123Z","request_id":"req_019a22a9418c664a54a894aedf","status":201,"ms":123.45}'
+    assert not cards._may_hold_a_run(line)
+    assert cards._may_hold_a_run(line + PUBLISHED[0])
