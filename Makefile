@@ -36,7 +36,7 @@ help: ## list these targets
 
 demo: $(VENV)/.runtime ## play a day of payments through real servers; ORDERS=file plays your own, FAULTS=n plants n
 	mkdir -p "$(SLUICE_HOME)/demo"
-	$(BIN)/sluice replay $(if $(ORDERS),--orders "$(ORDERS)") --faults $(FAULTS) --json "$(SLUICE_HOME)/demo/summary.json"
+	$(BIN)/sluice replay $(if $(ORDERS),--orders "$(ORDERS)") --faults $(FAULTS) --output "$(SLUICE_HOME)/demo/summary.json"
 
 up: $(VENV)/.runtime ## run the hub until Ctrl-C
 	$(BIN)/sluice up
@@ -64,11 +64,13 @@ check: $(VENV)/.dev ## format, lint, types, imports, drawn docs: the gate
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m ops.drawings --check docs/states.md
+	$(BIN)/python -m ops.pages --check
 
 fix: $(VENV)/.dev ## format, mend what can be mended, draw the docs again
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python -m ops.drawings docs/states.md
+	$(BIN)/python -m ops.pages
 
 bench: $(VENV)/.runtime ## measure throughput on this machine
 	$(BIN)/sluice bench $(ARGS)

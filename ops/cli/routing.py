@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from ops.cli.shared import Book, Json, a_hub, day, fail, finish, settings
+from ops.cli.shared import Book, Json, OldJsonFile, Output, a_hub, day, fail, finish, settings, written_to
 
 if TYPE_CHECKING:
     from ops.wiring import Hub
@@ -128,10 +128,10 @@ def route_bench(
     payments: Annotated[int, typer.Option(min=1000, help="How many; 100000 are a week.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Decides the world: accounts, chances, payments, luck.")] = 1,
     policy: Annotated[Path | None, typer.Option(help="A routing policy for ours; its margin is everybody's.")] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures here; - prints them instead.")
-    ] = None,
+    as_json: Json = False,
+    output: Output = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with regret over time here.")] = None,
+    old: OldJsonFile = None,
 ) -> None:
     """Compare routing with fixed orders, round robin, weights, single rails and an oracle in a simulated world.
 
@@ -142,7 +142,7 @@ def route_bench(
     from ops.trials.routing import command
 
     try:
-        code = command.bench(payments, seed, policy, json_file, html)
+        code = command.bench(payments, seed, policy, written_to(as_json, output, old), html)
     except PolicyWrong as wrong:
         fail(f"{policy}: {wrong}", 2)
     except OSError as error:

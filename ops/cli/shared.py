@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 NOTHING_KNOWN = 3  # the exit code where the database does not answer: neither yes nor no
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+Output = Annotated[Path | None, typer.Option("--output", help="Write the same JSON object into this file.")]
+OldJsonFile = Annotated[Path | None, typer.Argument(hidden=True)]  # `--json FILE`, which meant what --output means now
 Account = Annotated[str, typer.Argument(help="The channel account, see `sluice channel list`.")]
 Book = Annotated[int, typer.Option("--book", help="The merchant's book number, see `sluice merchant list`.")]
 
@@ -30,6 +32,18 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
     typer.echo(f"sluice: {fit_to_be_read(message)}", err=True)
     raise typer.Exit(code)
+
+
+def written_to(as_json: bool, output: Path | None, old: Path | None) -> Path | None:
+    """Return where figures go: a file, `-` for the screen, or None where nobody wants them as JSON.
+
+    old: what stands after the options: `--json FILE` and `--json -`, as they were before there was --output.
+    """
+    if old is not None and (not as_json or output is not None):
+        fail(f"{old} is one argument too many", 2)
+    if output is not None and as_json:
+        fail("--json prints and --output writes: take one of them", 2)
+    return output or old or (Path("-") if as_json else None)
 
 
 def on_screen(text: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.shared import Json, settings
+from ops.cli.shared import Json, OldJsonFile, Output, settings, written_to
 
 
 def replay(
@@ -22,12 +22,12 @@ def replay(
     ] = "alipay",
     slow: Annotated[str, typer.Option(help="Rail that takes its time all day, or none.")] = "paypal",
     lossy: Annotated[str, typer.Option(help="Rail that loses answers to new orders, or none.")] = "wechat",
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the summary here; - prints it instead.")
-    ] = None,
+    as_json: Json = False,
+    output: Output = None,
     patience: Annotated[
         float, typer.Option(help="Seconds that any one thing is waited for before the day is broken off.")
     ] = 240.0,
+    old: OldJsonFile = None,
 ) -> None:
     """Play a trading day over every rail: orders, payments, refunds, shares, settlement, reconciliation.
 
@@ -53,7 +53,7 @@ def replay(
             disturb=disturb,
             coupons=coupons,
             troubles={"cut": cut, "slow": slow, "lossy": lossy},
-            json_file=json_file,
+            json_file=written_to(as_json, output, old),
             patience_s=patience,
         )
     )
@@ -63,8 +63,10 @@ def bench(
     seconds: Annotated[float, typer.Option(help="Of load in each stretch; seven stretches a round.")] = 5.0,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are reported.")] = 3,
     as_json: Json = False,
+    output: Output = None,
+    old: OldJsonFile = None,
 ) -> None:
     """Measure what a payment costs beside the least any handler costs, and what the commit lane gains."""
     from ops.trials.bench import command
 
-    raise typer.Exit(command.run(settings(), seconds=seconds, rounds=rounds, as_json=as_json))
+    raise typer.Exit(command.run(settings(), seconds=seconds, rounds=rounds, output=written_to(as_json, output, old)))

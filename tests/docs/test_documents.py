@@ -29,7 +29,6 @@ from tests.docs.pages import (
     anchors,
     api_complaints,
     broken_links,
-    commands,
     dangling_references,
     difference,
     documents,
@@ -159,11 +158,6 @@ def test_decisions_are_numbered_without_a_gap_and_say_what_a_decision_says() -> 
 
 
 # ---- lists that must be complete -------------------------------------------------------------------------------------
-
-
-def test_the_readme_lists_every_command() -> None:
-    written = [name.removeprefix("sluice ") for name in first_cells(README.read_text("utf-8"), "Commands")]
-    assert difference(written, commands()) == []
 
 
 def test_the_api_page_has_every_route_with_its_scope_and_filters() -> None:

@@ -14,11 +14,15 @@ from ops.settings import Settings
 from ops.trials.bench import run as measure
 
 
-def run(settings: Settings, *, seconds: float, rounds: int, as_json: bool) -> int:
-    """Measure, print, write; return 1 when the books did not balance or a request was refused."""
+def run(settings: Settings, *, seconds: float, rounds: int, output: Path | None) -> int:
+    """Measure, print, write; return 1 when the books did not balance or a request was refused.
+
+    output: the file of the figures, - to print them; None: bench.json in the home.
+    """
+    as_json = output == Path("-")
     said = (lambda line: None) if as_json else typer.echo
     figures = interrupts.run(_run(settings, seconds, rounds, said))
-    target = settings.home / "bench.json"
+    target = settings.home / "bench.json" if output is None or as_json else output
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(figures, indent=2) + "\n")
     typer.echo(json.dumps(figures) if as_json else page(figures, target))

@@ -85,7 +85,7 @@ def run(
             generate.write(orders, seed)
         invoices = read(orders, currency)
         if json_file is not None and not quiet and (why := _cannot_be_written(json_file)):
-            return _fail(f"--json {json_file} cannot be written: {why}", 2)
+            return _fail(f"--output {json_file} cannot be written: {why}", 2)
         kept = open_folder(home, now=datetime.now(UTC), pid=os.getpid())
     except BadOrders as error:
         return _fail(str(error), 2)

@@ -155,7 +155,7 @@ async def test_what_does_not_hold_is_on_the_page_in_the_summary_and_in_the_last_
     running_hub: RunningHub, small_day: Path, tmp_path: Path
 ) -> None:
     asked = tmp_path / "summary.json"
-    done = running_hub.start("replay", "--orders", str(small_day), "--json", str(asked))
+    done = running_hub.start("replay", "--orders", str(small_day), "--output", str(asked))
     assert done.stderr is not None
     while "orders" not in (line := done.stderr.readline()):
         assert line, "the replay ended by itself"
