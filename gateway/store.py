@@ -322,10 +322,15 @@ async def captured_between(connection: Connection, book: int, after: int, until:
 
 async def forget_claims(connection: Connection, before: datetime, limit: int) -> int:
     """Forget up to `limit` idempotency keys used before a moment; return how many. Order numbers are kept for ever."""
+    old = await connection.fetch(
+        "SELECT book, key FROM claim WHERE key LIKE 'i:%' AND created_at < $1 LIMIT $2", before, limit
+    )
     done = await connection.execute(
-        "DELETE FROM claim WHERE ctid IN (SELECT ctid FROM claim WHERE key LIKE 'i:%' AND created_at < $1 LIMIT $2)",
+        "DELETE FROM claim c USING unnest($1::int[], $2::text[]) AS k (book, key) "
+        "WHERE c.book = k.book AND c.key = k.key AND c.created_at < $3",
+        [row[0] for row in old],
+        [row[1] for row in old],
         before,
-        limit,
     )
     return int(done.rpartition(" ")[2])
 

@@ -92,12 +92,21 @@ async def save_run(
     digest: str,
     now: datetime,
 ) -> RunRow:
-    """Record that a day was run. Areas run before and not this time keep their figures."""
+    """Record that a day was run. Areas run before and not this time keep their figures.
+
+    Call it under the counterparty's lock: which areas were run before is read first.
+    """
+    earlier = await tx.fetchval(
+        "SELECT areas FROM run WHERE book = $1 AND counterparty = $2 AND business_date = $3",
+        book,
+        counterparty,
+        business_date,
+    )
     row = await tx.fetchrow(
         f"""
         INSERT INTO run AS r ({_RUN}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, $10, $10)
         ON CONFLICT (book, counterparty, business_date) DO UPDATE SET
-            areas = ARRAY(SELECT DISTINCT a FROM unnest(r.areas || excluded.areas) AS a ORDER BY a),
+            areas = excluded.areas,
             matched = r.matched || excluded.matched,
             differing = r.differing || excluded.differing,
             net = coalesce(excluded.net, r.net),
@@ -110,7 +119,7 @@ async def save_run(
         derived_id("run", book, counterparty, business_date.isoformat()),
         counterparty,
         business_date,
-        list(areas),
+        sorted({*areas, *(earlier or ())}),
         _json(matched),
         _json(differing),
         None if net is None else _json(net),
