@@ -1,7 +1,7 @@
 """Reading the gateway's rows. Writing goes through the commit lane."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from gateway.tables import (
@@ -352,27 +352,70 @@ async def attempts(connection: Connection, book: int, payment_id: str) -> list[A
     return [Attempt(*row) for row in rows]
 
 
+class PaymentFilter(NamedTuple):
+    """Which payments are wanted; None: any. Amounts in minor units, both ends included; of moments the later is not."""
+
+    status: str | None = None
+    method: str | None = None
+    channel: str | None = None
+    merchant_order_id: str | None = None
+    currency: str | None = None
+    amount_from: int | None = None
+    amount_until: int | None = None
+    created_from: datetime | None = None
+    created_until: datetime | None = None
+
+
+ANY_PAYMENT = PaymentFilter()
+
+# An id begins with the moment it was made, by the clock of the host that made it; created_at is the moment of the
+# commit. So a day's payments are found by their ids, with so much room at both ends for what the two may differ by.
+_IDS_DIFFER = timedelta(hours=1)
+
+
+def _id_of(moment: datetime | None, room: timedelta) -> str | None:
+    """Return what ids of payments made at a moment, or so much beside it, begin with."""
+    if moment is None:
+        return None
+    try:
+        ms = (moment + room - _EPOCH) // timedelta(milliseconds=1)
+    except OverflowError:
+        return None
+    return f"pay_{min(max(ms, 0), 16**12 - 1):012x}"
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 async def payments(
-    connection: Connection,
-    book: int,
-    *,
-    before: str | None,
-    limit: int,
-    status: str | None = None,
-    merchant_order_id: str | None = None,
+    connection: Connection, book: int, *, before: str | None, limit: int, wanted: PaymentFilter = ANY_PAYMENT
 ) -> list[Payment]:
     """Return payments newest first, those older than `before`; the ids sort by time."""
     rows = await connection.fetch(
-        f"SELECT {_PAYMENT} FROM payment WHERE book = $1 AND ($2::text IS NULL OR id < $2) "
+        f"SELECT {_PAYMENT} FROM payment WHERE book = $1 "
+        "AND id < least(coalesce($2::text, '~'), coalesce($14::text, '~')) AND id >= coalesce($13::text, '') "
         "AND ($3::text IS NULL OR status = $3) "
         "AND ($4::text IS NULL OR id IN (SELECT object_id FROM claim WHERE book = $1 "
         "AND (key = 'o:' || $4 OR (key > 'e:' || $4 || ' ' AND key < 'e:' || $4 || '!')))) "
+        "AND ($6::text IS NULL OR method = $6) AND ($7::text IS NULL OR channel = $7) "
+        "AND ($8::text IS NULL OR currency = $8) "
+        "AND ($9::bigint IS NULL OR amount_minor >= $9) AND ($10::bigint IS NULL OR amount_minor <= $10) "
+        "AND ($11::timestamptz IS NULL OR created_at >= $11) AND ($12::timestamptz IS NULL OR created_at < $12) "
         "ORDER BY id DESC LIMIT $5",
         book,
         before,
-        status,
-        merchant_order_id,
+        wanted.status,
+        wanted.merchant_order_id,
         limit,
+        wanted.method,
+        wanted.channel,
+        wanted.currency,
+        wanted.amount_from,
+        wanted.amount_until,
+        wanted.created_from,
+        wanted.created_until,
+        _id_of(wanted.created_from, -_IDS_DIFFER),
+        _id_of(wanted.created_until, _IDS_DIFFER),
     )
     return [Payment(*row) for row in rows]
 
@@ -383,16 +426,24 @@ async def find_refund(connection: Connection, book: int, refund_id: str) -> Refu
 
 
 async def refunds(
-    connection: Connection, book: int, *, payment_id: str | None, before: str | None, limit: int
+    connection: Connection,
+    book: int,
+    *,
+    payment_id: str | None,
+    before: str | None,
+    limit: int,
+    merchant_refund_id: str | None = None,
 ) -> list[Refund]:
-    """Return refunds newest first, of one payment where given."""
+    """Return refunds newest first, of one payment, or under the merchant's own number of it, where given."""
     rows = await connection.fetch(
         f"SELECT {_REFUND} FROM refund WHERE book = $1 AND ($2::text IS NULL OR payment_id = $2) "
-        "AND ($3::text IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
+        "AND ($3::text IS NULL OR id < $3) AND ($5::text IS NULL OR id IN (SELECT object_id FROM claim "
+        "WHERE book = $1 AND key = 'r:' || $5)) ORDER BY id DESC LIMIT $4",
         book,
         payment_id,
         before,
         limit,
+        merchant_refund_id,
     )
     return [Refund(*row) for row in rows]
 

@@ -5,9 +5,12 @@ So a handler knows nothing of HTTP: it gets a Call that is checked for form, and
 docs/decisions/0033-a-route-is-a-record.md has the reasons.
 """
 
+import csv
+import io
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -15,9 +18,12 @@ from pydantic import BaseModel
 from kernel.answers import id_schema
 from kernel.errors import NotFound, Rejected
 from kernel.ids import BODY_LENGTH, is_id
+from kernel.shapes import moment
 
 B = TypeVar("B")
+JSON, CSV = "application/json", "text/csv"
 
+_DIGITS = 15  # of an amount to compare with
 _SHOWN = 64  # characters of what a caller sent, in an answer
 
 
@@ -57,7 +63,7 @@ class Call(Generic[B]):
 class Reply:
     """What a handler answers."""
 
-    body: Any  # as the record's answer says
+    body: Any  # as the record's answer says; where that is no JSON, an AsyncIterator of bytes
     status: int = 200
     replayed: bool = False  # an earlier request with the same Idempotency-Key did it
 
@@ -70,6 +76,13 @@ def made(body: Any, *, replayed: bool = False) -> Reply:
 def listed(data: Sequence[Any], limit: int) -> Reply:
     """Answer one page of a list. data: as many as `limit`, and one more where there is one."""
     return Reply({"object": "list", "data": data[:limit], "has_more": len(data) > limit})
+
+
+def as_csv(rows: Iterable[Sequence[Any]]) -> bytes:
+    """Return rows as RFC 4180 writes them, in UTF-8; None is an empty cell."""
+    page = io.StringIO()
+    csv.writer(page).writerows(rows)
+    return page.getvalue().encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +111,7 @@ class Route(Generic[B]):
     needs_key: bool = False  # an Idempotency-Key
     makes: bool = False  # answers 201
     gives_way: bool = False  # first to be turned away in a crowd: it begins something new
+    media: str = JSON  # of what it answers; what is no JSON is sent as it is made
     problems: Sequence[str] = ()  # codes it may give, beyond those that follow from its other fields
 
     @property
@@ -185,3 +199,26 @@ def one_of(name: str, says: str, values: Sequence[str]) -> Parameter:
         return text
 
     return Parameter(name, says, read, {"type": "string", "enum": list(values)})
+
+
+def at(name: str, says: str) -> Parameter:
+    """Return a query parameter that is a moment, read as RFC 3339 into UTC."""
+
+    def read(text: str) -> datetime:
+        try:
+            return moment(text)
+        except ValueError as error:
+            raise Rejected("invalid_request", f"{name}: {error}", param=name) from None
+
+    return Parameter(name, says, read, {"type": "string", "format": "date-time"})
+
+
+def minor_units(name: str, says: str) -> Parameter:
+    """Return a query parameter that is an amount in whole minor units, nothing or more."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+            raise Rejected("invalid_request", f"{name} is an amount in whole minor units, such as 1250", param=name)
+        return int(text)
+
+    return Parameter(name, says, read, {"type": "integer", "minimum": 0, "maximum": 10**_DIGITS - 1})

@@ -14,6 +14,7 @@ from kernel.routes import (
     Reply,
     Route,
     a_name,
+    an_id,
     listed,
     not_from_a_list,
     starting_after,
@@ -30,6 +31,7 @@ from splitting.objects import (
     settlement_payload,
 )
 from splitting.payees import Payees
+from splitting.tables import PAYEES
 
 
 class PayeeIn(Body):
@@ -74,6 +76,15 @@ class PayeeRoutes:
                 says="List payees, in order of their ids",
                 query=(LIMIT, starting_after("pye")),
             ),
+            Route(
+                method="GET",
+                path="/v1/payees/{id}",
+                scope="payments:read",
+                handler=self.get_payee,
+                answer=PayeeOut,
+                says="Read a payee",
+                ident=an_id("pye", "the payee"),
+            ),
         ]
 
     async def create_payee(self, call: Call[PayeeIn]) -> Reply:
@@ -82,6 +93,13 @@ class PayeeRoutes:
             call.book, reference=body.reference, name=body.name, kind=body.kind, currency=body.currency, bank=body.bank
         )
         return Reply(payee_payload(payee), 201)
+
+    async def get_payee(self, call: Call[None]) -> Reply:
+        async with acquire(self._pool) as connection:
+            found = await PAYEES.load(connection, [(call.book, call.ident)])
+        if not found:
+            raise NotFound("no_such_object", f"there is no payee {call.ident}")
+        return Reply(payee_payload(found[0]))
 
     async def list_payees(self, call: Call[None]) -> Reply:
         async with acquire(self._pool) as connection:

@@ -2,10 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from ipaddress import ip_address
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
@@ -19,12 +19,27 @@ from gateway.payments.create import NewPayment
 from gateway.payments.orders import KEPT
 from gateway.payments.payments import Payments
 from gateway.states import PaymentStatus as Status
-from gateway.store import attempts, find_payment, payments
+from gateway.store import PaymentFilter, attempts, find_payment, payments
 from kernel.answers import ListOut
 from kernel.cards import holds_card_number
 from kernel.db import Pool, acquire
 from kernel.errors import NotFound
-from kernel.routes import LIMIT, Call, Reply, Route, an_id, listed, made, one_of, starting_after, text
+from kernel.routes import (
+    CSV,
+    LIMIT,
+    Call,
+    Reply,
+    Route,
+    an_id,
+    as_csv,
+    at,
+    listed,
+    made,
+    minor_units,
+    one_of,
+    starting_after,
+    text,
+)
 from kernel.shapes import (
     Address,
     Amount,
@@ -172,6 +187,35 @@ class CaptureIn(Body):
     amount: GivenAmount = Field(default=None, description="minor units; left out: all that is reserved")
 
 
+# What payments are found by, in a list as in an export.
+FILTERS = (
+    one_of("status", "only of this status", list(Status)),
+    one_of("method", "only paid in this way", list(get_args(MethodIn.model_fields["type"].annotation))),
+    text("channel", "only over this channel"),
+    text("merchant_order_id", "only of this order number of yours"),
+    text("currency", "only in this currency"),
+    minor_units("amount_from", "only of this amount or more"),
+    minor_units("amount_until", "only of this amount or less"),
+    at("created_from", "only those made at this moment or later"),
+    at("created_until", "only those made before this moment"),
+)
+_EXPORTED = 500  # payments read at once
+# Columns of an export, named as the members of a payment.
+_COLUMNS = (
+    "id", "merchant_order_id", "status", "amount", "currency", "amount_captured", "amount_refunded", "channel_fee",
+    "method", "channel", "description", "business_date", "created_at", "succeeded_at", "failure_code",
+)  # fmt: skip
+
+
+def _filters(call: Call[Any]) -> dict[str, Any]:
+    return {one.name: call.query[one.name] for one in FILTERS if one.name in call.query}
+
+
+def _row(payment: PaymentOut) -> list[Any]:
+    known: Mapping[str, Any] = {**payment, "failure_code": (payment["failure"] or {"code": None})["code"]}
+    return [known[name] for name in _COLUMNS]
+
+
 class PaymentInFull(PaymentOut):
     """A payment with its attempts, and how it is shared out."""
 
@@ -209,12 +253,17 @@ class PaymentRoutes:
                 handler=self.list_payments,
                 answer=ListOut[PaymentOut],
                 says="List payments, newest first",
-                query=(
-                    LIMIT,
-                    starting_after("pay"),
-                    one_of("status", "only of this status", list(Status)),
-                    text("merchant_order_id", "only of this order number of yours"),
-                ),
+                query=(LIMIT, starting_after("pay"), *FILTERS),
+            ),
+            Route(
+                method="GET",
+                path=f"{place}.csv",
+                scope=read,
+                handler=self.export_payments,
+                answer=str,
+                says="Export payments as CSV, newest first, by the filters of the list",
+                query=FILTERS,
+                media=CSV,
             ),
             Route(
                 method="GET",
@@ -297,10 +346,26 @@ class PaymentRoutes:
                 call.book,
                 before=call.after,
                 limit=call.limit + 1,
-                status=call.query.get("status"),
-                merchant_order_id=call.query.get("merchant_order_id"),
+                wanted=PaymentFilter(**_filters(call)),
             )
         return listed([payment_payload(payment) for payment in found], call.limit)
+
+    async def export_payments(self, call: Call[None]) -> Reply:
+        wanted = PaymentFilter(**_filters(call))
+
+        async def lines() -> AsyncIterator[bytes]:
+            """Yield a page at a time; no connection is kept while the caller reads."""
+            heading: list[Sequence[Any]] = [_COLUMNS]
+            before: str | None = None
+            while True:
+                async with acquire(self._pool) as connection:
+                    found = await payments(connection, call.book, before=before, limit=_EXPORTED, wanted=wanted)
+                yield as_csv([*heading, *(_row(payment_payload(payment)) for payment in found)])
+                if len(found) < _EXPORTED:
+                    return
+                before, heading = found[-1].id, []
+
+        return Reply(lines())
 
     async def close_payment(self, call: Call[None]) -> Reply:
         return Reply(payment_payload(await self._payments.close(call.book, call.ident)))

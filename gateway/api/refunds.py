@@ -24,6 +24,7 @@ from kernel.routes import (
     made,
     names,
     starting_after,
+    text,
 )
 from kernel.shapes import Body, GivenAmount, OrderId, shown
 
@@ -40,10 +41,10 @@ class RetryIn(Body):
     """POST /v1/refunds/{id}/retry"""
 
 
-def _payment(text: str) -> str:
-    if not names(text, "pay"):
+def _payment(given: str) -> str:
+    if not names(given, "pay"):
         raise Rejected("invalid_request", "payment is the id of a payment", param="payment")
-    return text
+    return given
 
 
 class RefundRoutes:
@@ -79,6 +80,7 @@ class RefundRoutes:
                     LIMIT,
                     starting_after("re"),
                     Parameter("payment", "only of this payment", _payment, id_schema("pay")),
+                    text("merchant_refund_id", "only the one under this number of yours"),
                 ),
             ),
             Route(
@@ -132,6 +134,11 @@ class RefundRoutes:
     async def list_refunds(self, call: Call[None]) -> Reply:
         async with acquire(self._pool) as connection:
             found = await refunds(
-                connection, call.book, payment_id=call.query.get("payment"), before=call.after, limit=call.limit + 1
+                connection,
+                call.book,
+                payment_id=call.query.get("payment"),
+                before=call.after,
+                limit=call.limit + 1,
+                merchant_refund_id=call.query.get("merchant_refund_id"),
             )
         return listed([refund_payload(refund) for refund in found], call.limit)

@@ -1,9 +1,10 @@
 """The one wrapper around every route: who calls, may it, what was answered, how fast."""
 
+import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import LineTooLong
@@ -22,9 +23,10 @@ from kernel.env import Env
 from kernel.errors import NotFound, Rejected, SluiceError, Unavailable
 from kernel.masking import without_keys
 from kernel.outage import said
-from kernel.routes import Route
+from kernel.routes import JSON, Route
 
 log = logging.getLogger(__name__)
+R = TypeVar("R", bound=web.StreamResponse)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 ANYTHING = r"/{anything:[\s\S]*}"  # a path may have any character, once it is decoded
@@ -35,6 +37,7 @@ _COUNTED = frozenset({"database_unavailable", "busy", "shutting_down"})
 # Not every OSError: a key file that cannot be read is our mistake, and asking again would not mend it.
 _DATABASE_AWAY = (*(kind for kind in LOST if kind is not OSError), *AGAIN)
 
+_READ_WITHIN_S = 30.0  # each part of what is sent as it is made
 _REPLAYED = {"Idempotency-Replayed": "true"}
 
 
@@ -82,12 +85,13 @@ class Door:
         """Wrap a merchant's route. One layer: each costs every request."""
         name, scope, work = route.name, route.scope, route.handler
         rank = Rank.CREATE if route.gives_way else Rank.QUERY
-        read = read_call(route)
+        read, media = read_call(route), None if route.media == JSON else route.media
 
-        async def handle(request: web.Request) -> web.Response:
+        async def handle(request: web.Request) -> web.StreamResponse:
             started = self._env.clock.monotonic()
             request_id = self._request_id(request.headers)
             merchant = ticket = None
+            response: web.StreamResponse
             given = request.headers.getall("Authorization", ())
             authorization = given[0] if len(given) == 1 else None  # of two, what stands between may have read the other
             try:
@@ -98,7 +102,10 @@ class Door:
                 principal.require(scope)
                 ticket.go_on()
                 reply = await work(await read(request, principal))
-                response = responses.json(reply.body, reply.status, _REPLAYED if reply.replayed else None)
+                if media is None:
+                    response = responses.json(reply.body, reply.status, _REPLAYED if reply.replayed else None)
+                else:
+                    response = await self._streamed(request, reply.body, media, request_id)
             except TurnedAway as error:  # told of in the log once for all
                 return self._turned_away(error, request_id, name)
             except SluiceError as error:
@@ -113,6 +120,29 @@ class Door:
             return self._answered(request, response, request_id, name, started, merchant)
 
         return handle
+
+    async def _streamed(
+        self, request: web.Request, parts: AsyncIterator[bytes], media: str, request_id: str
+    ) -> web.StreamResponse:
+        """Send what is made part by part; once it has begun, what goes wrong can only cut it short.
+
+        The first part is made before anything is sent, so that a refusal is answered as usual. Who takes longer than
+        _READ_WITHIN_S for a part is no longer read to: the place in the hub is another's.
+        """
+        first = await anext(parts)
+        response = web.StreamResponse(headers={"X-Request-Id": request_id, "Cache-Control": "no-store"})
+        response.content_type, response.charset = media, "utf-8"
+        await response.prepare(request)
+        try:
+            await asyncio.wait_for(response.write(first), _READ_WITHIN_S)
+            async for part in parts:
+                await asyncio.wait_for(response.write(part), _READ_WITHIN_S)
+            await response.write_eof()
+        except Exception as error:
+            log.warning("an answer was cut short", extra={"request_id": request_id, "why": said(error)})
+            if request.transport is not None:
+                request.transport.abort()  # without its end, so that nobody takes the part for the whole
+        return response
 
     def _open(self, page: Page) -> Callable[[web.Request], Awaitable[web.Response]]:
         """Wrap a page. What goes wrong is a page too, where it knows how to make one."""
@@ -243,12 +273,12 @@ class Door:
     def _answered(
         self,
         request: web.BaseRequest,
-        response: web.Response,
+        response: R,
         request_id: str,
         name: str,
         started: float,
         merchant: str | None,
-    ) -> web.Response:
+    ) -> R:
         seconds = self._env.clock.monotonic() - started
         response.headers["X-Request-Id"] = request_id
         self._metrics.answered(name, response.status, seconds)

@@ -532,6 +532,7 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
     routes = {
         ("POST", "/v1/payments"): "payments:write",
         ("GET", "/v1/payments"): "payments:read",
+        ("GET", "/v1/payments.csv"): "payments:read",
         ("GET", f"/v1/payments/{door.paid}"): "payments:read",
         ("POST", f"/v1/payments/{door.paid}/close"): "payments:write",
         ("POST", f"/v1/payments/{door.paid}/capture"): "payments:write",
@@ -542,6 +543,7 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
         ("POST", f"/v1/refunds/{door.refund}/retry"): "refunds:write",
         ("POST", "/v1/payees"): "payees:write",
         ("GET", "/v1/payees"): "payments:read",
+        ("GET", f"/v1/payees/pye_{'0' * 26}"): "payments:read",
         ("GET", "/v1/balances"): "balances:read",
         ("GET", "/v1/settlements"): "balances:read",
         ("GET", "/v1/settlements/stl_1"): "balances:read",
@@ -570,7 +572,9 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
         for route in front.client.app.router.routes()
         if route.resource is not None and route.resource.canonical.startswith("/v1/")
     }
-    assert {(method, re.sub(r"/((pay|re|stl|lnk)_[0-9a-f]+|rail)", "/*", path)) for method, path in routes} == offered
+    assert {
+        (method, re.sub(r"/((pay|pye|re|stl|lnk)_[0-9a-f]+|rail)", "/*", path)) for method, path in routes
+    } == offered
     for scope in sorted(set(routes.values())):
         _, key = await front.hub.merchants.add_key(front.book, [scope], None)
         for (method, path), needed in routes.items():
