@@ -65,7 +65,7 @@ def every_request(channel: Alipay) -> Iterator[dict[str, str]]:
     yield parameters(channel.refund_query_request(refund))
     yield parameters(channel.bill_request(DAY))
     for method in (Method.PAGE, Method.H5, Method.APP):
-        action = channel.local_action(order(method), now=NOW, nonce="").next_action or {}
+        action = channel.payer_initiated_action(order(method), now=NOW, nonce="").next_action or {}
         yield dict(parse_qsl((action.get("url") or action["order_string"]).rpartition("?")[2]))
 
 

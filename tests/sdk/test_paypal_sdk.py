@@ -121,7 +121,7 @@ def test_what_we_send_is_what_the_library_sends(account: dict[str, Any]) -> None
         notify_url="",
         expires_at=at,
         created_at=at,
-        hold_only=True,
+        authorize_only=True,
         channel_ref=f"auth:{ORDER_ID}:{AUTH_ID}",
     )
     refund = RefundOrder(
