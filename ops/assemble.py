@@ -6,7 +6,7 @@ A test proves that all migrations together give what the schema.sql files say.
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ["kernel", "ledger", "streams", "cases", "splitting", "gateway", "reconciliation"]
+PACKAGES = ["kernel", "ledger", "streams", "cases", "people", "splitting", "gateway", "reconciliation"]
 FIRST = ROOT / "ops" / "migrations" / "0001_create_the_hub.sql"
 
 

@@ -7,6 +7,7 @@ from cases.states import CASE
 from gateway.states import ATTEMPT, PAYMENT, REFUND
 from kernel.states import draw
 from ops.money_states import drawing
+from people.states import PERSON
 from reconciliation.states import DISCREPANCY
 from splitting.states import BATCH, INSTRUCTION
 
@@ -25,6 +26,7 @@ def document() -> str:
             draw("splitting: instruction", INSTRUCTION),
             draw("splitting: batch", BATCH),
             draw("cases: case", CASE),
+            draw("people: person", PERSON),
             draw("reconciliation: discrepancy", DISCREPANCY),
             drawing(),
         ]

@@ -6,6 +6,7 @@ without a fault, and not one merchant's API key is known any more.
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -15,6 +16,7 @@ from gateway.door.auth import Authenticator
 from gateway.store import made_with_secrets
 from ops.channel_keys import FILE as CHANNEL_KEYS
 from ops.embedded import CannotStart
+from people.store import some_person
 from splitting.store import some_link_sealed
 
 PEPPER, CASHIER_TOKENS = "api-key-pepper", "cashier-tokens"
@@ -24,9 +26,9 @@ async def secrets_in_use(connection: "asyncpg.pool.PoolConnectionProxy | asyncpg
     """Return the names of the secrets that something in the database was made with, and what that is, for people."""
     made = await made_with_secrets(connection)
     sealed = made.credentials or await some_link_sealed(connection)
-    found = {PEPPER: made.keys, CASHIER_TOKENS: made.links, CHANNEL_KEYS: sealed}
+    found = {PEPPER: made.keys or await some_person(connection), CASHIER_TOKENS: made.links, CHANNEL_KEYS: sealed}
     what = {
-        PEPPER: "API keys",
+        PEPPER: "API keys and persons' credentials",
         CASHIER_TOKENS: "payment links and standing codes",
         CHANNEL_KEYS: "credentials of channels and banks",
     }
@@ -78,16 +80,20 @@ def secret_file(home: Path, name: str, secrets: Callable[[int], bytes], *, size:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / name
     if not path.exists():
-        draft = folder / f".{name}.{os.getpid()}"
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secrets(size))
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(draft, path)  # fails where another process was first; its secret then counts
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+        with suppress(FileExistsError):  # another process was first; its secret then counts
+            write_private(path, secrets(size))
     return path.read_bytes()
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Make a file that its owner alone may read, whole or not at all. Raises FileExistsError."""
+    draft = path.parent / f".{path.name}.{os.getpid()}"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    finally:
+        draft.unlink()

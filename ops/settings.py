@@ -57,6 +57,11 @@ class Settings(BaseSettings):
         description="File of the master keys under which channel credentials are sealed; none makes and keeps it in "
         "SLUICE_HOME/secrets. Several hosts on one database need the same file.",
     )
+    person: str | None = Field(
+        default=None,
+        description="Whose credential commands act with: a NAME kept in SLUICE_HOME/secrets/people, or a FILE (with a "
+        "slash in it); none takes the home's own. The option `--as` goes before it.",
+    )
     server_user: str = Field(
         default="nobody",
         description="Whom our own servers become when we are root; nobody, because it exists everywhere and owns "

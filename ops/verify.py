@@ -12,6 +12,7 @@ import cases
 import gateway.payments.invariants
 import ledger
 import ledger.invariants
+import people
 import splitting
 import streams
 from kernel.chain import Walk
@@ -27,6 +28,7 @@ INVARIANTS: dict[str, Callable[[Connection], Awaitable[list[str]]]] = {
     **ledger.INVARIANTS,
     **streams.INVARIANTS,
     **cases.INVARIANTS,
+    **people.INVARIANTS,
     **splitting.INVARIANTS,
     **gateway.payments.invariants.INVARIANTS,
 }
@@ -86,6 +88,7 @@ CHAINS = {"journal": "transfer", "events": "event"}
 # What the copies of what was touched do not show is looked at whole, each time. It is of few rows, and here is why.
 WHOLE = {
     "debits_equal_credits": "a sum over all accounts, of which there are as many as payees and channel accounts",
+    "audit_chain_holds": "of what people did by command, two records each",
     "no_account_overdrawn": "of all accounts, likewise; most of them are touched every day",
 }
 

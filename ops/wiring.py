@@ -63,6 +63,7 @@ from ops.secrets_file import (
     secret_file,
     secrets_in_use,
 )
+from people import Audit, People
 from reconciliation.daily import DailyProof
 from splitting.banks.worker import Banks, BankWorker
 from splitting.payees import Payees
@@ -129,6 +130,8 @@ class Hub:
     channel_admin: ChannelAdmin
     keys: ChannelKeys
     authenticator: Authenticator
+    people: People
+    audit: Audit
     merchants: Merchants
     router: Router
     routing_policies: RoutingPolicies
@@ -363,6 +366,8 @@ async def hub(
             ),
             keys=master_keys,
             authenticator=authenticator,
+            people=People(pool, env, lambda credential: authenticator.digest(f"person {credential}")),
+            audit=Audit(pool, env),
             merchants=Merchants(
                 pool=pool, lanes=lanes, env=env, authenticator=authenticator, banks=banks, max_skew=max_skew
             ),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.shared import Book, Json, a_hub, day, finish, json_object, settings, show
+from ops.cli.shared import Book, Json, a_hub, acting, day, finish, json_object, settings, show
 
 app = typer.Typer(no_args_is_help=True, help="Banks 银行: a merchant's custody, the platform's own account.")
 CREDENTIALS = typer.Option(
@@ -35,7 +35,7 @@ def bank_link(
 
     async def work() -> int:
         given = json_object(credentials)
-        async with a_hub(found) as hub:
+        async with acting(found, "channels", "bank link", bank, book=book) as hub:
             link = await hub.merchants.link_bank(
                 book, bank, given, name=name, currency=currency, folder=credentials.parent
             )
@@ -54,7 +54,8 @@ def bank_end(book: Book, bank: Annotated[str, typer.Argument(help="Your name for
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, book) as hub:
+        async with acting(found, "channels", "bank end", bank, book=book) as hub:
+            await hub.merchants.require(book)
             await hub.banks.end(book, bank)
         typer.echo(f"book {book} asks {bank} for nothing any more, except while a batch is under way")
         return 0
@@ -103,7 +104,7 @@ def bank_rotate(
 
     async def work() -> int:
         given = json_object(credentials)
-        async with a_hub(found) as hub:
+        async with acting(found, "channels", "bank rotate", bank, book=book) as hub:
             link = await hub.banks.rotate(book, bank, given, folder=credentials.parent)
             show(splitting.bank_link_payload(link, hub.banks.problem(link)))
         return 0
@@ -124,7 +125,7 @@ def bank_platform(
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found) as hub:
+        async with acting(found, "channels", "bank platform", bank, book=book) as hub:
             payee = await hub.payees.add_platform(book, name=name, currency=currency, bank=bank)
         show(splitting.payee_payload(payee))
         return 0
@@ -147,7 +148,7 @@ def settle(
     on = day(business_date)
 
     async def work() -> int:
-        async with a_hub(found) as hub:
+        async with acting(found, "closing", "settle", f"{bank} {on} {currency}", book=book) as hub:
             done = await hub.banks.settle(book, bank, on, currency, execution_date=on + timedelta(days=1))
         told = splitting.settlement_payload(done)
         if as_json:
@@ -179,7 +180,7 @@ def reconcile(
     on = day(business_date)
 
     async def work() -> int:
-        async with a_hub(found) as hub:
+        async with acting(found, "closing", "reconcile", str(on), book=book) as hub:
             proof = hub.daily_proof()
             deposit = None
             if bank is not None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.cli.shared import Json, a_hub, fail, finish, on_screen, settings, show
+from ops.cli.shared import Json, a_hub, acting, fail, finish, on_screen, settings, show
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -109,7 +109,7 @@ def case_decide(
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found) as hub:
+        async with acting(found, "cases", f"case decide {decision}", case) as hub:
             row = await decide(hub, case, decision, by=by, note=note, account=account)
         if as_json:
             show({**case_payload(row), "book": row.book})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from ops.cli.shared import Account, Book, Json, a_hub, fail, finish, json_object, settings, show
+from ops.cli.shared import Account, Book, Json, a_hub, acting, fail, finish, json_object, settings, show
 
 if TYPE_CHECKING:
     from gateway.accounts.objects import ChannelAccountOut
@@ -55,7 +55,7 @@ def channel_add(
 
     async def work() -> int:
         facts = json_object(credentials)
-        async with a_hub(found) as hub:
+        async with acting(found, "channels", "channel add", account, book=book) as hub:
             row = await hub.channel_admin.add_by_hand(
                 book, account, channel, facts, terms=agreed, position=position, folder=credentials.parent
             )
@@ -144,7 +144,7 @@ def channel_terms(
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found) as hub:
+        async with acting(found, "channels", "channel terms", account, book=book) as hub:
             show(_shown(hub, await hub.channel_admin.change(book, account, terms=agreed, position=position)))
         return 0
 
@@ -174,7 +174,7 @@ def channel_rotate(
 
     async def work() -> int:
         facts = json_object(credentials)
-        async with a_hub(found) as hub:
+        async with acting(found, "channels", "channel rotate", account, book=book) as hub:
             row, _ = await hub.channel_admin.rotate(
                 book, account, facts, keep=timedelta(days=days), folder=credentials.parent, prove=not unproven
             )
@@ -210,7 +210,8 @@ def _set_state(book: int, account: str, state: str, as_json: bool) -> NoReturn:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, may_lack_secrets=True) as hub:
+        act, what = "channels" if state == "enabled" else "stop", f"channel state {state}"
+        async with acting(found, act, what, account, book=book, may_lack_secrets=True) as hub:
             shown = _shown(hub, await hub.channel_admin.set_state(book, account, state))
         if as_json:
             show(shown)
@@ -239,7 +240,7 @@ def channel_reseal(
             if done % 100 == 0 or done == of:
                 typer.echo(f"{done} of {of} accounts", err=True)
 
-        async with a_hub(found) as hub:
+        async with acting(found, "channels", "channel reseal", "all accounts") as hub:
             came_to = await reseal(hub, new_key=new_key, retire=retire, progress=progress)
         show(came_to)
         return 1 if came_to["failed"] else 0

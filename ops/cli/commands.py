@@ -1,14 +1,30 @@
 """Which module has which command of `sluice …`. Each loads what is heavy only when it runs."""
 
+from typing import Annotated
+
 import typer
 
-from ops.cli import banks, cases, channels, codes, links, merchants, routing, running, sandbox, trials
+from ops.cli import banks, cases, channels, codes, links, merchants, people, routing, running, sandbox, trials
+from ops.cli.shared import as_person
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Sluice 汇闸: an open payment hub. `sluice up` runs it, `sluice replay` plays a trading day through it.",
 )
+
+
+@app.callback()
+def everything(
+    as_: Annotated[
+        str | None,
+        typer.Option("--as", metavar="NAME|FILE", help="Act as another person; before the command. See `person add`."),
+    ] = None,
+) -> None:
+    """Take what stands before every command."""
+    as_person.set(as_)
+
+
 for command in (
     running.up,
     running.gateway,
@@ -24,6 +40,8 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(people.app, name="person")
+app.add_typer(people.audit_app, name="audit")
 app.add_typer(merchants.merchant_app, name="merchant")
 app.add_typer(merchants.key_app, name="key")
 app.add_typer(channels.app, name="channel")

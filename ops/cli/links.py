@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.shared import Book, Json, a_hub, fail, finish, settings, show
+from ops.cli.shared import Book, Json, a_hub, acting, fail, finish, settings, show
 
 app = typer.Typer(no_args_is_help=True, help="Payment links 付款链接 and standing codes 静态收款码 for payers.")
 
@@ -45,7 +45,7 @@ def link_add(
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found) as hub:
+        async with acting(found, "links", "link add", new.name, book=book) as hub:
             made = await add(hub, book, new)
         if as_json:
             show(made)

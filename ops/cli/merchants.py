@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.shared import Book, Json, a_hub, finish, settings, show
+from ops.cli.shared import Book, Json, a_hub, acting, finish, settings, show
 
 merchant_app = typer.Typer(no_args_is_help=True, help="Merchants 商户 and their books.")
 key_app = typer.Typer(no_args_is_help=True, help="API keys of merchants.")
@@ -29,7 +29,7 @@ def merchant_add(
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found) as hub:
+        async with acting(found, "merchants", "merchant add", name) as hub:
             made = await hub.merchants.add(name, currencies=currency, scopes=scope or EVERYDAY)
         if as_json:
             show({"book": made.book, "merchant": made.id, "key_id": made.key_id, "api_key": made.api_key})
@@ -86,7 +86,8 @@ def _set_suspended(book: int, *, suspended: bool) -> None:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, may_lack_secrets=True) as hub:
+        act, what = ("stop", "merchant suspend") if suspended else ("merchants", "merchant resume")
+        async with acting(found, act, what, f"book {book}", book=book, may_lack_secrets=True) as hub:
             changed = await hub.merchants.set_suspended(book, suspended=suspended)
         state = "is suspended" if suspended else "takes payments"
         typer.echo(f"book {book} {state}{'' if changed else ', as before'}")
@@ -143,7 +144,7 @@ def key_new(
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found) as hub:
+        async with acting(found, "merchants", "key new", f"book {book}", book=book) as hub:
             expires_in = timedelta(days=days) if days is not None else None
             key_id, key = await hub.merchants.add_key(book, scope or EVERYDAY, expires_in)
         show({"key_id": key_id, "api_key": key}) if as_json else typer.echo(f"{key_id}: {key}")
@@ -161,7 +162,10 @@ def key_revoke(book: Book, key_id: Annotated[str, typer.Argument(help="key_…")
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
+        async with (
+            acting(found, "stop", "key revoke", key_id, book=book, may_lack_secrets=True) as hub,
+            acquire(hub.pool) as connection,
+        ):
             done = await revoke_key(connection, book, key_id, hub.env.now())
         typer.echo("revoked" if done else "there is no such live key")
         return 0 if done else 1

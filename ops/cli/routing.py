@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from ops.cli.shared import Book, Json, OldJsonFile, Output, a_hub, day, fail, finish, settings, written_to
+from ops.cli.shared import Book, Json, OldJsonFile, Output, a_hub, acting, day, fail, finish, settings, written_to
 
 if TYPE_CHECKING:
     from ops.wiring import Hub
@@ -19,15 +19,22 @@ app.add_typer(policy_app, name="policy")
 PolicyFile = Annotated[Path, typer.Argument(metavar="FILE", help="A routing policy as JSON, see docs/routing.md.")]
 
 
-def _on_a_hub(work: "Callable[[Hub], Coroutine[Any, Any, int]]", *, may_lack_secrets: bool = False) -> NoReturn:
-    """Run the body of a routing command on a hub and end with its exit code."""
+def _on_a_hub(
+    work: "Callable[[Hub], Coroutine[Any, Any, int]]", *, may_lack_secrets: bool = False, changes: int | None = None
+) -> NoReturn:
+    """Run the body of a routing command on a hub and end with its exit code. changes: whose policy it sets."""
     from gateway.routing import PolicyWrong
     from kernel.safe_json import BadJson
 
     found = settings()
 
     async def run() -> int:
-        async with a_hub(found, may_lack_secrets=may_lack_secrets) as hub:
+        opening = (
+            a_hub(found, may_lack_secrets=may_lack_secrets)
+            if changes is None
+            else acting(found, "routing", "route policy set", f"book {changes}", book=changes)
+        )
+        async with opening as hub:
             try:
                 return await work(hub)
             except (PolicyWrong, BadJson) as wrong:
@@ -80,7 +87,7 @@ def route_policy_set(
 
         return command.set_policy(hub, book, file, note)
 
-    _on_a_hub(work)
+    _on_a_hub(work, changes=book)
 
 
 @policy_app.command("show")

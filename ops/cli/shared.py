@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 
 NOTHING_KNOWN = 3  # the exit code where the database does not answer: neither yes nor no
+
+as_person: ContextVar[str | None] = ContextVar("as_person", default=None)  # whom `sluice --as` names
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 Output = Annotated[Path | None, typer.Option("--output", help="Write the same JSON object into this file.")]
@@ -56,9 +59,29 @@ def settings() -> "Settings":
     from ops.settings import SettingsWrong, load
 
     try:
-        return load()
+        found = load()
+        return found if (named := as_person.get()) is None else found.model_copy(update={"person": named})
     except SettingsWrong as wrong:
         fail(str(wrong), 2)
+
+
+@asynccontextmanager
+async def acting(
+    found: "Settings", act: str, what: str, about: str, *, book: int | None = None, may_lack_secrets: bool = False
+) -> AsyncIterator["Hub"]:
+    """Reach the books of this home as the person who acts, for a command that changes something; it is recorded.
+
+    act: one of people.roles.Act. what: the command. about: the id or name of what it is about, never a secret.
+    book: the merchant's it is about. Raises what ops.people.acting raises.
+    """
+    from ops import people
+    from people import Act
+
+    async with (
+        a_hub(found, may_lack_secrets=may_lack_secrets) as hub,
+        people.acting(hub, found, Act(act), what, about, book=book),
+    ):
+        yield hub
 
 
 def finish(work: Coroutine[Any, Any, int]) -> NoReturn:

@@ -24,6 +24,7 @@ OURS = {
     "channels",
     "streams",
     "cases",
+    "people",
     "splitting",
     "gateway",
     "reconciliation",

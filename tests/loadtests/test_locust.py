@@ -10,7 +10,7 @@ import pytest
 from tests.ops.trials.replay.running import REPOSITORY, RunningHub
 
 SMALL = ("--users", "5", "--spawn-rate", "5", "--run-time", "8s")
-HUB = {"kernel", "ledger", "channels", "streams", "cases", "splitting", "gateway", "reconciliation", "ops"}
+HUB = {"kernel", "ledger", "channels", "streams", "cases", "people", "splitting", "gateway", "reconciliation", "ops"}
 FOLDER = REPOSITORY / "loadtests"
 
 

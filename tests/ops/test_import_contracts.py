@@ -13,7 +13,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 LAYERS = (  # from the top; what stands together is strange to one another
-    *(("ops",), ("reconciliation",), ("gateway",), ("splitting",), ("cases",)),
+    *(("ops",), ("reconciliation",), ("gateway",), ("splitting",), ("cases", "people")),
     *(("ledger", "channels", "streams"), ("kernel",)),
 )
 ROOMS = (

@@ -89,6 +89,7 @@ EXCEPTED: dict[tuple[str, str], set[str]] = {
 # The same of the schema: what is excepted → why.
 KEYS_WITHOUT_BOOK = {"api_key.api_key_pkey": "the directory of keys is a local table of the coordinator"}
 STATEMENT_TRIGGERS = {  # where the database is spread, privileges alone keep them (ops/roles.sql), or these are allowed
+    "audit_record",
     "event",
     "routing_policy",
     "transfer",

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "problems.md").read_text(encoding="utf-8")
 # Where a code can come from that the gateway answers with, or a worker beside it logs.
 SOURCES = [
-    *("kernel", "ledger", "streams", "cases", "splitting", "gateway"),
+    *("kernel", "ledger", "streams", "cases", "people", "splitting", "gateway"),
     *("channels/banks", *sorted(f"channels/{name}" for name in CHANNELS)),
 ]
 FAMILIES = {

@@ -1,0 +1,126 @@
+"""Use cases of persons: who may act, and taking people on."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kernel.db import Connection, Pool, acquire, transaction
+from kernel.env import Env
+from kernel.errors import Conflict, NotFound, Rejected
+from kernel.states import advance
+from people import states, store
+from people.credentials import is_credential, new_credential
+from people.roles import Act, Role, require
+from people.tables import Person
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class NewPerson:
+    """Somebody just added. `credential` is shown this once."""
+
+    person: Person
+    credential: str
+
+
+class People:
+    """Knows who acts."""
+
+    def __init__(self, pool: Pool, env: Env, digest: Callable[[str], bytes]) -> None:
+        """digest: what is stored in place of a credential; keyed, with a key that is not in the database."""
+        self._pool = pool
+        self._env = env
+        self._digest = digest
+
+    async def nobody_yet(self) -> bool:
+        """Tell whether nobody has been added to this database."""
+        async with acquire(self._pool) as connection:
+            return not await store.some_person(connection)
+
+    async def acting(self, credential: str | None, act: Act, *, book: int | None = None) -> Person:
+        """Return who acts with this credential, looked up anew each time, so that a suspension holds at once.
+
+        book: the merchant's that the act is about. Raises Rejected (person_unnamed, person_unknown, role_forbids),
+        Conflict (person_suspended).
+        """
+        if credential is None:
+            raise Rejected(
+                "person_unnamed", "say who acts: `--as NAME` or `--as FILE`; `sluice person list` has who there is"
+            )
+        found = None
+        if is_credential(credential):
+            async with acquire(self._pool) as connection:
+                found = await store.find_by_digest(connection, self._digest(credential))
+        if found is None:
+            raise Rejected("person_unknown", "this credential is nobody's; `sluice person list` has who there is")
+        if found.status != states.Person.ACTIVE:
+            raise Conflict(
+                "person_suspended", f"{found.name} is suspended; `sluice person resume` ends that", person=found.name
+            )
+        require(found.name, Role(found.role), act)
+        if found.merchant_book is not None and found.merchant_book != book:
+            raise Rejected("role_forbids", f"{found.name} acts for book {found.merchant_book} alone", person=found.name)
+        return found
+
+    async def add_first(self, name: str, credential: str) -> NewPerson:
+        """Add the first person, an operator, with this credential.
+
+        Raises Rejected (person_name_wrong), Conflict (first_person_exists).
+        """
+        _check_name(name)
+        async with transaction(self._pool) as connection:
+            await store.lock_people(connection)
+            if await store.some_person(connection):
+                raise Conflict("first_person_exists", "there are persons already; an operator adds others")
+            return await self._add(connection, name, Role.OPERATOR, None, credential)
+
+    async def add(self, name: str, role: Role, *, book: int | None = None) -> NewPerson:
+        """Add a person. book: of a merchant's staff, their merchant's.
+
+        Raises Rejected (person_name_wrong, staff_book_wrong), NotFound (no_such_book), Conflict (person_exists).
+        """
+        _check_name(name)
+        if (role is Role.STAFF) != (book is not None):
+            raise Rejected("staff_book_wrong", "merchants' staff, and nobody else, have a merchant's book")
+        async with transaction(self._pool) as connection:
+            await store.lock_people(connection)
+            if book is not None and not await store.is_book(connection, book):
+                raise NotFound("no_such_book", f"there is no book {book}; see `sluice merchant list`")
+            if await store.find_by_name(connection, name) is not None:
+                raise Conflict("person_exists", f"there is a person {name}; names are never given twice")
+            return await self._add(connection, name, role, book, new_credential(self._env.secrets))
+
+    async def set_suspended(self, name: str, *, suspended: bool) -> bool:
+        """Suspend a person or resume it; return whether that changed anything.
+
+        Raises NotFound (no_such_person), Conflict (last_operator).
+        """
+        async with transaction(self._pool) as connection:
+            await store.lock_people(connection)
+            person = await store.find_by_name(connection, name)
+            if person is None:
+                raise NotFound("no_such_person", f"there is no person {name}; see `sluice person list`")
+            event = states.PersonEvent.SUSPEND if suspended else states.PersonEvent.RESUME
+            becomes = advance(states.PERSON, states.Person(person.status), event)
+            if (
+                suspended
+                and person.role == Role.OPERATOR
+                and not await store.other_active(connection, Role.OPERATOR, name)
+            ):
+                raise Conflict("last_operator", f"{name} is the last active operator: nobody could resume anybody")
+            if becomes == person.status:
+                return False
+            await store.set_status(connection, name, becomes.value, self._env.now())
+            return True
+
+    async def _add(self, connection: Connection, name: str, role: Role, book: int | None, credential: str) -> NewPerson:
+        now = self._env.now()
+        person = Person(self._env.ids.new("per"), name, role.value, book, states.Person.ACTIVE.value, now, now)
+        await store.add_person(connection, person, self._digest(credential))
+        return NewPerson(person, credential)
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise Rejected("person_name_wrong", f"{name[:40]!r} is no name for a person: a-z, then a-z 0-9 _ -, up to 31")

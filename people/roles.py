@@ -1,0 +1,41 @@
+"""What a person may do: one table, role × act."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from kernel.errors import Rejected
+
+
+class Role(StrEnum):
+    OPERATOR = "operator"  # runs the hub 运营
+    CLERK = "clerk"  # works on cases, settlement and reconciliation 财务
+    AUDITOR = "auditor"  # reads, and changes nothing 审计
+    STAFF = "staff"  # of one merchant 商户员工
+
+
+class Act(StrEnum):
+    """What a command that changes something does, as far as roles tell commands apart."""
+
+    PEOPLE = "people"  # add, suspend and resume persons
+    MERCHANTS = "merchants"  # take merchants on, resume them, make their keys
+    STOP = "stop"  # suspend a merchant, revoke a key, drain an account: nothing new begins
+    CHANNELS = "channels"  # channel accounts and banks: credentials, terms, states
+    ROUTING = "routing"  # routing policies
+    CASES = "cases"  # decide cases
+    CLOSING = "closing"  # settle and reconcile a business date
+    LINKS = "links"  # payment links and standing codes
+
+
+MAY: Mapping[Role, frozenset[Act]] = {
+    Role.OPERATOR: frozenset(Act),
+    Role.CLERK: frozenset({Act.CASES, Act.CLOSING, Act.LINKS}),
+    Role.AUDITOR: frozenset(),
+    Role.STAFF: frozenset({Act.LINKS}),  # of their own merchant alone
+}
+
+
+def require(person: str, role: Role, act: Act) -> None:
+    """Raise Rejected (role_forbids) unless the role may do this."""
+    if act not in MAY[role]:
+        able = ", ".join(one for one in Role if act in MAY[one])
+        raise Rejected("role_forbids", f"{person} is {role}, and may not do this ({act}); may: {able}", person=person)

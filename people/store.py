@@ -1,0 +1,120 @@
+"""Reading and writing persons and the audit log."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from kernel.chain import GENESIS, first_broken
+from kernel.db import Connection
+from people.tables import AuditRecord, Person
+
+_PERSON = ", ".join(Person._fields)
+_RECORD = ", ".join(AuditRecord._fields)
+_PEOPLE_LOCK, _AUDIT_LOCK = 7_340_901, 7_340_902  # advisory, and of this package alone
+
+
+async def lock_people(connection: Connection) -> None:
+    """Let one transaction at a time change persons: who is first, and who is the last operator, holds until commit."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _PEOPLE_LOCK)
+
+
+async def find_by_digest(connection: Connection, digest: bytes) -> Person | None:
+    """Return whose credential has this digest, or None."""
+    row = await connection.fetchrow(f"SELECT {_PERSON} FROM person WHERE digest = $1", digest)
+    return Person(*row) if row else None
+
+
+async def find_by_name(connection: Connection, name: str) -> Person | None:
+    """Return the person of this name, or None."""
+    row = await connection.fetchrow(f"SELECT {_PERSON} FROM person WHERE name = $1", name)
+    return Person(*row) if row else None
+
+
+async def persons(connection: Connection) -> list[Person]:
+    """Return everybody, by name."""
+    return [Person(*row) for row in await connection.fetch(f"SELECT {_PERSON} FROM person ORDER BY name")]
+
+
+async def some_person(connection: Connection) -> bool:
+    """Tell whether anybody has been added."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM person)"))
+
+
+async def add_person(connection: Connection, person: Person, digest: bytes) -> None:
+    """Store a person."""
+    await connection.execute(
+        f"INSERT INTO person ({_PERSON}, digest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", *person, digest
+    )
+
+
+async def set_status(connection: Connection, name: str, status: str, at: datetime) -> None:
+    """Store a person's status."""
+    await connection.execute("UPDATE person SET status = $2, status_at = $3 WHERE name = $1", name, status, at)
+
+
+async def other_active(connection: Connection, role: str, name: str) -> bool:
+    """Tell whether somebody else of this role is active."""
+    found = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM person WHERE role = $1 AND status = 'active' AND name <> $2)", role, name
+    )
+    return bool(found)
+
+
+async def is_book(connection: Connection, book: int) -> bool:
+    """Tell whether a merchant has this book."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM book WHERE book = $1)", book))
+
+
+async def last_record(connection: Connection) -> tuple[int, bytes]:
+    """Return number and hash of the audit log's last record, which stays the last until the transaction ends."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _AUDIT_LOCK)
+    row = await connection.fetchrow("SELECT seq, hash FROM audit_record ORDER BY seq DESC LIMIT 1")
+    return (row[0], row[1]) if row else (0, GENESIS)
+
+
+async def add_record(connection: Connection, record: AuditRecord) -> None:
+    """Append a record."""
+    await connection.execute(
+        f"INSERT INTO audit_record ({_RECORD}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", *record
+    )
+
+
+async def records(
+    connection: Connection,
+    *,
+    person: str | None = None,
+    about: str | None = None,
+    since: datetime | None = None,
+    limit: int = 1000,
+) -> list[AuditRecord]:
+    """Return records of the audit log, the latest first. person, about: exactly; since: from that moment on."""
+    rows = await connection.fetch(
+        f"SELECT {_RECORD} FROM audit_record WHERE ($1::text IS NULL OR person = $1) "
+        "AND ($2::text IS NULL OR about = $2) AND ($3::timestamptz IS NULL OR recorded_at >= $3) "
+        "ORDER BY seq DESC LIMIT $4",
+        person, about, since, limit,
+    )  # fmt: skip
+    return [AuditRecord(*row) for row in rows]
+
+
+def chained(record: AuditRecord) -> Sequence[str | int]:
+    """Return the fields of a record that its hash covers: all but the hash."""
+    return [
+        record.seq, record.recorded_at.isoformat(), _or_none(record.person), record.act, record.what, record.about,
+        _or_none(record.merchant_book), record.outcome, record.begun_seq, record.detail,
+    ]  # fmt: skip
+
+
+def _or_none(field: str | int | None) -> str:
+    """Return a field that may be absent so that absent and empty differ."""
+    return "-" if field is None else f"={field}"
+
+
+async def audit_chain_holds(connection: Connection) -> list[str]:
+    """Every record of the audit log follows from the one before; none was changed, taken out or put in."""
+    rows = await connection.fetch(f"SELECT {_RECORD} FROM audit_record ORDER BY seq")
+    found = [AuditRecord(*row) for row in rows]
+    broken = first_broken((record.seq, record.hash, tuple(chained(record))) for record in found)
+    return [] if broken is None else [f"audit record {broken} does not follow from the one before"]
+
+
+INVARIANTS = {"audit_chain_holds": audit_chain_holds}
