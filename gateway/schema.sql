@@ -23,7 +23,8 @@ CREATE TABLE api_key (
     scopes     text[] NOT NULL,
     created_at timestamptz NOT NULL,
     expires_at timestamptz,
-    revoked_at timestamptz
+    revoked_at timestamptz,
+    suspended_at timestamptz -- NULL: in force, unless expired or revoked
 );
 
 CREATE TABLE channel_account (

@@ -36,6 +36,7 @@ class Key(NamedTuple):
     scopes: frozenset[str]
     expires_at: datetime | None
     revoked_at: datetime | None
+    suspended_at: datetime | None
 
 
 class KeyFacts(NamedTuple):
@@ -48,6 +49,7 @@ class KeyFacts(NamedTuple):
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    suspended_at: datetime | None
 
 
 class Standing(NamedTuple):
@@ -60,11 +62,11 @@ class Standing(NamedTuple):
 async def find_key(connection: Connection, digest: bytes) -> Key | None:
     """Return the key with this hash, whatever its state, or None."""
     row = await connection.fetchrow(
-        "SELECT k.id, k.book, m.id, k.scopes, k.expires_at, k.revoked_at "
+        "SELECT k.id, k.book, m.id, k.scopes, k.expires_at, k.revoked_at, k.suspended_at "
         "FROM api_key k JOIN merchant m ON m.book = k.book WHERE k.hash = $1",
         digest,
     )
-    return Key(row[0], row[1], row[2], frozenset(row[3]), row[4], row[5]) if row else None
+    return Key(row[0], row[1], row[2], frozenset(row[3]), row[4], row[5], row[6]) if row else None
 
 
 async def add_key(
@@ -95,10 +97,27 @@ async def revoke_key(connection: Connection, book: int, key_id: str, now: dateti
     return bool(done.endswith(" 1"))
 
 
+async def suspend_key(connection: Connection, book: int, key_id: str, now: datetime | None) -> bool | None:
+    """Suspend a key, or resume it where `now` is None; return whether that changed anything, None: no live key."""
+    row = await connection.fetchrow(
+        "SELECT suspended_at FROM api_key WHERE book = $1 AND id = $2 AND revoked_at IS NULL", book, key_id
+    )
+    if row is None:
+        return None
+    done = await connection.execute(
+        "UPDATE api_key SET suspended_at = $3 WHERE book = $1 AND id = $2 AND revoked_at IS NULL "
+        "AND (suspended_at IS NULL) = ($3::timestamptz IS NOT NULL)",
+        book,
+        key_id,
+        now,
+    )
+    return bool(done.endswith(" 1"))
+
+
 async def keys_of(connection: Connection, book: int | None) -> list[KeyFacts]:
     """Return what may be told of the API keys of a merchant, or of all, oldest first."""
     rows = await connection.fetch(
-        "SELECT k.id, k.book, m.id, k.scopes, k.created_at, k.expires_at, k.revoked_at "
+        "SELECT k.id, k.book, m.id, k.scopes, k.created_at, k.expires_at, k.revoked_at, k.suspended_at "
         "FROM api_key k JOIN merchant m ON m.book = k.book "
         "WHERE $1::int IS NULL OR k.book = $1 ORDER BY k.book, k.created_at, k.id",
         book,
@@ -121,6 +140,7 @@ async def find_standing(connection: Connection, book: int, now: datetime) -> Sta
     """Return whether a merchant may begin payments; one that is not there may not."""
     row = await connection.fetchrow(
         "SELECT suspended_at, EXISTS (SELECT 1 FROM api_key k WHERE k.book = m.book AND k.revoked_at IS NULL "
+        "AND k.suspended_at IS NULL "
         "AND (k.expires_at IS NULL OR k.expires_at > $2)) FROM merchant m WHERE book = $1",
         book,
         now,

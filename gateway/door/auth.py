@@ -79,7 +79,7 @@ class Authenticator:
     async def principal(self, authorization: str | None) -> Principal:
         """Return who sent this Authorization header.
 
-        Raises Unauthorized (key_missing, key_unknown, key_expired, key_revoked).
+        Raises Unauthorized (key_missing, key_unknown, key_expired, key_revoked, key_suspended).
         """
         scheme, _, key = (authorization or "").strip().partition(" ")
         if scheme.lower() != "bearer" or not key:  # a scheme has no case (RFC 9110, 11.1)
@@ -101,4 +101,6 @@ class Authenticator:
             raise Unauthorized("key_unknown", "there is no such API key")
         if found.revoked_at is not None:
             raise Unauthorized("key_revoked", f"key {found.id} was revoked")
+        if found.suspended_at is not None:
+            raise Unauthorized("key_suspended", f"key {found.id} is suspended; the hub's operator can resume it")
         return Principal(found.book, found.merchant_id, found.id, found.scopes), found.expires_at

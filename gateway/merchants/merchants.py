@@ -98,6 +98,18 @@ class Merchants:
             await _require(connection, book)
             return await store.suspend(connection, book, self._env.now() if suspended else None)
 
+    async def set_key_suspended(self, book: int, key_id: str, *, suspended: bool) -> bool:
+        """Suspend an API key or resume it; return whether that changed anything. Every process follows within a second.
+
+        Raises NotFound (no_such_key), also of one that was revoked.
+        """
+        async with transaction(self._pool) as connection:
+            at = self._env.now() if suspended else None
+            changed = await store.suspend_key(connection, book, key_id, at)
+        if changed is None:
+            raise NotFound("no_such_key", f"book {book} has no key {key_id} that is not revoked; see `sluice key list`")
+        return changed
+
     async def link_bank(
         self,
         book: int,

@@ -1,4 +1,4 @@
-"""Taking merchants on, and their API keys: merchant add, list, suspend, resume; key new, list, revoke."""
+"""Taking merchants on, and their API keys: merchant …, key …"""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -113,6 +113,8 @@ def key_list(
             show([{**row._asdict(), **{k: _moment(getattr(row, k)) for k in _MOMENTS}} for row in rows])
         for row in [] if as_json else rows:
             over = f"revoked {_moment(row.revoked_at)}" if row.revoked_at else ""
+            if not over and row.suspended_at is not None:
+                over = f"suspended {_moment(row.suspended_at)}"
             if not over and row.expires_at is not None:
                 over = f"{'expired' if row.expires_at <= now else 'until'} {_moment(row.expires_at)}"
             typer.echo(
@@ -124,7 +126,7 @@ def key_list(
     finish(work())
 
 
-_MOMENTS = ("created_at", "expires_at", "revoked_at")
+_MOMENTS = ("created_at", "expires_at", "revoked_at", "suspended_at")
 
 
 def _moment(at: datetime | None) -> str | None:
@@ -169,5 +171,33 @@ def key_revoke(book: Book, key_id: Annotated[str, typer.Argument(help="key_…")
             done = await revoke_key(connection, book, key_id, hub.env.now())
         typer.echo("revoked" if done else "there is no such live key")
         return 0 if done else 1
+
+    finish(work())
+
+
+@key_app.command("suspend")
+def key_suspend(book: Book, key_id: Annotated[str, typer.Argument(help="key_…")]) -> None:
+    """Have every process refuse an API key within a second, until it is resumed; what it began goes on to its end.
+
+    A merchant none of whose keys is in force takes no payments by links and codes either.
+    """
+    _set_key_suspended(book, key_id, suspended=True)
+
+
+@key_app.command("resume")
+def key_resume(book: Book, key_id: Annotated[str, typer.Argument(help="key_…")]) -> None:
+    """Let a suspended API key in again, within a second."""
+    _set_key_suspended(book, key_id, suspended=False)
+
+
+def _set_key_suspended(book: int, key_id: str, *, suspended: bool) -> None:
+    found = settings()
+
+    async def work() -> int:
+        act, what = ("stop", "key suspend") if suspended else ("merchants", "key resume")
+        async with acting(found, act, what, key_id, book=book, may_lack_secrets=True) as hub:
+            changed = await hub.merchants.set_key_suspended(book, key_id, suspended=suspended)
+        typer.echo(f"{key_id} {'is suspended' if suspended else 'is in force'}{'' if changed else ', as before'}")
+        return 0
 
     finish(work())
