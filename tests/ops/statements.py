@@ -19,12 +19,13 @@ LOOKS_LIKE_SQL = re.compile(
     r"\s*(SELECT\s|INSERT\s+INTO\s|UPDATE\s+\S+\s+(\w+\s+)?SET\s|DELETE\s+FROM\s|WITH\s+\w+\s+AS\s+\(|MERGE\s+INTO\s|LOCK\s+TABLE\s)",
     re.IGNORECASE,
 )
-# What is executed there is made by kernel.work.Table, whose statements are taken from the tables themselves; the last
-# is no statement but a file of a bank's.
+# What is executed there is made by kernel.work.Table, whose statements are taken from the tables themselves; the others
+# are no statements: a file of a bank's, and a streamed answer.
 NOT_IN_THE_SOURCE = {
     ("kernel/work.py", "self._load_sql"),
     ("kernel/work.py", "sql"),
     ("splitting/banks/files.py", "info"),
+    ("gateway/door/wrapper.py", "request"),
 }
 # These make statements of pieces: those of the tables, which are read from there, and the look-ups of sluice verify.
 MAKES_PIECES = {"kernel/work.py", "ops/touched.py"}
