@@ -93,6 +93,8 @@ class Parameter:
     says: str  # for people
     read: Callable[[str], Any]  # raises Rejected or NotFound for what cannot be one
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})  # JSON Schema
+    problems: Sequence[str] = ()  # codes of what `read` raises
+    of: str = ""  # the kind of object it is the id of, as that object's `object` says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,7 @@ class Route(Generic[B]):
     makes: bool = False  # answers 201
     gives_way: bool = False  # first to be turned away in a crowd: it begins something new
     media: str = JSON  # of what it answers; what is no JSON is sent as it is made
-    problems: Sequence[str] = ()  # codes it may give, beyond those that follow from its other fields
+    problems: Sequence[str] = ()  # codes its handler may raise; others follow from the fields above
 
     @property
     def name(self) -> str:
@@ -136,18 +138,18 @@ def names(text: str, prefix: str) -> bool:
     return is_id(text, prefix) and len(text) == len(prefix) + 1 + BODY_LENGTH
 
 
-def an_id(prefix: str, what: str) -> Parameter:
-    """Return the path's {id} of a kind of object of ours. what: for people."""
+def an_id(prefix: str, what: str, kind: str = "") -> Parameter:
+    """Return the path's {id} of a kind of object of ours. what: for people. kind: as the object's `object` says."""
 
     def read(text: str) -> str:
         if not names(text, prefix):
             raise NotFound("no_such_object", f"{text[:_SHOWN]!r} is not an id of this kind")
         return text
 
-    return Parameter("id", f"the id of {what}", read, id_schema(prefix))
+    return Parameter("id", f"the id of {what}", read, id_schema(prefix), ("no_such_object",), kind)
 
 
-def a_name(pattern: str, what: str, missing: Callable[[str], NotFound]) -> Parameter:
+def a_name(pattern: str, what: str, missing: Callable[[str], NotFound], kind: str = "") -> Parameter:
     """Return the path's {id} of what is named otherwise. missing: the refusal of what cannot be one."""
     form = re.compile(pattern, re.ASCII)
 
@@ -156,7 +158,8 @@ def a_name(pattern: str, what: str, missing: Callable[[str], NotFound]) -> Param
             raise missing(text[:_SHOWN])
         return text
 
-    return Parameter("id", f"the name of {what}", read, {"type": "string", "pattern": f"^{pattern}$"})
+    schema = {"type": "string", "pattern": f"^{pattern}$"}
+    return Parameter("id", f"the name of {what}", read, schema, (missing("").code,), kind)
 
 
 def _limit(text: str) -> int:
@@ -166,7 +169,11 @@ def _limit(text: str) -> int:
 
 
 LIMIT = Parameter(
-    "limit", "how many", _limit, {"type": "integer", "minimum": 1, "maximum": 100, "default": USUAL_LIMIT}
+    "limit",
+    "how many",
+    _limit,
+    {"type": "integer", "minimum": 1, "maximum": 100, "default": USUAL_LIMIT},
+    ("invalid_request",),
 )
 
 
@@ -182,7 +189,7 @@ def starting_after(prefix: str) -> Parameter:
             raise not_from_a_list()
         return text
 
-    return Parameter("starting_after", "the id of the last one you have", read, id_schema(prefix))
+    return Parameter("starting_after", "the id of the last one you have", read, id_schema(prefix), ("invalid_cursor",))
 
 
 def text(name: str, says: str, schema: Mapping[str, Any] | None = None) -> Parameter:
@@ -198,7 +205,9 @@ def one_of(name: str, says: str, values: Sequence[str]) -> Parameter:
             raise Rejected("invalid_request", f"{name} is one of {', '.join(values)}", param=name)
         return text
 
-    return Parameter(name, says, read, {"type": "string", "enum": list(values)})
+    return Parameter(
+        name, says, read, {"type": "string", "enum": [str(value) for value in values]}, ("invalid_request",)
+    )
 
 
 def at(name: str, says: str) -> Parameter:
@@ -210,7 +219,7 @@ def at(name: str, says: str) -> Parameter:
         except ValueError as error:
             raise Rejected("invalid_request", f"{name}: {error}", param=name) from None
 
-    return Parameter(name, says, read, {"type": "string", "format": "date-time"})
+    return Parameter(name, says, read, {"type": "string", "format": "date-time"}, ("invalid_request",))
 
 
 def minor_units(name: str, says: str) -> Parameter:
@@ -221,4 +230,6 @@ def minor_units(name: str, says: str) -> Parameter:
             raise Rejected("invalid_request", f"{name} is an amount in whole minor units, such as 1250", param=name)
         return int(text)
 
-    return Parameter(name, says, read, {"type": "integer", "minimum": 0, "maximum": 10**_DIGITS - 1})
+    return Parameter(
+        name, says, read, {"type": "integer", "minimum": 0, "maximum": 10**_DIGITS - 1}, ("invalid_request",)
+    )

@@ -49,6 +49,7 @@ class BalanceRoutes:
                 path="/v1/balances",
                 scope="balances:read",
                 handler=self.list_balances,
+                problems=("field_missing", "invalid_request", "no_such_account"),
                 says="Read the balances of your book, or one account's at a moment",
                 query=(
                     text("at", "a moment: the balance of `account` then", {"type": "string", "format": "date-time"}),

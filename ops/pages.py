@@ -15,6 +15,7 @@ from typing import Any, get_args
 import typer.main
 from pydantic.fields import FieldInfo
 
+from ops import openapi
 from ops.cli.commands import app
 from ops.settings import PREFIX, Settings
 
@@ -161,7 +162,11 @@ def _default(field: FieldInfo) -> str:
     return "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"docs/commands.md": commands_page, "docs/settings.md": settings_page}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "docs/commands.md": commands_page,
+    "docs/settings.md": settings_page,
+    "docs/openapi.json": openapi.text,
+}
 
 
 def long_lines(page: str) -> list[int]:

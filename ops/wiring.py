@@ -23,6 +23,7 @@ from gateway.api.channel_accounts import ChannelAccountRoutes
 from gateway.api.notices import NoticeRoutes
 from gateway.api.payment_links import LinkRoutes
 from gateway.api.payments import PaymentRoutes
+from gateway.api.reference import Reference
 from gateway.api.refunds import RefundRoutes
 from gateway.api.routing_policy import RoutingPolicyRoutes
 from gateway.cashier import Cashier
@@ -148,18 +149,20 @@ class Hub:
     def api(self, access_log: Callable[[dict[str, Any]], None] | None = None) -> Door:
         """Return the merchants' door to these objects."""
         cashier, links = self.cashier(), self.links()
+        routes = joined_routes(
+            payments=self.payments,
+            links=links,
+            payees=self.payees,
+            channel_admin=self.channel_admin,
+            routing_policies=self.routing_policies,
+            digest=self.authenticator.digest,
+            notify_url=self.payments.notify_url,
+            pool=self.pool,
+        )
+        pages = [*NoticeRoutes(self.notices).pages(), *cashier.pages(), *Reference(routes, self.env).pages()]
         return Door(
-            joined_routes(
-                payments=self.payments,
-                links=links,
-                payees=self.payees,
-                channel_admin=self.channel_admin,
-                routing_policies=self.routing_policies,
-                digest=self.authenticator.digest,
-                notify_url=self.payments.notify_url,
-                pool=self.pool,
-            ),
-            [*NoticeRoutes(self.notices).pages(), *cashier.pages()],
+            routes,
+            pages,
             authenticator=self.authenticator,
             env=self.env,
             admission=self.admission,

@@ -1,13 +1,13 @@
 """Events, as merchants read them."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
 import orjson
-from pydantic import Field
+from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from kernel.answers import ListOut, Time
+from kernel.answers import ListOut, Time, words
 from kernel.db import Pool, acquire
 from kernel.errors import Rejected
 from kernel.routes import LIMIT, Call, Parameter, Reply, Route, listed
@@ -35,6 +35,37 @@ class EventOut(TypedDict):
     data: Any  # as the type's model says
 
 
+def event_model(catalogue: Catalogue) -> Any:
+    """Return the model of an event in which `data` is what its type's model in the catalogue says."""
+    types: dict[Any, list[str]] = {}
+    for name, event in catalogue.items():
+        types.setdefault(event.payload, []).append(name)
+    told = "\n".join(
+        f"- `{name}`: {event.says} ({_name(event.payload)}, version {event.version})"
+        for name, event in catalogue.items()
+    )
+    by_type: list[Any] = [
+        {
+            "if": {"properties": {"type": {"enum": names}}},
+            "then": {"properties": {"data": {"$ref": f"#/components/schemas/{payload.__name__}"}}},
+        }
+        for payload, names in types.items()
+    ]
+    members = {
+        **EventOut.__annotations__,
+        "type": Annotated[str, words(catalogue), Field(description=told)],
+        "data": Union[tuple(types)],  # noqa: UP007 (of as many as there are)
+    }
+    model = TypedDict("EventOut", members)  # type: ignore[misc]
+    model.__doc__ = EventOut.__doc__
+    return with_config(ConfigDict(json_schema_extra={"allOf": by_type}))(model)
+
+
+def _name(payload: Any) -> str:
+    name: str = payload.__name__
+    return name.removesuffix("Out")
+
+
 class EventRoutes:
     """The routes of events."""
 
@@ -43,6 +74,7 @@ class EventRoutes:
         self._catalogue = catalogue
 
     def routes(self) -> Sequence[Route[Any]]:
+        listing: Any = ListOut
         return [
             Route(
                 method="GET",
@@ -57,10 +89,17 @@ class EventRoutes:
                         "the `seq` of the last event you have, 0 to start",
                         _after,
                         {"type": "integer", "minimum": 0, "maximum": 10**18 - 1, "default": 0},
+                        ("invalid_cursor",),
                     ),
-                    Parameter("type", "only of these types, with commas between", self._types),
+                    Parameter(
+                        "type",
+                        "only of these types, with commas between",
+                        self._types,
+                        {"type": "string"},
+                        ("invalid_request",),
+                    ),
                 ),
-                answer=ListOut[EventOut],
+                answer=listing[event_model(self._catalogue)],
             )
         ]
 

@@ -1,12 +1,18 @@
 """Whether what was answered, and what events carry, is what its model says, and nothing besides."""
 
+import re
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import orjson
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
+from ops.openapi import document
 from ops.wiring import joined_events
+
+PROBLEM = "application/problem+json"
 
 
 def closed(schema: Any) -> Any:
@@ -38,3 +44,64 @@ def event_faults(event: Any) -> list[str]:
     if found is None:
         return [f"there is no event {event['type']}"]
     return [f"{event['type']} {fault}" for fault in faults(found.payload, event["data"])]
+
+
+# ---- the OpenAPI document --------------------------------------------------------------------------------------------
+
+
+@cache
+def openapi() -> dict[str, Any]:
+    return document()
+
+
+@cache
+def _operations() -> list[tuple[str, re.Pattern[str], dict[str, Any]]]:
+    return [
+        (method.upper(), re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), operation)
+        for path, methods in openapi()["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def operation_of(method: str, path: str) -> dict[str, Any] | None:
+    """Return the operation that a request is of; None: of none."""
+    plain = path.partition("?")[0]
+    return next((found for one, form, found in _operations() if one == method and form.fullmatch(plain)), None)
+
+
+def answer_faults(method: str, path: str, status: int, headers: Mapping[str, str], raw: bytes) -> list[str]:
+    """Return what of an answer of the merchant API is not as the document says.
+
+    What fits no operation is a problem all the same, and one the document names.
+    """
+    operation = operation_of(method, path)
+    if operation is None or (status == 404 and b'"code":"no_such_route"' in raw):  # `..` in a path is resolved
+        return _faults("#/components/schemas/Problem", raw)
+    said = operation["responses"].get(str(status))
+    if said is None:
+        return [f"{operation['operationId']} does not answer {status}: {raw[:300]!r}"]
+    if "$ref" in said:
+        said = openapi()["components"]["responses"][said["$ref"].rpartition("/")[2]]
+    kind = headers.get("Content-Type", "").partition(";")[0]
+    if kind not in said["content"]:
+        return [f"{operation['operationId']} does not answer {status} as {kind}"]
+    for name in said["headers"]:
+        if name not in headers and name not in ("Retry-After", "Idempotency-Replayed"):
+            return [f"{operation['operationId']} answers {status} with {name}"]
+    if kind == "text/csv":
+        return []
+    schema = said["content"][kind]["schema"]
+    return [f"{operation['operationId']} {fault}" for fault in _faults(orjson.dumps(schema).decode(), raw)]
+
+
+def _faults(schema: str, raw: bytes) -> list[str]:
+    return [f"{e.json_path}: {e.message[:300]}" for e in _by_document(schema).iter_errors(orjson.loads(raw))]
+
+
+@cache
+def _by_document(schema: str) -> Draft202012Validator:
+    wanted = {"$ref": schema} if schema.startswith("#") else orjson.loads(schema)
+    components = {"schemas": closed(openapi()["components"]["schemas"])}
+    return Draft202012Validator(
+        {**wanted, "components": components}, format_checker=Draft202012Validator.FORMAT_CHECKER
+    )

@@ -57,6 +57,9 @@ class NothingIn(Body):
     """A body that says nothing."""
 
 
+_CREDENTIALS = ("address_refused", "channel_keys_unusable", "channel_settings_wrong")
+
+
 def _terms(said: dict[str, Any]) -> Terms:
     """Return terms as sent. Raises Rejected (terms_wrong)."""
     try:
@@ -82,13 +85,14 @@ class ChannelAccountRoutes:
 
     def routes(self) -> Sequence[Route[Any]]:
         scope, place = "channels", "/v1/channel_accounts"
-        one = a_name(r"[0-9A-Za-z_\-]{1,32}", "the channel account", _missing)
+        one = a_name(r"[0-9A-Za-z_\-]{1,32}", "the channel account", _missing, "channel_account")
         return [
             Route(
                 method="POST",
                 path=place,
                 scope=scope,
                 handler=self.add_channel_account,
+                problems=("account_exists", "no_such_channel", "terms_wrong", *_CREDENTIALS),
                 answer=ChannelAccountOut,
                 says="Add a channel account; it is enabled at once",
                 body=ChannelAccountIn,
@@ -118,6 +122,7 @@ class ChannelAccountRoutes:
                 path=f"{place}/{{id}}",
                 scope=scope,
                 handler=self.change_channel_account,
+                problems=("no_such_channel", "terms_wrong", "version_mismatch"),
                 answer=ChannelAccountOut,
                 says="Change terms, position or state of a channel account",
                 ident=one,
@@ -128,6 +133,14 @@ class ChannelAccountRoutes:
                 path=f"{place}/{{id}}/rotate",
                 scope=scope,
                 handler=self.rotate_channel_account,
+                problems=(
+                    "another_account",
+                    "channel_account_closed",
+                    "credentials_not_proven",
+                    "no_such_channel",
+                    "version_mismatch",
+                    *_CREDENTIALS,
+                ),
                 answer=ChannelAccountOut,
                 says="Put new credentials into use",
                 ident=one,

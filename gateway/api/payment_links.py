@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from gateway.api.shares import SplitIn, check_payees
+from gateway.api.shares import SHARING, SplitIn, check_payees
 from gateway.cashier.links import LINK, STATIC, LinkOut, Links, MerchantQrOut, NewLink
 from gateway.claims import Claims
 from kernel.answers import ListOut
@@ -120,7 +120,7 @@ class LinkRoutes:
     def routes(self) -> Sequence[Route[Any]]:
         read, write = "payments:read", "payments:write"
         links, codes = "/v1/payment_links", "/v1/merchant_qrs"
-        link, code = an_id("lnk", "the payment link"), an_id("lnk", "the standing code")
+        link, code = an_id("lnk", "the payment link", "payment_link"), an_id("lnk", "the standing code", "merchant_qr")
         page = (LIMIT, starting_after("lnk"))
         return [
             Route(
@@ -128,6 +128,7 @@ class LinkRoutes:
                 path=links,
                 scope=write,
                 handler=self.add_payment_link,
+                problems=("expiry_out_of_bounds", "no_channel", "no_such_link", *SHARING),
                 answer=LinkOut,
                 says="Make a payment link",
                 body=PaymentLinkIn,
@@ -148,6 +149,7 @@ class LinkRoutes:
                 path=f"{links}/{{id}}",
                 scope=read,
                 handler=self.get_payment_link,
+                problems=("no_such_link",),
                 answer=LinkOut,
                 says="Read a payment link",
                 ident=link,
@@ -157,6 +159,7 @@ class LinkRoutes:
                 path=f"{links}/{{id}}",
                 scope=write,
                 handler=self.change_payment_link,
+                problems=("expiry_out_of_bounds", "no_such_link"),
                 answer=LinkOut,
                 says="Change a payment link, or switch it off",
                 ident=link,
@@ -167,6 +170,7 @@ class LinkRoutes:
                 path=codes,
                 scope=write,
                 handler=self.add_merchant_qr,
+                problems=("no_channel", "no_such_link", *SHARING),
                 answer=MerchantQrOut,
                 says="Make a standing code",
                 body=MerchantQrIn,
@@ -187,6 +191,7 @@ class LinkRoutes:
                 path=f"{codes}/{{id}}",
                 scope=read,
                 handler=self.get_merchant_qr,
+                problems=("no_such_link",),
                 answer=MerchantQrOut,
                 says="Read a standing code",
                 ident=code,
@@ -196,6 +201,7 @@ class LinkRoutes:
                 path=f"{codes}/{{id}}",
                 scope=write,
                 handler=self.change_merchant_qr,
+                problems=("no_such_link",),
                 answer=MerchantQrOut,
                 says="Change a standing code, or switch it off",
                 ident=code,

@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from pydantic_core import PydanticCustomError
 
 import splitting
-from gateway.api.shares import SplitIn, check_payees
+from gateway.api.problems import RAIL
+from gateway.api.shares import SHARING, SplitIn, check_payees
 from gateway.claims import Claims
 from gateway.objects import AttemptOut, PaymentOut, attempt_payload, payment_payload
 from gateway.payments.create import NewPayment
@@ -187,6 +188,9 @@ class CaptureIn(Body):
     amount: GivenAmount = Field(default=None, description="minor units; left out: all that is reserved")
 
 
+# No account takes it, or which shall is not said.
+_CHOOSING = ("channel_needed", "no_channel", "no_such_channel", "payer_of_another_channel")
+
 # What payments are found by, in a list as in an export.
 FILTERS = (
     one_of("status", "only of this status", list(Status)),
@@ -232,13 +236,23 @@ class PaymentRoutes:
 
     def routes(self) -> Sequence[Route[Any]]:
         read, write, place = "payments:read", "payments:write", "/v1/payments"
-        one = an_id("pay", "the payment")
+        one = an_id("pay", "the payment", "payment")
         return [
             Route(
                 method="POST",
                 path=place,
                 scope=write,
                 handler=self.create_payment,
+                problems=(
+                    *_CHOOSING,
+                    *SHARING,
+                    *RAIL,
+                    "card_number_refused",
+                    "channel_busy",
+                    "duplicate_order",
+                    "merchant_suspended",
+                    "request_in_progress",
+                ),
                 answer=PaymentOut,
                 says="Take a payment and send it to a channel",
                 body=PaymentIn,
@@ -270,6 +284,7 @@ class PaymentRoutes:
                 path=f"{place}/{{id}}",
                 scope=read,
                 handler=self.get_payment,
+                problems=("no_such_payment",),
                 answer=PaymentInFull,
                 says="Read a payment with its attempts and its split",
                 ident=one,
@@ -279,6 +294,14 @@ class PaymentRoutes:
                 path=f"{place}/{{id}}/close",
                 scope=write,
                 handler=self.close_payment,
+                problems=(
+                    "no_such_payment",
+                    "not_closed_yet",
+                    "payment_ended",
+                    "payment_authorized",
+                    "request_in_progress",
+                    *RAIL,
+                ),
                 answer=PaymentOut,
                 says="Close an unpaid payment at its channel",
                 ident=one,
@@ -288,6 +311,18 @@ class PaymentRoutes:
                 path=f"{place}/{{id}}/capture",
                 scope=write,
                 handler=self.capture_payment,
+                problems=(
+                    "no_such_payment",
+                    "capture_exceeds_hold",
+                    "capture_refused",
+                    "capture_under_way",
+                    "partial_capture_unsupported",
+                    "payment_ended",
+                    "payment_not_authorized",
+                    "request_in_progress",
+                    "split_exceeds_payment",
+                    *RAIL,
+                ),
                 answer=PaymentOut,
                 says="Capture reserved money, all or a part",
                 ident=one,
@@ -299,6 +334,15 @@ class PaymentRoutes:
                 path=f"{place}/{{id}}/void",
                 scope=write,
                 handler=self.void_payment,
+                problems=(
+                    "no_such_payment",
+                    "capture_under_way",
+                    "not_closed_yet",
+                    "payment_ended",
+                    "payment_not_authorized",
+                    "request_in_progress",
+                    *RAIL,
+                ),
                 answer=PaymentOut,
                 says="Release reserved money",
                 ident=one,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from gateway.api.problems import RAIL
 from gateway.claims import Claims
 from gateway.objects import RefundOut, refund_payload
 from gateway.payments.payments import Payments
@@ -41,6 +42,16 @@ class RetryIn(Body):
     """POST /v1/refunds/{id}/retry"""
 
 
+# What is left of the payment does not bear it.
+_LEFT = (
+    "insufficient_balance",
+    "refund_exceeds_captured",
+    "refund_exceeds_shares",
+    "refund_limit",
+    "refund_settled_outside",
+)
+
+
 def _payment(given: str) -> str:
     if not names(given, "pay"):
         raise Rejected("invalid_request", "payment is the id of a payment", param="payment")
@@ -55,16 +66,25 @@ class RefundRoutes:
         self._pool = pool
 
     def routes(self) -> Sequence[Route[Any]]:
-        read, write, one = "payments:read", "refunds:write", an_id("re", "the refund")
+        read, write, one = "payments:read", "refunds:write", an_id("re", "the refund", "refund")
         return [
             Route(
                 method="POST",
                 path="/v1/payments/{id}/refunds",
                 scope=write,
                 handler=self.create_refund,
+                problems=(
+                    "no_such_payment",
+                    "duplicate_refund",
+                    "partial_refund_not_offered",
+                    "payment_not_captured",
+                    "refund_too_late",
+                    *_LEFT,
+                    *RAIL,
+                ),
                 answer=RefundOut,
                 says="Give back a payment, all or a part",
-                ident=an_id("pay", "the payment"),
+                ident=an_id("pay", "the payment", "payment"),
                 body=RefundIn,
                 needs_key=True,
                 makes=True,
@@ -79,7 +99,9 @@ class RefundRoutes:
                 query=(
                     LIMIT,
                     starting_after("re"),
-                    Parameter("payment", "only of this payment", _payment, id_schema("pay")),
+                    Parameter(
+                        "payment", "only of this payment", _payment, id_schema("pay"), ("invalid_request",), "payment"
+                    ),
                     text("merchant_refund_id", "only the one under this number of yours"),
                 ),
             ),
@@ -88,6 +110,7 @@ class RefundRoutes:
                 path="/v1/refunds/{id}",
                 scope=read,
                 handler=self.get_refund,
+                problems=("no_such_refund",),
                 answer=RefundOut,
                 says="Read a refund",
                 ident=one,
@@ -97,6 +120,14 @@ class RefundRoutes:
                 path="/v1/refunds/{id}/retry",
                 scope=write,
                 handler=self.retry_refund,
+                problems=(
+                    "no_such_refund",
+                    "refund_at_channel",
+                    "refund_not_failed",
+                    "refund_undecided",
+                    *_LEFT,
+                    *RAIL,
+                ),
                 answer=RefundOut,
                 says="Start a failed refund again, under a new number at the channel",
                 ident=one,

@@ -41,6 +41,7 @@ class RoutingPolicyRoutes:
                 path=place,
                 scope=scope,
                 handler=self.set_routing_policy,
+                problems=("routing_policy_wrong", "version_mismatch"),
                 says="Add a version of the routing policy; it holds from then on",
                 body=RoutingPolicyIn,
                 answer=RoutingPolicyOut,

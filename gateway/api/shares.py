@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 from kernel.shapes import MAX_AMOUNT, Body, PayeeId
 from splitting import ShareKind, SplitLine
 
+# What the shares asked for may be refused with.
+SHARING = ("currency_differs", "no_such_payee", "split_exceeds_payment")
+
 
 class ShareIn(Body):
     """One line of a split plan; exactly one of amount, basis_points, remainder."""

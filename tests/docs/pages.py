@@ -13,10 +13,9 @@ from pydantic import BaseModel
 from typing_extensions import is_typeddict
 
 from gateway.api.notices import NoticeRoutes
-from kernel.routes import Route
 from ops.cli.commands import app
+from ops.openapi import records
 from ops.settings import Settings, variable
-from ops.wiring import joined_routes
 
 ROOT = Path(__file__).parents[2]
 
@@ -228,15 +227,6 @@ def dangling_references(source: str) -> list[str]:
 
 
 # ---- the API ---------------------------------------------------------------------------------------------------------
-
-
-def records() -> list[Route[Any]]:
-    """Return the record of every route, with nothing behind it."""
-    nothing = cast(Any, None)
-    return joined_routes(
-        payments=nothing, links=nothing, payees=nothing, channel_admin=nothing, routing_policies=nothing,
-        digest=nothing, notify_url=nothing, pool=nothing,
-    )  # fmt: skip
 
 
 def models_of(model: type[BaseModel]) -> Iterator[type[BaseModel]]:

@@ -23,7 +23,7 @@ from kernel.ids import base36
 from ops.verified import Mark
 from ops.verify import verify_since
 from ops.wiring import hub
-from tests.documented import event_faults
+from tests.documented import answer_faults, event_faults
 from tests.support import NO_TRYING, HereTransport, Shop, a_registry, a_shop, confirmed
 
 QR = {"type": "qr", "code": "weixin://pay"}
@@ -199,6 +199,9 @@ class Front:
             skip_auto_headers=skip,
         ) as response:
             raw = await response.read()
+            if path.startswith("/v1/") and method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+                found = answer_faults(method, path, response.status, response.headers, raw)
+                assert not found, (method, path, found)
             is_json = raw[:1] in (b"{", b"[")
             return Answer(response.status, response.headers, orjson.loads(raw) if is_json else None)
 

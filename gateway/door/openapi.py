@@ -1,0 +1,374 @@
+"""The OpenAPI document, made from the records of the routes: docs/openapi.json, and what a gateway serves.
+
+Nothing in it is written a second time: models, parameters, scopes and problems come from the records
+(docs/decisions/0033-a-route-is-a-record.md, 0034).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, TypeAdapter
+
+from gateway.door.auth import SCOPES
+from gateway.door.problems import PROBLEMS, Problem
+from gateway.door.responses import PROBLEM_BASE
+from kernel.routes import JSON, Parameter, Route
+
+_REF = "#/components/schemas/"
+
+# ---- which problems follow from a record's fields --------------------------------------------------------------------
+
+_ALWAYS = (
+    "malformed_request", "key_missing", "key_unknown", "key_revoked", "key_suspended", "key_expired", "scope_missing",
+    "expectation_unknown", "too_many_requests", "internal_error", "busy", "database_unavailable", "shutting_down",
+    "too_many_connections",
+)  # fmt: skip
+_CHANGING = ("posting_refused", "book_locked", "clock_differs")  # whatever goes through the commit lane
+_KEYED = ("idempotency_key_missing", "idempotency_key_invalid", "idempotency_key_reused")
+_BODY = (
+    "malformed_json", "body_not_object", "duplicate_field", "unknown_field", "invalid_request", "body_too_large",
+    "body_too_slow", "unsupported_media_type", "unsupported_content_encoding",
+)  # fmt: skip
+_AMOUNTS = ("amount_not_integer", "amount_not_positive", "amount_too_large")
+_QUERY = ("unknown_filter", "invalid_request")
+
+
+def problems_of(route: Route[Any]) -> list[Problem]:
+    """Return every problem a route may give, in the order of docs/problems.md. Raises KeyError for a code it lacks."""
+    codes = {*_ALWAYS, *route.problems}
+    if route.method != "GET":
+        codes.update(_CHANGING)
+    if route.needs_key:
+        codes.update(_KEYED)
+    if route.query is not None:
+        codes.update(_QUERY)
+    for parameter in _parameters(route):
+        codes.update(parameter.problems)
+    if route.body is not None:
+        codes.update(_BODY)
+        for model in _models(route.body):
+            for name, field in model.model_fields.items():
+                kind = {"amount": "amount", "basis_points": "amount", "remainder": "amount"}.get(name, name)
+                codes.update(_AMOUNTS if kind == "amount" else ("currency_unknown",) if kind == "currency" else ())
+                if field.is_required():
+                    codes.add(f"{kind}_missing" if kind in ("amount", "currency") else "field_missing")
+    found = [PROBLEMS[code] for code in codes]
+    order = list(PROBLEMS)
+    return sorted(found, key=lambda problem: order.index(problem.code))
+
+
+def _parameters(route: Route[Any]) -> Sequence[Parameter]:
+    return [*([route.ident] if route.ident is not None else ()), *(route.query or ())]
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield a model, and those of what is in it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from _models(field.annotation)
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+# ---- the document ----------------------------------------------------------------------------------------------------
+
+_DESCRIPTION = """\
+The merchant API of the Sluice 汇闸 payment hub. `docs/api.md` says what a reader needs to know besides: how a
+repetition is recognised, what the states mean, how each way to pay is shown to the payer. `docs/problems.md` has every
+code an answer can have.
+
+Amounts are whole minor units. Unknown fields and filters are refused. An answer may have members not named here. What
+payers and rails call (`/pay/`, `/l/`, `/s/`, `/notify/`) is not for merchants and not in this document.
+"""
+_TAGS = {
+    "payments": "Payments 支付单",
+    "refunds": "Refunds 退款",
+    "payment_links": "Payment links 付款链接",
+    "merchant_qrs": "Standing codes 静态收款码",
+    "payees": "Payees 收款方",
+    "balances": "Balances 余额",
+    "settlements": "Settlements 结算",
+    "events": "Events 事件",
+    "channel_accounts": "Channel accounts 渠道账户",
+    "routing_policy": "Routing policy 路由策略",
+}
+_REQUEST_ID = {
+    "description": "names the request in the hub's log: yours, where you sent one",
+    "schema": {"type": "string"},
+}
+_RETRY_AFTER = {"description": "in how many seconds to ask again", "schema": {"type": "string", "pattern": "^[0-9]+$"}}
+_REPLAYED = {
+    "description": "an earlier request with the same key did it; the answer is the object as it is now",
+    "schema": {"type": "string", "const": "true"},
+}
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": True,
+    "description": "your own, new for each new wish; a repetition sends the same",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
+
+
+def document(routes: Sequence[Route[Any]]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of these routes."""
+    schemas, answers = _Schemas(routes), _Problems(routes)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, routes, schemas, answers)
+    return {
+        "openapi": "3.1.0",
+        "jsonSchemaDialect": "https://spec.openapis.org/oas/3.1/dialect/base",
+        "info": {
+            "title": "Sluice 汇闸 merchant API",
+            "version": "1",
+            "description": _DESCRIPTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": says} for name, says in _TAGS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": {**schemas.components, "Problem": _problem_schema()},
+            "headers": {"X-Request-Id": _REQUEST_ID, "Retry-After": _RETRY_AFTER, "Idempotency-Replayed": _REPLAYED},
+            "parameters": {"IdempotencyKey": _KEY},
+            "responses": {
+                **answers.components,
+                "NoSuchRoute": _answer_of_problems([PROBLEMS["no_such_route"]]),
+                "MethodNotAllowed": _answer_of_problems([PROBLEMS["method_not_allowed"]]),
+            },
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": f"An API key, `sk_…`. It has scopes; there are: {', '.join(SCOPES)}.",
+                }
+            },
+        },
+    }
+
+
+def _operation(
+    route: Route[Any],
+    routes: Sequence[Route[Any]],
+    schemas: "_Schemas",
+    answers: "_Problems",
+) -> dict[str, Any]:
+    parameters = [_parameter(one, "path" if one is route.ident else "query") for one in _parameters(route)]
+    if route.needs_key:
+        parameters.append({"$ref": "#/components/parameters/IdempotencyKey"})
+    found: dict[str, Any] = {
+        "operationId": route.name,
+        "tags": [route.path.split("/")[-1] if "{id}" not in route.path else route.path.split("/")[2]],
+        "summary": route.says,
+        "description": f"Needs the scope `{route.scope}`.",
+        "security": [{"key": [route.scope]}],
+        "parameters": parameters,
+    }
+    if route.body is not None:
+        content = {"schema": schemas.body(route)}
+        required = any(field.is_required() for field in route.body.model_fields.values())
+        found["requestBody"] = {"required": required, "content": {"application/json": content}}
+    found["responses"] = {**_successes(route, routes, schemas), **answers.of(route)}
+    return found
+
+
+def _parameter(parameter: Parameter, where: str) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": where,
+        "required": where == "path",
+        "description": parameter.says,
+        "schema": dict(parameter.schema),
+    }
+
+
+def _successes(route: Route[Any], routes: Sequence[Route[Any]], schemas: "_Schemas") -> dict[str, Any]:
+    statuses = {"200": "It is done."} if not route.makes else {"201": "It is made."}
+    if route.makes and route.needs_key:
+        statuses["200"] = "It was made by an earlier request with the same key, or for the same number."
+    found: dict[str, Any] = {}
+    for status, says in statuses.items():
+        headers = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
+        if status == "200" and route.needs_key:
+            headers["Idempotency-Replayed"] = {"$ref": "#/components/headers/Idempotency-Replayed"}
+        content = {"schema": schemas.answer(route)}
+        found[status] = {"description": says, "headers": headers, "content": {route.media: content}}
+        if links := _links(schemas.answered(route), routes):
+            found[status]["links"] = links
+    return found
+
+
+def _links(answered: Mapping[str, str], routes: Sequence[Route[Any]]) -> dict[str, Any]:
+    """Return where the ids of an answer lead. answered: kind of object → where in the body its id is."""
+    return {
+        route.name + ("" if one is route.ident else f"_by_{one.name}"): {
+            "operationId": route.name,
+            "parameters": {one.name: f"$response.body#{answered[one.of]}"},
+        }
+        for route in routes
+        for one in _parameters(route)
+        if one.of in answered
+    }
+
+
+class _Problems:
+    """The answers that are problems; what several operations answer alike stands in the document once."""
+
+    def __init__(self, routes: Iterable[Route[Any]]) -> None:
+        self._by_status = {route.name: _by_status(route) for route in routes}
+        counts = Counter(tuple(p) for found in self._by_status.values() for p in found.values())
+        self._names: dict[tuple[Problem, ...], str] = {}
+        numbers: Counter[int] = Counter()
+        for problems, count in counts.items():
+            if count > 1:
+                status = problems[0].status
+                numbers[status] += 1
+                self._names[problems] = f"Problems{status}" + (f"_{numbers[status]}" if numbers[status] > 1 else "")
+        self.components = {name: _answer_of_problems(problems) for problems, name in self._names.items()}
+
+    def of(self, route: Route[Any]) -> dict[str, Any]:
+        """Return a route's answers that are problems, by status."""
+        found: dict[str, Any] = {}
+        for status, problems in sorted(self._by_status[route.name].items()):
+            name = self._names.get(tuple(problems))
+            found[str(status)] = (
+                _answer_of_problems(problems) if name is None else {"$ref": f"#/components/responses/{name}"}
+            )
+        return found
+
+
+def _by_status(route: Route[Any]) -> dict[int, list[Problem]]:
+    found: dict[int, list[Problem]] = {}
+    for problem in problems_of(route):
+        found.setdefault(problem.status, []).append(problem)
+    return found
+
+
+def _answer_of_problems(problems: Sequence[Problem]) -> dict[str, Any]:
+    codes = [problem.code for problem in problems if not problem.code.endswith("…")]
+    forms = [f"^{problem.code[:-1]}" for problem in problems if problem.code.endswith("…")]
+    any_of = [{"enum": codes}, *({"type": "string", "pattern": form} for form in forms)]
+    code = any_of[0] if not forms else {"anyOf": any_of}
+    first = problems[0]
+    headers = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
+    if any(problem.again for problem in problems):
+        headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
+    return {
+        "description": "\n".join(f"- `{problem.code}`: {_plain(problem.happened)}" for problem in problems),
+        "headers": headers,
+        "content": {
+            "application/problem+json": {
+                "schema": {
+                    "allOf": [{"$ref": f"{_REF}Problem"}, {"type": "object", "properties": {"code": code}}],
+                },
+                "example": {
+                    "type": PROBLEM_BASE + first.code,
+                    "title": first.code.replace("_", " "),
+                    "status": first.status,
+                    "code": first.code,
+                    "detail": _plain(first.happened),
+                    "retriable": first.again,
+                    "request_id": "req_01a20f79d4b10cde84d2410b82",
+                },
+            }
+        },
+    }
+
+
+def _plain(markdown: str) -> str:
+    """Return a text without its links, which lead from docs/ alone."""
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)
+
+
+def _problem_schema() -> dict[str, Any]:
+    codes = [code for code in PROBLEMS if not code.endswith("…")]
+    forms = [f"^{code[:-1]}" for code in PROBLEMS if code.endswith("…")]
+    return {
+        "type": "object",
+        "description": "Problem details (RFC 9457); further members are facts of the code. See docs/problems.md.",
+        "required": ["type", "title", "status", "code", "detail", "retriable", "request_id"],
+        "properties": {
+            "type": {"type": "string", "description": "a name, not an address"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "code": {
+                "type": "string",
+                "description": "stable; branch on it",
+                "anyOf": [{"enum": codes}, *({"pattern": form} for form in forms)],
+            },
+            "detail": {"type": "string", "description": "for people"},
+            "retriable": {"type": "boolean", "description": "the same request may succeed later"},
+            "request_id": {"type": "string", "description": "what to quote to the operator"},
+            "param": {"type": "string", "description": "the field, filter or header that is wrong"},
+        },
+        "additionalProperties": True,
+    }
+
+
+class _Schemas:
+    """The JSON Schemas of all bodies and answers, under the names they have in the document."""
+
+    def __init__(self, routes: Iterable[Route[Any]]) -> None:
+        inputs: list[tuple[Any, Any, TypeAdapter[Any]]] = []
+        for route in routes:
+            inputs.append((("answer", route.name), "serialization", TypeAdapter(route.answer)))
+            if route.body is not None:
+                inputs.append((("body", route.name), "validation", TypeAdapter(route.body)))
+        found, definitions = TypeAdapter.json_schemas(inputs, ref_template=_REF + "{model}")
+        self._of: dict[Any, dict[str, Any]] = {key: _tidy(schema) for (key, _), schema in found.items()}
+        models = {_name(name): _tidy(schema) for name, schema in definitions["$defs"].items()}
+        self.components = dict(sorted(models.items()))
+
+    def body(self, route: Route[Any]) -> dict[str, Any]:
+        return self._of["body", route.name]
+
+    def answer(self, route: Route[Any]) -> dict[str, Any]:
+        return self._of["answer", route.name]
+
+    def answered(self, route: Route[Any]) -> dict[str, str]:
+        """Return the kinds of object whose ids an answer holds, and where: of a list, the first one's."""
+        found: dict[str, str] = {}
+        if route.media != JSON:
+            return {}
+        for schema in self.answer(route).get("anyOf", [self.answer(route)]):
+            members = self._members(schema)
+            place = ""
+            if "data" in members:
+                members, place = self._members(members["data"]["items"]), "/data/0"
+            if "id" in members:
+                found[members["object"]["const"]] = f"{place}/id"
+            if "payment" in members:
+                found["payment"] = f"{place}/payment"
+        return found
+
+    def _members(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        members: dict[str, Any] = self.components[schema["$ref"].removeprefix(_REF)]["properties"]
+        return members
+
+
+def _name(model: str) -> str:
+    """Return a model's name in the document: PaymentOut is Payment there, ListOut[PaymentOut] is PaymentList."""
+    listed = re.fullmatch(r"ListOut_(\w+?)_", model)
+    return f"{listed[1].removesuffix('Out')}List" if listed else model.removesuffix("Out")
+
+
+def _tidy(schema: Any, *, named: bool = False) -> Any:
+    """Return a schema as the document has it: without the titles that pydantic makes of names. named: of members."""
+    if isinstance(schema, list):
+        return [_tidy(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {}
+    for key, value in schema.items():
+        if not named and key in ("title", "$defs") and not (key == "title" and isinstance(value, dict)):
+            continue
+        if not named and key == "default" and value is None:  # left out is left out
+            continue
+        if key == "$ref" and isinstance(value, str):
+            value = _REF + _name(value.removeprefix(_REF))
+        found[key] = _tidy(value, named=key in ("properties", "patternProperties") and not named)
+    return found
