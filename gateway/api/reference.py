@@ -31,7 +31,7 @@ class Reference:
         return web.Response(body=await self._document(), content_type="application/json", headers=_KEPT)
 
     async def _document(self) -> bytes:
-        """Return the document, made when it is first asked for, off the event loop: it takes some 0.2 s."""
+        """Return the document, made when it is first asked for, off the event loop: it takes about 0.1 s."""
         if self._made is None:
             self._made = self._env.spawn("openapi", self._make())
         return await asyncio.shield(self._made)
