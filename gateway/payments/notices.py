@@ -7,7 +7,8 @@ from channels.contract import Response
 from gateway.accounts.ready import ChannelAccounts, Ready
 from gateway.door.responses import shown
 from gateway.metrics import Metrics
-from gateway.payments.payments import OfAnotherAccount, OfAnotherSystem, Payments
+from gateway.payments.applying import OfAnotherAccount, OfAnotherSystem
+from gateway.payments.payments import Payments
 from kernel.env import Env
 from kernel.errors import NotFound, SluiceError, Unavailable
 

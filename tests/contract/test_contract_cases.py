@@ -90,7 +90,7 @@ async def test_a_refund_that_the_rail_has_paid_is_found_before_a_person_ends_it(
     refund, minor = await refund_of_part(till, payment, "answer_lost")
     reference = (await till.attempt(payment)).reference
     case_id = await a_case(till, unfinished.REFUND, refund.id)
-    order, ready, _ = await rail_hub.payments._refund_order(refund)
+    order, ready, _ = await rail_hub.payments._refunding.order_of(refund)
     while not isinstance(await ready.client.refund_query(order), Confirmed):  # until the rail is done with it
         await play.env.sleep(0.02)
     with pytest.raises(Conflict, match="case_decided"):

@@ -17,7 +17,9 @@ from gateway.accounts.objects import ChannelAccountOut, ChannelAccountShort
 from gateway.api.payments import PaymentInFull
 from gateway.cashier.links import LinkOut, MerchantQrOut
 from gateway.objects import AttemptOut, PaymentOut, PaymentShort, PaymentSurplus, RefundOut
-from gateway.payments.payments import Payments
+from gateway.payments.capturing import Capturing
+from gateway.payments.closing import Closing
+from gateway.payments.refunding import Refunding
 from gateway.routing.policies import RoutingPolicyOut
 from kernel.answers import FailureOut
 from ledger.routes import BalanceAtOut, BalanceOut
@@ -227,7 +229,7 @@ SHOWN: dict[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize("work", [Payments.close, Payments.capture, Payments.void, Payments.retry_refund])
+@pytest.mark.parametrize("work", [Closing.close, Capturing.capture, Capturing.void, Refunding.retry_refund])
 def test_the_api_page_names_every_refusal_of_what_is_done_with_a_payment(work: Callable[..., Any]) -> None:
     name = work.__name__
     path = "/v1/refunds/{id}/retry" if name == "retry_refund" else f"/v1/payments/{{id}}/{name}"

@@ -137,7 +137,7 @@ async def test_a_payment_lasts_as_long_as_was_asked_for_and_is_asked_about_when_
     database_url: str, tmp_path: Path, off_s: float
 ) -> None:
     async with a_jumping_front(database_url, tmp_path, off_s) as front:
-        front.hub.payments._scale = 1000.0  # it runs out sooner than the schedule would ask
+        front.hub.payments._recording.time_scale = 1000.0  # it runs out sooner than the schedule would ask
         front.rail.says(pay=SILENCE)
         payment = await front.stored((await front.pay(expires_in=60)).body["id"])
         assert payment.expires_at == payment.created_at + timedelta(seconds=60)
@@ -217,7 +217,7 @@ async def test_whoever_claims_a_question_is_given_the_time_for_its_answer(
     database_url: str, tmp_path: Path, off_s: float
 ) -> None:
     async with a_jumping_front(database_url, tmp_path, off_s) as front:
-        front.hub.payments._scale = 0.0  # everything is due at once
+        front.hub.payments._recording.time_scale = 0.0  # everything is due at once
         front.rail.says(pay=SILENCE, refund=SILENCE)
         payment_id = (await front.pay()).body["id"]
         assert await front.hub.payments.take(await front.attempt(payment_id))
@@ -251,7 +251,7 @@ async def test_an_order_is_closed_when_its_time_is_over_and_not_before(
     database_url: str, tmp_path: Path, off_s: float, over: bool
 ) -> None:
     async with a_jumping_front(database_url, tmp_path, off_s) as front:
-        front.hub.payments._scale = 0.0
+        front.hub.payments._recording.time_scale = 0.0
         front.rail.says(pay=Pending(QR), query=Pending())
         payment_id = (await front.pay(expires_in=60)).body["id"]
         if over:

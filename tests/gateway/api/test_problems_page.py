@@ -12,8 +12,8 @@ import pytest
 import gateway.door.admission
 import gateway.door.auth
 import gateway.door.bodies
+import gateway.payments.applying
 import gateway.payments.attempts
-import gateway.payments.payments
 import gateway.payments.record_outcome
 import gateway.payments.refunds
 import kernel.errors
@@ -43,9 +43,9 @@ FAMILIES = {
     "TurnedAway": gateway.door.admission.TurnedAway,
     "CallerLeft": gateway.door.bodies.CallerLeft,
     "ClockDiffers": kernel.work.ClockDiffers,
-    "OfAnotherAccount": gateway.payments.payments.OfAnotherAccount,
+    "OfAnotherAccount": gateway.payments.applying.OfAnotherAccount,
     "Undecided": gateway.payments.attempts.Undecided,
-    "OfAnotherSystem": gateway.payments.payments.OfAnotherSystem,
+    "OfAnotherSystem": gateway.payments.applying.OfAnotherSystem,
 }
 # Families whose code is not the argument but the class's own.
 FIXED = {"Refusal": (ledger.posting.Refusal, "posting_refused")}

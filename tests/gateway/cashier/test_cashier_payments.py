@@ -357,10 +357,10 @@ async def test_a_choice_made_just_before_the_process_died_is_sent_by_the_janitor
         async def dying(*_: Any) -> Any:
             raise RuntimeError("kill -9")
 
-        front.hub.payments._send = dying  # type: ignore[assignment,method-assign]
+        front.hub.payments._sending.send = dying  # type: ignore[assignment,method-assign]
         with pytest.raises(RuntimeError):
             await choose(front, payment_id)
-        del front.hub.payments._send
+        del front.hub.payments._sending.send
         front.rail.says(query=NEVER_ARRIVED)
         assert await front.later(FIRST_ANSWER_S) == 1
         attempt = await front.attempt(payment_id)

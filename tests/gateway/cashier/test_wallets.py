@@ -134,7 +134,7 @@ async def test_a_payment_made_before_a_channel_was_needed_is_found_again(
     async with a_street(database_url, tmp_path) as front:
         method = {"type": "app"}
         with monkeypatch.context() as older:
-            older.setattr("gateway.payments.payments.wallet_for", lambda *_: "alipay")
+            older.setattr("gateway.payments.creating.wallet_for", lambda *_: "alipay")
             made = await front.pay("old", method=method, key="k")
         assert made.status == 201
         again = await front.pay("old", method=method, key="k")

@@ -14,7 +14,8 @@ from gateway import states
 from gateway.claims import Claims
 from gateway.payments.attempts import Chosen, EndUnpaid, FailOver, NewAttempt, StartAttempt
 from gateway.payments.captures import CaptureRefused, StartCapture, StartUndo
-from gateway.payments.create import ClaimDue, CreatePayment, NewPayment
+from gateway.payments.create import CreatePayment, NewPayment
+from gateway.payments.due import ClaimDue
 from gateway.payments.record_outcome import RecordOutcome
 from gateway.payments.refunds import CreateRefund, RecordRefundOutcome, RetryRefund
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT

@@ -239,9 +239,9 @@ async def test_a_process_that_dies_before_it_captures_leaves_it_to_the_janitor(
         async def dying(*_: Any) -> Outcome:
             raise RuntimeError("kill -9")
 
-        front.hub.payments._captured = dying  # type: ignore[assignment,method-assign]
+        front.hub.payments._capturing.captured = dying  # type: ignore[assignment,method-assign]
         assert (await capture(front, payment_id, 4_000)).status == 500
-        del front.hub.payments._captured
+        del front.hub.payments._capturing.captured
         assert (await front.payment(payment_id))["status"] == "processing"
         assert await front.later(FIRST_ANSWER_S) == 1
         payment = await front.payment(payment_id)

@@ -87,7 +87,7 @@ async def test_both_confirmations_in_one_batch_leave_one_winner(database_url: st
             attempt = await front.attempt(payment_id, number)
             said = confirmed(attempt.reference, 10_000, front.clock.now())
             ready = await front.hub.accounts.get(front.book, account)
-            told.append(front.hub.payments._put_outcome(await front.stored(payment_id), attempt, ready, said))
+            told.append(front.hub.payments._recording.put_outcome(await front.stored(payment_id), attempt, ready, said))
         await asyncio.gather(*told)
         payment = await front.payment(payment_id)
         assert sorted(one["status"] for one in payment["attempts"]) == ["confirmed", "overpaid"]
@@ -330,7 +330,7 @@ async def test_a_process_that_dies_before_it_sends_a_retry_leaves_it_to_the_jani
         async def dying(*_: Any) -> Any:
             raise RuntimeError("kill -9")
 
-        front.hub.payments.send_refund = dying  # type: ignore[assignment,method-assign]
+        front.hub.payments._refunding.send_refund = dying  # type: ignore[assignment,method-assign]
         assert (await retry(front, refund_id)).status == 500
         front.rail.says(refund_query=NEVER_ARRIVED)
         assert (await other.get(f"/v1/refunds/{refund_id}")).body["status"] == "processing"

@@ -276,20 +276,21 @@ class Play:
         channel._request, channel._outcome = request, outcome  # type: ignore[method-assign]
 
     def _may_die(self, front: Front) -> None:
-        kept = type(front.hub.payments)._heard
+        calls = front.hub.payments._calls
+        kept = type(calls).heard
 
         async def heard(op: str, ready: Any, method: Any, amount: Any, answer: Any, reference: Any = None) -> Any:
             if self.mortal and self.rng.random() < 0.04:
                 answer.close()
                 self.log.append(f"dies before {op}")
                 raise Killed
-            said = await kept(front.hub.payments, op, ready, method, amount, answer, reference)
+            said = await kept(calls, op, ready, method, amount, answer, reference)
             if self.mortal and self.rng.random() < 0.04:
                 self.log.append(f"dies after {op}")
                 raise Killed
             return said
 
-        front.hub.payments._heard = heard  # type: ignore[method-assign]
+        calls.heard = heard  # type: ignore[method-assign]
 
     # ---- what may happen ---------------------------------------------------------------------------------------------
 

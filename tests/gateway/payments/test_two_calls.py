@@ -69,10 +69,10 @@ async def test_a_process_that_dies_between_the_two_leaves_the_second_to_the_jani
         async def dying(*_: Any) -> Any:
             raise RuntimeError("kill -9")
 
-        front.hub.payments._proceed = dying  # type: ignore[assignment,method-assign]
+        front.hub.payments._recording._proceed = dying  # type: ignore[assignment,method-assign]
         with pytest.raises(RuntimeError):
             await approved(front, reference)
-        del front.hub.payments._proceed
+        del front.hub.payments._recording._proceed
         assert front.asked("proceed") == []
         front.rail.says(query=APPROVED)
         assert await front.later(5) == 1

@@ -88,8 +88,8 @@ async def test_a_reversal_that_never_got_its_turn_is_not_sent_once_the_order_is_
         payment = await front.stored(payment_id)
         assert (await front.notice(row.reference, 10_000)).status == 204
         front.rail.works("query")
-        ready = await front.hub.payments._ready(row)
-        undone = await front.hub.payments._undo(payment, row, ready)
+        ready = await front.hub.payments._calls.ready(row)
+        undone = await front.hub.payments._closing.undo(payment, row, ready)
         assert isinstance(undone.now, Confirmed)
         assert front.asked("reverse") == []
         assert (await front.attempt(payment_id)).undo_sent_at is None

@@ -243,7 +243,7 @@ async def test_a_process_that_dies_after_it_began_a_try_leaves_it_to_the_next(
         async def dying(*_: Any, **__: Any) -> Any:
             raise RuntimeError("kill -9")
 
-        front.hub.payments.send_refund = dying  # type: ignore[assignment,method-assign]
+        front.hub.payments._refunding.send_refund = dying  # type: ignore[assignment,method-assign]
         front.rail.says(refund_query=NEVER_ARRIVED)
         with pytest.raises(ExceptionGroup):
             await front.later(RETRY_S[0] + 1)
@@ -401,7 +401,7 @@ async def held_in_vain(front: Front) -> str:
     attempt = await front.attempt(payment_id)
     ready = await front.hub.accounts.get(front.book, "rail")
     said = Pending(authorized=Money(10_000, "CNY"), channel_ref="ch")
-    await front.hub.payments._put_outcome(await front.stored(payment_id), attempt, ready, said)
+    await front.hub.payments._recording.put_outcome(await front.stored(payment_id), attempt, ready, said)
     return payment_id
 
 
@@ -470,7 +470,7 @@ async def test_an_order_whose_account_no_longer_opens_is_a_case_too(front: Front
     async def closed(*_: Any) -> Any:
         raise Conflict("channel_account_closed", "its credentials do not open")
 
-    front.hub.payments._ready = closed  # type: ignore[method-assign]
+    front.hub.payments._calls.ready = closed  # type: ignore[method-assign]
     await front.later(3 * 3_600)
     assert await waiting(front) == []
     await front.later(86_400)

@@ -434,8 +434,8 @@ async def test_a_late_confirmation_whose_close_stands_in_the_same_batch_goes_bac
         said = confirmed(reference, 10_000, front.clock.now())
         batches = front.hub.lanes.all[0].figures.batches
         await asyncio.gather(
-            front.hub.payments._put_outcome(payment, attempt, ready, CLOSED),
-            front.hub.payments._put_outcome(payment, attempt, ready, said),
+            front.hub.payments._recording.put_outcome(payment, attempt, ready, CLOSED),
+            front.hub.payments._recording.put_outcome(payment, attempt, ready, said),
         )
         assert front.hub.lanes.all[0].figures.batches <= batches + 2, "the two went into one batch"
         await front.later(1)

@@ -142,8 +142,8 @@ class Day:
         for account, world in self.worlds.items():
             front.shop.rails[account].script = world
         self.keys: dict[str, int] = {}
-        self._record = front.hub.payments._record
-        front.hub.payments._record = self.mortal  # type: ignore[method-assign]
+        self._record = front.hub.payments._recording.record
+        front.hub.payments._recording.record = self.mortal  # type: ignore[method-assign]
         self.deaths = self.cuts = 0
         self.immortal = False
 

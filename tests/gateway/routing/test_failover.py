@@ -355,7 +355,9 @@ async def test_whoever_chooses_hears_what_each_account_answered(database_url: st
             self.heard.append((account_id, facts[4], facts[6]))
 
     async with a_front(database_url, tmp_path, accounts=TWO) as front:
-        listening = front.hub.payments._routing = Listening(front.hub.payments._routing)  # type: ignore[assignment]
+        payments = front.hub.payments
+        listening = Listening(payments._placing._routing)
+        payments._placing._routing = payments._calls._routing = listening  # type: ignore[assignment]
         front.rail.says(pay=BUSY)
         payment_id = await front.paid()
         await front.refund(payment_id)
@@ -388,7 +390,7 @@ def test_only_what_provably_did_nothing_may_be_tried_elsewhere(said: Outcome, ma
 async def test_choosers_refuse_where_every_account_was_tried(database_url: str, tmp_path: Path) -> None:
     async with a_front(database_url, tmp_path, accounts=TWO) as front:
         ask = RoutingRequest(front.book, "auto", Method.QR, Money(1, "CNY"), None, None, None, front.clock.now())
-        chooser = front.hub.payments._routing
+        chooser = front.hub.payments._placing
         assert [choice.ready.account.id for choice in await chooser.choose(ask)] == ["rail", "second"]
         tried = ask._replace(exclude=frozenset({"rail"}))
         assert [choice.ready.account.id for choice in await chooser.choose(tried)] == ["second"]
