@@ -12,7 +12,8 @@ from gateway import states
 from gateway.payments import unfinished, unwanted
 from gateway.payments.captures import CaptureRefused
 from gateway.payments.record_outcome import RecordOutcome, attempts_needs
-from gateway.payments.refunds import NOT_CARRIED_OUT, RecordRefundOutcome, again_needs, at_channel, begin_again
+from gateway.payments.record_refund import RecordRefundOutcome
+from gateway.payments.refunds import NOT_CARRIED_OUT, again_needs, at_channel, begin_again
 from gateway.tables import ATTEMPTS, REFUNDS, overpaid_refund_id
 from kernel.errors import Conflict
 from kernel.money import Money

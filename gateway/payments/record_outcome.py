@@ -19,7 +19,7 @@ from gateway import states
 from gateway.objects import payment_event
 from gateway.payments import unfinished
 from gateway.payments.belief import Answers, believed, in_time
-from gateway.payments.refunds import NewRefund, fee_needs, refund_needs, start_overpaid_refund, start_refund
+from gateway.payments.refund_holds import NewRefund, fee_needs, refund_needs, start_overpaid_refund, start_refund
 from gateway.payments.schedule import next_query
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
 from gateway.tables import ATTEMPTS, CASHIER, PAYMENTS, REFUNDS, Attempt, Payment

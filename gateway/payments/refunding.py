@@ -11,13 +11,12 @@ from gateway.claims import Claims
 from gateway.payments import unfinished
 from gateway.payments.belief import Answers
 from gateway.payments.calls import Calls
+from gateway.payments.record_refund import CannotBeBorne, RecordRefundOutcome
 from gateway.payments.recording import Recording
 from gateway.payments.refunds import (
     NOT_CARRIED_OUT,
-    CannotBeBorne,
     CreateRefund,
     PutOffRetry,
-    RecordRefundOutcome,
     RetryRefund,
     RetryUnwanted,
     SendRefund,

@@ -15,7 +15,7 @@ import gateway.door.bodies
 import gateway.payments.applying
 import gateway.payments.attempts
 import gateway.payments.record_outcome
-import gateway.payments.refunds
+import gateway.payments.record_refund
 import kernel.errors
 import kernel.work
 import ledger.posting
@@ -37,7 +37,7 @@ FAMILIES = {
     "Unavailable": Unavailable,
     "Unauthorized": gateway.door.auth.Unauthorized,
     "Forbidden": gateway.door.auth.Forbidden,
-    "CannotBeBorne": gateway.payments.refunds.CannotBeBorne,
+    "CannotBeBorne": gateway.payments.record_refund.CannotBeBorne,
     "EndedMeanwhile": gateway.payments.record_outcome.EndedMeanwhile,
     "ReversedMeanwhile": gateway.payments.record_outcome.ReversedMeanwhile,
     "TurnedAway": gateway.door.admission.TurnedAway,

@@ -17,7 +17,8 @@ from gateway.payments.captures import CaptureRefused, StartCapture, StartUndo
 from gateway.payments.create import CreatePayment, NewPayment
 from gateway.payments.due import ClaimDue
 from gateway.payments.record_outcome import RecordOutcome
-from gateway.payments.refunds import CreateRefund, RecordRefundOutcome, RetryRefund
+from gateway.payments.record_refund import RecordRefundOutcome
+from gateway.payments.refunds import CreateRefund, RetryRefund
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
 from gateway.tables import ATTEMPTS, PAYMENTS, REFUNDS, Attempt, Payment, Refund, overpaid_refund_id
 from kernel.errors import Broken, Conflict, Rejected

@@ -11,7 +11,8 @@ from gateway.claims import Claims
 from gateway.payments.attempts import Chosen
 from gateway.payments.create import CreatePayment, NewPayment
 from gateway.payments.record_outcome import RecordOutcome
-from gateway.payments.refunds import CreateRefund, RecordRefundOutcome
+from gateway.payments.record_refund import RecordRefundOutcome
+from gateway.payments.refunds import CreateRefund
 from gateway.tables import PAYMENTS, Payment
 from kernel.errors import Rejected
 from kernel.money import Money, share_bp

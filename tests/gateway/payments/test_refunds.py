@@ -12,7 +12,8 @@ from channels import Notice
 from channels.contract import Kind, Pending, Refused, Unknown
 from gateway.accounts.terms import Terms, flat
 from gateway.claims import Claims
-from gateway.payments.refunds import MAX_REFUNDS, CreateRefund
+from gateway.payments.refund_holds import MAX_REFUNDS
+from gateway.payments.refunds import CreateRefund
 from gateway.payments.schedule import FIRST_ANSWER_S
 from kernel.errors import Broken
 from tests.gateway.front import NEVER_ARRIVED, SILENCE, Front, a_front, gather
