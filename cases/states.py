@@ -1,6 +1,8 @@
-"""State table of a case 待人工处理."""
+"""State table of a case 待人工处理; see gateway/states.py."""
 
 from enum import StrEnum
+
+from kernel.states import Move, StateTable
 
 
 class Case(StrEnum):
@@ -14,11 +16,15 @@ class CaseEvent(StrEnum):
     GONE = "gone"  # what it was about is no longer so, and nobody had to decide
 
 
-CASE = {
-    (Case.OPEN, CaseEvent.FOUND): Case.OPEN,
-    (Case.OPEN, CaseEvent.DECIDED): Case.DECIDED,
-    (Case.OPEN, CaseEvent.GONE): Case.DECIDED,
-    (Case.DECIDED, CaseEvent.FOUND): Case.OPEN,  # decided once, and it has happened again
-    (Case.DECIDED, CaseEvent.DECIDED): Case.DECIDED,  # to wait before, and now more is known
-    (Case.DECIDED, CaseEvent.GONE): Case.DECIDED,
-}
+CASE = StateTable(
+    {
+        (Case.OPEN, CaseEvent.FOUND): Move(Case.OPEN),
+        (Case.OPEN, CaseEvent.DECIDED): Move(Case.DECIDED, "case.decided"),
+        (Case.OPEN, CaseEvent.GONE): Move(Case.DECIDED, "case.decided"),
+        (Case.DECIDED, CaseEvent.FOUND): Move(Case.OPEN, "case.opened"),  # decided once, and it has happened again
+        (Case.DECIDED, CaseEvent.DECIDED): Move(Case.DECIDED, "case.decided"),  # to wait before, and now more is known
+        (Case.DECIDED, CaseEvent.GONE): Move(Case.DECIDED, "case.decided"),
+    },
+    begins={Case.OPEN: "case.opened"},
+    path=[(Case.OPEN, CaseEvent.DECIDED)],
+)

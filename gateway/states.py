@@ -1,6 +1,11 @@
-"""State tables of the payment's life: payment 支付单, attempt 支付尝试, refund 退款."""
+"""State tables of the payment's life: payment 支付单, attempt 支付尝试, refund 退款.
+
+One move a line: (state, event), what it becomes, and the type of the event that is published with it.
+"""
 
 from enum import StrEnum
+
+from kernel.states import Move, StateTable
 
 
 class PaymentStatus(StrEnum):
@@ -24,20 +29,35 @@ class PaymentEvent(StrEnum):
     TIMED_OUT = "timed_out"
 
 
-_WAITING = (PaymentStatus.PROCESSING, PaymentStatus.REQUIRES_ACTION)
-OPEN_PAYMENT = (*_WAITING, PaymentStatus.REQUIRES_CAPTURE)  # neither paid nor told to be over
+# Neither paid nor told to be over.
+OPEN_PAYMENT = (PaymentStatus.PROCESSING, PaymentStatus.REQUIRES_ACTION, PaymentStatus.REQUIRES_CAPTURE)
 UNPAID = (PaymentStatus.FAILED, PaymentStatus.CANCELED, PaymentStatus.EXPIRED)
 
-PAYMENT = {
-    **{(state, PaymentEvent.ACTION_NEEDED): PaymentStatus.REQUIRES_ACTION for state in _WAITING},
-    **{(state, PaymentEvent.AUTHORIZED): PaymentStatus.REQUIRES_CAPTURE for state in OPEN_PAYMENT},
-    (PaymentStatus.REQUIRES_CAPTURE, PaymentEvent.CAPTURE_REQUESTED): PaymentStatus.PROCESSING,
-    (PaymentStatus.PROCESSING, PaymentEvent.CAPTURE_REFUSED): PaymentStatus.REQUIRES_CAPTURE,
-    **{(state, PaymentEvent.CONFIRMED): PaymentStatus.SUCCEEDED for state in OPEN_PAYMENT},
-    **{(state, PaymentEvent.REFUSED): PaymentStatus.FAILED for state in OPEN_PAYMENT},
-    **{(state, PaymentEvent.CLOSED): PaymentStatus.CANCELED for state in OPEN_PAYMENT},
-    **{(state, PaymentEvent.TIMED_OUT): PaymentStatus.EXPIRED for state in _WAITING},
-}
+P, PE = PaymentStatus, PaymentEvent
+PAYMENT = StateTable(
+    {
+        (P.PROCESSING, PE.ACTION_NEEDED): Move(P.REQUIRES_ACTION, "payment.requires_action"),
+        (P.PROCESSING, PE.AUTHORIZED): Move(P.REQUIRES_CAPTURE, "payment.requires_capture"),
+        (P.PROCESSING, PE.CAPTURE_REFUSED): Move(P.REQUIRES_CAPTURE, "payment.requires_capture"),
+        (P.PROCESSING, PE.CONFIRMED): Move(P.SUCCEEDED, "payment.succeeded"),
+        (P.PROCESSING, PE.REFUSED): Move(P.FAILED, "payment.failed"),
+        (P.PROCESSING, PE.CLOSED): Move(P.CANCELED, "payment.canceled"),
+        (P.PROCESSING, PE.TIMED_OUT): Move(P.EXPIRED, "payment.expired"),
+        (P.REQUIRES_ACTION, PE.ACTION_NEEDED): Move(P.REQUIRES_ACTION, "payment.requires_action"),
+        (P.REQUIRES_ACTION, PE.AUTHORIZED): Move(P.REQUIRES_CAPTURE, "payment.requires_capture"),
+        (P.REQUIRES_ACTION, PE.CONFIRMED): Move(P.SUCCEEDED, "payment.succeeded"),
+        (P.REQUIRES_ACTION, PE.REFUSED): Move(P.FAILED, "payment.failed"),
+        (P.REQUIRES_ACTION, PE.CLOSED): Move(P.CANCELED, "payment.canceled"),
+        (P.REQUIRES_ACTION, PE.TIMED_OUT): Move(P.EXPIRED, "payment.expired"),
+        (P.REQUIRES_CAPTURE, PE.AUTHORIZED): Move(P.REQUIRES_CAPTURE),
+        (P.REQUIRES_CAPTURE, PE.CAPTURE_REQUESTED): Move(P.PROCESSING, "payment.capturing"),
+        (P.REQUIRES_CAPTURE, PE.CONFIRMED): Move(P.SUCCEEDED, "payment.succeeded"),
+        (P.REQUIRES_CAPTURE, PE.REFUSED): Move(P.FAILED, "payment.failed"),
+        (P.REQUIRES_CAPTURE, PE.CLOSED): Move(P.CANCELED, "payment.canceled"),
+    },
+    begins={P.PROCESSING: "payment.created", P.REQUIRES_ACTION: "payment.created"},
+    path=[(P.PROCESSING, PE.ACTION_NEEDED), (P.REQUIRES_ACTION, PE.CONFIRMED)],
+)
 
 
 class AttemptStatus(StrEnum):
@@ -67,42 +87,89 @@ class AttemptEvent(StrEnum):
 
 OPEN_ATTEMPT = (AttemptStatus.CREATED, AttemptStatus.PENDING, AttemptStatus.UNKNOWN, AttemptStatus.AUTHORIZED)
 PAID_ATTEMPT = (AttemptStatus.CONFIRMED, AttemptStatus.LATE, AttemptStatus.OVERPAID)
-_OVER = (AttemptStatus.REFUSED, AttemptStatus.CLOSED, AttemptStatus.FAILED_OVER)
-_STALE = (AttemptEvent.PENDING, AttemptEvent.UNKNOWN)
 
-ATTEMPT = {
-    **{
-        (state, AttemptEvent.PENDING): AttemptStatus.PENDING
-        for state in (AttemptStatus.CREATED, AttemptStatus.PENDING, AttemptStatus.UNKNOWN)
+A, AE = AttemptStatus, AttemptEvent
+ATTEMPT = StateTable(
+    {
+        (A.CREATED, AE.PENDING): Move(A.PENDING),
+        (A.CREATED, AE.UNKNOWN): Move(A.UNKNOWN),
+        (A.CREATED, AE.AUTHORIZED): Move(A.AUTHORIZED),
+        (A.CREATED, AE.CONFIRMED): Move(A.CONFIRMED),
+        (A.CREATED, AE.CONFIRMED_LATE): Move(A.LATE, "payment.late"),
+        (A.CREATED, AE.CONFIRMED_AGAIN): Move(A.OVERPAID, "payment.overpaid"),
+        (A.CREATED, AE.REFUSED): Move(A.REFUSED),
+        (A.CREATED, AE.CLOSED): Move(A.CLOSED),
+        (A.CREATED, AE.FAILED_OVER): Move(A.FAILED_OVER),
+        (A.PENDING, AE.PENDING): Move(A.PENDING),
+        (A.PENDING, AE.UNKNOWN): Move(A.PENDING),  # what was once accepted stays accepted
+        (A.PENDING, AE.AUTHORIZED): Move(A.AUTHORIZED),
+        (A.PENDING, AE.CONFIRMED): Move(A.CONFIRMED),
+        (A.PENDING, AE.CONFIRMED_LATE): Move(A.LATE, "payment.late"),
+        (A.PENDING, AE.CONFIRMED_AGAIN): Move(A.OVERPAID, "payment.overpaid"),
+        (A.PENDING, AE.REFUSED): Move(A.REFUSED),
+        (A.PENDING, AE.CLOSED): Move(A.CLOSED),
+        (A.PENDING, AE.FAILED_OVER): Move(A.FAILED_OVER),
+        (A.UNKNOWN, AE.PENDING): Move(A.PENDING),
+        (A.UNKNOWN, AE.UNKNOWN): Move(A.UNKNOWN),
+        (A.UNKNOWN, AE.AUTHORIZED): Move(A.AUTHORIZED),
+        (A.UNKNOWN, AE.CONFIRMED): Move(A.CONFIRMED),
+        (A.UNKNOWN, AE.CONFIRMED_LATE): Move(A.LATE, "payment.late"),
+        (A.UNKNOWN, AE.CONFIRMED_AGAIN): Move(A.OVERPAID, "payment.overpaid"),
+        (A.UNKNOWN, AE.REFUSED): Move(A.REFUSED),
+        (A.UNKNOWN, AE.CLOSED): Move(A.CLOSED),
+        (A.UNKNOWN, AE.FAILED_OVER): Move(A.FAILED_OVER),
+        (A.AUTHORIZED, AE.PENDING): Move(A.AUTHORIZED),  # what is reserved stays reserved
+        (A.AUTHORIZED, AE.UNKNOWN): Move(A.AUTHORIZED),
+        (A.AUTHORIZED, AE.AUTHORIZED): Move(A.AUTHORIZED),
+        (A.AUTHORIZED, AE.CONFIRMED): Move(A.CONFIRMED),
+        (A.AUTHORIZED, AE.CONFIRMED_LATE): Move(A.LATE, "payment.late"),
+        (A.AUTHORIZED, AE.CONFIRMED_AGAIN): Move(A.OVERPAID, "payment.overpaid"),
+        (A.AUTHORIZED, AE.REFUSED): Move(A.REFUSED),
+        (A.AUTHORIZED, AE.CLOSED): Move(A.CLOSED),
+        # What comes after the end is stale and changes nothing.
+        (A.CONFIRMED, AE.PENDING): Move(A.CONFIRMED),
+        (A.CONFIRMED, AE.UNKNOWN): Move(A.CONFIRMED),
+        (A.CONFIRMED, AE.AUTHORIZED): Move(A.CONFIRMED),
+        # But the channel outranks us: its confirmation, and money it reserves after all, count after any end of ours.
+        (A.REFUSED, AE.PENDING): Move(A.REFUSED),
+        (A.REFUSED, AE.UNKNOWN): Move(A.REFUSED),
+        (A.REFUSED, AE.AUTHORIZED): Move(A.AUTHORIZED),
+        (A.REFUSED, AE.CONFIRMED): Move(A.CONFIRMED),
+        (A.REFUSED, AE.CONFIRMED_LATE): Move(A.LATE, "payment.late"),
+        (A.REFUSED, AE.CONFIRMED_AGAIN): Move(A.OVERPAID, "payment.overpaid"),
+        (A.REFUSED, AE.REFUSED): Move(A.REFUSED),
+        (A.REFUSED, AE.CLOSED): Move(A.REFUSED),
+        (A.CLOSED, AE.PENDING): Move(A.CLOSED),
+        (A.CLOSED, AE.UNKNOWN): Move(A.CLOSED),
+        (A.CLOSED, AE.AUTHORIZED): Move(A.AUTHORIZED),
+        (A.CLOSED, AE.CONFIRMED): Move(A.CONFIRMED),
+        (A.CLOSED, AE.CONFIRMED_LATE): Move(A.LATE, "payment.late"),
+        (A.CLOSED, AE.CONFIRMED_AGAIN): Move(A.OVERPAID, "payment.overpaid"),
+        (A.CLOSED, AE.REFUSED): Move(A.CLOSED),
+        (A.CLOSED, AE.CLOSED): Move(A.CLOSED),
+        (A.FAILED_OVER, AE.PENDING): Move(A.FAILED_OVER),
+        (A.FAILED_OVER, AE.UNKNOWN): Move(A.FAILED_OVER),
+        (A.FAILED_OVER, AE.AUTHORIZED): Move(A.AUTHORIZED),
+        (A.FAILED_OVER, AE.CONFIRMED): Move(A.CONFIRMED),
+        (A.FAILED_OVER, AE.CONFIRMED_LATE): Move(A.LATE, "payment.late"),
+        (A.FAILED_OVER, AE.CONFIRMED_AGAIN): Move(A.OVERPAID, "payment.overpaid"),
+        (A.FAILED_OVER, AE.REFUSED): Move(A.FAILED_OVER),
+        (A.FAILED_OVER, AE.CLOSED): Move(A.FAILED_OVER),
+        # What is booked is booked: whatever else comes is stale.
+        (A.LATE, AE.PENDING): Move(A.LATE),
+        (A.LATE, AE.UNKNOWN): Move(A.LATE),
+        (A.LATE, AE.AUTHORIZED): Move(A.LATE),
+        (A.LATE, AE.REFUSED): Move(A.LATE),
+        (A.LATE, AE.CLOSED): Move(A.LATE),
+        (A.OVERPAID, AE.PENDING): Move(A.OVERPAID),
+        (A.OVERPAID, AE.UNKNOWN): Move(A.OVERPAID),
+        (A.OVERPAID, AE.AUTHORIZED): Move(A.OVERPAID),
+        (A.OVERPAID, AE.REFUSED): Move(A.OVERPAID),
+        (A.OVERPAID, AE.CLOSED): Move(A.OVERPAID),
     },
-    (AttemptStatus.CREATED, AttemptEvent.UNKNOWN): AttemptStatus.UNKNOWN,
-    (AttemptStatus.PENDING, AttemptEvent.UNKNOWN): AttemptStatus.PENDING,  # what was once accepted stays accepted
-    (AttemptStatus.UNKNOWN, AttemptEvent.UNKNOWN): AttemptStatus.UNKNOWN,
-    **{(state, AttemptEvent.AUTHORIZED): AttemptStatus.AUTHORIZED for state in OPEN_ATTEMPT},
-    **{
-        (AttemptStatus.AUTHORIZED, event): AttemptStatus.AUTHORIZED for event in _STALE
-    },  # and what is reserved, reserved
-    **{(state, AttemptEvent.REFUSED): AttemptStatus.REFUSED for state in OPEN_ATTEMPT},
-    **{(state, AttemptEvent.CLOSED): AttemptStatus.CLOSED for state in OPEN_ATTEMPT},
-    **{
-        (state, AttemptEvent.FAILED_OVER): AttemptStatus.FAILED_OVER
-        for state in (AttemptStatus.CREATED, AttemptStatus.PENDING, AttemptStatus.UNKNOWN)
-    },
-    # The channel outranks us: its confirmation, and money it reserves after all, count after any end of ours.
-    **{(state, AttemptEvent.CONFIRMED): AttemptStatus.CONFIRMED for state in (*OPEN_ATTEMPT, *_OVER)},
-    **{(state, AttemptEvent.CONFIRMED_LATE): AttemptStatus.LATE for state in (*OPEN_ATTEMPT, *_OVER)},
-    **{(state, AttemptEvent.CONFIRMED_AGAIN): AttemptStatus.OVERPAID for state in (*OPEN_ATTEMPT, *_OVER)},
-    **{(state, AttemptEvent.AUTHORIZED): AttemptStatus.AUTHORIZED for state in _OVER},
-    # What else comes after the end is stale and changes nothing.
-    **{(state, event): state for state in (*_OVER, *PAID_ATTEMPT) for event in _STALE},
-    **{(state, event): state for state in _OVER for event in (AttemptEvent.REFUSED, AttemptEvent.CLOSED)},
-    **{(state, AttemptEvent.AUTHORIZED): state for state in PAID_ATTEMPT},
-    **{
-        (state, event): state
-        for state in (AttemptStatus.LATE, AttemptStatus.OVERPAID)
-        for event in (AttemptEvent.REFUSED, AttemptEvent.CLOSED)
-    },
-}
+    begins={A.CREATED: None},
+    path=[(A.CREATED, AE.PENDING), (A.PENDING, AE.CONFIRMED)],
+)
 
 
 class RefundStatus(StrEnum):
@@ -120,18 +187,23 @@ class RefundEvent(StrEnum):
     RETRIED = "retried"  # somebody asked for it again, under a new number
 
 
-REFUND = {
-    (RefundStatus.PROCESSING, RefundEvent.PENDING): RefundStatus.PROCESSING,
-    (RefundStatus.PROCESSING, RefundEvent.UNKNOWN): RefundStatus.PROCESSING,
-    (RefundStatus.PROCESSING, RefundEvent.CONFIRMED): RefundStatus.SUCCEEDED,
-    (RefundStatus.PROCESSING, RefundEvent.REFUSED): RefundStatus.FAILED,
-    (RefundStatus.SUCCEEDED, RefundEvent.CONFIRMED): RefundStatus.SUCCEEDED,
-    (RefundStatus.SUCCEEDED, RefundEvent.PENDING): RefundStatus.SUCCEEDED,
-    (RefundStatus.SUCCEEDED, RefundEvent.UNKNOWN): RefundStatus.SUCCEEDED,
-    (RefundStatus.FAILED, RefundEvent.CONFIRMED): RefundStatus.SUCCEEDED,  # paid after all: the channel outranks us
-    (RefundStatus.FAILED, RefundEvent.REFUSED): RefundStatus.FAILED,
-    (RefundStatus.FAILED, RefundEvent.PENDING): RefundStatus.FAILED,
-    (RefundStatus.FAILED, RefundEvent.UNKNOWN): RefundStatus.FAILED,
-    (RefundStatus.SUCCEEDED, RefundEvent.RETURNED): RefundStatus.FAILED,
-    (RefundStatus.FAILED, RefundEvent.RETRIED): RefundStatus.PROCESSING,
-}
+R, RE = RefundStatus, RefundEvent
+REFUND = StateTable(
+    {
+        (R.PROCESSING, RE.PENDING): Move(R.PROCESSING),
+        (R.PROCESSING, RE.UNKNOWN): Move(R.PROCESSING),
+        (R.PROCESSING, RE.CONFIRMED): Move(R.SUCCEEDED, "refund.succeeded"),
+        (R.PROCESSING, RE.REFUSED): Move(R.FAILED, "refund.failed"),
+        (R.SUCCEEDED, RE.PENDING): Move(R.SUCCEEDED),
+        (R.SUCCEEDED, RE.UNKNOWN): Move(R.SUCCEEDED),
+        (R.SUCCEEDED, RE.CONFIRMED): Move(R.SUCCEEDED),
+        (R.SUCCEEDED, RE.RETURNED): Move(R.FAILED, "refund.failed"),
+        (R.FAILED, RE.PENDING): Move(R.FAILED),
+        (R.FAILED, RE.UNKNOWN): Move(R.FAILED),
+        (R.FAILED, RE.CONFIRMED): Move(R.SUCCEEDED, "refund.succeeded"),  # paid after all: the channel outranks us
+        (R.FAILED, RE.REFUSED): Move(R.FAILED),
+        (R.FAILED, RE.RETRIED): Move(R.PROCESSING, "refund.retried"),
+    },
+    begins={R.PROCESSING: "refund.created"},
+    path=[(R.PROCESSING, RE.CONFIRMED)],
+)

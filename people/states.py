@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from kernel.states import Move, StateTable
+
 
 class Person(StrEnum):
     ACTIVE = "active"
@@ -13,9 +15,13 @@ class PersonEvent(StrEnum):
     RESUME = "resume"
 
 
-PERSON = {
-    (Person.ACTIVE, PersonEvent.SUSPEND): Person.SUSPENDED,
-    (Person.ACTIVE, PersonEvent.RESUME): Person.ACTIVE,
-    (Person.SUSPENDED, PersonEvent.SUSPEND): Person.SUSPENDED,
-    (Person.SUSPENDED, PersonEvent.RESUME): Person.ACTIVE,
-}
+PERSON = StateTable(
+    {
+        (Person.ACTIVE, PersonEvent.SUSPEND): Move(Person.SUSPENDED),
+        (Person.ACTIVE, PersonEvent.RESUME): Move(Person.ACTIVE),
+        (Person.SUSPENDED, PersonEvent.SUSPEND): Move(Person.SUSPENDED),
+        (Person.SUSPENDED, PersonEvent.RESUME): Move(Person.ACTIVE),
+    },
+    begins={Person.ACTIVE: None},
+    path=[(Person.ACTIVE, PersonEvent.SUSPEND), (Person.SUSPENDED, PersonEvent.RESUME)],
+)

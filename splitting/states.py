@@ -1,6 +1,8 @@
-"""State tables of settlement 结算: a batch for a bank, and each instruction in it."""
+"""State tables of settlement 结算: a batch for a bank, and each instruction in it; see gateway/states.py."""
 
 from enum import StrEnum
+
+from kernel.states import Move, StateTable
 
 
 class Batch(StrEnum):
@@ -14,13 +16,18 @@ class BatchEvent(StrEnum):
     LAST_LINE_DECIDED = "last_line_decided"
 
 
-BATCH = {
-    (Batch.CREATED, BatchEvent.ACCEPTED): Batch.SENT,
-    (Batch.SENT, BatchEvent.ACCEPTED): Batch.SENT,  # the same file again: the bank keeps one
-    (Batch.CREATED, BatchEvent.LAST_LINE_DECIDED): Batch.FINISHED,  # its acceptance was lost, its work was not
-    (Batch.SENT, BatchEvent.LAST_LINE_DECIDED): Batch.FINISHED,
-    (Batch.FINISHED, BatchEvent.ACCEPTED): Batch.FINISHED,
-}
+BATCH = StateTable(
+    {
+        (Batch.CREATED, BatchEvent.ACCEPTED): Move(Batch.SENT, "settlement.sent"),
+        # Its acceptance was lost, its work was not.
+        (Batch.CREATED, BatchEvent.LAST_LINE_DECIDED): Move(Batch.FINISHED, "settlement.finished"),
+        (Batch.SENT, BatchEvent.ACCEPTED): Move(Batch.SENT),  # the same file again: the bank keeps one
+        (Batch.SENT, BatchEvent.LAST_LINE_DECIDED): Move(Batch.FINISHED, "settlement.finished"),
+        (Batch.FINISHED, BatchEvent.ACCEPTED): Move(Batch.FINISHED),
+    },
+    begins={Batch.CREATED: "settlement.created", Batch.FINISHED: "settlement.created"},  # finished: nothing is owed
+    path=[(Batch.CREATED, BatchEvent.ACCEPTED), (Batch.SENT, BatchEvent.LAST_LINE_DECIDED)],
+)
 
 
 class Instruction(StrEnum):
@@ -34,9 +41,13 @@ class InstructionEvent(StrEnum):
     REFUSED = "refused"
 
 
-INSTRUCTION = {
-    (Instruction.IN_TRANSIT, InstructionEvent.EXECUTED): Instruction.PAID,
-    (Instruction.IN_TRANSIT, InstructionEvent.REFUSED): Instruction.REFUSED,
-    (Instruction.PAID, InstructionEvent.EXECUTED): Instruction.PAID,  # banks repeat their reports
-    (Instruction.REFUSED, InstructionEvent.REFUSED): Instruction.REFUSED,
-}
+INSTRUCTION = StateTable(
+    {
+        (Instruction.IN_TRANSIT, InstructionEvent.EXECUTED): Move(Instruction.PAID, "settlement.line_paid"),
+        (Instruction.IN_TRANSIT, InstructionEvent.REFUSED): Move(Instruction.REFUSED, "settlement.line_refused"),
+        (Instruction.PAID, InstructionEvent.EXECUTED): Move(Instruction.PAID),  # banks repeat their reports
+        (Instruction.REFUSED, InstructionEvent.REFUSED): Move(Instruction.REFUSED),
+    },
+    begins={Instruction.IN_TRANSIT: None},
+    path=[(Instruction.IN_TRANSIT, InstructionEvent.EXECUTED)],
+)

@@ -118,9 +118,9 @@ def test_what_no_play_can_end_as_nothing_of_the_hub_leads_to() -> None:
     source = {path: path.read_text("utf-8") for name in ("ledger", "gateway", "splitting", "cases", "reconciliation")
               for path in (ROOT / name).rglob("*.py")}  # fmt: skip
     events = {
-        str(target): str(event.name)
-        for (state, event), target in reconciliation.states.DISCREPANCY.items()
-        if state != target and ("discrepancy", str(target)) in NOT_REACHED
+        str(move.to): str(event.name)
+        for (state, event), move in reconciliation.states.DISCREPANCY.items()
+        if state != move.to and ("discrepancy", str(move.to)) in NOT_REACHED
     }
     assert set(events) == {state for name, state in NOT_REACHED if name == "discrepancy"}
     for event in events.values():

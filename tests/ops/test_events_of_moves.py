@@ -1,0 +1,299 @@
+"""The event that a state table names beside a move is the one that is published with it, and no other is."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import cases
+import cases.states
+import gateway.payments.record_outcome
+import gateway.states
+import people.states
+import reconciliation.states
+import splitting.states
+from channels.contract import Confirmed, Refused
+from gateway.payments.attempts import FailOver
+from gateway.payments.belief import Answers
+from gateway.payments.record_refund import RecordRefundOutcome
+from gateway.tables import ATTEMPTS, PAYMENTS, REFUNDS, overpaid_refund_id
+from kernel.money import Money
+from kernel.states import Move, StateTable
+from kernel.work import Command, Table
+from ops.wiring import joined_events
+from splitting import MarkSent
+from splitting.tables import INSTRUCTIONS, SETTLEMENTS
+from streams.outbox import EVENTS
+from tests.gateway.payments.life import LASTS, MOVES, PAYMENT, RAILS, WAIT, Life
+from tests.splitting.in_memory import BOOK, NOW, Book, Ledger
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Object(NamedTuple):
+    """A kind of object: where its rows are, and its state table's module and name."""
+
+    rows: Table[Any]
+    module: Any
+    name: str
+
+    @property
+    def table(self) -> StateTable[Any, Any]:
+        found: StateTable[Any, Any] = getattr(self.module, self.name)
+        return found
+
+
+OBJECTS = (
+    Object(PAYMENTS, gateway.states, "PAYMENT"),
+    Object(ATTEMPTS, gateway.states, "ATTEMPT"),
+    Object(REFUNDS, gateway.states, "REFUND"),
+    Object(SETTLEMENTS, splitting.states, "BATCH"),
+    Object(INSTRUCTIONS, splitting.states, "INSTRUCTION"),
+    Object(cases.CASES, cases.states, "CASE"),
+)
+SILENT = (reconciliation.states.DISCREPANCY, people.states.PERSON)
+# Events that tell of no object with a state table, or of what is no move of one.
+OTHERS = ("split.", "payee.", "channel.", "channel_account.", "routing_policy.")
+
+
+def between(table: StateTable[Any, Any], before: str, after: str) -> set[str | None]:
+    """Return what the moves tell that lead from one state to another."""
+    return {move.tells for (state, _), move in table.items() if (state, move.to) == (before, after)}
+
+
+class Watched(Book):
+    """A book in memory that holds every event it is given against the state tables."""
+
+    def __init__(self) -> None:
+        self.seen: set[tuple[str, str | None, str]] = set()
+        self.wrong: list[str] = []
+        super().__init__()
+
+    def _stand(self) -> dict[tuple[str, Any], str]:
+        rows = ((one, self._rows.get(one.rows, {})) for one in OBJECTS)
+        return {(one.name, key): row.status for one, found in rows for key, row in found.items() if row is not None}
+
+    def do(self, command: Command[Any]) -> Any:
+        before, told = self._stand(), len(self._added.get(EVENTS, []))
+        try:
+            return super().do(command)
+        finally:
+            after = self._stand()
+            published = [event.type for event in self._added.get(EVENTS, [])[told:]]
+            self._compare(type(command).__name__, before, after, published)
+
+    def _compare(
+        self, what: str, before: dict[tuple[str, Any], str], after: dict[tuple[str, Any], str], published: list[str]
+    ) -> None:
+        must: Counter[str] = Counter()
+        may: set[str] = set()
+        for (name, key), status in after.items():
+            table = next(one for one in OBJECTS if one.name == name).table
+            was = before.get((name, key))
+            if was == status:
+                may |= {tells for tells in between(table, status, status) if tells is not None}
+                continue
+            self.seen.add((name, was, status))
+            tells = {table.begins.get(status, "no beginning")} if was is None else between(table, was, status)  # type: ignore[call-overload]
+            if len(tells) != 1:
+                self.wrong.append(f"{what}: {name} {was} → {status} is no move, or tells of two: {tells}")
+            must.update(one for one in tells if one is not None)
+        found = Counter(one for one in published if not one.startswith(OTHERS))
+        if must - found:
+            self.wrong.append(f"{what}: not published: {sorted(must - found)}")
+        if beyond := [one for one in found - must if one not in may]:
+            self.wrong.append(f"{what}: published, and no move says so: {beyond}")
+
+
+class Lives(Life):
+    """A payment's life with what else can end an order or a refund."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.watched = Watched()
+        crowded = chance.random() < 0.3  # several orders at once, and money reserved by one of them
+        super().__init__(
+            cashier=crowded or chance.random() < 0.3,
+            manual=crowded or chance.random() < 0.3,
+            split=False,
+            wallets=3 if crowded else chance.randint(0, 3),
+            book=self.watched,
+        )
+
+    def runs_out(self, n: int) -> None:
+        """The channel says that it is closed, after the payment's time has run out."""
+        if tries := self.attempts:
+            number = tries[n % len(tries)].number
+            refund_id = overpaid_refund_id(PAYMENT, number)
+            with self.later(LASTS):
+                self.book.do(
+                    gateway.payments.record_outcome.RecordOutcome(
+                        BOOK, PAYMENT, number, Refused("CLOSED", closed=True), WAIT, refund_id
+                    )
+                )
+
+    def fails_over_when_asked(self, n: int) -> None:
+        """A question is answered with what another channel may take."""
+        if tries := self.attempts:
+            number, account = tries[n % len(tries)].number, RAILS[n % 3]
+            said = Refused("BUSY", retriable=True)
+            self.book.do(FailOver(BOOK, PAYMENT, number, said, self.chosen(account), answers=Answers.QUESTION))
+
+    def refund_comes_back(self, n: int) -> None:
+        if self.refunds:
+            refund = self.refunds[n % len(self.refunds)]
+            said = Refused("ACCOUNT_CLOSED")
+            self.book.do(RecordRefundOutcome(BOOK, refund.id, said, 1.0, refund.retry_count, comes_back=True))
+
+    def refund_is_paid_after_all(self, n: int) -> None:
+        if self.refunds:
+            refund = self.refunds[n % len(self.refunds)]
+            good = Confirmed("ch-re", Money(refund.amount_minor, "CNY"), NOW)
+            self.book.do(RecordRefundOutcome(BOOK, refund.id, good, 1.0, n % (refund.retry_count + 1)))
+
+
+def lives(lived: int) -> Iterator[Watched]:
+    chance = random.Random(8)
+    moves = [*MOVES, *["runs_out", "fails_over_when_asked", "refund_comes_back", "refund_is_paid_after_all"] * 2]
+    for _ in range(lived):
+        life = Lives(chance)
+        for _ in range(25):
+            life.step(chance.choice(moves), chance.randint(0, 200))
+        yield life.watched
+
+
+def settlements() -> Iterator[Watched]:
+    payees = [f"pye_{n}{0:025x}" for n in (1, 2)]
+    for sent in (True, False):
+        for fates in (["paid", "paid"], ["paid", "refused"], ["refused", "refused"], ["silent", "paid"]):
+            book = Watched()
+            ledger = Ledger(payees, "icbc")
+            ledger.book = book
+            for payee in payees:
+                book.payee(payee, bank="icbc")
+            ledger.settle()  # of nothing
+            ledger.share(1_000)
+            ledger.settle()
+            if sent:
+                for settlement in {line.settlement_id for line in ledger.open_lines}:
+                    book.do(MarkSent(BOOK, settlement))
+                    book.do(MarkSent(BOOK, settlement))
+            ledger.decide(fates)
+            yield book
+
+
+def matters() -> Iterator[Watched]:
+    book = Watched()
+    kind = "refund_unfinished"
+    found = cases.OpenCase(BOOK, kind, "re_1", 1, "CNY", {"a": "b"})
+    waits, decided = "wait", "not_carried_out"
+    for about in ("waits", "is decided", "goes"):
+        ident = cases.case_id(BOOK, kind, "re_1")
+        book.do(found)
+        book.do(found)
+        if about == "waits":
+            book.do(cases.DecideCase(BOOK, ident, waits, "ada", about, {}))
+        if about != "goes":
+            book.do(cases.DecideCase(BOOK, ident, decided, "ada", about, {}))
+        book.do(cases.CloseCase(BOOK, kind, "re_1", "it is over"))
+        book.do(cases.CloseCase(BOOK, kind, "re_1", "it is over"))
+    yield book
+
+
+EVERY: dict[str, Callable[[], Iterator[Watched]]] = {
+    "payments": lambda: lives(1_500),
+    "settlements": settlements,
+    "cases": matters,
+}
+OF = {"payments": ("PAYMENT", "ATTEMPT", "REFUND"), "settlements": ("BATCH", "INSTRUCTION"), "cases": ("CASE",)}
+
+
+def wrong(what: str) -> list[str]:
+    """Return how the events of these lives differ from the tables; nothing unless every move was made."""
+    found: list[str] = []
+    seen: set[tuple[str, str | None, str]] = set()
+    for book in EVERY[what]():
+        found += book.wrong
+        seen |= book.seen
+    for one in OBJECTS:
+        if one.name in OF[what]:
+            moves = {(one.name, str(state), str(move.to)) for (state, _), move in one.table.items() if state != move.to}
+            begins = {(one.name, None, str(state)) for state in one.table.begins}
+            found += [
+                f"{name} {was} → {becomes}: nothing has moved so" for name, was, becomes in (moves | begins) - seen
+            ]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("what", EVERY)
+def test_every_move_tells_what_its_table_says(what: str) -> None:
+    assert wrong(what) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "module", "name", "key", "move"),
+    [
+        (
+            "payments",
+            gateway.states,
+            "PAYMENT",
+            ("processing", "refused"),
+            Move(gateway.states.P.FAILED, "payment.canceled"),
+        ),
+        ("payments", gateway.states, "ATTEMPT", ("closed", "confirmed_late"), Move(gateway.states.A.LATE)),
+        (
+            "payments",
+            gateway.states,
+            "REFUND",
+            ("failed", "retried"),
+            Move(gateway.states.R.PROCESSING, "refund.created"),
+        ),
+        (
+            "settlements",
+            splitting.states,
+            "INSTRUCTION",
+            ("in_transit", "refused"),
+            Move(splitting.states.Instruction.REFUSED),
+        ),
+        ("cases", cases.states, "CASE", ("open", "gone"), Move(cases.states.Case.DECIDED, "case.opened")),
+    ],
+)
+def test_a_table_that_names_another_event_is_noticed(
+    what: str, module: Any, name: str, key: Any, move: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(getattr(module, name), key, move)
+    monkeypatch.setitem(EVERY, "payments", lambda: lives(60))
+    assert [line for line in wrong(what) if "nothing has moved so" not in line]
+
+
+def test_a_command_that_publishes_another_event_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = gateway.payments.record_outcome.moved
+
+    def astray(work: Any, payment: Any, event: str) -> Any:
+        return usual(work, payment, "payment.canceled" if event == "payment.failed" else event)
+
+    monkeypatch.setattr(gateway.payments.record_outcome, "moved", astray)
+    monkeypatch.setitem(EVERY, "payments", lambda: lives(60))
+    found = wrong("payments")
+    assert "RecordOutcome: not published: ['payment.failed']" in found
+    assert "RecordOutcome: published, and no move says so: ['payment.canceled']" in found
+
+
+def test_every_event_a_table_names_is_in_the_catalogue_and_every_other_is_told_by_a_move() -> None:
+    tables = [one.table for one in OBJECTS]
+    named = {move.tells for table in tables for move in table.values()} | {
+        tells for table in tables for tells in table.begins.values()
+    }
+    catalogue = {name for name in joined_events() if not name.startswith(OTHERS)}
+    assert named - {None} == catalogue
+
+
+def test_what_publishes_nothing_names_no_event() -> None:
+    for table in SILENT:
+        assert {move.tells for move in table.values()} | set(table.begins.values()) == {None}
+    for package in ("reconciliation", "people"):
+        sources = [path.read_text("utf-8") for path in (ROOT / package).rglob("*.py")]
+        assert sources
+        assert not any("publish(" in source for source in sources)
