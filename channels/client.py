@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from channels.contract import (
     BadNotice,
@@ -19,6 +19,17 @@ from channels.contract import (
     Request,
     Response,
     Unknown,
+)
+from channels.powers import (
+    Authorizes,
+    HasFundBill,
+    IdentifiesPayers,
+    LogsIn,
+    PayerInitiates,
+    Proceeds,
+    Reverses,
+    RotatesKeys,
+    SignsActions,
 )
 from channels.sharing import Receiver, Shared, ShareOrder, ShareReturn, Sharing
 from kernel.env import Env, NoAnswer, NotSent
@@ -77,24 +88,27 @@ class OutcomeOf(Protocol[S_contra]):
 
 
 class ChannelClient:
-    """One channel account, ready to be asked. Methods return an Outcome and raise nothing that the network did."""
+    """One channel account, ready to be asked. Methods return an Outcome and raise nothing that the network did.
+
+    What the rail has no power to do (channels/powers.py) raises TypeError.
+    """
 
     def __init__(self, channel: Channel, env: Env, *, timeouts_s: Mapping[str, float] = TIMEOUTS_S) -> None:
         self.channel = channel
         self._env = env
         self._timeouts_s = timeouts_s
         self._key_fetches: dict[str, tuple[float, asyncio.Task[Sequence[str]]]] = {}  # by address; monotonic
+        self._session = channel if isinstance(channel, LogsIn) else None  # found once: each call asks for it
         self._logging_in: asyncio.Task[str] | None = None
 
     async def pay(self, order: Order) -> Outcome:
         """Place the order with the channel, or sign what the payer's own browser or app will place it with."""
-        if order.method in self.channel.capabilities.payer_initiated:
-            now, nonce = self._env.now(), self._env.secrets(16).hex()
-            return await self._env.offload(lambda: self.channel.payer_initiated_action(order, now=now, nonce=nonce))
+        able = self.channel.capabilities
+        if order.method in able.payer_initiated:
+            return await self._payer_initiated(order)
         found = await self.exchange("pay", order, self.channel.pay_request, self.channel.pay_outcome)
-        if order.method in self.channel.capabilities.signs_actions and isinstance(found, Pending) and found.next_action:
-            shown, now, nonce = found, self._env.now(), self._env.secrets(16).hex()
-            return await self._env.offload(lambda: self.channel.signed_action(order, shown, now=now, nonce=nonce))
+        if order.method in able.signs_actions and isinstance(found, Pending) and found.next_action:
+            return await self._signed(order, found)
         return found
 
     async def query(self, order: Order) -> Outcome:
@@ -107,24 +121,31 @@ class ChannelClient:
 
     async def reverse(self, order: Order) -> Outcome:
         """Have a barcode order undone, paid or not; Refused(closed=True) when it is."""
+        if not isinstance(self.channel, Reverses):
+            raise self._lacks(Reverses)
         return await self.exchange("reverse", order, self.channel.reverse_request, self.channel.reverse_outcome)
 
     async def proceed(self, order: Order) -> Outcome:
         """Make the second call that a Pending(proceed=True) asked for; may be repeated."""
+        if not isinstance(self.channel, Proceeds):
+            raise self._lacks(Proceeds)
         return await self.exchange("proceed", order, self.channel.proceed_request, self.channel.proceed_outcome)
 
     async def capture(self, order: Order, amount: Money) -> Outcome:
         """Move reserved money, all or a part; may be repeated with the same amount."""
+        rail = self.channel
+        if not isinstance(rail, Authorizes):
+            raise self._lacks(Authorizes)
 
         def outcome(subject: Order, answer: Response, /, *, now: datetime) -> Outcome:
-            return self.channel.capture_outcome(subject, amount, answer, now=now)
+            return rail.capture_outcome(subject, amount, answer, now=now)
 
-        return await self.exchange(
-            "capture", order, lambda subject: self.channel.capture_request(subject, amount), outcome
-        )
+        return await self.exchange("capture", order, lambda subject: rail.capture_request(subject, amount), outcome)
 
     async def void(self, order: Order) -> Outcome:
         """Release reserved money; Refused(closed=True) when it is."""
+        if not isinstance(self.channel, Authorizes):
+            raise self._lacks(Authorizes)
         return await self.exchange("void", order, self.channel.void_request, self.channel.void_outcome)
 
     async def refund(self, refund: RefundOrder) -> Outcome:
@@ -152,10 +173,17 @@ class ChannelClient:
                 found = replace(found, not_sent=False)
         return replace(found, follow_up=None) if isinstance(found, Unknown) else found
 
+    def payer_url(self, back_url: str, state: str) -> str | None:
+        """Return where a page's visitor goes to come back with a code; None where the rail tells nobody who visits."""
+        return self.channel.payer_url(back_url, state) if isinstance(self.channel, IdentifiesPayers) else None
+
     async def payer(self, code: str) -> str:
         """Return who visits a page, of the code their browser brought back. Raises NotSent, NoAnswer, BadNotice."""
-        answer = await self._env.transport.send(self.channel.payer_request(code), timeout_s=self._timeouts_s["payer"])
-        return self.channel.payer(answer)
+        rail = self.channel
+        if not isinstance(rail, IdentifiesPayers):
+            raise self._lacks(IdentifiesPayers)
+        answer = await self._env.transport.send(rail.payer_request(code), timeout_s=self._timeouts_s["payer"])
+        return rail.payer(answer)
 
     async def bill(self, day: date) -> Bill:
         """Fetch the day's transaction bill, whole and with its hash checked. Raises BadBill."""
@@ -163,12 +191,9 @@ class ChannelClient:
 
     async def fund_bill(self, day: date) -> Bill:
         """Fetch the day's fund-flow bill; `nothing` where the rail has none. Raises BadBill."""
-        request = self.channel.fund_bill_request(day)
-        return (
-            Bill(nothing=True, reason="this rail has no such bill")
-            if request is None
-            else await self._fetch_bill(request)
-        )
+        if not isinstance(self.channel, HasFundBill):
+            return Bill(nothing=True, reason="this rail has no such bill")
+        return await self._fetch_bill(self.channel.fund_bill_request(day))
 
     async def bill_lines(self, content: bytes, day: date) -> list[BillLine]:
         """Return the lines of a bill, read beside the event loop. Raises BadBill."""
@@ -176,7 +201,10 @@ class ChannelClient:
 
     async def fund_lines(self, content: bytes, day: date) -> list[FundLine]:
         """Return the lines of a fund-flow bill, read beside the event loop. Raises BadBill."""
-        return await self._env.offload(lambda: list(self.channel.fund_lines(content, day)))
+        rail = self.channel
+        if not isinstance(rail, HasFundBill):
+            raise self._lacks(HasFundBill)
+        return await self._env.offload(lambda: list(rail.fund_lines(content, day)))
 
     async def refresh_keys(self, message: Response | None = None) -> Sequence[str]:
         """Fetch the channel's current public keys; return the ids trusted now, or nothing when that did not succeed.
@@ -184,7 +212,10 @@ class ChannelClient:
         message: whose key is unknown. Whoever calls while a fetch is under way shares it; within KEY_REFRESH_S after
         one, the same address is not asked again, and no more than MOST_KEY_ADDRESSES are.
         """
-        request = self.channel.trusted_keys_request(message)
+        rail = self.channel
+        if not isinstance(rail, RotatesKeys):
+            return ()
+        request = rail.trusted_keys_request(message)
         if request is None:
             return ()
         now = self._env.clock.monotonic()
@@ -200,12 +231,28 @@ class ChannelClient:
         elif len(self._key_fetches) >= MOST_KEY_ADDRESSES:
             return ()
         else:
-            fetch = self._env.spawn(f"refresh keys of {self.channel.name}", self._fetch_keys(request))
+            fetch = self._env.spawn(f"refresh keys of {self.channel.name}", self._fetch_keys(rail, request))
             self._key_fetches[request.url] = now, fetch
         # Shielded: one impatient caller must not end the fetch for the others.
         return await asyncio.shield(fetch)
 
     # ---- shared ------------------------------------------------------------------------------------------------------
+
+    async def _payer_initiated(self, order: Order) -> Outcome:
+        rail, now, nonce = self.channel, self._env.now(), self._env.secrets(16).hex()
+        if not isinstance(rail, PayerInitiates):
+            raise self._lacks(PayerInitiates)
+        return await self._env.offload(lambda: rail.payer_initiated_action(order, now=now, nonce=nonce))
+
+    async def _signed(self, order: Order, shown: Pending) -> Outcome:
+        rail, now, nonce = self.channel, self._env.now(), self._env.secrets(16).hex()
+        if not isinstance(rail, SignsActions):
+            raise self._lacks(SignsActions)
+        return await self._env.offload(lambda: rail.signed_action(order, shown, now=now, nonce=nonce))
+
+    def _lacks(self, power: type[Any]) -> TypeError:
+        words = (power.__doc__ or "").splitlines()[0]
+        return TypeError(f"{self.channel.name} is not {words[0].lower()}{words[1:].rstrip('.')}")
 
     async def _exchange_once(self, op: str, request: Request, subject: S, outcome: OutcomeOf[S]) -> Outcome:
         try:
@@ -239,33 +286,36 @@ class ChannelClient:
 
     async def _send(self, op: str, request: Request) -> Response:
         """Sign and send, within a session where the rail wants one. Raises NotSent, NoAnswer."""
-        await self._log_in()
+        session = self._session
+        if session is None:
+            return (await self._send_once(op, request))[1]
+        await self._log_in(session)
         sent, answer = await self._send_once(op, request)
-        if self.channel.login_over(sent, answer):
-            await self._log_in()
+        if session.login_over(sent, answer):
+            await self._log_in(session)
             _, answer = await self._send_once(op, request)
         return answer
 
-    async def _log_in(self) -> None:
+    async def _log_in(self, session: LogsIn) -> None:
         """Open a session where one is needed. Whoever calls meanwhile shares it, and its failure: raises NotSent."""
         for _ in range(2):  # the session we waited for may be over, for another caller, before it is our turn
-            if self.channel.login_request(now=self._env.now()) is None:
+            if session.login_request(now=self._env.now()) is None:
                 return
             if self._logging_in is None or self._logging_in.done():
-                self._logging_in = self._env.spawn(f"log in to {self.channel.name}", self._open_session())
+                self._logging_in = self._env.spawn(f"log in to {self.channel.name}", self._open_session(session))
             # Shielded: one impatient caller must not end the login for the others.
             failure = await asyncio.shield(self._logging_in)
             if failure:
                 raise NotSent(failure)
 
-    async def _open_session(self) -> str:
+    async def _open_session(self, session: LogsIn) -> str:
         """Log in; return why that failed, or nothing."""
-        request = self.channel.login_request(now=self._env.now())
+        request = session.login_request(now=self._env.now())
         if request is None:
             return ""
         try:
             answer = await self._env.transport.send(request, timeout_s=self._timeouts_s["login"])
-            self.channel.login(answer, now=self._env.now())
+            session.login(answer, now=self._env.now())
         except (NotSent, NoAnswer, BadNotice) as error:
             return f"no session with {self.channel.name}: {error}"
         return ""
@@ -299,10 +349,10 @@ class ChannelClient:
             return Bill(reason=f"{type(error).__name__}: {error}")
         return Bill(await self._env.offload(self.channel.bill_content, file, content))
 
-    async def _fetch_keys(self, request: Request) -> Sequence[str]:
+    async def _fetch_keys(self, rail: RotatesKeys, request: Request) -> Sequence[str]:
         try:
             answer = await self._send("keys", request)
-            trusted = self.channel.trust(request, answer, now=self._env.now())
+            trusted = rail.trust(request, answer, now=self._env.now())
         except (NotSent, NoAnswer, BadNotice) as error:
             log.warning(
                 "the channel's keys could not be fetched", extra={"channel": self.channel.name, "why": str(error)}

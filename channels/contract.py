@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from kernel.env import Request, Response
 from kernel.money import Money
@@ -58,7 +58,7 @@ class Pending:
 
     next_action: Mapping[str, Any] | None = None  # None: nothing new to show
     channel_ref: str | None = None
-    proceed: bool = False  # the rail waits for our second call, see Channel.proceed_request; money moves only then
+    proceed: bool = False  # the rail waits for our second call, see powers.Proceeds; money moves only then
     authorized: Money | None = None  # 预授权: the payer's money is reserved; it moves when it is captured
 
 
@@ -145,19 +145,6 @@ class RefundOrder:
     channel_ref: str | None = None  # the rail's number of the refund, once it has told us
     payment_authorized: bool | None = None  # whether it was captured from a reservation; None: nobody has said
     retry_count: int = 0  # how often it had failed before, each time under another reference
-
-
-@dataclass(frozen=True, slots=True)
-class RefundTarget:
-    """Where an abnormal refund 异常退款 goes: to a bank card of the payer's, or to the merchant, who then pays by hand.
-
-    bank_type: the rail's code of the bank. For the payer's card all three are needed; for the merchant's none.
-    """
-
-    to_payer: bool
-    bank_type: str = ""
-    bank_account: str = field(default="", repr=False)
-    real_name: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +254,7 @@ class Capabilities:
     maximum_minor: int = 10**12
     partial_refunds: bool = True
     refund_within: timedelta = timedelta(days=365)
+    most_refunds: int | None = None  # of one payment; None: as many as one likes
     # Seconds after sending at which to ask for an order nobody told us about; the last one repeats.
     query_schedule_s: Sequence[int] = field(default=(5, 30, 60, 180, 300, 600, 1800))
     barcode_poll_s: int = 5
@@ -275,12 +263,12 @@ class Capabilities:
     authorizes: frozenset[Method] = frozenset()  # methods that can reserve money first 预授权
     partial_capture: bool = False  # whether less than was reserved can be captured; the rest is then released
     # Begun by the payer's browser or app with what we signed, without a call of ours: see
-    # Channel.payer_initiated_action.
+    # powers.PayerInitiates.
     payer_initiated: frozenset[Method] = frozenset()
     # Begun by a call of ours, and yet the rail knows no such order before its payer comes (with `payer_initiated` it is
     # always so). Until then query and close are answered not_found, which proves nothing.
     known_after_payer: frozenset[Method] = frozenset()
-    # Methods whose next_action is signed once the rail has answered: see Channel.signed_action.
+    # Methods whose next_action is signed once the rail has answered: see powers.SignsActions.
     signs_actions: frozenset[Method] = frozenset()
     # True: an unpaid order ends at its expires_at and no sooner: until a little after it, close is answered Unknown.
     expires_only: bool = False
@@ -302,75 +290,12 @@ class Capabilities:
     query_by_resend: bool = False
 
 
-class Rail:
-    """What a rail need not have: the parts of `Channel` with an answer for rails that go without them."""
-
-    def payer_initiated_action(self, order: "Order", *, now: datetime, nonce: str) -> "Pending":
-        raise NotImplementedError("every payment of this rail begins with a call")
-
-    def signed_action(self, order: "Order", shown: "Pending", *, now: datetime, nonce: str) -> "Pending":
-        return shown
-
-    def proceed_request(self, order: "Order") -> Request:
-        raise NotImplementedError("this rail has no second call")
-
-    def proceed_outcome(self, order: "Order", answer: Response, *, now: datetime) -> "Outcome":
-        raise NotImplementedError("this rail has no second call")
-
-    def capture_request(self, order: "Order", amount: Money) -> Request:
-        raise NotImplementedError("this rail reserves no money")
-
-    def capture_outcome(self, order: "Order", amount: Money, answer: Response, *, now: datetime) -> "Outcome":
-        raise NotImplementedError("this rail reserves no money")
-
-    def void_request(self, order: "Order") -> Request:
-        raise NotImplementedError("this rail reserves no money")
-
-    def void_outcome(self, order: "Order", answer: Response, *, now: datetime) -> "Outcome":
-        raise NotImplementedError("this rail reserves no money")
-
-    def reverse_request(self, order: "Order") -> Request:
-        raise NotImplementedError("this rail takes no payers' codes")
-
-    def reverse_outcome(self, order: "Order", answer: Response, *, now: datetime) -> "Outcome":
-        raise NotImplementedError("this rail takes no payers' codes")
-
-    def fund_bill_request(self, day: date) -> Request | None:
-        return None
-
-    def fund_lines(self, content: bytes, day: date) -> Iterable["FundLine"]:
-        raise BadBill("no_such_bill", "this rail has no bill of its fund flow")
-
-    def trusted_keys_request(self, message: Response | None = None) -> Request | None:
-        return None
-
-    def trust(self, request: Request, answer: Response, *, now: datetime) -> Sequence[str]:
-        raise BadNotice("no_keys", "this rail's keys do not change by themselves")
-
-    def login_request(self, *, now: datetime) -> Request | None:
-        return None
-
-    def login(self, answer: Response, *, now: datetime) -> None:
-        raise BadNotice("no_login", "this rail needs no session")
-
-    def login_over(self, sent: Request, answer: Response) -> bool:
-        return False
-
-    def deposit_prefix(self) -> str | None:
-        return None
-
-    def payer_url(self, back_url: str, state: str) -> str | None:
-        return None
-
-    def payer_request(self, code: str) -> Request:
-        raise NotImplementedError("this rail does not tell who visits a page")
-
-    def payer(self, answer: Response) -> str:
-        raise BadNotice("no_payers", "this rail does not tell who visits a page")
-
-
 class Channel(Protocol):
-    """One rail with the credentials of one channel account. Every method is pure; `*_request` are unsigned."""
+    """One rail with the credentials of one channel account. Every method is pure; `*_request` are unsigned.
+
+    What only some rails have is a protocol in channels/powers.py: a rail that has it writes its methods, and the hub
+    asks by type whether it does.
+    """
 
     name: str
     capabilities: Capabilities
@@ -381,49 +306,7 @@ class Channel(Protocol):
     def verified_by(self, message: Response, *, now: datetime) -> str:
         """Return the id of the trusted key that signed an answer or notice.
 
-        Raises BadNotice; code `unknown_key` means that the rail may have a newer key, see trusted_keys_request.
-        """
-
-    # A rail whose calls need a session (OAuth): the client logs in before it sends, and once more when told it is over.
-
-    def login_request(self, *, now: datetime) -> Request | None:
-        """Return the request for a session; None while there is one, or where none is needed. It is sent as it is."""
-
-    def login(self, answer: Response, *, now: datetime) -> None:
-        """Take over the session. Raises BadNotice; then what was to be sent is not sent."""
-
-    def login_over(self, sent: Request, answer: Response) -> bool:
-        """Tell whether an answer says that the session is over and nothing was executed; forget the session then.
-
-        sent: what was answered, signed. A session newer than the one it was sent in is kept.
-        """
-
-    # A rail in whose own browser a page may learn who is visiting it (OAuth 网页授权): Order.payer of JSAPI.
-
-    def payer_url(self, back_url: str, state: str) -> str | None:
-        """Return where a visitor's browser goes, to come back to back_url with `code` and this `state`; None: nowhere.
-
-        state: [0-9A-Za-z], at most 128 characters.
-        """
-
-    def payer_request(self, code: str) -> Request:
-        """Return the request that exchanges such a code; it is sent as it is."""
-
-    def payer(self, answer: Response) -> str:
-        """Return who the visitor is, as Order.payer. Raises BadNotice."""
-
-    def payer_initiated_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
-        """Return what the payer is to be shown, signed; instead of pay_request, for methods that are payer-initiated.
-
-        The rail learns of such an order only when the payer comes: until then a query answers not_found, which closes
-        nothing and costs nothing to ask for again. Whatever is asked for the same order later pays the same order.
-        Like `sign` it may take a millisecond of CPU.
-        """
-
-    def signed_action(self, order: Order, shown: Pending, *, now: datetime, nonce: str) -> Pending:
-        """Return what pay_outcome said is to be shown, with our signature for the rail's app in the payer's hand.
-
-        Asked for `capabilities.signs_actions` methods. Like `sign` it may take a millisecond of CPU.
+        Raises BadNotice; code `unknown_key` means that the rail may have a newer key, see powers.RotatesKeys.
         """
 
     def pay_request(self, order: Order) -> Request: ...
@@ -431,34 +314,10 @@ class Channel(Protocol):
     def query_request(self, order: Order) -> Request: ...
     def query_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome: ...
 
-    def proceed_request(self, order: Order) -> Request:
-        """Return the second call that a Pending(proceed=True) asked for; the hub has stored its channel_ref by then.
-
-        It may be repeated: the rail executes it once.
-        """
-
-    def proceed_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome: ...
-
     def close_request(self, order: Order) -> Request: ...
     def close_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return Refused(closed=True) when the order is closed now, Unknown otherwise: then query."""
 
-    def capture_request(self, order: Order, amount: Money) -> Request:
-        """Move reserved money 预授权完成, all or a part; once. order.channel_ref names the hold. May be repeated."""
-
-    def capture_outcome(self, order: Order, amount: Money, answer: Response, *, now: datetime) -> Outcome:
-        """Return Confirmed with the captured amount, Pending, Refused, or Unknown: then query."""
-
-    def void_request(self, order: Order) -> Request:
-        """Release reserved money 预授权撤销."""
-
-    def void_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
-        """Return Refused(closed=True) when the money is released, Unknown otherwise: then query."""
-
-    def reverse_request(self, order: Order) -> Request:
-        """Undo a barcode order whatever its state: closes it, or gives the money back (撤销)."""
-
-    def reverse_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome: ...
     def refund_request(self, refund: RefundOrder) -> Request: ...
     def refund_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome: ...
     def refund_query_request(self, refund: RefundOrder) -> Request: ...
@@ -474,9 +333,6 @@ class Channel(Protocol):
         """Return the rail's own way of saying no. again: it was ours to blame, the same message may be sent again."""
 
     def bill_request(self, day: date) -> Request: ...
-    def fund_bill_request(self, day: date) -> Request | None:
-        """Return the request for the fund-flow bill; None where the rail has none."""
-
     def bill_file(self, asked: Request, answer: Response, *, now: datetime) -> BillFile:
         """Return what came of a bill request. asked: that request, as some answers do not say whose day they are of."""
 
@@ -489,46 +345,6 @@ class Channel(Protocol):
         The whole file is checked before the first line is given out. only_late: the caller has seen that the bill of
         the day before lacks every one of these rows, so a file of nothing but its rows is not that bill sent again.
         """
-
-    def fund_lines(self, content: bytes, day: date) -> Iterable[FundLine]:
-        """Read a whole fund-flow bill, under the same rules."""
-
-    def trusted_keys_request(self, message: Response | None = None) -> Request | None:
-        """Return the request that fetches the rail's current public keys, where it rotates them; else None.
-
-        message: whose key was unknown, where the message itself says where its key is; only the rail's own hosts count.
-        """
-
-    def trust(self, request: Request, answer: Response, *, now: datetime) -> Sequence[str]:
-        """Take over the keys that came in answer to `request`; return the ids now trusted. Raises BadNotice."""
-
-    def deposit_prefix(self) -> str | None:
-        """Return how the end-to-end id begins under which the rail pays this account's money into the bank."""
-
-
-@runtime_checkable
-class Proves(Protocol):
-    """A rail whose question about an order does not show that it knows us by our credentials: another one does.
-
-    It is asked about an order that never was, with every secret that moves money, and changes nothing.
-    """
-
-    def proof_request(self, order: Order) -> Request:
-        """Return the question."""
-
-    def proof_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
-        """Return Unknown(not_found=True) where the rail knows us and no such order."""
-
-
-@runtime_checkable
-class SendsOn(Protocol):
-    """What a Channel also offers whose refunds may end half done: taken from us, and not received by the payer."""
-
-    def abnormal_refund_request(self, refund: RefundOrder, target: RefundTarget) -> Request:
-        """Say where such a refund's money is to go. refund.channel_ref: the rail's number of it."""
-
-    def abnormal_refund_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
-        """Return the refund's state after that; it is asked about as before."""
 
 
 class ChannelConfig(Protocol):

@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 from channels.client import ChannelClient
-from channels.contract import BadNotice, Channel, Order, Proves, Unknown
+from channels.contract import BadNotice, Channel, Order, Unknown
+from channels.powers import Proves, RotatesKeys
 from kernel.env import Env, NoAnswer, NotSent
 from kernel.ids import reference
 from kernel.money import Money
@@ -36,8 +37,7 @@ async def unproven(channel: Channel, env: Env) -> str | None:
         outcome = await client.query(order)
     if isinstance(outcome, Unknown) and not outcome.not_found:
         return outcome.reason
-    keys = channel.trusted_keys_request()
-    if keys is not None:
+    if isinstance(channel, RotatesKeys) and (keys := channel.trusted_keys_request()) is not None:
         signed = channel.sign(keys, now=env.now(), nonce=env.secrets(16).hex())
         try:
             channel.trust(keys, await env.transport.send(signed, timeout_s=15), now=env.now())

@@ -2,7 +2,8 @@
 
 One folder in channels/, one line in its registry, one folder of golden bytes, and the place where its other side is
 described for the contract suite. What is written type-checks, and every test of the contract suite exists for it and
-fails until it is written. The methods are taken from channels/contract.py as it stands.
+fails until it is written. The methods are taken from channels/contract.py as it stands, and what the rail may have
+besides from channels/powers.py.
 """
 
 import ast
@@ -14,6 +15,7 @@ from pathlib import Path
 _NAME = re.compile(r"[a-z][a-z_]{1,30}[a-z]", re.ASCII)
 REGISTRY = Path("channels/registry.py")
 CONTRACT = Path("channels/contract.py")
+POWERS = Path("channels/powers.py")
 # What the contract says of methods that have no description of their own there.
 _DOCS = {
     "pay_request": "Return the request that places the order; the same number never charges twice.",
@@ -42,7 +44,7 @@ def begin(root: Path, name: str) -> list[Path]:
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise CannotBegin(f"{name!r} is no name for a rail: 3 to 32 of a-z and _, beginning and ending with a letter")
     try:
-        registry, contract = (root / REGISTRY).read_text("utf-8"), (root / CONTRACT).read_text("utf-8")
+        registry, contract, powers = ((root / path).read_text("utf-8") for path in (REGISTRY, CONTRACT, POWERS))
     except OSError:
         raise CannotBegin(f"{root} is no checkout of this hub: there is no {REGISTRY} to write a line into") from None
     package = Path("channels") / name
@@ -51,7 +53,7 @@ def begin(root: Path, name: str) -> list[Path]:
     title = name.replace("_", " ").capitalize()
     made = {
         package / "__init__.py": _package(name, title),
-        package / "adapter.py": _adapter(name, title, contract),
+        package / "adapter.py": _adapter(name, title, contract, powers),
         package / "README.md": _readme(title),
         Path("tests/golden") / name / "README.md": _golden(title),
         Path("tests/contract") / f"counterparty_{name}.py": _counterparty(name, title),
@@ -93,22 +95,22 @@ def _package(name: str, title: str) -> str:
     )
 
 
-def _adapter(name: str, title: str, contract: str) -> str:
+def _adapter(name: str, title: str, contract: str, powers: str) -> str:
     made = class_of(name)
-    methods, optional = _methods(contract)
+    methods = _methods(contract)
     used = set(re.findall(r"\b[A-Z]\w+\b", " ".join(header for header, _ in methods))) & _exported(contract)
-    names = ",\n    ".join(sorted(used | {"Capabilities", "Method", "Rail"}))
+    names = ",\n    ".join(sorted(used | {"Capabilities", "Method"}))
     parts = [
         f'"""{title}: every method is pure; see channels/contract.py for what each promises.\n\n'
-        "What a rail need not have comes from Rail, and is written here only where this rail has it:\n"
-        + "\n".join(textwrap.wrap(", ".join(optional) + ".", 118))
+        "What only some rails have is a protocol of channels/powers.py; where this rail has one, write its methods:\n"
+        + "\n".join(textwrap.wrap(", ".join(_powers(powers)) + ".", 118))
         + '\n"""\n\n'
         "from collections.abc import Iterable, Mapping\n"
         "from datetime import date, datetime\n"
         "from typing import Any\n\n"
         f"from channels.contract import (\n    {names},\n)\n"
         "from channels.settings import secret\n\n\n"
-        f"class {made}(Rail):\n"
+        f"class {made}:\n"
         f'    """One merchant\'s account at {title}."""\n\n'
         f'    name = "{name}"\n'
         "    # The router and the contract suite read this: name what the rail can do, and no more.\n"
@@ -139,16 +141,22 @@ def _adapter(name: str, title: str, contract: str) -> str:
     return "".join(parts)
 
 
-def _methods(contract: str) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return the methods a rail must write, each as its header and description, and the names of those it may."""
+def _powers(powers: str) -> list[str]:
+    """Return the names of the protocols that a rail may have besides."""
+    table = next(
+        node.value
+        for node in ast.parse(powers).body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "POWERS" and isinstance(node.value, ast.Dict)
+    )
+    return [ast.unparse(key) for key in table.keys if key is not None]
+
+
+def _methods(contract: str) -> list[tuple[str, str]]:
+    """Return the methods a rail must write, each as its header and description."""
     classes = {node.name: node for node in ast.parse(contract).body if isinstance(node, ast.ClassDef)}
-    given = {node.name for node in classes["Rail"].body if isinstance(node, ast.FunctionDef)}
-    needed, optional = [], []
+    needed = []
     for node in classes["Channel"].body:
         if not isinstance(node, ast.FunctionDef):
-            continue
-        if node.name in given:
-            optional.append(node.name)
             continue
         returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
         doc = ast.get_docstring(node) or _DOCS.get(node.name)
@@ -157,7 +165,7 @@ def _methods(contract: str) -> tuple[list[tuple[str, str]], list[str]]:
         # ast writes defaults without the spaces that go round them after a type.
         parameters = re.sub(r"(: [^,=]+)=", r"\1 = ", ast.unparse(node.args))
         needed.append((f"{node.name}({parameters}){returns}", doc))
-    return needed, optional
+    return needed
 
 
 def _exported(contract: str) -> set[str]:

@@ -15,6 +15,7 @@ import cases
 import splitting
 from channels import CHANNELS, HttpTransport
 from channels.contract import Channel
+from channels.powers import deposit_prefix
 from channels.registry import secrets_of
 from gateway.accounts.admin import ChannelAdmin
 from gateway.accounts.objects import EVENTS as account_events
@@ -208,7 +209,7 @@ class Hub:
     async def deposits(self, book: int) -> Mapping[str, str]:
         """Return how a merchant's channels name their deposits at the bank: start of the reference → account."""
         ready = await self.accounts.of_book(book)
-        marks = ((one.client.channel.deposit_prefix(), one.account.id) for one in ready)
+        marks = ((deposit_prefix(one.client.channel), one.account.id) for one in ready)
         return {mark: account_id for mark, account_id in marks if mark is not None}
 
     def splitter(self) -> Consumer:

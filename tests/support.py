@@ -24,7 +24,6 @@ from channels.contract import (
     Order,
     Outcome,
     Pending,
-    Rail,
     RefundOrder,
     Request,
     Response,
@@ -44,7 +43,7 @@ NO_TRYING = Policy(explore_bp=0)
 
 
 @dataclass
-class ScriptedChannel(Rail):
+class ScriptedChannel:
     """A rail in the same process whose answers are decided by a function of (operation, order)."""
 
     script: Script

@@ -30,7 +30,6 @@ from channels.contract import (
     Order,
     Outcome,
     Pending,
-    Rail,
     RefundOrder,
     Refused,
     Request,
@@ -63,7 +62,7 @@ _CAPABILITIES = Capabilities(
 )
 
 
-class Alipay(AlipaySharing, Rail):
+class Alipay(AlipaySharing):
     """One merchant's application at Alipay, with its keys."""
 
     name = "alipay"

@@ -26,7 +26,6 @@ from channels.contract import (
     Notice,
     Order,
     Outcome,
-    Rail,
     RefundOrder,
     Refused,
     Request,
@@ -46,7 +45,7 @@ _CAPABILITIES = Capabilities(
 )
 
 
-class BankTransfer(Rail):
+class BankTransfer:
     """One customer's collection service at a bank, paid into one pool account 归集户."""
 
     name = "bank_transfer"

@@ -24,7 +24,6 @@ from channels.contract import (
     Order,
     Outcome,
     Pending,
-    Rail,
     RefundFee,
     RefundOrder,
     Refused,
@@ -57,7 +56,7 @@ _CAPABILITIES = Capabilities(
 )
 
 
-class PayPal(Rail):
+class PayPal:
     """One merchant's account at PayPal, with the credentials of its application."""
 
     name = "paypal"

@@ -24,7 +24,6 @@ from channels.contract import (
     Order,
     Outcome,
     Pending,
-    Rail,
     RefundFee,
     RefundOrder,
     Refused,
@@ -74,7 +73,7 @@ _CAPABILITIES = Capabilities(
 )
 
 
-class Stripe(Rail):
+class Stripe:
     """One Stripe account, with its secret key and the signing secrets of its webhook endpoints."""
 
     name = "stripe"

@@ -21,7 +21,6 @@ from channels.contract import (
     Order,
     Outcome,
     Pending,
-    Rail,
     RefundOrder,
     Refused,
     Request,
@@ -63,7 +62,7 @@ _CAPABILITIES = Capabilities(
 Fields = Mapping[str, str]
 
 
-class UnionPay(Rail):
+class UnionPay:
     """One merchant's account at UnionPay, with its key."""
 
     name = "unionpay"

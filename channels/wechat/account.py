@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from channels.contract import BadNotice, Method, Outcome, Pending, Rail, Request, Response, Unknown
+from channels.contract import BadNotice, Method, Outcome, Pending, Request, Response, Unknown
 from channels.wechat import messages, signing
 from channels.wechat.messages import Doubt
 from channels.wechat.payers import Payers
@@ -18,7 +18,7 @@ T = TypeVar("T")
 _JSON = {"Accept": "application/json", "User-Agent": USER_AGENT}
 
 
-class WeChatAccount(Rail):
+class WeChatAccount:
     """One direct merchant's account at WeChat Pay, with its keys."""
 
     def __init__(

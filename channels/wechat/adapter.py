@@ -28,11 +28,11 @@ from channels.contract import (
     Outcome,
     Pending,
     RefundOrder,
-    RefundTarget,
     Refused,
     Request,
     Response,
 )
+from channels.powers import RefundTarget
 from channels.settings import called_address, needed, secret
 from channels.wechat import messages, payers, signing, statement
 from channels.wechat.account import USER_AGENT, in_path, origin
@@ -62,6 +62,7 @@ _CAPABILITIES = Capabilities(
     browsers=("MicroMessenger",),
     in_browser=(Method.JSAPI,),
     merchant_coupons=True,
+    most_refunds=50,
 )
 
 

@@ -16,12 +16,12 @@ from channels.contract import (
     Outcome,
     Pending,
     RefundOrder,
-    RefundTarget,
     Refused,
     Response,
     Unknown,
     no_if_unknown,
 )
+from channels.powers import RefundTarget
 from kernel.clock import BEIJING
 from kernel.money import MAX_MINOR, Money, is_currency
 from kernel.safe_json import BadJson, loads_object, text, whole

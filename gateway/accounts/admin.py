@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from channels.contract import Channel, Order
+from channels.powers import deposit_prefix
 from channels.proof import another_accounts, unproven
 from channels.settings import absorb, check_addresses
 from gateway.accounts.commands import (
@@ -347,10 +348,10 @@ class ChannelAdmin:
         Raises Rejected.
         """
         try:
-            mark = self._built(row.channel, before).deposit_prefix()
+            mark = deposit_prefix(self._built(row.channel, before))
         except Rejected:
             return  # what was there made no account
-        if mark is not None and rail.deposit_prefix() != mark:
+        if mark is not None and deposit_prefix(rail) != mark:
             raise Rejected(
                 "another_account",
                 "these are credentials of another account at the rail; add it, and drain this one",

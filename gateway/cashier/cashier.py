@@ -252,7 +252,7 @@ class Cashier:
         ready = await self._jsapi_account(visit.payment, rail)
         state = self._env.secrets(16).hex()
         back = f"{self._public_url}{visit.base}/payer?lang={visit.say.language}"
-        url = None if ready is None else ready.client.channel.payer_url(back, state)
+        url = None if ready is None else ready.client.payer_url(back, state)
         if ready is None or url is None:
             return see_other(self._page_url(visit, note="unavailable"))
         response = see_other(url)
@@ -401,7 +401,7 @@ class Cashier:
         if way.method is not Method.JSAPI:
             return True
         ready = await self._jsapi_account(payment, way.channel)
-        return ready is not None and ready.client.channel.payer_url(self._public_url, "state") is not None
+        return ready is not None and ready.client.payer_url(self._public_url, "state") is not None
 
 
 def _mark(visit: Visit) -> str:

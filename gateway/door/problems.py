@@ -101,7 +101,7 @@ PROBLEMS_BY_SUBJECT: Mapping[str, Sequence[Problem]] = {
         Problem("payment_not_captured", 422, False, "nobody has paid it yet, so nothing can be given back", "close it instead"),
         Problem("insufficient_balance", 422, False, "the merchant's balance in the books does not cover the refund", "tell your operator: what a payment brought should cover its refunds"),
         Problem("refund_exceeds_shares", 422, False, "the payees have less left of this payment than the refund would take", "tell your operator"),
-        Problem("refund_limit", 422, False, "the payment has had 50 refunds, the most its channel takes, or the refund 26 tries", "give the rest back another way"),
+        Problem("refund_limit", 422, False, "the payment has had as many refunds as its channel takes of one payment, or the refund 26 tries", "give the rest back another way"),
         Problem("refund_not_failed", 409, False, "only a refund that failed, and that the channel has not paid after all, can be tried again; `status_now` says how it stands", "read it"),
         Problem("refund_undecided", 503, True, "the channel does not say what became of the refund's last try, so it was not sent under another number", "send the same request again later"),
         Problem("refund_at_channel", 409, False, "the channel has the refund's money and waits to be told, at the channel, where it is to go (WeChat Pay's `ABNORMAL`); it pays that try once it is told", "ask your operator, who tells the channel; the refund succeeds when the channel says so"),

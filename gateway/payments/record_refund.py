@@ -175,7 +175,7 @@ class RecordRefundOutcome:
         try:
             not_settled_outside(work, payment, attempt.number)
             if refund.attempt_number == payment.won_attempt:
-                attempt_to_refund(work, payment, refund.amount_minor, limited=False)
+                attempt_to_refund(work, payment, refund.amount_minor)
                 reserved = reserve(work, payment, attempt, posting, refund.amount_minor)
             else:
                 reserved = reserve_overpaid(work, payment, attempt, posting)

@@ -27,8 +27,6 @@ from kernel.errors import Broken, Conflict, Rejected
 from kernel.work import BOOKS, Need, Work
 from ledger import Step, Transfer, accounts
 
-MAX_REFUNDS = 50  # WeChat Pay takes no more for one payment; the other rails take more
-
 
 @dataclass(frozen=True, slots=True)
 class NewRefund:
@@ -103,13 +101,16 @@ class Reserved(NamedTuple):
     coupon_minor: int = 0
 
 
-def start_refund(work: Work, payment: Payment, asked: NewRefund, *, sent_count: int = 0) -> Refund:
+def start_refund(
+    work: Work, payment: Payment, asked: NewRefund, *, sent_count: int = 0, most: int | None = None
+) -> Refund:
     """Reserve the money of a refund of what paid the payment. Nothing has left for the channel yet.
 
-    sent_count: 1 where whoever records it sends it at once, 0 where that is left to the janitor. Raises Rejected
-    (refund_exceeds_captured, payment_not_captured, insufficient_balance, refund_limit).
+    sent_count: 1 where whoever records it sends it at once, 0 where that is left to the janitor. most: see
+    attempt_to_refund. Raises Rejected (refund_exceeds_captured, payment_not_captured, insufficient_balance,
+    refund_limit).
     """
-    attempt = attempt_to_refund(work, payment, asked.amount_minor)
+    attempt = attempt_to_refund(work, payment, asked.amount_minor, most=most)
     reserved = reserve(work, payment, attempt, asked.id, asked.amount_minor)
     return _begin(work, payment, attempt, asked, reserved, sent_count)
 
@@ -142,8 +143,11 @@ def _begin(
     return refund
 
 
-def attempt_to_refund(work: Work, payment: Payment, amount_minor: int, *, limited: bool = True) -> Attempt:
-    """Return the attempt that took the payment's money. Raises Rejected where so much cannot be given back of it."""
+def attempt_to_refund(work: Work, payment: Payment, amount_minor: int, *, most: int | None = None) -> Attempt:
+    """Return the attempt that took the payment's money. Raises Rejected where so much cannot be given back of it.
+
+    most: how many refunds of one payment its rail takes, see Capabilities.most_refunds.
+    """
     if payment.captured_minor == 0:
         raise Rejected("payment_not_captured", f"{payment.id} is {payment.status}: there is nothing to give back")
     if amount_minor > payment.refundable_minor:
@@ -153,8 +157,8 @@ def attempt_to_refund(work: Work, payment: Payment, amount_minor: int, *, limite
             param="amount",
             refundable_minor=payment.refundable_minor,
         )
-    if limited and payment.refund_count >= MAX_REFUNDS:
-        raise Rejected("refund_limit", f"{payment.id} has had {MAX_REFUNDS} refunds, the most its channel takes")
+    if most is not None and payment.refund_count >= most:
+        raise Rejected("refund_limit", f"{payment.id} has had {most} refunds, the most its channel takes")
     return work.get(ATTEMPTS, (payment.book, payment.id, payment.won_attempt))
 
 

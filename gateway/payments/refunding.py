@@ -75,7 +75,8 @@ class Refunding:
         """
         if (refusal := await self._why_not_again(book, refund_id)) is not None:
             raise refusal
-        refund, replayed = await self._lanes.put(RetryRefund(book, refund_id, claims))
+        most = await self._most_refunds(book, refund_id)
+        refund, replayed = await self._lanes.put(RetryRefund(book, refund_id, claims, most))
         if replayed:
             return refund, True
         return await self.send_refund(refund), False
@@ -85,8 +86,9 @@ class Refunding:
         if (refusal := await self._why_not_again(refund.book, refund.id)) is not None:
             await self._lanes.put(PutOffRetry(refund.book, refund.id, refusal.message, self._recording.time_scale))
             return
+        most = await self._most_refunds(refund.book, refund.id)
         try:
-            again = await self._lanes.put(RetryUnwanted(refund.book, refund.id))
+            again = await self._lanes.put(RetryUnwanted(refund.book, refund.id, most))
         except (Rejected, Conflict) as found:
             await self._lanes.put(PutOffRetry(refund.book, refund.id, str(found), self._recording.time_scale))
             return
@@ -158,6 +160,12 @@ class Refunding:
         with suppress(Unavailable):  # the refund is recorded all the same, and sent once the account opens
             return (await self._calls.ready(attempt)).client.channel.capabilities
         return None
+
+    async def _most_refunds(self, book: int, refund_id: str) -> int | None:
+        """Return how many refunds a refund's payment may have at its rail; None where that is not limited or known."""
+        refund = await self._stored.refund(book, refund_id)
+        can = None if refund is None else await self._paid_by(book, refund.payment_id)
+        return None if can is None else can.most_refunds
 
     async def _why_not_again(self, book: int, refund_id: str) -> Conflict | Unavailable | None:
         """Ask the channel about a failed refund, settle what it says, and return what forbids another number of it.

@@ -86,7 +86,7 @@ class CreateRefund:
         if self.can is not None and amount <= payment.refundable_minor:
             check_rail(self.can, payment, amount, work.now)
         asked = NewRefund(self.refund_id, amount, self.reason, self.merchant_refund_id)
-        refund = start_refund(work, payment, asked, sent_count=1)
+        refund = start_refund(work, payment, asked, sent_count=1, most=self.can.most_refunds if self.can else None)
         self.claims.take(work, self.book, refund.id)
         return refund, False
 
@@ -103,11 +103,12 @@ def again_needs(work: Work, refund: Refund) -> Iterable[Need]:
     yield from cases.needs(refund.book, unwanted.CAME_BACK, refund.id)
 
 
-def begin_again(work: Work, refund: Refund, *, sent_count: int = 1) -> Refund:
+def begin_again(work: Work, refund: Refund, *, sent_count: int = 1, most: int | None = None) -> Refund:
     """Reserve a failed refund's money again, for a try under a new number.
 
-    sent_count: see start_refund. Only for a caller who has just asked the rail about the number before, where it can be
-    asked, and heard no more than that it was not paid. Raises what start_refund raises, Conflict (refund_not_failed).
+    sent_count, most: see start_refund. Only for a caller who has just asked the rail about the number before, where it
+    can be asked, and heard no more than that it was not paid. Raises what start_refund raises, Conflict
+    (refund_not_failed).
     """
     if refund.paid_tries:
         raise Conflict(
@@ -135,7 +136,7 @@ def begin_again(work: Work, refund: Refund, *, sent_count: int = 1) -> Refund:
         due_at=first_due(work, sent_count),
     )
     if refund.attempt_number == payment.won_attempt:
-        attempt_to_refund(work, payment, refund.amount_minor)
+        attempt_to_refund(work, payment, refund.amount_minor, most=most)
         reserved = reserve(work, payment, attempt, again.posting, refund.amount_minor)
     else:
         reserved = reserve_overpaid(work, payment, attempt, again.posting)
@@ -155,12 +156,14 @@ class RetryRefund:
     """Start a failed refund again, under a new number at the rail; the money is held again, at today's date.
 
     The same request again changes nothing more. Returns the refund, and whether an earlier request had restarted it.
-    Raises what start_refund raises, NotFound, Conflict (refund_not_failed, idempotency_key_reused).
+    most: see start_refund. Raises what start_refund raises, NotFound, Conflict (refund_not_failed,
+    idempotency_key_reused).
     """
 
     book: int
     refund_id: str
     claims: Claims
+    most: int | None = None
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield from self.claims.needs(self.book)
@@ -181,7 +184,7 @@ class RetryRefund:
                 "refund_not_failed", f"{refund.id} is {refund.status}: only what failed can be tried again",
                 status_now=refund.status,
             )  # fmt: skip
-        again = begin_again(work, refund)
+        again = begin_again(work, refund, most=self.most)
         self.claims.take(work, self.book, refund.id)
         return again, False
 
@@ -190,12 +193,13 @@ class RetryRefund:
 class RetryUnwanted:
     """Begin again, by itself, the failed refund of money that was paid late or twice; once a time it is due.
 
-    Returns the refund, or None where another worker was quicker or it is no longer to be begun. Raises what
-    start_refund raises: then PutOffRetry.
+    most: see start_refund. Returns the refund, or None where another worker was quicker or it is no longer to be begun.
+    Raises what start_refund raises: then PutOffRetry.
     """
 
     book: int
     refund_id: str
+    most: int | None = None
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
@@ -210,7 +214,7 @@ class RetryUnwanted:
         refund = work.get(REFUNDS, (self.book, self.refund_id))
         if refund.status != states.RefundStatus.FAILED or refund.due_at is None or refund.due_at > work.now:
             return None
-        return begin_again(work, refund)
+        return begin_again(work, refund, most=self.most)
 
 
 @dataclass(frozen=True, slots=True)

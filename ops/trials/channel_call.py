@@ -24,13 +24,12 @@ from channels.contract import (
     Outcome,
     Pending,
     RefundOrder,
-    RefundTarget,
     Refused,
     Request,
     Response,
-    SendsOn,
     Unknown,
 )
+from channels.powers import LogsIn, RefundTarget, SendsOn
 from channels.registry import CHANNELS
 from channels.sharing import Receiver, ReceiverKind, Share, ShareOrder, ShareReturn, Sharing
 from kernel.env import Env, Transport
@@ -152,7 +151,7 @@ class _Desk:
     """One call, from what was set to what is known after it."""
 
     def __init__(self, channel: Channel, env: Env, sets: Mapping[str, str], said: dict[str, Any]) -> None:
-        login = channel.login_request(now=env.now())
+        login = channel.login_request(now=env.now()) if isinstance(channel, LogsIn) else None
         self._watch = _Watch(env.transport, None if login is None else login.url)
         self._env = replace(env, transport=self._watch)
         self._client = ChannelClient(channel, self._env)

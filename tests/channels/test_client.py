@@ -109,17 +109,21 @@ async def test_each_request_is_signed_with_a_nonce_of_its_own() -> None:
     assert first != second
 
 
+class Around:
+    """The adapter, but for what a class around it has itself. Powers are asked for by type, so all stands on it."""
+
+    def __init__(self) -> None:
+        self.inner = channel()
+        for name in dir(self.inner):
+            if not name.startswith("_") and not hasattr(type(self), name):
+                setattr(self, name, getattr(self.inner, name))
+
+
 async def test_signing_happens_beside_the_event_loop() -> None:
     """With a pool in the Env the signature is made on one of its threads."""
     made_on: list[str] = []
 
-    class Watched:
-        def __init__(self) -> None:
-            self.inner = channel()
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(self.inner, name)
-
+    class Watched(Around):
         def sign(self, request: Request, **rest: object) -> Request:
             made_on.append(threading.current_thread().name)
             return self.inner.sign(request, **rest)  # type: ignore[arg-type]
@@ -129,7 +133,7 @@ async def test_signing_happens_beside_the_event_loop() -> None:
     assert made_on[0].startswith("offload")
 
 
-class BegunByThePayer:
+class BegunByThePayer(Around):
     """The adapter, on a rail whose pages the payer's browser opens with what we signed."""
 
     capabilities = Capabilities(
@@ -137,12 +141,6 @@ class BegunByThePayer:
         currencies=frozenset({"CNY"}),
         payer_initiated=frozenset({Method.PAGE}),
     )
-
-    def __init__(self) -> None:
-        self.inner = channel()
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.inner, name)
 
     def payer_initiated_action(self, order: Order, *, now: datetime, nonce: str) -> Pending:
         return Pending({"type": "redirect", "url": f"https://pay.example/{order.reference}?n={len(nonce)}&t={now:%Y}"})
@@ -160,14 +158,12 @@ async def test_what_the_payer_begins_is_signed_here_and_nothing_is_sent() -> Non
     assert len(rail.sent) == 1
 
 
-class AskedInTwoSteps:
+class AskedInTwoSteps(Around):
     """The adapter, on a rail where what became of an order takes several questions."""
 
     def __init__(self, questions: int) -> None:
-        self.inner, self.left = channel(), questions
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.inner, name)
+        super().__init__()
+        self.left = questions
 
     def query_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         self.left -= 1

@@ -7,14 +7,13 @@ import pytest
 
 import channels.client
 from channels import BillFile, ChannelClient
-from channels.contract import Rail
 from kernel.env import NoAnswer, NotSent, Request, Response
 from tests.channels.test_client import ScriptedRail, client
 
 DAY = date(2026, 11, 23)
 
 
-class Paged(Rail):
+class Paged:
     """A rail whose bill is the text of its answers; `>` at the end of one says that there is another page."""
 
     name = "paged"

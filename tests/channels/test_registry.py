@@ -1,4 +1,4 @@
-"""Every rail of the registry is a Channel, method by method; the simulated ones and the real ones share no code.
+"""Every rail of the registry is a Channel, method by method, and has its powers whole; simulations share no code.
 
 Both are found by looking, so a rail that is added is held to them without a line anywhere.
 """
@@ -12,8 +12,11 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
+import channels.powers
+import channels.sharing
 from channels import CHANNELS
-from channels.contract import Channel
+from channels.contract import Capabilities, Channel, Method
+from channels.powers import POWERS
 from channels.registry import NAMES, secrets_of
 
 ROOT = Path(__file__).parents[2]
@@ -32,13 +35,16 @@ OURS = {
     "loadtests",
     "tests",
 }
-METHODS = {name: method for name, method in vars(Channel).items() if inspect.isfunction(method) and name[0] != "_"}
 
 
-def complaints(made: type[Any]) -> list[str]:
+def methods_of(protocol: type[Any]) -> dict[str, Any]:
+    return {name: method for name, method in vars(protocol).items() if inspect.isfunction(method) and name[0] != "_"}
+
+
+def complaints(made: type[Any], protocol: type[Any] = Channel) -> list[str]:
     """Return where a class is not a Channel: a method that is missing, or takes or gives something else."""
     found = []
-    for name, method in METHODS.items():
+    for name, method in methods_of(protocol).items():
         have = getattr(made, name, None)
         if have is None:
             found.append(f"{name} is missing")
@@ -52,6 +58,18 @@ def complaints(made: type[Any]) -> list[str]:
                 found.append(f"{name} takes no {want[parameter]} as {parameter}")
         if not within(give.get("return"), want["return"]):
             found.append(f"{name} returns {give.get('return')}, not {want['return']}")
+    return found
+
+
+def misgivings(made: type[Any]) -> list[str]:
+    """Return where a class has a power in part, or its capabilities say something else than its methods."""
+    found = []
+    for power, says in POWERS.items():
+        has = [name for name in methods_of(power) if hasattr(made, name)]
+        if has:
+            found += [f"{power.__name__}: {one}" for one in complaints(made, power)]
+        if (said := says(made.capabilities)) is not None and said is not bool(has):
+            found.append(f"{power.__name__}: the capabilities say {said}")
     return found
 
 
@@ -85,6 +103,28 @@ def test_every_rail_is_a_channel_method_by_method(name: str) -> None:
     made = get_type_hints(CHANNELS[name])["return"]
     assert complaints(made) == []
     assert made.name == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_rail_has_its_powers_whole_and_as_its_capabilities_say(name: str) -> None:
+    assert misgivings(get_type_hints(CHANNELS[name])["return"]) == []
+
+
+def test_every_power_is_some_rails_and_no_part_of_the_contract() -> None:
+    made = [get_type_hints(build)["return"] for build in CHANNELS.values()]
+    for power in POWERS:
+        assert any(all(hasattr(one, name) for name in methods_of(power)) for one in made), power
+        assert not methods_of(power).keys() & methods_of(Channel).keys(), power
+    names = [name for power in POWERS for name in methods_of(power)]
+    assert len(names) == len(set(names)), "a method is of one power"
+    protocols = {
+        one for module in (channels.powers, channels.sharing) for one in vars(module).values() if is_power(one)
+    }
+    assert protocols == set(POWERS)
+
+
+def is_power(one: Any) -> bool:
+    return inspect.isclass(one) and getattr(one, "_is_runtime_protocol", False) and one is not Channel
 
 
 def test_the_registry_is_in_order_and_names_no_rail_twice() -> None:
@@ -124,13 +164,44 @@ def test_a_rail_that_is_no_channel_is_noticed() -> None:
 
         def query_request(self, number: str) -> None: ...
 
-        def deposit_prefix(self) -> int: ...
+        def close_outcome(self) -> int: ...
 
     assert {complaint.split()[0].partition("(")[0] for complaint in complaints(Wrong)} == {
         "refund_request",
         "query_request",
-        "deposit_prefix",
+        "close_outcome",
     }
+
+
+def test_a_power_that_is_had_in_part_or_said_otherwise_is_noticed() -> None:
+    made: Any = get_type_hints(CHANNELS["bank_transfer"])["return"]
+
+    class Half(made):  # type: ignore[misc]
+        def proceed_request(self, order: Any) -> None: ...
+
+        def deposit_prefix(self) -> int: ...
+
+    assert {one.split(" returns")[0].split("(")[0] for one in misgivings(Half)} == {
+        "Proceeds: proceed_request takes no <class 'channels.contract.Order'> as order",
+        "Proceeds: proceed_request",
+        "Proceeds: proceed_outcome is missing",
+        "NamesDeposits: deposit_prefix",
+    }
+    currencies = frozenset({"CNY"})
+    for said, power in [
+        (Capabilities(frozenset({Method.BARCODE}), currencies), "Reverses"),
+        (Capabilities(frozenset({Method.PAGE}), currencies, authorizes=frozenset({Method.PAGE})), "Authorizes"),
+        (
+            Capabilities(frozenset({Method.PAGE}), currencies, payer_initiated=frozenset({Method.PAGE})),
+            "PayerInitiates",
+        ),
+        (Capabilities(frozenset({Method.APP}), currencies, signs_actions=frozenset({Method.APP})), "SignsActions"),
+        (Capabilities(frozenset({Method.PAGE}), currencies, closes=False), "Proceeds"),
+    ]:
+        says = type("Says", (made,), {"capabilities": said})
+        assert misgivings(says) == [f"{power}: the capabilities say True"]
+    silent = type("Silent", (get_type_hints(CHANNELS["wechat"])["return"],), {"capabilities": made.capabilities})
+    assert misgivings(silent) == ["SignsActions: the capabilities say False", "Reverses: the capabilities say False"]
 
 
 @pytest.mark.parametrize(

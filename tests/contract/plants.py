@@ -39,8 +39,11 @@ class Planted:
         self.real = channel
         self.asked: list[Any] = []
         self.everybody.append(self)
+        for name in dir(channel):  # powers are asked for by type, which takes no note of __getattr__
+            if not name.startswith("_") and not hasattr(type(self), name):
+                setattr(self, name, self._of_the_rail(name))
 
-    def __getattr__(self, name: str) -> Any:
+    def _of_the_rail(self, name: str) -> Any:
         found = getattr(self.real, name)
         if name.endswith("_request") and name not in ("bill_request", "fund_bill_request", "trusted_keys_request"):
 

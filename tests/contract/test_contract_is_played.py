@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from channels import CHANNELS, Method
+from channels.powers import HasFundBill, deposit_prefix
 from channels.sharing import Sharing
 from tests.contract.counterparties import COUNTERPARTIES, Payer
 from tests.contract.plays import Play, Played, RailFacts, Rule, facts, play_id, plays
@@ -99,14 +100,14 @@ def test_a_play_that_was_not_made_would_be_noticed(name: str) -> None:
 @pytest.mark.asyncio(loop_scope="session")
 async def test_what_a_counterparty_says_of_its_rail_is_what_the_channel_does(play: Play) -> None:
     channel, other = play.client.channel, play.other
-    assert (channel.fund_bill_request(play.today()) is not None) is other.FUND_BILL
+    assert isinstance(channel, HasFundBill) is other.FUND_BILL
     assert isinstance(channel, Sharing) is other.SHARES
     assert not isinstance(channel, Sharing) or channel.gives_back is other.SHARES_COME_BACK
     assert channel.capabilities.methods >= other.TWO_CALLS
     assert channel.capabilities.authorizes <= channel.capabilities.methods
     assert channel.capabilities.payer_initiated <= channel.capabilities.methods
     assert not channel.capabilities.partial_capture or channel.capabilities.authorizes
-    mark = channel.deposit_prefix()
+    mark = deposit_prefix(channel)
     assert mark is None or (mark.isalnum() and 2 < len(mark) <= 27), "with the day it fits 35 characters"
     if Method.BARCODE in channel.capabilities.methods:
         assert other.auth_code(Payer.PAYS)[:2] in channel.capabilities.barcode_prefixes

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from channels import CHANNELS, Method
-from channels.contract import Capabilities, Rail
+from channels.contract import Capabilities
+from channels.powers import HasFundBill, Proceeds, deposit_prefix
 from channels.registry import NAMES, secrets_of
 from channels.sharing import Sharing
 from channels.stripe.adapter import EVENTS, VERSION
@@ -54,9 +55,13 @@ def runs(prefixes: frozenset[str]) -> str:
     return f"{min(prefixes)} to {max(prefixes)}" if prefixes else "none"
 
 
-def of_its_own(name: str, method: str) -> bool:
-    """Tell whether a rail has a part that it need not have."""
-    return getattr(type(BUILT[name]), method) is not getattr(Rail, method)
+def has(name: str, power: type[Any]) -> str:
+    return "yes" if isinstance(BUILT[name], power) else "no"
+
+
+def refunding(can: Capabilities) -> str:
+    most = "" if can.most_refunds is None else f", {can.most_refunds} of one payment"
+    return f"{'in parts' if can.partial_refunds else 'whole'}, {can.refund_within.days} days{most}"
 
 
 def closing(can: Capabilities) -> str:
@@ -64,7 +69,7 @@ def closing(can: Capabilities) -> str:
 
 
 def mark(name: str) -> str:
-    found = BUILT[name].deposit_prefix()
+    found = deposit_prefix(BUILT[name])
     return f"`{found[:2]}`" if found else "none"
 
 
@@ -77,18 +82,18 @@ ROWS: Mapping[str, Callable[[str, Capabilities], str]] = {
     "a page in that app is paid by": lambda _, can: spans(method.value for method in can.in_browser),
     "reserves first 预授权": lambda _, can: methods(can.authorizes),
     "captures a part of it": lambda _, can: "yes" if can.partial_capture else "no",
-    "paid by a second call of ours": lambda name, _: "yes" if of_its_own(name, "proceed_request") else "no",
+    "paid by a second call of ours": lambda name, _: has(name, Proceeds),
     "begins without a call of ours": lambda _, can: methods(can.payer_initiated),
     "unknown there until the payer comes": lambda _, can: methods(can.payer_initiated | can.known_after_payer),
     "closes an unpaid order": lambda _, can: closing(can),
-    "refunds": lambda _, can: f"{'in parts' if can.partial_refunds else 'whole'}, {can.refund_within.days} days",
+    "refunds": lambda _, can: refunding(can),
     "its fee on a refund": lambda _, can: can.refund_fee.value,
     "a refund that succeeded may come back 退款退回": lambda _, can: "yes" if can.refunds_come_back else "no",
     "says what a merchant's own coupon paid 商户优惠": lambda _, can: "yes" if can.merchant_coupons else "no",
-    "shares out 分账": lambda name, _: "yes" if isinstance(BUILT[name], Sharing) else "no",
+    "shares out 分账": lambda name, _: has(name, Sharing),
     "signs its answers": lambda _, can: "yes" if can.signs_answers else "no: TLS vouches",
     "notices go to": lambda _, can: "each order's address" if can.per_order_notices else "a registered address",
-    "has a fund-flow bill 资金账单": lambda name, _: "yes" if of_its_own(name, "fund_bill_request") else "no",
+    "has a fund-flow bill 资金账单": lambda name, _: has(name, HasFundBill),
     "its deposits at the bank begin": lambda name, _: mark(name),
 }
 # What Capabilities say to the hub alone: how often to ask, what to sign. A new one belongs here or in the table.
@@ -103,7 +108,7 @@ FOR_THE_HUB = {
 IN_THE_TABLE = {
     "methods", "currencies", "maximum_minor", "barcode_prefixes", "browsers", "authorizes", "partial_capture",
     "payer_initiated",
-    "known_after_payer", "closes", "expires_only", "partial_refunds", "refund_within", "signs_answers",
+    "known_after_payer", "closes", "expires_only", "partial_refunds", "refund_within", "most_refunds", "signs_answers",
     "per_order_notices",
     "in_browser", "refund_fee", "merchant_coupons", "refunds_come_back",
 }  # fmt: skip

@@ -34,7 +34,6 @@ from channels.contract import (
     Notice,
     Order,
     Outcome,
-    Rail,
     RefundOrder,
     Request,
     Response,
@@ -54,7 +53,7 @@ _ANSWER = Response(200, {}, b"")
 _CLOCK = SystemClock()
 
 
-class InstantRail(Rail):
+class InstantRail:
     """A channel in this process that confirms every order at once; what is measured is the hub, not a rail."""
 
     name = "instant"
@@ -69,13 +68,11 @@ class InstantRail(Rail):
     def pay_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         return Confirmed(order.reference, order.amount, now)
 
-    query_request = close_request = reverse_request = pay_request
+    query_request = close_request = pay_request
     query_outcome = pay_outcome
 
     def close_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         return Unknown("this rail closes nothing")
-
-    reverse_outcome = close_outcome
 
     def refund_request(self, refund: RefundOrder) -> Request:
         return _REQUEST

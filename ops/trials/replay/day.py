@@ -18,6 +18,7 @@ import ledger
 import reconciliation
 import splitting
 from channels import capabilities_of
+from channels.powers import deposit_prefix
 from kernel.clock import business_date
 from kernel.db import acquire
 from kernel.ids import reference
@@ -440,7 +441,7 @@ class Player:
         channel = rail(settings)
         methods = frozenset(str(method) for method in channel.capabilities.methods)
         return RailAccount(
-            part, str(settings["merchant"]), methods, channel.deposit_prefix(), settings, base_url,
+            part, str(settings["merchant"]), methods, deposit_prefix(channel), settings, base_url,
             channel.capabilities.merchant_coupons,
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from channels import BadBill, BadNotice, Confirmed, Kind, Outcome, Pending, Refused, Unknown
 from channels.bank_transfer import BankTransfer, build
 from channels.banks import signing
+from channels.powers import deposit_prefix
 from kernel.env import Request, Response
 from kernel.money import Money
 from tests.channels.bank_transfer.bank_transfer_rail import (
@@ -328,7 +329,7 @@ def test_settings_without_a_key_are_refused_and_secrets_may_be_files() -> None:
 
 
 def test_a_deposit_is_never_expected_from_a_rail_that_pays_into_the_pool_itself() -> None:
-    assert RAIL.deposit_prefix() is None
+    assert deposit_prefix(RAIL) is None
 
 
 ANSWERS: dict[str, Outcome | str] = {

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from channels import BadNotice, Confirmed, Method, Outcome, Pending, Refused, Unknown
-from channels.contract import RefundTarget
+from channels.powers import RefundTarget
 from channels.sharing import Receiver, ReceiverKind, Share, Shared, ShareOrder, ShareReturn, Sharing
 from channels.wechat import Combined, WeChatPay
 from channels.wechat.combined import CombinedOrder, CombinedOutcome, CombinedPart

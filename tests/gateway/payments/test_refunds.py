@@ -12,7 +12,6 @@ from channels import Notice
 from channels.contract import Kind, Pending, Refused, Unknown
 from gateway.accounts.terms import Terms, flat
 from gateway.claims import Claims
-from gateway.payments.refund_holds import MAX_REFUNDS
 from gateway.payments.refunds import CreateRefund
 from gateway.payments.schedule import FIRST_ANSWER_S
 from kernel.errors import Broken
@@ -269,12 +268,26 @@ async def test_a_refund_failing_between_others_leaves_the_last_one_possible(data
         assert await front.balances() == {}
 
 
-async def test_a_payment_takes_so_many_refunds_and_no_more(database_url: str, tmp_path: Path) -> None:
+async def test_a_payment_takes_as_many_refunds_as_its_rail_and_no_more(database_url: str, tmp_path: Path) -> None:
     async with a_front(database_url, tmp_path) as front:
+        front.shop.channel.capabilities = replace(front.shop.channel.capabilities, most_refunds=50)
         payment_id = await front.paid()
-        answers = await gather(*(front.refund(payment_id, 1) for _ in range(MAX_REFUNDS + 1)))
-        assert [answer.status for answer in answers].count(201) == MAX_REFUNDS
+        answers = await gather(*(front.refund(payment_id, 1) for _ in range(51)))
+        assert [answer.status for answer in answers].count(201) == 50
         assert [answer.code for answer in answers if answer.status != 201] == ["refund_limit"]
+        failed = await front.paid("another")
+        front.rail.says(refund=Refused("NO"), refund_query=Refused("NO"))
+        refund_id = (await front.refund(failed, 1)).body["id"]
+        front.shop.channel.capabilities = replace(front.shop.channel.capabilities, most_refunds=1)
+        assert (await front.post(f"/v1/refunds/{refund_id}/retry", {}, key="again")).code == "refund_limit"
+
+
+async def test_a_rail_that_limits_no_refunds_takes_any_number(database_url: str, tmp_path: Path) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        assert front.shop.channel.capabilities.most_refunds is None
+        payment_id = await front.paid()
+        answers = await gather(*(front.refund(payment_id, 1) for _ in range(55)))
+        assert {answer.status for answer in answers} == {201}
 
 
 async def test_a_rail_that_takes_back_the_end_of_a_refund_changes_nothing(database_url: str, tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from channels.contract import (
     Order,
     Outcome,
     Pending,
-    Rail,
     RefundOrder,
     Refused,
     Request,
@@ -39,7 +38,7 @@ PAY_REFUSALS = {"merchant_off": True, "amount_not_allowed": True}
 REFUND_REFUSALS = {"refund_exceeds": False, "order_open": False, "order_closed": False}
 
 
-class Acorn(Rail):
+class Acorn:
     """One merchant's account at Acorn."""
 
     name = "acorn"
