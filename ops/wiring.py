@@ -1,21 +1,19 @@
 """The composition root: the one module that knows every package and builds the objects of a process."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import orjson
 from prometheus_client import CollectorRegistry
 
 import cases
 import splitting
 from channels import CHANNELS, HttpTransport
 from channels.contract import Channel
-from channels.powers import deposit_prefix
 from channels.registry import secrets_of
 from gateway.accounts.admin import ChannelAdmin
 from gateway.accounts.objects import EVENTS as account_events
@@ -46,11 +44,10 @@ from gateway.routing.policies import EVENTS as policy_events
 from gateway.routing.policies import RoutingPolicies
 from gateway.routing.router import Router
 from kernel.addresses import PUBLIC, Addresses
-from kernel.db import STATEMENT_S, Connection, Pool, acquire, connect
+from kernel.db import STATEMENT_S, Pool, acquire, connect
 from kernel.env import Env, system_env
 from kernel.lane import ASIDES, BATCH_STATEMENT_S, MAX_SKEW, SHARED_LOCK_MS, TURN_MS, Lane, Lanes, committing
 from kernel.routes import Route
-from kernel.work import Work
 from ledger.routes import BalanceRoutes
 from ops.channel_keys import FILE as CHANNEL_KEYS
 from ops.channel_keys import ChannelKeys, channel_keys
@@ -70,7 +67,7 @@ from reconciliation.daily import DailyProof
 from splitting.banks.worker import Banks, BankWorker
 from splitting.payees import Payees
 from splitting.routes import PayeeRoutes, SettlementRoutes
-from streams import Bell, Consumer, Event, Relay
+from streams import Bell, Consumer, Relay
 from streams.catalogue import EventType
 from streams.routes import EventRoutes
 
@@ -204,42 +201,10 @@ class Hub:
 
     def bank_worker(self) -> BankWorker:
         bank_credits = BankCredits(self.payments, self.pool)
-        return BankWorker(self.banks, self.pool, self.env, self.deposits, bank_credits.collected)
-
-    async def deposits(self, book: int) -> Mapping[str, str]:
-        """Return how a merchant's channels name their deposits at the bank: start of the reference → account."""
-        ready = await self.accounts.of_book(book)
-        marks = ((deposit_prefix(one.client.channel), one.account.id) for one in ready)
-        return {mark: account_id for mark, account_id in marks if mark is not None}
+        return BankWorker(self.banks, self.pool, self.env, self.accounts.deposits, bank_credits.collected)
 
     def splitter(self) -> Consumer:
-        """Return the listener that shares out every payment that succeeded."""
-
-        def needs(work: Work, event: Event) -> Any:
-            return splitting.needs(work, event.book, event.subject)
-
-        def handle(work: Work, event: Event) -> None:
-            told = orjson.loads(event.payload)
-            day, gross, fee = date.fromisoformat(told["business_date"]), told["amount_captured"], told["channel_fee"]
-            coupon = told.get("merchant_coupon", 0)  # events of before coupons were known do not have it
-            splitting.share_out(
-                work, event.book, event.subject, day, gross_minor=gross, fee_minor=fee, coupon_minor=coupon
-            )
-
-        async def concerning(connection: Connection, book: int, events: Sequence[Event]) -> Sequence[Event]:
-            planned = await splitting.store.with_plan(connection, book, [event.subject for event in events])
-            return [event for event in events if event.subject in planned]
-
-        return Consumer(
-            "splitting",
-            ["payment.succeeded"],
-            needs,
-            handle,
-            pool=self.pool,
-            lanes=self.lanes,
-            env=self.env,
-            concerning=concerning,
-        )
+        return splitting.splitter(self.pool, self.lanes, self.env)
 
     def checks(self, disk: Path | None = None) -> Checks:
         """Return what looks at what this process stands on. disk: where the database's data are, if on this host."""

@@ -2,6 +2,7 @@
 
 from splitting import store
 from splitting.banks.enrolment import bank_link_payload
+from splitting.listeners import splitter
 from splitting.objects import (
     EVENTS,
     SplitOut,
@@ -58,6 +59,7 @@ __all__ = [
     "settlement_payload",
     "share_out",
     "split_payload",
+    "splitter",
     "store",
     "take_back_for_refund",
 ]

@@ -9,6 +9,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import InvalidVersion
 
 from channels import Channel, ChannelClient
+from channels.powers import deposit_prefix
 from gateway.accounts.credentials import opened
 from gateway.accounts.terms import Terms, TermsWrong, Used
 from gateway.accounts.usage import Usage
@@ -87,6 +88,11 @@ class ChannelAccounts:
         One whose credentials do not open is left out, so that it takes none of the others with it.
         """
         return (await self._standing(book))[0]
+
+    async def deposits(self, book: int) -> Mapping[str, str]:
+        """Return how a merchant's channels name their deposits at the bank: start of the reference → account."""
+        marks = ((deposit_prefix(one.client.channel), one.account.id) for one in await self.of_book(book))
+        return {mark: account_id for mark, account_id in marks if mark is not None}
 
     @property
     def rails(self) -> Sequence[str]:

@@ -185,7 +185,7 @@ def reconcile(
             deposit = None
             if bank is not None:
                 await proof.fetch_bank_files(book, bank)
-                starts = {a: s for s, a in (await hub.deposits(book)).items()}
+                starts = {a: s for s, a in (await hub.accounts.deposits(book)).items()}
                 if account in starts:  # a deposit comes the next working day; holidays may put a week between
                     deposit = Deposit(bank, f"{starts[account]}{on:%Y%m%d}", on + timedelta(days=10))
             runs = [await proof.channel(book, account, on, currency=currency, deposit=deposit)]
