@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from channels.banks import signing
-from channels.banks.messages import BadStatement, Entry, read_camt054
+from channels.banks.iso20022 import BadStatement, Entry, read_camt054
 from channels.contract import (
     BadBill,
     BillLine,

@@ -1,7 +1,7 @@
 """The settlement bank's file gateway, hub side: instructions out, reports and statements in."""
 
 from channels.banks.client import Accepted, BankAccount, BankClient, BankSettings, FileInfo, FilePage, read_settings
-from channels.banks.messages import (
+from channels.banks.iso20022 import (
     AccountStatement,
     BadStatement,
     Batch,

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from channels.banks import signing
-from channels.banks.messages import BadStatement
+from channels.banks.iso20022 import BadStatement
 from channels.contract import Refused, Unknown
 from channels.settings import secret
 from kernel.clock import business_date

@@ -4,10 +4,10 @@ Every method is pure but for the session, which the adapter keeps in memory; see
 promises and README.md for what is believed when.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import orjson
 
@@ -32,16 +32,15 @@ from channels.contract import (
     Unknown,
 )
 from channels.paypal import messages, signing, statement
+from channels.paypal.account import PayPalAccount, origin
 from channels.paypal.messages import Doubt, Ref
 from channels.settings import called_address, needed, secret
 from kernel.money import Money
 from kernel.safe_json import BadJson, loads_object, text
 
 SECRETS = frozenset({"client_secret"})  # settings that are sealed at rest; each may end in _file instead
-USER_AGENT = "sluice-hub/0.1"
 NO_SUCH = "NONE"  # asked for where we know no number of PayPal's; PayPal has nothing of that name
 
-_JSON = {"Accept": "application/json", "User-Agent": USER_AGENT}
 _CAPABILITIES = Capabilities(
     methods=frozenset({Method.PAGE}),
     currencies=frozenset({"CNY", "USD", "EUR", "GBP", "JPY", "HKD", "TWD", "AUD", "CAD", "SGD"}),
@@ -56,68 +55,11 @@ _CAPABILITIES = Capabilities(
 )
 
 
-class PayPal:
-    """One merchant's account at PayPal, with the credentials of its application."""
+class PayPal(PayPalAccount):
+    """What the hub asks of one merchant's account and hears about it."""
 
     name = "paypal"
     capabilities = _CAPABILITIES
-
-    def __init__(
-        self,
-        *,
-        client_id: str,
-        client_secret: str,
-        merchant_id: str,
-        base_url: str,
-        webhook_id: str,
-        keys: signing.NoticeKeys,
-    ) -> None:
-        """base_url: without a path. webhook_id: of the notices' address at PayPal; empty while there is none."""
-        self.merchant_id = merchant_id
-        self._webhook_id = webhook_id
-        self._keys = keys
-        self._login_headers = {
-            **_JSON,
-            "Authorization": signing.basic(client_id, client_secret),
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
-        self._base = base_url.rstrip("/")
-        self._origin = origin(self._base)
-        self._orders_url = f"{self._base}/v2/checkout/orders"
-        self._payments_url = f"{self._base}/v2/payments"
-        self._session: signing.Session | None = None
-
-    # ---- session -----------------------------------------------------------------------------------------------------
-
-    def login_request(self, *, now: datetime) -> Request | None:
-        """Return the request for a bearer token, unless the one we have is good for a while."""
-        if self._session is not None and now < self._session.renew_at:
-            return None
-        return Request("POST", f"{self._base}/v1/oauth2/token", self._login_headers, b"grant_type=client_credentials")
-
-    def login(self, answer: Response, *, now: datetime) -> None:
-        """Take over the token. Raises BadNotice."""
-        self._session = signing.Session.read(answer, now=now)
-
-    def login_over(self, sent: Request, answer: Response) -> bool:
-        """Tell whether PayPal no longer knows the token; it looks at nothing else before that."""
-        if answer.status != 401 or not sent.url.startswith(f"{self._base}/"):
-            return False
-        if self._session is not None and self._session.carried(sent):
-            self._session = None
-        return True
-
-    def sign(self, request: Request, *, now: datetime, nonce: str) -> Request:
-        """Return the request within the session. The token goes to the API we call and to no other host."""
-        if self._session is None or not request.url.startswith(f"{self._base}/"):
-            return request
-        return self._session.on(request)
-
-    def verified_by(self, message: Response, *, now: datetime) -> str:
-        """Return the address of the certificate that signed a notice. Raises BadNotice; answers are not signed."""
-        if not self._webhook_id:
-            raise BadNotice("no_webhook", "this account has no webhook_id, so no notice can be meant for it")
-        return self._keys.verify(message, self._webhook_id, now=now)
 
     # ---- payments ----------------------------------------------------------------------------------------------------
 
@@ -337,30 +279,7 @@ class PayPal:
         """Return how the transfers to our bank are numbered: by the merchant, then the day."""
         return f"PP{self.merchant_id}"
 
-    # ---- keys --------------------------------------------------------------------------------------------------------
-
-    def trusted_keys_request(self, message: Response | None = None) -> Request | None:
-        """Return the request for the certificate that a notice names; None where it is not at PayPal's."""
-        headers = signing.signature_headers(message.headers) if message is not None else None
-        if headers is None or not self._keys.may_fetch(headers["cert-url"]):
-            return None
-        return Request("GET", headers["cert-url"], {"Accept": "*/*", "User-Agent": USER_AGENT})
-
-    def trust(self, request: Request, answer: Response, *, now: datetime) -> Sequence[str]:
-        """Take over that certificate once its chain leads to our root; return the addresses now trusted."""
-        self._keys.trust(request.url, answer, now=now)
-        return self._keys.ids()
-
     # ---- shared ------------------------------------------------------------------------------------------------------
-
-    def _get(self, url: str) -> Request:
-        return Request("GET", url, _JSON)
-
-    def _post(self, url: str, body: bytes, request_id: str | None) -> Request:
-        headers = {**_JSON, "Content-Type": "application/json", "Prefer": "return=representation"}
-        if request_id is not None:
-            headers["PayPal-Request-Id"] = request_id
-        return Request("POST", url, headers, body)
 
     def _report_page(self, starts_at: datetime, ends_at: datetime, number: int) -> Request:
         first, last = (at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for at in (starts_at, ends_at))
@@ -374,19 +293,6 @@ class PayPal:
     def _capture_outcome(self, order: Order, body: dict[str, Any]) -> Outcome:
         most = order.amount if order.authorize_only else None
         return messages.capture_outcome(body, order, merchant_id=self.merchant_id, most=most)
-
-    def _outcome(
-        self, answer: Response, errors: Mapping[str, messages.Says], read: Callable[[dict[str, Any]], Outcome]
-    ) -> Outcome:
-        """Return what an answer means. TLS vouches for it; a list decides what an error concludes."""
-        if not 200 <= answer.status < 300:
-            return messages.error_outcome(answer, errors)
-        try:
-            return read(loads_object(answer.body))
-        except BadJson as doubt:
-            return Unknown(f"HTTP {answer.status}, not readable: {doubt}")
-        except Doubt as doubt:
-            return Unknown(f"HTTP {answer.status}, not believed: {doubt}", stated_amount=doubt.stated_amount)
 
 
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
@@ -403,12 +309,6 @@ def _number(event: str, resource: Mapping[str, Any]) -> str | None:
     if (custom, invoice) == (None, None) or (event == "PAYMENT.CAPTURE.REFUNDED" and custom in (None, invoice)):
         return None
     return next((number for number in (custom, invoice) if isinstance(number, str)), "")
-
-
-def origin(base_url: str) -> tuple[str, str]:
-    """Return scheme and host of an address."""
-    parts = urlsplit(base_url)
-    return parts.scheme, parts.netloc
 
 
 def build(settings: Mapping[str, Any]) -> PayPal:

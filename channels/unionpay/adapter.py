@@ -3,10 +3,10 @@
 Every method is pure; see channels/contract.py for what each promises and README.md for what is believed when.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from channels.contract import (
     BadBill,
@@ -29,11 +29,11 @@ from channels.contract import (
 )
 from channels.settings import called_address, needed, secret
 from channels.unionpay import messages, signing, statement
+from channels.unionpay.account import OTHER, Fields, UnionPayAccount, posted
 from channels.unionpay.messages import CAPTURE, DONE, NOT_FOUND, PAYMENT, TAKEN, UNDECIDED, VOID, AmountDiffers, Doubt
 from kernel.clock import BEIJING
 from kernel.money import Money
 
-USER_AGENT = "sluice-hub/0.1"
 # An order that nobody has paid ends at its payTimeout. What was begun in the last second may take this much longer.
 LAPSE = timedelta(minutes=5)
 # One that was begun and never numbered may be answered "accepted" for ever. In the end the settlement file decides
@@ -44,9 +44,6 @@ UNDO_UNTIL = timedelta(hours=22, minutes=30)
 # The settlement file of a day exists from about 09:00 of the next; from then on "no such file" means no business.
 FILE_AFTER = timedelta(days=1, hours=10)
 
-_FORM = {"Content-Type": "application/x-www-form-urlencoded;charset=UTF-8", "User-Agent": USER_AGENT}
-_PC, _MOBILE = "07", "08"
-_GATEWAY, _OTHER = "000201", "000000"  # bizType
 _CAPABILITIES = Capabilities(
     methods=frozenset({Method.PAGE, Method.H5, Method.APP}),
     currencies=frozenset({"CNY"}),
@@ -59,40 +56,13 @@ _CAPABILITIES = Capabilities(
     browsers=("UnionPay",),
     in_browser=(Method.H5,),
 )
-Fields = Mapping[str, str]
 
 
-class UnionPay:
-    """One merchant's account at UnionPay, with its key."""
+class UnionPay(UnionPayAccount):
+    """What the hub asks of one merchant's account and hears about it."""
 
     name = "unionpay"
     capabilities = _CAPABILITIES
-
-    def __init__(
-        self, *, mer_id: str, base_url: str, file_url: str, signer: signing.Signer, trust: signing.Trust
-    ) -> None:
-        """base_url: without a path. file_url: where settlement files are asked for."""
-        self.mer_id = mer_id
-        self._signer, self._trust = signer, trust
-        base = base_url.rstrip("/")
-        self._front_url = f"{base}/gateway/api/frontTransReq.do"
-        self._app_url = f"{base}/gateway/api/appTransReq.do"
-        self._back_url = f"{base}/gateway/api/backTransReq.do"
-        self._query_url = f"{base}/gateway/api/queryTrans.do"
-        self._file_url = file_url
-
-    def sign(self, request: Request, *, now: datetime, nonce: str) -> Request:
-        """Return the form with txnTime, where it has none of its own, certificate number and signature."""
-        fields = dict(parse_qsl(request.body.decode(), keep_blank_values=True, strict_parsing=True))
-        signed = self._signer.sign({"txnTime": messages.beijing(now)} | fields)
-        return Request(request.method, request.url, request.headers, urlencode(signed).encode())
-
-    def verified_by(self, message: Response, *, now: datetime) -> str:
-        """Return the decimal serial number of UnionPay's certificate that signed the message. Raises BadNotice."""
-        try:
-            return self._trust.verify(messages.fields_of(message), now=now)
-        except Doubt as doubt:
-            raise BadNotice("malformed", str(doubt)) from None
 
     # ---- payments ----------------------------------------------------------------------------------------------------
 
@@ -103,7 +73,7 @@ class UnionPay:
 
     def pay_request(self, order: Order) -> Request:
         """Return the request for the number (tn) with which the merchant's app opens UnionPay's."""
-        return _post(self._app_url, self._order_fields(order))
+        return posted(self._app_url, self._order_fields(order))
 
     def pay_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return the tn to open, refused, or unknown."""
@@ -139,7 +109,7 @@ class UnionPay:
                 self._expect_found(
                     fields, number, order.created_at, messages.RESERVE if order.authorize_only else messages.CONSUME
                 )
-                return self._about_payment(order, fields, now)
+                return _about_payment(order, fields, now)
             if order.authorize_only and number == messages.order_id(order.reference, CAPTURE):
                 self._expect_found(fields, number, sent, messages.COMPLETE)
                 return self._about_capture(order, fields)
@@ -317,9 +287,9 @@ class UnionPay:
 
     def bill_request(self, day: date) -> Request:
         """Return the request for the day's settlement file; the answer holds it."""
-        return _post(
+        return posted(
             self._file_url,
-            self._common(_OTHER) | {"txnType": "76", "txnSubType": "01", "settleDate": f"{day:%m%d}", "fileType": "00"},
+            self._common(OTHER) | {"txnType": "76", "txnSubType": "01", "settleDate": f"{day:%m%d}", "fileType": "00"},
         )
 
     def bill_file(self, asked: Request, answer: Response, *, now: datetime) -> BillFile:
@@ -351,56 +321,6 @@ class UnionPay:
 
     # ---- shared ------------------------------------------------------------------------------------------------------
 
-    def _common(self, biz_type: str) -> dict[str, str]:
-        return {
-            "version": "5.1.0",
-            "encoding": "UTF-8",
-            "signMethod": "01",
-            "bizType": biz_type,
-            "accessType": "0",
-            "merId": self.mer_id,
-        }
-
-    def _order_fields(self, order: Order) -> dict[str, str]:
-        """Return the fields of a payment 消费 or of a reservation 预授权, the same each time it is asked for.
-
-        A page must say where it leads back to (前台类交易需上送). Where the merchant says nothing, the payer's browser
-        brings the result to our door for notices: UnionPay signs it as it signs those.
-        """
-        back = "" if order.method is Method.APP else order.notify_url
-        return self._common(_GATEWAY) | {
-            **(messages.RESERVE if order.authorize_only else messages.CONSUME),
-            "channelType": _PC if order.method is Method.PAGE else _MOBILE,
-            "orderId": messages.order_id(order.reference),
-            "txnTime": messages.beijing(order.created_at),
-            "txnAmt": str(order.amount.minor),
-            "currencyCode": messages.CNY,
-            "orderDesc": messages.description(order.description),
-            "payTimeout": messages.beijing(order.expires_at),
-            "backUrl": order.notify_url,
-            "frontUrl": order.return_url or back,
-        }
-
-    def _question(self, number: str, sent: datetime) -> Request:
-        fields = {"orderId": number, "txnTime": messages.beijing(sent)}
-        return _post(self._query_url, {**self._common(_OTHER), **messages.QUESTION, **fields})
-
-    def _follow_up(
-        self, kind: Fields, number: str, sent: datetime, amount: Money, notify_url: str, more: Mapping[str, str]
-    ) -> Request:
-        """Return a request about a transaction that was done."""
-        fields = {
-            **self._common(_GATEWAY),
-            **kind,
-            "channelType": _PC,
-            "orderId": number,
-            "txnTime": messages.beijing(sent),
-            "txnAmt": str(amount.minor),
-            "backUrl": notify_url,
-            **more,
-        }
-        return _post(self._back_url, fields)
-
     def _taken(self, fields: Fields, number: str, sent: datetime, kind: Fields) -> Outcome:
         """Return what UnionPay said to a message about a transaction: Unknown with the next question, or refused.
 
@@ -411,29 +331,6 @@ class UnionPay:
         if code in TAKEN or code == messages.DUPLICATE:
             return Unknown(f"respCode {code}: {words}", follow_up=self._question(number, sent))
         return _said(fields, messages.FOLLOW_UP)
-
-    def _about_payment(self, order: Order, fields: Fields, now: datetime) -> Outcome:
-        state, code, words = _state(fields)
-        lapsed = now >= order.expires_at + LAPSE
-        if state == "done":
-            if not order.authorize_only:
-                return _moved(fields, order.amount, order.created_at)
-            held = messages.amount(fields)
-            if held != order.amount:
-                raise Doubt(f"amount differs: the channel says that {held} is reserved, we asked for {order.amount}")
-            return Pending(channel_ref=messages.query_id(fields), authorized=held)
-        if state == "undecided":
-            if now >= order.expires_at + DECIDED_BY_FILE and not fields.get("queryId"):
-                return Refused(code, words or "it was never paid", closed=True)
-            return Pending()
-        if state == "not_found" and not lapsed:
-            # After the expiry nothing new begins, but what was begun may still end well, so it is not "never arrived".
-            return Unknown(f"{code}: {words}", not_found=now < order.expires_at)
-        if state == "not_found" or (state == "failed" and lapsed):
-            return Refused(code, words or "it has lapsed unpaid", closed=True)
-        if state == "failed":
-            return Pending()  # the payer's card was refused; until it expires_only the payer may take another
-        return messages.unknown(code, words)
 
     def _about_capture(self, order: Order, fields: Fields) -> Outcome:
         """Return that the reservation was completed; else ask whether it was released."""
@@ -451,38 +348,30 @@ class UnionPay:
         ask = self._question(messages.order_id(order.reference, VOID), _ended_at(order))
         return Unknown(f"not captured, {code}: {words}", follow_up=ask)
 
-    def _expect_found(self, fields: Fields, number: str, sent: datetime, kind: Fields) -> None:
-        """Raise Doubt unless a query's answer is about this transaction of ours.
 
-        kind: what we sent under that number. What was found is answered with its own type, and what was not found has
-        none: then the question's stands there.
-        """
-        self._expect_about(fields, number, sent, kind if fields["respCode"] == "00" else messages.QUESTION)
-
-    def _expect_about(self, fields: Fields, number: str, sent: datetime, kind: Fields) -> None:
-        self._expect(fields, orderId=number, txnTime=messages.beijing(sent), **kind)
-
-    def _expect(self, fields: Fields, **ours: str) -> None:
-        messages.expect(fields, merId=self.mer_id, **ours)
-
-    def _read(self, answer: Response, now: datetime) -> dict[str, str]:
-        """Return the fields of an answer that UnionPay signed. Raises BadNotice, Doubt."""
-        if answer.status != 200:
-            raise Doubt(f"HTTP {answer.status}")
-        fields = messages.fields_of(answer)
-        self._trust.verify(fields, now=now)
-        if "respCode" not in fields:
-            raise Doubt("respCode is missing")
-        return fields
-
-    def _outcome(self, answer: Response, now: datetime, read: Callable[[Fields], Outcome]) -> Outcome:
-        """Return what an answer means; one that is not signed by UnionPay, or not about our order, means nothing."""
-        try:
-            return read(self._read(answer, now))
-        except BadNotice as doubt:
-            return Unknown(f"the answer cannot be trusted: {doubt.code}: {doubt.message}")
-        except Doubt as doubt:
-            return Unknown(f"the answer is not believed: {doubt}", stated_amount=doubt.stated_amount)
+def _about_payment(order: Order, fields: Fields, now: datetime) -> Outcome:
+    """Return what a query says of a payment or a reservation."""
+    state, code, words = _state(fields)
+    lapsed = now >= order.expires_at + LAPSE
+    if state == "done":
+        if not order.authorize_only:
+            return _moved(fields, order.amount, order.created_at)
+        held = messages.amount(fields)
+        if held != order.amount:
+            raise Doubt(f"amount differs: the channel says that {held} is reserved, we asked for {order.amount}")
+        return Pending(channel_ref=messages.query_id(fields), authorized=held)
+    if state == "undecided":
+        if now >= order.expires_at + DECIDED_BY_FILE and not fields.get("queryId"):
+            return Refused(code, words or "it was never paid", closed=True)
+        return Pending()
+    if state == "not_found" and not lapsed:
+        # After the expiry nothing new begins, but what was begun may still end well, so it is not "never arrived".
+        return Unknown(f"{code}: {words}", not_found=now < order.expires_at)
+    if state == "not_found" or (state == "failed" and lapsed):
+        return Refused(code, words or "it has lapsed unpaid", closed=True)
+    if state == "failed":
+        return Pending()  # the payer's card was refused; until it expires_only the payer may take another
+    return messages.unknown(code, words)
 
 
 def _about_void(order: Order, fields: Fields) -> Outcome:
@@ -576,11 +465,6 @@ def _latest(settle_date: str, now: datetime) -> datetime:
         if f"{today - timedelta(days=back):%m%d}" == settle_date:
             return today - timedelta(days=back)
     raise Doubt(f"settleDate {settle_date!r} is no day")
-
-
-def _post(url: str, fields: Mapping[str, str]) -> Request:
-    body = urlencode({name: value for name, value in fields.items() if value})
-    return Request("POST", url, _FORM, body.encode())
 
 
 def _sign_names(given: object, base_url: str) -> tuple[str, ...]:

@@ -435,7 +435,7 @@ def test_absurd_nesting_is_refused() -> None:
 
 
 def test_a_file_beyond_the_size_limit_is_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("channels.banks.messages.MAX_BYTES", len(GOOD) - 1)
+    monkeypatch.setattr("channels.banks.iso20022.xml.MAX_BYTES", len(GOOD) - 1)
     assert refusal(read_camt053, GOOD) == "too_big"
 
 

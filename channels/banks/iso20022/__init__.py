@@ -1,0 +1,25 @@
+"""ISO 20022 files: settlement instructions out, status reports and statements in. Pure: bytes and dataclasses only.
+
+Everything that comes in is read whole or refused whole (BadStatement); nothing is imported from half a file.
+"""
+
+from channels.banks.iso20022.camt import AccountStatement, Entry, read_camt053, read_camt054
+from channels.banks.iso20022.pain001 import Batch, Instruction, pain001, unsayable
+from channels.banks.iso20022.pain002 import Fate, LineStatus, StatusReport, read_pain002
+from channels.banks.iso20022.xml import BadStatement
+
+__all__ = [
+    "AccountStatement",
+    "BadStatement",
+    "Batch",
+    "Entry",
+    "Fate",
+    "Instruction",
+    "LineStatus",
+    "StatusReport",
+    "pain001",
+    "read_camt053",
+    "read_camt054",
+    "read_pain002",
+    "unsayable",
+]

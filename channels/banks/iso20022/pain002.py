@@ -1,0 +1,198 @@
+"""Status reports in: pain.002, what became of instructions. Source: pain.002.001.10."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from channels.banks.iso20022.xml import MAX_TEXT, BadStatement, children, document, maybe, only, text_of
+
+PAIN_002 = "pain.002.001.10"
+
+
+class Fate(StrEnum):
+    """What a status means for the money of one line."""
+
+    EXECUTED = "executed"
+    REFUSED = "refused"
+    PENDING = "pending"  # received, checked, accepted, under way: not final
+    IN_DOUBT = "in_doubt"  # final words that decide nothing: it may have been paid, so a person asks the bank
+
+
+# Reasons that say the bank has it already: a file, a payment information, a line or one of their numbers came before,
+# or what is asked for was accepted or paid before. Source: ISO 20022 external code sets, ExternalStatusReason1Code.
+DUPLICATE = frozenset(
+    {
+        "AM05",  # duplication
+        "DU01",  # the message id is not unique
+        "DU02",  # the payment information is not unique
+        "DU03",  # the transaction is not unique
+        "DU04",  # the end-to-end id is not unique
+        "DU05",  # the instruction id is not unique
+        "DUPL",  # a duplicate of another payment
+        "RF01",  # the transaction's reference is not unique within the message
+        "AB12",  # the batch's sequence number came before
+        "DS15",  # the same signature has been sent before
+        "ALAC",  # accepted before; the list has it of requests to pay
+        "APAR",  # paid before; likewise
+    }
+)
+NARRATIVE = "NARR"  # the reason is in words alone
+_FATE = {"ACSC": Fate.EXECUTED, "ACCC": Fate.EXECUTED, "RJCT": Fate.REFUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason of a status. A bank may give several; all of them count."""
+
+    code: str | None  # of the external code set, or a word of the bank's own; None: only a text
+    own_word: bool = False  # Prtry: no code of the set
+    text: str | None = None
+
+    @property
+    def says_duplicate(self) -> bool:
+        """Whether it says that the bank has it already."""
+        return not self.own_word and (self.code in DUPLICATE or (self.code or "").startswith("DU"))
+
+    @property
+    def is_words(self) -> bool:
+        """Whether only a person can read it."""
+        return self.own_word or self.code in (None, NARRATIVE)
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.code, self.text) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class LineStatus:
+    """What the bank says of one instruction, by itself or of what it is part of."""
+
+    end_to_end_id: str
+    status: str  # as the bank wrote it: ACSC, RJCT, PDNG …
+    reason: str | None = None  # the first one's code, AC04 …
+    reason_text: str | None = None
+    bank_ref: str | None = None  # AcctSvcrRef, where the bank gives one
+    reasons: tuple[Reason, ...] = ()
+    payment_id: str | None = None  # OrgnlPmtInfId it stands below
+    contradicted: bool = False  # another final or more particular word of the same report says otherwise
+
+    @property
+    def says_duplicate(self) -> bool:
+        """Whether one of its reasons says that the bank has it already, from an earlier sending."""
+        return any(reason.says_duplicate for reason in self.reasons)
+
+    @property
+    def fate(self) -> Fate:
+        """What it means for the instruction. Only explicit words end it; one nobody knows is not final.
+
+        A refusal is believed unless a reason says that the bank has it already, or all of them are words: then what
+        was sent first may have been paid, and paying it again would pay twice.
+        """
+        found = _FATE.get(self.status, Fate.PENDING)
+        if self.contradicted or (found is not Fate.PENDING and self.says_duplicate):
+            return Fate.IN_DOUBT
+        if found is Fate.REFUSED and self.reasons and all(reason.is_words for reason in self.reasons):
+            return Fate.IN_DOUBT
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentStatus:
+    """What the bank says of a payment information: of each of its lines that it does not name."""
+
+    payment_id: str
+    status: str | None  # PmtInfSts
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """One pain.002: the bank's word on one batch. `lines` may be fewer than were sent, or none."""
+
+    message_id: str
+    created_at: str  # as written; banks often leave the time zone out
+    original_message_id: str
+    group_status: str | None
+    group_reason: str | None  # the first one's code
+    lines: tuple[LineStatus, ...]
+    group_reasons: tuple[Reason, ...] = ()
+    payments: tuple[PaymentStatus, ...] = ()
+
+    def fate_of(self, end_to_end_id: str) -> LineStatus | None:
+        """Return the bank's word on one line of the batch, or None when the report does not speak of it.
+
+        What is said of the line comes first, then of its payment information (a batch of ours has one, under the
+        message's id), then of the file. Where it is not named, a final word about what it is part of is its own.
+        Reasons of every refusal above it are its reasons too. Words that contradict each other leave it in doubt.
+        """
+        own = [line for line in self.lines if line.end_to_end_id == end_to_end_id]
+        above = {line.payment_id for line in own}
+        payments = [one for one in self.payments if one.status and (not own or one.payment_id in above)]
+        said = [(line.status, line.reasons) for line in own] + [(one.status or "", one.reasons) for one in payments]
+        if self.group_status:
+            said.append((self.group_status, self.group_reasons))
+        final = {_FATE[status] for status, _ in said if status in _FATE}
+        if not own and not final:
+            return None
+        status = said[0][0]
+        reasons = own[0].reasons if own else ()
+        reasons += tuple(one for word, more in said[1 if own else 0 :] if word == "RJCT" for one in more)
+        contradicted = len(final) > 1 or (bool(final) and status not in _FATE)
+        if not own:
+            others = {_FATE[line.status] for line in self.lines if line.status in _FATE}
+            strangers = any(one.payment_id != self.original_message_id for one in payments)
+            contradicted = contradicted or strangers or not others <= final
+        line = own[0] if own else LineStatus(end_to_end_id, status, *_first(reasons))
+        return replace(line, reasons=reasons, contradicted=contradicted)
+
+
+def read_pain002(xml: bytes) -> StatusReport:
+    """Read a payment status report. Raises BadStatement."""
+    report = only(document(xml, PAIN_002), "CstmrPmtStsRpt")
+    group = only(report, "OrgnlGrpInfAndSts")
+    name = text_of(group, "OrgnlMsgNmId")
+    if not name.startswith("pain.001"):
+        raise BadStatement("other_message", f"the report speaks of a {name[:35]}, not of a pain.001")
+    lines, payments = [], []
+    for payment in children(report, "OrgnlPmtInfAndSts"):
+        payment_id = text_of(payment, "OrgnlPmtInfId")
+        payments.append(PaymentStatus(payment_id, maybe(payment, "PmtInfSts"), _reasons(payment)))
+        for line in children(payment, "TxInfAndSts"):
+            reasons = _reasons(line)
+            lines.append(
+                LineStatus(
+                    text_of(line, "OrgnlEndToEndId"),
+                    text_of(line, "TxSts"),
+                    *_first(reasons),
+                    bank_ref=maybe(line, "AcctSvcrRef"),
+                    reasons=reasons,
+                    payment_id=payment_id,
+                )
+            )
+    group_reasons = _reasons(group)
+    return StatusReport(
+        message_id=text_of(report, "GrpHdr/MsgId"),
+        created_at=text_of(report, "GrpHdr/CreDtTm"),
+        original_message_id=text_of(group, "OrgnlMsgId"),
+        group_status=maybe(group, "GrpSts"),
+        group_reason=_first(group_reasons)[0],
+        lines=tuple(lines),
+        group_reasons=group_reasons,
+        payments=tuple(payments),
+    )
+
+
+def _reasons(node: ET.Element) -> tuple[Reason, ...]:
+    """Return every reason of a status."""
+    return tuple(
+        Reason(
+            code=maybe(reason, "Rsn/Cd") or maybe(reason, "Rsn/Prtry"),
+            own_word=maybe(reason, "Rsn/Cd") is None and maybe(reason, "Rsn/Prtry") is not None,
+            text=" ".join(note.text.strip() for note in children(reason, "AddtlInf") if note.text)[:MAX_TEXT] or None,
+        )
+        for reason in children(node, "StsRsnInf")
+    )
+
+
+def _first(reasons: Sequence[Reason]) -> tuple[str | None, str | None]:
+    return (reasons[0].code, reasons[0].text) if reasons else (None, None)
