@@ -5,7 +5,7 @@ sealed before it leaves this process. Changes go through the commit lane, so eac
 finds what the first one did.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from channels.contract import Channel, Order
 from channels.powers import deposit_prefix
 from channels.proof import another_accounts, unproven
-from channels.settings import absorb, check_addresses
+from gateway.accounts.building import Building
 from gateway.accounts.commands import (
     AddChannelAccount,
     ChangeChannelAccount,
@@ -23,19 +23,17 @@ from gateway.accounts.commands import (
     RotateChannelAccount,
 )
 from gateway.accounts.credentials import Credentials, Opened, Previous, bound, opened, sealed
-from gateway.accounts.names import no_such_channel
 from gateway.accounts.objects import row_settings
 from gateway.accounts.ready import UNUSABLE, Build, ChannelAccounts
 from gateway.accounts.terms import Terms, TermsWrong, flat
 from gateway.claims import Claims
 from gateway.store import channel_accounts, every_channel_account, paid_lately
 from gateway.tables import Attempt, ChannelAccount, Payment
-from kernel.addresses import AddressRefused
 from kernel.db import Pool, acquire
 from kernel.env import Env
 from kernel.errors import NotFound, Rejected, Unavailable
 from kernel.lane import Lanes
-from kernel.sealing import CannotOpen, MasterKeys, Secret, master_of, rewrap, without_secrets
+from kernel.sealing import CannotOpen, MasterKeys, master_of, rewrap, without_secrets
 
 KEEP_DAYS = 30  # how long notices made under earlier credentials are believed; rails repeat theirs for a day or two
 _MAX_PREVIOUS = 10
@@ -68,8 +66,7 @@ class ChannelAdmin:
         order_of: Callable[[Payment, Attempt], Order],
     ) -> None:
         """secrets_of: names of a rail's secret settings. order_of: an attempt as its channel is asked for it."""
-        self._registry = registry
-        self._secrets_of = secrets_of
+        self._building = Building(registry, secrets_of, env)
         self._accounts = accounts
         self._keys = keys
         self._lanes = lanes
@@ -112,10 +109,9 @@ class ChannelAdmin:
         position: None puts it last. Raises Rejected (no_such_channel, channel_settings_wrong, address_refused,
         terms_wrong), NotFound (no_such_book), Conflict (account_exists).
         """
-        if channel not in self._registry:
-            raise no_such_channel(channel, sorted(self._registry), "channel")
-        credentials = self._read(channel, settings, folder)
-        self._check_terms(terms, self._built(channel, credentials))
+        self._building.known(channel)
+        credentials = self._building.read(channel, settings, folder)
+        self._check_terms(terms, self._building.built(channel, credentials))
         if position is None:
             position = max((row.position for row in await self.list(book)), default=-1) + 1
         now = self._env.now()
@@ -172,7 +168,7 @@ class ChannelAdmin:
         if terms is not None:
             row = await self.get(book, account_id)
             with suppress(CannotOpen):  # terms may be mended while credentials cannot be
-                self._check_terms(terms, self._built(row.channel, opened(row, self._keys).current))
+                self._check_terms(terms, self._building.built(row.channel, opened(row, self._keys).current))
         command = ChangeChannelAccount(
             book, account_id, version, terms.to_json() if terms is not None else None, position, state, claims, by
         )
@@ -200,11 +196,11 @@ class ChannelAdmin:
         where the rail does not know us or says nothing), Conflict (version_mismatch) when it changed meanwhile.
         """
         row = await self.get(book, account_id)
-        given = self._read(row.channel, settings, folder)
+        given = self._building.read(row.channel, settings, folder)
         before, now = self._before(row), self._env.now()
         held = before.current if before else Credentials(row_settings(row))
         credentials = _merged(held, given)
-        rail, read = self._built_and_read(row.channel, credentials)
+        rail, read = self._building.built_and_read(row.channel, credentials)
         known = read | held.public.keys() | held.secrets.keys()
         named = given.public.keys() | given.secrets.keys()
         strange = (named if named.isdisjoint(known) else given.secrets.keys()) - known
@@ -242,7 +238,7 @@ class ChannelAdmin:
             Terms.parse(row.terms)
             found = opened(row, self._keys)
             if not self._accounts.has_built(row):  # which loads keys, and that is dear
-                self._built(row.channel, found.current)
+                self._building.built(row.channel, found.current)
         except CannotOpen as error:
             return f"its credentials do not open: {error}"
         except TermsWrong as error:
@@ -282,9 +278,8 @@ class ChannelAdmin:
         """Return the row sealed as it should be today; the very row where it is. Raises CannotOpen, Rejected."""
         now = self._env.now()
         if row.sealed is None:
-            public, hidden = _absorbed(row.channel, row_settings(row), self._secrets_of(row.channel), Path())
-            credentials = Credentials(public, hidden)
-            self._built(row.channel, credentials)
+            credentials = self._building.parted(row.channel, row_settings(row), Path())
+            self._building.built(row.channel, credentials)
             row = row._replace(version=row.version + 1, credentials_version=row.credentials_version + 1, updated_at=now)
             return sealed(row, credentials, (), self._keys, self._env.secrets)
         found = opened(row, self._keys)  # also where nothing is to be done: what does not open must not look well
@@ -303,38 +298,9 @@ class ChannelAdmin:
         try:
             if row.sealed is not None:
                 return opened(row, self._keys)
-            public, hidden = _absorbed(row.channel, row_settings(row), self._secrets_of(row.channel), Path())
-            return Opened(Credentials(public, hidden))
+            return Opened(self._building.parted(row.channel, row_settings(row), Path()))
         except (CannotOpen, Rejected):
             return None
-
-    def _read(self, channel: str, settings: Mapping[str, Any], folder: Path | None) -> Credentials:
-        """Part settings into public and secret. Raises Rejected."""
-        public, hidden = _absorbed(channel, settings, self._secrets_of(channel), folder)
-        credentials = Credentials(public, hidden)
-        try:
-            check_addresses(credentials.settings(), self._env.addresses)
-        except AddressRefused as refused:
-            name = str(refused).partition(":")[0]
-            raise Rejected("address_refused", str(refused), param=f"credentials.{name}") from None
-        return credentials
-
-    def _built(self, channel: str, credentials: Credentials) -> Channel:
-        """Return the channel of these credentials: what makes none is refused. Raises Rejected, without a secret."""
-        return self._built_and_read(channel, credentials)[0]
-
-    def _built_and_read(self, channel: str, credentials: Credentials) -> tuple[Channel, set[str]]:
-        """Return the channel of these credentials, and which settings the rail asked for. Raises as _built does."""
-        build = self._registry.get(channel)
-        if build is None:
-            raise no_such_channel(channel, sorted(self._registry), "channel")
-        noted = _Noted(credentials.settings())
-        try:
-            return build(noted), noted.asked
-        except UNUSABLE as error:
-            told = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-            why = without_secrets(told, list(credentials.secrets.values()))
-        raise Rejected("channel_settings_wrong", f"these settings make no {channel} account: {why}")
 
     def _check_terms(self, terms: Terms, rail: Channel) -> None:
         try:
@@ -348,7 +314,7 @@ class ChannelAdmin:
         Raises Rejected.
         """
         try:
-            mark = deposit_prefix(self._built(row.channel, before))
+            mark = deposit_prefix(self._building.built(row.channel, before))
         except Rejected:
             return  # what was there made no account
         if mark is not None and deposit_prefix(rail) != mark:
@@ -379,38 +345,9 @@ class ChannelAdmin:
             )
 
 
-class _Noted(Mapping[str, Any]):
-    """Settings that note which of their names were asked for."""
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = settings
-        self.asked: set[str] = set()
-
-    def __getitem__(self, name: str) -> Any:
-        self.asked.add(name)
-        return self._settings[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._settings)
-
-    def __len__(self) -> int:
-        return len(self._settings)
-
-
 def terms_wrong(error: TermsWrong) -> Rejected:
     """Return the refusal of terms that cannot be understood."""
     return Rejected("terms_wrong", f"terms: {error}", param=f"terms.{error.param}" if error.param else "terms")
-
-
-def _absorbed(
-    channel: str, settings: Mapping[str, Any], secrets: frozenset[str], folder: Path | None
-) -> tuple[dict[str, Any], dict[str, Secret]]:
-    """Part settings; what cannot be is refused. Raises Rejected."""
-    try:
-        public, hidden = absorb(settings, secrets, folder=folder)
-    except ValueError as error:
-        raise Rejected("channel_settings_wrong", f"these settings make no {channel} account: {error}") from None
-    return public, {name: Secret(text) for name, text in hidden.items()}
 
 
 def _merged(before: Credentials, given: Credentials) -> Credentials:

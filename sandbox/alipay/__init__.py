@@ -9,6 +9,7 @@ from sandbox.acquirer import Acquirer
 from sandbox.acquirer.days import PayingBank
 from sandbox.alipay.bills import Bills
 from sandbox.alipay.gateway import Gateway
+from sandbox.alipay.refunding import Refunding
 from sandbox.alipay.royalties import Royalties
 from sandbox.alipay.signing import RailKeys
 from sandbox.alipay.trading import Trading
@@ -26,7 +27,7 @@ async def install(app: web.Application, ctx: SandboxContext, bank: PayingBank, p
     wire = AlipayWire(ctx, rail_keys, pool)
     acquirer = Acquirer(ctx, wire, bank)
     trading = Trading(acquirer)
-    gateway = Gateway(acquirer, wire, trading, Royalties(acquirer), Bills(acquirer))
+    gateway = Gateway(acquirer, wire, trading, Refunding(acquirer), Royalties(acquirer), Bills(acquirer))
     wire.attach(acquirer, gateway.comes)
     gateway.add_to(app)
     await acquirer.install(app)

@@ -16,6 +16,7 @@ from sandbox.acquirer import Acquirer, Merchant, Ordered, Signed, Trade, page
 from sandbox.alipay.bills import Bills
 from sandbox.alipay.calls import Call
 from sandbox.alipay.errors import ApiError, failed, invalid
+from sandbox.alipay.refunding import Refunding
 from sandbox.alipay.royalties import Royalties
 from sandbox.alipay.signing import made_by, signed_text
 from sandbox.alipay.trading import PAGES, Trading
@@ -36,7 +37,13 @@ class Gateway:
     """See the module."""
 
     def __init__(
-        self, acquirer: Acquirer, wire: AlipayWire, trading: Trading, royalties: Royalties, bills: Bills
+        self,
+        acquirer: Acquirer,
+        wire: AlipayWire,
+        trading: Trading,
+        refunding: Refunding,
+        royalties: Royalties,
+        bills: Bills,
     ) -> None:
         self._of, self._wire, self._trading, self._bills = acquirer, wire, trading, bills
         self._keys: dict[str, RSAPublicKey] = {}
@@ -48,8 +55,8 @@ class Gateway:
             "alipay.trade.query": ("query", trading.query),
             "alipay.trade.close": ("close", trading.close),
             "alipay.trade.cancel": ("reverse", trading.cancel),
-            "alipay.trade.refund": ("refund", trading.refund),
-            "alipay.trade.fastpay.refund.query": ("refund_query", trading.refund_query),
+            "alipay.trade.refund": ("refund", refunding.refund),
+            "alipay.trade.fastpay.refund.query": ("refund_query", refunding.refund_query),
             "alipay.trade.royalty.relation.bind": ("bind", royalties.bind),
             "alipay.trade.royalty.relation.unbind": ("unbind", royalties.unbind),
             "alipay.trade.royalty.relation.batchquery": ("bound", royalties.bound),

@@ -1,4 +1,4 @@
-"""Orders, refunds and what is asked about them: alipay.trade.*. Each takes a call and returns what it answers."""
+"""Orders and what is asked about them: alipay.trade.*. Each takes a call and returns what it answers."""
 
 import json
 import re
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from sandbox import coupons
-from sandbox.acquirer import Acquirer, CoreError, Merchant, Refund, Trade
+from sandbox.acquirer import Acquirer, CoreError, Merchant, Trade
 from sandbox.acquirer.models import Reader
 from sandbox.alipay.calls import Call
-from sandbox.alipay.errors import PAYING, REFUNDING, ApiError, failed, invalid, not_there, of_core
+from sandbox.alipay.errors import PAYING, ApiError, failed, invalid, not_there, of_core
 from sandbox.alipay.words import CODE_LIFE_MS, end_of_order, fen, fund_channel, lasting, number, state_of, words, yuan
 from sandbox.clock import wall_text
 from sandbox.store import Tx
@@ -91,8 +91,8 @@ class Trading:
                 "ACQ.BUYER_BALANCE_NOT_ENOUGH", "买家余额不足", out_trade_no=trade.order, **_amounts(trade, paid=0)
             )
         if trade.state == "open":
-            return {"code": "10003", "msg": " order success pay inprocess", **self._shown(trade), **_amounts(trade)}
-        return self._shown(trade) | _amounts(trade) | {"gmt_payment": wall_text(trade.paid_ms or 0)}
+            return {"code": "10003", "msg": " order success pay inprocess", **shown_of(trade), **_amounts(trade)}
+        return shown_of(trade) | _amounts(trade) | {"gmt_payment": wall_text(trade.paid_ms or 0)}
 
     async def create(self, call: Call) -> dict[str, Any]:
         """Make a trade that a payer who is known pays in Alipay's own browser (JSAPI)."""
@@ -145,12 +145,12 @@ class Trading:
 
     async def query(self, call: Call) -> dict[str, Any]:
         """Show a trade."""
-        trade = self._trade(self._of.ctx.store, call)
+        trade = trade_of(self._of, self._of.ctx.store, call)
         # As recorded: of what has all gone back the time of payment is left, and no amount but the order's.
         kept = 0 if trade.state == "reversed" or trade.refunded >= trade.paid else trade.paid
-        shown = self._shown(trade) | {"trade_status": state_of(trade), **_amounts(trade, kept)}
+        shown = shown_of(trade) | {"trade_status": state_of(trade), **_amounts(trade, kept)}
         if kept:
-            shown |= _on_request(trade, _options(call.content))
+            shown |= _on_request(trade, options_of(call.content))
         if trade.paid_ms is not None:
             shown["send_pay_date"] = wall_text(trade.paid_ms)
         if trade.state == "reversed" and call.merchant.extra["tells_reversals"]:
@@ -161,7 +161,7 @@ class Trading:
         """Close a trade that waits for its payer; any other state is refused, also when it is closed already."""
 
         def close(tx: Tx) -> Trade:
-            trade = self._trade(tx, call)
+            trade = trade_of(self._of, tx, call)
             if trade.state != "open":
                 raise failed("ACQ.TRADE_STATUS_ERROR", "交易状态不合法")
             return self._of.trades.close(tx, trade)
@@ -174,7 +174,7 @@ class Trading:
 
         def undo(tx: Tx) -> tuple[str, Trade | None, str | None]:
             try:
-                trade = self._trade(tx, call)
+                trade = trade_of(self._of, tx, call)
             except ApiError:
                 number_ = number(call.content, "out_trade_no")
                 key = (call.merchant.merchant, number_)
@@ -191,66 +191,6 @@ class Trading:
         said = {"out_trade_no": number_, "retry_flag": "N"}
         said |= {"trade_no": trade.trade_ref} if trade else {}
         return said | ({"action": action} if action else {})
-
-    # ---- refunds -----------------------------------------------------------------------------------------------------
-
-    async def refund(self, call: Call) -> dict[str, Any]:
-        """Give money back; a number that was used moves nothing and shows what moved before."""
-        amount, content = fen(call.content, "refund_amount"), call.content
-        request_no = number(content, "out_request_no") if content.get("out_request_no") else None
-
-        def give_back(tx: Tx) -> tuple[Trade, Refund, bool]:
-            trade = self._trade(tx, call)
-            named = request_no or trade.order
-            known = self._refund(tx, trade, named)
-            if known is None and request_no is None and trade.paid and amount != trade.paid:
-                raise failed("ACQ.REFUND_AMT_NOT_EQUAL_TOTAL", "撤销或退款金额与订单金额不一致")
-            try:
-                refund, is_new = self._of.refunds.create(
-                    tx,
-                    trade,
-                    order=known.order or named if known else self._free_number(tx, trade, named),
-                    amount=amount,
-                    params=str(amount),
-                    reason=str(content.get("refund_reason", ""))[:256],
-                    notify_url=call.params.get("notify_url"),
-                    extra={"request_no": named},
-                )
-            except CoreError as error:
-                raise of_core(error, REFUNDING) from error
-            return self._of.trades.by_id(tx, trade.trade_id), refund, is_new
-
-        trade, refund, is_new = await self._of.write(give_back)
-        if refund.status == "failed":
-            raise failed("ACQ.SELLER_BALANCE_NOT_ENOUGH", "卖家余额不足")
-        return self._shown(trade) | {
-            "fund_change": "Y" if is_new else "N",
-            "refund_fee": yuan(trade.refunded),
-            "send_back_fee": yuan(refund.taken) if "refund_detail_item_list" in _options(content) else "0.00",
-            "gmt_refund_pay": wall_text(refund.created_ms),
-        }
-
-    async def refund_query(self, call: Call) -> dict[str, Any]:
-        """Show a refund that was carried out; nothing at all for any other."""
-        store = self._of.ctx.store
-        trade, request_no = self._trade(store, call), number(call.content, "out_request_no")
-        refund = self._refund(store, trade, request_no)
-        if refund is None or refund.status != "success":
-            return {}
-        shown = {
-            "out_request_no": request_no,
-            "out_trade_no": trade.order,
-            "refund_amount": yuan(refund.amount),
-            "refund_reason": refund.reason,
-            "refund_status": "REFUND_SUCCESS",
-            "total_amount": yuan(trade.paid),
-            "trade_no": trade.trade_ref,
-        }
-        if "gmt_refund_pay" in _options(call.content):
-            shown["gmt_refund_pay"] = wall_text(refund.created_ms)
-        if "refund_detail_item_list" in _options(call.content):
-            shown["send_back_fee"] = yuan(refund.taken)
-        return {name: value for name, value in shown.items() if value}
 
     # ---- shared ------------------------------------------------------------------------------------------------------
 
@@ -321,40 +261,6 @@ class Trading:
         if tx.execute(sql, code, merchant.merchant, order) == 0:
             raise failed("ACQ.PAYMENT_AUTH_CODE_INVALID", "支付失败，付款码已被使用")
 
-    def _trade(self, reader: Reader, call: Call) -> Trade:
-        """Return the trade a call names, by Alipay's number or else the merchant's. Raises TRADE_NOT_EXIST."""
-        trade_no = call.content.get("trade_no")
-        if trade_no:
-            trade = self._of.trades.find_by(reader, "trade_ref", str(trade_no))
-            if trade is None or trade.merchant != call.merchant.merchant:
-                raise not_there()
-            return trade
-        found = self._of.trades.find(reader, call.merchant.merchant, number(call.content, "out_trade_no"))
-        if found is None:
-            raise not_there()
-        return found
-
-    def _refund(self, reader: Reader, trade: Trade, request_no: str) -> Refund | None:
-        """Return a trade's refund by its number; at Alipay each trade has numbers of its own."""
-        for kept in (request_no, f"{trade.order}:{request_no}"):
-            refund = self._of.refunds.find(reader, trade.merchant, kept)
-            if refund is not None and refund.trade_id == trade.trade_id:
-                return refund
-        return None
-
-    def _free_number(self, tx: Tx, trade: Trade, request_no: str) -> str:
-        """Return under which number the books keep a refund: its own, but where another trade's has that."""
-        taken = self._of.refunds.find(tx, trade.merchant, request_no)
-        return request_no if taken is None else f"{trade.order}:{request_no}"
-
-    def _shown(self, trade: Trade) -> dict[str, Any]:
-        return {
-            "buyer_logon_id": LOGIN,
-            "buyer_user_id": trade.payer or BUYER,
-            "out_trade_no": trade.order,
-            "trade_no": trade.trade_ref,
-        }
-
 
 def _amounts(trade: Trade, paid: int | None = None) -> dict[str, Any]:
     """Return a trade's sums (alipay.trade.pay, alipay.trade.query). paid: what is shown as paid, where not all is."""
@@ -395,6 +301,31 @@ def _on_request(trade: Trade, options: list[Any]) -> dict[str, Any]:
     return shown
 
 
-def _options(content: Mapping[str, Any]) -> list[Any]:
+def options_of(content: Mapping[str, Any]) -> list[Any]:
+    """Return what a call asks to be shown besides."""
     options = content.get("query_options")
     return options if isinstance(options, list) else []
+
+
+def trade_of(acquirer: Acquirer, reader: Reader, call: Call) -> Trade:
+    """Return the trade a call names, by Alipay's number or else the merchant's. Raises TRADE_NOT_EXIST."""
+    trade_no = call.content.get("trade_no")
+    if trade_no:
+        trade = acquirer.trades.find_by(reader, "trade_ref", str(trade_no))
+        if trade is None or trade.merchant != call.merchant.merchant:
+            raise not_there()
+        return trade
+    found = acquirer.trades.find(reader, call.merchant.merchant, number(call.content, "out_trade_no"))
+    if found is None:
+        raise not_there()
+    return found
+
+
+def shown_of(trade: Trade) -> dict[str, Any]:
+    """Return how every answer about a trade begins."""
+    return {
+        "buyer_logon_id": LOGIN,
+        "buyer_user_id": trade.payer or BUYER,
+        "out_trade_no": trade.order,
+        "trade_no": trade.trade_ref,
+    }

@@ -30,11 +30,12 @@ from ops.embedded.place import is_free, is_locked, open_home
 from ops.settings import Settings
 from ops.supervisor import Run, find_run
 from ops.trials.replay import generate
-from ops.trials.replay.day import Day, Player, Stage
+from ops.trials.replay.day import Day, Stage
 from ops.trials.replay.ending import Ending
 from ops.trials.replay.kept import Kept, open_folder
 from ops.trials.replay.orders import BadOrders, Invoice, read
 from ops.trials.replay.patience import PATIENCE_S
+from ops.trials.replay.player import Player
 from ops.trials.replay.rails import CAST
 from ops.trials.replay.trouble import Plan
 from ops.trials.replay.turn import turn
