@@ -47,7 +47,7 @@ def channel_add(
     agreed = _agreed(terms, fee_bp)
     if agreed is None:
         fail(
-            f"say what {channel} charges you: --fee-bp 60 for 0.6 %, 0 for nothing, or --terms FILE; docs/rails.md has "
+            f"say what {channel} charges you: --fee-bp 60 for 0.6 %, 0 for nothing, or --terms FILE; docs/rails/ has "
             "an example for each rail, your contract the figures",
             2,
         )

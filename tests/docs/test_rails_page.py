@@ -1,4 +1,7 @@
-"""That docs/rails.md says of every rail what its adapter says, names every setting, and has terms that can be used."""
+"""That the rails' pages say of every rail what its adapter says.
+
+docs/rails.md compares them; docs/rails/ names every setting, has terms that can be used, and shows what payers do.
+"""
 
 import importlib
 import json
@@ -19,6 +22,8 @@ from channels.stripe.account import VERSION
 from channels.stripe.adapter import EVENTS
 from gateway.accounts.terms import Terms
 from tests.docs.pages import ROOT, difference, section_of
+from tests.docs.rail_pages import complaints as untold
+from tests.docs.rail_pages import has_page, page_of
 
 PAGE = (ROOT / "docs" / "rails.md").read_text("utf-8")
 TABLE = "What each rail can do"
@@ -174,9 +179,14 @@ class Asked(dict[str, Any]):
         return super().get(name, default)
 
 
-def written(page: str, name: str) -> dict[str, str]:
+def settings_of(name: str) -> str:
+    """Return what is said of a rail's account."""
+    return section_of(page_of(name), "Settings") if has_page(name) else section_of(PAGE, f"`{name}`")
+
+
+def written(name: str) -> dict[str, str]:
     """Return the settings a rail's table names, each with what it says of whether it is needed."""
-    rows: dict[str, str] = dict(re.findall(r"^\| `(\w+)` \|([^|]*)\|", section_of(page, f"`{name}`"), re.MULTILINE))
+    rows: dict[str, str] = dict(re.findall(r"^\| `(\w+)` \|([^|]*)\|", settings_of(name), re.MULTILINE))
     return {setting: said.strip() for setting, said in rows.items()}
 
 
@@ -197,14 +207,14 @@ def test_the_page_names_every_setting_a_rail_reads_and_which_are_secret(name: st
     asked = [Asked(given) for given in ACCOUNTS[name].values()]
     for one in asked:
         CHANNELS[name](one)
-    said = written(PAGE, name)
+    said = written(name)
     assert difference(said, set().union(*(one.names for one in asked))) == []
     assert {setting for setting, how in said.items() if "secret" in how} == secrets_of(name)
 
 
 @pytest.mark.parametrize("name", HERE)
 def test_what_the_page_calls_needed_is_and_the_rest_is_not(name: str) -> None:
-    how = {setting: said.removesuffix("secret").strip(", ") for setting, said in written(PAGE, name).items()}
+    how = {setting: said.removesuffix("secret").strip(", ") for setting, said in written(name).items()}
     ways = set(how.values()) - {"needed", ""}
     everything = {setting: value for given in ACCOUNTS[name].values() for setting, value in given.items()}
     for way in ways or {"needed"}:
@@ -227,11 +237,36 @@ def test_the_page_lists_the_events_to_be_registered_at_paypal() -> None:
     source = (ROOT / "channels" / "paypal" / "adapter.py").read_text("utf-8")
     read = set(re.findall(r'^ +"([A-Z]+(?:\.[A-Z]+)+)": _', source, re.MULTILINE))
     assert len(read) >= 7
-    assert difference(re.findall(r"`((?:CHECKOUT|PAYMENT)\.[A-Z.]+)`", section_of(PAGE, "`paypal`")), read) == []
+    assert difference(re.findall(r"`((?:CHECKOUT|PAYMENT)\.[A-Z.]+)`", settings_of("paypal")), read) == []
 
 
 @pytest.mark.parametrize("name", HERE)
 def test_the_terms_shown_for_a_rail_are_terms_and_within_what_it_can(name: str) -> None:
-    shown = re.findall(r"`(\{\"fees\".*\})`", section_of(PAGE, f"`{name}`"))
+    shown = re.findall(r"`(\{\"fees\".*\})`", settings_of(name))
     assert len(shown) == 1
     Terms.of(json.loads(shown[0])).check_rail(BUILT[name].capabilities)
+
+
+# ---- what payers do --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in HERE if has_page(name)])
+def test_a_rails_page_shows_what_its_payers_do_by_each_method(name: str) -> None:
+    assert untold(name, page_of(name), sorted(BUILT[name].capabilities.methods)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("### `h5`", "### `page`"), "no such: page"),
+        (("### `app`", "### `apple`"), "not written: app"),
+        (("- **It lives**: 45 seconds", "- 45 seconds"), "barcode has no 'It lives'"),
+        (('"signType": "RSA",', ""), "jsapi: no such: signType"),
+        (("| `code` |", "| code |"), "qr: not written: code"),
+        (('"channel": "wechat"\n}', '"channel": "alipay"\n}'), "qr: the example's channel is 'alipay'"),
+    ],
+)
+def test_a_page_that_leaves_something_out_is_noticed(change: tuple[str, str], complaint: str) -> None:
+    page = page_of("wechat")
+    assert change[0] in page
+    assert complaint in untold("wechat", page.replace(*change, 1), sorted(BUILT["wechat"].capabilities.methods))
