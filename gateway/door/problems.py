@@ -61,7 +61,7 @@ PROBLEMS_BY_SUBJECT: Mapping[str, Sequence[Problem]] = {
         Problem("currency_missing", 422, False, "`currency` is missing", "send it"),
         Problem("currency_unknown", 422, False, "this is not an ISO 4217 code with minor units", "send three capital letters: `CNY`"),
         Problem("currency_differs", 422, False, "a payee of the split is paid in another currency than the payment's", "register a payee in the payment's currency"),
-        Problem("no_channel", 422, False, "none of your channel accounts takes this amount, currency and method; `accounts` gives the reason for each, in [routing's codes](routing.md#who-may)", "see the reasons: use another `method`, try at another time, or change an account's terms"),
+        Problem("no_channel", 422, False, "none of your channel accounts takes this amount, currency and method; `accounts` gives the reason for each, in [routing's codes](routing.md#which-accounts-may-take-it)", "see the reasons: use another `method`, try at another time, or change an account's terms"),
         Problem("expiry_out_of_bounds", 422, False, "the `expires_at` of a payment link is in the past, or more than ten years away", "send a later time, or omit it for a link without an end"),
         Problem("channel_needed", 422, False, "`app` and `jsapi` each open one particular wallet, and the request does not say which", "name it in `method.channel`; `channels` lists the choices"),
         Problem("payer_of_another_channel", 422, False, "`method.payer` is an id of another wallet (`channel_of_payer`) than the one in `method.channel`", "send the payer's id at the wallet that you name"),
