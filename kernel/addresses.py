@@ -38,6 +38,14 @@ _LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/1
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+# Addresses that `check_shown` takes, for those who look before they send. It takes IPv6 in brackets too.
+_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_PORT = r"(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+_PLAIN_LABEL = r"[0-9A-Za-z_](?:[0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"
+SHOWN_PATTERN = (
+    rf"^https?://(?:(?:{_PLAIN_LABEL}\.){{0,5}}[A-Za-z](?:[0-9A-Za-z_-]{{0,40}}[0-9A-Za-z_])?"
+    rf"|{_BYTE}(?:\.{_BYTE}){{3}})(?::{_PORT})?(?:[/?#][!#-;=?-\[\]-~]*)?$"
+)
 # Names that mean something on this network alone (RFC 6761, RFC 6762, RFC 8375, and ICANN's .internal).
 _LOCAL_NAMES = ("localhost", "localdomain", "local", "internal", "home.arpa", "lan", "intranet", "corp", "home")
 

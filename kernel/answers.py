@@ -11,6 +11,8 @@ from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from kernel.ids import BODY_LENGTH
+from kernel.shapes import INT64
+from kernel.shapes import Currency as Currency
 
 
 def id_schema(prefix: str) -> dict[str, Any]:
@@ -23,8 +25,8 @@ def words(values: Iterable[str]) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "enum": [str(value) for value in values]})
 
 
-Minor = Annotated[int, Field(description="whole minor units")]
-Currency = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$", "description": "ISO 4217"})]
+Minor = Annotated[int, Field(description="whole minor units", json_schema_extra=INT64)]
+Url = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 Day = Annotated[str, WithJsonSchema({"type": "string", "format": "date"})]
 PaymentId = Annotated[str, WithJsonSchema(id_schema("pay"))]

@@ -35,6 +35,9 @@ def is_currency(code: str) -> bool:
     return True
 
 
+CURRENCIES: Sequence[str] = tuple(sorted(one.code for one in Currency if is_currency(one.code)))
+
+
 @dataclass(frozen=True, slots=True)
 class Money:
     """An amount in minor units (分, cents) of one currency; may be negative in differences."""

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from kernel.answers import id_schema
 from kernel.errors import NotFound, Rejected
 from kernel.ids import BODY_LENGTH, is_id
+from kernel.money import CURRENCIES
 from kernel.shapes import moment
 
 B = TypeVar("B")
@@ -192,9 +193,27 @@ def starting_after(prefix: str) -> Parameter:
     return Parameter("starting_after", "the id of the last one you have", read, id_schema(prefix), ("invalid_cursor",))
 
 
-def text(name: str, says: str, schema: Mapping[str, Any] | None = None) -> Parameter:
-    """Return a query parameter that is any printable text."""
-    return Parameter(name, says, str, schema or {"type": "string"})
+def text(name: str, says: str, form: str, words: str, code: str = "invalid_request") -> Parameter:
+    """Return a query parameter that is a text of a form. form: a pattern. words: what to send, for people."""
+    wanted = re.compile(form, re.ASCII)
+
+    def read(text: str) -> str:
+        if not wanted.fullmatch(text):
+            raise Rejected(code, f"{name}: send {words}", param=name)
+        return text
+
+    return Parameter(name, says, read, {"type": "string", "pattern": f"^{form}$"}, (code,))
+
+
+def currency(name: str, says: str) -> Parameter:
+    """Return a query parameter that is a currency."""
+
+    def read(text: str) -> str:
+        if text not in CURRENCIES:
+            raise Rejected("currency_unknown", f"{name}: send a currency of ISO 4217, such as CNY", param=name)
+        return text
+
+    return Parameter(name, says, read, {"$ref": "#/components/schemas/Currency"}, ("currency_unknown",))
 
 
 def one_of(name: str, says: str, values: Sequence[str]) -> Parameter:

@@ -5,7 +5,8 @@ Amounts are whole minor units, strictly: 10.0, "10" and true are refused. Unknow
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -19,26 +20,35 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     StringConstraints,
+    WithJsonSchema,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
+from typing_extensions import TypeAliasType
 
-from kernel.addresses import check_shown
-from kernel.money import is_currency
+from kernel.addresses import SHOWN_PATTERN, check_shown
+from kernel.money import CURRENCIES, is_currency
 
 MAX_AMOUNT = 10**12  # minor units; no rail takes more in one payment
 # Neither control characters nor marks that break lines, change direction or hide: what is shown is what was sent.
-_UNSEEN = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    r"\U000e0000-\U000e007f]"
+_HIDES = (
+    r"\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb" "\U000e0000-\U000e007f"
 )
+_UNSEEN = re.compile(rf"[\x00-\x1f{_HIDES}]")
 # What hides nothing: a joiner behind what it joins, as Persian, Hindi and joined emoji have it (UAX #31, 2.3.1;
 # UTS #51, 1.4.9), and the flags of England and its like, spelt in tags (UTS #51, annex C).
 # Behind ASCII a joiner joins nothing.
-_JOINS = re.compile(
-    r"(?<=[^\x00-\x7f\u200c\u200d])[\u200c\u200d]|\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{2,6}\U000e007f"
-)
+_FLAG = "\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{2,6}\U000e007f"
+_JOINS = re.compile(rf"(?<=[^\x00-\x7f\u200c\u200d])[\u200c\u200d]|{_FLAG}")
 _LINES = str.maketrans("", "", "\n\r\t")
+
+
+def _shown_pattern(besides: str = "") -> str:
+    """Return the same as a pattern, without look-behind, which not every reader of a document has."""
+    return rf"^(?:[{besides} -~]|(?:{_FLAG}|[^\x00-\x7f{_HIDES}])[\u200c\u200d]?)*$"
+
+
+_SHOWN, _SHOWN_IN_LINES = _shown_pattern(), _shown_pattern(r"\n\r\t")
 
 
 def shown(text: str, *, lines: bool = False) -> str:
@@ -56,6 +66,29 @@ def shown(text: str, *, lines: bool = False) -> str:
 def shown_in_lines(text: str) -> str:
     shown(text.translate(_LINES), lines=True)
     return text
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """That a reader sees every character of a text. lines: it may have several."""
+
+    lines: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(shown_in_lines if self.lines else shown, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": _SHOWN_IN_LINES if self.lines else _SHOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the document says besides of a form that a function checks: it may be narrower than that, never wider."""
+
+    schema: Mapping[str, Any] = field(hash=False)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), **self.schema}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +118,17 @@ def _known_currency(code: str) -> str:
     return code
 
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=127), AfterValidator(shown)]
-MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(shown)]
-MetadataValue = Annotated[str, StringConstraints(max_length=500), AfterValidator(shown_in_lines)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=127), Visible()]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40), Visible()]
+MetadataValue = Annotated[str, StringConstraints(max_length=500), Visible(lines=True)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=50)]
-Amount = Annotated[int, Field(gt=0, le=MAX_AMOUNT, strict=True, description="whole minor units, e.g. 分")]
+INT64 = {"format": "int64"}  # for readers of the document whose integers have a size
+IS_AMOUNT = object()  # marks what is counted in whole units; refusals of it have codes of their own (`amount_…`)
+Amount = Annotated[
+    int,
+    Field(gt=0, le=MAX_AMOUNT, strict=True, description="whole minor units, e.g. 分", json_schema_extra=INT64),
+    IS_AMOUNT,
+]
 
 
 def _not_null(value: Any) -> Any:
@@ -99,14 +138,22 @@ def _not_null(value: Any) -> Any:
     return value
 
 
-GivenAmount = Annotated[Amount | None, BeforeValidator(_not_null)]
-CurrencyCode = Annotated[
-    str,
-    Form(r"[A-Z]{3}", "a currency of ISO 4217 in capital letters, such as CNY"),
-    AfterValidator(_known_currency),
-    Field(description="ISO 4217"),
+GivenAmount = Annotated[
+    Amount | None,
+    BeforeValidator(_not_null),
+    WithJsonSchema({"type": "integer", **INT64, "minimum": 1, "maximum": MAX_AMOUNT}),
 ]
-OrderId = Annotated[str, Form(r"[0-9A-Za-z_\-|*.:/]{1,64}", "1 to 64 of the characters 0-9 A-Z a-z _ - | * . : /")]
+Currency = TypeAliasType(
+    "Currency",
+    Annotated[
+        str,
+        Form(r"[A-Z]{3}", "a currency of ISO 4217 in capital letters, such as CNY"),
+        AfterValidator(_known_currency),
+        WithJsonSchema({"type": "string", "enum": list(CURRENCIES), "description": "ISO 4217, with minor units"}),
+    ],
+)
+ORDER_ID = (r"[0-9A-Za-z_\-|*.:/]{1,64}", "1 to 64 of the characters 0-9 A-Z a-z _ - | * . : /")
+OrderId = Annotated[str, Form(*ORDER_ID)]
 PayeeId = Annotated[str, Form(r"pye_[0-9a-f]{26}", "the id of a payee, as POST /v1/payees answers it")]
 
 
@@ -128,8 +175,9 @@ Address = Annotated[
         r"https?://[!#-;=?-~]+", "an address that begins with https:// or http://, in ASCII; anything else in it as %XX"
     ),
     AfterValidator(_leads_a_browser),
+    Said({"format": "uri", "pattern": SHOWN_PATTERN}),
 ]
-MerchantsName = Annotated[str, StringConstraints(min_length=1, max_length=80), AfterValidator(shown)]
+MerchantsName = Annotated[str, StringConstraints(min_length=1, max_length=80), Visible()]
 
 _RFC3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII

@@ -10,8 +10,7 @@ from kernel.answers import Currency, ListOut, Minor, Time, words
 from kernel.clock import rfc3339
 from kernel.db import Pool, acquire
 from kernel.errors import NotFound, Rejected
-from kernel.routes import Call, Reply, Route, text
-from kernel.shapes import moment
+from kernel.routes import Call, Reply, Route, at, text
 from ledger import store
 
 
@@ -49,11 +48,11 @@ class BalanceRoutes:
                 path="/v1/balances",
                 scope="balances:read",
                 handler=self.list_balances,
-                problems=("field_missing", "invalid_request", "no_such_account"),
+                problems=("field_missing", "no_such_account"),
                 says="Read the balances of your book, or one account's at a moment",
                 query=(
-                    text("at", "a moment: the balance of `account` then", {"type": "string", "format": "date-time"}),
-                    text("account", "only this account"),
+                    at("at", "a moment: the balance of `account` then"),
+                    text("account", "only this account", r"[!-~]{1,200}", "the name of an account, as the list has it"),
                 ),
                 answer=ListOut[BalanceOut] | BalanceAtOut,
             )
@@ -83,13 +82,10 @@ class BalanceRoutes:
         name = call.query.get("account")
         if name is None:
             raise Rejected("field_missing", "a balance at a moment is asked for one account", param="account")
-        try:
-            at = moment(call.query["at"])
-        except ValueError as error:
-            raise Rejected("invalid_request", f"at: {error}", param="at") from None
+        moment = call.query["at"]
         async with acquire(self._pool) as connection:
-            balance = await store.balance_at(connection, call.book, name, at)
+            balance = await store.balance_at(connection, call.book, name, moment)
         if balance is None:
             raise NotFound("no_such_account", f"there is no account {name[:80]!r}")
-        body: BalanceAtOut = {"object": "balance", "account": name, "at": rfc3339(at), "balance": balance}
+        body: BalanceAtOut = {"object": "balance", "account": name, "at": rfc3339(moment), "balance": balance}
         return Reply(body)

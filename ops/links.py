@@ -53,7 +53,7 @@ def wanted(
             body["expires_at"] = expires_at
         told = PaymentLinkIn.model_validate_json(orjson.dumps(body))
     except ValidationError as error:
-        raise LinkWrong(rejected(error).message) from None
+        raise LinkWrong(rejected(error, PaymentLinkIn).message) from None
     except (ValueError, KeyError) as error:
         raise LinkWrong(str(error)) from None
     return NewLink(

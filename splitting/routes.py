@@ -20,7 +20,7 @@ from kernel.routes import (
     starting_after,
     text,
 )
-from kernel.shapes import Body, CurrencyCode, Form, OrderId, Text
+from kernel.shapes import Body, Currency, Form, OrderId, Text
 from splitting import store
 from splitting.objects import (
     PayeeOut,
@@ -39,9 +39,12 @@ class PayeeIn(Body):
 
     name: Text
     kind: Literal["supplier", "merchant"] = "supplier"
-    currency: CurrencyCode
+    currency: Currency
     bank: Annotated[str, Form(r"[a-z0-9]{2,10}", "the name of a bank link: 2 to 10 of a-z 0-9")] | None = None
     reference: OrderId = Field(description="your own number of the payee; the same again returns the same payee")
+
+
+_SETTLEMENT = r"stl_[0-9A-Za-z_]{1,60}"
 
 
 def _missing(settlement_id: str) -> NotFound:
@@ -132,10 +135,18 @@ class SettlementRoutes:
                 path="/v1/settlements",
                 scope="balances:read",
                 handler=self.list_settlements,
-                problems=("invalid_cursor",),
                 answer=ListOut[SettlementOut],
                 says="List settlements, newest business date first",
-                query=(LIMIT, text("starting_after", "the id of the last one you have")),
+                query=(
+                    LIMIT,
+                    text(
+                        "starting_after",
+                        "the id of the last one you have",
+                        _SETTLEMENT,
+                        "the id of a settlement",
+                        "invalid_cursor",
+                    ),
+                ),
             ),
             Route(
                 method="GET",
@@ -144,7 +155,7 @@ class SettlementRoutes:
                 handler=self.get_settlement,
                 answer=SettlementInFull,
                 says="Read a settlement with its instructions",
-                ident=a_name(r"stl_[0-9A-Za-z_]{1,60}", "the settlement", _missing, "settlement"),
+                ident=a_name(_SETTLEMENT, "the settlement", _missing, "settlement"),
             ),
         ]
 

@@ -70,28 +70,38 @@ def operation_of(method: str, path: str) -> dict[str, Any] | None:
 
 
 def answer_faults(method: str, path: str, status: int, headers: Mapping[str, str], raw: bytes) -> list[str]:
-    """Return what of an answer of the merchant API is not as the document says.
+    """Return what of an answer of the merchant API is not as the document says. path: as it was sent, `..` resolved.
 
     What fits no operation is a problem all the same, and one the document names.
     """
+    components = openapi()["components"]
     operation = operation_of(method, path)
-    if operation is None or (status == 404 and b'"code":"no_such_route"' in raw):  # `..` in a path is resolved
-        return _faults("#/components/schemas/Problem", raw)
-    said = operation["responses"].get(str(status))
+    name = "no operation" if operation is None else operation["operationId"]
+    if operation is None:
+        other = any(form.fullmatch(path.partition("?")[0]) for _, form, _ in _operations())
+        said = components["responses"]["MethodNotAllowed" if other else "NoSuchRoute"]
+        if status != (405 if other else 404):
+            return [f"{name} does not answer {status}: {raw[:300]!r}"]
+    else:
+        said = operation["responses"].get(str(status))
     if said is None:
-        return [f"{operation['operationId']} does not answer {status}: {raw[:300]!r}"]
+        return [f"{name} does not answer {status}: {raw[:300]!r}"]
     if "$ref" in said:
-        said = openapi()["components"]["responses"][said["$ref"].rpartition("/")[2]]
+        said = components["responses"][said["$ref"].rpartition("/")[2]]
     kind = headers.get("Content-Type", "").partition(";")[0]
     if kind not in said["content"]:
-        return [f"{operation['operationId']} does not answer {status} as {kind}"]
-    for name in said["headers"]:
-        if name not in headers and name not in ("Retry-After", "Idempotency-Replayed"):
-            return [f"{operation['operationId']} answers {status} with {name}"]
+        return [f"{name} does not answer {status} as {kind}"]
+    for header in said["headers"]:
+        if header not in headers and header not in ("Retry-After", "Idempotency-Replayed"):
+            return [f"{name} answers {status} without {header}"]
     if kind == "text/csv":
         return []
-    schema = said["content"][kind]["schema"]
-    return [f"{operation['operationId']} {fault}" for fault in _faults(orjson.dumps(schema).decode(), raw)]
+    content = said["content"][kind]
+    if kind == PROBLEM:
+        code, known = orjson.loads(raw)["code"], content["examples"]
+        if not any(code == one or (one[-1] == "…" and code.startswith(one[:-1])) for one in known):
+            return [f"{name} does not answer {status} {code}"]
+    return [f"{name} {fault}" for fault in _faults(orjson.dumps(content["schema"]).decode(), raw)]
 
 
 def _faults(schema: str, raw: bytes) -> list[str]:

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 from gateway.accounts.credentials import shown
 from gateway.accounts.terms import Terms, TermsWrong
 from gateway.tables import ChannelAccount
-from kernel.answers import Object, Time, words
+from kernel.answers import Object, Time, Url, words
 from kernel.clock import rfc3339
 from streams.catalogue import EventType
 
@@ -34,7 +34,7 @@ class ChannelAccountOut(TypedDict):
         list[str], Field(description="until when each of the credentials of before verifies notices")
     ]
     terms: Annotated[Object, Field(description="签约条款, see docs/api.md")]
-    notify_url: Annotated[str, Field(description="where the rail sends this account's notices")]
+    notify_url: Annotated[Url, Field(description="where the rail sends this account's notices")]
     created_at: Time
     updated_at: Time
 

@@ -16,7 +16,7 @@ from kernel.shapes import (
     Address,
     Amount,
     Body,
-    CurrencyCode,
+    Currency,
     GivenAmount,
     MerchantsName,
     Metadata,
@@ -45,7 +45,7 @@ class PaymentLinkIn(Body):
     amount: GivenAmount = Field(default=None, description="minor units; left out: the payer says how much")
     minimum: Amount = 1
     maximum: Amount = MAX_AMOUNT
-    currency: CurrencyCode
+    currency: Currency
     expires_at: Moment | None = None
     max_uses: Uses | None = None
     split: SplitIn = ()
@@ -66,7 +66,7 @@ class MerchantQrIn(Body):
     description: Text
     minimum: Amount = 1
     maximum: Amount = MAX_AMOUNT
-    currency: CurrencyCode
+    currency: Currency
     split: SplitIn = ()
     metadata: Metadata | None = None
     return_url: Address | None = None

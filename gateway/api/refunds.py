@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from gateway.api.problems import RAIL
 from gateway.claims import Claims
@@ -27,14 +27,14 @@ from kernel.routes import (
     starting_after,
     text,
 )
-from kernel.shapes import Body, GivenAmount, OrderId, shown
+from kernel.shapes import ORDER_ID, Body, GivenAmount, OrderId, Visible
 
 
 class RefundIn(Body):
     """POST /v1/payments/{id}/refunds"""
 
     amount: GivenAmount = Field(default=None, description="minor units; left out: all that is left")
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=80), AfterValidator(shown)] = "requested"
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=80), Visible()] = "requested"
     merchant_refund_id: OrderId | None = None
 
 
@@ -102,7 +102,7 @@ class RefundRoutes:
                     Parameter(
                         "payment", "only of this payment", _payment, id_schema("pay"), ("invalid_request",), "payment"
                     ),
-                    text("merchant_refund_id", "only the one under this number of yours"),
+                    text("merchant_refund_id", "only the one under this number of yours", *ORDER_ID),
                 ),
             ),
             Route(

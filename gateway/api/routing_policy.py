@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from gateway.routing.policies import RoutingPolicies, RoutingPolicyOut, routing_policy_payload
 from kernel.routes import Call, Reply, Route
-from kernel.shapes import Body, shown
+from kernel.shapes import Body, Visible
 
 
 class RoutingPolicyIn(Body):
@@ -15,7 +15,7 @@ class RoutingPolicyIn(Body):
 
     version: Annotated[int, Field(ge=0, le=2**31 - 2, strict=True)]
     policy: dict[str, Any]
-    note: Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(shown)]
+    note: Annotated[str, StringConstraints(min_length=1, max_length=500), Visible()]
 
 
 class RoutingPolicyRoutes:

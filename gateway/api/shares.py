@@ -3,22 +3,34 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
-from kernel.shapes import MAX_AMOUNT, Body, PayeeId
+from kernel.shapes import INT64, IS_AMOUNT, MAX_AMOUNT, Body, PayeeId
 from splitting import ShareKind, SplitLine
 
 # What the shares asked for may be refused with.
 SHARING = ("currency_differs", "no_such_payee", "split_exceeds_payment")
 
 
+_Units = Annotated[int, Field(ge=0, le=MAX_AMOUNT, strict=True), IS_AMOUNT]
+_Rate = Annotated[int, Field(ge=0, le=10_000, strict=True), IS_AMOUNT]
+
+
+def _or_left_out(most: int, says: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "integer", **INT64, "minimum": 0, "maximum": most, "description": says})
+
+
 class ShareIn(Body):
     """One line of a split plan; exactly one of amount, basis_points, remainder."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 2, "maxProperties": 2})  # the payee, and one of them
+
     payee: PayeeId
-    amount: Annotated[int, Field(ge=0, le=MAX_AMOUNT, strict=True)] | None = None
-    basis_points: Annotated[int, Field(ge=0, le=10_000, strict=True)] | None = None
-    remainder: Annotated[int, Field(ge=0, le=MAX_AMOUNT, strict=True, description="weight")] | None = None
+    amount: Annotated[_Units | None, _or_left_out(MAX_AMOUNT, "fixed, in minor units")] = None
+    basis_points: Annotated[_Rate | None, _or_left_out(10_000, "of the payment, rounded half up")] = None
+    remainder: Annotated[
+        _Units | None, _or_left_out(MAX_AMOUNT, "weight in what the others and the channel's fee leave")
+    ] = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "ShareIn":

@@ -76,7 +76,7 @@ async def read_model(request: web.Request, model: type[BaseModel]) -> tuple[Base
     try:
         body = model.model_validate_json(raw)
     except ValidationError as error:
-        raise rejected(error) from None
+        raise rejected(error, model) from None
     twice = name_given_twice(raw)
     if twice is not None:
         raise Rejected("duplicate_field", f"{twice[:40]!r} stands twice; which was meant?", param=twice[:40])

@@ -6,12 +6,13 @@ Nothing in it is written a second time: models, parameters, scopes and problems 
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
 from gateway.door.auth import SCOPES
+from gateway.door.fields import is_amount, is_currency, models
 from gateway.door.problems import PROBLEMS, Problem
 from gateway.door.responses import PROBLEM_BASE
 from kernel.routes import JSON, Parameter, Route
@@ -33,6 +34,7 @@ _BODY = (
 )  # fmt: skip
 _AMOUNTS = ("amount_not_integer", "amount_not_positive", "amount_too_large")
 _QUERY = ("unknown_filter", "invalid_request")
+_OF_NO_ROUTE = {"NoSuchRoute": "no_such_route", "MethodNotAllowed": "method_not_allowed"}
 
 
 def problems_of(route: Route[Any]) -> list[Problem]:
@@ -48,12 +50,12 @@ def problems_of(route: Route[Any]) -> list[Problem]:
         codes.update(parameter.problems)
     if route.body is not None:
         codes.update(_BODY)
-        for model in _models(route.body):
+        for model in models(route.body):
             for name, field in model.model_fields.items():
-                kind = {"amount": "amount", "basis_points": "amount", "remainder": "amount"}.get(name, name)
+                kind = "amount" if is_amount(field) else "currency" if is_currency(field) else ""
                 codes.update(_AMOUNTS if kind == "amount" else ("currency_unknown",) if kind == "currency" else ())
                 if field.is_required():
-                    codes.add(f"{kind}_missing" if kind in ("amount", "currency") else "field_missing")
+                    codes.add(f"{kind}_missing" if kind == name else "field_missing")
     found = [PROBLEMS[code] for code in codes]
     order = list(PROBLEMS)
     return sorted(found, key=lambda problem: order.index(problem.code))
@@ -63,16 +65,6 @@ def _parameters(route: Route[Any]) -> Sequence[Parameter]:
     return [*([route.ident] if route.ident is not None else ()), *(route.query or ())]
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield a model, and those of what is in it."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-        for field in annotation.model_fields.values():
-            yield from _models(field.annotation)
-    for argument in get_args(annotation):
-        yield from _models(argument)
-
-
 # ---- the document ----------------------------------------------------------------------------------------------------
 
 _DESCRIPTION = """\
@@ -80,8 +72,10 @@ The merchant API of the Sluice 汇闸 payment hub. `docs/api.md` says what a rea
 repetition is recognised, what the states mean, how each way to pay is shown to the payer. `docs/problems.md` has every
 code an answer can have.
 
-Amounts are whole minor units. Unknown fields and filters are refused. An answer may have members not named here. What
-payers and rails call (`/pay/`, `/l/`, `/s/`, `/notify/`) is not for merchants and not in this document.
+Amounts are whole minor units. Integers are written as such: JSON Schema takes `10.0` and `1e1` for integers, the hub
+refuses them. So it refuses a name that stands twice in an object, unknown fields and unknown filters. An answer may
+have members not named here, and a problem a code not named here. What payers and rails call (`/pay/`, `/l/`, `/s/`,
+`/notify/`) is not for merchants and not in this document.
 """
 _TAGS = {
     "payments": "Payments 支付单",
@@ -109,7 +103,11 @@ _KEY = {
     "in": "header",
     "required": True,
     "description": "your own, new for each new wish; a repetition sends the same",
-    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    "schema": {
+        "type": "string",
+        "pattern": "^[!-~]{1,255}$",
+        "not": {"pattern": "(?:sk|rk|whsec)_[0-9A-Za-z_-]{16,}", "description": "a secret key is no name for a wish"},
+    },
 }
 
 
@@ -133,12 +131,12 @@ def document(routes: Sequence[Route[Any]]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": {**schemas.components, "Problem": _problem_schema()},
+            "examples": {_example_name(problem): _example(problem) for problem in PROBLEMS.values()},
             "headers": {"X-Request-Id": _REQUEST_ID, "Retry-After": _RETRY_AFTER, "Idempotency-Replayed": _REPLAYED},
             "parameters": {"IdempotencyKey": _KEY},
             "responses": {
                 **answers.components,
-                "NoSuchRoute": _answer_of_problems([PROBLEMS["no_such_route"]]),
-                "MethodNotAllowed": _answer_of_problems([PROBLEMS["method_not_allowed"]]),
+                **{name: _answer_of_problems([PROBLEMS[code]]) for name, code in _OF_NO_ROUTE.items()},
             },
             "securitySchemes": {
                 "key": {
@@ -249,11 +247,10 @@ def _by_status(route: Route[Any]) -> dict[int, list[Problem]]:
 
 
 def _answer_of_problems(problems: Sequence[Problem]) -> dict[str, Any]:
-    codes = [problem.code for problem in problems if not problem.code.endswith("…")]
-    forms = [f"^{problem.code[:-1]}" for problem in problems if problem.code.endswith("…")]
-    any_of = [{"enum": codes}, *({"type": "string", "pattern": form} for form in forms)]
-    code = any_of[0] if not forms else {"anyOf": any_of}
-    first = problems[0]
+    """Return an answer that is one of some problems. Its schema is the one of all: which codes come, the examples say.
+
+    A schema a status, each with its own list of codes, would be another class each in what generators make of it.
+    """
     headers = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
     if any(problem.again for problem in problems):
         headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
@@ -262,20 +259,31 @@ def _answer_of_problems(problems: Sequence[Problem]) -> dict[str, Any]:
         "headers": headers,
         "content": {
             "application/problem+json": {
-                "schema": {
-                    "allOf": [{"$ref": f"{_REF}Problem"}, {"type": "object", "properties": {"code": code}}],
-                },
-                "example": {
-                    "type": PROBLEM_BASE + first.code,
-                    "title": first.code.replace("_", " "),
-                    "status": first.status,
-                    "code": first.code,
-                    "detail": _plain(first.happened),
-                    "retriable": first.again,
-                    "request_id": "req_01a20f79d4b10cde84d2410b82",
+                "schema": {"$ref": f"{_REF}Problem"},
+                "examples": {
+                    problem.code: {"$ref": f"#/components/examples/{_example_name(problem)}"} for problem in problems
                 },
             }
         },
+    }
+
+
+def _example_name(problem: Problem) -> str:
+    return problem.code.removesuffix("…").removesuffix("_")
+
+
+def _example(problem: Problem) -> dict[str, Any]:
+    code = problem.code.replace("…", "refused")
+    return {
+        "value": {
+            "type": PROBLEM_BASE + code,
+            "title": code.replace("_", " "),
+            "status": problem.status,
+            "code": code,
+            "detail": _plain(problem.happened),
+            "retriable": problem.again,
+            "request_id": "req_01a20f79d4b10cde84d2410b82",
+        }
     }
 
 
@@ -285,8 +293,6 @@ def _plain(markdown: str) -> str:
 
 
 def _problem_schema() -> dict[str, Any]:
-    codes = [code for code in PROBLEMS if not code.endswith("…")]
-    forms = [f"^{code[:-1]}" for code in PROBLEMS if code.endswith("…")]
     return {
         "type": "object",
         "description": "Problem details (RFC 9457); further members are facts of the code. See docs/problems.md.",
@@ -297,8 +303,7 @@ def _problem_schema() -> dict[str, Any]:
             "status": {"type": "integer"},
             "code": {
                 "type": "string",
-                "description": "stable; branch on it",
-                "anyOf": [{"enum": codes}, *({"pattern": form} for form in forms)],
+                "description": "stable; branch on it. Each answer names those it can have; others may be added",
             },
             "detail": {"type": "string", "description": "for people"},
             "retriable": {"type": "boolean", "description": "the same request may succeed later"},
@@ -371,4 +376,8 @@ def _tidy(schema: Any, *, named: bool = False) -> Any:
         if key == "$ref" and isinstance(value, str):
             value = _REF + _name(value.removeprefix(_REF))
         found[key] = _tidy(value, named=key in ("properties", "patternProperties") and not named)
+    if not named and len(found.get("patternProperties", ())) == 1:  # generators of code read the other way to say it
+        [(pattern, value)] = found.pop("patternProperties").items()
+        found["propertyNames"] = {"type": "string", **found.get("propertyNames", {}), "pattern": pattern}
+        found["additionalProperties"] = value
     return found

@@ -5,10 +5,11 @@ from typing import Any
 import orjson
 from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.door.auth import Forbidden, Unauthorized
+from gateway.door.fields import amounts, chosen_by_type, currencies
 from kernel import cards
 from kernel.errors import Broken, Conflict, NotFound, Rejected, SluiceError, Unavailable
 from kernel.masking import without_keys
@@ -140,13 +141,19 @@ _AMOUNT_CODES = {
 }
 
 
-def rejected(error: ValidationError) -> Rejected:
-    """Return the refusal that tells the caller which field is wrong and how."""
+def rejected(error: ValidationError, model: type[BaseModel]) -> Rejected:
+    """Return the refusal that tells the caller which field is wrong and how. model: what was to be read."""
     first = error.errors(include_url=False, include_input=False)[0]
-    # Names in metadata and unknown fields are the caller's own and may be as long as the body.
-    kind = first["type"]
+    kind, place = first["type"], list(first["loc"])
+    if place and place[0] in chosen_by_type(model):
+        del place[1:2]
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        place.append(first["ctx"]["discriminator"].strip("'"))
+    if kind == "card_number":
+        place.append(first["ctx"]["field"])
     # pydantic marks what is wrong with a name, and not with what stands under it; of the caller's it is not.
-    path = ".".join(_one_line(str(part)[:64]) for part in first["loc"] if part != "[key]")
+    # Names in metadata and unknown fields are the caller's own and may be as long as the body.
+    path = ".".join(_one_line(str(part)[:64]) for part in place if part != "[key]")
     if kind == "json_invalid":
         return Rejected("malformed_json", f"the body is not JSON: {first['msg']}")
     if kind in ("model_type", "dict_type", "model_attributes_type") and not path:
@@ -158,14 +165,15 @@ def rejected(error: ValidationError) -> Rejected:
             param=path,
         )
     if kind == "extra_forbidden":
-        return Rejected("unknown_field", f"{path}: there is no such field", param=path)
+        return Rejected("unknown_field", f"{path}: there is no such field here", param=path)
     said = _in_words(first)
-    message, leaf = f"{path or 'body'}: {said}", first["loc"][-1] if first["loc"] else None
-    if leaf in ("amount", "basis_points", "remainder") and first["loc"][0] != "metadata":
+    message = f"{path or 'body'}: {said}"
+    leaf = None if not place or place[0] == "metadata" else place[-1]  # its names are the caller's
+    if leaf in amounts(model):
         return Rejected(_AMOUNT_CODES.get(kind, "amount_not_integer"), message, param=path)
-    if leaf == "currency" and first["loc"][0] != "metadata":
+    if leaf in currencies(model):
         return Rejected("currency_unknown" if kind != "missing" else "currency_missing", message, param=path)
-    if kind == "missing":
+    if kind in ("missing", "union_tag_not_found"):
         return Rejected("field_missing", f"{path} is needed", param=path)
     return Rejected("invalid_request", message, **({"param": path} if path else {}))
 
@@ -185,9 +193,11 @@ _IN_WORDS = {
     "bool_type": "send true or false, without quotes",
     "dict_type": "send an object: {{…}}",
     "model_type": "send an object: {{…}}",
+    "model_attributes_type": "send an object: {{…}}",
     "list_type": "send a list: […]",
     "too_long": "send at most {max_length}",
     "literal_error": "send one of {expected}",
+    "union_tag_invalid": "send one of {expected_tags}",
     "datetime_from_date_parsing": "there is no such day or time; send one such as 2026-11-24T08:30:00Z",
     "datetime_parsing": "there is no such day or time; send one such as 2026-11-24T08:30:00Z",
 }

@@ -200,7 +200,7 @@ class Front:
         ) as response:
             raw = await response.read()
             if path.startswith("/v1/") and method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
-                found = answer_faults(method, path, response.status, response.headers, raw)
+                found = answer_faults(method, response.url.raw_path, response.status, response.headers, raw)
                 assert not found, (method, path, found)
             is_json = raw[:1] in (b"{", b"[")
             return Answer(response.status, response.headers, orjson.loads(raw) if is_json else None)

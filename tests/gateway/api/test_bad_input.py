@@ -185,9 +185,13 @@ VALUES = {
     "method_unknown": Bad("invalid_request", 400, order(method={"type": "cheque"}), param="method.type"),
     "method_text": Bad("invalid_request", 400, order(method="qr"), param="method"),
     "method_missing": Bad("field_missing", 422, without("method"), param="method"),
-    "barcode_without_code": Bad("invalid_request", 400, order(method={"type": "barcode"}), param="method"),
+    "method_without_a_type": Bad("field_missing", 422, order(method={}), param="method.type"),
+    "barcode_without_code": Bad("field_missing", 422, order(method={"type": "barcode"}), param="method.auth_code"),
     "code_without_barcode": Bad(
-        "invalid_request", 400, order(method={"type": "qr", "auth_code": "1" * 18}), param="method"
+        "unknown_field", 422, order(method={"type": "qr", "auth_code": "1" * 18}), param="method.auth_code"
+    ),
+    "code_of_no_wallet": Bad(
+        "invalid_request", 400, order(method={"type": "barcode", "auth_code": "9" * 18}), param="method.auth_code"
     ),
     "code_of_wide_digits": Bad(
         "invalid_request", 400, order(method={"type": "barcode", "auth_code": "１" * 18}), param="method.auth_code"

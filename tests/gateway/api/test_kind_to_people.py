@@ -35,7 +35,7 @@ A_LINK: dict[str, Any] = {"name": "counter", "description": "tea", "currency": "
 def refusal(model: Any, body: dict[str, Any]) -> Rejected:
     with pytest.raises(ValidationError) as wrong:
         model.model_validate_json(orjson.dumps(body))
-    return responses.rejected(wrong.value)
+    return responses.rejected(wrong.value, model)
 
 
 @pytest.mark.parametrize("words", TAKEN)

@@ -39,7 +39,7 @@ def refusal_of(model: Any, raw: bytes) -> Rejected | None:
     try:
         model.model_validate_json(raw)
     except ValidationError as error:
-        return responses.rejected(error)
+        return responses.rejected(error, model)
     twice = name_given_twice(raw)
     return Rejected("duplicate_field", "twice", param=twice) if twice is not None else None
 
