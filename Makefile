@@ -29,7 +29,7 @@ ifeq ($(shell test -w "$$HOME" && echo yes),)
 export UV_CACHE_DIR := $(abspath $(VENV))/.uv-cache
 endif
 
-.PHONY: help demo up test replays storms nightly badrequests check fix bench overload load lock clean
+.PHONY: help demo up test replays storms nightly badrequests check fix examples bench overload load lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -70,6 +70,10 @@ fix: $(VENV)/.dev ## format, mend what can be mended, draw the docs again
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python -m ops.drawings docs/states.md
+	$(BIN)/python -m ops.pages
+
+examples: $(VENV)/.dev ## play the story that the API's examples are from, and write down what is sent and answered
+	SLUICE_WRITE_EXAMPLES=1 $(BIN)/pytest -p no:xdist tests/gateway/api/test_examples.py -k answers_what_they_say
 	$(BIN)/python -m ops.pages
 
 bench: $(VENV)/.runtime ## measure throughput on this machine

@@ -1,13 +1,16 @@
 """The OpenAPI document, made from the records of the routes: docs/openapi.json, and what a gateway serves.
 
 Nothing in it is written a second time: models, parameters, scopes and problems come from the records
-(docs/decisions/0033-a-route-is-a-record.md, 0034).
+(docs/decisions/0033-a-route-is-a-record.md, 0034). The examples are a recorded story, in examples.json (0037).
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import TypeAdapter
 
@@ -17,6 +20,7 @@ from gateway.door.problems import PROBLEMS, Problem
 from gateway.door.responses import PROBLEM_BASE
 from kernel.routes import JSON, Parameter, Route
 
+EXAMPLES = Path(__file__).with_name("examples.json")  # recorded: `make examples`
 _REF = "#/components/schemas/"
 
 # ---- which problems follow from a record's fields --------------------------------------------------------------------
@@ -103,6 +107,7 @@ _KEY = {
     "in": "header",
     "required": True,
     "description": "your own, new for each new wish; a repetition sends the same",
+    "example": "2026-000123",
     "schema": {
         "type": "string",
         "pattern": "^[!-~]{1,255}$",
@@ -114,9 +119,13 @@ _KEY = {
 def document(routes: Sequence[Route[Any]]) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of these routes."""
     schemas, answers = _Schemas(routes), _Problems(routes)
+    examples = json.loads(EXAMPLES.read_text("utf-8")) if EXAMPLES.exists() else {}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, routes, schemas, answers)
+        operation = _operation(route, routes, schemas, answers)
+        if route.name in examples:
+            _add_example(operation, examples[route.name], route)
+        paths.setdefault(route.path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "jsonSchemaDialect": "https://spec.openapis.org/oas/3.1/dialect/base",
@@ -172,6 +181,21 @@ def _operation(
         found["requestBody"] = {"required": required, "content": {"application/json": content}}
     found["responses"] = {**_successes(route, routes, schemas), **answers.of(route)}
     return found
+
+
+def _add_example(operation: dict[str, Any], example: Mapping[str, Any], route: Route[Any]) -> None:
+    """Put into an operation what was once sent and answered."""
+    address = urlsplit(example["path"])
+    given = dict(parse_qsl(address.query))
+    if route.ident is not None:
+        given["id"] = address.path.split("/")[route.path.split("/").index("{id}")]
+    for parameter in operation["parameters"]:
+        if (name := parameter.get("name")) in given:
+            is_number = parameter["schema"].get("type") == "integer"
+            parameter["example"] = int(given[name]) if is_number else given[name]
+    if "body" in example and route.body is not None:
+        operation["requestBody"]["content"]["application/json"]["example"] = example["body"]
+    operation["responses"][str(example["status"])]["content"][route.media]["example"] = example["answer"]
 
 
 def _parameter(parameter: Parameter, where: str) -> dict[str, Any]:
