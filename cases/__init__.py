@@ -30,10 +30,12 @@ from cases.commands import (
     DecideCase,
     Effect,
     OpenCase,
+    check_decision,
     close_case,
     may_be_decided,
     needs,
     open_case,
+    takes_two,
 )
 from cases.objects import EVENTS, case_payload
 from cases.store import INVARIANTS
@@ -53,9 +55,11 @@ __all__ = [
     "OpenCase",
     "case_id",
     "case_payload",
+    "check_decision",
     "close_case",
     "may_be_decided",
     "needs",
     "open_case",
     "store",
+    "takes_two",
 ]

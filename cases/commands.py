@@ -134,10 +134,10 @@ class DecideCase:
     """Record what a person has decided about a case, with what it brings about.
 
     effects: by (kind, decision). account: the channel account that the decision names, for the kinds and decisions that
-    do; it is kept among the facts as `decided_account`. Repeating the same decision by the same person changes nothing
-    more; one of PROVISIONAL may be followed by another. Returns the case. Raises NotFound (no_such_case), Rejected
-    (no_such_decision, case_note_missing, case_decider_missing, case_account_missing, case_account_needless), Conflict
-    (case_decided) where it has been decided otherwise, and what the effect refuses.
+    do; it is kept among the facts as `decided_account`. seen: the case as it was when a second person was asked; one
+    that has been opened anew since, or is of another sum, is not the one that was agreed to. Repeating the same
+    decision by the same person changes nothing more; one of PROVISIONAL may be followed by another. Returns the case.
+    Raises NotFound (no_such_case), what check_decision raises, Conflict (case_changed), and what the effect refuses.
     """
 
     book: int
@@ -147,6 +147,7 @@ class DecideCase:
     note: str
     effects: Mapping[tuple[str, str], Effect]
     account: str | None = None
+    seen: Case | None = None
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
@@ -160,27 +161,10 @@ class DecideCase:
         case = work.find(CASES, (self.book, self.case_id))
         if case is None:
             raise NotFound("no_such_case", f"there is no case {self.case_id}; `sluice case list` has those that wait")
-        same = (case.decision, case.decided_by, case.note) == (self.decision, self.by, self.note)
-        if same and orjson.loads(case.facts).get(ACCOUNT) == self.account:
+        if not check_decision(case, self.decision, self.by, self.note, self.account):
             return case
-        if not may_be_decided(case):
-            raise Conflict(
-                "case_decided",
-                f"{case.id} was decided by {case.decided_by}: {case.decision}",
-                decision=case.decision,
-                decided_by=case.decided_by,
-            )
-        may = KINDS[case.kind].decisions
-        if self.decision not in may:
-            raise Rejected("no_such_decision", f"{case.kind} is decided by one of: {', '.join(may)}", param="decision")
-        if not self.by.strip():
-            raise Rejected("case_decider_missing", "a decision has the name of who made it", param="by")
-        if not self.note.strip():
-            raise Rejected("case_note_missing", "a decision has its reason, for whoever reads it later", param="note")
-        if self.account is None and self.decision in KINDS[case.kind].with_account:
-            raise Rejected("case_account_missing", f"{self.decision} names a channel account", param="account")
-        if self.account is not None and self.decision not in KINDS[case.kind].with_account:
-            raise Rejected("case_account_needless", f"{self.decision} names no channel account", param="account")
+        if self.seen is not None and _at_stake(self.seen) != _at_stake(case):
+            raise Conflict("case_changed", f"{case.id} is not as it was when it was agreed to; look at it again")
         decided = _decided(work, self._with_account(case), self.decision, self.by, self.note, CaseEvent.DECIDED)
         if (effect := self.effects.get((case.kind, self.decision))) is not None:
             effect.apply(work, decided)
@@ -191,6 +175,46 @@ class DecideCase:
             return case
         facts = {**orjson.loads(case.facts), ACCOUNT: self.account}
         return case._replace(facts=orjson.dumps(facts, option=orjson.OPT_SORT_KEYS).decode())
+
+
+def check_decision(case: Case, decision: str, by: str, note: str, account: str | None) -> bool:
+    """See whether a case may be decided so; return whether that is new: the same by the same person changes nothing.
+
+    Raises Conflict (case_decided) where it has been decided otherwise, Rejected (no_such_decision, case_note_missing,
+    case_decider_missing, case_account_missing, case_account_needless).
+    """
+    same = (case.decision, case.decided_by, case.note) == (decision, by, note)
+    if same and orjson.loads(case.facts).get(ACCOUNT) == account:
+        return False
+    if not may_be_decided(case):
+        raise Conflict(
+            "case_decided",
+            f"{case.id} was decided by {case.decided_by}: {case.decision}",
+            decision=case.decision,
+            decided_by=case.decided_by,
+        )
+    may = KINDS[case.kind].decisions
+    if decision not in may:
+        raise Rejected("no_such_decision", f"{case.kind} is decided by one of: {', '.join(may)}", param="decision")
+    if not by.strip():
+        raise Rejected("case_decider_missing", "a decision has the name of who made it", param="by")
+    if not note.strip():
+        raise Rejected("case_note_missing", "a decision has its reason, for whoever reads it later", param="note")
+    if account is None and decision in KINDS[case.kind].with_account:
+        raise Rejected("case_account_missing", f"{decision} names a channel account", param="account")
+    if account is not None and decision not in KINDS[case.kind].with_account:
+        raise Rejected("case_account_needless", f"{decision} names no channel account", param="account")
+    return True
+
+
+def takes_two(decision: str) -> bool:
+    """Tell whether a decision takes two people: all do that end a matter of money, by doing something or by a word."""
+    return decision not in PROVISIONAL
+
+
+def _at_stake(case: Case) -> tuple[object, ...]:
+    """Return of a case what a decision about it is about."""
+    return case.id, case.opened_count, case.amount_minor, case.currency
 
 
 def _decided(work: Work, case: Case, decision: str, by: str, note: str, event: CaseEvent) -> Case:

@@ -3,11 +3,16 @@
 from collections.abc import Mapping
 from contextlib import suppress
 
+import orjson
+
 import cases
+import people
 from gateway.payments import decisions
 from kernel.db import acquire
 from kernel.errors import NotFound, SluiceError
+from ops.people import Acting
 from ops.wiring import Hub
+from people import Act, Approval, Use, What, approved
 from splitting.settlement import decisions as payouts
 
 # (kind, decision) → what is done in the batch that records it. A decision that is not here is only a record.
@@ -23,13 +28,64 @@ async def get_case(hub: Hub, case_id: str) -> cases.Case:
     return case
 
 
+async def approval_of(hub: Hub, case: cases.Case) -> Approval | None:
+    """Return the approval with which a case was decided as it stands; None where one person decided it, or nobody."""
+    if case.decision is None or case.decided_by is None or case.note is None:
+        return None
+    account = orjson.loads(case.facts).get(cases.ACCOUNT)
+    what = _what(case, case.decision, case.note, account)
+    async with acquire(hub.pool) as connection:
+        found = await people.store.approvals(connection, about=case.id, over=True)
+    return next((one for one in found if one.status == "used" and one.what_hash == what.hash), None)
+
+
+async def decide_as(
+    acting: Acting, case_id: str, decision: str, *, note: str, account: str | None = None
+) -> cases.Case:
+    """Decide a case as the person who acts; with a second person's approval where the decision takes two.
+
+    Raises what decide and Acting.second raise.
+    """
+    hub, case = acting.hub, await get_case(acting.hub, case_id)
+    if account is not None:
+        await hub.accounts.get(case.book, account)
+    if not cases.check_decision(case, decision, acting.name, note, account):
+        return case
+    use = await acting.second(_what(case, decision, note, account)) if cases.takes_two(decision) else None
+    return await decide(hub, case_id, decision, by=acting.name, note=note, account=account, use=use, seen=case)
+
+
+def _what(case: cases.Case, decision: str, note: str, account: str | None) -> What:
+    """Return what a decision is, and of what: a case that is opened anew is another matter."""
+    arguments = {
+        "decision": decision,
+        "note": note,
+        "account": account,
+        "kind": case.kind,
+        "object": case.about,
+        "amount_minor": case.amount_minor,
+        "currency": case.currency,
+        "opened_count": case.opened_count,
+    }
+    return What(Act.CASES, "case decide", case.id, arguments, case.book)
+
+
 async def decide(
-    hub: Hub, case_id: str, decision: str, *, by: str, note: str, account: str | None = None
+    hub: Hub,
+    case_id: str,
+    decision: str,
+    *,
+    by: str,
+    note: str,
+    account: str | None = None,
+    use: Use | None = None,
+    seen: cases.Case | None = None,
 ) -> cases.Case:
     """Decide a case, with what that brings about, in one commit; the running worker carries on from there.
 
     Before a person ends a refund its rail is asked once more: what that says comes first. account: the channel account
-    that the decision names. Raises what DecideCase raises, and NotFound (no_such_channel_account).
+    that the decision names. use: of the approval that it takes, used up in the same commit. seen: the case that was
+    agreed to. Raises what DecideCase and Approved raise, and NotFound (no_such_channel_account).
     """
     case = await get_case(hub, case_id)
     if account is not None:
@@ -37,7 +93,7 @@ async def decide(
     if isinstance(EFFECTS.get((case.kind, decision)), decisions.EndRefund):
         with suppress(SluiceError):  # it cannot be asked: then the person's word is all there is
             await hub.payments.look_at_refund(case.book, case.about)
-    command = cases.DecideCase(case.book, case.id, decision, by, note, EFFECTS, account)
-    decided: cases.Case = await hub.lanes.put(command)
+    command = cases.DecideCase(case.book, case.id, decision, by, note, EFFECTS, account, seen)
+    decided: cases.Case = await hub.lanes.put(approved(command, use))
     hub.bell.ring()
     return decided

@@ -7,7 +7,7 @@ from cases.states import CASE
 from gateway.states import ATTEMPT, PAYMENT, REFUND
 from kernel.states import draw
 from ops.money_states import drawing
-from people.states import PERSON
+from people.states import APPROVAL, PERSON
 from reconciliation.states import DISCREPANCY
 from splitting.states import BATCH, INSTRUCTION
 
@@ -32,6 +32,7 @@ def document() -> str:
             draw("splitting: batch", BATCH),
             draw("cases: case", CASE),
             draw("people: person", PERSON),
+            draw("people: approval", APPROVAL),
             draw("reconciliation: discrepancy", DISCREPANCY),
             drawing(),
         ]

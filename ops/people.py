@@ -2,23 +2,68 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import orjson
+
+import splitting
+from gateway.store import every_channel_account
+from kernel.db import acquire
 from kernel.errors import Conflict, Rejected, SluiceError
 from ops.secrets_file import NoPepper, secret_file, write_private
 from ops.settings import Settings
 from ops.wiring import Hub
-from people import Act
+from people import Act, NewPerson, Person, Role, Use, What
+from people.audit import Ending
 from people.credentials import new_credential
+from people.people import unnamed
+from people.roles import CHECKS, checkers
 
 OWN, OTHERS = "person", "people"  # among the secrets of a home: its own credential, and a folder of others'
 FIRST = "operator"  # the name of the first person of a home with servers of its own
 
 
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """An act that has begun: who acts (None: nobody is named), and what its last record is to say besides."""
+
+    hub: Hub
+    settings: Settings
+    person: Person | None
+    ending: Ending
+
+    @property
+    def somebody(self) -> Person:
+        """Return who acts. Raises Rejected (person_unnamed) where nobody is named."""
+        if self.person is None:
+            raise unnamed()
+        return self.person
+
+    @property
+    def name(self) -> str:
+        """Return the name of who acts. Raises Rejected (person_unnamed) where nobody is named."""
+        return self.somebody.name
+
+    async def second(self, what: What) -> Use | None:
+        """Return the use of another person's approval of this; None where the act takes one person alone.
+
+        Raises Conflict (approval_asked) where nobody has agreed yet: it is asked for now. Raises Rejected
+        (second_person_missing) where there is nobody who could.
+        """
+        if not await _takes_two(self.hub, self.settings, self.name, what.act):
+            return None
+        use = await self.hub.approvals.ready(self.name, what)
+        self.ending.detail = use.approval_id
+        return use
+
+
 @asynccontextmanager
 async def acting(
     hub: Hub, settings: Settings, act: Act, what: str, about: str, *, book: int | None = None
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Acting]:
     """Do what is inside as the person whom the settings name, and record it.
 
     Raises what People.acting raises, and Rejected (person_unnamed); that is recorded too.
@@ -28,12 +73,50 @@ async def acting(
     except SluiceError as error:
         await hub.audit.refused(error.facts.get("person"), act, what, about, book=book, code=error.code)
         raise
-    async with hub.audit.recorded(person, act, what, about, book=book):
-        yield
+    name = None if person is None else person.name
+    async with hub.audit.recorded(name, act, what, about, book=book) as ending:
+        yield Acting(hub, settings, person, ending)
 
 
-async def who_acts(hub: Hub, settings: Settings, act: Act, *, book: int | None = None) -> str | None:
-    """Return the name of who acts; None where nobody need be named.
+async def _takes_two(hub: Hub, settings: Settings, name: str, act: Act) -> bool:
+    """Tell whether an act of this kind takes a second person. Raises Rejected (second_person_missing).
+
+    It does wherever there is somebody who may agree. Where there is nobody, it is refused; but a first operator takes
+    the second on alone, and a home on trial has one person.
+    """
+    if await hub.people.another_checks(name, act):
+        return True
+    if act is Act.PEOPLE and not await hub.people.another_checks(name, act, active=False):
+        return False
+    if await on_trial(hub, settings):
+        return False
+    raise Rejected(
+        "second_person_missing",
+        f"this takes two people, and nobody but {name} could agree to it ({' or '.join(checkers(act))}); an operator "
+        "adds or resumes one: `sluice person add NAME --role ROLE`",
+    )
+
+
+async def on_trial(hub: Hub, settings: Settings) -> bool:
+    """Tell whether no money here is anybody's: servers of the home's own, and every rail and bank on this machine."""
+    if settings.database_url is not None:
+        return False
+    async with acquire(hub.pool) as connection:
+        rails = [row.settings for row in await every_channel_account(connection)]
+        banks = [row.settings for row in await splitting.store.bank_links(connection)]
+    return all(_on_this_machine(orjson.loads(one).get("base_url")) for one in (*rails, *banks))
+
+
+def _on_this_machine(address: object) -> bool:
+    host = urlsplit(address).hostname if isinstance(address, str) else None
+    try:
+        return host is not None and ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def who_acts(hub: Hub, settings: Settings, act: Act, *, book: int | None = None) -> Person | None:
+    """Return who acts; None where nobody need be named.
 
     That is so in a database of one's own until its first person is added; and for what only stops something where the
     key of credentials is lost, so that nobody's could be looked up. A home with servers of its own gets its first
@@ -48,7 +131,7 @@ async def who_acts(hub: Hub, settings: Settings, act: Act, *, book: int | None =
         credential = own_credential(hub, settings.home)
         with suppress(Conflict):  # another command of this home was first, with the same credential
             await hub.people.add_first(FIRST, credential)
-    return (await hub.people.acting(credential, act, book=book)).name
+    return await hub.people.acting(credential, act, book=book)
 
 
 def credential_of(settings: Settings) -> str | None:
@@ -72,6 +155,18 @@ def own_credential(hub: Hub, home: Path) -> str:
     """Return the credential of this home, made on first use; readable by its owner alone."""
     hub.authenticator.digest("")  # not where the key of credentials is lost: raises CannotStart
     return secret_file(home, OWN, lambda _: new_credential(hub.env.secrets).encode()).decode()
+
+
+async def add_as(acting: Acting, name: str, role: Role, *, book: int | None = None) -> NewPerson:
+    """Add a person as the one who acts; whoever may agree to anything of others' is added by two.
+
+    Raises what People.add and Acting.second raise.
+    """
+    people, use = acting.hub.people, None
+    await people.check_new(name, role, book=book)
+    if CHECKS[role]:
+        use = await acting.second(What(Act.PEOPLE, "person add", name, {"role": role.value}))
+    return await people.add(name, role, book=book, use=use)
 
 
 def keep(home: Path, name: str, credential: str) -> Path:

@@ -62,7 +62,7 @@ from ops.secrets_file import (
     secret_file,
     secrets_in_use,
 )
-from people import Audit, People
+from people import Approvals, Audit, People
 from reconciliation.daily import DailyProof
 from splitting.banks.worker import Banks, BankWorker
 from splitting.payees import Payees
@@ -130,6 +130,7 @@ class Hub:
     keys: ChannelKeys
     authenticator: Authenticator
     people: People
+    approvals: Approvals
     audit: Audit
     merchants: Merchants
     router: Router
@@ -336,6 +337,7 @@ async def hub(
             keys=master_keys,
             authenticator=authenticator,
             people=People(pool, env, lambda credential: authenticator.digest(f"person {credential}")),
+            approvals=Approvals(pool, env),
             audit=Audit(pool, env),
             merchants=Merchants(
                 pool=pool, lanes=lanes, env=env, authenticator=authenticator, banks=banks, max_skew=max_skew

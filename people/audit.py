@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from kernel.chain import link
 from kernel.db import Pool, transaction
@@ -10,6 +11,13 @@ from kernel.errors import SluiceError
 from people import store
 from people.roles import Act
 from people.tables import AuditRecord
+
+
+@dataclass(slots=True)
+class Ending:
+    """What the record of an act's end is to hold besides: the approval it used, or what it came to. Never a secret."""
+
+    detail: str = ""
 
 
 class Audit:
@@ -22,22 +30,22 @@ class Audit:
     @asynccontextmanager
     async def recorded(
         self, person: str | None, act: Act, what: str, about: str, *, book: int | None = None
-    ) -> AsyncIterator[None]:
+    ) -> AsyncIterator[Ending]:
         """Record an act around what is done inside. What cannot be recorded is not begun.
 
         An act whose process died inside has no end in the log: whether it was done is to be looked up.
         what: the command; about: the object's id or name. Never a secret: both are kept for ever.
         """
-        begun = await self._append(person, act, what, about, book, "begun")
+        begun, ending = await self._append(person, act, what, about, book, "begun"), Ending()
         try:
-            yield
+            yield ending
         except SluiceError as error:
             await self._append(person, act, what, about, book, "refused", begun, error.code)
             raise
         except Exception as error:
             await self._append(person, act, what, about, book, "failed", begun, type(error).__name__)
             raise
-        await self._append(person, act, what, about, book, "done", begun)
+        await self._append(person, act, what, about, book, "done", begun, _plain(ending.detail))
 
     async def refused(
         self, person: str | None, act: Act, what: str, about: str, *, book: int | None, code: str

@@ -9,8 +9,9 @@ from kernel.env import Env
 from kernel.errors import Conflict, NotFound, Rejected
 from kernel.states import advance
 from people import states, store
+from people.approval import Use, use_up
 from people.credentials import is_credential, new_credential
-from people.roles import Act, Role, require
+from people.roles import Act, Role, checkers, require
 from people.tables import Person
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}", re.ASCII)
@@ -38,6 +39,14 @@ class People:
         async with acquire(self._pool) as connection:
             return not await store.some_person(connection)
 
+    async def another_checks(self, name: str, act: Act, *, active: bool = True) -> bool:
+        """Tell whether there is anybody but this person who may agree to such an act.
+
+        active: who is not suspended; else also who is.
+        """
+        async with acquire(self._pool) as connection:
+            return await store.others(connection, checkers(act), name, active=active)
+
     async def acting(self, credential: str | None, act: Act, *, book: int | None = None) -> Person:
         """Return who acts with this credential, looked up anew each time, so that a suspension holds at once.
 
@@ -45,9 +54,7 @@ class People:
         Conflict (person_suspended).
         """
         if credential is None:
-            raise Rejected(
-                "person_unnamed", "say who acts: `--as NAME` or `--as FILE`; `sluice person list` has who there is"
-            )
+            raise unnamed()
         found = None
         if is_credential(credential):
             async with acquire(self._pool) as connection:
@@ -75,21 +82,29 @@ class People:
                 raise Conflict("first_person_exists", "there are persons already; an operator adds others")
             return await self._add(connection, name, Role.OPERATOR, None, credential)
 
-    async def add(self, name: str, role: Role, *, book: int | None = None) -> NewPerson:
-        """Add a person. book: of a merchant's staff, their merchant's.
+    async def add(self, name: str, role: Role, *, book: int | None = None, use: Use | None = None) -> NewPerson:
+        """Add a person. book: of a merchant's staff, their merchant's. use: of the approval that it takes, if it does.
+
+        Raises what check_new raises, and Conflict (approval_unusable).
+        """
+        async with transaction(self._pool) as connection:
+            await store.lock_people(connection)
+            await _check_new(connection, name, role, book)
+            await use_up(connection, use)
+            return await self._add(connection, name, role, book, new_credential(self._env.secrets))
+
+    async def check_new(self, name: str, role: Role, *, book: int | None = None) -> None:
+        """See whether somebody could be added so, before anybody is asked about it.
 
         Raises Rejected (person_name_wrong, staff_book_wrong), NotFound (no_such_book), Conflict (person_exists).
         """
-        _check_name(name)
-        if (role is Role.STAFF) != (book is not None):
-            raise Rejected("staff_book_wrong", "merchants' staff, and nobody else, have a merchant's book")
-        async with transaction(self._pool) as connection:
-            await store.lock_people(connection)
-            if book is not None and not await store.is_book(connection, book):
-                raise NotFound("no_such_book", f"there is no book {book}; see `sluice merchant list`")
-            if await store.find_by_name(connection, name) is not None:
-                raise Conflict("person_exists", f"there is a person {name}; names are never given twice")
-            return await self._add(connection, name, role, book, new_credential(self._env.secrets))
+        async with acquire(self._pool) as connection:
+            await _check_new(connection, name, role, book)
+
+    async def get(self, name: str) -> Person:
+        """Return a person by name. Raises NotFound (no_such_person)."""
+        async with acquire(self._pool) as connection:
+            return await _get(connection, name)
 
     async def set_suspended(self, name: str, *, suspended: bool) -> bool:
         """Suspend a person or resume it; return whether that changed anything.
@@ -98,9 +113,7 @@ class People:
         """
         async with transaction(self._pool) as connection:
             await store.lock_people(connection)
-            person = await store.find_by_name(connection, name)
-            if person is None:
-                raise NotFound("no_such_person", f"there is no person {name}; see `sluice person list`")
+            person = await _get(connection, name)
             event = states.PersonEvent.SUSPEND if suspended else states.PersonEvent.RESUME
             becomes = advance(states.PERSON, states.Person(person.status), event)
             if (
@@ -119,6 +132,28 @@ class People:
         person = Person(self._env.ids.new("per"), name, role.value, book, states.Person.ACTIVE.value, now, now)
         await store.add_person(connection, person, self._digest(credential))
         return NewPerson(person, credential)
+
+
+def unnamed() -> Rejected:
+    """Return the refusal of an act of nobody's."""
+    return Rejected("person_unnamed", "say who acts: `--as NAME` or `--as FILE`; `sluice person list` has who there is")
+
+
+async def _get(connection: Connection, name: str) -> Person:
+    person = await store.find_by_name(connection, name)
+    if person is None:
+        raise NotFound("no_such_person", f"there is no person {name}; see `sluice person list`")
+    return person
+
+
+async def _check_new(connection: Connection, name: str, role: Role, book: int | None) -> None:
+    _check_name(name)
+    if (role is Role.STAFF) != (book is not None):
+        raise Rejected("staff_book_wrong", "merchants' staff, and nobody else, have a merchant's book")
+    if book is not None and not await store.is_book(connection, book):
+        raise NotFound("no_such_book", f"there is no book {book}; see `sluice merchant list`")
+    if await store.find_by_name(connection, name) is not None:
+        raise Conflict("person_exists", f"there is a person {name}; names are never given twice")
 
 
 def _check_name(name: str) -> None:

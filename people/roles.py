@@ -1,4 +1,4 @@
-"""What a person may do: one table, role × act."""
+"""What a person may do, and to what of another's a person may agree: two tables, role × act."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -24,14 +24,37 @@ class Act(StrEnum):
     CASES = "cases"  # decide cases
     CLOSING = "closing"  # settle and reconcile a business date
     LINKS = "links"  # payment links and standing codes
+    APPROVALS = "approvals"  # agree to, refuse or withdraw what another has asked for; CHECKS says what
 
 
 MAY: Mapping[Role, frozenset[Act]] = {
     Role.OPERATOR: frozenset(Act),
-    Role.CLERK: frozenset({Act.CASES, Act.CLOSING, Act.LINKS}),
+    Role.CLERK: frozenset({Act.CASES, Act.CLOSING, Act.LINKS, Act.APPROVALS}),
     Role.AUDITOR: frozenset(),
     Role.STAFF: frozenset({Act.LINKS}),  # of their own merchant alone
 }
+
+# To what of another's a person may agree: the second of two people 复核.
+CHECKS: Mapping[Role, frozenset[Act]] = {
+    Role.OPERATOR: frozenset({Act.PEOPLE, Act.MERCHANTS, Act.CHANNELS, Act.CASES}),
+    Role.CLERK: frozenset({Act.CASES}),
+    Role.AUDITOR: frozenset(),
+    Role.STAFF: frozenset(),
+}
+
+
+def checkers(act: Act) -> list[Role]:
+    """Return the roles that may agree to acts of this kind."""
+    return [role for role in Role if act in CHECKS[role]]
+
+
+def require_check(person: str, role: Role, act: Act) -> None:
+    """Raise Rejected (role_forbids) unless the role may agree to this."""
+    if act not in CHECKS[role]:
+        able = ", ".join(checkers(act))
+        raise Rejected(
+            "role_forbids", f"{person} is {role}, and may not agree to this ({act}); may: {able}", person=person
+        )
 
 
 def require(person: str, role: Role, act: Act) -> None:

@@ -1,14 +1,15 @@
-"""Reading and writing persons and the audit log."""
+"""Reading and writing persons, approvals and the audit log."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
 from kernel.chain import GENESIS, first_broken
 from kernel.db import Connection
-from people.tables import AuditRecord, Person
+from people.tables import STATUS_NOW, Approval, AuditRecord, Person
 
 _PERSON = ", ".join(Person._fields)
 _RECORD = ", ".join(AuditRecord._fields)
+_APPROVAL = ", ".join(STATUS_NOW if one == "status" else f"t.{one}" for one in Approval._fields)
 _PEOPLE_LOCK, _AUDIT_LOCK = 7_340_901, 7_340_902  # advisory, and of this package alone
 
 
@@ -59,9 +60,106 @@ async def other_active(connection: Connection, role: str, name: str) -> bool:
     return bool(found)
 
 
+async def others(connection: Connection, roles: Sequence[str], name: str, *, active: bool) -> bool:
+    """Tell whether there is anybody else of these roles. active: who is not suspended."""
+    found = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM person WHERE role = ANY($1::text[]) AND name <> $2 "
+        "AND (status = 'active' OR NOT $3))",
+        roles, name, active,
+    )  # fmt: skip
+    return bool(found)
+
+
 async def is_book(connection: Connection, book: int) -> bool:
     """Tell whether a merchant has this book."""
     return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM book WHERE book = $1)", book))
+
+
+async def ask_approval(
+    connection: Connection,
+    approval_id: str,
+    act: str,
+    what: str,
+    about: str,
+    book: int | None,
+    maker: str,
+    lasts_s: int,
+) -> bool:
+    """Store an approval that is asked for from now on; return False where this maker has asked for the same already."""
+    done = await connection.execute(
+        "INSERT INTO approval (id, act, what, what_hash, about, merchant_book, status, maker, made_at, expires_at, "
+        "status_at, note) VALUES ($1, $2, $3, sha256(convert_to($3, 'UTF8')), $4, $5, 'asked', $6, "
+        "transaction_timestamp(), transaction_timestamp() + $7 * interval '1 second', transaction_timestamp(), '') "
+        "ON CONFLICT (what_hash, maker) WHERE status IN ('asked', 'approved') DO NOTHING",
+        approval_id, act, what, about, book, maker, lasts_s,
+    )  # fmt: skip
+    return bool(done.endswith(" 1"))
+
+
+async def run_out(connection: Connection) -> None:
+    """Write down which approvals have run out."""
+    await connection.execute(
+        "UPDATE approval SET status = 'expired', status_at = transaction_timestamp() "
+        "WHERE status IN ('asked', 'approved') AND expires_at <= transaction_timestamp()"
+    )
+
+
+async def open_approval(connection: Connection, what_hash: bytes, maker: str) -> Approval | None:
+    """Return what a maker has asked for and not used yet, as it stands now; None where there is none."""
+    row = await connection.fetchrow(
+        f"SELECT {_APPROVAL} FROM approval t WHERE t.what_hash = $1 AND t.maker = $2 "
+        "AND t.status IN ('asked', 'approved') AND t.expires_at > transaction_timestamp()",
+        what_hash, maker,
+    )  # fmt: skip
+    return Approval(*row) if row else None
+
+
+async def find_approval(connection: Connection, approval_id: str) -> Approval | None:
+    """Return an approval as it stands now, or None."""
+    row = await connection.fetchrow(f"SELECT {_APPROVAL} FROM approval t WHERE t.id = $1", approval_id)
+    return Approval(*row) if row else None
+
+
+async def approvals(
+    connection: Connection, *, about: str | None = None, over: bool = False, limit: int = 1000
+) -> list[Approval]:
+    """Return approvals that wait for a checker or for their use, the longest waiting first.
+
+    about: of one object alone. over: all there ever were, the last first.
+    """
+    order = "t.made_at DESC, t.id" if over else "t.made_at, t.id"
+    rows = await connection.fetch(
+        f"SELECT {_APPROVAL} FROM approval t WHERE ($1::text IS NULL OR t.about = $1) AND ($2 OR "
+        "(t.status IN ('asked', 'approved') AND t.expires_at > transaction_timestamp())) "
+        f"ORDER BY {order} LIMIT $3",
+        about, over, limit,
+    )  # fmt: skip
+    return [Approval(*row) for row in rows]
+
+
+async def set_checked(
+    connection: Connection, approval_id: str, before: str, status: str, checker: str | None, note: str
+) -> bool:
+    """Move an approval on, if it still stands as it was found; return whether it did.
+
+    checker: who agreed or did not; None leaves it.
+    """
+    done = await connection.execute(
+        "UPDATE approval SET status = $3, checker = coalesce($4, checker), note = $5, "
+        "status_at = transaction_timestamp() WHERE id = $1 AND status = $2",
+        approval_id, before, status, checker, note,
+    )  # fmt: skip
+    return bool(done.endswith(" 1"))
+
+
+async def set_used(connection: Connection, approval_id: str, use_id: str) -> bool:
+    """Use an approval up, in the transaction of what it was for; return whether it was there to be used."""
+    done = await connection.execute(
+        "UPDATE approval SET status = 'used', use_id = $2, status_at = transaction_timestamp() "
+        "WHERE id = $1 AND status = 'approved' AND expires_at > transaction_timestamp()",
+        approval_id, use_id,
+    )  # fmt: skip
+    return bool(done.endswith(" 1"))
 
 
 async def last_record(connection: Connection) -> tuple[int, bytes]:

@@ -1,7 +1,9 @@
-"""The rows of persons and of the audit log; schema.sql has their meaning."""
+"""The rows of persons, approvals and the audit log; schema.sql has their meaning."""
 
 from datetime import datetime
 from typing import NamedTuple
+
+from kernel.work import Table
 
 
 class Person(NamedTuple):
@@ -30,3 +32,41 @@ class AuditRecord(NamedTuple):
     begun_seq: int  # the record with which the act began; its own number there
     detail: str  # the code of the refusal, or the exception's name; empty otherwise
     hash: bytes
+
+
+class Approval(NamedTuple):
+    """An approval 审批: what one person asked to do, and what another said to it."""
+
+    id: str
+    act: str  # one of people.roles.Act
+    what: str  # canonical JSON of people.approval.What
+    what_hash: bytes  # SHA-256 of it
+    about: str
+    merchant_book: int | None
+    status: str
+    maker: str
+    checker: str | None
+    made_at: datetime
+    expires_at: datetime  # by the database's clock, as every moment here
+    status_at: datetime
+    note: str
+    use_id: str | None
+
+
+# What has run out reads as expired, whether or not that has been written down: one clock, that of the transaction.
+STATUS_NOW = (
+    "CASE WHEN t.status IN ('asked', 'approved') AND t.expires_at <= transaction_timestamp() THEN 'expired' "
+    "ELSE t.status END"
+)
+
+
+class _Approvals(Table[Approval]):
+    """Approvals in a commit of the lane. They are read as they stand now, and not remembered: a row is used once."""
+
+    def __init__(self) -> None:
+        kinds = "text text text bytea text int text text text timestamptz timestamptz timestamptz text text"
+        super().__init__("approval", Approval, kinds, keys=1)
+        self._load_sql = self._load_sql.replace("t.status,", f"{STATUS_NOW},")
+
+
+APPROVALS = _Approvals()

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.cli.shared import Json, a_hub, acting, fail, finish, on_screen, settings, show
+from ops.cli.shared import Json, a_hub, acting_person, fail, finish, on_screen, settings, show
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -57,16 +57,19 @@ def case_list(
 def case_show(case: Id, as_json: Json = False) -> None:
     """Show one case: what has happened, to what, the facts, and what may be decided; exit code 1 if there is none."""
     import cases
-    from ops.cases import get_case
+    from ops.cases import approval_of, get_case
 
     found = settings()
 
     async def work() -> int:
         async with a_hub(found, may_lack_secrets=True) as hub:
             row = await get_case(hub, case)
+            approval = await approval_of(hub, row)
         kind = cases.KINDS[row.kind]
         shown = cases.case_payload(row)
+        approved_by = None if approval is None else approval.checker
         told = {**shown, "book": row.book, "says": kind.says, "decisions": dict(kind.decisions)}
+        told |= {"approved_by": approved_by, "approval": None if approval is None else approval.id}
         if as_json:
             show(told)
             return 0
@@ -78,11 +81,13 @@ def case_show(case: Id, as_json: Json = False) -> None:
         for name in ("decision", "decided_by", "decided_at", "note"):
             if told[name] is not None:
                 typer.echo(_fact(name, told[name]))
+        if approval is not None:
+            typer.echo(_fact("approved_by", f"{approved_by} ({approval.id})"))
         if cases.may_be_decided(row):
             typer.echo("may be decided:" if row.status == "open" else "may still be decided otherwise:")
             for name, does in kind.decisions.items():
-                typer.echo(f"  {name:18}{does}")
-            typer.echo(f'sluice case decide {row.id} --decision … --by "your name" --note "why"')
+                typer.echo(f"  {name:18}{does}{' (takes two people)' if cases.takes_two(name) else ''}")
+            typer.echo(f'sluice case decide {row.id} --decision … --note "why"')
         return 0
 
     finish(work())
@@ -92,25 +97,26 @@ def case_show(case: Id, as_json: Json = False) -> None:
 def case_decide(
     case: Id,
     decision: Annotated[str, typer.Option(help="One of those that `sluice case show CASE` lists.")],
-    by: Annotated[str, typer.Option(help="Who decides: a name that others know.")],
     note: Annotated[str, typer.Option(help="Why, and what was done outside the hub; kept for ever.")],
     account: Annotated[
         str | None, typer.Option(help="The channel account that the decision names, for those that name one.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Decide a case and do what the decision says, in one commit; deciding the same again changes nothing.
+    """Decide a case as the person who acts, and do what the decision says; deciding the same again changes nothing.
 
-    Exit code 1 where the decision is not one of this case's, cannot be carried out, or was made otherwise before.
+    All but `wait` and `sent_on` take two people: the first time, another's approval is asked for, and nothing is done;
+    after `sluice approval approve` the same command carries it out. Exit code 1 where an approval is still needed, the
+    decision is not one of this case's, cannot be carried out, or was made otherwise before.
     """
     from cases import case_payload
-    from ops.cases import decide
+    from ops.cases import decide_as
 
     found = settings()
 
     async def work() -> int:
-        async with acting(found, "cases", f"case decide {decision}", case) as hub:
-            row = await decide(hub, case, decision, by=by, note=note, account=account)
+        async with acting_person(found, "cases", f"case decide {decision}", case) as acting:
+            row = await decide_as(acting, case, decision, note=note, account=account)
         if as_json:
             show({**case_payload(row), "book": row.book})
         else:

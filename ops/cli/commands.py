@@ -4,7 +4,20 @@ from typing import Annotated
 
 import typer
 
-from ops.cli import banks, cases, channels, codes, links, merchants, people, routing, running, sandbox, trials
+from ops.cli import (
+    approvals,
+    banks,
+    cases,
+    channels,
+    codes,
+    links,
+    merchants,
+    people,
+    routing,
+    running,
+    sandbox,
+    trials,
+)
 from ops.cli.shared import as_person
 
 app = typer.Typer(
@@ -41,6 +54,7 @@ for command in (
     app.command()(command)
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(people.app, name="person")
+app.add_typer(approvals.app, name="approval")
 app.add_typer(people.audit_app, name="audit")
 app.add_typer(merchants.merchant_app, name="merchant")
 app.add_typer(merchants.key_app, name="key")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.cli.shared import Json, a_hub, acting, fail, finish, settings, show
+from ops.cli.shared import Json, a_hub, acting, acting_person, fail, finish, settings, show
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,7 +35,8 @@ def person_add(
 ) -> None:
     """Add a person; the credential is shown this once, and stored as a keyed digest.
 
-    That of the first person is kept in this home as its own, and commands here act with it.
+    That of the first person is kept in this home as its own, and commands here act with it. Whoever may agree to
+    anything (operator, clerk) is added by two operators as soon as there are two: see `sluice approval list`.
     """
     from people import Role
 
@@ -53,8 +54,8 @@ def person_add(
                 made = await hub.people.add_first(name, people.own_credential(hub, found.home))
             kept.append(found.home / "secrets" / people.OWN)
         else:
-            async with acting(found, "people", f"person add --role {role}", name) as hub:
-                made = await hub.people.add(name, Role(role), book=book)
+            async with acting_person(found, "people", f"person add --role {role}", name) as begun:
+                made = await people.add_as(begun, name, Role(role), book=book)
             if keep:
                 kept.append(people.keep(found.home, name, made.credential))
         if as_json:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from ops.people import Acting
     from ops.settings import Settings
     from ops.wiring import Hub
 
@@ -74,14 +75,23 @@ async def acting(
     act: one of people.roles.Act. what: the command. about: the id or name of what it is about, never a secret.
     book: the merchant's it is about. Raises what ops.people.acting raises.
     """
+    async with acting_person(found, act, what, about, book=book, may_lack_secrets=may_lack_secrets) as begun:
+        yield begun.hub
+
+
+@asynccontextmanager
+async def acting_person(
+    found: "Settings", act: str, what: str, about: str, *, book: int | None = None, may_lack_secrets: bool = False
+) -> AsyncIterator["Acting"]:
+    """Do the same for a command that has to know who acts: one that takes two people, or keeps the name."""
     from ops import people
     from people import Act
 
     async with (
         a_hub(found, may_lack_secrets=may_lack_secrets) as hub,
-        people.acting(hub, found, Act(act), what, about, book=book),
+        people.acting(hub, found, Act(act), what, about, book=book) as begun,
     ):
-        yield hub
+        yield begun
 
 
 def finish(work: Coroutine[Any, Any, int]) -> NoReturn:

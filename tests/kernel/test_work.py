@@ -17,10 +17,12 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+import cases
 import channels
 import gateway
 import kernel
 import ledger
+import people
 import reconciliation
 import splitting
 import streams
@@ -378,7 +380,7 @@ def test_a_table_must_have_a_type_for_each_column() -> None:
 
 # -- the tables of the hub ---------------------------------------------------------------------------------------------
 
-PACKAGES = [kernel, ledger, streams, splitting, gateway, reconciliation, channels]
+PACKAGES = [kernel, ledger, streams, cases, people, splitting, gateway, reconciliation, channels]
 ROOT = Path(kernel.__file__).parent.parent
 
 

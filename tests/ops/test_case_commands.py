@@ -24,6 +24,8 @@ Sluice = Callable[..., Result]
 
 @pytest.fixture
 def case(tea_house: Sluice) -> Sluice:
+    """`sluice case` in a home where ada acts, an operator."""
+    tea_house("person", "add", "ada", "--first")
     return partial(tea_house, "case")
 
 
@@ -49,23 +51,26 @@ def test_a_case_is_listed_shown_and_decided(case: Sluice, database_url: str, tmp
     assert "0.70 CNY" in shown
     assert all(name in shown for name in (*cases.KINDS[KIND].decisions, "NOT_ENOUGH", REFUND, "sluice case decide"))
     assert set(json.loads(case("show", ident, "--json").stdout)["decisions"]) == set(cases.KINDS[KIND].decisions)
-    told = ("--by", "Wang Fang", "--note", "the payer agreed")
+    told = ("--note", "the payer agreed")
     assert "is decided by one of" in case("decide", ident, "--decision", "forget", *told, code=1).output
-    assert "Wang Fang" in case("decide", ident, "--decision", "wait", *told).output
+    assert "by ada" in case("decide", ident, "--decision", "wait", *told).output
     assert json.loads(case("decide", ident, "--decision", "wait", *told, "--json").stdout)["decision"] == "wait"
     case("list")
-    assert "wait by Wang Fang" in case("list", "--decided").output
+    assert "wait by ada" in case("list", "--decided").output
     assert "may still be decided otherwise" in case("show", ident).output
     assert "sent_on" in case("decide", ident, "--decision", "sent_on", *told).output
     assert "the payer agreed" in case("show", ident).output
 
 
-def test_a_case_or_book_that_is_none_is_named_and_a_decision_needs_a_name_and_a_reason(case: Sluice) -> None:
+def test_a_case_or_book_that_is_none_is_named_and_a_decision_needs_a_reason(case: Sluice, database_url: str) -> None:
     assert "no_such_case" in case("show", "cas_0", code=1).output
     assert "no_such_book" in case("list", "--book", "9", code=1).output
-    nobody = ("decide", "cas_0", "--decision", "wait")
-    assert "--by" in case(*nobody, code=2).output
-    assert "no_such_case" in case(*nobody, "--by", "Wang", "--note", "why", code=1).output
+    none = ("decide", "cas_0", "--decision", "wait")
+    assert "--note" in case(*none, code=2).output
+    assert "no_such_case" in case(*none, "--note", "why", code=1).output
+    ident = asyncio.run(found(database_url))
+    assert "case_note_missing" in case("decide", ident, "--decision", "wait", "--note", " ", code=1).output
+    assert "No such option: --by" in case(*none, "--by", "Wang", "--note", "why", code=2).output
 
 
 def test_the_doctor_warns_of_what_waits_for_a_person(tea_house: Sluice, database_url: str, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ OBJECTS = (
     Object(INSTRUCTIONS, splitting.states, "INSTRUCTION"),
     Object(cases.CASES, cases.states, "CASE"),
 )
-SILENT = (reconciliation.states.DISCREPANCY, people.states.PERSON)
+SILENT = (reconciliation.states.DISCREPANCY, people.states.PERSON, people.states.APPROVAL)
 # Events that tell of no object with a state table, or of what is no move of one.
 OTHERS = ("split.", "payee.", "channel.", "channel_account.", "routing_policy.")
 
