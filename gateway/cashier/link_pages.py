@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from gateway.cashier import codes
-from gateway.cashier.device import language
 from gateway.cashier.forms import read_form
 from gateway.cashier.links import LINK, STATIC, Links, amount_for, is_dead, uses_of, why_closed
-from gateway.cashier.render import Paper, other_language, picture, see_other
+from gateway.cashier.render import Templates, other_language, picture, see_other
 from gateway.cashier.text import Say
 from gateway.cashier.tokens import CashierTokens
+from gateway.cashier.visits import say_for
 from gateway.payments.payments import Payments
 from gateway.store import find_merchant, find_payment
 from gateway.tables import CashierLink
@@ -25,7 +25,7 @@ _CLOSED: Mapping[str, str] = {"inactive": "link_closed", "link_expired": "link_e
 _KINDS = {"l": LINK, "s": STATIC}
 
 
-class Doors:
+class LinkPages:
     """See the module."""
 
     def __init__(
@@ -36,18 +36,18 @@ class Doors:
         tokens: CashierTokens,
         pool: Pool,
         env: Env,
-        paper: Paper,
+        templates: Templates,
     ) -> None:
         self._payments = payments
         self._links = links
         self._tokens = tokens
         self._pool = pool
         self._env = env
-        self._paper = paper
+        self._templates = templates
 
     async def show(self, request: web.Request) -> web.Response:
         """Show what is to be paid, or ask how much; a link that can be used once leads to the payment it made."""
-        link, say = await self._link(request), _say(request)
+        link, say = await self._link(request), say_for(request)
         closed = why_closed(link, self._env.now())
         if closed is not None:
             return await self._page(link, say, request, closed=_CLOSED[closed])
@@ -62,7 +62,7 @@ class Doors:
 
     async def enter(self, request: web.Request) -> web.Response:
         """Make a payment of what the payer sent off, and go on to its page. The same page sent twice makes one."""
-        link, say = await self._link(request), _say(request)
+        link, say = await self._link(request), say_for(request)
         form = await read_form(request)
         submission, typed = str(form.get("submission", "")), str(form.get("amount", ""))[:20].strip()
         if not _SUBMISSION.fullmatch(submission):
@@ -125,7 +125,7 @@ class Doors:
             merchant = await find_merchant(connection, link.book)
         least, most = _bounds(link, say)
         bounded = link.maximum_minor < 10**12
-        return self._paper.page(
+        return self._templates.page(
             "link",
             say,
             410 if closed else 422 if note else 200,
@@ -154,7 +154,3 @@ def _plain(typed: str) -> str:
     if re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?", plain, re.ASCII):
         plain = plain.replace(",", "")
     return plain
-
-
-def _say(request: web.Request) -> Say:
-    return Say(language(request.query.get("lang"), request.headers.get("Accept-Language", "")))

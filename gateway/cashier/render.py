@@ -30,7 +30,7 @@ _POLICY = (
 )
 
 
-class Paper:
+class Templates:
     """The templates and files of the cashier, read once."""
 
     def __init__(self) -> None:

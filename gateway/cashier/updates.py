@@ -20,7 +20,7 @@ class _Waiting(NamedTuple):
     answer: "asyncio.Future[str | None]"
 
 
-class Live:
+class Updates:
     """The pages of this process that wait. What they wait for is written by any process."""
 
     def __init__(self, pool: Pool, env: Env) -> None:

@@ -1,0 +1,65 @@
+"""What the screens of a payment show besides words: the mark it is followed by, where to go, accounts, a receipt."""
+
+from collections.abc import Mapping
+
+import orjson
+
+from gateway.cashier.render import is_web
+from gateway.cashier.screens import Screen
+from gateway.cashier.visits import Visit
+from gateway.store import Mark
+from gateway.tables import Payment
+from kernel.errors import NotFound
+
+
+def mark(visit: Visit) -> str:
+    """Return what tells this state of a payment from any other."""
+    payment, last = visit.payment, visit.last
+    shows = last is not None and last.next_action is not None
+    return Mark(payment.book, payment.id, payment.status, payment.attempt_count, last and last.status, shows).text
+
+
+def leaving(shown: Screen) -> tuple[str, Mapping[str, str]]:
+    """Return where a payer goes, and what is posted there. Raises NotFound for an address that is none."""
+    action = shown.action
+    url = str(action.get("url", ""))
+    if not is_web(url):
+        raise NotFound("no_such_object", "the channel named no address to go to")
+    fields = action.get("fields", {})
+    return url, orjson.loads(fields) if isinstance(fields, str) else fields  # a text: of before they were an object
+
+
+def facts(action: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Return what a transfer's form asks for: (word, as it is shown, as it is copied; empty where that is no use)."""
+    account, name = action.get("account", ""), action.get("name", "")
+    grouped = " ".join(account[at : at + 4] for at in range(0, len(account), 4)) if account.isdigit() else account
+    shown = [
+        ("account_name", name, name),
+        ("account", grouped, account),
+        ("bank", " ".join(filter(None, (action.get("bank"), action.get("bic")))), ""),
+        ("amount", f"{action.get('amount', '')} {action.get('currency', '')}".strip(), ""),
+    ]
+    return [fact for fact in shown if fact[1]]
+
+
+def receipt(visit: Visit) -> list[tuple[str, str]]:
+    """Return what a payer wants to know of a payment that was paid: (word, value)."""
+    payment, say = visit.payment, visit.say
+    won = next((one for one in visit.tries if one.number == payment.won_attempt), None)
+    if won is None or payment.succeeded_at is None:
+        return []
+    shown = [
+        ("paid_with", say.rail(won.channel)),
+        ("paid_at", say.day_and_moment(payment.succeeded_at)),
+    ]
+    if payment.captured_minor != payment.amount_minor:
+        shown.append(("charged", say.money(payment.captured_minor, payment.currency)))
+    if payment.refunded_minor:
+        shown.append(("given_back", say.money(payment.refunded_minor, payment.currency)))
+    return shown
+
+
+def return_url(payment: Payment) -> str | None:
+    """Return where the merchant wants its payer afterwards."""
+    url = None if payment.details is None else orjson.loads(payment.details).get("return_url")
+    return url if isinstance(url, str) and is_web(url) else None
