@@ -1,7 +1,7 @@
 """The list of channels, one line each. Adding a rail means one folder and one line here.
 
 A rail's package has `build`, which makes a Channel of its settings, `SECRETS`, the names of its secret settings, and
-`FACE`, what people see of it.
+`FACE`, what people see of it. One that is paid inside its own app has a file cashier.js: see `script_of`.
 One whose payers' ids can be told from any other rail's also has `PAYER_ID`, a regular expression of their form.
 tests/channels/test_registry.py holds every rail listed here against the contract, method by method.
 """
@@ -9,6 +9,7 @@ tests/channels/test_registry.py holds every rail listed here against the contrac
 import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from channels.contract import Capabilities, Channel, ChannelConfig
@@ -44,6 +45,17 @@ def secrets_of(name: str) -> frozenset[str]:
 
 
 FACES: Mapping[str, Face] = {name: getattr(import_module(f"channels.{name}"), "FACE", plain(name)) for name in NAMES}
+
+
+def script_of(name: str) -> str:
+    """Return what the cashier's pages run to open a rail's wallet; empty where its app is not asked by a script.
+
+    It sets `window.wallets.<name>` to a function of the parameters of a `jsapi` action and of what to call in the end,
+    with true where the payer said yes.
+    """
+    script = Path(str(import_module(f"channels.{name}").__file__)).with_name("cashier.js")
+    return script.read_text("utf-8") if script.exists() else ""
+
 
 _PAYER_IDS = {
     name: re.compile(form, re.ASCII)

@@ -8,8 +8,7 @@ FACE = Face(
     ("银联", "UnionPay"),
     "银",
     "#b3202c",
-    ("云闪付", "the UnionPay app"),
-    ("union_pay", "cup", "upop", "yinlian", "银联", "云闪付"),
+    called=("union_pay", "cup", "upop", "yinlian", "银联", "云闪付"),
 )
 
 __all__ = ["FACE", "SECRETS", "UnionPay", "build"]

@@ -10,9 +10,9 @@ PAYER_ID = r"o[0-9A-Za-z_\-]{27}"
 FACE = Face(
     ("微信支付", "WeChat Pay"),
     "微",
-    "#1aad19",
-    ("微信", "WeChat"),
-    ("wxpay", "wechatpay", "wechat_pay", "weixin", "wx", "微信", "微信支付"),
+    "#0e850d",
+    called=("wxpay", "wechatpay", "wechat_pay", "weixin", "wx", "微信", "微信支付"),
+    on_computers=("WindowsWechat", "MacWechat", "UnifiedPCWindowsWechat"),
 )
 
 __all__ = ["FACE", "PAYER_ID", "SECRETS", "Combined", "WeChatPay", "build"]

@@ -241,6 +241,7 @@ class Cashier:
         values: dict[str, Any] = {
             "payment": payment,
             "payee": visit.payee,
+            "order": details.order_number(payment),
             "amount": say.money(payment.amount_minor, payment.currency),
             "base": visit.base,
             "mark": details.mark(visit),
@@ -248,12 +249,12 @@ class Cashier:
             "screen": shown,
             "note": shown.note,
             "ended": shown.kind is ScreenKind.DONE,
-            "heading": say(shown.result or shown.kind) if shown.kind is not ScreenKind.CODE else say("title"),
             "rail": say.rail(shown.attempt.channel) if shown.attempt is not None else "",
             "other_url": visit.url(choose="1"),
             "language_url": other_language(visit.base, say),
             "may_choose": payment.method == CASHIER and bool(visit.methods),
         }
+        values["heading"] = details.heading(shown, say)
         posts_to = None
         match shown.kind:
             case ScreenKind.CHOOSE:
@@ -264,7 +265,7 @@ class Cashier:
                 values |= {"action": shown.action, "leave_url": url, "leave_fields": fields}
             case ScreenKind.BRIDGE:
                 parameters = {name: value for name, value in shown.action.items() if name not in _OURS}
-                values["bridge"] = orjson.dumps(parameters).decode()
+                values["parameters"] = orjson.dumps(parameters).decode()
             case ScreenKind.TRANSFER:
                 values["facts"] = details.facts(shown.action)
             case ScreenKind.DONE:

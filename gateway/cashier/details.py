@@ -1,11 +1,13 @@
 """What the screens of a payment show besides words: the mark it is followed by, where to go, accounts, a receipt."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import orjson
 
 from gateway.cashier.render import is_web
-from gateway.cashier.screens import Screen
+from gateway.cashier.screens import Screen, ScreenKind
+from gateway.cashier.text import Say
 from gateway.cashier.visits import Visit
 from gateway.store import Mark
 from gateway.tables import Payment
@@ -17,6 +19,37 @@ def mark(visit: Visit) -> str:
     payment, last = visit.payment, visit.last
     shows = last is not None and last.next_action is not None
     return Mark(payment.book, payment.id, payment.status, payment.attempt_count, last and last.status, shows).text
+
+
+class OrderNumber(NamedTuple):
+    """The merchant's number of the order. short: what a payer can read out, and a shop can find it by."""
+
+    short: str
+    whole: str
+
+
+MOST_DIGITS = 20  # of an order number that is shown as it is
+LAST_DIGITS = 8  # of a longer one; its end is where numbers differ
+
+
+def order_number(payment: Payment) -> OrderNumber:
+    """Return the number of the order as payers see it: as it is where it is short, else how it ends."""
+    whole = payment.merchant_order_id
+    return OrderNumber(whole if len(whole) <= MOST_DIGITS else f"…{whole[-LAST_DIGITS:]}", whole)
+
+
+def heading(shown: Screen, say: Say) -> str:
+    """Return what a screen says first, to those who look and to those who listen; of a choice see offers.py."""
+    rail = say.rail(shown.attempt.channel) if shown.attempt is not None else ""
+    match shown.kind:
+        case ScreenKind.CODE:
+            return say("scan", rail=rail)
+        case ScreenKind.LEAVE | ScreenKind.BRIDGE:
+            return say("pay_with", rail=rail)
+        case ScreenKind.DONE:
+            return say(shown.result or "failed")
+        case kind:
+            return say(kind)
 
 
 def leaving(shown: Screen) -> tuple[str, Mapping[str, str]]:

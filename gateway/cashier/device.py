@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import NamedTuple
 
+from channels.registry import FACES
+
 LANGUAGES = ("zh", "en")
 _PHONE = re.compile(r"Mobi|Android|iPhone|iPad", re.ASCII)
-# WeChat's program for computers opens pages too, and cannot pay in them.
-_DESKTOP_APP = re.compile(r"WindowsWechat|MacWechat|UnifiedPCWindowsWechat", re.ASCII | re.IGNORECASE)
 _ACCEPTED = re.compile(
     r"\s*([A-Za-z]{1,8}|\*)(?:-[A-Za-z0-9-]*)?\s*(?:;\s*q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*)?",
     re.ASCII | re.IGNORECASE,
@@ -28,7 +28,8 @@ class Device(NamedTuple):
 def device(user_agent: str, browsers: Mapping[str, Sequence[str]]) -> Device:
     """Return where a page is looked at. browsers: rail → words in its app's User-Agent."""
     on_phone = _PHONE.search(user_agent) is not None
-    if _DESKTOP_APP.search(user_agent):
+    said = user_agent.lower()
+    if any(word.lower() in said for face in FACES.values() for word in face.on_computers):
         return Device(None, on_phone=False)
     for rail, words in browsers.items():
         if any(word in user_agent for word in words):

@@ -22,18 +22,22 @@ class Offers:
         self._visits = visits
 
     async def offer(self, visit: Visit) -> Mapping[str, object]:
-        """Return what the page of choices shows."""
+        """Return what the page of choices shows. alone: there is one way only, so there is nothing to choose."""
         who, say = visit.device, visit.say
         try:
             await self._payments.require_standing(visit.payment.book)
         except Conflict:  # nothing could be begun, so nothing is offered
-            return {"ways": [], "scan_apps": [], "in_app": False}
+            return {"ways": [], "scan_with": [], "in_app": False, "alone": False, "heading": say("title")}
         offered = await self._payments.offered(visit.payment, [*visit.methods])
         ways = [way for way in screens.ways(who, visit.methods, offered) if await self._works(visit.payment, way)]
         scan: list[str] = []
         if who.rail is None and not who.on_phone:
-            scan = [say.app(rail) for rail in await self._scanning(visit)]
-        return {"ways": ways, "scan_apps": scan, "in_app": who.rail is not None}
+            scan = [say.rail(rail) for rail in await self._scanning(visit)]
+        alone = len(ways) == 1 and not scan
+        heading = (
+            say("pay_with", rail=say.rail(ways[0].channel)) if alone else say("choose" if ways or scan else "title")
+        )
+        return {"ways": ways, "scan_with": scan, "in_app": who.rail is not None, "alone": alone, "heading": heading}
 
     async def _scanning(self, visit: Visit) -> list[str]:
         """Return the rails whose app, having scanned the page's address, can pay in it."""

@@ -12,7 +12,7 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from channels.face import Face
-from channels.registry import FACES
+from channels.registry import FACES, NAMES, script_of
 from gateway.cashier.text import Say
 
 HERE = Path(__file__).parent
@@ -44,6 +44,8 @@ class Templates:
         )
         self._files = {path.name: path.read_bytes() for path in sorted((HERE / "static").iterdir())}
         self._files["cashier.css"] += marks(FACES).encode()
+        wallets = "".join(script_of(name) for name in NAMES)  # before the page's own, which may open one at once
+        self._files["cashier.js"] = f"window.wallets = {{}};\n{wallets}".encode() + self._files["cashier.js"]
         digest = hashlib.sha256(b"\n".join(self._files.values())).hexdigest()[:12]
         self._templates.globals["asset"] = lambda name: f"/cashier/{name}?v={digest}"
 

@@ -23,10 +23,12 @@ WORDS: Mapping[str, tuple[str, str]] = {
     # choose
     "choose": ("选择付款方式", "Choose how to pay"),
     "scan_page": ("用手机扫码付款", "Scan with your phone to pay"),
-    "scan_page_with": ("打开{apps}扫一扫", "Scan it with {apps}"),
+    "scan_page_with": ("可用{rails}扫码", "Works with {rails}"),
     "scan_page_alt": ("付款页面的二维码，请用手机扫描", "QR code of this page, to scan with your phone"),
-    "or_here": ("或选择付款方式", "Or choose how to pay"),
-    "pay_amount": ("付款 {amount}", "Pay {amount}"),
+    "or_choose": ("或选择付款方式", "Or choose how to pay"),
+    "or_here": ("或在这里付款", "Or pay here"),
+    "pay_amount": ("支付 {amount}", "Pay {amount}"),
+    "way_and_how": ("{rail} · {how}", "{rail} · {how}"),
     "by_qr": ("扫码", "Scan a code"),
     "by_page": ("前往网页付款", "On its website"),
     "by_h5": ("打开应用付款", "Opens the app"),
@@ -66,13 +68,9 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "scan_alt": ("{rail}付款二维码", "QR code for {rail}"),
     "scan_hint": ("付款后本页会自动更新", "This page updates by itself once you have paid"),
     "other_way": ("换一种方式", "Choose another way"),
-    # leave
-    "leave": ("前往{rail}完成付款", "Finish paying with {rail}"),
-    "leave_button": ("继续前往{rail}", "Continue to {rail}"),
+    # leave, bridge
+    "pay_with": ("用{rail}付款", "Pay with {rail}"),
     "leave_hint": ("付完请回到本页", "Come back to this page when you are done"),
-    # bridge
-    "bridge": ("在{rail}中付款", "Pay in {rail}"),
-    "bridge_button": ("用{rail}付款", "Pay with {rail}"),
     "bridge_canceled": ("还没有付款，可以再试一次。", "Not paid yet. You can try again."),
     # transfer
     "transfer": ("转账到下面的账户", "Transfer to this account"),
@@ -175,10 +173,11 @@ class Say:
         face = FACES.get(channel)
         return face.names[self._place] if face else channel.replace("_", " ").title()
 
-    def app(self, channel: str) -> str:
-        """Return what payers call the app of a rail."""
+    def how(self, channel: str, method: str) -> str:
+        """Return how one pays there by that method: in the rail's own words, where it has some."""
         face = FACES.get(channel)
-        return face.app[self._place] if face and face.app else self.rail(channel)
+        own = face.how.get(method) if face else None
+        return own[self._place] if own else self(f"by_{method}")
 
     def several(self, names: list[str]) -> str:
         """Return names in a row."""

@@ -13,12 +13,12 @@ from aiohttp import web
 from sandbox.acquirer.page import major, show
 
 APPS: Mapping[str, str] = {
-    "wechat": "微信 WeChat",
+    "wechat": "微信支付 WeChat Pay",
     "alipay": "支付宝 Alipay",
-    "unionpay": "云闪付 UnionPay",
+    "unionpay": "银联 UnionPay",
     "paypal": "PayPal",
-    "stripe": "银行卡 Card (Stripe)",
-    "bank_transfer": "手机银行 Bank",
+    "stripe": "银行卡 Card",
+    "bank_transfer": "银行转账 Bank transfer",
 }
 _BEGINS = {
     "weixin://": "wechat",

@@ -1,7 +1,7 @@
 // What a page does beyond links and forms: it follows its payment, opens the wallet, counts down, copies.
 // Without it everything but the wallet's own call works, and the page loads itself anew.
-"use strict";
 (() => {
+  "use strict";
   const MOST_PAUSE = 15000;
   let followed = 0; // counts pages followed, so that an older follower ends
 
@@ -61,19 +61,11 @@
 
   // ---- leaving for the rail, or into the wallet ----
 
-  function wechat(parameters, ended) {
-    const call = () => window.WeixinJSBridge.invoke("getBrandWCPayRequest", parameters, (said) => {
-      ended(String((said && said.err_msg) || "").endsWith(":ok"));
-    });
-    if (window.WeixinJSBridge) call();
-    else document.addEventListener("WeixinJSBridgeReady", call, { once: true });
-  }
-
   function open(button) {
     const canceled = main().querySelector("[data-canceled]");
     canceled.hidden = true;
     busy(button, true);
-    wechat(JSON.parse(button.dataset.bridge), (paid) => {
+    window.wallets[button.dataset.wallet](JSON.parse(button.dataset.parameters), (paid) => {
       if (!paid) {
         busy(button, false);
         canceled.hidden = false;
@@ -86,13 +78,13 @@
     history.replaceState(null, "", location.pathname + location.search); // once: whoever comes back is not sent off again
     const there = main().querySelector("[data-go]");
     if (!there) return;
-    if (there.dataset.bridge) open(there);
+    if (there.dataset.wallet) open(there);
     else if (there.tagName === "FORM") there.requestSubmit();
     else location.assign(there.href);
   }
 
   function busy(element, on) {
-    const words = element.querySelector(".how") || element.querySelector(".rail");
+    const words = element.querySelector(".how") || element.querySelector(".does");
     if (on) {
       element.setAttribute("aria-busy", "true");
       element.dataset.words = words.textContent;
@@ -133,7 +125,7 @@
         button.textContent = button.dataset.copied;
       });
     }
-    for (const button of main().querySelectorAll("[data-bridge]")) {
+    for (const button of main().querySelectorAll("[data-wallet]")) {
       button.addEventListener("click", () => button.hasAttribute("aria-busy") || open(button));
     }
     for (const form of main().querySelectorAll("form")) {

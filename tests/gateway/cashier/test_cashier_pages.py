@@ -19,6 +19,12 @@ PLANTED = """() => {
         p: {id: "last-planted"},
     })) document.body.append(Object.assign(document.createElement(tag), values));
 }"""
+# The sizes of all letters on a page, and the texts of what is cut off at the edge of what holds it.
+TEXT_SIZES = """() => [...document.querySelectorAll(".sheet *")]
+    .filter((one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim()))
+    .map((one) => parseFloat(getComputedStyle(one).fontSize))"""
+CUT_OFF = """() => [...document.querySelectorAll(".way, .field, .facts, .code, header, main, footer")]
+    .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent.trim())"""
 REFUSAL = {"status": 400, "code": "PARAM_ERROR"}
 
 
@@ -274,7 +280,7 @@ async def test_a_link_that_was_paid_says_so_and_takes_no_second_payment(street: 
     async with street.look() as look, street.look(locale="en-GB") as friend:
         await look.page.goto(link["url"])
         await shot(look, "link")
-        await look.page.get_by_role("button", name="付款 ¥120.00").dblclick()
+        await look.page.get_by_role("button", name="支付 ¥120.00").dblclick()
         await look.page.get_by_role("button", name="微信支付").click()
         await expect(look.page.get_by_role("heading", name="用微信支付扫码")).to_be_visible()
         (payment,) = [one for one in (await street.call("GET", "/v1/payments"))["data"] if one["amount"] == 12_000]
@@ -337,3 +343,70 @@ async def test_a_payer_abroad_reads_the_time_of_the_clock_on_the_wall(street: St
         amount = await look.page.locator(".amount").bounding_box()
         assert amount is not None
         assert amount["height"] < 40
+
+
+async def test_where_there_is_nothing_to_choose_one_button_says_what_it_does(street: Street) -> None:
+    payment = await street.payment(1250, method={"channel": "paypal"})
+    for locale, does, title in (("zh-CN", "支付 ¥12.50", "用PayPal付款"), ("en-GB", "Pay ¥12.50", "Pay with PayPal")):
+        async with street.look(PHONE, width=360, locale=locale) as look:
+            await look.page.goto(payment["next_action"]["url"])
+            (button,) = await look.page.get_by_role("button").all()
+            assert (await button.inner_text()).startswith(does)
+            assert title in await look.page.title()
+            heading = await look.page.get_by_role("heading").bounding_box()
+            assert heading is not None
+            assert heading["width"] <= 1, "whoever listens is told where they are; nobody has to look at it"
+    async with street.look(PHONE, width=360, locale="en-GB", java_script_enabled=False) as look:
+        await look.page.goto(payment["next_action"]["url"])
+        await look.page.get_by_role("button", name="Pay ¥12.50").click()
+        await expect(look.page.get_by_role("link", name="Pay ¥12.50")).to_be_visible()
+        assert "{" not in await look.page.title()
+
+
+async def test_a_payer_sees_a_short_order_number_and_the_whole_one_on_request(street: Street) -> None:
+    number = "A-2026-11-30-0000-1111-2222-3333-44445555666"
+    payment = await street.payment(merchant_order_id=number)
+    async with street.look(PHONE, width=360, locale="en-GB") as look:
+        await look.page.goto(payment["next_action"]["url"])
+        await expect(look.page.get_by_text("Order …45555666")).to_be_visible()
+        whole = look.page.get_by_text(number)
+        await expect(whole).to_be_hidden()
+        await look.page.get_by_text("Order …45555666").click()
+        await expect(whole).to_be_visible()
+
+
+async def test_pages_grow_with_the_readers_letters_and_never_beyond_the_screen(street: Street) -> None:
+    one = {"method": {"channel": "paypal"}}
+    pages = [await street.payment(), await street.payment(123_456_789, **one), await street.payment(10**12, **one)]
+    code = await street.call(
+        "POST", "/v1/merchant_qrs", {"name": "counter", "description": "茶屋柜台", "currency": "CNY", "maximum": 50_000}
+    )
+    transfer = await street.payment(123_456_789, method={"channel": "bank_transfer"})
+    async with street.look(PHONE, width=360, height=740, locale="en-GB") as look:
+        page = look.page
+        for url in (*(one["next_action"]["url"] for one in pages), code["url"], transfer["next_action"]["url"]):
+            await page.goto(url)
+            if url == transfer["next_action"]["url"]:
+                await page.get_by_role("button", name="Bank transfer").click()
+                await expect(page.get_by_role("heading", name="Transfer to this account")).to_be_visible()
+            sizes = []
+            for letters in ("100%", "200%"):
+                await page.evaluate("(size) => { document.documentElement.style.fontSize = size; }", letters)
+                sizes.append(await page.evaluate(TEXT_SIZES))
+            assert sizes[1] == [2 * size for size in sizes[0]], url
+            assert len(sizes[0]) > 3
+            assert (await look.width())[0] <= 360, url
+            assert await page.evaluate(CUT_OFF) == [], url
+        await shot(look, "large-letters")
+
+
+async def test_nothing_turns_for_a_reader_who_wants_no_motion(street: Street) -> None:
+    turning = "document.getAnimations().length"
+    for wish, expected in (("no-preference", 1), ("reduce", 0)):
+        payment = await street.payment()
+        await street.control("faults", fault="answer_lost", rail="alipay", match={"op": "create"})
+        async with street.look(reduced_motion=wish) as look:
+            await look.page.goto(payment["next_action"]["url"])
+            await look.page.get_by_role("button", name="支付宝").click()
+            await expect(look.page.get_by_role("heading", name="正在确认")).to_be_visible()
+            assert await look.page.evaluate(turning) == expected

@@ -2,18 +2,22 @@
 
 import re
 import string
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from channels import Method
+from channels.face import Face
+from channels.registry import FACES, NAMES
 from gateway.cashier.codes import png, svg
 from gateway.cashier.device import Device, address, device, language
 from gateway.cashier.render import HERE, is_web, sources
 from gateway.cashier.screens import ways
 from gateway.cashier.text import WORDS, Say
 from gateway.routing.seam import Choice
+from sandbox.wallet.pages import APPS as APPS_OF_THE_SANDBOX
 from tests.gateway.cashier.browsers import DESKTOP, IN_ALIPAY, IN_WECHAT, PHONE
 
 APPS = {"wechat": ("MicroMessenger",), "alipay": ("AlipayClient",)}
@@ -170,6 +174,58 @@ def test_every_text_stands_out_from_its_ground(scheme: str) -> None:
     ):
         assert _contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
     assert _contrast(colours["edge"], colours["sheet"]) >= 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_rails_mark_can_be_read(name: str) -> None:
+    assert _contrast("#ffffff", FACES[name].colour) >= 4.5
+
+
+def test_a_mark_too_faint_to_be_read_is_no_face() -> None:
+    with pytest.raises(ValueError, match="too faint"):
+        Face(("微信支付", "WeChat Pay"), "微", "#1aad19")
+
+
+def test_letters_and_what_holds_them_are_sized_by_the_readers_letters() -> None:
+    assert fixed_sizes((HERE / "static" / "cashier.css").read_text()) == []
+    for planted in (".how { font-size: 13px; }", "body { font: 16px/1.5 serif; }", ".way { min-height: 48px; }"):
+        assert len(fixed_sizes(planted)) == 1, planted
+
+
+def fixed_sizes(css: str) -> list[str]:
+    """Return where a style names pixels; lines of one, and what is there for screen readers alone, may."""
+    return [found for found in re.findall(r"[a-z-]+: [^;{}]*?\b\d*\.?\d+px", css) if not found.endswith(" 1px")]
+
+
+PAGES = sorted(
+    path
+    for path in HERE.rglob("*")
+    if path.suffix in (".html", ".css", ".js", ".py") and path.name not in ("emvco.py", "links.py")
+)
+
+
+def of_rails(text: str) -> list[str]:
+    """Return the names and other words of rails that stand in a text."""
+    words = {name for name in NAMES if name != "bank_transfer"} | {"weixin"}
+    words |= {name.lower() for face in FACES.values() for name in face.names if name not in ("Card", "Bank transfer")}
+    words -= {"银行卡", "银行转账"}  # ordinary words, which say no rail
+    return sorted(word for word in words if word in text.lower())
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_what_belongs_to_a_rail_stands_in_its_folder(path: Path) -> None:
+    assert of_rails(path.read_text("utf-8")) == []
+
+
+def test_a_rails_word_in_the_cashiers_own_files_is_noticed() -> None:
+    assert of_rails('"wechat": ("微信支付", "WeChat Pay")') == ["wechat", "wechat pay", "微信支付"]
+    assert of_rails("if (window.WeixinJSBridge) call();") == ["weixin"]
+
+
+def test_the_simulated_wallet_calls_every_wallet_as_the_cashier_does() -> None:
+    for name, words in APPS_OF_THE_SANDBOX.items():
+        chinese, english = FACES[name].names
+        assert words == (chinese if chinese == english else f"{chinese} {english}"), name
 
 
 def _contrast(one: str, other: str) -> float:
