@@ -32,12 +32,14 @@ from channels.contract import (
     Unknown,
 )
 from channels.settings import called_address, secret
-from channels.stripe import messages, statement
-from channels.stripe.account import BASE_URL, PAST_IT, StripeAccount
+from channels.stripe import messages, signing, statement
+from channels.stripe.answers import PAST_IT, Answers, replayed
+from channels.stripe.calls import Calls
 from channels.stripe.messages import Doubt
 from kernel.money import Money
 from kernel.safe_json import BadJson, loads_object, text
 
+BASE_URL = "https://api.stripe.com"
 OLD = "the answer is an old one, told again"
 REFUND_PAGE = 100  # refunds of one payment that a query looks at
 
@@ -70,11 +72,46 @@ _CAPABILITIES = Capabilities(
 )
 
 
-class Stripe(StripeAccount):
-    """What the hub asks of one account and hears about it."""
+class Stripe:
+    """One Stripe account, with its secret key and the signing secrets of its webhook endpoints."""
 
     name = "stripe"
     capabilities = _CAPABILITIES
+
+    def __init__(
+        self,
+        *,
+        secret_key: str,
+        base_url: str = BASE_URL,
+        webhook_secrets: tuple[str, ...] = (),
+        account: str | None = None,
+        return_url: str | None = None,
+    ) -> None:
+        """base_url: without a path. account: acct_…. return_url: after 3-D Secure, where the order names none."""
+        self._signer = signing.Signer(secret_key)
+        self._secrets = signing.WebhookSecrets(webhook_secrets)
+        self._answers = Answers(livemode="_live_" in secret_key)
+        self._account = account
+        self._return_url = return_url
+        base = base_url.rstrip("/")
+        self._over = "tls" if base.startswith("https:") else "loopback"
+        self._calls = Calls()
+        self._intents_url = f"{base}/v1/payment_intents"
+        self._refunds_url = f"{base}/v1/refunds"
+        self._bill_url = f"{base}/v1/balance_transactions"
+
+    def sign(self, request: Request, *, now: datetime, nonce: str) -> Request:
+        """Return the request with the secret key. It proves who we are, and nothing about the rest of the request."""
+        return self._signer.sign(request)
+
+    def verified_by(self, message: Response, *, now: datetime) -> str:
+        """Return what vouches for a message: of a notice the id of a webhook secret, of an answer the connection.
+
+        That is `tls`, or `loopback` where a sandbox is called; there is no third (see build). Raises BadNotice.
+        """
+        if "stripe-signature" in message.headers:
+            return self._secrets.verify(message, now=now)
+        return self._over
 
     # ---- payments ----------------------------------------------------------------------------------------------------
 
@@ -82,7 +119,7 @@ class Stripe(StripeAccount):
         """Return the request that makes the intent; once its id is known, the one that asks for it."""
         if order.channel_ref is not None:
             return self.query_request(order)
-        return self._post(self._intents_url, messages.create_form(order), key=order.reference)
+        return self._calls.post(self._intents_url, messages.create_form(order), key=order.reference)
 
     def pay_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return Pending(proceed=True) with the intent's id, refused, or unknown.
@@ -91,14 +128,14 @@ class Stripe(StripeAccount):
         """
         if order.channel_ref is not None:
             return self.query_outcome(order, answer, now=now)
-        return self._outcome(answer, messages.PAY, lambda body: self._made(order, body, answer))
+        return self._answers.outcome(answer, messages.PAY, lambda body: self._made(order, body, answer))
 
     def proceed_request(self, order: Order) -> Request:
         """Return the request that confirms the intent: now the card is charged, or the money held."""
         fields = [messages.EXPAND]
         if return_url := order.return_url or self._return_url:
             fields.append(("return_url", return_url))
-        return self._post(f"{self._intent_url(order)}/confirm", fields, key=f"{order.reference}:confirm")
+        return self._calls.post(f"{self._intent_url(order)}/confirm", fields, key=f"{order.reference}:confirm")
 
     def proceed_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return what came of it: paid, held, the payer is to prove who they are, declined, or unknown.
@@ -106,15 +143,15 @@ class Stripe(StripeAccount):
         Of a replayed answer only an end is believed: that the money moved, or that the card was declined.
         """
         if answer.status == 402:
-            return self._declined(order, answer)
+            return self._answers.declined(order, answer)
 
         def read(body: dict[str, Any]) -> Outcome:
-            outcome = self._about(order, body)
-            if isinstance(outcome, Pending) and _replayed(answer):
+            outcome = self._answers.about(order, body)
+            if isinstance(outcome, Pending) and replayed(answer):
                 return Unknown(OLD, follow_up=self.query_request(order))
             return outcome
 
-        return self._outcome(answer, messages.NOTHING, read)
+        return self._answers.outcome(answer, messages.NOTHING, read)
 
     def query_request(self, order: Order) -> Request:
         """Return the request for the intent by its id; without one, the request that makes it, under the same key.
@@ -123,13 +160,13 @@ class Stripe(StripeAccount):
         """
         if order.channel_ref is None:
             return self.pay_request(order)
-        return self._get(f"{self._intent_url(order)}?{messages.query([messages.EXPAND])}")
+        return self._calls.get(f"{self._intent_url(order)}?{messages.query([messages.EXPAND])}")
 
     def query_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return the intent's state; Unknown(not_found=True) when Stripe says that it has none of that id."""
         if order.channel_ref is None:
-            return self._outcome(answer, messages.NOTHING, lambda body: self._made(order, body, answer))
-        return self._outcome(answer, messages.QUERY, lambda body: self._about(order, body))
+            return self._answers.outcome(answer, messages.NOTHING, lambda body: self._made(order, body, answer))
+        return self._answers.outcome(answer, messages.QUERY, lambda body: self._answers.about(order, body))
 
     def close_request(self, order: Order) -> Request:
         """Return the request that cancels the intent, whatever it waits for; may be repeated.
@@ -138,13 +175,13 @@ class Stripe(StripeAccount):
         """
         if order.channel_ref is None:
             return self.pay_request(order)
-        return self._post(f"{self._intent_url(order)}/cancel", ())
+        return self._calls.post(f"{self._intent_url(order)}/cancel", ())
 
     def close_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return Refused(closed=True) when the intent is canceled now or was before; else Unknown."""
 
         def read(body: dict[str, Any]) -> Outcome:
-            outcome = self._about(order, body)
+            outcome = self._answers.about(order, body)
             if isinstance(outcome, Pending) and outcome.channel_ref and order.channel_ref is None:
                 # The answer to making it. Now that the id is known, it can be canceled, whatever it waits for.
                 cancel = self.close_request(replace(order, channel_ref=outcome.channel_ref))
@@ -153,14 +190,18 @@ class Stripe(StripeAccount):
                 raise Doubt("it was canceled, and is not")
             return outcome
 
-        return self._past_it(answer, read) if answer.status == 400 else self._outcome(answer, messages.CLOSE, read)
+        return (
+            self._answers.past_it(answer, read)
+            if answer.status == 400
+            else self._answers.outcome(answer, messages.CLOSE, read)
+        )
 
     # ---- reserved money ----------------------------------------------------------------------------------------------
 
     def capture_request(self, order: Order, amount: Money) -> Request:
         """Return the request that takes reserved money, all or a part; Stripe releases the rest."""
         fields = (messages.EXPAND, ("amount_to_capture", str(amount.minor)))
-        return self._post(f"{self._intent_url(order)}/capture", fields)
+        return self._calls.post(f"{self._intent_url(order)}/capture", fields)
 
     def capture_outcome(self, order: Order, amount: Money, answer: Response, *, now: datetime) -> Outcome:
         """Return Confirmed with the captured amount; Unknown when it is another.
@@ -171,16 +212,16 @@ class Stripe(StripeAccount):
             return Unknown("it is not held any more", follow_up=self.query_request(order))
 
         def read(body: dict[str, Any]) -> Outcome:
-            outcome = self._about(order, body)
+            outcome = self._answers.about(order, body)
             if isinstance(outcome, Confirmed) and outcome.amount != amount:
                 raise messages.AmountDiffers(outcome.amount, amount)
             return outcome
 
-        return self._outcome(answer, messages.NOTHING, read)
+        return self._answers.outcome(answer, messages.NOTHING, read)
 
     def void_request(self, order: Order) -> Request:
         """Return the request that releases reserved money: the intent is canceled."""
-        return self._post(f"{self._intent_url(order)}/cancel", ())
+        return self._calls.post(f"{self._intent_url(order)}/cancel", ())
 
     def void_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return Refused(closed=True) when the money is released; else Unknown."""
@@ -194,7 +235,7 @@ class Stripe(StripeAccount):
         After that only a query does, which finds our number among the refunds of the payment.
         """
         fields = messages.refund_form(refund, _paid_as(refund))
-        return self._post(self._refunds_url, fields, key=refund.reference)
+        return self._calls.post(self._refunds_url, fields, key=refund.reference)
 
     def refund_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
         """Return the refund's state. Of a replayed answer only that it was done is believed; else it is asked for."""
@@ -202,26 +243,26 @@ class Stripe(StripeAccount):
         def read(body: dict[str, Any]) -> Outcome:
             found = messages.refund(body)
             outcome = messages.about_refund(found, refund)
-            if _replayed(answer) and not isinstance(outcome, Confirmed):
+            if replayed(answer) and not isinstance(outcome, Confirmed):
                 return Unknown(OLD, follow_up=self.refund_query_request(replace(refund, channel_ref=found.id)))
             return outcome
 
-        return self._outcome(answer, messages.REFUND, read)
+        return self._answers.outcome(answer, messages.REFUND, read)
 
     def refund_query_request(self, refund: RefundOrder) -> Request:
         """Return the request for the refund by its id; without one, for the refunds of its payment."""
         if refund.channel_ref is not None:
-            return self._get(f"{self._refunds_url}/{quote(refund.channel_ref, safe='')}")
+            return self._calls.get(f"{self._refunds_url}/{quote(refund.channel_ref, safe='')}")
         listed = [("payment_intent", _paid_as(refund)), ("limit", str(REFUND_PAGE))]
-        return self._get(f"{self._refunds_url}?{messages.query(listed)}")
+        return self._calls.get(f"{self._refunds_url}?{messages.query(listed)}")
 
     def refund_query_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
         """Return the refund's state; Unknown(not_found=True) when a whole list of the payment's refunds lacks it."""
         if refund.channel_ref is not None:
-            return self._outcome(
+            return self._answers.outcome(
                 answer, messages.REFUND_QUERY, lambda body: messages.about_refund(messages.refund(body), refund)
             )
-        return self._outcome(answer, messages.NOTHING, lambda body: _among(body, refund))
+        return self._answers.outcome(answer, messages.NOTHING, lambda body: _among(body, refund))
 
     # ---- notices -----------------------------------------------------------------------------------------------------
 
@@ -249,10 +290,10 @@ class Stripe(StripeAccount):
         if kind not in EVENTS or reference is None:
             return None
         try:
-            messages.same_mode(event, self._livemode)
+            messages.same_mode(event, self._answers.livemode)
             if kind in REFUND_EVENTS:
                 return Notice(Kind.REFUND, reference, messages.refund(about).outcome, notice_id)
-            intent = messages.intent(about, livemode=self._livemode)
+            intent = messages.intent(about, livemode=self._answers.livemode)
             outcome = intent.outcome(happened_at=messages.moment(event, "created"))
         except Doubt as error:
             doubt = f"the notice is signed but not believed: {error}"
@@ -303,17 +344,21 @@ class Stripe(StripeAccount):
 
     # ---- shared ------------------------------------------------------------------------------------------------------
 
+    def _page(self, page: statement.Page) -> Request:
+        return self._calls.get(f"{self._bill_url}?{page.query()}")
+
+    def _intent_url(self, order: Order) -> str:
+        if order.channel_ref is None:
+            raise ValueError(f"{order.reference} has no intent yet: only creating and asking go without one")
+        return f"{self._intents_url}/{quote(order.channel_ref, safe='')}"
+
     def _made(self, order: Order, body: Mapping[str, Any], answer: Response) -> Outcome:
         """Return what an answer to making the intent says."""
-        found = self._intent(body)
-        if not _replayed(answer):
+        found = self._answers.intent(body)
+        if not replayed(answer):
             return messages.about_order(found, order, found.outcome())
         messages.about_order(found, order, Pending())
         return Unknown(OLD, follow_up=self.query_request(replace(order, channel_ref=found.id)))
-
-
-def _replayed(answer: Response) -> bool:
-    return answer.headers.get("idempotent-replayed", "").lower() == "true"
 
 
 def _paid_as(refund: RefundOrder) -> str:

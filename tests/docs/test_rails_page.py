@@ -18,8 +18,8 @@ from channels.contract import Capabilities
 from channels.powers import HasFundBill, Proceeds, deposit_prefix
 from channels.registry import NAMES, secrets_of
 from channels.sharing import Sharing
-from channels.stripe.account import VERSION
 from channels.stripe.adapter import EVENTS
+from channels.stripe.calls import VERSION
 from gateway.accounts.terms import Terms
 from tests.docs.pages import ROOT, difference, section_of
 from tests.docs.rail_pages import complaints as untold

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from channels import BadNotice, Confirmed, Method, Order, RefundOrder, stripe
-from channels.stripe.account import VERSION
+from channels.stripe.calls import VERSION
 from kernel.env import Request, Response
 from kernel.money import Money
 from tests.sdk.environments import run
