@@ -1,4 +1,4 @@
-"""Stripe as a channel: cards by PaymentIntents; see README.md."""
+"""Stripe as a channel: cards, by a token or on a page of Stripe's; see README.md."""
 
 from channels.face import Face
 from channels.stripe.adapter import Stripe, build
@@ -6,6 +6,12 @@ from channels.stripe.adapter import Stripe, build
 SECRETS = frozenset(
     {"secret_key", "webhook_secrets"}
 )  # settings that are sealed at rest; each may end in _file instead
-FACE = Face(("银行卡", "Card"), called=("card",))
+FACE = Face(
+    ("银行卡", "Card"),
+    "卡",
+    "#5b4b8a",
+    called=("card",),
+    how={"page": ("在 Stripe 的安全页面输入卡号", "Type it on Stripe's secure page")},
+)
 
 __all__ = ["FACE", "SECRETS", "Stripe", "build"]

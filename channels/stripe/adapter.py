@@ -1,4 +1,4 @@
-"""Stripe: cards by PaymentIntents, charged at once or held first, refunds, webhooks, balance transactions.
+"""Stripe: cards by token or on a page of Stripe's, charged at once or held first, refunds, webhooks, balance.
 
 Every method is pure; see channels/contract.py for what each promises and README.md for what is believed when.
 A payment takes two calls. The first makes an intent and moves no money; the hub keeps the intent's id; the second
@@ -32,7 +32,7 @@ from channels.contract import (
     Unknown,
 )
 from channels.settings import called_address, secret
-from channels.stripe import messages, signing, statement
+from channels.stripe import checkout, messages, signing, statement
 from channels.stripe.answers import PAST_IT, Answers, replayed
 from channels.stripe.calls import Calls
 from channels.stripe.messages import Doubt
@@ -56,13 +56,13 @@ INTENT_EVENTS = frozenset(
     )
 )
 REFUND_EVENTS = frozenset({"refund.created", "refund.updated", "refund.failed", "charge.refund.updated"})
-EVENTS = INTENT_EVENTS | REFUND_EVENTS
+EVENTS = INTENT_EVENTS | REFUND_EVENTS | checkout.SESSION_EVENTS
 
 _CAPABILITIES = Capabilities(
-    methods=frozenset({Method.CARD}),
+    methods=frozenset({Method.CARD, Method.PAGE}),
     currencies=frozenset({"CNY", "USD", "EUR", "GBP", "JPY", "HKD"}),
     maximum_minor=99_999_999,  # eight digits
-    authorizes=frozenset({Method.CARD}),
+    authorizes=frozenset({Method.CARD, Method.PAGE}),
     partial_capture=True,
     per_order_notices=False,
     signs_answers=False,
@@ -96,6 +96,7 @@ class Stripe:
         base = base_url.rstrip("/")
         self._over = "tls" if base.startswith("https:") else "loopback"
         self._calls = Calls()
+        self._pages = checkout.Pages(base_url=base, calls=self._calls, answers=self._answers, return_url=return_url)
         self._intents_url = f"{base}/v1/payment_intents"
         self._refunds_url = f"{base}/v1/refunds"
         self._bill_url = f"{base}/v1/balance_transactions"
@@ -116,7 +117,9 @@ class Stripe:
     # ---- payments ----------------------------------------------------------------------------------------------------
 
     def pay_request(self, order: Order) -> Request:
-        """Return the request that makes the intent; once its id is known, the one that asks for it."""
+        """Return the request that makes the intent, or the page; once its id is known, the one that asks for it."""
+        if checkout.is_session(order):
+            return self._pages.query_request(order)
         if order.channel_ref is not None:
             return self.query_request(order)
         return self._calls.post(self._intents_url, messages.create_form(order), key=order.reference)
@@ -124,8 +127,11 @@ class Stripe:
     def pay_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return Pending(proceed=True) with the intent's id, refused, or unknown.
 
-        A replayed answer shows the intent as it was made, not as it is: of it the id is believed, and asked for.
+        A replayed answer shows the intent as it was made, not as it is: of it the id is believed, and asked for. Of a
+        page: where to send the payer.
         """
+        if checkout.is_session(order) and order.channel_ref is None:
+            return self._pages.create_outcome(order, answer, messages.PAY)
         if order.channel_ref is not None:
             return self.query_outcome(order, answer, now=now)
         return self._answers.outcome(answer, messages.PAY, lambda body: self._made(order, body, answer))
@@ -158,12 +164,16 @@ class Stripe:
 
         Stripe finds no intent by our number. Making it again is harmless: it is the same one, or one without money.
         """
+        if checkout.is_session(order):
+            return self._pages.query_request(order)
         if order.channel_ref is None:
             return self.pay_request(order)
         return self._calls.get(f"{self._intent_url(order)}?{messages.query([messages.EXPAND])}")
 
     def query_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return the intent's state; Unknown(not_found=True) when Stripe says that it has none of that id."""
+        if checkout.is_session(order):
+            return self._pages.query_outcome(order, answer)
         if order.channel_ref is None:
             return self._answers.outcome(answer, messages.NOTHING, lambda body: self._made(order, body, answer))
         return self._answers.outcome(answer, messages.QUERY, lambda body: self._answers.about(order, body))
@@ -171,14 +181,18 @@ class Stripe:
     def close_request(self, order: Order) -> Request:
         """Return the request that cancels the intent, whatever it waits for; may be repeated.
 
-        Without its id: the request that makes it, so as to learn the id; see close_outcome.
+        Without its id: the request that makes it, so as to learn the id; see close_outcome. A page is expired.
         """
+        if checkout.is_session(order):
+            return self._pages.close_request(order)
         if order.channel_ref is None:
             return self.pay_request(order)
         return self._calls.post(f"{self._intent_url(order)}/cancel", ())
 
     def close_outcome(self, order: Order, answer: Response, *, now: datetime) -> Outcome:
         """Return Refused(closed=True) when the intent is canceled now or was before; else Unknown."""
+        if checkout.is_session(order):
+            return self._pages.close_outcome(order, answer)
 
         def read(body: dict[str, Any]) -> Outcome:
             outcome = self._answers.about(order, body)
@@ -273,24 +287,18 @@ class Stripe:
         is not known: a query will tell. The amount is the one Stripe states; the hub compares it with the order it has.
         """
         self._secrets.verify(message, now=now)
-        try:
-            event = loads_object(message.body)
-            notice_id, kind = text(event["id"]), text(event["type"])
-            if event["object"] != "event":
-                raise BadJson("it is no event")
-            data = event["data"]
-            about = data["object"] if isinstance(data, dict) else None
-            if not isinstance(about, dict):
-                raise BadJson("data.object is not an object")
-        except (BadJson, KeyError) as error:
-            raise BadNotice("malformed", f"not an event of Stripe's: {error}") from None
+        event, about = _event(message)
+        notice_id, kind = event["id"], event["type"]
         reference = messages.reference(about)
         if event.get("account") not in (None, self._account):
             raise BadNotice("not_ours", "the event is of another account", about=reference or "")
-        if kind not in EVENTS or reference is None:
+        if kind not in EVENTS or reference is None or checkout.passes_over(kind, about):
             return None
         try:
             messages.same_mode(event, self._answers.livemode)
+            if kind in checkout.SESSION_EVENTS:
+                gone = checkout.expired(about, livemode=self._answers.livemode)
+                return Notice(Kind.PAYMENT, reference, gone, notice_id)
             if kind in REFUND_EVENTS:
                 return Notice(Kind.REFUND, reference, messages.refund(about).outcome, notice_id)
             intent = messages.intent(about, livemode=self._answers.livemode)
@@ -359,6 +367,23 @@ class Stripe:
             return messages.about_order(found, order, found.outcome())
         messages.about_order(found, order, Pending())
         return Unknown(OLD, follow_up=self.query_request(replace(order, channel_ref=found.id)))
+
+
+def _event(message: Response) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the event in a message, which has an id and a type, and what it is about. Raises BadNotice."""
+    try:
+        event = loads_object(message.body)
+        for name in ("id", "type"):
+            text(event[name])
+        if event["object"] != "event":
+            raise BadJson("it is no event")
+        data = event["data"]
+        about = data["object"] if isinstance(data, dict) else None
+        if not isinstance(about, dict):
+            raise BadJson("data.object is not an object")
+    except (BadJson, KeyError) as error:
+        raise BadNotice("malformed", f"not an event of Stripe's: {error}") from None
+    return event, about
 
 
 def _paid_as(refund: RefundOrder) -> str:

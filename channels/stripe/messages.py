@@ -21,7 +21,7 @@ EXPAND = ("expand[]", "latest_charge.balance_transaction")
 MAX_DESCRIPTION = 500
 REFERENCE, PAYMENT_REFERENCE = "reference", "payment_reference"  # our numbers, in Stripe's metadata
 
-_UNWANTED = dict.fromkeys([*range(32), 127, 8232, 8233], " ")
+UNWANTED = dict.fromkeys([*range(32), 127, 8232, 8233], " ")
 _ID = re.compile(r"[a-z]{2,8}_[A-Za-z0-9_]{1,80}", re.ASCII)
 _WORD = re.compile(r"[a-z0-9_]{1,64}", re.ASCII)
 Pairs = Iterable[tuple[str, str]]
@@ -55,7 +55,7 @@ def create_form(order: Order) -> Pairs:
     if order.token:
         yield "payment_method", order.token
     yield "capture_method", "manual" if order.authorize_only else "automatic"
-    if words := order.description.translate(_UNWANTED)[:MAX_DESCRIPTION].strip():
+    if words := order.description.translate(UNWANTED)[:MAX_DESCRIPTION].strip():
         yield "description", words
     yield f"metadata[{REFERENCE}]", order.reference
 
@@ -66,7 +66,7 @@ def refund_form(refund: RefundOrder, payment_intent: str) -> Pairs:
     yield "amount", str(refund.amount.minor)
     yield f"metadata[{REFERENCE}]", refund.reference
     yield f"metadata[{PAYMENT_REFERENCE}]", refund.payment_reference
-    if words := refund.reason.translate(_UNWANTED)[:MAX_DESCRIPTION].strip():
+    if words := refund.reason.translate(UNWANTED)[:MAX_DESCRIPTION].strip():
         yield "metadata[reason]", words
 
 
@@ -137,8 +137,8 @@ def intent(body: Mapping[str, Any], *, livemode: bool) -> Intent:
     return Intent(
         id=identifier(body, "id", "pi"),
         reference=metadata(body, REFERENCE),
-        status=_text(body, "status"),
-        amount=money(body.get("amount"), _text(body, "currency").upper(), "amount"),
+        status=required(body, "status"),
+        amount=money(body.get("amount"), required(body, "currency").upper(), "amount"),
         body=body,
     )
 
@@ -148,9 +148,9 @@ def about_order(found: Intent, order: Order, outcome: Outcome) -> Outcome:
 
     Of reserved money less may have been captured than was reserved: the hub compares that with what it asked for.
     """
-    _same("metadata.reference", found.reference or "", order.reference)
+    same("metadata.reference", found.reference or "", order.reference)
     if order.channel_ref is not None:
-        _same("id", found.id, order.channel_ref)
+        same("id", found.id, order.channel_ref)
     ours = found.amount == order.amount
     if isinstance(outcome, Confirmed):
         part = ours and order.authorize_only and outcome.amount < order.amount
@@ -184,12 +184,13 @@ def _next_action(body: Mapping[str, Any]) -> Mapping[str, str] | None:
         return None
     to = action.get("redirect_to_url")
     url = to.get("url") if isinstance(to, dict) else None
-    if not isinstance(url, str) or not _may_show(url):
+    if not isinstance(url, str) or not may_show(url):
         raise Doubt("the address the payer is sent to is none")
     return {"type": "redirect", "url": url}
 
 
-def _may_show(url: str) -> bool:
+def may_show(url: str) -> bool:
+    """Tell whether an address is one that a browser may be sent to."""
     try:
         scheme, host, *_ = urlsplit(url)
     except ValueError:
@@ -222,8 +223,8 @@ def refund(body: Mapping[str, Any]) -> Refunded:
     """Return the refund that an answer or notice shows; it does not say its livemode. Raises Doubt."""
     expect(body, "object", "refund")
     found = identifier(body, "id", "re", "pyr")
-    amount = money(body.get("amount"), _text(body, "currency").upper(), "amount")
-    status = _text(body, "status")
+    amount = money(body.get("amount"), required(body, "currency").upper(), "amount")
+    status = required(body, "status")
     outcome: Outcome
     match status:
         case "succeeded":
@@ -243,10 +244,10 @@ def refund(body: Mapping[str, Any]) -> Refunded:
 
 def about_refund(found: Refunded, order: RefundOrder) -> Outcome:
     """Return the outcome if it is about this refund and its amount. Raises Doubt."""
-    _same("metadata.reference", found.reference or "", order.reference)
-    _same("payment_intent", found.payment_intent or "", order.payment_channel_ref or "")
+    same("metadata.reference", found.reference or "", order.reference)
+    same("payment_intent", found.payment_intent or "", order.payment_channel_ref or "")
     if order.channel_ref is not None:
-        _same("id", found.id, order.channel_ref)
+        same("id", found.id, order.channel_ref)
     if found.amount != order.amount:
         if isinstance(found.outcome, Confirmed):
             raise AmountDiffers(found.amount, order.amount)
@@ -438,7 +439,7 @@ def moment(body: Mapping[str, Any], name: str) -> datetime:
 
 def identifier(body: Mapping[str, Any], name: str, *prefixes: str) -> str:
     """Return one of Stripe's ids, of the kind its prefix says. Raises Doubt."""
-    value = _text(body, name)
+    value = required(body, name)
     if not _ID.fullmatch(value) or value.partition("_")[0] not in prefixes:
         raise Doubt(f"{name} {value[:64]!r} is not an id of Stripe's that begins with {' or '.join(prefixes)}")
     return value
@@ -460,7 +461,7 @@ def reference(body: Mapping[str, Any]) -> str | None:
 
 def expect(body: Mapping[str, Any], name: str, ours: str) -> None:
     """Raise Doubt unless the field is there and ours."""
-    _same(name, _text(body, name), ours)
+    same(name, required(body, name), ours)
 
 
 def same_mode(body: Mapping[str, Any], livemode: bool) -> None:
@@ -469,7 +470,8 @@ def same_mode(body: Mapping[str, Any], livemode: bool) -> None:
         raise Doubt(f"livemode differs: that of our key is {livemode}")
 
 
-def _text(body: Mapping[str, Any], name: str) -> str:
+def required(body: Mapping[str, Any], name: str) -> str:
+    """Return a text that must be there. Raises Doubt."""
     try:
         return text(body[name])
     except KeyError:
@@ -488,6 +490,7 @@ def _word(body: Mapping[str, Any], name: str) -> str:
     return value if isinstance(value, str) and _WORD.fullmatch(value) else ""
 
 
-def _same(name: str, theirs: str, ours: str) -> None:
+def same(name: str, theirs: str, ours: str) -> None:
+    """Raise Doubt unless what the channel says is what we have."""
     if theirs != ours:
         raise Doubt(f"{name} differs: the channel says {theirs[:64]!r}, we have {ours!r}")

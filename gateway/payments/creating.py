@@ -69,7 +69,7 @@ class Creating:
             return await self.create_for_cashier(book, new, claims, channel)
         began = self._env.clock.monotonic()
         payment_id = self._env.ids.new("pay")
-        if new.method == Method.CARD:
+        if new.method in (Method.CARD, Method.PAGE):
             new = new._replace(details=self._placing.with_return(book, payment_id, new.details))
         ask = self._placing.request(book, payment_id, new, channel, Method(new.method), new.details, auth_code)
         try:

@@ -1,5 +1,6 @@
-"""What each call of the API does. Handlers only translate; the rules are in intents.py and balance.py."""
+"""What each call of the API does. Handlers only translate; the rules are in intents.py, sessions.py and balance.py."""
 
+from collections.abc import Sequence
 from datetime import UTC
 from email.utils import format_datetime
 from typing import Any
@@ -13,8 +14,10 @@ from sandbox.stripe.errors import no_such, wrong
 from sandbox.stripe.forms import Fields
 from sandbox.stripe.intents import Intents
 from sandbox.stripe.naming import Naming
+from sandbox.stripe.sessions import Sessions
 
 LIST = ("limit", "starting_after", "ending_before", "expand")
+OF_SESSIONS = "payment_intent"
 EXPANDS = {
     "latest_charge": objects.Expand(charge=True),
     "latest_charge.balance_transaction": objects.Expand(charge=True, transaction=True),
@@ -24,20 +27,22 @@ EXPANDS = {
 class Handlers:
     """One method for each call."""
 
-    def __init__(self, acquirer: Acquirer, naming: Naming, intents: Intents) -> None:
+    def __init__(self, acquirer: Acquirer, naming: Naming, intents: Intents, sessions: Sessions) -> None:
         self._of = acquirer
         self._naming = naming
         self._intents = intents
+        self._sessions = sessions
         self._balance = Balance(acquirer)
 
     def _shown(self, call: Call, trade: Trade) -> Answer:
-        expand = objects.NOTHING
-        for path in call.fields.texts("expand"):
-            if path not in EXPANDS:
-                raise wrong("expand", f"This property cannot be expanded ({path[:100]}).")
-            more = EXPANDS[path]
-            expand = objects.Expand(expand.charge or more.charge, expand.transaction or more.transaction)
-        return ok(objects.intent(trade, self._of.page_url(trade), expand))
+        return ok(objects.intent(trade, self._of.page_url(trade), _expand(call.fields.texts("expand"))))
+
+    def _shown_session(self, call: Call, trade: Trade) -> Answer:
+        paths = call.fields.texts("expand")
+        if strange := [path for path in paths if path.partition(".")[0] != OF_SESSIONS]:
+            raise wrong("expand", f"This property cannot be expanded ({strange[0][:100]}).")
+        below = [path.removeprefix(f"{OF_SESSIONS}.") for path in paths if path != OF_SESSIONS]
+        return ok(objects.session(trade, self._of.page_url(trade), _expand(below) if paths else None))
 
     def create(self, tx: Tx, call: Call) -> Answer:
         """POST /v1/payment_intents."""
@@ -62,7 +67,20 @@ class Handlers:
     def list_intents(self, tx: Tx, call: Call) -> Answer:
         """GET /v1/payment_intents, newest first."""
         trades = self._of.trades.of_merchant(tx, call.merchant.merchant)
-        return self._listed(call, [objects.intent(trade, self._of.page_url(trade)) for trade in reversed(trades)])
+        seen = [trade for trade in reversed(trades) if objects.has_intent(trade)]
+        return self._listed(call, [objects.intent(trade, self._of.page_url(trade)) for trade in seen])
+
+    def create_session(self, tx: Tx, call: Call) -> Answer:
+        """POST /v1/checkout/sessions."""
+        return self._shown_session(call, self._sessions.create(tx, call.merchant, call.fields))
+
+    def show_session(self, tx: Tx, call: Call) -> Answer:
+        """GET /v1/checkout/sessions/{session}."""
+        return self._shown_session(call, about(call))
+
+    def expire_session(self, tx: Tx, call: Call) -> Answer:
+        """POST /v1/checkout/sessions/{session}/expire."""
+        return self._shown_session(call, self._sessions.expire(tx, about(call)))
 
     def make_refund(self, tx: Tx, call: Call) -> Answer:
         """POST /v1/refunds."""
@@ -158,3 +176,14 @@ class Handlers:
         if before is not None:
             rows = rows[: ids.index(before)][-limit:]
         return ok(objects.listed(call.path, rows[:limit], len(rows) > limit))
+
+
+def _expand(paths: Sequence[str]) -> objects.Expand:
+    """Return what is to be shown whole of an intent. Raises ApiError."""
+    expand = objects.NOTHING
+    for path in paths:
+        if path not in EXPANDS:
+            raise wrong("expand", f"This property cannot be expanded ({path[:100]}).")
+        more = EXPANDS[path]
+        expand = objects.Expand(expand.charge or more.charge, expand.transaction or more.transaction)
+    return expand

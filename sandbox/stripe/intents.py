@@ -9,15 +9,14 @@ from sandbox.acquirer import Acquirer, CoreError, Merchant, Refund, Trade
 from sandbox.store import Tx
 from sandbox.stripe import objects
 from sandbox.stripe.cards import CARDS, Card
-from sandbox.stripe.errors import ApiError, no_such, wrong
+from sandbox.stripe.errors import ApiError, missing, no_such, wrong
 from sandbox.stripe.forms import Fields
-from sandbox.stripe.wire import fail
+from sandbox.stripe.payers import HOLDS_FOR_MS, fail
 
 CURRENCIES = ("cny", "usd", "eur", "gbp", "jpy", "hkd")
 # Minor units; of CNY none is published.
 SMALLEST = {"usd": 50, "eur": 50, "gbp": 30, "hkd": 400, "jpy": 50, "cny": 1}
 LARGEST = 99_999_999
-HOLDS_FOR_MS = 7 * 86_400_000
 CREATE = (
     *("amount", "currency", "payment_method", "payment_method_types", "automatic_payment_methods", "capture_method"),
     *("confirm", "confirmation_method", "description", "metadata", "return_url", "transfer_group", "expand"),
@@ -47,26 +46,14 @@ class Intents:
 
     def create(self, tx: Tx, merchant: Merchant, fields: Fields) -> Trade:
         """Make an intent, and confirm it at once if asked to. Raises ApiError."""
-        amount, currency = fields.whole("amount"), fields.required("currency").lower()
-        if amount is None:
-            raise ApiError(400, "Missing required param: amount.", code="parameter_missing", param="amount")
-        if currency not in CURRENCIES:
-            raise wrong(
-                "currency", f"Invalid currency: {currency[:10]}. Stripe currently supports {', '.join(CURRENCIES)}"
-            )
-        if amount < 1:
-            raise wrong("amount", "This value must be greater than or equal to 1.", "parameter_invalid_integer")
-        if amount < SMALLEST[currency]:
-            raise wrong("amount", f"Amount must be at least {SMALLEST[currency]} {currency}", "amount_too_small")
-        if amount > LARGEST:
-            raise wrong("amount", "Amount must be no more than 99999999", "amount_too_large")
+        amount, currency = amount_of(fields.whole("amount"), fields.required("currency").lower(), "amount")
         method = fields.text("payment_method")
         if method is not None:
             _card(method)
         types = fields.texts("payment_method_types")
         if types and types != ["card"]:
             raise wrong("payment_method_types", f"The payment method type {types[0][:40]!r} is invalid.")
-        notes = _notes(fields)
+        notes = notes_of(fields)
         extra = {
             "status": "requires_confirmation" if method else "requires_payment_method",
             "payment_method": method,
@@ -81,7 +68,7 @@ class Intents:
         trade, _ = self._of.trades.create(
             tx,
             merchant,
-            order=self._unused(tx, merchant, notes.get("reference")),
+            order=self.unused(tx, merchant, notes.get("reference")),
             amount=amount,
             currency=currency.upper(),
             product="card",
@@ -93,6 +80,7 @@ class Intents:
 
     def confirm(self, tx: Tx, trade: Trade, fields: Fields) -> Trade:
         """Ask the card for the money. Raises ApiError, Declined."""
+        self._not_of_a_page(trade, "confirm")
         status = objects.status_of(trade)
         if status not in CONFIRMABLE:
             raise self.past_it(trade, f"You cannot confirm this PaymentIntent because it has a status of {status}.")
@@ -136,6 +124,7 @@ class Intents:
     def cancel(self, tx: Tx, trade: Trade, fields: Fields) -> Trade:
         """End an intent that took no money, and release what it reserved. Raises ApiError."""
         status = objects.status_of(trade)
+        self._not_of_a_page(trade, "cancel")
         if status not in CANCELABLE:
             raise self.past_it(
                 trade,
@@ -168,7 +157,7 @@ class Intents:
         if amount > left:
             raise wrong("amount", f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})")
         reason = fields.choice("reason", ("duplicate", "fraudulent", "requested_by_customer", ""), "")
-        notes = _notes(fields)
+        notes = notes_of(fields)
         refund, _ = self._of.refunds.create(
             tx,
             trade,
@@ -185,7 +174,13 @@ class Intents:
         code = "payment_intent_unexpected_state"
         return ApiError(400, message, code=code, kept=True, payment_intent=shown)
 
-    def _unused(self, tx: Tx, merchant: Merchant, wanted: str | None) -> str:
+    @staticmethod
+    def _not_of_a_page(trade: Trade, step: str) -> None:
+        """Raise for the intent of a page that is open, which the page alone confirms, and ends."""
+        if objects.is_session(trade) and objects.session_status(trade) == "open":
+            raise ApiError(400, f"You cannot {step} the PaymentIntent of a Checkout Session.", kept=True)
+
+    def unused(self, tx: Tx, merchant: Merchant, wanted: str | None) -> str:
         """Return the number an intent goes by in the books: ours from its metadata, as long as no other has it.
 
         To Stripe metadata means nothing: a second intent with the same reference is a second intent. It shows in the
@@ -199,6 +194,21 @@ class Intents:
         return f"{number}~{secrets.token_hex(4)}" if self._of.refunds.find(tx, merchant, number) else number
 
 
+def amount_of(amount: int | None, currency: str, name: str) -> tuple[int, str]:
+    """Return an amount that Stripe takes, and its currency. Raises ApiError."""
+    if amount is None:
+        raise missing(name)
+    if currency not in CURRENCIES:
+        raise wrong("currency", f"Invalid currency: {currency[:10]}. Stripe currently supports {', '.join(CURRENCIES)}")
+    if amount < 1:
+        raise wrong(name, "This value must be greater than or equal to 1.", "parameter_invalid_integer")
+    if amount < SMALLEST[currency]:
+        raise wrong(name, f"Amount must be at least {SMALLEST[currency]} {currency}", "amount_too_small")
+    if amount > LARGEST:
+        raise wrong(name, "Amount must be no more than 99999999", "amount_too_large")
+    return amount, currency
+
+
 def _card(method: str) -> Card:
     card = CARDS.get(method)
     if card is None:
@@ -206,7 +216,7 @@ def _card(method: str) -> Card:
     return card
 
 
-def _notes(fields: Fields) -> dict[str, str]:
+def notes_of(fields: Fields) -> dict[str, str]:
     """Return metadata. Raises ApiError."""
     notes = fields.table("metadata")
     if len(notes) > 50 or any(len(name) > 40 or len(value) > 500 for name, value in notes.items()):

@@ -5,12 +5,13 @@ from base64 import b64decode
 from urllib.parse import unquote
 
 from sandbox.acquirer import Acquirer, Merchant, Refund, Trade, Webhook
+from sandbox.stripe import objects
 from sandbox.stripe.errors import ApiError, no_such
 from sandbox.stripe.forms import Fields
 
 
 class Naming:
-    """Finds merchants, intents, refunds and webhook endpoints by what requests call them. Raises ApiError."""
+    """Finds merchants, intents, sessions, refunds and webhook endpoints by what requests call them. Raises ApiError."""
 
     def __init__(self, acquirer: Acquirer) -> None:
         self._of = acquirer
@@ -32,8 +33,15 @@ class Naming:
 
     def trade(self, merchant: Merchant, number: str, param: str, status: int = 404) -> Trade:
         trade = self._of.trades.find_by(self._of.ctx.store, "trade_ref", unquote(number))
-        if trade is None or trade.merchant != merchant.merchant:
+        if trade is None or trade.merchant != merchant.merchant or not objects.has_intent(trade):
             raise no_such("payment_intent", number[:100], param, status)
+        return trade
+
+    def session(self, merchant: Merchant, number: str) -> Trade:
+        """Return the order that a Checkout Session is of."""
+        trade = self._of.trades.find_by(self._of.ctx.store, "token", unquote(number).removeprefix("cs_test_a1"))
+        if trade is None or trade.merchant != merchant.merchant or not objects.is_session(trade):
+            raise no_such("checkout.session", number[:100], "session")
         return trade
 
     def paid(self, merchant: Merchant, fields: Fields) -> Trade:

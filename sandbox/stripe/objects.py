@@ -51,6 +51,64 @@ def failure_id(number: str) -> str:
     return f"{transaction_id(number)}Failure"
 
 
+def is_session(trade: Trade) -> bool:
+    """Tell whether an order is a Checkout Session's."""
+    return "session" in trade.extra
+
+
+def has_intent(trade: Trade) -> bool:
+    """Tell whether there is an intent to be seen: a session makes it when its payer tries to pay."""
+    return not is_session(trade) or bool(trade.extra["session"]["tried"])
+
+
+def session_id(trade: Trade) -> str:
+    """Return the id of a session; those of test mode begin with cs_test_."""
+    return f"cs_test_a1{trade.token}"
+
+
+def session_status(trade: Trade) -> str:
+    """Return a session's status: it is complete once its payer has paid, whatever becomes of the money."""
+    if trade.held_ms is not None or trade.paid_ms is not None:
+        return "complete"
+    return "expired" if trade.state == "closed" else "open"
+
+
+def session(trade: Trade, page_url: str, expand: Expand | None = None) -> dict[str, Any]:
+    """Return a Checkout Session. expand: of its intent; None: it is shown by its id."""
+    kept, status = trade.extra["session"], session_status(trade)
+    shown: Any = None
+    if has_intent(trade):
+        shown = trade.trade_ref if expand is None else intent(trade, page_url, expand)
+    return {
+        "id": session_id(trade),
+        "object": "checkout.session",
+        "after_expiration": None,
+        "allow_promotion_codes": None,
+        "amount_subtotal": trade.amount,
+        "amount_total": trade.amount,
+        "automatic_tax": {"enabled": False, "liability": None, "status": None},
+        "cancel_url": kept["cancel_url"],
+        "client_reference_id": kept["client_reference_id"],
+        "created": seconds(trade.created_ms),
+        "currency": trade.currency.lower(),
+        "customer": None,
+        "customer_creation": "if_required",
+        "expires_at": kept["expires_at"],
+        "livemode": False,
+        "metadata": kept["metadata"],
+        "mode": "payment",
+        "payment_intent": shown,
+        "payment_method_types": ["card"],
+        "payment_status": "unpaid" if trade.paid_ms is None else "paid",
+        "status": status,
+        "success_url": kept["success_url"],
+        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
+        "ui_mode": "hosted_page",
+        # Behind the # stands what the page needs and its server is not sent.
+        "url": f"{page_url}#fid{trade.token[:12]}%2F" if status == "open" else None,
+    }
+
+
 def intent(trade: Trade, page_url: str, expand: Expand = NOTHING) -> dict[str, Any]:
     """Return a PaymentIntent."""
     extra, status = trade.extra, status_of(trade)

@@ -11,13 +11,14 @@ from aiohttp import web
 from sandbox.acquirer import Acquirer, Ordered, Trade
 from sandbox.acquirer.guard import MATCH_KEYS
 from sandbox.store import Tx
-from sandbox.stripe import intents, objects
+from sandbox.stripe import intents, objects, sessions
 from sandbox.stripe.calls import Answer, Call, Execute, Route
 from sandbox.stripe.errors import ApiError
 from sandbox.stripe.forms import Fields, parse
 from sandbox.stripe.handlers import LIST, Handlers
 from sandbox.stripe.intents import Declined, Intents
 from sandbox.stripe.naming import Naming
+from sandbox.stripe.sessions import Sessions
 
 KEYS_LAST_S = 86_400
 MAX_KEY = 255
@@ -30,13 +31,14 @@ class Routes:
         self._of = acquirer
         self._intents = Intents(acquirer)
         self._naming = Naming(acquirer)
-        self._handlers = Handlers(acquirer, self._naming, self._intents)
+        self._handlers = Handlers(acquirer, self._naming, self._intents, Sessions(acquirer, self._intents))
         acquirer.ctx.faults.declare(acquirer.wire.rail, ["system_error_kept"], MATCH_KEYS)
 
     def add_to(self, app: web.Application) -> None:
         """Add every route."""
         do = self._handlers
         intent, refunds, hooks = "/v1/payment_intents", "/v1/refunds", "/v1/webhook_endpoints"
+        session = "/v1/checkout/sessions"
         ranges = (*LIST, "created", "type", "currency", "source", "payout")
         hook = ("url", "enabled_events", "api_version", "description", "metadata", "connect", "expand")
         table = [
@@ -46,6 +48,9 @@ class Routes:
             Route("POST", intent + "/{intent}/confirm", "proceed", do.confirm, intents.CONFIRM),
             Route("POST", intent + "/{intent}/capture", "capture", do.capture, intents.CAPTURE),
             Route("POST", intent + "/{intent}/cancel", "close", do.cancel, intents.CANCEL),
+            Route("POST", session, "create", do.create_session, sessions.CREATE),
+            Route("GET", session + "/{session}", "query", do.show_session, ("expand",)),
+            Route("POST", session + "/{session}/expire", "close", do.expire_session, ("expand",)),
             Route("POST", refunds, "refund", do.make_refund, intents.REFUND),
             Route("GET", refunds, "refund_query", do.list_refunds, (*LIST, "payment_intent", "charge", "created")),
             Route("GET", refunds + "/{refund}", "refund_query", do.show_refund, ("expand",)),
@@ -107,6 +112,8 @@ class Routes:
         trade = refund = hook = None
         if "intent" in request.match_info:
             trade = self._naming.trade(merchant, request.match_info["intent"], "intent")
+        elif "session" in request.match_info:
+            trade = self._naming.session(merchant, request.match_info["session"])
         elif route.op == "refund":
             trade = self._naming.paid(merchant, fields)
         elif "refund" in request.match_info:

@@ -26,7 +26,7 @@ from sandbox.acquirer import (
 )
 from sandbox.context import SandboxContext
 from sandbox.store import Tx
-from sandbox.stripe import objects
+from sandbox.stripe import objects, payers
 from sandbox.stripe.cards import REFUND_FAILS
 
 ROLLED_FOR_S = 86_400  # how long the old secret of an endpoint goes on signing beside the new one
@@ -46,10 +46,19 @@ INTENT_EVENTS: Mapping[Event, str] = {
     "closed": "payment_intent.canceled",
     "voided": "payment_intent.canceled",
 }
+# Of a session's order, told in place of the events above: it has no intent before its payer tries to pay.
+SESSION_EVENTS: Mapping[Event, str | None] = {
+    "created": None,
+    "approved": "checkout.session.completed",
+    "closed": "checkout.session.expired",
+}
 REFUND_EVENTS: Mapping[Event, str] = {"refunded": "refund.created", "refund_failed": "refund.failed"}
 EVERYTHING = "*"
 # What an endpoint made by the control API hears of: all that tells of money.
-USUAL_EVENTS = sorted({*INTENT_EVENTS.values(), *REFUND_EVENTS.values()} - {"payment_intent.created"})
+USUAL_EVENTS = sorted(
+    {*INTENT_EVENTS.values(), *REFUND_EVENTS.values(), *filter(None, SESSION_EVENTS.values())}
+    - {"payment_intent.created"}
+)
 NOT_PROVEN = {
     "code": "payment_intent_authentication_failure",
     "message": "The provided PaymentMethod has failed authentication. Provide another one to try again.",
@@ -127,6 +136,10 @@ class StripeWire(Wire):
         """Tell whether the order was paid with the card whose refunds come back."""
         return trade.extra.get("payment_method") == REFUND_FAILS
 
+    def token_in(self, code: str) -> str:
+        """Return the token in the address of a page, which ends in what its server is not sent."""
+        return super().token_in(code.partition("#")[0])
+
     # ---- numbers -----------------------------------------------------------------------------------------------------
 
     def number(self, kind: NumberKind, merchant: str, seq: int, now_ms: int) -> str:
@@ -140,6 +153,10 @@ class StripeWire(Wire):
     ) -> dict[str, Any] | None:
         """Return type and object of an event, as they are now."""
         at = objects.seconds(now_ms)
+        if objects.is_session(trade) and event in SESSION_EVENTS:
+            kind = SESSION_EVENTS[event]
+            shown = objects.session(trade, self.acquirer.page_url(trade))
+            return None if kind is None else {"type": kind, "object": shown, "at": at}
         if event in INTENT_EVENTS:
             about = objects.intent(trade, self.acquirer.page_url(trade))
             return {"type": INTENT_EVENTS[event], "object": about, "at": at}
@@ -154,7 +171,7 @@ class StripeWire(Wire):
     def wrong_amount(self, content: Mapping[str, Any]) -> dict[str, Any]:
         """Return the event saying one minor unit more."""
         about = dict(content["object"])
-        for name in ("amount", "amount_received"):
+        for name in ("amount", "amount_received", "amount_total"):
             if about.get(name):
                 about[name] += 1
         return {**content, "object": about}
@@ -190,17 +207,23 @@ class StripeWire(Wire):
     # ---- the payer ---------------------------------------------------------------------------------------------------
 
     def payer_pays(self, tx: Tx, acquirer: Acquirer, trade: Trade, payer: str | None) -> Trade:
-        """Have the payer prove who they are, which takes or reserves the money; nothing else waits for a payer here."""
+        """Have the payer pay on their page, or prove who they are; nothing else waits for a payer here."""
+        if objects.is_session(trade):
+            return payers.pay(tx, acquirer, trade, payer)
         self._require_action(trade)
         return super().payer_pays(tx, acquirer, trade, payer)
 
     def payer_declines(self, tx: Tx, acquirer: Acquirer, trade: Trade) -> Trade:
-        """Have the payer fail to prove who they are: the intent lets go of the card."""
+        """Have the payer's card be declined on their page, or have them fail to prove who they are."""
+        if objects.is_session(trade):
+            return payers.decline(tx, acquirer, trade)
         self._require_action(trade)
-        return fail(tx, acquirer, trade, NOT_PROVEN)
+        return payers.fail(tx, acquirer, trade, NOT_PROVEN)
 
     def after_payer(self, trade: Trade) -> web.StreamResponse | None:
-        """Send the payer back to where the confirmation said, told as Stripe tells it."""
+        """Send the payer back to where the session or the confirmation said, told as Stripe tells it."""
+        if objects.is_session(trade):
+            return self._after_page(trade)
         to = trade.extra.get("return_url")
         if not to:
             return None
@@ -213,18 +236,21 @@ class StripeWire(Wire):
         return web.Response(status=303, headers={"Location": f"{to}{'&' if '?' in to else '?'}{urlencode(told)}"})
 
     @staticmethod
+    def _after_page(trade: Trade) -> web.StreamResponse | None:
+        kept, status = trade.extra["session"], objects.session_status(trade)
+        to = {"complete": kept["success_url"], "open": kept["cancel_url"]}.get(status)
+        if not to:
+            return None
+        return web.Response(
+            status=303, headers={"Location": to.replace("{CHECKOUT_SESSION_ID}", objects.session_id(trade))}
+        )
+
+    @staticmethod
     def _require_action(trade: Trade) -> None:
         if trade.state == "open" and trade.extra["status"] != "requires_action":
             raise CoreError(
                 "order_open", f"order {trade.order} waits for no payer: {trade.extra['status']}", trade=trade
             )
-
-
-def fail(tx: Tx, acquirer: Acquirer, trade: Trade, error: Mapping[str, Any]) -> Trade:
-    """Let a try with a card fail: the intent shows the error, lets go of the card and waits for another."""
-    left = {"status": "requires_payment_method", "payment_method": None, "last_payment_error": dict(error)}
-    noted = acquirer.trades.note(tx, trade, **left)
-    return acquirer.trades.decline(tx, noted, final=False, refusal=str(error.get("decline_code") or error["code"]))
 
 
 def signature(body: bytes, good: list[str], at: int) -> str:

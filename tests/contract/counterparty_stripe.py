@@ -20,7 +20,7 @@ class StripeSandbox(Counterparty):
     UNNAMED: Mapping[str, str] = {
         "notices": "Stripe's objects name no account: its keys and its secrets are the account"
     }
-    NO_EXPIRY = "a card is charged by our second call or not at all, and that is not made once the order has ended"
+    NO_EXPIRY = "a card is charged by our second call or not at all; a page ends no sooner than in half an hour"
     BILL_UNVOUCHED = "balance transactions are answered unsigned, as all answers are: the connection vouches for them"
     BILL_OF_NOBODY = "balance transactions name no account: the secret key they are asked for with is the account"
     CARDS: Mapping[Payer, str] = {

@@ -229,7 +229,7 @@ def test_what_the_page_calls_needed_is_and_the_rest_is_not(name: str) -> None:
 
 def test_the_page_lists_the_events_to_be_registered_at_stripe_and_the_version() -> None:
     section = section_of(PAGE, "`stripe`")
-    assert difference(re.findall(r"`((?:payment_intent|refund|charge)\.[\w.]+)`", section), EVENTS) == []
+    assert difference(re.findall(r"`((?:payment_intent|refund|charge|checkout)\.[\w.]+)`", section), EVENTS) == []
     assert f"`{VERSION}`" in section
 
 

@@ -50,6 +50,57 @@ def life(told: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def pages(told: dict[str, Any]) -> dict[str, Any]:
+    """Make pages, have one expired, and expire it again."""
+    sessions = client(told).v1.checkout.sessions
+    made = sessions.create(page(1234, "usd", "tea", "sdk-page", "https://shop/x", "automatic"))
+    asked = sessions.retrieve(made.id, {"expand": ["payment_intent.latest_charge.balance_transaction"]})
+    gone = sessions.expire(made.id)
+    try:
+        sessions.expire(made.id)
+    except stripe.InvalidRequestError as error:
+        again = error.http_status
+    return {
+        "made": [
+            made.object,
+            made.status,
+            made.payment_status,
+            made.mode,
+            made.amount_total,
+            made.metadata["reference"],
+        ],
+        "url": made.url,
+        "asked": [asked.id == made.id, asked.payment_intent, asked.client_reference_id],
+        "gone": [gone.status, gone.url],
+        "again": again,
+    }
+
+
+def page(amount: int, currency: str, name: str, reference: str, back: str, capture: str) -> dict[str, Any]:
+    return {
+        "mode": "payment",
+        "payment_method_types": ["card"],
+        "line_items": [
+            {
+                "price_data": {"currency": currency, "unit_amount": amount, "product_data": {"name": name}},
+                "quantity": 1,
+            }
+        ],
+        "adaptive_pricing": {"enabled": False},
+        "automatic_tax": {"enabled": False},
+        "allow_promotion_codes": False,
+        "success_url": back,
+        "cancel_url": back,
+        "client_reference_id": reference,
+        "metadata": {"reference": reference},
+        "payment_intent_data": {
+            "capture_method": capture,
+            "description": name,
+            "metadata": {"reference": reference, "paid_by": "page"},
+        },
+    }
+
+
 def refused(v1: Any, card: dict[str, Any]) -> list[Any]:
     try:
         v1.payment_intents.create(
@@ -150,9 +201,15 @@ def requests(told: dict[str, Any]) -> dict[str, Any]:
     v1.refunds.retrieve(refund["id"])
     v1.refunds.list({"payment_intent": order["intent"], "limit": 100})
     v1.balance_transactions.list(day)
+    wanted = page(
+        order["amount"], order["currency"], order["description"], order["reference"], order["return_url"], "automatic"
+    )
+    v1.checkout.sessions.create(wanted, {"idempotency_key": order["reference"]})
+    v1.checkout.sessions.retrieve("cs_1", {"expand": ["payment_intent.latest_charge.balance_transaction"]})
+    v1.checkout.sessions.expire("cs_1")
     return {"version": stripe.api_version}
 
 
 if __name__ == "__main__":
-    do = {"life": life, "hook": hook, "verify": verify, "requests": requests}[sys.argv[1]]
+    do = {"life": life, "pages": pages, "hook": hook, "verify": verify, "requests": requests}[sys.argv[1]]
     print(json.dumps(do(json.load(sys.stdin))))

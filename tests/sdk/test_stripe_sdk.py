@@ -111,6 +111,17 @@ def test_the_library_takes_a_merchant_through_a_day_in_the_sandbox(account: dict
     ]
 
 
+def test_the_library_makes_a_page_of_the_sandbox_and_ends_it(account: dict[str, Any]) -> None:
+    done = library("pages", **account)
+    assert done.pop("url").startswith(f"{account['base_url']}/")
+    assert done == {
+        "made": ["checkout.session", "open", "unpaid", "payment", 1234, "sdk-page"],
+        "asked": [True, None, "sdk-page"],
+        "gone": ["expired", None],
+        "again": 400,
+    }
+
+
 def test_a_notice_of_the_sandbox_is_believed_by_the_library_and_by_us_alike(account: dict[str, Any]) -> None:
     with listener() as box:
         made = library("hook", **account, url=f"{box.url}/notices", events=["payment_intent.succeeded"])
@@ -184,6 +195,7 @@ def test_our_requests_say_what_the_librarys_say(account: dict[str, Any]) -> None
         said = library("requests", base_url=box.url, secret_key="sk_test_ours", order=order, refund=refund, day=start)
     assert said["version"] == VERSION
     rail = stripe.build({"secret_key": "sk_test_ours", "base_url": box.url})
+    shown = replaced(ORDER, method=Method.PAGE, token=None, channel_ref="cs_1")
     new, again = replaced(ORDER, channel_ref=None), replaced(REFUND, channel_ref="re_1")
     ours = [
         rail.pay_request(new),
@@ -195,6 +207,9 @@ def test_our_requests_say_what_the_librarys_say(account: dict[str, Any]) -> None
         rail.refund_query_request(again),
         rail.refund_query_request(REFUND),
         rail.bill_request(DAY),
+        rail.pay_request(replaced(shown, channel_ref=None)),
+        rail.query_request(shown),
+        rail.close_request(shown),
     ]
     for theirs, request in zip(box.heard, ours, strict=True):
         assert as_read(*as_sent(rail.sign(request, now=ORDER.created_at, nonce=""))) == as_read(*theirs)

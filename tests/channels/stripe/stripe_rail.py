@@ -51,6 +51,53 @@ def order(**changes: Any) -> Order:
     return Order(**(fields | changes))
 
 
+SESSION = "cs_test_a1Golden0000000001"
+PAGE_URL = "https://checkout.stripe.com/c/pay/cs_test_a1Golden0000000001#fidGolden%2F"
+
+
+def page_order(**changes: Any) -> Order:
+    """An order paid on a page of Stripe's, whose session is known."""
+    return order(**({"method": Method.PAGE, "token": None, "channel_ref": SESSION} | changes))
+
+
+def page_intent(status: str = "succeeded", **changes: Any) -> dict[str, Any]:
+    """An intent that a session made."""
+    return intent(status, **({"metadata": {"reference": order().reference, "paid_by": "page"}} | changes))
+
+
+def session(status: str = "open", paid_by: dict[str, Any] | str | None = None, **changes: Any) -> dict[str, Any]:
+    """A Checkout Session as an answer shows it. paid_by: its intent, shown whole or by its id."""
+    made = int(PAID_AT.timestamp()) - 60
+    paid = isinstance(paid_by, dict) and paid_by["status"] == "succeeded"
+    return {
+        "id": SESSION,
+        "object": "checkout.session",
+        "after_expiration": None,
+        "allow_promotion_codes": False,
+        "amount_subtotal": 1234,
+        "amount_total": 1234,
+        "automatic_tax": {"enabled": False, "liability": None, "status": None},
+        "cancel_url": "https://shop.example/back?order=7",
+        "client_reference_id": order().reference,
+        "created": made,
+        "currency": "usd",
+        "customer": None,
+        "customer_creation": "if_required",
+        "expires_at": made + 86_400,
+        "livemode": False,
+        "metadata": {"reference": order().reference},
+        "mode": "payment",
+        "payment_intent": paid_by,
+        "payment_method_types": ["card"],
+        "payment_status": "paid" if paid else "unpaid",
+        "status": status,
+        "success_url": "https://shop.example/back?order=7",
+        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
+        "ui_mode": "hosted_page",
+        "url": PAGE_URL if status == "open" else None,
+    } | changes
+
+
 def refund_order(**changes: Any) -> RefundOrder:
     fields: dict[str, Any] = {
         "reference": "1-01937a0b5c00aabbccddeeff00999",

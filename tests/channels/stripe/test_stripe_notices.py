@@ -64,6 +64,12 @@ STORED: list[tuple[str, Kind, str, Outcome]] = [
         order().reference,
         Refused("generic_decline", "Your card was declined."),
     ),
+    (
+        "notice_page_expired",
+        Kind.PAYMENT,
+        order().reference,
+        Refused("expired", "the page has expired", closed=True),
+    ),
     ("notice_refund_done", Kind.REFUND, refund_order().reference, REFUNDED),
     ("notice_refund_failed", Kind.REFUND, refund_order().reference, Refused("lost_or_stolen_card", closed=True)),
 ]

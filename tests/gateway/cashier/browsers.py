@@ -18,13 +18,14 @@ from channels import HttpTransport
 from gateway.api.app import make_app
 from kernel.addresses import LOOPBACK
 from kernel.env import SystemClock, system_env
+from kernel.ids import base36
 from ops.wiring import Hub, hub
 from tests.ops.trials.replay.running import free_ports
 from tests.support import a_sandbox
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ("--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-sync")
-RAILS = ("wechat", "alipay", "unionpay", "paypal", "bank_transfer")
+RAILS = ("wechat", "alipay", "unionpay", "paypal", "stripe", "bank_transfer")
 PATIENCE_MS = 100_000  # only ends what never comes; playwright's own five seconds are short on a busy machine
 SHOP = "茶屋 <script>alert(1)</script>"
 
@@ -139,6 +140,14 @@ class Street:
         async with self.http.get(f"{self.rails}/control/{rail}/trades?merchant={merchant}") as answer:
             return {trade["order"]: trade for trade in (await answer.json())["trades"]}
 
+    async def closed(self, rail: str, order: str) -> None:
+        """Wait until a rail has closed an order."""
+        for _ in range(PATIENCE_MS // 50):
+            if (await self.trades(rail))[order]["state"] == "closed":
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"{rail} never closed {order}")
+
     @asynccontextmanager
     async def look(
         self, user_agent: str = DESKTOP, *, width: int = 1000, height: int = 800, locale: str = "zh-CN", **more: Any
@@ -200,6 +209,13 @@ async def a_street(database_url: str, home: Path, executable: str) -> AsyncItera
                 async with http.post(f"{rails}/control/{rail}/merchants", json=wish) as answer:
                     merchants[rail] = await answer.json()
                 settings = merchants[rail]
+                if rail == "stripe":  # whose notices go to an address that is registered there
+                    told = {
+                        "merchant": settings["merchant"],
+                        "url": f"{door}/notify/stripe/{base36(merchant.book)}/stripe",
+                    }
+                    async with http.post(f"{rails}/control/stripe/webhooks", json=told) as answer:
+                        settings |= {"webhook_secrets": (await answer.json())["webhook_secrets"]}
                 await objects.channel_admin.add_by_hand(merchant.book, rail, rail, settings, fee_bp=60)
             runners: list[web.AppRunner] = []
 

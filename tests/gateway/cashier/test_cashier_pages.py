@@ -97,6 +97,62 @@ async def test_a_payer_at_paypals_page_comes_back_to_the_result(street: Street) 
         assert look.errors == []
 
 
+async def test_a_payer_types_a_card_on_stripes_page_alone_and_comes_back_to_the_result(street: Street) -> None:
+    payment = await street.payment(1250, method={"return_url": "https://shop.example/thanks"})
+    async with street.look(PHONE, width=360, height=740, locale="en-GB") as look:
+        page = look.page
+        await page.goto(payment["next_action"]["url"])
+        card = page.get_by_role("button", name="Card")
+        await expect(card).to_contain_text("Type it on Stripe's secure page")
+        await expect(page.locator("input:not([type=hidden])")).to_have_count(0)
+        await card.click()
+        await page.wait_for_url(f"{street.rails}/sandbox/stripe/**")
+        await page.get_by_role("button", name="取消 Cancel").click()  # the card is declined, and the payer goes back
+        await expect(page.get_by_role("link", name="Pay ¥12.50")).to_be_visible()
+        await shot(look, "card-leave")
+        await page.get_by_role("link", name="Pay ¥12.50").click()
+        await page.get_by_role("button", name="支付 Pay").click()
+        await expect(page.get_by_role("heading", name="Paid")).to_be_visible()
+        assert "Card" in await page.locator("dl").inner_text()
+        assert look.strangers(street.door, street.rails) == []
+        assert look.errors == []
+    (attempt,) = (await street.current(payment))["attempts"]
+    assert (attempt["method"], attempt["status"], attempt["amount_captured"]) == ("page", "confirmed", 1250)
+    assert attempt["channel_ref"].startswith("pi_"), "what it is given back by"
+    await street.refunded(payment, 250)
+
+
+async def test_whoever_leaves_stripes_page_for_another_wallet_can_pay_only_there(street: Street) -> None:
+    payment = await street.payment()
+    async with street.look() as look:
+        await look.page.goto(payment["next_action"]["url"])
+        await look.page.get_by_role("button", name="银行卡").click()
+        await look.page.get_by_role("button", name="取消 Cancel").click()
+        await look.page.get_by_role("link", name="换一种方式").click()
+        await look.page.get_by_role("button", name="支付宝").click()
+        await expect(look.page.get_by_role("heading", name="用支付宝扫码")).to_be_visible()
+        left = (await street.current(payment))["attempts"][0]
+        await street.closed("stripe", left["reference"])
+        await street.pays("alipay", payment)
+        await expect(look.page.get_by_role("heading", name="付款成功")).to_be_visible()
+    truth = await street.trades("stripe")
+    assert truth[left["reference"]]["charged_count"] == 0
+
+
+async def test_stripes_signed_notice_decides_where_its_payer_never_comes_back(street: Street) -> None:
+    payment = await street.payment(method={"channel": "stripe"})
+    async with street.look(java_script_enabled=False) as look:
+        await look.page.goto(payment["next_action"]["url"])
+        await look.page.get_by_role("button", name="支付 ¥88.00").click()
+        attempt = (await street.current(payment))["attempts"][-1]
+        match = {"merchant": street.merchants["stripe"]["merchant"], "op": "query", "order": attempt["reference"]}
+        await street.control("faults", fault="system_error", rail="stripe", match=match, times=1_000)
+        await street.pays("stripe", payment)
+        async with street.look() as other:  # waits for what this page, without scripts, is only told when it asks
+            await other.page.goto(payment["next_action"]["url"])
+            await expect(other.page.get_by_role("heading", name="付款成功")).to_be_visible()
+
+
 async def test_a_payer_who_transfers_is_shown_the_account(street: Street) -> None:
     payment = await street.payment(12_345)
     async with street.look(width=360, height=740, locale="en-GB") as look:

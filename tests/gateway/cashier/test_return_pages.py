@@ -35,8 +35,19 @@ async def test_the_merchants_own_page_comes_first(database_url: str, tmp_path: P
     async with a_front(database_url, tmp_path) as front:
         front.rail.says(pay=ASKED_TO_CONFIRM)
         await front.pay(method={**CARD, "return_url": "https://shop.example/thanks"})
-        await front.pay("order-2", method={"type": "page"})
-        assert [order.return_url for order in front.asked("pay")] == ["https://shop.example/thanks", None]
+        await front.pay("order-2", method={"type": "page", "return_url": "https://shop.example/thanks"})
+        assert [order.return_url for order in front.asked("pay")] == ["https://shop.example/thanks"] * 2
+
+
+async def test_a_payer_of_a_rails_page_comes_back_to_ours_where_the_merchant_names_none(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        front.rail.says(pay=ASKED_TO_CONFIRM)
+        payment_id = (await front.pay(method={"type": "page"})).body["id"]
+        (asked,) = front.asked("pay")
+        assert asked.return_url == front.hub.payments.page_url(front.book, payment_id)
+        assert "do not pay twice" in await look(front, asked.return_url)
 
 
 @pytest.mark.parametrize(("method", "ours"), [("page", True), ("h5", True), ("qr", False)])
