@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from channels import CHANNELS, wechat
 from channels.contract import Request, Response
 from channels.registry import secrets_of
-from gateway.accounts.admin import _Noted
+from gateway.accounts.building import _Noted
 from gateway.payments.create import Claims, NewPayment
 from kernel.addresses import PUBLIC
 from kernel.env import system_env
