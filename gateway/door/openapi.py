@@ -169,7 +169,7 @@ def _operation(
         parameters.append({"$ref": "#/components/parameters/IdempotencyKey"})
     found: dict[str, Any] = {
         "operationId": route.name,
-        "tags": [route.path.split("/")[-1] if "{id}" not in route.path else route.path.split("/")[2]],
+        "tags": [next(part for part in re.split(r"[/.]", route.path)[::-1] if part in _TAGS)],
         "summary": route.says,
         "description": f"Needs the scope `{route.scope}`.",
         "security": [{"key": [route.scope]}],

@@ -53,6 +53,11 @@ def test_every_route_has_one_operation_with_a_name_of_its_own_and_its_scope() ->
         assert {one.name for one in routes[name].query or ()} <= names, name
 
 
+def test_every_operation_belongs_to_a_resource_that_is_described() -> None:
+    described = {tag["name"] for tag in DOCUMENT["tags"]}
+    assert {tag for _, operation in OPERATIONS for tag in operation["tags"]} == described
+
+
 def test_every_reference_leads_somewhere_and_every_schema_is_used() -> None:
     used = set(re.findall(r"#/components/(\w+/[\w.-]+)", orjson.dumps(DOCUMENT).decode()))
     known = {f"{kind}/{name}" for kind, found in DOCUMENT["components"].items() for name in found}

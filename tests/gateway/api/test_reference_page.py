@@ -1,0 +1,140 @@
+"""The page of the API: everything of the document is on it, and it is one page that needs nothing besides."""
+
+import gzip
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from gateway.api.reference_page import marked, page, style_source
+from gateway.door.openapi import EXAMPLES
+from gateway.door.problems import PROBLEMS
+from tests.documented import openapi
+from tests.gateway.front import a_front
+
+PAGE = page(openapi())
+RECORDED = json.loads(EXAMPLES.read_text("utf-8"))
+EMPTY = {"meta", "link", "br"}  # elements without an end
+
+
+class Read(HTMLParser):
+    """Reads a page strictly: what is opened is closed, in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []  # element, attribute, value
+        self.texts: dict[str, list[str]] = {}  # element → what stands in it
+        self.faults: list[str] = []
+        self.feed(text)
+        self.close()
+        self.faults += [f"<{tag}> is not closed" for tag in self.open]
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attributes]
+        if tag not in EMPTY:
+            self.open.append(tag)
+            self.texts.setdefault(tag, []).append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(f"</{tag}> at {self.getpos()}")
+
+    def handle_data(self, data: str) -> None:
+        for tag in set(self.open):
+            self.texts[tag][-1] += data
+
+    def of(self, name: str) -> list[str]:
+        return [value for _, attribute, value in self.attributes if attribute == name]
+
+
+READ = Read(PAGE)
+
+
+def test_the_page_is_whole_html_and_every_link_in_it_leads_somewhere() -> None:
+    assert READ.faults == []
+    ids = READ.of("id")
+    assert len(ids) == len(set(ids))
+    assert [href for href in READ.of("href") if href[:1] == "#" and href[1:] not in ids] == []
+    assert Read("<p><b>x</p></b>").faults, "what is not closed in order is noticed"
+
+
+def test_the_page_asks_for_nothing_besides_itself_and_has_no_script() -> None:
+    assert {href for href in READ.of("href") if href[:1] != "#"} == {"/openapi.json", "data:,"}
+    assert READ.of("src") == []
+    assert "script" not in READ.texts
+    assert not [name for _, name, _ in READ.attributes if name.startswith("on") or name == "style"]
+    assert "url(" not in READ.texts["style"][0]
+    assert "@import" not in READ.texts["style"][0]
+
+
+def test_every_operation_problem_and_object_of_the_document_is_on_the_page() -> None:
+    ids = set(READ.of("id"))
+    operations = {o["operationId"] for methods in openapi()["paths"].values() for o in methods.values()}
+    assert operations <= ids
+    assert {f"problem-{code}" for code in PROBLEMS} <= ids
+    answered = {name for name in openapi()["components"]["schemas"] if not name.endswith(("In", "Change"))}
+    assert {f"object-{name}" for name in answered} <= ids
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_the_command_that_is_shown_sends_the_request_of_the_example(name: str) -> None:
+    example = RECORDED[name]
+    (shown,) = [text for text in READ.texts["pre"] if text.startswith("curl") and _sent(text) == _wanted(example)]
+    assert shown.count("$HUB") == 1
+
+
+def _sent(command: str) -> tuple[Any, ...]:
+    words = shlex.split(command.replace("\\\n", " "))
+    given: dict[str, list[str]] = {}
+    address = ""
+    left: Iterator[str] = iter(words[1:])
+    for word in left:
+        if word.startswith("-"):
+            given.setdefault(word, []).append(next(left))
+        else:
+            address = word.removeprefix("$HUB")
+    headers = dict(line.split(": ", 1) for line in given["-H"])
+    assert headers["Authorization"] == "Bearer $KEY"
+    body = json.loads(given["-d"][0]) if "-d" in given else None
+    return given.get("-X", ["GET"])[0], *_taken_apart(address), "Idempotency-Key" in headers, body
+
+
+def _wanted(example: Any) -> tuple[Any, ...]:
+    return example["method"], *_taken_apart(example["path"]), "idempotency_key" in example, example.get("body")
+
+
+def _taken_apart(address: str) -> tuple[str, dict[str, str]]:
+    parts = urlsplit(address)
+    return parts.path, dict(parse_qsl(parts.query))
+
+
+async def test_a_gateway_serves_the_page_to_anyone_and_lets_it_do_nothing(database_url: str, tmp_path: Path) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        async with front.client.get("/docs", headers={"Accept-Encoding": "identity"}) as answer:
+            assert (answer.status, answer.content_type, answer.charset) == (200, "text/html", "utf-8")
+            policy = answer.headers["Content-Security-Policy"]
+            assert await answer.text() == PAGE
+        assert policy.startswith(f"default-src 'none'; style-src {style_source()}; img-src data:; ")
+        assert "unsafe" not in policy
+        assert "script-src" not in policy
+        async with front.client.get("/docs", headers={"Accept-Encoding": "gzip"}, auto_decompress=False) as packed:
+            assert packed.headers["Content-Encoding"] == "gzip"
+            assert gzip.decompress(await packed.read()).decode() == PAGE
+        assert (await front.send("HEAD", "/docs", Authorization=None)).status == 200
+        assert (await front.send("POST", "/docs", Authorization=None)).code == "method_not_allowed"
+
+
+def test_texts_of_the_document_are_shown_as_they_are_and_never_as_html() -> None:
+    assert marked("a `b` [c](d.md)") == "a <code>b</code> c"
+    assert marked("- a\n- <b>") == "<ul><li>a</li><li>&lt;b&gt;</li></ul>"
+    assert marked("a\n\nb") == "<p>a</p><p>b</p>"
+    harm = json.loads(json.dumps(openapi(), ensure_ascii=False).replace("龙井茶", "</pre><script>alert(1)</script>"))
+    assert "<script" not in page(harm)
+    assert re.search(r"&lt;script&gt;", page(harm))
