@@ -124,6 +124,9 @@ def test_a_rail_is_one_folder_one_line_its_golden_bytes_and_its_other_side(check
         "橡果支付 Acorn Pay oak→acorn .mark.acorn { background: #7a4a1e; }",
         "Unwritten Unwritten unwritten→unwritten .mark.unwritten { background: #51605b; }",
     ], shown.stderr
+    # A browser opens the new rail's payment at the cashier; of the rail, the test knows its words alone.
+    paid = checkout.run("pytest", "-q", "-p", "no:cacheprovider", "tests/newcomer/at_the_cashier.py")
+    assert paid.returncode == 0, paid.stdout[-3000:]
     # All but the first payment, which is made in the checkout beside, and the decisions, which have no rails in them.
     documents = checkout.run(
         "pytest", "tests/docs", "-q", "-p", "no:cacheprovider", "-k", "not first_payment and not decisions"

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -184,8 +184,10 @@ class Street:
 
 
 @asynccontextmanager
-async def a_street(database_url: str, home: Path, executable: str) -> AsyncIterator[Street]:
-    """Open the shop with an account at every rail that a cashier's payer can use."""
+async def a_street(
+    database_url: str, home: Path, executable: str, *, enrolled: Sequence[str] = RAILS
+) -> AsyncIterator[Street]:
+    """Open the shop with an account at every rail that a cashier's payer can use, or at those named."""
     flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     async with (
         async_playwright() as playwright,
@@ -204,7 +206,7 @@ async def a_street(database_url: str, home: Path, executable: str) -> AsyncItera
             merchant = await objects.merchants.add(SHOP, currencies=["CNY"])
             merchants = {}
             pool = await _pool_account(rails, http)
-            for rail in RAILS:
+            for rail in enrolled:
                 wish = {"settle_to": pool} if rail == "bank_transfer" else {"fee_bp": 60}
                 async with http.post(f"{rails}/control/{rail}/merchants", json=wish) as answer:
                     merchants[rail] = await answer.json()

@@ -4,6 +4,12 @@ from channels.acorn.adapter import Acorn, build
 from channels.face import Face
 
 SECRETS = frozenset({"secret_key"})  # one key a line, the newest first
-FACE = Face(("橡果支付", "Acorn Pay"), "橡", "#7a4a1e", called=("oak",))
+FACE = Face(
+    ("橡果支付", "Acorn Pay"),
+    "橡",
+    "#7a4a1e",
+    called=("oak",),
+    how={"qr": ("打开橡果，扫一扫", "Scan with the Acorn app")},
+)
 
 __all__ = ["FACE", "SECRETS", "Acorn", "build"]
