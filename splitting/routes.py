@@ -37,10 +37,13 @@ from splitting.tables import PAYEES
 class PayeeIn(Body):
     """POST /v1/payees"""
 
-    name: Text
-    kind: Literal["supplier", "merchant"] = "supplier"
+    name: Text = Field(description="its name, which the bank is told")
+    kind: Literal["supplier", "merchant"] = Field(default="supplier", description="`merchant`: it is yourself")
     currency: Currency
-    bank: Annotated[str, Form(r"[a-z0-9]{2,10}", "the name of a bank link: 2 to 10 of a-z 0-9")] | None = None
+    bank: Annotated[str, Form(r"[a-z0-9]{2,10}", "the name of a bank link: 2 to 10 of a-z 0-9")] | None = Field(
+        default=None,
+        description="your bank link, where it gets a sub-account; left out: its shares stay in the book, unpaid",
+    )
     reference: OrderId = Field(description="your own number of the payee; the same again returns the same payee")
 
 

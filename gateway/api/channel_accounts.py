@@ -24,33 +24,51 @@ Settings = Annotated[
     Field(min_length=1, max_length=50),
 ]
 Position = Annotated[int, Field(ge=0, le=10_000, strict=True)]
+_TERMS = "all terms 签约条款: fees, limits, hours; see docs/api.md"
+_POSITION = "among equals the lower is preferred"
 
 
 class ChannelAccountIn(Body):
     """POST /v1/channel_accounts"""
 
-    id: AccountName
-    channel: RailName
-    credentials: Settings = Field(repr=False)
-    terms: dict[str, Any]  # to be said, even where it is nothing: what the rail charges is nobody's to guess
-    position: Position | None = None
+    id: AccountName = Field(description="your name for it; it stands in the address of its notices")
+    channel: RailName = Field(description="the rail, such as `wechat`")
+    credentials: Settings = Field(
+        repr=False,
+        description="what the rail needs: identifiers, addresses, keys, certificates as text (PEM); see docs/rails.md",
+    )
+    # To be said, even where it is nothing: what the rail charges is nobody's to guess.
+    terms: dict[str, Any] = Field(description=f"{_TERMS}; `{{}}`: no fee and no bound")
+    position: Position | None = Field(default=None, description=f"{_POSITION}; last where left out")
 
 
 class ChannelAccountChange(Body):
     """PATCH /v1/channel_accounts/{id}"""
 
-    version: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)]
-    terms: dict[str, Any] | None = None
-    position: Position | None = None
-    state: Literal["enabled", "draining", "off"] | None = None
+    version: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)] = Field(
+        description="of the account as you read it; 409 `version_mismatch` where it has moved on"
+    )
+    terms: dict[str, Any] | None = Field(default=None, description=f"{_TERMS}; they replace those of before")
+    position: Position | None = Field(default=None, description=_POSITION)
+    state: Literal["enabled", "draining", "off"] | None = Field(
+        default=None,
+        description="`draining`: nothing new goes to it, what is open is finished and refunded there",
+    )
 
 
 class RotateIn(Body):
     """POST /v1/channel_accounts/{id}/rotate"""
 
-    credentials: Settings = Field(repr=False)
-    keep_days: Annotated[int, Field(ge=0, le=365, strict=True)] = 30
-    unproven: Annotated[bool, Field(strict=True)] = False
+    credentials: Settings = Field(
+        repr=False,
+        description="what is new; what is not named stays, `null` takes away; of the same account at the rail",
+    )
+    keep_days: Annotated[int, Field(ge=0, le=365, strict=True)] = Field(
+        default=30, description="for how many days more notices under those of before are believed"
+    )
+    unproven: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="put them into use without asking the rail whether it knows the account by them"
+    )
 
 
 class NothingIn(Body):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from gateway.api.shares import SHARING, SplitIn, check_payees
+from gateway.api.shares import SHARING, SPLIT, SplitIn, check_payees
 from gateway.cashier.links import LINK, STATIC, LinkOut, Links, MerchantQrOut, NewLink
 from gateway.claims import Claims
 from kernel.answers import ListOut
@@ -26,6 +26,13 @@ from kernel.shapes import (
 )
 
 Uses = Annotated[int, Field(ge=1, le=100, strict=True)]
+_NAME = "its name, for you"
+_DESCRIPTION = "what is bought, of every payment made with it; the payer sees it"
+_MINIMUM = "the least that a payer may choose to pay, in minor units"
+_MAXIMUM = "the most that a payer may choose to pay, in minor units"
+_EXPIRES_AT = "from then on no payment is made with it"
+_MAX_USES = "how many of its payments may be open or paid; one that ends unpaid gives its place back"
+_ACTIVE = "whether payments are made with it"
 
 
 def _bounds(amount: int | None, minimum: int, maximum: int) -> None:
@@ -40,17 +47,17 @@ def _bounds(amount: int | None, minimum: int, maximum: int) -> None:
 class PaymentLinkIn(Body):
     """POST /v1/payment_links"""
 
-    name: MerchantsName
-    description: Text
+    name: MerchantsName = Field(description=_NAME)
+    description: Text = Field(description=_DESCRIPTION)
     amount: GivenAmount = Field(default=None, description="minor units; left out: the payer says how much")
-    minimum: Amount = 1
-    maximum: Amount = MAX_AMOUNT
+    minimum: Amount = Field(default=1, description=_MINIMUM)
+    maximum: Amount = Field(default=MAX_AMOUNT, description=_MAXIMUM)
     currency: Currency
-    expires_at: Moment | None = None
-    max_uses: Uses | None = None
-    split: SplitIn = ()
-    metadata: Metadata | None = None
-    return_url: Address | None = None
+    expires_at: Moment | None = Field(default=None, description=_EXPIRES_AT)
+    max_uses: Uses | None = Field(default=None, description=_MAX_USES)
+    split: SplitIn = Field(default=(), description=f"of every payment made with it: {SPLIT}")
+    metadata: Metadata | None = Field(default=None, description="of every payment made with it")
+    return_url: Address | None = Field(default=None, description="where the payer's browser goes afterwards")
 
     @model_validator(mode="after")
     def _checked(self) -> "PaymentLinkIn":
@@ -62,14 +69,14 @@ class PaymentLinkIn(Body):
 class MerchantQrIn(Body):
     """POST /v1/merchant_qrs"""
 
-    name: MerchantsName
-    description: Text
-    minimum: Amount = 1
-    maximum: Amount = MAX_AMOUNT
+    name: MerchantsName = Field(description=_NAME)
+    description: Text = Field(description=_DESCRIPTION)
+    minimum: Amount = Field(default=1, description=_MINIMUM)
+    maximum: Amount = Field(default=MAX_AMOUNT, description=_MAXIMUM)
     currency: Currency
-    split: SplitIn = ()
-    metadata: Metadata | None = None
-    return_url: Address | None = None
+    split: SplitIn = Field(default=(), description=f"of every payment made with it: {SPLIT}")
+    metadata: Metadata | None = Field(default=None, description="of every payment made with it")
+    return_url: Address | None = Field(default=None, description="where the payer's browser goes afterwards")
 
     @model_validator(mode="after")
     def _checked(self) -> "MerchantQrIn":
@@ -81,19 +88,19 @@ class MerchantQrIn(Body):
 class PaymentLinkChange(Body):
     """PATCH /v1/payment_links/{id}"""
 
-    active: Annotated[bool, Field(strict=True)] | None = None
-    name: MerchantsName | None = None
-    description: Text | None = None
-    expires_at: Moment | None = None
-    max_uses: Uses | None = None
+    active: Annotated[bool, Field(strict=True)] | None = Field(default=None, description=_ACTIVE)
+    name: MerchantsName | None = Field(default=None, description=_NAME)
+    description: Text | None = Field(default=None, description=_DESCRIPTION)
+    expires_at: Moment | None = Field(default=None, description=_EXPIRES_AT)
+    max_uses: Uses | None = Field(default=None, description=_MAX_USES)
 
 
 class MerchantQrChange(Body):
     """PATCH /v1/merchant_qrs/{id}"""
 
-    active: Annotated[bool, Field(strict=True)] | None = None
-    name: MerchantsName | None = None
-    description: Text | None = None
+    active: Annotated[bool, Field(strict=True)] | None = Field(default=None, description=_ACTIVE)
+    name: MerchantsName | None = Field(default=None, description=_NAME)
+    description: Text | None = Field(default=None, description=_DESCRIPTION)
 
 
 def _new_link(kind: str, body: PaymentLinkIn | MerchantQrIn) -> NewLink:

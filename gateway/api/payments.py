@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 import splitting
 from gateway.api.methods import MethodIn
 from gateway.api.problems import RAIL
-from gateway.api.shares import SHARING, SplitIn, check_payees
+from gateway.api.shares import SHARING, SPLIT, SplitIn, check_payees
 from gateway.claims import Claims
 from gateway.objects import METHODS, AttemptOut, PaymentOut, attempt_payload, payment_payload
 from gateway.payments.create import NewPayment
@@ -53,17 +53,21 @@ from kernel.shapes import (
 class PaymentIn(Body):
     """POST /v1/payments"""
 
-    merchant_order_id: OrderId
+    merchant_order_id: OrderId = Field(description="your order number; one payment of it may be open or paid at a time")
     amount: Amount
     currency: Currency
     method: MethodIn = Field(description="how the payer pays, and over which channel")
-    description: Text
-    expires_in: Annotated[int, Field(ge=60, le=7200, strict=True, description="seconds")] = 7200
+    description: Text = Field(description="what is bought; the payer sees as much of it as the rail takes")
+    expires_in: Annotated[
+        int, Field(ge=60, le=7200, strict=True, description="seconds until an unpaid order is closed")
+    ] = 7200
     capture: Literal["automatic", "manual"] = Field(
-        default="automatic", description="manual: the payer's money is reserved, and captured when you ask"
+        default="automatic",
+        description="`manual`: the payer's money is reserved 预授权, and captured when you ask; only where the rail "
+        "reserves by that way to pay",
     )
-    split: SplitIn = ()
-    metadata: Metadata | None = None
+    split: SplitIn = Field(default=(), description=SPLIT)
+    metadata: Metadata | None = Field(default=None, description="given back as it came")
 
     @model_validator(mode="after")
     def _payees_once(self) -> "PaymentIn":

@@ -34,8 +34,12 @@ class RefundIn(Body):
     """POST /v1/payments/{id}/refunds"""
 
     amount: GivenAmount = Field(default=None, description="minor units; left out: all that is left")
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=80), Visible()] = "requested"
-    merchant_refund_id: OrderId | None = None
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=80), Visible()] = Field(
+        default="requested", description="why; the rail is told"
+    )
+    merchant_refund_id: OrderId | None = Field(
+        default=None, description="your number of the refund; the same again is the same refund"
+    )
 
 
 class RetryIn(Body):

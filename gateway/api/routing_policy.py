@@ -13,9 +13,13 @@ from kernel.shapes import Body, Visible
 class RoutingPolicyIn(Body):
     """PUT /v1/routing_policy"""
 
-    version: Annotated[int, Field(ge=0, le=2**31 - 2, strict=True)]
-    policy: dict[str, Any]
-    note: Annotated[str, StringConstraints(min_length=1, max_length=500), Visible()]
+    version: Annotated[int, Field(ge=0, le=2**31 - 2, strict=True)] = Field(
+        description="of the policy as you read it; 409 `version_mismatch` where it has moved on"
+    )
+    policy: dict[str, Any] = Field(description="all of it: see docs/routing.md")
+    note: Annotated[str, StringConstraints(min_length=1, max_length=500), Visible()] = Field(
+        description="why, for whoever reads the versions later"
+    )
 
 
 class RoutingPolicyRoutes:

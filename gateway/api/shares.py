@@ -25,7 +25,7 @@ class ShareIn(Body):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 2, "maxProperties": 2})  # the payee, and one of them
 
-    payee: PayeeId
+    payee: PayeeId = Field(description="as `POST /v1/payees` answered it")
     amount: Annotated[_Units | None, _or_left_out(MAX_AMOUNT, "fixed, in minor units")] = None
     basis_points: Annotated[_Rate | None, _or_left_out(10_000, "of the payment, rounded half up")] = None
     remainder: Annotated[
@@ -47,6 +47,7 @@ class ShareIn(Body):
         return SplitLine(self.payee, ShareKind.REMAINDER, self.remainder or 0)
 
 
+SPLIT = "how it is shared out 分账: each payee once; what no `remainder` takes stays with you"
 SplitIn = Annotated[tuple[ShareIn, ...], Field(max_length=50)]
 
 

@@ -177,7 +177,7 @@ def test_no_rail_takes_a_joiner_out(rail: str) -> None:
         if (
             rail != "stripe"  # which takes out line ends only, where it writes its form
         )
-        else (lambda words: words.translate(messages["_UNWANTED"]))
+        else (lambda words: words.translate(messages["UNWANTED"]))
     )
     for words in (TAKEN[0], TAKEN[7], TAKEN[9]):
         assert (clean(words, 127) if rail == "paypal" else clean(words)) == words

@@ -58,6 +58,18 @@ def test_every_operation_belongs_to_a_resource_that_is_described() -> None:
     assert {tag for _, operation in OPERATIONS for tag in operation["tags"]} == described
 
 
+def test_every_field_that_may_be_sent_is_described() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    bare = [
+        f"{name}.{field}"
+        for name, schema in schemas.items()
+        if name.endswith(("In", "Change"))
+        for field, one in schema["properties"].items()
+        if "description" not in one and "$ref" not in one and not (name.startswith("Method") and field == "type")
+    ]
+    assert bare == []
+
+
 def test_every_reference_leads_somewhere_and_every_schema_is_used() -> None:
     used = set(re.findall(r"#/components/(\w+/[\w.-]+)", orjson.dumps(DOCUMENT).decode()))
     known = {f"{kind}/{name}" for kind, found in DOCUMENT["components"].items() for name in found}
