@@ -29,7 +29,7 @@ ifeq ($(shell test -w "$$HOME" && echo yes),)
 export UV_CACHE_DIR := $(abspath $(VENV))/.uv-cache
 endif
 
-.PHONY: help demo up test replays storms nightly badrequests check fix examples bench overload load lock clean
+.PHONY: help demo up test replays storms nightly badrequests check fix unseen examples bench overload load lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -71,6 +71,11 @@ fix: $(VENV)/.dev ## format, mend what can be mended, draw the docs again
 	$(BIN)/ruff check --fix .
 	$(BIN)/python -m ops.drawings docs/states.md
 	$(BIN)/python -m ops.pages
+
+unseen: $(VENV)/.dev ## list the problems that the API's document names and that no test is answered
+	rm -f .problems-seen
+	SLUICE_PROBLEMS_SEEN=$(abspath .problems-seen) $(BIN)/pytest -q -n 3 --dist worksteal tests/gateway tests/splitting tests/fuzz tests/ledger
+	$(BIN)/python -m tests.documented .problems-seen
 
 examples: $(VENV)/.dev ## play the story that the API's examples are from, and write down what is sent and answered
 	SLUICE_WRITE_EXAMPLES=1 $(BIN)/pytest -p no:xdist tests/gateway/api/test_examples.py -k answers_what_they_say

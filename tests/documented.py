@@ -1,15 +1,24 @@
-"""Whether what was answered, and what events carry, is what its model says, and nothing besides."""
+"""Whether what was answered, and what events carry, is what its model says, and nothing besides.
 
+    python -m tests.documented FILE
+
+lists the problems that the document names and that no test was answered. FILE has what tests were answered, which they
+write where SLUICE_PROBLEMS_SEEN names a file: `make unseen` does both.
+"""
+
+import os
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import orjson
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
-from ops.openapi import document
+from ops.openapi import document, records
 from ops.wiring import joined_events
 
 PROBLEM = "application/problem+json"
@@ -99,9 +108,41 @@ def answer_faults(method: str, path: str, status: int, headers: Mapping[str, str
     content = said["content"][kind]
     if kind == PROBLEM:
         code, known = orjson.loads(raw)["code"], content["examples"]
-        if not any(code == one or (one[-1] == "…" and code.startswith(one[:-1])) for one in known):
+        if not any(_is(code, one) for one in known):
             return [f"{name} does not answer {status} {code}"]
+        if seen := os.environ.get("SLUICE_PROBLEMS_SEEN"):
+            with Path(seen).open("a", encoding="ascii") as file:
+                file.write(f"{name} {code}\n")
     return [f"{name} {fault}" for fault in _faults(orjson.dumps(content["schema"]).decode(), raw)]
+
+
+def _is(code: str, documented: str) -> bool:
+    return code == documented or (documented[-1] == "…" and code.startswith(documented[:-1]))
+
+
+def unseen(seen: Iterable[str]) -> list[str]:
+    """Return what no test was answered. seen: "operation code" a line.
+
+    Of what a handler refuses, each operation is asked for; what the door refuses for all counts wherever it was seen.
+    """
+    pairs = {(line.split()[0], line.split()[1]) for line in seen}
+    codes = {code for _, code in pairs}
+    found = [
+        f"{route.name} {problem}"
+        for route in records()
+        for problem in route.problems
+        if not any(name == route.name and _is(code, problem) for name, code in pairs)
+    ]
+    own = {problem for route in records() for problem in route.problems}
+    named = {code for answer in _problem_answers() for code in answer["examples"]} - own
+    return found + [f"any operation {one}" for one in sorted(named) if not any(_is(code, one) for code in codes)]
+
+
+def _problem_answers() -> list[dict[str, Any]]:
+    components = openapi()["components"]["responses"]
+    answers = [answer for _, _, operation in _operations() for answer in operation["responses"].values()]
+    whole = [components[one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in answers]
+    return [one["content"][PROBLEM] for one in whole if PROBLEM in one["content"]]
 
 
 def _faults(schema: str, raw: bytes) -> list[str]:
@@ -115,3 +156,7 @@ def _by_document(schema: str) -> Draft202012Validator:
     return Draft202012Validator(
         {**wanted, "components": components}, format_checker=Draft202012Validator.FORMAT_CHECKER
     )
+
+
+if __name__ == "__main__":
+    print("\n".join(unseen(Path(sys.argv[1]).read_text("ascii").splitlines())))

@@ -17,7 +17,7 @@ from kernel.cards import luhn
 from kernel.errors import Rejected
 from kernel.money import CURRENCIES, is_currency
 from kernel.shapes import Address, MetadataValue, Text, shown
-from tests.documented import answer_faults, openapi
+from tests.documented import answer_faults, openapi, unseen
 from tests.gateway.api.test_kind_to_people import NOT_TAKEN, TAKEN
 
 SCHEMAS = openapi()["components"]["schemas"]
@@ -134,3 +134,13 @@ def test_a_problem_that_an_operation_does_not_name_is_a_fault() -> None:
 def test_a_banks_own_code_may_follow_the_beginning_that_is_named() -> None:
     assert answer_faults("POST", "/v1/payees", 422, HEADERS, a_problem("bank_name_too_long", 422)) == []
     assert answer_faults("POST", "/v1/refunds/x/retry", 422, HEADERS, a_problem("bank_name_too_long", 422))
+
+
+def test_a_problem_that_no_test_was_answered_is_listed_for_the_operation_that_names_it() -> None:
+    none = unseen([])
+    assert "close_payment payment_ended" in none
+    assert "any operation key_missing" in none
+    some = unseen(["close_payment payment_ended", "list_events key_missing", "create_payee bank_name_too_long"])
+    assert set(none) - set(some) == {
+        "close_payment payment_ended", "any operation key_missing", "create_payee bank_…",
+    }  # fmt: skip
