@@ -30,24 +30,30 @@ class PaymentOut(TypedDict):
 
     object: Literal["payment"]
     id: PaymentId
-    merchant_order_id: str
+    merchant_order_id: Annotated[str, Field(description="yours")]
     amount: Minor
     currency: Currency
-    status: Annotated[str, words(states.PaymentStatus)]
-    method: Annotated[str, words(METHODS)]
+    status: Annotated[str, words(states.PaymentStatus), Field(description="every move is in docs/states.md")]
+    method: Annotated[str, words(METHODS), Field(description="the `type` of the method it was made with")]
     channel: Annotated[str | None, Field(description="the rail of the attempt that has its money, else of the last")]
     capture: Annotated[str, words(("automatic", "manual"))]
     description: str
     metadata: dict[str, str]
     next_action: NextActionOut | None
     amount_capturable: Annotated[Minor, Field(description="while it is requires_capture, else 0")]
-    amount_captured: Minor
+    amount_captured: Annotated[
+        Minor,
+        Field(description="not 0 on one that is not `succeeded`: it was paid after its end and goes back by itself"),
+    ]
     amount_refunded: Minor
-    amount_refunding: Minor
-    refund_status: Annotated[str, words(("none", "partial", "full"))]
+    amount_refunding: Annotated[Minor, Field(description="on its way back")]
+    refund_status: Annotated[str, words(("none", "partial", "full")), Field(description="of what was captured")]
     channel_fee: Annotated[Minor, Field(description="what the channel keeps, once captured")]
     merchant_coupon: Annotated[Minor, Field(description="of amount_captured, what the merchant's own coupons paid")]
-    amount_arriving: Annotated[Minor, Field(description="what the channel pays out, refunds aside")]
+    amount_arriving: Annotated[
+        Minor,
+        Field(description="what the channel pays out, refunds aside: captured less merchant_coupon less channel_fee"),
+    ]
     failure: FailureOut | None
     attempt_count: int
     won_attempt: Annotated[int | None, Field(description="the number of the attempt that has its money")]
@@ -87,16 +93,20 @@ class RefundOut(TypedDict):
     merchant_refund_id: str | None
     amount: Minor
     currency: Currency
-    status: Annotated[str, words(states.RefundStatus)]
-    channel: str | None
+    status: Annotated[
+        str, words(states.RefundStatus), Field(description="one that succeeded by a card may fail days later")
+    ]
+    channel: Annotated[str | None, Field(description="the rail it goes back by")]
     reason: str
-    channel_fee_returned: Minor
+    channel_fee_returned: Annotated[Minor, Field(description="what the channel gives back of its fee")]
     merchant_coupon: Annotated[Minor, Field(description="of amount, what the merchant's own coupons bear")]
-    channel_ref: str | None
-    retry_count: int
+    channel_ref: Annotated[str | None, Field(description="the channel's number")]
+    retry_count: Annotated[int, Field(description="how often it was started again")]
     failure: FailureOut | None
     created_at: Time
-    business_date: Day | None
+    business_date: Annotated[
+        Day | None, Field(description="once it has succeeded: the date on which it was asked for, or started again")
+    ]
 
 
 class PaymentShort(TypedDict):

@@ -27,7 +27,7 @@ PROBLEMS_BY_SUBJECT: Mapping[str, Sequence[Problem]] = {
         Problem("malformed_json", 400, False, "the body is not JSON in UTF-8, is nested too deeply, or holds a number that cannot be represented", "send valid JSON, without a byte-order mark"),
         Problem("body_not_object", 400, False, "the body is JSON, but not an object", "send `{…}`"),
         Problem("duplicate_field", 400, False, "a field appears twice in one object, so two readers could see two different orders", "send it once"),
-        Problem("unknown_field", 422, False, "this request has no such field", "look the field up in [api.md](api.md); misspelt names are not ignored"),
+        Problem("unknown_field", 422, False, "this request has no such field", "look the field up on the page `/docs` of your hub; misspelt names are not ignored"),
         Problem("field_missing", 422, False, "a required field is missing", "send it; `param` names it"),
         Problem("invalid_request", 400, False, "a field or filter has a wrong type, length, format or character", "see `param` and `detail`"),
         Problem("card_number_refused", 422, False, "`token`, `payer` or `auth_code` of `method` contains what looks like a card number (12 to 19 digits with a valid check digit); none of it was stored", "send the token that the rail's own form made of the card; card numbers must never reach this hub"),
@@ -42,7 +42,7 @@ PROBLEMS_BY_SUBJECT: Mapping[str, Sequence[Problem]] = {
         Problem("idempotency_key_invalid", 400, False, "the key is empty, longer than 255 characters, not printable ASCII, contains a space, or is sent twice", "use a UUID or a number of your own"),
         Problem("unknown_filter", 400, False, "this route has no such query parameter", "see `detail` for those it has"),
         Problem("invalid_cursor", 400, False, "`starting_after` or `after` is not a value that a list has given you", "use the last object's `id`, or the last event's `seq`"),
-        Problem("no_such_route", 404, False, "no route has this path", "look it up in [api.md](api.md); a trailing slash makes another path"),
+        Problem("no_such_route", 404, False, "no route has this path", "look it up on the page `/docs` of your hub; a trailing slash makes another path"),
         Problem("method_not_allowed", 405, False, "the route exists, but not with this method", "see the `Allow` header"),
     ),
     "Who calls": (

@@ -5,12 +5,10 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, cast
 
 import click
 import typer
-from pydantic import BaseModel
-from typing_extensions import is_typeddict
 
 from gateway.api.notices import NoticeRoutes
 from ops.cli.commands import app
@@ -229,59 +227,16 @@ def dangling_references(source: str) -> list[str]:
 # ---- the API ---------------------------------------------------------------------------------------------------------
 
 
-def models_of(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """Yield a model of a body, and those of what is in it."""
-    yield model
-    for field in model.model_fields.values():
-        yield from (below for part in parts_of(field.annotation) for below in models_of(part))
+def routes() -> frozenset[str]:
+    """Return every route, as "GET /v1/payments"."""
+    pages = NoticeRoutes(cast(Any, None)).pages()
+    return frozenset(f"{one.method} {one.path}" for one in [*records(), *pages])
 
 
-def parts_of(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from parts_of(argument)
-
-
-def typed_dicts(annotation: Any) -> Iterator[type]:
-    """Yield the models of answers that an annotation names, and those of what is in them."""
-    if is_typeddict(annotation):
-        yield annotation
-        for inside in get_type_hints(annotation).values():
-            yield from typed_dicts(inside)
-    elif is_typeddict(origin := get_origin(annotation)):
-        yield cast(type, origin)
-    for argument in get_args(annotation):
-        yield from typed_dicts(argument)
-
-
-def routes() -> Mapping[str, tuple[str | None, frozenset[str]]]:
-    """Return every route: "GET /v1/payments" → (scope, query parameters it knows)."""
-    found: dict[str, tuple[str | None, frozenset[str]]] = {}
-    for route in records():
-        found[f"{route.method} {route.path}"] = route.scope, frozenset(one.name for one in route.query or ())
-    for page in NoticeRoutes(cast(Any, None)).pages():
-        found[f"{page.method} {page.path}"] = None, frozenset()
-    return found
-
-
-def api_complaints(text: str) -> list[str]:
-    """Return what the API's page says wrongly, or does not say, of routes, scopes and filters."""
-    offered = routes()
-    written = re.findall(r"^### `((?:GET|POST|PUT|PATCH|DELETE) [^`]+)`$", text, re.MULTILINE)
-    complaints = difference(written, offered)
-    for name, (scope, filters) in offered.items():
-        if name not in written:
-            continue
-        section = section_of(text, f"`{name}`")
-        told = re.search(r"^Scope `([a-z:]+)`", section.strip())
-        if (told[1] if told else None) != scope:
-            complaints.append(f"{name}: scope {told and told[1]}, it is {scope}")
-        said = re.search(r"Filters: (.*?)(?:\.\s|\.$)", section, re.DOTALL)
-        named = set(re.findall(r"`(\w+)`", said[1])) if said else set()
-        if named != filters:
-            complaints.append(f"{name}: filters {sorted(named)}, they are {sorted(filters)}")
-    return complaints
+def strange_routes(text: str) -> list[str]:
+    """Return the routes that a page names, or has a heading for, and that there are not."""
+    written = re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) /(?:v1|notify)/[^`]+)`", text)
+    return [name for name in written if name not in routes()]
 
 
 def unnamed(text: str, names: Iterable[str]) -> list[str]:
