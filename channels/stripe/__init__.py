@@ -11,7 +11,7 @@ FACE = Face(
     "卡",
     "#5b4b8a",
     called=("card",),
-    how={"page": ("在 Stripe 的安全页面输入卡号", "Type it on Stripe's secure page")},
+    how={"page": ("在 Stripe 的安全页面输入卡号", "On Stripe's secure page")},
 )
 
 __all__ = ["FACE", "SECRETS", "Stripe", "build"]

@@ -103,7 +103,7 @@ async def test_a_payer_types_a_card_on_stripes_page_alone_and_comes_back_to_the_
         page = look.page
         await page.goto(payment["next_action"]["url"])
         card = page.get_by_role("button", name="Card")
-        await expect(card).to_contain_text("Type it on Stripe's secure page")
+        await expect(card).to_contain_text("On Stripe's secure page")
         await expect(page.locator("input:not([type=hidden])")).to_have_count(0)
         await card.click()
         await page.wait_for_url(f"{street.rails}/sandbox/stripe/**")
