@@ -258,7 +258,7 @@ class PaymentRoutes:
         )
         claims = Claims((f"i:{call.key}", f"o:{body.merchant_order_id}"), hashlib.sha256(call.raw).digest())
         payment, replayed = await self._payments.create(
-            call.book, new, claims, channel=body.method.channel, auth_code=getattr(body.method, "auth_code", None)
+            call.book, new, claims, channel=body.method.channel, auth_code=body.method.scanned()
         )
         return made(payment_payload(payment), replayed=replayed)
 

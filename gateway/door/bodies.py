@@ -19,16 +19,23 @@ async def read_body(request: web.Request) -> bytes:
     if "Content-Encoding" in request.headers:
         raise Rejected("unsupported_content_encoding", "send the body as it is, without Content-Encoding")
     try:
-        if request.content.is_eof():  # as good as always: it came with its head
-            return await request.read()
+        if request.content.is_eof():  # as good as always: it came with its head, so there is nothing to wait for
+            body = request.content.read_nowait()
+            if len(body) > MAX_BODY:
+                raise _too_large()
+            return body
         with outside():
             async with asyncio.timeout(BODY_WAIT_S):
                 return await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise Rejected("body_too_large", f"a body may have {MAX_BODY} bytes") from None
+        raise _too_large() from None
     except TimeoutError:
         raise Rejected("body_too_slow", f"the rest of the body did not come within {BODY_WAIT_S} s") from None
     except web.RequestPayloadError:  # aiohttp's error has the caller's bytes in it
         raise Rejected("malformed_request", "the body is not chunked as its head says") from None
     except ConnectionError:  # not the database's: nothing else is waited for here
         raise CallerLeft("caller_left", "the connection ended before the body did; nothing was done") from None
+
+
+def _too_large() -> Rejected:
+    return Rejected("body_too_large", f"a body may have {MAX_BODY} bytes")
