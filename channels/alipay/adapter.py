@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from channels.alipay import messages, signing, statement
-from channels.alipay.account import USER_AGENT, AlipayAccount, gateway_url, if_any
+from channels.alipay.account import USER_AGENT, gateway_url, if_any
 from channels.alipay.messages import Doubt
 from channels.alipay.sharing import AlipaySharing
 from channels.contract import (
@@ -55,7 +55,7 @@ _CAPABILITIES = Capabilities(
 )
 
 
-class Alipay(AlipaySharing, AlipayAccount):
+class Alipay(AlipaySharing):
     """What the hub asks of one merchant's application and hears about it."""
 
     name = "alipay"

@@ -5,11 +5,12 @@ Alipay and by no request of its own, so it is not offered here.
 Source: pages alipay.trade.royalty.relation.bind, order.settle and order.settle.query as mirrored (2019 to 2025).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from channels.alipay import messages
+from channels.alipay.account import AlipayAccount
 from channels.alipay.messages import Doubt
 from channels.contract import Confirmed, Outcome, Pending, Refused, Request, Response, Unknown
 from channels.sharing import Receiver, ReceiverKind, Shared, ShareOrder, ShareReturn, together
@@ -20,51 +21,33 @@ SETTLE, SETTLE_QUERY = "alipay.trade.order.settle", "alipay.trade.order.settle.q
 _MAX_WORDS = 256
 
 
-class _Rail(Protocol):
-    """What the methods below use of the adapter that they are part of."""
-
-    seller_id: str
-
-    def _post(self, method: str, content: str, *, notify_url: str = "") -> Request: ...
-    def _outcome(
-        self,
-        method: str,
-        answer: Response,
-        now: datetime,
-        errors: Mapping[str, messages.Says],
-        read: Callable[[dict[str, Any]], Outcome],
-        *,
-        admits: bool = False,
-    ) -> Outcome: ...
-
-
-class AlipaySharing:
+class AlipaySharing(AlipayAccount):
     """The methods of channels.sharing.Sharing, for one merchant's application."""
 
     receiver_kinds: frozenset[ReceiverKind] = frozenset(ReceiverKind)
     gives_back = False
 
-    def bind_request(self: _Rail, receiver: Receiver, reference: str) -> Request:
+    def bind_request(self, receiver: Receiver, reference: str) -> Request:
         """Return the request that lets a receiver be given shares (分账关系绑定); may be repeated."""
         return self._post(BIND, messages.written(_relation(receiver, reference)))
 
-    def bind_outcome(self: _Rail, receiver: Receiver, answer: Response, *, now: datetime) -> Outcome:
+    def bind_outcome(self, receiver: Receiver, answer: Response, *, now: datetime) -> Outcome:
         """Return Confirmed of nothing when Alipay knows the receiver now."""
         return self._outcome(
             BIND, answer, now, messages.BIND, lambda fields: _bound(fields, receiver, now), admits=True
         )
 
-    def unbind_request(self: _Rail, receiver: Receiver, reference: str) -> Request:
+    def unbind_request(self, receiver: Receiver, reference: str) -> Request:
         """Return the request that ends it (分账关系解绑)."""
         return self._post(UNBIND, messages.written(_relation(receiver, reference)))
 
-    def unbind_outcome(self: _Rail, receiver: Receiver, answer: Response, *, now: datetime) -> Outcome:
+    def unbind_outcome(self, receiver: Receiver, answer: Response, *, now: datetime) -> Outcome:
         """Return Confirmed of nothing when the receiver is no longer known."""
         return self._outcome(
             UNBIND, answer, now, messages.BIND, lambda fields: _bound(fields, receiver, now), admits=True
         )
 
-    def share_request(self: _Rail, order: ShareOrder) -> Request:
+    def share_request(self, order: ShareOrder) -> Request:
         """Return the request that shares out (统一收单交易结算); the same number never shares twice."""
         content: dict[str, Any] = {
             "out_request_no": messages.rail_number(order.reference),
@@ -86,20 +69,20 @@ class AlipaySharing:
             content["extend_params"] = {"royalty_finish": "true"}
         return self._post(SETTLE, messages.written(content))
 
-    def share_outcome(self: _Rail, order: ShareOrder, answer: Response, *, now: datetime) -> Shared:
+    def share_outcome(self, order: ShareOrder, answer: Response, *, now: datetime) -> Shared:
         """Return that it was accepted; what became of each share, a query tells."""
         return Shared(
             self._outcome(SETTLE, answer, now, messages.SHARE, lambda fields: _accepted(fields, order), admits=True)
         )
 
-    def share_query_request(self: _Rail, order: ShareOrder) -> Request:
+    def share_query_request(self, order: ShareOrder) -> Request:
         """Return the request that asks for a sharing-out, by Alipay's number where we have it."""
         ours = {"out_request_no": messages.rail_number(order.reference), "trade_no": order.payment_channel_ref}
         return self._post(
             SETTLE_QUERY, messages.written({"settle_no": order.channel_ref} if order.channel_ref else ours)
         )
 
-    def share_query_outcome(self: _Rail, order: ShareOrder, answer: Response, *, now: datetime) -> Shared:
+    def share_query_outcome(self, order: ShareOrder, answer: Response, *, now: datetime) -> Shared:
         """Return what became of each share."""
         shares: list[Outcome] = []
 
@@ -111,7 +94,7 @@ class AlipaySharing:
         whole = self._outcome(SETTLE_QUERY, answer, now, messages.SHARE_QUERY, read)
         return Shared(whole, tuple(shares))
 
-    def release_request(self: _Rail, order: ShareOrder) -> Request:
+    def release_request(self, order: ShareOrder) -> Request:
         """Return the request that releases what is still frozen (分账完结)."""
         content = {
             "out_request_no": messages.rail_number(order.reference),
@@ -121,7 +104,7 @@ class AlipaySharing:
         }
         return self._post(SETTLE, messages.written(content))
 
-    def release_outcome(self: _Rail, order: ShareOrder, answer: Response, *, now: datetime) -> Outcome:
+    def release_outcome(self, order: ShareOrder, answer: Response, *, now: datetime) -> Outcome:
         """Return Confirmed of nothing: Alipay does not say how much became free."""
 
         def read(fields: dict[str, Any]) -> Outcome:
