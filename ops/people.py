@@ -1,6 +1,6 @@
 """Who types commands: the home's own credential, or another person's, and what is recorded of what they do."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -16,7 +16,7 @@ from kernel.errors import Conflict, Rejected, SluiceError
 from ops.secrets_file import NoPepper, secret_file, write_private
 from ops.settings import Settings
 from ops.wiring import Hub
-from people import Act, NewPerson, Person, Role, Use, What
+from people import Act, Audit, NewPerson, Person, Role, Use, What
 from people.audit import Ending
 from people.credentials import new_credential
 from people.people import unnamed
@@ -118,20 +118,65 @@ def _on_this_machine(address: object) -> bool:
 async def who_acts(hub: Hub, settings: Settings, act: Act, *, book: int | None = None) -> Person | None:
     """Return who acts; None where nobody need be named.
 
-    That is so in a database of one's own until its first person is added; and for what only stops something where the
-    key of credentials is lost, so that nobody's could be looked up. A home with servers of its own gets its first
-    person here.
+    That is so for what only stops something where the key of credentials is lost, so that nobody's could be looked up.
+    A home with servers of its own gets its first person here; in a database of one's own somebody has to be added
+    first. Raises Rejected (first_person_missing), and what People.acting raises.
     """
     if isinstance(hub.authenticator, NoPepper) and act is Act.STOP:
         return None
     credential = credential_of(settings)
     if await hub.people.nobody_yet():
         if settings.database_url is not None:
-            return None
+            raise nobody_yet()
         credential = own_credential(hub, settings.home)
         with suppress(Conflict):  # another command of this home was first, with the same credential
             await hub.people.add_first(FIRST, credential)
     return await hub.people.acting(credential, act, book=book)
+
+
+async def who_looks(hub: Hub, settings: Settings, *, book: int | None = None) -> Person | None:
+    """Return who looks at data; None where nobody need be named.
+
+    That is so in a home with servers of its own, unless somebody is named: whoever can read the home can read all of
+    it; and where the key of credentials is lost, for then there are commands to look with or none. Raises Rejected
+    (first_person_missing), and what People.looking raises.
+    """
+    if isinstance(hub.authenticator, NoPepper) or (settings.database_url is None and settings.person is None):
+        return None
+    credential = credential_of(settings)
+    if credential is None and await hub.people.nobody_yet():
+        raise nobody_yet()
+    return await hub.people.looking(credential, book=book)
+
+
+def nobody_yet() -> Rejected:
+    """Return the refusal of what a person does, in a database in which there is none."""
+    return Rejected(
+        "first_person_missing",
+        "there is nobody in this database yet: `sluice person add NAME --first` adds its first operator, and keeps the "
+        "credential in this home",
+    )
+
+
+async def name_of(hub: Hub, settings: Settings) -> str | None:
+    """Return whose credential the settings name, for a record of what needs nobody's; None where it is nobody's."""
+    if isinstance(hub.authenticator, NoPepper):
+        return None
+    with suppress(SluiceError):
+        return (await hub.people.looking(credential_of(settings))).name
+    return None
+
+
+async def record_migrations(audit: Audit, person: str | None, what: str, applied: Sequence[str]) -> None:
+    """Leave a record of migrations that were applied; nothing where there were none.
+
+    It is written afterwards, because the first of them makes the log, and needs no person, because they are the act of
+    the database's owner. what: the command.
+    """
+    if applied:
+        about = applied[0] if len(applied) == 1 else f"{applied[0]} to {applied[-1]}"
+        async with audit.recorded(person, Act.SCHEMA, what, about):
+            pass
 
 
 def credential_of(settings: Settings) -> str | None:

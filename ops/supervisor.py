@@ -22,13 +22,17 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 from pydantic import AwareDatetime, BaseModel
 
+from kernel.db import connect
+from kernel.env import SystemClock
 from ops.embedded import CannotStart, Server, Servers, servers
 from ops.embedded.child import describe_exit, end, ended, spawn
 from ops.embedded.place import Lock, is_locked, open_home, write_whole
 from ops.logs import Lines
 from ops.migrate import MigrationFailed, migrate
+from ops.people import record_migrations
 from ops.ports import PortTaken, require_free
 from ops.settings import Settings
+from people import Audit
 
 # SIGTERM means: finish what was accepted, take nothing new. A channel may take 15 s to answer.
 _GRACE_S = 20.0
@@ -178,8 +182,11 @@ async def _run(
         found = await stack.enter_async_context(servers(settings))
         board = _Board(settings, home, found, voice)
         server_keepers = [_ServerKeeper(server, board, voice) for server in found.own]
-        for name in await asyncio.to_thread(migrate, found.database_url):
+        applied = await asyncio.to_thread(migrate, found.database_url)
+        for name in applied:
             voice.say("migrate", f"applied {name}")
+        async with connect(found.database_url, size=1, name="sluice up") as pool:
+            await record_migrations(Audit(pool, SystemClock().now), None, "up", applied)
         watched = [await stack.enter_async_context(_task(keeper.keep())) for keeper in server_keepers]
         addresses = {
             "SLUICE_HOME": str(home),

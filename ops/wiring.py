@@ -338,7 +338,7 @@ async def hub(
             authenticator=authenticator,
             people=People(pool, env, lambda credential: authenticator.digest(f"person {credential}")),
             approvals=Approvals(pool, env),
-            audit=Audit(pool, env),
+            audit=Audit(pool, env.now),
             merchants=Merchants(
                 pool=pool, lanes=lanes, env=env, authenticator=authenticator, banks=banks, max_skew=max_skew
             ),

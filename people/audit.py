@@ -1,12 +1,12 @@
 """The audit log 审计日志: every act is recorded before it is done, and how it ended after."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from kernel.chain import link
 from kernel.db import Pool, transaction
-from kernel.env import Env
 from kernel.errors import SluiceError
 from people import store
 from people.roles import Act
@@ -23,9 +23,9 @@ class Ending:
 class Audit:
     """Writes the audit log."""
 
-    def __init__(self, pool: Pool, env: Env) -> None:
+    def __init__(self, pool: Pool, now: Callable[[], datetime]) -> None:
         self._pool = pool
-        self._env = env
+        self._now = now
 
     @asynccontextmanager
     async def recorded(
@@ -71,7 +71,7 @@ class Audit:
             seq = last + 1
             record = AuditRecord(
                 seq,
-                self._env.now(),
+                self._now(),
                 person,
                 act.value,
                 _plain(what),

@@ -53,6 +53,21 @@ class People:
         book: the merchant's that the act is about. Raises Rejected (person_unnamed, person_unknown, role_forbids),
         Conflict (person_suspended).
         """
+        found = await self._holder(credential)
+        require(found.name, Role(found.role), act)
+        _check_book(found, book)
+        return found
+
+    async def looking(self, credential: str | None, *, book: int | None = None) -> Person:
+        """Return who looks with this credential: every role may, merchants' staff at their merchant's book alone.
+
+        Raises what acting raises.
+        """
+        found = await self._holder(credential)
+        _check_book(found, book)
+        return found
+
+    async def _holder(self, credential: str | None) -> Person:
         if credential is None:
             raise unnamed()
         found = None
@@ -60,14 +75,11 @@ class People:
             async with acquire(self._pool) as connection:
                 found = await store.find_by_digest(connection, self._digest(credential))
         if found is None:
-            raise Rejected("person_unknown", "this credential is nobody's; `sluice person list` has who there is")
+            raise Rejected("person_unknown", "this credential is nobody's; perhaps a character was lost in copying it")
         if found.status != states.Person.ACTIVE:
             raise Conflict(
                 "person_suspended", f"{found.name} is suspended; `sluice person resume` ends that", person=found.name
             )
-        require(found.name, Role(found.role), act)
-        if found.merchant_book is not None and found.merchant_book != book:
-            raise Rejected("role_forbids", f"{found.name} acts for book {found.merchant_book} alone", person=found.name)
         return found
 
     async def add_first(self, name: str, credential: str) -> NewPerson:
@@ -136,7 +148,13 @@ class People:
 
 def unnamed() -> Rejected:
     """Return the refusal of an act of nobody's."""
-    return Rejected("person_unnamed", "say who acts: `--as NAME` or `--as FILE`; `sluice person list` has who there is")
+    return Rejected("person_unnamed", "say who acts: `sluice --as NAME …` or `--as FILE`, or SLUICE_PERSON")
+
+
+def _check_book(person: Person, book: int | None) -> None:
+    """Keep merchants' staff to their merchant's book. Raises Rejected (role_forbids)."""
+    if person.merchant_book is not None and person.merchant_book != book:
+        raise Rejected("role_forbids", f"{person.name} acts for book {person.merchant_book} alone", person=person.name)
 
 
 async def _get(connection: Connection, name: str) -> Person:

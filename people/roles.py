@@ -24,6 +24,7 @@ class Act(StrEnum):
     CASES = "cases"  # decide cases
     CLOSING = "closing"  # settle and reconcile a business date
     LINKS = "links"  # payment links and standing codes
+    SCHEMA = "schema"  # bring the database to the schema of new code
     APPROVALS = "approvals"  # agree to, refuse or withdraw what another has asked for; CHECKS says what
 
 

@@ -107,8 +107,18 @@ class Merchants:
             at = self._env.now() if suspended else None
             changed = await store.suspend_key(connection, book, key_id, at)
         if changed is None:
-            raise NotFound("no_such_key", f"book {book} has no key {key_id} that is not revoked; see `sluice key list`")
+            raise _no_such_key(book, key_id)
         return changed
+
+    async def revoke_key(self, book: int, key_id: str) -> None:
+        """Revoke an API key; every process refuses it within a second.
+
+        Raises NotFound (no_such_key), also of one that was revoked before.
+        """
+        async with transaction(self._pool) as connection:
+            done = await store.revoke_key(connection, book, key_id, self._env.now())
+        if not done:
+            raise _no_such_key(book, key_id)
 
     async def link_bank(
         self,
@@ -145,6 +155,10 @@ class Merchants:
         if (why := await clock_off(connection, now, self._max_skew)) is not None:
             raise ClockDiffers("clock_differs", why)
         return now
+
+
+def _no_such_key(book: int, key_id: str) -> NotFound:
+    return NotFound("no_such_key", f"book {book} has no key {key_id} that is not revoked; see `sluice key list`")
 
 
 async def _require(connection: Connection, book: int) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops.cli.shared import Json, a_hub, acting_person, finish, on_screen, settings, show
+from ops.cli.shared import Json, acting_person, finish, looking, on_screen, settings, show
 
 if TYPE_CHECKING:
     from people import Approval
@@ -32,7 +32,7 @@ def approval_list(
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
+        async with looking(found, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
             rows = await store.approvals(connection, about=about, over=everything, limit=limit)
         if as_json:
             show({"approvals": [_shown(row) for row in rows]})
@@ -56,7 +56,7 @@ def approval_show(approval: Id, as_json: Json = False) -> None:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, may_lack_secrets=True) as hub:
+        async with looking(found, may_lack_secrets=True) as hub:
             row = await hub.approvals.get(approval)
         told = _shown(row)
         if as_json:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.shared import Book, Json, a_hub, acting, day, finish, json_object, settings, show
+from ops.cli.shared import Book, Json, acting, day, finish, json_object, looking, settings, show
 
 app = typer.Typer(no_args_is_help=True, help="Banks 银行: a merchant's custody, the platform's own account.")
 CREDENTIALS = typer.Option(
@@ -72,7 +72,7 @@ def bank_list(book: Book, as_json: Json = False) -> None:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
+        async with looking(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
             links = [one for one in await splitting.store.bank_links(connection) if one.book == book]
             shown = [splitting.bank_link_payload(link, hub.banks.problem(link)) for link in links]
         if as_json:
@@ -211,7 +211,7 @@ def discrepancies(book: Book, as_json: Json = False) -> None:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
+        async with looking(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
             cases = await reconciliation.discrepancies(connection, book, now=hub.env.now(), limit=1000)
         if as_json:
             show(report.of_cases(cases))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.cli.shared import Json, a_hub, acting_person, fail, finish, on_screen, settings, show
+from ops.cli.shared import Json, acting_person, fail, finish, looking, on_screen, settings, show
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -36,7 +36,7 @@ def case_list(
         fail(f"{kind} is no kind of case; there are {', '.join(cases.KINDS)}", 2)
 
     async def work() -> int:
-        async with a_hub(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
+        async with looking(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
             rows = await cases.store.cases(connection, book=book, kind=kind, decided=decided, limit=limit)
             number = await cases.store.number(connection, book=book, kind=kind, decided=decided)
             now = hub.env.now()
@@ -62,7 +62,7 @@ def case_show(case: Id, as_json: Json = False) -> None:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, may_lack_secrets=True) as hub:
+        async with looking(found, may_lack_secrets=True) as hub:
             row = await get_case(hub, case)
             approval = await approval_of(hub, row)
         kind = cases.KINDS[row.kind]

@@ -9,12 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from ops.cli.shared import Account, Book, Json, a_hub, acting, fail, finish, json_object, settings, show
+from ops.cli.shared import (
+    Account,
+    Book,
+    Json,
+    acting,
+    acting_person,
+    fail,
+    finish,
+    json_object,
+    looking,
+    settings,
+    show,
+)
 
 if TYPE_CHECKING:
     from gateway.accounts.objects import ChannelAccountOut
     from gateway.accounts.terms import Terms
-    from ops.settings import Settings
+    from ops.people import Acting
     from ops.wiring import Hub
 
 app = typer.Typer(no_args_is_help=True, help="Channels 渠道 and merchants' accounts with them.")
@@ -75,7 +87,7 @@ def channel_list(book: Book, as_json: Json = False) -> None:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, book, may_lack_secrets=True) as hub:
+        async with looking(found, book, may_lack_secrets=True) as hub:
             shown = [_shown(hub, row) for row in await hub.channel_admin.list(book)]
         if as_json:
             show(shown)
@@ -99,7 +111,7 @@ def channel_show(book: Book, account: Account, as_json: Json = False) -> None:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, may_lack_secrets=True) as hub:
+        async with looking(found, may_lack_secrets=True, at=book) as hub:
             show(_shown(hub, await hub.channel_admin.get(book, account)))
         return 0
 
@@ -295,7 +307,8 @@ def channel_call(
     Exit codes: 0 the answer was verified and the operation did what was asked; 1 the channel said no; 2 asked for
     wrongly, nothing was sent; 3 nothing certain is known. Credentials are the sealed ones of --book and --account; or
     come from --set credentials=FILE, else from SLUICE_HOME/channels/CHANNEL.json, else, for the sandbox of this home,
-    from its default merchant.
+    from its default merchant. A call with a merchant's account is an act of the person who makes it, and is recorded;
+    one by which its money leaves (refund, abnormal_refund, reverse, share, release) takes two.
     """
     from channels import HttpTransport
     from kernel.env import system_env
@@ -311,14 +324,21 @@ def channel_call(
     async def work() -> int:
         try:
             if book is not None and account is not None:
-                facts = await _sealed_credentials(found, book, account, channel)
-                facts |= {"base_url": base_url} if base_url else {}
+                what = f"channel call {channel} {op}"
+                async with acting_person(found, "channels", what, account, book=book) as begun:
+                    facts = await _sealed_credentials(begun, book, account, channel, op, chosen, base_url)
+                    code = await made(facts)
+                    begun.ending.detail = f"{begun.ending.detail} exit code {code}".strip()
+                    return code
             elif "credentials" not in chosen and not (home / "channels" / f"{channel}.json").exists():
                 facts = _sandbox_credentials(home, channel, base_url)
             else:
                 facts = channel_call.settings_for(channel, home=home, sets=chosen, base_url=base_url)
         except channel_call.Usage as error:
             fail(str(error), channel_call.USAGE)
+        return await made(facts)
+
+    async def made(facts: dict[str, Any]) -> int:
         allowed = rule(found, sandbox_of(found))
         if base_url or book is None:  # named by who types the command, and by no merchant
             with suppress(ValueError):
@@ -335,20 +355,39 @@ def channel_call(
     finish(work())
 
 
-async def _sealed_credentials(found: "Settings", book: int, account: str, channel: str) -> dict[str, Any]:
-    """Return the credentials of a merchant's account, opened for one call. Raises channel_call.Usage."""
+async def _sealed_credentials(
+    acting: "Acting", book: int, account: str, channel: str, op: str, sets: dict[str, str], base_url: str | None
+) -> dict[str, Any]:
+    """Return the credentials of a merchant's account, opened for one call; two people's, if its money leaves by it.
+
+    Raises channel_call.Usage, and what Acting.second raises.
+    """
     from gateway.accounts.credentials import opened
+    from kernel.db import transaction
     from kernel.sealing import CannotOpen
     from ops.trials import channel_call
+    from people import Act, What, use_up
 
-    async with a_hub(found) as hub:
-        row = await hub.channel_admin.get(book, account)
-        if row.channel != channel:
-            raise channel_call.Usage(f"{account} is an account at {row.channel}, not at {channel}")
-        try:
-            return opened(row, hub.keys).current.settings()
-        except CannotOpen as why:
-            raise channel_call.Usage(f"the credentials of {account} do not open: {why}") from None
+    hub = acting.hub
+    row = await hub.channel_admin.get(book, account)
+    if row.channel != channel:
+        raise channel_call.Usage(f"{account} is an account at {row.channel}, not at {channel}")
+    try:
+        facts = opened(row, hub.keys).current.settings()
+    except CannotOpen as why:
+        raise channel_call.Usage(f"the credentials of {account} do not open: {why}") from None
+    if op in channel_call.PAYING_OPS:
+
+        def told(name: str, value: str) -> str:
+            digest = hub.authenticator.digest(f"argument {name} {value}").hex()[:32]
+            return f"…{value[-4:]} ({digest})" if name in channel_call.PRIVATE else value
+
+        arguments = {"channel": channel, "op": op, "base_url": base_url}
+        arguments |= {name: told(name, value) for name, value in sets.items()}
+        use = await acting.second(What(Act.CHANNELS, "channel call", account, arguments, book))
+        async with transaction(hub.pool) as connection:  # before it is sent: what may have been sent is not sent again
+            await use_up(connection, use)
+    return facts | ({"base_url": base_url} if base_url else {})
 
 
 def _sandbox_credentials(home: Path, channel: str, base_url: str | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.shared import Book, Json, a_hub, acting, fail, finish, settings, show
+from ops.cli.shared import Book, Json, acting, fail, finish, looking, settings, show
 
 app = typer.Typer(no_args_is_help=True, help="Payment links 付款链接 and standing codes 静态收款码 for payers.")
 
@@ -64,7 +64,7 @@ def link_list(book: Book, as_json: Json = False) -> None:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, book, may_lack_secrets=True) as hub:
+        async with looking(found, book, may_lack_secrets=True) as hub:
             rows = await listed(hub, book)
         if as_json:
             show({"links": rows})
@@ -93,7 +93,7 @@ def link_qr(
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found) as hub:
+        async with looking(found, at=book) as hub:
             try:
                 content = await picture(hub, book, link, file.suffix, emvco)
             except LinkWrong as wrong:

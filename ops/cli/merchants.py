@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.shared import Book, Json, a_hub, acting, finish, settings, show
+from ops.cli.shared import Book, Json, acting, finish, looking, settings, show
 
 merchant_app = typer.Typer(no_args_is_help=True, help="Merchants 商户 and their books.")
 key_app = typer.Typer(no_args_is_help=True, help="API keys of merchants.")
@@ -49,7 +49,7 @@ def merchant_list(as_json: Json = False) -> None:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
+        async with looking(found, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
             rows = await merchants(connection)
         if as_json:
             show(
@@ -107,7 +107,7 @@ def key_list(
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
+        async with looking(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
             rows, now = await keys_of(connection, book), hub.env.now()
         if as_json:
             show([{**row._asdict(), **{k: _moment(getattr(row, k)) for k in _MOMENTS}} for row in rows])
@@ -158,19 +158,13 @@ def key_new(
 @key_app.command("revoke")
 def key_revoke(book: Book, key_id: Annotated[str, typer.Argument(help="key_…")]) -> None:
     """Revoke an API key; every process refuses it within a second."""
-    from gateway.store import revoke_key
-    from kernel.db import acquire
-
     found = settings()
 
     async def work() -> int:
-        async with (
-            acting(found, "stop", "key revoke", key_id, book=book, may_lack_secrets=True) as hub,
-            acquire(hub.pool) as connection,
-        ):
-            done = await revoke_key(connection, book, key_id, hub.env.now())
-        typer.echo("revoked" if done else "there is no such live key")
-        return 0 if done else 1
+        async with acting(found, "stop", "key revoke", key_id, book=book, may_lack_secrets=True) as hub:
+            await hub.merchants.revoke_key(book, key_id)
+        typer.echo("revoked")
+        return 0
 
     finish(work())
 

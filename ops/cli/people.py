@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.cli.shared import Json, a_hub, acting, acting_person, fail, finish, settings, show
+from ops.cli.shared import Json, a_hub, acting, acting_person, fail, finish, looking, settings, show
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -78,7 +78,7 @@ def person_list(as_json: Json = False) -> None:
     found = settings()
 
     async def work() -> int:
-        async with a_hub(found, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
+        async with looking(found, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
             rows = await store.persons(connection)
         if as_json:
             show([_shown(row) for row in rows])
@@ -135,7 +135,7 @@ def audit_list(
     found, begin = settings(), None if since is None else _moment(since)
 
     async def work() -> int:
-        async with a_hub(found, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
+        async with looking(found, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
             rows = await store.records(connection, person=person, about=about, since=begin, limit=limit)
         if as_json:
             show(

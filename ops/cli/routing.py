@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from ops.cli.shared import Book, Json, OldJsonFile, Output, a_hub, acting, day, fail, finish, settings, written_to
+from ops.cli.shared import (
+    Book,
+    Json,
+    OldJsonFile,
+    Output,
+    acting,
+    day,
+    fail,
+    finish,
+    looking,
+    settings,
+    written_to,
+)
 
 if TYPE_CHECKING:
     from ops.wiring import Hub
@@ -20,9 +32,13 @@ PolicyFile = Annotated[Path, typer.Argument(metavar="FILE", help="A routing poli
 
 
 def _on_a_hub(
-    work: "Callable[[Hub], Coroutine[Any, Any, int]]", *, may_lack_secrets: bool = False, changes: int | None = None
+    work: "Callable[[Hub], Coroutine[Any, Any, int]]",
+    *,
+    may_lack_secrets: bool = False,
+    book: int | None = None,
+    changes: bool = False,
 ) -> NoReturn:
-    """Run the body of a routing command on a hub and end with its exit code. changes: whose policy it sets."""
+    """Run the body of a routing command on a hub and end with its exit code. changes: it sets the book's policy."""
     from gateway.routing import PolicyWrong
     from kernel.safe_json import BadJson
 
@@ -30,9 +46,9 @@ def _on_a_hub(
 
     async def run() -> int:
         opening = (
-            a_hub(found, may_lack_secrets=may_lack_secrets)
-            if changes is None
-            else acting(found, "routing", "route policy set", f"book {changes}", book=changes)
+            looking(found, may_lack_secrets=may_lack_secrets, at=book)
+            if not changes
+            else acting(found, "routing", "route policy set", f"book {book}", book=book)
         )
         async with opening as hub:
             try:
@@ -73,7 +89,7 @@ def route_replay(
 
         return command.replay_policy(hub, book, policy, *days, as_json=as_json)
 
-    _on_a_hub(work)
+    _on_a_hub(work, book=book)
 
 
 @policy_app.command("set")
@@ -87,7 +103,7 @@ def route_policy_set(
 
         return command.set_policy(hub, book, file, note)
 
-    _on_a_hub(work, changes=book)
+    _on_a_hub(work, book=book, changes=True)
 
 
 @policy_app.command("show")
@@ -103,7 +119,7 @@ def route_policy_show(
 
         return command.show_policy(hub, book, version, as_json=as_json)
 
-    _on_a_hub(work, may_lack_secrets=True)
+    _on_a_hub(work, may_lack_secrets=True, book=book)
 
 
 @policy_app.command("list")
@@ -115,7 +131,7 @@ def route_policy_list(book: Book, as_json: Json = False) -> None:
 
         return command.list_policies(hub, book, as_json=as_json)
 
-    _on_a_hub(work, may_lack_secrets=True)
+    _on_a_hub(work, may_lack_secrets=True, book=book)
 
 
 @policy_app.command("check")
@@ -127,7 +143,7 @@ def route_policy_check(book: Book, file: PolicyFile) -> None:
 
         return command.check_policy(hub, book, file)
 
-    _on_a_hub(work, may_lack_secrets=True)
+    _on_a_hub(work, may_lack_secrets=True, book=book)
 
 
 @app.command("bench")

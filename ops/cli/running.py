@@ -94,8 +94,8 @@ def _addresses(found: "Settings") -> tuple[str, str]:
 def migrate(
     accept: Annotated[bool, typer.Option(help="Accept the schema as it is after a change made by hand.")] = False,
 ) -> None:
-    """Bring the database to the schema of this code."""
-    from ops import embedded
+    """Bring the database to the schema of this code. It is the act of the database's owner, and needs no person."""
+    from ops import embedded, people
     from ops.migrate import accept_schema
     from ops.migrate import migrate as apply
 
@@ -106,6 +106,11 @@ def migrate(
             done = await asyncio.to_thread(apply, servers.database_url)
             if accept:
                 await asyncio.to_thread(accept_schema, servers.database_url)
+            if done or accept:
+                async with a_hub(found, may_lack_secrets=True) as hub:
+                    who = await people.name_of(hub, found)
+                    await people.record_migrations(hub.audit, who, "migrate", done)
+                    await people.record_migrations(hub.audit, who, "migrate --accept", ["the schema as it is"] * accept)
         typer.echo("\n".join(f"applied {name}" for name in done) or "nothing to apply")
         return 0
 

@@ -138,18 +138,36 @@ def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
 
 
 @asynccontextmanager
-async def a_hub(found: "Settings", book: int | None = None, *, may_lack_secrets: bool = False) -> AsyncIterator["Hub"]:
+async def looking(
+    found: "Settings", book: int | None = None, *, may_lack_secrets: bool = False, at: int | None = None
+) -> AsyncIterator["Hub"]:
+    """Reach the books of this home for a command that shows data: with a database of one's own, a person's.
+
+    book: one that must be there. at: the same for a command that says itself where it is not. It is not recorded.
+    Raises what ops.people.who_looks raises, and NotFound (no_such_book).
+    """
+    from ops import people
+
+    async with a_hub(found, may_lack_secrets=may_lack_secrets) as hub:
+        await people.who_looks(hub, found, book=book if at is None else at)
+        if book is not None:
+            await hub.merchants.require(book)
+        yield hub
+
+
+@asynccontextmanager
+async def a_hub(found: "Settings", *, may_lack_secrets: bool = False) -> AsyncIterator["Hub"]:
     """Reach the books of this home: the servers that run, or our own for as long as the command lasts.
 
-    book: one that must be there, for commands that would else say of a mistyped number that there is nothing in it.
-    may_lack_secrets: for commands that look, or stop something, and so must run where a secret is lost. Raises NotFound
-    (no_such_book).
+    For commands that look after the hub itself; those that change something say `acting`, those that show data
+    `looking`. may_lack_secrets: for commands that look, or stop something, and so must run where a secret is lost.
     """
     from asyncpg.exceptions import UndefinedColumnError, UndefinedTableError
 
     from ops import embedded, logs
     from ops.addresses import rule, sandbox_of
     from ops.migrate import migrate
+    from ops.people import name_of, record_migrations
     from ops.serve import passwords, public_url
     from ops.trouble import CANNOT_CONNECT, unusable
     from ops.wiring import hub
@@ -157,8 +175,7 @@ async def a_hub(found: "Settings", book: int | None = None, *, may_lack_secrets:
     if not logging.getLogger().handlers:  # what is wrong is said with whose and why; what is well is not said
         logs.configure("WARNING", found.log_format)
     async with embedded.servers(found) as servers:
-        if servers.own:
-            await asyncio.to_thread(migrate, servers.database_url)
+        applied = await asyncio.to_thread(migrate, servers.database_url) if servers.own else []
         logs.hide(passwords(servers.database_url, servers.redis_url))
         async with AsyncExitStack() as stack:
             opening = hub(
@@ -179,8 +196,7 @@ async def a_hub(found: "Settings", book: int | None = None, *, may_lack_secrets:
                 if getattr(error, "filename", None) is not None:  # a file of the home, and no address
                     raise
                 raise unusable(error, servers.database_url) from None
-            if book is not None:
-                await objects.merchants.require(book)
+            await record_migrations(objects.audit, await name_of(objects, found), "opening the home", applied)
             yield objects
 
 

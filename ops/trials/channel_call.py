@@ -39,6 +39,10 @@ PAYMENT_OPS = ("create", "query", "close", "reverse", "proceed", "capture", "voi
 REFUND_OPS = ("refund", "refund_query", "abnormal_refund")
 SHARING_OPS = ("bind", "unbind", "share", "share_query", "release", "give_back", "give_back_query")
 OPS = (*PAYMENT_OPS, *REFUND_OPS, "bill", *SHARING_OPS)
+# By these the merchant's money leaves its account, on the word of whoever types them.
+PAYING_OPS = frozenset({"refund", "abnormal_refund", "reverse", "share", "release"})
+# Of what may be set, what is said of a person, or opens something: kept nowhere but as its end and a digest.
+PRIVATE = frozenset({"auth_code", "payer", "token", "client_ip", "bank_account", "real_name", "receiver_name"})
 OK, REFUSED, USAGE, UNKNOWN = 0, 1, 2, 3
 # What may be set, with its meaning.
 SETS: Mapping[str, str] = {

@@ -64,10 +64,13 @@ def alive() -> Callable[[int], bool]:
 
 
 @pytest.fixture
-def tea_house(
+def bare_home(
     database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Result]:
-    """A home in which book 1 is a tea house's: run `sluice` there, see to its exit code, and return what it said."""
+    """A home on a database of its own in which there is nobody yet.
+
+    Run `sluice` there, see to its exit code, and return what it said.
+    """
     monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SLUICE_DATABASE_URL", database_url)
     monkeypatch.setenv("SLUICE_REDIS_URL", redis_url)
@@ -79,5 +82,12 @@ def tea_house(
         assert "PRIVATE KEY" not in done.output
         return done
 
-    run("merchant", "add", "tea")
     return run
+
+
+@pytest.fixture
+def tea_house(bare_home: Callable[..., Result]) -> Callable[..., Result]:
+    """The same with ada as its operator, and book 1 a tea house's."""
+    bare_home("person", "add", "ada", "--first")
+    bare_home("merchant", "add", "tea")
+    return bare_home

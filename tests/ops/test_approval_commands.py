@@ -41,7 +41,6 @@ async def found(database_url: str, kind: str = "refund_came_back") -> str:
 @pytest.fixture
 def home(tea_house: Sluice) -> Sluice:
     """A home with ada, an operator, whose credential is the home's, and bo, a clerk."""
-    tea_house("person", "add", "ada", "--first")
     tea_house("person", "add", "bo", "--keep")
     return tea_house
 
@@ -135,7 +134,6 @@ def test_a_case_that_was_opened_anew_is_not_the_one_that_was_agreed_to(home: Slu
 
 
 def test_with_nobody_to_agree_it_is_refused_with_what_to_do(tea_house: Sluice, database_url: str) -> None:
-    tea_house("person", "add", "ada", "--first")
     case = asyncio.run(found(database_url))
     said = tea_house("case", "decide", case, *KEEP, code=1).output
     assert "second_person_missing" in said

@@ -25,7 +25,6 @@ Sluice = Callable[..., Result]
 @pytest.fixture
 def case(tea_house: Sluice) -> Sluice:
     """`sluice case` in a home where ada acts, an operator."""
-    tea_house("person", "add", "ada", "--first")
     return partial(tea_house, "case")
 
 

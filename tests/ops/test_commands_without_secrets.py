@@ -28,7 +28,7 @@ UNKNOWN = [  # they look, and what they are asked for is not there
     (("channel", "drain", "--book", "1", "main"), "no_such_channel_account"),
     (("case", "show", "case_1"), "no_such_case"),
     (("route", "explain", "pay_1"), "pay_1"),
-    (("key", "revoke", "--book", "1", "key_1"), "no such live key"),
+    (("key", "revoke", "--book", "1", "key_1"), "no_such_key"),
 ]
 LINK = ("tea", "--description", "tea", "--amount", "12.50")
 

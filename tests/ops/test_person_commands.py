@@ -26,17 +26,28 @@ def added(sluice: Sluice, *words: str) -> dict[str, Any]:
     return made
 
 
-def test_in_a_database_of_ones_own_nobody_need_be_named_until_the_first_person_is_added(
-    tea_house: Sluice, tmp_path: Path
+def test_in_a_database_of_ones_own_nothing_is_done_or_shown_before_the_first_person_is_added(
+    bare_home: Sluice, tmp_path: Path
 ) -> None:
-    before = json.loads(tea_house("audit", "list", "--json").stdout)
-    assert [(row["person"], row["what"], row["outcome"]) for row in before] == [
-        (None, "merchant add", "done"),
-        (None, "merchant add", "begun"),
-    ]
+    tea_house = bare_home
+    for words in (("merchant", "add", "tea"), ("merchant", "list"), ("person", "list"), ("audit", "list")):
+        said = tea_house(*words, code=1).output
+        assert "first_person_missing" in said
+        assert "sluice person add NAME --first" in said
+    tea_house("verify")  # looks after the hub, and shows nobody's data
     made = added(tea_house, "ada", "--first")
     own = tmp_path / "home" / "secrets" / "person"
     assert (own.read_text(), stat.S_IMODE(own.stat().st_mode)) == (made["credential"], 0o600)
+    tea_house("merchant", "add", "tea")
+    before = json.loads(tea_house("audit", "list", "--json").stdout)
+    assert [(row["person"], row["what"], row["outcome"], row["detail"]) for row in reversed(before)] == [
+        (None, "merchant add", "begun", ""),
+        (None, "merchant add", "refused", "first_person_missing"),
+        (None, "person add --first", "begun", ""),
+        (None, "person add --first", "done", ""),
+        ("ada", "merchant add", "begun", ""),
+        ("ada", "merchant add", "done", ""),
+    ]
     assert "first_person_exists" in tea_house("person", "add", "bo", "--first", code=1).output
     tea_house("merchant", "suspend", "--book", "1")
     last = json.loads(tea_house("audit", "list", "--person", "ada", "--json").stdout)[0]
@@ -48,13 +59,30 @@ def test_in_a_database_of_ones_own_nobody_need_be_named_until_the_first_person_i
     )
     own.rename(tmp_path / "elsewhere")
     assert "person_unnamed" in tea_house("merchant", "resume", "--book", "1", code=1).output
-    assert "suspended" in tea_house("merchant", "list").stdout
-    tea_house("--as", str(tmp_path / "elsewhere"), "merchant", "resume", "--book", "1")
-    assert "suspended" not in tea_house("merchant", "list").stdout
+    assert "person_unnamed" in tea_house("merchant", "list", code=1).output
+    as_ada = ("--as", str(tmp_path / "elsewhere"))
+    assert "suspended" in tea_house(*as_ada, "merchant", "list").stdout
+    tea_house(*as_ada, "merchant", "resume", "--book", "1")
+    assert "suspended" not in tea_house(*as_ada, "merchant", "list").stdout
+
+
+def test_merchants_staff_see_their_merchants_book_alone(tea_house: Sluice) -> None:
+    tea_house("merchant", "add", "rice")
+    added(tea_house, "di", "--role", "staff", "--book", "2", "--keep")
+    added(tea_house, "eve", "--role", "auditor", "--keep")
+    tea_house("--as", "di", "link", "list", "--book", "2")
+    tea_house("--as", "eve", "link", "list", "--book", "1")
+    for words in (("link", "list", "--book", "1"), ("key", "list"), ("merchant", "list"), ("audit", "list")):
+        assert "role_forbids" in tea_house("--as", "di", *words, code=1).output
+
+
+def test_a_key_that_is_none_is_no_key_revoked(tea_house: Sluice) -> None:
+    assert "no_such_key" in tea_house("key", "revoke", "--book", "1", "key_0", code=1).output
+    last = json.loads(tea_house("audit", "list", "--about", "key_0", "--json").stdout)[0]
+    assert (last["what"], last["outcome"], last["detail"]) == ("key revoke", "refused", "no_such_key")
 
 
 def test_a_role_is_kept_to_and_the_attempt_recorded(tea_house: Sluice, monkeypatch: pytest.MonkeyPatch) -> None:
-    added(tea_house, "ada", "--first")
     credential = added(tea_house, "eve", "--role", "auditor", "--keep")["credential"]
     refused = tea_house("--as", "eve", "key", "new", "--book", "1", code=1).output
     assert "eve is auditor" in refused
@@ -72,7 +100,6 @@ def test_a_role_is_kept_to_and_the_attempt_recorded(tea_house: Sluice, monkeypat
 
 
 def test_a_suspended_person_is_refused_at_the_next_command(tea_house: Sluice) -> None:
-    added(tea_house, "ada", "--first")
     added(tea_house, "bo", "--role", "operator", "--keep")
     tea_house("--as", "bo", "key", "new", "--book", "1")
     assert "bo is suspended" in tea_house("person", "suspend", "bo").output
@@ -107,7 +134,6 @@ async def test_where_every_credential_is_lost_the_databases_owner_begins_anew_an
 def test_what_is_mistyped_is_said(tea_house: Sluice) -> None:
     assert "is no role" in tea_house("person", "add", "bo", "--role", "king", code=2).output
     assert "is no moment" in tea_house("audit", "list", "--since", "yesterday", code=2).output
-    added(tea_house, "ada", "--first")
     assert "person_unnamed" in tea_house("--as", "nobody", "key", "new", "--book", "1", code=1).output
     assert "no_such_person" in tea_house("person", "suspend", "nobody", code=1).output
     assert "merchant add" in tea_house("audit", "list", "--since", "2020-01-01").output
