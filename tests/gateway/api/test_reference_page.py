@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -11,11 +12,13 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from playwright.async_api import async_playwright
 
 from gateway.api.reference_page import marked, page, style_source
 from gateway.door.openapi import EXAMPLES
 from gateway.door.problems import PROBLEMS
 from tests.documented import openapi
+from tests.gateway.cashier.browsers import FLAGS, chromium
 from tests.gateway.front import a_front
 
 PAGE = page(openapi())
@@ -138,3 +141,38 @@ def test_texts_of_the_document_are_shown_as_they_are_and_never_as_html() -> None
     harm = json.loads(json.dumps(openapi(), ensure_ascii=False).replace("龙井茶", "</pre><script>alert(1)</script>"))
     assert "<script" not in page(harm)
     assert re.search(r"&lt;script&gt;", page(harm))
+
+
+# ---- in a real browser -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine")
+async def test_a_browser_shows_the_page_with_its_style_asks_for_nothing_else_and_scrolls_down_alone(
+    database_url: str, tmp_path: Path
+) -> None:
+    flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    async with (
+        a_front(database_url, tmp_path) as front,
+        async_playwright() as playwright,
+        await playwright.chromium.launch(executable_path=chromium(), args=flags) as browser,
+    ):
+        address = str(front.client.make_url("/docs"))
+        for width in (390, 1280):
+            asked: list[str] = []
+            said: list[str] = []
+            page = await browser.new_page(viewport={"width": width, "height": 900})
+            page.on("request", lambda request, asked=asked: asked.append(request.url))  # type: ignore[misc]
+            page.on("console", lambda message, said=said: said.append(message.text))  # type: ignore[misc]
+            await page.goto(address)
+            wide = await page.evaluate("document.documentElement.scrollWidth")
+            assert wide == width, "no line is wider than the screen"
+            assert await page.evaluate("getComputedStyle(document.body).margin") == "0px", (
+                "the policy lets its style be"
+            )
+            shown = await page.get_by_role("link", name="/v1/payments.csv").count()
+            assert shown == 1
+            await page.goto(f"{address}#create_refund")
+            assert await page.locator("#create_refund h3").is_visible()
+            assert [url for url in asked if not url.startswith((address, "data:"))] == []
+            assert said == []
+            await page.close()
