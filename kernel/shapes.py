@@ -20,6 +20,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     StringConstraints,
+    TypeAdapter,
     WithJsonSchema,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -79,6 +80,20 @@ class Visible:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {**handler(schema), "pattern": _SHOWN_IN_LINES if self.lines else _SHOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class FormOf:
+    """That a value, read by something else, has the form of a type: for the document."""
+
+    type: Any
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return a reference to the type's own schema, under its name."""
+        found: Any = TypeAdapter(self.type).core_schema
+        outer = found if found["type"] == "definitions" else {"type": "definitions", "schema": found, "definitions": []}
+        name = f"{self.type.__module__}.{self.type.__name__}:{id(self.type)}"
+        return handler({**outer, "schema": {"ref": name, **outer["schema"]}})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ from pydantic import Field, StringConstraints
 from gateway.accounts.admin import ChannelAdmin, terms_wrong
 from gateway.accounts.objects import ChannelAccountOut, channel_account_payload
 from gateway.accounts.terms import Terms, TermsWrong
+from gateway.accounts.terms_form import TermsIn
 from gateway.claims import Claims
 from gateway.tables import ChannelAccount
 from kernel.answers import ListOut
 from kernel.errors import NotFound
 from kernel.routes import Call, Reply, Route, a_name, listed, made
-from kernel.shapes import Body, Form
+from kernel.shapes import Body, Form, FormOf
 
 AccountName = Annotated[str, Form(r"[0-9A-Za-z_\-]{1,32}", "1 to 32 of the characters 0-9 A-Z a-z _ -")]
 RailName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -24,7 +25,7 @@ Settings = Annotated[
     Field(min_length=1, max_length=50),
 ]
 Position = Annotated[int, Field(ge=0, le=10_000, strict=True)]
-_TERMS = "all terms 签约条款: fees, limits, hours; see docs/api.md"
+_TERMS = "all terms 签约条款: fees, limits, hours"
 _POSITION = "among equals the lower is preferred"
 
 
@@ -38,7 +39,7 @@ class ChannelAccountIn(Body):
         description="what the rail needs: identifiers, addresses, keys, certificates as text (PEM); see docs/rails.md",
     )
     # To be said, even where it is nothing: what the rail charges is nobody's to guess.
-    terms: dict[str, Any] = Field(description=f"{_TERMS}; `{{}}`: no fee and no bound")
+    terms: Annotated[dict[str, Any], FormOf(TermsIn)] = Field(description=f"{_TERMS}; `{{}}`: no fee and no bound")
     position: Position | None = Field(default=None, description=f"{_POSITION}; last where left out")
 
 
@@ -48,7 +49,9 @@ class ChannelAccountChange(Body):
     version: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)] = Field(
         description="of the account as you read it; 409 `version_mismatch` where it has moved on"
     )
-    terms: dict[str, Any] | None = Field(default=None, description=f"{_TERMS}; they replace those of before")
+    terms: Annotated[dict[str, Any], FormOf(TermsIn)] | None = Field(
+        default=None, description=f"{_TERMS}; they replace those of before"
+    )
     position: Position | None = Field(default=None, description=_POSITION)
     state: Literal["enabled", "draining", "off"] | None = Field(
         default=None,

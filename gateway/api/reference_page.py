@@ -205,7 +205,7 @@ class _Text:
                 yield from self._variants(one, depth + 1)
                 continue
             yield Row(name, depth, self.kind(one), name in needed, self._says(one))
-            held = one.get("items", one)
+            held = one.get("items", next((each for each in one.get("anyOf", ()) if "$ref" in each), one))
             if "$ref" in held and "properties" in self._resolved(held):
                 yield from self._rows(held, depth + 1)
 

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from gateway.routing.policies import RoutingPolicies, RoutingPolicyOut, routing_policy_payload
+from gateway.routing.policy import PolicyIn
 from kernel.routes import Call, Reply, Route
-from kernel.shapes import Body, Visible
+from kernel.shapes import Body, FormOf, Visible
 
 
 class RoutingPolicyIn(Body):
@@ -16,7 +17,7 @@ class RoutingPolicyIn(Body):
     version: Annotated[int, Field(ge=0, le=2**31 - 2, strict=True)] = Field(
         description="of the policy as you read it; 409 `version_mismatch` where it has moved on"
     )
-    policy: dict[str, Any] = Field(description="all of it: see docs/routing.md")
+    policy: Annotated[dict[str, Any], FormOf(PolicyIn)] = Field(description="all of it: see docs/routing.md")
     note: Annotated[str, StringConstraints(min_length=1, max_length=500), Visible()] = Field(
         description="why, for whoever reads the versions later"
     )

@@ -15,6 +15,7 @@ from channels.contract import Method
 from kernel.clock import BEIJING
 from kernel.money import MAX_MINOR, is_currency
 from kernel.safe_json import BadJson, loads
+from kernel.shapes import Currency, FormOf
 
 DEFAULT_MARGIN_BP = 200
 DEFAULT_EXPLORE_BP = 2_000
@@ -51,6 +52,7 @@ def _target(text: str) -> Target:
 _Name = Annotated[str, StringConstraints(pattern=r"^(channel:[a-z][a-z0-9_]{0,31}|[0-9A-Za-z][0-9A-Za-z_.-]{0,63})$")]
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 _Minor = Annotated[int, Field(ge=0, le=MAX_MINOR, strict=True)]
+_Currency = Annotated[str, FormOf(Currency)]  # checked below, with words of its own
 _CLOCK = r"^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -59,14 +61,14 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Range(_Strict):
+class AmountRangeIn(_Strict):
     """Amounts: `from` included, `below` not."""
 
-    from_: _Minor | None = Field(default=None, alias="from")
-    below: _Minor | None = None
+    from_: _Minor | None = Field(default=None, alias="from", description="included")
+    below: _Minor | None = Field(default=None, description="not included")
 
     @model_validator(mode="after")
-    def _some(self) -> "_Range":
+    def _some(self) -> "AmountRangeIn":
         if self.from_ is None and self.below is None:
             raise ValueError("give from, below or both")
         if self.from_ is not None and self.below is not None and self.below <= self.from_:
@@ -74,27 +76,37 @@ class _Range(_Strict):
         return self
 
 
-class _In(_Strict):
-    in_: Annotated[tuple[_Text, ...], Field(alias="in", min_length=1, max_length=200)]
+class AnyOfIn(_Strict):
+    """One of these texts."""
+
+    in_: Annotated[tuple[_Text, ...], Field(alias="in", min_length=1, max_length=200, description="these texts")]
 
 
-class _When(_Strict):
+class RoutingWhenIn(_Strict):
     """All that is given must hold; what is left out always holds."""
 
-    amount: _Range | None = None
-    currency: Annotated[tuple[str, ...], Field(min_length=1, max_length=50)] | None = None
-    method: Annotated[tuple[Method, ...], Field(min_length=1)] | None = None
+    amount: AmountRangeIn | None = Field(default=None, description="needs a `currency`")
+    currency: Annotated[tuple[_Currency, ...], Field(min_length=1, max_length=50)] | None = Field(
+        default=None, description="one of these"
+    )
+    method: Annotated[tuple[Method, ...], Field(min_length=1)] | None = Field(
+        default=None, description="one of these ways to pay"
+    )
     payer_region: (
         Annotated[
             tuple[Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")], ...], Field(min_length=1, max_length=300)
         ]
         | None
-    ) = None
-    metadata: Annotated[dict[_Text, _Text | _In], Field(min_length=1, max_length=20)] | None = None
-    time: Annotated[str, StringConstraints(pattern=_CLOCK)] | None = None
+    ) = Field(default=None, description="the payer is in one of these, ISO 3166-1")
+    metadata: Annotated[dict[_Text, _Text | AnyOfIn], Field(min_length=1, max_length=20)] | None = Field(
+        default=None, description="the payment's metadata has each of these names, with this text or one of these"
+    )
+    time: Annotated[str, StringConstraints(pattern=_CLOCK)] | None = Field(
+        default=None, description="of the day in Beijing, such as `09:00-17:00`; may run over midnight"
+    )
     weekday: (
         Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Field(min_length=1)] | None
-    ) = None
+    ) = Field(default=None, description="one of these, in Beijing")
 
     @field_validator("currency")
     @classmethod
@@ -105,7 +117,7 @@ class _When(_Strict):
         return codes
 
     @model_validator(mode="after")
-    def _amount_of_something(self) -> "_When":
+    def _amount_of_something(self) -> "RoutingWhenIn":
         if self.amount is not None and self.currency is None:
             raise ValueError("an amount means nothing without its currency: give currency too")
         if self.time is not None and self.time[:5] == self.time[6:]:
@@ -113,34 +125,48 @@ class _When(_Strict):
         return self
 
 
-class _Then(_Strict):
+class RoutingThenIn(_Strict):
     """Exactly one of these."""
 
-    pin: _Name | None = None
-    only: Annotated[tuple[_Name, ...], Field(min_length=1, max_length=100)] | None = None
-    exclude: Annotated[tuple[_Name, ...], Field(min_length=1, max_length=100)] | None = None
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    pin: _Name | None = Field(default=None, description="only this account, or rail (`channel:wechat`); ends the rules")
+    only: Annotated[tuple[_Name, ...], Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="none but these"
+    )
+    exclude: Annotated[tuple[_Name, ...], Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="none of these"
+    )
     prefer: (
         Annotated[dict[_Name, Annotated[int, Field(ge=1, le=10_000, strict=True)]], Field(min_length=1, max_length=100)]
         | None
-    ) = None
+    ) = Field(default=None, description="puts a healthy one of these first, drawn by weight; ends the rules")
 
     @model_validator(mode="after")
-    def _one(self) -> "_Then":
+    def _one(self) -> "RoutingThenIn":
         if sum(value is not None for value in (self.pin, self.only, self.exclude, self.prefer)) != 1:
             raise ValueError("give exactly one of pin, only, exclude and prefer")
         return self
 
 
-class _Rule(_Strict):
-    name: Annotated[str, StringConstraints(min_length=1, max_length=80)] | None = None
-    when: _When = _When()
-    then: _Then
+class RoutingRuleIn(_Strict):
+    """What becomes of the payments that it fits."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=80)] | None = Field(
+        default=None, description="for people, and in explanations"
+    )
+    when: RoutingWhenIn = Field(default=RoutingWhenIn(), description="left out: always")
+    then: RoutingThenIn
 
 
-class _Explore(_Strict):
-    fraction_bp: Annotated[int, Field(ge=0, le=10_000, strict=True)] = DEFAULT_EXPLORE_BP
-    up_to_minor: Annotated[dict[str, _Minor], Field(max_length=50)] = Field(
-        default_factory=lambda: dict(DEFAULT_UP_TO_MINOR)
+class RoutingExploreIn(_Strict):
+    """How much may be tried out."""
+
+    fraction_bp: Annotated[int, Field(ge=0, le=10_000, strict=True)] = Field(
+        default=DEFAULT_EXPLORE_BP, description="of the payments that may be tried out, basis points"
+    )
+    up_to_minor: Annotated[dict[_Currency, _Minor], Field(max_length=50)] = Field(
+        default_factory=lambda: dict(DEFAULT_UP_TO_MINOR), description="by currency: no larger ones are tried out"
     )
 
     @field_validator("up_to_minor")
@@ -152,10 +178,14 @@ class _Explore(_Strict):
         return caps
 
 
-class _Policy(_Strict):
-    margin_bp: Annotated[int, Field(ge=1, le=10_000, strict=True)] = DEFAULT_MARGIN_BP
-    explore: _Explore = Field(default_factory=_Explore)
-    rules: Annotated[tuple[_Rule, ...], Field(max_length=200)] = ()
+class PolicyIn(_Strict):
+    """A routing policy 路由策略."""
+
+    margin_bp: Annotated[int, Field(ge=1, le=10_000, strict=True)] = Field(
+        default=DEFAULT_MARGIN_BP, description="what you earn on a sale, basis points of its amount"
+    )
+    explore: RoutingExploreIn = Field(default_factory=RoutingExploreIn)
+    rules: Annotated[tuple[RoutingRuleIn, ...], Field(max_length=200)] = Field(default=(), description="in order")
 
 
 DEFAULT_UP_TO_MINOR: Mapping[str, int] = {"CNY": 20_000}
@@ -251,7 +281,7 @@ class Policy:
     def of(cls, value: object, version: int = 0) -> "Policy":
         """Read a policy from a JSON object read already. Raises PolicyWrong."""
         try:
-            given = _Policy.model_validate(value)
+            given = PolicyIn.model_validate(value)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             param = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function-"))
@@ -271,7 +301,7 @@ class Policy:
                     yield rule.name, str(target)
 
 
-def _rule(given: _Rule, number: int) -> RoutingRule:
+def _rule(given: RoutingRuleIn, number: int) -> RoutingRule:
     when, then = given.when, given.then
     if then.prefer is not None:
         action, names, weights = "prefer", list(then.prefer), list(then.prefer.values())
