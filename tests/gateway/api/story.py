@@ -137,8 +137,8 @@ async def play(story: Story) -> None:
     await _reserved_money(story)
     await _links(story)
 
-    await ask("list_balances", "/v1/balances")
     await story.hub.splitter().once()
+    await ask("list_balances", "/v1/balances")
     day = business_date(story.hub.env.now())
     await story.hub.banks.settle(story.book, BANK, day, "CNY", execution_date=day + timedelta(days=1))
     settlement = (await ask("list_settlements", "/v1/settlements?limit=5"))["data"][0]
@@ -210,6 +210,7 @@ async def _money_back(story: Story, paid: Any) -> None:
     failing = await ask("create_refund", f"/v1/payments/{card['id']}/refunds", {}, key="2026-000125-1")
     await story.becomes(f"/v1/refunds/{failing['id']}", "failed")
     await ask("retry_refund", f"/v1/refunds/{failing['id']}/retry", {}, key="2026-000125-1-again")
+    await story.becomes(f"/v1/refunds/{failing['id']}", "failed")  # again: until then its money is on the way
 
 
 async def _a_card(story: Story, number: str, **more: Any) -> Any:
