@@ -344,6 +344,31 @@ PLACES = {
     "payment_nobody_made": Bad("no_such_payment", 404, path=f"/v1/payments/{NOBODY}", **GET),
     "refund_of_a_payment_nobody_made": Bad("no_such_payment", 404, {"amount": 1}, f"/v1/payments/{NOBODY}/refunds"),
     "close_a_payment_nobody_made": Bad("no_such_payment", 404, path=f"/v1/payments/{NOBODY}/close"),
+    "capture_of_a_payment_nobody_made": Bad("no_such_payment", 404, {}, f"/v1/payments/{NOBODY}/capture"),
+    "void_of_a_payment_nobody_made": Bad("no_such_payment", 404, path=f"/v1/payments/{NOBODY}/void"),
+    "retry_of_a_refund_nobody_made": Bad("no_such_refund", 404, {}, f"/v1/refunds/re_{'0' * 26}/retry"),
+    "capture_of_a_paid_payment": Bad("payment_not_authorized", 409, {}, "/v1/payments/{paid}/capture"),
+    **{
+        f"{method.lower()}_of_a_{kind}_nobody_made": Bad(
+            "no_such_link", 404, {"name": "x"} if method == "PATCH" else None,
+            f"/v1/{kind}s/lnk_{'0' * 26}", method=method, key=None,
+        )
+        for method in ("GET", "PATCH")
+        for kind in ("payment_link", "merchant_qr")
+    },
+    **{
+        f"{kind}_in_another_currency": Bad(
+            "currency_differs", 422,
+            {"name": "n", "description": "d", "currency": "GBP", "split": [{"payee": "{payee}", "amount": 1}]},
+            f"/v1/{kind}s", param="split",
+        )
+        for kind in ("payment_link", "merchant_qr")
+    },
+    "merchant_qr_for_an_unknown_payee": Bad(
+        "no_such_payee", 422,
+        {"name": "n", "description": "d", "currency": "CNY", "split": [{"payee": "pye_" + "0" * 26, "amount": 1}]},
+        "/v1/merchant_qrs", param="split",
+    ),
     "close_a_paid_payment": Bad("payment_ended", 409, path="/v1/payments/{paid}/close"),
     "refund_nobody_made": Bad("no_such_refund", 404, path="/v1/refunds/re_" + "0" * 26, **GET),
     "id_of_another_kind": Bad("no_such_object", 404, path="/v1/payments/{refund}", **GET),
@@ -357,6 +382,11 @@ PLACES = {
     "settlement_with_half_a_character": Bad("no_such_settlement", 404, path="/v1/settlements/%ED%A0%80", **GET),
     "account_nobody_opened": Bad(
         "no_such_account", 404, path="/v1/balances?account=x&at=2026-11-24T08:30:00Z", **GET
+    ),
+    "filter_of_no_currency": Bad("currency_unknown", 422, path="/v1/payments?currency=cny", param="currency", **GET),
+    "filter_of_no_rails_name": Bad("invalid_request", 400, path="/v1/payments?channel=WeChat", param="channel", **GET),
+    "filter_of_no_order_number": Bad(
+        "invalid_request", 400, path="/v1/payments?merchant_order_id=a%20b", param="merchant_order_id", **GET
     ),
     "filter_unknown": Bad("unknown_filter", 400, path="/v1/payments?colour=red", param="colour", **GET),
     "filter_unknown_refunds": Bad("unknown_filter", 400, path="/v1/refunds?status=x", param="status", **GET),
