@@ -29,7 +29,7 @@ ifeq ($(shell test -w "$$HOME" && echo yes),)
 export UV_CACHE_DIR := $(abspath $(VENV))/.uv-cache
 endif
 
-.PHONY: help demo up test replays storms nightly badrequests check fix unseen examples bench overload load lock clean
+.PHONY: help demo up test replays storms nightly badrequests apifuzz check fix unseen examples bench overload load lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -52,11 +52,15 @@ storms: $(VENV)/.dev ## let storms of faults pass over a hub, ten of ten minutes
 		$(BIN)/pytest tests/simulation/test_storm.py -s -p no:xdist $(ARGS)
 
 nightly: ## make every long run, one after the other, and say in the end which failed: about three hours
-	$(MAKE) -k storms replays badrequests overload
+	$(MAKE) -k storms replays badrequests apifuzz overload
 
 badrequests: $(VENV)/.dev ## send 100,000 bad requests over every route; COUNT=n SEED=n FILE=result.json
 	SLUICE_BAD_REQUESTS=$(or $(COUNT),100000) SLUICE_BAD_REQUESTS_SEED=$(or $(SEED),1) SLUICE_BAD_REQUESTS_JSON=$(or $(FILE),bad-requests.json) \
 		$(BIN)/pytest tests/fuzz -k every_bad_request -p no:xdist --timeout=3600
+
+apifuzz: $(VENV)/.dev ## send 20,000 requests made from the OpenAPI document, as two merchants; COUNT=n SEED=n FILE=result.json
+	SLUICE_API_FUZZ=$(or $(COUNT),20000) SLUICE_API_FUZZ_SEED=$(or $(SEED),1) SLUICE_API_FUZZ_JSON=$(or $(FILE),api-fuzz.json) \
+		$(BIN)/pytest tests/fuzz -k every_answer_is_in_the_document -p no:xdist --timeout=7200
 
 check: $(VENV)/.dev ## format, lint, types, imports, drawn docs: the gate
 	$(BIN)/ruff format --check .

@@ -364,14 +364,15 @@ async def a_front(
     fee_bp: int = 60,
     fees_bp: Mapping[str, int] | None = None,
     clock: HandClock | None = None,
+    rail: Rail | None = None,
     **more: Any,
 ) -> AsyncIterator[Front]:
     """Open a shop's door; when the test has done what it wanted, every invariant must hold.
 
     accounts: further channel accounts, id → the rail's name, each with a script of its own in `others`.
-    fees_bp: of those whose rate is not fee_bp.
+    fees_bp: of those whose rate is not fee_bp. rail: the script of the account `rail`.
     """
-    rail, rates = Rail(clock=clock or HandClock()), fees_bp or {}
+    rail, rates = rail or Rail(clock=clock or HandClock()), fees_bp or {}
     others = {account: Rail(clock=rail.clock) for account in accounts or {}}
     shaped = {
         account: (name, others[account], rates.get(account, fee_bp)) for account, name in (accounts or {}).items()

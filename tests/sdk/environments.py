@@ -1,5 +1,5 @@
 """Third parties' client libraries, each in an environment of its own: two of them share an import name, others need
-versions that the hub does not.
+versions that the hub does not. The tools that read the API's document are here for the same reason.
 
 A library NAME has two files here: requirements-NAME.in, what we want, and requirements-NAME.lock, that and all it needs
 with hashes (`make lock`). Its environment is built once, in .sdk-envs/ beside the hub, and again when the lock changes.

@@ -1,0 +1,146 @@
+"""Makes some of the tester's requests ones that a merchant would send, so that they reach more than the first refusal.
+
+The document says what form a request has; that a payment can only be refunded once it was paid, no schema says. So in a
+part of the requests that are right in form, a body's fields and a path's id are replaced by what exists. The rest stays
+as it was made.
+"""
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
+
+CARD, PAGE = {"type": "card", "token": "tok_1"}, {"type": "page", "return_url": "https://shop.example/thanks"}
+METHODS: tuple[Mapping[str, str], ...] = (
+    {"type": "qr"}, {"type": "qr", "channel": "auto"}, {"type": "qr", "channel": "scripted"}, {"type": "cashier"},
+    {"type": "barcode", "auth_code": "130000000000000001"}, {"type": "jsapi", "payer": "o-1"}, {"type": "app"},
+    {"type": "h5", "client_ip": "203.0.113.7"}, PAGE, CARD,
+)  # fmt: skip
+POLICIES: tuple[Mapping[str, Any], ...] = ({}, {"explore_bp": 0})
+KINDS = {  # operation → the kind of object its path names, and what it must be for something to happen
+    "get_payment": ("payment", ()),
+    "close_payment": ("payment", ("requires_action",)),
+    "capture_payment": ("payment", ("requires_capture",)),
+    "void_payment": ("payment", ("requires_capture",)),
+    "create_refund": ("payment", ("succeeded",)),
+    "get_refund": ("refund", ()),
+    "retry_refund": ("refund", ("failed",)),
+    "get_payment_link": ("payment_link", ()),
+    "change_payment_link": ("payment_link", ()),
+    "get_merchant_qr": ("merchant_qr", ()),
+    "change_merchant_qr": ("merchant_qr", ()),
+    "get_payee": ("payee", ()),
+    "get_settlement": ("settlement", ()),
+    "get_channel_account": ("channel_account", ()),
+    "change_channel_account": ("channel_account", ()),
+    "rotate_channel_account": ("channel_account", ()),
+    "drain_channel_account": ("channel_account", ()),
+}
+OFTEN = 0.7
+
+
+class Known:
+    """What a merchant was shown: objects by kind and id, as they last were."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+
+    def learn(self, said: Any) -> None:
+        for one in objects_in(said):
+            kind = one["object"]
+            self.objects[kind][str(one.get("id", ""))] = {**self.objects[kind].get(str(one.get("id", "")), {}), **one}
+
+    def choose(self, rng: random.Random, kind: str, states: tuple[str, ...]) -> str | None:
+        """Return the id of an object that is in one of these states, None where none is."""
+        found = [name for name, one in self.objects[kind].items() if not states or one.get("status") in states]
+        return rng.choice(found[-50:]) if found else None
+
+
+def objects_in(said: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield every object of ours in an answer, the outer ones before those within them."""
+    places = [said]
+    while places:
+        place = places.pop()
+        if isinstance(place, dict):
+            if isinstance(place.get("object"), str):
+                yield place
+            places.extend(value for name, value in place.items() if name not in ("metadata", "policy", "terms"))
+        elif isinstance(place, list):
+            places.extend(place)
+
+
+def steer(case: Any, known: Known) -> None:
+    """Change a request that is right in form; what a link has given, or what the request is made to try, stays."""
+    name, phase = case.operation.definition.raw["operationId"], case.meta.phase.name.value
+    tried = str(getattr(case.meta.phase.data, "location", None)) if phase == "coverage" else ""
+    body = case.body if isinstance(case.body, dict) else None
+    rng = random.Random(json.dumps([name, body, case.path_parameters, case.query], sort_keys=True, default=str))
+    if phase != "stateful" and name in KINDS and rng.random() < OFTEN:
+        kind, states = KINDS[name]
+        found = known.choose(rng, kind, states if rng.random() < 0.8 else ())
+        if found is not None:
+            case.path_parameters = {**case.path_parameters, "id": found}
+    if phase == "fuzzing" and case.query:
+        case.query = looked_for(rng, name, dict(case.query), known)
+    if body is None or rng.random() >= OFTEN:
+        return
+    if phase != "coverage":
+        change(rng, name, body, str((case.path_parameters or {}).get("id", "")), known)
+    elif "currency" in body and "currency" not in tried:
+        body["currency"] = "CNY"
+        if name == "create_payment" and "method" not in tried:
+            body["method"] = {"type": "qr"}
+
+
+def looked_for(rng: random.Random, operation: str, query: dict[str, Any], known: Known) -> dict[str, Any]:
+    """Return a query that names what exists."""
+    listed = {"list_payments": "payment", "list_refunds": "refund", "list_payees": "payee", "list_events": "event",
+              "list_payment_links": "payment_link", "list_merchant_qrs": "merchant_qr"}  # fmt: skip
+    for name, kind in (("starting_after", listed.get(operation, "")), ("payment", "payment")):
+        found = known.choose(rng, kind, ()) if name in query else None
+        if found is not None and rng.random() < OFTEN:
+            query[name] = found
+    return query
+
+
+def change(rng: random.Random, operation: str, body: MutableMapping[str, Any], ident: str, known: Known) -> None:
+    """Put into a body what a merchant would mostly send."""
+    if "currency" in body:
+        body["currency"] = "CNY"
+    for name in ("description", "name", "reason", "note"):
+        if name in body:
+            body[name] = rng.choice(["tea", "茶叶", "Tea, 50 %"])
+    if operation == "create_payment":
+        body["method"] = dict(rng.choice(METHODS))
+        body["amount"] = rng.choice([1, 100, 1_250, 1_250, 18, 17, 10_000, body.get("amount")])
+        body["capture"] = "manual" if rng.random() < 0.3 else "automatic"
+        if body["capture"] == "manual":
+            body["method"] = dict(rng.choice([CARD, PAGE]))
+        payee = known.choose(rng, "payee", ())
+        body.pop("split", None)
+        if payee is not None and rng.random() < 0.4:
+            body["split"] = [{"payee": payee, "basis_points": rng.choice([1, 300, 9_000])}]
+    if operation in ("create_payment", "add_payment_link", "add_merchant_qr"):
+        for name in ("metadata", "expires_in", "expires_at", "minimum", "maximum", "max_uses"):
+            if rng.random() < 0.6:
+                body.pop(name, None)
+    if operation in ("capture_payment", "create_refund"):
+        if rng.random() < 0.4:
+            body.pop("amount", None)
+        elif rng.random() < 0.8:
+            body["amount"] = rng.choice([1, 2, 6, 10])
+        body.pop("splits", None)
+        body.pop("split", None)
+    if operation in ("add_channel_account", "rotate_channel_account"):
+        body["credentials"] = {"account": "rail"}
+    if operation == "add_channel_account":
+        body["channel"], body["terms"] = "scripted", {}
+    if operation == "change_channel_account":
+        body["version"] = known.objects["channel_account"].get(ident, {}).get("version", 1)
+        body.pop("terms", None)
+    if operation == "set_routing_policy":
+        body["policy"] = dict(rng.choice(POLICIES))
+        body["version"] = known.objects["routing_policy"].get("", {}).get("version", 0)
+    if operation == "create_payee":
+        body.pop("bank", None)

@@ -1,0 +1,116 @@
+"""A hub with two merchants on the scripted rail, each with something of every kind, and an operator who keeps it open.
+
+What a payment meets follows from its amount: see `Fate`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import splitting
+from channels.contract import Outcome, Pending, Refused
+from splitting import MakeSettlement, Payee
+from tests.gateway.front import Front, Rail, a_front, an_order
+
+NORTH, SOUTH = "north", "south"
+BANK = "citybank"
+FEW = 4
+TICK_S = 0.3  # of the machine's time, and of the hub's
+
+
+class Fate(Rail):
+    """A rail on which an amount's last digit decides: 7 is refused, 8 waits for the payer, all else is paid at once."""
+
+    def _answer(self, op: str, order: Any) -> Outcome:
+        amount = getattr(order, "amount", None)
+        if op in ("pay", "query") and amount is not None:
+            if getattr(order, "authorize_only", False):
+                return Pending(channel_ref=f"auth-{order.reference}", authorized=amount)
+            if amount.minor % 10 == 7:
+                return Refused("NOT_ENOUGH", "the payer has not enough")
+            if amount.minor % 10 == 8:
+                return Pending(next_action={"type": "qr", "code": "weixin://pay"})
+        if op == "refund" and amount is not None and amount.minor % 10 == 6:
+            return Refused("NO_BALANCE", "the merchant's account is empty")
+        return super()._answer(op, order)
+
+
+@dataclass
+class Market:
+    """The hub, and who is on it."""
+
+    front: Front
+    books: dict[str, int] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        host, port = self.front.address
+        return f"http://{host}:{port}"
+
+    async def keep_open(self) -> None:
+        """Let time pass, and give each merchant back what it cannot do without: its account and its routing policy."""
+        hub = self.front.hub
+        while True:
+            await asyncio.sleep(TICK_S)
+            for book in self.books.values():
+                account = await hub.channel_admin.get(book, "rail")
+                if account.state != "enabled":
+                    await hub.channel_admin.set_state(book, "rail", "enabled")
+                policy = await hub.routing_policies.current(book)
+                if policy is not None and policy.policy not in ("{}", ""):
+                    await hub.routing_policies.set(book, {}, note="as it was")
+            await self.front.later(TICK_S)
+            await self.front.share_out()
+
+
+async def _stock(front: Front, book: int, key: str, number: str) -> None:
+    """Give a merchant what no request makes: a payee at a bank, a sale that is shared out, and a settlement of it.
+
+    And a few payments and refunds in each state that few requests lead to.
+    """
+    payee = f"pye_{number * 26}"
+    registered = Payee(book, payee, "farm", "supplier", "CNY", BANK, f"62{number * 10}", front.clock.now())
+    await front.hub.lanes.put(splitting.CreatePayee(registered))
+
+    async def post(path: str, body: Any, wanted: str) -> str:
+        answer = await front.post(path, body, key=front.new_key(), Authorization=f"Bearer {key}")
+        assert (answer.status, answer.body["status"]) == (201, wanted), answer
+        return str(answer.body["id"])
+
+    split = [{"payee": payee, "basis_points": 3_000}]
+    sold = await post("/v1/payments", an_order("stock", 10_000, split=split), "succeeded")
+    page = {"type": "page", "return_url": "https://shop.example/thanks"}
+    for count in range(FEW):
+        await post("/v1/payments", an_order(f"waits-{count}", 1_008), "requires_action")
+        await post("/v1/payments", an_order(f"held-{count}", 1_000, method=page, capture="manual"), "requires_capture")
+        await post(f"/v1/payments/{sold}/refunds", {"amount": 16}, "failed")
+    await front.share_out()
+    today = (front.clock.now() + timedelta(hours=8)).date()
+    made = MakeSettlement(book, BANK, today, today + timedelta(days=1), "CNY", [(payee, 1_000)])
+    await front.hub.lanes.put(made)
+
+
+@asynccontextmanager
+async def a_market(database_url: str, home: Path) -> AsyncIterator[Market]:
+    """Open the market; when the test has done what it wanted, every invariant of both books must hold."""
+    async with a_front(database_url, home, rail=Fate()) as front:
+        south = await front.hub.merchants.add("the other shop", currencies=["CNY"])
+        await front.hub.channel_admin.add_by_hand(south.book, "rail", "scripted", {}, fee_bp=60)
+        keys: Mapping[str, str] = {NORTH: front.shop.key, SOUTH: south.api_key}
+        market = Market(front, {NORTH: front.book, SOUTH: south.book}, dict(keys))
+        for number, name in enumerate((NORTH, SOUTH)):
+            book = market.books[name]
+            await front.hub.channel_admin.add_by_hand(book, f"{name}-2", "scripted", {"account": "rail"}, fee_bp=60)
+            await _stock(front, book, market.keys[name], str(number))
+        keeping = asyncio.create_task(market.keep_open())
+        try:
+            yield market
+        finally:
+            keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeping
