@@ -3,6 +3,7 @@
 A rail's package has `build`, which makes a Channel of its settings, `SECRETS`, the names of its secret settings, and
 `FACE`, what people see of it. One that is paid inside its own app has a file cashier.js: see `script_of`.
 One whose payers' ids can be told from any other rail's also has `PAYER_ID`, a regular expression of their form.
+One whose payers show codes to be scanned has `PAYER_CODE`, the same of those.
 tests/channels/test_registry.py holds every rail listed here against the contract, method by method.
 """
 
@@ -57,11 +58,13 @@ def script_of(name: str) -> str:
     return script.read_text("utf-8") if script.exists() else ""
 
 
-_PAYER_IDS = {
-    name: re.compile(form, re.ASCII)
-    for name in NAMES
-    if (form := getattr(import_module(f"channels.{name}"), "PAYER_ID", None)) is not None
-}
+def _forms(of: str) -> dict[str, str]:
+    found = {name: getattr(import_module(f"channels.{name}"), of, None) for name in NAMES}
+    return {name: form for name, form in found.items() if form is not None}
+
+
+PAYER_CODES: Mapping[str, str] = _forms("PAYER_CODE")  # rail → the form of the codes that its payers show
+_PAYER_IDS = {name: re.compile(form, re.ASCII) for name, form in _forms("PAYER_ID").items()}
 
 
 def rail_of_payer(payer: str) -> str | None:

@@ -7,6 +7,8 @@ from channels.wechat.combined import Combined
 SECRETS = frozenset({"private_key", "apiv3_key", "app_secret"})  # sealed at rest; each may end in _file instead
 # An openid: 28 characters that begin with o (every example of pay.weixin.qq.com/doc/v3, and every one seen).
 PAYER_ID = r"o[0-9A-Za-z_\-]{27}"
+# A payer's code: 18 digits from 10 to 15 (pay.weixin.qq.com/wiki/doc/api/micropay.php, chapter 5_1).
+PAYER_CODE = r"1[0-5][0-9]{16}"
 FACE = Face(
     ("微信支付", "WeChat Pay"),
     "微",
@@ -15,4 +17,4 @@ FACE = Face(
     on_computers=("WindowsWechat", "MacWechat", "UnifiedPCWindowsWechat"),
 )
 
-__all__ = ["FACE", "PAYER_ID", "SECRETS", "Combined", "WeChatPay", "build"]
+__all__ = ["FACE", "PAYER_CODE", "PAYER_ID", "SECRETS", "Combined", "WeChatPay", "build"]

@@ -8,23 +8,19 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from channels.registry import PAYER_CODES
 from gateway.payments.orders import KEPT
 from gateway.routing.eligibility import AUTO
 from kernel.cards import holds_card_number
 from kernel.shapes import Address, Body, Form
 
 # Codes that wallets show their payers, and the number by which Alipay knows a payer, are digits too, and one in ten of
-# them ends in a right check digit by chance. No payer is turned away for that:
-#   10 to 15, 18 digits: WeChat Pay's code (pay.weixin.qq.com/wiki/doc/api/micropay.php, chapter 5_1)
-#   25 to 30, 16 to 24 digits: Alipay's code (opendocs.alipay.com/open/194/106039, alipay.trade.pay). Some numbers of
-#     Mastercard and Diners Club begin so as well, and nothing tells them apart; a code is neither stored nor logged
-#     (docs/decisions/0011).
-#   62, 19 digits: UnionPay's code. By what integrators write; UnionPay's own document could not be read.
-#   2088, 16 digits: Alipay's user id (buyer_id). No issuer's numbers begin so.
-_WALLETS_CODE = r"(?:1[0-5][0-9]{16}|(?:2[5-9]|30)[0-9]{14,22}|62[0-9]{17})"
+# them ends in a right check digit by chance. No payer is turned away for that. Some codes begin as numbers of
+# Mastercard and Diners Club do, and nothing tells them apart; no code is stored or logged (docs/decisions/0011).
+_WALLETS_CODE = f"(?:{'|'.join(PAYER_CODES.values())})"
 _NO_CARD = {
     "auth_code": re.compile(_WALLETS_CODE, re.ASCII),
-    "payer": re.compile(r"2088[0-9]{12}", re.ASCII),
+    "payer": re.compile(r"2088[0-9]{12}", re.ASCII),  # Alipay's; no issuer's numbers begin so
     "token": None,
 }
 

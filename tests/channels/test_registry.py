@@ -5,6 +5,7 @@ Both are found by looking, so a rail that is added is held to them without a lin
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
@@ -17,7 +18,7 @@ import channels.sharing
 from channels import CHANNELS
 from channels.contract import Capabilities, Channel, Method
 from channels.powers import POWERS
-from channels.registry import NAMES, secrets_of
+from channels.registry import NAMES, PAYER_CODES, capabilities_of, secrets_of
 
 ROOT = Path(__file__).parents[2]
 OURS = {
@@ -140,6 +141,20 @@ def test_a_rail_names_its_secrets_and_a_stranger_has_none() -> None:
 
 RAILS = sorted((ROOT / "channels").glob("*/*.py"))
 SIMULATED = sorted((ROOT / "sandbox").rglob("*.py"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rail_whose_payers_codes_are_scanned_says_their_form(name: str) -> None:
+    can = capabilities_of(CHANNELS[name])
+    assert Method.BARCODE not in can.methods or name in PAYER_CODES, "the door takes codes of these forms alone"
+    for start in can.barcode_prefixes:
+        form = re.compile(PAYER_CODES[name])
+        assert any(form.fullmatch(start + "0" * more) for more in range(10, 30))
+        assert not any(
+            re.fullmatch(PAYER_CODES[other], start + "0" * more)
+            for other in PAYER_CODES.keys() - {name}
+            for more in range(10, 30)
+        ), "no other wallet's"
 
 
 def test_no_rail_imports_its_simulation() -> None:
