@@ -139,7 +139,7 @@ def test_a_rail_is_one_folder_one_line_its_golden_bytes_and_its_other_side(check
     plays = [name for name in played["unwritten"] if not name.startswith("test_every_rail_")]
     assert len(played["acorn"]) > len(plays) > 80, "both are tried in every way that they say they can be"
     # What asks nothing of the rail but its words holds from the beginning; every play fails.
-    assert len(passed) <= 4 < len(plays), passed
+    assert len(passed) <= 5 < len(plays), passed
 
 
 @pytest.mark.parametrize(
