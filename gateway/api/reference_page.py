@@ -201,7 +201,7 @@ class _Text:
         needed = schema.get("required", ())
         for name, one in sorted(schema.get("properties", {}).items(), key=lambda item: item[0] not in needed):
             if "discriminator" in one:
-                yield Row(name, depth, Markup("object, by its <code>type</code>"), name in needed, self._says(one))
+                yield Row(name, depth, Markup("object, depends on <code>type</code>"), name in needed, self._says(one))
                 yield from self._variants(one, depth + 1)
                 continue
             yield Row(name, depth, self.kind(one), name in needed, self._says(one))
@@ -239,7 +239,7 @@ class _Text:
         says = schema.get("description", "")
         if "default" in schema and schema["default"] not in ([], None):
             says = f"{says}; " if says else ""
-            says += f"`{json.dumps(schema['default'])}` where left out"
+            says += f"default `{json.dumps(schema['default'])}`"
         return marked(says)
 
     # ---- kinds -------------------------------------------------------------------------------------------------------
@@ -278,7 +278,7 @@ class _Text:
 
 
 def _where(parameter: Mapping[str, Any]) -> str:
-    where = {"path": "in the path", "query": "filter", "header": "header"}[parameter["in"]]
+    where = {"path": "in the path", "query": "query", "header": "header"}[parameter["in"]]
     return f"{where}: {parameter['description']}"
 
 

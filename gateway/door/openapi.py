@@ -72,14 +72,15 @@ def _parameters(route: Route[Any]) -> Sequence[Parameter]:
 # ---- the document ----------------------------------------------------------------------------------------------------
 
 _DESCRIPTION = """\
-The merchant API of the Sluice 汇闸 payment hub. `docs/api.md` says what a reader needs to know besides: how a
-repetition is recognised, what the states mean, how each way to pay is shown to the payer. `docs/problems.md` has every
-code an answer can have.
+The merchant API of the Sluice 汇闸 payment hub. The repository's `docs/api.md` explains how to repeat a request, what
+the states mean, and how each payment method is shown to the payer. `docs/problems.md` lists every problem code.
 
-Amounts are whole minor units. Integers are written as such: JSON Schema takes `10.0` and `1e1` for integers, the hub
-refuses them. So it refuses a name that stands twice in an object, unknown fields and unknown filters. An answer may
-have members not named here, and a problem a code not named here. What payers and rails call (`/pay/`, `/l/`, `/s/`,
-`/notify/`) is not for merchants and not in this document.
+Amounts are whole minor units. Write integers as integers: JSON Schema accepts `10.0` and `1e1`, the hub refuses them.
+It also refuses a field that is given twice, unknown fields and unknown filters. An answer may have members that are not
+named here, and a problem may have a code that is not named here. Text may hold neither control characters nor marks
+that hide it or reverse its direction.
+
+Pages for payers (`/pay/`, `/l/`, `/s/`) and the address for rails' notices (`/notify/`) are not part of this document.
 """
 _TAGS = {
     "payments": "Payments 支付单",
@@ -106,12 +107,12 @@ _KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": True,
-    "description": "your own, new for each new wish; a repetition sends the same",
+    "description": "your own; a new one for each new operation, the same one to repeat a request",
     "example": "2026-000123",
     "schema": {
         "type": "string",
         "pattern": "^[!-~]{1,255}$",
-        "not": {"pattern": "(?:sk|rk|whsec)_[0-9A-Za-z_-]{16,}", "description": "a secret key is no name for a wish"},
+        "not": {"pattern": "(?:sk|rk|whsec)_[0-9A-Za-z_-]{16,}", "description": "a secret key is refused here"},
     },
 }
 
