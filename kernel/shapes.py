@@ -190,7 +190,7 @@ Address = Annotated[
         r"https?://[!#-;=?-~]+", "an address that begins with https:// or http://, in ASCII; anything else in it as %XX"
     ),
     AfterValidator(_leads_a_browser),
-    Said({"format": "uri", "pattern": SHOWN_PATTERN}),
+    Said({"pattern": SHOWN_PATTERN}),
 ]
 MerchantsName = Annotated[str, StringConstraints(min_length=1, max_length=80), Visible()]
 

@@ -1,5 +1,6 @@
 """Events, as merchants read them."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Union
 
@@ -75,6 +76,7 @@ class EventRoutes:
 
     def routes(self) -> Sequence[Route[Any]]:
         listing: Any = ListOut
+        one = f"(?:{'|'.join(map(re.escape, self._catalogue))})"
         return [
             Route(
                 method="GET",
@@ -95,7 +97,7 @@ class EventRoutes:
                         "type",
                         "only of these types, with commas between",
                         self._types,
-                        {"type": "string"},
+                        {"type": "string", "pattern": f"^{one}(?:,{one})*$"},
                         ("invalid_request",),
                     ),
                 ),

@@ -37,6 +37,7 @@ CHECKS = (
     "response_schema_conformance", "negative_data_rejection", "missing_required_header", "unsupported_method",
     "allow_header_conformance", "ignored_auth", "use_after_free", "ensure_resource_availability",
 )  # fmt: skip
+NARROWER = ("return_url",)  # the door takes more of it than the document says, on purpose: see kernel/shapes.py, Said
 OUR_CHECKS = ("code_is_in_the_document", "nothing_is_anothers")
 
 
@@ -220,6 +221,10 @@ def install(run: Run) -> None:
     def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
         """Hear of every failed check; no other hook does while the engine runs."""
         sent = response.request
+        if type(failure).__name__ == "AcceptedNegativeData" and any(
+            f"- {name}:" in failure.message for name in NARROWER
+        ):
+            return False
         run.complain(
             case.operation.definition.raw["operationId"],
             type(failure).__name__,

@@ -1,5 +1,6 @@
 """What the document says of a text, an address, a code: whatever is of that form, the door takes."""
 
+import contextlib
 import re
 from typing import Any
 
@@ -17,6 +18,7 @@ from kernel.cards import luhn
 from kernel.errors import Rejected
 from kernel.money import CURRENCIES, is_currency
 from kernel.shapes import Address, MetadataValue, Text, shown
+from ops.openapi import records
 from tests.documented import answer_faults, openapi, unseen
 from tests.gateway.api.test_kind_to_people import NOT_TAKEN, TAKEN
 
@@ -66,6 +68,28 @@ def test_an_address_of_the_documents_pattern_is_taken(address: str) -> None:
 def test_an_address_that_is_refused_has_not_the_pattern(address: str) -> None:
     assert not is_taken(TypeAdapter(Address), address)
     assert not re.search(SHOWN_PATTERN, address)
+
+
+def test_an_address_need_not_be_a_uri() -> None:
+    """RFC 3986 has no | in an address; browsers do, and so does the door."""
+    assert re.search(SHOWN_PATTERN, "https://shop.example/a|b")
+    assert is_taken(TypeAdapter(Address), "https://shop.example/a|b")
+    assert "format" not in TypeAdapter(Address).json_schema()
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("payment.created", True), ("payment.created,refund.failed", True), ("payment.created,", False), ("", False),
+        ("payment", False), ("paymentxcreated", False), ("payment.created,·", False),
+    ],
+)  # fmt: skip
+def test_types_of_events_are_taken_as_the_document_says(text: str, taken: bool) -> None:
+    route = next(route for route in records() if route.name == "list_events")
+    types = next(one for one in route.query or () if one.name == "type")
+    assert bool(re.search(types.schema["pattern"], text)) == taken
+    with contextlib.nullcontext() if taken else pytest.raises(Rejected):
+        types.read(text)
 
 
 @given(st.from_regex(SCHEMAS["MethodBarcodeIn"]["properties"]["auth_code"]["pattern"], fullmatch=True))
