@@ -112,7 +112,10 @@ _KEY = {
     "schema": {
         "type": "string",
         "pattern": "^[!-~]{1,255}$",
-        "not": {"pattern": "(?:sk|rk|whsec)_[0-9A-Za-z_-]{16,}", "description": "a secret key is refused here"},
+        "not": {
+            "pattern": "(?:^|[^0-9A-Za-z])(?:sk|rk|whsec)_[0-9A-Za-z_-]{16,}",
+            "description": "a secret key is refused here",
+        },
     },
 }
 
