@@ -18,7 +18,7 @@ from gateway.cashier.text import Say
 HERE = Path(__file__).parent
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 KEPT_TO_ITSELF: Mapping[str, str] = {
-    "Referrer-Policy": "no-referrer",  # the address of a page is the right to pay it
+    "Referrer-Policy": "no-referrer",  # the address of a page is the right to pay it; a link to a rail names our domain
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",

@@ -26,8 +26,10 @@ class Pages:
         app.router.add_post(PATH, self.answer)
 
     async def ask(self, request: web.Request) -> web.Response:
-        """Show amount and buttons."""
+        """Show amount and buttons, to a visitor who names a page: WeChat Pay looks whether its domain is registered."""
         row, parts = self._order(request)
+        if "Referer" not in request.headers:
+            return show("沙箱 微信支付", "<p>商家参数格式有误，请联系商家解决</p><p>no Referer</p>", status=400)
         mchid, number = (
             (parts[0].merchant, parts[0].order) if row is None else (row["mchid"], row["combine_out_trade_no"])
         )

@@ -142,7 +142,8 @@ def test_the_page_of_h5_pays_or_not_and_sends_the_payer_back(
     assert url.startswith(sandbox.base_url)
     back = "http://127.0.0.1:9/back?o=1"
     target = f"{url.removeprefix(sandbox.base_url)}&redirect_url={quote(back, safe='')}"
-    page = exchange(sandbox.base_url, "GET", target, {}, b"").body.decode()
+    assert exchange(sandbox.base_url, "GET", target, {}, b"").status == 400, "nobody types the address of such a page"
+    page = exchange(sandbox.base_url, "GET", target, {"Referer": "http://127.0.0.1:9/"}, b"").body.decode()
     assert "12.34" in page
     assert "<script" not in page
     assert "http" not in page.replace("redirect_url=http", "")

@@ -85,6 +85,20 @@ async def test_unionpays_form_is_carried_there_and_its_payer_comes_back(street: 
         assert look.errors == []
 
 
+async def test_a_phones_browser_tells_wechat_the_shops_domain_and_not_the_pages_address(street: Street) -> None:
+    """WeChat Pay opens its page only for visitors of a registered domain, which it reads in Referer."""
+    payment = await street.payment()
+    async with street.look(PHONE, width=390, height=844) as look:
+        page = look.page
+        await page.goto(payment["next_action"]["url"])
+        async with page.expect_request(f"{street.rails}/**/checkmweb?*") as left:
+            await page.get_by_role("button", name="微信支付").click()
+        assert (await (await left.value).all_headers())["referer"] == f"{street.door}/"
+        await page.get_by_role("button", name="支付 Pay").click()
+        await expect(page.get_by_role("heading", name="付款成功")).to_be_visible()
+        assert look.errors == []
+
+
 async def test_a_payer_at_paypals_page_comes_back_to_the_result(street: Street) -> None:
     payment = await street.payment(method={"return_url": "https://shop.example/thanks"})
     async with street.look() as look:
