@@ -188,7 +188,7 @@ class BankClient:
         listed, cursor = said.get("files"), said.get("next", "")
         if not isinstance(listed, list) or not (cursor is None or _is_name(str(cursor), MAX_CURSOR)):
             raise Unavailable(
-                "bank_answer_unreadable", "the bank's list of files is none, or does not say what is next"
+                "bank_answer_unreadable", "the bank's list of files cannot be read, or does not say where it continues"
             )
         files = tuple(self._listed(one, type) for one in listed)
         return FilePage(files, after if cursor is None else str(cursor))
@@ -286,7 +286,7 @@ class BankClient:
             return answer
         code, message = _problem(answer)
         if 400 <= answer.status < 500 and answer.status not in (408, 425, 429):
-            raise Rejected(f"bank_{code}", f"the bank said no: {message}", status=answer.status)
+            raise Rejected(f"bank_{code}", f"the bank refused: {message}", status=answer.status)
         raise Unavailable("bank_unavailable", f"the bank answered {answer.status}: {message}", retry_after_s=5)
 
     def _headers(self, accept: str = "application/json") -> dict[str, str]:

@@ -370,7 +370,7 @@ def _about_payment(order: Order, fields: Fields, now: datetime) -> Outcome:
     if state == "not_found" or (state == "failed" and lapsed):
         return Refused(code, words or "it has lapsed unpaid", closed=True)
     if state == "failed":
-        return Pending()  # the payer's card was refused; until it expires_only the payer may take another
+        return Pending()  # the payer's card was refused; until it expires the payer may take another
     return messages.unknown(code, words)
 
 
