@@ -142,7 +142,7 @@ async def test_whoever_leaves_stripes_page_for_another_wallet_can_pay_only_there
         await look.page.goto(payment["next_action"]["url"])
         await look.page.get_by_role("button", name="银行卡").click()
         await look.page.get_by_role("button", name="取消 Cancel").click()
-        await look.page.get_by_role("link", name="换一种方式").click()
+        await look.page.get_by_role("link", name="换一种付款方式").click()
         await look.page.get_by_role("button", name="支付宝").click()
         await expect(look.page.get_by_role("heading", name="用支付宝扫码")).to_be_visible()
         left = (await street.current(payment))["attempts"][0]
@@ -202,7 +202,7 @@ async def test_whoever_changes_to_another_way_pays_once(street: Street) -> None:
         await expect(look.page.get_by_role("heading", name="用微信支付扫码")).to_be_visible()
         await look.page.reload()  # is no new attempt
         await expect(look.page.get_by_role("heading", name="用微信支付扫码")).to_be_visible()
-        await look.page.get_by_role("link", name="换一种方式").click()
+        await look.page.get_by_role("link", name="换一种付款方式").click()
         await look.page.get_by_role("button", name="支付宝").dblclick()  # is one choice
         await expect(look.page.get_by_role("heading", name="用支付宝扫码")).to_be_visible()
     assert [one["channel"] for one in (await street.current(payment))["attempts"]] == ["wechat", "alipay"]
@@ -250,7 +250,7 @@ async def test_an_open_page_says_that_the_time_is_over(street: Street) -> None:
         await look.page.goto(payment["next_action"]["url"])
         await other.page.goto(canceled["next_action"]["url"])
         street.clock.forward(61)
-        await expect(look.page.get_by_role("heading", name="已过期")).to_be_visible()
+        await expect(look.page.get_by_role("heading", name="付款已超时")).to_be_visible()
         await street.call("POST", f"/v1/payments/{canceled['id']}/close")
         await expect(other.page.get_by_role("heading", name="Canceled")).to_be_visible()
         await shot(other, "canceled")
@@ -291,7 +291,7 @@ async def test_an_address_somebody_made_up_shows_nothing(street: Street) -> None
             answer = await look.page.goto(wrong)
             assert answer is not None
             assert answer.status == 404
-            await expect(look.page.get_by_role("heading", name="没有这个页面")).to_be_visible()
+            await expect(look.page.get_by_role("heading", name="页面不存在")).to_be_visible()
 
 
 async def test_a_page_without_scripts_can_be_paid_too(street: Street) -> None:
@@ -313,7 +313,7 @@ async def test_a_page_is_used_by_keyboard_alone(street: Street) -> None:
     async with street.look(PHONE, width=360, height=740) as look:
         await look.page.goto(payment["next_action"]["url"])
         await look.page.keyboard.press("Tab")
-        await expect(look.page.get_by_role("link", name="跳到内容")).to_be_focused()
+        await expect(look.page.get_by_role("link", name="跳到主要内容")).to_be_focused()
         for name in ("微信支付", "支付宝"):
             await look.page.keyboard.press("Tab")
             await expect(look.page.get_by_role("button", name=name)).to_be_focused()
