@@ -22,22 +22,23 @@ class CaseKind(NamedTuple):
     with_account: frozenset[str] = frozenset()
 
 
-_OUTSIDE = "the money was given back outside the rail (say how in the note); nothing more is sent"
+_OUTSIDE = "the money was returned outside the rail (say how in the note); nothing more is sent"
 
-_LOOKED_INTO = {"looked_into": "what happened has been found out and put right outside the hub (say how in the note)"}
-_COMES = "money that comes all the same goes back"
-_WAIT = "leave it to be asked about; it is a case again in three days if it is still so"
+_LOOKED_INTO = {"looked_into": "the facts have been found out and put right outside the hub (say how in the note)"}
+_COMES = "money that arrives later is refunded automatically"
+_WAIT = "wait: the hub keeps asking, and it becomes a case again in three days if nothing has changed"
 
 KINDS: Mapping[str, CaseKind] = {
     "refund_paid_twice": CaseKind(
-        "a rail has paid a refund that nothing bears: another number of it is paid too, or its money is gone since",
+        "a rail has paid a refund that no money covers: the refund was also paid under another number, or its money "
+        "has been used since",
         {
-            "recovered": "the payer or the rail gave it back outside the hub (say how in the note)",
-            "borne": "the merchant or the platform bears it (say who, and under which entry, in the note)",
+            "recovered": "the payer or the rail returned it outside the hub (say how in the note)",
+            "borne": "the merchant or the platform bears the loss (say who, and under which entry, in the note)",
         },
     ),
     "refund_of_unwanted_money_failed": CaseKind(
-        "money that was paid late or twice could not be given back: the rail refused the refund",
+        "money that was paid late or twice could not be returned: the rail refused the refund",
         {
             "retry": "send the refund again now, under a new number",
             "settled_outside": _OUTSIDE,
@@ -45,7 +46,7 @@ KINDS: Mapping[str, CaseKind] = {
         },
     ),
     "refund_came_back": CaseKind(
-        "a refund had succeeded and came back: the payer has not got the money, the merchant's account has it again",
+        "a refund succeeded and then came back: the payer does not have the money, the merchant's account has it again",
         {
             "retry": "send the refund again now, under a new number; to the same card it is likely to come back again",
             "settled_outside": _OUTSIDE,
@@ -53,93 +54,94 @@ KINDS: Mapping[str, CaseKind] = {
         },
     ),
     "refund_unfinished": CaseKind(
-        "a refund has been under way for days, is refused each time, or a person must say where its money is to go",
+        "a refund has been under way for days, or is refused each time, or the rail needs to be told where to send it",
         {
-            "carried_out": "the rail says elsewhere that the payer has the money: book it here as succeeded",
+            "carried_out": "the rail states elsewhere that the payer has the money: book the refund as succeeded",
             "not_carried_out": (
-                "the rail says elsewhere that it was not carried out and will not be: end it here as failed; its money "
-                "and the payees' shares stand again, and it may be asked for anew. Not where the rail has the money "
-                "and asks where it is to go (at_rail): tell the rail that, and say sent_on"
+                "the rail states elsewhere that the refund was not made and will not be: end it as failed. Its money "
+                "and the payees' shares are restored, and it may be tried again. Not if the rail has the money and "
+                "asks where to send it (at_rail): then tell the rail, and decide sent_on"
             ),
-            "sent_on": "the rail was told where the money is to go; it is asked until it says that the payer has it",
+            "sent_on": "the rail has been told where to send the money; the hub asks until the payer has it",
             "wait": _WAIT,
         },
     ),
     "attempt_unfinished": CaseKind(
-        "an order is still open at its rail a day after its time ran out: it can be neither ended nor understood",
+        "an order is still open at its rail a day after it expired: the hub can neither end it nor learn its state",
         {
-            "ended_unpaid": f"the rail says elsewhere that nobody paid: end it here; {_COMES}",
+            "ended_unpaid": f"the rail states elsewhere that nobody paid: end the order; {_COMES}",
             "wait": _WAIT,
         },
     ),
     "hold_not_released": CaseKind(
-        "money is reserved at a rail for a payment that is over or paid otherwise, and the rail does not release it",
+        "money is reserved at a rail for a payment that has ended or was paid otherwise, and the rail does not release "
+        "it",
         {
-            "released": f"the rail says elsewhere that it is released: end it here; {_COMES}",
+            "released": f"the rail states elsewhere that it has released the money: end the order; {_COMES}",
             "wait": _WAIT,
         },
     ),
     "capture_unfinished": CaseKind(
-        "reserved money was to be captured a day ago: the rail neither confirms that, nor says that it will not",
+        "the hub asked a day ago to capture reserved money, and the rail has neither confirmed nor refused",
         {
             "not_captured": (
-                "the rail says elsewhere that it was not captured and will not be: it is reserved again here, to be "
-                "captured anew or voided"
+                "the rail states elsewhere that it has not captured the money and will not: the money counts as "
+                "reserved again, to be captured or voided"
             ),
-            "released": f"the rail says elsewhere that it is released: end it here; {_COMES}",
+            "released": f"the rail states elsewhere that it has released the money: end the order; {_COMES}",
             "wait": _WAIT,
         },
     ),
     "amount_differs": CaseKind(
-        "a rail speaks of another amount than the one it was asked for; nothing was booked", _LOOKED_INTO
+        "a rail reports another amount than the hub asked for; nothing was booked", _LOOKED_INTO
     ),
     "charged_twice": CaseKind(
-        "a rail says of one order that it was paid a second time; the second was not booked", _LOOKED_INTO
+        "a rail reports that one order was paid a second time; the second payment was not booked", _LOOKED_INTO
     ),
     "channel_contradicts_itself": CaseKind(
-        "a rail said one thing of a payment or refund and then another (paid, then given back by a reversal that came "
-        "late); nothing was booked for the second",
+        "a rail contradicted what it had said of a payment or refund (for example: paid, then returned by a reversal "
+        "that it carried out late); the second statement was not booked",
         _LOOKED_INTO,
     ),
     "payout_in_doubt": CaseKind(
-        "a bank refuses a payout as one that it has already, or says two things of it: it may have been paid, so its "
-        "money stays in transit",
+        "a bank refused a payout as a duplicate, or gave contradictory answers: it may have been paid, so its money "
+        "stays in transit",
         {
-            "paid": "the bank says elsewhere (in its statement) that it paid: booked as paid",
-            "not_paid": "the bank says elsewhere that it has not paid and will not: the payee is owed it again",
-            "wait": "leave it in transit; the bank's next word decides",
+            "paid": "the bank states elsewhere (in its statement) that it paid: book the payout as paid",
+            "not_paid": "the bank states elsewhere that it has not paid and will not: the payee is owed it again",
+            "wait": "leave it in transit; the bank's next statement decides",
         },
     ),
     "bank_contradicts_itself": CaseKind(
-        "a bank said one thing of a payout and then another; nothing was booked for the second", _LOOKED_INTO
+        "a bank contradicted what it had said of a payout; the second statement was not booked", _LOOKED_INTO
     ),
     "booking_unclear": CaseKind(
-        "a bank tells of a booking that looks like one that is booked: told of twice, or money that moved twice; it is "
-        "not booked",
+        "a bank reports a booking that looks like one already booked: either one booking was reported twice, or money "
+        "moved twice; it is not booked",
         {
-            "another": "the bank's statement has both: booked now, as one more",
-            "same": "the bank told of one booking twice, or corrected it (say how in the note): nothing is booked",
+            "another": "the bank's statement has both: book this one too",
+            "same": "the bank reported one booking twice, or corrected it (say how in the note): book nothing",
         },
     ),
     "booking_unidentified": CaseKind(
-        "a bank tells of a booking of which nothing says whose it is: no channel's deposit, no payment's transfer and "
-        "no payout of ours; it is not booked",
+        "a bank reports a booking that cannot be attributed: it is no channel's deposit, no payment's transfer and no "
+        "payout of the hub; it is not booked",
         {
-            "book": "a channel paid it in, or took it: booked on the channel account that you name (--account)",
+            "book": "a channel paid it in, or took it: book it on the channel account that you name (--account)",
             "no_deposit": (
-                "no channel's: a payout that came back, a charge, somebody else's money (say in the note what it is, "
-                "and what becomes of it); nothing is booked"
+                "it is no channel's: a returned payout, a charge, somebody else's money (say in the note what it is, "
+                "and what becomes of it); book nothing"
             ),
         },
         with_account=frozenset({"book"}),
     ),
     "bank_file_set_aside": CaseKind(
-        "a file of a bank's cannot be believed, read or applied, all of it or a part; the files after it are. It is "
-        "asked for again every few minutes, and the case closes by itself once all of it has been applied",
+        "a bank's file, or a part of it, cannot be trusted, read or applied; the files after it are applied. The hub "
+        "fetches it again every few minutes, and the case closes when all of it has been applied",
         {
             "discard": (
-                "what it says has come in another file, was put right outside the hub, or is none of ours (say how in "
-                "the note): it is not asked for again, and nothing more of it is booked"
+                "its content has come in another file, was put right outside the hub, or does not concern the hub (say "
+                "which in the note): the hub stops fetching it and books nothing more of it"
             ),
         },
     ),

@@ -160,7 +160,7 @@ class DecideCase:
     def apply(self, work: Work) -> Case:
         case = work.find(CASES, (self.book, self.case_id))
         if case is None:
-            raise NotFound("no_such_case", f"there is no case {self.case_id}; `sluice case list` has those that wait")
+            raise NotFound("no_such_case", f"there is no case {self.case_id}; see `sluice case list`")
         if not check_decision(case, self.decision, self.by, self.note, self.account):
             return case
         if self.seen is not None and _at_stake(self.seen) != _at_stake(case):
@@ -197,13 +197,13 @@ def check_decision(case: Case, decision: str, by: str, note: str, account: str |
     if decision not in may:
         raise Rejected("no_such_decision", f"{case.kind} is decided by one of: {', '.join(may)}", param="decision")
     if not by.strip():
-        raise Rejected("case_decider_missing", "a decision has the name of who made it", param="by")
+        raise Rejected("case_decider_missing", "say who decides", param="by")
     if not note.strip():
-        raise Rejected("case_note_missing", "a decision has its reason, for whoever reads it later", param="note")
+        raise Rejected("case_note_missing", "give the reason of the decision", param="note")
     if account is None and decision in KINDS[case.kind].with_account:
-        raise Rejected("case_account_missing", f"{decision} names a channel account", param="account")
+        raise Rejected("case_account_missing", f"{decision} needs a channel account", param="account")
     if account is not None and decision not in KINDS[case.kind].with_account:
-        raise Rejected("case_account_needless", f"{decision} names no channel account", param="account")
+        raise Rejected("case_account_needless", f"{decision} takes no channel account", param="account")
     return True
 
 

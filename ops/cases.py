@@ -24,7 +24,7 @@ async def get_case(hub: Hub, case_id: str) -> cases.Case:
     async with acquire(hub.pool) as connection:
         case = await cases.store.find_case(connection, case_id)
     if case is None:
-        raise NotFound("no_such_case", f"there is no case {case_id}; `sluice case list` has those that wait")
+        raise NotFound("no_such_case", f"there is no case {case_id}; see `sluice case list`")
     return case
 
 

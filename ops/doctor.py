@@ -139,7 +139,7 @@ async def _guarded(topic: str, look: Callable[[], Awaitable[list[Finding]]]) -> 
         async with asyncio.timeout(_TIMEOUT_S * 2):
             return await look()
     except Exception as error:
-        return [Finding(topic, Level.FAIL, f"could not be looked at: {type(error).__name__}: {error}", "report this")]
+        return [Finding(topic, Level.FAIL, f"could not be checked: {type(error).__name__}: {error}", "report this")]
 
 
 async def _python() -> list[Finding]:
@@ -183,14 +183,14 @@ def _account(settings: Settings) -> list[Finding]:
         account = server_account(settings.server_user, address_of(settings.home, "postgres") / "data")
     except CannotStart as error:
         return [Finding("account", Level.FAIL, f"uid {uid}", str(error))]
-    servers = "" if account is None else f"; our servers run as {account.name} (uid {account.uid})"
+    servers = "" if account is None else f"; own servers run as {account.name} (uid {account.uid})"
     return [Finding("account", Level.OK, f"uid {uid}{servers}")]
 
 
 def _home(settings: Settings) -> list[Finding]:
     home = settings.home
     if not home.exists():
-        return [Finding("home", Level.OK, f"{home} is not there yet; the first start makes it")]
+        return [Finding("home", Level.OK, f"{home} is not there yet; the first start creates it")]
     if not os.access(home, os.W_OK | os.X_OK):
         return [Finding("home", Level.FAIL, f"{home} cannot be written", "run as its owner, or set SLUICE_HOME")]
     elsewhere = [str(place) for name in ("postgres", "valkey") if (place := address_of(home, name)) != home / name]
@@ -204,7 +204,7 @@ async def _variables() -> list[Finding]:
     if not unknown:
         return [Finding("variables", Level.OK, "every SLUICE_ variable is known")]
     guesses = [f"{name} → {guess}?" for name, guess in unknown.items() if guess]
-    todo = f"they change nothing: correct or unset them. {' '.join(guesses)}"
+    todo = f"they have no effect: correct or unset them. {' '.join(guesses)}"
     return [Finding("variables", Level.WARN, f"unknown: {', '.join(unknown)}", todo)]
 
 
@@ -222,9 +222,9 @@ def _secrets(settings: Settings) -> list[Finding]:
         return [Finding("secrets", Level.OK, "none yet")]
     open_to_others = [f"{path} ({path.stat().st_mode & 0o777:04o})" for path in files if path.stat().st_mode & 0o077]
     if open_to_others:
-        todo = "chmod 600 them; if others use this machine, count the passwords as known and change them"
+        todo = "chmod 600 them; if others use this machine, treat the passwords as known, and change them"
         return [Finding("secrets", Level.FAIL, f"readable by others: {', '.join(open_to_others)}", todo)]
-    return [Finding("secrets", Level.OK, f"{len(files)} files, readable by their owner alone")]
+    return [Finding("secrets", Level.OK, f"{len(files)} files, readable by their owner only")]
 
 
 def _disk(settings: Settings) -> list[Finding]:
@@ -248,7 +248,7 @@ def _ports(settings: Settings) -> list[Finding]:
         return [Finding("ports", Level.OK, seen)]
     if run := find_run(settings.home):
         return [Finding("ports", Level.OK, f"{seen}; by the running hub (process {run.pid})")]
-    todo = "another program has them: stop it, or choose others with " + ", ".join(map(variable, taken))
+    todo = "another program uses them: stop it, or choose other ports with " + ", ".join(map(variable, taken))
     return [Finding("ports", Level.FAIL, seen, todo)]
 
 
@@ -262,7 +262,7 @@ async def _clock() -> list[Finding]:
         seen = f"{seen}; while {passed:.2f} s passed, the wall clock moved {wall_passed:.2f} s"
         return [Finding("clock", Level.FAIL, seen, "keep the clock with NTP, slewing, never stepping")]
     if now.year < 2026:
-        return [Finding("clock", Level.FAIL, seen, "this is before this program was written: set the clock")]
+        return [Finding("clock", Level.FAIL, seen, "this is earlier than this program's release: set the clock")]
     return [Finding("clock", Level.OK, seen)]
 
 
@@ -270,7 +270,7 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
     elif not is_locked(address_of(settings.home, "postgres") / "lock"):
-        return [Finding("database", Level.OK, "our own, not running; `sluice up` starts it")]
+        return [Finding("database", Level.OK, "the hub's own, not running; `sluice up` starts it")]
     else:
         try:
             url = postgres_url(settings.home) or ""
@@ -324,14 +324,14 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
 async def _worker(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
     """Say whether a worker lives. A database without the table has its schema complained of elsewhere."""
     if await connection.fetchval("select to_regclass('heartbeat')") is None:
-        return Finding("worker", Level.OK, "workers say nothing of themselves in this schema")
+        return Finding("worker", Level.OK, "this schema does not record workers")
     ago = await last_beat_s(connection, "worker")
     if ago is not None and ago <= SILENT_AFTER_S:
-        return Finding("worker", Level.OK, f"heard of {max(0, ago):.0f} s ago")
-    seen = "none has run yet" if ago is None else f"none is heard of for {ago:.0f} s"
+        return Finding("worker", Level.OK, f"last sign {max(0, ago):.0f} s ago")
+    seen = "none has run yet" if ago is None else f"no sign of a worker for {ago:.0f} s"
     todo = (
-        "shares, questions to channels, bank files and expiries wait for one: see that `sluice up` or `sluice worker` "
-        "runs, and what its log says; end one that is stuck"
+        "shares, queries to channels, bank files and expiries wait for a worker: check that `sluice up` or "
+        "`sluice worker` runs, and what its log says; stop one that is stuck"
     )
     return Finding("worker", Level.WARN, seen, todo)
 
@@ -354,7 +354,7 @@ async def _locks(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
         _HOLDS_FOR_S,
     )
     if not rows:
-        return Finding("locks", Level.OK, "nobody has kept a row or a table for long")
+        return Finding("locks", Level.OK, "no transaction has held a row or a table for long")
     seen = "; ".join(
         f"pid {row['pid']} ({row['usename']}, {row['application_name'] or 'no name'}, {row['state']}) has held "
         f"rows of, or all of, {_few(row['tables'])} for {row['age']} s"
@@ -367,7 +367,7 @@ async def _locks(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
 async def _keys(connection: "asyncpg.Connection[asyncpg.Record]", settings: Settings) -> Finding:
     """Hold the secrets of this home against what the database has that was made with them."""
     if await connection.fetchval("select to_regclass('person')") is None:
-        return Finding("keys", Level.OK, "not looked at: this schema is an older one")
+        return Finding("keys", Level.OK, "not checked: this schema is an older one")
     in_use = await secrets_in_use(connection)
     paths = {name: settings.home / "secrets" / name for name in in_use}
     if CHANNEL_KEYS in paths and settings.channel_keys is not None:
@@ -375,7 +375,7 @@ async def _keys(connection: "asyncpg.Connection[asyncpg.Record]", settings: Sett
     missing = [name for name, path in paths.items() if not path.is_file()]
     if missing:
         seen = "; ".join(f"{paths[name]} is not there, with which {in_use[name]} were made" for name in missing)
-        return Finding("keys", Level.FAIL, seen, "put it back from the backup, or name the right SLUICE_HOME")
+        return Finding("keys", Level.FAIL, seen, "restore it from the backup, or set the right SLUICE_HOME")
     return Finding("keys", Level.OK, f"{len(paths)} that the database needs are there")
 
 
@@ -383,7 +383,7 @@ async def _banks(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
     """Say whose bank's files have not been read for long. An older schema has itself complained of elsewhere."""
     noted = "select from pg_attribute where attrelid = to_regclass('bank_link') and attname = 'read_at'"
     if await connection.fetchrow(noted) is None:
-        return Finding("banks", Level.OK, "when their files were read is not noted by this schema")
+        return Finding("banks", Level.OK, "this schema does not record when files were read")
     now: datetime = await connection.fetchval("SELECT now()")  # by the clock that all hosts share
     unread = await splitting.store.unread(connection, now - UNREAD_AFTER)
     if not unread:
@@ -400,7 +400,7 @@ async def _banks(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
 async def _cases(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
     """Say what waits for a person. A database without the table has its schema complained of elsewhere."""
     if await connection.fetchval("select to_regclass('case_file')") is None:
-        return Finding("cases", Level.OK, "none are kept by this schema")
+        return Finding("cases", Level.OK, "this schema has no cases")
     kinds = await cases.store.waiting(connection)
     if not kinds:
         return Finding("cases", Level.OK, "nothing waits for a person's decision")
@@ -414,11 +414,13 @@ def _reached(facts: asyncpg.Record, url: str) -> Finding:
     if not OLDEST_POSTGRES <= facts["number"] // 10_000 <= NEWEST_POSTGRES:
         return Finding("database", Level.WARN, seen, "the hub is tested with PostgreSQL 15 to 18")
     if facts["follower"]:
-        todo = "name the leader in SLUICE_DATABASE_URL (several hosts and target_session_attrs=read-write find it)"
-        return Finding("database", Level.FAIL, f"{seen}, which only follows", todo)
+        todo = "name the primary in SLUICE_DATABASE_URL (several hosts and target_session_attrs=read-write find it)"
+        return Finding("database", Level.FAIL, f"{seen}, which is a read-only replica", todo)
     if not facts["has_or_makes_roles"]:
-        todo = "the first migration makes the role sluice_app: as a superuser, ALTER ROLE this user CREATEROLE"
-        return Finding("database", Level.FAIL, f"{seen}, whose user may make no roles", todo)
+        todo = (
+            "the first migration creates the role sluice_app: as a superuser, run ALTER ROLE … CREATEROLE for this user"
+        )
+        return Finding("database", Level.FAIL, f"{seen}, whose user may not create roles", todo)
     return Finding("database", Level.OK, seen)
 
 
@@ -438,10 +440,12 @@ def _durability(facts: asyncpg.Record) -> Finding:
     if facts["synchronous_commit"] not in ("on", "remote_apply"):
         lossy.append("synchronous_commit")
     if lossy:
-        todo = f"set {' and '.join(lossy)} to on: a payment answered now could be gone after a crash"
+        todo = f"set {' and '.join(lossy)} to on: otherwise a payment that was answered can be lost in a crash"
         return Finding("durability", Level.FAIL, seen, todo)
     if facts["data_checksums"] != "on":
-        return Finding("durability", Level.WARN, f"{seen}, data_checksums off", "pg_checksums --enable, when stopped")
+        return Finding(
+            "durability", Level.WARN, f"{seen}, data_checksums off", "stop the server and run pg_checksums --enable"
+        )
     return Finding("durability", Level.OK, f"{seen}, data_checksums on")
 
 
@@ -454,8 +458,8 @@ async def _schema(url: str, migrations: Path | None) -> Finding:
         seen = f"newer than this code: {_few(schema.unknown)}"
         return Finding("schema", Level.FAIL, seen, "run the version of Sluice that applied these")
     if schema.changed_by_hand:
-        seen = "tables differ from what the last migration left"
-        todo = "find what was changed by hand; undo it, or accept it with `sluice migrate --accept`"
+        seen = "the tables differ from what the last migration left"
+        todo = "find what was changed by hand, and undo it, or accept it with `sluice migrate --accept`"
         return Finding("schema", Level.FAIL, seen, todo)
     return Finding("schema", Level.OK, f"{len(schema.applied)} applied, none to apply, nothing changed by hand")
 
@@ -464,7 +468,7 @@ async def _redis(settings: Settings) -> list[Finding]:
     if settings.redis_url is not None:
         url = settings.redis_url.get_secret_value()
     elif not is_locked(address_of(settings.home, "valkey") / "lock"):
-        return [Finding("redis", Level.OK, "our own, not running; `sluice up` starts it")]
+        return [Finding("redis", Level.OK, "the hub's own, not running; `sluice up` starts it")]
     else:
         try:
             url = valkey_url(settings.home) or ""
@@ -482,7 +486,9 @@ async def _redis(settings: Settings) -> list[Finding]:
     version = str(facts.get("valkey_version") or facts["redis_version"])
     seen = f"{name} {version} at {without_password(url)}"
     if facts.get("role") not in ("master", "primary"):
-        reached = Finding("redis", Level.FAIL, f"{seen}, which only follows", "name the primary in SLUICE_REDIS_URL")
+        reached = Finding(
+            "redis", Level.FAIL, f"{seen}, which is a read-only replica", "name the primary in SLUICE_REDIS_URL"
+        )
     elif int(re.match(r"\d+", version)[0]) < 7:  # type: ignore[index]
         reached = Finding("redis", Level.WARN, seen, "the hub is tested with Redis 7, Valkey 8 and newer")
     else:
@@ -494,12 +500,14 @@ def _persistence(facts: dict[str, str | int]) -> Finding:
     """Judge what a crash of Redis would cost. The database is the only truth, so it is time, never money."""
     policy = str(facts.get("maxmemory_policy", "noeviction"))
     if str(facts.get("aof_enabled")) != "1":
-        todo = "set appendonly yes: without it a crash empties the streams, which are then fed again from the database"
+        todo = (
+            "set appendonly yes: without it a crash empties the streams, which are then filled again from the database"
+        )
         return Finding("persistence", Level.WARN, "append-only file off", todo)
     if facts.get("aof_last_write_status") != "ok":
         return Finding("persistence", Level.FAIL, "the append-only file cannot be written", "look at its disk and log")
     if policy != "noeviction":
-        todo = "set maxmemory-policy noeviction: streams must not vanish when memory is short"
+        todo = "set maxmemory-policy noeviction: streams must not be evicted when memory is short"
         return Finding("persistence", Level.WARN, f"append-only file on, {policy}", todo)
     return Finding("persistence", Level.OK, f"append-only file on, {policy}")
 

@@ -93,11 +93,11 @@ class Checks:
         else:
             self._metrics.worker_beat.set(-1 if worker_s is None else worker_s)
             if worker_s is None or worker_s > SILENT_AFTER_S:
-                since = "no worker has run yet" if worker_s is None else f"no worker is heard of for {worker_s:.0f} s"
-                degraded["worker"] = f"{since}: shares, questions to channels, bank files and expiries wait for one"
+                since = "no worker has run yet" if worker_s is None else f"no sign of a worker for {worker_s:.0f} s"
+                degraded["worker"] = f"{since}: shares, queries to channels, bank files and expiries wait for a worker"
             self._look_at_keys(sealed, wrong, degraded)
         if FULL.noticed_within(SILENT_AFTER_S):
-            wrong["disk"] = "the database had no room for a write a moment ago"
+            wrong["disk"] = "the database had no disk space for a write a moment ago"
         elif FULL.is_on and "database" not in wrong:  # a write has just had room
             FULL.back()
         if "disk" not in wrong and self._disk is not None:
@@ -118,7 +118,7 @@ class Checks:
             under = [master_of(envelope) for envelope in sealed]
             if not self._keys.is_there():
                 wrong["master_keys"] = (
-                    "the file of master keys is not there, so no channel account can be used: put it back"
+                    "the file of master keys is missing, so no channel account can be used: restore it"
                 )
                 return
             here = set(self._keys.ids())
@@ -128,12 +128,12 @@ class Checks:
         closed = sum(key not in here for key in under)
         if closed == len(under):
             wrong["master_keys"] = (
-                "no channel account is sealed under the master keys that are here: put the right file back"
+                "no channel account is sealed with the master keys in this file: restore the right file"
             )
         elif closed:
             degraded["master_keys"] = (
-                f"{closed} of the {len(under)} channel accounts changed last are sealed under master keys that are not "
-                "here, and cannot be used: put the right file back"
+                f"{closed} of the {len(under)} most recently changed channel accounts are sealed with master keys "
+                "that this file lacks, and cannot be used: restore the right file"
             )
 
     async def beat(self) -> None:

@@ -33,16 +33,16 @@ def commands_page() -> str:
         _SOURCE,
         "",
         *_wrapped(
-            "Each command has `--help`. What makes, lists or shows something prints one JSON object with `--json`, and "
-            "what writes figures or a summary puts them into a file with `--output FILE`."
+            "Each command has `--help`. Commands that make, list or show something print JSON with `--json`; "
+            "commands that write figures or a summary put them into a file with `--output FILE`."
         ),
         "",
         "| exit code | meaning |",
         "|---|---|",
         "| 0 | done |",
-        "| 1 | the answer is no, or something is wrong |",
+        "| 1 | the answer is no, or something failed |",
         "| 2 | the command was not understood; nothing was done |",
-        "| 3 | nothing certain is known: the database does not answer, or (`sluice channel call`) the rail did not |",
+        "| 3 | the result is unknown: the database does not answer, or (`sluice channel call`) the rail did not |",
         "| 130, 143 | stopped by Ctrl-C, by SIGTERM |",
         "",
         "| command | what it does |",

@@ -32,86 +32,88 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         default=Path(".sluice"),
-        description="Folder for data, passwords and logs; .sluice in the current folder, so that two checkouts never "
-        "share books by accident.",
+        description="Folder for data, passwords and logs. Default: .sluice in the current folder, so that two "
+        "checkouts never share books by accident.",
     )
     database_url: SecretStr | None = Field(
         default=None,
-        description="PostgreSQL 15 to 18 (postgresql://…); none starts one of our own. Give one for anything real.",
+        description="PostgreSQL 15 to 18 (postgresql://…). Without it `sluice up` starts its own. Set it in real use.",
     )
     redis_url: SecretStr | None = Field(
         default=None,
-        description="Redis 7 or Valkey (redis://…, rediss://…); none starts one of our own. It holds nothing that the "
-        "database could not give again.",
+        description="Redis 7 or Valkey (redis://…, rediss://…). Without it `sluice up` starts its own. It holds "
+        "nothing that cannot be restored from the database.",
     )
     pg_bin: Path | None = Field(
         default=None,
-        description="Folder with postgres and initdb for our own PostgreSQL; none takes the wheel's, then "
-        "/usr/lib/postgresql.",
+        description="Folder with postgres and initdb, for the PostgreSQL that `sluice up` starts. Default: the "
+        "installed Python package's, then /usr/lib/postgresql.",
     )
     valkey_bin: Path | None = Field(
-        default=None, description="The valkey-server for our own; none takes the wheel's, then the one in PATH."
+        default=None,
+        description="The valkey-server that `sluice up` starts. Default: the Python package's, then the one in PATH.",
     )
     channel_keys: Path | None = Field(
         default=None,
-        description="File of the master keys under which channel credentials are sealed; none makes and keeps it in "
+        description="File of the master keys that seal channel credentials. Default: a file that the hub makes in "
         "SLUICE_HOME/secrets. Several hosts on one database need the same file.",
     )
     person: str | None = Field(
         default=None,
-        description="Whose credential commands act with: a NAME kept in SLUICE_HOME/secrets/people, or a FILE (with a "
-        "slash in it); none takes the home's own. The option `--as` goes before it.",
+        description="The credential with which commands act: a NAME kept in SLUICE_HOME/secrets/people, or a FILE "
+        "(its name has a slash). Default: the home's own. The option `--as` overrides it.",
     )
     server_user: str = Field(
         default="nobody",
-        description="Whom our own servers become when we are root; nobody, because it exists everywhere and owns "
-        "nothing. Data that exist stay with their owner.",
+        description="The user as which `sluice up` runs its own servers when it is started as root. Default: nobody, "
+        "because it exists everywhere and owns nothing. Existing data stay with their owner.",
     )
     gateway_host: str = Field(
         default="127.0.0.1",
-        description="Address the merchant API listens on; this machine only, because TLS ends in front of us.",
+        description="Address on which the merchant API listens. Default: this machine only; a proxy in front does TLS.",
     )
     gateway_port: Port = Field(default=8400, description="Port of the merchant API.")
     ops_port: Port = Field(
         default=8401,
-        description="Port of metrics and health on 127.0.0.1; another than the merchants', who must not see them.",
+        description="Port of metrics and health on 127.0.0.1; separate, because merchants must not see them.",
     )
     worker_port: Port | None = Field(
         default=None,
-        description="Port of a worker's own metrics and health on 127.0.0.1; none, because any number of workers may "
-        "run, and what waits for them is told by the gateway.",
+        description="Port of a worker's own metrics and health on 127.0.0.1. Default: none, because any number of "
+        "workers may run, and the gateway's metrics show what waits for them.",
     )
-    sandbox_port: Port = Field(default=8410, description="Port of the channel sandbox on 127.0.0.1.")
+    sandbox_port: Port = Field(default=8410, description="Port of the sandbox on 127.0.0.1.")
     public_url: str | None = Field(
         default=None,
-        description="Where channels reach this hub's notices (https://pay.example.com); none says the gateway's own "
-        "address, which suits the sandbox on this machine.",
+        description="Public address of this hub (https://pay.example.com), at which channels deliver notices and "
+        "payers open pages. Default: the gateway's own address, which is enough for the sandbox on this machine.",
     )
     allow_addresses: str = Field(
         default="",
-        description="Where channels and banks may be called beside the public internet by https: hosts, addresses and "
-        "networks with commas between, perhaps with :port and with http:// before them (10.1.2.3:8443, bank.internal); "
-        "none, because merchants name addresses too. `loopback` is for trials on this machine alone.",
+        description="Addresses at which channels and banks may be called, besides https at public hosts: hosts, "
+        "addresses and networks, separated by commas, optionally with :port, and with http:// in front "
+        "(10.1.2.3:8443, bank.internal). Default: none, because merchants name addresses too. `loopback` is for "
+        "trials on this machine.",
     )
     time_scale: float = Field(
         default=1.0,
         gt=0,
         le=1.0,
-        description="Factor on the waits between questions to a channel; 1 in earnest, less for a sandbox whose clock "
-        "runs fast.",
+        description="Factor on the waits between queries to a channel: 1 in production, less for a sandbox whose "
+        "waits are shortened too.",
     )
     workers: int = Field(
         default=1,
         ge=1,
         le=64,
-        description="Gateway processes; one, because requests that meet in one process share a commit. More than the "
-        "cores help nobody.",
+        description="Gateway processes. Default: one, because requests in one process share commits. More processes "
+        "than cores do not help.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="Least severity that is logged; INFO has one line a request."
+        default="INFO", description="Lowest severity that is logged; INFO logs one line for each request."
     )
     log_format: Literal["console", "json"] = Field(
-        default="console", description="console for eyes, json (one object a line) for a log store."
+        default="console", description="console for people, json (one object a line) for a log store."
     )
 
     @field_validator("home", "channel_keys", mode="after")

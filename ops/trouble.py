@@ -20,11 +20,11 @@ def unusable(error: BaseException, url: str) -> DatabaseUnusable:
     where = without_password(url)
     match error:
         case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
-            why = "refuses the user or the password; look at SLUICE_DATABASE_URL, or at the passwords of this home"
+            why = "refuses the user or the password; check SLUICE_DATABASE_URL, or at the passwords of this home"
         case asyncpg.InvalidCatalogNameError():
             why = "has no database of that name; make it with createdb, then run `sluice migrate`"
         case asyncpg.TooManyConnectionsError():
-            why = "takes no more connections; end some, or raise max_connections"
+            why = "accepts no more connections; end some, or raise max_connections"
         case asyncpg.InsufficientPrivilegeError():
             why = f"does not let this user act as {APP_ROLE}; run `sluice migrate` as the owner of the tables"
         case asyncpg.PostgresError() if APP_ROLE in str(error):

@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="What takes two people 审批. Whoever gives such a command asks for another's approval with it; another person "
-    "looks at it here and agrees; then the same command, repeated by who gave it, is carried out, once.",
+    help="Approvals 审批 of commands that take two people. The command itself requests the approval; another person "
+    "checks and approves it here; then the first person repeats the command, and it is carried out, once.",
 )
 Id = Annotated[str, typer.Argument(metavar="APPROVAL", help="The approval's id, apr_…, see `sluice approval list`.")]
 
 
 @app.command("list")
 def approval_list(
-    everything: Annotated[bool, typer.Option("--all", help="Also those that are over, the last first.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that have ended, the latest first.")] = False,
     about: Annotated[str | None, typer.Option(help="Only about this: a case's id, a person's name.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 1000,
     as_json: Json = False,
 ) -> None:
-    """List what waits for a second person, or for its use, the longest waiting first."""
+    """List approvals that wait for a second person, or to be used, the longest waiting first."""
     from kernel.db import acquire
     from people import store
 
@@ -52,7 +52,7 @@ def approval_list(
 
 @app.command("show")
 def approval_show(approval: Id, as_json: Json = False) -> None:
-    """Show what exactly is asked for, by whom, and how it stands; exit code 1 if there is no such approval."""
+    """Show exactly what was requested, by whom, and its status; exit code 1 if there is no such approval."""
     found = settings()
 
     async def work() -> int:
@@ -85,13 +85,13 @@ Why = Annotated[str, typer.Option("--note", help="Why; kept with the approval.")
 
 @app.command("approve")
 def approval_approve(approval: Id, note: Why = "", as_json: Json = False) -> None:
-    """Agree to what another person has asked for. That person then repeats the command, and it is carried out."""
+    """Approve what another person has requested. That person then repeats the command, and it is carried out."""
     _check(approval, agrees=True, note=note, as_json=as_json)
 
 
 @app.command("refuse")
 def approval_refuse(approval: Id, note: Why = "", as_json: Json = False) -> None:
-    """Say no to what another person has asked for."""
+    """Refuse what another person has requested."""
     _check(approval, agrees=False, note=note, as_json=as_json)
 
 
@@ -115,7 +115,7 @@ def _check(approval: str, *, agrees: bool, note: str, as_json: bool) -> None:
 
 @app.command("withdraw")
 def approval_withdraw(approval: Id, as_json: Json = False) -> None:
-    """Take back what one has asked for, whether or not another has agreed to it."""
+    """Withdraw your own request, whether or not another person has approved it."""
     found = settings()
 
     async def work() -> int:

@@ -25,7 +25,7 @@ def bank_link(
     name: Annotated[str, typer.Option(help="Name of the pool account.")] = "pool",
     currency: Annotated[str, typer.Option(help="ISO 4217")] = "CNY",
 ) -> None:
-    """Open a merchant's pool account at a bank, into which its channels pay; repeating it finds the same account.
+    """Open a merchant's pool account at a bank, into which its channels pay; repeating it returns the same account.
 
     The keys are read now and sealed in the database; no file is needed afterwards.
     """
@@ -47,9 +47,9 @@ def bank_link(
 
 @app.command("end")
 def bank_end(book: Book, bank: Annotated[str, typer.Argument(help="Your name for the bank.")]) -> None:
-    """Ask a bank for no more files of a merchant's, except while a batch is under way.
+    """Stop fetching a merchant's files from a bank, except while a batch is under way.
 
-    `sluice bank link` takes that back. A deposit that comes afterwards is not seen until then.
+    `sluice bank link` reverses this. Deposits that arrive in between are not seen until then.
     """
     found = settings()
 
@@ -95,9 +95,11 @@ def bank_list(book: Book, as_json: Json = False) -> None:
 def bank_rotate(
     book: Book,
     bank: Annotated[str, typer.Argument(help="A bank linked before, see `sluice bank list`.")],
-    credentials: Annotated[Path, typer.Option(help="JSON file with what is new; what is not named stays.")],
+    credentials: Annotated[
+        Path, typer.Option(help="JSON file with the new values; values not named stay as they are.")
+    ],
 ) -> None:
-    """Put new credentials at a bank into use, once the bank has answered under them."""
+    """Put new credentials for a bank into use, after the bank has accepted them."""
     import splitting
 
     found = settings()
@@ -119,7 +121,7 @@ def bank_platform(
     name: Annotated[str, typer.Option(help="The platform's name at the bank.")] = "platform",
     currency: Annotated[str, typer.Option(help="ISO 4217")] = "CNY",
 ) -> None:
-    """Register the platform as the payee of its commission in a book, with an account of its own at the bank."""
+    """Register the platform as a payee in a book, with an account of its own at the bank, for its commission."""
     import splitting
 
     found = settings()
@@ -140,7 +142,7 @@ def settle(
     currency: Annotated[str, typer.Option(help="ISO 4217")] = "CNY",
     as_json: Json = False,
 ) -> None:
-    """Make the settlement batch 结算批次 of a business date and send it to the bank; repeating it goes on."""
+    """Make the settlement batch 结算批次 of a business date and send it to the bank; repeating it continues."""
     import splitting
     from kernel.money import Money
 
@@ -168,7 +170,7 @@ def reconcile(
     book: Book,
     business_date: Annotated[str, typer.Option(help="YYYY-MM-DD")],
     account: Annotated[str, typer.Option(help="Channel account.")] = "main",
-    bank: Annotated[str | None, typer.Option(help="Bank link; also compares the bank's day after.")] = None,
+    bank: Annotated[str | None, typer.Option(help="Bank link; also compares the bank's files of the next day.")] = None,
     currency: Annotated[str, typer.Option(help="ISO 4217")] = "CNY",
     as_json: Json = False,
 ) -> None:
@@ -203,7 +205,7 @@ def reconcile(
 
 
 def discrepancies(book: Book, as_json: Json = False) -> None:
-    """List what hub, channel and bank disagree about 差错, oldest first, with its age; exit code 1 if there is any."""
+    """List discrepancies 差错 between hub, channel and bank, oldest first, with age; exit code 1 if there is any."""
     import reconciliation
     from kernel.db import acquire
     from reconciliation import report, text

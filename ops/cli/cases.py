@@ -22,12 +22,12 @@ Id = Annotated[str, typer.Argument(metavar="CASE", help="The case's id, cas_…,
 @app.command("list")
 def case_list(
     book: Annotated[int | None, typer.Option(help="Only this merchant's, see `sluice merchant list`.")] = None,
-    decided: Annotated[bool, typer.Option("--decided", help="Those that have been decided, the last first.")] = False,
-    kind: Annotated[str | None, typer.Option(help="Only of this kind, as the list names it.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 1000,
+    decided: Annotated[bool, typer.Option("--decided", help="Show decided cases, the latest first.")] = False,
+    kind: Annotated[str | None, typer.Option(help="Only cases of this kind, as the list shows it.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 1000,
     as_json: Json = False,
 ) -> None:
-    """List the cases that wait for a person, the longest waiting first; exit code 1 if there is any, else 0."""
+    """List the cases that wait for a decision, the longest waiting first; exit code 1 if there is any, else 0."""
     import cases
     from kernel.db import acquire
 
@@ -55,7 +55,7 @@ def case_list(
 
 @app.command("show")
 def case_show(case: Id, as_json: Json = False) -> None:
-    """Show one case: what has happened, to what, the facts, and what may be decided; exit code 1 if there is none."""
+    """Show one case: what happened, to which object, facts and possible decisions; exit code 1 if there is none."""
     import cases
     from ops.cases import approval_of, get_case
 
@@ -98,16 +98,15 @@ def case_decide(
     case: Id,
     decision: Annotated[str, typer.Option(help="One of those that `sluice case show CASE` lists.")],
     note: Annotated[str, typer.Option(help="Why, and what was done outside the hub; kept for ever.")],
-    account: Annotated[
-        str | None, typer.Option(help="The channel account that the decision names, for those that name one.")
-    ] = None,
+    account: Annotated[str | None, typer.Option(help="The channel account, for decisions that need one.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Decide a case as the person who acts, and do what the decision says; deciding the same again changes nothing.
+    """Decide a case, and carry the decision out; repeating the same decision changes nothing.
 
-    All but `wait` and `sent_on` take two people: the first time, another's approval is asked for, and nothing is done;
-    after `sluice approval approve` the same command carries it out. Exit code 1 where an approval is still needed, the
-    decision is not one of this case's, cannot be carried out, or was made otherwise before.
+    All decisions but `wait` and `sent_on` take two people: the first time, the command requests another person's
+    approval and does nothing else; after `sluice approval approve` the same command carries the decision out. Exit code
+    1 if an approval is still needed, or if the decision is not possible for this case, cannot be carried out, or
+    contradicts an earlier one.
     """
     from cases import case_payload
     from ops.cases import decide_as

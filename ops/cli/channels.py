@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Channels 渠道 and merchants' accounts with them.")
 
 TERMS = typer.Option("--terms", help="JSON file with all of the terms: fees, limits, opening hours; see docs/api.md.")
-FEE_BP = typer.Option(min=0, max=10_000, help="Short for terms of one rate, in basis points: 60 is 0.6 %.")
+FEE_BP = typer.Option(min=0, max=10_000, help="Instead of --terms, a single rate in basis points: 60 is 0.6 %.")
 _ACCOUNT = re.compile(r"[0-9A-Za-z_-]{1,32}", re.ASCII)
 
 
@@ -49,9 +49,9 @@ def channel_add(
     position: Annotated[int | None, typer.Option(min=0, help="Lower is preferred; default: last.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Give a merchant an account with a channel; its keys are sealed, and no file is needed afterwards.
+    """Add a channel account to a merchant; its keys are sealed, and the files are not needed afterwards.
 
-    What the rail charges is to be said, by --fee-bp or --terms: nobody guesses what stands in your contract.
+    State what the rail charges, by --fee-bp or --terms: the hub does not guess what your contract says.
     """
 
     if not _ACCOUNT.fullmatch(account):
@@ -83,7 +83,7 @@ def channel_add(
 
 @app.command("list")
 def channel_list(book: Book, as_json: Json = False) -> None:
-    """List a merchant's channel accounts in the order they were given."""
+    """List a merchant's channel accounts, by position."""
     found = settings()
 
     async def work() -> int:
@@ -149,7 +149,7 @@ def channel_terms(
     fee_bp: Annotated[int | None, FEE_BP] = None,
     position: Annotated[int | None, typer.Option(min=0, help="Lower is preferred.")] = None,
 ) -> None:
-    """Change what an account costs and takes, or its position; every process follows within a second."""
+    """Change an account's terms or its position; every process follows within a second."""
     agreed = _agreed(terms, fee_bp)
     if agreed is None and position is None:
         fail("say what to change: --terms, --fee-bp or --position", 2)
@@ -167,15 +167,20 @@ def channel_terms(
 def channel_rotate(
     book: Book,
     account: Account,
-    credentials: Annotated[Path, typer.Option(help="JSON file with what is new; what is not named stays.")],
+    credentials: Annotated[
+        Path, typer.Option(help="JSON file with the new values; values not named stay as they are.")
+    ],
     keep_days: Annotated[
-        int | None, typer.Option(help="Days for which notices made under the old credentials are believed; 30.")
+        int | None,
+        typer.Option(help="Days for which notices made under the old credentials are accepted; default: 30."),
     ] = None,
-    unproven: Annotated[bool, typer.Option("--unproven", help="Do not ask the rail first.")] = False,
+    unproven: Annotated[
+        bool, typer.Option("--unproven", help="Do not test the credentials at the rail first.")
+    ] = False,
 ) -> None:
-    """Put new credentials into use; notices made under the old ones are believed for a while.
+    """Put new credentials into use; notices made under the old ones are accepted for a while.
 
-    The rail is asked first, by a question that changes nothing, whether it knows the account by them.
+    The hub first tests them at the rail, with a query that changes nothing.
     """
     from gateway.accounts.admin import KEEP_DAYS
 
@@ -200,7 +205,7 @@ def channel_rotate(
 def channel_state(
     book: Book,
     account: Account,
-    state: Annotated[str, typer.Argument(help="enabled, draining (finishes what is open) or off.")],
+    state: Annotated[str, typer.Argument(help="enabled, draining (finishes open payments) or off.")],
     as_json: Json = False,
 ) -> None:
     """Enable, drain or switch off a channel account; every process follows within a second."""
@@ -213,7 +218,7 @@ def channel_state(
 
 @app.command("drain")
 def channel_drain(book: Book, account: Account, as_json: Json = False) -> None:
-    """Send nothing new to a channel account; what is open on it is finished and refunded there."""
+    """Send no new payments to a channel account; open payments are finished there, and refunds are still made."""
     _set_state(book, account, "draining", as_json)
 
 
@@ -237,11 +242,11 @@ def _set_state(book: int, account: str, state: str, as_json: bool) -> NoReturn:
 @app.command("reseal")
 def channel_reseal(
     new_key: Annotated[bool, typer.Option(help="Make a new master key first, and use it from now on.")] = False,
-    retire: Annotated[bool, typer.Option(help="Forget master keys afterwards that no account is under.")] = False,
+    retire: Annotated[bool, typer.Option(help="Afterwards remove master keys that no account uses.")] = False,
 ) -> None:
-    """Put the credentials of all accounts under the current master key; repeating it finishes what was left.
+    """Seal the credentials of all accounts with the current master key; repeating the command finishes what was left.
 
-    Exit code 1 when some account could not be: nothing is retired then.
+    Exit code 1 if some account could not be sealed; then no master key is removed.
     """
     from ops.reseal import reseal
 
@@ -262,8 +267,8 @@ def channel_reseal(
 
 @app.command("new")
 def channel_new(
-    name: Annotated[str, typer.Argument(help="What the rail will be called, e.g. acorn_pay.")],
-    root: Annotated[Path, typer.Option(help="The checkout of this hub to write into.")] = Path(),
+    name: Annotated[str, typer.Argument(help="The new rail's name, e.g. acorn_pay.")],
+    root: Annotated[Path, typer.Option(help="The checkout of this repository to write into.")] = Path(),
 ) -> None:
     """Write the beginning of a new rail into a checkout: its folder, its line, and tests that fail until it is done."""
     from ops.new_rail import CannotBegin, begin
@@ -292,7 +297,9 @@ def channel_call(
         ),
     ],
     base_url: Annotated[str | None, typer.Option(help="Instead of the one in the credentials.")] = None,
-    book: Annotated[int | None, typer.Option(help="Call with a merchant's account: its book, with --account.")] = None,
+    book: Annotated[
+        int | None, typer.Option(help="Use a merchant's channel account: the merchant's book; with --account.")
+    ] = None,
     account: Annotated[str | None, typer.Option(help="The merchant's channel account, with --book.")] = None,
     sets: Annotated[
         list[str],
@@ -302,10 +309,10 @@ def channel_call(
     ] = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Drive one adapter operation against any base URL and print what was concluded and why.
+    """Run one operation of an adapter against any base URL, and print what was concluded and why.
 
     Exit codes: 0 the answer was verified and the operation did what was asked; 1 the channel said no; 2 asked for
-    wrongly, nothing was sent; 3 nothing certain is known. Credentials are the sealed ones of --book and --account; or
+    wrongly, nothing was sent; 3 the result is unknown. Credentials are the sealed ones of --book and --account; or
     come from --set credentials=FILE, else from SLUICE_HOME/channels/CHANNEL.json, else, for the sandbox of this home,
     from its default merchant. A call with a merchant's account is an act of the person who makes it, and is recorded;
     one by which its money leaves (refund, abnormal_refund, reverse, share, release) takes two.

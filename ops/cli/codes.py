@@ -21,9 +21,7 @@ def qr_encode(
         typer.Option(help="Whom to pay: ID=TEXT for a card scheme (02 to 25), ID.SUB=TEXT for a template (26 to 51)."),
     ],
     currency: Annotated[str, typer.Option(help="ISO 4217.")] = "CNY",
-    amount: Annotated[
-        str | None, typer.Option(help="In major units, e.g. 12.30; left out: the payer types it.")
-    ] = None,
+    amount: Annotated[str | None, typer.Option(help="In major units, e.g. 12.30; default: the payer types it.")] = None,
     country: Annotated[str, typer.Option(help="ISO 3166, two letters.")] = "CN",
     postcode: Annotated[str | None, typer.Option()] = None,
     dynamic: Annotated[
@@ -72,7 +70,7 @@ def qr_decode(
     text: Annotated[str, typer.Argument(help="What the QR code holds; - reads it from standard input.")],
     as_json: Json = False,
 ) -> None:
-    """Read a payment code strictly and print what it says; exit code 1 with the reason when it is none."""
+    """Parse a payment code strictly and print its content; exit code 1 with the reason if it is not one."""
     from gateway.cashier import emvco
 
     try:

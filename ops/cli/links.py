@@ -16,16 +16,18 @@ def link_add(
     book: Book,
     name: Annotated[str, typer.Argument(help="For the merchant, e.g. 'counter 1'.")],
     description: Annotated[str, typer.Option(help="What payers see.")],
-    amount: Annotated[str | None, typer.Option(help="In major units, e.g. 12.30; left out: the payer says.")] = None,
-    minimum: Annotated[str | None, typer.Option(help="Least that the payer may say, in major units.")] = None,
-    maximum: Annotated[str | None, typer.Option(help="Most that the payer may say, in major units.")] = None,
+    amount: Annotated[str | None, typer.Option(help="In major units, e.g. 12.30; default: the payer types it.")] = None,
+    minimum: Annotated[str | None, typer.Option(help="Least amount that the payer may type, in major units.")] = None,
+    maximum: Annotated[str | None, typer.Option(help="Largest amount that the payer may type, in major units.")] = None,
     currency: Annotated[str, typer.Option(help="ISO 4217.")] = "CNY",
-    standing: Annotated[bool, typer.Option("--standing", help="A code to print and put up, not a link.")] = False,
-    max_uses: Annotated[int | None, typer.Option(min=1, max=100, help="Payments that may be open or paid.")] = None,
+    standing: Annotated[
+        bool, typer.Option("--standing", help="Make a standing code, to print and put up, instead of a link.")
+    ] = False,
+    max_uses: Annotated[int | None, typer.Option(min=1, max=100, help="How many payments may be open or paid.")] = None,
     expires_at: Annotated[str | None, typer.Option(help="RFC 3339, e.g. 2026-12-24T18:00:00+08:00.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Make an address from which payers make payments themselves, and print it."""
+    """Make a payment link or a standing code, and print its address."""
     from ops.links import LinkWrong, add, wanted
 
     try:

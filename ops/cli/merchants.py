@@ -23,7 +23,7 @@ def merchant_add(
     scope: Annotated[list[str], SCOPE] = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Take a merchant on: open its book and make its first API key, which is shown this once."""
+    """Add a merchant: open its book and make its first API key, which is shown only this once."""
     from gateway.door.auth import EVERYDAY
 
     found = settings()
@@ -68,7 +68,7 @@ def merchant_list(as_json: Json = False) -> None:
 
 @merchant_app.command("suspend")
 def merchant_suspend(book: Book) -> None:
-    """Have a merchant begin no payments: over the API, by links and codes, at the cashier.
+    """Stop a merchant from beginning payments: over the API, by links and codes, and at the cashier.
 
     Open payments go on to their end, refunds are made and shares settled. Every process follows within a second.
     """
@@ -98,9 +98,9 @@ def _set_suspended(book: int, *, suspended: bool) -> None:
 
 @key_app.command("list")
 def key_list(
-    book: Annotated[int | None, typer.Option("--book", help="Of one merchant alone.")] = None, as_json: Json = False
+    book: Annotated[int | None, typer.Option("--book", help="Only this merchant's.")] = None, as_json: Json = False
 ) -> None:
-    """List API keys: whose, what each may do, since and until when. A key itself is known to its holder alone."""
+    """List API keys: their merchant, scopes, creation and expiry. Only its holder knows a key itself."""
     from gateway.store import keys_of
     from kernel.db import acquire
 
@@ -140,7 +140,7 @@ def key_new(
     days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; default: never.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Make an API key; it is shown this once and kept only as a hash."""
+    """Make an API key; it is shown only this once and stored as a hash."""
     from gateway.door.auth import EVERYDAY
 
     found = settings()
@@ -171,16 +171,16 @@ def key_revoke(book: Book, key_id: Annotated[str, typer.Argument(help="key_…")
 
 @key_app.command("suspend")
 def key_suspend(book: Book, key_id: Annotated[str, typer.Argument(help="key_…")]) -> None:
-    """Have every process refuse an API key within a second, until it is resumed; what it began goes on to its end.
+    """Suspend an API key: every process refuses it within a second, until it is resumed. What it began continues.
 
-    A merchant none of whose keys is in force takes no payments by links and codes either.
+    A merchant without a valid key takes no payments by links and codes either.
     """
     _set_key_suspended(book, key_id, suspended=True)
 
 
 @key_app.command("resume")
 def key_resume(book: Book, key_id: Annotated[str, typer.Argument(help="key_…")]) -> None:
-    """Let a suspended API key in again, within a second."""
+    """Accept a suspended API key again, within a second."""
     _set_key_suspended(book, key_id, suspended=False)
 
 

@@ -17,14 +17,14 @@ app = typer.Typer(
 audit_app = typer.Typer(
     no_args_is_help=True, help="The audit log 审计日志: who did what, about what, when, and how it ended."
 )
-Name = Annotated[str, typer.Argument(help="A name that others know: a-z, then a-z 0-9 _ -.")]
+Name = Annotated[str, typer.Argument(help="The person's name: a-z, then a-z 0-9 _ -.")]
 
 
 @app.command("add")
 def person_add(
     name: Name,
     role: Annotated[str, typer.Option(help="operator, clerk, auditor, or staff of a merchant.")] = "clerk",
-    book: Annotated[int | None, typer.Option("--book", help="Of a merchant's staff: the merchant's book.")] = None,
+    book: Annotated[int | None, typer.Option("--book", help="For merchant staff: the merchant's book.")] = None,
     first: Annotated[
         bool, typer.Option("--first", help="The first person of a database of your own: an operator. Works once.")
     ] = False,
@@ -33,10 +33,10 @@ def person_add(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Add a person; the credential is shown this once, and stored as a keyed digest.
+    """Add a person; the credential is shown only this once, and stored as a keyed digest.
 
-    That of the first person is kept in this home as its own, and commands here act with it. Whoever may agree to
-    anything (operator, clerk) is added by two operators as soon as there are two: see `sluice approval list`.
+    The first person's credential is kept in this home, and commands here use it. As soon as there are two operators,
+    adding somebody who may approve (operator, clerk) takes two of them: see `sluice approval list`.
     """
     from people import Role
 
@@ -93,7 +93,7 @@ def person_list(as_json: Json = False) -> None:
 
 @app.command("suspend")
 def person_suspend(name: Name) -> None:
-    """Have a person act no more, from the next command on; the last active operator stays."""
+    """Suspend a person: their next command is refused; the last active operator cannot be suspended."""
     _set_suspended(name, suspended=True)
 
 
@@ -120,12 +120,12 @@ def _set_suspended(name: str, *, suspended: bool) -> None:
 @audit_app.command("list")
 def audit_list(
     person: Annotated[str | None, typer.Option(help="Only what this person did.")] = None,
-    about: Annotated[str | None, typer.Option(help="Only about this, as the list has it.")] = None,
-    since: Annotated[str | None, typer.Option(help="Only from then on: 2026-11-24, or with a time; UTC.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="So many records at most.")] = 1000,
+    about: Annotated[str | None, typer.Option(help="Only about this object, as the list shows it.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only from this time on: 2026-11-24, or with a time; UTC.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many records.")] = 1000,
     as_json: Json = False,
 ) -> None:
-    """List what people did by command, the latest first: a record when an act begins, one when it has ended.
+    """List what people did by command, the latest first: one record when an act begins, one when it has ended.
 
     An act without an end was cut off: look up whether it was done. `sluice verify` checks the chain of the records.
     """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ops.wiring import Hub
 
 app = typer.Typer(no_args_is_help=True, help="Routing 路由: policies, why an account was chosen, the bench.")
-policy_app = typer.Typer(no_args_is_help=True, help="Merchants' routing policies, in versions that stay.")
+policy_app = typer.Typer(no_args_is_help=True, help="Merchants' routing policies; every version is kept.")
 app.add_typer(policy_app, name="policy")
 
 
@@ -63,7 +63,7 @@ def _on_a_hub(
 def route_explain(
     payment: Annotated[str, typer.Argument(metavar="PAYMENT", help="pay_…")], as_json: Json = False
 ) -> None:
-    """Tell why each attempt of a payment went where it went, from what was kept with it."""
+    """Explain from the stored decisions why each attempt of a payment went to its account."""
 
     def work(hub: "Hub") -> Coroutine[Any, Any, int]:
         from ops.trials.routing import command
@@ -81,7 +81,7 @@ def route_replay(
     last: Annotated[str, typer.Option("--to", help="YYYY-MM-DD, the last day.")],
     as_json: Json = False,
 ) -> None:
-    """Decide past payments again under another policy: how many move, what they cost, what success would have been."""
+    """Decide past payments again under another policy: how many move, their fees, the estimated success rate."""
     days = day(first), day(last)
 
     def work(hub: "Hub") -> Coroutine[Any, Any, int]:
@@ -94,9 +94,9 @@ def route_replay(
 
 @policy_app.command("set")
 def route_policy_set(
-    book: Book, file: PolicyFile, note: Annotated[str, typer.Option(help="Why, for who reads it later.")]
+    book: Book, file: PolicyFile, note: Annotated[str, typer.Option(help="Why; stored with the version.")]
 ) -> None:
-    """Add a version of a merchant's policy; it holds for every process within a second."""
+    """Add a version of a merchant's policy; it is in force in every process within a second."""
 
     def work(hub: "Hub") -> Coroutine[Any, Any, int]:
         from ops.trials.routing import command
@@ -109,10 +109,10 @@ def route_policy_set(
 @policy_app.command("show")
 def route_policy_show(
     book: Book,
-    version: Annotated[int | None, typer.Option(help="Which; left out: the one that holds.")] = None,
+    version: Annotated[int | None, typer.Option(help="Which version; default: the one in force.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Print the policy that holds, or an earlier one, with who set it, when and why."""
+    """Print the policy in force, or an earlier version, with who set it, when and why."""
 
     def work(hub: "Hub") -> Coroutine[Any, Any, int]:
         from ops.trials.routing import command
@@ -136,7 +136,7 @@ def route_policy_list(book: Book, as_json: Json = False) -> None:
 
 @policy_app.command("check")
 def route_policy_check(book: Book, file: PolicyFile) -> None:
-    """Read a policy without setting it; exit code 1 if it names what the merchant does not have."""
+    """Check a policy without setting it; exit code 1 if it names something that the merchant does not have."""
 
     def work(hub: "Hub") -> Coroutine[Any, Any, int]:
         from ops.trials.routing import command
@@ -148,9 +148,9 @@ def route_policy_check(book: Book, file: PolicyFile) -> None:
 
 @app.command("bench")
 def route_bench(
-    payments: Annotated[int, typer.Option(min=1000, help="How many; 100000 are a week.")] = 100_000,
+    payments: Annotated[int, typer.Option(min=1000, help="How many payments; 100000 are a week.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Decides the world: accounts, chances, payments, luck.")] = 1,
-    policy: Annotated[Path | None, typer.Option(help="A routing policy for ours; its margin is everybody's.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="A routing policy for ours; its margin applies to all.")] = None,
     as_json: Json = False,
     output: Output = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with regret over time here.")] = None,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def up(
     workers: Annotated[int | None, typer.Option(help="Gateway processes sharing the port.")] = None,
-    sandbox: Annotated[bool, typer.Option(help="Start the simulated outside world too.")] = True,
+    sandbox: Annotated[bool, typer.Option(help="Start the simulated rails and bank too.")] = True,
 ) -> None:
     """Run the whole hub in the foreground until Ctrl-C: database, streams, gateway, worker, sandbox."""
     from ops.settings import variable
@@ -70,7 +70,7 @@ def gateway(workers: Annotated[int | None, typer.Option(help="Processes sharing 
 
 
 def worker() -> None:
-    """Do the background work: splitting, asking channels, settlement, the event relay."""
+    """Do the background work: sharing out, querying channels, settlement, the event relay."""
     from ops import serve
 
     found = settings()
@@ -92,9 +92,9 @@ def _addresses(found: "Settings") -> tuple[str, str]:
 
 
 def migrate(
-    accept: Annotated[bool, typer.Option(help="Accept the schema as it is after a change made by hand.")] = False,
+    accept: Annotated[bool, typer.Option(help="Accept the present schema, after a change made by hand.")] = False,
 ) -> None:
-    """Bring the database to the schema of this code. It is the act of the database's owner, and needs no person."""
+    """Migrate the database to the schema of this code. The database's owner runs it; it needs no person."""
     from ops import embedded, people
     from ops.migrate import accept_schema
     from ops.migrate import migrate as apply
@@ -118,7 +118,7 @@ def migrate(
 
 
 def doctor(as_json: Json = False) -> None:
-    """Say in one screen what is missing or wrong here; exit code 1 if anything fails."""
+    """Check this installation and show on one screen what is missing or wrong; exit code 1 if anything fails."""
     from ops import interrupts
     from ops.doctor import examine, render
 
@@ -126,16 +126,19 @@ def doctor(as_json: Json = False) -> None:
 
 
 def verify(
-    everything: Annotated[bool, typer.Option("--all", help="Look at everything, whatever was verified.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Check everything, also what was verified before.")] = False,
     again: Annotated[
-        int | None, typer.Option(min=0, help="Payments of old to look at besides, in turn; else as many as changed.")
+        int | None,
+        typer.Option(
+            min=0, help="How many older payments to check as well, in turn; default: as many as have changed."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Check every invariant of the books; exit code 1 if one is broken.
 
-    Only what changed since the last time that nothing was broken is looked at, and some of what is older, in turn. What
-    that was is kept in this home under a key of its own. Only --all sees an old record that somebody changed by hand.
+    It checks what has changed since the last check that found nothing broken, and some older payments in turn. How far
+    it got is kept in this home, protected by a key. Only --all finds an old record that somebody changed by hand.
     """
     from rich.console import Console
     from rich.table import Table

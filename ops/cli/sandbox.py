@@ -6,15 +6,15 @@ import typer
 
 from ops.cli.shared import Json, fail, settings, show
 
-app = typer.Typer(no_args_is_help=True, help="The simulated outside world 沙箱: the rails and a bank.")
+app = typer.Typer(no_args_is_help=True, help="The sandbox 沙箱: simulated rails and a bank.")
 
 
 @app.command("run")
 def sandbox_run(
     port: Annotated[int | None, typer.Option(help="0 takes a free one; default SLUICE_SANDBOX_PORT.")] = None,
-    time_scale: Annotated[float, typer.Option(help="Factor on the simulated world's waits.")] = 1.0,
+    time_scale: Annotated[float, typer.Option(help="Factor by which the simulated waits are multiplied.")] = 1.0,
 ) -> None:
-    """Run the simulated outside world in the foreground."""
+    """Run the simulated rails and bank in the foreground."""
     import sqlite3
 
     from sandbox.main import AlreadyRunning, run

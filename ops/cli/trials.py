@@ -9,23 +9,21 @@ from ops.cli.shared import Json, OldJsonFile, Output, settings, written_to
 
 
 def replay(
-    orders: Annotated[Path | None, typer.Option(help="CSV of order lines; left out: a day is generated.")] = None,
-    currency: Annotated[str, typer.Option(help="ISO 4217 code the amounts are taken to be in.")] = "CNY",
-    faults: Annotated[int, typer.Option(help="How many record faults to plant for reconciliation to find.")] = 0,
+    orders: Annotated[Path | None, typer.Option(help="CSV of order lines; default: a generated day.")] = None,
+    currency: Annotated[str, typer.Option(help="ISO 4217 code of the amounts.")] = "CNY",
+    faults: Annotated[int, typer.Option(help="How many faults to plant in records, for reconciliation to find.")] = 0,
     seed: Annotated[int, typer.Option(help="Decides faults, disturbances and the generated day.")] = 1,
     disturb: Annotated[bool, typer.Option(help="Also lose, repeat, reorder and forge messages.")] = True,
     coupons: Annotated[
         bool, typer.Option(help="Give some payers coupons, of the merchant's own and of their wallet's.")
     ] = False,
-    cut: Annotated[
-        str, typer.Option(help="Rail that cannot be reached from noon to one; none for no such hour.")
-    ] = "alipay",
-    slow: Annotated[str, typer.Option(help="Rail that takes its time all day, or none.")] = "paypal",
+    cut: Annotated[str, typer.Option(help="Rail that cannot be reached from noon to one o'clock, or none.")] = "alipay",
+    slow: Annotated[str, typer.Option(help="Rail that is slow all day, or none.")] = "paypal",
     lossy: Annotated[str, typer.Option(help="Rail that loses answers to new orders, or none.")] = "wechat",
     as_json: Json = False,
     output: Output = None,
     patience: Annotated[
-        float, typer.Option(help="Seconds that any one thing is waited for before the day is broken off.")
+        float, typer.Option(help="Seconds to wait for any one thing before the day is abandoned.")
     ] = 240.0,
     old: OldJsonFile = None,
 ) -> None:
@@ -35,10 +33,10 @@ def replay(
     of a failure stay in SLUICE_HOME/demo/runs: a folder a run, the last ten.
 
     Exit codes:
-    0: every promise of the page held.
-    1: one did not, or the day could not be played to its end. The last lines say
+    0: every promise of the page was kept.
+    1: one was not, or the day could not be played to its end. The last lines say
     which, with the figures, and where the logs are.
-    2: asked wrongly; nothing was started.
+    2: the command was not understood; nothing was started.
     130, 143: stopped by Ctrl-C, by SIGTERM.
     """
     from ops.trials.replay import command
@@ -66,7 +64,7 @@ def bench(
     output: Output = None,
     old: OldJsonFile = None,
 ) -> None:
-    """Measure what a payment costs beside the least any handler costs, and what the commit lane gains."""
+    """Measure what a payment costs compared with the cheapest handler, and what the commit lane gains."""
     from ops.trials.bench import command
 
     raise typer.Exit(command.run(settings(), seconds=seconds, rounds=rounds, output=written_to(as_json, output, old)))

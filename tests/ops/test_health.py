@@ -64,7 +64,7 @@ async def test_a_gateway_without_a_worker_takes_payments_and_says_what_waits(
     )
     found = await later(front, checks)
     assert not found.wrong
-    assert "no worker is heard of" in found.degraded["worker"]
+    assert "no sign of a worker" in found.degraded["worker"]
 
 
 REFUSES = """
@@ -137,7 +137,7 @@ async def test_missing_and_foreign_master_keys_are_not_ready(front: Front, tmp_p
     other = ChannelKeys(tmp_path / "other.json", os.urandom)
     other.add()
     file.write_bytes((tmp_path / "other.json").read_bytes())
-    assert "put the right file back" in (await later(front, checks)).wrong["master_keys"]
+    assert "restore the right file" in (await later(front, checks)).wrong["master_keys"]
     file.write_bytes(b"{}")
     assert "damaged" in (await later(front, checks)).wrong["master_keys"]
     file.write_bytes(kept)
