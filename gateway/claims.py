@@ -36,7 +36,7 @@ class Claims(NamedTuple):
                 code, what = _WORDS[claim.key[0]]
                 raise Conflict(
                     code,
-                    f"{what} {claim.key[2:]!r} was used before, with another request body, for {claim.object_id}",
+                    f"{what} {claim.key[2:]!r} was already used with another request body, for {claim.object_id}",
                     object_id=claim.object_id,
                 )
         if len({claim.object_id for claim in found}) > 1:

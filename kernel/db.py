@@ -160,7 +160,7 @@ async def acquire(pool: Pool, *, timeout_s: float = 5) -> AsyncIterator[Connecti
         connection = await pool.acquire(timeout=timeout_s)
     except (*LOST, asyncpg.InsufficientResourcesError) as error:
         DATABASE.away(error if str(error) else f"no connection within {timeout_s:g} s")
-        raise Unavailable("database_unavailable", "the hub's database cannot be reached just now") from error
+        raise Unavailable("database_unavailable", "the hub's database cannot be reached") from error
     try:
         yield connection
         DATABASE.back()

@@ -140,7 +140,9 @@ class Lane(Generic[C]):
         aside = self._aside.get(command.book)
         if self.waiting >= self._max_waiting or (aside is not None and len(aside) >= self._most_aside):
             self.figures.refused_full += 1
-            raise Unavailable("busy", "the hub has more waiting than it can write; nothing was done", retry_after_s=1)
+            raise Unavailable(
+                "busy", "more requests are waiting than the hub can write; nothing was done", retry_after_s=1
+            )
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if alone or aside is not None:
             self._set_aside(command, answer)
@@ -177,7 +179,10 @@ class Lane(Generic[C]):
             if self._waiting:  # put between its last look and now
                 self._start()
         elif not self._writing:
-            _tell(self._waiting, Unavailable("shutting_down", "the hub is stopping and nothing was done; ask again"))
+            _tell(
+                self._waiting,
+                Unavailable("shutting_down", "the hub is stopping, and nothing was done; send the request again"),
+            )
 
     async def _write(self) -> None:
         while self._waiting:
@@ -214,7 +219,7 @@ class Lane(Generic[C]):
         clock = self._env.clock
         locked = Unavailable(
             "book_locked",
-            f"something else holds book {book}, or a part of it that this needs; nothing was done, ask again",
+            f"another transaction holds book {book}, or a part of it that this needs; nothing was done, try again",
         )
         size, retry_at = self._max_batch, 0.0
         try:
@@ -268,7 +273,7 @@ class Lane(Generic[C]):
         """Let a book go through the lane again, and tell whoever still waits for it, unless that is done."""
         if self._aside.get(book) is aside:
             del self._aside[book]
-            stopping = Unavailable("shutting_down", "the hub is stopping and nothing was done; ask again")
+            stopping = Unavailable("shutting_down", "the hub is stopping, and nothing was done; send the request again")
             _tell(aside.queue, stopping)
             _tell([one for one, _ in aside.stuck], stopping)
 
@@ -277,7 +282,7 @@ class Lane(Generic[C]):
         try:
             results = await self._counted(taken, wait)
         except asyncio.CancelledError:
-            _tell(taken, Unavailable("shutting_down", "the hub is stopping; ask again with the same key"))
+            _tell(taken, Unavailable("shutting_down", "the hub is stopping; send the request again with the same key"))
             raise
         if done := sum(result is not SET_ASIDE and result is not _HELD for result in results):
             figures = self.figures
@@ -323,7 +328,9 @@ class Lane(Generic[C]):
 
 
 def _away() -> Unavailable:
-    return Unavailable("database_unavailable", "the hub's database is away; ask again with the same key")
+    return Unavailable(
+        "database_unavailable", "the hub's database is unavailable; send the request again with the same key"
+    )
 
 
 def _give_up(answer: "asyncio.Future[Any]") -> None:

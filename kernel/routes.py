@@ -165,7 +165,7 @@ def a_name(pattern: str, what: str, missing: Callable[[str], NotFound], kind: st
 
 def _limit(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= 100 and len(text) <= 3):
-        raise Rejected("invalid_request", "limit is a number from 1 to 100", param="limit")
+        raise Rejected("invalid_request", "limit must be a number from 1 to 100", param="limit")
     return int(text)
 
 
@@ -179,7 +179,9 @@ LIMIT = Parameter(
 
 
 def not_from_a_list() -> Rejected:
-    return Rejected("invalid_cursor", "starting_after is the id of the last one you have", param="starting_after")
+    return Rejected(
+        "invalid_cursor", "starting_after must be the id of the last object that you have", param="starting_after"
+    )
 
 
 def starting_after(prefix: str) -> Parameter:
@@ -210,7 +212,7 @@ def currency(name: str, says: str) -> Parameter:
 
     def read(text: str) -> str:
         if text not in CURRENCIES:
-            raise Rejected("currency_unknown", f"{name}: send a currency of ISO 4217, such as CNY", param=name)
+            raise Rejected("currency_unknown", f"{name}: send an ISO 4217 code, such as CNY", param=name)
         return text
 
     return Parameter(name, says, read, {"$ref": "#/components/schemas/Currency"}, ("currency_unknown",))
@@ -221,7 +223,7 @@ def one_of(name: str, says: str, values: Sequence[str]) -> Parameter:
 
     def read(text: str) -> str:
         if text not in values:
-            raise Rejected("invalid_request", f"{name} is one of {', '.join(values)}", param=name)
+            raise Rejected("invalid_request", f"{name} must be one of {', '.join(values)}", param=name)
         return text
 
     return Parameter(
@@ -246,7 +248,9 @@ def minor_units(name: str, says: str) -> Parameter:
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
-            raise Rejected("invalid_request", f"{name} is an amount in whole minor units, such as 1250", param=name)
+            raise Rejected(
+                "invalid_request", f"{name} must be an amount in whole minor units, such as 1250", param=name
+            )
         return int(text)
 
     return Parameter(

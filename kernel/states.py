@@ -41,7 +41,7 @@ def advance(table: Mapping[tuple[S, E], Move[S]], state: S, event: E) -> S:
     try:
         return table[state, event].to
     except KeyError:
-        raise Conflict("move_not_allowed", f"what is {state} cannot become anything by {event}") from None
+        raise Conflict("move_not_allowed", f"the state {state} has no move for the event {event}") from None
 
 
 def draw(name: str, table: StateTable[S, E]) -> str:

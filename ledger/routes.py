@@ -81,7 +81,7 @@ class BalanceRoutes:
     async def _balance_at(self, call: Call[None]) -> Reply:
         name = call.query.get("account")
         if name is None:
-            raise Rejected("field_missing", "a balance at a moment is asked for one account", param="account")
+            raise Rejected("field_missing", "a balance at a moment needs an account: name one", param="account")
         moment = call.query["at"]
         async with acquire(self._pool) as connection:
             balance = await store.balance_at(connection, call.book, name, moment)

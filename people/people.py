@@ -75,7 +75,7 @@ class People:
             async with acquire(self._pool) as connection:
                 found = await store.find_by_digest(connection, self._digest(credential))
         if found is None:
-            raise Rejected("person_unknown", "this credential is nobody's; perhaps a character was lost in copying it")
+            raise Rejected("person_unknown", "this credential belongs to nobody; check for a character that was lost in copying")
         if found.status != states.Person.ACTIVE:
             raise Conflict(
                 "person_suspended", f"{found.name} is suspended; `sluice person resume` ends that", person=found.name
@@ -91,7 +91,7 @@ class People:
         async with transaction(self._pool) as connection:
             await store.lock_people(connection)
             if await store.some_person(connection):
-                raise Conflict("first_person_exists", "there are persons already; an operator adds others")
+                raise Conflict("first_person_exists", "there are persons already; ask an operator to add others")
             return await self._add(connection, name, Role.OPERATOR, None, credential)
 
     async def add(self, name: str, role: Role, *, book: int | None = None, use: Use | None = None) -> NewPerson:
@@ -133,7 +133,9 @@ class People:
                 and person.role == Role.OPERATOR
                 and not await store.other_active(connection, Role.OPERATOR, name)
             ):
-                raise Conflict("last_operator", f"{name} is the last active operator: nobody could resume anybody")
+                raise Conflict(
+                    "last_operator", f"{name} is the last active operator; without one, nobody could resume anybody"
+                )
             if becomes == person.status:
                 return False
             await store.set_status(connection, name, becomes.value, self._env.now())
@@ -154,7 +156,7 @@ def unnamed() -> Rejected:
 def _check_book(person: Person, book: int | None) -> None:
     """Keep merchants' staff to their merchant's book. Raises Rejected (role_forbids)."""
     if person.merchant_book is not None and person.merchant_book != book:
-        raise Rejected("role_forbids", f"{person.name} acts for book {person.merchant_book} alone", person=person.name)
+        raise Rejected("role_forbids", f"{person.name} acts only for book {person.merchant_book}", person=person.name)
 
 
 async def _get(connection: Connection, name: str) -> Person:
@@ -167,13 +169,16 @@ async def _get(connection: Connection, name: str) -> Person:
 async def _check_new(connection: Connection, name: str, role: Role, book: int | None) -> None:
     _check_name(name)
     if (role is Role.STAFF) != (book is not None):
-        raise Rejected("staff_book_wrong", "merchants' staff, and nobody else, have a merchant's book")
+        raise Rejected("staff_book_wrong", "merchant staff need a merchant's book, and nobody else may have one")
     if book is not None and not await store.is_book(connection, book):
         raise NotFound("no_such_book", f"there is no book {book}; see `sluice merchant list`")
     if await store.find_by_name(connection, name) is not None:
-        raise Conflict("person_exists", f"there is a person {name}; names are never given twice")
+        raise Conflict("person_exists", f"there is, or was, a person {name}; a name is never given twice")
 
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise Rejected("person_name_wrong", f"{name[:40]!r} is no name for a person: a-z, then a-z 0-9 _ -, up to 31")
+        raise Rejected(
+            "person_name_wrong",
+            f"{name[:40]!r} cannot be a person's name: begin with a-z, then use a-z 0-9 _ -, at most 31",
+        )

@@ -24,7 +24,7 @@ def check_payable(bank: str | None, name: str, account: str | None) -> None:
     bank: None is a payee whose shares are kept. account: None where the bank has still to open it.
     """
     if bank is not None and (why := unsayable(name, account)):
-        raise Rejected("payee_cannot_be_paid", f"{bank} could not be told to pay this payee: {why}", param="name")
+        raise Rejected("payee_cannot_be_paid", f"a payment file to {bank} cannot hold this payee: {why}", param="name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,9 @@ class CreatePayee:
         existing = work.find(PAYEES, (self.book, self.payee.id))
         if existing is not None:
             if existing[:-1] != self.payee[:-1]:
-                raise Conflict("payee_exists", f"{self.payee.id} is registered with other facts")
+                raise Conflict(
+                    "payee_exists", f"{self.payee.id} is registered with another name, kind, currency or bank"
+                )
             return existing
         check_payable(self.payee.bank, self.payee.name, self.payee.bank_account)
         work.head(self.book)

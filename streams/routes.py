@@ -19,7 +19,9 @@ from streams.store import events_after
 
 def _after(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise Rejected("invalid_cursor", "after is the number of the last event you have, 0 to start", param="after")
+        raise Rejected(
+            "invalid_cursor", "after must be the seq of the last event that you have, or 0 to begin", param="after"
+        )
     return int(text)
 
 

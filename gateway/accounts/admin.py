@@ -207,7 +207,7 @@ class ChannelAdmin:
         if strange:  # most likely misspelt: the old one would go on being used, and everybody believe it changed
             raise Rejected(
                 "channel_settings_wrong",
-                f"a {row.channel} account like this reads no {', '.join(sorted(strange))[:200]}; nothing was changed",
+                f"a {row.channel} account has no setting {', '.join(sorted(strange))[:200]}; nothing was changed",
             )
         previous: list[Previous] = []
         if before is not None:
@@ -217,8 +217,8 @@ class ChannelAdmin:
             shown = without_secrets(why, list(credentials.secrets.values()))
             raise Rejected(
                 "credentials_not_proven",
-                f"{row.channel} does not know the account by these credentials, or did not say so ({shown[:300]}); "
-                "nothing was changed",
+                f"{row.channel} does not recognise the account with these credentials, or did not answer clearly "
+                f"({shown[:300]}); nothing was changed",
             )
         if prove:
             await self._knows_what_was_paid(row, rail, credentials)
@@ -320,7 +320,7 @@ class ChannelAdmin:
         if mark is not None and deposit_prefix(rail) != mark:
             raise Rejected(
                 "another_account",
-                "these are credentials of another account at the rail; add it, and drain this one",
+                "these credentials belong to another account at the rail; add that account, and drain this one",
                 param="credentials",
             )
 

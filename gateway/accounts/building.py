@@ -34,7 +34,9 @@ class Building:
         try:
             public, hidden = absorb(settings, self._secrets_of(channel), folder=folder)
         except ValueError as error:
-            raise Rejected("channel_settings_wrong", f"these settings make no {channel} account: {error}") from None
+            raise Rejected(
+                "channel_settings_wrong", f"these settings do not make a {channel} account: {error}"
+            ) from None
         return Credentials(public, {name: Secret(text) for name, text in hidden.items()})
 
     def read(self, channel: str, settings: Mapping[str, Any], folder: Path | None) -> Credentials:
@@ -60,7 +62,7 @@ class Building:
         except UNUSABLE as error:
             told = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             why = without_secrets(told, list(credentials.secrets.values()))
-        raise Rejected("channel_settings_wrong", f"these settings make no {channel} account: {why}")
+        raise Rejected("channel_settings_wrong", f"these settings do not make a {channel} account: {why}")
 
 
 class _Noted(Mapping[str, Any]):

@@ -52,7 +52,7 @@ class AddChannelAccount:
         if there is not None:
             if there.sealed == self.row.sealed:  # no two envelopes are alike: this very command was here before
                 return there, False
-            raise Conflict("account_exists", f"book {self.book} has a channel account {self.row.id} already")
+            raise Conflict("account_exists", f"book {self.book} already has a channel account {self.row.id}")
         row = self.row._replace(created_at=work.now, updated_at=work.now)
         work.put(CHANNEL_ACCOUNTS, row)
         if self.claims is not None:
@@ -160,6 +160,6 @@ class ResealChannelAccount:
 def _moved_on(row: ChannelAccount) -> Conflict:
     return Conflict(
         "version_mismatch",
-        f"channel account {row.id} is at version {row.version} by now; read it again and decide",
+        f"channel account {row.id} is now at version {row.version}; read it again and decide again",
         version=row.version,
     )

@@ -63,7 +63,7 @@ class _Closed(NamedTuple):
 def _closed(account_id: str) -> Unavailable:
     return Unavailable(
         "channel_account_closed",
-        f"channel account {account_id}: it cannot be used just now; the operator's log says why",
+        f"channel account {account_id}: it cannot be used now; the operator's log gives the reason",
         retry_after_s=60,
     )
 

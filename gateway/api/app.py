@@ -54,10 +54,10 @@ def make_ops_app(
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def otherwise(_: web.Request) -> web.StreamResponse:
-        return problem(NotFound("no_such_route", "here are /live, /ready and /metrics"), "")
+        return problem(NotFound("no_such_route", "this port has /live, /ready and /metrics"), "")
 
     def unreadable(_: web.BaseRequest, error: BaseException | None, status: int) -> web.Response:
-        return problem(Rejected("malformed_request", "this is no HTTP request, or breaks its rules"), "")
+        return problem(Rejected("malformed_request", "this is not an HTTP request, or it breaks HTTP's rules"), "")
 
     app = web.Application()
     app[OTHERWISE], app[UNREADABLE] = otherwise, unreadable

@@ -30,7 +30,7 @@ class NoticeRoutes:
         """Take a channel's notice."""
         info = request.match_info
         if not _BASE36.fullmatch(info["book"]) or int(info["book"], 36) > _MAX_BOOK:
-            raise NotFound("no_such_route", "nothing listens here")
+            raise NotFound("no_such_route", "there is no such address for notices")
         raw = await read_body(request)
         headers = {name.lower(): value for name, value in request.headers.items()}
         answer = await self._notices.receive(

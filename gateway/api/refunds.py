@@ -58,7 +58,7 @@ _LEFT = (
 
 def _payment(given: str) -> str:
     if not names(given, "pay"):
-        raise Rejected("invalid_request", "payment is the id of a payment", param="payment")
+        raise Rejected("invalid_request", "payment must be the id of a payment: pay_…", param="payment")
     return given
 
 

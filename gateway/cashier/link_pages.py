@@ -66,7 +66,9 @@ class LinkPages:
         form = await read_form(request)
         submission, typed = str(form.get("submission", "")), str(form.get("amount", ""))[:20].strip()
         if not _SUBMISSION.fullmatch(submission):
-            raise Rejected("invalid_request", "the form is not one of ours", param="submission")
+            raise Rejected(
+                "invalid_request", "this form is not from the hub's page; open the page again", param="submission"
+            )
         least, most = _bounds(link, say)
         try:
             said = None if link.amount_minor is not None else from_major(_plain(typed), link.currency).minor
@@ -107,7 +109,7 @@ class LinkPages:
     async def _link(self, request: web.Request) -> CashierLink:
         found = self._tokens.read_link(request.match_info["token"])
         if found is None:
-            raise NotFound("no_such_page", "there is no link of this address")
+            raise NotFound("no_such_page", "there is no link at this address")
         return await self._links.get(*found, _KINDS[request.path[1]])
 
     async def _only_payment(self, link: CashierLink) -> str | None:

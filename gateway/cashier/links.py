@@ -119,7 +119,7 @@ def amount_for(link: CashierLink, said_minor: int | None) -> int:
     if link.amount_minor is not None:
         return link.amount_minor
     if said_minor is None:
-        raise Rejected("amount_missing", "say how much", param="amount")
+        raise Rejected("amount_missing", "type an amount", param="amount")
     if said_minor < link.minimum_minor:
         raise Rejected("amount_out_of_bounds", f"at least {link.minimum_minor} minor units", param="amount")
     if said_minor > link.maximum_minor:
@@ -347,7 +347,7 @@ class Links:
         takes = sorted({c for one in accounts for c in one.client.channel.capabilities.currencies if c != new.currency})
         return Rejected(
             "no_channel",
-            f"no account of yours takes {new.currency} in any way a cashier offers and in such amounts; "
+            f"none of your channel accounts takes {new.currency} by a method of the cashier and in such amounts; "
             f"your rails take {', '.join(takes) or 'nothing else'}",
             param="currency",
         )

@@ -54,7 +54,7 @@ class Visits:
         """Return (book, payment_id) of a page's address. Raises NotFound; looks nothing up."""
         found = self._tokens.read(request.match_info["token"])
         if found is None:
-            raise NotFound("no_such_page", "there is no payment of this address")
+            raise NotFound("no_such_page", "there is no payment at this address")
         return found
 
     async def visit(self, request: web.Request) -> Visit:
@@ -65,7 +65,7 @@ class Visits:
             merchant = await find_merchant(connection, book)
             tries = await attempts(connection, book, payment_id)
         if payment is None or merchant is None:
-            raise NotFound("no_such_page", "there is no payment of this address")
+            raise NotFound("no_such_page", "there is no payment at this address")
         browsers, in_browser = await self.apps(book)
         who = device(request.headers.get("User-Agent", ""), browsers)
         methods = screens.methods_for(who, in_browser)

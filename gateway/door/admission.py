@@ -198,7 +198,7 @@ class Ticket:
         if self._line is None or self._line.is_closing():
             raise CallerLeft("caller_left", "the connection ended before anything was done")
         if self._room.env.clock.monotonic() - self.began - self._away_s > PATIENCE_S:
-            raise TurnedAway("busy", "the hub did not come to this in time; nothing was done")
+            raise TurnedAway("busy", "the request waited too long for its turn; nothing was done")
 
     def leave(self) -> None:
         """End it: the place is free."""

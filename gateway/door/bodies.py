@@ -17,7 +17,7 @@ async def read_body(request: web.Request) -> bytes:
     A body that calls itself compressed is refused unread: what is signed, hashed and counted is what was sent.
     """
     if "Content-Encoding" in request.headers:
-        raise Rejected("unsupported_content_encoding", "send the body as it is, without Content-Encoding")
+        raise Rejected("unsupported_content_encoding", "send the body uncompressed, without Content-Encoding")
     try:
         if request.content.is_eof():  # as good as always: it came with its head, so there is nothing to wait for
             body = request.content.read_nowait()
@@ -30,12 +30,12 @@ async def read_body(request: web.Request) -> bytes:
     except web.HTTPRequestEntityTooLarge:
         raise _too_large() from None
     except TimeoutError:
-        raise Rejected("body_too_slow", f"the rest of the body did not come within {BODY_WAIT_S} s") from None
+        raise Rejected("body_too_slow", f"the rest of the body did not arrive within {BODY_WAIT_S} s") from None
     except web.RequestPayloadError:  # aiohttp's error has the caller's bytes in it
-        raise Rejected("malformed_request", "the body is not chunked as its head says") from None
+        raise Rejected("malformed_request", "the body's chunks are malformed") from None
     except ConnectionError:  # not the database's: nothing else is waited for here
-        raise CallerLeft("caller_left", "the connection ended before the body did; nothing was done") from None
+        raise CallerLeft("caller_left", "the connection ended before the body was complete; nothing was done") from None
 
 
 def _too_large() -> Rejected:
-    return Rejected("body_too_large", f"a body may have {MAX_BODY} bytes")
+    return Rejected("body_too_large", f"a body may have at most {MAX_BODY} bytes")

@@ -40,13 +40,15 @@ def idempotency_key(headers: "CIMultiDictProxy[str]") -> str:
     if not keys:
         raise Rejected("idempotency_key_missing", "send an Idempotency-Key: it makes a retry safe")
     if len(keys) > 1:  # whatever stands between may have taken the other for the request's
-        raise Rejected("idempotency_key_invalid", "there are two Idempotency-Keys; send one")
+        raise Rejected("idempotency_key_invalid", "there are two Idempotency-Key headers; send one")
     key = keys[0]
     if not _IDEMPOTENCY_KEY.fullmatch(key):
         words = "an Idempotency-Key has 1 to 255 printable ASCII characters, and no spaces"
         raise Rejected("idempotency_key_invalid", words)
     if without_keys(key) != key:  # it would be kept as it is
-        raise Rejected("idempotency_key_invalid", "an Idempotency-Key is not a secret key; send a name of your own")
+        raise Rejected(
+            "idempotency_key_invalid", "this looks like an API key; send an Idempotency-Key of your own, such as a UUID"
+        )
     return key
 
 
@@ -63,7 +65,7 @@ def read_query(request: web.Request, known: Sequence[Parameter]) -> dict[str, An
             offered = f"{short} is no filter here; these are: {', '.join(names)}"
             raise Rejected("unknown_filter", offered, param=short[1:-1])
         if name in given or not value.isprintable():
-            raise Rejected("invalid_request", f"{name} is to be given once, in printable characters", param=name)
+            raise Rejected("invalid_request", f"{name} must be given once, in printable characters", param=name)
         given[name] = value
     return {one.name: one.read(given[one.name]) for one in known if one.name in given}
 
@@ -79,5 +81,5 @@ async def read_model(request: web.Request, model: type[BaseModel]) -> tuple[Base
         raise rejected(error, model) from None
     twice = name_given_twice(raw)
     if twice is not None:
-        raise Rejected("duplicate_field", f"{twice[:40]!r} stands twice; which was meant?", param=twice[:40])
+        raise Rejected("duplicate_field", f"{twice[:40]!r} appears twice; send it once", param=twice[:40])
     return body, raw

@@ -165,7 +165,7 @@ def rejected(error: ValidationError, model: type[BaseModel]) -> Rejected:
             param=path,
         )
     if kind == "extra_forbidden":
-        return Rejected("unknown_field", f"{path}: there is no such field here", param=path)
+        return Rejected("unknown_field", f"{path}: this request has no such field", param=path)
     said = _in_words(first)
     message = f"{path or 'body'}: {said}"
     leaf = None if not place or place[0] == "metadata" else place[-1]  # its names are the caller's
@@ -174,7 +174,7 @@ def rejected(error: ValidationError, model: type[BaseModel]) -> Rejected:
     if leaf in currencies(model):
         return Rejected("currency_unknown" if kind != "missing" else "currency_missing", message, param=path)
     if kind in ("missing", "union_tag_not_found"):
-        return Rejected("field_missing", f"{path} is needed", param=path)
+        return Rejected("field_missing", f"{path} is required", param=path)
     return Rejected("invalid_request", message, **({"param": path} if path else {}))
 
 

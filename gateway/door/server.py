@@ -51,7 +51,7 @@ UNREADABLE: web.AppKey[Unreadable] = web.AppKey("unreadable")
 
 def _full() -> bytes:
     """Return what is written to a connection too many."""
-    refusal = problem(Unavailable("too_many_connections", "the hub holds no more connections; nothing was done"), "")
+    refusal = problem(Unavailable("too_many_connections", "the hub cannot hold more connections; nothing was done"), "")
     assert isinstance(refusal.body, bytes)
     head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n"
     return f"{head}Connection: close\r\nContent-Length: {len(refusal.body)}\r\n\r\n".encode() + refusal.body

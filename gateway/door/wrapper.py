@@ -166,12 +166,12 @@ class Door:
                 response = self._away(error, request_id, name)
                 if page_for is not None:
                     response = page_for(
-                        Unavailable("database_unavailable", "the database is away"), request, request_id
+                        Unavailable("database_unavailable", "the database is unavailable"), request, request_id
                     )
             except Exception:  # the outermost boundary, as above
                 response = self._unexpected(request_id, name)
                 if page_for is not None:
-                    response = page_for(SluiceError("internal_error", "something is wrong"), request, request_id)
+                    response = page_for(SluiceError("internal_error", "an error in the hub"), request, request_id)
             finally:
                 if ticket is not None:
                     ticket.leave()
@@ -215,7 +215,7 @@ class Door:
 
     async def expectation(self, request: web.Request) -> web.Response:
         """Refuse an Expect header we do not know."""
-        raise Rejected("expectation_unknown", "of what Expect can ask for, only 100-continue is known here")
+        raise Rejected("expectation_unknown", "the only Expect value supported is 100-continue")
 
     def unreadable(self, request: web.BaseRequest, error: BaseException | None, status: int) -> web.Response:
         """Answer what is no HTTP request, with nothing of what it says: it may hold a key."""
@@ -236,7 +236,7 @@ class Door:
         long = isinstance(error, LineTooLong)
         refusal = Rejected(
             "malformed_request",
-            "the address or a header is too long" if long else "this is no HTTP request, or breaks its rules",
+            "the address or a header is too long" if long else "this is not an HTTP request, or it breaks HTTP's rules",
         )
         response = responses.problem(refusal, request_id)
         return self._answered(request, response, request_id, "unreadable", self._env.clock.monotonic(), None)
@@ -257,7 +257,9 @@ class Door:
         return responses.problem(error, request_id)
 
     def _away(self, error: BaseException, request_id: str, name: str) -> web.Response:
-        refusal = Unavailable("database_unavailable", "the hub's database is away; ask again with the same key")
+        refusal = Unavailable(
+            "database_unavailable", "the hub's database is unavailable; send the request again with the same key"
+        )
         refusal.__cause__ = error
         if not DATABASE.is_on:
             log.warning(
@@ -267,7 +269,9 @@ class Door:
 
     def _unexpected(self, request_id: str, name: str) -> web.Response:
         log.exception("a handler failed", extra={"request_id": request_id, "route": name})
-        error = SluiceError("internal_error", f"something here is wrong; quote {request_id} and ask again later")
+        error = SluiceError(
+            "internal_error", f"an error in the hub; quote {request_id} to the operator, and try again later"
+        )
         return responses.problem(error, request_id)
 
     def _answered(
@@ -307,8 +311,8 @@ class Door:
         }
         if offered:
             place = next(iter(offered.values()))
-            raise Rejected("method_not_allowed", f"{request.method} is not offered at {place}", allowed=sorted(offered))
-        raise NotFound("no_such_route", f"there is nothing at {request.path[:80]!r}")
+            raise Rejected("method_not_allowed", f"{place} does not take {request.method}", allowed=sorted(offered))
+        raise NotFound("no_such_route", f"there is no route {request.path[:80]!r}")
 
 
 def _matches(pattern: str, path: str) -> bool:

@@ -136,7 +136,7 @@ class Merchants:
         no), Conflict (other_pool_account), Unavailable.
         """
         if not _BANK.fullmatch(bank):
-            raise Rejected("bank_name_wrong", f"{bank[:40]!r} is no name for a bank: 2 to 10 of a-z 0-9")
+            raise Rejected("bank_name_wrong", f"{bank[:40]!r} cannot be a bank's name: use 2 to 10 of a-z 0-9")
         _check_currency(currency)
         await self.require(book)  # before the bank opens an account for nobody
         return await self._banks.enrol(book, bank, enrolment, folder=folder or Path(), name=name, currency=currency)
@@ -171,7 +171,9 @@ def _check_scopes(scopes: Sequence[str]) -> None:
     """Raises Rejected (unknown_scope)."""
     unknown = set(scopes) - set(SCOPES)
     if unknown:
-        raise Rejected("unknown_scope", f"no such scope: {', '.join(sorted(unknown))}; there are {', '.join(SCOPES)}")
+        raise Rejected(
+            "unknown_scope", f"there is no scope {', '.join(sorted(unknown))}; there are {', '.join(SCOPES)}"
+        )
 
 
 def _check_currency(currency: str) -> None:

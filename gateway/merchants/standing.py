@@ -34,5 +34,7 @@ class Standings:
 
 def _suspended(why: str) -> Conflict:
     return Conflict(
-        "merchant_suspended", f"{why}, so no payment begins; what is open goes on, and refunds are made", why="inactive"
+        "merchant_suspended",
+        f"{why}, so no payment can begin; open payments continue, and refunds are made",
+        why="inactive",
     )

@@ -59,7 +59,7 @@ class Applying:
     async def _apply_notice(self, book: int, account_id: str, notice: Notice) -> None:
         of_payment = notice.kind is Kind.PAYMENT
         parsed = parse_reference(notice.reference, "pay" if of_payment else "re")
-        strange = NotFound("no_such_reference", f"{notice.reference[:64]!r} is not a number of this account's")
+        strange = NotFound("no_such_reference", f"{notice.reference[:64]!r} is not a number of this channel account")
         if parsed is not None and parsed[0] != book:
             raise OfAnotherAccount("no_such_reference", strange.message)
         if parsed is None:

@@ -208,7 +208,9 @@ class StartAttempt:
                 f"{payment.id} may have been paid by what was tried before; its channel is being asked, try again soon",
             )
         if payment.attempt_count >= MAX_ATTEMPTS:
-            raise Conflict("too_many_attempts", f"{payment.id} has been tried {MAX_ATTEMPTS} times; make a new payment")
+            raise Conflict(
+                "too_many_attempts", f"{payment.id} has been tried {MAX_ATTEMPTS} times; create a new payment"
+            )
         splitting.check(work, self.book, payment.id, payment.amount_minor, self.chosen.fee_minor)
         ledger.open_account(work, self.book, accounts.channel(self.chosen.account_id, payment.currency))
         end_soon(work, before)
@@ -243,7 +245,9 @@ def is_running(attempt: Attempt, now: datetime) -> bool:
 def open_to_payer(payment: Payment, now: datetime) -> None:
     """Make sure that a payer may still choose how to pay this. Raises Conflict (payment_ended, payment_has_method)."""
     if payment.method != CASHIER:
-        raise Conflict("payment_has_method", f"{payment.id} is paid by {payment.method}; there is nothing to choose")
+        raise Conflict(
+            "payment_has_method", f"{payment.id} has the method {payment.method}, so there is nothing to choose"
+        )
     if payment.status != states.PaymentStatus.REQUIRES_ACTION or payment.expires_at <= now:
         ended = (
             payment.status if payment.status != states.PaymentStatus.REQUIRES_ACTION else states.PaymentStatus.EXPIRED

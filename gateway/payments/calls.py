@@ -105,4 +105,7 @@ class Calls:
 
 def in_progress(payment_id: str) -> Conflict:
     """Return the refusal to do a second time what is just being done."""
-    return Conflict("request_in_progress", f"the first request for {payment_id} is still under way; ask again")
+    return Conflict(
+        "request_in_progress",
+        f"the first request for {payment_id} is still under way; send the request again in a second",
+    )

@@ -87,7 +87,9 @@ class Choosing:
         choice = await self._placing.best(ask)
         key = (book, payment_id, new)
         if key in self._choosing:
-            raise Conflict("request_in_progress", f"this way of paying {payment_id} is just being prepared; ask again")
+            raise Conflict(
+                "request_in_progress", f"this choice for {payment_id} is just being sent; try again in a second"
+            )
         self._choosing.add(key)
         try:
             go_on()

@@ -46,7 +46,7 @@ class Closing:
         if payment.won_attempt and payment.status in OPEN_PAYMENT:
             raise Conflict(
                 "payment_authorized",
-                f"the money of {payment_id} is reserved: void or capture it",
+                f"the money of {payment_id} is reserved; void or capture it",
                 status_now=payment.status,
             )
         if payment.status not in OPEN_PAYMENT:
@@ -98,6 +98,8 @@ def closed(payment: Payment, what: str) -> Payment:
         raise Conflict("payment_ended", f"{payment.id} was paid before it could be {what}", status_now=payment.status)
     if payment.status in OPEN_PAYMENT:
         raise Conflict(
-            "not_closed_yet", f"the channel has not {what} {payment.id} yet; ask again", status_now=payment.status
+            "not_closed_yet",
+            f"the channel has not {what} {payment.id} yet; try again in a moment",
+            status_now=payment.status,
         )
     return payment

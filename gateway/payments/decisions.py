@@ -36,7 +36,9 @@ class DecideUnwanted:
         """Raises Conflict (refund_under_way): what is being sent may succeed, so nothing is decided meanwhile."""
         refund = work.get(REFUNDS, (case.book, overpaid_refund_id(*_attempt_of(case))))
         if refund.status == states.RefundStatus.PROCESSING:
-            raise Conflict("refund_under_way", f"{refund.id} is with the channel just now; decide when it has answered")
+            raise Conflict(
+                "refund_under_way", f"{refund.id} is with the channel now; decide when the channel has answered"
+            )
         work.put(REFUNDS, refund._replace(due_at=work.now if self.retry else None, updated_at=work.now))
 
 
@@ -89,7 +91,7 @@ class NotCaptured:
         refused = CaptureRefused(case.book, payment_id, number, "not_captured", said, fee, AT_ONCE, by_person=True)
         payment = refused.apply(work)
         if payment.status != states.PaymentStatus.REQUIRES_CAPTURE:
-            raise Conflict("payment_ended", f"{payment.id} is {payment.status} by now", status_now=payment.status)
+            raise Conflict("payment_ended", f"{payment.id} is now {payment.status}", status_now=payment.status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class EndRefund:
         """
         refund = work.get(REFUNDS, (case.book, case.about))
         if refund.status != states.RefundStatus.PROCESSING:
-            raise Conflict("refund_ended", f"{refund.id} is {refund.status} by now", status_now=refund.status)
+            raise Conflict("refund_ended", f"{refund.id} is now {refund.status}", status_now=refund.status)
         if not self.carried_out and orjson.loads(case.facts).get(unfinished.AT_RAIL):
             raise at_channel(refund.id)
         self._put_outcome(work, case).apply(work)

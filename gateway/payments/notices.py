@@ -32,12 +32,12 @@ class Notices:
         try:
             ready = await self._accounts.get(book, account_id)
         except NotFound:
-            raise NotFound("no_such_route", "nothing listens here") from None
+            raise NotFound("no_such_route", "there is no such address for notices") from None
         except Unavailable:  # its rail's dialect is not known either; what is no success is sent again by every rail
             return Response(503, {}, b"")
         rail = ready.client.channel
         if ready.account.channel != channel:
-            raise NotFound("no_such_route", "nothing listens here")
+            raise NotFound("no_such_route", "there is no such address for notices")
         try:
             notice = await self._ours(ready, message)
             if notice is None:

@@ -47,13 +47,13 @@ def check_rail(can: Capabilities, payment: Payment, amount_minor: int, now: date
     if now > until:
         raise Rejected(
             "refund_too_late",
-            f"the channel gives money back for {can.refund_within.days} days; {payment.id} was paid before that",
+            f"the channel makes refunds for {can.refund_within.days} days after a payment; {payment.id} is older",
             refundable_until=rfc3339(until),
         )
     if amount_minor != payment.captured_minor and not can.partial_refunds:
         raise Rejected(
             "partial_refund_not_offered",
-            f"the channel gives back the whole {payment.captured_minor} minor units of {payment.id} or nothing",
+            f"the channel refunds the whole {payment.captured_minor} minor units of {payment.id} or nothing",
             param="amount",
             captured_minor=payment.captured_minor,
         )
@@ -149,7 +149,7 @@ def attempt_to_refund(work: Work, payment: Payment, amount_minor: int, *, most: 
     most: how many refunds of one payment its rail takes, see Capabilities.most_refunds.
     """
     if payment.captured_minor == 0:
-        raise Rejected("payment_not_captured", f"{payment.id} is {payment.status}: there is nothing to give back")
+        raise Rejected("payment_not_captured", f"{payment.id} is {payment.status}: there is nothing to refund")
     if amount_minor > payment.refundable_minor:
         raise Rejected(
             "refund_exceeds_captured",
@@ -158,7 +158,7 @@ def attempt_to_refund(work: Work, payment: Payment, amount_minor: int, *, most: 
             refundable_minor=payment.refundable_minor,
         )
     if most is not None and payment.refund_count >= most:
-        raise Rejected("refund_limit", f"{payment.id} has had {most} refunds, the most its channel takes")
+        raise Rejected("refund_limit", f"{payment.id} has had {most} refunds, the most that its channel allows")
     return work.get(ATTEMPTS, (payment.book, payment.id, payment.won_attempt))
 
 
@@ -237,4 +237,4 @@ def not_settled_outside(work: Work, payment: Payment, number: int | None = None)
         return
     attempt = work.get(ATTEMPTS, (payment.book, payment.id, number or payment.won_attempt))
     if unwanted.is_unwanted(attempt) and unwanted.settled_outside(work, attempt):
-        raise Conflict("refund_settled_outside", f"the money of {payment.id} was given back outside the channel")
+        raise Conflict("refund_settled_outside", f"the money of {payment.id} was returned outside the channel")

@@ -187,7 +187,7 @@ class Refunding:
             return None
         return Unavailable(
             "refund_undecided",
-            f"the channel does not say that the last try of {refund_id} was not paid; nothing was sent, ask again",
+            f"the channel does not say what became of the last try of {refund_id}; nothing was sent; try again later",
             retry_after_s=60,
         )
 

@@ -118,11 +118,11 @@ def begin_again(work: Work, refund: Refund, *, sent_count: int = 1, most: int | 
     payment = work.get(PAYMENTS, (refund.book, refund.payment_id))
     attempt = work.get(ATTEMPTS, (refund.book, refund.payment_id, refund.attempt_number))
     if refund.retry_count >= MAX_RETRIES:
-        raise Rejected("refund_limit", f"{refund.id} has been tried {MAX_RETRIES} times again; make a new refund")
+        raise Rejected("refund_limit", f"{refund.id} has been tried {MAX_RETRIES} times again; create a new refund")
     not_settled_outside(work, payment, attempt.number)
     case = work.find(cases.CASES, (refund.book, cases.case_id(refund.book, unwanted.CAME_BACK, refund.id)))
     if case is not None and case.decision == unwanted.OUTSIDE:
-        raise Conflict("refund_settled_outside", f"the money of {refund.id} was given back outside the channel")
+        raise Conflict("refund_settled_outside", f"the money of {refund.id} was returned outside the channel")
     again = refund._replace(
         status=advance(states.REFUND, states.RefundStatus(refund.status), states.RefundEvent.RETRIED).value,
         retry_count=refund.retry_count + 1,
@@ -181,7 +181,7 @@ class RetryRefund:
             return refund, True
         if refund.status != states.RefundStatus.FAILED:
             raise Conflict(
-                "refund_not_failed", f"{refund.id} is {refund.status}: only what failed can be tried again",
+                "refund_not_failed", f"{refund.id} is {refund.status}; only a failed refund can be tried again",
                 status_now=refund.status,
             )  # fmt: skip
         again = begin_again(work, refund, most=self.most)

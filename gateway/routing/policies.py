@@ -69,7 +69,7 @@ class RoutingPolicies:
         async with acquire(self._pool) as connection:
             row = await find_policy(connection, book, version)
         if row is None:
-            raise NotFound("no_such_routing_policy", f"book {book} has no routing policy {version}")
+            raise NotFound("no_such_routing_policy", f"book {book} has no version {version} of its routing policy")
         return row
 
     async def list(self, book: int) -> "Sequence[PolicyRow]":
@@ -121,7 +121,7 @@ class SetRoutingPolicy:
         if there is not None or (before is None and row.version > 1):
             raise Conflict(
                 "version_mismatch",
-                f"version {row.version - 1} is not the policy that holds; read it again",
+                f"version {row.version - 1} is no longer the version in force; read it again",
                 version=row.version - 1,
             )
         row = row._replace(set_at=work.now)

@@ -82,7 +82,10 @@ def no_channel(ask: RoutingRequest, refused: Sequence[No] = (), *, how: str = ""
     way = f"{how or ask.method}, reserved first," if ask.capture_manual else how or str(ask.method)
     why = [{"channel_account": no.account_id, "code": no.code, "detail": no.words} for no in refused]
     return Rejected(
-        "no_channel", f"no account of yours takes {ask.amount} by {way} over {wanted}", param="method", accounts=why
+        "no_channel",
+        f"none of your channel accounts takes {ask.amount} by {way} over {wanted}",
+        param="method",
+        accounts=why,
     )
 
 
@@ -122,7 +125,7 @@ def wallet_for(method: str, channel: str, payer: str | None, rails: Sequence[str
     if whose is not None and channel not in (AUTO, whose):
         raise Rejected(
             "payer_of_another_channel",
-            f"method.payer is an id of {whose}, and the channel is {channel}; send the id that the payer has there",
+            f"method.payer is an id of {whose}, and the channel is {channel}; send the payer's id at that channel",
             param="method.payer",
             channel_of_payer=whose,
         )
@@ -131,7 +134,7 @@ def wallet_for(method: str, channel: str, payer: str | None, rails: Sequence[str
     if whose is None:
         raise Rejected(
             "channel_needed",
-            f"{method} opens one wallet and no other; say which in method.channel, one of {', '.join(rails)}",
+            f"{method} opens one particular wallet; name it in method.channel: {', '.join(rails)}",
             param="method.channel",
             channels=list(rails),
         )

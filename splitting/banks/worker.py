@@ -93,7 +93,7 @@ class Banks:
         new_ones = self._read(given, folder)
         if strange := new_ones.keys() - known.keys() - enrolment.NAMES:  # misspelt: the old would go on being used
             raise Rejected(
-                "bank_settings_wrong", f"no bank is called with {', '.join(sorted(strange))[:200]}; nothing was changed"
+                "bank_settings_wrong", f"a bank has no setting {', '.join(sorted(strange))[:200]}; nothing was changed"
             )
         wanted = {**known, **new_ones}
         new = self._sealed(link, {name: value for name, value in wanted.items() if value is not None})
@@ -159,7 +159,7 @@ class Banks:
             hidden = [Secret(str(settings[name])) for name in enrolment.SECRETS if settings.get(name)]
             said = f"{error} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
             why = without_secrets(said, hidden)
-        raise Rejected("bank_settings_wrong", f"these settings reach no bank: {why}")
+        raise Rejected("bank_settings_wrong", f"these settings do not reach a bank: {why}")
 
     # ---- sub-accounts ------------------------------------------------------------------------------------------------
 
@@ -176,7 +176,7 @@ class Banks:
         async with acquire(self._pool) as connection:
             link = await store.find_bank_link(connection, book, bank)
         if link is None:
-            raise NotFound("no_such_bank", f"this merchant has no custody at {bank}")
+            raise NotFound("no_such_bank", f"this merchant has no custody account at {bank}")
         return link
 
     def client(self, link: BankLink) -> BankClient:
@@ -192,7 +192,7 @@ class Banks:
                 log.error("a bank link cannot be used", extra={"book": link.book, "bank": link.bank, "why": str(error)})
                 raise Unavailable(
                     "bank_link_closed",
-                    f"the link to {link.bank} cannot be used just now; the operator's log says why",
+                    f"the link to {link.bank} cannot be used now; the operator's log gives the reason",
                     retry_after_s=60,
                 ) from None
         return known[1]
@@ -293,7 +293,7 @@ def _read(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     try:
         return enrolment.without_files(given, folder)
     except ValueError as error:
-        raise Rejected("bank_settings_wrong", f"these settings reach no bank: {error}") from None
+        raise Rejected("bank_settings_wrong", f"these settings do not reach a bank: {error}") from None
 
 
 # How a merchant's channels name their deposits: the start of the end-to-end id → channel account.

@@ -59,7 +59,7 @@ def compute(gross_minor: int, fee_minor: int, asked: Sequence[SplitLine], coupon
     if rest < 0 and not coupon_minor:
         raise Rejected(
             "split_exceeds_payment",
-            f"the shares and the channel's fee come to {-rest} minor units more than the payment",
+            f"the shares and the channel's fee add up to {-rest} minor units more than the payment",
             gross_minor=gross_minor,
             fee_minor=fee_minor,
         )

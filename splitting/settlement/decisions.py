@@ -28,7 +28,7 @@ class DecidePayout:
     def apply(self, work: Work, case: Case) -> None:
         line = work.get(INSTRUCTIONS, (case.book, case.about))
         if line.status != states.Instruction.IN_TRANSIT:
-            raise Conflict("instruction_decided", f"{line.id} is {line.status} meanwhile; nothing was changed")
+            raise Conflict("instruction_decided", f"{line.id} is now {line.status}; nothing was changed")
         self._command(case).apply(work)
 
     def _command(self, case: Case) -> DecideInstruction:
@@ -60,7 +60,8 @@ class BookUnidentified:
     def apply(self, work: Work, case: Case) -> None:
         if not orjson.loads(case.facts)["at_pool"]:
             raise Rejected(
-                "not_the_pool_account", "it was booked on another account than the pool, into which channels pay"
+                "not_the_pool_account",
+                "it was booked on another account than the pool account, into which channels pay",
             )
         unidentified(case).apply(work)
 

@@ -50,7 +50,7 @@ async def test_keys_and_books_that_cannot_be_are_refused(database_url: str, tmp_
     async with a_shop(database_url, tmp_path) as shop:
         with pytest.raises(NotFound, match="no book"):
             await shop.hub.merchants.add_key(999, ["payments:read"], None)
-        with pytest.raises(Rejected, match="no such scope"):
+        with pytest.raises(Rejected, match="there is no scope"):
             await shop.hub.merchants.add_key(shop.book, ["everything"], None)
         with pytest.raises(Rejected, match="ISO 4217"):
             await shop.hub.merchants.add("x", currencies=["ABC"])

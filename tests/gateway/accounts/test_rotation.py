@@ -213,7 +213,7 @@ async def test_a_misspelt_setting_is_refused_rather_than_the_old_one_used_on(sho
         ({"api_v3_key": NEW_KEY, "serial_no": "0" * 40, "note": "new"}, "api_v3_key"),
         ({"seral_no": "0" * 40, "note": "new"}, "note, seral_no"),
     ):
-        with pytest.raises(Rejected, match=f"like this reads no {said}; nothing was changed") as refused:
+        with pytest.raises(Rejected, match=f"has no setting {said}; nothing was changed") as refused:
             await shop.rotate(**wrong)
         assert refused.value.code == "channel_settings_wrong"
     row = await shop.hub.channel_admin.get(shop.book, "main")
