@@ -75,7 +75,7 @@ class People:
             async with acquire(self._pool) as connection:
                 found = await store.find_by_digest(connection, self._digest(credential))
         if found is None:
-            raise Rejected("person_unknown", "this credential belongs to nobody; check for a character that was lost in copying")
+            raise Rejected("person_unknown", "this credential belongs to nobody; was a character lost in copying?")
         if found.status != states.Person.ACTIVE:
             raise Conflict(
                 "person_suspended", f"{found.name} is suspended; `sluice person resume` ends that", person=found.name

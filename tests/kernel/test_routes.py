@@ -42,7 +42,7 @@ def test_a_limit_is_read(text: str, number: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "101", "-1", "1.0", "1 ", "٣", "0001", "1000000"])
 def test_a_limit_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(Rejected, match="limit is a number from 1 to 100"):
+    with pytest.raises(Rejected, match="limit must be a number from 1 to 100"):
         LIMIT.read(text)
 
 
@@ -68,7 +68,7 @@ def test_a_name_has_its_own_refusal() -> None:
 def test_one_of_some_words_takes_no_other() -> None:
     status = one_of("status", "", ["hot", "cold"])
     assert status.read("hot") == "hot"
-    with pytest.raises(Rejected, match="status is one of hot, cold"):
+    with pytest.raises(Rejected, match="status must be one of hot, cold"):
         status.read("warm")
 
 

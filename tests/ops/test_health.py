@@ -132,7 +132,7 @@ async def test_missing_and_foreign_master_keys_are_not_ready(front: Front, tmp_p
     kept = file.read_bytes()
     assert not (await later(front, checks)).wrong
     file.unlink()
-    assert "is not there" in (await later(front, checks)).wrong["master_keys"]
+    assert "is missing" in (await later(front, checks)).wrong["master_keys"]
     assert not file.exists()
     other = ChannelKeys(tmp_path / "other.json", os.urandom)
     other.add()
