@@ -43,8 +43,11 @@ OFTEN = 0.7
 class Known:
     """What a merchant was shown: objects by kind and id, as they last were."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        """name: the merchant's, of which its own numbers are made."""
+        self.name = name
         self.objects: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+        self.numbers = 0  # that were given to new orders and wishes
 
     def learn(self, said: Any) -> None:
         for one in objects_in(said):
@@ -73,7 +76,8 @@ def objects_in(said: Any) -> Iterator[Mapping[str, Any]]:
 def steer(case: Any, known: Known) -> None:
     """Change a request that is right in form; what a link has given, or what the request is made to try, stays."""
     name, phase = case.operation.definition.raw["operationId"], case.meta.phase.name.value
-    tried = str(getattr(case.meta.phase.data, "location", None)) if phase == "coverage" else ""
+    data = case.meta.phase.data
+    tried = f"{getattr(data, 'location', '')} {getattr(data, 'parameter', '')}" if phase == "coverage" else ""
     body = case.body if isinstance(case.body, dict) else None
     rng = random.Random(json.dumps([name, body, case.path_parameters, case.query], sort_keys=True, default=str))
     if phase != "stateful" and name in KINDS and rng.random() < OFTEN:
@@ -83,6 +87,11 @@ def steer(case: Any, known: Known) -> None:
             case.path_parameters = {**case.path_parameters, "id": found}
     if phase == "fuzzing" and case.query:
         case.query = looked_for(rng, name, dict(case.query), known)
+    if "Idempotency-Key" in (case.headers or {}) and "Idempotency-Key" not in tried and rng.random() < OFTEN:
+        known.numbers += 1
+        case.headers["Idempotency-Key"] = f"{known.name}-{known.numbers}"
+        if body is not None and "merchant_order_id" in body and "merchant_order_id" not in tried:
+            body["merchant_order_id"] = f"{known.name}-{known.numbers}"
     if body is None or rng.random() >= OFTEN:
         return
     if phase != "coverage":

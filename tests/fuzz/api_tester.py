@@ -55,7 +55,7 @@ class Run:
         self.codes: dict[str, Counter[str]] = defaultdict(Counter)
         self.foreign: dict[str, Counter[str]] = defaultdict(Counter)
         self.strangers: dict[str, Counter[str]] = defaultdict(Counter)
-        self.known: dict[str, Known] = defaultdict(Known)
+        self.known = {name: Known(name) for name in self.keys}
         self.owners: dict[str, set[str]] = defaultdict(set)  # (kind and id) → those who were shown it as theirs
         self.asked: set[tuple[str, str]] = set()  # (operation, id), as the other
         self.done: dict[str, Any] = {}  # the last request that went well, by operation
