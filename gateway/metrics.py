@@ -63,6 +63,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="mostrecent",
         )
+        self.payees_suspended = Gauge(
+            "sluice_payees_suspended",
+            "Payees to whom nothing is paid out",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
         self.lane_books_aside = Gauge(
             "sluice_lane_books_aside",
             "Books that something else holds and whose commands wait for it",

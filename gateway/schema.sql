@@ -222,6 +222,7 @@ CREATE TABLE cashier_link (
     return_url    text,
     created_at    timestamptz NOT NULL,
     updated_at    timestamptz NOT NULL,
+    suspended_at  timestamptz, -- by the operator; NULL: not suspended
     PRIMARY KEY (book, id),
     CONSTRAINT cashier_link_bounds CHECK (minimum_minor <= maximum_minor)
 ) WITH (fillfactor = 70);

@@ -272,6 +272,7 @@ class CashierLink(NamedTuple):
     return_url: str | None
     created_at: datetime
     updated_at: datetime
+    suspended_at: datetime | None = None  # by the operator, whatever the merchant says in `state`
 
 
 MERCHANTS: Table[Merchant] = Table("merchant", Merchant, "int text text timestamptz timestamptz", keys=1)
@@ -312,6 +313,6 @@ CASHIER_LINKS: Table[CashierLink] = Table(
     "cashier_link",
     CashierLink,
     "int text text text text bigint bigint bigint text text timestamptz int json int json json text timestamptz "
-    "timestamptz",
+    "timestamptz timestamptz",
     keys=2,
 )

@@ -85,6 +85,7 @@ _LABELS = {
     "keys": "密钥文件 keys",
     "banks": "银行文件 banks",
     "cases": "待人工处理 cases",
+    "payees": "收款方 payees",
     "redis": "缓存与流 redis",
     "persistence": "流持久化 persistence",
 }
@@ -297,6 +298,7 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
         )
         after = datetime.now(UTC)
         waiting = await _cases(connection)
+        payees = await _payees(connection)
         banks = await _banks(connection)
         worker = await _worker(connection)
         keys = await _keys(connection, settings)
@@ -317,6 +319,7 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
         locks,
         banks,
         waiting,
+        payees,
     ]
     return [finding for finding in findings if finding is not None]
 
@@ -407,6 +410,18 @@ async def _cases(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
     oldest = min(one.since for one in kinds)
     seen = f"{', '.join(f'{one.number} × {one.kind}' for one in kinds)}; the oldest since {oldest:%Y-%m-%d %H:%M} UTC"
     return Finding("cases", Level.WARN, seen, "money waits for a decision: `sluice case list`")
+
+
+async def _payees(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    """Say whether somebody is kept from being paid. An older schema has itself complained of elsewhere."""
+    noted = "select from pg_attribute where attrelid = to_regclass('payee') and attname = 'suspended_at'"
+    if await connection.fetchrow(noted) is None:
+        return Finding("payees", Level.OK, "none are suspended by this schema")
+    number, since = await splitting.store.suspended_payees(connection)
+    if since is None:
+        return Finding("payees", Level.OK, "none is suspended")
+    seen = f"{number} suspended, the first since {since:%Y-%m-%d %H:%M} UTC: what they are owed is not paid out"
+    return Finding("payees", Level.WARN, seen, "`sluice payee list --book` has whom; `sluice payee resume` ends it")
 
 
 def _reached(facts: asyncpg.Record, url: str) -> Finding:

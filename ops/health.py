@@ -173,11 +173,13 @@ class Checks:
                 overdue = await overdue_s(connection, now)
                 settlement = await splitting.store.oldest_unfinished(connection)
                 least_read = await splitting.store.least_read(connection)
+                suspended, _ = await splitting.store.suspended_payees(connection)
         except Exception:  # figures are told as they are known; readiness says what is wrong
             metrics.database_up.set(0)
             return
         metrics.database_up.set(1)
         metrics.tell_banks(least_read, now)
+        metrics.payees_suspended.set(suspended)
         metrics.tell_cases(cases.KINDS, waiting, now)
         metrics.worker_beat.set(-1 if worker_s is None else worker_s)
         for name, events in lag.items():

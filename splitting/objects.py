@@ -54,6 +54,12 @@ class PayeeOut(TypedDict):
     kind: Annotated[str, words(("supplier", "merchant", "platform"))]
     currency: Currency
     sub_account: SubAccountOut | None
+    suspended_at: Annotated[
+        Time | None, Field(description="since when nothing is paid out to it; what it is owed is booked as ever")
+    ]
+    suspended_by: Annotated[
+        Literal["merchant", "operator"] | None, Field(description="an operator's suspension is lifted by the operator")
+    ]
     created_at: Time
 
 
@@ -107,6 +113,8 @@ class DepositOut(TypedDict):
 EVENTS = {
     "split.posted": EventType("the payment's money was shared out among its payees", SplitOut),
     "payee.created": EventType("a payee was registered", PayeeOut),
+    "payee.suspended": EventType("nothing is paid out to a payee until it is resumed", PayeeOut),
+    "payee.resumed": EventType("what a payee is owed is paid out again, from the next batch on", PayeeOut),
     "settlement.created": EventType("a batch of instructions for a bank was made", SettlementOut),
     "settlement.sent": EventType("the bank has the batch", SettlementOut),
     "settlement.line_paid": EventType("the bank credited a payee's sub-account", InstructionOut),
@@ -147,6 +155,8 @@ def payee_payload(payee: Payee) -> PayeeOut:
         "kind": payee.kind,
         "currency": payee.currency,
         "sub_account": {"bank": payee.bank, "account": f"…{payee.bank_account[-4:]}"} if payee.bank_account else None,
+        "suspended_at": None if payee.suspended_at is None else rfc3339(payee.suspended_at),
+        "suspended_by": payee.suspended_by,  # type: ignore[typeddict-item]  # the column holds no other
         "created_at": rfc3339(payee.created_at),
     }
 

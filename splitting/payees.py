@@ -7,15 +7,19 @@ from typing import Protocol
 
 from channels.banks import unsayable
 from kernel.env import Env
-from kernel.errors import Conflict, Rejected
+from kernel.errors import Conflict, NotFound, Rejected
 from kernel.lane import Lanes
 from kernel.work import BOOKS, Need, Work
 from ledger import open_account
 from ledger.posting import ACCOUNTS
+from people import Use, approved
 from splitting.objects import payee_payload
 from splitting.shares.sharing import owed_account
 from splitting.tables import BANK_LINKS, PAYEES, BankLink, Payee
 from streams import publish
+
+_FACTS = Payee._fields.index("created_at")  # the columns before it are what a payee is registered with
+MERCHANT, OPERATOR = "merchant", "operator"
 
 
 def check_payable(bank: str | None, name: str, account: str | None) -> None:
@@ -48,7 +52,7 @@ class CreatePayee:
     def apply(self, work: Work) -> Payee:
         existing = work.find(PAYEES, (self.book, self.payee.id))
         if existing is not None:
-            if existing[:-1] != self.payee[:-1]:
+            if existing[:_FACTS] != self.payee[:_FACTS]:
                 raise Conflict(
                     "payee_exists", f"{self.payee.id} is registered with another name, kind, currency or bank"
                 )
@@ -60,6 +64,66 @@ class CreatePayee:
         work.put(PAYEES, payee)
         publish(work, self.book, "payee.created", payee.id, payee_payload(payee))
         return payee
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendPayee:
+    """Have nothing paid out to a payee from the next batch on; lines that were made before go on. Returns it.
+
+    by: merchant or operator. An operator's word goes over a merchant's: it takes the suspension over. Repeating it
+    changes nothing. Raises NotFound (no_such_object).
+    """
+
+    book: int
+    payee_id: str
+    by: str
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield PAYEES, (self.book, self.payee_id)
+
+    def apply(self, work: Work) -> Payee:
+        payee = _get(work, self.book, self.payee_id)
+        if payee.suspended_by in (self.by, OPERATOR):
+            return payee
+        payee = payee._replace(suspended_at=payee.suspended_at or work.now, suspended_by=self.by)
+        work.put(PAYEES, payee)
+        publish(work, self.book, "payee.suspended", payee.id, payee_payload(payee))
+        return payee
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePayee:
+    """Have what a payee is owed paid out again, with all that was kept back, from the next batch on. Returns it.
+
+    Raises NotFound (no_such_object), Conflict (payee_suspended_by_operator) where a merchant would lift that.
+    """
+
+    book: int
+    payee_id: str
+    by: str
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield PAYEES, (self.book, self.payee_id)
+
+    def apply(self, work: Work) -> Payee:
+        payee = _get(work, self.book, self.payee_id)
+        if payee.suspended_by is None:
+            return payee
+        if payee.suspended_by == OPERATOR and self.by != OPERATOR:
+            raise Conflict("payee_suspended_by_operator", f"{payee.id} is suspended by the operator, who may resume it")
+        payee = payee._replace(suspended_at=None, suspended_by=None)
+        work.put(PAYEES, payee)
+        publish(work, self.book, "payee.resumed", payee.id, payee_payload(payee))
+        return payee
+
+
+def _get(work: Work, book: int, payee_id: str) -> Payee:
+    payee = work.find(PAYEES, (book, payee_id))
+    if payee is None:
+        raise NotFound("no_such_object", f"there is no payee {payee_id}")
+    return payee
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +219,16 @@ class Payees:
             account = await self._banks.open_sub_account(book, bank, payee_id, name, currency)
         payee = Payee(book, payee_id, name, kind, currency, bank, account, self._env.now())
         return await self._lanes.put(CreatePayee(payee))
+
+    async def suspend(self, book: int, payee_id: str, *, by: str) -> Payee:
+        """Have nothing paid out to a payee; what it is owed is booked as ever. Raises what SuspendPayee raises."""
+        suspended: Payee = await self._lanes.put(SuspendPayee(book, payee_id, by))
+        return suspended
+
+    async def resume(self, book: int, payee_id: str, *, by: str, use: Use | None = None) -> Payee:
+        """Have a payee paid again. use: of the approval that it takes, if it does. Raises what ResumePayee raises."""
+        resumed: Payee = await self._lanes.put(approved(ResumePayee(book, payee_id, by), use))
+        return resumed
 
     async def add_platform(self, book: int, *, name: str, currency: str, bank: str) -> Payee:
         """Register the platform itself as the payee of its commission, with a sub-account of its own at the bank."""

@@ -30,7 +30,7 @@ from splitting.objects import (
     payee_payload,
     settlement_payload,
 )
-from splitting.payees import Payees
+from splitting.payees import MERCHANT, Payees
 from splitting.tables import PAYEES
 
 
@@ -103,6 +103,25 @@ class PayeeRoutes:
                 says="Read a payee",
                 ident=an_id("pye", "the payee"),
             ),
+            Route(
+                method="POST",
+                path="/v1/payees/{id}/suspend",
+                scope="payees:write",
+                handler=self.suspend_payee,
+                answer=PayeeOut,
+                says="Suspend a payee: nothing is paid out to it",
+                ident=an_id("pye", "the payee"),
+            ),
+            Route(
+                method="POST",
+                path="/v1/payees/{id}/resume",
+                scope="payees:write",
+                handler=self.resume_payee,
+                problems=("payee_suspended_by_operator",),
+                answer=PayeeOut,
+                says="Resume a payee that you have suspended",
+                ident=an_id("pye", "the payee"),
+            ),
         ]
 
     async def create_payee(self, call: Call[PayeeIn]) -> Reply:
@@ -111,6 +130,12 @@ class PayeeRoutes:
             call.book, reference=body.reference, name=body.name, kind=body.kind, currency=body.currency, bank=body.bank
         )
         return Reply(payee_payload(payee), 201)
+
+    async def suspend_payee(self, call: Call[None]) -> Reply:
+        return Reply(payee_payload(await self._payees.suspend(call.book, call.ident, by=MERCHANT)))
+
+    async def resume_payee(self, call: Call[None]) -> Reply:
+        return Reply(payee_payload(await self._payees.resume(call.book, call.ident, by=MERCHANT)))
 
     async def get_payee(self, call: Call[None]) -> Reply:
         async with acquire(self._pool) as connection:

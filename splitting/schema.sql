@@ -8,7 +8,10 @@ CREATE TABLE payee (
     bank         text COLLATE "C", -- where its sub-account is; NULL: its shares are kept, not settled
     bank_account text COLLATE "C",
     created_at   timestamptz NOT NULL,
-    PRIMARY KEY (book, id)
+    suspended_at timestamptz, -- what it is owed is booked as ever, and paid to nobody; NULL: not suspended
+    suspended_by text COLLATE "C" CHECK (suspended_by IN ('merchant', 'operator')),
+    PRIMARY KEY (book, id),
+    CONSTRAINT payee_suspended_by_somebody CHECK ((suspended_at IS NULL) = (suspended_by IS NULL))
 );
 
 CREATE TABLE split (

@@ -9,6 +9,7 @@ from ledger.accounts import AccountKind
 from splitting.plans.arithmetic import OWN
 from splitting.tables import BANK_LINKS, INSTRUCTIONS, BankLink, Instruction, Payee, Settlement, Split
 
+_PAYEE = ", ".join(Payee._fields)
 _BANK_LINK = ", ".join(BankLink._fields)
 _SETTLEMENT = ", ".join(Settlement._fields)
 _INSTRUCTION = ", ".join(Instruction._fields)
@@ -21,13 +22,18 @@ _FOLLOWED = (
 async def payees(connection: Connection, book: int, after: str = "", limit: int = 1000) -> list[Payee]:
     """Return the book's payees in order of id."""
     rows = await connection.fetch(
-        "SELECT book, id, name, kind, currency, bank, bank_account, created_at FROM payee "
-        "WHERE book = $1 AND id > $2 ORDER BY id LIMIT $3",
+        f"SELECT {_PAYEE} FROM payee WHERE book = $1 AND id > $2 ORDER BY id LIMIT $3",
         book,
         after,
         limit,
     )
     return [Payee(*row) for row in rows]
+
+
+async def suspended_payees(connection: Connection) -> tuple[int, datetime | None]:
+    """Return how many payees of all books are suspended, and since when the first of them is; None where none is."""
+    row = await connection.fetchrow("SELECT count(*)::int, min(suspended_at) FROM payee WHERE suspended_at IS NOT NULL")
+    return (0, None) if row is None else (row[0], row[1])
 
 
 async def find_split(connection: Connection, book: int, payment_id: str) -> Split | None:

@@ -17,6 +17,8 @@ class Payee(NamedTuple):
     bank: str | None
     bank_account: str | None
     created_at: datetime
+    suspended_at: datetime | None = None  # since when it is paid nothing; its shares are booked as ever
+    suspended_by: str | None = None  # merchant | operator
 
 
 class Split(NamedTuple):
@@ -83,7 +85,7 @@ class Instruction(NamedTuple):
     decided_at: datetime | None
 
 
-PAYEES: Table[Payee] = Table("payee", Payee, "int text text text text text text timestamptz", keys=2)
+PAYEES: Table[Payee] = Table("payee", Payee, "int text text text text text text timestamptz timestamptz text", keys=2)
 SPLITS: Table[Split] = Table("split", Split, "int text text text json bigint bigint json timestamptz bigint", keys=2)
 BANK_LINKS: Table[BankLink] = Table(
     "bank_link", BankLink, "int text text json text text timestamptz timestamptz", keys=2

@@ -21,7 +21,11 @@ from kernel.errors import Conflict, NotFound, Rejected
 from kernel.money import Money, from_major
 
 _SUBMISSION = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_CLOSED: Mapping[str, str] = {"inactive": "link_closed", "link_expired": "link_expired"}
+_CLOSED: Mapping[str, str] = {
+    "inactive": "link_closed",
+    "link_expired": "link_expired",
+    "suspended": "link_suspended",
+}
 _KINDS = {"l": LINK, "s": STATIC}
 
 
@@ -49,11 +53,13 @@ class LinkPages:
         """Show what is to be paid, or ask how much; a link that can be used once leads to the payment it made."""
         link, say = await self._link(request), say_for(request)
         closed = why_closed(link, self._env.now())
-        if closed is not None:
+        if closed is not None and closed != "suspended":
             return await self._page(link, say, request, closed=_CLOSED[closed])
         only = await self._only_payment(link)
         if only is not None:
             return see_other(f"{self._payments.page_url(link.book, only)}?lang={say.language}")
+        if closed is not None:  # what was begun with it before goes on
+            return await self._page(link, say, request, closed=_CLOSED[closed])
         try:
             await self._payments.require_standing(link.book)
         except Conflict:

@@ -47,7 +47,10 @@ class _CommonOut(TypedDict):
     description: str
     amount: Annotated[Minor | None, Field(description="null: the payer says how much")]
     currency: Currency
-    active: Annotated[bool, Field(description="whether payments are made with it")]
+    active: Annotated[bool, Field(description="whether you have payments made with it")]
+    suspended_at: Annotated[
+        Time | None, Field(description="since when your operator has it suspended: no payment is made with it")
+    ]
     url: Annotated[str, Field(description="what payers open, or scan as a QR code")]
     minimum: Minor
     maximum: Minor
@@ -108,7 +111,9 @@ def is_dead(payment: Payment) -> bool:
 
 
 def why_closed(link: CashierLink, now: datetime) -> str | None:
-    """Return why no payment can be made with a link now: inactive, link_expired; None where one can."""
+    """Return why no payment can be made with a link now: suspended, inactive, link_expired; None where one can."""
+    if link.suspended_at is not None:
+        return "suspended"
     if link.state != "active":
         return "inactive"
     return "link_expired" if link.expires_at is not None and link.expires_at <= now else None
@@ -204,6 +209,33 @@ class ChangeLink:
         changed = found._replace(**self.changes, updated_at=work.now)
         work.put(CASHIER_LINKS, changed)
         return changed
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendLink:
+    """Have no payment made with a link, or again; payments that were made with it go on. Returns whether that is new.
+
+    Raises NotFound (no_such_link).
+    """
+
+    book: int
+    link_id: str
+    suspended: bool
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield CASHIER_LINKS, (self.book, self.link_id)
+
+    def apply(self, work: Work) -> bool:
+        work.head(self.book)
+        found = work.find(CASHIER_LINKS, (self.book, self.link_id))
+        if found is None:
+            raise no_such_link(self.link_id)
+        if (found.suspended_at is not None) == self.suspended:
+            return False
+        at = work.now if self.suspended else None
+        work.put(CASHIER_LINKS, found._replace(suspended_at=at, updated_at=work.now))
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +389,11 @@ class Links:
         changed: CashierLink = await self._lanes.put(ChangeLink(book, link_id, kind, changes))
         return changed
 
+    async def set_suspended(self, book: int, link_id: str, *, suspended: bool) -> bool:
+        """Suspend one, or resume it, as its operator; return whether that changed anything. Raises NotFound."""
+        changed: bool = await self._lanes.put(SuspendLink(book, link_id, suspended))
+        return changed
+
     async def get(self, book: int, link_id: str, kind: str | None = None) -> CashierLink:
         """Return one; kind: None for either. Raises NotFound."""
         async with acquire(self._pool) as connection:
@@ -385,6 +422,7 @@ class Links:
             "amount": link.amount_minor,
             "currency": link.currency,
             "active": link.state == "active",
+            "suspended_at": rfc3339(link.suspended_at) if link.suspended_at is not None else None,
             "url": url,
             "minimum": link.minimum_minor,
             "maximum": link.maximum_minor,

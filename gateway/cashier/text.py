@@ -126,6 +126,11 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "next": ("下一步", "Continue"),
     "link_closed": ("已停止收款", "Closed"),
     "link_closed_hint": ("商家已停用此链接或收款码。", "The shop no longer uses this link or code."),
+    "link_suspended": ("暂停收款", "Not in use at the moment"),
+    "link_suspended_hint": (
+        "此链接或收款码已暂停使用，请联系商家。已经开始的付款不受影响。",
+        "This link or code takes no payments for now. Please ask the shop. A payment you have begun is not affected.",
+    ),
     "link_expired": ("链接已过期", "This link has expired"),
     "link_expired_hint": ("请向商家索取新的链接。", "Please ask the shop for a new one."),
     "link_used_up": ("链接已使用", "This link has been used"),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.shared import Book, Json, acting, day, finish, json_object, looking, settings, show
+from ops.cli.shared import Book, Json, acting, day, finish, json_object, looking, on_screen, settings, show
 
 app = typer.Typer(no_args_is_help=True, help="Banks 银行: a merchant's custody, the platform's own account.")
 CREDENTIALS = typer.Option(
@@ -145,6 +145,7 @@ def settle(
     """Make the settlement batch 结算批次 of a business date and send it to the bank; repeating it continues."""
     import splitting
     from kernel.money import Money
+    from ops.payees import kept_back
 
     found = settings()
     on = day(business_date)
@@ -152,6 +153,7 @@ def settle(
     async def work() -> int:
         async with acting(found, "closing", "settle", f"{bank} {on} {currency}", book=book) as hub:
             done = await hub.banks.settle(book, bank, on, currency, execution_date=on + timedelta(days=1))
+            kept = await kept_back(hub, book, bank, currency)
         told = splitting.settlement_payload(done)
         if as_json:
             show(told)
@@ -161,6 +163,8 @@ def settle(
                 f"{done.id}: {done.status}, {done.instruction_count} instructions 结算指令 over {total} {currency}, "
                 f"paid 已出款 {paid}, {done.open_count} not answered yet 待银行回执"
             )
+            for line in kept:
+                typer.echo(on_screen(line))
         return 0 if done.status != "created" else 1
 
     finish(work())

@@ -12,6 +12,7 @@ from ops.cli import (
     codes,
     links,
     merchants,
+    payees,
     people,
     routing,
     running,
@@ -60,6 +61,7 @@ app.add_typer(merchants.merchant_app, name="merchant")
 app.add_typer(merchants.key_app, name="key")
 app.add_typer(channels.app, name="channel")
 app.add_typer(banks.app, name="bank")
+app.add_typer(payees.app, name="payee")
 app.add_typer(cases.app, name="case")
 app.add_typer(links.app, name="link")
 app.add_typer(codes.app, name="qr")

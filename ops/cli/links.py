@@ -1,4 +1,4 @@
-"""Addresses from which payers pay by themselves: link add, list, qr."""
+"""Addresses from which payers pay by themselves: link add, list, suspend, resume, qr."""
 
 import asyncio
 from pathlib import Path
@@ -74,7 +74,39 @@ def link_list(book: Book, as_json: Json = False) -> None:
         for row in rows:
             amount = "the payer says" if row["amount"] is None else row["amount"]
             state = "active" if row["active"] else "inactive"
-            typer.echo(f"{row['id']}  {state:8}  {amount} {row['currency']}  {row['name']}\n    {row['url']}")
+            state = state if row["suspended_at"] is None else "suspended"
+            typer.echo(f"{row['id']}  {state:9}  {amount} {row['currency']}  {row['name']}\n    {row['url']}")
+        return 0
+
+    finish(work())
+
+
+Link = Annotated[str, typer.Argument(help="Its id, see `sluice link list`.")]
+
+
+@app.command("suspend")
+def link_suspend(book: Book, link: Link) -> None:
+    """Have no payment made with a link or standing code, whatever its merchant says; its page tells payers.
+
+    Payments that were made with it go on to their end.
+    """
+    _set_suspended(book, link, suspended=True)
+
+
+@app.command("resume")
+def link_resume(book: Book, link: Link) -> None:
+    """Let payments be made with a suspended link or standing code again, if its merchant has it active."""
+    _set_suspended(book, link, suspended=False)
+
+
+def _set_suspended(book: int, link: str, *, suspended: bool) -> None:
+    found = settings()
+
+    async def work() -> int:
+        act, what = ("stop", "link suspend") if suspended else ("merchants", "link resume")
+        async with acting(found, act, what, link, book=book) as hub:
+            changed = await hub.links().set_suspended(book, link, suspended=suspended)
+        typer.echo(f"{link} is {'suspended' if suspended else 'not suspended'}{'' if changed else ', as before'}")
         return 0
 
     finish(work())
@@ -83,7 +115,7 @@ def link_list(book: Book, as_json: Json = False) -> None:
 @app.command("qr")
 def link_qr(
     book: Book,
-    link: Annotated[str, typer.Argument(help="Its id, see `sluice link list`.")],
+    link: Link,
     file: Annotated[Path, typer.Argument(help="Where to write the picture: .svg or .png.")],
     emvco: Annotated[
         str | None, typer.Option(help="As an EMVCo code instead of an address: NAME:CITY:MCC in ASCII.")

@@ -196,7 +196,7 @@ async def a_hub(found: "Settings", *, may_lack_secrets: bool = False) -> AsyncIt
                 if getattr(error, "filename", None) is not None:  # a file of the home, and no address
                     raise
                 raise unusable(error, servers.database_url) from None
-            await record_migrations(objects.audit, await name_of(objects, found), "opening the home", applied)
+            await record_migrations(objects.audit, await name_of(objects, found), "migrate (home opened)", applied)
             yield objects
 
 

@@ -42,7 +42,7 @@ class MakeSettlement:
 
     owed: for each payee at the bank, what the journal says it is owed from business dates up to `business_date`, in
     minor units. A payee is paid that or what it has now, whichever is less: a refund after the cut-off is never paid
-    out. Repeating it returns the batch as it is.
+    out. A suspended payee has no line. Repeating it returns the batch as it is.
     """
 
     book: int
@@ -75,6 +75,8 @@ class MakeSettlement:
             payee = work.get(PAYEES, (self.book, payee_id))
             if payee.bank != self.bank or payee.bank_account is None or payee.currency != self.currency:
                 raise Broken("payee_elsewhere", f"{payee_id} has no {self.currency} account at {self.bank}")
+            if payee.suspended_at is not None:
+                continue  # it stays owed, and is in the next batch after it is resumed
             account = work.get(ACCOUNTS, (self.book, owed_account(payee)))
             amount = min(owed_minor, account.available)
             if amount <= 0:

@@ -37,6 +37,17 @@ def test_a_link_and_a_standing_code_are_made_listed_and_drawn(link: Sluice, tmp_
     assert (tmp_path / "emvco.png").read_bytes() != (tmp_path / "code.png").read_bytes()
 
 
+def test_a_link_is_suspended_and_resumed(link: Sluice) -> None:
+    given = ("--book", "1", "--description", "tea", "--json")
+    made = json.loads(link("add", "counter", "--standing", *given).stdout)
+    assert "is suspended" in link("suspend", "--book", "1", made["id"]).output
+    assert "as before" in link("suspend", "--book", "1", made["id"]).output
+    assert "suspended" in link("list", "--book", "1").output
+    assert "is not suspended" in link("resume", "--book", "1", made["id"]).output
+    assert "suspended" not in link("list", "--book", "1").output
+    assert "no_such_link" in link("suspend", "--book", "1", "lnk_0", code=1).output
+
+
 @pytest.mark.parametrize(
     "words",
     [

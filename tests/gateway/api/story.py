@@ -131,6 +131,8 @@ async def play(story: Story) -> None:
     })  # fmt: skip
     await ask("get_payee", f"/v1/payees/{payee['id']}")
     await ask("list_payees", "/v1/payees?limit=10")
+    await ask("suspend_payee", f"/v1/payees/{payee['id']}/suspend")
+    await ask("resume_payee", f"/v1/payees/{payee['id']}/resume")
 
     paid = await _a_payment(story, payee["id"])
     await _money_back(story, paid)

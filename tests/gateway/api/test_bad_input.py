@@ -578,6 +578,8 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
         ("POST", "/v1/payees"): "payees:write",
         ("GET", "/v1/payees"): "payments:read",
         ("GET", f"/v1/payees/pye_{'0' * 26}"): "payments:read",
+        ("POST", f"/v1/payees/pye_{'0' * 26}/suspend"): "payees:write",
+        ("POST", f"/v1/payees/pye_{'0' * 26}/resume"): "payees:write",
         ("GET", "/v1/balances"): "balances:read",
         ("GET", "/v1/settlements"): "balances:read",
         ("GET", "/v1/settlements/stl_1"): "balances:read",

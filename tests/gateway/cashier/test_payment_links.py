@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kernel.errors import NotFound
 from tests.gateway.front import Answer, Front, a_front, another_process
 
 LINK = {"name": "counter", "description": "tea", "amount": 2_500, "currency": "CNY"}
@@ -199,6 +200,51 @@ async def test_a_link_that_is_closed_or_over_takes_no_payment(database_url: str,
             assert (await door.open())[0] == 410
             assert (await door.send(submission))[0] == 410
         assert await orders(front) == []
+
+
+async def test_a_suspended_link_takes_no_payment_until_it_is_resumed_whatever_its_merchant_says(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        for what in ("payment_links", "merchant_qrs"):
+            made = (await add(front, what=what)).body
+            assert made["suspended_at"] is None
+            door, amount = Door(front, made), None if what == "payment_links" else "7"
+            begun, submission = await door.pay(amount), await door.submission()
+            before = len(await orders(front))
+            assert await front.hub.links().set_suspended(front.book, made["id"], suspended=True)
+            assert not await front.hub.links().set_suspended(front.book, made["id"], suspended=True)
+            told = (await front.send("PATCH", f"/v1/{what}/{made['id']}", {"active": True})).body
+            assert (told["active"], told["suspended_at"] is None) == (True, False)
+            for lang, says in (("en", "takes no payments for now"), ("zh", "已暂停使用")):
+                async with front.client.get(f"{door.path}?lang={lang}") as answer:
+                    assert (answer.status, says in await answer.text()) == (410, True)
+            assert (await door.send(submission, amount))[0] == 410
+            assert len(await orders(front)) == before
+            async with front.client.get(begun[1].split(front.hub.public_url)[-1]) as answer:
+                assert answer.status == 200, "what was begun goes on"
+            assert await front.hub.links().set_suspended(front.book, made["id"], suspended=False)
+            assert (await door.send(submission, amount))[0] == 303
+            assert len(await orders(front)) == before + 1
+
+
+async def test_a_payer_finds_what_was_begun_with_a_link_for_once_that_is_suspended(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        made = (await add(front, max_uses=1)).body
+        door = Door(front, made)
+        _, page = await door.pay()
+        await front.hub.links().set_suspended(front.book, made["id"], suspended=True)
+        assert await door.open() == (303, page)
+
+
+async def test_a_link_is_suspended_in_its_own_book_alone(database_url: str, tmp_path: Path) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        made = (await add(front)).body
+        other = await front.hub.merchants.add("rice", currencies=["CNY"])
+        with pytest.raises(NotFound, match=made["id"]):
+            await front.hub.links().set_suspended(other.book, made["id"], suspended=True)
 
 
 async def test_made_up_addresses_and_forms_open_nothing(database_url: str, tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""`sluice payee`: payees with what they are owed, and resuming one, which takes two people."""
+
+from typing import Any
+
+import splitting
+from kernel.db import acquire
+from kernel.errors import NotFound
+from kernel.money import Money
+from ledger.posting import ACCOUNTS
+from ops.people import Acting
+from ops.wiring import Hub
+from people import Act, What
+from splitting import Payee
+from splitting.payees import OPERATOR
+from splitting.shares.sharing import owed_account
+from splitting.tables import PAYEES
+
+
+async def listed(hub: Hub, book: int) -> list[dict[str, Any]]:
+    """Return a merchant's payees as the API shows them, each with `owed`: in major units, what it has now."""
+    async with acquire(hub.pool) as connection:
+        rows = await splitting.store.payees(connection, book, limit=10_000)
+        found = await ACCOUNTS.load(connection, [(book, owed_account(row)) for row in rows]) if rows else []
+    has = {account.name: account.available for account in found}
+    return [
+        {**splitting.payee_payload(row), "owed": Money(has.get(owed_account(row), 0), row.currency).major()}
+        for row in rows
+    ]
+
+
+async def kept_back(hub: Hub, book: int, bank: str, currency: str) -> list[str]:
+    """Say of each suspended payee at a bank what it is owed and not paid."""
+    return [
+        f"{row['name']} ({row['id']}) is suspended 暂停: {row['owed']} {currency} are not paid out"
+        for row in await listed(hub, book)
+        if row["suspended_at"] is not None
+        and row["currency"] == currency
+        and (row["sub_account"] or {}).get("bank") == bank
+    ]
+
+
+async def resume_as(acting: Acting, book: int, payee_id: str) -> Payee:
+    """Resume a payee as the person who acts, with another's approval: money that was kept back is paid then.
+
+    Raises NotFound (no_such_object), and what Acting.second and ResumePayee raise.
+    """
+    async with acquire(acting.hub.pool) as connection:
+        rows = await PAYEES.load(connection, [(book, payee_id)])
+    if not rows:
+        raise NotFound("no_such_object", f"there is no payee {payee_id}; see `sluice payee list`")
+    use, since = None, rows[0].suspended_at
+    if since is not None:
+        what = What(Act.MERCHANTS, "payee resume", payee_id, {"suspended_at": since.isoformat()}, book)
+        use = await acting.second(what)
+    return await acting.hub.payees.resume(book, payee_id, by=OPERATOR, use=use)

@@ -1,0 +1,59 @@
+"""`sluice payee …` on a real database, in the words an operator types."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncpg
+from pydantic import SecretStr
+from typer.testing import Result
+
+from ops.doctor import Level, examine
+from ops.settings import Settings
+
+Sluice = Callable[..., Result]
+PAYEE = "pye_" + "1" * 26
+OF = ("--book", "1", PAYEE)
+
+
+async def a_payee(database_url: str) -> None:
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(
+        "INSERT INTO payee (book, id, name, kind, currency, created_at) "
+        "VALUES (1, $1, E'farm\\x1b[2J', 'supplier', 'CNY', now())",
+        PAYEE,
+    )
+    await owner.close()
+
+
+def test_one_person_suspends_a_payee_and_two_resume_it(tea_house: Sluice, database_url: str, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", database_url=SecretStr(database_url))
+
+    def looked() -> tuple[Level, str]:
+        [finding] = [one for one in asyncio.run(examine(settings)) if one.topic == "payees"]
+        return finding.level, finding.seen
+
+    asyncio.run(a_payee(database_url))
+    assert looked()[0] is Level.OK
+    for _ in range(2):
+        assert "is suspended since" in tea_house("payee", "suspend", *OF).output
+    listed = tea_house("payee", "list", "--book", "1").output
+    assert "suspended by operator" in listed
+    assert "owed 0.00 CNY" in listed
+    assert all(line.isprintable() for line in listed.splitlines())
+    (row,) = json.loads(tea_house("payee", "list", "--book", "1", "--json").stdout)["payees"]
+    assert (row["id"], row["suspended_by"], row["owed"]) == (PAYEE, "operator", "0.00")
+    level, seen = looked()
+    assert level is Level.WARN
+    assert "1 suspended" in seen
+    assert "second_person_missing" in tea_house("payee", "resume", *OF, code=1).output
+    tea_house("person", "add", "cy", "--role", "operator", "--keep")
+    assert "approval_asked" in tea_house("payee", "resume", *OF, code=1).output
+    (asked,) = json.loads(tea_house("approval", "list", "--json").stdout)["approvals"]
+    tea_house("--as", "cy", "approval", "approve", asked["id"])
+    assert "is paid" in tea_house("payee", "resume", *OF).output
+    assert "is paid" in tea_house("payee", "resume", *OF).output, "again changes nothing, and takes nobody"
+    assert looked()[0] is Level.OK
+    assert "no_such_object" in tea_house("payee", "suspend", "--book", "1", "pye_0", code=1).output
+    assert "no_such_object" in tea_house("payee", "resume", "--book", "1", "pye_0", code=1).output
