@@ -20,6 +20,7 @@ class Act(StrEnum):
     MERCHANTS = "merchants"  # take merchants on, resume them, make their keys
     STOP = "stop"  # suspend a merchant, revoke a key, drain an account: nothing new begins
     CHANNELS = "channels"  # channel accounts and banks: credentials, terms, states
+    RAIL = "rail"  # call a rail by hand with a merchant's account
     ROUTING = "routing"  # routing policies
     CASES = "cases"  # decide cases
     CLOSING = "closing"  # settle and reconcile a business date
@@ -37,7 +38,7 @@ MAY: Mapping[Role, frozenset[Act]] = {
 
 # To what of another's a person may agree: the second of two people 复核.
 CHECKS: Mapping[Role, frozenset[Act]] = {
-    Role.OPERATOR: frozenset({Act.PEOPLE, Act.MERCHANTS, Act.CHANNELS, Act.CASES}),
+    Role.OPERATOR: frozenset({Act.PEOPLE, Act.MERCHANTS, Act.CHANNELS, Act.RAIL, Act.CASES}),
     Role.CLERK: frozenset({Act.CASES}),
     Role.AUDITOR: frozenset(),
     Role.STAFF: frozenset(),

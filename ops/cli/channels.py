@@ -314,8 +314,8 @@ def channel_call(
     Exit codes: 0 the answer was verified and the operation did what was asked; 1 the channel said no; 2 asked for
     wrongly, nothing was sent; 3 the result is unknown. Credentials are the sealed ones of --book and --account; or
     come from --set credentials=FILE, else from SLUICE_HOME/channels/CHANNEL.json, else, for the sandbox of this home,
-    from its default merchant. A call with a merchant's account is an act of the person who makes it, and is recorded;
-    one by which its money leaves (refund, abnormal_refund, reverse, share, release) takes two.
+    from its default merchant. A call with a merchant's account is an act of an operator, and is recorded. It takes two
+    of them unless it only looks (query, refund_query, share_query, give_back_query, bill) at the account's own address.
     """
     from channels import HttpTransport
     from kernel.env import system_env
@@ -332,7 +332,7 @@ def channel_call(
         try:
             if book is not None and account is not None:
                 what = f"channel call {channel} {op}"
-                async with acting_person(found, "channels", what, account, book=book) as begun:
+                async with acting_person(found, "rail", what, account, book=book) as begun:
                     facts = await _sealed_credentials(begun, book, account, channel, op, chosen, base_url)
                     code = await made(facts)
                     begun.ending.detail = f"{begun.ending.detail} exit code {code}".strip()
@@ -365,7 +365,7 @@ def channel_call(
 async def _sealed_credentials(
     acting: "Acting", book: int, account: str, channel: str, op: str, sets: dict[str, str], base_url: str | None
 ) -> dict[str, Any]:
-    """Return the credentials of a merchant's account, opened for one call; two people's, if its money leaves by it.
+    """Return the credentials of a merchant's account, opened for one call; two people's, unless it only looks.
 
     Raises channel_call.Usage, and what Acting.second raises.
     """
@@ -376,6 +376,7 @@ async def _sealed_credentials(
     from people import Act, What, use_up
 
     hub = acting.hub
+    chosen, looks = channel_call.asked(channel, op, sets)
     row = await hub.channel_admin.get(book, account)
     if row.channel != channel:
         raise channel_call.Usage(f"{account} is an account at {row.channel}, not at {channel}")
@@ -383,15 +384,15 @@ async def _sealed_credentials(
         facts = opened(row, hub.keys).current.settings()
     except CannotOpen as why:
         raise channel_call.Usage(f"the credentials of {account} do not open: {why}") from None
-    if op in channel_call.PAYING_OPS:
+    if not looks or base_url:  # elsewhere, whoever answers there reads what some rails take as a password
 
         def told(name: str, value: str) -> str:
             digest = hub.authenticator.digest(f"argument {name} {value}").hex()[:32]
             return f"…{value[-4:]} ({digest})" if name in channel_call.PRIVATE else value
 
-        arguments = {"channel": channel, "op": op, "base_url": base_url}
-        arguments |= {name: told(name, value) for name, value in sets.items()}
-        use = await acting.second(What(Act.CHANNELS, "channel call", account, arguments, book))
+        arguments = {"channel": channel, "op": op, "base_url": base_url or facts.get("base_url")}
+        arguments |= {name: told(name, value) for name, value in chosen.items()}
+        use = await acting.second(What(Act.RAIL, "channel call", account, arguments, book))
         async with transaction(hub.pool) as connection:  # before it is sent: what may have been sent is not sent again
             await use_up(connection, use)
     return facts | ({"base_url": base_url} if base_url else {})

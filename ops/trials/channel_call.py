@@ -30,7 +30,7 @@ from channels.contract import (
     Unknown,
 )
 from channels.powers import LogsIn, RefundTarget, SendsOn
-from channels.registry import CHANNELS
+from channels.registry import CHANNELS, capabilities_of
 from channels.sharing import Receiver, ReceiverKind, Share, ShareOrder, ShareReturn, Sharing
 from kernel.env import Env, Transport
 from kernel.money import Money, is_currency
@@ -39,8 +39,8 @@ PAYMENT_OPS = ("create", "query", "close", "reverse", "proceed", "capture", "voi
 REFUND_OPS = ("refund", "refund_query", "abnormal_refund")
 SHARING_OPS = ("bind", "unbind", "share", "share_query", "release", "give_back", "give_back_query")
 OPS = (*PAYMENT_OPS, *REFUND_OPS, "bill", *SHARING_OPS)
-# By these the merchant's money leaves its account, on the word of whoever types them.
-PAYING_OPS = frozenset({"refund", "abnormal_refund", "reverse", "share", "release"})
+# These only look. Every other moves money or changes an order at the rail, on the word of whoever types it.
+LOOKING_OPS = frozenset({"query", "refund_query", "share_query", "give_back_query", "bill"})
 # Of what may be set, what is said of a person, or opens something: kept nowhere but as its end and a digest.
 PRIVATE = frozenset({"auth_code", "payer", "token", "client_ip", "bank_account", "real_name", "receiver_name"})
 OK, REFUSED, USAGE, UNKNOWN = 0, 1, 2, 3
@@ -128,20 +128,31 @@ def settings_for(channel_name: str, *, home: Path, sets: Mapping[str, str], base
     return settings | ({"base_url": base_url} if base_url else {})
 
 
+def asked(channel_name: str, op: str, sets: Mapping[str, str]) -> tuple[dict[str, str], bool]:
+    """Return what was set under the names of SETS, and whether the call only looks. Raises Usage.
+
+    Where a rail is asked by sending the same once more, a query without the rail's number may pay, or refund.
+    """
+    chosen, build = _names(sets), CHANNELS.get(channel_name)
+    if build is None:
+        raise Usage(f"there is no channel {channel_name!r}; there are: {', '.join(sorted(CHANNELS))}")
+    if op not in OPS:
+        raise Usage(f"there is no operation {op!r}; there are: {', '.join(OPS)}")
+    number = {"query": "channel_ref", "refund_query": "refund_channel_ref"}.get(op)
+    resends = number is not None and capabilities_of(build).query_by_resend
+    unnumbered = resends and not all(chosen.get(number or "", "").split(":"))  # PayPal's numbers have parts
+    return chosen, op in LOOKING_OPS and not unnumbered
+
+
 async def call(
     channel_name: str, op: str, settings: Mapping[str, Any], sets: Mapping[str, str], env: Env
 ) -> ProbeResult:
     """Make one call and return what is known after it. Never raises for what the channel or the user did."""
     said: dict[str, Any] = {"channel": channel_name, "op": op}
     try:
-        chosen = _names(sets)
-        build = CHANNELS.get(channel_name)
-        if build is None:
-            raise Usage(f"there is no channel {channel_name!r}; there are: {', '.join(sorted(CHANNELS))}")
-        if op not in OPS:
-            raise Usage(f"there is no operation {op!r}; there are: {', '.join(OPS)}")
+        chosen, _ = asked(channel_name, op, sets)
         try:
-            channel = build(settings)
+            channel = CHANNELS[channel_name](settings)
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise Usage(f"these settings make no channel: {type(error).__name__}: {error}") from None
         desk = _Desk(channel, env, chosen, said)

@@ -16,6 +16,7 @@ from gateway.door.auth import SCOPES
 from ops.channel_keys import FILE
 from ops.cli.commands import app
 from ops.cli.routing import policy_app
+from ops.trials.channel_call import OPS, asked
 from tests.channels.wechat.wechat_rail import settings
 
 Sluice = Callable[..., Result]
@@ -194,6 +195,78 @@ def test_a_rail_is_called_with_an_accounts_sealed_credentials(
     )
     assert "--account" in sluice(*query, "--book", "1", code=2).output
     assert "no_such_channel_account" in sluice(*query, "--book", "1", "--account", "other", code=1).output
+
+
+LOOKS = ("query", "refund_query", "share_query", "give_back_query", "bill")
+
+
+def of(op: str) -> list[str]:
+    """Return what is set in a call, so that nothing is left to be said."""
+    ours = ("reference=P1", "refund_reference=R1", "share_reference=S1", "return_reference=B1", "receiver=person:o1")
+    sums = ("amount=70", "share_amount=7", "return_amount=7", "date=2026-11-24")
+    named = (*ours, *sums, "channel_ref=4200001", "refund_channel_ref=5030001")
+    return [word for one in named for word in ("--set", one)]
+
+
+def test_a_call_by_hand_takes_two_operators_unless_it_only_looks(
+    tea_house: Sluice, sluice: Sluice, credentials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_ALLOW_ADDRESSES", "127.0.0.1:9")
+    given = json.loads(credentials.read_text()) | {"base_url": "http://127.0.0.1:9"}
+    credentials.write_text(json.dumps(given))
+    sluice("add", "wechat", "main", "--book", "1", "--credentials", str(credentials), "--fee-bp", "60")
+    at = ("--book", "1", "--account", "main")
+    assert "second_person_missing" in sluice("call", "wechat", "refund", *of("refund"), *at, code=1).output
+    for name, role in (("eve", "auditor"), ("bo", "clerk"), ("cy", "operator")):
+        tea_house("person", "add", name, "--role", role, "--keep")
+    for op in OPS:
+        call = ("call", "wechat", op, *of(op), *at)
+        if op in LOOKS:
+            assert "127.0.0.1" in sluice(*call, code=3).output, op
+            assert "approval_asked" in sluice(*call, "--base-url", "http://127.0.0.1:8", code=1).output, op
+        else:
+            assert "approval_asked" in sluice(*call, code=1).output, op
+        for other in ("eve", "bo"):
+            assert "role_forbids" in tea_house("--as", other, "channel", *call, code=1).output, op
+        nobody = tea_house("--as", "/dev/null", "channel", *call, code=1).output
+        assert "person_unknown" in nobody, op
+    refund = ("call", "wechat", "refund", *of("refund"), *at)
+    [row] = [
+        one
+        for one in json.loads(tea_house("approval", "list", "--json").stdout)["approvals"]
+        if one["what"]["arguments"]["op"] == "refund"
+    ]
+    assert "role_forbids" in tea_house("--as", "bo", "approval", "approve", row["id"], code=1).output
+    tea_house("--as", "cy", "approval", "approve", row["id"])
+    dearer = [one.replace("amount=70", "amount=7000") for one in refund]
+    assert "approval_asked" in sluice(*dearer, code=1).output, "it was for another call"
+    same = [one.replace("reference=P1", "out_trade_no=P1") if one == "reference=P1" else one for one in refund]
+    assert "127.0.0.1" in sluice(*same, code=3).output, "the same under another of its names"
+    assert "approval_asked" in sluice(*refund, code=1).output, "used up"
+    last = json.loads(tea_house("audit", "list", "--about", "main", "--json").stdout)
+    assert (last[3]["what"], last[2]["outcome"], last[2]["detail"]) == (
+        "channel call wechat refund",
+        "done",
+        f"{row['id']} exit code 3",
+    )
+
+
+@pytest.mark.parametrize(
+    ("op", "number", "looks"),
+    [
+        ("query", "channel_ref=order:5O1", True),
+        ("query", "channel_ref=order:", False),
+        ("query", "channel_ref=auth::5O1", False),
+        ("query", "channel_ref=", False),
+        ("query", "reference=P1", False),
+        ("refund_query", "refund_channel_ref=1JU", True),
+        ("refund_query", "reference=P1", False),
+    ],
+)
+def test_a_query_that_would_send_the_same_once_more_does_not_only_look(op: str, number: str, looks: bool) -> None:
+    name, _, value = number.partition("=")
+    assert asked("paypal", op, {name: value})[1] is looks
+    assert asked("wechat", op, {name: value})[1], "wechat is asked by our number"
 
 
 @pytest.mark.parametrize(
