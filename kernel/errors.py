@@ -30,7 +30,14 @@ class NotFound(Rejected):
 
 
 class Conflict(SluiceError):
-    """The object has moved on, or another request is at it; the caller reads again and decides."""
+    """The object has moved on, or another request is at it; the caller reads again and decides.
+
+    retry_after_s: of the few that may be asked again unchanged, after how long.
+    """
+
+    def __init__(self, code: str, message: str, *, retry_after_s: int = 1, **facts: Any) -> None:
+        super().__init__(code, message, **facts)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(SluiceError):

@@ -49,13 +49,11 @@ class ScriptedChannel:
     script: Script
     asked: list[tuple[str, Any]] = field(default_factory=list)
     name: str = "scripted"
-    capabilities: Capabilities = field(
-        default_factory=lambda: Capabilities(
-            methods=frozenset(Method) - {Method.TRANSFER},
-            currencies=frozenset({"CNY", "GBP", "JPY"}),
-            authorizes=frozenset({Method.PAGE, Method.CARD}),
-            partial_capture=True,
-        )
+    capabilities: Capabilities = Capabilities(  # noqa: RUF009  (it is frozen)
+        methods=frozenset(Method) - {Method.TRANSFER},
+        currencies=frozenset({"CNY", "GBP", "JPY"}),
+        authorizes=frozenset({Method.PAGE, Method.CARD}),
+        partial_capture=True,
     )
     bill: list[BillLine] | None = None  # of every day; None: the rail says that there was no business
 

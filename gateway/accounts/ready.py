@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import InvalidVersion
 
-from channels import Channel, ChannelClient
+from channels import Channel, ChannelClient, Method, capabilities_of
 from channels.powers import deposit_prefix
 from gateway.accounts.credentials import opened
 from gateway.accounts.terms import Terms, TermsWrong, Used
@@ -98,6 +98,10 @@ class ChannelAccounts:
     def rails(self) -> Sequence[str]:
         """The names of the rails this hub has, in the order of the alphabet."""
         return sorted(self._registry)
+
+    def rails_by(self, method: Method) -> Sequence[str]:
+        """Return the names of those rails that have a method, in the order of the alphabet."""
+        return [name for name in self.rails if method in capabilities_of(self._registry[name]).methods]
 
     def used(self, book: int, account_id: str, currency: str, now: datetime) -> Used:
         """Return what an account has taken this day and month, a second old at most.

@@ -81,12 +81,17 @@ def authorized_attempt(work: Work, payment: Payment) -> Attempt:
             status_now=payment.status,
         )  # fmt: skip
     if attempt is None or payment.status != states.PaymentStatus.REQUIRES_CAPTURE:
-        raise Conflict(
-            "payment_not_authorized",
-            f"{payment.id} is {payment.status}: no money is reserved",
-            status_now=payment.status,
-        )
+        raise not_authorized(payment)
     return attempt
+
+
+def not_authorized(payment: Payment) -> Conflict:
+    """Return the refusal to capture or void a payment of which no money is reserved."""
+    return Conflict(
+        "payment_not_authorized",
+        f"{payment.id} is {payment.status}: no money is reserved",
+        status_now=payment.status,
+    )
 
 
 @dataclass(frozen=True, slots=True)

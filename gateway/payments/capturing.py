@@ -5,7 +5,7 @@ from gateway import states
 from gateway.accounts.ready import Ready
 from gateway.claims import Claims
 from gateway.payments.calls import Calls
-from gateway.payments.captures import CaptureRefused, StartCapture
+from gateway.payments.captures import CaptureRefused, StartCapture, not_authorized
 from gateway.payments.closing import Closing, closed
 from gateway.payments.record_outcome import Recorded
 from gateway.payments.recording import Recording
@@ -45,7 +45,7 @@ class Capturing:
         number = payment.won_attempt or payment.attempt_count
         attempt = await self._stored.attempt(book, payment_id, number)
         if attempt is None:
-            raise Conflict("payment_not_authorized", f"{payment_id} is {payment.status}: no money is reserved")
+            raise not_authorized(payment)
         ready = await self._calls.ready(attempt)
         amount = payment.amount_minor if amount_minor is None else amount_minor
         fee = self._calls.fee(ready, amount, payment.currency)
@@ -91,11 +91,7 @@ class Capturing:
             return payment
         under_way = payment.status == states.PaymentStatus.PROCESSING and payment.won_attempt
         if payment.status != states.PaymentStatus.REQUIRES_CAPTURE and not under_way:
-            raise Conflict(
-                "payment_not_authorized",
-                f"{payment_id} is {payment.status}: nothing is reserved",
-                status_now=payment.status,
-            )
+            raise not_authorized(payment)
         attempt = await self._stored.attempt(book, payment_id, payment.won_attempt)
         assert attempt is not None, "a payment names an attempt it has"
         ready = await self._calls.ready(attempt)

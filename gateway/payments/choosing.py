@@ -78,7 +78,11 @@ class Choosing:
         kept = orjson.loads(payment.details or "{}")
         wanted = kept.pop("channel", AUTO)
         channel = wallet_for(
-            new.method, channel if wanted == AUTO else wanted, payer_named(new.details), self._accounts.rails
+            new.method,
+            channel if wanted == AUTO else wanted,
+            payer_named(new.details),
+            self._accounts.rails,
+            self._accounts.rails_by,
         )
         new = _with_kept(new, kept)
         if new.method in RETURNING:

@@ -1,5 +1,6 @@
 """Ending payments that are not paid: closed at their channel, reversed, released, or run out."""
 
+from math import ceil
 from typing import NamedTuple
 
 from channels import Method, Outcome, Refused, Unknown
@@ -12,6 +13,8 @@ from gateway.payments.recording import Recording
 from gateway.payments.stored import Stored
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT
 from gateway.tables import CASHIER, Attempt, Payment
+from kernel.clock import rfc3339
+from kernel.env import Env
 from kernel.errors import Conflict
 from kernel.lane import Lanes
 from streams import Bell
@@ -27,12 +30,15 @@ class Undone(NamedTuple):
 class Closing:
     """Closes payments, and undoes attempts for whoever needs that."""
 
-    def __init__(self, *, stored: Stored, lanes: Lanes, calls: Calls, recording: Recording, bell: Bell) -> None:
+    def __init__(
+        self, *, stored: Stored, lanes: Lanes, calls: Calls, recording: Recording, bell: Bell, env: Env
+    ) -> None:
         self._stored = stored
         self._lanes = lanes
         self._calls = calls
         self._recording = recording
         self._bell = bell
+        self._env = env
 
     async def close(self, book: int, payment_id: str) -> Payment:
         """Close an unpaid payment at its channel.
@@ -56,14 +62,29 @@ class Closing:
         tries = [one for one in await self._stored.attempts(book, payment_id) if one.status in OPEN_ATTEMPT]
         for attempt in tries:
             self._calls.still_running(book, payment_id, attempt)
+        why_not = ""
         for attempt in reversed(tries):
             ready = await self._calls.ready(attempt)
             undone = await self.undo(payment, attempt, ready)
+            why_not = why_not or _why_not(attempt, ready, undone)
             payment = (await self._recording.put_outcome(payment, attempt, ready, undone.now)).payment
         if payment.method == CASHIER:
             payment = await self._lanes.put(EndUnpaid(book, payment_id, states.PaymentEvent.CLOSED))
             self._bell.ring()
+        if why_not and payment.status in OPEN_PAYMENT:
+            raise self._ends_by_itself(payment, why_not)
         return closed(payment, "closed")
+
+    def _ends_by_itself(self, payment: Payment, why_not: str) -> Conflict:
+        """Return the refusal to close an order that its rail cannot close now: there is no use in asking at once."""
+        left = (payment.expires_at - self._env.now()).total_seconds()
+        return Conflict(
+            "not_closed_yet",
+            f"{why_not}: {payment.id} can be paid until it expires",
+            retry_after_s=max(1, ceil(left)),
+            status_now=payment.status,
+            expires_at=rfc3339(payment.expires_at),
+        )
 
     async def end_if_run_out(self, payment: Payment) -> Payment:
         """Have a cashier's payment expire when its time is over and no channel may still be taking its money."""
@@ -90,6 +111,16 @@ class Closing:
             return Undone(outcome)
         never_there = isinstance(outcome, Unknown) and outcome.not_found
         return Undone(await self._calls.call("query", ready, order), never_there)
+
+
+def _why_not(attempt: Attempt, ready: Ready, undone: Undone) -> str:
+    """Return why a rail cannot close an order now; empty where it can."""
+    can, method = ready.client.channel.capabilities, Method(attempt.method)
+    if can.expires_only and method != Method.BARCODE:
+        return f"{attempt.channel} closes no {method} order, it lets it expire"
+    if undone.never_there and method in can.payer_initiated | can.known_after_payer:
+        return f"{attempt.channel} knows no {method} order before its payer has come, so there is none to close yet"
+    return ""
 
 
 def closed(payment: Payment, what: str) -> Payment:

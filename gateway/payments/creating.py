@@ -62,7 +62,8 @@ class Creating:
         merchant_suspended), Unavailable.
         """
         try:
-            channel = wallet_for(new.method, channel, payer_named(new.details), self._accounts.rails)
+            payer = payer_named(new.details)
+            channel = wallet_for(new.method, channel, payer, self._accounts.rails, self._accounts.rails_by)
         except Rejected as refusal:
             return await self._earlier(book, claims, auth_code, refusal)
         if new.method == CASHIER:

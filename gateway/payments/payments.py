@@ -70,7 +70,9 @@ class Payments:
             stored=stored, lanes=lanes, calls=calls, bell=bell, time_scale=time_scale
         )
         self._sending = sending = Sending(lanes=lanes, calls=calls, recording=recording, placing=placing, env=env)
-        self._closing = closing = Closing(stored=stored, lanes=lanes, calls=calls, recording=recording, bell=bell)
+        self._closing = closing = Closing(
+            stored=stored, lanes=lanes, calls=calls, recording=recording, bell=bell, env=env
+        )
         self._creating = Creating(
             stored=stored, lanes=lanes, accounts=accounts, standings=standings, rails=rails, placing=placing,
             calls=calls, sending=sending, recording=recording, env=env,

@@ -143,13 +143,22 @@ def _begin(
     return refund
 
 
+def must_be_captured(payment: Payment) -> None:
+    """Raise Rejected (payment_not_captured) for a payment that has not been paid."""
+    if payment.captured_minor == 0:
+        raise Rejected(
+            "payment_not_captured",
+            f"{payment.id} is {payment.status}: there is nothing to refund",
+            status_now=payment.status,
+        )
+
+
 def attempt_to_refund(work: Work, payment: Payment, amount_minor: int, *, most: int | None = None) -> Attempt:
     """Return the attempt that took the payment's money. Raises Rejected where so much cannot be given back of it.
 
     most: how many refunds of one payment its rail takes, see Capabilities.most_refunds.
     """
-    if payment.captured_minor == 0:
-        raise Rejected("payment_not_captured", f"{payment.id} is {payment.status}: there is nothing to refund")
+    must_be_captured(payment)
     if amount_minor > payment.refundable_minor:
         raise Rejected(
             "refund_exceeds_captured",

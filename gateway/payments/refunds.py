@@ -18,6 +18,7 @@ from gateway.payments.refund_holds import (
     attempt_to_refund,
     check_rail,
     first_due,
+    must_be_captured,
     not_settled_outside,
     refund_needs,
     reserve,
@@ -74,12 +75,12 @@ class CreateRefund:
             self.claims.take(work, self.book, earlier)
             return work.get(REFUNDS, (self.book, earlier)), earlier != self.refund_id
         payment = work.get(PAYMENTS, (self.book, self.payment_id))
+        must_be_captured(payment)
         amount = payment.refundable_minor if self.amount_minor is None else self.amount_minor
         if amount <= 0:
             raise Rejected(
-                "refund_exceeds_captured" if payment.captured_minor else "payment_not_captured",
+                "refund_exceeds_captured",
                 f"nothing of {payment.id} is left to refund",
-                param="amount",
                 refundable_minor=payment.refundable_minor,
             )
         not_settled_outside(work, payment)

@@ -95,7 +95,11 @@ class RoutingPolicies:
             version = holding.version if holding is not None else 0
         text = orjson.dumps(policy).decode()
         row = PolicyRow(book, version + 1, text, note, by, self._env.now())
-        found: PolicyRow = await self._lanes.put(SetRoutingPolicy(book, row))
+        try:
+            found: PolicyRow = await self._lanes.put(SetRoutingPolicy(book, row))
+        except Conflict as error:
+            holding = await self.current(book)
+            raise Conflict(error.code, error.message, version=holding.version if holding is not None else 0) from None
         return found
 
 
@@ -120,9 +124,7 @@ class SetRoutingPolicy:
         before = work.find(ROUTING_POLICIES, (self.book, row.version - 1))
         if there is not None or (before is None and row.version > 1):
             raise Conflict(
-                "version_mismatch",
-                f"version {row.version - 1} is no longer the version in force; read it again",
-                version=row.version - 1,
+                "version_mismatch", f"version {row.version - 1} is no longer the version in force; read it again"
             )
         row = row._replace(set_at=work.now)
         work.put(ROUTING_POLICIES, row)

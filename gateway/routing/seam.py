@@ -1,6 +1,6 @@
 """Which of a merchant's channel accounts a payment goes to, and to which next: the seam behind which routing stands."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -113,11 +113,13 @@ def _could_ever_take(ready: Ready, currency: str, least_minor: int, most_minor: 
 ONE_WALLET = (Method.JSAPI, Method.APP)
 
 
-def wallet_for(method: str, channel: str, payer: str | None, rails: Sequence[str]) -> str:
+def wallet_for(
+    method: str, channel: str, payer: str | None, rails: Sequence[str], able: Callable[[Method], Sequence[str]]
+) -> str:
     """Return the rail that a payment is for: as named, or as its payer's id says; AUTO where it may be any.
 
-    channel: as the merchant named it. rails: those this hub has. Raises Rejected (no_such_channel, channel_needed,
-    payer_of_another_channel).
+    channel: as the merchant named it. rails: those this hub has. able: those of them that have a method. Raises
+    Rejected (no_such_channel, channel_needed, payer_of_another_channel).
     """
     if channel != AUTO and channel not in rails:
         raise no_such_channel(channel, rails)
@@ -132,11 +134,12 @@ def wallet_for(method: str, channel: str, payer: str | None, rails: Sequence[str
     if channel != AUTO or method not in ONE_WALLET:
         return channel
     if whose is None:
+        choices = list(able(Method(method)))
         raise Rejected(
             "channel_needed",
-            f"{method} opens one particular wallet; name it in method.channel: {', '.join(rails)}",
+            f"{method} opens one particular wallet; name it in method.channel: {', '.join(choices)}",
             param="method.channel",
-            channels=list(rails),
+            channels=choices,
         )
     return whose
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from channels.contract import Pending, Refused, Unknown
-from channels.registry import NAMES, rail_of_payer
+from channels.contract import Method, Pending, Refused, Unknown
+from channels.registry import CHANNELS, NAMES, rail_of_payer
 from gateway.accounts.names import no_such_channel
+from gateway.accounts.ready import ChannelAccounts
 from gateway.routing.seam import ONE_WALLET, wallet_for
 from kernel.errors import Rejected
 from tests.gateway.front import Front, a_front
@@ -196,11 +197,19 @@ def test_whose_an_id_is_follows_from_its_form() -> None:
 
 def test_only_ways_that_open_one_wallet_need_a_channel() -> None:
     for method in ("qr", "barcode", "h5", "page", "card", "transfer", "cashier"):
-        assert wallet_for(method, "auto", None, NAMES) == "auto"
+        assert wallet_for(method, "auto", None, NAMES, lambda _: NAMES) == "auto"
     for method in ONE_WALLET:
         with pytest.raises(Rejected) as refused:
-            wallet_for(method, "auto", None, NAMES)
+            wallet_for(method, "auto", None, NAMES, lambda method: ["wechat", str(method)])
         assert refused.value.code == "channel_needed"
+        assert refused.value.facts["channels"] == ["wechat", method], "and no rail that lacks the method"
+
+
+def test_the_wallets_named_are_those_that_have_the_method() -> None:
+    nothing: Any = None  # no account is read
+    accounts = ChannelAccounts(CHANNELS, nothing, nothing, nothing)
+    assert accounts.rails_by(Method.JSAPI) == ["alipay", "wechat"]
+    assert accounts.rails_by(Method.APP) == ["alipay", "unionpay", "wechat"]
 
 
 def test_a_guess_is_never_a_channel_this_hub_has_not() -> None:

@@ -173,6 +173,7 @@ async def test_a_day_of_lost_messages_ends_as_the_rail_says(database_url: str, t
         unseen = await day.asks("order-4", 1_000, type="qr")
         refused = await day.call("POST", f"/v1/payments/{unseen['id']}/close", expect=409)
         assert refused["code"] == "not_closed_yet", "nobody has scanned the code, so there is nothing to close yet"
+        assert refused["expires_at"] == unseen["expires_at"]
         await day.control("scan", code=unseen["next_action"]["code"])
         closed = await day.call("POST", f"/v1/payments/{unseen['id']}/close")
         assert closed["status"] == "canceled"

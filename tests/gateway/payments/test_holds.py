@@ -359,7 +359,16 @@ async def test_what_is_reserved_can_only_be_voided_and_what_is_not_cannot(databa
         waiting = (await front.pay("order-2")).body["id"]
         assert (await void(front, waiting)).code == "payment_not_authorized"
         assert (await capture(front, waiting)).code == "payment_not_authorized"
-        assert (await front.refund(payment_id)).code == "payment_not_captured"
+        for of, amount in ((payment_id, None), (payment_id, 1), (waiting, None)):
+            refused = await front.refund(of, amount)
+            status = (await front.payment(of))["status"]
+            assert (refused.code, refused.body["status_now"]) == ("payment_not_captured", status)
+            assert refused.body["detail"] == f"{of} is {status}: there is nothing to refund"
+            assert "param" not in refused.body, "no amount would do"
+        unchosen = (await front.pay("unchosen", method={"type": "cashier"})).body["id"]
+        await front.post(f"/v1/payments/{unchosen}/close")
+        refused = await capture(front, unchosen)
+        assert (refused.code, refused.body["status_now"]) == ("payment_not_authorized", "canceled")
 
 
 async def test_a_hold_outlives_the_orders_time_and_ends_at_the_rails_word(database_url: str, tmp_path: Path) -> None:

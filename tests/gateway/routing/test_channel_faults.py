@@ -3,14 +3,14 @@
 import asyncio
 import logging
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from channels import Notice
-from channels.contract import Confirmed, Kind, Outcome, Pending, Refused, Unknown
+from channels.contract import Confirmed, Kind, Method, Outcome, Pending, Refused, Unknown
 from gateway.claims import Claims
 from gateway.payments.attempts import Chosen
 from gateway.payments.create import CreatePayment, NewPayment
@@ -355,8 +355,29 @@ async def test_closing_what_the_rail_does_not_close_tells_to_ask_again(
         answer = await front.post(f"/v1/payments/{payment_id}/close")
         assert (answer.status, answer.code, answer.body["retriable"]) == (409, "not_closed_yet", True)
         assert answer.body["status_now"] == "requires_action"
+        assert answer.headers["Retry-After"] == "1"
         front.rail.works("close")
         assert (await front.post(f"/v1/payments/{payment_id}/close")).body["status"] == "canceled"
+
+
+@pytest.mark.parametrize("rail", ["knows no order before its payer", "lets orders expire"])
+async def test_closing_what_its_rail_cannot_close_now_tells_when_it_ends(
+    database_url: str, tmp_path: Path, rail: str
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        payment_id, _ = await waiting(front)
+        now = await front.payment(payment_id)
+        method = frozenset({Method(now["method"])})
+        of_the_rail: dict[str, Any] = {"known_after_payer": method} if "payer" in rail else {"expires_only": True}
+        front.shop.channel.capabilities = replace(front.shop.channel.capabilities, **of_the_rail)
+        front.rail.says(close=NEVER_ARRIVED, query=NEVER_ARRIVED)
+        answer = await front.post(f"/v1/payments/{payment_id}/close")
+        assert (answer.status, answer.code, answer.body["retriable"]) == (409, "not_closed_yet", True)
+        assert (answer.body["expires_at"], answer.body["status_now"]) == (now["expires_at"], "requires_action")
+        left = (datetime.fromisoformat(now["expires_at"]) - front.clock.now()).total_seconds()
+        assert left > 60
+        assert int(answer.headers["Retry-After"]) == pytest.approx(left, abs=2)
+        assert rail.partition(" ")[2].split()[-1] in answer.body["detail"], "and why"
 
 
 # ---- notices ---------------------------------------------------------------------------------------------------------
