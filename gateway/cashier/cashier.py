@@ -21,6 +21,7 @@ from gateway.cashier.links import Links
 from gateway.cashier.offers import Offers
 from gateway.cashier.payers import Payers
 from gateway.cashier.render import Templates, other_language, see_other
+from gateway.cashier.returns import Returns
 from gateway.cashier.screens import Screen, ScreenKind
 from gateway.cashier.tokens import CashierTokens
 from gateway.cashier.updates import Updates
@@ -29,8 +30,7 @@ from gateway.door.admission import away
 from gateway.door.pages import Page, Work
 from gateway.payments.attempts import NewAttempt
 from gateway.payments.payments import Payments
-from gateway.states import OPEN_ATTEMPT
-from gateway.tables import CASHIER, Attempt
+from gateway.tables import CASHIER
 from kernel.clock import rfc3339
 from kernel.db import Pool
 from kernel.env import Env
@@ -73,7 +73,7 @@ class Cashier:
         self._links = LinkPages(
             payments=payments, links=links, tokens=tokens, pool=pool, env=env, templates=self._templates
         )
-        self._queried: set[tuple[int, str, int]] = set()  # attempts that a payer's coming back made us ask about
+        self._returns = Returns(payments, env)
 
     def pages(self) -> Sequence[Page]:
         """Return the pages' records."""
@@ -125,8 +125,10 @@ class Cashier:
     async def show(self, request: web.Request) -> web.Response:
         """Show a payment as this device can pay it, or how it ended."""
         visit = await self._visits.visit(request)
-        if "back" in request.query:
-            self._query_after_return(visit)
+        since = self._returns.since(request.query)
+        known = since is None or await self._returns.known(visit.tries, since)
+        if since is not None:
+            visit = await self._visits.visit(request)  # the answer may have ended it
         shown = screens.screen(
             visit.payment,
             visit.last,
@@ -139,7 +141,13 @@ class Cashier:
         note = request.query.get("note", "")
         if note in _SHOWN_NOTES and shown.kind is not ScreenKind.DONE:
             shown = Screen(shown.kind, shown.attempt, note, shown.result)
-        return await self._shown(visit, shown)
+        if since is None or known or shown.kind in (ScreenKind.WAIT, ScreenKind.DONE):
+            return await self._shown(visit, shown)
+        if self._returns.is_over(since):
+            return await self._shown(visit, Screen(shown.kind, shown.attempt, "undecided", shown.result))
+        asked = str(int(since.timestamp() * 1000))
+        again = {name: request.query[name] for name in ("back", "choose") if name in request.query}
+        return await self._shown(visit, Screen(ScreenKind.CHECK), again=visit.url(**again, asked=asked))
 
     async def choose(self, request: web.Request) -> web.Response:
         """Start what the payer has chosen. A rail's own page sends the payer back here too, with a form of its own."""
@@ -217,26 +225,8 @@ class Cashier:
             return see_other(visit.url(**({} if ended else {"note": note})))
         return see_other(visit.url() + "#go")
 
-    def _query_after_return(self, visit: Visit) -> None:
-        """Ask the channel once, when its payer comes back from it: the notice may be slower than the payer."""
-        last = visit.last
-        if last is None or last.status not in OPEN_ATTEMPT:
-            return
-        key = (last.book, last.payment_id, last.number)
-        if key in self._queried:
-            return
-        if len(self._queried) > 10_000:
-            self._queried.clear()
-        self._queried.add(key)
-        self._env.spawn("ask after a payer's return", self._follow_up(last))
-
-    async def _follow_up(self, attempt: Attempt) -> None:
-        try:
-            await self._payments.follow_up(attempt)
-        except SluiceError:
-            return  # the janitor asks too, and says what is wrong
-
-    async def _shown(self, visit: Visit, shown: Screen) -> web.Response:
+    async def _shown(self, visit: Visit, shown: Screen, *, again: str | None = None) -> web.Response:
+        """again: where a page that waits for its rail's answer looks next."""
         payment, say = visit.payment, visit.say
         values: dict[str, Any] = {
             "payment": payment,
@@ -245,6 +235,7 @@ class Cashier:
             "amount": say.money(payment.amount_minor, payment.currency),
             "base": visit.base,
             "mark": details.mark(visit),
+            "again": again,
             "expires_at": rfc3339(payment.expires_at),
             "screen": shown,
             "note": shown.note,

@@ -28,6 +28,7 @@ class ScreenKind(StrEnum):
     BRIDGE = "bridge"  # the wallet this page is open in is asked for the money
     TRANSFER = "transfer"  # an account to transfer to
     WAIT = "wait"  # nothing to do but wait
+    CHECK = "check"  # the payer came back, and the rail has yet to say what became of it
     DONE = "done"  # how it ended
 
 

@@ -90,6 +90,12 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "正在等待付款结果，请留在本页，不要重复付款。",
         "Waiting for the result. Please stay on this page, and do not pay twice.",
     ),
+    # check
+    "check": ("正在查询付款结果…", "Checking your payment…"),
+    "check_hint": (
+        "稍等片刻，本页会自动更新。请不要重复付款。",
+        "This takes a moment; the page updates by itself. Please do not pay twice.",
+    ),
     # done
     "paid": ("付款成功", "Paid"),
     "paid_hint": ("您可以关闭本页", "You can close this page"),

@@ -57,10 +57,7 @@ class FollowingUp:
         closed, or what it reserved released. Also asks about one that was paid though its channel had been told to undo
         it. Raises Broken (channel_contradicts_itself) where that has been undone since; then it is a case.
         """
-        payment = await self._stored.payment(attempt.book, attempt.payment_id)
-        ready = await self._calls.ready(attempt)
-        order = self._calls.order(payment, attempt)
-        outcome = await self._calls.call("query", ready, order)
+        payment, ready, order, outcome = await self._asked(attempt)
         if isinstance(outcome, Pending | Unknown):
             payment, attempt = await self._stored.as_it_stands(attempt)  # the channel took its time to say so little
             if claimed_at is not None and attempt.status not in PAID_ATTEMPT:
@@ -69,6 +66,21 @@ class FollowingUp:
                     return (await self._capturing.captured(payment, attempt, ready))[0].payment
                 outcome = await self._pressed(payment, attempt, ready, order, outcome, claimed_at)
         return (await self._recording.put_outcome(payment, attempt, ready, outcome)).payment
+
+    async def learn(self, attempt: Attempt) -> bool:
+        """Ask the channel what became of an attempt, record what it says, and return whether it said anything.
+
+        Of what is sent only the second call of a rail that waits for it moves money. Raises Unavailable, Broken.
+        """
+        payment, ready, _, outcome = await self._asked(attempt)
+        await self._recording.put_outcome(payment, attempt, ready, outcome)
+        return not isinstance(outcome, Unknown) or outcome.not_found or outcome.given_back
+
+    async def _asked(self, attempt: Attempt) -> tuple[Payment, Ready, Order, Outcome]:
+        payment = await self._stored.payment(attempt.book, attempt.payment_id)
+        ready = await self._calls.ready(attempt)
+        order = self._calls.order(payment, attempt)
+        return payment, ready, order, await self._calls.call("query", ready, order)
 
     async def _pressed(
         self, payment: Payment, attempt: Attempt, ready: Ready, order: Order, outcome: Pending | Unknown, now: datetime

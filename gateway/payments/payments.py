@@ -180,6 +180,10 @@ class Payments:
         """See FollowingUp.follow_up."""
         return await self._following_up.follow_up(attempt, claimed_at)
 
+    async def learn(self, attempt: Attempt) -> bool:
+        """See FollowingUp.learn."""
+        return await self._following_up.learn(attempt)
+
     async def end_if_run_out(self, payment: Payment) -> Payment:
         """See Closing.end_if_run_out."""
         return await self._closing.end_if_run_out(payment)

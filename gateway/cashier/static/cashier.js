@@ -18,6 +18,13 @@
       const began = performance.now();
       const known = failures ? "" : seen; // after a failure: answered at once, so that it shows whether we are back
       try {
+        if (main().dataset.again) {
+          await pause(500); // the answer itself waits for the rail, see show
+          if (mine === followed) await show(main().dataset.again);
+          failures = 0;
+          lost(false);
+          continue;
+        }
         const answer = await fetch(`${main().dataset.state}?seen=${encodeURIComponent(known)}`, { cache: "no-store" });
         if (!answer.ok) throw new Error(String(answer.status));
         failures = 0;
@@ -34,8 +41,8 @@
   }
 
   // Put the page's new state in place of the old one, without losing where the reader is.
-  async function show() {
-    const answer = await fetch(location.pathname + location.search, { cache: "no-store" });
+  async function show(from = location.pathname + location.search) {
+    const answer = await fetch(from, { cache: "no-store" });
     if (!answer.ok) throw new Error(String(answer.status));
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = next.getElementById("main");

@@ -1,12 +1,19 @@
 """Where a payer's browser comes back to: a page of ours that shows how it went, unless the merchant names another."""
 
+import asyncio
+from html import escape, unescape
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from channels.contract import Pending
+from gateway.cashier import returns
+from gateway.cashier.returns import EVERY, PATIENCE
 from gateway.payments.attempts import NewAttempt
-from tests.gateway.front import SILENCE, Front, a_front
+from gateway.tables import Attempt
+from kernel.env import system_env
+from tests.gateway.front import SILENCE, Front, HandClock, a_front
 
 CARD = {"type": "card", "token": "pm_1"}
 ASKED_TO_CONFIRM = Pending({"type": "redirect", "url": "https://bank.example/3ds"})
@@ -100,3 +107,132 @@ async def test_a_payer_who_cannot_pay_is_told_so_and_nothing_is_begun(database_u
             async with front.client.post(path, data={"way": wrong}, allow_redirects=False) as answer:
                 assert answer.status == 400, wrong
         assert (await front.payment(payment["id"]))["attempt_count"] == 0
+
+
+LEAVES = Pending({"type": "redirect", "url": "https://rail.example/pay"})
+
+
+async def at_the_rail(front: Front) -> tuple[str, str]:
+    """Have a payer leave for a rail's page; return (payment_id, where the rail sends the payer back to)."""
+    front.rail.says(pay=LEAVES, query=Pending())
+    payment_id = (await front.pay(method={"type": "cashier"})).body["id"]
+    page = front.hub.payments.page_url(front.book, payment_id)
+    path = "/" + page.split("/", 3)[3]
+    async with front.client.post(path, data={"way": "scripted.page"}, allow_redirects=False) as answer:
+        assert answer.status == 303
+    return payment_id, f"{page}?lang=en&back="
+
+
+def next_look(text: str) -> str:
+    """Return where a page that waits for its rail's answer looks next."""
+    return "http://hub" + unescape(text.partition('data-again="')[2].partition('"')[0])
+
+
+async def test_whoever_cancels_at_the_rail_and_then_pays_there_is_told_so_on_coming_back(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        _, back = await at_the_rail(front)
+        assert "Pay ¥100.00" in await look(front, back), "the payer canceled, and may pay again"
+        front.clock.forward(5)
+        front.rail.works("query")  # paid there, and no notice came
+        assert '<h1 class="middle">Paid</h1>' in await look(front, back)
+
+
+async def test_a_payer_who_comes_back_is_shown_no_way_to_pay_until_the_rail_has_answered(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        payment_id, back = await at_the_rail(front)
+        gate = front.gate()
+        text = await look(front, back)
+        for shown in (text, await look(front, next_look(text)), await look(front, back.replace("back=", "choose=1"))):
+            assert "Checking your payment" in shown
+            assert "Pay ¥100.00" not in shown
+            assert "<form" not in shown, "no choices either"
+            assert f'content="2;url={escape(next_look(shown).removeprefix("http://hub"))}"' in shown, "without scripts"
+        assert len(front.asked("query")) == 1, "all of them wait for one question"
+        assert "Pay ¥100.00" in await look(front, back.removesuffix("&back=")), (
+            "who did not come back, waits for nothing"
+        )
+        front.rail.works("query")
+        gate.open.set()
+        assert '<h1 class="middle">Paid</h1>' in await look(front, next_look(text))
+        assert (await front.payment(payment_id))["status"] == "succeeded"
+
+
+async def test_coming_back_again_and_again_asks_the_rail_once_each_few_seconds(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        _, back = await at_the_rail(front)
+        began = front.clock.now()
+        for _ in range(20):
+            await look(front, back)
+        # The clock moves where the hub sleeps, so each question more has cost three seconds of it.
+        assert len(front.asked("query")) - 1 <= (front.clock.now() - began) / EVERY
+        asked = len(front.asked("query"))
+        await look(front, back.replace("back=", "choose=1"))
+        assert len(front.asked("query")) == asked, "the choices after a return cost no question"
+
+
+async def test_a_rail_that_says_nothing_is_waited_for_half_a_minute_and_then_said_to_say_nothing(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        _, back = await at_the_rail(front)
+        front.rail.says(query=SILENCE)
+        front.hub.env.sleep = asyncio.sleep  # the clock moves by hand alone
+        text = await look(front, back)
+        assert "Checking your payment" in text
+        front.clock.forward(PATIENCE.total_seconds() + 1)
+        text = await look(front, next_look(text))
+        assert "We do not know yet whether your last try was paid" in text
+        assert "data-again" not in text
+
+
+async def test_what_a_page_says_of_since_when_it_waits_is_no_way_around_the_question(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        _, back = await at_the_rail(front)
+        front.rail.works("query")
+        for asked in ("99999999999999", "-1", "x", "", "9" * 40, "²"):
+            assert '<h1 class="middle">Paid</h1>' in await look(front, f"{back}&asked={asked}")
+
+
+async def test_an_attempt_that_the_payer_left_is_asked_about_too(database_url: str, tmp_path: Path) -> None:
+    async with a_front(database_url, tmp_path, accounts={"second": "other"}) as front:
+        payment_id, back = await at_the_rail(front)
+        front.others["second"].says(pay=LEAVES, query=Pending())
+        front.rail.says(close=SILENCE, reverse=SILENCE)
+        await front.hub.payments.attempt(front.book, payment_id, NewAttempt("page"), channel="other")
+        assert [one["status"] for one in (await front.payment(payment_id))["attempts"]] == ["pending", "pending"]
+        front.rail.works("query")  # paid where the payer no longer is
+        assert '<h1 class="middle">Paid</h1>' in await look(front, back)
+
+
+async def test_the_memory_of_returns_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(returns, "MOST", 3)
+    env = system_env()
+    clock = HandClock()
+    env.clock = clock
+    asked = []
+
+    class Payments:
+        async def learn(self, attempt: Attempt) -> bool:
+            asked.append(attempt.number)
+            return True
+
+    memory = returns.Returns(cast(Any, Payments()), env)
+
+    def attempt(number: int) -> Attempt:
+        now = clock.now()
+        return Attempt(1, "p", number, "a", "x", 0, "page", None, None, "pending", now, now, None)
+
+    for number in range(1, 10):
+        known = await memory.known([attempt(number)], clock.now())
+        assert known is (number <= 3), "so much is asked just now that nothing more is begun"
+    assert asked == [1, 2, 3]
+    clock.forward(EVERY.total_seconds())
+    assert await memory.known([attempt(9)], clock.now())
