@@ -17,7 +17,7 @@ METHODS = ("qr", "barcode", "jsapi", "h5", "app", "page", "card", "transfer", "c
 
 @with_config(ConfigDict(extra="allow"))
 class NextActionOut(TypedDict):
-    """What the payer has to do; what else is in it is the rail's and told in docs/api.md."""
+    """What the payer has to do; what else is in it is the rail's and told on the rail's page in docs/rails/."""
 
     type: str
     channel: NotRequired[Annotated[str, Field(description="whose wallet it is for")]]
