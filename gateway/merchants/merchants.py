@@ -18,6 +18,7 @@ from kernel.lane import Lanes
 from kernel.money import is_currency
 from kernel.work import BOOKS, ClockDiffers, clock_off, new_head
 from ledger import accounts
+from people import Use
 from splitting import BankLink
 from splitting.banks.worker import Banks
 
@@ -129,17 +130,20 @@ class Merchants:
         name: str,
         currency: str,
         folder: Path | None = None,
+        use: Use | None = None,
     ) -> BankLink:
         """Open a merchant's pool account at a bank and keep, sealed, how the bank is reached; repeating finds the same.
 
         Raises NotFound (no_such_book), Rejected (currency_unknown, bank_name_wrong, bank_settings_wrong, or the bank's
-        no), Conflict (other_pool_account), Unavailable.
+        no), Conflict (other_pool_account, approval_unusable), Unavailable. use: of the approval, where it takes one.
         """
         if not _BANK.fullmatch(bank):
             raise Rejected("bank_name_wrong", f"{bank[:40]!r} cannot be a bank's name: use 2 to 10 of a-z 0-9")
         _check_currency(currency)
         await self.require(book)  # before the bank opens an account for nobody
-        return await self._banks.enrol(book, bank, enrolment, folder=folder or Path(), name=name, currency=currency)
+        return await self._banks.enrol(
+            book, bank, enrolment, folder=folder or Path(), name=name, currency=currency, use=use
+        )
 
     async def require(self, book: int) -> None:
         """Raise NotFound (no_such_book) unless a merchant has the book."""

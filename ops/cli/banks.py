@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.shared import Book, Json, acting, day, finish, json_object, looking, on_screen, settings, show
+from ops.cli.shared import (
+    Book,
+    Json,
+    acting,
+    acting_person,
+    day,
+    finish,
+    json_object,
+    looking,
+    on_screen,
+    settings,
+    show,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Banks 银行: a merchant's custody, the platform's own account.")
 CREDENTIALS = typer.Option(
@@ -27,19 +39,18 @@ def bank_link(
 ) -> None:
     """Open a merchant's pool account at a bank, into which its channels pay; repeating it returns the same account.
 
-    The keys are read now and sealed in the database; no file is needed afterwards.
+    The keys are read now and sealed in the database; no file is needed afterwards. Takes two people.
     """
     import splitting
+    from ops.banks import link_as
 
     found = settings()
 
     async def work() -> int:
         given = json_object(credentials)
-        async with acting(found, "channels", "bank link", bank, book=book) as hub:
-            link = await hub.merchants.link_bank(
-                book, bank, given, name=name, currency=currency, folder=credentials.parent
-            )
-            show(splitting.bank_link_payload(link, hub.banks.problem(link)))
+        async with acting_person(found, "channels", "bank link", bank, book=book) as begun:
+            link = await link_as(begun, book, bank, given, name=name, currency=currency, folder=credentials.parent)
+            show(splitting.bank_link_payload(link, begun.hub.banks.problem(link)))
         return 0
 
     finish(work())
@@ -99,16 +110,17 @@ def bank_rotate(
         Path, typer.Option(help="JSON file with the new values; values not named stay as they are.")
     ],
 ) -> None:
-    """Put new credentials for a bank into use, after the bank has accepted them."""
+    """Put new credentials for a bank into use, after the bank has accepted them; takes two people."""
     import splitting
+    from ops.banks import rotate_as
 
     found = settings()
 
     async def work() -> int:
         given = json_object(credentials)
-        async with acting(found, "channels", "bank rotate", bank, book=book) as hub:
-            link = await hub.banks.rotate(book, bank, given, folder=credentials.parent)
-            show(splitting.bank_link_payload(link, hub.banks.problem(link)))
+        async with acting_person(found, "channels", "bank rotate", bank, book=book) as begun:
+            link = await rotate_as(begun, book, bank, given, folder=credentials.parent)
+            show(splitting.bank_link_payload(link, begun.hub.banks.problem(link)))
         return 0
 
     finish(work())

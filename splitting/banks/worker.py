@@ -26,6 +26,7 @@ from kernel.lane import Lanes
 from kernel.money import Money
 from kernel.sealing import CannotOpen, MasterKeys, Secret, master_of, without_secrets
 from kernel.turns import Turns
+from people import Use, approved
 from splitting import store
 from splitting.banks import enrolment
 from splitting.banks.files import SET_ASIDE, BankFiles, Collected, bank_of
@@ -65,25 +66,43 @@ class Banks:
 
     # ---- enrolments --------------------------------------------------------------------------------------------------
 
+    def read(self, given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Return an enrolment with the content of every file that it names.
+
+        Raises Rejected (bank_settings_wrong, address_refused).
+        """
+        return self._read(given, folder)
+
     async def enrol(
-        self, book: int, bank: str, given: Mapping[str, Any], *, folder: Path, name: str, currency: str
+        self,
+        book: int,
+        bank: str,
+        given: Mapping[str, Any],
+        *,
+        folder: Path,
+        name: str,
+        currency: str,
+        use: Use | None = None,
     ) -> BankLink:
         """Open a merchant's pool account at a bank and keep how the bank is reached; repeating it finds the account.
 
-        given: the bank's answer to the enrolment, keys as text or as names of files, which are read now. Raises
-        Rejected (bank_settings_wrong, address_refused, or the bank's no), Unavailable, Conflict (other_pool_account).
+        given: the bank's answer to the enrolment, keys as text or as names of files, which are read now. use: of the
+        approval that it takes, if it does. Raises Rejected (bank_settings_wrong, address_refused, or the bank's no),
+        Unavailable, Conflict (other_pool_account, approval_unusable).
         """
         link = self._sealed(BankLink(book, bank, "", "{}", "{}"), self._read(given, folder))
         pool = await self._build(link).open_account(f"pool-{book}-{currency}", name, currency, "pool")
-        linked: BankLink = await self._lanes.put(LinkBank(link._replace(pool_account=pool.account)))
+        linked: BankLink = await self._lanes.put(approved(LinkBank(link._replace(pool_account=pool.account)), use))
         return linked
 
-    async def rotate(self, book: int, bank: str, given: Mapping[str, Any], *, folder: Path) -> BankLink:
+    async def rotate(
+        self, book: int, bank: str, given: Mapping[str, Any], *, folder: Path, use: Use | None = None
+    ) -> BankLink:
         """Put new credentials at a bank into use; what is not named stays, null takes away.
 
         The bank is asked with them first. It mends an enrolment whose master key was lost too; then every secret must
-        be named. Raises NotFound (no_such_bank), Rejected (bank_settings_wrong, address_refused, another_account),
-        Unavailable.
+        be named. use: as enrol has it. Raises NotFound (no_such_bank), Rejected (bank_settings_wrong, address_refused,
+        another_account), Unavailable, Conflict (approval_unusable).
         """
         link = await self.link(book, bank)
         try:
@@ -106,7 +125,7 @@ class Banks:
                 "another_account",
                 f"with these credentials {bank} knows no account {link.pool_account}: another customer's",
             ) from None
-        linked: BankLink = await self._lanes.put(LinkBank(new))
+        linked: BankLink = await self._lanes.put(approved(LinkBank(new), use))
         return linked
 
     async def reseal(self) -> Resealed:

@@ -14,9 +14,12 @@ import pytest
 import pytest_asyncio
 from typer.testing import CliRunner, Result
 
+import people
+from kernel.db import acquire
 from kernel.env import Env, Request, Response, system_env
 from kernel.errors import Conflict, NotFound, Rejected, Unavailable
 from ops.cli.commands import app
+from ops.people import own_credential
 from ops.reseal import reseal
 from ops.wiring import Hub, hub
 from splitting import BankLink, bank_link_payload
@@ -254,9 +257,21 @@ async def test_commands_link_list_and_rotate_a_bank_and_show_no_secret(
         assert token not in done.output
         return done
 
-    linked = json.loads((await sluice("link", "second", "--credentials", str(folder / "bank.json"))).stdout)
+    async def by_two(*words: str) -> Result:
+        """Have ada ask for it, bo agree, and ada do it."""
+        assert "approval_asked" in (await sluice(*words, code=1)).output
+        async with acquire(custody.hub.pool) as connection:
+            (asked,) = await people.store.approvals(connection)
+        assert token not in asked.what
+        await custody.hub.approvals.check(asked.id, await custody.hub.people.get("bo"), agrees=True)
+        return await sluice(*words)
+
+    assert "first_person_missing" in (await sluice("list", code=1)).output
+    await custody.hub.people.add_first("ada", own_credential(custody.hub, tmp_path))
+    await custody.hub.people.add("bo", people.Role.OPERATOR)
+    linked = json.loads((await by_two("link", "second", "--credentials", str(folder / "bank.json"))).stdout)
     assert linked["pool_account"] == custody.link.pool_account
-    rotated = json.loads((await sluice("rotate", "second", "--credentials", str(folder / "bank.json"))).stdout)
+    rotated = json.loads((await by_two("rotate", "second", "--credentials", str(folder / "bank.json"))).stdout)
     listed = json.loads((await sluice("list", "--json")).stdout)
     assert [one["bank"] for one in listed] == [BANK, "second"]
     assert listed[1] == rotated
