@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from gateway.door.openapi import PLAIN, examples_of
 from gateway.door.problems import PROBLEMS_BY_SUBJECT
 
 _HERE = Path(__file__).parent / "templates"
@@ -52,8 +53,16 @@ class Operation:
     body: Sequence[Row] | None  # None: none is read
     answers: Sequence[tuple[str, str, Markup]]  # status, when, what
     problems: Sequence[tuple[str, Sequence[str]]]  # status, codes that not every operation may give
+    examples: Sequence["Shown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An example: what is sent, and what is answered."""
+
+    name: str  # for people
     curl: str
-    status: int
+    status: int  # 0: no answer is known
     answer: str
 
 
@@ -143,15 +152,6 @@ class _Text:
     def _operation(self, method: str, path: str, operation: Mapping[str, Any]) -> Operation:
         parameters = [self._resolved(one) for one in operation["parameters"]]
         media = operation.get("requestBody", {}).get("content", {}).get("application/json")
-        status, answer = next(
-            (
-                (int(status), content["example"])
-                for status, answer in operation["responses"].items()
-                for content in answer.get("content", {}).values()
-                if "example" in content
-            ),
-            (0, None),
-        )
         special = [
             (status, [code for code in codes if code not in self.common]) for status, codes in self._codes(operation)
         ]
@@ -169,10 +169,25 @@ class _Text:
                 if status.startswith("2")
             ],
             [(status, codes) for status, codes in special if codes],
-            curl(method, path, parameters, media),
-            status,
-            answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, indent=2),
+            list(self._examples(method, path, operation)),
         )
+
+    def _examples(self, method: str, path: str, operation: Mapping[str, Any]) -> Iterator[Shown]:
+        parameters = [self._resolved(one) for one in operation["parameters"]]
+        media = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        status, answers = next(
+            (
+                (int(status), examples)
+                for status, answer in operation["responses"].items()
+                for media_type, content in answer.get("content", {}).items()
+                if media_type != "application/problem+json" and (examples := examples_of(content))
+            ),
+            (0, {PLAIN: None}),
+        )
+        for name, answer in answers.items():
+            shown = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, indent=2)
+            title = "Example" if name == PLAIN else f"Example {name.replace('_', ' ')}"
+            yield Shown(title, curl(method, path, parameters, media, name), status, shown)
 
     def _resolved(self, one: Mapping[str, Any]) -> Mapping[str, Any]:
         while "$ref" in one:
@@ -301,21 +316,28 @@ def _text_kind(schema: Schema) -> Markup:
     return escape(words)
 
 
-def curl(method: str, path: str, parameters: Sequence[Mapping[str, Any]], media: Mapping[str, Any] | None) -> str:
-    """Return the example of an operation's request as a command for a shell, with the hub and the key as variables."""
+def curl(
+    method: str,
+    path: str,
+    parameters: Sequence[Mapping[str, Any]],
+    media: Mapping[str, Any] | None,
+    example: str = PLAIN,
+) -> str:
+    """Return an example of an operation's request as a command for a shell, with the hub and the key as variables."""
     query = []
     lines = []
     for one in parameters:
+        given = examples_of(one)
         if one["in"] == "path":
-            path = path.replace("{" + one["name"] + "}", one.get("example", "{" + one["name"] + "}"))
-        elif one["in"] == "query" and "example" in one:
-            query.append((one["name"], one["example"]))
+            path = path.replace("{" + one["name"] + "}", given.get(PLAIN, "{" + one["name"] + "}"))
+        elif one["in"] == "query" and given:
+            query.append((one["name"], given[PLAIN]))
         elif one["in"] == "header":
-            lines.append(f"-H {shlex.quote(one['name'] + ': ' + one['example'])}")
+            lines.append(f"-H {shlex.quote(one['name'] + ': ' + given.get(example, '…'))}")
     address = path + (f"?{urlencode(query, safe=':,')}" if query else "")
     first = f'curl {"" if method == "GET" else f"-X {method} "}"$HUB{address}"'
     lines = [first, '-H "Authorization: Bearer $KEY"', *lines]
-    if media is not None and "example" in media:
-        body = json.dumps(media["example"], ensure_ascii=False, indent=2)
+    if media is not None and example in examples_of(media):
+        body = json.dumps(examples_of(media)[example], ensure_ascii=False, indent=2)
         lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(body)}"]
     return " \\\n  ".join(lines)

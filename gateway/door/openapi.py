@@ -21,6 +21,7 @@ from gateway.door.responses import PROBLEM_BASE
 from kernel.routes import JSON, Parameter, Route
 
 EXAMPLES = Path(__file__).with_name("examples.json")  # recorded: `make examples`
+PLAIN = "plain"  # the example that has no name of its own
 _REF = "#/components/schemas/"
 
 # ---- which problems follow from a record's fields --------------------------------------------------------------------
@@ -72,13 +73,30 @@ def _parameters(route: Route[Any]) -> Sequence[Parameter]:
 # ---- the document ----------------------------------------------------------------------------------------------------
 
 _DESCRIPTION = """\
-The merchant API of the Sluice 汇闸 payment hub. The repository's `docs/api.md` explains how to repeat a request, what
-the states mean, and how each payment method is shown to the payer. `docs/problems.md` lists every problem code.
+The merchant API of the Sluice 汇闸 payment hub. The page `/docs` of a hub shows this document with every problem code.
+More is in the hub's repository: `docs/api.md` (how each payment method is shown to the payer), `docs/problems.md`.
 
-Amounts are whole minor units. Write integers as integers: JSON Schema accepts `10.0` and `1e1`, the hub refuses them.
-It also refuses a field that is given twice, unknown fields and unknown filters. An answer may have members that are not
-named here, and a problem may have a code that is not named here. Text may hold neither control characters nor marks
-that hide it or reverse its direction.
+If no answer arrives, send the same bytes again with the same `Idempotency-Key`: the request is carried out once, and
+you are answered with the object as it is now. The same key with another body is refused. A hub remembers a key for at
+least seven days. Each new operation needs a new key, as each of the examples has one.
+
+A payment's `status` is one of these; only the first three may still change:
+
+- `processing`: the channel has the order, or is about to.
+- `requires_action`: the payer has to do what `next_action` says.
+- `requires_capture`: the payer's money is reserved; capture it or void it.
+- `succeeded`: the payer has paid.
+- `failed`: the channel refused it.
+- `canceled`: it was closed or voided before it was paid.
+- `expired`: its time ran out before it was paid.
+
+A late payment of one that has ended is refunded automatically. A refund is `processing`, then `succeeded` or `failed`;
+a failed one can be tried again. Read an object, or its events, to learn that it has changed.
+
+Amounts are whole minor units: 12.34 CNY is `1234`, 500 JPY is `500`. Write integers as integers: JSON Schema accepts
+`10.0` and `1e1`, the hub refuses them. It also refuses a field that is given twice, unknown fields and unknown filters.
+An answer may have members that are not named here, and a problem may have a code that is not named here. Text may hold
+neither control characters nor marks that hide it or reverse its direction.
 
 Pages for payers (`/pay/`, `/l/`, `/s/`) and the address for rails' notices (`/notify/`) are not part of this document.
 """
@@ -108,7 +126,6 @@ _KEY = {
     "in": "header",
     "required": True,
     "description": "your own; a new one for each new operation, the same one to repeat a request",
-    "example": "2026-000123",
     "schema": {
         "type": "string",
         "pattern": "^[!-~]{1,255}$",
@@ -127,8 +144,10 @@ def document(routes: Sequence[Route[Any]]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         operation = _operation(route, routes, schemas, answers)
-        if route.name in examples:
-            _add_example(operation, examples[route.name], route)
+        if told := {
+            name.partition(".")[2]: step for name, step in examples.items() if name.split(".")[0] == route.name
+        }:
+            _add_examples(operation, told, route)
         paths.setdefault(route.path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
@@ -146,7 +165,6 @@ def document(routes: Sequence[Route[Any]]) -> dict[str, Any]:
             "schemas": {**schemas.components, "Problem": _problem_schema()},
             "examples": {_example_name(problem): _example(problem) for problem in PROBLEMS.values()},
             "headers": {"X-Request-Id": _REQUEST_ID, "Retry-After": _RETRY_AFTER, "Idempotency-Replayed": _REPLAYED},
-            "parameters": {"IdempotencyKey": _KEY},
             "responses": {
                 **answers.components,
                 **{name: _answer_of_problems([PROBLEMS[code]]) for name, code in _OF_NO_ROUTE.items()},
@@ -170,7 +188,7 @@ def _operation(
 ) -> dict[str, Any]:
     parameters = [_parameter(one, "path" if one is route.ident else "query") for one in _parameters(route)]
     if route.needs_key:
-        parameters.append({"$ref": "#/components/parameters/IdempotencyKey"})
+        parameters.append(dict(_KEY))
     found: dict[str, Any] = {
         "operationId": route.name,
         "tags": [next(part for part in re.split(r"[/.]", route.path)[::-1] if part in _TAGS)],
@@ -187,19 +205,40 @@ def _operation(
     return found
 
 
-def _add_example(operation: dict[str, Any], example: Mapping[str, Any], route: Route[Any]) -> None:
-    """Put into an operation what was once sent and answered."""
-    address = urlsplit(example["path"])
+def _add_examples(operation: dict[str, Any], told: Mapping[str, Mapping[str, Any]], route: Route[Any]) -> None:
+    """Put into an operation what was once sent and answered. told: by name, the first without one."""
+    first = told[""]
+    address = urlsplit(first["path"])
     given = dict(parse_qsl(address.query))
     if route.ident is not None:
         given["id"] = address.path.split("/")[route.path.split("/").index("{id}")]
     for parameter in operation["parameters"]:
-        if (name := parameter.get("name")) in given:
+        if (name := parameter["name"]) in given:
             is_number = parameter["schema"].get("type") == "integer"
             parameter["example"] = int(given[name]) if is_number else given[name]
-    if "body" in example and route.body is not None:
-        operation["requestBody"]["content"]["application/json"]["example"] = example["body"]
-    operation["responses"][str(example["status"])]["content"][route.media]["example"] = example["answer"]
+        elif name == _KEY["name"]:
+            _put(parameter, told, "idempotency_key")
+    if "body" in first and route.body is not None:
+        _put(operation["requestBody"]["content"]["application/json"], told, "body")
+    _put(operation["responses"][str(first["status"])]["content"][route.media], told, "answer")
+
+
+def _put(place: dict[str, Any], told: Mapping[str, Mapping[str, Any]], member: str) -> None:
+    """Put a member of every example into a place of the document: it has one, or several by name."""
+    if len(told) == 1:
+        place["example"] = told[""][member]
+    else:
+        place["examples"] = {
+            name or PLAIN: {"summary": (name or PLAIN).replace("_", " "), "value": step[member]}
+            for name, step in told.items()
+        }
+
+
+def examples_of(place: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the examples at a place of the document, by name; one alone is `plain`."""
+    if "example" in place:
+        return {PLAIN: place["example"]}
+    return {name: one["value"] for name, one in place.get("examples", {}).items()}
 
 
 def _parameter(parameter: Parameter, where: str) -> dict[str, Any]:

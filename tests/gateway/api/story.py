@@ -65,10 +65,12 @@ class Story:
     told: dict[str, Example] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
-    async def ask(self, name: str, path: str, body: Any = None, *, key: str | None = None) -> Any:
+    async def ask(
+        self, name: str, path: str, body: Any = None, *, key: str | None = None, example: str | None = None
+    ) -> Any:
         """Send one operation's request and return what it was answered; the first of its name is its example.
 
-        path: with its query. key: the Idempotency-Key.
+        path: with its query. key: the Idempotency-Key. example: the name of a further example of the operation.
         """
         method = next(
             method.upper()
@@ -84,7 +86,8 @@ class Story:
         said = json.loads(raw) if answer.content_type == "application/json" else raw.decode()
         sent: Example = {"method": method, "path": path}
         sent |= ({"idempotency_key": key} if key else {}) | ({} if body is None else {"body": body})
-        self.told.setdefault(name, self._shown({**sent, "status": answer.status, "answer": said}))
+        called = f"{name}.{example}" if example else name
+        self.told.setdefault(called, self._shown({**sent, "status": answer.status, "answer": said}))
         return said
 
     def _shown(self, value: Any) -> Any:
@@ -127,9 +130,12 @@ async def play(story: Story) -> None:
     await _accounts(story)
 
     payee = await ask("create_payee", "/v1/payees", {
-        "name": "Green Farm 绿野农场", "kind": "supplier", "currency": "CNY", "bank": BANK, "reference": "farm-17",
+        "name": "North Kiln 北窑", "kind": "supplier", "currency": "CNY", "reference": "kiln-3",
     })  # fmt: skip
     await ask("get_payee", f"/v1/payees/{payee['id']}")
+    payee = await ask("create_payee", "/v1/payees", {
+        "name": "Green Farm 绿野农场", "kind": "supplier", "currency": "CNY", "bank": BANK, "reference": "farm-17",
+    }, example="with_a_bank")  # fmt: skip
     await ask("list_payees", "/v1/payees?limit=10")
     await ask("suspend_payee", f"/v1/payees/{payee['id']}/suspend")
     await ask("resume_payee", f"/v1/payees/{payee['id']}/resume")
@@ -181,9 +187,11 @@ async def _a_payment(story: Story, payee: str) -> Any:
     order = {
         "merchant_order_id": "2026-000123", "amount": 12_800, "currency": "CNY",
         "method": {"type": "qr", "channel": "wechat"}, "description": "龙井茶 Longjing tea, 250 g",
-        "split": [{"payee": payee, "basis_points": 7_000}], "metadata": {"till": "7"},
+        "metadata": {"till": "7"},
     }  # fmt: skip
-    made = await ask("create_payment", "/v1/payments", order, key="2026-000123")
+    other = await ask("create_payment", "/v1/payments", order, key="2026-000123")
+    shared = order | {"merchant_order_id": "2026-000124", "split": [{"payee": payee, "basis_points": 7_000}]}
+    made = await ask("create_payment", "/v1/payments", shared, key="2026-000124", example="with_a_split")
     place = f"/v1/payments/{made['id']}"
     waiting = (await story.becomes(place, "requires_action"))["attempts"][0]
     await story.wechat.pay(waiting["reference"])
@@ -191,7 +199,6 @@ async def _a_payment(story: Story, payee: str) -> Any:
     await story.hub.splitter().once()
     await ask("get_payment", place)
 
-    other = await ask("create_payment", "/v1/payments", order | {"merchant_order_id": "2026-000124"}, key="2026-000124")
     await ask("close_payment", f"/v1/payments/{other['id']}/close")
     await ask("list_payments", "/v1/payments?status=succeeded&currency=CNY&limit=2")
     await ask("export_payments", "/v1/payments.csv?created_from=2026-01-01T00:00:00Z")
@@ -201,8 +208,8 @@ async def _a_payment(story: Story, payee: str) -> Any:
 async def _money_back(story: Story, paid: Any) -> None:
     ask = story.ask
     refund = await ask("create_refund", f"/v1/payments/{paid['id']}/refunds", {
-        "amount": 2_800, "reason": "one tin was dented", "merchant_refund_id": "2026-000123-1",
-    }, key="2026-000123-1")  # fmt: skip
+        "amount": 2_800, "reason": "one tin was dented", "merchant_refund_id": "2026-000124-1",
+    }, key="2026-000124-1")  # fmt: skip
     await story.becomes(f"/v1/refunds/{refund['id']}", "succeeded")
     await ask("get_refund", f"/v1/refunds/{refund['id']}")
     await ask("list_refunds", f"/v1/refunds?payment={paid['id']}")

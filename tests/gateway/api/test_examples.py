@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from gateway.door.openapi import EXAMPLES
+from gateway.door.openapi import EXAMPLES, PLAIN, examples_of
 from tests.documented import closed, openapi
 from tests.gateway.api.story import a_story, blurred, play
 
@@ -47,18 +47,37 @@ def test_a_replay_that_differs_in_more_than_ids_and_times_is_noticed() -> None:
 
 
 def test_every_operation_has_an_example_of_what_is_sent_and_answered() -> None:
-    assert RECORDED.keys() == OPERATIONS.keys()
-    for name, operation in OPERATIONS.items():
+    assert {name.partition(".")[0] for name in RECORDED} == OPERATIONS.keys()
+    for name, step in RECORDED.items():
+        name, _, example = name.partition(".")
+        operation, example = OPERATIONS[name], example or PLAIN
         body = operation.get("requestBody")
-        assert body is None or "example" in body["content"]["application/json"], name
+        assert body is None or examples_of(body["content"]["application/json"])[example] == step["body"], name
         assert any(
-            "example" in media for media in operation["responses"][f"{RECORDED[name]['status']}"]["content"].values()
+            step["answer"] == examples_of(media).get(example)
+            for media in operation["responses"][f"{step['status']}"]["content"].values()
         )
+
+
+def test_the_examples_can_be_sent_one_after_the_other() -> None:
+    keys = [step["idempotency_key"] for step in RECORDED.values() if "idempotency_key" in step]
+    assert len(keys) > 8
+    assert len(set(keys)) == len(keys), "a key that is used twice is refused the second time"
+    shown = [
+        key
+        for operation in OPERATIONS.values()
+        for parameter in operation["parameters"]
+        if parameter["name"] == "Idempotency-Key"
+        for key in examples_of(parameter).values()
+    ]
+    assert sorted(shown) == sorted(keys)
+    for name in ("create_payment", "create_payee"):
+        assert not {"split", "bank"} & RECORDED[name]["body"].keys(), "the first needs nothing made before it"
 
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_an_example_is_of_the_form_that_the_document_says(name: str) -> None:
-    operation, example = OPERATIONS[name], RECORDED[name]
+    operation, example = OPERATIONS[name.partition(".")[0]], RECORDED[name]
     if "body" in example and "requestBody" in operation:
         assert _faults(operation["requestBody"]["content"]["application/json"]["schema"], example["body"]) == []
     content = operation["responses"][str(example["status"])]["content"]

@@ -106,11 +106,11 @@ def _sent(command: str) -> tuple[Any, ...]:
     headers = dict(line.split(": ", 1) for line in given["-H"])
     assert headers["Authorization"] == "Bearer $KEY"
     body = json.loads(given["-d"][0]) if "-d" in given else None
-    return given.get("-X", ["GET"])[0], *_taken_apart(address), "Idempotency-Key" in headers, body
+    return given.get("-X", ["GET"])[0], *_taken_apart(address), headers.get("Idempotency-Key"), body
 
 
 def _wanted(example: Any) -> tuple[Any, ...]:
-    return example["method"], *_taken_apart(example["path"]), "idempotency_key" in example, example.get("body")
+    return example["method"], *_taken_apart(example["path"]), example.get("idempotency_key"), example.get("body")
 
 
 def _taken_apart(address: str) -> tuple[str, dict[str, str]]:
