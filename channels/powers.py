@@ -143,6 +143,17 @@ class RotatesKeys(Protocol):
 
 
 @runtime_checkable
+class WeighsNotices(Protocol):
+    """A rail whose signed notices may be about what others made at the same account under our number."""
+
+    def weighed(self, order: Order, told: Outcome) -> Outcome:
+        """Return what a verified notice says of this order; Unknown where it decides nothing, and the rail is asked.
+
+        Pure. order: as it stands when the notice is applied, with the rail's own number as far as it is known.
+        """
+
+
+@runtime_checkable
 class Proves(Protocol):
     """A rail whose question about an order does not show that it knows us by our credentials: another one does.
 
@@ -219,6 +230,7 @@ POWERS: Mapping[type[Any], Callable[[Capabilities], bool | None]] = {
     IdentifiesPayers: _says_nothing,
     LogsIn: _says_nothing,
     RotatesKeys: _says_nothing,
+    WeighsNotices: _says_nothing,
     Proves: _says_nothing,
     SendsOn: _says_nothing,
     HasFundBill: _says_nothing,

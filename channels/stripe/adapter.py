@@ -308,6 +308,10 @@ class Stripe:
             raise BadNotice("not_ours", doubt, about=reference) from None
         return None if isinstance(outcome, Unknown) else Notice(Kind.PAYMENT, reference, outcome, notice_id)
 
+    def weighed(self, order: Order, told: Outcome) -> Outcome:
+        """Return what an event says of this order; Unknown where it decides nothing. See checkout.weighed."""
+        return checkout.weighed(order, told)
+
     def notice_accepted(self) -> Response:
         """Return "received, do not send again"."""
         return Response(200, {}, b"")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from channels.contract import Method, Order, Outcome, Pending, Refused, Request, Response, Unknown
+from channels.contract import Confirmed, Method, Order, Outcome, Pending, Refused, Request, Response, Unknown
 from channels.stripe import messages
 from channels.stripe.answers import Answers, replayed
 from channels.stripe.calls import Calls
@@ -146,6 +146,21 @@ def passes_over(kind: str, about: Mapping[str, Any]) -> bool:
     notes = about.get("metadata")
     of_page = isinstance(notes, dict) and notes.get(PAID_BY) == ON_PAGE
     return of_page and kind.startswith("payment_intent.") and kind not in INTENT_EVENTS
+
+
+def weighed(order: Order, told: Outcome) -> Outcome:
+    """Return what an event says, if it is of the intent by which the order goes; else Unknown: ask.
+
+    Whoever shares the account can write our number into metadata, so that alone proves nothing. A no names no intent
+    here, and a page goes by none yet: what became of them is asked for by their own id.
+    """
+    if order.channel_ref is None or is_session(order):
+        return Unknown("the order goes by no intent yet")
+    if not isinstance(told, Confirmed | Pending):
+        return Unknown("the event says no; whether it is of this order's intent is asked for")
+    if told.channel_ref != order.channel_ref:
+        return Unknown("the event is of an intent by which this order does not go")
+    return told
 
 
 class Pages:

@@ -1,13 +1,16 @@
 """Applying what a channel tells by itself: to the payment or refund that its number names."""
 
-from channels import Kind, Notice, Refused
+from channels import Confirmed, Kind, Notice, Outcome, Refused, Unknown
+from channels.powers import WeighsNotices
+from gateway.accounts.ready import Ready
 from gateway.payments.calls import Calls
 from gateway.payments.recording import Recording
 from gateway.payments.refunding import Refunding
+from gateway.states import PAID_ATTEMPT
 from gateway.store import find_attempt, find_payment, find_refund
-from gateway.tables import attempt_number, refund_number
+from gateway.tables import Attempt, Payment, attempt_number, refund_number
 from kernel.db import Pool, acquire
-from kernel.errors import NotFound
+from kernel.errors import NotFound, Unavailable
 from kernel.ids import parse_reference
 
 
@@ -32,7 +35,8 @@ class Applying:
         """Apply a notice which the channel account's keys have verified; returns only after the commit.
 
         Raises OfAnotherSystem for a number of nobody's here, OfAnotherAccount where another account has it, NotFound
-        for one that we never gave to what it names, Broken (amount_differs, charged_twice) for one that cannot be.
+        for one that we never gave to what it names, Broken (amount_differs, charged_twice, channel_contradicts_itself)
+        for one that cannot be, Unavailable (notice_unclear) where the rail had to be asked about it and did not answer.
         """
         try:
             await self._apply_notice(book, account_id, notice)
@@ -91,4 +95,27 @@ class Applying:
                 comes_back = (await self._calls.ready(attempt)).client.channel.capabilities.refunds_come_back
             await self._refunding.record_refund(refund, notice.outcome, tried, comes_back=comes_back)
         else:
-            await self._recording.put_outcome(payment, attempt, await self._calls.ready(attempt), notice.outcome)
+            ready = await self._calls.ready(attempt)
+            outcome = await self._weighed(payment, attempt, ready, notice.outcome)
+            await self._recording.put_outcome(payment, attempt, ready, outcome)
+
+    async def _weighed(self, payment: Payment, attempt: Attempt, ready: Ready, told: Outcome) -> Outcome:
+        """Return what a notice's word is worth: of some rails only what the order's own number answers.
+
+        That a paid order was paid once more is compared as it is. Raises Unavailable where the rail does not answer:
+        it sends the notice again, and whatever it was about is not lost.
+        """
+        rail = ready.client.channel
+        if not isinstance(rail, WeighsNotices) or (isinstance(told, Confirmed) and attempt.status in PAID_ATTEMPT):
+            return told
+        order = self._calls.order(payment, attempt)
+        weighed = rail.weighed(order, told)
+        if not isinstance(weighed, Unknown):
+            return weighed
+        now = await self._calls.call("query", ready, order)
+        if isinstance(now, Unknown) and not now.not_found:
+            raise Unavailable(
+                "notice_unclear",
+                f"a notice about {attempt.reference} decides nothing by itself, and asking failed: {now.reason}",
+            )
+        return now

@@ -77,7 +77,8 @@ class RecordOutcome(NamedTuple):
     the merchant's paid a part; None: what was expected. after_reversal: the channel was asked after it had said that
     the attempt was reversed. answers: what the outcome is the answer to; a refused message ends nothing while another
     of the same number may have reached the channel. Returns Recorded. Raises NotFound, Broken (amount_differs,
-    charged_twice, coupon_exceeds_payment), EndedMeanwhile: put it again; ReversedMeanwhile: ask the channel.
+    charged_twice, channel_contradicts_itself, coupon_exceeds_payment), EndedMeanwhile: put it again; ReversedMeanwhile:
+    ask the channel.
     """
 
     book: int
@@ -251,6 +252,13 @@ class RecordOutcome(NamedTuple):
         held, event = 0, states.AttemptEvent.PENDING
         if outcome.authorized is not None:
             held, event = outcome.authorized.minor, states.AttemptEvent.AUTHORIZED
+            if not payment.capture_manual:
+                raise Broken(
+                    "channel_contradicts_itself",
+                    f"{attempt.reference} was to be paid at once, and the channel says that {outcome.authorized} are "
+                    "only reserved",
+                    payment=payment.id,
+                )
             if (held, outcome.authorized.currency) != (payment.amount_minor, payment.currency):
                 raise Broken(
                     "amount_differs",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels import BadNotice, Kind, Notice, Outcome, Pending, Refused, Unknown
+from channels import BadNotice, Kind, Notice, Order, Outcome, Pending, Refused, Unknown
 from channels.stripe import signing
 from channels.stripe.adapter import EVENTS
 from kernel.env import Response
@@ -27,6 +27,7 @@ from tests.channels.stripe.stripe_rail import (
     intent,
     notice,
     order,
+    page_order,
     refund,
     refund_order,
     signature,
@@ -190,6 +191,30 @@ def test_of_a_forged_event_nothing_is_said() -> None:
     with pytest.raises(BadNotice) as refused:
         STRIPE.notice(under(f"t={SECONDS},v1={'0' * 64}"), now=NOW)
     assert refused.value.about is None
+
+
+PROVING = Pending({"type": "redirect", "url": SECURE}, INTENT)
+NO = Refused("canceled", closed=True)
+
+
+@pytest.mark.parametrize("told", [PAID, HELD, PROVING, Pending(channel_ref=INTENT)])
+def test_what_an_event_says_of_the_intent_by_which_the_order_goes_counts(told: Outcome) -> None:
+    assert STRIPE.weighed(order(), told) == told
+    assert STRIPE.weighed(page_order(channel_ref=INTENT), told) == told
+
+
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        *((order(), one) for one in (NO, Refused("generic_decline"), Pending())),
+        *((order(channel_ref="pi_3QAnother"), one) for one in (PAID, HELD, PROVING)),
+        *((order(channel_ref=None), one) for one in (PAID, HELD, PROVING, NO)),
+        *((page_order(), one) for one in (PAID, HELD, PROVING, NO)),
+        *((page_order(channel_ref=None), one) for one in (PAID, NO)),
+    ],
+)
+def test_every_other_event_only_has_the_hub_ask(about: Order, told: Outcome) -> None:
+    assert isinstance(STRIPE.weighed(about, told), Unknown)
 
 
 def test_an_event_that_names_our_own_account_is_ours() -> None:
