@@ -33,6 +33,7 @@ class Mark(NamedTuple):
     waiting: Sequence[tuple[int, str]]  # payments of which something was open: those may change without a word
     payment_count: int
     again: tuple[int, str] = (0, "")  # up to which payment the old ones have been looked at again
+    audit: tuple[int, bytes] = (0, b"")  # number and hash of the audit log's last record; 0: none, or an older mark
 
     @property
     def moment(self) -> datetime:
@@ -65,12 +66,14 @@ def save(home: Path, key: bytes, mark: Mark) -> None:
         "events": _plain(mark.events),
         "last_ids": {str(book): ident for book, ident in mark.last_ids.items()},
         "balances": {str(book): digest.hex() for book, digest in mark.balances.items()},
+        "audit": [mark.audit[0], mark.audit[1].hex()],
     }
     told = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
     write_whole(home / FILE, orjson.dumps({"told": told.decode(), "mac": _mac(key, told).hex()}).decode())
 
 
 def _read(said: dict[str, Any]) -> Mark:
+    audit = said.get("audit", (0, ""))  # marks made before the log was in them have none
     mark = Mark(
         said["at"],
         said["whole_at"],
@@ -81,6 +84,7 @@ def _read(said: dict[str, Any]) -> Mark:
         [(int(book), str(ident)) for book, ident in said["waiting"]],
         int(said["payment_count"]),
         (int(said["again"][0]), str(said["again"][1])),
+        (int(audit[0]), bytes.fromhex(audit[1])),
     )
     if mark.moment.tzinfo is None:
         raise ValueError("a mark's time has no zone")

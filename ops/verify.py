@@ -153,6 +153,7 @@ class Run:
         self._events = Walk(since.events) if since else Walk()
         self._transfers: dict[int, int] = {}  # of every book: the last that was verified; empty: look at everything
         self._apart = {
+            "audit_chain_holds": self._audit_chain,
             "journal_chain_holds": self._journal_chain,
             "event_chain_holds": self._event_chain,
             "balances_follow_from_the_journal": self._balances,
@@ -196,6 +197,7 @@ class Run:
             await gateway.payments.invariants.open_payments(connection),
             await self._payments(),
             (0, "") if seen is None else seen.again_up_to,
+            await _audit_end(connection),
         )
 
     async def walked(self, why_all: str) -> list[Walked]:
@@ -218,6 +220,9 @@ class Run:
         if self._since is None or self._touched is None:
             return int(await self._connection.fetchval("SELECT count(*) FROM payment"))
         return self._since.payment_count + self._touched.new
+
+    async def _audit_chain(self) -> list[str]:
+        return [*self._rewritten.get("audit", []), *await people.INVARIANTS["audit_chain_holds"](self._connection)]
 
     async def _journal_chain(self) -> list[str]:
         broken = await ledger.invariants.journal_chain_holds(self._connection, self._journal)
@@ -251,7 +256,7 @@ class Run:
 
 
 async def _rewritten(connection: Connection, mark: Mark) -> dict[str, list[str]]:
-    """Return, by chain, the books whose chain is not any more what it was when the mark was made."""
+    """Return, by chain, what is not any more what it was when the mark was made; of the books' chains, which books."""
     found: dict[str, list[str]] = {}
     for chain, table in CHAINS.items():
         ends: Ends = getattr(mark, chain)
@@ -270,7 +275,19 @@ async def _rewritten(connection: Connection, mark: Mark) -> dict[str, list[str]]
                     f"book {book}: {table} {number} is not the one that was verified: its chain was written anew, or a "
                     "backup put back"
                 )
+    number, digest = mark.audit
+    if number and await connection.fetchval("SELECT hash FROM audit_record WHERE seq = $1", number) != digest:
+        found["audit"] = [
+            f"audit record {number} is not the one that was verified: the log was cut off or written anew, or a backup "
+            "put back"
+        ]
     return found
+
+
+async def _audit_end(connection: Connection) -> tuple[int, bytes]:
+    """Return number and hash of the audit log's last record; (0, b"") where there is none."""
+    last = await people.store.records(connection, limit=1)
+    return (last[0].seq, last[0].hash) if last else (0, b"")
 
 
 def as_json(verdicts: list[Checked], walked: Sequence[Walked] = ()) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What was verified is not walked again, unless its mark is not this home's own, or --all is asked for."""
 
+import hmac
 import os
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import orjson
 import pytest
 
+import people
 from kernel.chain import GENESIS, link
 from ops.verified import FILE
 from ops.verify import CHAINS, Checked, Marks, Walked, verify_since
+from people.roles import Act
 from streams.outbox import Event, chained
 from tests.conftest import TestServer as PostgresServer
 from tests.gateway.front import Front, a_front
@@ -138,6 +141,66 @@ async def test_a_record_changed_below_the_mark_is_found_by_walking_everything(
         broken, _ = await run(front, tmp_path, everything=True)
         assert [one.name for one in broken] == ["event_chain_holds"]
         await owner.execute("UPDATE event SET payload = $1 WHERE seq = 1", was)
+
+
+async def acted(front: Front, *names: str) -> None:
+    for name in names:
+        async with front.hub.audit.recorded("ada", Act.LINKS, "link add", name):
+            pass
+
+
+async def cut_off(connection: Any) -> None:
+    await connection.execute("DELETE FROM audit_record WHERE seq > 2")
+
+
+async def emptied(connection: Any) -> None:
+    await connection.execute("DELETE FROM audit_record")
+
+
+async def rehash_audit(connection: Any) -> None:
+    """Give an old act to somebody else, and hash the audit log anew."""
+    await connection.execute("UPDATE audit_record SET person = 'bo' WHERE seq = 1")
+    previous = GENESIS
+    for record in reversed(await people.store.records(connection)):
+        previous = link(previous, *people.store.chained(record))
+        await connection.execute("UPDATE audit_record SET hash = $2 WHERE seq = $1", record.seq, previous)
+
+
+@pytest.mark.parametrize("everything", [False, True])
+@pytest.mark.parametrize("plant", [cut_off, emptied, rehash_audit])
+async def test_an_audit_log_cut_off_or_written_anew_below_the_mark_is_found(
+    database_url: str, tmp_path: Path, pg_server: PostgresServer, plant: Any, everything: bool
+) -> None:
+    async with a_front(database_url, tmp_path) as front, superuser(pg_server, database_url) as owner:
+        await acted(front, "tea", "silk")
+        assert (await run(front, tmp_path))[0] == []
+        await acted(front, "rice")
+        assert (await run(front, tmp_path))[0] == [], "that it grows is no finding"
+        await plant(owner)
+        broken, _ = await run(front, tmp_path, everything=everything)
+        assert [one.name for one in broken] == ["audit_chain_holds"]
+        assert "is not the one that was verified" in broken[0].broken[0]
+        (tmp_path / FILE).unlink()
+        assert (await run(front, tmp_path))[0] == [], "only the mark tells"
+
+
+async def test_a_mark_from_before_it_had_the_audit_log_is_believed_and_has_it_from_then_on(
+    database_url: str, tmp_path: Path, pg_server: PostgresServer
+) -> None:
+    async with a_front(database_url, tmp_path) as front, superuser(pg_server, database_url) as owner:
+        await front.paid()
+        await acted(front, "tea", "silk")
+        await run(front, tmp_path)
+        path, key = tmp_path / FILE, (tmp_path / "secrets" / "verified-mark").read_bytes()
+        told = orjson.loads(orjson.loads(path.read_bytes())["told"])
+        del told["audit"]
+        old = orjson.dumps(told)
+        mac = hmac.digest(key, b"sluice verified\n" + old, "sha256").hex()
+        path.write_bytes(orjson.dumps({"told": old.decode(), "mac": mac}))
+        broken, walked = await run(front, tmp_path)
+        assert (broken, walked["journal"].rows, walked["journal"].why_all) == ([], 0, "")
+        await cut_off(owner)
+        assert [one.name for one in (await run(front, tmp_path))[0]] == ["audit_chain_holds"]
 
 
 async def test_the_mark_does_not_move_while_something_is_broken(
