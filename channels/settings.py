@@ -11,6 +11,10 @@ from kernel.addresses import Addresses, AddressRefused, check_shown
 
 # Addresses that payers' browsers are sent to, and that the hub itself never calls.
 SHOWN = frozenset({"return_url", "open_url"})
+# What a rail's sign-up says beside settings, as the simulated rails do: it may stand among them, and is read by none.
+PASSED_OVER = frozenset(
+    {"merchant", "name", "fee_bp", "fixed_fee_minor", "refund_fee", "settle_to", "certificate", "bank_name", "bic"}
+)
 
 
 def needed(settings: Mapping[str, Any], name: str) -> str:
@@ -92,8 +96,9 @@ def absorb(
 
     Every `<name>_file` is read now and becomes `<name>`; the `file` of an entry in a list becomes `certificate`.
     secrets: names the rail calls secret; a list of texts becomes lines. What is named like a secret, or holds a private
-    key, counts as one all the same: to seal too much does no harm. folder: what relative paths are relative to; None
-    where no file may be named, because the settings come over the network.
+    key, counts as one all the same: to seal too much does no harm. Deep inside a list or an object it is refused.
+    folder: what relative paths are relative to; None where no file may be named, because the settings come over the
+    network.
     What no database keeps as it is, such as the character NUL, is refused: other accounts' rows are read beside it.
     Raises ValueError that says what is wrong, and never shows a secret.
     """
@@ -101,17 +106,43 @@ def absorb(
     hidden: dict[str, str] = {}
     _check_text(settings)
     for name, value in _inline(settings, folder).items():
-        if name in secrets and isinstance(value, list) and all(isinstance(part, str) for part in value):
+        is_secret = name in secrets or named_like_a_secret(name)
+        if is_secret and isinstance(value, list) and all(isinstance(part, str) for part in value):
             value = "\n".join(value)  # several at once while one replaces the other: one a line
-        if name in secrets and not isinstance(value, str | None):
+        if is_secret and not isinstance(value, str | None):
             raise ValueError(f"{name} must be text, or a list of texts")
-        if isinstance(value, str) and (name in secrets or _SECRET_NAME.search(name) or _PRIVATE in value):
+        if isinstance(value, str) and (is_secret or _PRIVATE in value):
             hidden[name] = value
         elif _PRIVATE in str(value):
             raise ValueError(f"{name} holds a private key deep inside; give it as a setting of its own")
+        elif (inner := _secret_within(value)) is not None:
+            raise ValueError(f"{name} holds {inner} deep inside; give a secret as a setting of its own")
         else:
             public[name] = value
     return public, hidden
+
+
+def named_like_a_secret(name: str) -> bool:
+    """Tell whether a setting's name says that it is secret, whichever rail it is for."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def without_secret_looking(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return public settings for people: what is named like a secret is shown by its name alone.
+
+    Accounts of before hold such settings where their names were misspelt, see absorb.
+    """
+    return {name: "…" if named_like_a_secret(name) and value is not None else value for name, value in settings.items()}
+
+
+def _secret_within(value: Any) -> str | None:
+    """Return the name of something within a value that is named like a secret."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            if part is not None and named_like_a_secret(str(name)):
+                return str(name)[:64]
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return next((found for part in parts if (found := _secret_within(part)) is not None), None)
 
 
 _PRIVATE = "PRIVATE KEY-----"

@@ -3,6 +3,9 @@
 from channels.bank_transfer.adapter import SECRETS, BankTransfer, build
 from channels.face import Face
 
+SETTINGS = frozenset(
+    {"base_url", "pool", "currency", "token", "key_id", "private_key", "bank_key_id", "bank_public_key"}
+)  # all that it reads
 FACE = Face(("银行转账", "Bank transfer"), "行", called=("bank", "banktransfer", "transfer"))
 
-__all__ = ["FACE", "SECRETS", "BankTransfer", "build"]
+__all__ = ["FACE", "SECRETS", "SETTINGS", "BankTransfer", "build"]

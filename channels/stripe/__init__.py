@@ -6,6 +6,7 @@ from channels.stripe.adapter import Stripe, build
 SECRETS = frozenset(
     {"secret_key", "webhook_secrets"}
 )  # settings that are sealed at rest; each may end in _file instead
+SETTINGS = frozenset({"secret_key", "webhook_secrets", "base_url", "account", "return_url"})  # all that it reads
 FACE = Face(
     ("银行卡", "Card"),
     "卡",
@@ -14,4 +15,4 @@ FACE = Face(
     how={"page": ("在 Stripe 的安全页面输入卡号", "On Stripe's secure page")},
 )
 
-__all__ = ["FACE", "SECRETS", "Stripe", "build"]
+__all__ = ["FACE", "SECRETS", "SETTINGS", "Stripe", "build"]

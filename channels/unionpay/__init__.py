@@ -7,6 +7,9 @@ SECRETS = frozenset({"private_key"})  # settings that are sealed at rest; each m
 # A payer's code: 19 digits from 62. By what integrators write; UnionPay's own document could not be read. No account of
 # the hub's takes one yet; whoever scans one is told so.
 PAYER_CODE = r"62[0-9]{17}"
+SETTINGS = frozenset(
+    {"mer_id", "cert_id", "private_key", "root_cert", "middle_cert", "base_url", "file_url", "sign_cert_name"}
+)  # all that it reads
 FACE = Face(
     ("银联", "UnionPay"),
     "银",
@@ -14,4 +17,4 @@ FACE = Face(
     called=("union_pay", "cup", "upop", "yinlian", "银联", "云闪付"),
 )
 
-__all__ = ["FACE", "PAYER_CODE", "SECRETS", "UnionPay", "build"]
+__all__ = ["FACE", "PAYER_CODE", "SECRETS", "SETTINGS", "UnionPay", "build"]

@@ -9,6 +9,22 @@ SECRETS = frozenset({"private_key", "apiv3_key", "app_secret"})  # sealed at res
 PAYER_ID = r"o[0-9A-Za-z_\-]{27}"
 # A payer's code: 18 digits from 10 to 15 (pay.weixin.qq.com/wiki/doc/api/micropay.php, chapter 5_1).
 PAYER_CODE = r"1[0-5][0-9]{16}"
+SETTINGS = frozenset(
+    {
+        "mchid",
+        "appid",
+        "serial_no",
+        "private_key",
+        "apiv3_key",
+        "base_url",
+        "platform_certificates",
+        "public_key_id",
+        "public_key",
+        "app_secret",
+        "open_url",
+        "api_url",
+    }
+)  # all that it reads
 FACE = Face(
     ("微信支付", "WeChat Pay"),
     "微",
@@ -17,4 +33,4 @@ FACE = Face(
     on_computers=("WindowsWechat", "MacWechat", "UnifiedPCWindowsWechat"),
 )
 
-__all__ = ["FACE", "PAYER_CODE", "PAYER_ID", "SECRETS", "Combined", "WeChatPay", "build"]
+__all__ = ["FACE", "PAYER_CODE", "PAYER_ID", "SECRETS", "SETTINGS", "Combined", "WeChatPay", "build"]

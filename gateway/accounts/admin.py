@@ -58,6 +58,7 @@ class ChannelAdmin:
         *,
         registry: Mapping[str, Build],
         secrets_of: Callable[[str], frozenset[str]],
+        settings_of: Callable[[str], frozenset[str]],
         accounts: ChannelAccounts,
         keys: MasterKeys,
         lanes: Lanes,
@@ -65,8 +66,11 @@ class ChannelAdmin:
         env: Env,
         order_of: Callable[[Payment, Attempt], Order],
     ) -> None:
-        """secrets_of: names of a rail's secret settings. order_of: an attempt as its channel is asked for it."""
-        self._building = Building(registry, secrets_of, env)
+        """secrets_of, settings_of: names of a rail's secret settings, and of all.
+
+        order_of: an attempt as its channel is asked for it.
+        """
+        self._building = Building(registry, secrets_of, settings_of, env)
         self._accounts = accounts
         self._keys = keys
         self._lanes = lanes
@@ -111,7 +115,9 @@ class ChannelAdmin:
         """
         self._building.known(channel)
         credentials = self._building.read(channel, settings, folder)
-        self._check_terms(terms, self._building.built(channel, credentials))
+        rail, read = self._building.built_and_read(channel, credentials)
+        self._building.check_names(channel, [*credentials.public, *credentials.secrets], read)
+        self._check_terms(terms, rail)
         if position is None:
             position = max((row.position for row in await self.list(book)), default=-1) + 1
         now = self._env.now()
@@ -201,7 +207,7 @@ class ChannelAdmin:
         held = before.current if before else Credentials(row_settings(row))
         credentials = _merged(held, given)
         rail, read = self._building.built_and_read(row.channel, credentials)
-        known = read | held.public.keys() | held.secrets.keys()
+        known = read | self._building.settings_of(row.channel) | held.public.keys() | held.secrets.keys()
         named = given.public.keys() | given.secrets.keys()
         strange = (named if named.isdisjoint(known) else given.secrets.keys()) - known
         if strange:  # most likely misspelt: the old one would go on being used, and everybody believe it changed

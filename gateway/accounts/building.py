@@ -1,13 +1,13 @@
 """Settings of a channel account into credentials, and credentials into the channel of its rail; or why not."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from channels.contract import Channel
-from channels.settings import absorb, check_addresses
+from channels.settings import PASSED_OVER, absorb, check_addresses
 from gateway.accounts.credentials import Credentials
-from gateway.accounts.names import no_such_channel
+from gateway.accounts.names import meant, no_such_channel
 from gateway.accounts.ready import UNUSABLE, Build
 from kernel.addresses import AddressRefused
 from kernel.env import Env
@@ -18,10 +18,17 @@ from kernel.sealing import Secret, without_secrets
 class Building:
     """Builds channels, and says what is wrong without a secret."""
 
-    def __init__(self, registry: Mapping[str, Build], secrets_of: Callable[[str], frozenset[str]], env: Env) -> None:
-        """secrets_of: names of a rail's secret settings."""
+    def __init__(
+        self,
+        registry: Mapping[str, Build],
+        secrets_of: Callable[[str], frozenset[str]],
+        settings_of: Callable[[str], frozenset[str]],
+        env: Env,
+    ) -> None:
+        """secrets_of, settings_of: names of a rail's secret settings, and of all its settings."""
         self._registry = registry
         self._secrets_of = secrets_of
+        self._settings_of = settings_of
         self._env = env
 
     def known(self, channel: str) -> None:
@@ -48,6 +55,25 @@ class Building:
             name = str(refused).partition(":")[0]
             raise Rejected("address_refused", str(refused), param=f"credentials.{name}") from None
         return credentials
+
+    def settings_of(self, channel: str) -> frozenset[str]:
+        """Return the names of what a rail reads; none where it does not say."""
+        return self._settings_of(channel)
+
+    def check_names(self, channel: str, given: Collection[str], read: Collection[str]) -> None:
+        """Refuse names of settings that a rail does not read, most likely misspelt.
+
+        read: what it has just been seen to read. Raises Rejected that says what may have been meant.
+        """
+        known = {*self._settings_of(channel), *read}
+        strange = sorted(name for name in given if name not in known | PASSED_OVER)
+        if strange:
+            raise Rejected(
+                "channel_settings_wrong",
+                f"a {channel} account has no setting {', '.join(strange)[:200]};{meant(strange[0], sorted(known))} "
+                "nothing was stored",
+                param=f"credentials.{strange[0][:64]}",
+            )
 
     def built(self, channel: str, credentials: Credentials) -> Channel:
         """Return the channel of these credentials: what makes none is refused. Raises Rejected, without a secret."""

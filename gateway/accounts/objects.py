@@ -6,6 +6,7 @@ import orjson
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from channels.settings import without_secret_looking
 from gateway.accounts.credentials import shown
 from gateway.accounts.terms import Terms, TermsWrong
 from gateway.tables import ChannelAccount
@@ -84,7 +85,7 @@ def channel_account_payload(row: ChannelAccount, notify_url: str, problem: str |
         "position": row.position,
         "version": row.version,
         "credentials_version": row.credentials_version,
-        "settings": row_settings(row),
+        "settings": without_secret_looking(row_settings(row)),
         "secrets": dict(seen.fingerprints),
         "previous_credentials_until": list(seen.previous_until),
         "terms": terms,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from channels import CHANNELS, wechat
-from channels.settings import absorb, secret
+from channels.settings import absorb, secret, without_secret_looking
 from tests.channels.wechat.wechat_rail import KEYS, NOW, Rail, settings, transaction
 
 OPTIONAL = {"app_secret"}  # only payments in pages inside WeChat need it
@@ -103,13 +103,22 @@ def test_what_is_named_like_a_secret_or_is_one_is_sealed_though_the_rail_does_no
     assert absorb(given, set(), folder=None) == ({}, given)
 
 
+def test_a_list_under_a_name_like_a_secrets_is_sealed_as_well() -> None:
+    assert absorb({"webhooks_secrets": ["a", "b"]}, set(), folder=None) == ({}, {"webhooks_secrets": "a\nb"})
+
+
+def test_what_an_account_of_before_holds_under_a_name_like_a_secrets_is_not_shown() -> None:
+    held = {"mchid": "1", "webhooks_secrets": ["whsec_a"], "api_key": 7, "token": None, "public_key": "x"}
+    shown = {"mchid": "1", "webhooks_secrets": "…", "api_key": "…", "token": None, "public_key": "x"}
+    assert without_secret_looking(held) == shown
+
+
 def test_what_is_public_stays_readable() -> None:
     given = {
         "mchid": "1",
         "public_key": "x",
         "public_key_id": "y",
         "base_url": "https://x",
-        "token_ttl_s": 60,
         "gone": None,
     }
     assert absorb(given, {"private_key"}, folder=None) == (given, {})
@@ -119,6 +128,11 @@ def test_what_is_public_stays_readable() -> None:
     "given",
     [
         {"key": 7},
+        {"api_key": 7},
+        {"token_ttl_s": 60},
+        {"api_secrets": [{"deep": "x"}]},
+        {"list": [{"api_secret": "x"}]},
+        {"list": {"more": {"password": ["x"]}}},
         {"key_file": "/nowhere/at/all"},
         {"list": [{"file": "/nowhere/at/all"}]},
         {"list": [{"spare": "-----BEGIN PRIVATE KEY-----"}]},
@@ -126,7 +140,7 @@ def test_what_is_public_stays_readable() -> None:
     ids=str,
 )
 def test_what_cannot_be_absorbed_is_refused(given: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"key|file|list"):
+    with pytest.raises(ValueError, match=r"key|file|list|secret|token"):
         absorb(given, {"key"}, folder=Path())
 
 

@@ -10,10 +10,11 @@ import pytest_asyncio
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import InvalidVersion
 
+from channels import CHANNELS
 from channels.contract import Channel, Unknown
 from kernel.addresses import Addresses, read_places
 from kernel.errors import Rejected
-from tests.gateway.front import NEVER_ARRIVED, SILENCE, Answer
+from tests.gateway.front import NEVER_ARRIVED, SILENCE, Answer, Front
 from tests.gateway.vault import OTHER, SECRET, Vault, a_vault
 from tests.support import HereTransport
 
@@ -333,3 +334,45 @@ async def test_another_merchants_account_is_none(vault: Vault) -> None:
 @pytest.mark.parametrize("name", ["nowhere", "x" * 33, "%2e%2e", "till%00"])
 async def test_a_name_that_cannot_be_one_is_not_found(vault: Vault, name: str) -> None:
     assert (await vault.front.get(f"{PATH}/{name}")).status == 404
+
+
+def at_stripe(name: str = "z1", **credentials: Any) -> dict[str, Any]:
+    return {
+        "id": name,
+        "channel": "stripe",
+        "credentials": {"secret_key": "sk_test_abcdef", **credentials},
+        "terms": {},
+    }
+
+
+@pytest_asyncio.fixture
+async def stripe_front(vault: Vault) -> Front:
+    """A hub whose accounts at Stripe are built as in earnest."""
+    vault.front.hub.channels["stripe"] = CHANNELS["stripe"]  # type: ignore[index]
+    return vault.front
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("webhooks_secrets", ["whsec_PLAINTEXT"], "did you mean webhook_secrets?"),
+        ("webhook_secret", "whsec_PLAINTEXT", "did you mean webhook_secrets?"),
+        ("acount", "acct_1", "did you mean account?"),
+        ("colour", "PLAINTEXT", "nothing was stored"),
+        ("app_secret", {"is": "PLAINTEXT"}, "must be text"),
+        ("more", {"signing_secret": "PLAINTEXT"}, "deep inside"),
+    ],
+)
+async def test_a_setting_that_the_rail_does_not_read_is_refused_and_kept_nowhere(
+    stripe_front: Front, vault: Vault, name: str, value: Any, said: str
+) -> None:
+    answer = await stripe_front.post(PATH, at_stripe(**{name: value}), key="k")
+    refused(answer, 422, "channel_settings_wrong")
+    assert said in answer.body["detail"], answer.body
+    assert name in answer.body["detail"]
+    assert "PLAINTEXT" not in str(answer.body) + await vault.stored()
+
+
+async def test_what_a_rails_sign_up_says_beside_settings_may_come_with_them(stripe_front: Front) -> None:
+    answer = await stripe_front.post(PATH, at_stripe(merchant="acct_1", name="tea", fee_bp=60), key="k")
+    assert (answer.status, list(answer.body["secrets"])) == (201, ["secret_key"]), answer

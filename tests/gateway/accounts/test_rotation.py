@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from channels import CHANNELS, wechat
 from channels.contract import Request, Response
-from channels.registry import secrets_of
+from channels.registry import secrets_of, settings_of
+from channels.settings import PASSED_OVER
 from gateway.accounts.building import _Noted
 from gateway.payments.create import Claims, NewPayment
 from kernel.addresses import PUBLIC
@@ -229,3 +230,16 @@ def test_every_rail_is_built_of_settings_that_only_answer_what_they_are_asked(ra
     CHANNELS[rail](noted)
     assert "nobodys_setting" not in noted.asked
     assert secrets_of(rail) & {name.removesuffix("_file") for name in noted.asked}
+
+
+@pytest.mark.parametrize("rail", sorted(CHANNELS))
+def test_a_rail_lists_every_setting_that_it_reads(rail: str) -> None:
+    """What is not on the list is refused when an account is added."""
+    given = import_module(f"tests.channels.{rail}.{rail}_rail").settings()
+    noted = _Noted(given)
+    CHANNELS[rail](noted)
+    listed = settings_of(rail)
+    assert {name.removesuffix("_file") for name in noted.asked} <= listed
+    assert {name.removesuffix("_file") for name in given} <= listed | PASSED_OVER
+    assert secrets_of(rail) <= listed
+    assert not listed & PASSED_OVER
