@@ -344,7 +344,7 @@ async def hub(
                 pool=pool, lanes=lanes, env=env, authenticator=authenticator, banks=banks, max_skew=max_skew
             ),
             router=router,
-            routing_policies=RoutingPolicies(lanes, pool, env),
+            routing_policies=RoutingPolicies(lanes, pool, env, channels),
             payments=payments,
             tokens=tokens,
             public_url=public_url,

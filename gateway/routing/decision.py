@@ -83,7 +83,7 @@ def decide(
     rules: list[str] = []
     weighted: RoutingRule | None = None
     if policy.rules:
-        able, refused, rules, weighted = _ruled(policy, able, refused, wanted)
+        able, refused, rules, weighted = _ruled(policy, candidates, able, refused, wanted)
     if len(able) == 1:  # nothing to compare: nothing is computed
         only = able[0]
         fee = only.terms.fees.fee_minor(wanted.amount.minor, used(only.account_id).month_minor)
@@ -95,7 +95,7 @@ def decide(
 
 
 def _ruled(
-    policy: Policy, able: list[Candidate], refused: list[No], wanted: Wanted
+    policy: Policy, candidates: Sequence[Candidate], able: list[Candidate], refused: list[No], wanted: Wanted
 ) -> tuple[list[Candidate], list[No], list[str], RoutingRule | None]:
     """Apply the rules that hold, in order. `pin` and `prefer` end it: whatever stands below has no say any more."""
     facts = Facts(
@@ -108,12 +108,15 @@ def _ruled(
         names.append(rule.name)
         if rule.action == "prefer":
             return able, refused, names, rule
+        words = rule.name
+        if rule.action == "pin" and not any(rule.names(one.account_id, one.channel) for one in candidates):
+            words = f"{rule.name} pins {str(rule.targets[0])!r}, which you do not have"
         stay: list[Candidate] = []
         for one in able:
             if rule.names(one.account_id, one.channel) == (rule.action != "exclude"):
                 stay.append(one)
             else:
-                refused.append(No(one.account_id, "rule", rule.name))
+                refused.append(No(one.account_id, "rule", words))
         able = stay
         if rule.action == "pin":
             break

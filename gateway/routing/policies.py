@@ -3,7 +3,7 @@
 Both the command line and the API come here. Every process follows within a second (gateway/routing/router.py).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -12,9 +12,12 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 import streams
+from gateway.accounts.names import meant, rail_meant
 from gateway.objects import kept
 from gateway.routing import NO_POLICY, Policy, PolicyWrong
+from gateway.routing.policy import Target
 from gateway.routing.store import ROUTING_POLICIES, PolicyRow, current_policy, find_policy, policies
+from gateway.store import channel_accounts
 from kernel.answers import Object, Time
 from kernel.clock import rfc3339
 from kernel.db import Pool, acquire
@@ -54,7 +57,9 @@ EVENTS = {
 class RoutingPolicies:
     """Use cases of routing policies."""
 
-    def __init__(self, lanes: Lanes, pool: Pool, env: Env) -> None:
+    def __init__(self, lanes: Lanes, pool: Pool, env: Env, rails: Collection[str]) -> None:
+        """rails: the names of those that this hub has."""
+        self._rails = rails
         self._lanes = lanes
         self._pool = pool
         self._env = env
@@ -82,12 +87,13 @@ class RoutingPolicies:
     ) -> PolicyRow:
         """Add a version; it holds from now on.
 
-        policy: a JSON object, read strictly. version: of the policy that was read before, 0 for none; None sets it
+        policy: a JSON object, read strictly; what its rules name must be accounts of the merchant's, whatever their
+        state, or rails of this hub's. version: of the policy that was read before, 0 for none; None sets it
         over whatever holds. The same again returns what it made. Raises Rejected (routing_policy_wrong), Conflict
         (version_mismatch), NotFound (no_such_book).
         """
         try:
-            Policy.of(policy)
+            await self._check_names(book, Policy.of(policy))
         except PolicyWrong as error:
             raise policy_wrong(error) from None
         if version is None:
@@ -101,6 +107,34 @@ class RoutingPolicies:
             holding = await self.current(book)
             raise Conflict(error.code, error.message, version=holding.version if holding is not None else 0) from None
         return found
+
+    async def _check_names(self, book: int, policy: Policy) -> None:
+        """Raise PolicyWrong for a rule that names no rail and no account: its payments would all be refused."""
+        if not policy.rules:
+            return
+        async with acquire(self._pool) as connection:
+            ids = [row.id for row in await channel_accounts(connection, book)]
+        for number, rule in enumerate(policy.rules):
+            for target in rule.targets:
+                why = self._why_unknown(target, ids)
+                if why is not None:
+                    raise PolicyWrong(f"rules.{number}.then.{rule.action}", why)
+
+    def _why_unknown(self, target: Target, ids: Sequence[str]) -> str | None:
+        """Return why a rule's target is none, and what may have been meant; None where it is one. ids: of accounts."""
+        rails = sorted(self._rails)
+        if target.channel is not None:
+            if target.channel in rails:
+                return None
+            rail = rail_meant(target.channel, rails)
+            hint = f" did you mean 'channel:{rail}'?" if rail else ""
+            return f"there is no channel {target.channel!r};{hint} there are: {', '.join(rails)}"
+        name = str(target.account)
+        if name in ids:
+            return None
+        rail = rail_meant(name, rails)
+        hint = meant(name, ids) or (f" did you mean 'channel:{rail}'?" if rail else "")
+        return f"{name!r} is none of your channel accounts;{hint} there are: {', '.join(ids) or 'none'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ def sluice(tea_house: Sluice) -> Sluice:
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
     file = tmp_path / "policy.json"
-    file.write_text('{"margin_bp": 250, "rules": [{"name": "west", "then": {"pin": "main"}}]}')
+    file.write_text('{"margin_bp": 250, "rules": [{"name": "west", "then": {"pin": "channel:alipay"}}]}')
     return file
 
 
@@ -27,7 +27,7 @@ def test_a_policy_is_set_listed_shown_and_checked(sluice: Sluice, policy: Path) 
     assert "book 1 has set no routing policy" in sluice("policy", "show", "--book", "1").stdout
     done = sluice("policy", "set", "--book", "1", str(policy), "--note", "a try")
     assert "routing policy 1 holds" in done.stdout
-    assert "west: main is none of the merchant's accounts or rails" in done.stdout
+    assert "west: channel:alipay is none of the merchant's accounts or rails" in done.stdout
     listed = json.loads(sluice("policy", "list", "--book", "1", "--json").stdout)
     assert [(one["version"], one["note"], one["set_by"]) for one in listed] == [(1, "a try", "operator")]
     shown = json.loads(sluice("policy", "show", "--book", "1", "--version", "1", "--json").stdout)

@@ -234,6 +234,39 @@ async def test_a_policy_that_is_none_is_refused_with_its_place(
         assert (await front.get("/v1/routing_policy")).body["version"] == 0
 
 
+@pytest.mark.parametrize(
+    ("then", "said"),
+    [
+        ({"pin": "nope"}, "'nope' is none of your channel accounts; there are: rail"),
+        ({"pin": "rial"}, "did you mean rail?"),
+        ({"pin": "alipay"}, "did you mean 'channel:alipay'?"),
+        ({"pin": "channel:alipy"}, "there is no channel 'alipy'; did you mean 'channel:alipay'?"),
+        ({"only": ["rail", "nope"]}, "'nope' is none"),
+        ({"exclude": ["channel:zfb"]}, "did you mean 'channel:alipay'?"),
+        ({"prefer": {"rail": 1, "nope": 2}}, "'nope' is none"),
+    ],
+)
+async def test_a_rule_that_names_nobody_is_refused_with_its_place(
+    database_url: str, home: Path, then: dict[str, Any], said: str
+) -> None:
+    async with a_front(database_url, home) as front:
+        body = {"version": 0, "policy": {"rules": [{"then": {"pin": "rail"}}, {"then": then}]}, "note": "x"}
+        answer = await front.send("PUT", "/v1/routing_policy", body)
+        assert (answer.status, answer.code) == (422, "routing_policy_wrong"), answer
+        assert answer.body["param"] == f"policy.rules.1.then.{next(iter(then))}"
+        assert said in answer.body["detail"]
+        assert (await front.get("/v1/routing_policy")).body["version"] == 0
+
+
+async def test_a_pin_to_a_rail_without_an_account_says_so_to_every_payment(database_url: str, home: Path) -> None:
+    async with a_front(database_url, home) as front:
+        await set_policy(front, 1, {"rules": [{"then": {"pin": "channel:wechat"}}]})
+        answer = await front.pay()
+        assert (answer.status, answer.code) == (422, "no_channel")
+        said = [(one["channel_account"], one["code"], one["detail"]) for one in answer.body["accounts"]]
+        assert said == [("rail", "rule", "rule 1 pins 'channel:wechat', which you do not have")]
+
+
 async def test_nobody_can_change_a_version_that_was_set(database_url: str, home: Path) -> None:
     async with a_front(database_url, home) as front:
         await set_policy(front, 1, {})
@@ -257,9 +290,9 @@ async def test_a_rule_pins_payments_from_the_next_second_on(database_url: str, h
     assert (kept["policy"], kept["rules"], kept["no"]) == (1, ["west"], {"rail": "rule: west"})
 
 
-async def test_a_pin_to_an_account_that_may_not_refuses_the_payment(database_url: str, home: Path) -> None:
+async def test_a_pin_to_nobody_refuses_the_payment(database_url: str, home: Path) -> None:
     async with a_front(database_url, home, **BOTH) as front:
-        await set_policy(front, 1, {"rules": [{"then": {"pin": "nobody"}}]})
+        await set_policy(front, 1, {"rules": [{"then": {"pin": "channel:wechat"}}]})
         answer = await front.pay()
         assert (answer.status, answer.code) == (422, "no_channel")
         why = [(one["channel_account"], one["code"]) for one in answer.body["accounts"]]
