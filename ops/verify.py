@@ -89,6 +89,7 @@ CHAINS = {"journal": "transfer", "events": "event"}
 WHOLE = {
     "debits_equal_credits": "a sum over all accounts, of which there are as many as payees and channel accounts",
     "audit_chain_holds": "of what people did by command, two records each",
+    "approvals_are_recorded": "likewise, of those acts that took two people",
     "no_account_overdrawn": "of all accounts, likewise; most of them are touched every day",
 }
 

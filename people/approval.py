@@ -148,11 +148,18 @@ class Approvals:
     async def check(self, approval_id: str, checker: Person, *, agrees: bool, note: str = "") -> Approval:
         """Agree to what another person has asked for, or refuse it; return it as it stands then.
 
-        Raises NotFound (no_such_approval), Rejected (role_forbids, approval_is_ones_own), Conflict (approval_over).
+        Whoever may check it refuses it also after somebody has agreed, until it is used. Raises NotFound
+        (no_such_approval), Rejected (role_forbids, approval_is_ones_own), Conflict (approval_over, approval_unusable).
         """
         event = states.ApprovalEvent.APPROVE if agrees else states.ApprovalEvent.REFUSE
         async with transaction(self._pool) as connection:
             found = await _get(connection, approval_id)
+            if [json.loads(found.what).get(one) for one in ("act", "about", "book")] != [
+                found.act,
+                found.about,
+                found.merchant_book,
+            ]:
+                raise unusable(found.id, "it does not say what it is for")
             require_check(checker.name, Role(checker.role), Act(found.act))
             if found.maker == checker.name:
                 raise Rejected("approval_is_ones_own", f"{checker.name} has asked for it, and another person is to say")

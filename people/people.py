@@ -121,6 +121,7 @@ class People:
     async def set_suspended(self, name: str, *, suspended: bool) -> bool:
         """Suspend a person or resume it; return whether that changed anything.
 
+        A suspension withdraws what they asked for or agreed to.
         Raises NotFound (no_such_person), Conflict (last_operator).
         """
         async with transaction(self._pool) as connection:
@@ -139,6 +140,8 @@ class People:
             if becomes == person.status:
                 return False
             await store.set_status(connection, name, becomes.value, self._env.now())
+            if suspended:
+                await store.end_approvals_of(connection, name)
             return True
 
     async def _add(self, connection: Connection, name: str, role: Role, book: int | None, credential: str) -> NewPerson:

@@ -11,6 +11,18 @@ CREATE TABLE person (
     CONSTRAINT person_staff_of_a_merchant CHECK ((role = 'staff') = (merchant_book IS NOT NULL))
 );
 
+-- Who somebody is never changes; only whether they may act does. A role given by a statement would be nobody's act.
+CREATE FUNCTION person_stays() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (NEW.id, NEW.name, NEW.role, NEW.merchant_book, NEW.digest, NEW.added_at)
+       IS DISTINCT FROM (OLD.id, OLD.name, OLD.role, OLD.merchant_book, OLD.digest, OLD.added_at) THEN
+        RAISE EXCEPTION 'who somebody is, and what they may do, never change' USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER person_stays BEFORE UPDATE ON person FOR EACH ROW EXECUTE FUNCTION person_stays();
+
 -- The audit log 审计日志: one chain over the whole hub; an act leaves a record before it is done and one after.
 CREATE TABLE audit_record (
     seq           bigint PRIMARY KEY CHECK (seq > 0),
@@ -49,11 +61,24 @@ CREATE TABLE approval (
     use_id        text COLLATE "C", -- of the one attempt that used it, so that a repeated commit is no second use
     CONSTRAINT approval_by_two CHECK (checker <> maker),
     CONSTRAINT approval_checked_by_somebody CHECK (checker IS NOT NULL OR status NOT IN ('approved', 'refused', 'used')),
+    CONSTRAINT approval_lasts_a_day CHECK (expires_at > made_at AND expires_at <= made_at + interval '24 hours'),
+    CONSTRAINT approval_says_what_it_is CHECK (
+        what::jsonb ->> 'act' IS NOT DISTINCT FROM act AND what::jsonb ->> 'about' IS NOT DISTINCT FROM about
+        AND (what::jsonb ->> 'book')::int IS NOT DISTINCT FROM merchant_book
+    ),
     CONSTRAINT approval_of_one_thing CHECK (what_hash = sha256(convert_to(what, 'UTF8'))),
     CONSTRAINT approval_used_once CHECK ((status = 'used') = (use_id IS NOT NULL))
 );
 CREATE UNIQUE INDEX approval_open ON approval (what_hash, maker) WHERE status IN ('asked', 'approved');
 CREATE INDEX approval_about ON approval (about);
+
+-- Who may agree to what: people/roles.py has the same table, and a test holds the two together.
+CREATE FUNCTION may_check(role text, act text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT (role, act) IN (
+        ('operator', 'people'), ('operator', 'merchants'), ('operator', 'channels'), ('operator', 'rail'),
+        ('operator', 'cases'), ('clerk', 'cases')
+    )
+$$;
 
 -- people/states.py has the moves; here they hold against whoever writes SQL, and time is this database's.
 CREATE FUNCTION approval_moves() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -67,15 +92,25 @@ BEGIN
           IS DISTINCT FROM
           (OLD.id, OLD.act, OLD.what, OLD.what_hash, OLD.about, OLD.merchant_book, OLD.maker, OLD.made_at,
            OLD.expires_at)
-       OR (OLD.status <> 'asked' AND NEW.checker IS DISTINCT FROM OLD.checker) THEN
+       OR (OLD.status <> 'asked' AND NEW.status <> 'refused' AND NEW.checker IS DISTINCT FROM OLD.checker) THEN
         RAISE EXCEPTION 'what was asked for, by whom, and who checked it never change'
             USING ERRCODE = 'restrict_violation';
     ELSIF (OLD.status, NEW.status) NOT IN (
         ('asked', 'approved'), ('asked', 'refused'), ('asked', 'withdrawn'), ('asked', 'expired'),
-        ('approved', 'used'), ('approved', 'withdrawn'), ('approved', 'expired')
+        ('approved', 'used'), ('approved', 'refused'), ('approved', 'withdrawn'), ('approved', 'expired')
     ) OR (NEW.status = 'expired') <> (OLD.expires_at <= transaction_timestamp()) THEN
         RAISE EXCEPTION 'an approval that is % does not become %', OLD.status, NEW.status
             USING ERRCODE = 'restrict_violation';
+    ELSIF NEW.status IN ('approved', 'refused', 'used') AND NOT EXISTS (
+        SELECT FROM person WHERE name = NEW.checker AND status = 'active' AND may_check(role, NEW.act)
+    ) THEN
+        RAISE EXCEPTION 'there is no active person % who may check an act of %', NEW.checker, NEW.act
+            USING ERRCODE = 'restrict_violation';
+    END IF;
+    IF NEW.status IN ('asked', 'used') AND NOT EXISTS (
+        SELECT FROM person WHERE name = NEW.maker AND status = 'active'
+    ) THEN
+        RAISE EXCEPTION 'nobody active is called %, who asks for it', NEW.maker USING ERRCODE = 'restrict_violation';
     END IF;
     RETURN NEW;
 END

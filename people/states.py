@@ -51,6 +51,7 @@ APPROVAL = StateTable(
         (Approval.ASKED, ApprovalEvent.WITHDRAW): Move(Approval.WITHDRAWN),
         (Approval.ASKED, ApprovalEvent.RUN_OUT): Move(Approval.EXPIRED),
         (Approval.APPROVED, ApprovalEvent.USE): Move(Approval.USED),
+        (Approval.APPROVED, ApprovalEvent.REFUSE): Move(Approval.REFUSED),  # whoever may check it takes it back
         (Approval.APPROVED, ApprovalEvent.WITHDRAW): Move(Approval.WITHDRAWN),
         (Approval.APPROVED, ApprovalEvent.RUN_OUT): Move(Approval.EXPIRED),
     },

@@ -162,6 +162,15 @@ async def set_used(connection: Connection, approval_id: str, use_id: str) -> boo
     return bool(done.endswith(" 1"))
 
 
+async def end_approvals_of(connection: Connection, name: str) -> None:
+    """Withdraw what somebody has asked for or agreed to, and what has not been used yet."""
+    await connection.execute(
+        "UPDATE approval SET status = 'withdrawn', status_at = transaction_timestamp() "
+        "WHERE status IN ('asked', 'approved') AND expires_at > transaction_timestamp() AND $1 IN (maker, checker)",
+        name,
+    )
+
+
 async def last_record(connection: Connection) -> tuple[int, bytes]:
     """Return number and hash of the audit log's last record, which stays the last until the transaction ends."""
     await connection.execute("SELECT pg_advisory_xact_lock($1)", _AUDIT_LOCK)
@@ -215,4 +224,28 @@ async def audit_chain_holds(connection: Connection) -> list[str]:
     return [] if broken is None else [f"audit record {broken} does not follow from the one before"]
 
 
-INVARIANTS = {"audit_chain_holds": audit_chain_holds}
+async def approvals_are_recorded(connection: Connection) -> list[str]:
+    """Whoever agreed, and whoever used that, has a record of it in the audit log: no statement by hand said it.
+
+    A record of the act's beginning is enough, unless it was refused: the moment of the commit lies between the two.
+    """
+    rows = await connection.fetch(
+        "SELECT t.id, t.status, t.checker, t.maker, agreed.seq AS agreed FROM approval t "
+        "LEFT JOIN LATERAL (SELECT min(b.seq) AS seq FROM audit_record b LEFT JOIN audit_record e "
+        "ON e.begun_seq = b.seq AND e.outcome <> 'begun' WHERE b.about = t.id AND b.outcome = 'begun' "
+        "AND b.what = 'approval approve' AND b.person = t.checker AND coalesce(e.outcome, 'done') <> 'refused') agreed "
+        "ON true WHERE t.status IN ('approved', 'used') AND (agreed.seq IS NULL OR (t.status = 'used' AND NOT EXISTS ("
+        "SELECT FROM audit_record b LEFT JOIN audit_record e ON e.begun_seq = b.seq AND e.outcome <> 'begun' "
+        "WHERE b.about = t.about AND b.outcome = 'begun' AND b.person = t.maker AND b.act = t.act "
+        "AND starts_with(b.what, t.what::jsonb ->> 'command') AND b.seq > agreed.seq "
+        "AND (e.outcome IS NULL OR e.outcome = 'failed' OR starts_with(e.detail, t.id))))) ORDER BY t.id"
+    )
+    return [
+        f"approval {row['id']}: no record says that {row['checker']} agreed to it"
+        if row["agreed"] is None
+        else f"approval {row['id']} is used: no record says that {row['maker']} did what it allows"
+        for row in rows
+    ]
+
+
+INVARIANTS = {"audit_chain_holds": audit_chain_holds, "approvals_are_recorded": approvals_are_recorded}

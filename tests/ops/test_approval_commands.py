@@ -80,6 +80,7 @@ def test_a_case_is_decided_by_two_people(home: Sluice, database_url: str) -> Non
     assert home("case", "decide", case, *KEEP).output, "the same again changes nothing, and takes nobody"
     shown = home("case", "show", case).output
     assert "decided_by          ada" in shown
+    home("verify")
     assert f"approved_by         bo ({row['id']})" in shown
     (again,) = approvals(home)
     assert again["what"]["arguments"]["decision"] == "retry"

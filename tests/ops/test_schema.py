@@ -16,9 +16,15 @@ _CATALOGUE = """
     UNION ALL SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
     UNION ALL SELECT 'trigger', tgrelid::regclass || '.' || tgname, pg_get_triggerdef(oid) FROM pg_trigger
         WHERE NOT tgisinternal
+    UNION ALL SELECT 'function', proname, pg_get_functiondef(oid) FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace AND prokind = 'f'
     UNION ALL SELECT 'right', table_name || '.' || grantee, string_agg(privilege_type, ',' ORDER BY privilege_type)
         FROM information_schema.role_table_grants WHERE table_schema = 'public' AND grantee = 'sluice_app'
         GROUP BY table_name, grantee
+    UNION ALL SELECT 'right to columns', table_name || '.' || column_name,
+           string_agg(privilege_type, ',' ORDER BY privilege_type)
+        FROM (SELECT privilege_type, table_name, column_name FROM information_schema.role_column_grants
+        WHERE table_schema = 'public' AND grantee = 'sluice_app') rights GROUP BY table_name, column_name
     ORDER BY 1, 2, 3
 """
 

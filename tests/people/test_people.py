@@ -177,3 +177,24 @@ async def test_verify_finds_a_record_that_was_changed_or_taken_out(shop: Shop, d
     await owner.execute(fault)
     await owner.close()
     assert [one.name for one in await verify(shop.hub.pool) if one.broken] == ["audit_chain_holds"]
+
+
+@pytest.mark.parametrize(
+    "change", ["role = 'operator'", "name = 'ada2'", "digest = sha256('x')", "role = 'staff', merchant_book = 1"]
+)
+@pytest.mark.parametrize("owner", [False, True])
+async def test_who_somebody_is_never_changes(shop: Shop, database_url: str, change: str, owner: bool) -> None:
+    await an_operator(shop)
+    await shop.hub.people.add("eve", Role.AUDITOR)
+    statement = f"UPDATE person SET {change} WHERE name = 'eve'"
+    if not owner:
+        async with acquire(shop.hub.pool) as connection:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(statement)
+        return
+    connection = await asyncpg.connect(database_url)
+    try:
+        with pytest.raises(asyncpg.RestrictViolationError):
+            await connection.execute(statement)
+    finally:
+        await connection.close()
