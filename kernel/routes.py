@@ -115,6 +115,7 @@ class Route(Generic[B]):
     makes: bool = False  # answers 201
     gives_way: bool = False  # first to be turned away in a crowd: it begins something new
     media: str = JSON  # of what it answers; what is no JSON is sent as it is made
+    file: str = ""  # what it is called where it is saved
     problems: Sequence[str] = ()  # codes its handler may raise; others follow from the fields above
 
     @property

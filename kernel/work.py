@@ -248,7 +248,7 @@ class Work:
         """Return the row. Raises NotFound."""
         row = self.find(table, key)
         if row is None:
-            raise NotFound(f"no_such_{table.name}", f"there is no {table.name} {key[-1]}")
+            raise NotFound(f"no_such_{table.name}", f"there is no {table.name.replace('_', ' ')} {key[-1]}")
         return row
 
     def knows(self, table: Table[Any], key: Key) -> bool:

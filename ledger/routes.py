@@ -35,6 +35,10 @@ class BalanceAtOut(TypedDict):
     balance: Minor
 
 
+def _missing(name: str) -> NotFound:
+    return NotFound("no_such_account", f"there is no account {name[:80]!r}", param="account")
+
+
 class BalanceRoutes:
     """The routes of balances."""
 
@@ -63,6 +67,9 @@ class BalanceRoutes:
             return await self._balance_at(call)
         async with acquire(self._pool) as connection:
             found = await store.balances(connection, call.book)
+        only = call.query.get("account")
+        if only is not None and only not in {account.name for account in found}:
+            raise _missing(only)
         data: list[BalanceOut] = [
             {
                 "object": "balance",
@@ -74,7 +81,7 @@ class BalanceRoutes:
                 "available": account.available,
             }
             for account in found
-            if call.query.get("account") in (None, account.name)
+            if only in (None, account.name)
         ]
         return Reply({"object": "list", "data": data, "has_more": False})
 
@@ -86,6 +93,6 @@ class BalanceRoutes:
         async with acquire(self._pool) as connection:
             balance = await store.balance_at(connection, call.book, name, moment)
         if balance is None:
-            raise NotFound("no_such_account", f"there is no account {name[:80]!r}")
+            raise _missing(name)
         body: BalanceAtOut = {"object": "balance", "account": name, "at": rfc3339(moment), "balance": balance}
         return Reply(body)

@@ -1,6 +1,6 @@
 """The composition root: the one module that knows every package and builds the objects of a process."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -98,10 +98,11 @@ def joined_routes(
     digest: Callable[[str], bytes],
     notify_url: Callable[[int, str, str], str],
     pool: Pool,
+    rails: Sequence[str],
 ) -> list[Route[Any]]:
     """Return the routes that the packages hand over, as the API's page has them."""
     return [
-        *PaymentRoutes(payments, pool).routes(),
+        *PaymentRoutes(payments, pool, rails).routes(),
         *RefundRoutes(payments, pool).routes(),
         *LinkRoutes(links).routes(),
         *PayeeRoutes(payees, pool).routes(),
@@ -157,6 +158,7 @@ class Hub:
             digest=self.authenticator.digest,
             notify_url=self.payments.notify_url,
             pool=self.pool,
+            rails=self.accounts.rails,
         )
         pages = [*NoticeRoutes(self.notices).pages(), *cashier.pages(), *Reference(routes, self.env).pages()]
         return Door(

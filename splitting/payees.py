@@ -54,7 +54,9 @@ class CreatePayee:
         if existing is not None:
             if existing[:_FACTS] != self.payee[:_FACTS]:
                 raise Conflict(
-                    "payee_exists", f"{self.payee.id} is registered with another name, kind, currency or bank"
+                    "payee_exists",
+                    f"{self.payee.id} is registered with another name, kind, currency or bank",
+                    object_id=self.payee.id,
                 )
             return existing
         check_payable(self.payee.bank, self.payee.name, self.payee.bank_account)

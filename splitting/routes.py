@@ -102,6 +102,7 @@ class PayeeRoutes:
                 answer=PayeeOut,
                 says="Read a payee",
                 ident=an_id("pye", "the payee"),
+                problems=("no_such_payee",),
             ),
             Route(
                 method="POST",
@@ -141,11 +142,13 @@ class PayeeRoutes:
         async with acquire(self._pool) as connection:
             found = await PAYEES.load(connection, [(call.book, call.ident)])
         if not found:
-            raise NotFound("no_such_object", f"there is no payee {call.ident}")
+            raise NotFound("no_such_payee", f"there is no payee {call.ident}")
         return Reply(payee_payload(found[0]))
 
     async def list_payees(self, call: Call[None]) -> Reply:
         async with acquire(self._pool) as connection:
+            if call.after is not None and not await PAYEES.load(connection, [(call.book, call.after)]):
+                raise not_from_a_list()
             found = await store.payees(connection, call.book, call.after or "", call.limit + 1)
         return listed([payee_payload(payee) for payee in found], call.limit)
 

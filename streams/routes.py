@@ -14,7 +14,7 @@ from kernel.errors import Rejected
 from kernel.routes import LIMIT, Call, Parameter, Reply, Route, listed
 from kernel.work import stamp
 from streams.catalogue import Catalogue
-from streams.store import events_after
+from streams.store import events_after, last_event
 
 
 def _after(text: str) -> int:
@@ -115,10 +115,17 @@ class EventRoutes:
 
     async def list_events(self, call: Call[None]) -> Reply:
         """Events in order; `after` is the number of the last one seen, so a reader misses none and repeats none."""
+        after = call.query.get("after", 0)
         async with acquire(self._pool) as connection:
-            found = await events_after(
-                connection, call.book, call.query.get("after", 0), call.limit + 1, call.query.get("type")
-            )
+            found = await events_after(connection, call.book, after, call.limit + 1, call.query.get("type"))
+            if after and not found and after > (last := await last_event(connection, call.book)):
+                raise Rejected(
+                    "invalid_cursor",
+                    f"the last event of this book is {last}; if you have been given later ones, this hub was restored "
+                    "without its last minutes: ask your operator before you go on",
+                    param="after",
+                    last=last,
+                )
         data: list[EventOut] = [
             {
                 "object": "event",

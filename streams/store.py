@@ -22,6 +22,12 @@ async def events_after(
     return [Event(*row) for row in rows]
 
 
+async def last_event(connection: Connection, book: int) -> int:
+    """Return the number of the book's last event; 0 where there is none."""
+    found: int | None = await connection.fetchval("SELECT event_seq FROM book WHERE book = $1", book)
+    return found or 0
+
+
 async def behind(connection: Connection, consumer: str, limit: int, *, after: int = -1) -> list[tuple[int, int]]:
     """Return (book, position) of up to `limit` books above number `after` with events the consumer has not handled.
 

@@ -178,7 +178,11 @@ class ChannelAdmin:
         command = ChangeChannelAccount(
             book, account_id, version, terms.to_json() if terms is not None else None, position, state, claims, by
         )
-        changed: ChannelAccount = await self._lanes.put(command)
+        try:
+            changed: ChannelAccount = await self._lanes.put(command)
+        except NotFound:
+            await self.get(book, account_id)  # which says what there is
+            raise
         self._accounts.forget(book)
         return changed
 

@@ -15,12 +15,6 @@ class Captured(NamedTuple):
     captured_count: int
 
 
-async def last_event(connection: Connection, book: int) -> int:
-    """Return the number of the book's last event; 0 where there is none."""
-    found: int | None = await connection.fetchval("SELECT event_seq FROM book WHERE book = $1", book)
-    return found or 0
-
-
 async def last_event_before(connection: Connection, book: int, moment: datetime, last: int) -> int:
     """Return the number of the last event recorded before a moment, at most `last`; 0 where there is none.
 

@@ -9,11 +9,12 @@ in a process reads the month so far, about 8 µs a capture; those after it read 
 from collections import defaultdict
 from datetime import date, datetime, timedelta
 
-from gateway.accounts.store import Captured, captured_between, last_event, last_event_before
+from gateway.accounts.store import Captured, captured_between, last_event_before
 from gateway.accounts.terms import NOTHING_USED, Used, month_of
 from kernel.clock import BEIJING, business_date
 from kernel.db import Connection
 from ledger import accounts
+from streams.store import last_event
 
 # A capture is of the channel's day; the hub may have recorded it shortly before midnight by its own clock.
 _SLACK = timedelta(hours=1)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 import splitting
+from gateway.accounts.names import no_such_channel
 from gateway.api.methods import MethodIn
 from gateway.api.problems import RAIL
 from gateway.api.shares import SHARING, SPLIT, SplitIn, check_payees
@@ -33,6 +34,7 @@ from kernel.routes import (
     listed,
     made,
     minor_units,
+    not_from_a_list,
     one_of,
     starting_after,
     text,
@@ -88,19 +90,20 @@ _CHOOSING = ("channel_needed", "no_channel", "no_such_channel", "payer_of_anothe
 FILTERS = (
     one_of("status", "only of this status", list(Status)),
     one_of("method", "only paid in this way", METHODS),
-    text("channel", "only over this channel", r"[0-9a-z_]{1,64}", "the name of a rail, such as wechat"),
+    text("channel", "only over this rail of the hub's", r"[0-9a-z_]{1,64}", "the name of a rail, such as wechat"),
     text("merchant_order_id", "only of this order number of yours", *ORDER_ID),
     currency("currency", "only in this currency"),
-    minor_units("amount_from", "only of this amount or more"),
-    minor_units("amount_until", "only of this amount or less"),
-    at("created_from", "only those made at this moment or later"),
-    at("created_until", "only those made before this moment"),
+    minor_units("amount_from", "only of this amount or more: this amount included"),
+    minor_units("amount_until", "only of this amount or less: this amount included"),
+    at("created_from", "only those made at this moment or later: this moment included"),
+    at("created_until", "only those made before this moment: this moment excluded"),
 )
 _EXPORTED = 500  # payments read at once
 # Columns of an export, named as the members of a payment.
 _COLUMNS = (
     "id", "merchant_order_id", "status", "amount", "currency", "amount_captured", "amount_refunded", "channel_fee",
     "method", "channel", "description", "business_date", "created_at", "succeeded_at", "failure_code",
+    "amount_arriving", "merchant_coupon", "amount_refunding", "refund_status",
 )  # fmt: skip
 
 
@@ -123,9 +126,11 @@ class PaymentInFull(PaymentOut):
 class PaymentRoutes:
     """The routes of payments."""
 
-    def __init__(self, payments: Payments, pool: Pool) -> None:
+    def __init__(self, payments: Payments, pool: Pool, rails: Sequence[str]) -> None:
+        """rails: the names of those this hub has."""
         self._payments = payments
         self._pool = pool
+        self._rails = rails
 
     def routes(self) -> Sequence[Route[Any]]:
         read, write, place = "payments:read", "payments:write", "/v1/payments"
@@ -161,6 +166,7 @@ class PaymentRoutes:
                 answer=ListOut[PaymentOut],
                 says="List payments, newest first",
                 query=(LIMIT, starting_after("pay"), *FILTERS),
+                problems=("no_such_channel",),
             ),
             Route(
                 method="GET",
@@ -171,6 +177,8 @@ class PaymentRoutes:
                 says="Export payments as CSV, newest first, by the filters of the list",
                 query=FILTERS,
                 media=CSV,
+                file="payments.csv",
+                problems=("no_such_channel",),
             ),
             Route(
                 method="GET",
@@ -276,19 +284,29 @@ class PaymentRoutes:
         }
         return Reply(body)
 
+    def _wanted(self, call: Call[None]) -> PaymentFilter:
+        """Return the filters. Raises Rejected (no_such_channel): a list of none would say that nobody paid there."""
+        channel = call.query.get("channel")
+        if channel is not None and channel not in self._rails:
+            raise no_such_channel(channel, self._rails, "channel")
+        return PaymentFilter(**_filters(call))
+
     async def list_payments(self, call: Call[None]) -> Reply:
+        wanted = self._wanted(call)
         async with acquire(self._pool) as connection:
+            if call.after is not None and await find_payment(connection, call.book, call.after) is None:
+                raise not_from_a_list()
             found = await payments(
                 connection,
                 call.book,
                 before=call.after,
                 limit=call.limit + 1,
-                wanted=PaymentFilter(**_filters(call)),
+                wanted=wanted,
             )
         return listed([payment_payload(payment) for payment in found], call.limit)
 
     async def export_payments(self, call: Call[None]) -> Reply:
-        wanted = PaymentFilter(**_filters(call))
+        wanted = self._wanted(call)
 
         async def lines() -> AsyncIterator[bytes]:
             """Yield a page at a time; no connection is kept while the caller reads."""

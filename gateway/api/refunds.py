@@ -10,7 +10,7 @@ from gateway.api.problems import RAIL
 from gateway.claims import Claims
 from gateway.objects import RefundOut, refund_payload
 from gateway.payments.payments import Payments
-from gateway.store import find_refund, refunds
+from gateway.store import find_payment, find_refund, refunds
 from kernel.answers import ListOut, id_schema
 from kernel.db import Pool, acquire
 from kernel.errors import NotFound, Rejected
@@ -24,6 +24,7 @@ from kernel.routes import (
     listed,
     made,
     names,
+    not_from_a_list,
     starting_after,
     text,
 )
@@ -104,7 +105,12 @@ class RefundRoutes:
                     LIMIT,
                     starting_after("re"),
                     Parameter(
-                        "payment", "only of this payment", _payment, id_schema("pay"), ("invalid_request",), "payment"
+                        "payment",
+                        "only of this payment",
+                        _payment,
+                        id_schema("pay"),
+                        ("invalid_request", "no_such_payment"),
+                        "payment",
                     ),
                     text("merchant_refund_id", "only the one under this number of yours", *ORDER_ID),
                 ),
@@ -168,6 +174,8 @@ class RefundRoutes:
 
     async def list_refunds(self, call: Call[None]) -> Reply:
         async with acquire(self._pool) as connection:
+            if call.after is not None and await find_refund(connection, call.book, call.after) is None:
+                raise not_from_a_list()
             found = await refunds(
                 connection,
                 call.book,
@@ -176,4 +184,7 @@ class RefundRoutes:
                 limit=call.limit + 1,
                 merchant_refund_id=call.query.get("merchant_refund_id"),
             )
+            payment = call.query.get("payment")
+            if not found and payment is not None and await find_payment(connection, call.book, payment) is None:
+                raise NotFound("no_such_payment", f"there is no payment {payment}")
         return listed([refund_payload(refund) for refund in found], call.limit)

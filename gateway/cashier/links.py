@@ -31,6 +31,7 @@ from kernel.db import Pool, acquire
 from kernel.env import Env
 from kernel.errors import Conflict, NotFound, Rejected
 from kernel.lane import Lanes
+from kernel.routes import not_from_a_list
 from kernel.work import BOOKS, Need, Work
 from splitting import ShareKind, SplitLine
 from splitting.tables import PAYEES
@@ -173,7 +174,7 @@ class AddLink:
         for line in split_lines_of(self.link):
             payee = work.find(PAYEES, (self.book, line.payee_id))
             if payee is None:
-                raise Rejected("no_such_payee", f"there is no payee {line.payee_id}", param="split")
+                raise NotFound("no_such_payee", f"there is no payee {line.payee_id}", param="split")
             if payee.currency != self.link.currency:
                 raise Rejected("currency_differs", f"payee {payee.id} is paid in {payee.currency}", param="split")
         # What a split takes of the most that may be paid it must leave room for, or no payer could ever pay.
@@ -403,8 +404,12 @@ class Links:
         return found
 
     async def listed(self, book: int, kind: str, *, before: str | None, limit: int) -> list[CashierLink]:
-        """Return a merchant's, newest first."""
+        """Return a merchant's, newest first. Raises Rejected (invalid_cursor) where `before` is none of them."""
         async with acquire(self._pool) as connection:
+            if before is not None:
+                last = await find_link(connection, book, before)
+                if last is None or last.kind != kind:
+                    raise not_from_a_list()
             return await links(connection, book, kind, before=before, limit=limit)
 
     def url(self, link: CashierLink) -> str:

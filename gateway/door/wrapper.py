@@ -85,7 +85,7 @@ class Door:
         """Wrap a merchant's route. One layer: each costs every request."""
         name, scope, work = route.name, route.scope, route.handler
         rank = Rank.CREATE if route.gives_way else Rank.QUERY
-        read, media = read_call(route), None if route.media == JSON else route.media
+        read, is_json = read_call(route), route.media == JSON
 
         async def handle(request: web.Request) -> web.StreamResponse:
             started = self._env.clock.monotonic()
@@ -102,10 +102,10 @@ class Door:
                 principal.require(scope)
                 ticket.go_on()
                 reply = await work(await read(request, principal))
-                if media is None:
+                if is_json:
                     response = responses.json(reply.body, reply.status, _REPLAYED if reply.replayed else None)
                 else:
-                    response = await self._streamed(request, reply.body, media, request_id)
+                    response = await self._streamed(request, reply.body, route, request_id)
             except TurnedAway as error:  # told of in the log once for all
                 return self._turned_away(error, request_id, name)
             except SluiceError as error:
@@ -122,7 +122,7 @@ class Door:
         return handle
 
     async def _streamed(
-        self, request: web.Request, parts: AsyncIterator[bytes], media: str, request_id: str
+        self, request: web.Request, parts: AsyncIterator[bytes], route: Route[Any], request_id: str
     ) -> web.StreamResponse:
         """Send what is made part by part; once it has begun, what goes wrong can only cut it short.
 
@@ -131,7 +131,9 @@ class Door:
         """
         first = await anext(parts)
         response = web.StreamResponse(headers={"X-Request-Id": request_id, "Cache-Control": "no-store"})
-        response.content_type, response.charset = media, "utf-8"
+        response.content_type, response.charset = route.media, "utf-8"
+        if route.file:
+            response.headers["Content-Disposition"] = f'attachment; filename="{route.file}"'
         await response.prepare(request)
         try:
             await asyncio.wait_for(response.write(first), _READ_WITHIN_S)

@@ -5,7 +5,7 @@ from datetime import date
 
 import orjson
 
-from kernel.errors import Rejected
+from kernel.errors import NotFound, Rejected
 from kernel.work import Need, Work
 from ledger import Transfer, accounts, post_expected
 from ledger.posting import ACCOUNTS
@@ -40,7 +40,7 @@ def plan(
     for line in asked:
         payee = work.find(PAYEES, (book, line.payee_id))
         if payee is None:
-            raise Rejected("no_such_payee", f"there is no payee {line.payee_id}", param="split")
+            raise NotFound("no_such_payee", f"there is no payee {line.payee_id}", param="split")
         if payee.currency != currency:
             raise Rejected("currency_differs", f"payee {payee.id} is paid in {payee.currency}", param="split")
     compute(gross_minor, fee_minor, asked)

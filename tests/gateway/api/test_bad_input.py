@@ -256,10 +256,10 @@ VALUES = {
         "split_exceeds_payment", 422, shares({"payee": "{payee}", "basis_points": 10_000})
     ),
     "split_to_an_unknown_payee": Bad(
-        "no_such_payee", 422, shares({"payee": "pye_" + "0" * 26, "amount": 1}), param="split"
+        "no_such_payee", 404, shares({"payee": "pye_" + "0" * 26, "amount": 1}), param="split"
     ),
     "split_to_another_merchants_payee": Bad(
-        "no_such_payee", 422, shares({"payee": "{strangers_payee}", "amount": 1}), param="split"
+        "no_such_payee", 404, shares({"payee": "{strangers_payee}", "amount": 1}), param="split"
     ),
     "split_in_another_currency": Bad(
         "currency_differs", 422, order(currency="GBP", split=[{"payee": "{payee}", "amount": 1}]), param="split"
@@ -365,7 +365,7 @@ PLACES = {
         for kind in ("payment_link", "merchant_qr")
     },
     "merchant_qr_for_an_unknown_payee": Bad(
-        "no_such_payee", 422,
+        "no_such_payee", 404,
         {"name": "n", "description": "d", "currency": "CNY", "split": [{"payee": "pye_" + "0" * 26, "amount": 1}]},
         "/v1/merchant_qrs", param="split",
     ),
@@ -388,6 +388,32 @@ PLACES = {
     "filter_of_no_order_number": Bad(
         "invalid_request", 400, path="/v1/payments?merchant_order_id=a%20b", param="merchant_order_id", **GET
     ),
+    "filter_of_a_rail_nobody_has": Bad(
+        "no_such_channel", 422, path="/v1/payments?channel=wechatpay", param="channel", **GET
+    ),
+    "export_of_a_rail_nobody_has": Bad(
+        "no_such_channel", 422, path="/v1/payments.csv?channel=wechatpay", param="channel", **GET
+    ),
+    "filter_of_a_payment_nobody_made": Bad(
+        "no_such_payment", 404, path="/v1/refunds?payment=pay_" + "0" * 26, **GET
+    ),
+    "balance_of_an_account_nobody_opened": Bad(
+        "no_such_account", 404, path="/v1/balances?account=nope", param="account", **GET
+    ),
+    "payee_nobody_made": Bad("no_such_payee", 404, path="/v1/payees/pye_" + "0" * 26, **GET),
+    "another_merchants_payee": Bad("no_such_payee", 404, path="/v1/payees/{strangers_payee}", **GET),
+    "cursor_of_events_beyond_the_last": Bad(
+        "invalid_cursor", 400, path="/v1/events?after=999999999", param="after", **GET
+    ),
+    **{
+        f"cursor_of_{name}_nobody_made": Bad(
+            "invalid_cursor", 400, path=f"/v1/{name}?starting_after={prefix}_" + "f" * 26, param="starting_after",
+            **GET,
+        )
+        for name, prefix in {
+            "payments": "pay", "refunds": "re", "payees": "pye", "payment_links": "lnk", "merchant_qrs": "lnk",
+        }.items()
+    },
     "filter_unknown": Bad("unknown_filter", 400, path="/v1/payments?colour=red", param="colour", **GET),
     "filter_unknown_refunds": Bad("unknown_filter", 400, path="/v1/refunds?status=x", param="status", **GET),
     "filter_unknown_payees": Bad("unknown_filter", 400, path="/v1/payees?a=b", param="a", **GET),
@@ -656,7 +682,11 @@ async def test_another_merchants_object_looks_like_none_at_all(door: Door) -> No
         found = await door.front.post(path.format(door.strangers_payment), body, key="k-theirs")
         missed = await door.front.post(path.format(NOBODY), body, key="k-theirs")
         assert seen(found, door.strangers_payment) == seen(missed, NOBODY)
-    assert (await door.front.get(f"/v1/refunds?payment={door.strangers_payment}")).body["data"] == []
+    for path in ("/v1/refunds?payment={}", "/v1/payments?starting_after={}"):
+        found = await door.front.get(path.format(door.strangers_payment))
+        missed = await door.front.get(path.format(NOBODY))
+        assert found.status in (400, 404)
+        assert seen(found, door.strangers_payment) == seen(missed, NOBODY)
     assert (await door.front.get("/v1/payments?merchant_order_id=theirs")).body["data"] == []
     ours = {row["id"] for row in (await door.front.get("/v1/payments?limit=100")).body["data"]}
     assert ours >= {door.paid, door.open}

@@ -38,6 +38,7 @@ async def exported(front: Front, **filters: Any) -> list[dict[str, str]]:
     async with front.client.get(f"/v1/payments.csv?{urlencode(filters)}", headers=front.shop.headers) as response:
         assert (response.status, response.content_type, response.charset) == (200, "text/csv", "utf-8")
         assert "Content-Length" not in response.headers
+        assert response.headers["Content-Disposition"] == 'attachment; filename="payments.csv"'
         return list(csv.DictReader(io.StringIO((await response.read()).decode(), newline="")))
 
 
@@ -81,6 +82,8 @@ async def test_an_export_says_of_a_payment_what_the_payment_says(database_url: s
             name: "" if payment.get(name) is None else str(payment[name]) for name in _COLUMNS if name != "failure_code"
         }
         assert row == {**said, "failure_code": ""}
+        assert (row["amount_arriving"], row["merchant_coupon"], row["refund_status"]) == ("1242", "0", "none")
+        assert row["amount_refunding"] == "0"
         front.rail.says(pay=NO)
         await front.pay("refused")
         assert (await exported(front, status="failed"))[0]["failure_code"] == NO.code
@@ -191,7 +194,7 @@ async def test_another_merchants_payments_and_payees_are_not_found(database_url:
         other = await front.hub.merchants.add("other", currencies=["CNY"])
         theirs = {"Authorization": f"Bearer {other.api_key}"}
         missing = await front.get(f"/v1/payees/{payee['id']}", **theirs)
-        assert (missing.status, missing.code) == (404, "no_such_object")
+        assert (missing.status, missing.code) == (404, "no_such_payee")
         for path in ("/v1/payments", f"/v1/refunds?merchant_refund_id={quote(refund['merchant_refund_id'])}"):
             assert (await front.get(path, **theirs)).body["data"] == []
 
