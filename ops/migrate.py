@@ -36,7 +36,8 @@ _MAKE_ROLES = (
     "ALTER ROLE the_user NOCREATEROLE takes that away again."
 )
 _GAVE_WAY = "due to lock timeout"
-_COMMENT = "sluice catalogue sha256:"
+_COMMENT = "sluice catalogue with rights sha256:"
+_SHAPE_COMMENT = "sluice catalogue sha256:"  # left by versions that looked at neither rights nor owners
 _T = TypeVar("_T")
 
 
@@ -52,6 +53,7 @@ class Schema:
     pending: list[str]
     unknown: list[str]  # applied here, yet no file of ours: the database is newer than the code
     changed_by_hand: bool  # the catalogue is not what the last migration left
+    shape_only: bool = False  # what it left is recorded without rights and owners, by an older version
 
 
 def migrate(database_url: str, directory: Path | None = None, *, patience_s: float = 120) -> list[str]:
@@ -85,7 +87,7 @@ def migrate(database_url: str, directory: Path | None = None, *, patience_s: flo
             )
         time.sleep(_PAUSE_S)
     # A change by hand from before stays on record until somebody accepts it.
-    if applied and not before.changed_by_hand:
+    if (applied or before.shape_only) and not before.changed_by_hand:
         _run(_bless(database_url))
     return applied
 
@@ -149,14 +151,17 @@ async def examine(database_url: str, directory: Path | None = None) -> Schema:
                 return Schema([], list(files.values()), [], changed_by_hand=False)
             versions = {row["version"] for row in await connection.fetch(f"select version from {_TABLE}")}
             comment = await connection.fetchval("select obj_description(to_regclass($1), 'pg_class')", _TABLE)
-            now = await _fingerprint(connection)
+            comment = comment or ""
+            shape_only = comment.startswith(_SHAPE_COMMENT)
+            now = (_SHAPE_COMMENT if shape_only else _COMMENT) + await _fingerprint(connection, shape_only=shape_only)
     finally:
         await connection.close()
     return Schema(
         applied=[name for version, name in files.items() if version in versions],
         pending=[name for version, name in files.items() if version not in versions],
         unknown=sorted(versions - files.keys()),
-        changed_by_hand=bool(comment) and comment.startswith(_COMMENT) and comment != _COMMENT + now,
+        changed_by_hand=comment.startswith((_COMMENT, _SHAPE_COMMENT)) and comment != now,
+        shape_only=shape_only,
     )
 
 
@@ -196,44 +201,84 @@ async def _connect(database_url: str) -> "asyncpg.Connection[asyncpg.Record]":
             await asyncio.sleep(0.1)
 
 
-async def _fingerprint(connection: "asyncpg.Connection[asyncpg.Record]") -> str:
-    """Return a digest of columns, constraints, indexes, triggers and functions, partitions left out.
+# What the catalogue is looked at for. Partitions come and go with time; what they look like follows from their parents.
+_WANTED = """
+with wanted as (
+    select c.oid, format('%I.%I', n.nspname, c.relname) as name, c.relkind
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg\\_%'
+      and c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition
+), functions as (
+    select p.oid from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg\\_%'
+      and not exists (select 1 from pg_depend x where x.objid = p.oid and x.deptype = 'e')
+)
+"""
+_SHAPE = """
+select format('column %s %s %s %s %s', w.name, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+              pg_get_expr(d.adbin, d.adrelid)) as line
+from wanted w
+join pg_attribute a on a.attrelid = w.oid and a.attnum > 0 and not a.attisdropped
+left join pg_attrdef d on d.adrelid = w.oid and d.adnum = a.attnum
+union all
+select format('constraint %s %s %s', w.name, k.conname, pg_get_constraintdef(k.oid))
+from wanted w join pg_constraint k on k.conrelid = w.oid
+-- PostgreSQL 18 lists not-null constraints here, older ones with the column only.
+where k.contype <> 'n'
+union all
+select format('index %s %s', w.name, pg_get_indexdef(i.indexrelid))
+from wanted w join pg_index i on i.indrelid = w.oid
+union all
+select format('trigger %s %s', w.name, pg_get_triggerdef(t.oid))
+from wanted w join pg_trigger t on t.tgrelid = w.oid and not t.tgisinternal
+union all
+select format('view %s %s', w.name, pg_get_viewdef(w.oid)) from wanted w where w.relkind in ('v', 'm')
+union all
+select format('function %s %s', p.oid::regprocedure, md5(p.prosrc))
+from pg_proc p join functions f on f.oid = p.oid
+"""
+# What stops nobody any more where it is switched off, given away or run as another. Of the owner's own rights nothing
+# is noted: versions of PostgreSQL differ in what those are. Of partitions, only triggers that are switched off.
+_RIGHTS = """
+select format('owner %s %s', w.name, pg_get_userbyid(c.relowner)) as line
+from wanted w join pg_class c on c.oid = w.oid
+union all
+select format('rights %s %s %s %s', w.name, x.grantee::regrole, x.privilege_type, x.is_grantable)
+from wanted w join pg_class c on c.oid = w.oid, aclexplode(c.relacl) x where x.grantee <> c.relowner
+union all
+select format('rights %s %s %s %s %s', w.name, a.attname, x.grantee::regrole, x.privilege_type, x.is_grantable)
+from wanted w join pg_attribute a on a.attrelid = w.oid and not a.attisdropped, aclexplode(a.attacl) x
+union all
+select format('row security %s %s %s', w.name, c.relrowsecurity, c.relforcerowsecurity)
+from wanted w join pg_class c on c.oid = w.oid
+union all
+select format('rule %s %s %s', w.name, pg_get_ruledef(r.oid), r.ev_enabled)
+from wanted w join pg_rewrite r on r.ev_class = w.oid where r.rulename <> '_RETURN'
+union all
+select format('trigger %s %s %s', w.name, t.tgname, t.tgenabled)
+from wanted w join pg_trigger t on t.tgrelid = w.oid and not t.tgisinternal
+union all
+select format('trigger %s %s %s', c.oid::regclass, t.tgname, t.tgenabled)
+from pg_class c join pg_trigger t on t.tgrelid = c.oid
+where c.relispartition and t.tgenabled <> 'O'
+union all
+select format('function %s %s %s %s', p.oid::regprocedure, pg_get_userbyid(p.proowner), p.prosecdef, p.proconfig)
+from pg_proc p join functions f on f.oid = p.oid
+union all
+select format('rights %s %s %s %s', p.oid::regprocedure, x.grantee::regrole, x.privilege_type, x.is_grantable)
+from pg_proc p join functions f on f.oid = p.oid, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x
+where x.grantee <> p.proowner
+"""
 
-    Partitions come and go with time; what they look like follows from their parents.
+
+async def _fingerprint(connection: "asyncpg.Connection[asyncpg.Record]", *, shape_only: bool = False) -> str:
+    """Return a digest of columns, constraints, indexes, triggers, functions, and of rights and owners.
+
+    shape_only: without the last two, as versions before made it.
     """
-    rows = await connection.fetch(
-        """
-        with wanted as (
-            select c.oid, format('%I.%I', n.nspname, c.relname) as name, c.relkind
-            from pg_class c join pg_namespace n on n.oid = c.relnamespace
-            where n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg\\_%'
-              and c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition
-        )
-        select format('column %s %s %s %s %s', w.name, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
-                      pg_get_expr(d.adbin, d.adrelid)) as line
-        from wanted w
-        join pg_attribute a on a.attrelid = w.oid and a.attnum > 0 and not a.attisdropped
-        left join pg_attrdef d on d.adrelid = w.oid and d.adnum = a.attnum
-        union all
-        select format('constraint %s %s %s', w.name, k.conname, pg_get_constraintdef(k.oid))
-        from wanted w join pg_constraint k on k.conrelid = w.oid
-        -- PostgreSQL 18 lists not-null constraints here, older ones with the column only.
-        where k.contype <> 'n'
-        union all
-        select format('index %s %s', w.name, pg_get_indexdef(i.indexrelid))
-        from wanted w join pg_index i on i.indrelid = w.oid
-        union all
-        select format('trigger %s %s', w.name, pg_get_triggerdef(t.oid))
-        from wanted w join pg_trigger t on t.tgrelid = w.oid and not t.tgisinternal
-        union all
-        select format('view %s %s', w.name, pg_get_viewdef(w.oid)) from wanted w where w.relkind in ('v', 'm')
-        union all
-        select format('function %s %s', p.oid::regprocedure, md5(p.prosrc))
-        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-        where n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg\\_%'
-          and not exists (select 1 from pg_depend x where x.objid = p.oid and x.deptype = 'e')
-        """
-    )
+    rows = await connection.fetch(_WANTED + _SHAPE)
+    if not shape_only:
+        rows += await connection.fetch(_WANTED + _RIGHTS)
     return hashlib.sha256("\n".join(sorted(row["line"] for row in rows)).encode()).hexdigest()
 
 

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from ops.migrate import MIGRATIONS, MigrationFailed, accept_schema, examine, migrate, pending
+from ops.migrate import MIGRATIONS, MigrationFailed, _fingerprint, accept_schema, examine, migrate, pending
 
 
 def write(folder: Path, name: str, up: str) -> None:
@@ -124,6 +124,69 @@ async def test_a_change_by_hand_is_noticed_until_it_is_undone_or_accepted(empty_
     await run(empty_url, "create index by_coin on till (coin)")
     accept_schema(empty_url)
     assert not (await examine(empty_url, folder)).changed_by_hand
+
+
+GUARD = """create function guard() returns trigger language plpgsql as 'begin return null; end';
+create trigger guarded before delete on till for each statement execute function guard();
+create table day (on_date date) partition by range (on_date);
+create trigger guarded after delete on day for each row execute function guard();
+create table day_1 partition of day for values from ('2026-01-01') to ('2026-01-02');"""
+
+
+@pytest.mark.parametrize(
+    ("change", "undo"),
+    [
+        ("alter table till disable trigger guarded", "alter table till enable trigger guarded"),
+        ("alter table till enable replica trigger guarded", "alter table till enable trigger guarded"),
+        ("alter table day_1 disable trigger guarded", "alter table day_1 enable trigger guarded"),
+        ("grant delete on till to public", "revoke delete on till from public"),
+        ("grant update (coin) on till to public", "revoke update (coin) on till from public"),
+        ("grant select on till to public with grant option", "revoke select on till from public"),
+        ("alter table till owner to sluice_app", "alter table till owner to sluice"),
+        ("alter function guard() security definer", "alter function guard() security invoker"),
+        ("alter function guard() set search_path = pg_temp", "alter function guard() reset search_path"),
+        ("alter function guard() owner to sluice_app", "alter function guard() owner to sluice"),
+        ("revoke execute on function guard() from public", "grant execute on function guard() to public"),
+        ("create rule gone as on insert to till do instead nothing", "drop rule gone on till"),
+    ],
+)
+async def test_rights_owners_and_what_is_switched_off_are_part_of_what_was_left(
+    pg_server: Any, empty_url: str, folder: Path, change: str, undo: str
+) -> None:
+    write(folder, "0003_guard_till.sql", GUARD)
+    migrate(empty_url, folder)
+    owner = pg_server.server.admin_url.rpartition("/")[0] + "/sluice_empty"
+    if "to public with grant option" in change:  # nobody can be given that but a role
+        change, undo = change.replace("public", "sluice_app"), undo.replace("public", "sluice_app")
+    await run(owner, change)
+    assert (await examine(empty_url, folder)).changed_by_hand
+    await run(owner, undo)
+    assert not (await examine(empty_url, folder)).changed_by_hand
+
+
+async def as_left_before(url: str) -> None:
+    """Give the database the record that a version left which knew nothing of rights."""
+    connection = await asyncpg.connect(url)
+    shape = await _fingerprint(connection, shape_only=True)
+    await connection.execute(f"comment on table schema_migrations is 'sluice catalogue sha256:{shape}'")
+    await connection.close()
+
+
+async def test_a_record_from_before_rights_were_part_of_it_still_counts_and_is_made_anew(
+    empty_url: str, folder: Path
+) -> None:
+    migrate(empty_url, folder)
+    await as_left_before(empty_url)
+    assert not (await examine(empty_url, folder)).changed_by_hand
+    await run(empty_url, "alter table till drop column coin")
+    assert (await examine(empty_url, folder)).changed_by_hand
+    migrate(empty_url, folder)
+    assert (await examine(empty_url, folder)).changed_by_hand, "not taken for what was left"
+    await run(empty_url, "alter table till add column coin bigint default 0")
+    await as_left_before(empty_url)
+    assert migrate(empty_url, folder) == []
+    await run(empty_url, "grant delete on till to public")
+    assert (await examine(empty_url, folder)).changed_by_hand
 
 
 async def test_a_new_partition_is_no_change_by_hand(empty_url: str, folder: Path) -> None:
