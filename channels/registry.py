@@ -1,7 +1,8 @@
 """The list of channels, one line each. Adding a rail means one folder and one line here.
 
 A rail's package has `build`, which makes a Channel of its settings, `SETTINGS`, the names of all that it reads,
-`SECRETS`, the names of the secret ones, and `FACE`, what people see of it.
+`SECRETS`, the names of the secret ones, `ACCOUNT`, the names of those that each name an account at the rail, and
+`FACE`, what people see of it.
 One that is paid inside its own app has a file cashier.js: see `script_of`.
 One whose payers' ids can be told from any other rail's also has `PAYER_ID`, a regular expression of their form.
 One whose payers show codes to be scanned has `PAYER_CODE`, the same of those.
@@ -51,6 +52,14 @@ def settings_of(name: str) -> frozenset[str]:
     if name not in CHANNELS:
         return frozenset()
     found: frozenset[str] = import_module(f"channels.{name}").SETTINGS
+    return found
+
+
+def account_of(name: str) -> tuple[str, ...]:
+    """Return the names of the settings that each name an account at a rail; none for a rail that is not listed here."""
+    if name not in CHANNELS:
+        return ()
+    found: tuple[str, ...] = import_module(f"channels.{name}").ACCOUNT
     return found
 
 

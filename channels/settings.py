@@ -14,6 +14,7 @@ SHOWN = frozenset({"return_url", "open_url"})
 # What a rail's sign-up says beside settings, as the simulated rails do: it may stand among them, and is read by none.
 PASSED_OVER = frozenset(
     {"merchant", "name", "fee_bp", "fixed_fee_minor", "refund_fee", "settle_to", "certificate", "bank_name", "bic"}
+    | {"webhook_id"}  # of an endpoint that was registered: PayPal's is read, Stripe's is not
 )
 
 

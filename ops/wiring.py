@@ -14,7 +14,7 @@ import cases
 import splitting
 from channels import CHANNELS, HttpTransport
 from channels.contract import Channel
-from channels.registry import secrets_of, settings_of
+from channels.registry import account_of, secrets_of, settings_of
 from gateway.accounts.admin import ChannelAdmin
 from gateway.accounts.objects import EVENTS as account_events
 from gateway.accounts.ready import ChannelAccounts
@@ -330,6 +330,7 @@ async def hub(
                 registry=channels,
                 secrets_of=secrets_of,
                 settings_of=settings_of,
+                account_of=account_of,
                 accounts=accounts,
                 keys=master_keys,
                 lanes=lanes,

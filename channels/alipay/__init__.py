@@ -21,6 +21,7 @@ SETTINGS = frozenset(
         "mini_app_id",
     }
 )  # all that it reads
+ACCOUNT = ("seller_id",)  # of which each names the account at the rail
 FACE = Face(("支付宝", "Alipay"), "支", "#0f6ae6", called=("ali", "zfb", "zhifubao", "支付宝"))
 
-__all__ = ["FACE", "PAYER_CODE", "PAYER_ID", "SECRETS", "SETTINGS", "Alipay", "build"]
+__all__ = ["ACCOUNT", "FACE", "PAYER_CODE", "PAYER_ID", "SECRETS", "SETTINGS", "Alipay", "build"]

@@ -6,6 +6,7 @@ from channels.face import Face
 SETTINGS = frozenset(
     {"base_url", "pool", "currency", "token", "key_id", "private_key", "bank_key_id", "bank_public_key"}
 )  # all that it reads
+ACCOUNT = ("pool",)  # of which each names the account at the rail
 FACE = Face(("银行转账", "Bank transfer"), "行", called=("bank", "banktransfer", "transfer"))
 
-__all__ = ["FACE", "SECRETS", "SETTINGS", "BankTransfer", "build"]
+__all__ = ["ACCOUNT", "FACE", "SECRETS", "SETTINGS", "BankTransfer", "build"]

@@ -5,6 +5,7 @@ A payment takes two calls. The first makes an intent and moves no money; the hub
 confirms it. So an answer lost on the way never leaves a charge that nobody can name.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime
@@ -40,6 +41,9 @@ from kernel.money import Money
 from kernel.safe_json import BadJson, loads_object, text
 
 BASE_URL = "https://api.stripe.com"
+# docs.stripe.com/keys: secret and restricted keys; publishable ones are for browsers.
+_SECRET_KEY = re.compile(r"(?:sk|rk)_(?:test|live)_[0-9A-Za-z_]+", re.ASCII)
+_WEBHOOK_SECRET = re.compile(r"whsec_[0-9A-Za-z_+/=-]+", re.ASCII)
 OLD = "the answer is an old one, told again"
 REFUND_PAGE = 100  # refunds of one payment that a query looks at
 
@@ -417,8 +421,12 @@ def build(settings: Mapping[str, Any]) -> Stripe:
     (https, or http on loopback); account (acct_…); return_url. Each secret may be given as a file: secret_key_file, ….
     """
     secret_key = secret(settings, "secret_key").strip()
-    if not (secret_key.isascii() and secret_key.isprintable()) or len(secret_key.split("_")) < 3:
-        raise ValueError("secret_key is not a key of Stripe's, which look like sk_test_… or rk_live_…")
+    if not _SECRET_KEY.fullmatch(secret_key):
+        # No example of a whole beginning: it would be taken for the secret itself, and masked.
+        raise ValueError(
+            "secret_key is not a secret key of Stripe's: sk (secret) or rk (restricted), then test or live, then "
+            "letters and digits, joined by underscores; pk is a publishable key, which cannot charge anybody"
+        )
     base_url = called_address(settings, default=BASE_URL)
     scheme, host, *_ = urlsplit(base_url)
     if scheme == "http" and not messages.is_loopback(host):
@@ -437,6 +445,6 @@ def _webhook_secrets(settings: Mapping[str, Any]) -> tuple[str, ...]:
     if not given and not settings.get("webhook_secrets_file"):
         return ()
     listed = given if isinstance(given, list) else secret(settings, "webhook_secrets").split()
-    if not all(isinstance(item, str) and item.isascii() and item.isprintable() and item for item in listed):
-        raise ValueError("webhook_secrets is not a list of signing secrets, which look like whsec_…")
+    if not all(isinstance(item, str) and _WEBHOOK_SECRET.fullmatch(item) for item in listed):
+        raise ValueError("webhook_secrets is not a list of signing secrets: whsec, an underscore, and what follows it")
     return tuple(listed)

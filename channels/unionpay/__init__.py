@@ -10,6 +10,7 @@ PAYER_CODE = r"62[0-9]{17}"
 SETTINGS = frozenset(
     {"mer_id", "cert_id", "private_key", "root_cert", "middle_cert", "base_url", "file_url", "sign_cert_name"}
 )  # all that it reads
+ACCOUNT = ("mer_id",)  # of which each names the account at the rail
 FACE = Face(
     ("银联", "UnionPay"),
     "银",
@@ -17,4 +18,4 @@ FACE = Face(
     called=("union_pay", "cup", "upop", "yinlian", "银联", "云闪付"),
 )
 
-__all__ = ["FACE", "PAYER_CODE", "SECRETS", "SETTINGS", "UnionPay", "build"]
+__all__ = ["ACCOUNT", "FACE", "PAYER_CODE", "SECRETS", "SETTINGS", "UnionPay", "build"]

@@ -25,6 +25,7 @@ SETTINGS = frozenset(
         "api_url",
     }
 )  # all that it reads
+ACCOUNT = ("mchid",)  # of which each names the account at the rail
 FACE = Face(
     ("微信支付", "WeChat Pay"),
     "微",
@@ -33,4 +34,4 @@ FACE = Face(
     on_computers=("WindowsWechat", "MacWechat", "UnifiedPCWindowsWechat"),
 )
 
-__all__ = ["FACE", "PAYER_CODE", "PAYER_ID", "SECRETS", "SETTINGS", "Combined", "WeChatPay", "build"]
+__all__ = ["ACCOUNT", "FACE", "PAYER_CODE", "PAYER_ID", "SECRETS", "SETTINGS", "Combined", "WeChatPay", "build"]

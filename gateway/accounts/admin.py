@@ -31,7 +31,7 @@ from gateway.store import channel_accounts, every_channel_account, paid_lately
 from gateway.tables import Attempt, ChannelAccount, Payment
 from kernel.db import Pool, acquire
 from kernel.env import Env
-from kernel.errors import NotFound, Rejected, Unavailable
+from kernel.errors import Conflict, NotFound, Rejected, Unavailable
 from kernel.lane import Lanes
 from kernel.sealing import CannotOpen, MasterKeys, master_of, rewrap, without_secrets
 
@@ -59,6 +59,7 @@ class ChannelAdmin:
         registry: Mapping[str, Build],
         secrets_of: Callable[[str], frozenset[str]],
         settings_of: Callable[[str], frozenset[str]],
+        account_of: Callable[[str], Sequence[str]],
         accounts: ChannelAccounts,
         keys: MasterKeys,
         lanes: Lanes,
@@ -68,10 +69,12 @@ class ChannelAdmin:
     ) -> None:
         """secrets_of, settings_of: names of a rail's secret settings, and of all.
 
+        account_of: names of the settings that each name an account at the rail.
         order_of: an attempt as its channel is asked for it.
         """
         self._building = Building(registry, secrets_of, settings_of, env)
         self._accounts = accounts
+        self._account_of = account_of
         self._keys = keys
         self._lanes = lanes
         self._pool = pool
@@ -111,13 +114,16 @@ class ChannelAdmin:
         (kernel/addresses.py), whoever gives them. folder: what paths in them are relative to; None where they come over
         the network: then no file may be named.
         position: None puts it last. Raises Rejected (no_such_channel, channel_settings_wrong, address_refused,
-        terms_wrong), NotFound (no_such_book), Conflict (account_exists).
+        terms_wrong), NotFound (no_such_book), Conflict (account_exists, rail_account_taken).
         """
         self._building.known(channel)
         credentials = self._building.read(channel, settings, folder)
         rail, read = self._building.built_and_read(channel, credentials)
         self._building.check_names(channel, [*credentials.public, *credentials.secrets], read)
-        self._check_terms(terms, rail)
+        check_terms(terms, rail)
+        others = [row for row in await self.list(book) if row.channel == channel and row.id != account_id]
+        held = {row.id: before.current for row in others if (before := self._before(row)) is not None}
+        check_unshared(channel, credentials, held, self._account_of(channel))
         if position is None:
             position = max((row.position for row in await self.list(book)), default=-1) + 1
         now = self._env.now()
@@ -174,7 +180,7 @@ class ChannelAdmin:
         if terms is not None:
             row = await self.get(book, account_id)
             with suppress(CannotOpen):  # terms may be mended while credentials cannot be
-                self._check_terms(terms, self._building.built(row.channel, opened(row, self._keys).current))
+                check_terms(terms, self._building.built(row.channel, opened(row, self._keys).current))
         command = ChangeChannelAccount(
             book, account_id, version, terms.to_json() if terms is not None else None, position, state, claims, by
         )
@@ -312,12 +318,6 @@ class ChannelAdmin:
         except (CannotOpen, Rejected):
             return None
 
-    def _check_terms(self, terms: Terms, rail: Channel) -> None:
-        try:
-            terms.check_rail(rail.capabilities)
-        except TermsWrong as error:
-            raise terms_wrong(error) from None
-
     def _same_account(self, row: ChannelAccount, before: Credentials, rail: Channel) -> None:
         """Refuse credentials of another account at the rail: what is open could not be asked about any more.
 
@@ -353,6 +353,38 @@ class ChannelAdmin:
                 f"({shown[:300]}): they are another account's, or it did not say; nothing was changed",
                 param="credentials",
             )
+
+
+def check_unshared(channel: str, given: Credentials, held: Mapping[str, Credentials], names: Sequence[str]) -> None:
+    """Refuse an account at the rail that another of the merchant's channel accounts is. Raises Conflict.
+
+    held: credentials of the merchant's others on this rail, by id. names: of settings that each name an account there.
+    """
+    for account_id, other in held.items():
+        name = shared(given.settings(), other.settings(), names)
+        if name is not None:
+            raise Conflict(
+                "rail_account_taken",
+                f"{account_id} is this account at {channel} already (the same {name}): each would receive the other's "
+                "notices and bill; change that one, or rotate its credentials",
+                param=f"credentials.{name}",
+                channel_account=account_id,
+            )
+
+
+def shared(one: Mapping[str, Any], other: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    """Return which of these settings, in two accounts of one rail called at the same address, is the same; or None."""
+    at, there = (str(each.get("base_url") or "").rstrip("/") for each in (one, other))
+    same = (name for name in names if one.get(name) and str(one[name]).strip() == str(other.get(name, "")).strip())
+    return next(same, None) if at == there else None
+
+
+def check_terms(terms: Terms, rail: Channel) -> None:
+    """Refuse terms beyond what the rail can. Raises Rejected (terms_wrong)."""
+    try:
+        terms.check_rail(rail.capabilities)
+    except TermsWrong as error:
+        raise terms_wrong(error) from None
 
 
 def terms_wrong(error: TermsWrong) -> Rejected:

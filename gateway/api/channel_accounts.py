@@ -113,7 +113,7 @@ class ChannelAccountRoutes:
                 path=place,
                 scope=scope,
                 handler=self.add_channel_account,
-                problems=("account_exists", "no_such_channel", "terms_wrong", *_CREDENTIALS),
+                problems=("account_exists", "no_such_channel", "rail_account_taken", "terms_wrong", *_CREDENTIALS),
                 answer=ChannelAccountOut,
                 says="Add a channel account; it is enabled at once",
                 body=ChannelAccountIn,

@@ -132,6 +132,7 @@ PROBLEMS_BY_SUBJECT: Mapping[str, Sequence[Problem]] = {
         Problem("channel_settings_wrong", 422, False, "the rail's adapter does not accept these credentials; nothing was stored", "see `detail`; it never shows a secret"),
         Problem("address_refused", 422, False, "an address among the credentials is not https at a public host, is not in the plain form, or leads where your operator does not let the hub call", "send the rail's own address, without user, password or query; or ask your operator to allow it"),
         Problem("credentials_not_proven", 422, False, "the hub tried the new credentials with a query that changes nothing, and the rail did not recognise the account or did not answer; nothing was changed", "look at the rail's answer in `detail`; if the rail itself is down, try later or send `unproven: true`"),
+        Problem("rail_account_taken", 409, False, "another of your channel accounts is this account at the rail; `channel_account` names it", "change that one, or rotate its credentials"),
         Problem("another_account", 422, False, "the new credentials belong to another account at the rail, or do not show the last payment that was made into this one", "add it as a channel account of its own, and drain this one"),
         Problem("routing_policy_wrong", 422, False, "the routing policy is not valid", "correct the field that `param` names"),
         Problem("terms_wrong", 422, False, "the terms are not valid, or name something that the rail does not have", "correct the field that `param` names"),

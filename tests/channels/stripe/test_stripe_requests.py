@@ -169,8 +169,19 @@ def test_a_bill_is_of_a_day_in_beijing_wherever_the_hub_runs() -> None:
     ("changes", "complaint"),
     [
         ({"secret_key": ""}, "neither secret_key nor secret_key_file"),
-        ({"secret_key": "whatever"}, "not a key of Stripe's"),
-        ({"secret_key": "sk_test_a b\nc"}, "not a key of Stripe's"),
+        *(
+            ({"secret_key": wrong}, "not a secret key of Stripe's")
+            for wrong in (
+                "whatever",
+                "sk_test_a b\nc",
+                "pk_test_x",
+                "sk_live_ab c",
+                "sk_test_",
+                "xk_test_a",
+                "sk_prod_a",
+            )
+        ),
+        ({"webhook_secrets": ["sk_test_a"]}, "not a list of signing secrets"),
         ({"base_url": "http://api.stripe.com"}, "must be https"),
         ({"base_url": "http://127.0.0.1.evil.example"}, "must be https"),
         ({"base_url": "http://localhost@evil.example"}, "without a user"),

@@ -376,3 +376,34 @@ async def test_a_setting_that_the_rail_does_not_read_is_refused_and_kept_nowhere
 async def test_what_a_rails_sign_up_says_beside_settings_may_come_with_them(stripe_front: Front) -> None:
     answer = await stripe_front.post(PATH, at_stripe(merchant="acct_1", name="tea", fee_bp=60), key="k")
     assert (answer.status, list(answer.body["secrets"])) == (201, ["secret_key"]), answer
+
+
+@pytest.mark.parametrize("key", ["pk_test_x", "sk_live_ab c", "sk_test_", "rk_live_", "sk_test_…"])
+async def test_a_key_that_is_none_of_stripes_is_refused_in_words_that_the_mask_leaves(
+    stripe_front: Front, key: str
+) -> None:
+    answer = await stripe_front.post(PATH, at_stripe(secret_key=key), key="k")
+    refused(answer, 422, "channel_settings_wrong")
+    assert "sk (secret) or rk (restricted), then test or live" in answer.body["detail"]
+    assert "…" not in answer.body["detail"]
+    assert key not in str(answer.body)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [
+        ({}, {}, "secret_key"),
+        ({"account": "acct_1"}, {"account": "acct_1", "secret_key": "sk_test_other"}, "account"),
+        ({"account": "acct_1"}, {}, "secret_key"),
+    ],
+)
+async def test_an_account_at_a_rail_is_added_once(
+    stripe_front: Front, first: dict[str, Any], second: dict[str, Any], name: str
+) -> None:
+    assert (await stripe_front.post(PATH, at_stripe("one", **first), key="one")).status == 201
+    answer = await stripe_front.post(PATH, at_stripe("two", **second), key="two")
+    refused(answer, 409, "rail_account_taken", f"credentials.{name}")
+    assert answer.body["channel_account"] == "one"
+    assert (await stripe_front.post(PATH, at_stripe("one", **first), key="one")).status == 200, "the same again"
+    other = at_stripe("three", account="acct_3", secret_key="sk_test_three")
+    assert (await stripe_front.post(PATH, other, key="three")).status == 201
