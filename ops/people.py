@@ -7,16 +7,12 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import orjson
-
-import splitting
-from gateway.store import every_channel_account
 from kernel.db import acquire
 from kernel.errors import Conflict, Rejected, SluiceError
 from ops.secrets_file import NoPepper, secret_file, write_private
 from ops.settings import Settings
 from ops.wiring import Hub
-from people import Act, Audit, NewPerson, Person, Role, Use, What
+from people import Act, Audit, NewPerson, Person, Role, Use, What, store
 from people.audit import Ending
 from people.credentials import new_credential
 from people.people import unnamed
@@ -81,14 +77,13 @@ async def acting(
 async def _takes_two(hub: Hub, settings: Settings, name: str, act: Act) -> bool:
     """Tell whether an act of this kind takes a second person. Raises Rejected (second_person_missing).
 
-    It does wherever there is somebody who may agree. Where there is nobody, it is refused; but a first operator takes
-    the second on alone, and a home on trial has one person.
+    It does wherever there is somebody who may agree. Where there is nobody, it is refused; but a home on trial has one
+    person. It is on trial no more once there has been another who may agree to anything: nobody comes to be alone by
+    suspending the others.
     """
     if await hub.people.another_checks(name, act):
         return True
-    if act is Act.PEOPLE and not await hub.people.another_checks(name, act, active=False):
-        return False
-    if await on_trial(hub, settings):
+    if not await hub.people.another_checks(name, active=False) and await on_trial(hub, settings):
         return False
     raise Rejected(
         "second_person_missing",
@@ -98,18 +93,20 @@ async def _takes_two(hub: Hub, settings: Settings, name: str, act: Act) -> bool:
 
 
 async def on_trial(hub: Hub, settings: Settings) -> bool:
-    """Tell whether no money here is anybody's: servers of the home's own, and every rail and bank on this machine."""
+    """Tell whether no money here is anybody's: servers of its own, rails and banks only ever on this machine.
+
+    An account that was once elsewhere counts: its money is where it was, whatever address it has been given since.
+    """
     if settings.database_url is not None:
         return False
     async with acquire(hub.pool) as connection:
-        rails = [row.settings for row in await every_channel_account(connection)]
-        banks = [row.settings for row in await splitting.store.bank_links(connection)]
-    return all(_on_this_machine(orjson.loads(one).get("base_url")) for one in (*rails, *banks))
+        return all(_on_this_machine(one) for one in await store.addresses_used(connection))
 
 
-def _on_this_machine(address: object) -> bool:
-    host = urlsplit(address).hostname if isinstance(address, str) else None
+def _on_this_machine(address: str) -> bool:
+    host = None
     try:
+        host = urlsplit(address).hostname
         return host is not None and ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
@@ -205,11 +202,13 @@ def own_credential(hub: Hub, home: Path) -> str:
 async def add_as(acting: Acting, name: str, role: Role, *, book: int | None = None) -> NewPerson:
     """Add a person as the one who acts; whoever may agree to anything of others' is added by two.
 
+    The first operator adds the second alone, and nobody else who may agree: from then on, every act has two people.
     Raises what People.add and Acting.second raise.
     """
     people, use = acting.hub.people, None
     await people.check_new(name, role, book=book)
-    if CHECKS[role]:
+    second = role is Role.OPERATOR and not await people.another_checks(acting.name, Act.PEOPLE, active=False)
+    if CHECKS[role] and not second:
         use = await acting.second(What(Act.PEOPLE, "person add", name, {"role": role.value}))
     return await people.add(name, role, book=book, use=use)
 

@@ -11,7 +11,7 @@ from kernel.states import advance
 from people import states, store
 from people.approval import Use, use_up
 from people.credentials import is_credential, new_credential
-from people.roles import Act, Role, checkers, require
+from people.roles import CHECKS, Act, Role, checkers, require
 from people.tables import Person
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}", re.ASCII)
@@ -39,13 +39,14 @@ class People:
         async with acquire(self._pool) as connection:
             return not await store.some_person(connection)
 
-    async def another_checks(self, name: str, act: Act, *, active: bool = True) -> bool:
-        """Tell whether there is anybody but this person who may agree to such an act.
+    async def another_checks(self, name: str, act: Act | None = None, *, active: bool = True) -> bool:
+        """Tell whether there is anybody but this person who may agree to such an act; None: to any.
 
         active: who is not suspended; else also who is.
         """
+        able = [role for role in Role if CHECKS[role]] if act is None else checkers(act)
         async with acquire(self._pool) as connection:
-            return await store.others(connection, checkers(act), name, active=active)
+            return await store.others(connection, able, name, active=active)
 
     async def acting(self, credential: str | None, act: Act, *, book: int | None = None) -> Person:
         """Return who acts with this credential, looked up anew each time, so that a suspension holds at once.

@@ -116,3 +116,16 @@ BEGIN
 END
 $$;
 CREATE TRIGGER approval_moves BEFORE INSERT OR UPDATE ON approval FOR EACH ROW EXECUTE FUNCTION approval_moves();
+
+-- Every address at which a rail or a bank has ever been reached with an account: a home whose rails were once somebody's
+-- is on trial no more. '': a row that named none.
+CREATE TABLE address_used (
+    base_url text PRIMARY KEY COLLATE "C",
+    since    timestamptz NOT NULL DEFAULT transaction_timestamp()
+);
+CREATE FUNCTION note_address() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO address_used (base_url) VALUES (coalesce(NEW.settings ->> 'base_url', '')) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$;

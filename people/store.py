@@ -171,6 +171,11 @@ async def end_approvals_of(connection: Connection, name: str) -> None:
     )
 
 
+async def addresses_used(connection: Connection) -> list[str]:
+    """Return every address at which a rail or a bank was ever to be reached; '' for an account that named none."""
+    return [row[0] for row in await connection.fetch("SELECT base_url FROM address_used ORDER BY base_url")]
+
+
 async def last_record(connection: Connection) -> tuple[int, bytes]:
     """Return number and hash of the audit log's last record, which stays the last until the transaction ends."""
     await connection.execute("SELECT pg_advisory_xact_lock($1)", _AUDIT_LOCK)

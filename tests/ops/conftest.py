@@ -91,3 +91,15 @@ def tea_house(bare_home: Callable[..., Result]) -> Callable[..., Result]:
     bare_home("person", "add", "ada", "--first")
     bare_home("merchant", "add", "tea")
     return bare_home
+
+
+@pytest.fixture
+def two_operators(tea_house: Callable[..., Result]) -> Callable[..., Result]:
+    """The same with a second operator, cy, whom `--as cy` names, and bo, a clerk, whom the two took on."""
+    tea_house("person", "add", "cy", "--role", "operator", "--keep")
+    bo = ("person", "add", "bo", "--keep")
+    tea_house(*bo, code=1)
+    (asked,) = json.loads(tea_house("approval", "list", "--json").stdout)["approvals"]
+    tea_house("--as", "cy", "approval", "approve", asked["id"])
+    tea_house(*bo)
+    return tea_house

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import orjson
 import pytest
+import pytest_asyncio
 from pydantic import SecretStr
 from typer.testing import Result
 
@@ -39,10 +40,9 @@ async def found(database_url: str, kind: str = "refund_came_back") -> str:
 
 
 @pytest.fixture
-def home(tea_house: Sluice) -> Sluice:
-    """A home with ada, an operator, whose credential is the home's, and bo, a clerk."""
-    tea_house("person", "add", "bo", "--keep")
-    return tea_house
+def home(two_operators: Sluice) -> Sluice:
+    """A home with ada, an operator, whose credential is the home's, cy, another, and bo, a clerk."""
+    return two_operators
 
 
 def approvals(home: Sluice, *words: str) -> list[dict[str, Any]]:
@@ -104,7 +104,7 @@ def test_what_cannot_be_carried_out_leaves_its_approval_to_be_used(home: Sluice,
 def test_what_leaves_a_matter_as_it_is_takes_one_person(home: Sluice, database_url: str) -> None:
     case = asyncio.run(found(database_url, "refund_unfinished"))
     home("case", "decide", case, "--decision", "wait", "--note", "the bank looks into it")
-    assert approvals(home, "--all") == []
+    assert approvals(home, "--all", "--about", case) == []
 
 
 def test_a_no_is_said_with_its_reason_and_may_be_followed_by_another_asking(home: Sluice, database_url: str) -> None:
@@ -141,14 +141,23 @@ def test_with_nobody_to_agree_it_is_refused_with_what_to_do(tea_house: Sluice, d
     assert "sluice person add NAME --role ROLE" in said
     tea_house("person", "add", "eve", "--role", "auditor")
     assert "second_person_missing" in tea_house("case", "decide", case, *KEEP, code=1).output
-    tea_house("person", "add", "bo", "--keep")
+    tea_house("person", "add", "bo", "--role", "operator", "--keep")
     assert "approval_asked" in tea_house("case", "decide", case, *KEEP, code=1).output
     tea_house("person", "suspend", "bo")
     assert "second_person_missing" in tea_house("case", "decide", case, *KEEP, code=1).output
 
 
+def test_the_first_operator_takes_an_operator_on_alone_and_no_clerk_to_agree_with_her(tea_house: Sluice) -> None:
+    said = tea_house("person", "add", "bo", "--role", "clerk", code=1).output
+    assert "second_person_missing" in said
+    assert "operator" in said
+    tea_house("person", "add", "eve", "--role", "auditor")  # who may agree to nothing
+    tea_house("person", "add", "cy", "--role", "operator", "--keep")
+    for role in ("operator", "clerk"):
+        assert "approval_asked" in tea_house("person", "add", "bo", "--role", role, code=1).output
+
+
 def test_from_the_second_operator_on_two_take_people_on(home: Sluice) -> None:
-    home("person", "add", "cy", "--role", "operator", "--keep")
     said = home("person", "add", "di", "--role", "operator", code=1).output
     assert "approval_asked" in said
     (row,) = approvals(home)
@@ -161,9 +170,9 @@ def test_from_the_second_operator_on_two_take_people_on(home: Sluice) -> None:
 
 
 def test_whoever_suspends_the_other_operators_takes_nobody_on_alone(home: Sluice) -> None:
-    home("person", "add", "cy", "--role", "operator", "--keep")
     home("person", "suspend", "cy")
-    assert "second_person_missing" in home("person", "add", "di", "--role", "clerk", code=1).output
+    for role in ("clerk", "operator"):
+        assert "second_person_missing" in home("person", "add", "di", "--role", role, code=1).output
     home("person", "resume", "cy")  # whom two took on, or who was the first
     assert "approval_asked" in home("person", "add", "di", "--role", "clerk", code=1).output
 
@@ -177,30 +186,65 @@ async def an_account(shop: Shop, base_url: object) -> None:
         )
 
 
-async def test_a_home_on_trial_has_one_person_who_decides_alone_until_a_second_is_added(
-    database_url: str, tmp_path: Path
-) -> None:
+async def decide_alone(shop: Shop, settings: Settings, case: str) -> None:
+    async with acting(shop.hub, settings, Act.CASES, "case decide", case) as begun:
+        await decide_as(begun, case, "keep", note="why")
+
+
+@pytest_asyncio.fixture
+async def trial(database_url: str, tmp_path: Path) -> AsyncIterator[tuple[Shop, Settings]]:
+    """A hub on servers of its own, whose rail is on this machine and has never been elsewhere."""
     async with a_shop(database_url, tmp_path) as shop:
-        case = await found(database_url)
-        own, beside = (Settings(home=tmp_path, database_url=url) for url in (None, SecretStr(database_url)))
-        for url in ("http://127.0.0.1:8410/wechat", "http://localhost:1", "http://[::1]:8410"):
-            await an_account(shop, url)
-            assert await on_trial(shop.hub, own)
-            assert not await on_trial(shop.hub, beside)
-        for real in ("https://api.mch.weixin.qq.com", "http://127.0.0.1.example.com", None, 7):
-            await an_account(shop, real)
-            assert not await on_trial(shop.hub, own), "somebody's money"
-            with pytest.raises(Rejected, match="takes two people"):
-                async with acting(shop.hub, own, Act.CASES, "case decide", case) as begun:
-                    await decide_as(begun, case, "keep", note="why")
+        owner = await asyncpg.connect(database_url)
+        await owner.execute("DELETE FROM address_used")
+        await owner.close()
         await an_account(shop, "http://127.0.0.1:8410/wechat")
-        async with acting(shop.hub, own, Act.PEOPLE, "person add", "bo") as begun:
-            await add_as(begun, "bo", Role.CLERK)
-        with pytest.raises(Conflict, match="takes two people"):
-            async with acting(shop.hub, own, Act.CASES, "case decide", case) as begun:
-                await decide_as(begun, case, "keep", note="why")
-        await shop.hub.people.set_suspended("bo", suspended=True)
-        async with acting(shop.hub, own, Act.CASES, "case decide", case) as begun:
-            await decide_as(begun, case, "keep", note="why")
-        assert (await get_case(shop.hub, case)).decided_by == "operator"
-        assert own_credential(shop.hub, tmp_path)
+        yield shop, Settings(home=tmp_path)
+
+
+async def test_a_home_on_trial_has_one_person_who_decides_alone(
+    trial: tuple[Shop, Settings], database_url: str, tmp_path: Path
+) -> None:
+    shop, own = trial
+    case = await found(database_url)
+    for url in ("http://localhost:1", "http://[::1]:8410"):
+        await an_account(shop, url)
+        assert await on_trial(shop.hub, own)
+        assert not await on_trial(shop.hub, Settings(home=tmp_path, database_url=SecretStr(database_url)))
+    await decide_alone(shop, own, case)
+    assert (await get_case(shop.hub, case)).decided_by == "operator"
+    assert own_credential(shop.hub, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "real", ["https://api.mch.weixin.qq.com", "http://127.0.0.1.example.com", "http://[::1", None, 7]
+)
+async def test_a_rail_that_was_elsewhere_once_has_somebodys_money(
+    trial: tuple[Shop, Settings], database_url: str, real: object
+) -> None:
+    shop, own = trial
+    case = await found(database_url)
+    await an_account(shop, real)
+    for address in (real, "http://127.0.0.1:8410/wechat"):
+        await an_account(shop, address)
+        assert not await on_trial(shop.hub, own)
+        with pytest.raises(Rejected, match="takes two people"):
+            await decide_alone(shop, own, case)
+
+
+@pytest.mark.parametrize("role", [Role.CLERK, Role.OPERATOR])
+async def test_whoever_had_a_second_person_is_not_on_trial_again_by_suspending_them(
+    trial: tuple[Shop, Settings], database_url: str, role: Role
+) -> None:
+    shop, own = trial
+    case = await found(database_url)
+    async with acting(shop.hub, own, Act.PEOPLE, "person add", "bo") as begun:
+        await add_as(begun, "bo", role)
+    with pytest.raises(Conflict, match="takes two people"):
+        await decide_alone(shop, own, case)
+    await shop.hub.people.set_suspended("bo", suspended=True)
+    with pytest.raises(Rejected, match="takes two people"):
+        await decide_alone(shop, own, case)
+    with pytest.raises(Rejected, match="takes two people"):
+        async with acting(shop.hub, own, Act.PEOPLE, "person add", "di") as begun:
+            await add_as(begun, "di", Role.CLERK)

@@ -209,7 +209,11 @@ def of(op: str) -> list[str]:
 
 
 def test_a_call_by_hand_takes_two_operators_unless_it_only_looks(
-    tea_house: Sluice, sluice: Sluice, credentials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    tea_house: Sluice,
+    sluice: Sluice,
+    credentials: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SLUICE_ALLOW_ADDRESSES", "127.0.0.1:9")
     given = json.loads(credentials.read_text()) | {"base_url": "http://127.0.0.1:9"}
@@ -217,8 +221,8 @@ def test_a_call_by_hand_takes_two_operators_unless_it_only_looks(
     sluice("add", "wechat", "main", "--book", "1", "--credentials", str(credentials), "--fee-bp", "60")
     at = ("--book", "1", "--account", "main")
     assert "second_person_missing" in sluice("call", "wechat", "refund", *of("refund"), *at, code=1).output
-    for name, role in (("eve", "auditor"), ("bo", "clerk"), ("cy", "operator")):
-        tea_house("person", "add", name, "--role", role, "--keep")
+    tea_house("person", "add", "eve", "--role", "auditor", "--keep")
+    request.getfixturevalue("two_operators")
     for op in OPS:
         call = ("call", "wechat", op, *of(op), *at)
         if op in LOOKS:
