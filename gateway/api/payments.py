@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 import splitting
 from gateway.accounts.names import no_such_channel
 from gateway.api.methods import MethodIn
 from gateway.api.problems import RAIL
-from gateway.api.shares import SHARING, SPLIT, SplitIn, check_payees
+from gateway.api.shares import SHARING, SPLIT, SplitIn
 from gateway.claims import Claims
 from gateway.objects import METHODS, AttemptOut, PaymentOut, attempt_payload, payment_payload
 from gateway.payments.create import NewPayment
@@ -70,11 +70,6 @@ class PaymentIn(Body):
     )
     split: SplitIn = Field(default=(), description=SPLIT)
     metadata: Metadata | None = Field(default=None, description="given back as it came")
-
-    @model_validator(mode="after")
-    def _payees_once(self) -> "PaymentIn":
-        check_payees(self.split)
-        return self
 
 
 class CaptureIn(Body):

@@ -1,9 +1,8 @@
 """A split plan as merchants send it, with a payment or a link."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from kernel.shapes import INT64, IS_AMOUNT, MAX_AMOUNT, Body, PayeeId
 from splitting import ShareKind, SplitLine
@@ -48,10 +47,12 @@ class ShareIn(Body):
 
 
 SPLIT = "how it is shared out 分账: each payee once; what no `remainder` takes stays with you"
-SplitIn = Annotated[tuple[ShareIn, ...], Field(max_length=50)]
 
 
-def check_payees(split: Sequence[ShareIn]) -> None:
-    """Raise ValueError where a payee stands in a split twice."""
+def _each_payee_once(split: tuple[ShareIn, ...]) -> tuple[ShareIn, ...]:
     if len({share.payee for share in split}) != len(split):
-        raise ValueError("a payee may stand in a split once")
+        raise ValueError("name each payee once")
+    return split
+
+
+SplitIn = Annotated[tuple[ShareIn, ...], Field(max_length=50), AfterValidator(_each_payee_once)]

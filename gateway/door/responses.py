@@ -6,10 +6,10 @@ import orjson
 from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from gateway.door.auth import Forbidden, Unauthorized
 from gateway.door.fields import amounts, chosen_by_type, currencies
+from gateway.door.words import in_words, not_json
 from kernel import cards
 from kernel.errors import Broken, Conflict, NotFound, Rejected, SluiceError, Unavailable
 from kernel.masking import without_keys
@@ -155,7 +155,7 @@ def rejected(error: ValidationError, model: type[BaseModel]) -> Rejected:
     # Names in metadata and unknown fields are the caller's own and may be as long as the body.
     path = ".".join(_one_line(str(part)[:64]) for part in place if part != "[key]")
     if kind == "json_invalid":
-        return Rejected("malformed_json", f"the body is not JSON: {first['msg']}")
+        return Rejected("malformed_json", f"the body is not JSON: {not_json(first)}")
     if kind in ("model_type", "dict_type", "model_attributes_type") and not path:
         return Rejected("body_not_object", "the body must be a JSON object")
     if kind == "card_number":
@@ -166,7 +166,7 @@ def rejected(error: ValidationError, model: type[BaseModel]) -> Rejected:
         )
     if kind == "extra_forbidden":
         return Rejected("unknown_field", f"{path}: this request has no such field", param=path)
-    said = _in_words(first)
+    said = in_words(first)
     message = f"{path or 'body'}: {said}"
     leaf = None if not place or place[0] == "metadata" else place[-1]  # its names are the caller's
     if leaf in amounts(model):
@@ -178,40 +178,9 @@ def rejected(error: ValidationError, model: type[BaseModel]) -> Rejected:
     return Rejected("invalid_request", message, **({"param": path} if path else {}))
 
 
-# pydantic's error type → what to send, for people; {…}: what pydantic says of the bound
-_IN_WORDS = {
-    "int_type": "send a whole number, without quotes",
-    "int_from_float": "send a whole number, without a fraction",
-    "int_parsing": "send a whole number, without quotes",
-    "int_parsing_size": "that is more than any number here",
-    "greater_than": "send more than {gt}",
-    "greater_than_equal": "send {ge} or more",
-    "less_than_equal": "send {le} or less",
-    "string_type": "send text in quotes",
-    "string_too_short": "send at least {min_length} characters",
-    "string_too_long": "send at most {max_length} characters",
-    "bool_type": "send true or false, without quotes",
-    "dict_type": "send an object: {{…}}",
-    "model_type": "send an object: {{…}}",
-    "model_attributes_type": "send an object: {{…}}",
-    "list_type": "send a list: […]",
-    "too_long": "send at most {max_length}",
-    "literal_error": "send one of {expected}",
-    "union_tag_invalid": "send one of {expected_tags}",
-    "datetime_from_date_parsing": "there is no such day or time; send one such as 2026-11-24T08:30:00Z",
-    "datetime_parsing": "there is no such day or time; send one such as 2026-11-24T08:30:00Z",
-}
-
-
 def _one_line(name: str) -> str:
     """Return a name of the caller's as it is shown among our words."""
     return name if name.isprintable() else ascii(name)[1:-1]
-
-
-def _in_words(error: ErrorDetails) -> str:
-    """Return what is wrong, and what to send instead."""
-    words = _IN_WORDS.get(error["type"])
-    return words.format(**error.get("ctx", {})) if words else error["msg"].removeprefix("Value error, ")
 
 
 def fragment(text: str) -> orjson.Fragment:

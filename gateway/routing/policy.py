@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from channels.contract import Method
+from gateway.door.words import in_words
 from kernel.clock import BEIJING
 from kernel.money import MAX_MINOR, is_currency
 from kernel.safe_json import BadJson, loads
@@ -285,7 +286,7 @@ class Policy:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             param = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function-"))
-            raise PolicyWrong(param, first["msg"].removeprefix("Value error, ")) from None
+            raise PolicyWrong(param, in_words(first)) from None
         rules = tuple(_rule(rule, number) for number, rule in enumerate(given.rules, 1))
         return cls(version, given.margin_bp, given.explore.fraction_bp, dict(given.explore.up_to_minor), rules)
 

@@ -15,6 +15,7 @@ from ops.cli.shared import (
     Json,
     acting,
     acting_person,
+    cannot_use,
     fail,
     finish,
     json_object,
@@ -136,7 +137,7 @@ def _agreed(path: Path | None, fee_bp: int | None) -> "Terms | None":
     try:
         return Terms.parse(path.read_bytes())
     except OSError as error:
-        fail(f"{path} cannot be used: {error}", 2)
+        cannot_use(path, error)
     except TermsWrong as wrong:
         fail(f"{path}: {wrong}", 2)
 

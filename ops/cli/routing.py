@@ -12,6 +12,7 @@ from ops.cli.shared import (
     OldJsonFile,
     Output,
     acting,
+    cannot_use,
     day,
     fail,
     finish,
@@ -169,5 +170,5 @@ def route_bench(
     except PolicyWrong as wrong:
         fail(f"{policy}: {wrong}", 2)
     except OSError as error:
-        fail(f"{error.filename} cannot be used: {error}", 2)
+        cannot_use(error.filename, error)
     raise typer.Exit(code)

@@ -130,7 +130,7 @@ def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
         fail(f"the file cannot be used: {error}", 2)
     except (OSError, PostgresError, InterfaceError, InternalClientError) as error:
         if getattr(error, "filename", None) is not None:  # a file named on the command line, or one of the home
-            fail(f"{getattr(error, 'filename', None)} cannot be used: {error}", 2)
+            cannot_use(getattr(error, "filename", None), error)
         lost = isinstance(error, LOST) and getattr(error, "errno", None) != errno.ENOSPC
         why = "the database, or another server, was lost on the way" if lost else "this was not carried out"
         fail(f"{why}: {said(error)}; see what was done before you repeat it", NOTHING_KNOWN if lost else 1)
@@ -205,12 +205,18 @@ def show(result: Any) -> None:
     typer.echo(json.dumps(result, ensure_ascii=False, indent=2, default=str))
 
 
+def cannot_use(path: object, error: Exception) -> NoReturn:
+    """End with what is wrong with a file that was named."""
+    why = isinstance(error, OSError) and error.strerror
+    fail(f"{path} cannot be used: {why or error}", 2)
+
+
 def json_object(path: Path) -> dict[str, Any]:
     """Return the JSON object that a file named on the command line holds, or end with what is wrong with it."""
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        fail(f"{path} cannot be used: {error}", 2)
+        cannot_use(path, error)
     if not isinstance(found, dict):
         fail(f"{path} does not hold a JSON object", 2)
     return found

@@ -60,6 +60,7 @@ def compute(gross_minor: int, fee_minor: int, asked: Sequence[SplitLine], coupon
         raise Rejected(
             "split_exceeds_payment",
             f"the shares and the channel's fee add up to {-rest} minor units more than the payment",
+            param="split",
             gross_minor=gross_minor,
             fee_minor=fee_minor,
         )

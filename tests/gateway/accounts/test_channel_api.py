@@ -69,6 +69,15 @@ async def test_a_payment_goes_over_an_account_added_by_api_within_a_second(vault
     assert (await vault.front.attempt(await vault.front.paid())).channel_account == "till"
 
 
+async def test_an_account_that_is_not_there_is_told_of_alike_everywhere(vault: Vault) -> None:
+    drained = await vault.front.post(f"{PATH}/nope/drain", key="drain-nope")
+    read = await vault.front.get(f"{PATH}/nope")
+    changed = await vault.front.send("PATCH", f"{PATH}/nope", {"version": 1, "state": "off"})
+    for answer in (drained, read, changed):
+        refused(answer, 404, "no_such_channel_account")
+        assert answer.body["detail"] == "there is no channel account nope; there are: rail"
+
+
 async def test_a_change_needs_the_version_that_was_read(vault: Vault) -> None:
     await added(vault)
     terms = {"fees": {"basis_points": 30}}

@@ -250,10 +250,10 @@ VALUES = {
     ),
     "unknown_field_of_100_kb": Bad("unknown_field", 422, order(**{"x" * 100_000: 1})),
     "split_beyond_the_payment": Bad(
-        "split_exceeds_payment", 422, shares({"payee": "{payee}", "amount": 10_001})
+        "split_exceeds_payment", 422, shares({"payee": "{payee}", "amount": 10_001}), param="split"
     ),
     "split_leaves_nothing_for_the_fee": Bad(
-        "split_exceeds_payment", 422, shares({"payee": "{payee}", "basis_points": 10_000})
+        "split_exceeds_payment", 422, shares({"payee": "{payee}", "basis_points": 10_000}), param="split"
     ),
     "split_to_an_unknown_payee": Bad(
         "no_such_payee", 404, shares({"payee": "pye_" + "0" * 26, "amount": 1}), param="split"
@@ -265,7 +265,8 @@ VALUES = {
         "currency_differs", 422, order(currency="GBP", split=[{"payee": "{payee}", "amount": 1}]), param="split"
     ),
     "split_payee_twice": Bad(
-        "invalid_request", 400, shares({"payee": "{payee}", "amount": 1}, {"payee": "{payee}", "remainder": 1})
+        "invalid_request", 400, shares({"payee": "{payee}", "amount": 1}, {"payee": "{payee}", "remainder": 1}),
+        param="split",
     ),
     "split_share_without_measure": Bad("invalid_request", 400, shares({"payee": "{payee}"}), param="split.0"),
     "split_share_with_two": Bad(
