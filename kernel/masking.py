@@ -17,8 +17,9 @@ _NAMES = (
 # What is quoted may itself stand in quotes, as JSON in JSON does; then its own quotes are escaped.
 _QUOTED = r'\\"(?:(?!\\").)*\\"|"(?:[^"\\]|\\.)*"' + "|" + r"\\'(?:(?!\\').)*\\'|'(?:[^'\\]|\\.)*'"
 
-# Keys that say what they are: ours, and those of rails that do the same.
-_KEY = re.compile(r"(?<![0-9A-Za-z])((?:sk|rk|whsec)_(?:live_|test_)?)[0-9A-Za-z_\-]{16,}")
+# Keys that say what they are: ours, and those of rails that do the same. A person's credential begins as Stripe's
+# publishable keys do, which are no secret and say live or test.
+_KEY = re.compile(r"(?<![0-9A-Za-z])((?:sk|rk|whsec)_(?:live_|test_)?|pk_(?!live_|test_))[0-9A-Za-z_\-]{16,}")
 
 # (what must stand in the text, in lower case, for the pattern to be worth a try; the pattern; what comes instead)
 _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
@@ -47,7 +48,7 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
         re.compile(rf"""(?i)((?:{_NAMES})\\?["']?\s*(?:=|:(?!//))\s*)(?:{_QUOTED}|[^\s"'\\&,;)}}\]]+)"""),
         rf"\1{HIDDEN}",
     ),
-    (("sk_", "rk_", "whsec_"), _KEY, rf"\1{HIDDEN}"),
+    (("sk_", "rk_", "pk_", "whsec_"), _KEY, rf"\1{HIDDEN}"),
 )
 _SIGNS = frozenset(sign for signs, _, _ in _SHAPES for sign in signs)
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from kernel.chain import link
 from kernel.db import Pool, transaction
 from kernel.errors import SluiceError
+from kernel.masking import masked
 from people import store
 from people.roles import Act
 from people.tables import AuditRecord
@@ -87,5 +88,8 @@ class Audit:
 
 
 def _plain(text: str) -> str:
-    """Return what somebody typed without control characters, which neither the chain nor a screen should have."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)[:200]
+    """Return what somebody typed without control characters, which neither the chain nor a screen should have.
+
+    Nor should secrets be there that were typed in the wrong place: the log keeps for ever what it is given.
+    """
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in masked(text))[:200]

@@ -47,7 +47,8 @@ def idempotency_key(headers: "CIMultiDictProxy[str]") -> str:
         raise Rejected("idempotency_key_invalid", words)
     if without_keys(key) != key:  # it would be kept as it is
         raise Rejected(
-            "idempotency_key_invalid", "this looks like an API key; send an Idempotency-Key of your own, such as a UUID"
+            "idempotency_key_invalid",
+            "this looks like a secret key; send an Idempotency-Key of your own, such as a UUID",
         )
     return key
 

@@ -130,8 +130,8 @@ _KEY = {
         "type": "string",
         "pattern": "^[!-~]{1,255}$",
         "not": {
-            "pattern": "(?:^|[^0-9A-Za-z])(?:sk|rk|whsec)_[0-9A-Za-z_-]{16,}",
-            "description": "a secret key is refused here",
+            "pattern": "(?:^|[^0-9A-Za-z])(?:(?:sk|rk|whsec)_|pk_(?!live_|test_))[0-9A-Za-z_-]{16,}",
+            "description": "a secret key or credential is refused here",
         },
     },
 }

@@ -37,6 +37,7 @@ KEY = "sk_" + "Zm9vYmFyYmF6cXV4" * 2
         (f"GET /v1/{KEY}/x", KEY[3:]),
         ("stripe said no to sk_live_0123456789abcdefghij", "0123456789abcdefghij"),
         ("whsec_0123456789abcdefghij", "0123456789abcdefghij"),
+        (f"secrets/people/p{KEY[1:]} cannot be read", KEY[3:]),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIabc\ndef\n-----END RSA PRIVATE KEY-----", "MIIabc"),
         ("-----BEGIN PRIVATE KEY-----\\nMIIabc cut off", "MIIabc"),
     ],
@@ -60,6 +61,7 @@ def test_a_secret_does_not_come_through(text: str, secret: str) -> None:
         "task_0123456789abcdefghij ended",
         "basic settings are wrong",
         "primary_key=pay_1, foreign_key=none",
+        "pk_test_0123456789abcdefghij and pk_live_0123456789abcdefghij are Stripe's publishable keys",
     ],
 )
 def test_what_is_no_secret_stays_readable(text: str) -> None:

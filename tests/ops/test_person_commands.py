@@ -153,3 +153,16 @@ async def test_a_home_with_servers_of_its_own_makes_its_first_operator(database_
         beside = Settings(home=tmp_path / "other", database_url=SecretStr(database_url), person=str(file))
         async with acting(shop.hub, beside, Act.MERCHANTS, "merchant add", "rice"):
             pass
+
+
+def test_a_credential_in_the_wrong_place_is_neither_shown_nor_kept(tea_house: Sluice) -> None:
+    credential, key = "pk_" + "Aa0-" * 10 + "abc", "sk_" + "Bb1-" * 10 + "abc"
+    for words in (("--as", credential, "merchant", "add", "silk"), ("--as", f"./{credential}", "merchant", "list")):
+        refused = tea_house(*words, code=1).output
+        assert "person_unnamed" in refused
+        assert credential[3:] not in refused
+    tea_house("merchant", "add", f"{key} {credential}")
+    tea_house("merchant", "add", "x" * 180 + f" {credential}")
+    kept = tea_house("audit", "list", "--json").stdout
+    assert kept.count("merchant add") >= 4
+    assert not any(part in kept for part in (key[3:], credential[3:], credential[3:20]))

@@ -107,6 +107,8 @@ def test_a_payers_code_of_the_documents_pattern_is_taken_though_it_may_look_like
 @given(st.from_regex(KEY["pattern"], fullmatch=True))
 @example("sk_0123456789abcdef")
 @example("-rk_0123456789abcdef")
+@example("pk_0123456789abcdef")
+@example("pk_live_0123456789abcdef")  # a publishable key is no secret
 @example("kwsk_0123456789abcdef")  # in a word it is none
 def test_an_idempotency_key_of_the_documents_form_is_taken(key: str) -> None:
     if key.endswith("\n"):  # Python's $ stands before a last line end, too; JSON Schema's does not
