@@ -103,6 +103,11 @@ class Run:
             if AN_ID.fullmatch(name):
                 self.owners[name].add(who)
 
+    def named(self, who: str, operation: str, got: Any) -> None:
+        """Keep what a merchant has called a channel account: the name is its own choice, and may look like any id."""
+        if operation == "add_channel_account" and got.status_code == 201:
+            self.learn(who, got.content)
+
     def leaked(self, who: str, status: int, body: bytes, request: str) -> str | None:
         """Return an id of the other merchant that an answer holds; a refusal may quote what it was sent."""
         for name in AN_ID.findall(body.decode("utf-8", "replace")):
@@ -134,6 +139,8 @@ class Run:
         again.headers["Authorization"] = f"Bearer {self.keys[self.other]}"
         got = self.session.send(again, timeout=60)
         self.foreign[operation][str(got.status_code)] += 1
+        self.named(self.other, operation, got)
+        mine = [name for name in mine if self.other not in self.owners[name]]
         why = None
         if got.status_code >= 500:
             why = f"it is answered {got.status_code}"
@@ -209,6 +216,7 @@ def install(run: Run) -> None:
         )
         if not who:
             return
+        run.named(who, case.operation.definition.raw["operationId"], response)
         name = run.leaked(who, response.status_code, response.content, text)
         if name is not None:
             raise AssertionError("the answer holds an id which is another's")
