@@ -35,13 +35,9 @@ _MAX_USES = "how many of its payments may be open or paid; one that ends unpaid 
 _ACTIVE = "whether payments are made with it"
 
 
-def _bounds(amount: int | None, minimum: int, maximum: int) -> None:
+def _bounds(minimum: int, maximum: int) -> None:
     if minimum > maximum:
         raise ValueError("minimum is more than maximum; swap them")
-    if amount is not None and not minimum <= amount <= maximum:
-        raise ValueError(
-            f"amount {amount} is not between minimum {minimum} and maximum {maximum}; send either it or the two bounds"
-        )
 
 
 class PaymentLinkIn(Body):
@@ -61,7 +57,11 @@ class PaymentLinkIn(Body):
 
     @model_validator(mode="after")
     def _checked(self) -> "PaymentLinkIn":
-        _bounds(self.amount, self.minimum, self.maximum)
+        if self.amount is not None and self.model_fields_set & {"minimum", "maximum"}:
+            raise ValueError(
+                "amount says what is paid, so minimum and maximum mean nothing beside it; send either it or the bounds"
+            )
+        _bounds(self.minimum, self.maximum)
         return self
 
 
@@ -79,7 +79,7 @@ class MerchantQrIn(Body):
 
     @model_validator(mode="after")
     def _checked(self) -> "MerchantQrIn":
-        _bounds(None, self.minimum, self.maximum)
+        _bounds(self.minimum, self.maximum)
         return self
 
 

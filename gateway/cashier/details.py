@@ -66,11 +66,13 @@ def facts(action: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """Return what a transfer's form asks for: (word, as it is shown, as it is copied; empty where that is no use)."""
     account, name = action.get("account", ""), action.get("name", "")
     grouped = " ".join(account[at : at + 4] for at in range(0, len(account), 4)) if account.isdigit() else account
+    bank, bic, amount = (str(action.get(name) or "") for name in ("bank", "bic", "amount"))
     shown = [
         ("account_name", name, name),
         ("account", grouped, account),
-        ("bank", " ".join(filter(None, (action.get("bank"), action.get("bic")))), ""),
-        ("amount", f"{action.get('amount', '')} {action.get('currency', '')}".strip(), ""),
+        ("bank", bank, bank),
+        ("bic", bic, bic),
+        ("amount", f"{amount} {action.get('currency', '')}".strip(), amount),
     ]
     return [fact for fact in shown if fact[1]]
 

@@ -53,8 +53,8 @@ class _CommonOut(TypedDict):
         Time | None, Field(description="since when your operator has it suspended: no payment is made with it")
     ]
     url: Annotated[str, Field(description="what payers open, or scan as a QR code")]
-    minimum: Minor
-    maximum: Minor
+    minimum: Annotated[Minor | None, Field(description="the least a payer may choose; null where amount is fixed")]
+    maximum: Annotated[Minor | None, Field(description="the most a payer may choose; null where amount is fixed")]
     payment_count: Annotated[int, Field(description="payments ever made with it")]
     metadata: dict[str, str]
     return_url: str | None
@@ -429,8 +429,8 @@ class Links:
             "active": link.state == "active",
             "suspended_at": rfc3339(link.suspended_at) if link.suspended_at is not None else None,
             "url": url,
-            "minimum": link.minimum_minor,
-            "maximum": link.maximum_minor,
+            "minimum": link.minimum_minor if link.amount_minor is None else None,
+            "maximum": link.maximum_minor if link.amount_minor is None else None,
             "payment_count": link.payment_count,
             "metadata": kept(link.metadata) if link.metadata else {},
             "return_url": link.return_url,

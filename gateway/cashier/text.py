@@ -77,6 +77,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "account": ("账号", "Account"),
     "account_name": ("户名", "Name"),
     "bank": ("银行", "Bank"),
+    "bic": ("BIC", "BIC"),
     "amount": ("金额", "Amount"),
     "copy": ("复制", "Copy"),
     "copied": ("已复制", "Copied"),

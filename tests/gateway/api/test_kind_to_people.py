@@ -158,7 +158,8 @@ async def test_a_link_that_nobody_could_ever_pay_is_refused_when_it_is_made(data
         most = front.shop.channel.capabilities.maximum_minor
         assert most < 10**12 or (await add(front, amount=10**12)).status == 201
         assert await front.counts() == before or most >= 10**12
-        made = await add(front, expires_at="2100-06-01T08:30:01Z", amount=1250, maximum=5000)
+        made = await add(front, expires_at="2100-06-01T08:30:01Z", amount=1250)
+        assert (made.body["minimum"], made.body["maximum"]) == (None, None), "what is fixed has no bounds"
         assert made.status == 201
         changed = await front.send(
             "PATCH", f"/v1/payment_links/{made.body['id']}", {"expires_at": "2100-06-01T08:00:00Z"}
@@ -201,6 +202,8 @@ def test_no_rail_takes_a_joiner_out(rail: str) -> None:
         (PaymentLinkIn, A_LINK | {"expires_at": "2027-02-29T00:00:00Z"}, "invalid_request", "expires_at", "such as"),
         (PaymentLinkIn, A_LINK | {"expires_at": "2027-01-01T24:00:00Z"}, "invalid_request", "expires_at", "such as"),
         (PaymentLinkIn, A_LINK | {"minimum": 2, "maximum": 1}, "invalid_request", None, "swap them"),
+        (PaymentLinkIn, A_LINK | {"amount": 50, "minimum": 5}, "invalid_request", None, "send either it or the bounds"),
+        (PaymentLinkIn, A_LINK | {"amount": 50, "maximum": 99}, "invalid_request", None, "send either"),
     ],
 )  # fmt: skip
 def test_a_refusal_says_what_to_send(

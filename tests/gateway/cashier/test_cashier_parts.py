@@ -12,6 +12,7 @@ from channels import Method
 from channels.face import Face
 from channels.registry import FACES, NAMES
 from gateway.cashier.codes import png, svg
+from gateway.cashier.details import facts
 from gateway.cashier.device import Device, address, device, language
 from gateway.cashier.render import HERE, is_web, sources
 from gateway.cashier.screens import ways
@@ -238,3 +239,11 @@ def _luminance(colour: str) -> float:
     parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_each_value_of_a_transfer_is_there_to_be_copied_as_a_banks_form_takes_it() -> None:
+    action = {"account": "62220001", "name": "tea", "bank": "Bank of Tea", "bic": "TEACCNBJ", "amount": "123.45"}
+    assert [(label, copied) for label, _, copied in facts({**action, "currency": "CNY"})] == [
+        ("account_name", "tea"), ("account", "62220001"), ("bank", "Bank of Tea"), ("bic", "TEACCNBJ"),
+        ("amount", "123.45"),
+    ]  # fmt: skip
