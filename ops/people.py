@@ -199,6 +199,25 @@ def own_credential(hub: Hub, home: Path) -> str:
     return secret_file(home, OWN, lambda _: new_credential(hub.env.secrets).encode()).decode()
 
 
+async def add_first_here(hub: Hub, home: Path, name: str) -> NewPerson:
+    """Add the first person of a database of one's own, whose credential this home keeps.
+
+    Raises what People.add_first raises; then no credential that is nobody's is left.
+    """
+    path = home / "secrets" / OWN
+    had = path.exists()
+    credential = own_credential(hub, home)
+    try:
+        return await hub.people.add_first(name, credential)
+    except SluiceError:
+        try:
+            await hub.people.looking(credential)  # another command of this home was first, with the same
+        except Rejected:
+            if not had:
+                path.unlink()
+        raise
+
+
 async def add_as(acting: Acting, name: str, role: Role, *, book: int | None = None) -> NewPerson:
     """Add a person as the one who acts; whoever may agree to anything of others' is added by two.
 

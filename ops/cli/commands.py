@@ -1,8 +1,9 @@
 """Which module has which command of `sluice …`. Each loads what is heavy only when it runs."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ops.cli import (
     approvals,
@@ -19,9 +20,23 @@ from ops.cli import (
     sandbox,
     trials,
 )
-from ops.cli.shared import as_person
+from ops.cli.shared import as_person, fail
+
+
+class Words(TyperGroup):
+    """All commands: they take words of text alone, for neither the database nor the audit log keeps any others."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for word in args:
+            try:
+                word.encode()
+            except UnicodeEncodeError:
+                fail(f"{ascii(word)[:60]} is no text in UTF-8; nothing was done", 2)
+        return super().parse_args(ctx, args)
+
 
 app = typer.Typer(
+    cls=Words,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Sluice 汇闸: an open payment hub. `sluice up` runs it, `sluice replay` plays a trading day through it.",

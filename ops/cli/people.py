@@ -51,7 +51,7 @@ def person_add(
 
         if first:
             async with a_hub(found) as hub, hub.audit.recorded(None, Act.PEOPLE, "person add --first", name):
-                made = await hub.people.add_first(name, people.own_credential(hub, found.home))
+                made = await people.add_first_here(hub, found.home, name)
             kept.append(found.home / "secrets" / people.OWN)
         else:
             async with acting_person(found, "people", f"person add --role {role}", name) as begun:

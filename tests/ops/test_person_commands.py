@@ -66,6 +66,30 @@ def test_in_a_database_of_ones_own_nothing_is_done_or_shown_before_the_first_per
     assert "suspended" not in tea_house(*as_ada, "merchant", "list").stdout
 
 
+def test_whoever_comes_second_as_the_first_leaves_no_credential_of_nobodys(tea_house: Sluice, tmp_path: Path) -> None:
+    own = tmp_path / "home" / "secrets" / "person"
+    own.rename(tmp_path / "elsewhere")
+    assert "first_person_exists" in tea_house("person", "add", "bo", "--first", code=1).output
+    assert not own.exists()
+    assert "person_unnamed" in tea_house("merchant", "list", code=1).output
+    (tmp_path / "elsewhere").rename(own)
+    assert "first_person_exists" in tea_house("person", "add", "bo", "--first", code=1).output
+    tea_house("merchant", "list")
+
+
+def test_words_that_are_no_text_are_refused_before_anything_begins(two_operators: Sluice) -> None:
+    case, before = ("case", "decide", "cas_1", "--decision", "keep"), two_operators("audit", "list").output
+    for words in (
+        (*case, "--note", "bad\udcff"),
+        ("--as", "b\udcff", "merchant", "list"),
+        ("merchant", "add", "\udc80"),
+    ):
+        said = two_operators(*words, code=2).output
+        assert "UTF-8" in said
+        assert "Traceback" not in said
+    assert two_operators("audit", "list").output == before
+
+
 def test_merchants_staff_see_their_merchants_book_alone(tea_house: Sluice) -> None:
     tea_house("merchant", "add", "rice")
     added(tea_house, "di", "--role", "staff", "--book", "2", "--keep")
