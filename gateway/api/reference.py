@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ _POLICY = (
     f"default-src 'none'; style-src {style_source()}; img-src data:; "
     "form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 )
+_WEIGHT = re.compile(r"[01](?:\.[0-9]{0,3})?", re.ASCII)
 
 
 class _Packed(NamedTuple):
@@ -72,6 +74,20 @@ def _packed(plain: bytes) -> _Packed:
 
 
 def _answer(request: web.Request, packed: _Packed, kind: str, headers: dict[str, str]) -> web.Response:
-    takes_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
-    body, encoding = (packed.gzipped, {"Content-Encoding": "gzip"}) if takes_gzip else (packed.plain, {})
+    accepted = ",".join(request.headers.getall("Accept-Encoding", ()))
+    body, encoding = (packed.gzipped, {"Content-Encoding": "gzip"}) if takes_gzip(accepted) else (packed.plain, {})
     return web.Response(body=body, content_type=kind, charset="utf-8", headers={**_KEPT, **headers, **encoding})
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Tell whether an Accept-Encoding takes gzip: named, or by *, and not with a weight of nothing (RFC 9110, 12.5.3).
+
+    A weight that cannot be read takes nothing: the plain text suits everybody.
+    """
+    weights: dict[str, float] = {}
+    for one in accepted.lower().split(","):
+        coding, _, weight = one.partition(";")
+        name, _, number = weight.strip().partition("=")
+        value = float(number) if _WEIGHT.fullmatch(number) else 0.0
+        weights[coding.strip()] = (value if name == "q" else 0.0) if weight else 1.0
+    return next((weights[name] > 0 for name in ("gzip", "x-gzip", "*") if name in weights), False)

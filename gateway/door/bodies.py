@@ -14,10 +14,14 @@ BODY_WAIT_S = 10
 async def read_body(request: web.Request) -> bytes:
     """Return the body as it came. Raises Rejected, CallerLeft, TurnedAway.
 
-    A body that calls itself compressed is refused unread: what is signed, hashed and counted is what was sent.
+    A body that calls itself compressed, or coded on its way otherwise than in chunks, is refused unread: what is
+    signed, hashed and counted is what was sent.
     """
     if "Content-Encoding" in request.headers:
         raise Rejected("unsupported_content_encoding", "send the body uncompressed, without Content-Encoding")
+    codings = request.headers.getall("Transfer-Encoding", ())
+    if codings and [coding.strip().lower() for coding in codings] != ["chunked"]:
+        raise Rejected("unsupported_content_encoding", "the only Transfer-Encoding that is taken is chunked, alone")
     try:
         if request.content.is_eof():  # as good as always: it came with its head, so there is nothing to wait for
             body = request.content.read_nowait()

@@ -779,6 +779,31 @@ async def test_a_body_that_does_not_go_on_is_not_waited_for(
     writer.close()
 
 
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"deflate,chunked", b"x, chunked", b"identity, chunked"])
+@pytest.mark.parametrize("path", [b"/v1/payments", b"/notify/scripted/1/rail"])
+async def test_a_body_coded_otherwise_than_in_chunks_is_refused_unread(door: Door, coding: bytes, path: bytes) -> None:
+    head = (
+        b"POST %b HTTP/1.1\r\nHost: hub\r\nConnection: close\r\nIdempotency-Key: %b\r\nTransfer-Encoding: %b\r\n"
+        b"Content-Type: application/json\r\nAuthorization: Bearer %b\r\n\r\n"
+    ) % (path, coding.replace(b", ", b"-"), coding, door.front.shop.key.encode())
+    before, whole = await door.front.counts(), orjson.dumps(order())
+    answer = await spoken(door, head, b"%x\r\n%b\r\n0\r\n\r\n" % (len(whole), whole))
+    assert answer.split(b" ", 2)[1] == b"415", answer
+    assert b"unsupported_content_encoding" in answer, answer
+    assert await door.front.counts() == before
+
+
+@pytest.mark.parametrize("coding", [b"chunked", b"Chunked", b" chunked "])
+async def test_a_body_in_chunks_is_taken(door: Door, coding: bytes) -> None:
+    head = (
+        b"POST /v1/payments HTTP/1.1\r\nHost: hub\r\nConnection: close\r\nIdempotency-Key: %b\r\nTransfer-Encoding: %b"
+        b"\r\nContent-Type: application/json\r\nAuthorization: Bearer %b\r\n\r\n"
+    ) % (coding.replace(b" ", b"-"), coding, door.front.shop.key.encode())
+    whole = orjson.dumps(order(merchant_order_id=f"in-{coding.decode().strip()}-{len(coding)}"))
+    answer = await spoken(door, head, b"%x\r\n%b\r\n0\r\n\r\n" % (len(whole), whole))
+    assert answer.split(b" ", 2)[1] == b"201", answer
+
+
 async def test_a_connection_lost_in_the_middle_of_a_body_leaves_nothing(door: Door) -> None:
     before = await door.front.counts()
     whole = orjson.dumps(order())

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from playwright.async_api import async_playwright
 
+from gateway.api.reference import takes_gzip
 from gateway.api.reference_page import marked, page, style_source
 from gateway.door.openapi import EXAMPLES
 from gateway.door.problems import PROBLEMS
@@ -132,6 +133,27 @@ async def test_a_gateway_serves_the_page_to_anyone_and_lets_it_do_nothing(databa
             assert gzip.decompress(await packed.read()).decode() == PAGE
         assert (await front.send("HEAD", "/docs", Authorization=None)).status == 200
         assert (await front.send("POST", "/docs", Authorization=None)).code == "method_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        ("gzip", True), ("GZIP", True), ("x-gzip", True), ("br, gzip", True), ("gzip;q=0.5, br", True), ("*", True),
+        ("gzip ; q=1.000", True), ("gzip;q=0.001", True), ("*;q=0, gzip", True),
+        ("gzip;q=0", False), ("gzip; q=0.000", False), ("gzip;Q=0", False), ("br", False), ("", False),
+        ("*;q=0", False), ("gzip;q=0, *", False), ("identity", False), ("notgzip", False), ("gzip;q=tea", False),
+    ],
+)  # fmt: skip
+def test_a_page_is_packed_only_for_whoever_takes_that(accepted: str, packed: bool) -> None:
+    assert takes_gzip(accepted) is packed
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+async def test_whoever_refuses_gzip_gets_the_page_as_it_is(database_url: str, tmp_path: Path, path: str) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        headers = {"Accept-Encoding": "gzip;q=0"}
+        async with front.client.get(path, headers=headers, auto_decompress=False) as answer:
+            assert (answer.status, "Content-Encoding" in answer.headers) == (200, False)
 
 
 def test_texts_of_the_document_are_shown_as_they_are_and_never_as_html() -> None:
