@@ -87,7 +87,7 @@
     if (!there) return;
     if (there.dataset.wallet) open(there);
     else if (there.tagName === "FORM") there.requestSubmit();
-    else there.click(); // not by its address: WeChat Pay wants to know from which domain a payer comes
+    else there.click(); // not by its address: some rails want to know from which domain a payer comes
   }
 
   function busy(element, on) {
