@@ -146,9 +146,13 @@ async def test_resuming_uses_its_approval_up_in_the_same_commit(town: Town) -> N
     what = What(Act.MERCHANTS, "payee resume", FARM, {}, book)
     with pytest.raises(Conflict) as asked:
         await hub.approvals.ready("ada", what)
-    await hub.approvals.check(asked.value.facts["approval"], bo, agrees=True)
+    ident = asked.value.facts["approval"]
+    async with hub.audit.recorded("bo", Act.APPROVALS, "approval approve", ident):
+        await hub.approvals.check(ident, bo, agrees=True)
     use = await hub.approvals.ready("ada", what)
-    assert (await hub.payees.resume(book, FARM, by=OPERATOR, use=use)).suspended_at is None
+    async with hub.audit.recorded("ada", Act.MERCHANTS, "payee resume", FARM, book=book) as ending:
+        assert (await hub.payees.resume(book, FARM, by=OPERATOR, use=use)).suspended_at is None
+        ending.detail = ident
     await hub.payees.suspend(book, FARM, by=OPERATOR)
     with pytest.raises(Conflict, match="it is used"):
         await hub.payees.resume(book, FARM, by=OPERATOR, use=use._replace(use_id="use_2"))
