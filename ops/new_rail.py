@@ -88,10 +88,12 @@ def _package(name: str, title: str) -> str:
         f'"""{title} as a channel: see README.md."""\n\n'
         + "".join(sorted((f"from channels.{name}.adapter import {made}, build\n", "from channels.face import Face\n")))
         + "\n"
-        'SECRETS = frozenset({"secret_key"})  # settings that are sealed at rest; each may end in _file instead\n\n'
+        'SECRETS = frozenset({"secret_key"})  # settings that are sealed at rest; each may end in _file instead\n'
+        'SETTINGS = frozenset({"secret_key", "merchant", "base_url"})  # all that it reads\n'
+        'ACCOUNT = ("merchant",)  # of which each names the account at the rail\n\n'
         "# What people see of it: its names in Chinese and English, a character and a colour; see channels/face.py.\n"
         f'FACE = Face(("{title}", "{title}"), "{title[0]}", "#51605b")\n\n'
-        f'__all__ = ["FACE", "SECRETS", "{made}", "build"]\n'
+        f'__all__ = ["ACCOUNT", "FACE", "SECRETS", "SETTINGS", "{made}", "build"]\n'
     )
 
 

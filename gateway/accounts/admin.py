@@ -227,7 +227,7 @@ class ChannelAdmin:
             )
         previous: list[Previous] = []
         if before is not None:
-            self._same_account(row, before.current, rail)
+            check_same_account(self._building, row, before.current, rail)
             previous = [Previous(now + keep, before.current), *before.previous]
         if prove and (why := await unproven(rail, self._env)) is not None:
             shown = without_secrets(why, list(credentials.secrets.values()))
@@ -318,22 +318,6 @@ class ChannelAdmin:
         except (CannotOpen, Rejected):
             return None
 
-    def _same_account(self, row: ChannelAccount, before: Credentials, rail: Channel) -> None:
-        """Refuse credentials of another account at the rail: what is open could not be asked about any more.
-
-        Raises Rejected.
-        """
-        try:
-            mark = deposit_prefix(self._building.built(row.channel, before))
-        except Rejected:
-            return  # what was there made no account
-        if mark is not None and deposit_prefix(rail) != mark:
-            raise Rejected(
-                "another_account",
-                "these credentials belong to another account at the rail; add that account, and drain this one",
-                param="credentials",
-            )
-
     async def _knows_what_was_paid(self, row: ChannelAccount, rail: Channel, credentials: Credentials) -> None:
         """Refuse credentials, good as they are, by which the rail does not know what was paid into this account.
 
@@ -353,6 +337,23 @@ class ChannelAdmin:
                 f"({shown[:300]}): they are another account's, or it did not say; nothing was changed",
                 param="credentials",
             )
+
+
+def check_same_account(building: Building, row: ChannelAccount, before: Credentials, rail: Channel) -> None:
+    """Refuse credentials of another account at the rail: what is open could not be asked about any more.
+
+    Raises Rejected.
+    """
+    try:
+        mark = deposit_prefix(building.built(row.channel, before))
+    except Rejected:
+        return  # what was there made no account
+    if mark is not None and deposit_prefix(rail) != mark:
+        raise Rejected(
+            "another_account",
+            "these credentials belong to another account at the rail; add that account, and drain this one",
+            param="credentials",
+        )
 
 
 def check_unshared(channel: str, given: Credentials, held: Mapping[str, Credentials], names: Sequence[str]) -> None:

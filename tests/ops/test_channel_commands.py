@@ -54,6 +54,9 @@ def test_an_account_is_added_shown_changed_rotated_drained_and_resealed(
 ) -> None:
     sluice("add", "wechat", "main", "--book", "1", "--credentials", str(credentials), "--fee-bp", "38")
     second = ("add", "wechat", "second", "--book", "1", "--credentials", str(credentials), "--fee-bp", "0", "--json")
+    assert "rail_account_taken" in sluice(*second, code=1).output
+    given = json.loads(credentials.read_text())
+    credentials.write_text(json.dumps(given | {"mchid": "1900000999"}))
     assert shown(sluice(*second))["notify_url"].endswith("/notify/wechat/1/second")
     for key in credentials.parent.iterdir():
         key.unlink()  # nothing of it is needed any more
