@@ -123,9 +123,16 @@ CREATE TABLE address_used (
     base_url text PRIMARY KEY COLLATE "C",
     since    timestamptz NOT NULL DEFAULT transaction_timestamp()
 );
+CREATE FUNCTION base_url_of(settings json) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN coalesce(settings ->> 'base_url', '');
+EXCEPTION WHEN data_exception THEN -- text that PostgreSQL cannot hold: an account of before such was refused
+    RETURN '';
+END
+$$;
 CREATE FUNCTION note_address() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO address_used (base_url) VALUES (coalesce(NEW.settings ->> 'base_url', '')) ON CONFLICT DO NOTHING;
+    INSERT INTO address_used (base_url) VALUES (base_url_of(NEW.settings)) ON CONFLICT DO NOTHING;
     RETURN NULL;
 END
 $$;

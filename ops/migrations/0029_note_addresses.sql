@@ -6,16 +6,23 @@ CREATE TABLE address_used (
     base_url text PRIMARY KEY COLLATE "C",
     since    timestamptz NOT NULL DEFAULT transaction_timestamp()
 );
+CREATE FUNCTION base_url_of(settings json) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN coalesce(settings ->> 'base_url', '');
+EXCEPTION WHEN data_exception THEN -- text that PostgreSQL cannot hold: an account of before such was refused
+    RETURN '';
+END
+$$;
 CREATE FUNCTION note_address() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO address_used (base_url) VALUES (coalesce(NEW.settings ->> 'base_url', '')) ON CONFLICT DO NOTHING;
+    INSERT INTO address_used (base_url) VALUES (base_url_of(NEW.settings)) ON CONFLICT DO NOTHING;
     RETURN NULL;
 END
 $$;
 GRANT SELECT, INSERT ON address_used TO sluice_app;
 INSERT INTO address_used (base_url)
-    SELECT coalesce(settings ->> 'base_url', '') FROM channel_account
-    UNION SELECT coalesce(settings ->> 'base_url', '') FROM bank_link;
+    SELECT base_url_of(settings) FROM channel_account
+    UNION SELECT base_url_of(settings) FROM bank_link;
 CREATE TRIGGER note_address AFTER INSERT OR UPDATE OF settings ON channel_account
     FOR EACH ROW EXECUTE FUNCTION note_address();
 CREATE TRIGGER note_address AFTER INSERT OR UPDATE OF settings ON bank_link
