@@ -42,8 +42,10 @@ CREATE TABLE channel_account (
     updated_at timestamptz NOT NULL,
     PRIMARY KEY (book, id)
 );
-CREATE TRIGGER note_address AFTER INSERT OR UPDATE OF settings ON channel_account
-    FOR EACH ROW EXECUTE FUNCTION note_address();
+CREATE TRIGGER note_address_added AFTER INSERT ON channel_account REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION note_address();
+CREATE TRIGGER note_address_changed AFTER UPDATE ON channel_account REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION note_address();
 
 -- What may be claimed once: an idempotency key ("i:…"), a merchant's order number ("o:…"), a refund number ("r:…"). Where an
 -- order's payment ended unpaid, another may take its number; then "e:<number> <payment>" says which had it before.

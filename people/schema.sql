@@ -132,7 +132,7 @@ END
 $$;
 CREATE FUNCTION note_address() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO address_used (base_url) VALUES (base_url_of(NEW.settings)) ON CONFLICT DO NOTHING;
+    INSERT INTO address_used (base_url) SELECT DISTINCT base_url_of(settings) FROM changed ON CONFLICT DO NOTHING;
     RETURN NULL;
 END
 $$;

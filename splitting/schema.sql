@@ -40,8 +40,10 @@ CREATE TABLE bank_link (
     read_at      timestamptz, -- when last all that the bank had was read, give or take a minute
     PRIMARY KEY (book, bank)
 );
-CREATE TRIGGER note_address AFTER INSERT OR UPDATE OF settings ON bank_link
-    FOR EACH ROW EXECUTE FUNCTION note_address();
+CREATE TRIGGER note_address_added AFTER INSERT ON bank_link REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION note_address();
+CREATE TRIGGER note_address_changed AFTER UPDATE ON bank_link REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION note_address();
 
 CREATE TABLE settlement (
     book              int NOT NULL REFERENCES book (book),

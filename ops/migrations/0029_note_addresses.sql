@@ -15,7 +15,7 @@ END
 $$;
 CREATE FUNCTION note_address() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO address_used (base_url) VALUES (base_url_of(NEW.settings)) ON CONFLICT DO NOTHING;
+    INSERT INTO address_used (base_url) SELECT DISTINCT base_url_of(settings) FROM changed ON CONFLICT DO NOTHING;
     RETURN NULL;
 END
 $$;
@@ -23,9 +23,13 @@ GRANT SELECT, INSERT ON address_used TO sluice_app;
 INSERT INTO address_used (base_url)
     SELECT base_url_of(settings) FROM channel_account
     UNION SELECT base_url_of(settings) FROM bank_link;
-CREATE TRIGGER note_address AFTER INSERT OR UPDATE OF settings ON channel_account
-    FOR EACH ROW EXECUTE FUNCTION note_address();
-CREATE TRIGGER note_address AFTER INSERT OR UPDATE OF settings ON bank_link
-    FOR EACH ROW EXECUTE FUNCTION note_address();
+CREATE TRIGGER note_address_added AFTER INSERT ON channel_account REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION note_address();
+CREATE TRIGGER note_address_changed AFTER UPDATE ON channel_account REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION note_address();
+CREATE TRIGGER note_address_added AFTER INSERT ON bank_link REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION note_address();
+CREATE TRIGGER note_address_changed AFTER UPDATE ON bank_link REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION note_address();
 
 -- migrate:down

@@ -91,11 +91,13 @@ EXCEPTED: dict[tuple[str, str], set[str]] = {
 KEYS_WITHOUT_BOOK = {"api_key.api_key_pkey": "the directory of keys is a local table of the coordinator"}
 STATEMENT_TRIGGERS = {  # where the database is spread, privileges alone keep them (ops/roles.sql), or these are allowed
     "audit_record",
+    "bank_link",
+    "channel_account",
     "event",
     "routing_policy",
     "transfer",
 }
-ROW_TRIGGERS = {"approval"}  # few rows, of no merchant's data: a table that is not spread
+ROW_TRIGGERS = {"approval", "person"}  # few rows, of no merchant's data: a table that is not spread
 
 _TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?:ONLY\s+)?(?:public\.)?(\w+)\b(?!\()", re.IGNORECASE)
 _BOUND = re.compile(r"\bbook = (?:\$\d+|ANY ?\(\$\d+)|\b\w+\.book = \w+\.book\b|\bUSING \(book\b")

@@ -103,6 +103,11 @@ class Stage:
         held = Pending(channel_ref="auth-1", authorized=cny(minor(money)))
         self.front.rail.says(pay=held)
         self._base["wechat"] = {"query": held}
+        await self.is_to_authorize(payment, money)
+
+    @action("payer is to authorize {payment} {money}")
+    async def is_to_authorize(self, payment: str, money: str) -> None:
+        """A payer is sent to the channel to have the money reserved 预授权."""
         method = {**PAGE, "channel": self.front.shop.channel.name}
         answer = await self.front.pay(payment, minor(money), method=method, capture="manual")
         self.seen.payments[payment] = body(answer)["id"]

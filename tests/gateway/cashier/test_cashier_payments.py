@@ -535,7 +535,7 @@ async def test_a_refused_repetition_of_the_first_call_ends_nothing_while_the_sec
         assert await statuses(front, payment_id) == ["requires_action", "pending"]
 
 
-@pytest.mark.parametrize(("language", "words"), [("zh", "先不要换别的方式付款"), ("en", "before you pay another way")])
+@pytest.mark.parametrize(("language", "words"), [("zh", "暂勿换其他方式付款"), ("en", "before you pay another way")])
 async def test_the_page_tells_the_payer_to_wait_in_both_languages(
     database_url: str, tmp_path: Path, language: str, words: str
 ) -> None:
