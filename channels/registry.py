@@ -10,7 +10,7 @@ tests/channels/test_registry.py holds every rail listed here against the contrac
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -41,25 +41,21 @@ def capabilities_of(build: Callable[[Mapping[str, Any]], Channel]) -> Capabiliti
 
 def secrets_of(name: str) -> frozenset[str]:
     """Return the names of a rail's secret settings, from its package; none for a rail that is not listed here."""
-    if name not in CHANNELS:
-        return frozenset()
-    found: frozenset[str] = import_module(f"channels.{name}").SECRETS
-    return found
+    return frozenset(_listed(name, "SECRETS"))
 
 
 def settings_of(name: str) -> frozenset[str]:
     """Return the names of all settings that a rail reads, without …_file; none for a rail that is not listed here."""
-    if name not in CHANNELS:
-        return frozenset()
-    found: frozenset[str] = import_module(f"channels.{name}").SETTINGS
-    return found
+    return frozenset(_listed(name, "SETTINGS"))
 
 
 def account_of(name: str) -> tuple[str, ...]:
     """Return the names of the settings that each name an account at a rail; none for a rail that is not listed here."""
-    if name not in CHANNELS:
-        return ()
-    found: tuple[str, ...] = import_module(f"channels.{name}").ACCOUNT
+    return tuple(_listed(name, "ACCOUNT"))
+
+
+def _listed(name: str, what: str) -> Iterable[str]:
+    found: Iterable[str] = getattr(import_module(f"channels.{name}"), what) if name in CHANNELS else ()
     return found
 
 

@@ -131,11 +131,8 @@ def named_like_a_secret(name: str) -> bool:
 def without_secret_looking(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return public settings for people: what is named like a secret is shown by its name alone.
 
-    Accounts of before hold such settings where their names were misspelt, see absorb. What is no object at all, since
-    somebody wrote into the table, is shown as none.
+    Accounts of before hold such settings where their names were misspelt, see absorb.
     """
-    if not isinstance(settings, Mapping):
-        return {}
     return {name: "…" if named_like_a_secret(name) and value is not None else value for name, value in settings.items()}
 
 

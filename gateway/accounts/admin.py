@@ -217,14 +217,8 @@ class ChannelAdmin:
         held = before.current if before else Credentials(row_settings(row))
         credentials = _merged(held, given)
         rail, read = self._building.built_and_read(row.channel, credentials)
-        known = read | self._building.settings_of(row.channel) | held.public.keys() | held.secrets.keys()
-        named = given.public.keys() | given.secrets.keys()
-        strange = (named if named.isdisjoint(known) else given.secrets.keys()) - known
-        if strange:  # most likely misspelt: the old one would go on being used, and everybody believe it changed
-            raise Rejected(
-                "channel_settings_wrong",
-                f"a {row.channel} account has no setting {', '.join(sorted(strange))[:200]}; nothing was changed",
-            )
+        held_names = held.public.keys() | held.secrets.keys()
+        self._building.check_names(row.channel, [*given.public, *given.secrets], read | held_names)
         previous: list[Previous] = []
         if before is not None:
             check_same_account(self._building, row, before.current, rail)

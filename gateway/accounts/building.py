@@ -56,10 +56,6 @@ class Building:
             raise Rejected("address_refused", str(refused), param=f"credentials.{name}") from None
         return credentials
 
-    def settings_of(self, channel: str) -> frozenset[str]:
-        """Return the names of what a rail reads; none where it does not say."""
-        return self._settings_of(channel)
-
     def check_names(self, channel: str, given: Collection[str], read: Collection[str]) -> None:
         """Refuse names of settings that a rail does not read, most likely misspelt.
 
@@ -71,7 +67,7 @@ class Building:
             raise Rejected(
                 "channel_settings_wrong",
                 f"a {channel} account has no setting {', '.join(strange)[:200]};{meant(strange[0], sorted(known))} "
-                "nothing was stored",
+                "nothing was changed",
                 param=f"credentials.{strange[0][:64]}",
             )
 

@@ -60,9 +60,9 @@ EVENTS = {
 
 
 def row_settings(row: ChannelAccount) -> dict[str, Any]:
-    """Return an account's public settings."""
-    found: dict[str, Any] = orjson.loads(row.settings)
-    return found
+    """Return an account's public settings; none where somebody has written something else into its row."""
+    found = orjson.loads(row.settings)
+    return found if isinstance(found, dict) else {}
 
 
 def channel_account_payload(row: ChannelAccount, notify_url: str, problem: str | None) -> ChannelAccountOut:

@@ -56,8 +56,11 @@ class Reference:
         )
 
     async def _both(self) -> tuple[_Packed, _Packed]:
-        """Return the document and its page, made when first asked for, off the event loop: it takes about 0.5 s."""
-        if self._made is None:
+        """Return the document and its page, made when first asked for, off the event loop: it takes about 0.5 s.
+
+        Where that failed, whoever asks next has it tried again.
+        """
+        if self._made is None or (self._made.done() and (self._made.cancelled() or self._made.exception())):
             self._made = self._env.spawn("openapi", self._make())
         return await asyncio.shield(self._made)
 

@@ -8,17 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.cashier.browsers import a_street, chromium, expect, shot
+from tests.gateway.cashier.browsers import a_street_of_its_own, expect, shot
 
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_payer_reads_the_rails_own_words_and_pays(pg_server: Any, tmp_path: Path) -> None:
-    executable = chromium()
-    if executable is None:
-        pytest.skip("no Chromium on this machine; SLUICE_BROWSER=required makes that a failure")
-    name = "sluice_acorn"
-    await pg_server.admin.execute(f"create database {name} owner sluice template {pg_server.template}")
-    async with a_street(pg_server.url(name), tmp_path, executable, enrolled=["acorn"]) as street:
+    async with a_street_of_its_own(pg_server, "sluice_acorn", tmp_path, enrolled=["acorn"]) as street:
         for locale, button, heading, done in (
             ("zh-CN", "支付 ¥88.00 橡果支付 · 打开橡果，扫一扫", "用橡果支付扫码", "付款成功"),
             ("en-GB", "Pay ¥88.00 Acorn Pay · Scan with the Acorn app", "Scan with Acorn Pay", "Paid"),
@@ -34,4 +29,3 @@ async def test_a_payer_reads_the_rails_own_words_and_pays(pg_server: Any, tmp_pa
                 assert look.strangers(street.door) == []
                 assert look.errors == []
             assert (await street.current(payment))["attempts"][-1]["channel"] == "acorn"
-    await pg_server.admin.execute(f"drop database {name} with (force)")

@@ -367,7 +367,7 @@ async def stripe_front(vault: Vault) -> Front:
         ("webhooks_secrets", ["whsec_PLAINTEXT"], "did you mean webhook_secrets?"),
         ("webhook_secret", "whsec_PLAINTEXT", "did you mean webhook_secrets?"),
         ("acount", "acct_1", "did you mean account?"),
-        ("colour", "PLAINTEXT", "nothing was stored"),
+        ("colour", "PLAINTEXT", "nothing was changed"),
         ("app_secret", {"is": "PLAINTEXT"}, "must be text"),
         ("more", {"signing_secret": "PLAINTEXT"}, "deep inside"),
     ],

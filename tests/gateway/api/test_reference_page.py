@@ -14,9 +14,10 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from playwright.async_api import async_playwright
 
+from gateway.api import reference
 from gateway.api.reference import takes_gzip
 from gateway.api.reference_page import marked, page, style_source
-from gateway.door.openapi import EXAMPLES
+from gateway.door.openapi import EXAMPLES, document
 from gateway.door.problems import PROBLEMS
 from tests.documented import openapi
 from tests.gateway.cashier.browsers import FLAGS, chromium
@@ -198,3 +199,23 @@ async def test_a_browser_shows_the_page_with_its_style_asks_for_nothing_else_and
             assert [url for url in asked if not url.startswith((address, "data:"))] == []
             assert said == []
             await page.close()
+
+
+async def test_a_page_that_could_not_be_made_is_made_for_whoever_asks_next(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = []
+
+    def fails_once(routes: Any) -> Any:
+        if not failed:
+            failed.append(routes)
+            raise MemoryError
+        return document(routes)
+
+    monkeypatch.setattr(reference, "document", fails_once)
+    async with a_front(database_url, tmp_path) as front:
+        statuses = []
+        for _ in range(2):
+            async with front.client.get("/docs") as answer:
+                statuses.append(answer.status)
+    assert statuses == [500, 200]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 from playwright.async_api import Browser, Page, Request, async_playwright, expect
 
@@ -239,6 +240,22 @@ async def a_street(
                 for runner in runners:
                     await runner.cleanup()
                 await browser.close()
+
+
+@asynccontextmanager
+async def a_street_of_its_own(
+    pg_server: Any, name: str, home: Path, *, enrolled: Sequence[str] = RAILS
+) -> AsyncIterator[Street]:
+    """Open the shop in a database made for it; skip where this machine has no browser, unless one is required."""
+    executable = chromium()
+    if executable is None:
+        pytest.skip("no Chromium on this machine; SLUICE_BROWSER=required makes that a failure")
+    await pg_server.admin.execute(f"create database {name} owner sluice template {pg_server.template}")
+    try:
+        async with a_street(pg_server.url(name), home, executable, enrolled=enrolled) as opened:
+            yield opened
+    finally:
+        await pg_server.admin.execute(f"drop database {name} with (force)")
 
 
 async def _pool_account(rails: str, http: aiohttp.ClientSession) -> str:

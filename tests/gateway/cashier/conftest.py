@@ -6,18 +6,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.gateway.cashier.browsers import Street, a_street, chromium
+from tests.gateway.cashier.browsers import Street, a_street_of_its_own
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def street(pg_server: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Street]:
-    executable = chromium()
-    if executable is None:
-        pytest.skip("no Chromium on this machine; SLUICE_BROWSER=required makes that a failure")
-    name = "sluice_cashier"
-    await pg_server.admin.execute(f"create database {name} owner sluice template {pg_server.template}")
-    try:
-        async with a_street(pg_server.url(name), tmp_path_factory.mktemp("cashier"), executable) as opened:
-            yield opened
-    finally:
-        await pg_server.admin.execute(f"drop database {name} with (force)")
+    async with a_street_of_its_own(pg_server, "sluice_cashier", tmp_path_factory.mktemp("cashier")) as opened:
+        yield opened
