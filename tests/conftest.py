@@ -36,6 +36,11 @@ BEIJING = timezone(timedelta(hours=8))
 _LONGER_THAN_A_TEST = timedelta(seconds=45)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long tests, all with one worker: they share the cores with short ones and not with each other."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_runtest_setup() -> None:
     """Begin no test just before midnight in Beijing: the days of all rails turn then, and "today" would be two days."""
     now = datetime.now(BEIJING)

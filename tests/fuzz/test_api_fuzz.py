@@ -93,6 +93,7 @@ def table(found: Mapping[str, Any]) -> str:
     return "\n".join([*lines, last])
 
 
+@pytest.mark.long
 async def test_every_answer_is_in_the_document_and_nothing_is_told_to_the_wrong_merchant(
     database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ from ops.trials.bench.overload import complaints, measured
 from tests.conftest import TestServer as PostgresServer
 
 
+@pytest.mark.long
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_small_flood_loses_nothing_and_refuses_cleanly(pg_server: PostgresServer) -> None:
     pid = pg_server.server.pid

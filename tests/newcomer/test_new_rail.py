@@ -75,9 +75,13 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, root / name)
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)  # documents are those that git lists
+    known = ROOT / ".mypy_cache"  # where the types were checked before, only the new files need it
+    if known.exists():
+        shutil.copytree(known, root / known.name)
     return Checkout(root)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_rail_is_one_folder_one_line_its_golden_bytes_and_its_other_side(checkout: Checkout) -> None:
     before = files(checkout.root)

@@ -111,6 +111,7 @@ def records(tea_house: Sluice) -> list[dict[str, str]]:
     return found
 
 
+@pytest.mark.long
 def test_every_act_leaves_a_record_of_who_and_what_and_how_it_ended(tea_house: Sluice, tmp_path: Path) -> None:
     for command, more in ACTS.items():
         before = len(records(tea_house))
@@ -124,6 +125,7 @@ def test_every_act_leaves_a_record_of_who_and_what_and_how_it_ended(tea_house: S
         assert (done.exit_code == 0) == (end["outcome"] == "done"), (command, done.output)
 
 
+@pytest.mark.long
 def test_every_look_takes_a_person_and_leaves_no_record(
     tea_house: Sluice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from ops.trials.bench import command, run
 from tests.conftest import TestServer as PostgresServer
 
 
+@pytest.mark.long
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_bench_takes_every_payment_with_a_worker_that_hears_of_each(
     pg_server: PostgresServer, redis_url: str, tmp_path: Path

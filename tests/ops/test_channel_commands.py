@@ -211,6 +211,7 @@ def of(op: str) -> list[str]:
     return [word for one in named for word in ("--set", one)]
 
 
+@pytest.mark.long
 def test_a_call_by_hand_takes_two_operators_unless_it_only_looks(
     request: pytest.FixtureRequest,
     tea_house: Sluice,

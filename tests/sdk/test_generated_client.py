@@ -38,6 +38,7 @@ def generated(document: dict[str, Any], place: Path) -> Path:
     return place / "sluice_client"
 
 
+@pytest.mark.long
 def test_a_generated_client_takes_a_payment_refunds_it_and_reads_the_events(tmp_path: Path) -> None:
     document = json.loads(DOCUMENT.read_text("utf-8"))
     client = generated(document, tmp_path)

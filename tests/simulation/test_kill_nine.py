@@ -28,6 +28,7 @@ SAME = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)  # two days at once, and one stands still for 20 s after each gateway that was killed
 @pytest.mark.parametrize("seed", [5])
 async def test_a_day_full_of_kills_ends_with_the_same_figures_as_a_quiet_one(

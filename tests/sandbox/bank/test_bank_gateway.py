@@ -462,6 +462,7 @@ async def test_a_deposit_can_stay_away_or_come_short(play: Play) -> None:
 # --- volume --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 async def test_a_thousand_lines_are_paid_from_one_file_and_the_account_of_the_day_is_paged(
     sandbox: Sandbox, play: Play
 ) -> None:
