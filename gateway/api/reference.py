@@ -17,6 +17,7 @@ from kernel.env import Env
 from kernel.routes import Route
 
 _KEPT = {"Cache-Control": "public, max-age=300", "Vary": "Accept-Encoding", "X-Content-Type-Options": "nosniff"}
+_LED = {"Cache-Control": "public, max-age=300", "X-Content-Type-Options": "nosniff"}
 _POLICY = (
     f"default-src 'none'; style-src {style_source()}; img-src data:; "
     "form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
@@ -43,6 +44,8 @@ class Reference:
         return [
             Page("GET", "/openapi.json", "openapi", self.openapi, head=True, who=STRANGERS),
             Page("GET", "/docs", "docs", self.docs, head=True, who=STRANGERS),
+            Page("GET", "/docs/", "docs_elsewhere", self.elsewhere, head=True, who=STRANGERS),
+            Page("GET", "/", "front_page", self.front_page, head=True, who=STRANGERS),
         ]
 
     async def openapi(self, request: web.Request) -> web.Response:
@@ -54,6 +57,14 @@ class Reference:
         return _answer(
             request, page, "text/html", {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
         )
+
+    async def elsewhere(self, _: web.Request) -> web.Response:
+        """Lead from `/docs/` to the page, for good."""
+        return web.Response(status=308, headers={**_LED, "Location": "/docs"})
+
+    async def front_page(self, _: web.Request) -> web.Response:
+        """Lead a person who opens the hub's bare address to the page; for now, as nothing else is there."""
+        return web.Response(status=303, headers={**_LED, "Location": "/docs"})
 
     async def _both(self) -> tuple[_Packed, _Packed]:
         """Return the document and its page, made when first asked for, off the event loop: it takes about 0.5 s.

@@ -488,7 +488,7 @@ PLACES = {
         "invalid_request", 400, path="/v1/balances?account=merchant:CNY&at=9999-12-31T23:59:59-23:59", param="at", **GET
     ),
     "path_unknown": Bad("no_such_route", 404, path="/v2/payments", **GET),
-    "path_root": Bad("no_such_route", 404, path="/", **GET),
+    "path_of_the_version": Bad("no_such_route", 404, path="/v1/", **GET),
     "path_with_a_slash_more": Bad("no_such_route", 404, path="/v1/payments/", **GET),
     "path_in_capitals": Bad("no_such_route", 404, path="/V1/payments", **GET),
     "path_with_nul": Bad("no_such_route", 404, path="/%00", **GET),

@@ -136,6 +136,19 @@ async def test_a_gateway_serves_the_page_to_anyone_and_lets_it_do_nothing(databa
         assert (await front.send("POST", "/docs", Authorization=None)).code == "method_not_allowed"
 
 
+@pytest.mark.parametrize(("path", "status"), [("/", 303), ("/docs/", 308)])
+async def test_whoever_comes_by_another_address_is_led_to_the_page(
+    database_url: str, tmp_path: Path, path: str, status: int
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        for method in ("GET", "HEAD"):
+            async with front.client.request(method, path, allow_redirects=False) as answer:
+                assert (answer.status, answer.headers["Location"], await answer.read()) == (status, "/docs", b"")
+        async with front.client.get(path) as answer:
+            assert (answer.status, answer.url.path, answer.content_type) == (200, "/docs", "text/html")
+        assert (await front.send("POST", path, Authorization=None)).code == "method_not_allowed"
+
+
 @pytest.mark.parametrize(
     ("accepted", "packed"),
     [
