@@ -128,8 +128,9 @@ def settings_page() -> str:
         _SOURCE,
         "",
         *_wrapped(
-            "Each is an environment variable. A secret may come from a file instead: `SLUICE_SECRETS_DIR` names a "
-            "folder with one file a variable, called as the variable in lower case (`sluice_database_url`). "
+            "Each is an environment variable; an empty one counts as not given. A secret may come from a file instead: "
+            "`SLUICE_SECRETS_DIR` names a folder with one file a variable, called as the variable in lower case "
+            "(`sluice_database_url`). "
             "`sluice doctor` points out a misspelt one."
         ),
         "",

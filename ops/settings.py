@@ -1,7 +1,7 @@
 """Every setting, with its unit, its default and the reason for it. Each is an environment variable SLUICE_<NAME>.
 
-Passwords may come from files instead: SLUICE_SECRETS_DIR names a folder with one file a variable, called as the
-variable in lower case (`sluice_database_url`), the way container platforms hand secrets over.
+An empty one counts as not given. Passwords may come from files instead: SLUICE_SECRETS_DIR names a folder with one file
+a variable, called as the variable in lower case (`sluice_database_url`), the way container platforms hand secrets over.
 """
 
 import difflib
@@ -9,14 +9,17 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from kernel.addresses import read_places
+from gateway.door.words import in_words
+from kernel.addresses import check_shown, read_places
 
 PREFIX = "SLUICE_"
 _SECRETS_DIR = f"{PREFIX}SECRETS_DIR"
+_SCHEMES = {"database_url": ("postgresql://", "postgres://"), "redis_url": ("redis://", "rediss://", "unix://")}
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
@@ -28,7 +31,9 @@ class SettingsWrong(ValueError):
 class Settings(BaseSettings):
     """What an operator may decide. What is not here is decided by the code."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     home: Path = Field(
         default=Path(".sluice"),
@@ -99,6 +104,7 @@ class Settings(BaseSettings):
         default=1.0,
         gt=0,
         le=1.0,
+        allow_inf_nan=False,
         description="Factor on the waits between queries to a channel: 1 in production, less for a sandbox whose "
         "waits are shortened too.",
     )
@@ -118,8 +124,12 @@ class Settings(BaseSettings):
 
     @field_validator("home", "channel_keys", mode="after")
     @classmethod
-    def _absolute(cls, place: Path | None) -> Path | None:
-        return place.expanduser().absolute() if place is not None else None
+    def _absolute(cls, place: Path | None, about: ValidationInfo) -> Path | None:
+        try:
+            return place.expanduser().absolute() if place is not None else None
+        except RuntimeError:  # ~name
+            what = "folder" if about.field_name == "home" else "file"
+            raise ValueError(f"there is no such user's home; write the {what}'s whole path") from None
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -131,16 +141,33 @@ class Settings(BaseSettings):
     def _empty_is_none(cls, url: object) -> object:
         return None if isinstance(url, str) and not url.strip() else url
 
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _server(cls, url: SecretStr | None, about: ValidationInfo) -> SecretStr | None:
+        if url is not None:
+            _check_server(url.get_secret_value(), _SCHEMES[str(about.field_name)])
+        return url
+
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, url: str | None) -> str | None:
+        if url is not None:
+            check_shown(url)
+            if "?" in url or "#" in url:
+                raise ValueError("give the address without a query and without a fragment")
+        return url
+
     @field_validator("allow_addresses")
     @classmethod
     def _places(cls, listed: str) -> str:
-        read_places(listed)
+        try:
+            read_places(listed)
+        except ValueError as error:
+            raise ValueError(f"{error}; write one such as 10.1.2.3:8443") from None
         return listed
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        _require_scheme("database_url", self.database_url, "postgresql://", "postgres://")
-        _require_scheme("redis_url", self.redis_url, "redis://", "rediss://", "unix://")
         ports = {"gateway_port": self.gateway_port, "ops_port": self.ops_port, "sandbox_port": self.sandbox_port}
         if len(set(ports.values())) < len(ports):
             raise ValueError(f"{', '.join(map(variable, ports))} must differ; they are {sorted(ports.values())}")
@@ -154,9 +181,9 @@ def load() -> Settings:
         return Settings(_secrets_dir=os.environ.get(_SECRETS_DIR) or None)  # type: ignore[call-arg]
     except ValidationError as error:
         lines = []
-        for wrong in error.errors(include_url=False, include_input=False, include_context=False):
+        for wrong in error.errors(include_url=False, include_input=False):
             named = "".join(f"{variable(str(part))}: " for part in wrong["loc"][:1])
-            lines.append(f"{named}{wrong['msg'].removeprefix('Value error, ')}")
+            lines.append(f"{named}{in_words(wrong, do='write')}")
         raise SettingsWrong("; ".join(lines)) from None
 
 
@@ -178,6 +205,15 @@ def _nearest(name: str, known: list[str]) -> str | None:
     return words[found[0]] if found else None
 
 
-def _require_scheme(field: str, url: SecretStr | None, *schemes: str) -> None:
-    if url is not None and not url.get_secret_value().startswith(schemes):
-        raise ValueError(f"{variable(field)} must begin with {' or '.join(schemes)}")
+def _check_server(address: str, schemes: tuple[str, ...]) -> None:
+    """Raise ValueError, which quotes nothing of it, unless an address begins so and can be taken apart."""
+    if not address.startswith(schemes):
+        raise ValueError(f"write an address that begins with {' or '.join(schemes)}")
+    try:
+        for host in urlsplit(address).netloc.rpartition("@")[2].split(","):  # PostgreSQL may have several
+            _ = urlsplit(f"//{host}").port
+    except ValueError:
+        raise ValueError(
+            "this cannot be read as an address; write special characters of a password as in any address (@ is %40), "
+            "and a port as a number"
+        ) from None

@@ -12,6 +12,9 @@ WORDS = {
     "int_from_float": "send a whole number, without a fraction",
     "int_parsing": "send a whole number, without quotes",
     "int_parsing_size": "that is more than any number here",
+    "float_type": "send a number, without quotes",
+    "float_parsing": "send a number, without quotes",
+    "finite_number": "send a number, without quotes",
     "greater_than": "send more than {gt}",
     "greater_than_equal": "send {ge} or more",
     "less_than": "send less than {lt}",
@@ -51,8 +54,8 @@ _OURS = ("value_error", "card_number")  # their words are ours already
 _PLACE = re.compile(r"at line (\d+) column (\d+)")
 
 
-def in_words(error: ErrorDetails) -> str:
-    """Return what is wrong, and what to send instead."""
+def in_words(error: ErrorDetails, *, do: str = "send") -> str:
+    """Return what is wrong, and what to send instead. do: what a person does with such a value, where not that."""
     kind, facts = error["type"], dict(error.get("ctx", {}))
     if kind in _OURS or kind not in WORDS:
         return error["msg"].removeprefix("Value error, ")
@@ -60,7 +63,7 @@ def in_words(error: ErrorDetails) -> str:
     facts["s"] = "" if count == 1 else "s"
     one, more = ("name", "names") if facts.get("field_type") == "Dictionary" else ("entry", "entries")
     facts["of_what"] = one if count == 1 else more
-    return WORDS[kind].format(**facts)
+    return WORDS[kind].replace("send ", f"{do} ", 1).format(**facts)
 
 
 def not_json(error: ErrorDetails) -> str:

@@ -11,8 +11,9 @@ from gateway.door.responses import rejected
 from gateway.door.words import WORDS
 from gateway.routing.policy import Policy, PolicyIn, PolicyWrong
 from ops.openapi import records
+from ops.settings import Settings
 
-MODELS: list[type[BaseModel]] = [*(route.body for route in records() if route.body is not None), PolicyIn]
+MODELS: list[type[BaseModel]] = [*(route.body for route in records() if route.body is not None), PolicyIn, Settings]
 
 KNOWN = set(get_args(ErrorType))
 
@@ -22,6 +23,7 @@ RAISES: dict[str, tuple[str, ...]] = {
     "model-fields": ("missing", "extra_forbidden", "model_type", "model_attributes_type"),
     "str": ("string_type", "string_unicode"),
     "int": ("int_type", "int_from_float", "int_parsing", "int_parsing_size"),
+    "float": ("float_type", "float_parsing", "finite_number"),
     "bool": ("bool_type", "bool_parsing"),
     "literal": ("literal_error",),
     "enum": ("enum",),
@@ -34,10 +36,11 @@ RAISES: dict[str, tuple[str, ...]] = {
 LIMITS = {"gt": "greater_than", "ge": "greater_than_equal", "lt": "less_than", "le": "less_than_equal"}
 OF_TEXT = {"min_length": "string_too_short", "max_length": "string_too_long", "pattern": "string_pattern_mismatch"}
 OF_MANY = {"min_length": "too_short", "max_length": "too_long"}
-# They hold others, or raise what our own functions say.
+# They hold others, or raise what our own functions say; is-instance: of paths and secrets, which every text can be.
 PLAIN = {
     "any", "chain", "default", "definition-ref", "definitions", "function-after", "function-before", "function-plain",
-    "function-wrap", "lax-or-strict", "model-field", "no-info", "nullable", "union", "with-info",
+    "function-wrap", "is-instance", "json-or-python", "lax-or-strict", "model-field", "no-info", "nullable", "union",
+    "with-info",
 }  # fmt: skip
 
 
@@ -60,7 +63,7 @@ def raised_by(model: type[BaseModel]) -> set[str]:
         kind = schema["type"]
         assert kind in RAISES or kind in PLAIN, f"{kind}: which errors can it raise?"
         found.update(RAISES.get(kind, ()))
-        limits = LIMITS if kind == "int" else OF_TEXT if kind == "str" else OF_MANY if kind in RAISES else {}
+        limits = LIMITS if kind in ("int", "float") else OF_TEXT if kind == "str" else OF_MANY if kind in RAISES else {}
         found.update(error for name, error in limits.items() if schema.get(name) is not None)
     return found
 
