@@ -11,6 +11,7 @@ from gateway.cashier.text import Say
 from gateway.cashier.visits import Visit
 from gateway.store import Mark
 from gateway.tables import Payment
+from kernel.clock import rfc3339
 from kernel.errors import NotFound
 
 
@@ -77,20 +78,29 @@ def facts(action: Mapping[str, str]) -> list[tuple[str, str, str]]:
     return [fact for fact in shown if fact[1]]
 
 
-def receipt(visit: Visit) -> list[tuple[str, str]]:
-    """Return what a payer wants to know of a payment that was paid: (word, value)."""
+class Fact(NamedTuple):
+    """A line of a receipt. word: of text.py. at: of a time, itself, for machines."""
+
+    word: str
+    shown: str
+    at: str | None = None
+
+
+def receipt(visit: Visit) -> list[Fact]:
+    """Return what a payer wants to know of a payment that was paid."""
     payment, say = visit.payment, visit.say
     won = next((one for one in visit.tries if one.number == payment.won_attempt), None)
     if won is None or payment.succeeded_at is None:
         return []
+    paid_at = payment.succeeded_at
     shown = [
-        ("paid_with", say.rail(won.channel)),
-        ("paid_at", say.day_and_moment(payment.succeeded_at)),
+        Fact("paid_with", say.rail(won.channel)),
+        Fact("paid_at", say.day_and_moment(paid_at), rfc3339(paid_at)),
     ]
     if payment.captured_minor != payment.amount_minor:
-        shown.append(("charged", say.money(payment.captured_minor, payment.currency)))
+        shown.append(Fact("charged", say.money(payment.captured_minor, payment.currency)))
     if payment.refunded_minor:
-        shown.append(("given_back", say.money(payment.refunded_minor, payment.currency)))
+        shown.append(Fact("given_back", say.money(payment.refunded_minor, payment.currency)))
     return shown
 
 

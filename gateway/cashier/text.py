@@ -15,7 +15,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "other_language": ("English", "中文"),
     "number": ("订单号", "Order"),
     "title": ("收银台", "Checkout"),
-    "pay_before": ("请在北京时间 {at} 前付款", "Pay by {at}, Beijing time"),
+    "pay_before": ("请在北京时间 {at} 前付款", "Pay by {at}, Beijing time (UTC+8)"),
     "pay_before_here": ("请在当地时间 {at} 前付款", "Pay by {at}, your time"),
     "time_left": ("剩余", "Time left"),
     "busy": ("请稍候…", "One moment…"),
@@ -103,7 +103,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "refunded": ("已退款", "Refunded"),
     "refunded_hint": ("款项已原路退回", "The money went back the way it was paid"),
     "paid_with": ("付款方式", "Paid with"),
-    "paid_at": ("付款时间（北京）", "Paid at (Beijing)"),
+    "paid_at": ("付款时间", "Paid at"),
+    "at_in_beijing": ("北京时间 {at}", "{at}, Beijing time (UTC+8)"),
     "charged": ("实付金额", "Charged"),
     "given_back": ("已退金额", "Refunded"),
     "reserved": ("预授权成功", "Authorised"),
@@ -212,5 +213,5 @@ class Say:
         return at.astimezone(BEIJING).strftime("%H:%M")
 
     def day_and_moment(self, at: datetime) -> str:
-        """Return a day and a time by Beijing's clock."""
-        return at.astimezone(BEIJING).strftime("%Y-%m-%d %H:%M")
+        """Return a day and a time by Beijing's clock, and that it is that clock."""
+        return self("at_in_beijing", at=at.astimezone(BEIJING).strftime("%Y-%m-%d %H:%M"))

@@ -38,6 +38,24 @@ async def test_a_card_that_must_be_confirmed_comes_back_to_a_page_of_ours(databa
         assert '<h1 class="middle">Paid</h1>' in await look(front, back)
 
 
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", ("Paid at", "2100-06-01 16:30, Beijing time (UTC+8)")),
+        ("zh", ("付款时间", "北京时间 2100-06-01 16:30")),
+    ],
+)
+async def test_a_receipt_names_the_clock_by_which_it_tells_the_time(
+    database_url: str, tmp_path: Path, language: str, said: tuple[str, str]
+) -> None:
+    async with a_front(database_url, tmp_path) as front:
+        page = front.hub.payments.page_url(front.book, await front.paid())
+        text = await look(front, f"{page}?lang={language}")
+    label, time = said
+    at = f'<time datetime="2100-06-01T08:30:00.000Z">{time}</time>'
+    assert f"<dt>{label}</dt><dd>{at}</dd>" in text
+
+
 async def test_the_merchants_own_page_comes_first(database_url: str, tmp_path: Path) -> None:
     async with a_front(database_url, tmp_path) as front:
         front.rail.says(pay=ASKED_TO_CONFIRM)
