@@ -29,7 +29,7 @@ class CombineRoutes:
             now_ms, find = ctx.clock.now_ms(), self._of.merchants.find
             order = combine.read_order(product, call.json(), call.merchant, find, now_ms, call.key.key_id)
             row = await self._of.write(lambda tx: combine.create(tx, self._of, call.merchant, order))
-            return ok(trades.creation_answer(product, row["token"], ctx.base_url))
+            return ok(trades.creation_answer(product, row["token"], ctx.base_url, now_ms))
 
         return create
 

@@ -12,6 +12,7 @@ from sandbox.store import Row
 from sandbox.wechat import combine, trades
 
 PATH = "/cgi-bin/mmpayweb-bin/checkmweb"
+LIVES_MS = 5 * 60 * 1000  # h5_url; however fast the simulated world runs, the time is a person's
 
 
 class Pages:
@@ -26,10 +27,16 @@ class Pages:
         app.router.add_post(PATH, self.answer)
 
     async def ask(self, request: web.Request) -> web.Response:
-        """Show amount and buttons, to a visitor who names a page: WeChat Pay looks whether its domain is registered."""
+        """Show amount and buttons, to a visitor who names a page: WeChat Pay looks whether its domain is registered.
+
+        An address that was made five minutes ago shows none of it.
+        """
         row, parts = self._order(request)
         if "Referer" not in request.headers:
             return show("沙箱 微信支付", "<p>商家参数格式有误，请联系商家解决</p><p>no Referer</p>", status=400)
+        made_ms = request.query.get("package", "")
+        if not made_ms.isdecimal() or self._of.ctx.clock.now_ms() - int(made_ms) >= LIVES_MS:
+            return show("沙箱 微信支付", "<p>支付请求已失效，请重新发起支付</p><p>h5_url: 5 min</p>", status=400)
         mchid, number = (
             (parts[0].merchant, parts[0].order) if row is None else (row["mchid"], row["combine_out_trade_no"])
         )

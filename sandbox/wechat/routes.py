@@ -116,7 +116,7 @@ class Routes:
             now_ms = self._of.ctx.clock.now_ms()
             order = read_order(product, call.json(), call.merchant, now_ms, call.key.key_id)
             trade = await self._of.write(lambda tx: trades.create(tx, self._of, call.merchant, order))
-            return ok(trades.creation_answer(product, trade.token, self._of.ctx.base_url))
+            return ok(trades.creation_answer(product, trade.token, self._of.ctx.base_url, now_ms))
 
         return create
 

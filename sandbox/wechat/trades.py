@@ -192,13 +192,13 @@ def codepay_answer(trade: Trade) -> dict[str, Any]:
             return shown(trade)
 
 
-def creation_answer(product: str, token: str, base_url: str) -> dict[str, Any]:
-    """Return what create answers for this product."""
+def creation_answer(product: str, token: str, base_url: str, now_ms: int) -> dict[str, Any]:
+    """Return what create answers for this product; the address of h5 is another each time."""
     match product:
         case "native":
             return {"code_url": CODE_URL + token}
         case "h5":
-            return {"h5_url": f"{base_url}/cgi-bin/mmpayweb-bin/checkmweb?prepay_id=wx{token}"}
+            return {"h5_url": f"{base_url}/cgi-bin/mmpayweb-bin/checkmweb?prepay_id=wx{token}&package={now_ms}"}
         case _:
             return {"prepay_id": f"wx{token}"}
 

@@ -153,5 +153,29 @@ def test_the_page_of_h5_pays_or_not_and_sends_the_payer_back(
     assert sandbox.trade(merchant, number)["charged_count"] == (1 if choice == "pay" else 0)
 
 
+@pytest.mark.parametrize("combined", [False, True])
+def test_an_address_of_h5_is_good_for_five_minutes_and_the_same_order_again_has_a_fresh_one(
+    sandbox: Sandbox, merchant: Merchant, combined: bool
+) -> None:
+    scene, number = {"payer_client_ip": "10.0.0.1", "h5_info": {"type": "Wap"}}, new_number()
+    if combined:
+        asked, path = body(merchant, (merchant, number, 1234), scene_info=scene), f"{COMBINED}/h5"
+    else:
+        asked, path = merchant.order(number, 1234, scene_info=scene), "/v3/pay/transactions/h5"
+
+    def shown(url: str) -> str:
+        target = url.removeprefix(sandbox.base_url)
+        return exchange(sandbox.base_url, "GET", target, {"Referer": "http://127.0.0.1:9/"}, b"").body.decode()
+
+    first = merchant.call("POST", path, asked).json["h5_url"]
+    place, made_ms = first.rpartition("=")[0], int(first.rpartition("=")[2])
+    assert "支付 Pay" in shown(f"{place}={made_ms - 290_000}"), "made almost five minutes ago"
+    assert "支付请求已失效" in shown(f"{place}={made_ms - 300_000}")
+    second = merchant.call("POST", path, asked).json["h5_url"]
+    assert second != first
+    assert "支付 Pay" in shown(second)
+    assert "支付 Pay" in shown(first), "nothing says that it ends sooner"
+
+
 def test_a_page_of_no_order_is_not_there(sandbox: Sandbox) -> None:
     assert exchange(sandbox.base_url, "GET", "/cgi-bin/mmpayweb-bin/checkmweb?prepay_id=wx1", {}, b"").status == 404
