@@ -54,12 +54,16 @@ class Pending:
 
     next_action: {"type": "qr", "code"} · {"type": "jsapi" | "app", …the rail's own parameters} · {"type": "redirect",
     "url"} · {"type": "form", "url", "fields": {name: value of what to post}} · {"type": "transfer", "account", …}.
+    The hub adds `channel` and, of usable_until, `expires_at`; a rail's own members are called otherwise.
+    usable_until: where that ends sooner than its order. From then on the hub shows it to nobody, and gets another by
+    sending the same order, under the same number, once more: only a rail that answers so may set it.
     """
 
     next_action: Mapping[str, Any] | None = None  # None: nothing new to show
     channel_ref: str | None = None
     proceed: bool = False  # the rail waits for our second call, see powers.Proceeds; money moves only then
     authorized: Money | None = None  # 预授权: the payer's money is reserved; it moves when it is captured
+    usable_until: datetime | None = None  # of next_action
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ class NextActionOut(TypedDict):
     channel: NotRequired[Annotated[str, Field(description="whose wallet it is for")]]
     code: NotRequired[Annotated[str, Field(description="qr: the text to show as a QR code")]]
     url: NotRequired[Annotated[str, Field(description="redirect, form, cashier: where the browser goes")]]
+    expires_at: NotRequired[
+        Annotated[Time, Field(description="where it can be used for less long than the payment: until then")]
+    ]
 
 
 class PaymentOut(TypedDict):

@@ -85,7 +85,7 @@ class WeChatPay(SharesOut):
 
         def read(body: dict[str, Any]) -> Outcome:
             if order.method is not Method.BARCODE:
-                return messages.to_show(order.method, order.return_url, body, self.base)
+                return messages.to_show(order.method, order.return_url, body, self.base, now)
             if body.get("code") in messages.USER_PAYING:
                 return Pending()
             return self._order_outcome(order, body)

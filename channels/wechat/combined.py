@@ -99,7 +99,7 @@ class Combined:
         """Return what is to be shown; for jsapi and app still to be signed, see signed_action."""
 
         def read(body: dict[str, Any]) -> Outcome:
-            return messages.to_show(order.method, order.return_url, body, self._account.base)
+            return messages.to_show(order.method, order.return_url, body, self._account.base, now)
 
         return self._account.believed(answer, now, messages.PAY, read)
 

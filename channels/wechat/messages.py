@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -328,10 +328,15 @@ def _whole_or_none(part: Mapping[str, Any], name: str) -> int | None:
     return minor
 
 
-def to_show(method: Method, return_url: str | None, body: Mapping[str, Any], base: str) -> Outcome:
+# An h5_url is good for five minutes from when it was made: at most the time of a call before its answer is read.
+H5_LIVES = timedelta(minutes=5) - timedelta(seconds=15)
+
+
+def to_show(method: Method, return_url: str | None, body: Mapping[str, Any], base: str, now: datetime) -> Outcome:
     """Return what an order's answer gives to show; the parameters of JSAPI and APP are not signed yet. Raises Doubt.
 
-    return_url: where an H5 payer goes afterwards. base: where we call; H5 pages are there, or at an https address.
+    return_url: where an H5 payer goes afterwards. base: where we call; H5 pages are there, or at an https address. now:
+    when the answer came.
     """
     match method:
         case Method.QR:
@@ -344,7 +349,7 @@ def to_show(method: Method, return_url: str | None, body: Mapping[str, Any], bas
             if not url.startswith(("https://", f"{base}/")) or not url.isascii() or not url.isprintable():
                 raise Doubt("h5_url is not an https address")
             back = f"&redirect_url={quote(return_url, safe='')}" if return_url else ""
-            return Pending({"type": "redirect", "url": url + back})
+            return Pending({"type": "redirect", "url": url + back}, usable_until=now + H5_LIVES)
         case _:
             prepay_id = text_of(body, "prepay_id")
             if not _PREPAY_ID.fullmatch(prepay_id):

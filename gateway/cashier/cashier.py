@@ -30,6 +30,7 @@ from gateway.door.admission import away
 from gateway.door.pages import Page, Work
 from gateway.payments.attempts import NewAttempt
 from gateway.payments.payments import Payments
+from gateway.payments.shown import has_run_out
 from gateway.tables import CASHIER
 from kernel.clock import rfc3339
 from kernel.db import Pool
@@ -44,7 +45,7 @@ _NOTES = {
     "attempt_undecided": "undecided",
     "no_payer": "no_payer",
 }
-_OURS = ("type", "channel")  # of an action: what is not for the wallet
+_OURS = ("type", "channel", "expires_at")  # of an action: what is not for the wallet
 _SHOWN_NOTES = frozenset({*_NOTES.values(), "unavailable"})
 
 
@@ -125,7 +126,10 @@ class Cashier:
     async def show(self, request: web.Request) -> web.Response:
         """Show a payment as this device can pay it, or how it ended."""
         visit = await self._visits.visit(request)
-        since = self._returns.since(request.query)
+        query = dict(request.query)
+        if visit.last is not None and has_run_out(visit.last.next_action, self._env.now()):
+            query.setdefault("choose", "1")  # the payer may have paid before that
+        since = self._returns.since(query)
         known = since is None or await self._returns.known(visit.tries, since)
         if since is not None:
             visit = await self._visits.visit(request)  # the answer may have ended it
@@ -136,9 +140,9 @@ class Cashier:
             visit.methods,
             self._env.now(),
             is_payer=self._payers.is_payer(visit, request),
-            choosing="choose" in request.query,
+            choosing="choose" in query,
         )
-        note = request.query.get("note", "")
+        note = query.get("note", "")
         if note in _SHOWN_NOTES and shown.kind is not ScreenKind.DONE:
             shown = Screen(shown.kind, shown.attempt, note, shown.result)
         if since is None or known or shown.kind in (ScreenKind.WAIT, ScreenKind.DONE):
@@ -146,7 +150,7 @@ class Cashier:
         if self._returns.is_over(since):
             return await self._shown(visit, Screen(shown.kind, shown.attempt, "undecided", shown.result))
         asked = str(int(since.timestamp() * 1000))
-        again = {name: request.query[name] for name in ("back", "choose") if name in request.query}
+        again = {name: query[name] for name in ("back", "choose") if name in query}
         return await self._shown(visit, Screen(ScreenKind.CHECK), again=visit.url(**again, asked=asked))
 
     async def choose(self, request: web.Request) -> web.Response:
@@ -237,6 +241,7 @@ class Cashier:
             "mark": details.mark(visit),
             "again": again,
             "expires_at": rfc3339(payment.expires_at),
+            "lasts_s": shown.lasts_s(self._env.now()),
             "screen": shown,
             "note": shown.note,
             "ended": shown.kind is ScreenKind.DONE,

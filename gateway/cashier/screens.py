@@ -1,5 +1,6 @@
 """What a payment's page shows, decided from the rows. Pure."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,7 @@ import orjson
 from channels import Method
 from gateway import states
 from gateway.cashier.device import Device
+from gateway.payments.shown import ends_at, has_run_out
 from gateway.routing.seam import Choice
 from gateway.states import OPEN_ATTEMPT
 from gateway.tables import CASHIER, Attempt, Payment
@@ -48,6 +50,13 @@ class Screen:
             return {}
         action: dict[str, Any] = orjson.loads(self.attempt.next_action)
         return action
+
+    def lasts_s(self, now: datetime) -> int | None:
+        """Return in how many seconds the page is to be asked for anew; None: what is shown is good to the very end."""
+        if self.kind not in _KINDS.values() or self.attempt is None or self.attempt.next_action is None:
+            return None
+        until = ends_at(self.attempt.next_action)
+        return None if until is None else math.ceil((until - now).total_seconds())
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +121,8 @@ def screen(
     if running is None:
         declined = last is not None and last.status in (states.AttemptStatus.REFUSED, states.AttemptStatus.CLOSED)
         return Screen(ScreenKind.CHOOSE, note="declined" if declined else None)
+    if has_run_out(running.next_action, now):
+        return Screen(ScreenKind.CHOOSE, note="run_out")
     if choosing:
         return Screen(ScreenKind.CHOOSE)
     is_ours = running.method in methods and device.rail in (None, running.channel)

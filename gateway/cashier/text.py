@@ -51,6 +51,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "您已在其他设备或应用中发起付款，可在那里完成，也可在此重新选择。",
         "A payment was started somewhere else. Finish it there, or choose again here.",
     ),
+    "run_out": (
+        "付款链接已失效。请重试，或换一种付款方式。",
+        "The link to pay has run out. Try again to get a new one, or choose another way.",
+    ),
     "unavailable": ("此付款方式暂不可用，请换一种。", "This is not available just now. Please choose another way."),
     "too_many": (
         "尝试次数过多，请向商家索取新的付款链接。",

@@ -21,6 +21,7 @@ from gateway.payments.closing import Closing
 from gateway.payments.placing import Placing, payer_named
 from gateway.payments.recording import Recording
 from gateway.payments.sending import Sending, Trying
+from gateway.payments.shown import has_run_out
 from gateway.payments.stored import Stored
 from gateway.routing.seam import AUTO, wallet_for
 from kernel.env import Env
@@ -65,11 +66,11 @@ class Choosing:
         """Start an attempt of a cashier's payment in the way the payer has chosen; return it with its payment.
 
         What the payer is to do is the attempt's next_action. The same choice again returns the same attempt while it
-        is the last and open; another closes that one at its channel. channel: a rail's name, or AUTO; where the
-        merchant named a rail, that one. Where a message of ours may have charged the payer in the way chosen before,
-        that is found out or closed first. Raises NotFound, Rejected (no_channel, split_exceeds_payment), Conflict
-        (payment_ended, payment_has_method, too_many_attempts, request_in_progress, attempt_undecided,
-        merchant_suspended).
+        is the last and open, and asks its rail anew for what to do where that cannot be used any more; another closes
+        that one at its channel. channel: a rail's name, or AUTO; where the merchant named a rail, that one. Where a
+        message of ours may have charged the payer in the way chosen before, that is found out or closed first. Raises
+        NotFound, Rejected (no_channel, split_exceeds_payment), Conflict (payment_ended, payment_has_method,
+        too_many_attempts, request_in_progress, attempt_undecided, merchant_suspended).
         """
         began = self._env.clock.monotonic()
         payment = await self._stored.payment(book, payment_id)
@@ -105,7 +106,7 @@ class Choosing:
                     await self._decide(book, payment_id)
                     begun = await self._lanes.put(start)
                 attempt = begun.attempt
-                if attempt.next_action is not None:
+                if attempt.next_action is not None and not has_run_out(attempt.next_action, self._env.now()):
                     return begun
                 if begun.is_running:
                     raise in_progress(payment_id)

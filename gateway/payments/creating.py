@@ -11,11 +11,13 @@ from gateway.claims import Claims
 from gateway.door.admission import Rails, go_on
 from gateway.merchants.standing import Standings
 from gateway.payments.attempts import Chosen
+from gateway.payments.belief import Answers
 from gateway.payments.calls import Calls
 from gateway.payments.create import Created, CreatePayment, FindEarlier, NewPayment
 from gateway.payments.placing import Placing, payer_named
 from gateway.payments.recording import Recording
 from gateway.payments.sending import Sending, Trying
+from gateway.payments.shown import has_run_out
 from gateway.payments.stored import Stored
 from gateway.routing.seam import AUTO, no_channel, wallet_for
 from gateway.tables import CASHIER, Attempt, Payment
@@ -139,11 +141,14 @@ class Creating:
     async def _resumed(self, payment: Payment, attempt: Attempt | None, auth_code: str | None) -> Payment:
         """Return what an earlier identical request made; a barcode it left undecided is taken up where it stopped.
 
-        The payer's code is never stored, so whoever sends it again is the only one who can finish the sale.
+        The payer's code is never stored, so whoever sends it again is the only one who can finish the sale. Where what
+        the payer was to do cannot be used any more, the rail is asked for it once more.
         """
         if attempt is None:
             return payment
         self._calls.still_running(payment.book, payment.id, attempt)
+        if has_run_out(payment.next_action, self._env.now()):
+            return await self._shown_anew(payment, attempt)
         undecided = attempt.status in (states.AttemptStatus.CREATED, states.AttemptStatus.UNKNOWN)
         if auth_code is None or not undecided:
             return payment
@@ -155,3 +160,15 @@ class Creating:
         begun = Unknown("taken up again")
         outcome = await self._sending.until_known(ready, order, begun, resend=attempt.undo_sent_at is None)
         return (await self._recording.put_outcome(payment, attempt, ready, outcome)).payment
+
+    async def _shown_anew(self, payment: Payment, attempt: Attempt) -> Payment:
+        """Send an unpaid order again under its number, and return the payment with what the payer is to do now.
+
+        It is the same order, so whatever the rail answers, it is paid once. A refusal is about the repetition.
+        """
+        over = payment.expires_at <= self._env.now() or attempt.undo_sent_at is not None
+        if over or not await self._recording.claim(payment.book, (payment.id, attempt.number), anyway=True):
+            return (await self._stored.as_it_stands(attempt)).payment
+        ready = await self._calls.ready(attempt)
+        outcome = await self._calls.call("pay", ready, self._calls.order(payment, attempt))
+        return (await self._recording.put_outcome(payment, attempt, ready, outcome, answers=Answers.MESSAGE)).payment

@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-import orjson
-
 import ledger
 import splitting
 import streams
@@ -21,6 +19,7 @@ from gateway.payments import unfinished
 from gateway.payments.belief import Answers, believed, in_time
 from gateway.payments.refund_holds import NewRefund, fee_needs, refund_needs, start_overpaid_refund, start_refund
 from gateway.payments.schedule import next_query
+from gateway.payments.shown import to_keep
 from gateway.states import OPEN_ATTEMPT, OPEN_PAYMENT, PAID_ATTEMPT
 from gateway.tables import ATTEMPTS, CASHIER, PAYMENTS, REFUNDS, Attempt, Payment
 from kernel.clock import business_date
@@ -270,8 +269,8 @@ class RecordOutcome(NamedTuple):
         its_own = payment.status in OPEN_PAYMENT and payment.won_attempt in (0, self.number)
         in_vain = after is states.AttemptStatus.AUTHORIZED and attempt.status != after and not its_own
         action = None
-        if its_own and after is states.AttemptStatus.PENDING and outcome.next_action is not None:
-            action = orjson.dumps({**outcome.next_action, "channel": attempt.channel}).decode()
+        if its_own and after is states.AttemptStatus.PENDING:
+            action = to_keep(outcome, attempt.channel)
         # An answer from before the money was reserved may come after; its number is not the one to capture by.
         known = outcome.authorized is None and attempt.status == states.AttemptStatus.AUTHORIZED
         of_cashier = payment.method == CASHIER

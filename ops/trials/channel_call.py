@@ -356,8 +356,9 @@ def _words(outcome: Outcome) -> dict[str, Any]:
                 "currency": amount.currency,
                 "happened_at": happened_at.isoformat(),
             }
-        case Pending(next_action, channel_ref, proceed, held):
+        case Pending(next_action, channel_ref, proceed, held, usable_until):
             facts = {"channel_ref": channel_ref, "next_action": dict(next_action) if next_action else None}
+            facts |= {"usable_until": usable_until.isoformat()} if usable_until else {}
             facts |= {"proceed": proceed} if proceed else {}
             facts |= {"held": held.minor, "currency": held.currency} if held else {}
         case Refused(code, message, closed, retriable):

@@ -123,6 +123,24 @@
     left.textContent = `${left.dataset.left} ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
   }
 
+  // What is shown to pay with may end before the payment does: the page is then asked for anew, once. A phone that has
+  // slept meanwhile looks at the clock when it wakes; by its own count, since its clock may be wrong.
+  function watch() {
+    const { lasts } = main().dataset;
+    if (lasts) main().dataset.end = Date.now() + 1000 * lasts;
+  }
+
+  async function renew() {
+    if (!("end" in main().dataset) || Date.now() < main().dataset.end) return;
+    delete main().dataset.end;
+    try {
+      await show();
+      if (main().dataset.again) follow(); // at once, and not when the question that is open is answered
+    } catch {
+      main().dataset.end = Date.now() + 3000;
+    }
+  }
+
   function prepare() {
     for (const button of main().querySelectorAll("[data-copy]")) {
       if (!navigator.clipboard) continue;
@@ -144,6 +162,7 @@
     }
     here();
     countDown();
+    watch();
     go();
   }
 
@@ -151,5 +170,6 @@
   window.addEventListener("pageshow", (event) => event.persisted && location.reload());
   prepare();
   setInterval(countDown, 1000);
+  setInterval(renew, 1000);
   follow();
 })();

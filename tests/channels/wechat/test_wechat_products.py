@@ -5,7 +5,7 @@ import re
 from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -192,8 +192,9 @@ def test_a_phones_browser_is_sent_to_wechat_and_told_where_to_come_back_to() -> 
             "type": "redirect",
             "url": "https://wx.tenpay.com/cgi-bin/mmpayweb-bin/checkmweb?prepay_id=wx2016121516420242444321ca0631331346"
             "&package=1405458241&redirect_url=https%3A%2F%2Fshop.example%2Fback%3Fo%3D1%26p%3D2",
-        }
-    )
+        },
+        usable_until=NOW + timedelta(seconds=285),
+    ), "five minutes, less what the answer may have been under way"
     nowhere = replace(H5, return_url=None)
     assert (shown(nowhere, "answer_h5_page").next_action or {})["url"].endswith("&package=1405458241")
 

@@ -1,11 +1,12 @@
 """The cashier's pages in a real browser: every wallet from one address, in two languages, on big and small screens."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.async_api import expect
 
+from channels.wechat import messages
 from tests.gateway.cashier.browsers import IN_ALIPAY, IN_WECHAT, PHONE, SHOP, Street, shot
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -97,6 +98,31 @@ async def test_a_phones_browser_tells_wechat_the_shops_domain_and_not_the_pages_
         await page.get_by_role("button", name="支付 Pay").click()
         await expect(page.get_by_role("heading", name="付款成功")).to_be_visible()
         assert look.errors == []
+
+
+async def test_a_page_whose_link_to_wechat_runs_out_while_it_is_open_offers_a_fresh_one(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "H5_LIVES", timedelta(seconds=12))
+    payment = await street.payment()
+    async with street.look(PHONE, width=390, height=844, locale="en-GB") as look:
+        page = look.page
+        await page.goto(payment["next_action"]["url"])
+        async with page.expect_request(f"{street.rails}/**/checkmweb?*") as left:
+            await page.get_by_role("button", name="WeChat Pay").click()
+        first = (await left.value).url
+        await page.goto(payment["next_action"]["url"])
+        await expect(page.get_by_role("link", name="WeChat Pay")).to_have_attribute("href", first)
+        await expect(page.get_by_text("The link to pay has run out.")).to_be_visible()
+        await shot(look, "run-out")
+        async with page.expect_request(f"{street.rails}/**/checkmweb?*") as left:
+            await page.get_by_role("button", name="WeChat Pay").click()
+        assert (await left.value).url != first
+        await page.get_by_role("button", name="支付 Pay").click()
+        await expect(page.get_by_role("heading", name="Paid")).to_be_visible()
+        assert look.errors == []
+    (attempt,) = (await street.current(payment))["attempts"]
+    assert (await street.trades("wechat"))[attempt["reference"]]["charged_count"] == 1
 
 
 async def test_a_payer_at_paypals_page_comes_back_to_the_result(street: Street) -> None:
