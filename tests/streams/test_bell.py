@@ -107,9 +107,10 @@ async def test_a_listener_that_was_cut_off_listens_again(redis_url: str, server:
         waiting = asyncio.create_task(bell.wait(NEVER_S))
         await heard(server, 0)
         wire.plug()
-        await heard(server)
-        await server.publish(CHANNEL, b"1")
-        await waiting
+        # The library, which reconnects by itself, may listen for a moment and break off again: not every ring is heard.
+        while not waiting.done():
+            await server.publish(CHANNEL, b"1")
+            await asyncio.sleep(0.005)
 
 
 async def test_events_are_handled_although_every_ring_is_lost(database_url: str) -> None:
