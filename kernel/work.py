@@ -6,12 +6,14 @@ one after the other as plain functions on those rows, and what changed goes back
 A command that refuses leaves no trace. See docs/decisions/0002-the-book-is-the-lock.md.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
+from operator import add
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from kernel.chain import GENESIS
+from kernel.clock import business_date
 from kernel.db import Connection
 from kernel.errors import NotFound, SluiceError, Unavailable
 
@@ -89,6 +91,26 @@ class Table(Generic[Row]):
 
     def __repr__(self) -> str:
         return f"Table({self.name})"
+
+
+class Sums(Table[Row]):
+    """A table of sums that batches only add to, without reading them first: the columns after the key."""
+
+    def update_sql(self, changed: tuple[int, ...], first: int) -> str:
+        """Return the statement that adds to these sums, where there are none begins them."""
+        names = ", ".join(self.columns)
+        arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(self._types, first))
+        key = ", ".join(self.columns[: self.keys])
+        more = ", ".join(f"{c} = t.{c} + excluded.{c}" for c in self.columns[self.keys :])
+        return (
+            f"INSERT INTO {self.name} AS t ({names}) SELECT * FROM unnest({arrays}) "
+            f"ON CONFLICT ({key}) DO UPDATE SET {more}"
+        )
+
+    def more(self, rows: "Mapping[Key, tuple[int, ...]]") -> "Update":
+        """Return what adds to the sums under these keys."""
+        columns = zip(*[(*key, *sums) for key, sums in rows.items()], strict=True)
+        return Update(self, tuple(range(self.keys, len(self.columns))), [list(column) for column in columns])
 
 
 class Update(NamedTuple):
@@ -210,6 +232,7 @@ class Recorded(NamedTuple):
 
     at: datetime
     stamp: str  # of `at`, as the hash chains write it
+    day: date  # of `at`, in Beijing
 
 
 class Work:
@@ -222,16 +245,17 @@ class Work:
     def __init__(self, now: datetime, heads: Iterable[Head] = (), memory: Memory | None = None) -> None:
         self.now = now
         self._heads = list(heads)
-        here = Recorded(now, stamp(now))
+        here = _recorded(now)
         # Two hosts' clocks may differ a little; within a book the order of records and their times must agree. The
         # batch's other books keep the true time: one that is ahead draws no other with it.
         later = ((head.book, head.recorded_at + timedelta(microseconds=1)) for head in self._heads)
-        self._recorded = {book: here if at <= now else Recorded(at, stamp(at)) for book, at in later}
+        self._recorded = {book: here if at <= now else _recorded(at) for book, at in later}
         self._here = here
         self._rows: dict[Table[Any], dict[Key, Any]] = {BOOKS: {(head.book,): head for head in self._heads}}
         # key → [the row as the database has it, None for a new one; the row as it is to be]
         self._changed: dict[Table[Any], dict[Key, list[Any]]] = {}
         self._added: dict[Table[Any], list[Any]] = {}
+        self._sums: dict[Sums[Any], dict[Key, tuple[int, ...]]] = {}
         self._undo: list[tuple[Any, ...]] = []
         self._recalled = {head.book: memory.recall(head) for head in self._heads} if memory else {}
 
@@ -273,6 +297,13 @@ class Work:
         rows = self._added.setdefault(table, [])
         rows.append(row)
         self._undo.append((rows,))
+
+    def sum_up(self, table: Sums[Any], key: Key, *more: int) -> None:
+        """Add to the sums under a key. What they are then no command of the batch sees."""
+        sums = self._sums.setdefault(table, {})
+        before = sums.get(key)
+        sums[key] = more if before is None else tuple(map(add, before, more))
+        self._undo.append((sums, key, before))
 
     def recorded(self, book: int) -> Recorded:
         """Return the moment under which this batch's records stand in a book."""
@@ -333,6 +364,12 @@ class Work:
             if len(step) == 1:
                 step[0].pop()
                 continue
+            if len(step) == 3:
+                if step[2] is None:
+                    del step[0][step[1]]
+                else:
+                    step[0][step[1]] = step[2]
+                continue
             rows, key, old, changed, change = step
             if old is _ABSENT:
                 del rows[key]
@@ -357,6 +394,7 @@ class Work:
                 await table.insert(connection, new)
             if len(new) < len(changes):
                 updates += table.updates([change for change in changes.values() if change[0] is not None])
+        updates += [table.more(sums) for table, sums in self._sums.items() if sums]
         await write(connection, updates)
         for table, added in self._added.items():
             if added:
@@ -378,6 +416,10 @@ class Work:
             after = self._rows[BOOKS][(before.book,)]
             if after is not before:
                 yield before, after, worth.get(before.book, {})
+
+
+def _recorded(at: datetime) -> Recorded:
+    return Recorded(at, stamp(at), business_date(at))
 
 
 _ABSENT: Any = object()  # stands for a row that was not known at all

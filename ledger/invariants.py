@@ -5,8 +5,10 @@ READ transaction, so that what it compares was true at one moment.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import date, datetime, time
 
 from kernel.chain import Walk, follows
+from kernel.clock import BEIJING
 from kernel.db import Connection
 from ledger.accounts import AccountKind
 from ledger.posting import chained
@@ -14,6 +16,7 @@ from ledger.rules import PLATFORM_EVENTS, RULES
 from ledger.store import journal
 
 Check = Callable[[Connection], Awaitable[list[str]]]
+_DAY = "(t.recorded_at AT TIME ZONE 'UTC' + interval '8 hours')::date"  # in Beijing
 
 
 async def debits_equal_credits(connection: Connection) -> list[str]:
@@ -200,6 +203,72 @@ async def holds_match_the_journal(connection: Connection) -> list[str]:
     return [f"book {r['book']}: hold {r['id']} and the journal tell different stories" for r in rows]
 
 
+async def day_sums_follow_from_the_journal(connection: Connection, since: date = date.min) -> list[str]:
+    """What is kept of each account by business date, day of recording and rule is what the journal adds up to.
+
+    since: looks only at what was recorded on that day, in Beijing, or later.
+    """
+    rows = await connection.fetch(
+        f"""
+        WITH told AS (
+            SELECT t.book, l.account, t.business_date, {_DAY} AS recorded_on, t.rule,
+                sum(l.debit)::bigint AS debits, sum(l.credit)::bigint AS credits
+            FROM transfer t CROSS JOIN LATERAL (
+                VALUES (t.debit, t.amount_minor, 0), (t.credit, 0, t.amount_minor)
+            ) AS l (account, debit, credit)
+            WHERE t.step IN ('post', 'post_hold') AND t.recorded_at >= $2
+            GROUP BY 1, 2, 3, 4, 5
+        ), kept AS (SELECT * FROM day_sum WHERE recorded_on >= $1)
+        SELECT book, account, business_date, recorded_on, rule FROM told FULL JOIN kept
+        USING (book, account, business_date, recorded_on, rule)
+        WHERE (told.debits, told.credits) IS DISTINCT FROM (kept.debits, kept.credits)
+        ORDER BY book, account, business_date, recorded_on, rule
+        """,
+        since,
+        _begins(since),
+    )
+    return [f"book {r[0]} {r[1]} {r[2]}, recorded {r[3]}: the day's sum of {r[4]} is not the journal's" for r in rows]
+
+
+async def day_ends_follow_from_the_journal(connection: Connection, since: date = date.min) -> list[str]:
+    """What each account stood at when a day was over is what it stands at now, less what the journal has moved since.
+
+    since: looks only at the ends of that day, in Beijing, and of later ones.
+    """
+    rows = await connection.fetch(
+        f"""
+        WITH moved AS (
+            SELECT t.book, l.account, {_DAY} AS day, sum(l.debit) AS debits, sum(l.credit) AS credits
+            FROM transfer t CROSS JOIN LATERAL (
+                VALUES (t.debit, t.amount_minor, 0), (t.credit, 0, t.amount_minor)
+            ) AS l (account, debit, credit)
+            WHERE t.step IN ('post', 'post_hold') AND t.recorded_at >= $2
+            GROUP BY 1, 2, 3
+        ), due AS (
+            SELECT m.book, m.account, m.day,
+                a.debits - sum(m.debits) OVER later + m.debits AS debits,
+                a.credits - sum(m.credits) OVER later + m.credits AS credits
+            FROM moved m JOIN account a ON a.book = m.book AND a.name = m.account
+            WINDOW later AS (PARTITION BY m.book, m.account ORDER BY m.day DESC)
+        ), kept AS (
+            SELECT book, account, day, debits, credits FROM day_end WHERE day >= $1
+            UNION ALL SELECT book, name, moved_on, debits, credits FROM account WHERE moved_on >= $1
+        )
+        SELECT book, account, day FROM due FULL JOIN kept USING (book, account, day)
+        WHERE (due.debits, due.credits) IS DISTINCT FROM (kept.debits::numeric, kept.credits::numeric)
+        ORDER BY book, account, day
+        """,
+        since,
+        _begins(since),
+    )
+    return [f"book {r[0]} {r[1]}: the end of {r[2]} is not what the journal makes it" for r in rows]
+
+
+def _begins(day: date) -> datetime:
+    """Return the moment at which a day begins in Beijing; of the first of all days, one that UTC has too."""
+    return datetime.combine(max(day, date(1, 1, 2)), time(), BEIJING)
+
+
 INVARIANTS: dict[str, Check] = {
     "debits_equal_credits": debits_equal_credits,
     "balances_follow_from_the_journal": balances_follow_from_the_journal,
@@ -208,4 +277,6 @@ INVARIANTS: dict[str, Check] = {
     "platform_takes_fees_only": platform_takes_fees_only,
     "journal_chain_holds": journal_chain_holds,
     "holds_match_the_journal": holds_match_the_journal,
+    "day_sums_follow_from_the_journal": day_sums_follow_from_the_journal,
+    "day_ends_follow_from_the_journal": day_ends_follow_from_the_journal,
 }

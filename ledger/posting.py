@@ -8,7 +8,7 @@ from typing import NamedTuple
 from kernel.chain import linked
 from kernel.errors import Broken, Rejected
 from kernel.money import MAX_MINOR
-from kernel.work import BOOKS, Head, Need, Table, Work, stamp
+from kernel.work import BOOKS, Head, Need, Sums, Table, Work, stamp
 from ledger.accounts import NATURE, Side, kind_of
 from ledger.rules import RULES
 
@@ -89,6 +89,7 @@ class Account(NamedTuple):
     credits: int
     debits_held: int
     credits_held: int
+    moved_on: date | None = None  # the day, in Beijing, on which it last moved; None: never
 
     @property
     def balance(self) -> int:
@@ -101,6 +102,28 @@ class Account(NamedTuple):
         if self.side == Side.DEBIT:
             return self.debits - self.credits - self.credits_held
         return self.credits - self.debits - self.debits_held
+
+
+class DayEnd(NamedTuple):
+    """What an account stood at when a day was over on which it had moved; written when it moves on a later day."""
+
+    book: int
+    account: str
+    day: date  # on which it was recorded, in Beijing
+    debits: int
+    credits: int
+
+
+class DaySum(NamedTuple):
+    """What one rule moved on an account for a business date, of what was recorded on one day: never what was held."""
+
+    book: int
+    account: str
+    business_date: date
+    recorded_on: date  # in Beijing; a later day than the business date's for what came late
+    rule: str
+    debits: int
+    credits: int
 
 
 class Hold(NamedTuple):
@@ -120,10 +143,12 @@ class Hold(NamedTuple):
 ACCOUNTS: Table[Account] = Table(
     "account",
     Account,
-    "int text text text bool bigint bigint bigint bigint",
+    "int text text text bool bigint bigint bigint bigint date",
     keys=2,
     remembered=True,
 )
+DAY_ENDS: Table[DayEnd] = Table("day_end", DayEnd, "int text date bigint bigint", keys=3)
+DAY_SUMS: Sums[DaySum] = Sums("day_sum", DaySum, "int text date date text bigint bigint", keys=5)
 ENTRIES: Table[Entry] = Table(
     "transfer", Entry, "int text bigint text text text text text bigint text text date timestamptz bytea", keys=2
 )
@@ -193,8 +218,9 @@ def post(
         verdict = Result.EXISTS_DIFFERENTLY if taken else _apply(work, book, transfer, accounts, holds)
         if verdict is not Result.POSTED:
             raise Refusal([verdict if i == index else Result.LINKED_FAILED for i in range(len(transfers))])
+    today = work.recorded(book).day
     for account in accounts.values():
-        work.put(ACCOUNTS, account)
+        work.put(ACCOUNTS, account if account.moved_on == today else _moved(work, account, today))
     for hold in holds.values():
         work.put(HOLDS, hold)
     _journal(work, book, posting, transfers, business_date, fresh=fresh)
@@ -211,6 +237,16 @@ def post_expected(
         raise Broken(
             "posting_refused", f"the books refused {posting}: {refusal}", posting=posting, results=list(refusal.results)
         ) from None
+
+
+def _moved(work: Work, account: Account, today: date) -> Account:
+    """Return an account as it moves for the first time on a day, and close the day on which it moved before."""
+    before = work.find(ACCOUNTS, (account.book, account.name))
+    if before is None or (before.debits, before.credits) == (account.debits, account.credits):
+        return account  # only a hold
+    if before.moved_on is not None:
+        work.add(DAY_ENDS, DayEnd(before.book, before.name, before.moved_on, before.debits, before.credits))
+    return account._replace(moved_on=today)
 
 
 def _apply(work: Work, book: int, transfer: Transfer, accounts: dict[str, Account], holds: dict[str, Hold]) -> Result:
@@ -251,8 +287,8 @@ def _apply(work: Work, book: int, transfer: Transfer, accounts: dict[str, Accoun
         debit = debit._replace(debits_held=debit.debits_held + reserved)
         credit = credit._replace(credits_held=credit.credits_held + reserved)
     else:
-        debit = Account(*debit[:5], debit[5] + moved, debit[6], debit[7] + reserved, debit[8])
-        credit = Account(*credit[:5], credit[5], credit[6] + moved, credit[7], credit[8] + reserved)
+        debit = Account(*debit[:5], debit[5] + moved, debit[6], debit[7] + reserved, debit[8], debit[9])
+        credit = Account(*credit[:5], credit[5], credit[6] + moved, credit[7], credit[8] + reserved, credit[9])
         # A debit lowers what a credit-side account has, a credit what a debit-side account has.
         if debit.side == Side.CREDIT and not debit.may_overdraw and debit.available < 0:
             return Result.WOULD_OVERDRAW
@@ -308,10 +344,13 @@ def _same(transfer: Transfer, entry: Entry) -> bool:
 def _journal(
     work: Work, book: int, posting: str, transfers: Sequence[Transfer], business_date: date, *, fresh: bool
 ) -> None:
-    """Append the group to the journal and the chain; unless `fresh`, a later command of the batch may look for it."""
+    """Append the group to the journal, the chain and the days' sums.
+
+    Unless it is `fresh`, a later command of the batch may look for it.
+    """
     head = work.head(book)
     seq, digest, day = head.transfer_seq, head.transfer_hash, business_date.isoformat()
-    now, at = work.recorded(book)
+    now, at, today = work.recorded(book)
     for t in transfers:
         seq += 1
         step = t.step.value
@@ -328,6 +367,9 @@ def _journal(
             work.add(ENTRIES, entry)
         else:
             work.put(ENTRIES, entry)
+        if t.step in (Step.POST, Step.POST_HOLD):
+            work.sum_up(DAY_SUMS, (book, t.debit, business_date, today, t.rule), t.amount_minor, 0)
+            work.sum_up(DAY_SUMS, (book, t.credit, business_date, today, t.rule), 0, t.amount_minor)
     work.put(BOOKS, Head(book, seq, digest, head.event_seq, head.event_hash, now))
 
 

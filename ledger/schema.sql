@@ -9,6 +9,7 @@ CREATE TABLE account (
     credits      bigint NOT NULL CHECK (credits >= 0),
     debits_held  bigint NOT NULL CHECK (debits_held >= 0),
     credits_held bigint NOT NULL CHECK (credits_held >= 0),
+    moved_on     date, -- the day, in Beijing, on which it last moved; NULL: never
     PRIMARY KEY (book, name),
     -- The database refuses an overdraft even if the code above it were wrong.
     CONSTRAINT account_not_overdrawn CHECK (
@@ -39,6 +40,32 @@ CREATE TABLE transfer (
 -- What the journal has of a day, for `sluice verify`: entries stand nearly in the order of their times.
 CREATE INDEX transfer_lately ON transfer USING brin (recorded_at) WITH (pages_per_range = 16, autosummarize = true);
 
+-- What an account stood at when a day was over on which it had moved. The first movement of a later day writes the row, so
+-- a balance at a moment needs one of these and the journal of one day.
+CREATE TABLE day_end (
+    book    int NOT NULL,
+    account text NOT NULL COLLATE "C",
+    day     date NOT NULL, -- on which it was recorded, in Beijing
+    debits  bigint NOT NULL CHECK (debits >= 0),
+    credits bigint NOT NULL CHECK (credits >= 0),
+    PRIMARY KEY (book, account, day)
+);
+
+-- What each rule moved on an account for a business date, kept by the batch that posts it; never what was held. A row of a
+-- day that is over never changes: what is recorded later for the same business date has a row of its own.
+CREATE TABLE day_sum (
+    book          int NOT NULL,
+    account       text NOT NULL COLLATE "C",
+    business_date date NOT NULL,
+    recorded_on   date NOT NULL, -- in Beijing
+    rule          text NOT NULL COLLATE "C",
+    debits        bigint NOT NULL CHECK (debits >= 0),
+    credits       bigint NOT NULL CHECK (credits >= 0),
+    PRIMARY KEY (book, account, business_date, recorded_on, rule)
+) WITH (fillfactor = 70);
+-- What was recorded lately, for `sluice verify`: rows stand nearly in the order of their days.
+CREATE INDEX day_sum_lately ON day_sum USING brin (recorded_on) WITH (pages_per_range = 16, autosummarize = true);
+
 CREATE TABLE hold (
     book         int NOT NULL,
     id           text NOT NULL COLLATE "C",
@@ -54,4 +81,6 @@ CREATE TABLE hold (
 CREATE INDEX hold_expiring ON hold (expires_at) WHERE state = 'held' AND expires_at IS NOT NULL;
 
 CREATE TRIGGER transfer_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON transfer
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER day_end_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON day_end
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

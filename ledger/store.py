@@ -1,18 +1,22 @@
 """The ledger's reading side: balances, the journal, what is due. Writing goes through the commit lane (posting.py)."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 
+from kernel.clock import BEIJING, business_date
 from kernel.db import Connection
 from ledger.accounts import Side
 from ledger.posting import ACCOUNTS, Account, Entry
+
+_ENTRY = ", ".join(Entry._fields)
+_MOVED = "coalesce(sum(CASE WHEN debit = $2 THEN amount_minor ELSE -amount_minor END), 0)::bigint"
 
 
 async def balances(connection: Connection, book: int) -> list[Account]:
     """Return every account of the book as it stands now, in order of name."""
     rows = await connection.fetch(
-        "SELECT book, name, currency, side, may_overdraw, debits, credits, debits_held, credits_held "
+        "SELECT book, name, currency, side, may_overdraw, debits, credits, debits_held, credits_held, moved_on "
         "FROM account WHERE book = $1 ORDER BY name",
         book,
     )
@@ -28,27 +32,90 @@ async def find_account(connection: Connection, book: int, name: str) -> Account 
 async def balance_at(connection: Connection, book: int, account: str, moment: datetime) -> int | None:
     """Return the account's balance in minor units on its normal side after all that was recorded up to `moment`.
 
-    None when there is no such account. Reads the book's journal, so it costs what the book has done, not a key look-up.
+    None when there is no such account. Costs what was recorded on that day, however old the book is.
     """
-    row = await connection.fetchrow(
-        """
-        SELECT a.side,
-               coalesce(sum(t.amount_minor) FILTER (WHERE t.debit = a.name), 0)::bigint AS debits,
-               coalesce(sum(t.amount_minor) FILTER (WHERE t.credit = a.name), 0)::bigint AS credits
-        FROM account a
-        LEFT JOIN transfer t ON t.book = a.book AND t.recorded_at <= $3 AND t.step IN ('post', 'post_hold')
-                            AND (t.debit = a.name OR t.credit = a.name)
-        WHERE a.book = $1 AND a.name = $2
-        GROUP BY a.side
-        """,
+    day = business_date(moment)
+    kept = await _kept(connection, book, account, day - timedelta(days=1))
+    if kept is None:
+        return None
+    if kept.moved_on is None or kept.moved_on < day:
+        return kept.balance_now
+    of_day = await connection.fetchval(
+        f"SELECT {_MOVED} FROM transfer WHERE book = $1 AND (debit = $2 OR credit = $2) "
+        "AND recorded_at >= $3 AND recorded_at <= $4 AND step IN ('post', 'post_hold')",
         book,
         account,
+        _begins(day),
         moment,
     )
-    if row is None:
+    return kept.on_its_side(kept.moved_until + of_day)
+
+
+class AccountStatement(NamedTuple):
+    """What was recorded on an account from one day to another; balances in minor units on its normal side."""
+
+    opening_minor: int
+    entries: Sequence[Entry]  # in order; what was only held is not among them
+    closing_minor: int
+
+
+async def statement(
+    connection: Connection, book: int, account: str, first: date, last: date
+) -> AccountStatement | None:
+    """Return what was recorded on an account from day `first` to `last`, in Beijing; None when there is none.
+
+    A statement of days that are over never changes: what is posted later for their business dates is in a later one.
+    Costs what was recorded on those days, however old the book is.
+    """
+    kept = await _kept(connection, book, account, first - timedelta(days=1))
+    if kept is None:
         return None
-    difference: int = row["debits"] - row["credits"]
-    return difference if row["side"] == Side.DEBIT else -difference
+    if kept.moved_on is None or kept.moved_on < first:
+        return AccountStatement(kept.balance_now, [], kept.balance_now)
+    rows = await connection.fetch(
+        f"SELECT {_ENTRY} FROM transfer WHERE book = $1 AND (debit = $2 OR credit = $2) "
+        "AND recorded_at >= $3 AND recorded_at < $4 AND step IN ('post', 'post_hold') ORDER BY seq",
+        book,
+        account,
+        _begins(first),
+        _begins(last + timedelta(days=1)),
+    )
+    entries = [Entry(*row) for row in rows]
+    moved = sum(entry.amount_minor if entry.debit == account else -entry.amount_minor for entry in entries)
+    opening = kept.moved_until
+    return AccountStatement(kept.on_its_side(opening), entries, kept.on_its_side(opening + moved))
+
+
+class _Kept(NamedTuple):
+    side: str
+    moved_on: date | None
+    moved: int  # debits less credits, now
+    moved_until: int  # the same up to the end of the day that was asked for, unless it has not moved since
+
+    @property
+    def balance_now(self) -> int:
+        return self.on_its_side(self.moved)
+
+    def on_its_side(self, debits_less_credits: int) -> int:
+        return debits_less_credits if self.side == Side.DEBIT else -debits_less_credits
+
+
+async def _kept(connection: Connection, book: int, account: str, day: date) -> _Kept | None:
+    """Return what is kept of an account's sums, those at the end of a day among them; None when there is none."""
+    row = await connection.fetchrow(
+        "SELECT a.side, a.moved_on, a.debits - a.credits, coalesce(("
+        "SELECT e.debits - e.credits FROM day_end e WHERE e.book = $1 AND e.account = $2 AND e.day <= $3 "
+        "ORDER BY e.day DESC LIMIT 1), 0) FROM account a WHERE a.book = $1 AND a.name = $2",
+        book,
+        account,
+        day,
+    )
+    return None if row is None else _Kept(*row)
+
+
+def _begins(day: date) -> datetime:
+    """Return the moment at which a day begins in Beijing."""
+    return datetime.combine(day, time(), BEIJING)
 
 
 class Movement(NamedTuple):
@@ -89,8 +156,7 @@ async def rule_totals(connection: Connection, book: int, currency: str) -> dict[
 async def journal(connection: Connection, book: int, after: int = 0) -> AsyncIterator[Entry]:
     """Yield the book's entries from number after + 1, in order. Needs a transaction; reads in pieces of a thousand."""
     async for row in connection.cursor(
-        "SELECT book, id, seq, posting, rule, step, debit, credit, amount_minor, currency, hold_id, business_date, "
-        "recorded_at, hash FROM transfer WHERE book = $1 AND seq > $2 ORDER BY seq",
+        f"SELECT {_ENTRY} FROM transfer WHERE book = $1 AND seq > $2 ORDER BY seq",
         book,
         after,
         prefetch=1000,

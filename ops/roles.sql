@@ -17,8 +17,8 @@ $$;
 GRANT USAGE ON SCHEMA public TO sluice_app;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO sluice_app;
 GRANT INSERT ON ALL TABLES IN SCHEMA public TO sluice_app;
-GRANT UPDATE ON book, account, hold, position, payee, split, bank_link, settlement, instruction, merchant, api_key,
-    channel_account, payment, attempt, refund, cashier_link, heartbeat, case_file, approval, statement_file,
+GRANT UPDATE ON book, account, day_sum, hold, position, payee, split, bank_link, settlement, instruction, merchant,
+    api_key, channel_account, payment, attempt, refund, cashier_link, heartbeat, case_file, approval, statement_file,
     run, discrepancy, closing, claim TO sluice_app;
 GRANT UPDATE (status, status_at) ON person TO sluice_app;
 GRANT DELETE ON claim TO sluice_app; -- idempotency keys are kept a week, then forgotten

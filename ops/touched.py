@@ -24,7 +24,7 @@ AT_LEAST_AGAIN = 100  # old payments a run, where less than that has changed
 
 # Hosts' clocks differ, and a batch that was under way while the mark was made has a time before it. A book that has
 # anything older still shows by its count, and is read as a whole.
-_LATE = timedelta(hours=1)
+LATE = timedelta(hours=1)
 # By key alone, whatever the statistics say; the lane's pool does so for the same reason.
 _BY_KEY = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
 
@@ -103,7 +103,7 @@ async def _records(connection: Connection, mark: Mark) -> None:
         "INSERT INTO pg_temp.transfer SELECT t.* FROM public.transfer t "
         "LEFT JOIN pg_temp.verified v ON v.book = t.book "
         "WHERE t.recorded_at > $1 AND t.seq > coalesce(v.transfer_seq, 0)",
-        mark.moment - _LATE,
+        mark.moment - LATE,
     )
     found = dict(await connection.fetch("SELECT book, count(*) FROM pg_temp.transfer GROUP BY book"))
     heads = await connection.fetch("SELECT book, transfer_seq FROM public.book")

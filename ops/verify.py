@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ import people
 import splitting
 import streams
 from kernel.chain import Walk
-from kernel.clock import rfc3339
+from kernel.clock import business_date, rfc3339
 from kernel.db import Connection, Pool, acquire
 from kernel.env import Env
 from ops import touched
@@ -159,6 +160,8 @@ class Run:
             "event_chain_holds": self._event_chain,
             "balances_follow_from_the_journal": self._balances,
             "succeeded_payments_have_their_event": self._successes,
+            "day_sums_follow_from_the_journal": self._day_sums,
+            "day_ends_follow_from_the_journal": self._day_ends,
         }
 
     async def begin(self) -> None:
@@ -235,6 +238,19 @@ class Run:
 
     async def _successes(self) -> list[str]:
         return await gateway.payments.invariants.succeeded_payments_have_their_event(self._connection, self._transfers)
+
+    async def _day_sums(self) -> list[str]:
+        await touched.look_at(self._connection, touched.REAL)
+        return await ledger.invariants.day_sums_follow_from_the_journal(self._connection, self._since_day)
+
+    async def _day_ends(self) -> list[str]:
+        await touched.look_at(self._connection, touched.REAL)
+        return await ledger.invariants.day_ends_follow_from_the_journal(self._connection, self._since_day)
+
+    @property
+    def _since_day(self) -> date:
+        """The first day, in Beijing, of which what is kept by day may have changed since the mark."""
+        return date.min if self._since is None else business_date(self._since.moment - touched.LATE)
 
     async def _balances(self) -> list[str]:
         """Compare the accounts, less what the journal has moved since the mark, with what they were then.

@@ -25,7 +25,7 @@ BATCH = StateTable(
         (Batch.SENT, BatchEvent.LAST_LINE_DECIDED): Move(Batch.FINISHED, "settlement.finished"),
         (Batch.FINISHED, BatchEvent.ACCEPTED): Move(Batch.FINISHED),
     },
-    begins={Batch.CREATED: "settlement.created", Batch.FINISHED: "settlement.created"},  # finished: nothing is owed
+    begins={Batch.CREATED: "settlement.created"},
     path=[(Batch.CREATED, BatchEvent.ACCEPTED), (Batch.SENT, BatchEvent.LAST_LINE_DECIDED)],
 )
 

@@ -13,6 +13,8 @@ _PAYEE = ", ".join(Payee._fields)
 _BANK_LINK = ", ".join(BankLink._fields)
 _SETTLEMENT = ", ".join(Settlement._fields)
 _INSTRUCTION = ", ".join(Instruction._fields)
+# What is sent to a bank, or comes back from it, counts whatever business date it was booked for.
+PAID_OUT = frozenset({"settlement_sent", "commission_sent", "settlement_refused", "commission_refused"})
 _FOLLOWED = (
     "l.ended_at IS NULL OR EXISTS (SELECT 1 FROM settlement s "
     "WHERE s.book = l.book AND s.bank = l.bank AND s.status <> 'finished')"
@@ -96,23 +98,44 @@ async def unread(connection: Connection, since: datetime) -> list[tuple[int, str
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def owed_until(connection: Connection, book: int, bank: str, currency: str, day: date) -> list[tuple[str, int]]:
-    """Return (payee_id, minor units owed) of the bank's payees from business dates up to `day`, instructions deducted.
+class Owed(NamedTuple):
+    """What a payee is to be paid for business dates up to some day, as the journal stood at one moment."""
 
-    Reads the book's journal: once a day and book, not on the payment path.
+    payee_id: str
+    minor: int  # at nothing or below where nothing is to be paid
+    debits: int  # of its account then: what is taken from it since is no longer owed
+
+
+async def owed_until(
+    connection: Connection, book: int, bank: str, currency: str, day: date, *, after: str = "", limit: int | None = None
+) -> list[Owed]:
+    """Return what each of the bank's payees is owed from business dates up to `day`, in order of id.
+
+    All that was ever sent to a bank is deducted, for whichever date, and so is what a later date took back; a later
+    date's shares are never in it. It is the least that the payee was owed at the end of any date from `day` on, less
+    what was sent. Costs the payees and the dates after `day`, not the book's age. after, limit: so many payees after
+    that one.
     """
     rows = await connection.fetch(
         """
         WITH p AS (
             SELECT id, CASE kind WHEN 'platform' THEN $5 || ':' || currency ELSE $6 || ':' || id || ':' || currency END
                    AS account
-            FROM payee WHERE book = $1 AND bank = $2 AND currency = $3 AND bank_account IS NOT NULL
-        )
-        SELECT p.id, sum(CASE WHEN t.credit = p.account THEN t.amount_minor ELSE -t.amount_minor END)::bigint
-        FROM transfer t JOIN p ON t.credit = p.account OR t.debit = p.account
-        WHERE t.book = $1 AND t.step IN ('post', 'post_hold') AND t.business_date <= $4
-        GROUP BY p.id HAVING sum(CASE WHEN t.credit = p.account THEN t.amount_minor ELSE -t.amount_minor END) > 0
-        ORDER BY p.id
+            FROM payee WHERE book = $1 AND bank = $2 AND currency = $3 AND bank_account IS NOT NULL AND id > $8
+            ORDER BY id LIMIT $9
+        ), later AS (
+            SELECT p.id, d.business_date, sum(d.credits - d.debits) AS earned
+            FROM p CROSS JOIN LATERAL (
+                SELECT business_date, credits, debits FROM day_sum
+                WHERE book = $1 AND account = p.account AND business_date > $4 AND rule <> ALL($7::text[]) OFFSET 0
+            ) d GROUP BY p.id, d.business_date
+        ), since AS (
+            SELECT id, sum(earned) OVER (PARTITION BY id ORDER BY business_date DESC) AS earned FROM later
+        ), most AS (SELECT id, max(earned) AS earned FROM since GROUP BY id)
+        SELECT p.id, (a.credits - a.debits - greatest(m.earned, 0))::bigint, a.debits
+        FROM p CROSS JOIN LATERAL (
+            SELECT debits, credits FROM account WHERE book = $1 AND name = p.account OFFSET 0
+        ) a LEFT JOIN most m ON m.id = p.id ORDER BY p.id
         """,
         book,
         bank,
@@ -120,8 +143,11 @@ async def owed_until(connection: Connection, book: int, bank: str, currency: str
         day,
         str(AccountKind.PLATFORM_FEE),
         str(AccountKind.PAYEE),
+        sorted(PAID_OUT),
+        after,
+        limit,
     )
-    return [(row[0], row[1]) for row in rows]
+    return [Owed(*row) for row in rows]
 
 
 async def find_settlement(connection: Connection, book: int, settlement_id: str) -> Settlement | None:

@@ -46,7 +46,7 @@ def publish(work: Work, book: int, type_: str, subject: str, payload: Mapping[st
     reader needs, no secrets and no personal data; it is written once, here, and never recomputed.
     """
     head = work.head(book)
-    seq, (now, at) = head.event_seq + 1, work.recorded(book)
+    seq, (now, at, _) = head.event_seq + 1, work.recorded(book)
     text = orjson.dumps(payload).decode()
     # The fields as `chained` has them.
     digest = linked(head.event_hash, f"{book}\x1f{seq}\x1f{type_}\x1f{subject}\x1f{text}\x1f{at}", 6)

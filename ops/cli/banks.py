@@ -156,6 +156,7 @@ def settle(
 ) -> None:
     """Make the settlement batch 结算批次 of a business date and send it to the bank; repeating it continues."""
     import splitting
+    from kernel import clock
     from kernel.money import Money
     from ops.payees import kept_back
 
@@ -164,20 +165,23 @@ def settle(
 
     async def work() -> int:
         async with acting(found, "closing", "settle", f"{bank} {on} {currency}", book=book) as hub:
-            done = await hub.banks.settle(book, bank, on, currency, execution_date=on + timedelta(days=1))
+            today = clock.business_date(hub.env.now())
+            done = await hub.banks.settle(book, bank, on, currency, execution_date=max(on + timedelta(days=1), today))
             kept = await kept_back(hub, book, bank, currency)
-        told = splitting.settlement_payload(done)
+        told = None if done is None else splitting.settlement_payload(done)
         if as_json:
             show(told)
+        elif told is None or done is None:
+            typer.echo(f"nothing is to be paid for {on} at {bank} 无应付款; no batch was made")
         else:
             total, paid = (Money(told[name], currency).major() for name in ("total_minor", "paid_minor"))
             typer.echo(
                 f"{done.id}: {done.status}, {done.instruction_count} instructions 结算指令 over {total} {currency}, "
                 f"paid 已出款 {paid}, {done.open_count} not answered yet 待银行回执"
             )
-            for line in kept:
-                typer.echo(on_screen(line))
-        return 0 if done.status != "created" else 1
+        for line in () if as_json else kept:
+            typer.echo(on_screen(line))
+        return 1 if done is not None and done.status == "created" else 0
 
     finish(work())
 

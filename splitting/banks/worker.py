@@ -8,7 +8,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +19,7 @@ from channels.banks import Accepted, BankClient, Batch, Instruction, pain001, re
 from channels.contract import Refused
 from channels.settings import check_addresses
 from kernel.addresses import AddressRefused
+from kernel.clock import BEIJING
 from kernel.db import Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import NotFound, Rejected, SluiceError, Unavailable
@@ -231,19 +232,29 @@ class Banks:
     # ---- settlement --------------------------------------------------------------------------------------------------
 
     async def settle(
-        self, book: int, bank: str, business_date: date, currency: str, *, execution_date: date
-    ) -> Settlement:
+        self,
+        book: int,
+        bank: str,
+        business_date: date,
+        currency: str,
+        *,
+        execution_date: date,
+        not_before: datetime | None = None,
+    ) -> Settlement | None:
         """Make the batch of a business date, once, and send it to the bank; repeating it goes on where it stopped.
 
         execution_date: the bank's day on which it is to be carried out, usually the one after the business date.
-        Raises NotFound (no_such_bank).
+        not_before: when the date is over; None: at midnight in Beijing. None where nothing is to be paid: then there is
+        no batch. Raises NotFound (no_such_bank), Rejected (date_not_over).
         """
         await self.link(book, bank)
         async with acquire(self._pool) as connection:
             owed = await store.owed_until(connection, book, bank, currency, business_date)
-        command = MakeSettlement(book, bank, business_date, execution_date, currency, owed)
+        to_pay = [one for one in owed if one.minor > 0]
+        over = not_before or datetime.combine(business_date + timedelta(days=1), time(), BEIJING)
+        command = MakeSettlement(book, bank, business_date, execution_date, currency, to_pay, over)
         settlement = await self._lanes.put(command, alone=True)  # it may have thousands of lines
-        return await self.send(settlement)
+        return None if settlement is None else await self.send(settlement)
 
     async def send(self, settlement: Settlement) -> Settlement:
         """Send a batch the bank is not known to have; the same bytes each time, so the bank executes them once."""

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import orjson
 
 import cases
-from kernel.clock import business_date
-from kernel.errors import Broken
+from kernel.clock import business_date, rfc3339
+from kernel.errors import Broken, Rejected
 from kernel.ids import base36
 from kernel.states import advance
 from kernel.work import BOOKS, Need, Work
@@ -18,6 +18,7 @@ from ledger.posting import ACCOUNTS
 from splitting import states
 from splitting.objects import instruction_payload, settlement_payload
 from splitting.shares.sharing import owed_account
+from splitting.store import Owed
 from splitting.tables import BANK_LINKS, INSTRUCTIONS, PAYEES, SETTLEMENTS, Instruction, Payee, Settlement
 from streams import publish
 
@@ -40,9 +41,11 @@ def instruction_id(settlement: str, payee_id: str) -> str:
 class MakeSettlement:
     """Make the batch of one bank, business date and currency, and book its amounts in transit 在途.
 
-    owed: for each payee at the bank, what the journal says it is owed from business dates up to `business_date`, in
-    minor units. A payee is paid that or what it has now, whichever is less: a refund after the cut-off is never paid
-    out. A suspended payee has no line. Repeating it returns the batch as it is.
+    owed: what each payee at the bank is owed from business dates up to `business_date`, as `store.owed_until` read it.
+    A payee is paid that, less what was taken from it since it was read, or what it has now, whichever is less: a refund
+    after the cut-off is never paid out, nor is anything twice where two dates are settled at once. A suspended payee
+    has no line. Repeating it returns the batch as it is. Where nothing is to be paid there is no batch, and the date
+    may have one later. Raises Rejected (date_not_over) before `not_before`.
     """
 
     book: int
@@ -50,7 +53,8 @@ class MakeSettlement:
     business_date: date
     execution_date: date  # the bank's day on which it is to be carried out
     currency: str
-    owed: Sequence[tuple[str, int]]  # (payee_id, minor units)
+    owed: Sequence[Owed]
+    not_before: datetime  # when the date is over for whoever is paid
 
     @property
     def id(self) -> str:
@@ -60,38 +64,46 @@ class MakeSettlement:
         yield BOOKS, (self.book,)
         yield SETTLEMENTS, (self.book, self.id)
         yield ACCOUNTS, (self.book, accounts.in_transit(self.bank, self.currency))
-        for payee_id, _ in self.owed:
-            yield PAYEES, (self.book, payee_id)
-            if work.knows(PAYEES, (self.book, payee_id)):
-                yield ACCOUNTS, (self.book, owed_account(work.get(PAYEES, (self.book, payee_id))))
+        for owed in self.owed:
+            yield PAYEES, (self.book, owed.payee_id)
+            if work.knows(PAYEES, (self.book, owed.payee_id)):
+                yield ACCOUNTS, (self.book, owed_account(work.get(PAYEES, (self.book, owed.payee_id))))
 
-    def apply(self, work: Work) -> Settlement:
+    def apply(self, work: Work) -> Settlement | None:
         existing = work.find(SETTLEMENTS, (self.book, self.id))
-        if existing is not None:
+        if existing is not None and existing.instruction_count:  # older versions kept batches of nothing
             return existing
-        in_transit = open_account(work, self.book, accounts.in_transit(self.bank, self.currency))
+        if work.now < self.not_before:
+            raise Rejected(
+                "date_not_over",
+                f"business date {self.business_date} can be settled from {rfc3339(self.not_before)} on: what happens "
+                "until then belongs to it",
+                param="business_date",
+            )
+        in_transit = accounts.in_transit(self.bank, self.currency)
         transfers, lines = [], []
-        for payee_id, owed_minor in self.owed:
-            payee = work.get(PAYEES, (self.book, payee_id))
+        for owed in self.owed:
+            payee = work.get(PAYEES, (self.book, owed.payee_id))
             if payee.bank != self.bank or payee.bank_account is None or payee.currency != self.currency:
-                raise Broken("payee_elsewhere", f"{payee_id} has no {self.currency} account at {self.bank}")
+                raise Broken("payee_elsewhere", f"{payee.id} has no {self.currency} account at {self.bank}")
             if payee.suspended_at is not None:
                 continue  # it stays owed, and is in the next batch after it is resumed
             account = work.get(ACCOUNTS, (self.book, owed_account(payee)))
-            amount = min(owed_minor, account.available)
+            amount = min(owed.minor - (account.debits - owed.debits), account.available)
             if amount <= 0:
                 continue
-            line_id = instruction_id(self.id, payee_id)
+            line_id = instruction_id(self.id, payee.id)
             rule = "commission_sent" if payee.kind == "platform" else "settlement_sent"
-            transfers.append(Transfer(f"{line_id}:sent", rule, account.name, in_transit.name, amount, self.currency))
+            transfers.append(Transfer(f"{line_id}:sent", rule, account.name, in_transit, amount, self.currency))
             lines.append(_line(self, line_id, payee, payee.bank_account, amount))
-        if transfers:
-            post_expected(work, self.book, self.id, transfers, business_date=self.business_date, fresh=True)
-        status = states.Batch.CREATED if lines else states.Batch.FINISHED
-        total = sum(line.amount_minor for line in lines)
+        if not lines:
+            return None
+        open_account(work, self.book, in_transit)
+        post_expected(work, self.book, self.id, transfers, business_date=self.business_date, fresh=True)
         settlement = Settlement(
-            self.book, self.id, self.bank, self.business_date, self.execution_date, self.currency, status.value, total,
-            len(lines), len(lines), 0, work.now, work.now,
+            self.book, self.id, self.bank, self.business_date, self.execution_date, self.currency,
+            states.Batch.CREATED.value, sum(line.amount_minor for line in lines), len(lines), len(lines), 0, work.now,
+            work.now,
         )  # fmt: skip
         work.put(SETTLEMENTS, settlement)
         for line in lines:  # after their batch, which they point to

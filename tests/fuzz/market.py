@@ -14,6 +14,7 @@ from typing import Any
 import splitting
 from channels.contract import Outcome, Pending, Refused
 from splitting import MakeSettlement, Payee
+from splitting.store import Owed
 from tests.gateway.front import Front, Rail, a_front, an_order
 
 NORTH, SOUTH = "north", "south"
@@ -94,7 +95,8 @@ async def _stock(front: Front, book: int, key: str, number: str) -> None:
         await post(f"/v1/payments/{sold}/refunds", {"amount": 16}, "failed")
     await front.share_out()
     today = (front.clock.now() + timedelta(hours=8)).date()
-    made = MakeSettlement(book, BANK, today, today + timedelta(days=1), "CNY", [(payee, 1_000)])
+    owed = [Owed(payee, 1_000, 0)]
+    made = MakeSettlement(book, BANK, today, today + timedelta(days=1), "CNY", owed, front.clock.now())
     await front.hub.lanes.put(made)
 
 

@@ -28,7 +28,7 @@ import splitting
 import streams
 from kernel.db import Connection
 from kernel.errors import NotFound, Rejected
-from kernel.work import BOOKS, Memory, Need, NotLoaded, Table, Work, carry_out, new_head, perform
+from kernel.work import BOOKS, Memory, Need, NotLoaded, Sums, Table, Work, carry_out, new_head, perform
 from streams.outbox import POSITIONS, Position
 from tests.kernel.one_book import NOW, outside
 
@@ -47,11 +47,20 @@ class Note(NamedTuple):
     text: str
 
 
+class Tally(NamedTuple):
+    book: int
+    name: str
+    amount: int
+    times: int
+
+
 THINGS: Table[Thing] = Table("thing", Thing, "int text bigint text bigint text", keys=2, remembered=True)
 NOTES: Table[Note] = Table("note", Note, "int text", keys=2)
+TALLIES: Sums[Tally] = Sums("tally", Tally, "int text bigint bigint", keys=2)
 SCHEMA = """
     CREATE TABLE thing (book int, id text, a bigint, b text, c bigint NOT NULL DEFAULT 0,
                         d text NOT NULL DEFAULT 'plain', PRIMARY KEY (book, id));
+    CREATE TABLE tally (book int, name text, amount bigint, times bigint, PRIMARY KEY (book, name));
     CREATE TABLE note (book int, text text, number bigint GENERATED ALWAYS AS IDENTITY);
 """
 
@@ -85,7 +94,7 @@ class Do:
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
         for step in self.steps:
-            if step[0] != "note":
+            if step[0] not in ("note", "sum"):
                 yield THINGS, (self.book, step[1])
 
     def apply(self, work: Work) -> list[Any]:
@@ -100,6 +109,8 @@ class Do:
                 case ("add", ident, amount):
                     if (found := work.find(THINGS, (self.book, ident))) is not None:
                         work.put(THINGS, found._replace(a=found.a + amount))
+                case ("sum", name, amount):
+                    work.sum_up(TALLIES, (self.book, name), amount, 1)
                 case ("note", text):
                     work.add(NOTES, Note(self.book, text))
         if self.refuses:
@@ -113,9 +124,10 @@ class SerialModel:
     def __init__(self) -> None:
         self.things: dict[str, tuple[Any, ...]] = {}
         self.notes: list[str] = []
+        self.tallies: dict[str, tuple[int, int]] = {}
 
     def do(self, command: Do) -> Any:
-        things, notes, read = dict(self.things), list(self.notes), []
+        things, notes, read, tallies = dict(self.things), list(self.notes), [], dict(self.tallies)
         for what, name, *values in command.steps:
             if what == "read":
                 read.append(things.get(name))
@@ -125,9 +137,12 @@ class SerialModel:
                 things[name] = (things[name][0] + values[0], *things[name][1:])
             elif what == "note":
                 notes.append(name)
+            elif what == "sum":
+                amount, times = tallies.get(name, (0, 0))
+                tallies[name] = amount + values[0], times + 1
         if command.refuses:
             return "refused"
-        self.things, self.notes = things, notes
+        self.things, self.notes, self.tallies = things, notes, tallies
         return read
 
 
@@ -139,7 +154,8 @@ makes = st.tuples(
 )  # fmt: skip
 adds = st.tuples(st.just("add"), names, st.sampled_from([0, 1, 2]))
 notes = st.tuples(st.just("note"), st.sampled_from("mn"))
-steps = st.one_of(reads, reads, makes, adds, adds, notes)
+sums = st.tuples(st.just("sum"), names, st.sampled_from([0, 1, 7]))
+steps = st.one_of(reads, reads, makes, adds, adds, notes, sums)
 commands = st.tuples(
     st.sampled_from([0, 0, 0, 1]), st.lists(steps, min_size=1, max_size=4).map(tuple), st.integers(0, 3)
 )
@@ -193,6 +209,8 @@ async def test_any_history_of_batches_equals_its_commands_one_by_one(
         assert {row[0]: tuple(row)[1:] for row in rows} == model.things
         noted = await connection.fetch("SELECT text FROM note WHERE book = $1 ORDER BY number", book)
         assert [row[0] for row in noted] == model.notes
+        tallied = await connection.fetch("SELECT name, amount, times FROM tally WHERE book = $1", book)
+        assert {row[0]: tuple(row)[1:] for row in tallied} == model.tallies
 
 
 async def test_what_is_remembered_is_not_read_again(connection: Connection) -> None:

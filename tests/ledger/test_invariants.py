@@ -55,6 +55,8 @@ async def a_day_of_postings(connection: Connection) -> None:
             NOW + timedelta(minutes=book),
         )
         results += await perform(connection, [ExpireHold(book, "late")], later + timedelta(minutes=book))
+        next_day = [cny("next", "payment_captured", CHANNEL, MERCHANT, 70)]
+        results += await perform(connection, [Post(book, "the next day", next_day, DAY)], NOW + timedelta(days=1))
         assert not [result for result in results if isinstance(result, Exception)]
 
 
@@ -149,6 +151,31 @@ FAULTS = {
         "UPDATE hold SET debit = 'payee:p:CNY' WHERE book = 7 AND id = 'open'",
         "UPDATE hold SET id = 'renamed' WHERE book = 7 AND id = 'open'",
         A_HOLD_OF_NOTHING,
+    ],
+    "day_sums_follow_from_the_journal": [
+        "UPDATE day_sum SET debits = debits + 1, credits = credits + 1 WHERE book = 7 AND rule = 'share'",
+        "UPDATE day_sum SET business_date = business_date + 1 WHERE book = 7 AND rule = 'commission'",
+        "UPDATE day_sum SET recorded_on = recorded_on - 1 WHERE book = 7 AND rule = 'commission'",
+        "UPDATE day_sum SET rule = 'another' WHERE book = 7 AND rule = 'refund'",
+        "UPDATE day_sum SET account = 'merchant:JPY' WHERE book = 7 AND account = 'merchant:CNY' AND rule = 'share'",
+        "DELETE FROM day_sum WHERE book = 7 AND account = 'sub_account:p:CNY'",
+        "DELETE FROM day_sum WHERE book = 8",
+        "INSERT INTO day_sum VALUES (7, 'merchant:CNY', '2026-11-01', '2026-11-24', 'share', 1, 0)",
+        "DELETE FROM transfer WHERE book = 7 AND id = 'y1'",
+        _RELINK.format("amount_minor = amount_minor + 1", "s1"),
+        _RELINK.format("business_date = business_date - 1", "s1"),
+        _RELINK.format("step = 'hold'", "s1"),
+    ],
+    "day_ends_follow_from_the_journal": [
+        "UPDATE day_end SET debits = debits + 1 WHERE book = 7 AND account = 'merchant:CNY'",
+        "UPDATE day_end SET credits = credits + 1 WHERE book = 7 AND account = 'merchant:CNY'",
+        "UPDATE day_end SET day = day - 1 WHERE book = 7 AND account = 'channel:rail:CNY'",
+        "DELETE FROM day_end WHERE book = 7 AND account = 'channel:rail:CNY'",
+        "INSERT INTO day_end VALUES (7, 'payee:p:CNY', '2026-11-01', 0, 0)",
+        "UPDATE account SET moved_on = moved_on - 1 WHERE book = 7 AND name = 'payee:p:CNY'",
+        "UPDATE account SET moved_on = NULL WHERE book = 7 AND name = 'merchant:CNY'",
+        "UPDATE account SET debits = debits + 1, credits = credits + 1 WHERE book = 7 AND name = 'merchant:CNY'",
+        "DELETE FROM transfer WHERE book = 7 AND id = 'next'",
     ],
     "event_chain_holds": [
         "UPDATE event SET payload = '{\"amount\":101}' WHERE book = 7 AND seq = 2",

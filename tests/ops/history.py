@@ -10,6 +10,7 @@ from ledger.posting import Entry
 from ledger.posting import chained as entry_chained
 from streams.outbox import Event
 from streams.outbox import chained as event_chained
+from tests.ledger.day_sums import summed_up_anew
 
 # what a payment has besides its entries and events, and which column names it
 ROWS = {"payment": "id", "attempt": "payment_id", "split": "payment_id", "refund": "payment_id"}
@@ -71,8 +72,10 @@ async def grow(connection: Connection, book: int, payment_id: str, count: int, *
         *(book, seq, digest, told, told_digest, at),
     )
     await connection.execute("UPDATE position SET seq = $2 WHERE book = $1", book, told)
+    await summed_up_anew(connection)
     await connection.execute("ANALYZE")
-    await connection.execute("SELECT brin_summarize_new_values('transfer_lately')")  # as autovacuum does
+    for index in ("transfer_lately", "day_sum_lately"):  # as autovacuum does
+        await connection.execute("SELECT brin_summarize_new_values($1::text::regclass)", index)
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:

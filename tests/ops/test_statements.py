@@ -93,6 +93,7 @@ STATEMENT_TRIGGERS = {  # where the database is spread, privileges alone keep th
     "audit_record",
     "bank_link",
     "channel_account",
+    "day_end",
     "event",
     "routing_policy",
     "transfer",

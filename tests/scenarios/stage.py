@@ -230,7 +230,8 @@ class Stage:
         await self._at_bank()
         self.seen.batches[batch] = day = self._today()
         hub, book = self.front.hub, self.front.book
-        await hub.banks.settle(book, BANK, day, "CNY", execution_date=day + timedelta(days=1))
+        next_day, over = day + timedelta(days=1), self.front.clock.now()  # the play's day ends when it says so
+        await hub.banks.settle(book, BANK, day, "CNY", execution_date=next_day, not_before=over)
 
     @action("hub reconciles {channel}")
     async def reconciles(self, channel: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from kernel.work import Command, Table, Work, new_head
 from ledger import ACCOUNTS, Account, OpenAccounts, Post, Transfer, accounts
 from splitting import CreatePayee, DecideInstruction, MakeSettlement, Payee
+from splitting.store import Owed
 from splitting.tables import INSTRUCTIONS, Instruction
 
 BOOK = 1
@@ -100,8 +101,9 @@ class Ledger:
 
     def settle(self) -> None:
         """Settle the day, twice, and go on to the next."""
-        owed = [(payee, minor) for payee, minor in self.owed_now().items() if minor > 0]
-        command = MakeSettlement(BOOK, self.bank, self.day, self.day + timedelta(days=1), "CNY", owed)
+        rows = {payee: self.book.accounts[accounts.payee(payee, "CNY")] for payee in self.payees}
+        owed = [Owed(payee, row.balance, row.debits) for payee, row in rows.items()]
+        command = MakeSettlement(BOOK, self.bank, self.day, self.day + timedelta(days=1), "CNY", owed, NOW)
         assert self.book.do(command) == self.book.do(command)
         self.open_lines = [
             line for line in self.book._rows.get(INSTRUCTIONS, {}).values() if line and line.status == "in_transit"

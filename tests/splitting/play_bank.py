@@ -219,8 +219,10 @@ async def send_todays(town: Town) -> str:
     """Sell something and have the bank be given the day's batch; return its message id."""
     await town.sell()
     settlement = await town.front.hub.banks.settle(
-        town.front.book, BANK, town.today, "CNY", execution_date=town.today + timedelta(days=1)
-    )
+        town.front.book, BANK, town.today, "CNY", execution_date=town.today + timedelta(days=1),
+        not_before=town.front.clock.now(),
+    )  # fmt: skip
+    assert settlement is not None
     assert settlement.status == "sent"
     return settlement.id.replace("_", "-")
 

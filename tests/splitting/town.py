@@ -12,11 +12,13 @@ from kernel.db import acquire
 from kernel.work import Command
 from splitting import DecideInstruction, MakeSettlement, Payee
 from splitting.settlement.instructions import settlement_id
+from splitting.store import Owed
 from splitting.tables import Instruction, Settlement
 from tests.gateway.front import Front, a_front
 
 BANK = "citybank"
 PLATFORM = "pye_" + "0" * 26
+DAY = timedelta(days=1)
 FARM, MILL = "pye_" + "1" * 26, "pye_" + "2" * 26
 
 
@@ -43,14 +45,25 @@ class Town:
         await self.front.share_out()
         return payment_id
 
-    async def owed(self, day: date) -> dict[str, int]:
+    async def read(self, day: date) -> list[Owed]:
+        """Read what is owed up to a date, as whoever settles it does."""
         async with acquire(self.front.hub.pool) as connection:
-            return dict(await splitting.store.owed_until(connection, self.front.book, BANK, "CNY", day))
+            return await splitting.store.owed_until(connection, self.front.book, BANK, "CNY", day)
 
-    async def settle(self, day: date, owed: dict[str, int] | None = None) -> Settlement:
-        asked = await self.owed(day) if owed is None else owed
-        command = MakeSettlement(self.front.book, BANK, day, day + timedelta(days=1), "CNY", list(asked.items()))
-        settlement: Settlement = await self.put(command)
+    async def owed(self, day: date) -> dict[str, int]:
+        return {one.payee_id: one.minor for one in await self.read(day) if one.minor > 0}
+
+    async def asked(self, day: date, read: list[Owed] | None = None) -> Settlement | None:
+        """Have a date settled, whatever the hour; read: what was read of it before."""
+        owed = await self.read(day) if read is None else read
+        book, now = self.front.book, self.front.clock.now()
+        made: Settlement | None = await self.put(MakeSettlement(book, BANK, day, day + DAY, "CNY", owed, now))
+        return made
+
+    async def settle(self, day: date, read: list[Owed] | None = None) -> Settlement:
+        """Have a date settled for which something is to be paid."""
+        settlement = await self.asked(day, read)
+        assert settlement is not None
         return settlement
 
     async def lines(self, day: date) -> dict[str, Instruction]:
@@ -69,9 +82,7 @@ class Town:
 
     async def decide(self, day: date, payee: str, *, paid: bool, on: date | None = None) -> Instruction:
         line = (await self.lines(day))[payee]
-        command = DecideInstruction(
-            self.front.book, line.id, paid, None if paid else "AC04", on or day + timedelta(days=1)
-        )
+        command = DecideInstruction(self.front.book, line.id, paid, None if paid else "AC04", on or day + DAY)
         decided: Instruction = await self.put(command)
         return decided
 

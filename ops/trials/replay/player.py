@@ -235,17 +235,21 @@ class Player:
 
     async def _settle_one(self, day: Day, on: date, bank_day: date) -> list[Instruction]:
         """Have a business date's batch made and sent, wait for the bank's word on it, and return its lines."""
+        over = self._hub.env.now()  # the rails' day and the bank's are over, whatever the hour
         batch = await self._again(
-            lambda: self._hub.banks.settle(day.book, BANK, on, day.currency, execution_date=bank_day)
+            lambda: self._hub.banks.settle(day.book, BANK, on, day.currency, execution_date=bank_day, not_before=over)
         )
+        if batch is None:
+            return []
+        made = batch.id
 
         async def lines() -> list[Instruction]:
             async with acquire(self._hub.pool) as connection:
-                return await splitting.store.instructions(connection, day.book, batch.id)
+                return await splitting.store.instructions(connection, day.book, made)
 
         await self._until(
-            f"the bank decides settlement {batch.id}",
-            lambda: lacking.decisions(self._hub.pool, day.book, batch.id, bank_day),
+            f"the bank decides settlement {made}",
+            lambda: lacking.decisions(self._hub.pool, day.book, made, bank_day),
         )
         return await self._again(lines)
 

@@ -147,8 +147,10 @@ async def play(story: Story) -> None:
 
     await story.hub.splitter().once()
     await ask("list_balances", "/v1/balances")
-    day = business_date(story.hub.env.now())
-    await story.hub.banks.settle(story.book, BANK, day, "CNY", execution_date=day + timedelta(days=1))
+    over = story.hub.env.now()  # the story's day ends here
+    day = business_date(over)
+    next_day = day + timedelta(days=1)
+    await story.hub.banks.settle(story.book, BANK, day, "CNY", execution_date=next_day, not_before=over)
     settlement = (await ask("list_settlements", "/v1/settlements?limit=5"))["data"][0]
     await ask("get_settlement", f"/v1/settlements/{settlement['id']}")
     await ask("list_events", "/v1/events?after=0&limit=2&type=payment.created,payment.succeeded")
