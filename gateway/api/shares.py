@@ -26,7 +26,9 @@ class ShareIn(Body):
 
     payee: PayeeId = Field(description="as `POST /v1/payees` answered it")
     amount: Annotated[_Units | None, _or_left_out(MAX_AMOUNT, "fixed, in minor units")] = None
-    basis_points: Annotated[_Rate | None, _or_left_out(10_000, "of the payment, rounded half up")] = None
+    basis_points: Annotated[
+        _Rate | None, _or_left_out(10_000, "of the payment; odd units go to the largest remainders")
+    ] = None
     remainder: Annotated[
         _Units | None, _or_left_out(MAX_AMOUNT, "weight in what the others and the channel's fee leave")
     ] = None

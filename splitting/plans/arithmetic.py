@@ -10,7 +10,7 @@ from kernel.money import allocate, proportion, share_bp
 
 class ShareKind(StrEnum):
     AMOUNT = "amount"  # a fixed amount, minor units
-    BASIS_POINTS = "basis_points"  # of the payment's gross amount less the merchant's own coupons, rounded half up
+    BASIS_POINTS = "basis_points"  # of the payment's gross amount less the merchant's own coupons; see share_rates
     REMAINDER = "remainder"  # what the others and the channel's fee leave, by weight
 
 
@@ -47,12 +47,9 @@ def compute(gross_minor: int, fee_minor: int, asked: Sequence[SplitLine], coupon
     (split_exceeds_payment).
     """
     paid = gross_minor - coupon_minor
+    rates = iter(share_rates(paid, [line.value for line in asked if line.kind is ShareKind.BASIS_POINTS]))
     fixed = [
-        line.value
-        if line.kind is ShareKind.AMOUNT
-        else share_bp(paid, line.value)
-        if line.kind is ShareKind.BASIS_POINTS
-        else 0
+        line.value if line.kind is ShareKind.AMOUNT else next(rates) if line.kind is ShareKind.BASIS_POINTS else 0
         for line in asked
     ]
     rest = paid - fee_minor - sum(fixed)
@@ -70,6 +67,18 @@ def compute(gross_minor: int, fee_minor: int, asked: Sequence[SplitLine], coupon
     remainders = allocate(rest, weights) if any(weights) else [0] * len(asked)
     shares = [Share(a.payee_id, f + r) for a, f, r in zip(asked, fixed, remainders, strict=True)]
     return shares if any(weights) or not rest else [*shares, Share(OWN, rest)]
+
+
+def share_rates(minor: int, basis_points: Sequence[int]) -> list[int]:
+    """Return what each of some rates is of `minor` ≥ 0: they are parts of one whole, as is what they leave of it.
+
+    Odd units go to the largest remainders, the earlier one first. So rates that add up to 10,000 take exactly all, and
+    those that add up to less never take more; one rate alone is rounded half up.
+    """
+    whole = sum(basis_points)
+    if whole <= 10_000:
+        return allocate(minor, [*basis_points, 10_000 - whole])[:-1]
+    return allocate(share_bp(minor, whole), basis_points)
 
 
 def fee_returned(fee_minor: int, gross_minor: int, refunded_minor: int) -> int:
