@@ -1,7 +1,10 @@
-"""The settlement bank's file gateway, hub side: instructions out, reports and statements in."""
+"""The settlement bank, hub side: instructions out, reports and statements in; over HTTP, or by a folder of files."""
 
 from channels.banks.client import Accepted, BankAccount, BankClient, BankSettings, FileInfo, FilePage, read_settings
+from channels.banks.contract import Bank, OpensAccounts, TellsUploads
 from channels.banks.iso20022 import (
+    PAIN_001,
+    PAIN_001_OLD,
     AccountStatement,
     BadStatement,
     Batch,
@@ -10,17 +13,22 @@ from channels.banks.iso20022 import (
     Instruction,
     LineStatus,
     StatusReport,
+    disagreement,
     pain001,
     read_camt053,
     read_camt054,
     read_pain002,
     unsayable,
 )
+from channels.banks.profiles import a_bank
 
 __all__ = [
+    "PAIN_001",
+    "PAIN_001_OLD",
     "Accepted",
     "AccountStatement",
     "BadStatement",
+    "Bank",
     "BankAccount",
     "BankClient",
     "BankSettings",
@@ -31,7 +39,11 @@ __all__ = [
     "FilePage",
     "Instruction",
     "LineStatus",
+    "OpensAccounts",
     "StatusReport",
+    "TellsUploads",
+    "a_bank",
+    "disagreement",
     "pain001",
     "read_camt053",
     "read_camt054",

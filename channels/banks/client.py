@@ -13,6 +13,7 @@ import orjson
 
 from channels.banks import signing
 from channels.banks.iso20022 import BadStatement
+from channels.banks.iso20022.pain001 import PAIN_001, WRITTEN
 from channels.contract import Refused, Unknown
 from channels.settings import secret
 from kernel.clock import business_date
@@ -38,13 +39,16 @@ class BankSettings:
     bic: str
     bank_name: str = ""
     timeout_s: float = TIMEOUT_S
+    drop_dir: str | None = None  # the folder by which files go, where they do not go by base_url
+    pain_001: str = PAIN_001  # the version in which new batches are written
 
 
 def read_settings(enrolment: Mapping[str, Any]) -> BankSettings:
     """Return the settings from a bank's answer to an enrolment.
 
-    enrolment: base_url, token, key_id, private_key, bank_key_id, bank_public_key, bic, bank_name; each of the secrets
-    and keys may be a file instead: token_file, … Raises ValueError and KeyError, which show no secret.
+    enrolment: base_url, token, key_id, private_key, bank_key_id, bank_public_key, bic, bank_name, drop_dir, pain_001;
+    each of the secrets and keys may be a file instead: token_file, … Raises ValueError and KeyError, which show no
+    secret.
     """
     return BankSettings(
         base_url=enrolment["base_url"],
@@ -54,7 +58,15 @@ def read_settings(enrolment: Mapping[str, Any]) -> BankSettings:
         bank_keys={enrolment["bank_key_id"]: secret(enrolment, "bank_public_key")},
         bic=enrolment["bic"],
         bank_name=enrolment.get("bank_name", ""),
+        drop_dir=enrolment.get("drop_dir"),
+        pain_001=_version(enrolment.get("pain_001", PAIN_001)),
     )
+
+
+def _version(told: Any) -> str:
+    if told not in WRITTEN:
+        raise ValueError(f"pain_001 is one of {', '.join(WRITTEN)}")
+    return str(told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +175,7 @@ class BankClient:
         """Believe a 202 only when the bank signed it and it speaks of the bytes we sent."""
         try:
             await self._verified(answer)
-            said = _object(answer.body)
+            said = json_object(answer.body)
             receipt = Accepted(said["file_id"], said["message_id"], said["sha256"], said["received_at"])
         except (BadStatement, KeyError) as error:
             return Unknown(f"the bank's receipt cannot be trusted: {error}")
@@ -233,7 +245,8 @@ class BankClient:
     async def fetch(self, file: FileInfo | str) -> bytes:
         """Return a file's bytes, signed by the bank. Raises BadStatement, Unavailable, Rejected.
 
-        file: with a FileInfo its hash is compared as well, so that one signed file cannot stand in for another.
+        file: with a FileInfo its hash is compared as well, so that one signed file cannot stand in for another. Bytes
+        that came and are not believed are in the BadStatement.
         """
         if isinstance(file, FileInfo) and file.odd:
             raise BadStatement("listed_oddly", f"the bank's list does not say which file this is: {file.name}")
@@ -241,9 +254,13 @@ class BankClient:
         answer = await self._send(
             "GET", f"/files/{quote(file_id, safe='')}", accept="application/xml", may_be_long=True
         )
-        await self._verified(answer)
+        try:
+            await self._verified(answer)
+        except BadStatement as error:
+            raise BadStatement(error.code, error.message, answer.body) from None
         if isinstance(file, FileInfo) and hashlib.sha256(answer.body).hexdigest() != file.sha256.lower():
-            raise BadStatement("other_file", f"{file.name} is not the file the bank listed: its hash differs")
+            why = f"{file.name} is not the file the bank listed: its hash differs"
+            raise BadStatement("other_file", why, answer.body)
         return answer.body
 
     async def _verified(self, answer: Response) -> None:
@@ -257,7 +274,7 @@ class BankClient:
         self, method: str, path: str, body: bytes = b"", *, routine: bool = False, may_be_long: bool = False
     ) -> dict[str, Any]:
         try:
-            return _object((await self._send(method, path, body, routine=routine, may_be_long=may_be_long)).body)
+            return json_object((await self._send(method, path, body, routine=routine, may_be_long=may_be_long)).body)
         except BadStatement as error:
             raise Unavailable("bank_answer_unreadable", error.message) from None
 
@@ -319,7 +336,8 @@ def _is_name(told: Any, most: int = MAX_NAME) -> bool:
     return isinstance(told, str) and 0 < len(told) <= most and told.isprintable()
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object that a bank wrote. Raises BadStatement."""
     try:
         said = json.loads(body)  # also where a name of a file has half a letter in it
     except (ValueError, RecursionError):
@@ -332,7 +350,7 @@ def _object(body: bytes) -> dict[str, Any]:
 def _problem(answer: Response) -> tuple[str, str]:
     """Return the bank's own code and sentence of a refusal, or what can be said without them."""
     try:
-        said = _object(answer.body)
+        said = json_object(answer.body)
     except BadStatement:
         said = {}
     return str(said.get("code", f"http_{answer.status}")), str(said.get("message", f"HTTP {answer.status}"))[:300]

@@ -40,6 +40,7 @@ class Days:
         statement_keys = ("end_to_end_id", "account", "date")
         ctx.faults.declare(RAIL, ("statement_entry_missing", "statement_entry_doubled"), statement_keys)
         ctx.faults.declare(RAIL, ("statement_entry_altered",), statement_keys, delta_minor=None)
+        ctx.faults.declare(RAIL, ("statement_batched",), ("account", "date"))
 
     @property
     def business_date(self) -> date:
@@ -108,8 +109,25 @@ class Days:
             sequence=(day - opened).days + 1,
             opening_minor=account.balance_minor - moved,
             closing_minor=account.balance_minor,
-            entries=list(self._spoil(account, entries)),
+            entries=list(self._spoil(account, self._batched(account, entries, day))),
         )
+
+    def _batched(self, account: Account, entries: list[Entry], day: date) -> list[Entry]:
+        """Return a day's entries; by an ordered fault, the debits of each order as one that shows none of its lines."""
+        if self._ctx.faults.take(RAIL, "statement_batched", account=account.number, date=day.isoformat()) is None:
+            return entries
+        shown: dict[tuple[str | None, str | None] | int, Entry] = {}
+        for number, entry in enumerate(entries):
+            ordered = not entry.is_credit and entry.message_id is not None
+            key = (entry.message_id, entry.payment_id) if ordered else number
+            if key in shown:
+                more = shown[key]
+                shown[key] = replace(
+                    more, amount_minor=more.amount_minor + entry.amount_minor, batch_of=more.batch_of + 1
+                )
+            else:
+                shown[key] = replace(entry, batch_of=1) if ordered else entry
+        return list(shown.values())
 
     def _spoil(self, account: Account, entries: list[Entry]) -> Iterable[Entry]:
         """Yield the entries as the statement is to show them, which differs from the books only by ordered faults."""

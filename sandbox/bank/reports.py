@@ -49,6 +49,7 @@ class Entry:
     creditor_account: str | None = None  # the virtual number the payer used in place of the account's own
     accepted_at: datetime | None = None  # AccptncDtTm, of collections and their returns
     is_reversal: bool = False
+    batch_of: int = 0  # by an ordered fault: it stands for so many lines of its order, and shows none of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,26 +295,45 @@ def _entry(bank: BankIdentity, account: Account, entry: Entry) -> Element:
             "BkTxCd",
             _el("Domn", _el("Cd", "PMNT"), _el("Fmly", _el("Cd", entry.family), _el("SubFmlyCd", entry.sub_family))),
         ),
-        _el(
+        _details(bank, account, entry, amount, side, parties),
+    )
+
+
+def _details(
+    bank: BankIdentity, account: Account, entry: Entry, amount: str, side: str, parties: Sequence[Element | None]
+) -> Element:
+    """Return NtryDtls: the transaction, or of an order that is booked as one only which it is."""
+    if entry.batch_of:
+        return _el(
             "NtryDtls",
             _el(
-                "TxDtls",
-                _el(
-                    "Refs",
-                    _el("MsgId", entry.message_id) if entry.message_id else None,
-                    _el("AcctSvcrRef", entry.bank_ref),
-                    _el("PmtInfId", entry.payment_id) if entry.payment_id else None,
-                    _el("InstrId", entry.instruction_id) if entry.instruction_id else None,
-                    _el("EndToEndId", entry.end_to_end_id),
-                ),
-                _el("Amt", amount, Ccy=account.currency),
+                "Btch",
+                _el("MsgId", entry.message_id),
+                _el("PmtInfId", entry.payment_id),
+                _el("NbOfTxs", str(entry.batch_of)),
+                _el("TtlAmt", amount, Ccy=account.currency),
                 _el("CdtDbtInd", _direction(entry.is_credit)),
-                _el("RltdPties", *parties) if any(part is not None for part in parties) else None,
-                _el("RltdAgts", _el(f"{side}Agt", _institution(bank))) if entry.other_account else None,
-                _el("RmtInf", *_remittance(entry)) if entry.remittance or entry.creditor_ref else None,
-                _el("RltdDts", _el("AccptncDtTm", _instant(entry.accepted_at))) if entry.accepted_at else None,
-                _el("RtrInf", _el("Rsn", _el("Cd", entry.return_reason))) if entry.return_reason else None,
             ),
+        )
+    return _el(
+        "NtryDtls",
+        _el(
+            "TxDtls",
+            _el(
+                "Refs",
+                _el("MsgId", entry.message_id) if entry.message_id else None,
+                _el("AcctSvcrRef", entry.bank_ref),
+                _el("PmtInfId", entry.payment_id) if entry.payment_id else None,
+                _el("InstrId", entry.instruction_id) if entry.instruction_id else None,
+                _el("EndToEndId", entry.end_to_end_id),
+            ),
+            _el("Amt", amount, Ccy=account.currency),
+            _el("CdtDbtInd", _direction(entry.is_credit)),
+            _el("RltdPties", *parties) if any(part is not None for part in parties) else None,
+            _el("RltdAgts", _el(f"{side}Agt", _institution(bank))) if entry.other_account else None,
+            _el("RmtInf", *_remittance(entry)) if entry.remittance or entry.creditor_ref else None,
+            _el("RltdDts", _el("AccptncDtTm", _instant(entry.accepted_at))) if entry.accepted_at else None,
+            _el("RtrInf", _el("Rsn", _el("Cd", entry.return_reason))) if entry.return_reason else None,
         ),
     )
 

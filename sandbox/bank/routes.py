@@ -60,6 +60,7 @@ def install(app: web.Application, ctx: SandboxContext) -> Bank:
         await bank.days.catch_up()  # before anybody is served, so that nobody sees yesterday's date
         ctx.spawn("bank: execute orders", bank.orders.process_uploads())
         ctx.spawn("bank: follow the calendar", bank.days.follow_the_calendar())
+        ctx.spawn("bank: serve folders", bank.drops.serve())
 
     app.on_startup.append(start)
     return bank
@@ -168,8 +169,12 @@ class _Doors:
     async def enrol(self, request: web.Request) -> web.StreamResponse:
         body = await _json(request)
         enrolment = await self._bank.enrol(_text(body, "name", 140))
+        folder = {}
+        if body.get("drop") is True:
+            folder = {"drop_dir": str(self._bank.drops.make(enrolment.customer.customer_id).absolute())}
         return web.json_response(
             {
+                **folder,
                 "customer_id": enrolment.customer.customer_id,
                 "token_file": str(enrolment.token_file.absolute()),
                 "private_key_file": str(enrolment.private_key_file.absolute()),

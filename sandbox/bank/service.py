@@ -16,6 +16,7 @@ from sandbox.bank import signing, store
 from sandbox.bank.bookings import RAIL, Bookings, known_account, sha256
 from sandbox.bank.days import Days
 from sandbox.bank.deposits import Deposits
+from sandbox.bank.drop import Drops
 from sandbox.bank.errors import Refused
 from sandbox.bank.money import NotAnAmount, minor_digits
 from sandbox.bank.orders import Orders
@@ -57,6 +58,7 @@ class Bank:
         self.deposits = Deposits(ctx, bookings)
         self.days = Days(ctx, bookings, self.deposits)
         self.credit = self.deposits.credit  # what acquirers pay out by
+        self.drops = Drops(ctx, self, self._folder / "drop")
 
     @property
     def business_date(self) -> date:

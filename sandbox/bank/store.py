@@ -126,6 +126,12 @@ def find_customer(store: Store, token_sha256: str) -> Customer | None:
     return Customer(row["customer_id"], row["name"], row["key_id"], row["public_key"]) if row else None
 
 
+def find_customer_by_id(store: Store, customer_id: str) -> Customer | None:
+    """Return a customer."""
+    row = store.one("SELECT * FROM bank_customer WHERE customer_id = ?", customer_id)
+    return Customer(row["customer_id"], row["name"], row["key_id"], row["public_key"]) if row else None
+
+
 def customer_ids(tx: Tx) -> list[str]:
     """Return every customer, oldest first."""
     return [row["customer_id"] for row in tx.all("SELECT customer_id FROM bank_customer ORDER BY rowid")]

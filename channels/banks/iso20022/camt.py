@@ -1,4 +1,8 @@
-"""Statements and notifications in: camt.053 and camt.054. Source: camt.053.001.08, camt.054.001.08."""
+"""Statements and notifications in: camt.053 and camt.054.
+
+Source: the message definitions, versions 02 to 12. What is read of them has the same name in all, but for the status of
+an entry (a word until 06, a choice since) and the name of a party (inside `Pty` since 07).
+"""
 
 import hashlib
 import xml.etree.ElementTree as ET
@@ -7,11 +11,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from channels.banks.iso20022.xml import NOT_PROVIDED, BadStatement, children, document, maybe, only, text_of, told
+from channels.banks.iso20022.xml import (
+    NOT_PROVIDED,
+    BadStatement,
+    children,
+    document,
+    maybe,
+    only,
+    text_of,
+    told,
+    versions,
+)
 from kernel.clock import BEIJING
 from kernel.money import Money, from_major, is_currency
 
-CAMT_053, CAMT_054 = "camt.053.001.08", "camt.054.001.08"
+CAMT_053, CAMT_054 = versions("camt.053", 2, 12), versions("camt.054", 2, 12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +50,13 @@ class Entry:
     notice: str = ""  # camt.054: which notification it stands in
     nth: int = 1  # camt.054: which of the entries under that notice that cannot be told from it
     raw_ref: str = ""  # entry_ref as the bank wrote it
+    coded_return: bool = False  # its transaction code is that of a return
+    batch_refs: tuple[str, ...] = ()  # MsgId and PmtInfId of the batch that it books as one
+
+    @property
+    def is_return(self) -> bool:
+        """Whether the bank says that money came back by it: a reason, a code, or that it undoes another booking."""
+        return self.return_reason is not None or self.coded_return or self.reversal
 
     @property
     def booking_ref(self) -> str:
@@ -131,11 +152,12 @@ def read_camt053(xml: bytes, *, allow_gap: bool = False) -> list[AccountStatemen
     return statements
 
 
-def read_camt054(xml: bytes, *, odd: list[BadStatement] | None = None) -> list[Entry]:
+def read_camt054(xml: bytes, *, odd: list[BadStatement] | None = None, totals_may_differ: bool = False) -> list[Entry]:
     """Read a debit/credit notification: booked entries only. Raises BadStatement.
 
     odd: takes what is wrong with entries and notifications that cannot be read, and the others are returned; None: one
-    such has the whole file refused.
+    such has the whole file refused. totals_may_differ: a notification whose entries do not come to the totals that it
+    announces is read all the same.
     It may overlap other notifications and the statement; `entry_ref` tells what is the same booking, and `notice` and
     `booking` together what was read before. A page of a longer message is a notice of its own.
     """
@@ -146,6 +168,8 @@ def read_camt054(xml: bytes, *, odd: list[BadStatement] | None = None) -> list[E
     for position, notification in enumerate(children(body, "Ntfctn"), 1):
         try:
             account, currency = _own_account(notification)
+            if not totals_may_differ:
+                _check_totals(notification, account, currency)
         except BadStatement as error:
             named = f"notification {position} ({maybe(notification, 'Id') or 'without an id'}): {error.message}"
             if odd is None:
@@ -174,13 +198,43 @@ def _statement(message_id: str, node: ET.Element) -> AccountStatement:
     if _page(node, "StmtPgntn") != (1, True):
         raise BadStatement("paged", f"account {account}: one page of a longer statement; whole statements only")
     entries = tuple(_entries(node, account, currency))
-    announced = maybe(node, "TxsSummry/TtlNtries/NbOfNtries")
-    if announced is not None and announced != str(len(children(node, "Ntry"))):
-        raise BadStatement(
-            "totals_differ",
-            f"account {account}: {announced[:15]} entries announced, {len(children(node, 'Ntry'))} there",
-        )
+    _check_totals(node, account, currency)
     return AccountStatement(message_id, text_of(node, "Id"), account, business_date, opening, closing, entries)
+
+
+_WAYS = (("TtlNtries", None), ("TtlCdtNtries", "CRDT"), ("TtlDbtNtries", "DBIT"))
+
+
+def _check_totals(node: ET.Element, account: str, currency: str | None) -> None:
+    """Hold a statement's or notification's entries against what it announces of them (TxsSummry)."""
+    for total, way in _WAYS:
+        counted = [one for one in children(node, "Ntry") if way in (None, maybe(one, "CdtDbtInd"))]
+        announced = maybe(node, f"TxsSummry/{total}/NbOfNtries")
+        if announced is not None and announced.lstrip("0") != (str(len(counted)) if counted else ""):
+            raise BadStatement(
+                "totals_differ",
+                f"account {account}: {announced[:15]} entries announced in {total}, {len(counted)} there",
+            )
+        announced = maybe(node, f"TxsSummry/{total}/Sum")
+        if announced is None:
+            continue
+        try:
+            there = sum(abs(_signed(one, currency).minor) for one in counted)
+            codes = {only(one, "Amt").get("Ccy", "") for one in counted}
+        except BadStatement:
+            return  # an entry that cannot be read is told of by itself
+        if len(codes) > 1:
+            return  # a sum over several currencies says nothing
+        unit = Money(there, codes.pop() if codes else currency or "CNY")
+        whole, _, decimals = announced.partition(".")
+        try:
+            agrees = from_major(f"{whole}.{decimals.rstrip('0')}".rstrip("."), unit.currency) == unit
+        except ValueError:
+            agrees = False
+        if not agrees:
+            raise BadStatement(
+                "totals_differ", f"account {account}: {announced[:30]} announced in {total}, the entries come to {unit}"
+            )
 
 
 def _own_account(node: ET.Element) -> tuple[str, str | None]:
@@ -254,7 +308,7 @@ def _read_entry(entry: ET.Element, account: str, currency: str | None) -> list[E
     It stays whole where one of them does not say its amount, which the message leaves open; and where not all of them
     are shown it is whole and nobody's.
     """
-    status = text_of(entry, "Sts/Cd")
+    status = maybe(entry, "Sts/Cd") or text_of(entry, "Sts")
     if status in _NO_MONEY:
         return []
     if status != "BOOK":
@@ -271,7 +325,9 @@ def _read_entry(entry: ET.Element, account: str, currency: str | None) -> list[E
         reversal=maybe(entry, "RvslInd") in ("true", "1"),
         statement_ref=maybe(entry, "NtryRef"),
         has_bank_ref=bank_ref is not None,
+        coded_return=_is_coded_return(entry),
     )
+    base = replace(base, batch_refs=_batch_refs(entry))
     details: list[ET.Element] = []
     for group in children(entry, "NtryDtls"):
         shown, announced = children(group, "TxDtls"), maybe(group, "Btch/NbOfTxs")
@@ -299,6 +355,19 @@ def _read_entry(entry: ET.Element, account: str, currency: str | None) -> list[E
     return parts
 
 
+def _batch_refs(node: ET.Element) -> tuple[str, ...]:
+    """Return by which ids an entry says that it books a whole batch; none where it shows one transaction or more."""
+    if node.find("NtryDtls/TxDtls") is not None:
+        return ()
+    groups = children(node, "NtryDtls/Btch")
+    told = [maybe(group, name) for group in groups for name in ("MsgId", "PmtInfId")]
+    return tuple(dict.fromkeys(ref for ref in told if ref is not None)) if len(groups) == 1 else ()
+
+
+def _is_coded_return(node: ET.Element) -> bool:
+    return maybe(node, "BkTxCd/Domn/Fmly/SubFmlyCd") == "RRTN"  # of ExternalBankTransactionSubFamily1Code
+
+
 def _detailed(entry: Entry, node: ET.Element) -> Entry:
     other_side = "Dbtr" if entry.amount.minor >= 0 else "Cdtr"
     end_to_end = maybe(node, "Refs/EndToEndId")
@@ -310,7 +379,8 @@ def _detailed(entry: Entry, node: ET.Element) -> Entry:
         counterparty_account=_account_number(accounts[0]) if accounts else None,
         counterparty_name=maybe(node, f"RltdPties/{other_side}/Pty/Nm") or maybe(node, f"RltdPties/{other_side}/Nm"),
         remittance="".join(note.text or "" for note in children(node, "RmtInf/Ustrd")),
-        return_reason=maybe(node, "RtrInf/Rsn/Cd"),
+        return_reason=maybe(node, "RtrInf/Rsn/Cd") or maybe(node, "RtrInf/Rsn/Prtry"),
+        coded_return=entry.coded_return or node.find("RtrInf") is not None or _is_coded_return(node),
         creditor_ref=maybe(node, "RmtInf/Strd/CdtrRefInf/Ref"),
         creditor_account=_account_number(ours[0]) if ours else None,
         accepted_at=_moment(node, "RltdDts/AccptncDtTm"),

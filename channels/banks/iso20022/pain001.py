@@ -1,4 +1,4 @@
-"""Instructions out: pain.001, the payments that a bank is to make. Source: pain.001.001.09."""
+"""Instructions out: pain.001, the payments that a bank is to make. Source: pain.001.001.09, and .03 for older banks."""
 
 import re
 from collections import Counter
@@ -12,7 +12,8 @@ from kernel.clock import BEIJING
 from kernel.errors import Rejected
 from kernel.money import Money, is_currency
 
-PAIN_001 = "pain.001.001.09"
+PAIN_001, PAIN_001_OLD = "pain.001.001.09", "pain.001.001.03"
+WRITTEN = (PAIN_001, PAIN_001_OLD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Batch:
     bank_bic: str
     instructions: Sequence[Instruction]
     created_at: datetime | None = None  # aware; None: midnight in Beijing of the execution date
+    says_booking: bool = True  # whether BtchBookg says that each line is to be booked by itself
+    version: str = PAIN_001  # one of WRITTEN
 
 
 _ID = re.compile(r"[0-9A-Za-z/\-?:().,'+ ]{1,35}", re.ASCII)  # the SWIFT character set, without line ends
@@ -46,7 +49,7 @@ _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def pain001(batch: Batch) -> bytes:
-    """Write a batch as pain.001.001.09; the same batch always gives the same bytes.
+    """Write a batch as pain.001 of its version; the same batch always gives the same bytes.
 
     Raises Rejected when something in it cannot be said in the format: then nothing may be sent.
     """
@@ -54,15 +57,18 @@ def pain001(batch: Batch) -> bytes:
     # Midnight in Beijing rather than "now": the bank answers a repeat only when the bytes are the same.
     created_at = batch.created_at or datetime.combine(batch.execution_date, time(), BEIJING)
     total = Money(sum(line.amount.minor for line in batch.instructions), batch.instructions[0].amount.currency)
-    agent = f"<FinInstnId><BICFI>{batch.bank_bic}</BICFI></FinInstnId>"
+    is_old = batch.version == PAIN_001_OLD  # a day is a choice since 08, and the BIC has another name since 04
+    bic, day = "BIC" if is_old else "BICFI", batch.execution_date.isoformat()
+    agent = f"<FinInstnId><{bic}>{batch.bank_bic}</{bic}></FinInstnId>"
     counted = f"<NbOfTxs>{len(batch.instructions)}</NbOfTxs><CtrlSum>{total.major()}</CtrlSum>"
     debtor = escape(batch.debtor_name)
+    booking = "<BtchBookg>false</BtchBookg>" if batch.says_booking else ""
     parts = [
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<Document xmlns="{NAMESPACE}{PAIN_001}"><CstmrCdtTrfInitn>\n',
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Document xmlns="{NAMESPACE}{batch.version}"><CstmrCdtTrfInitn>\n',
         f"<GrpHdr><MsgId>{escape(batch.message_id)}</MsgId><CreDtTm>{created_at.isoformat(timespec='seconds')}</CreDtTm>",
         f"{counted}<InitgPty><Nm>{debtor}</Nm></InitgPty></GrpHdr>\n",
-        f"<PmtInf><PmtInfId>{escape(batch.message_id)}</PmtInfId><PmtMtd>TRF</PmtMtd>{counted}",
-        f"<ReqdExctnDt><Dt>{batch.execution_date.isoformat()}</Dt></ReqdExctnDt><Dbtr><Nm>{debtor}</Nm></Dbtr>",
+        f"<PmtInf><PmtInfId>{escape(batch.message_id)}</PmtInfId><PmtMtd>TRF</PmtMtd>{booking}{counted}",
+        f"<ReqdExctnDt>{day if is_old else f'<Dt>{day}</Dt>'}</ReqdExctnDt><Dbtr><Nm>{debtor}</Nm></Dbtr>",
         f"<DbtrAcct>{_account(batch.debtor_account)}<Ccy>{total.currency}</Ccy></DbtrAcct><DbtrAgt>{agent}</DbtrAgt>\n",
     ]
     for line in batch.instructions:
@@ -107,6 +113,8 @@ def _check(batch: Batch) -> None:
         if (value or required) and (why := _no_text(what, value, limit)):
             raise _bad(why)
 
+    if batch.version not in WRITTEN:
+        raise _bad(f"{batch.version[:40]!r} is not written; there are {' and '.join(WRITTEN)}")
     if not _ID.fullmatch(batch.message_id):
         raise _bad(f"message id {batch.message_id[:40]!r} must be 1 to 35 characters banks can carry")
     if not _BIC.fullmatch(batch.bank_bic):

@@ -1,13 +1,15 @@
-"""Status reports in: pain.002, what became of instructions. Source: pain.002.001.10."""
+"""Status reports in: pain.002, what became of instructions. Source: pain.002.001.03 to .14, which agree in it."""
 
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from channels.banks.iso20022.xml import MAX_TEXT, BadStatement, children, document, maybe, only, text_of
+from channels.banks.iso20022.xml import MAX_TEXT, BadStatement, children, document, maybe, only, text_of, told, versions
+from kernel.money import Money, from_major, is_currency
 
-PAIN_002 = "pain.002.001.10"
+PAIN_002 = versions("pain.002", 3, 14)
 
 
 class Fate(StrEnum):
@@ -74,6 +76,9 @@ class LineStatus:
     bank_ref: str | None = None  # AcctSvcrRef, where the bank gives one
     reasons: tuple[Reason, ...] = ()
     payment_id: str | None = None  # OrgnlPmtInfId it stands below
+    amount: Money | None = None  # what the bank was told to pay, where it repeats it (OrgnlTxRef)
+    creditor_account: str | None = None  # likewise
+    debtor_account: str | None = None  # likewise
     contradicted: bool = False  # another final or more particular word of the same report says otherwise
 
     @property
@@ -97,12 +102,22 @@ class LineStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Totals:
+    """What a report says of how much it reports on; None where it does not say. A control sum has no currency."""
+
+    count: int | None = None  # OrgnlNbOfTxs
+    sum: str | None = None  # OrgnlCtrlSum, as written: digits, at most one point
+    by_status: tuple[tuple[str, int], ...] = ()  # NbOfTxsPerSts: status → lines
+
+
+@dataclass(frozen=True, slots=True)
 class PaymentStatus:
     """What the bank says of a payment information: of each of its lines that it does not name."""
 
     payment_id: str
     status: str | None  # PmtInfSts
     reasons: tuple[Reason, ...]
+    totals: Totals = Totals()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +132,7 @@ class StatusReport:
     lines: tuple[LineStatus, ...]
     group_reasons: tuple[Reason, ...] = ()
     payments: tuple[PaymentStatus, ...] = ()
+    totals: Totals = Totals()
 
     def fate_of(self, end_to_end_id: str) -> LineStatus | None:
         """Return the bank's word on one line of the batch, or None when the report does not speak of it.
@@ -156,7 +172,8 @@ def read_pain002(xml: bytes) -> StatusReport:
     lines, payments = [], []
     for payment in children(report, "OrgnlPmtInfAndSts"):
         payment_id = text_of(payment, "OrgnlPmtInfId")
-        payments.append(PaymentStatus(payment_id, maybe(payment, "PmtInfSts"), _reasons(payment)))
+        status, totals = maybe(payment, "PmtInfSts"), _totals(payment)
+        payments.append(PaymentStatus(payment_id, status, _reasons(payment), totals))
         for line in children(payment, "TxInfAndSts"):
             reasons = _reasons(line)
             lines.append(
@@ -167,6 +184,9 @@ def read_pain002(xml: bytes) -> StatusReport:
                     bank_ref=maybe(line, "AcctSvcrRef"),
                     reasons=reasons,
                     payment_id=payment_id,
+                    amount=_amount(line),
+                    creditor_account=_account(line, "OrgnlTxRef/CdtrAcct"),
+                    debtor_account=_account(line, "OrgnlTxRef/DbtrAcct"),
                 )
             )
     group_reasons = _reasons(group)
@@ -179,7 +199,101 @@ def read_pain002(xml: bytes) -> StatusReport:
         lines=tuple(lines),
         group_reasons=group_reasons,
         payments=tuple(payments),
+        totals=_totals(group),
     )
+
+
+def disagreement(
+    report: StatusReport, sent: Mapping[str, tuple[Money, str]], debtor_account: str
+) -> BadStatement | None:
+    """Return what a report says of its batch that is not so; None where all that it says is.
+
+    sent: the lines the bank was given: end-to-end id → amount, creditor's account. What a report leaves out says
+    nothing. A line twice in one report is no disagreement: fate_of weighs it.
+    """
+    if not sent:
+        return BadStatement("other_line", f"nothing was sent under {report.original_message_id}")
+    named = Counter(line.payment_id for line in report.lines)
+    for payment in report.payments:
+        if payment.payment_id != report.original_message_id:
+            why = f"it reports on a payment information {payment.payment_id}, and ours is {report.original_message_id}"
+            return BadStatement("other_payment", why)
+        if wrong := _wrong_totals(f"payment information {payment.payment_id}", payment.totals, sent):
+            return wrong
+        reported = sum(number for _, number in payment.totals.by_status)
+        if payment.totals.by_status and named[payment.payment_id] > reported:
+            why = f"it counts {reported} lines by status and has {named[payment.payment_id]}"
+            return BadStatement("count_differs", why)
+    if wrong := _wrong_totals("the file", report.totals, sent):
+        return wrong
+    for line in report.lines:
+        if line.end_to_end_id not in sent:
+            return BadStatement("other_line", f"it reports on a line that is not in the batch: {line.end_to_end_id}")
+        amount, account = sent[line.end_to_end_id]
+        if line.amount is not None and line.amount != amount:
+            why = f"line {line.end_to_end_id}: it reports {line.amount}, and {amount} was to be paid"
+            return BadStatement("amount_differs", why)
+        if line.creditor_account is not None and line.creditor_account != account:
+            why = f"line {line.end_to_end_id}: it names the account …{line.creditor_account[-4:]}, not …{account[-4:]}"
+            return BadStatement("account_differs", why)
+        if line.debtor_account is not None and line.debtor_account != debtor_account:
+            why = f"line {line.end_to_end_id}: it was paid from …{line.debtor_account[-4:]}, not …{debtor_account[-4:]}"
+            return BadStatement("account_differs", why)
+    return None
+
+
+def _wrong_totals(of: str, totals: Totals, sent: Mapping[str, tuple[Money, str]]) -> BadStatement | None:
+    if totals.count is not None and totals.count != len(sent):
+        return BadStatement("count_differs", f"{of} had {totals.count} lines by the report, and {len(sent)} were sent")
+    by_status = sum(number for _, number in totals.by_status)
+    if by_status > len(sent):
+        return BadStatement("count_differs", f"{of}: {by_status} lines by status, and {len(sent)} were sent")
+    if totals.sum is None:
+        return None
+    total = Money(sum(amount.minor for amount, _ in sent.values()), next(iter(sent.values()))[0].currency)
+    whole, _, decimals = totals.sum.partition(".")
+    if _is(f"{whole}.{decimals.rstrip('0')}".rstrip("."), total):
+        return None
+    return BadStatement("sum_differs", f"{of} came to {totals.sum[:30]} by the report, and {total} was sent")
+
+
+def _is(text: str, money: Money) -> bool:
+    try:
+        return from_major(text, money.currency) == money
+    except ValueError:
+        return False
+
+
+def _totals(node: ET.Element) -> Totals:
+    by_status = tuple(
+        (text_of(one, "DtldSts"), _count(text_of(one, "DtldNbOfTxs"))) for one in children(node, "NbOfTxsPerSts")
+    )
+    count = maybe(node, "OrgnlNbOfTxs")
+    return Totals(None if count is None else _count(count), maybe(node, "OrgnlCtrlSum"), by_status)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise BadStatement("malformed", f"{text[:20]!r} is no number of lines")
+    return int(text)
+
+
+def _amount(line: ET.Element) -> Money | None:
+    """Return the amount of the original instruction, where the report repeats it."""
+    found = line.find("OrgnlTxRef/Amt/InstdAmt")
+    if found is None:
+        return None
+    currency, text = found.get("Ccy", ""), told(found) or ""
+    try:
+        if not is_currency(currency):
+            raise ValueError(currency)
+        return from_major(text, currency)
+    except ValueError:
+        raise BadStatement("bad_amount", f"{text[:30]!r} {currency[:10]} is no amount") from None
+
+
+def _account(line: ET.Element, path: str) -> str | None:
+    return maybe(line, f"{path}/Id/Othr/Id") or maybe(line, f"{path}/Id/IBAN")
 
 
 def _reasons(node: ET.Element) -> tuple[Reason, ...]:

@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
@@ -14,31 +15,46 @@ NOT_PROVIDED = "NOTPROVIDED"  # what ISO 20022 puts where an end-to-end id is mi
 
 
 class BadStatement(Exception):
-    """The file is damaged or not what it should be. All of it is refused; `code` is stable, the text for people."""
+    """The file is damaged or not what it should be. All of it is refused; `code` is stable, the text for people.
 
-    def __init__(self, code: str, message: str) -> None:
+    content: the bytes that came, where they came and are not to be believed.
+    """
+
+    def __init__(self, code: str, message: str, content: bytes | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.content = content
+
+
+def versions(message: str, first: int, last: int) -> tuple[str, ...]:
+    """Return the names of a message's versions, first to last: camt.053.001.02 …"""
+    return tuple(f"{message}.001.{number:02d}" for number in range(first, last + 1))
 
 
 class _Bounded(ET.TreeBuilder):
-    """Builds the tree with plain names; refuses foreign namespaces and nesting no real file has."""
+    """Builds the tree with plain names; refuses foreign namespaces and nesting no real file has.
 
-    def __init__(self, message: str) -> None:
+    The whole file is of the version that its root is of.
+    """
+
+    def __init__(self, messages: Sequence[str]) -> None:
         super().__init__()
-        self._prefix = f"{{{NAMESPACE}{message}}}"
-        self._message = message
+        self._allowed = {f"{{{NAMESPACE}{message}}}Document": f"{{{NAMESPACE}{message}}}" for message in messages}
+        self._messages = messages
+        self._prefix = "{}"
         self._depth = 0
 
     def start(self, tag: str, attrs: dict[str, str]) -> ET.Element:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise BadStatement("too_deep", f"elements are nested deeper than {MAX_DEPTH}")
+        if self._depth == 1:
+            self._prefix = self._allowed.get(tag, "{}")
         if tag.startswith(self._prefix):
             tag = tag[len(self._prefix) :]
         elif self._depth <= 2:
-            raise BadStatement("wrong_namespace", f"this is {tag[:120]}, not a {self._message}")
+            raise BadStatement("wrong_namespace", f"this is {tag[:120]}, not a {_named(self._messages)}")
         # Deeper foreign elements (supplementary data of the bank's own) keep their full name, so nothing reads them.
         return super().start(tag, attrs)
 
@@ -51,11 +67,15 @@ class _Bounded(ET.TreeBuilder):
 _CHINESE = re.compile(rb"""<\?xml[^>]{1,99}encoding\s*=\s*["'](gb18030|gbk|gb2312)["']""", re.IGNORECASE)
 
 
-def document(xml: bytes, message: str) -> ET.Element:
-    """Return the root of a message of exactly this version. DTDs and entities are refused."""
+def _named(messages: Sequence[str]) -> str:
+    return messages[0] if len(messages) == 1 else f"{messages[0]} to {messages[-1].rpartition('.')[2]}"
+
+
+def document(xml: bytes, messages: Sequence[str]) -> ET.Element:
+    """Return the root of a message of one of these versions. DTDs and entities are refused."""
     if len(xml) > MAX_BYTES:
         raise BadStatement("too_big", f"{len(xml)} bytes; at most {MAX_BYTES} are read")
-    parser = DefusedXMLParser(target=_Bounded(message), forbid_dtd=True)
+    parser = DefusedXMLParser(target=_Bounded(messages), forbid_dtd=True)
     try:
         parser.feed(xml.decode("gb18030") if _CHINESE.match(xml) else xml)
         root = parser.close()
@@ -64,7 +84,7 @@ def document(xml: bytes, message: str) -> ET.Element:
     except (ET.ParseError, ValueError, LookupError) as error:
         raise BadStatement("not_xml", f"the file is not well-formed XML: {str(error)[:200]}") from None
     if not isinstance(root, ET.Element) or root.tag != "Document":
-        raise BadStatement("wrong_namespace", f"this is no {message}")
+        raise BadStatement("wrong_namespace", f"this is no {_named(messages)}")
     return root
 
 

@@ -383,7 +383,7 @@ def test_files_of_many_pages_say_which_page_they_are() -> None:
 @pytest.mark.parametrize(
     ("code", "xml"),
     [
-        ("wrong_namespace", camt053(statement("A1", "0.00", "0.00"), namespace=NS + "camt.053.001.02")),
+        ("wrong_namespace", camt053(statement("A1", "0.00", "0.00"), namespace=NS + "camt.053.001.01")),
         ("wrong_namespace", camt054("A1")),
         ("wrong_namespace", b"<Document><BkToCstmrStmt/></Document>"),
         ("empty", camt053()),

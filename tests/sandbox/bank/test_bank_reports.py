@@ -105,6 +105,15 @@ def test_a_statement_shows_both_balances_and_every_entry_in_order() -> None:
     assert day.adds_up
 
 
+def test_an_order_booked_as_one_names_itself_and_none_of_its_lines() -> None:
+    whole = entry("7", -5_900, batch_of=2)
+    statement = Statement(POOL, date(2010, 12, 1), 1, 9_900, 4_000, [whole])
+    raw = statement_file(BANK, "C053-1", NOW, [statement], page=1, is_last=True)
+    assert read(raw, camt053.Document)
+    assert b"<Btch><MsgId>M-1</MsgId><PmtInfId>P-1</PmtInfId><NbOfTxs>2</NbOfTxs>" in raw
+    assert b"EndToEndId" not in raw
+
+
 def test_currencies_are_written_with_their_own_decimals() -> None:
     for currency, text in [("JPY", b'Ccy="JPY">4000<'), ("KWD", b'Ccy="KWD">4.000<'), ("CNY", b'Ccy="CNY">40.00<')]:
         account = Account("1", "c", "n", currency, "sub", "open", 4_000)

@@ -1,0 +1,203 @@
+"""A bank reached by a folder 文件交换目录 that an SFTP server would serve; accounts go by its HTTP address as ever.
+
+    in/MSGID.xml, in/MSGID.xml.sig             what we send: the signature first, then the file by a rename
+    out/NNNNNNNNNNNN_TYPE_YYYYMMDD_ID.xml, .sig   what the bank wrote, numbered in the order in which it did
+    out/receipts/MSGID.json, .sig              what became of a file of ours: taken, or refused
+
+A `.sig` holds what the Bank-Signature header would (signing.py), over the bytes of the file beside it.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from channels.banks import signing
+from channels.banks.client import MAX_NAME, TYPES, Accepted, BankClient, BankSettings, FileInfo, FilePage, json_object
+from channels.banks.iso20022.xml import MAX_BYTES, BadStatement
+from channels.contract import Refused, Unknown
+from kernel.clock import business_date
+from kernel.env import Env
+from kernel.errors import Unavailable
+
+_NAME = re.compile(r"(\d{12})_(pain\.002|camt\.054|camt\.053)_(\d{8})_[\w.\-]{1,80}\.xml", re.ASCII)
+_MESSAGE_ID = re.compile(r"[0-9A-Za-z\-]{1,35}", re.ASCII)
+_MESSAGE = re.compile(rb"<MsgId>([0-9A-Za-z\-]{1,35})</MsgId>")
+MOST_RECEIPT = 64 << 10
+
+
+class DropClient(BankClient):
+    """The same as a BankClient, but that files go by a folder. A file is put there once, whatever is repeated."""
+
+    def __init__(self, settings: BankSettings, env: Env) -> None:
+        super().__init__(settings, env)
+        if settings.drop_dir is None:
+            raise ValueError("drop_dir is missing")
+        self._in, self._out = Path(settings.drop_dir) / "in", Path(settings.drop_dir) / "out"
+
+    async def upload(self, xml: bytes) -> Accepted | Refused | Unknown:
+        """Put a pain.001 into the folder, once, and say what the bank's receipt says of it.
+
+        Unknown while there is no receipt: call again with the same bytes. Where other bytes lie there under the same
+        message id, nothing is put there and it is Unknown, for a person to look at.
+        """
+        found = _MESSAGE.search(xml)
+        if found is None:
+            raise ValueError("a file without a message id is not sent")
+        message_id = found[1].decode()
+        digest = hashlib.sha256(xml).hexdigest()
+        said = await self._receipt_of(message_id)
+        if isinstance(said, Accepted):
+            return said if said.sha256 == digest else Unknown("the bank's receipt is for other bytes than we sent")
+        if isinstance(said, Refused):
+            return said
+        now = int(self._env.now().timestamp())
+        header = await self._env.offload(lambda: signing.sign(xml, self._key, key_id=self.settings.key_id, created=now))
+        try:
+            put = await self._env.offload(_put, self._in, f"{message_id}.xml", xml, header)
+        except OSError as error:
+            return Unknown(f"the folder cannot be written: {error.strerror}", not_sent=True)
+        return Unknown("the bank has not taken the file yet" if put else "another file lies there under its name")
+
+    async def _receipt_of(self, message_id: str) -> Accepted | Refused | None:
+        """Return what the bank's signed receipt says of a message; None where there is none that can be believed."""
+        if _MESSAGE_ID.fullmatch(message_id) is None:
+            return None
+        try:
+            content = await self._read(self._out / "receipts" / f"{message_id}.json", MOST_RECEIPT)
+            said = json_object(content)
+            if "refused" in said:
+                return Refused(str(said["refused"])[:100], str(said.get("message", ""))[:300])
+            return Accepted(said["file_id"], said["message_id"], said["sha256"], said["received_at"])
+        except (BadStatement, FileNotFoundError, KeyError):
+            return None
+        except OSError as error:
+            raise _away(error) from None
+
+    async def uploads(self, message_id: str) -> tuple[Accepted, ...]:
+        """Return what the bank has received under a message id; empty: it has nothing. Raises Unavailable."""
+        said = await self._receipt_of(message_id)
+        return (said,) if isinstance(said, Accepted) else ()
+
+    async def list_files(
+        self, type: str, after: str | None = None, *, message_id: str | None = None, limit: int = 100
+    ) -> FilePage:
+        """Return files of one type numbered after a cursor, in that order. Raises Unavailable.
+
+        A folder lists no hashes: each file's is that of its bytes, which its signature covers. message_id: not heeded.
+        """
+        try:
+            return await self._env.offload(self._page_of, type, int(after or 0), limit)
+        except (OSError, ValueError) as error:
+            raise _away(error) from None
+
+    def _page_of(self, type: str, after: int, limit: int) -> FilePage:
+        names = sorted(entry.name for entry in os.scandir(self._out) if entry.is_file(follow_symlinks=False))
+        found: list[FileInfo] = []
+        last = after
+        for name in names:
+            info = self._info(name)
+            if info is None or (not info.odd and (info.type != type or int(name[:12]) <= after)):
+                continue
+            if info.odd and type != "camt.054":
+                continue  # listed once, wherever it belongs
+            if len(found) == limit:
+                break
+            found.append(info)
+            last = last if info.odd else int(name[:12])
+        return FilePage(tuple(found), str(last))
+
+    def _info(self, name: str) -> FileInfo | None:
+        """Return what a name says; None for what is no file for us: signatures, and what is being written."""
+        if name.endswith((".sig", ".part")) or name.startswith("."):
+            return None
+        match = _NAME.fullmatch(name)
+        day = None if match is None else _day(match[3])
+        if match is None or day is None or match[2] not in TYPES:
+            ident = f"listed-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:16]}"
+            said = f"a file of a strange name {ascii(name)[:MAX_NAME]}"
+            return FileInfo(ident, "camt.054", said, business_date(self._env.now()), "", "", odd=True)
+        digest = hashlib.sha256()
+        for part in _parts(self._out / name):
+            digest.update(part)
+        return FileInfo(name, match[2], name, day, "", digest.hexdigest())
+
+    async def fetch(self, file: FileInfo | str) -> bytes:
+        """Return a file's bytes, signed by the bank. Raises BadStatement, Unavailable."""
+        if isinstance(file, FileInfo) and file.odd:
+            raise BadStatement("listed_oddly", f"the folder does not say which file this is: {file.name}")
+        name = file if isinstance(file, str) else file.file_id
+        if _NAME.fullmatch(name) is None:
+            raise BadStatement("listed_oddly", f"{name[:MAX_NAME]} is no name of a file in the folder")
+        try:
+            content = await self._read(self._out / name, MAX_BYTES)
+        except FileNotFoundError:
+            raise BadStatement("bank_http_404", f"{name} is not in the folder any more") from None
+        except OSError as error:
+            raise _away(error) from None
+        if isinstance(file, FileInfo) and hashlib.sha256(content).hexdigest() != file.sha256.lower():
+            raise BadStatement("other_file", f"{name} is not the file that was listed: its hash differs", content)
+        return content
+
+    async def _read(self, path: Path, most: int) -> bytes:
+        """Return a file's bytes, if the signature beside it is the bank's. Raises BadStatement, OSError."""
+        content = await self._env.offload(_bounded, path, most)
+        try:
+            header = (await self._env.offload(_bounded, path.with_name(f"{path.name}.sig"), 4_096)).decode("ascii")
+        except (FileNotFoundError, UnicodeDecodeError):
+            header = ""
+        try:
+            await self._env.offload(signing.verify, header.strip() or None, content, self._bank_keys)
+        except signing.BadSignature as error:
+            raise BadStatement(f"signature_{error.code}", error.message, content) from None
+        return content
+
+
+def _put(folder: Path, name: str, content: bytes, header: str) -> bool:
+    """Put a file and its signature into a folder, the file last, each whole or not at all; once.
+
+    Return False where other bytes lie there under its name.
+    """
+    path = folder / name
+    if path.exists():
+        return path.read_bytes() == content
+    for target, told in ((path.with_name(f"{name}.sig"), header.encode()), (path, content)):
+        part = target.with_name(f".{target.name}.part")
+        with part.open("wb") as opened:
+            opened.write(told)
+            opened.flush()
+            os.fsync(opened.fileno())
+        part.rename(target)
+    return True
+
+
+def _bounded(path: Path, most: int) -> bytes:
+    content = b"".join(_parts(path, most))
+    if len(content) > most:
+        raise BadStatement("too_big", f"{path.name} has more than {most} bytes")
+    return content
+
+
+def _parts(path: Path, most: int = MAX_BYTES) -> Iterator[bytes]:
+    """Yield a file's bytes, no more than one beyond `most`; a link is no file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as opened:
+        left = most + 1
+        while left and (part := opened.read(min(left, 1 << 20))):
+            left -= len(part)
+            yield part
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(f"{text[:4]}-{text[4:6]}-{text[6:]}")
+    except ValueError:
+        return None
+
+
+def _away(error: Exception) -> Unavailable:
+    why: Any = getattr(error, "strerror", None) or str(error)
+    return Unavailable("bank_unreachable", f"the bank's folder cannot be read: {why}", retry_after_s=5)
