@@ -16,9 +16,9 @@ from reconciliation.matching.match import (
     match_balances,
     match_channel,
     match_deposit,
-    match_payouts,
     net_of,
 )
+from reconciliation.matching.payouts import match_payouts
 from reconciliation.matching.verdicts import Area, Comparison, DiscrepancyKind, Key, Reported
 from reconciliation.runs import Case, Run, discrepancies, reconcile
 from reconciliation.sources.statements import (

@@ -16,7 +16,7 @@ from gateway.payments.bank_credits import transfer_attempt
 from gateway.store import came_back, captured_on, find_attempt, find_payment, find_refund, find_return, refunded_on
 from gateway.tables import Attempt, Payment, Refund, RefundReturn, attempt_number, refund_number
 from kernel.clock import business_date
-from kernel.db import Connection, Pool, transaction
+from kernel.db import Connection, Pool, acquire, transaction
 from kernel.env import Env
 from kernel.errors import Rejected, Unavailable
 from kernel.ids import parse_reference
@@ -35,7 +35,8 @@ from reconciliation.sources.statements import (
     reports_on,
     statements_of,
 )
-from splitting.banks.files import Wrong, fetched
+from splitting.banks.files import fetched
+from splitting.banks.kept import Wrong, info_of
 from splitting.banks.worker import Banks, message_id
 from splitting.tables import BankLink, Instruction, Settlement
 
@@ -207,7 +208,7 @@ class DailyProof:
         where the bank does not answer, Rejected where it says no to us.
         """
         link = await self._banks.link(book, bank)
-        client, new = self._banks.client(link), 0
+        client, new = self._banks.client(link), await self._given_by_hand(link)
         for kind in ("camt.054", "pain.002", "camt.053"):
             after: str | None = None
             seen: set[FileInfo] = set()
@@ -222,21 +223,36 @@ class DailyProof:
                 after = page.next
         return new
 
+    async def _given_by_hand(self, link: BankLink) -> int:
+        """Keep the files that people gave in place of others, once they were agreed to; return how many were new."""
+        async with acquire(self._pool) as connection:
+            given = await splitting.store.bank_files(connection, link.book, bank=link.bank, by_hand=True, limit=10_000)
+        new = 0
+        for file in given:
+            if file.fate not in ("received", "applied", "repeated"):
+                continue
+            kept = await self._keep(link, info_of(file), await self._banks.files.content(file))
+            if file.type == CAMT_053:
+                wrong = None if kept.refused is None else Wrong(*kept.refused)
+                await self._banks.files.end(file, info_of(file), wrong)
+            new += kept.fresh
+        return new
+
     async def _fetch(self, link: BankLink, client: BankClient, listed: FileInfo) -> int:
         """Fetch a file and keep it; return how many that was."""
+        files = self._banks.files
         try:
             raw = await fetched(client, listed)
         except (BadStatement, Unavailable, Rejected) as error:  # the bank has just listed it, so a no is about this one
             if error.code == "bank_unreachable":
                 raise
-            await self._banks.files.set_aside(link, listed, Wrong(error.code, str(error)))
+            content = error.content if isinstance(error, BadStatement) else None
+            await files.end(await files.keep(link, listed, content), listed, Wrong(error.code, str(error)))
             return 0
         kept = await self._keep(link, listed, raw)
         if listed.type == CAMT_053:  # which nothing but the proof reads
-            if kept.refused is not None:
-                await self._banks.files.set_aside(link, listed, Wrong(*kept.refused))
-            elif kept.fresh:
-                await self._banks.files.applied(link, listed)
+            wrong = None if kept.refused is None else Wrong(*kept.refused)
+            await files.end(await files.keep(link, listed, raw), listed, wrong, known=kept.fresh)
         return int(kept.fresh)
 
     async def _keep(self, link: BankLink, listed: FileInfo, raw: bytes) -> Kept:
@@ -375,6 +391,7 @@ def _payout(line: Instruction, settlement: Settlement, link: BankLink) -> Payout
         Money(line.amount_minor, line.currency),
         PayoutStatus(line.status),
         line.bank_date,
+        returned_on=line.returned_on,
     )
 
 
@@ -387,7 +404,11 @@ def _concerns(
 ) -> bool:
     """Tell whether a day's run looks at an instruction: it is of the day, or the day's files speak of it."""
     return (
-        line.bank_date == day
+        day in (line.bank_date, line.returned_on)
         or any(report.original_message_id == message_id(settlement.id) for report in reports)
-        or any(entry.end_to_end_id == line.id for statement in statements for entry in statement.entries)
+        or any(
+            entry.end_to_end_id == line.id or message_id(settlement.id) in entry.batch_refs
+            for statement in statements
+            for entry in statement.entries
+        )
     )

@@ -29,10 +29,10 @@ from reconciliation.matching.match import (
     match_balances,
     match_channel,
     match_deposit,
-    match_payouts,
     net_of,
     standing,
 )
+from reconciliation.matching.payouts import match_payouts
 from reconciliation.matching.verdicts import Area, DiscrepancyKind, Key
 from reconciliation.states import DISCREPANCY, UNSETTLED, Event, State
 

@@ -9,11 +9,12 @@ day's bill is one discrepancy, `late`, whichever bill was read first.
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from types import MappingProxyType
 
-from channels.banks import AccountStatement, Entry, Fate, LineStatus, StatusReport
+from channels.banks import AccountStatement, Entry, StatusReport
 from channels.contract import BillLine
 from channels.contract import Kind as Item
 from kernel.money import Money
@@ -74,6 +75,7 @@ class Payout:
     status: PayoutStatus
     business_date: date
     same_bank: bool = True  # the payee's account is at this bank, so its statement shows the money arrive
+    returned_on: date | None = None  # the bank's day on which it came back; None: on the day it was paid
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,19 +164,19 @@ def weigh(
     seen: Reported | None,
     known: Known | None,
     done: Collection[date],
-    assumed: Reported | None = None,
+    assumed: Mapping[date, Reported] = MappingProxyType({}),
     payment_reference: str | None = None,
 ) -> MatchResult:
     """Join what `day` shows of one reference with what other days have shown, and judge it.
 
-    home: our business date, None where we have nothing. assumed: how the file of `home` must have shown it if that day
-    was run and left no discrepancy.
+    home: our business date, None where we have nothing. assumed: how the files of other days must have shown it if
+    those days were run and left no discrepancy.
     """
     if ours is None and known is not None and known.home != day:
         home, ours = known.home, known.ours
     sightings = dict(known.sightings) if known else {}
-    if known is None and home is not None and home != day and home in done and assumed is not None:
-        sightings[home] = assumed
+    if known is None:
+        sightings |= {on: side for on, side in assumed.items() if on != day and on in done}
     if seen is None:
         sightings.pop(day, None)
     else:
@@ -239,7 +241,7 @@ def match_channel(
             seen=None if found is None else _their_side(found),
             known=known.get(key),
             done=done,
-            assumed=_our_side(movement) if is_billed(movement.kind, movement.status) else None,
+            assumed={movement.business_date: _our_side(movement)} if is_billed(movement.kind, movement.status) else {},
             payment_reference=movement.payment_reference,
         )
     for key, found in lines.items():
@@ -253,7 +255,7 @@ def match_channel(
             done=done,
             payment_reference=found[0].payment_reference,
         )
-    yield from _gone(Area.CHANNEL, day, known, done, handled | lines.keys())
+    yield from gone(Area.CHANNEL, day, known, done, handled | lines.keys())
 
 
 def told_of(line: BillLine) -> Item:
@@ -262,7 +264,7 @@ def told_of(line: BillLine) -> Item:
     return Item.PAYMENT if is_reversal else line.kind
 
 
-def _gone(
+def gone(
     area: Area, day: date, known: Register, done: Collection[date], handled: AbstractSet[Key]
 ) -> Iterator[MatchResult]:
     """Judge again what an earlier run of this day had found and neither book shows any more."""
@@ -380,115 +382,6 @@ def match_deposit(day: date, net: Net, deposits: Deposits, known: Register = _NO
     yield weigh(key, day, home=day, ours=ours, seen=seen, known=known.get(key), done={day})
 
 
-# ---- our instructions × the bank's reports and statements ------------------------------------------------------------
-
-
-def match_payouts(
-    day: date,
-    payouts: Payouts,
-    statements: Sequence[AccountStatement],
-    known: Register = _NOTHING,
-    done: Collection[date] = frozenset(),
-) -> Iterator[MatchResult]:
-    """Match our settlement instructions with the bank's status reports and the bookings of one day.
-
-    Bookings that are neither ours nor a channel's deposit come out as unknown at the hub, under the end-to-end id, or
-    under the bank's own reference where they carry none. Raises ValueError when an instruction is given twice.
-    """
-    entries, fates = _bank_side(payouts, statements)
-    handled: set[Key] = set()
-    for payout in payouts.instructions:
-        key = Key(Area.PAYOUT, "payout", payout.end_to_end_id)
-        if key in handled:
-            raise ValueError(f"instruction {payout.end_to_end_id} was given twice")
-        handled.add(key)
-        seen = _payout_sighting(entries.pop(payout.end_to_end_id, []), fates.pop(payout.end_to_end_id, []), payout)
-        if seen is None and payout.business_date != day and not (key in known and known[key].touches(day)):
-            continue
-        yield weigh(
-            key,
-            day,
-            home=payout.business_date,
-            ours=_payout_side(payout),
-            seen=seen,
-            known=known.get(key),
-            done=done,
-            assumed=_as_booked(payout),
-        )
-    for reference in [*entries, *(ident for ident in fates if ident not in entries)]:
-        found = entries.get(reference, [])
-        if reference in payouts.deposit_ids:
-            handled.add(Key(Area.PAYOUT, "deposit", reference))
-            yield Matched(Key(Area.PAYOUT, "deposit", reference))
-            continue
-        key = Key(Area.PAYOUT, "payout", reference)
-        handled.add(key)
-        seen = _payout_sighting(found, fates.get(reference, []), None)
-        yield weigh(key, day, home=None, ours=None, seen=seen, known=known.get(key), done=done)
-    yield from _gone(Area.PAYOUT, day, known, done, handled)
-
-
-def _bank_side(
-    payouts: Payouts, statements: Sequence[AccountStatement]
-) -> tuple[dict[str, list[Entry]], dict[str, list[LineStatus]]]:
-    """Gather the day's bookings and the reports' lines by end-to-end id."""
-    entries: dict[str, list[Entry]] = {}
-    for statement in statements:
-        for entry in statement.entries:
-            # A payer chose the end-to-end id of a collection; it may be anything, even one of ours.
-            theirs = entry.creditor_ref is not None or entry.end_to_end_id is None
-            entries.setdefault(entry.entry_ref if theirs else entry.end_to_end_id or "", []).append(entry)
-    fates: dict[str, list[LineStatus]] = {}
-    by_message: dict[str, list[str]] = {}
-    for payout in payouts.instructions:
-        by_message.setdefault(payout.message_id, []).append(payout.end_to_end_id)
-    for report in payouts.reports:
-        named = [line.end_to_end_id for line in report.lines]
-        for ident in dict.fromkeys([*named, *by_message.get(report.original_message_id, [])]):
-            if (word := report.fate_of(ident)) is not None:
-                fates.setdefault(ident, []).append(word)
-    return entries, fates
-
-
-def _payout_sighting(entries: Sequence[Entry], lines: Sequence[LineStatus], payout: Payout | None) -> Reported | None:
-    if not entries and not lines:
-        return None
-    final = {line.fate for line in lines} - {Fate.PENDING, Fate.IN_DOUBT}
-    word = "+".join(sorted(final)) if final else ("pending" if lines else "")
-    currencies = {entry.amount.currency for entry in entries}
-    if payout is not None:
-        currencies.add(payout.amount.currency)
-    other = currencies - ({payout.amount.currency} if payout else set())
-    return Reported(
-        max((abs(entry.amount.minor) for entry in entries), default=payout.amount.minor if payout else 0),
-        min(other or currencies, default="XXX"),
-        status=word,
-        ref=next((line.bank_ref for line in lines if line.bank_ref), ""),
-        count=len(entries),
-        rows=tuple(sorted(entry.entry_ref for entry in entries)),
-        booked=tuple(sorted((entry.account, entry.amount.minor) for entry in entries)),
-    )
-
-
-def _payout_side(payout: Payout) -> Reported:
-    booked = [(payout.debtor_account, -payout.amount.minor)]
-    if payout.same_bank:
-        booked.append((payout.creditor_account, payout.amount.minor))
-    return Reported(payout.amount.minor, payout.amount.currency, status=payout.status, booked=tuple(booked))
-
-
-def _as_booked(payout: Payout) -> Reported | None:
-    """Return how a day without discrepancy showed this instruction."""
-    if payout.status is PayoutStatus.IN_TRANSIT:
-        return None  # a day that closes with it in transit is never without discrepancy
-    if payout.status is PayoutStatus.REFUSED:
-        return Reported(payout.amount.minor, payout.amount.currency, status=Fate.REFUSED, count=0)
-    side = replace(_payout_side(payout), status=Fate.EXECUTED)
-    if payout.status is PayoutStatus.RETURNED:
-        side = replace(side, booked=(*side.booked, *((account, -minor) for account, minor in side.booked)))
-    return side
-
-
 # ---- the ledger's mirror × the bank's closing balances ---------------------------------------------------------------
 
 
@@ -531,7 +424,7 @@ def match_balances(
             yield compared("opening", account, previous[account], statement.opening)
     for account, balance in mirrors.items():
         yield compared("balance", account, balance, None)
-    yield from _gone(Area.BALANCE, day, known, done, handled)
+    yield from gone(Area.BALANCE, day, known, done, handled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -425,6 +425,49 @@ def test_a_payout_that_came_back_is_returned_and_not_paid() -> None:
     assert payout_kind(payouts_of([returned], [out, into, *back])) is None
 
 
+def test_a_payout_that_came_back_on_a_later_day_agrees_on_both_days_however_often_they_are_run() -> None:
+    out, into = bookings("i")
+    back = [
+        replace(one, amount=cny(-one.amount.minor), booked_on=NEXT, entry_ref=f"back-{one.entry_ref}")
+        for one in (out, into)
+    ]
+    returned = replace(payout("i", status=PayoutStatus.RETURNED), returned_on=NEXT)
+
+    def run(day: object, entries: list[Entry], ours: object, done: set[object]) -> object:
+        sheets = [statement(account, entries, day=day) for account in (POOL, SUB)]  # type: ignore[arg-type]
+        return the(list(match_payouts(day, Payouts([ours]), sheets, {}, done)))  # type: ignore[arg-type, list-item]
+
+    assert isinstance(run(DAY, [out, into], payout("i"), set()), Matched)
+    for done in ({DAY}, {DAY, NEXT}, {NEXT}, set()):
+        assert isinstance(run(NEXT, back, returned, set(done)), Matched), done
+        assert isinstance(run(DAY, [out, into], returned, set(done)), Matched), done
+    half = run(NEXT, back[:1], returned, {DAY})
+    assert isinstance(half, Matched | Discrepancy)
+    lost = run(NEXT, back, replace(returned, status=PayoutStatus.PAID, returned_on=None), {DAY})
+    assert isinstance(lost, Discrepancy), "the bank took it back, and our book has it as paid"
+
+
+def _as_one(minor: int, *refs: str) -> Entry:
+    return Entry(POOL, "B-1", None, cny(-minor), DAY, batch_refs=refs)
+
+
+def test_a_batch_that_the_bank_books_as_one_counts_for_its_lines() -> None:
+    lines = [payout("i", 5_000), payout("j", 900), payout("k", 70, status=PayoutStatus.REFUSED)]
+    into = [bookings("i")[1], bookings("j", 900)[1]]
+    reports = statuses(("i", "ACSC"), ("j", "ACSC"), ("k", "RJCT"))
+    for refs in (("BAT-1",), ("M", "BAT-1")):
+        found = payouts_of(lines, [_as_one(5_900, *refs), *into], reports)
+        assert all(isinstance(one, Matched) for one in found), found
+        assert len(found) == 3
+    for wrong in (_as_one(5_901, "BAT-1"), _as_one(5_900, "BAT-2"), _as_one(5_900)):
+        kinds = sorted(one.kind for one in payouts_of(lines, [wrong, *into], reports) if isinstance(one, Discrepancy))
+        assert sorted(map(str, kinds)) == [
+            "payout_missing_at_bank",
+            "payout_missing_at_bank",
+            "payout_unknown_at_hub",
+        ], wrong
+
+
 def test_a_payee_at_another_bank_is_seen_on_the_pool_account_alone() -> None:
     abroad = replace(payout("i"), same_bank=False)
     assert payout_kind(payouts_of([abroad], [bookings("i")[0]])) is None
