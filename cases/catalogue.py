@@ -1,6 +1,7 @@
 """Every kind of case: what has happened, and what a person may decide about it."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 # The hub's own word where a case closed without anybody; no person decides it.
@@ -11,15 +12,23 @@ HUB = "sluice"
 PROVISIONAL = frozenset({"wait", "sent_on"})
 
 
+# What a decision may name: for people.
+NAMED: Mapping[str, str] = {
+    "account": "a channel account",
+    "line": "the line of a settlement",
+    "file": "a file given by hand",
+}
+
+
 class CaseKind(NamedTuple):
     """What a case of this kind says has happened, and its decisions, each with what it brings about.
 
-    with_account: those decisions that name a channel account besides.
+    names: those decisions that name something besides, and what: one of NAMED.
     """
 
     says: str
     decisions: Mapping[str, str]
-    with_account: frozenset[str] = frozenset()
+    names: Mapping[str, str] = MappingProxyType({})
 
 
 _OUTSIDE = "the money was returned outside the rail (say how in the note); nothing more is sent"
@@ -128,21 +137,47 @@ KINDS: Mapping[str, CaseKind] = {
         "payout of the hub; it is not booked",
         {
             "book": "a channel paid it in, or took it: book it on the channel account that you name (--account)",
+            "returned": (
+                "a payout came back 退票: name its line (--line, see `sluice settlement show`); its payee is owed it "
+                "again"
+            ),
+            "suspend": "nobody can say yet whose it is: put it in suspense 挂账, which is a case until it leaves it",
             "no_deposit": (
-                "it is no channel's: a returned payout, a charge, somebody else's money (say in the note what it is, "
-                "and what becomes of it); book nothing"
+                "it is no channel's: a charge, somebody else's money (say in the note what it is, and what becomes of "
+                "it); book nothing"
             ),
         },
-        with_account=frozenset({"book"}),
+        names={"book": "account", "returned": "line"},
+    ),
+    "money_in_suspense": CaseKind(
+        "money came into the pool account, or went from it, and nobody knows whose it is: it is in suspense 挂账",
+        {
+            "book": "a channel paid it in, or took it: book it on the channel account that you name (--account)",
+            "returned": "a payout came back 退票: name its line (--line); its payee is owed it again",
+            "gone_back": (
+                "the bank has sent it back to whom it came from, or got it back (decide the booking that tells of "
+                "that as no_deposit)"
+            ),
+        },
+        names={"book": "account", "returned": "line"},
     ),
     "bank_file_set_aside": CaseKind(
         "a bank's file, or a part of it, cannot be trusted, read or applied; the files after it are applied. The hub "
         "fetches it again every few minutes, and the case closes when all of it has been applied",
         {
+            "release": (
+                "the bank stands by the file: what is kept of it is applied, though it gives totals or ids otherwise "
+                "than they are. Not a file that the bank has not signed"
+            ),
+            "replace": (
+                "the bank has sent the file another way: the one that you name (--file, see `sluice bank files "
+                "replace`) is applied in its place"
+            ),
             "discard": (
                 "its content has come in another file, was put right outside the hub, or does not concern the hub (say "
                 "which in the note): the hub stops fetching it and books nothing more of it"
             ),
         },
+        names={"replace": "file"},
     ),
 }

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from cases.catalogue import GONE, HUB, KINDS, PROVISIONAL
+from cases.catalogue import GONE, HUB, KINDS, NAMED, PROVISIONAL
 from cases.objects import case_payload
 from cases.states import CASE, CaseEvent
 from cases.states import Case as State
@@ -17,7 +17,20 @@ from kernel.states import advance
 from kernel.work import BOOKS, Need, Work
 from streams import publish
 
-ACCOUNT = "decided_account"  # the fact that names the channel account of a decision
+# The facts that name what a decision named: a channel account, a line, a file.
+ACCOUNT, LINE, FILE = "decided_account", "decided_line", "decided_file"
+
+
+class Named(NamedTuple):
+    """What a decision names besides: what it is, one of NAMED, and its id."""
+
+    what: str
+    id: str
+
+    @property
+    def fact(self) -> str:
+        """The fact of the case under which it is kept."""
+        return f"decided_{self.what}"
 
 
 def needs(book: int, kind: str, about: str) -> Iterable[Need]:
@@ -133,10 +146,11 @@ class Effect(Protocol):
 class DecideCase:
     """Record what a person has decided about a case, with what it brings about.
 
-    effects: by (kind, decision). account: the channel account that the decision names, for the kinds and decisions that
-    do; it is kept among the facts as `decided_account`. seen: the case as it was when a second person was asked; one
-    that has been opened anew since, or is of another sum, is not the one that was agreed to. Repeating the same
-    decision by the same person changes nothing more; one of PROVISIONAL may be followed by another. Returns the case.
+    effects: by (kind, decision). named: what the decision names, for the kinds and decisions that do; it is kept among
+    the facts as `decided_account`, `decided_line` or `decided_file`. seen: the case as it was when a second person was
+    asked; one that has been opened anew since, or is of another sum, is not the one that was agreed to. Repeating the
+    same decision by the same person changes nothing more; one of PROVISIONAL may be followed by another. Returns the
+    case.
     Raises NotFound (no_such_case), what check_decision raises, Conflict (case_changed), and what the effect refuses.
     """
 
@@ -146,7 +160,7 @@ class DecideCase:
     by: str
     note: str
     effects: Mapping[tuple[str, str], Effect]
-    account: str | None = None
+    named: Named | None = None
     seen: Case | None = None
 
     def needs(self, work: Work) -> Iterable[Need]:
@@ -155,36 +169,45 @@ class DecideCase:
         if work.knows(CASES, (self.book, self.case_id)):
             case = work.find(CASES, (self.book, self.case_id))
             if case is not None and (effect := self.effects.get((case.kind, self.decision))) is not None:
-                yield from effect.needs(work, self._with_account(case))
+                yield from effect.needs(work, self._with_named(case))
 
     def apply(self, work: Work) -> Case:
         case = work.find(CASES, (self.book, self.case_id))
         if case is None:
             raise NotFound("no_such_case", f"there is no case {self.case_id}; see `sluice case list`")
-        if not check_decision(case, self.decision, self.by, self.note, self.account):
+        if not check_decision(case, self.decision, self.by, self.note, self.named):
             return case
         if self.seen is not None and _at_stake(self.seen) != _at_stake(case):
             raise Conflict("case_changed", f"{case.id} is not as it was when it was agreed to; look at it again")
-        decided = _decided(work, self._with_account(case), self.decision, self.by, self.note, CaseEvent.DECIDED)
+        decided = _decided(work, self._with_named(case), self.decision, self.by, self.note, CaseEvent.DECIDED)
         if (effect := self.effects.get((case.kind, self.decision))) is not None:
             effect.apply(work, decided)
         return decided
 
-    def _with_account(self, case: Case) -> Case:
-        if self.account is None:
+    def _with_named(self, case: Case) -> Case:
+        if self.named is None:
             return case
-        facts = {**orjson.loads(case.facts), ACCOUNT: self.account}
+        facts = {**orjson.loads(case.facts), self.named.fact: self.named.id}
         return case._replace(facts=orjson.dumps(facts, option=orjson.OPT_SORT_KEYS).decode())
 
 
-def check_decision(case: Case, decision: str, by: str, note: str, account: str | None) -> bool:
+def named_in(case: Case, decision: str) -> Named | None:
+    """Return what the facts of a case say that this decision named."""
+    what = KINDS[case.kind].names.get(decision)
+    if what is None:
+        return None
+    ident = orjson.loads(case.facts).get(Named(what, "").fact)
+    return None if ident is None else Named(what, ident)
+
+
+def check_decision(case: Case, decision: str, by: str, note: str, named: Named | None) -> bool:
     """See whether a case may be decided so; return whether that is new: the same by the same person changes nothing.
 
     Raises Conflict (case_decided) where it has been decided otherwise, Rejected (no_such_decision, case_note_missing,
-    case_decider_missing, case_account_missing, case_account_needless).
+    case_decider_missing, and case_account_missing, case_line_missing, case_file_missing, case_name_needless).
     """
     same = (case.decision, case.decided_by, case.note) == (decision, by, note)
-    if same and orjson.loads(case.facts).get(ACCOUNT) == account:
+    if same and named_in(case, decision) == named:
         return False
     if not may_be_decided(case):
         raise Conflict(
@@ -200,10 +223,14 @@ def check_decision(case: Case, decision: str, by: str, note: str, account: str |
         raise Rejected("case_decider_missing", "say who decides", param="by")
     if not note.strip():
         raise Rejected("case_note_missing", "give the reason of the decision", param="note")
-    if account is None and decision in KINDS[case.kind].with_account:
-        raise Rejected("case_account_missing", f"{decision} needs a channel account", param="account")
-    if account is not None and decision not in KINDS[case.kind].with_account:
-        raise Rejected("case_account_needless", f"{decision} takes no channel account", param="account")
+    what = KINDS[case.kind].names.get(decision)
+    if named is not None and named.what != what:
+        raise Rejected("case_name_needless", f"{decision} does not name {NAMED[named.what]}", param=named.what)
+    if what is not None and named is None:
+        needed = f"{decision} needs {NAMED[what]}"
+        if what == "account":
+            raise Rejected("case_account_missing", needed, param=what)
+        raise Rejected("case_line_missing" if what == "line" else "case_file_missing", needed, param=what)
     return True
 
 

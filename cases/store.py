@@ -53,16 +53,6 @@ async def open_of(connection: Connection, kind: str) -> list[tuple[int, str, str
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def decided_so(connection: Connection, book: int, kind: str, abouts: Sequence[str], decision: str) -> list[Case]:
-    """Return the cases of those of the objects about which a person has decided so."""
-    rows = await connection.fetch(
-        f"SELECT {_CASE} FROM case_file WHERE book = $1 AND kind = $2 AND about = ANY($3::text[]) "
-        "AND status = 'decided' AND decision = $4",
-        book, kind, abouts, decision,
-    )  # fmt: skip
-    return [Case(*row) for row in rows]
-
-
 class Waiting(NamedTuple):
     """How many cases of a kind wait for a person, and since when the oldest does."""
 

@@ -40,6 +40,12 @@ RULES = {  #                       debit 借        credit 贷
     "settlement_paid":        Rule(A.IN_TRANSIT,   A.SUB_ACCOUNT,  "结算成功: the bank credited the sub-account"),
     "settlement_refused":     Rule(A.IN_TRANSIT,   A.PAYEE,        "结算失败: refused, so owed again"),
     "commission_refused":     Rule(A.IN_TRANSIT,   A.PLATFORM_FEE, "手续费结算失败: likewise for the platform"),
+    "settlement_returned":    Rule(A.SUB_ACCOUNT,  A.PAYEE,        "退票: a payout came back, so owed again"),
+    "commission_returned":    Rule(A.SUB_ACCOUNT,  A.PLATFORM_FEE, "手续费退票: likewise for the platform"),
+    "unidentified_in":        Rule(A.BANK,         A.SUSPENSE,     "不明来款挂账: money came, and nobody knows whose"),
+    "unidentified_out":       Rule(A.SUSPENSE,     A.BANK,         "不明付款挂账: money went, or what came went back"),
+    "suspense_to_channel":    Rule(A.SUSPENSE,     A.CHANNEL,      "挂账转渠道: it turns out a channel's payment"),
+    "channel_to_suspense":    Rule(A.CHANNEL,      A.SUSPENSE,     "渠道转挂账: or what a channel had taken"),
 }
 # fmt: on
 

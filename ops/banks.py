@@ -1,13 +1,22 @@
-"""`sluice bank link` and `rotate`: where a merchant's money is paid out from, which takes two people to say."""
+"""`sluice bank …`: what takes two people to say of a merchant's banks, and of the files that came from them."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cases
+import splitting
+from gateway.payments.bank_credits import BankCredits
+from kernel.db import acquire
+from kernel.errors import Conflict, NotFound, Rejected
+from ops.cases import decide_as
 from ops.people import Acting
+from ops.wiring import Hub
 from people import Act, Use, What
 from splitting import BankLink
+from splitting.banks import kept
 from splitting.banks.enrolment import SECRETS
+from splitting.tables import BankFile
 
 
 async def link_as(
@@ -40,3 +49,70 @@ async def _second(acting: Acting, command: str, book: int, bank: str, told: Mapp
 
     arguments = {name: shown(name, value) for name, value in told.items()}
     return await acting.second(What(Act.CHANNELS, command, bank, arguments, book))
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+async def get_file(hub: Hub, file_key: str) -> BankFile:
+    """Return a bank's file as it is kept. Raises NotFound (no_such_bank_file)."""
+    async with acquire(hub.pool) as connection:
+        file = await splitting.store.bank_file(connection, file_key)
+    if file is None:
+        raise NotFound("no_such_bank_file", f"there is no file {file_key}; see `sluice bank files list`")
+    return file
+
+
+async def release_as(acting: Acting, file_key: str, *, note: str) -> BankFile:
+    """Have what is kept of a file applied as it is, and apply it; return it as it stands then.
+
+    Raises NotFound, Rejected (bank_file_not_kept, bank_file_not_believed), Conflict, and what decide_as raises.
+    """
+    hub, file = acting.hub, await get_file(acting.hub, file_key)
+    kept.check_releasable(file)
+    await decide_as(acting, (await _case(hub, file)).id, kept.RELEASE, note=note, of_file=True)
+    return await _apply(hub, file)
+
+
+async def replace_as(acting: Acting, file_key: str, given: Path, *, note: str) -> BankFile:
+    """Have a file that the bank has sent another way applied in a file's place; return that as it stands then.
+
+    It is kept before anybody is asked, so that whoever agrees can look at it. Raises what release_as raises, and
+    Rejected (bank_file_unreadable).
+    """
+    hub, file = acting.hub, await get_file(acting.hub, file_key)
+    case = await _case(hub, file)
+    with given.open("rb") as opened:
+        content = opened.read(kept.MOST_BYTES + 1)
+    if not 0 < len(content) <= kept.MOST_BYTES:
+        raise Rejected("bank_file_unreadable", f"a file has 1 to {kept.MOST_BYTES} bytes; {given.name} has not")
+    other = await hub.banks.files.offer(file, content, given.name, acting.name)
+    await decide_as(acting, case.id, kept.REPLACE, note=note, named=cases.Named("file", other.id), of_file=True)
+    return await _apply(hub, other)
+
+
+async def discard_as(acting: Acting, file_key: str, *, note: str) -> BankFile:
+    """Have nothing more of a file applied; return it as it stands then. Raises what release_as raises."""
+    hub, file = acting.hub, await get_file(acting.hub, file_key)
+    await decide_as(acting, (await _case(hub, file)).id, kept.DISCARD, note=note, of_file=True)
+    return await get_file(hub, file_key)
+
+
+async def _case(hub: Hub, file: BankFile) -> cases.Case:
+    """Return the case of a file. Raises Conflict (bank_file_moved) where it has none, or another file has it by now."""
+    ident = cases.case_id(file.book, kept.SET_ASIDE, kept.about(file))
+    async with acquire(hub.pool) as connection:
+        case = await cases.store.find_case(connection, ident)
+    if case is None or kept.kept_as(case) != file.id:
+        raise Conflict("bank_file_moved", f"{file.id} is {file.fate}, and nobody is asked about it")
+    return case
+
+
+async def _apply(hub: Hub, file: BankFile) -> BankFile:
+    """Apply a file that people have agreed to; a statement waits for the daily proof, which alone reads it."""
+    file = await get_file(hub, file.id)
+    if file.fate != "received" or file.type == "camt.053":
+        return file
+    link = await hub.banks.link(file.book, file.bank)
+    collected = BankCredits(hub.payments, hub.pool).collected
+    return await hub.banks.files.apply_kept(link, file, await hub.accounts.deposits(file.book), collected)

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from contextlib import suppress
 
-import orjson
-
 import cases
 import people
 from gateway.payments import decisions
@@ -13,10 +11,15 @@ from kernel.errors import NotFound, SluiceError
 from ops.people import Acting
 from ops.wiring import Hub
 from people import Act, Approval, Use, What, approved
+from splitting.banks import kept
 from splitting.settlement import decisions as payouts
 
 # (kind, decision) → what is done in the batch that records it. A decision that is not here is only a record.
-EFFECTS: Mapping[tuple[str, str], cases.Effect] = {**decisions.EFFECTS, **payouts.EFFECTS}
+EFFECTS: Mapping[tuple[str, str], cases.Effect] = {
+    **decisions.EFFECTS,
+    **payouts.EFFECTS,
+    **kept.EFFECTS,
+}
 
 
 async def get_case(hub: Hub, case_id: str) -> cases.Case:
@@ -32,41 +35,54 @@ async def approval_of(hub: Hub, case: cases.Case) -> Approval | None:
     """Return the approval with which a case was decided as it stands; None where one person decided it, or nobody."""
     if case.decision is None or case.decided_by is None or case.note is None:
         return None
-    account = orjson.loads(case.facts).get(cases.ACCOUNT)
-    what = _what(case, case.decision, case.note, account)
+    named = cases.named_in(case, case.decision)
+    whats = [_what(case, case.decision, case.note, named)]
+    if case.kind == kept.SET_ASIDE:
+        whats.append(_what(case, case.decision, case.note, named, of_file=True))
+    hashes = {what.hash for what in whats}
     async with acquire(hub.pool) as connection:
-        found = await people.store.approvals(connection, about=case.id, over=True)
-    return next((one for one in found if one.status == "used" and one.what_hash == what.hash), None)
+        found = [one for what in whats for one in await people.store.approvals(connection, about=what.about, over=True)]
+    return next((one for one in found if one.status == "used" and one.what_hash in hashes), None)
 
 
 async def decide_as(
-    acting: Acting, case_id: str, decision: str, *, note: str, account: str | None = None
+    acting: Acting, case_id: str, decision: str, *, note: str, named: cases.Named | None = None, of_file: bool = False
 ) -> cases.Case:
     """Decide a case as the person who acts; with a second person's approval where the decision takes two.
 
+    of_file: it is said as a command about a bank's file, and is approved and recorded as such.
     Raises what decide and Acting.second raise.
     """
     hub, case = acting.hub, await get_case(acting.hub, case_id)
-    if account is not None:
-        await hub.accounts.get(case.book, account)
-    if not cases.check_decision(case, decision, acting.name, note, account):
+    await _check_named(hub, case.book, named)
+    if not cases.check_decision(case, decision, acting.name, note, named):
         return case
-    use = await acting.second(_what(case, decision, note, account)) if cases.takes_two(decision) else None
-    return await decide(hub, case_id, decision, by=acting.name, note=note, account=account, use=use, seen=case)
+    what = _what(case, decision, note, named, of_file=of_file)
+    use = await acting.second(what) if cases.takes_two(decision) else None
+    return await decide(hub, case_id, decision, by=acting.name, note=note, named=named, use=use, seen=case)
 
 
-def _what(case: cases.Case, decision: str, note: str, account: str | None) -> What:
+async def _check_named(hub: Hub, book: int, named: cases.Named | None) -> None:
+    """Raise NotFound where a decision names a channel account that there is not; the rest its effect looks for."""
+    if named is not None and named.what == "account":
+        await hub.accounts.get(book, named.id)
+
+
+def _what(case: cases.Case, decision: str, note: str, named: cases.Named | None, *, of_file: bool = False) -> What:
     """Return what a decision is, and of what: a case that is opened anew is another matter."""
     arguments = {
         "decision": decision,
         "note": note,
-        "account": account,
+        "account": None if named is None or named.what != "account" else named.id,
+        **({} if named is None or named.what == "account" else {named.what: named.id}),
         "kind": case.kind,
         "object": case.about,
         "amount_minor": case.amount_minor,
         "currency": case.currency,
         "opened_count": case.opened_count,
     }
+    if of_file:
+        return What(Act.CASES, f"bank files {decision}", kept.kept_as(case), arguments, case.book)
     return What(Act.CASES, "case decide", case.id, arguments, case.book)
 
 
@@ -77,23 +93,22 @@ async def decide(
     *,
     by: str,
     note: str,
-    account: str | None = None,
+    named: cases.Named | None = None,
     use: Use | None = None,
     seen: cases.Case | None = None,
 ) -> cases.Case:
     """Decide a case, with what that brings about, in one commit; the running worker carries on from there.
 
-    Before a person ends a refund its rail is asked once more: what that says comes first. account: the channel account
-    that the decision names. use: of the approval that it takes, used up in the same commit. seen: the case that was
+    Before a person ends a refund its rail is asked once more: what that says comes first. named: what the decision
+    names besides. use: of the approval that it takes, used up in the same commit. seen: the case that was
     agreed to. Raises what DecideCase and Approved raise, and NotFound (no_such_channel_account).
     """
     case = await get_case(hub, case_id)
-    if account is not None:
-        await hub.accounts.get(case.book, account)
+    await _check_named(hub, case.book, named)
     if isinstance(EFFECTS.get((case.kind, decision)), decisions.EndRefund):
         with suppress(SluiceError):  # it cannot be asked: then the person's word is all there is
             await hub.payments.look_at_refund(case.book, case.about)
-    command = cases.DecideCase(case.book, case.id, decision, by, note, EFFECTS, account, seen)
+    command = cases.DecideCase(case.book, case.id, decision, by, note, EFFECTS, named, seen)
     decided: cases.Case = await hub.lanes.put(approved(command, use))
     hub.bell.ring()
     return decided

@@ -60,11 +60,12 @@ MEANING: dict[str, dict[str, Means]] = {
         "in_transit": Means("sent, and neither paid nor refused", _LINE),
         "paid": Means("sent and paid, once each", _LINE),
         "refused": Means("sent and refused, once each: owed again", _LINE),
+        "returned": Means("sent, paid and returned, once each: owed again", _LINE),
     },
     "batch": {
         "created": Means("lines of which some are in transit", ("batches_match_their_lines",)),
         "sent": Means("lines of which some are in transit", ("batches_match_their_lines",)),
-        "finished": Means("lines that are all paid or refused", ("batches_match_their_lines",)),
+        "finished": Means("lines that are all paid, refused or returned", ("batches_match_their_lines",)),
     },
     "case": dict.fromkeys(("open", "decided"), Means(f"{_NOTHING}: it moves no money", ("cases_match_their_events",))),
     "discrepancy": dict.fromkeys(

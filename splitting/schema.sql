@@ -28,53 +28,6 @@ CREATE TABLE split (
     PRIMARY KEY (book, payment_id)
 ) WITH (fillfactor = 80);
 
--- Split plans 分账方案 that merchants keep, in versions of which one is active. A version's document never changes.
-CREATE TABLE split_plan (
-    book       int NOT NULL REFERENCES book (book),
-    id         text NOT NULL COLLATE "C",
-    name       text NOT NULL,
-    currency   text NOT NULL COLLATE "C" CHECK (currency ~ '^[A-Z]{3}$'),
-    versions   int NOT NULL CHECK (versions > 0), -- the number of the last
-    active     int CHECK (active BETWEEN 1 AND versions), -- by which new payments are shared out; NULL: by none yet
-    created_at timestamptz NOT NULL,
-    PRIMARY KEY (book, id)
-);
-CREATE TABLE split_plan_version (
-    book        int NOT NULL,
-    plan_id     text NOT NULL COLLATE "C",
-    version     int NOT NULL CHECK (version > 0),
-    document    json NOT NULL, -- as it was sent
-    written_out json NOT NULL, -- with what it inherits
-    hash        bytea NOT NULL CHECK (length(hash) = 32), -- SHA-256 of written_out as canonical JSON
-    status      text NOT NULL COLLATE "C" CHECK (status IN ('draft', 'active', 'retired')),
-    maker       text NOT NULL, -- a person's name, or an API key's id
-    checker     text, -- who had it activated last, or agreed to that; NULL: nobody yet
-    made_at     timestamptz NOT NULL,
-    status_at   timestamptz NOT NULL,
-    PRIMARY KEY (book, plan_id, version),
-    FOREIGN KEY (book, plan_id) REFERENCES split_plan (book, id),
-    CONSTRAINT split_plan_version_checked CHECK ((status = 'draft') = (checker IS NULL)),
-    -- Looked at when the transaction ends: one version takes another's place.
-    CONSTRAINT split_plan_one_active EXCLUDE USING btree (book WITH =, plan_id WITH =) WHERE (status = 'active')
-        DEFERRABLE INITIALLY DEFERRED
-);
-
--- By which plan payments are shared out that name none: of one payment link, product line, store, or all of the merchant's.
-CREATE TABLE split_attachment (
-    book        int NOT NULL,
-    scope       text NOT NULL COLLATE "C" CHECK (scope IN ('payment_link', 'product_line', 'store', 'merchant')),
-    subject     text NOT NULL COLLATE "C", -- the link's id, or the merchant's own name for it; '' where it is the merchant
-    currency    text NOT NULL COLLATE "C" CHECK (currency ~ '^[A-Z]{3}$'),
-    plan_id     text COLLATE "C", -- NULL: none any more
-    version     int, -- NULL: the one that is active when a payment is made
-    attached_by text NOT NULL, -- a person's name, or an API key's id
-    attached_at timestamptz NOT NULL,
-    PRIMARY KEY (book, scope, subject, currency),
-    FOREIGN KEY (book, plan_id) REFERENCES split_plan (book, id),
-    FOREIGN KEY (book, plan_id, version) REFERENCES split_plan_version (book, plan_id, version),
-    CONSTRAINT split_attachment_of_something CHECK ((scope = 'merchant') = (subject = ''))
-);
-
 -- A merchant's custody at a bank: the pool account the channels pay into, and how to reach the bank.
 CREATE TABLE bank_link (
     book         int NOT NULL REFERENCES book (book),
@@ -106,7 +59,10 @@ CREATE TABLE settlement (
     paid_minor        bigint NOT NULL CHECK (paid_minor >= 0 AND paid_minor <= total_minor),
     created_at        timestamptz NOT NULL,
     updated_at        timestamptz NOT NULL,
-    PRIMARY KEY (book, id)
+    returned_minor    bigint NOT NULL DEFAULT 0, -- of paid_minor, what came back 退票
+    written_as        int NOT NULL DEFAULT 1, -- how its file is written, see splitting/states.py
+    PRIMARY KEY (book, id),
+    CONSTRAINT settlement_returned_of_what_was_paid CHECK (returned_minor >= 0 AND returned_minor <= paid_minor)
 );
 
 CREATE TABLE instruction (
@@ -119,11 +75,57 @@ CREATE TABLE instruction (
     name          text NOT NULL,
     amount_minor  bigint NOT NULL CHECK (amount_minor > 0),
     currency      text NOT NULL COLLATE "C",
-    status        text NOT NULL COLLATE "C" CHECK (status IN ('in_transit', 'paid', 'refused')),
+    status        text NOT NULL COLLATE "C" CHECK (status IN ('in_transit', 'paid', 'refused', 'returned')),
     reason        text,
     bank_date     date NOT NULL, -- the bank's day of the decision; the execution date until there is one
     decided_at    timestamptz,
+    returned_at   timestamptz, -- 退票: when the hub learnt that it came back
+    returned_on   date, -- the bank's day of it
+    return_reason text, -- the bank's code
     PRIMARY KEY (book, id),
+    CONSTRAINT instruction_returned_on_a_day CHECK (
+        (status = 'returned') = (returned_on IS NOT NULL) AND (returned_on IS NULL) = (returned_at IS NULL)
+    ),
     FOREIGN KEY (book, settlement_id) REFERENCES settlement (book, id)
 );
 CREATE INDEX instruction_of_settlement ON instruction (book, settlement_id);
+
+-- Every file of a bank's, and what became of it. The bytes of one are bank_file_content's.
+CREATE TABLE bank_file (
+    book          int NOT NULL REFERENCES book (book),
+    id            text NOT NULL COLLATE "C", -- follows from bank, the bank's id and the hash in its list
+    bank          text NOT NULL COLLATE "C",
+    file_id       text NOT NULL COLLATE "C",
+    type          text NOT NULL COLLATE "C" CHECK (type IN ('pain.002', 'camt.054', 'camt.053')),
+    name          text NOT NULL,
+    business_date date NOT NULL,
+    listed_sha256 text NOT NULL COLLATE "C",
+    sha256        text COLLATE "C" CHECK (sha256 ~ '^[0-9a-f]{64}$'), -- NULL: its bytes could not be had
+    size          bigint NOT NULL CHECK (size >= 0),
+    fate          text NOT NULL COLLATE "C" CHECK (
+        fate IN ('offered', 'received', 'applied', 'repeated', 'quarantined', 'discarded')
+    ),
+    code          text COLLATE "C", -- why it is quarantined, or was
+    why           text,
+    repeats       text COLLATE "C", -- the file whose bytes these are as well
+    replaces      text COLLATE "C", -- given by hand: the file in whose place
+    given_by      text COLLATE "C", -- given by hand: by whom
+    received_at   timestamptz NOT NULL,
+    fate_at       timestamptz NOT NULL,
+    fate_by       text NOT NULL COLLATE "C", -- a person, or sluice
+    PRIMARY KEY (book, id),
+    CONSTRAINT bank_file_quarantined_for_a_reason CHECK (fate <> 'quarantined' OR (code IS NOT NULL AND why IS NOT NULL)),
+    CONSTRAINT bank_file_given_in_place_of_one CHECK ((given_by IS NULL) = (replaces IS NULL))
+);
+CREATE INDEX bank_file_newest ON bank_file (book, received_at);
+CREATE INDEX bank_file_of_bytes ON bank_file (book, sha256);
+CREATE INDEX bank_file_to_apply ON bank_file (received_at) WHERE fate = 'received';
+
+-- The bytes of banks' files, once for each content. Never changed.
+CREATE TABLE bank_file_content (
+    book   int NOT NULL REFERENCES book (book),
+    sha256 text NOT NULL COLLATE "C" CHECK (sha256 ~ '^[0-9a-f]{64}$'), -- of the bytes as they came
+    size   bigint NOT NULL CHECK (size >= 0), -- of the bytes as they came
+    packed bytea NOT NULL, -- zlib
+    PRIMARY KEY (book, sha256)
+);

@@ -1,4 +1,4 @@
-"""State tables of a split plan's version, and of settlement 结算: a batch for a bank, and each instruction in it."""
+"""State tables of settlement 结算: a batch for a bank, each instruction in it, a bank's file; see gateway/states.py."""
 
 from enum import StrEnum
 
@@ -30,15 +30,22 @@ BATCH = StateTable(
 )
 
 
+# How a batch's file is written, which must be the same whenever it is sent again: by the version that the bank's
+# settings named when it was made; 0 stands for the first, without BtchBookg, as it was before that was said.
+WRITTEN_AS = {0: "pain.001.001.09", 1: "pain.001.001.09", 2: "pain.001.001.03"}
+
+
 class Instruction(StrEnum):
     IN_TRANSIT = "in_transit"  # 在途
     PAID = "paid"
     REFUSED = "refused"
+    RETURNED = "returned"  # 退票: it was paid, and came back
 
 
 class InstructionEvent(StrEnum):
     EXECUTED = "executed"
     REFUSED = "refused"
+    RETURNED = "returned"
 
 
 INSTRUCTION = StateTable(
@@ -46,33 +53,52 @@ INSTRUCTION = StateTable(
         (Instruction.IN_TRANSIT, InstructionEvent.EXECUTED): Move(Instruction.PAID, "settlement.line_paid"),
         (Instruction.IN_TRANSIT, InstructionEvent.REFUSED): Move(Instruction.REFUSED, "settlement.line_refused"),
         (Instruction.PAID, InstructionEvent.EXECUTED): Move(Instruction.PAID),  # banks repeat their reports
+        (Instruction.PAID, InstructionEvent.RETURNED): Move(Instruction.RETURNED, "settlement.line_returned"),
         (Instruction.REFUSED, InstructionEvent.REFUSED): Move(Instruction.REFUSED),
+        (Instruction.RETURNED, InstructionEvent.EXECUTED): Move(Instruction.RETURNED),  # so it had been
+        (Instruction.RETURNED, InstructionEvent.REFUSED): Move(Instruction.RETURNED),  # as some banks say it came back
     },
     begins={Instruction.IN_TRANSIT: None},
     path=[(Instruction.IN_TRANSIT, InstructionEvent.EXECUTED)],
 )
 
 
-class PlanVersion(StrEnum):
-    DRAFT = "draft"  # made, and used by no payment yet
-    ACTIVE = "active"  # new payments that name the plan are shared out by it
-    RETIRED = "retired"  # another version took its place; payments that it was used for keep it
+class FileFate(StrEnum):
+    OFFERED = "offered"  # given by hand in place of another; nothing is done with it until two people have agreed
+    RECEIVED = "received"  # kept, and about to be applied
+    APPLIED = "applied"
+    REPEATED = "repeated"  # the very bytes of a file that was applied before, listed once more
+    QUARANTINED = "quarantined"  # not applied, or not all of it: it has a case
+    DISCARDED = "discarded"  # two people have said so; what takes its place, if anything does, names it
 
 
-class PlanVersionEvent(StrEnum):
-    ACTIVATE = "activate"
-    REPLACE = "replace"
+class FileEvent(StrEnum):
+    ALL_APPLIED = "all_applied"
+    SAME_BYTES = "same_bytes"
+    NOT_APPLIED = "not_applied"
+    AGREED = "agreed"  # to what was offered
+    RELEASED = "released"
+    DISCARDED = "discarded"
 
 
-PLAN_VERSION = StateTable(
+FILE = StateTable(
     {
-        (PlanVersion.DRAFT, PlanVersionEvent.ACTIVATE): Move(PlanVersion.ACTIVE, "split_plan.activated"),
-        (PlanVersion.ACTIVE, PlanVersionEvent.REPLACE): Move(PlanVersion.RETIRED),
-        (PlanVersion.RETIRED, PlanVersionEvent.ACTIVATE): Move(PlanVersion.ACTIVE, "split_plan.activated"),
+        (FileFate.OFFERED, FileEvent.AGREED): Move(FileFate.RECEIVED),
+        (FileFate.RECEIVED, FileEvent.ALL_APPLIED): Move(FileFate.APPLIED),
+        (FileFate.RECEIVED, FileEvent.SAME_BYTES): Move(FileFate.REPEATED),
+        (FileFate.RECEIVED, FileEvent.NOT_APPLIED): Move(FileFate.QUARANTINED),
+        (FileFate.QUARANTINED, FileEvent.ALL_APPLIED): Move(FileFate.APPLIED),
+        (FileFate.QUARANTINED, FileEvent.SAME_BYTES): Move(FileFate.REPEATED),
+        (FileFate.QUARANTINED, FileEvent.NOT_APPLIED): Move(FileFate.QUARANTINED),
+        (FileFate.QUARANTINED, FileEvent.RELEASED): Move(FileFate.RECEIVED),
+        (FileFate.QUARANTINED, FileEvent.DISCARDED): Move(FileFate.DISCARDED),
+        (FileFate.APPLIED, FileEvent.ALL_APPLIED): Move(FileFate.APPLIED),  # read again from an earlier cursor
+        (FileFate.APPLIED, FileEvent.SAME_BYTES): Move(FileFate.APPLIED),
+        (FileFate.APPLIED, FileEvent.NOT_APPLIED): Move(FileFate.QUARANTINED),
+        (FileFate.REPEATED, FileEvent.ALL_APPLIED): Move(FileFate.REPEATED),
+        (FileFate.REPEATED, FileEvent.SAME_BYTES): Move(FileFate.REPEATED),
+        (FileFate.REPEATED, FileEvent.NOT_APPLIED): Move(FileFate.QUARANTINED),
     },
-    begins={PlanVersion.DRAFT: "split_plan.drafted"},
-    path=[
-        (PlanVersion.DRAFT, PlanVersionEvent.ACTIVATE),
-        (PlanVersion.ACTIVE, PlanVersionEvent.REPLACE),
-    ],
+    begins={FileFate.RECEIVED: None, FileFate.OFFERED: None},
+    path=[(FileFate.RECEIVED, FileEvent.ALL_APPLIED)],
 )

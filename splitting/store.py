@@ -1,36 +1,36 @@
 """Reading who is owed what, and what banks were told. Writing goes through the commit lane."""
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
 from kernel.db import Connection
 from ledger.accounts import AccountKind
-from splitting.plans.document import hash_of
-from splitting.plans.tree import OWN
+from splitting.plans.arithmetic import OWN
 from splitting.tables import (
+    BANK_FILES,
     BANK_LINKS,
     INSTRUCTIONS,
-    Attachment,
+    BankFile,
     BankLink,
     Instruction,
     Payee,
-    PlanVersion,
     Settlement,
     Split,
-    SplitPlan,
 )
 
 _PAYEE = ", ".join(Payee._fields)
-_SPLIT_PLAN = ", ".join(SplitPlan._fields)
-_PLAN_VERSION = ", ".join(PlanVersion._fields)
-_ATTACHMENT = ", ".join(Attachment._fields)
 _BANK_LINK = ", ".join(BankLink._fields)
+_BANK_FILE = ", ".join(BankFile._fields)
 _SETTLEMENT = ", ".join(Settlement._fields)
 _INSTRUCTION = ", ".join(Instruction._fields)
 # What is sent to a bank, or comes back from it, counts whatever business date it was booked for.
-PAID_OUT = frozenset({"settlement_sent", "commission_sent", "settlement_refused", "commission_refused"})
+PAID_OUT = frozenset(
+    {
+        *("settlement_sent", "settlement_refused", "settlement_returned"),
+        *("commission_sent", "commission_refused", "commission_returned"),
+    }
+)
 _FOLLOWED = (
     "l.ended_at IS NULL OR EXISTS (SELECT 1 FROM settlement s "
     "WHERE s.book = l.book AND s.bank = l.bank AND s.status <> 'finished')"
@@ -70,33 +70,6 @@ async def with_plan(connection: Connection, book: int, payment_ids: Sequence[str
         "SELECT payment_id FROM split WHERE book = $1 AND payment_id = ANY($2::text[])", book, payment_ids
     )
     return {row[0] for row in rows}
-
-
-async def split_plans(connection: Connection, book: int, after: str = "", limit: int = 1000) -> list[SplitPlan]:
-    """Return the book's split plans in order of id."""
-    rows = await connection.fetch(
-        f"SELECT {_SPLIT_PLAN} FROM split_plan WHERE book = $1 AND id > $2 ORDER BY id LIMIT $3", book, after, limit
-    )
-    return [SplitPlan(*row) for row in rows]
-
-
-async def plan_versions(connection: Connection, book: int, plan_id: str) -> list[PlanVersion]:
-    """Return a split plan's versions, newest first; at most a hundred."""
-    rows = await connection.fetch(
-        f"SELECT {_PLAN_VERSION} FROM split_plan_version WHERE book = $1 AND plan_id = $2 "
-        "ORDER BY version DESC LIMIT 100",
-        book,
-        plan_id,
-    )
-    return [PlanVersion(*row) for row in rows]
-
-
-async def attachments(connection: Connection, book: int) -> list[Attachment]:
-    """Return what split plans are attached to in a book; at most ten thousand."""
-    rows = await connection.fetch(
-        f"SELECT {_ATTACHMENT} FROM split_attachment WHERE book = $1 AND plan_id IS NOT NULL LIMIT 10000", book
-    )
-    return [Attachment(*row) for row in rows]
 
 
 async def find_bank_link(connection: Connection, book: int, bank: str) -> BankLink | None:
@@ -256,8 +229,111 @@ async def find_instruction(connection: Connection, book: int, instruction_id: st
     return rows[0] if rows else None
 
 
+async def keep_bank_file(connection: Connection, file: BankFile, packed: bytes | None) -> BankFile:
+    """Keep a file's bytes and its row, each once; return the row as it stands. Call it in a transaction.
+
+    Where the bytes could not be had before, and now are, the row has them from now on.
+    """
+    if packed is not None:
+        await connection.execute(
+            "INSERT INTO bank_file_content (book, sha256, size, packed) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            file.book,
+            file.sha256,
+            file.size,
+            packed,
+        )
+    numbers = ", ".join(f"${number}" for number in range(1, len(file) + 1))
+    row = await connection.fetchrow(
+        f"INSERT INTO bank_file AS f ({_BANK_FILE}) VALUES ({numbers}) ON CONFLICT (book, id) DO UPDATE SET "
+        "sha256 = coalesce(excluded.sha256, f.sha256), "
+        "size = CASE WHEN excluded.sha256 IS NULL THEN f.size ELSE excluded.size END "
+        f"RETURNING {', '.join('f.' + column for column in BankFile._fields)}",
+        *file,
+    )
+    assert row is not None
+    return BankFile(*row)
+
+
+async def find_bank_file(connection: Connection, book: int, file_key: str) -> BankFile | None:
+    rows = await BANK_FILES.load(connection, [(book, file_key)])
+    return rows[0] if rows else None
+
+
+async def bank_file(connection: Connection, file_key: str) -> BankFile | None:
+    """Return a file of any book, or None."""
+    row = await connection.fetchrow(f"SELECT {_BANK_FILE} FROM bank_file WHERE id = $1", file_key)
+    return BankFile(*row) if row else None
+
+
+async def bank_file_content(connection: Connection, book: int, sha256: str) -> bytes | None:
+    """Return the bytes under a hash as they are kept, packed; None where there are none."""
+    packed: bytes | None = await connection.fetchval(
+        "SELECT packed FROM bank_file_content WHERE book = $1 AND sha256 = $2", book, sha256
+    )
+    return packed
+
+
+async def bank_files(
+    connection: Connection,
+    book: int,
+    *,
+    bank: str | None = None,
+    fate: str | None = None,
+    type: str | None = None,
+    by_hand: bool = False,
+    limit: int = 100,
+) -> list[BankFile]:
+    """Return a merchant's files from banks, newest first. by_hand: those alone that a person has given."""
+    rows = await connection.fetch(
+        f"SELECT {_BANK_FILE} FROM bank_file WHERE book = $1 AND ($2::text IS NULL OR bank = $2) "
+        "AND ($3::text IS NULL OR fate = $3) AND ($4::text IS NULL OR type = $4) "
+        "AND (NOT $5 OR given_by IS NOT NULL) ORDER BY received_at DESC, id LIMIT $6",
+        book,
+        bank,
+        fate,
+        type,
+        by_hand,
+        limit,
+    )
+    return [BankFile(*row) for row in rows]
+
+
+async def decided_files(connection: Connection, book: int, file_keys: Sequence[str]) -> set[str]:
+    """Return which of these files people have decided about for good: discarded, or released and then applied."""
+    rows = await connection.fetch(
+        "SELECT id FROM bank_file WHERE book = $1 AND id = ANY($2::text[]) AND (fate = 'discarded' "
+        "OR (fate IN ('applied', 'repeated') AND fate_by <> 'sluice'))",
+        book,
+        file_keys,
+    )
+    return {row[0] for row in rows}
+
+
+async def applied_before(connection: Connection, file: BankFile) -> str | None:
+    """Return the first other file of the bank with the very same bytes that was applied; None where there is none."""
+    found: str | None = await connection.fetchval(
+        "SELECT id FROM bank_file WHERE book = $1 AND sha256 = $2 AND bank = $3 AND type = $4 AND id <> $5 "
+        "AND fate = 'applied' ORDER BY received_at, id LIMIT 1",
+        file.book,
+        file.sha256,
+        file.bank,
+        file.type,
+        file.id,
+    )
+    return found
+
+
+async def files_to_apply(connection: Connection) -> list[BankFile]:
+    """Return the kept files of every book that people have agreed to and that are not applied yet, oldest first."""
+    rows = await connection.fetch(
+        f"SELECT {_BANK_FILE} FROM bank_file WHERE fate = 'received' AND fate_by <> 'sluice' "
+        "AND type <> 'camt.053' ORDER BY received_at, book, id LIMIT 1000"
+    )
+    return [BankFile(*row) for row in rows]
+
+
 class PayeeTotal(NamedTuple):
-    """What one payee was given, what refunds took back and what its bank paid, in minor units."""
+    """What one payee was given, what refunds took back and what its bank paid, less what came back, in minor units."""
 
     payee_id: str
     name: str
@@ -282,50 +358,17 @@ async def payee_totals(connection: Connection, book: int, currency: str) -> list
                                                     AND t.credit = p.owed), 0)::bigint,
                coalesce(sum(t.amount_minor) FILTER (WHERE t.rule IN ('share_taken_back', 'commission_taken_back')
                                                     AND t.debit = p.owed), 0)::bigint,
-               coalesce(sum(t.amount_minor) FILTER (WHERE t.rule = 'settlement_paid' AND t.credit = p.sub), 0)::bigint
-        FROM p LEFT JOIN transfer t ON t.book = $1 AND (t.credit IN (p.owed, p.sub) OR t.debit = p.owed)
+               coalesce(sum(CASE t.rule WHEN 'settlement_paid' THEN t.amount_minor ELSE -t.amount_minor END)
+                        FILTER (WHERE t.rule = 'settlement_paid' AND t.credit = p.sub
+                                OR t.rule IN ('settlement_returned', 'commission_returned') AND t.debit = p.sub),
+                        0)::bigint
+        FROM p LEFT JOIN transfer t ON t.book = $1 AND (t.credit IN (p.owed, p.sub) OR t.debit IN (p.owed, p.sub))
         GROUP BY p.id, p.name, p.kind ORDER BY p.id
         """,
         book,
         currency,
     )
     return [PayeeTotal(*row) for row in rows]
-
-
-async def split_plans_are_what_was_agreed_to(connection: Connection) -> list[str]:
-    """A version's document has the hash that was agreed to, and the active one is the plan's."""
-    rows = await connection.fetch(
-        "SELECT book, plan_id, version, written_out::text, hash, status FROM split_plan_version ORDER BY 1, 2, 3"
-    )
-    wrong = [
-        f"book {r[0]} {r[1]}: version {r[2]} is not the document that was hashed"
-        for r in rows
-        if hash_of(json.loads(r[3])) != r[4]
-    ]
-    other = await connection.fetch(
-        """
-        SELECT p.book, p.id FROM split_plan p LEFT JOIN split_plan_version v ON v.book = p.book AND v.plan_id = p.id
-        GROUP BY p.book, p.id, p.versions, p.active
-        HAVING count(v.version) <> p.versions OR coalesce(max(v.version), 0) <> p.versions
-            OR max(v.version) FILTER (WHERE v.status = 'active') IS DISTINCT FROM p.active
-        """
-    )
-    return wrong + [f"book {r[0]} {r[1]}: the plan and its versions differ" for r in other]
-
-
-async def splits_keep_a_version_that_was_active(connection: Connection) -> list[str]:
-    """The version of a plan that a payment keeps is there, and somebody has agreed to it."""
-    unknown = await connection.fetch(
-        """
-        SELECT s.book, s.payment_id FROM split s
-        CROSS JOIN LATERAL json_array_elements(CASE json_typeof(s.asked) WHEN 'object' THEN s.asked -> 'parts' END)
-            AS x(part)
-        LEFT JOIN split_plan_version v
-            ON v.book = s.book AND v.plan_id = x.part ->> 'plan' AND v.version = (x.part ->> 'version')::int
-        WHERE x.part ->> 'plan' IS NOT NULL AND (v.version IS NULL OR v.status = 'draft')
-        """
-    )
-    return [f"book {r[0]} {r[1]}: the version that it is shared out by was never active" for r in unknown]
 
 
 async def shares_sum_to_the_net(connection: Connection) -> list[str]:
@@ -374,27 +417,31 @@ async def shares_match_the_journal(connection: Connection) -> list[str]:
 
 
 async def instructions_match_the_journal(connection: Connection) -> list[str]:
-    """A line in transit was booked so and is undecided; a paid or refused one was booked so once, and not otherwise."""
+    """A line in transit was booked so and is undecided; any other was booked so once, and not otherwise."""
     rows = await connection.fetch(
         """
         WITH told AS (
-            SELECT book, regexp_replace(id, ':(sent|paid|refused)$', '') AS id,
+            SELECT book, regexp_replace(id, ':(sent|paid|refused|returned)$', '') AS id,
                 sum(amount_minor) FILTER (WHERE rule IN ('settlement_sent', 'commission_sent')) AS sent,
                 sum(amount_minor) FILTER (WHERE rule = 'settlement_paid') AS paid,
-                sum(amount_minor) FILTER (WHERE rule IN ('settlement_refused', 'commission_refused')) AS refused
+                sum(amount_minor) FILTER (WHERE rule IN ('settlement_refused', 'commission_refused')) AS refused,
+                sum(amount_minor) FILTER (WHERE rule IN ('settlement_returned', 'commission_returned')) AS returned
             FROM transfer WHERE rule IN (
-                'settlement_sent', 'commission_sent', 'settlement_paid', 'settlement_refused', 'commission_refused'
+                'settlement_sent', 'commission_sent', 'settlement_paid', 'settlement_refused', 'commission_refused',
+                'settlement_returned', 'commission_returned'
             ) GROUP BY 1, 2
         )
-        SELECT coalesce(i.book, t.book), coalesce(i.id, t.id), i.status, t.sent, t.paid, t.refused
+        SELECT coalesce(i.book, t.book), coalesce(i.id, t.id), i.status, t.sent, t.paid, t.refused, t.returned
         FROM instruction i FULL JOIN told t ON t.book = i.book AND t.id = i.id
         WHERE i.id IS NULL OR coalesce(t.sent, 0) <> i.amount_minor
-            OR coalesce(t.paid, 0) <> CASE i.status WHEN 'paid' THEN i.amount_minor ELSE 0 END
+            OR coalesce(t.paid, 0) <> CASE WHEN i.status IN ('paid', 'returned') THEN i.amount_minor ELSE 0 END
             OR coalesce(t.refused, 0) <> CASE i.status WHEN 'refused' THEN i.amount_minor ELSE 0 END
+            OR coalesce(t.returned, 0) <> CASE i.status WHEN 'returned' THEN i.amount_minor ELSE 0 END
         """
     )
     return [
-        f"book {r[0]} {r[1]}: is {r[2]}, the journal has {r[3] or 0} sent, {r[4] or 0} paid, {r[5] or 0} refused"
+        f"book {r[0]} {r[1]}: is {r[2]}, the journal has {r[3] or 0} sent, {r[4] or 0} paid, {r[5] or 0} refused, "
+        f"{r[6] or 0} returned"
         for r in rows
     ]
 
@@ -404,21 +451,75 @@ async def batches_match_their_lines(connection: Connection) -> list[str]:
     rows = await connection.fetch(
         """
         SELECT s.book, s.id FROM settlement s LEFT JOIN instruction i ON i.book = s.book AND i.settlement_id = s.id
-        GROUP BY s.book, s.id, s.total_minor, s.instruction_count, s.open_count, s.paid_minor, s.status
+        GROUP BY s.book, s.id, s.total_minor, s.instruction_count, s.open_count, s.paid_minor,
+            s.returned_minor, s.status
         HAVING coalesce(sum(i.amount_minor), 0) <> s.total_minor OR count(i.id) <> s.instruction_count
             OR count(i.id) FILTER (WHERE i.status = 'in_transit') <> s.open_count
-            OR coalesce(sum(i.amount_minor) FILTER (WHERE i.status = 'paid'), 0) <> s.paid_minor
+            OR coalesce(sum(i.amount_minor) FILTER (WHERE i.status IN ('paid', 'returned')), 0) <> s.paid_minor
+            OR coalesce(sum(i.amount_minor) FILTER (WHERE i.status = 'returned'), 0) <> s.returned_minor
             OR (s.status = 'finished') <> (s.open_count = 0)
         """
     )
     return [f"book {r[0]} {r[1]}: the batch and its lines do not add up" for r in rows]
 
 
+async def bank_files_are_kept(connection: Connection) -> list[str]:
+    """The bytes of every file that were had are there; what is quarantined has a case that is open."""
+    rows = await connection.fetch(
+        """
+        SELECT f.book, f.id, 'its bytes are not there' FROM bank_file f
+        WHERE f.sha256 IS NOT NULL AND NOT EXISTS (
+            SELECT FROM bank_file_content c WHERE c.book = f.book AND c.sha256 = f.sha256 AND c.size = f.size
+        )
+        UNION ALL
+        SELECT f.book, f.id, 'it is quarantined and nobody is asked about it' FROM bank_file f
+        WHERE f.fate = 'quarantined' AND NOT EXISTS (
+            SELECT FROM case_file c WHERE c.book = f.book AND c.kind = 'bank_file_set_aside'
+                AND c.about = f.bank || ':' || f.file_id AND c.status = 'open'
+        ) AND NOT EXISTS (
+            SELECT FROM bank_file n WHERE n.book = f.book AND n.bank = f.bank AND n.file_id = f.file_id
+                AND n.received_at > f.received_at
+        )
+        """
+    )
+    return [f"book {r[0]} {r[1]}: {r[2]}" for r in rows]
+
+
+async def suspense_is_asked_about(connection: Connection) -> list[str]:
+    """Whatever a booking put in suspense has a case that says so."""
+    rows = await connection.fetch(
+        """
+        SELECT t.book, t.id FROM transfer t
+        WHERE t.rule IN ('unidentified_in', 'unidentified_out') AND t.id NOT LIKE '%:cleared' AND NOT EXISTS (
+            SELECT FROM case_file c WHERE c.book = t.book AND c.kind = 'money_in_suspense' AND c.about = t.id
+        )
+        """
+    )
+    return [f"book {r[0]} {r[1]}: it is in suspense, and nobody is asked about it" for r in rows]
+
+
+async def suspense_leaves_with_its_case(connection: Connection) -> list[str]:
+    """What a booking put in suspense is there until its case is decided, and has left it then, once and whole."""
+    rows = await connection.fetch(
+        """
+        SELECT c.book, c.about FROM case_file c
+        LEFT JOIN transfer t ON t.book = c.book AND t.id = c.about
+        LEFT JOIN transfer x ON x.book = c.book AND x.id = c.about || ':cleared'
+        WHERE c.kind = 'money_in_suspense' AND (
+            t.amount_minor IS DISTINCT FROM abs(c.amount_minor)
+            OR coalesce(x.amount_minor, 0) <> CASE c.status WHEN 'open' THEN 0 ELSE t.amount_minor END
+        )
+        """
+    )
+    return [f"book {r[0]} {r[1]}: its case and what is in suspense of it differ" for r in rows]
+
+
 INVARIANTS = {
-    "split_plans_are_what_was_agreed_to": split_plans_are_what_was_agreed_to,
-    "splits_keep_a_version_that_was_active": splits_keep_a_version_that_was_active,
+    "bank_files_are_kept": bank_files_are_kept,
     "shares_sum_to_the_net": shares_sum_to_the_net,
     "shares_match_the_journal": shares_match_the_journal,
     "instructions_match_the_journal": instructions_match_the_journal,
     "batches_match_their_lines": batches_match_their_lines,
+    "suspense_is_asked_about": suspense_is_asked_about,
+    "suspense_leaves_with_its_case": suspense_leaves_with_its_case,
 }

@@ -36,47 +36,6 @@ class Split(NamedTuple):
     coupon_minor: int = 0  # what the merchant's own coupons paid of gross_minor
 
 
-class SplitPlan(NamedTuple):
-    """A split plan 分账方案 that a merchant keeps, in versions."""
-
-    book: int
-    id: str
-    name: str
-    currency: str
-    versions: int  # the number of the last
-    active: int | None  # by which new payments are shared out; None: by none yet
-    created_at: datetime
-
-
-class PlanVersion(NamedTuple):
-    """A version of a split plan. Its document never changes."""
-
-    book: int
-    plan_id: str
-    version: int
-    document: str  # JSON, as it was sent
-    written_out: str  # JSON, with what it inherits
-    hash: bytes  # SHA-256 of written_out as canonical JSON
-    status: str  # draft | active | retired
-    maker: str  # a person's name, or an API key's id
-    checker: str | None  # who had it activated last, or agreed to that; None: nobody yet
-    made_at: datetime
-    status_at: datetime
-
-
-class Attachment(NamedTuple):
-    """By which plan payments are shared out that name none."""
-
-    book: int
-    scope: str  # payment_link | product_line | store | merchant
-    subject: str  # the link's id, or the merchant's own name for it; empty where it is the merchant
-    currency: str
-    plan_id: str | None  # None: none any more
-    version: int | None  # None: the one that is active when a payment is made
-    attached_by: str  # a person's name, or an API key's id
-    attached_at: datetime
-
-
 class BankLink(NamedTuple):
     """A merchant's custody at a bank."""
 
@@ -106,6 +65,8 @@ class Settlement(NamedTuple):
     paid_minor: int
     created_at: datetime
     updated_at: datetime
+    returned_minor: int = 0  # of paid_minor, what came back
+    written_as: int = 1  # how its file is written, the same whenever it is sent: see splitting.states.WRITTEN_AS
 
 
 class Instruction(NamedTuple):
@@ -124,32 +85,55 @@ class Instruction(NamedTuple):
     reason: str | None
     bank_date: date
     decided_at: datetime | None
+    returned_at: datetime | None = None  # 退票
+    returned_on: date | None = None  # the bank's day of it
+    return_reason: str | None = None  # the bank's code
+
+
+class BankFile(NamedTuple):
+    """A file of a bank's, and what became of it; its bytes are bank_file_content's, by their hash."""
+
+    book: int
+    id: str
+    bank: str
+    file_id: str  # the bank's own; of one given by hand it begins with "hand-"
+    type: str  # pain.002 | camt.054 | camt.053
+    name: str
+    business_date: date
+    listed_sha256: str  # as the bank's list has it, in small letters; empty where it has none
+    sha256: str | None  # of the bytes that are kept; None: none were had
+    size: int  # of those, in bytes
+    fate: str
+    code: str | None  # why it is quarantined, or was
+    why: str | None
+    repeats: str | None  # the file whose bytes these are as well
+    replaces: str | None  # given by hand: the file in whose place
+    given_by: str | None  # given by hand: by whom
+    received_at: datetime
+    fate_at: datetime
+    fate_by: str  # a person, or sluice
 
 
 PAYEES: Table[Payee] = Table("payee", Payee, "int text text text text text text timestamptz timestamptz text", keys=2)
 SPLITS: Table[Split] = Table("split", Split, "int text text text json bigint bigint json timestamptz bigint", keys=2)
-SPLIT_PLANS: Table[SplitPlan] = Table("split_plan", SplitPlan, "int text text text int int timestamptz", keys=2)
-PLAN_VERSIONS: Table[PlanVersion] = Table(
-    "split_plan_version",
-    PlanVersion,
-    "int text int json json bytea text text text timestamptz timestamptz",
-    keys=3,
-)
-ATTACHMENTS: Table[Attachment] = Table(
-    "split_attachment", Attachment, "int text text text text int text timestamptz", keys=4
-)
 BANK_LINKS: Table[BankLink] = Table(
     "bank_link", BankLink, "int text text json text text timestamptz timestamptz", keys=2
 )
 SETTLEMENTS: Table[Settlement] = Table(
     "settlement",
     Settlement,
-    "int text text date date text text bigint int int bigint timestamptz timestamptz",
+    "int text text date date text text bigint int int bigint timestamptz timestamptz bigint int",
     keys=2,
 )
 INSTRUCTIONS: Table[Instruction] = Table(
     "instruction",
     Instruction,
-    "int text text text text text text bigint text text text date timestamptz",
+    "int text text text text text text bigint text text text date timestamptz timestamptz date text",
+    keys=2,
+)
+BANK_FILES: Table[BankFile] = Table(
+    "bank_file",
+    BankFile,
+    "int text text text text text date text text bigint text text text text text text timestamptz timestamptz text",
     keys=2,
 )

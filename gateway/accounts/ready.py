@@ -89,10 +89,18 @@ class ChannelAccounts:
         """
         return (await self._standing(book))[0]
 
-    async def deposits(self, book: int) -> Mapping[str, str]:
-        """Return how a merchant's channels name their deposits at the bank: start of the reference → account."""
-        marks = ((deposit_prefix(one.client.channel), one.account.id) for one in await self.of_book(book))
-        return {mark: account_id for mark, account_id in marks if mark is not None}
+    async def deposits(self, book: int) -> Mapping[str, str | None]:
+        """Return how a merchant's channels name their deposits at the bank: start of the reference → account.
+
+        None where several accounts are one account at the rail, as those of before may be: its deposit is all of
+        theirs together, and whose which part is nothing in it says.
+        """
+        found: dict[str, str | None] = {}
+        for one in await self.of_book(book):
+            mark = deposit_prefix(one.client.channel)
+            if mark is not None:
+                found[mark] = None if mark in found else one.account.id
+        return found
 
     @property
     def rails(self) -> Sequence[str]:

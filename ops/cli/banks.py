@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ops.cli import bank_files
 from ops.cli.shared import (
     Book,
     Json,
@@ -21,6 +22,7 @@ from ops.cli.shared import (
 )
 
 app = typer.Typer(no_args_is_help=True, help="Banks 银行: a merchant's custody, the platform's own account.")
+app.add_typer(bank_files.app, name="files")
 CREDENTIALS = typer.Option(
     "--credentials",
     "--enrolment",
@@ -207,7 +209,7 @@ def reconcile(
             deposit = None
             if bank is not None:
                 await proof.fetch_bank_files(book, bank)
-                starts = {a: s for s, a in (await hub.accounts.deposits(book)).items()}
+                starts = {a: s for s, a in (await hub.accounts.deposits(book)).items() if a is not None}
                 if account in starts:  # a deposit comes the next working day; holidays may put a week between
                     deposit = Deposit(bank, f"{starts[account]}{on:%Y%m%d}", on + timedelta(days=10))
             runs = [await proof.channel(book, account, on, currency=currency, deposit=deposit)]

@@ -99,6 +99,8 @@ def case_decide(
     decision: Annotated[str, typer.Option(help="One of those that `sluice case show CASE` lists.")],
     note: Annotated[str, typer.Option(help="Why, and what was done outside the hub; kept for ever.")],
     account: Annotated[str | None, typer.Option(help="The channel account, for decisions that need one.")] = None,
+    line: Annotated[str | None, typer.Option(help="The line of a settlement, for decisions that need one.")] = None,
+    file: Annotated[str | None, typer.Option(help="The file given by hand, for decisions that need one.")] = None,
     as_json: Json = False,
 ) -> None:
     """Decide a case, and carry the decision out; repeating the same decision changes nothing.
@@ -108,14 +110,18 @@ def case_decide(
     1 if an approval is still needed, or if the decision is not possible for this case, cannot be carried out, or
     contradicts an earlier one.
     """
-    from cases import case_payload
+    from cases import Named, case_payload
     from ops.cases import decide_as
 
     found = settings()
+    told = [Named(what, ident) for what, ident in (("account", account), ("line", line), ("file", file)) if ident]
+    if len(told) > 1:
+        fail("a decision names one thing: --account, --line or --file", 2)
+    named = told[0] if told else None
 
     async def work() -> int:
         async with acting_person(found, "cases", f"case decide {decision}", case) as acting:
-            row = await decide_as(acting, case, decision, note=note, account=account)
+            row = await decide_as(acting, case, decision, note=note, named=named)
         if as_json:
             show({**case_payload(row), "book": row.book})
         else:

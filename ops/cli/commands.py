@@ -18,7 +18,7 @@ from ops.cli import (
     routing,
     running,
     sandbox,
-    splits,
+    settlements,
     trials,
 )
 from ops.cli.shared import as_person, fail
@@ -77,8 +77,8 @@ app.add_typer(merchants.merchant_app, name="merchant")
 app.add_typer(merchants.key_app, name="key")
 app.add_typer(channels.app, name="channel")
 app.add_typer(banks.app, name="bank")
+app.add_typer(settlements.app, name="settlement")
 app.add_typer(payees.app, name="payee")
-app.add_typer(splits.app, name="split")
 app.add_typer(cases.app, name="case")
 app.add_typer(links.app, name="link")
 app.add_typer(codes.app, name="qr")

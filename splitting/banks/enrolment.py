@@ -17,7 +17,16 @@ from kernel.sealing import Bound, CannotOpen, MasterKeys, Secret, label_of, mast
 from splitting.tables import BankLink
 
 SECRETS = frozenset({"token", "private_key"})
-NAMES = SECRETS | {"base_url", "key_id", "bank_key_id", "bank_public_key", "bic", "bank_name"}  # all that is read
+NAMES = SECRETS | {
+    "base_url",
+    "key_id",
+    "bank_key_id",
+    "bank_public_key",
+    "bic",
+    "bank_name",
+    "drop_dir",
+    "pain_001",
+}  # all that is read
 
 
 def without_files(enrolment: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""A bank's outgoing files, read and applied: each file, entry and line for itself.
+"""A bank's outgoing files, kept, read and applied: each file, entry and line for itself.
 
 What cannot be applied is set aside as a case, and keeps nothing after it from being applied. A file is set aside under
-its id at the bank, and asked for again until all of it has been applied or a person has discarded it. Everything may be
-read again: a booking is booked once, a line decided once.
+its id at the bank, and asked for again until all of it has been applied or people have discarded or replaced it; they
+may also have what is kept of it applied as it is (kept.py). Everything may be read again: a booking is booked once, a
+line decided once.
 """
 
 import asyncio
@@ -10,8 +11,8 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -19,36 +20,42 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 
 import cases
-from channels.banks import BadStatement, BankClient, Entry, Fate, FileInfo, read_camt054, read_pain002
+from channels.banks import (
+    BadStatement,
+    BankClient,
+    Entry,
+    Fate,
+    FileInfo,
+    disagreement,
+    read_camt054,
+    read_pain002,
+    unsayable,
+)
 from kernel.db import LOST, Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import Rejected, SluiceError, Unavailable
 from kernel.lane import Lanes
+from kernel.money import Money
 from splitting import states, store
-from splitting.settlement.deposits import FOR_EVER, ApplyDeposit
-from splitting.settlement.instructions import DecideInstruction, DoubtInstruction, MoveCursor
-from splitting.tables import BankLink, Instruction
+from splitting.banks import kept
+from splitting.banks.keeping import SHORT, KeptFiles
+from splitting.banks.kept import Wrong, info_from, info_of
+from splitting.settlement.deposits import ApplyDeposit
+from splitting.settlement.instructions import INSTRUCTION_ID, DecideInstruction, DoubtInstruction, MoveCursor
+from splitting.settlement.returns import ApplyReturn
+from splitting.tables import BankFile, BankLink, Instruction
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-SET_ASIDE = "bank_file_set_aside"
-DISCARD = "discard"
 CAMT_054, PAIN_002 = "camt.054", "pain.002"
 TRIES = 10  # a file that is listed and cannot be had is set aside after so many rounds
 TOGETHER = 64  # entries or lines of a file
-SHORT, LONG = 64 << 10, 4 << 20  # bytes of a file: some milliseconds, and a second of a core
+LONG = 4 << 20  # bytes of a file: a second of a core
 NOTE_EVERY = timedelta(minutes=1)  # so often is it written down that all was read
 
 # Told of a transfer to, or back from, one payment's own account number; returns its channel account, or None.
 Collected = Callable[[int, Entry], Awaitable[str | None]]
-
-
-class Wrong(NamedTuple):
-    """Why a file was not applied, or not all of it."""
-
-    code: str
-    why: str
 
 
 class _Passed(NamedTuple):
@@ -58,22 +65,21 @@ class _Passed(NamedTuple):
     files: set[tuple[str, str]]  # id and hash
 
 
-class BankFiles:
+class BankFiles(KeptFiles):
     """Reads the files of every merchant's banks, and applies them."""
 
     def __init__(self, pool: Pool, lanes: Lanes, env: Env, client: Callable[[BankLink], BankClient]) -> None:
-        self._pool = pool
-        self._lanes = lanes
-        self._env = env
+        super().__init__(pool, lanes, env)
         self._client = client
         self._not_had: Counter[tuple[int, str]] = Counter()  # by book and what its case is about
         self._longest = asyncio.Semaphore(1)
         self._passed: dict[tuple[int, str, str], _Passed] = {}  # by book, bank and type
 
-    async def read_new(self, link: BankLink, channel_account_of: Mapping[str, str], collected: Collected) -> int:
+    async def read_new(self, link: BankLink, channel_account_of: Mapping[str, str | None], collected: Collected) -> int:
         """Apply the new notices of bookings and status reports, or set them aside; return how many files that was.
 
-        channel_account_of: the start of a deposit's end-to-end id, as the channel writes it → channel account.
+        channel_account_of: the start of a deposit's end-to-end id, as the channel writes it → channel account; None
+        where several share it.
         collected: what is told of transfers that payers made to one payment's own account number. Raises Unavailable
         where the bank does not answer, Rejected where it says no to us; what one of the two lists did does not keep the
         other from being read.
@@ -108,7 +114,7 @@ class BankFiles:
         return number
 
     async def read_again(
-        self, link: BankLink, case_id: str, channel_account_of: Mapping[str, str], collected: Collected
+        self, link: BankLink, case_id: str, channel_account_of: Mapping[str, str | None], collected: Collected
     ) -> None:
         """Ask once more for a file that was set aside; where all of it has been applied, its case closes.
 
@@ -118,30 +124,31 @@ class BankFiles:
             aside = await cases.store.find_case(connection, case_id)
         if aside is None or not cases.may_be_decided(aside):
             return  # decided since
-        file = orjson.loads(aside.facts)["file"]
-        info = FileInfo(**{**file, "business_date": date.fromisoformat(file["business_date"])})
+        info = info_from(orjson.loads(aside.facts))
         if info.type not in (CAMT_054, PAIN_002):
             return  # the daily proof asks for statements, whenever it is run
-        if await self._apply(link, info, channel_account_of, collected, known=True):
-            await self.applied(link, info)
+        if not info.file_id.startswith(kept.HAND):  # which no bank has
+            await self._apply(link, info, channel_account_of, collected, known=True)
 
-    async def set_aside(self, link: BankLink, info: FileInfo, wrong: Wrong) -> None:
-        """Have a person know of a file that was not applied, or not whole. The same again changes nothing."""
-        file = {**asdict(info), "business_date": info.business_date.isoformat()}
-        facts = {"bank": link.bank, "file": file, "code": wrong.code, "why": wrong.why[:2000]}
-        await self._lanes.put(cases.OpenCase(link.book, SET_ASIDE, _about(link, info), None, None, facts, FOR_EVER))
+    async def apply_kept(
+        self, link: BankLink, file: BankFile, channel_account_of: Mapping[str, str | None], collected: Collected
+    ) -> BankFile:
+        """Apply what is kept of a file, after people agreed to it; return it as it stands then.
 
-    async def applied(self, link: BankLink, info: FileInfo) -> None:
-        """Close the case of a file, if it has one, after all of it was applied."""
-        why = "all of the file has been applied"
-        await self._lanes.put(cases.CloseCase(link.book, SET_ASIDE, _about(link, info), why))
+        Where they released it, the totals and ids that it says of its batch or its entries may differ. Raises
+        Unavailable, Rejected.
+        """
+        content = await self.content(file)
+        released = file.given_by is None
+        wrong = await self._wrong_with(link, info_of(file), content, channel_account_of, collected, released=released)
+        return await self.end(file, info_of(file), wrong)
 
     async def _fresh(
         self, link: BankLink, kind: str, cursor: str | None, files: Sequence[FileInfo]
     ) -> Sequence[FileInfo]:
         """Return those of the page at a cursor that are neither passed nor discarded, and note which that page is.
 
-        Discarded is what a person has seen: other bytes under the same id are another file.
+        Discarded, or released, is what people have seen: other bytes under the same id are another file.
         """
         place = link.book, link.bank, kind
         passed = self._passed.get(place)
@@ -151,40 +158,44 @@ class BankFiles:
         if passed is None or passed.cursor != cursor:
             passed = self._passed[place] = _Passed(cursor, set())
         files = [info for info in files if (info.file_id, info.sha256) not in passed.files]
+        keys = [kept.file_key(link.book, link.bank, info.file_id, info.sha256) for info in files]
         async with acquire(self._pool) as connection:
-            abouts = [_about(link, info) for info in files]
-            discarded = await cases.store.decided_so(connection, link.book, SET_ASIDE, abouts, DISCARD)
-        gone = {(one.about, orjson.loads(one.facts)["file"]["sha256"]) for one in discarded}
-        return [info for info in files if (_about(link, info), info.sha256) not in gone]
+            over = await store.decided_files(connection, link.book, keys)
+        return [info for info, key in zip(files, keys, strict=True) if key not in over]
 
     async def _apply(
         self,
         link: BankLink,
         info: FileInfo,
-        channel_account_of: Mapping[str, str],
+        channel_account_of: Mapping[str, str | None],
         collected: Collected,
         *,
         known: bool = False,
     ) -> bool:
-        """Apply a file, or set it aside; return whether all of it was applied. Raises Unavailable, Rejected.
+        """Keep a file and apply it, or set it aside; return whether all of it was applied.
 
         known: it is set aside already. Where the bank has just listed it, no answer and a no are about this file alone
-        once they have come often enough.
+        once they have come often enough. Raises Unavailable, Rejected.
         """
+        content, wrong = None, None
         try:
-            wrong = await self._wrong_with(link, info, channel_account_of, collected)
+            content = await fetched(self._client(link), info)
+        except BadStatement as error:
+            content, wrong = error.content, Wrong(error.code, error.message)
         except (Unavailable, Rejected) as error:
             if not error.code.startswith("bank_") or not self._tried_enough(link, info):
                 raise
             wrong = Wrong(error.code, str(error))
+        file = await self.keep(link, info, content)
+        if wrong is None and content is not None:
+            wrong = await self._wrong_with(link, info, content, channel_account_of, collected)
         self._not_had.pop((link.book, _about(link, info)), None)
-        if wrong is None:
-            return True
-        level = logging.INFO if known else logging.ERROR
-        facts = {"bank": link.bank, "book": link.book, "file": info.file_id, "code": wrong.code, "why": wrong.why}
-        log.log(level, "a bank's file is set aside", extra=facts)
-        await self.set_aside(link, info, wrong)
-        return False
+        if wrong is not None:
+            level = logging.INFO if known else logging.ERROR
+            facts = {"bank": link.bank, "book": link.book, "file": info.file_id, "code": wrong.code, "why": wrong.why}
+            log.log(level, "a bank's file is set aside", extra=facts)
+        await self.end(file, info, wrong, known=known)
+        return wrong is None
 
     def _tried_enough(self, link: BankLink, info: FileInfo) -> bool:
         """Count a round in which a listed file could not be had: one that never can is no reason to stop."""
@@ -193,19 +204,28 @@ class BankFiles:
         return self._not_had[key] >= TRIES
 
     async def _wrong_with(
-        self, link: BankLink, info: FileInfo, channel_account_of: Mapping[str, str], collected: Collected
+        self,
+        link: BankLink,
+        info: FileInfo,
+        content: bytes,
+        channel_account_of: Mapping[str, str | None],
+        collected: Collected,
+        *,
+        released: bool = False,
     ) -> Wrong | None:
-        """Apply what can be applied of a file; return what was wrong with the rest. Raises Unavailable, Rejected."""
+        """Apply what can be applied of a file; return what was wrong with the rest. Raises Unavailable.
+
+        released: people have let pass that it says otherwise of its totals and ids than is so.
+        """
         try:
-            content = await fetched(self._client(link), info)
             if info.type == PAIN_002:
-                return await self._apply_report(link, info, content)
-            return await self._apply_notice(link, content, channel_account_of, collected)
+                return await self._apply_report(link, info, content, released)
+            return await self._apply_notice(link, content, channel_account_of, collected, released)
         except BadStatement as error:
             return Wrong(error.code, error.message)
 
-    async def _apply_report(self, link: BankLink, info: FileInfo, content: bytes) -> Wrong | None:
-        """Apply a pain.002: each line it decides, once."""
+    async def _apply_report(self, link: BankLink, info: FileInfo, content: bytes, released: bool) -> Wrong | None:
+        """Apply a pain.002: each line it decides, once; nothing of one that says what is not so of its batch."""
         report = await self._read(read_pain002, content)
         settlement_id = report.original_message_id.replace("-", "_")
         async with acquire(self._pool) as connection:
@@ -213,6 +233,14 @@ class BankFiles:
             lines = await store.instructions(connection, link.book, settlement_id)
         if batch is None or batch.bank != link.bank:
             return Wrong("not_our_batch", f"it reports on a batch that is none of ours: {report.original_message_id}")
+        if not released:
+            sent = {
+                line.id: (Money(line.amount_minor, line.currency), line.account)
+                for line in lines
+                if unsayable(line.name, line.account) is None
+            }
+            if (wrong := disagreement(report, sent, link.pool_account)) is not None:
+                return Wrong(wrong.code, wrong.message)
         commands: dict[str, Any] = {}
         for line in lines:
             said = report.fate_of(line.id)
@@ -229,11 +257,16 @@ class BankFiles:
         return _together(await _each(parts))
 
     async def _apply_notice(
-        self, link: BankLink, content: bytes, channel_account_of: Mapping[str, str], collected: Collected
+        self,
+        link: BankLink,
+        content: bytes,
+        channel_account_of: Mapping[str, str | None],
+        collected: Collected,
+        released: bool,
     ) -> Wrong | None:
         """Apply a camt.054: each booking it tells of, once."""
         odd: list[BadStatement] = []
-        entries = await self._read(partial(read_camt054, odd=odd), content)
+        entries = await self._read(partial(read_camt054, odd=odd, totals_may_differ=released), content)
         bookings = (self._apply_booking(link, entry, channel_account_of, collected) for entry in entries)
         parts = (_part(f"entry {entry.entry_ref}", work) for entry, work in zip(entries, bookings, strict=True))
         return _together([*(Wrong(error.code, error.message) for error in odd), *await _each(parts)])
@@ -246,45 +279,74 @@ class BankFiles:
             return await self._env.offload(reader, content)
 
     async def _apply_booking(
-        self, link: BankLink, entry: Entry, channel_account_of: Mapping[str, str], collected: Collected
+        self, link: BankLink, entry: Entry, channel_account_of: Mapping[str, str | None], collected: Collected
     ) -> None:
         """Book a channel's deposit, or a payer's own transfer; what nobody can name is a case."""
         reference = entry.end_to_end_id or ""
         at_pool = entry.account == link.pool_account
         account = await collected(link.book, entry) if entry.creditor_ref is not None else None
+        shared: str | None = None
         if account is None and (marks := [mark for mark in channel_account_of if reference.startswith(mark)]):
-            account = channel_account_of[max(marks, key=len)]
-        known: dict[str, Any] = {}
-        if account is None or not at_pool:
-            async with acquire(self._pool) as connection:
-                line = await store.find_instruction(connection, link.book, reference)
-            if line is not None and _carries_out(line, link, entry):
-                return  # its status report decides it
-            account = None
-            known = {
-                "account": f"…{entry.account[-4:]}",
-                "at_pool": at_pool,
-                "end_to_end_id": entry.end_to_end_id,
-                "creditor_ref": entry.creditor_ref,
-                "instruction": None if line is None else line.id,
-                "return_reason": entry.return_reason,
-            }
-            facts = {"bank": link.bank, "book": link.book, "entry": entry.entry_ref}
-            log.warning("a booking at the bank is nobody's that the hub knows", extra=facts)
-        await self._lanes.put(
-            ApplyDeposit(
-                link.book,
-                link.bank,
-                account,
-                entry.amount.currency,
-                entry.amount.minor,
-                entry.raw_ref,
-                entry.booked_on,
-                entry.booking,
-                entry.notice,
-                known,
-            )
+            shared = max(marks, key=len)
+            account = channel_account_of[shared]
+        deposit = ApplyDeposit(
+            link.book,
+            link.bank,
+            account,
+            entry.amount.currency,
+            entry.amount.minor,
+            entry.raw_ref,
+            entry.booked_on,
+            entry.booking,
+            entry.notice,
         )
+        if account is not None and at_pool:
+            await self._lanes.put(deposit)
+            return
+        if at_pool and entry.batch_refs and await self._is_our_batch(link, entry):
+            return  # its lines' reports decide them, and the daily proof holds the sum against them
+        line = await self._line_of(link, entry)
+        if line is not None and _carries_out(line, link, entry):
+            return  # its status report decides it
+        known = {
+            "account": f"…{entry.account[-4:]}",
+            "at_pool": at_pool,
+            "end_to_end_id": entry.end_to_end_id,
+            "creditor_ref": entry.creditor_ref,
+            "instruction": None if line is None else line.id,
+            "return_reason": entry.return_reason,
+        }
+        if account is None and shared is not None:
+            known["shared_by"] = f"several channel accounts are this account at the rail ({shared}): name one"
+        deposit = replace(deposit, channel_account=None, known=known)
+        if line is not None and entry.is_return and line.currency == entry.amount.currency:
+            if at_pool and entry.amount.minor == line.amount_minor:
+                if line.status == states.Instruction.IN_TRANSIT:  # its report is late, or set aside
+                    await self._lanes.put(DecideInstruction(link.book, line.id, True, None, entry.booked_on))
+                await self._lanes.put(ApplyReturn(line.id, deposit, entry.return_reason))
+                return
+            if (entry.account, entry.amount.minor) == (line.account, -line.amount_minor):
+                return  # the same, on the payee's account; what the pool account has of it decides
+        facts = {"bank": link.bank, "book": link.book, "entry": entry.entry_ref}
+        log.warning("a booking at the bank is nobody's that the hub knows", extra=facts)
+        await self._lanes.put(deposit)
+
+    async def _is_our_batch(self, link: BankLink, entry: Entry) -> bool:
+        """Tell whether an entry is the debit of one of our batches as a whole, of no more than was ordered."""
+        async with acquire(self._pool) as connection:
+            for ref in entry.batch_refs:
+                batch = await store.find_settlement(connection, link.book, ref.replace("-", "_"))
+                if batch is not None and batch.bank == link.bank and batch.currency == entry.amount.currency:
+                    return 0 < -entry.amount.minor <= batch.total_minor
+        return False
+
+    async def _line_of(self, link: BankLink, entry: Entry) -> Instruction | None:
+        """Return the line that a booking names: by its end-to-end id; or where it is a return, in its text."""
+        named = [entry.end_to_end_id or ""]
+        named += INSTRUCTION_ID.findall(entry.remittance) if entry.is_return else []
+        async with acquire(self._pool) as connection:
+            found = [await store.find_instruction(connection, link.book, one) for one in named[:3]]
+        return next((line for line in found if line is not None), None)
 
 
 async def fetched(client: BankClient, info: FileInfo) -> bytes:
@@ -345,8 +407,3 @@ def _carries_out(line: Instruction, link: BankLink, entry: Entry) -> bool:
 
 def _about(link: BankLink, info: FileInfo) -> str:
     return f"{link.bank}:{info.file_id}"
-
-
-def bank_of(about: str) -> str:
-    """Return at which bank the file is that a case is about."""
-    return about.partition(":")[0]

@@ -15,7 +15,16 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 
 import cases
-from channels.banks import Accepted, BankClient, Batch, Instruction, pain001, read_settings, unsayable
+from channels.banks import (
+    Accepted,
+    BankClient,
+    Batch,
+    Instruction,
+    a_bank,
+    pain001,
+    read_settings,
+    unsayable,
+)
 from channels.contract import Refused
 from channels.settings import check_addresses
 from kernel.addresses import AddressRefused
@@ -28,12 +37,13 @@ from kernel.money import Money
 from kernel.sealing import CannotOpen, MasterKeys, Secret, master_of, without_secrets
 from kernel.turns import Turns
 from people import Use, approved
-from splitting import store
+from splitting import states, store
 from splitting.banks import enrolment
-from splitting.banks.files import SET_ASIDE, BankFiles, Collected, bank_of
+from splitting.banks.files import BankFiles, Collected
+from splitting.banks.kept import SET_ASIDE, bank_of
 from splitting.payees import LinkBank, ResealBankLink
 from splitting.settlement.instructions import DecideInstruction, MakeSettlement, MarkSent
-from splitting.tables import BankLink, Settlement
+from splitting.tables import BankFile, BankLink, Settlement
 from splitting.tables import Instruction as Line
 
 log = logging.getLogger(__name__)
@@ -174,7 +184,7 @@ class Banks:
         """Return a client of an enrolment. Raises Rejected (bank_settings_wrong), CannotOpen."""
         settings = enrolment.opened(link, self._keys)
         try:
-            return BankClient(read_settings(settings), self._env)
+            return a_bank(read_settings(settings), self._env)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             hidden = [Secret(str(settings[name])) for name in enrolment.SECRETS if settings.get(name)]
             said = f"{error} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
@@ -289,6 +299,8 @@ class Banks:
                 for line in sorted(to_send, key=lambda line: (-line.amount_minor, line.id))
             ],
             settlement.created_at,
+            says_booking=settlement.written_as > 0,
+            version=states.WRITTEN_AS[settlement.written_as],
         )
         answer = await client.upload(pain001(batch))
         if isinstance(answer, Accepted):
@@ -326,8 +338,8 @@ def _read(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         raise Rejected("bank_settings_wrong", f"these settings do not reach a bank: {error}") from None
 
 
-# How a merchant's channels name their deposits: the start of the end-to-end id → channel account.
-Deposits = Callable[[int], Awaitable[Mapping[str, str]]]
+# How a merchant's channels name their deposits: the start of the end-to-end id → channel account, None: of several.
+Deposits = Callable[[int], Awaitable[Mapping[str, str | None]]]
 
 MOST_REST_S = 30.0
 
@@ -380,6 +392,9 @@ class BankWorker:
             aside: dict[tuple[int, str], list[str]] = {}
             for book, case_id, about in await cases.store.open_of(connection, SET_ASIDE):
                 aside.setdefault((book, bank_of(about)), []).append(case_id)
+            agreed: dict[tuple[int, str], list[BankFile]] = {}
+            for file in await store.files_to_apply(connection):
+                agreed.setdefault((file.book, file.bank), []).append(file)
         still = {case_id for some in aside.values() for case_id in some}
         self._queried_again = {case_id: at for case_id, at in self._queried_again.items() if case_id in still}
         begun = []
@@ -387,25 +402,33 @@ class BankWorker:
             one = link.book, link.bank
             if one not in self._turns:
                 room = self._at_once.setdefault(link.bank, asyncio.Semaphore(AT_ONCE))
-                turn = self._turn(link, unsent.get(one, []), aside.get(one, []))
+                turn = self._turn(link, unsent.get(one, []), agreed.get(one, []), aside.get(one, []))
                 begun.append(self._turns.begin(one, turn, room=room))
         if not begun:
             return 0
         done, _ = await asyncio.wait(begun, timeout=SLOW_S)
         return sum(task.result() or 0 for task in done)
 
-    async def _turn(self, link: BankLink, unsent: Sequence[Settlement], aside: Sequence[str]) -> int:
+    async def _turn(
+        self, link: BankLink, unsent: Sequence[Settlement], agreed: Sequence[BankFile], aside: Sequence[str]
+    ) -> int:
         """Do one merchant's part at one bank; return how many files were applied."""
-        return await self.tend(link.bank, link.book, self._work(link, unsent, aside)) or 0
+        return await self.tend(link.bank, link.book, self._work(link, unsent, agreed, aside)) or 0
 
-    async def _work(self, link: BankLink, unsent: Sequence[Settlement], aside: Sequence[str]) -> int:
+    async def _work(
+        self, link: BankLink, unsent: Sequence[Settlement], agreed: Sequence[BankFile], aside: Sequence[str]
+    ) -> int:
         """Send what is unsent, oldest first; then read what the bank wrote, whatever became of that.
 
-        Last, files that are set aside are asked for again, each every few minutes.
+        First comes what is kept of files that people have agreed to. Last, files that are set aside are asked for
+        again, each every few minutes.
 
         Where the bank leaves a batch without an answer, the others of the merchant wait for the next round, in which
         that one comes last: a batch that never gets through holds up no other.
         """
+        deposits = await self._deposits(link.book)
+        for file in agreed:
+            await self._banks.files.apply_kept(link, file, deposits, self._collected)
         for settlement in sorted(unsent, key=lambda one: self._unanswered[one.book, one.id]):
             batch = settlement.book, settlement.id
             try:
@@ -419,7 +442,6 @@ class BankWorker:
                 self._unanswered[batch] += 1
                 break
             self._unanswered.pop(batch, None)
-        deposits = await self._deposits(link.book)
         number = await self._banks.files.read_new(link, deposits, self._collected)
         now = self._env.clock.monotonic()
         asked = {case_id: self._queried_again.get(case_id, -math.inf) for case_id in aside}

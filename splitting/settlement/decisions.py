@@ -6,14 +6,30 @@ from datetime import date
 
 import orjson
 
+import cases
 from cases import Case, Effect
+from kernel.clock import business_date
 from kernel.errors import Conflict, Rejected
-from kernel.work import Need, Work
-from ledger.posting import ENTRIES
+from kernel.work import BOOKS, Need, Work
+from ledger import Transfer, accounts, open_account, post_expected
+from ledger.posting import ACCOUNTS, ENTRIES
 from splitting import states
-from splitting.settlement.deposits import UNCLEAR, UNIDENTIFIED, book_deposit, deposit_needs, unidentified
+from splitting.settlement.deposits import (
+    FOR_EVER,
+    IN_SUSPENSE,
+    RETURNED,
+    SUSPEND,
+    UNCLEAR,
+    UNIDENTIFIED,
+    ApplyDeposit,
+    book_deposit,
+    deposit_needs,
+    unidentified,
+)
 from splitting.settlement.instructions import IN_DOUBT, DecideInstruction
+from splitting.settlement.returns import ApplyReturn
 from splitting.tables import INSTRUCTIONS
+from streams import publish
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +74,112 @@ class BookUnidentified:
         yield from unidentified(case).needs(work)
 
     def apply(self, work: Work, case: Case) -> None:
-        if not orjson.loads(case.facts)["at_pool"]:
-            raise Rejected(
-                "not_the_pool_account",
-                "it was booked on another account than the pool account, into which channels pay",
-            )
+        _check_at_pool(case)
         unidentified(case).apply(work)
+
+
+class BookReturn:
+    """Book what nothing named as the return 退票 of the line that a person names; out of suspense, if it is there."""
+
+    def needs(self, work: Work, case: Case) -> Iterable[Need]:
+        yield from _return(case).needs(work)
+        if case.kind == IN_SUSPENSE:
+            yield from _suspense_needs(case)
+
+    def apply(self, work: Work, case: Case) -> None:
+        _check_at_pool(case)
+        _return(case).apply(work)
+        if case.kind == IN_SUSPENSE:  # it never came from outside, so it was not custody's to have more of
+            _move(work, case, f"{case.about}:cleared", into=False)
+
+
+class Suspend:
+    """Put what nothing named in suspense 挂账, until somebody finds out whose it is: that is a case of its own."""
+
+    def needs(self, work: Work, case: Case) -> Iterable[Need]:
+        yield from _suspense_needs(case)
+        yield ENTRIES, (case.book, _suspended(case))
+        yield from cases.needs(case.book, IN_SUSPENSE, _suspended(case))
+
+    def apply(self, work: Work, case: Case) -> None:
+        _check_at_pool(case)
+        _move(work, case, _suspended(case), into=True)
+        facts = {**orjson.loads(case.facts), "identified_by": case.id}
+        cases.open_case(
+            work, case.book, IN_SUSPENSE, _suspended(case),
+            amount_minor=case.amount_minor, currency=case.currency, facts=facts, rest=FOR_EVER,
+        )  # fmt: skip
+
+
+class GoneBack:
+    """Take out of suspense what the bank has sent back to whom it came from, or got back for what had gone."""
+
+    def needs(self, work: Work, case: Case) -> Iterable[Need]:
+        yield from _suspense_needs(case)
+
+    def apply(self, work: Work, case: Case) -> None:
+        _move(work, case, f"{case.about}:cleared", into=False)
+
+
+class OutOfSuspense:
+    """Take money out of suspense for the channel account that a person names: it was the channel's."""
+
+    def needs(self, work: Work, case: Case) -> Iterable[Need]:
+        yield from _suspense_needs(case)
+        deposit = unidentified(case)
+        yield from deposit_needs(case.book, deposit.bank, deposit.channel_account, deposit.currency)
+
+    def apply(self, work: Work, case: Case) -> None:
+        deposit = unidentified(case)
+        assert deposit.channel_account is not None, "the decision names it"
+        channel = open_account(work, case.book, accounts.channel(deposit.channel_account, deposit.currency)).name
+        suspense = accounts.suspense(deposit.currency)
+        came = deposit.amount_minor > 0
+        rule = "suspense_to_channel" if came else "channel_to_suspense"
+        debit, credit = (suspense, channel) if came else (channel, suspense)
+        transfer = Transfer(f"{case.about}:cleared", rule, debit, credit, abs(deposit.amount_minor), deposit.currency)
+        post_expected(work, case.book, transfer.id, [transfer], business_date=business_date(work.now), fresh=True)
+        publish(work, case.book, "channel.deposited", deposit.channel_account, dict(deposit.payload()))
+
+
+def _check_at_pool(case: Case) -> None:
+    if not orjson.loads(case.facts)["at_pool"]:
+        raise Rejected(
+            "not_the_pool_account",
+            "it was booked on another account than the pool account, into which channels pay",
+        )
+
+
+def _return(case: Case) -> ApplyReturn:
+    facts = orjson.loads(case.facts)
+    return ApplyReturn(facts.get(cases.LINE, ""), unidentified(case), facts.get("return_reason"), by_person=True)
+
+
+def _suspended(case: Case) -> str:
+    """Return the id of the transfer that puts a booking in suspense, which is what its case is about."""
+    return f"sus:{case.about}"
+
+
+def _suspense_needs(case: Case) -> Iterable[Need]:
+    deposit: ApplyDeposit = unidentified(case)
+    yield BOOKS, (case.book,)
+    yield ACCOUNTS, (case.book, accounts.bank(deposit.bank, deposit.currency))
+    yield ACCOUNTS, (case.book, accounts.suspense(deposit.currency))
+    yield ENTRIES, (case.book, f"{case.about}:cleared")
+
+
+def _move(work: Work, case: Case, transfer_id: str, *, into: bool) -> None:
+    """Move a booking's money between custody and suspense; what went out of the account, the other way."""
+    deposit = unidentified(case)
+    bank = open_account(work, case.book, accounts.bank(deposit.bank, deposit.currency)).name
+    suspense = open_account(work, case.book, accounts.suspense(deposit.currency)).name
+    amount = abs(deposit.amount_minor)
+    if into is (deposit.amount_minor > 0):
+        transfer = Transfer(transfer_id, "unidentified_in", bank, suspense, amount, deposit.currency)
+    else:
+        transfer = Transfer(transfer_id, "unidentified_out", suspense, bank, amount, deposit.currency)
+    day = deposit.business_date if into else business_date(work.now)
+    post_expected(work, case.book, transfer_id, [transfer], business_date=day, fresh=True)
 
 
 EFFECTS: Mapping[tuple[str, str], Effect] = {
@@ -71,4 +187,9 @@ EFFECTS: Mapping[tuple[str, str], Effect] = {
     (IN_DOUBT, "not_paid"): DecidePayout(paid=False),
     (UNCLEAR, "another"): BookDeposit(),
     (UNIDENTIFIED, "book"): BookUnidentified(),
+    (UNIDENTIFIED, RETURNED): BookReturn(),
+    (UNIDENTIFIED, SUSPEND): Suspend(),
+    (IN_SUSPENSE, "book"): OutOfSuspense(),
+    (IN_SUSPENSE, RETURNED): BookReturn(),
+    (IN_SUSPENSE, "gone_back"): GoneBack(),
 }

@@ -16,7 +16,10 @@ from splitting.objects import DepositOut
 from streams import publish
 
 UNCLEAR, UNIDENTIFIED = "booking_unclear", "booking_unidentified"
-NO_DEPOSIT = "no_deposit"  # the decision that an unidentified booking is no channel's
+IN_SUSPENSE = "money_in_suspense"
+# Decisions about an unidentified booking that stand when it is read again, whatever is known of it by then.
+BOOK_NOTHING, RETURNED, SUSPEND = "no_deposit", "returned", "suspend"
+_STAND = frozenset({BOOK_NOTHING, RETURNED, SUSPEND})
 FOR_EVER = timedelta(days=36_500)
 
 
@@ -77,8 +80,7 @@ class ApplyDeposit:
         there = work.find(ENTRIES, (self.book, self._id))
         if there is not None and (there.posting, _signed(there)) == (self._posting, self.amount_minor):
             return False
-        case = work.find(cases.CASES, (self.book, cases.case_id(self.book, UNIDENTIFIED, self.about)))
-        if case is not None and case.status == cases.states.Case.DECIDED and case.decision == NO_DEPOSIT:
+        if self.decided(work):
             return False
         if self.channel_account is None:
             facts = {**self.payload(), **self.known, "booking": self.booking, "notice": self.notice}
@@ -94,6 +96,11 @@ class ApplyDeposit:
         like = {"id": there.id, "amount_minor": _signed(there), "business_date": there.business_date.isoformat()}
         self._open(work, UNCLEAR, {**self.payload(), "notice": self.notice, "cannot_be_told_from": like})
         return False
+
+    def decided(self, work: Work) -> bool:
+        """Tell whether people have said what this booking is, if it is no channel's."""
+        case = work.find(cases.CASES, (self.book, cases.case_id(self.book, UNIDENTIFIED, self.about)))
+        return case is not None and case.status == cases.states.Case.DECIDED and case.decision in _STAND
 
     def _open(self, work: Work, kind: str, facts: Mapping[str, Any]) -> None:
         cases.open_case(

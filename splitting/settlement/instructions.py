@@ -1,5 +1,6 @@
 """Settlement 结算: one batch for each bank, business date and currency; one instruction for each payee in it."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -19,7 +20,7 @@ from splitting import states
 from splitting.objects import instruction_payload, settlement_payload
 from splitting.shares.sharing import owed_account
 from splitting.store import Owed
-from splitting.tables import BANK_LINKS, INSTRUCTIONS, PAYEES, SETTLEMENTS, Instruction, Payee, Settlement
+from splitting.tables import BANK_LINKS, INSTRUCTIONS, PAYEES, SETTLEMENTS, BankLink, Instruction, Payee, Settlement
 from streams import publish
 
 IN_DOUBT, CONTRADICTED = "payout_in_doubt", "bank_contradicts_itself"
@@ -31,10 +32,19 @@ def settlement_id(book: int, bank: str, day: date, currency: str) -> str:
     return f"stl_{base36(book)}_{day:%Y%m%d}_{bank[:10]}_{currency}"
 
 
+INSTRUCTION_ID = re.compile(r"\b[0-9a-z]{1,7}-\d{6}-[0-9a-f]{23}\b", re.ASCII)
+
+
 def instruction_id(settlement: str, payee_id: str) -> str:
     """Return the EndToEndId of a payee's line, ≤ 35 characters: unique, and found again from the bank's statement."""
     book_and_day = settlement.removeprefix("stl_").split("_")
     return f"{book_and_day[0]}-{book_and_day[1][2:]}-{payee_id.removeprefix('pye_')[:23]}"
+
+
+def written_as(link: BankLink | None) -> int:
+    """Return how a new batch's file is written, by the bank's settings: one of states.WRITTEN_AS."""
+    version = None if link is None else orjson.loads(link.settings).get("pain_001")
+    return next((form for form, known in states.WRITTEN_AS.items() if known == version), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,7 @@ class MakeSettlement:
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
         yield SETTLEMENTS, (self.book, self.id)
+        yield BANK_LINKS, (self.book, self.bank)
         yield ACCOUNTS, (self.book, accounts.in_transit(self.bank, self.currency))
         for owed in self.owed:
             yield PAYEES, (self.book, owed.payee_id)
@@ -104,6 +115,7 @@ class MakeSettlement:
             self.book, self.id, self.bank, self.business_date, self.execution_date, self.currency,
             states.Batch.CREATED.value, sum(line.amount_minor for line in lines), len(lines), len(lines), 0, work.now,
             work.now,
+            written_as=written_as(work.find(BANK_LINKS, (self.book, self.bank))),
         )  # fmt: skip
         work.put(SETTLEMENTS, settlement)
         for line in lines:  # after their batch, which they point to

@@ -38,6 +38,7 @@ EXCEPTED: dict[tuple[str, str], set[str]] = {
     },
     (GOES_OVER_BOOKS, "the worker goes from bank to bank, of which there are few"): {
         "splitting/store.py bank_links",
+        "splitting/store.py files_to_apply",
         "splitting/store.py links_to_follow",
         "splitting/store.py unread",
     },
@@ -58,6 +59,7 @@ EXCEPTED: dict[tuple[str, str], set[str]] = {
         "gateway/store.py every_channel_account",
         "gateway/store.py merchants",
         "gateway/store.py new_book",
+        "splitting/store.py bank_file",
     },
     (GOES_OVER_BOOKS, "a process that begins looks whether a secret is in use"): {
         "gateway/store.py made_with_secrets",

@@ -10,18 +10,21 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
+from cases import Named
 from channels import Notice
 from channels.contract import BillLine, Confirmed, Kind, Outcome, Pending, RefundFee, Refused
 from kernel.clock import business_date
 from kernel.errors import SluiceError
+from ops.banks import get_file
 from ops.cases import decide
+from splitting.banks.kept import kept_as
 from splitting.banks.worker import BankWorker, message_id
 from tests.channels.banks.bank_files import camt054, entry, pain002, report_line
 from tests.gateway.front import CLOSED, Answer
 from tests.scenarios.language import CHANNELS, NO, PAYEES, SECONDS, SHARE, Understood, action, understand
 from tests.scenarios.reader import STANDINGS, Play, Record, Unplayable
 from tests.scenarios.sights import Sights, body, cny
-from tests.splitting.play_bank import PlayBank, a_bank_read, all_read
+from tests.splitting.play_bank import PlayBank, a_bank_read, a_round, all_read
 from tests.splitting.town import BANK, Town
 
 GONE = Refused("expired_or_canceled_card", closed=True)
@@ -47,6 +50,7 @@ class Stage:
         self.seen = Sights(town)
         self._stack = stack
         self._bank: tuple[PlayBank, BankWorker] | None = None
+        self._by_mail = b""
         self._bookings = 0
         self._bills: dict[str, list[BillLine]] = {channel: [] for channel in CHANNELS}
         # What the channels answer from one action to the next: of money they have reserved, that they have.
@@ -262,6 +266,32 @@ class Stage:
         """The bank's notice says that money came, and nothing in it says whose."""
         await self._books(money, credit=True, end_to_end_id="INVOICE-7")
 
+    @action("bank books {money} to a stranger")
+    async def books_strange_out(self, money: str) -> None:
+        """The bank's notice says that money went out of the pool account, and nothing in it says whose."""
+        await self._books(money, credit=False, end_to_end_id="INVOICE-7")
+
+    @action("bank returns {payee} of {batch}")
+    async def bank_returns(self, payee: str, batch: str) -> None:
+        """The bank's notice says that a payout came back 退票 into the pool account, and why."""
+        line = (await self.town.lines(self.seen.batches[batch]))[PAYEES[payee]]
+        reason = "<RtrInf><Rsn><Cd>AC04</Cd></Rsn></RtrInf>"
+        await self._books(f"{cny(line.amount_minor).major()}", credit=True, end_to_end_id=line.id, more=reason)
+
+    @action("bank sends a report of a wrong total that pays {payee} of {batch}")
+    async def pays_wrongly(self, payee: str, batch: str) -> None:
+        """The bank's report says that the payee was paid, and that the batch came to 1.00."""
+        line = (await self.town.lines(self.seen.batches[batch]))[PAYEES[payee]]
+        said = pain002("PART", report_line(line.id, "ACSC"), of=message_id(line.settlement_id))
+        total = b"</OrgnlMsgNmId><OrgnlCtrlSum>1.00</OrgnlCtrlSum>"
+        await self._says("pain.002", said.replace(b"</OrgnlMsgNmId>", total))
+
+    @action("bank sends half a file, of {money} from {channel}")
+    async def sends_half(self, money: str, channel: str) -> None:
+        """The bank's notice of a deposit ends in the middle; by mail it sends the whole of it."""
+        self._by_mail = self._notice_of(money, credit=True, end_to_end_id=_MARKS[channel], name="")
+        await self._says("camt.054", self._by_mail[: len(self._by_mail) // 2])
+
     @action("bank tells again of {name}, of {money} from {channel}")
     async def tells_again(self, name: str, money: str, channel: str) -> None:
         """Another notice has an entry of this number, so that nothing tells it from the first."""
@@ -289,14 +319,24 @@ class Stage:
 
     # ---- what a clerk decides ----------------------------------------------------------------------------------------
 
-    @action("clerk decides {decision} on {case}[ of {name}][ for {channel}]")
-    async def decides(self, decision: str, case: str, name: str = "", channel: str = "") -> None:
+    @action("clerk decides {decision} on {case}[ of {name}][ for {channel}][ as {payee} in {batch}]")
+    async def decides(
+        self, decision: str, case: str, name: str = "", channel: str = "", payee: str = "", batch: str = ""
+    ) -> None:
         """A person decides a case 待人工处理; the hub does what follows from it."""
         found = await self.seen.case(case, name)
         if found is None:
             raise ValueError(f"there is no case {case} to decide")
-        account = CHANNELS[channel] if channel else None
-        await decide(self.front.hub, found.id, decision, by="Wang Fang", note="asked and agreed", account=account)
+        hub, named = self.front.hub, Named("account", CHANNELS[channel]) if channel else None
+        if payee:
+            named = Named("line", (await self.town.lines(self.seen.batches[batch]))[PAYEES[payee]].id)
+        if decision == "replace":
+            spoiled = await get_file(hub, kept_as(found))
+            given = await hub.banks.files.offer(spoiled, self._by_mail, "by-mail.xml", "Li Na")
+            named = Named("file", given.id)
+        await decide(hub, found.id, decision, by="Wang Fang", note="asked and agreed", named=named)
+        if decision in ("release", "replace"):
+            await a_round((await self._at_bank())[1])
 
     # ---- the other side ----------------------------------------------------------------------------------------------
 
@@ -324,12 +364,16 @@ class Stage:
         bank.says(kind, content)
         await all_read(self.town, bank, bank_worker)
 
-    async def _books(self, money: str, *, credit: bool, end_to_end_id: str, name: str = "") -> None:
+    async def _books(self, money: str, *, credit: bool, end_to_end_id: str, name: str = "", more: str = "") -> None:
+        content = self._notice_of(money, credit=credit, end_to_end_id=end_to_end_id, name=name, more=more)
+        await self._says("camt.054", content)
+
+    def _notice_of(self, money: str, *, credit: bool, end_to_end_id: str, name: str, more: str = "") -> bytes:
         self._bookings += 1
         ref = name or f"E{self._bookings}"
-        content = camt054("poolCNY", entry(ref, money, credit=credit, end_to_end_id=end_to_end_id))
+        content = camt054("poolCNY", entry(ref, money, credit=credit, end_to_end_id=end_to_end_id, extra=more))
         # Each notice is a message of its own.
-        await self._says("camt.054", content.replace(b"<MsgId>M2<", f"<MsgId>M{self._bookings}<".encode()))
+        return content.replace(b"<MsgId>M2<", f"<MsgId>M{self._bookings}<".encode())
 
     async def _reports(self, payee: str, batch: str, status: str, *reasons: str) -> None:
         line = (await self.town.lines(self.seen.batches[batch]))[PAYEES[payee]]

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 import cases
-from cases import Case
+from cases import Case, Named
 from channels.banks import read_camt054
 from kernel.db import acquire
 from kernel.errors import Broken, NotFound, Rejected
@@ -74,8 +74,8 @@ async def test_a_booking_that_nobody_can_name_is_for_a_person_and_booked_at_most
             assert case.kind == "booking_unidentified"
         minor = -7_000 if name == "money out" else 7_000
         assert (case.amount_minor, case.currency, case.opened_count) == (minor, "CNY", 1)
-        account = "rail" if decision == "book" else None
-        await decide(town.front.hub, case.id, decision, by="Wang", note="asked the bank", account=account)
+        account = Named("account", "rail") if decision == "book" else None
+        await decide(town.front.hub, case.id, decision, by="Wang", note="asked the bank", named=account)
         await read_from_the_beginning(database_url, town, bank, bank_worker)
         wanted = {8_000: 1, 9_000: 1, **({minor: 1} if decision == "book" else {})}
         assert (await booked(database_url), await waiting(town)) == (wanted, [])
@@ -91,7 +91,7 @@ async def test_what_a_person_booked_is_not_booked_again_when_its_account_is_know
         await all_read(town, bank, bank_worker)
         by_amount = {one.amount_minor: one.id for one in await waiting(town)}
         hub = town.front.hub
-        await decide(hub, by_amount[7_000], "book", by="Wang", note="the rail says so", account="rail")
+        await decide(hub, by_amount[7_000], "book", by="Wang", note="the rail says so", named=Named("account", "rail"))
         await decide(hub, by_amount[7_100], "no_deposit", by="Wang", note="paid in by mistake, sent back")
 
         async def deposits(_: int) -> Mapping[str, str]:
@@ -117,6 +117,25 @@ async def test_a_mark_that_begins_as_another_does_goes_to_its_own_account(databa
         assert await town.standing() == {f"bank:{BANK}": 7_000, "channel:long": -7_000}
 
 
+async def test_a_deposit_of_several_accounts_that_are_one_at_the_rail_is_nobodys_until_a_person_says(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, _):
+        hub = town.front.hub
+
+        async def deposits(_: int) -> Mapping[str, str | None]:
+            return {"WX": None}
+
+        bank_worker = BankWorker(hub.banks, hub.pool, hub.env, deposits, lambda *_: pytest.fail("no payment is named"))
+        bank.says("camt.054", notice(entry("70")))
+        await all_read(town, bank, bank_worker)
+        (case,) = await waiting(town)
+        assert "several channel accounts" in orjson.loads(case.facts)["shared_by"]
+        assert await booked(database_url) == {}
+        await decide(hub, case.id, "book", by="Wang", note="the bill has it", named=Named("account", "rail"))
+        assert await booked(database_url) == {7_000: 1}
+
+
 async def test_a_person_must_name_an_account_that_there_is_and_only_where_one_is_asked_for(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -127,11 +146,12 @@ async def test_a_person_must_name_an_account_that_there_is_and_only_where_one_is
         hub = town.front.hub
         for decision, account, code in (
             ("book", None, "case_account_missing"),
-            ("no_deposit", "rail", "case_account_needless"),
+            ("no_deposit", "rail", "case_name_needless"),
             ("book", "another", "no_such_channel_account"),
         ):
+            named = None if account is None else Named("account", account)
             with pytest.raises((Rejected, NotFound)) as refused:
-                await decide(hub, case.id, decision, by="Wang", note="why", account=account)
+                await decide(hub, case.id, decision, by="Wang", note="why", named=named)
             assert refused.value.code == code
         assert (await waiting(town), await booked(database_url)) == ([case], {})
 
@@ -146,7 +166,7 @@ async def test_a_booking_on_another_account_than_the_pool_is_for_a_person_and_no
         (case,) = await waiting(town)
         assert orjson.loads(case.facts)["account"] == "…0001"
         with pytest.raises(Rejected) as refused:
-            await decide(town.front.hub, case.id, "book", by="Wang", note="why", account="rail")
+            await decide(town.front.hub, case.id, "book", by="Wang", note="why", named=Named("account", "rail"))
         assert refused.value.code == "not_the_pool_account"
         await decide(town.front.hub, case.id, "no_deposit", by="Wang", note="a withdrawal of the payee's")
         assert (await waiting(town), await booked(database_url)) == ([], {8_000: 1})
@@ -184,7 +204,7 @@ def _cut(bank: PlayBank, name: str) -> None:
 
 
 def _other_version(bank: PlayBank, name: str) -> None:
-    bank.files["camt.054"][1] = bank.files["camt.054"][1].replace(b"camt.054.001.08", b"camt.054.001.02")
+    bank.files["camt.054"][1] = bank.files["camt.054"][1].replace(b"camt.054.001.08", b"camt.054.001.01")
 
 
 def _lose(bank: PlayBank, name: str) -> None:

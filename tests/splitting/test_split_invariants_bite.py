@@ -5,26 +5,16 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from ops.cases import decide
 from splitting import INVARIANTS
 from tests.conftest import TestServer as PostgresServer
 from tests.ops.daily import daily
-from tests.splitting.town import FARM, MILL, Town, a_town
+from tests.splitting.play_bank import a_town_with_a_bank, all_read
+from tests.splitting.test_bookings_told_apart import entry, notice
+from tests.splitting.test_files_set_aside import waiting
+from tests.splitting.town import FARM, MILL
 
 PLANTS = {
-    "split_plans_are_what_was_agreed_to": {
-        "another document": "UPDATE split_plan_version SET written_out = jsonb_set(written_out::jsonb, "
-        "'{lines,0,basis_points}', '51')::json WHERE version = 1",
-        "another hash": "UPDATE split_plan_version SET hash = sha256('x') WHERE version = 1",
-        "an active version that the plan does not name": "UPDATE split_plan SET active = NULL",
-        "a version that the plan names and is not active": "UPDATE split_plan_version SET status = 'retired' "
-        "WHERE status = 'active'",
-        "a version that is not there": "DELETE FROM split_plan_version WHERE version = 2",
-    },
-    "splits_keep_a_version_that_was_active": {
-        "a version that is gone": "DELETE FROM split_plan_version WHERE version = 1",
-        "a payment shared out by a draft": "UPDATE split SET asked = replace(asked::text, '\"version\":1', "
-        "'\"version\":2')::json",
-    },
     "shares_sum_to_the_net": {
         "a unit too much": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{1,1}', '3001')::json",
         "a unit too little": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{1,1}', '2999')::json",
@@ -52,6 +42,8 @@ PLANTS = {
         "a line that was not sent": "DELETE FROM transfer WHERE id LIKE '%:sent' AND debit LIKE 'payee:' || "
         f"'{MILL}' || ':%'",
         "a payment that was not booked": "DELETE FROM transfer WHERE rule = 'settlement_paid'",
+        "a paid line that is called returned": f"UPDATE instruction SET status = 'returned', returned_on = "
+        f"bank_date, returned_at = now() WHERE payee_id = '{FARM}'",
     },
     "batches_match_their_lines": {
         "a batch that is called finished": "UPDATE settlement SET status = 'finished'",
@@ -62,29 +54,49 @@ PLANTS = {
         "a line of another amount": f"UPDATE instruction SET amount_minor = 1 WHERE payee_id = '{FARM}'",
         "a line decided in silence": f"UPDATE instruction SET status = 'paid' WHERE payee_id = '{MILL}'",
         "a line that is not there": f"DELETE FROM instruction WHERE payee_id = '{MILL}'",
+        "a unit come back too much": "UPDATE settlement SET returned_minor = returned_minor + 1",
+    },
+    "bank_files_are_kept": {
+        "bytes that are not there": "DELETE FROM bank_file_content WHERE sha256 = (SELECT sha256 FROM bank_file "
+        "WHERE file_id = 'camt.054-0')",
+        "bytes of another length": "UPDATE bank_file SET size = size + 1 WHERE file_id = 'camt.054-0'",
+        "a file quarantined in silence": "UPDATE bank_file SET fate = 'quarantined', code = 'c', why = 'w' "
+        "WHERE file_id = 'camt.054-0'",
+        "one whose case is closed": "UPDATE case_file SET status = 'decided', decision = 'gone', decided_by = 'x', "
+        "decided_at = now() WHERE kind = 'bank_file_set_aside'",
+    },
+    "suspense_is_asked_about": {
+        "money that nobody is asked about": "DELETE FROM case_file WHERE kind = 'money_in_suspense' AND "
+        "status = 'open'",
+    },
+    "suspense_leaves_with_its_case": {
+        "money that has left, and is asked about": "UPDATE case_file SET status = 'open' WHERE "
+        "kind = 'money_in_suspense' AND status = 'decided'",
+        "money that stays, and is asked about no more": "UPDATE case_file SET status = 'decided', decision = 'gone', "
+        "decided_by = 'x', decided_at = now() WHERE "
+        "kind = 'money_in_suspense' AND status = 'open'",
+        "another amount": "UPDATE case_file SET amount_minor = 1 WHERE kind = 'money_in_suspense' AND status = 'open'",
+        "a booking that is not there": "DELETE FROM transfer WHERE rule = 'unidentified_in' AND amount_minor = 7000",
     },
 }
-
-
-async def _sold_by_a_plan(town: Town) -> None:
-    """Sell once more, by the first version of a plan that is kept; a second is a draft."""
-    front, document = town.front, {"version": 1, "lines": [{"name": "farm", "payee": FARM, "basis_points": 50}]}
-    plans = front.hub.split_plans
-    plan, row = await plans.make(front.book, name="tea", currency="CNY", document=document, maker="ada")
-    await plans.activate(front.book, plan.id, 1, hash=row.hash, checker="bo")
-    await plans.add(front.book, plan.id, document={**document, "base": "paid"}, maker="ada")
-    await front.paid("by-a-plan", split_plan={"id": plan.id})
 
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_an_invariant_finds_each_fault_it_is_there_for(
     database_url: str, tmp_path: Path, pg_server: PostgresServer
 ) -> None:
-    async with a_town(database_url, tmp_path) as town:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         await town.sell()
-        await _sold_by_a_plan(town)
         await town.settle(town.today)
         await town.decide(town.today, FARM, paid=True)
+        strangers = (notice(entry(amount, ref=amount, end_to_end="WHO"), message=amount) for amount in ("70", "80"))
+        bank.says("camt.054", *strangers, notice()[:-9])
+        await all_read(town, bank, bank_worker)
+        for _ in range(2):
+            for case in await waiting(town):
+                decision = {"booking_unidentified": "suspend", "money_in_suspense": "gone_back"}.get(case.kind)
+                if decision and not (decision == "gone_back" and case.amount_minor == 7_000):
+                    await decide(town.front.hub, case.id, decision, by="Wang", note="why")
         url = pg_server.server.admin_url.rpartition("/")[0] + "/" + database_url.rpartition("/")[2]
         superuser = await asyncpg.connect(url)
         await superuser.execute("SET session_replication_role = replica")

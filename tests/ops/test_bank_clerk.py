@@ -1,0 +1,118 @@
+"""docs/bank-clerk.md, done as it is written: every command of the page, in its order, on a real database."""
+
+import asyncio
+import json
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from channels import CHANNELS
+from tests.channels.banks.bank_files import pain002, report_line
+from tests.ops.test_bank_file_commands import GOOD
+from tests.splitting.play_bank import a_bank_read, all_read, send_todays
+from tests.splitting.test_bank_files_kept import _totals
+from tests.splitting.test_bookings_told_apart import entry, notice
+from tests.splitting.test_returns import back
+from tests.splitting.town import FARM, MILL, a_town
+from tests.support import ScriptedChannel
+
+Sluice = Callable[..., Result]
+PAGE = Path(__file__).parents[2] / "docs" / "bank-clerk.md"
+BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """Return the page's commands, as words."""
+    lines = [line for block in BLOCK.findall(PAGE.read_text("utf-8")) for line in block.splitlines()]
+    assert all(line.startswith("sluice ") for line in lines)
+    return [shlex.split(line)[1:] for line in lines]
+
+
+async def a_day(database_url: str, home: Path) -> dict[str, str]:
+    """Have a bank pay a batch, send one line back with a word and one without, and spoil three of its files."""
+    async with (
+        a_town(database_url, home, accounts={"main": "scripted"}) as town,
+        a_bank_read(town) as (bank, bank_worker),
+    ):
+        of = await send_todays(town)
+        lines = await town.lines(town.today)
+        said = pain002("ACSC", *(report_line(line.id, "ACSC") for line in lines.values()), of=of)
+        bank.says("pain.002", said, _totals(said, total="1.00"))
+        bank.says("camt.054", GOOD[:-9], notice(entry("80", ref="B"), message="M2"))
+        bank.forged.add("camt.054-1")
+        strangers = (("1.00", "main's"), ("2.00", "nobody's"), ("3.00", "a charge"))
+        for amount, who in strangers:
+            bank.says("camt.054", notice(entry(amount, ref=amount, end_to_end=who), message=who))
+        bank.says("camt.054", notice(back(lines[FARM]), message="farm"))
+        bank.says("camt.054", notice(back(lines[MILL], "", amount="68.90", ref="R2"), message="mill"))
+        await all_read(town, bank, bank_worker)
+        return {"SETTLEMENT": town.id(town.today), "LINE": lines[MILL].id}
+
+
+def never(operation: str, order: Any) -> Any:
+    raise AssertionError(f"no rail is asked by a clerk: {operation} {order}")
+
+
+def by_two(sluice: Sluice, words: list[str]) -> Result:
+    """Have ada type a command, and cy agree to it in between."""
+    assert "approval_asked" in sluice(*words, code=1).output, words
+    approvals = json.loads(sluice("approval", "list", "--json").stdout)["approvals"]
+    (asked,) = [one for one in approvals if one["status"] == "asked"]
+    sluice("approval", "show", asked["id"])
+    sluice("--as", "cy", "approval", "approve", asked["id"])
+    return sluice(*words)
+
+
+@pytest.mark.long
+def test_a_clerk_does_all_that_the_page_says(
+    bare_home: Sluice, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = asyncio.run(a_day(database_url, tmp_path / "home"))
+    monkeypatch.setitem(CHANNELS, "scripted", lambda _: ScriptedChannel(never))  # type: ignore[index]
+    monkeypatch.chdir(tmp_path)
+    Path("by-mail.xml").write_bytes(GOOD)
+    bare_home("person", "add", "ada", "--first")
+    bare_home("person", "add", "cy", "--role", "operator", "--keep")
+
+    def told(*words: str, code: int) -> Any:
+        return json.loads(bare_home(*words, "--json", code=code).stdout)
+
+    files = {one["file_id"]: one["id"] for one in told("bank", "files", "list", "--book", "1", code=1)["files"]}
+    waiting = told("case", "list", "--kind", "booking_unidentified", code=1)["cases"]
+    cases = {one["amount_minor"]: one["id"] for one in waiting}
+    about = {"release": "pain.002-1", "replace": "camt.054-0", "discard": "camt.054-1"}
+    decided = {"book": 100, "suspend": 200, "no_deposit": 300, "returned": 6_890}
+    page = commands()
+    assert len(page) > 15
+    for words in page:
+        what = words[words.index("--decision") + 1] if "--decision" in words else words[min(2, len(words) - 1)]
+        meant = {
+            **names,
+            "FILE": files[about.get(what, "pain.002-1")],
+            "CASE": cases[decided.get(what, 100)],
+        }
+        typed = [meant.get(word, word) for word in words]
+        if what in about or what in decided:
+            by_two(bare_home, typed)
+        else:
+            shows_what_waits = words[:2] == ["case", "list"] or words[:3] == ["bank", "files", "list"]
+            output = bare_home(*typed, code=int(shows_what_waits)).output
+            if "returned" in words:
+                assert "returned 2026-11-25  AC04" in output
+    assert Path("copy.xml").read_bytes().startswith(b"<Document")
+
+    fates = {one["file_id"]: one["fate"] for one in told("bank", "files", "list", "--book", "1", code=0)["files"]}
+    assert [fates[about[word]] for word in ("release", "replace", "discard")] == ["applied", "discarded", "discarded"]
+    (suspended,) = told("case", "list", code=1)["cases"]
+    assert (suspended["kind"], suspended["amount_minor"]) == ("money_in_suspense", 200)
+    by_two(bare_home, ["case", "decide", suspended["id"], "--decision", "gone_back", "--note", "the bank sent it back"])
+    told("case", "list", code=0)
+    shown = told("settlement", "show", "--book", "1", names["SETTLEMENT"], code=0)
+    assert sorted(one["status"] for one in shown["instructions"]) == ["paid", "returned", "returned"]
+    assert shown["returned_minor"] == 3_000 + 6_890
+    bare_home("verify")
