@@ -128,6 +128,7 @@ class PaymentShort(TypedDict):
     amount_arriving: Minor
     failure_code: str | None
     business_date: Day | None
+    paid_by: Annotated[str | None, Field(description="how it was paid; only of payment.succeeded and payment.late")]
 
 
 class PaymentSurplus(PaymentShort):
@@ -228,7 +229,7 @@ def arriving(payment: Payment) -> int:
     return payment.captured_minor - payment.coupon_minor - payment.fee_minor if payment.captured_minor else 0
 
 
-def payment_event(payment: Payment) -> PaymentShort:
+def payment_event(payment: Payment, paid_by: str | None = None) -> PaymentShort:
     """Return what an event tells of a payment: what it is, how it stands, how much; fetch it for the rest.
 
     Nothing a payer or a merchant wrote is in it but the order's number, so events may travel where payments may not.
@@ -247,6 +248,7 @@ def payment_event(payment: Payment) -> PaymentShort:
         "amount_arriving": arriving(payment),
         "failure_code": payment.failure_code,
         "business_date": payment.business_date.isoformat() if payment.business_date else None,
+        "paid_by": paid_by,
     }
 
 

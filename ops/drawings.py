@@ -9,7 +9,7 @@ from kernel.states import draw
 from ops.money_states import drawing
 from people.states import APPROVAL, PERSON
 from reconciliation.states import DISCREPANCY
-from splitting.states import BATCH, FILE, INSTRUCTION
+from splitting.states import BATCH, FILE, INSTRUCTION, PLAN_VERSION
 
 
 def document() -> str:
@@ -28,6 +28,7 @@ def document() -> str:
             draw("gateway: payment", PAYMENT),
             draw("gateway: attempt", ATTEMPT),
             draw("gateway: refund", REFUND),
+            draw("splitting: plan_version", PLAN_VERSION),
             draw("splitting: instruction", INSTRUCTION),
             draw("splitting: batch", BATCH),
             draw("splitting: file", FILE),

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.door.words import in_words
 from kernel.addresses import check_shown, read_places
+from kernel.words import in_words
 
 PREFIX = "SLUICE_"
 _SECRETS_DIR = f"{PREFIX}SECRETS_DIR"

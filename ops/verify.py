@@ -91,6 +91,7 @@ WHOLE = {
     "debits_equal_credits": "a sum over all accounts, of which there are as many as payees and channel accounts",
     "audit_chain_holds": "of what people did by command, two records each",
     "approvals_are_recorded": "likewise, of those acts that took two people",
+    "split_plans_are_what_was_agreed_to": "of merchants' split plans, a few each, with a few versions",
     "bank_files_are_kept": "of banks' files, some a day",
     "suspense_leaves_with_its_case": "of money in suspense, which two people put there",
     "no_account_overdrawn": "of all accounts, likewise; most of them are touched every day",

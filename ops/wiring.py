@@ -66,6 +66,9 @@ from people import Approvals, Audit, People
 from reconciliation.daily import DailyProof
 from splitting.banks.worker import Banks, BankWorker
 from splitting.payees import Payees
+from splitting.plans.attached import Attachments
+from splitting.plans.kept import SplitPlans
+from splitting.plans.routes import SplitPlanRoutes
 from splitting.routes import PayeeRoutes, SettlementRoutes
 from streams import Bell, Consumer, Relay
 from streams.catalogue import EventType
@@ -93,6 +96,8 @@ def joined_routes(
     payments: Payments,
     links: Links,
     payees: Payees,
+    split_plans: SplitPlans,
+    attachments: Attachments,
     channel_admin: ChannelAdmin,
     routing_policies: RoutingPolicies,
     digest: Callable[[str], bytes],
@@ -106,6 +111,7 @@ def joined_routes(
         *RefundRoutes(payments, pool).routes(),
         *LinkRoutes(links).routes(),
         *PayeeRoutes(payees, pool).routes(),
+        *SplitPlanRoutes(split_plans, attachments, pool).routes(),
         *BalanceRoutes(pool).routes(),
         *SettlementRoutes(pool).routes(),
         *EventRoutes(pool, joined_events()).routes(),
@@ -142,6 +148,8 @@ class Hub:
     notices: Notices
     banks: Banks
     payees: Payees
+    split_plans: SplitPlans
+    attachments: Attachments
     channels: Mapping[str, Callable[[Mapping[str, Any]], Channel]]
     patient: Callable[[], AbstractAsyncContextManager[Pool]]  # one session, for statements over whole tables
     max_skew: timedelta | None
@@ -153,6 +161,8 @@ class Hub:
             payments=self.payments,
             links=links,
             payees=self.payees,
+            split_plans=self.split_plans,
+            attachments=self.attachments,
             channel_admin=self.channel_admin,
             routing_policies=self.routing_policies,
             digest=self.authenticator.digest,
@@ -299,6 +309,7 @@ async def hub(
         authenticator = Authenticator(pool, pepper, env) if pepper else NoPepper(cast(CannotStart, lost))
         tokens = CashierTokens(token_key) if token_key else NoTokens(cast(CannotStart, lost))
         standings = Standings(pool, env)
+        attachments = Attachments(lanes, pool, env)
         rails = Rails(env, habits[1])
         payments = Payments(
             pool=pool,
@@ -306,6 +317,7 @@ async def hub(
             accounts=accounts,
             routing=router,
             standings=standings,
+            attachments=attachments,
             env=env,
             bell=bell,
             metrics=metrics,
@@ -354,6 +366,8 @@ async def hub(
             notices=Notices(payments, accounts, env, metrics),
             banks=banks,
             payees=Payees(lanes, banks, env),
+            split_plans=SplitPlans(lanes, pool, env),
+            attachments=attachments,
             channels=channels,
             max_skew=max_skew,
         )

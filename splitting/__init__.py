@@ -12,7 +12,10 @@ from splitting.objects import (
     split_payload,
 )
 from splitting.payees import CreatePayee, LinkBank, check_payable
-from splitting.plans.arithmetic import Share, ShareKind, SplitLine, compute
+from splitting.plans.arithmetic import Share, SplitLine, compute
+from splitting.plans.asked import Part
+from splitting.plans.document import PlanWrong
+from splitting.plans.tree import ShareKind
 from splitting.settlement.deposits import ApplyDeposit
 from splitting.settlement.instructions import (
     DecideInstruction,
@@ -21,6 +24,7 @@ from splitting.settlement.instructions import (
 )
 from splitting.shares.sharing import (
     check,
+    check_needs,
     give_back_after_failed_refund,
     needs,
     plan,
@@ -41,13 +45,16 @@ __all__ = [
     "LinkBank",
     "MakeSettlement",
     "MarkSent",
+    "Part",
     "Payee",
+    "PlanWrong",
     "Share",
     "ShareKind",
     "SplitLine",
     "SplitOut",
     "bank_link_payload",
     "check",
+    "check_needs",
     "check_payable",
     "compute",
     "give_back_after_failed_refund",

@@ -26,6 +26,7 @@ class PaymentSucceeded(BaseModel):
     amount_captured: int
     channel_fee: int
     merchant_coupon: int = 0  # events of before coupons were known do not have it
+    paid_by: str | None = None  # likewise
 
 
 def needs(work: Work, event: Event) -> Iterable[Need]:
@@ -36,7 +37,7 @@ def handle(work: Work, event: Event) -> None:
     told = PaymentSucceeded.model_validate_json(event.payload)
     sharing.share_out(
         work, event.book, event.subject, told.business_date, gross_minor=told.amount_captured,
-        fee_minor=told.channel_fee, coupon_minor=told.merchant_coupon,
+        fee_minor=told.channel_fee, coupon_minor=told.merchant_coupon, method=told.paid_by,
     )  # fmt: skip
 
 

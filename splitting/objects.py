@@ -6,13 +6,15 @@ import orjson
 from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict
 
-from kernel.answers import Currency, Day, Minor, PaymentId, Time, id_schema, words
+from kernel.answers import Currency, Day, Minor, Object, PaymentId, Time, id_schema, words
 from kernel.clock import rfc3339
 from splitting import states
 from splitting.plans.arithmetic import Share
-from splitting.tables import Instruction, Payee, Settlement, Split
+from splitting.plans.asked import Scope, from_json
+from splitting.tables import Attachment, Instruction, Payee, PlanVersion, Settlement, Split, SplitPlan
 from streams.catalogue import EventType
 
+PlanId = Annotated[str, WithJsonSchema(id_schema("spl"))]
 PayeeId = Annotated[str, WithJsonSchema(id_schema("pye"))]
 LastFour = Annotated[str, Field(description="the last four digits")]
 
@@ -21,8 +23,22 @@ class ShareOut(TypedDict):
     """What one payee gets of a payment."""
 
     payee: Annotated[str, Field(description="empty: the merchant's own")]
+    line: Annotated[str, Field(description="of a tree: the name of the plan's line that gave it; else empty")]
     amount_minor: Minor
     taken_back_minor: Minor
+
+
+class SplitPartOut(TypedDict):
+    """A part of a payment, and by what it is shared out."""
+
+    amount_minor: Annotated[Minor | None, Field(description="as it was ordered; null: it is the whole payment")]
+    product_line: str | None
+    plan: Annotated[PlanId | None, Field(description="of a plan that you keep; null: what was sent with the payment")]
+    version: Annotated[int | None, Field(description="of that plan: the payment keeps it")]
+    attached_to: Annotated[
+        Annotated[str, words(Scope)] | None,
+        Field(description="to what the plan was attached; null: the payment said it itself"),
+    ]
 
 
 class SplitOut(TypedDict):
@@ -35,7 +51,60 @@ class SplitOut(TypedDict):
     gross_minor: Minor
     channel_fee_minor: Minor
     merchant_coupon_minor: Minor
+    parts: list[SplitPartOut]
     shares: Annotated[list[ShareOut], Field(description="empty while it is planned")]
+
+
+class SplitPlanVersionOut(TypedDict):
+    """A version of a split plan 分账方案, as events tell of it."""
+
+    object: Literal["split_plan_version"]
+    plan: PlanId
+    version: int
+    hash: Annotated[str, Field(description="SHA-256 of the document, written out as canonical JSON, in hexadecimal")]
+    status: Annotated[str, words(states.PlanVersion)]
+    maker: Annotated[str, Field(description="who made it: a person's name, or an API key's id")]
+    checker: Annotated[str | None, Field(description="who had it activated, or agreed to that; null: nobody yet")]
+    made_at: Time
+    status_at: Annotated[Time, Field(description="since when it has this status")]
+
+
+class SplitPlanVersionInFull(SplitPlanVersionOut):
+    """A version of a split plan, with its document."""
+
+    document: Annotated[Object, Field(description="as it was sent: docs/split-plans.md")]
+    written_out: Annotated[Object, Field(description="with what it inherits; the hash is of this")]
+
+
+class SplitPlanOut(TypedDict):
+    """A split plan 分账方案 that you keep."""
+
+    object: Literal["split_plan"]
+    id: PlanId
+    name: str
+    currency: Currency
+    active_version: Annotated[int | None, Field(description="by which new payments are shared out; null: none yet")]
+    last_version: int
+    created_at: Time
+
+
+class SplitPlanInFull(SplitPlanOut):
+    """A split plan with its versions."""
+
+    versions: Annotated[list[SplitPlanVersionInFull], Field(description="newest first, at most a hundred")]
+
+
+class SplitAttachmentOut(TypedDict):
+    """By which plan payments are shared out that name none."""
+
+    object: Literal["split_attachment"]
+    to: Annotated[str, words(Scope)]
+    subject: Annotated[str, Field(description="the link's id, or your own name for it; empty where it is you")]
+    currency: Currency
+    plan: Annotated[PlanId | None, Field(description="null: none any more")]
+    version: Annotated[int | None, Field(description="null: the one that is active when a payment is made")]
+    attached_by: Annotated[str, Field(description="a person's name, or an API key's id")]
+    attached_at: Time
 
 
 class SubAccountOut(TypedDict):
@@ -114,6 +183,9 @@ class DepositOut(TypedDict):
 
 EVENTS = {
     "split.posted": EventType("the payment's money was shared out among its payees", SplitOut),
+    "split_plan.drafted": EventType("a version of a split plan was made; nothing uses it yet", SplitPlanVersionOut),
+    "split_plan.activated": EventType("new payments are shared out by this version of the plan", SplitPlanVersionOut),
+    "split_plan.attached": EventType("payments that name no plan are shared out by this one", SplitAttachmentOut),
     "payee.created": EventType("a payee was registered", PayeeOut),
     "payee.suspended": EventType("nothing is paid out to a payee until it is resumed", PayeeOut),
     "payee.resumed": EventType("what a payee is owed is paid out again, from the next batch on", PayeeOut),
@@ -142,10 +214,73 @@ def split_payload(split: Split) -> SplitOut:
         "gross_minor": split.gross_minor,
         "channel_fee_minor": split.fee_minor,
         "merchant_coupon_minor": split.coupon_minor,
+        "parts": [
+            {
+                "amount_minor": part.amount_minor,
+                "product_line": part.product_line,
+                "plan": part.plan_id,
+                "version": part.version,
+                "attached_to": part.attached_to,
+            }
+            for part in from_json(split.asked)
+        ],
         "shares": [
-            {"payee": s.payee_id, "amount_minor": s.amount_minor, "taken_back_minor": s.taken_back_minor}
+            {
+                "payee": s.payee_id,
+                "line": s.line,
+                "amount_minor": s.amount_minor,
+                "taken_back_minor": s.taken_back_minor,
+            }
             for s in shares_of(split)
         ],
+    }
+
+
+def plan_version_payload(row: PlanVersion) -> SplitPlanVersionOut:
+    """Return a version of a split plan as events tell of it."""
+    return {
+        "object": "split_plan_version",
+        "plan": row.plan_id,
+        "version": row.version,
+        "hash": row.hash.hex(),
+        "status": row.status,
+        "maker": row.maker,
+        "checker": row.checker,
+        "made_at": rfc3339(row.made_at),
+        "status_at": rfc3339(row.status_at),
+    }
+
+
+def plan_version_in_full(row: PlanVersion) -> SplitPlanVersionInFull:
+    """Return a version of a split plan as the API shows it."""
+    documents = {"document": orjson.loads(row.document), "written_out": orjson.loads(row.written_out)}
+    return {**plan_version_payload(row), **documents}  # type: ignore[typeddict-item]
+
+
+def plan_payload(plan: SplitPlan) -> SplitPlanOut:
+    """Return a split plan as the API shows it."""
+    return {
+        "object": "split_plan",
+        "id": plan.id,
+        "name": plan.name,
+        "currency": plan.currency,
+        "active_version": plan.active,
+        "last_version": plan.versions,
+        "created_at": rfc3339(plan.created_at),
+    }
+
+
+def attachment_payload(row: Attachment) -> SplitAttachmentOut:
+    """Return an attachment as the API shows it."""
+    return {
+        "object": "split_attachment",
+        "to": row.scope,
+        "subject": row.subject,
+        "currency": row.currency,
+        "plan": row.plan_id,
+        "version": row.version,
+        "attached_by": row.attached_by,
+        "attached_at": rfc3339(row.attached_at),
     }
 
 

@@ -1,4 +1,4 @@
-"""State tables of settlement 结算: a batch for a bank, each instruction in it, a bank's file; see gateway/states.py."""
+"""State tables of a split plan's version; and of settlement 结算: a batch, its instructions, a bank's file."""
 
 from enum import StrEnum
 
@@ -60,6 +60,31 @@ INSTRUCTION = StateTable(
     },
     begins={Instruction.IN_TRANSIT: None},
     path=[(Instruction.IN_TRANSIT, InstructionEvent.EXECUTED)],
+)
+
+
+class PlanVersion(StrEnum):
+    DRAFT = "draft"  # made, and used by no payment yet
+    ACTIVE = "active"  # new payments that name the plan are shared out by it
+    RETIRED = "retired"  # another version took its place; payments that it was used for keep it
+
+
+class PlanVersionEvent(StrEnum):
+    ACTIVATE = "activate"
+    REPLACE = "replace"
+
+
+PLAN_VERSION = StateTable(
+    {
+        (PlanVersion.DRAFT, PlanVersionEvent.ACTIVATE): Move(PlanVersion.ACTIVE, "split_plan.activated"),
+        (PlanVersion.ACTIVE, PlanVersionEvent.REPLACE): Move(PlanVersion.RETIRED),
+        (PlanVersion.RETIRED, PlanVersionEvent.ACTIVATE): Move(PlanVersion.ACTIVE, "split_plan.activated"),
+    },
+    begins={PlanVersion.DRAFT: "split_plan.drafted"},
+    path=[
+        (PlanVersion.DRAFT, PlanVersionEvent.ACTIVATE),
+        (PlanVersion.ACTIVE, PlanVersionEvent.REPLACE),
+    ],
 )
 
 

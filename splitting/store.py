@@ -1,25 +1,33 @@
 """Reading who is owed what, and what banks were told. Writing goes through the commit lane."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
 from kernel.db import Connection
 from ledger.accounts import AccountKind
-from splitting.plans.arithmetic import OWN
+from splitting.plans.document import hash_of
+from splitting.plans.tree import OWN
 from splitting.tables import (
     BANK_FILES,
     BANK_LINKS,
     INSTRUCTIONS,
+    Attachment,
     BankFile,
     BankLink,
     Instruction,
     Payee,
+    PlanVersion,
     Settlement,
     Split,
+    SplitPlan,
 )
 
 _PAYEE = ", ".join(Payee._fields)
+_SPLIT_PLAN = ", ".join(SplitPlan._fields)
+_PLAN_VERSION = ", ".join(PlanVersion._fields)
+_ATTACHMENT = ", ".join(Attachment._fields)
 _BANK_LINK = ", ".join(BankLink._fields)
 _BANK_FILE = ", ".join(BankFile._fields)
 _SETTLEMENT = ", ".join(Settlement._fields)
@@ -70,6 +78,33 @@ async def with_plan(connection: Connection, book: int, payment_ids: Sequence[str
         "SELECT payment_id FROM split WHERE book = $1 AND payment_id = ANY($2::text[])", book, payment_ids
     )
     return {row[0] for row in rows}
+
+
+async def split_plans(connection: Connection, book: int, after: str = "", limit: int = 1000) -> list[SplitPlan]:
+    """Return the book's split plans in order of id."""
+    rows = await connection.fetch(
+        f"SELECT {_SPLIT_PLAN} FROM split_plan WHERE book = $1 AND id > $2 ORDER BY id LIMIT $3", book, after, limit
+    )
+    return [SplitPlan(*row) for row in rows]
+
+
+async def plan_versions(connection: Connection, book: int, plan_id: str) -> list[PlanVersion]:
+    """Return a split plan's versions, newest first; at most a hundred."""
+    rows = await connection.fetch(
+        f"SELECT {_PLAN_VERSION} FROM split_plan_version WHERE book = $1 AND plan_id = $2 "
+        "ORDER BY version DESC LIMIT 100",
+        book,
+        plan_id,
+    )
+    return [PlanVersion(*row) for row in rows]
+
+
+async def attachments(connection: Connection, book: int) -> list[Attachment]:
+    """Return what split plans are attached to in a book; at most ten thousand."""
+    rows = await connection.fetch(
+        f"SELECT {_ATTACHMENT} FROM split_attachment WHERE book = $1 AND plan_id IS NOT NULL LIMIT 10000", book
+    )
+    return [Attachment(*row) for row in rows]
 
 
 async def find_bank_link(connection: Connection, book: int, bank: str) -> BankLink | None:
@@ -371,6 +406,42 @@ async def payee_totals(connection: Connection, book: int, currency: str) -> list
     return [PayeeTotal(*row) for row in rows]
 
 
+async def split_plans_are_what_was_agreed_to(connection: Connection) -> list[str]:
+    """A version's document has the hash that was agreed to, and the active one is the plan's."""
+    rows = await connection.fetch(
+        "SELECT book, plan_id, version, written_out::text, hash, status FROM split_plan_version ORDER BY 1, 2, 3"
+    )
+    wrong = [
+        f"book {r[0]} {r[1]}: version {r[2]} is not the document that was hashed"
+        for r in rows
+        if hash_of(json.loads(r[3])) != r[4]
+    ]
+    other = await connection.fetch(
+        """
+        SELECT p.book, p.id FROM split_plan p LEFT JOIN split_plan_version v ON v.book = p.book AND v.plan_id = p.id
+        GROUP BY p.book, p.id, p.versions, p.active
+        HAVING count(v.version) <> p.versions OR coalesce(max(v.version), 0) <> p.versions
+            OR max(v.version) FILTER (WHERE v.status = 'active') IS DISTINCT FROM p.active
+        """
+    )
+    return wrong + [f"book {r[0]} {r[1]}: the plan and its versions differ" for r in other]
+
+
+async def splits_keep_a_version_that_was_active(connection: Connection) -> list[str]:
+    """The version of a plan that a payment keeps is there, and somebody has agreed to it."""
+    unknown = await connection.fetch(
+        """
+        SELECT s.book, s.payment_id FROM split s
+        CROSS JOIN LATERAL json_array_elements(CASE json_typeof(s.asked) WHEN 'object' THEN s.asked -> 'parts' END)
+            AS x(part)
+        LEFT JOIN split_plan_version v
+            ON v.book = s.book AND v.plan_id = x.part ->> 'plan' AND v.version = (x.part ->> 'version')::int
+        WHERE x.part ->> 'plan' IS NOT NULL AND (v.version IS NULL OR v.status = 'draft')
+        """
+    )
+    return [f"book {r[0]} {r[1]}: the version that it is shared out by was never active" for r in unknown]
+
+
 async def shares_sum_to_the_net(connection: Connection) -> list[str]:
     """A posted split's shares, the channel's fee and a coupon sum to the payment; none is taken back beyond itself."""
     rows = await connection.fetch(
@@ -515,6 +586,8 @@ async def suspense_leaves_with_its_case(connection: Connection) -> list[str]:
 
 
 INVARIANTS = {
+    "split_plans_are_what_was_agreed_to": split_plans_are_what_was_agreed_to,
+    "splits_keep_a_version_that_was_active": splits_keep_a_version_that_was_active,
     "bank_files_are_kept": bank_files_are_kept,
     "shares_sum_to_the_net": shares_sum_to_the_net,
     "shares_match_the_journal": shares_match_the_journal,

@@ -36,6 +36,47 @@ class Split(NamedTuple):
     coupon_minor: int = 0  # what the merchant's own coupons paid of gross_minor
 
 
+class SplitPlan(NamedTuple):
+    """A split plan 分账方案 that a merchant keeps, in versions."""
+
+    book: int
+    id: str
+    name: str
+    currency: str
+    versions: int  # the number of the last
+    active: int | None  # by which new payments are shared out; None: by none yet
+    created_at: datetime
+
+
+class PlanVersion(NamedTuple):
+    """A version of a split plan. Its document never changes."""
+
+    book: int
+    plan_id: str
+    version: int
+    document: str  # JSON, as it was sent
+    written_out: str  # JSON, with what it inherits
+    hash: bytes  # SHA-256 of written_out as canonical JSON
+    status: str  # draft | active | retired
+    maker: str  # a person's name, or an API key's id
+    checker: str | None  # who had it activated last, or agreed to that; None: nobody yet
+    made_at: datetime
+    status_at: datetime
+
+
+class Attachment(NamedTuple):
+    """By which plan payments are shared out that name none."""
+
+    book: int
+    scope: str  # payment_link | product_line | store | merchant
+    subject: str  # the link's id, or the merchant's own name for it; empty where it is the merchant
+    currency: str
+    plan_id: str | None  # None: none any more
+    version: int | None  # None: the one that is active when a payment is made
+    attached_by: str  # a person's name, or an API key's id
+    attached_at: datetime
+
+
 class BankLink(NamedTuple):
     """A merchant's custody at a bank."""
 
@@ -116,6 +157,16 @@ class BankFile(NamedTuple):
 
 PAYEES: Table[Payee] = Table("payee", Payee, "int text text text text text text timestamptz timestamptz text", keys=2)
 SPLITS: Table[Split] = Table("split", Split, "int text text text json bigint bigint json timestamptz bigint", keys=2)
+SPLIT_PLANS: Table[SplitPlan] = Table("split_plan", SplitPlan, "int text text text int int timestamptz", keys=2)
+PLAN_VERSIONS: Table[PlanVersion] = Table(
+    "split_plan_version",
+    PlanVersion,
+    "int text int json json bytea text text text timestamptz timestamptz",
+    keys=3,
+)
+ATTACHMENTS: Table[Attachment] = Table(
+    "split_attachment", Attachment, "int text text text text int text timestamptz", keys=4
+)
 BANK_LINKS: Table[BankLink] = Table(
     "bank_link", BankLink, "int text text json text text timestamptz timestamptz", keys=2
 )

@@ -34,14 +34,14 @@ class TierIn(TypedDict):
 class FeesIn(TypedDict, total=False):
     """What the rail keeps of a payment."""
 
-    basis_points: Annotated[_Rate, Field(description="of a payment, rounded half up")]
-    fixed_minor: Annotated[_Minor, Field(description="on top of that, for each payment")]
-    minimum_minor: Annotated[_Minor, Field(description="the least of a payment's fee, the fixed part counted")]
-    cap_minor: Annotated[_Minor, Field(description="the most of a payment's fee 封顶, the fixed part counted")]
-    tiers: Annotated[list[TierIn], Field(max_length=100, description="rising by volume")]
-    free_quota_minor: Annotated[_Minor, Field(description="volume of the month without any fee 免费额度")]
+    basis_points: Annotated[_Rate | None, Field(description="of a payment, rounded half up")]
+    fixed_minor: Annotated[_Minor | None, Field(description="on top of that, for each payment")]
+    minimum_minor: Annotated[_Minor | None, Field(description="the least of a payment's fee, the fixed part counted")]
+    cap_minor: Annotated[_Minor | None, Field(description="the most of a payment's fee 封顶, the fixed part counted")]
+    tiers: Annotated[Annotated[list[TierIn], Field(max_length=100)] | None, Field(description="rising by volume")]
+    free_quota_minor: Annotated[_Minor | None, Field(description="volume of the month without any fee 免费额度")]
     refund_fee: Annotated[
-        RefundFee,
+        RefundFee | None,
         Field(description="what becomes of the fee of a payment that is refunded; left out: as usual"),
     ]
 
@@ -50,11 +50,11 @@ class FeesIn(TypedDict, total=False):
 class LimitsIn(TypedDict, total=False):
     """What the account takes."""
 
-    minimum_minor: Annotated[_PositiveMinor, Field(description="of one payment 单笔限额")]
-    maximum_minor: Annotated[_PositiveMinor, Field(description="of one payment 单笔限额")]
-    day_minor: Annotated[_Minor, Field(description="captured in a day")]
-    month_minor: Annotated[_Minor, Field(description="captured in a month")]
-    day_count: Annotated[_Minor, Field(description="payments in a day")]
+    minimum_minor: Annotated[_PositiveMinor | None, Field(description="of one payment 单笔限额")]
+    maximum_minor: Annotated[_PositiveMinor | None, Field(description="of one payment 单笔限额")]
+    day_minor: Annotated[_Minor | None, Field(description="captured in a day")]
+    month_minor: Annotated[_Minor | None, Field(description="captured in a month")]
+    day_count: Annotated[_Minor | None, Field(description="payments in a day")]
 
 
 # `from` is a word of the language.
@@ -63,7 +63,7 @@ MaintenanceIn = TypedDict(
     {
         "from": Annotated[Time, Field(description="when it begins")],
         "until": Annotated[Time, Field(description="when it ends")],
-        "note": NotRequired[Annotated[_Note, Field(description="for people")]],
+        "note": NotRequired[Annotated[_Note | None, Field(description="for people")]],
     },
 )
 MaintenanceIn.__doc__ = "An announced closing."
@@ -74,14 +74,20 @@ _SOME = Field(max_length=100, json_schema_extra={"uniqueItems": True})
 
 @with_config(_STRICT)
 class TermsIn(TypedDict, total=False):
-    """Terms 签约条款; whatever is left out sets no bound. Days, months and hours are Beijing's."""
+    """Terms 签约条款; whatever is left out, or null, sets no bound. Days, months and hours are Beijing's."""
 
-    fees: FeesIn
-    limits: LimitsIn
-    methods: Annotated[list[Method], _SOME, Field(description="those of the rail's that you have agreed")]
-    currencies: Annotated[list[Currency], _SOME, Field(description="those that you have agreed")]
-    windows: Annotated[list[_Hours], _SOME, Field(description='weekly opening hours, such as `"mon-fri 08:00-22:00"`')]
-    maintenance: Annotated[list[MaintenanceIn], _SOME, Field(description="announced closings")]
+    fees: FeesIn | None
+    limits: LimitsIn | None
+    methods: Annotated[
+        Annotated[list[Method], _SOME] | None, Field(description="those of the rail's that you have agreed")
+    ]
+    currencies: Annotated[Annotated[list[Currency], _SOME] | None, Field(description="those that you have agreed")]
+    windows: Annotated[
+        Annotated[list[_Hours], _SOME] | None,
+        Field(description='weekly opening hours, such as `"mon-fri 08:00-22:00"`'),
+    ]
+    maintenance: Annotated[Annotated[list[MaintenanceIn], _SOME] | None, Field(description="announced closings")]
     regions: Annotated[
-        list[_Region], _SOME, Field(description="where payers may be, ISO 3166-1; one of an unknown region is taken")
+        Annotated[list[_Region], _SOME] | None,
+        Field(description="where payers may be, ISO 3166-1; one of an unknown region is taken"),
     ]

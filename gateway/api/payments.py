@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import splitting
 from gateway.accounts.names import no_such_channel
 from gateway.api.methods import MethodIn
 from gateway.api.problems import RAIL
-from gateway.api.shares import SHARING, SPLIT, SplitIn
+from gateway.api.shares import SHARING, SPLIT, TREES, SplitIn, parts_of
 from gateway.claims import Claims
 from gateway.objects import METHODS, AttemptOut, PaymentOut, attempt_payload, payment_payload
 from gateway.payments.create import NewPayment
@@ -50,6 +50,7 @@ from kernel.shapes import (
     Text,
     metadata_text,
 )
+from splitting.plans.forms import OrderLineIn, PaymentPlanIn
 
 
 class PaymentIn(Body):
@@ -69,7 +70,23 @@ class PaymentIn(Body):
         "reserves by that way to pay",
     )
     split: SplitIn = Field(default=(), description=SPLIT)
+    split_plan: PaymentPlanIn | None = Field(default=None, description="a tree in place of `split` 分账方案")
+    lines: Annotated[tuple[OrderLineIn, ...], Field(max_length=50)] = Field(
+        default=(), description="what the order is made of, where parts of it are shared out each in its own way"
+    )
+    store: OrderId | None = Field(
+        default=None, description="your store, by your own name: for the split plan that is attached to it"
+    )
     metadata: Metadata | None = Field(default=None, description="given back as it came")
+
+    @model_validator(mode="after")
+    def _one_plan(self) -> "PaymentIn":
+        if self.split and self.split_plan is not None:
+            raise ValueError("give split or split_plan, not both")
+        whole = sum(line.amount for line in self.lines)
+        if self.lines and whole != self.amount:
+            raise ValueError(f"the amounts of lines add up to {whole}, and amount is {self.amount}")
+        return self
 
 
 class CaptureIn(Body):
@@ -139,6 +156,7 @@ class PaymentRoutes:
                 problems=(
                     *_CHOOSING,
                     *SHARING,
+                    *TREES,
                     *RAIL,
                     "card_number_refused",
                     "channel_busy",
@@ -254,10 +272,11 @@ class PaymentRoutes:
             body.method.type,
             body.description,
             metadata_text(body.metadata),
-            [share.asked() for share in body.split],
+            parts_of(body.split, body.split_plan, body.lines),
             timedelta(seconds=body.expires_in),
             body.method.details(),
             body.capture == "manual",
+            store=body.store,
         )
         claims = Claims((f"i:{call.key}", f"o:{body.merchant_order_id}"), hashlib.sha256(call.raw).digest())
         payment, replayed = await self._payments.create(

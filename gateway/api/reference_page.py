@@ -210,8 +210,12 @@ class _Text:
 
     # ---- fields ------------------------------------------------------------------------------------------------------
 
-    def _rows(self, schema: Schema, depth: int = 0) -> Iterator[Row]:
-        """Yield the fields of an object, each followed by those of what it holds."""
+    def _rows(self, schema: Schema, depth: int = 0, above: frozenset[str] = frozenset()) -> Iterator[Row]:
+        """Yield the fields of an object, each followed by those of what it holds, but of its own kind.
+
+        above: references to what it stands in.
+        """
+        above |= {schema["$ref"]} if "$ref" in schema else set()
         schema = self._resolved(schema)
         needed = schema.get("required", ())
         for name, one in sorted(schema.get("properties", {}).items(), key=lambda item: item[0] not in needed):
@@ -221,8 +225,8 @@ class _Text:
                 continue
             yield Row(name, depth, self.kind(one), name in needed, self._says(one))
             held = one.get("items", next((each for each in one.get("anyOf", ()) if "$ref" in each), one))
-            if "$ref" in held and "properties" in self._resolved(held):
-                yield from self._rows(held, depth + 1)
+            if "$ref" in held and held["$ref"] not in above and "properties" in self._resolved(held):
+                yield from self._rows(held, depth + 1, above)
 
     def _variants(self, schema: Schema, depth: int) -> Iterator[Row]:
         """Yield what the first variant has, then of each what it has otherwise or besides."""

@@ -1,14 +1,17 @@
 """A split plan as merchants send it, with a payment or a link."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from kernel.shapes import INT64, IS_AMOUNT, MAX_AMOUNT, Body, PayeeId
-from splitting import ShareKind, SplitLine
+from splitting import Part, ShareKind, SplitLine
+from splitting.plans.forms import OrderLineIn, PaymentPlanIn, parts_by
 
 # What the shares asked for may be refused with.
 SHARING = ("currency_differs", "no_such_payee", "split_exceeds_payment")
+TREES = ("split_plan_wrong", "no_such_split_plan", "split_plan_not_active")  # and besides where it may be a tree
 
 
 _Units = Annotated[int, Field(ge=0, le=MAX_AMOUNT, strict=True), IS_AMOUNT]
@@ -26,7 +29,9 @@ class ShareIn(Body):
 
     payee: PayeeId = Field(description="as `POST /v1/payees` answered it")
     amount: Annotated[_Units | None, _or_left_out(MAX_AMOUNT, "fixed, in minor units")] = None
-    basis_points: Annotated[_Rate | None, _or_left_out(10_000, "of the payment, rounded half up")] = None
+    basis_points: Annotated[
+        _Rate | None, _or_left_out(10_000, "of the payment; odd units go to the largest remainders")
+    ] = None
     remainder: Annotated[
         _Units | None, _or_left_out(MAX_AMOUNT, "weight in what the others and the channel's fee leave")
     ] = None
@@ -56,3 +61,8 @@ def _each_payee_once(split: tuple[ShareIn, ...]) -> tuple[ShareIn, ...]:
 
 
 SplitIn = Annotated[tuple[ShareIn, ...], Field(max_length=50), AfterValidator(_each_payee_once)]
+
+
+def parts_of(split: Sequence[ShareIn], split_plan: PaymentPlanIn | None, lines: Sequence[OrderLineIn]) -> list[Part]:
+    """Return by what a payment is shared out, as it was sent. Raises PlanWrong."""
+    return parts_by(Part(split=[one.asked() for one in split]), split_plan, lines)

@@ -33,7 +33,7 @@ from kernel.errors import Conflict, NotFound, Rejected
 from kernel.lane import Lanes
 from kernel.routes import not_from_a_list
 from kernel.work import BOOKS, Need, Work
-from splitting import ShareKind, SplitLine
+from splitting import Part, ShareKind, SplitLine
 from splitting.tables import PAYEES
 
 LINK, STATIC = "link", "static"
@@ -98,6 +98,11 @@ def split_lines_of(link: CashierLink) -> list[SplitLine]:
     """Return the split plan of every payment made with a link."""
     lines = [] if link.split is None else orjson.loads(link.split)
     return [SplitLine(payee, ShareKind(kind), value) for payee, kind, value in lines]
+
+
+def split_of(link: CashierLink) -> list[Part]:
+    """Return by what a payment made with a link is shared out."""
+    return [Part(split=lines)] if (lines := split_lines_of(link)) else []
 
 
 def uses_of(link: CashierLink) -> list[str]:
@@ -358,8 +363,8 @@ class Links:
         order = f"{link.id}-{submission}"
         details = {} if link.return_url is None else {"return_url": link.return_url}
         new = NewPayment(
-            order, amount_minor, link.currency, CASHIER, link.description, link.metadata, split_lines_of(link),
-            BY_LINK, orjson.dumps(details).decode() if details else None,
+            order, amount_minor, link.currency, CASHIER, link.description, link.metadata, split_of(link), BY_LINK,
+            orjson.dumps(details).decode() if details else None, link_id=link.id,
         )  # fmt: skip
         claims = Claims((f"i:{order}", f"o:{order}"), digest)
 

@@ -106,6 +106,8 @@ _TAGS = {
     "payment_links": "Payment links 付款链接",
     "merchant_qrs": "Standing codes 静态收款码",
     "payees": "Payees 收款方",
+    "split_plans": "Split plans 分账方案",
+    "split_attachments": "What split plans are attached to",
     "balances": "Balances 余额",
     "settlements": "Settlements 结算",
     "events": "Events 事件",

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ValidationError
 
 from gateway.door.auth import Forbidden, Unauthorized
 from gateway.door.fields import amounts, chosen_by_type, currencies
-from gateway.door.words import in_words, not_json
 from kernel import cards
 from kernel.errors import Broken, Conflict, NotFound, Rejected, SluiceError, Unavailable
 from kernel.masking import without_keys
+from kernel.words import in_words, not_json
 
 PROBLEM_BASE = "https://sluice.invalid/problems/"  # names, not addresses: docs/problems.md has each
 

@@ -24,7 +24,6 @@ from kernel.errors import Conflict
 from kernel.states import advance
 from kernel.work import BOOKS, Need, Work
 from ledger import accounts
-from splitting.tables import SPLITS
 
 MAX_FAILOVERS = 5  # attempts made on the hub's own account; a payer who keeps changing wallets may bring it to more
 
@@ -114,7 +113,7 @@ class FailOver:
         yield PAYMENTS, (self.book, self.payment_id)
         yield ATTEMPTS, (self.book, self.payment_id, self.number)
         yield ATTEMPTS, (self.book, self.payment_id, self.number + 1)
-        yield SPLITS, (self.book, self.payment_id)
+        yield from splitting.check_needs(work, self.book, self.payment_id)
         if work.knows(PAYMENTS, (self.book, self.payment_id)):
             payment = work.find(PAYMENTS, (self.book, self.payment_id))
             if payment is not None:
@@ -189,7 +188,7 @@ class StartAttempt:
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield from attempts_needs(work, self.book, self.payment_id)
-        yield SPLITS, (self.book, self.payment_id)
+        yield from splitting.check_needs(work, self.book, self.payment_id)
         if work.knows(PAYMENTS, (self.book, self.payment_id)):
             payment = work.find(PAYMENTS, (self.book, self.payment_id))
             if payment is not None:

@@ -18,7 +18,6 @@ from gateway.tables import ATTEMPTS, PAYMENTS, Attempt, Payment
 from kernel.errors import Conflict, Rejected
 from kernel.states import advance
 from kernel.work import Need, Work
-from splitting.tables import SPLITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class StartCapture:
     def needs(self, work: Work) -> Iterable[Need]:
         yield from self.claims.needs(self.book)
         yield from attempts_needs(work, self.book, self.payment_id)
-        yield SPLITS, (self.book, self.payment_id)
+        yield from splitting.check_needs(work, self.book, self.payment_id)
 
     def apply(self, work: Work) -> tuple[Recorded, bool]:
         work.head(self.book)

@@ -15,7 +15,7 @@ from gateway.payments.attempts import Chosen, NewAttempt
 from gateway.tables import ATTEMPTS, CLAIMS, PAYMENTS, Attempt, Payment
 from kernel.work import BOOKS, Need, Work
 from ledger import accounts
-from splitting import SplitLine
+from splitting import Part
 
 
 class NewPayment(NamedTuple):
@@ -23,6 +23,8 @@ class NewPayment(NamedTuple):
 
     expires_in: from when it is recorded. details: what its attempts are to have (NewAttempt.details); of a cashier's
     payment also the rail asked for. next_action: of a cashier's payment, JSON: where the payer chooses how to pay.
+    split: by what it is shared out, one for all of it or one for each part; none: nobody else gets a share.
+    store, link_id: the merchant's store and the payment link that it is made with, to which a plan may be attached.
     """
 
     merchant_order_id: str
@@ -31,11 +33,13 @@ class NewPayment(NamedTuple):
     method: str
     description: str
     metadata: str | None  # JSON
-    split: Sequence[SplitLine]
+    split: Sequence[Part]
     expires_in: timedelta
     details: str | None = None  # JSON
     capture_manual: bool = False
     next_action: str | None = None
+    store: str | None = None
+    link_id: str | None = None
 
 
 class Created(NamedTuple):
@@ -70,7 +74,7 @@ class CreatePayment(NamedTuple):
         if self.chosen is not None:
             yield ledger.ACCOUNTS, (book, accounts.channel(self.chosen.account_id, self.new.currency))
         if self.new.split:
-            yield from splitting.plan_needs(book, self.payment_id, self.new.split)
+            yield from splitting.plan_needs(work, book, self.payment_id, self.new.split)
         yield from earlier_needs(work, book, self.claims)
 
     def apply(self, work: Work) -> Created:

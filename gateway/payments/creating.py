@@ -25,6 +25,7 @@ from kernel.env import Env
 from kernel.errors import Conflict, Rejected
 from kernel.lane import Lanes
 from kernel.work import Command
+from splitting.plans.attached import Attachments
 
 
 class Creating:
@@ -37,6 +38,7 @@ class Creating:
         lanes: Lanes,
         accounts: ChannelAccounts,
         standings: Standings,
+        attachments: Attachments,
         rails: Rails,
         placing: Placing,
         calls: Calls,
@@ -48,6 +50,7 @@ class Creating:
         self._lanes = lanes
         self._accounts = accounts
         self._standings = standings
+        self._attachments = attachments
         self._rails = rails
         self._placing = placing
         self._calls = calls
@@ -77,6 +80,7 @@ class Creating:
         ask = self._placing.request(book, payment_id, new, channel, Method(new.method), new.details, auth_code)
         try:
             await self._standings.require(book)
+            new = await self._shared(book, new)
             choice = await self._placing.best(ask)
         except (Rejected, Conflict) as refusal:
             return await self._earlier(book, claims, auth_code, refusal)
@@ -107,6 +111,7 @@ class Creating:
         ask = self._placing.request(book, payment_id, new, channel, Method.QR, None, None)
         try:
             await self._standings.require(book)
+            new = await self._shared(book, new)
             if not await self._placing.some_method(ask):
                 await self._accounts.require_open(book, None if channel == AUTO else channel)
                 raise no_channel(ask, how="any way a cashier offers")
@@ -125,6 +130,11 @@ class Creating:
         go_on()
         created: Created = await self._lanes.put(command(create))
         return created.payment, created.replayed
+
+    async def _shared(self, book: int, new: NewPayment) -> NewPayment:
+        """Return a payment with by what it is shared out, where it leaves that to what is attached."""
+        parts = await self._attachments.filled(book, new.currency, new.split, shop=new.store, link_id=new.link_id)
+        return new._replace(split=parts)
 
     async def _earlier(
         self, book: int, claims: Claims, auth_code: str | None, refusal: Rejected | Conflict

@@ -35,6 +35,7 @@ from kernel.db import Pool
 from kernel.env import Env
 from kernel.lane import Lanes
 from kernel.work import Command
+from splitting.plans.attached import Attachments
 from streams import Bell
 
 
@@ -49,6 +50,7 @@ class Payments:
         accounts: ChannelAccounts,
         routing: Routing,
         standings: Standings,
+        attachments: Attachments,
         env: Env,
         bell: Bell,
         metrics: Metrics,
@@ -74,8 +76,8 @@ class Payments:
             stored=stored, lanes=lanes, calls=calls, recording=recording, bell=bell, env=env
         )
         self._creating = Creating(
-            stored=stored, lanes=lanes, accounts=accounts, standings=standings, rails=rails, placing=placing,
-            calls=calls, sending=sending, recording=recording, env=env,
+            stored=stored, lanes=lanes, accounts=accounts, standings=standings, attachments=attachments, rails=rails,
+            placing=placing, calls=calls, sending=sending, recording=recording, env=env,
         )  # fmt: skip
         self._choosing = Choosing(
             stored=stored, lanes=lanes, accounts=accounts, standings=standings, rails=rails, placing=placing,

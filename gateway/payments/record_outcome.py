@@ -204,9 +204,9 @@ class RecordOutcome(NamedTuple):
         if payment.attempt_count > 1:  # the payer may still be looking at another's code
             end_soon(work, open_attempts(work, payment))
         if after is states.AttemptStatus.CONFIRMED:
-            return Recorded(moved(work, captured, "payment.succeeded"), attempt)
+            return Recorded(moved(work, captured, "payment.succeeded", attempt.method), attempt)
         # The merchant was told it would not come; the payer gets it back without anyone asking.
-        moved(work, captured, "payment.late")
+        moved(work, captured, "payment.late", attempt.method)
         asked = NewRefund(self.refund_id, wanted, "paid after the order had been closed", None)
         start_refund(work, captured, asked)
         return Recorded(work.get(PAYMENTS, (self.book, payment.id)), attempt)
@@ -411,8 +411,8 @@ def _may_have_been_reversed(attempt: Attempt) -> bool:
     return ended and attempt.method == Method.BARCODE
 
 
-def moved(work: Work, payment: Payment, event: str) -> Payment:
-    """Put a payment that has moved, and tell."""
+def moved(work: Work, payment: Payment, event: str, paid_by: str | None = None) -> Payment:
+    """Put a payment that has moved, and tell. paid_by: the way it was paid, where it was."""
     work.put(PAYMENTS, payment)
-    streams.publish(work, payment.book, event, payment.id, payment_event(payment))
+    streams.publish(work, payment.book, event, payment.id, payment_event(payment, paid_by))
     return payment

@@ -178,7 +178,7 @@ def reserve(work: Work, payment: Payment, attempt: Attempt, posting: str, amount
     fee_part = fee_on_last(payment, amount_minor, live)
     splitting.share_out(
         work, book, payment.id, payment.business_date or day, gross_minor=payment.captured_minor,
-        fee_minor=payment.fee_minor, coupon_minor=payment.coupon_minor,
+        fee_minor=payment.fee_minor, coupon_minor=payment.coupon_minor, method=attempt.method,
     )  # fmt: skip
     shared_part = amount_minor - unshared_on_last(payment, amount_minor, live)
     parts = splitting.take_back_for_refund(work, book, payment.id, posting, shared_part, day)

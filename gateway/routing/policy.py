@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from channels.contract import Method
-from gateway.door.words import in_words
 from kernel.clock import BEIJING
 from kernel.money import MAX_MINOR, is_currency
 from kernel.safe_json import BadJson, loads
 from kernel.shapes import Currency, FormOf
+from kernel.words import in_words
 
 DEFAULT_MARGIN_BP = 200
 DEFAULT_EXPLORE_BP = 2_000

@@ -19,6 +19,7 @@ from ops.cli import (
     running,
     sandbox,
     settlements,
+    splits,
     trials,
 )
 from ops.cli.shared import as_person, fail
@@ -79,6 +80,7 @@ app.add_typer(channels.app, name="channel")
 app.add_typer(banks.app, name="bank")
 app.add_typer(settlements.app, name="settlement")
 app.add_typer(payees.app, name="payee")
+app.add_typer(splits.app, name="split")
 app.add_typer(cases.app, name="case")
 app.add_typer(links.app, name="link")
 app.add_typer(codes.app, name="qr")

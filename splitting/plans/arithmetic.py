@@ -1,17 +1,10 @@
 """Split plans 分账方案: who is owed what of a payment. Pure arithmetic on whole minor units, exact to the last one."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import NamedTuple
 
-from kernel.errors import Rejected
-from kernel.money import allocate, proportion, share_bp
-
-
-class ShareKind(StrEnum):
-    AMOUNT = "amount"  # a fixed amount, minor units
-    BASIS_POINTS = "basis_points"  # of the payment's gross amount less the merchant's own coupons, rounded half up
-    REMAINDER = "remainder"  # what the others and the channel's fee leave, by weight
+from kernel.money import allocate, proportion
+from splitting.plans.tree import OWN, Base, Facts, Line, Plan, ShareKind, share
 
 
 class SplitLine(NamedTuple):
@@ -22,54 +15,40 @@ class SplitLine(NamedTuple):
     value: int  # minor units, basis points, or weight
 
 
-OWN = ""  # stands for the merchant itself where a plan leaves something over; it stays in the merchant account
-
-
 class Share(NamedTuple):
     """What a payee gets of one payment, and what refunds have taken back of it."""
 
     payee_id: str
     amount_minor: int
     taken_back_minor: int = 0
+    line: str = ""  # of a tree: the name of the line that gave it
 
     @property
     def left_minor(self) -> int:
         return self.amount_minor - self.taken_back_minor
 
 
-def compute(gross_minor: int, fee_minor: int, asked: Sequence[SplitLine], coupon_minor: int = 0) -> list[Share]:
+def compute(
+    gross_minor: int, fee_minor: int, asked: Sequence[SplitLine], coupon_minor: int = 0, *, cut: bool = False
+) -> list[Share]:
     """Return each payee's share, in the order asked; they, the fee and the coupon sum to the gross.
 
-    gross_minor: what was paid; fee_minor: what the channel keeps of it; coupon_minor: what the merchant's own coupons
-    paid of it, which never arrives and so is nobody's to share. What no remainder share takes is the merchant's own, a
-    last share of payee OWN. Where fixed amounts and basis points leave less than nothing, a coupon has them cut, each
-    in its proportion, to what arrives: the payer, not the merchant, chose to use it. Without one that raises Rejected
-    (split_exceeds_payment).
+    It is a tree of one level whose rates are of what was paid. gross_minor: what was paid; fee_minor: what the channel
+    keeps of it; coupon_minor: what the merchant's own coupons paid of it, which never arrives and so is nobody's to
+    share. What no remainder share takes is the merchant's own, a last share of payee OWN. Where fixed amounts and basis
+    points leave less than nothing, a coupon has them cut, each in its proportion, to what arrives: the payer, not the
+    merchant, chose to use it. So does cut. Else that raises Rejected (split_exceeds_payment).
     """
-    paid = gross_minor - coupon_minor
-    fixed = [
-        line.value
-        if line.kind is ShareKind.AMOUNT
-        else share_bp(paid, line.value)
-        if line.kind is ShareKind.BASIS_POINTS
-        else 0
-        for line in asked
-    ]
-    rest = paid - fee_minor - sum(fixed)
-    if rest < 0 and not coupon_minor:
-        raise Rejected(
-            "split_exceeds_payment",
-            f"the shares and the channel's fee add up to {-rest} minor units more than the payment",
-            param="split",
-            gross_minor=gross_minor,
-            fee_minor=fee_minor,
-        )
-    if rest < 0:
-        fixed, rest = allocate(max(paid - fee_minor, 0), fixed), 0
-    weights = [line.value if line.kind is ShareKind.REMAINDER else 0 for line in asked]
-    remainders = allocate(rest, weights) if any(weights) else [0] * len(asked)
-    shares = [Share(a.payee_id, f + r) for a, f, r in zip(asked, fixed, remainders, strict=True)]
-    return shares if any(weights) or not rest else [*shares, Share(OWN, rest)]
+    facts = Facts(gross_minor)
+    shared = share(flat(asked), gross_minor, fee_minor, coupon_minor, facts, cut=cut or bool(coupon_minor))
+    shares = [Share(line.payee_id, got.own_minor) for line, got in zip(asked, shared.lines, strict=True)]
+    return [*shares, Share(OWN, shared.rest_minor)] if shared.rest_minor else shares
+
+
+def flat(asked: Sequence[SplitLine]) -> Plan:
+    """Return a list of lines as the tree that it is: each is named by its place, and rates are of what was paid."""
+    lines = [Line(str(n), line.payee_id, line.kind, line.value) for n, line in enumerate(asked, 1)]
+    return Plan(Base.PAID, lines)
 
 
 def fee_returned(fee_minor: int, gross_minor: int, refunded_minor: int) -> int:

@@ -1,17 +1,21 @@
 """Applying a split 分账 and taking it back 分账回退, inside the caller's batch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 
 import orjson
 
-from kernel.errors import NotFound, Rejected
+from kernel.errors import Broken, Conflict, NotFound, Rejected
 from kernel.work import Need, Work
 from ledger import Transfer, accounts, post_expected
 from ledger.posting import ACCOUNTS
+from splitting import states
 from splitting.objects import shares_of, split_payload
-from splitting.plans.arithmetic import OWN, Share, ShareKind, SplitLine, compute, give_again, take_back
-from splitting.tables import PAYEES, SPLITS, Payee, Split
+from splitting.plans import asked as plans
+from splitting.plans.arithmetic import Share, give_again, take_back
+from splitting.plans.asked import Part, from_json, share_parts
+from splitting.plans.tree import OWN, Facts
+from splitting.tables import PAYEES, PLAN_VERSIONS, SPLIT_PLANS, SPLITS, Payee, Split
 from streams import publish
 
 
@@ -22,55 +26,136 @@ def owed_account(payee: Payee) -> str:
     return accounts.payee(payee.id, payee.currency)
 
 
-def split_lines_of(split: Split) -> list[SplitLine]:
-    """Return a stored split's plan."""
-    return [SplitLine(payee_id, ShareKind(kind), value) for payee_id, kind, value in orjson.loads(split.asked)]
-
-
-def plan_needs(book: int, payment_id: str, asked: Sequence[SplitLine]) -> Iterable[Need]:
+def plan_needs(work: Work, book: int, payment_id: str, asked: Sequence[Part]) -> Iterable[Need]:
+    """Name the rows that `plan` looks at."""
     yield SPLITS, (book, payment_id)
-    for line in asked:
-        yield PAYEES, (book, line.payee_id)
+    for part in asked:
+        if part.plan_id is None:
+            continue
+        key = (book, part.plan_id)
+        yield SPLIT_PLANS, key
+        if work.knows(SPLIT_PLANS, key) and (kept := work.find(SPLIT_PLANS, key)) is not None:
+            yield PLAN_VERSIONS, (*key, part.version or kept.active or 0)
+    for payee_id in _payees_known(work, book, asked):
+        yield PAYEES, (book, payee_id)
 
 
 def plan(
-    work: Work, book: int, payment_id: str, gross_minor: int, fee_minor: int, currency: str, asked: Sequence[SplitLine]
+    work: Work, book: int, payment_id: str, gross_minor: int, fee_minor: int, currency: str, asked: Sequence[Part]
 ) -> None:
-    """Keep a payment's split plan. Raises Rejected (no_such_payee, split_exceeds_payment, currency_differs)."""
-    for line in asked:
-        payee = work.find(PAYEES, (book, line.payee_id))
+    """Keep by what a payment is to be shared out; of a plan that the merchant keeps, by which version, for ever.
+
+    Raises NotFound (no_such_payee, no_such_split_plan), Conflict (split_plan_not_active), Rejected (currency_differs,
+    split_exceeds_payment).
+    """
+    parts = [_of_a_version(work, book, part, currency) for part in asked]
+    for payee_id in _payees(parts):
+        payee = work.find(PAYEES, (book, payee_id))
         if payee is None:
-            raise NotFound("no_such_payee", f"there is no payee {line.payee_id}", param="split")
+            raise NotFound("no_such_payee", f"there is no payee {payee_id}", param="split")
         if payee.currency != currency:
             raise Rejected("currency_differs", f"payee {payee.id} is paid in {payee.currency}", param="split")
-    compute(gross_minor, fee_minor, asked)
-    text = orjson.dumps([list(line) for line in asked]).decode()
+    plans.check_size(parts)
+    share_parts(parts, gross_minor, fee_minor, 0, _not_known_yet)
+    text = plans.to_json(parts)
     work.put(SPLITS, Split(book, payment_id, "planned", currency, text, gross_minor, fee_minor, "[]", None))
+
+
+def _of_a_version(work: Work, book: int, part: Part, currency: str) -> Part:
+    """Return a part with the version of its plan: the active one, or one that was named and was active once."""
+    if part.plan_id is None:
+        return part
+    kept = work.find(SPLIT_PLANS, (book, part.plan_id))
+    if kept is None:
+        raise NotFound("no_such_split_plan", f"there is no split plan {part.plan_id}", param="split_plan")
+    if kept.currency != currency:
+        raise Rejected("currency_differs", f"{kept.id} is a plan of {kept.currency}", param="split_plan")
+    number = part.version or kept.active
+    row = work.find(PLAN_VERSIONS, (book, kept.id, number)) if number else None
+    if row is None or row.status == states.PlanVersion.DRAFT:
+        which = "no version" if part.version is None else f"not version {part.version}"
+        raise Conflict("split_plan_not_active", f"of {kept.id} {which} has been activated", param="split_plan")
+    return part._replace(version=row.version, document=row.written_out)
+
+
+def check_needs(work: Work, book: int, payment_id: str) -> Iterable[Need]:
+    """Name the rows that `check` looks at."""
+    yield SPLITS, (book, payment_id)
+    if work.knows(SPLITS, (book, payment_id)) and (split := work.find(SPLITS, (book, payment_id))) is not None:
+        for part in from_json(split.asked):
+            if part.plan_id is not None:
+                yield PLAN_VERSIONS, (book, part.plan_id, part.version)
 
 
 def check(work: Work, book: int, payment_id: str, gross_minor: int, fee_minor: int) -> None:
     """Make sure that a payment's plan, if it has one, fits what is now to be captured and what that costs.
 
-    Looks at the row of SPLITS. Raises Rejected (split_exceeds_payment).
+    Raises Rejected (split_exceeds_payment).
     """
     split = work.find(SPLITS, (book, payment_id))
     if split is not None:
-        compute(gross_minor, fee_minor, split_lines_of(split))
+        share_parts(_parts(work, split), gross_minor, fee_minor, 0, _not_known_yet)
+
+
+def _parts(work: Work, split: Split) -> list[Part]:
+    """Return by what a payment is shared out, with the documents of plans that are kept."""
+    return [
+        part if part.plan_id is None else part._replace(document=_document(work, split, part))
+        for part in from_json(split.asked)
+    ]
+
+
+def _document(work: Work, split: Split, part: Part) -> str:
+    row = work.find(PLAN_VERSIONS, (split.book, part.plan_id, part.version))
+    if row is None:
+        raise Broken(
+            "no_such_split_plan",
+            f"{split.payment_id} keeps version {part.version} of {part.plan_id}, which is not there",
+        )
+    return row.written_out
+
+
+def _payees(parts: Sequence[Part]) -> list[str]:
+    return list(dict.fromkeys(payee_id for part in parts for payee_id in part.plan.payees()))
+
+
+def _payees_known(work: Work, book: int, parts: Sequence[Part]) -> list[str]:
+    """Return the payees of parts whose plans have been looked up so far."""
+    found = []
+    for part in parts:
+        if part.plan_id is not None:
+            key = (book, part.plan_id)
+            kept = work.find(SPLIT_PLANS, key) if work.knows(SPLIT_PLANS, key) else None
+            number = part.version or (kept.active if kept is not None else None) or 0
+            row = work.find(PLAN_VERSIONS, (*key, number)) if work.knows(PLAN_VERSIONS, (*key, number)) else None
+            if row is None:
+                continue
+            part = part._replace(document=row.written_out)
+        found.append(part)
+    return _payees(found)
+
+
+def _not_known_yet(amount_minor: int, product_line: str | None) -> Facts:
+    """Return what is known of a part before it is paid: not how, and volumes count as nothing."""
+    return Facts(amount_minor, product_line=product_line)
 
 
 def needs(work: Work, book: int, payment_id: str) -> Iterable[Need]:
     """Name the rows that sharing out a payment, or taking it back, looks at."""
-    yield SPLITS, (book, payment_id)
+    yield from check_needs(work, book, payment_id)
     if not work.knows(SPLITS, (book, payment_id)):
         return
     split = work.find(SPLITS, (book, payment_id))
     if split is None:
         return
     yield ACCOUNTS, (book, accounts.merchant(split.currency))
-    for line in split_lines_of(split):
-        yield PAYEES, (book, line.payee_id)
-        if work.knows(PAYEES, (book, line.payee_id)):
-            payee = work.get(PAYEES, (book, line.payee_id))
+    versions = [part for part in from_json(split.asked) if part.plan_id is not None]
+    if not all(work.knows(PLAN_VERSIONS, (book, part.plan_id, part.version)) for part in versions):
+        return
+    for payee_id in _payees(_parts(work, split)):
+        yield PAYEES, (book, payee_id)
+        if work.knows(PAYEES, (book, payee_id)):
+            payee = work.get(PAYEES, (book, payee_id))
             yield ACCOUNTS, (book, owed_account(payee))
 
 
@@ -83,17 +168,21 @@ def share_out(
     gross_minor: int,
     fee_minor: int,
     coupon_minor: int = 0,
+    method: str | None = None,
 ) -> Split | None:
     """Post a captured payment's shares, once. Returns the split, or None for a payment that has no plan.
 
     Repeating it does nothing. business_date: of the payment. gross_minor, fee_minor: what was captured and what the
     channel keeps of it, which may be less, or another fee, than when the payment was planned. coupon_minor: what the
-    merchant's own coupons paid of it, which does not arrive.
+    merchant's own coupons paid of it, which does not arrive. method: how it was paid. The money is there: where a plan
+    no longer fits, its shares are cut, and nothing is refused.
     """
     split = work.find(SPLITS, (book, payment_id))
     if split is None or split.status == "posted":
         return split
-    shares = compute(gross_minor, fee_minor, split_lines_of(split), coupon_minor)
+    parts = _parts(work, split)
+    shared = share_parts(parts, gross_minor, fee_minor, coupon_minor, _known(work, split, parts, method), cut=True)
+    shares = plans.shares_of(parts, shared)
     source = accounts.merchant(split.currency)
     transfers = []
     for n, share in enumerate(shares):
@@ -112,6 +201,26 @@ def share_out(
     work.put(SPLITS, split)
     publish(work, book, "split.posted", payment_id, split_payload(split))
     return split
+
+
+def _known(work: Work, split: Split, parts: Sequence[Part], method: str | None) -> Callable[[int, str | None], Facts]:
+    """Return what is known when a payment is shared out: how it was paid, and its payees' states and volumes.
+
+    A volume is what was ever credited to the account, the merchant's with this payment.
+    """
+    book, suspended, volumes = split.book, [], {}
+    payees = [work.get(PAYEES, (book, payee_id)) for payee_id in _payees(parts)]
+    for payee in payees:
+        volumes[payee.id] = work.get(ACCOUNTS, (book, owed_account(payee))).credits
+        if payee.suspended_at is not None:
+            suspended.append(payee.id)
+    merchant = work.find(ACCOUNTS, (book, accounts.merchant(split.currency)))
+    volumes[OWN] = 0 if merchant is None else merchant.credits
+
+    def facts(amount_minor: int, product_line: str | None) -> Facts:
+        return Facts(amount_minor, method, product_line, frozenset(suspended), volumes)
+
+    return facts
 
 
 def take_back_for_refund(

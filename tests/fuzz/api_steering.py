@@ -31,6 +31,9 @@ KINDS = {  # operation → the kind of object its path names, and what it must b
     "get_merchant_qr": ("merchant_qr", ()),
     "change_merchant_qr": ("merchant_qr", ()),
     "get_payee": ("payee", ()),
+    "get_split_plan": ("split_plan", ()),
+    "add_split_plan_version": ("split_plan", ()),
+    "activate_split_plan": ("split_plan", ()),
     "get_settlement": ("settlement", ()),
     "get_channel_account": ("channel_account", ()),
     "change_channel_account": ("channel_account", ()),
@@ -113,6 +116,13 @@ def looked_for(rng: random.Random, operation: str, query: dict[str, Any], known:
     return query
 
 
+def a_tree(rng: random.Random, payee: str) -> Mapping[str, Any]:
+    """Return a split plan of two levels that most payments can bear."""
+    under = {"name": "clerk", "payee": payee, "basis_points": rng.choice([1, 150]), "cap": rng.choice([0, 100])}
+    store = {"name": "store", "payee": payee, "basis_points": rng.choice([1, 300, 9_000]), "lines": [under]}
+    return {"version": 1, "base": rng.choice(["arriving", "paid"]), "lines": [store]}
+
+
 def change(rng: random.Random, operation: str, body: MutableMapping[str, Any], ident: str, known: Known) -> None:
     """Put into a body what a merchant would mostly send."""
     if "currency" in body:
@@ -127,9 +137,31 @@ def change(rng: random.Random, operation: str, body: MutableMapping[str, Any], i
         if body["capture"] == "manual":
             body["method"] = dict(rng.choice([CARD, PAGE]))
         payee = known.choose(rng, "payee", ())
-        body.pop("split", None)
+        for plan in ("split", "split_plan", "lines"):
+            body.pop(plan, None)
         if payee is not None and rng.random() < 0.4:
-            body["split"] = [{"payee": payee, "basis_points": rng.choice([1, 300, 9_000])}]
+            if rng.random() < 0.5:
+                body["split"] = [{"payee": payee, "basis_points": rng.choice([1, 300, 9_000])}]
+            else:
+                body["split_plan"] = {"document": a_tree(rng, payee)}
+    if operation in ("make_split_plan", "add_split_plan_version"):
+        payee = known.choose(rng, "payee", ())
+        if payee is not None:
+            body["document"] = a_tree(rng, payee)
+        if "version" in body:
+            body["version"] = known.objects["split_plan"].get(ident, {}).get("last_version", 1)
+    if operation == "activate_split_plan":
+        rows = known.objects["split_plan"].get(ident, {}).get("versions", [])
+        if rows:
+            row = rng.choice(rows)
+            body["version"], body["hash"] = row["version"], row["hash"]
+    if operation == "dry_run_split_plan":
+        body["amount"] = rng.choice([1, 100, 12_800])
+        body["channel_fee"] = body["merchant_coupon"] = 0
+        body.pop("lines", None)
+        payee = known.choose(rng, "payee", ())
+        if payee is not None:
+            body["split_plan"] = {"document": a_tree(rng, payee)}
     if operation in ("create_payment", "add_payment_link", "add_merchant_qr"):
         for name in ("metadata", "expires_in", "expires_at", "minimum", "maximum", "max_uses"):
             if rng.random() < 0.6:

@@ -96,6 +96,7 @@ def body_for(route: str, known: Known) -> Any:
         "metadata": {"k": "v"},
         "capture": "automatic",
     }
+    tree = {"version": 1, "lines": [{"name": "farm", "payee": payee, "basis_points": 10, "when": {"method": ["qr"]}}]}
     link = {"name": "counter", "description": "tea", "currency": "CNY", "minimum": 1, "maximum": 100}
     account = {"id": "fuzz", "channel": "scripted", "credentials": {"account": "rail"}, "terms": {}, "position": 3}
     bodies: Mapping[str, Any] = {
@@ -107,6 +108,11 @@ def body_for(route: str, known: Known) -> Any:
         "PATCH /v1/payment_links/{id}": {"active": True, "name": "x", "max_uses": 2},
         "PATCH /v1/merchant_qrs/{id}": {"active": True, "name": "x"},
         "POST /v1/payees": {"name": "farm", "kind": "supplier", "currency": "CNY", "reference": "fuzz"},
+        "PUT /v1/split_attachments": {"to": "store", "subject": "x", "currency": "CNY", "plan": None},
+        "POST /v1/split_plans": {"name": "tea", "currency": "CNY", "document": tree},
+        "POST /v1/split_plans/{id}/versions": {"version": 1, "document": tree},
+        "POST /v1/split_plans/{id}/activate": {"version": 1, "hash": "0" * 64},
+        "POST /v1/split_plans/dry_run": {"amount": 100, "currency": "CNY", "split_plan": {"document": tree}},
         "POST /v1/channel_accounts": account,
         "PATCH /v1/channel_accounts/{id}": {"version": 99, "terms": {"fees": {"basis_points": 60}}},
         "POST /v1/channel_accounts/{id}/rotate": {"credentials": {"account": "rail"}, "keep_days": 1},

@@ -40,6 +40,9 @@ class Fate(Rail):
         return super()._answer(op, order)
 
 
+PLAN = {"version": 1, "lines": [{"name": "house", "basis_points": 100}]}
+
+
 @dataclass
 class Market:
     """The hub, and who is on it."""
@@ -62,6 +65,9 @@ class Market:
                 account = await hub.channel_admin.get(book, "rail")
                 if account.state != "enabled":
                     await hub.channel_admin.set_state(book, "rail", "enabled")
+                for plan in await hub.split_plans.listed(book, limit=FEW):
+                    if plan.active is None and plan.versions < FEW:  # a version that a key of the tester's may activate
+                        await hub.split_plans.add(book, plan.id, document=PLAN, maker="ada")
                 policy = await hub.routing_policies.current(book)
                 if policy is not None and policy.policy not in ("{}", ""):
                     await hub.routing_policies.set(book, {}, note="as it was")

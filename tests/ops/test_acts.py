@@ -54,6 +54,10 @@ ACTS: dict[str, tuple[str, ...]] = {
     "person suspend": ("nobody",),
     "reconcile": (*BOOK, "--business-date", "2026-11-24"),
     "route policy set": (*BOOK, "JSON", "--note", "why"),
+    "split attach": (*BOOK, "--to", "merchant", "spl_0"),
+    "split plan activate": (*BOOK, "spl_0", "1"),
+    "split plan add": (*BOOK, "JSON", "--name", "tea"),
+    "split plan version": (*BOOK, "spl_0", "JSON"),
     "settle": (*BOOK, "--bank", "citybank", "--business-date", "2026-11-24"),
 }
 LOOKS: dict[str, tuple[str, ...]] = {
@@ -81,6 +85,10 @@ LOOKS: dict[str, tuple[str, ...]] = {
     "route policy check": (*BOOK, "JSON"),
     "route policy list": BOOK,
     "route policy show": BOOK,
+    "split attachments": BOOK,
+    "split dry-run": (*BOOK, "--amount", "1.00", "--plan", "spl_0"),
+    "split plan list": BOOK,
+    "split plan show": (*BOOK, "spl_0"),
     "route replay": (*BOOK, "--policy", "JSON", "--from", "2026-11-24", "--to", "2026-11-24"),
 }
 _PROCESS = "a process: its log tells when it began and ended; what it migrates is recorded"

@@ -62,7 +62,7 @@ SILENT = (
     splitting.states.FILE,
 )
 # Events that tell of no object with a state table, or of what is no move of one.
-OTHERS = ("split.", "payee.", "channel.", "channel_account.", "routing_policy.")
+OTHERS = ("split.", "split_plan.", "payee.", "channel.", "channel_account.", "routing_policy.")
 
 
 def between(table: StateTable[Any, Any], before: str, after: str) -> set[str | None]:
@@ -284,8 +284,8 @@ def test_a_table_that_names_another_event_is_noticed(
 def test_a_command_that_publishes_another_event_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = gateway.payments.record_outcome.moved
 
-    def astray(work: Any, payment: Any, event: str) -> Any:
-        return usual(work, payment, "payment.canceled" if event == "payment.failed" else event)
+    def astray(work: Any, payment: Any, event: str, *more: Any) -> Any:
+        return usual(work, payment, "payment.canceled" if event == "payment.failed" else event, *more)
 
     monkeypatch.setattr(gateway.payments.record_outcome, "moved", astray)
     monkeypatch.setitem(EVERY, "payments", lambda: lives(60))

@@ -1,5 +1,6 @@
 """Split arithmetic: exact to the last unit whatever the plan, the fee and the refunds."""
 
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -33,16 +34,13 @@ def test_shares_and_fee_are_the_payment_and_none_is_negative(gross: int, fee_bp:
     try:
         shares = compute(gross, fee, asked)
     except Rejected as refusal:
-        fixed = sum(
-            a.value
-            if a.kind is ShareKind.AMOUNT
-            else share_bp(gross, a.value)
-            if a.kind is ShareKind.BASIS_POINTS
-            else 0
-            for a in asked
-        )
+        fixed = sum(a.value for a in asked if a.kind is ShareKind.AMOUNT)
+        rates = sum(a.value for a in asked if a.kind is ShareKind.BASIS_POINTS)
         assume(refusal.code == "split_exceeds_payment")  # anything else would leave nothing to test, and fails below
-        if fixed + fee <= gross:
+        # Rounding never refuses: as fractions the shares and the fee are too much, or within a unit a line of it.
+        if Fraction(gross * rates, 10_000) + fixed + fee + len(asked) <= gross:
+            raise
+        if fixed + fee == 0 and rates <= 10_000:
             raise
         return
     assert sum(share.amount_minor for share in shares) + fee == gross
@@ -53,6 +51,30 @@ def test_shares_and_fee_are_the_payment_and_none_is_negative(gross: int, fee_bp:
     for line, share in zip(asked, shares, strict=False):
         if line.kind is ShareKind.AMOUNT:
             assert share.amount_minor == line.value
+
+
+@given(gross=amounts, rates=st.lists(st.integers(0, 10_000), min_size=1, max_size=9))
+def test_parts_of_a_whole_are_never_more_than_it_and_all_of_it_where_they_are_all(gross: int, rates: list[int]) -> None:
+    """However each is rounded: two halves of 101 are 51 and 50."""
+    whole = sum(rates) or 1
+    parts = [rate * 10_000 // whole for rate in rates]
+    parts[-1] += (10_000 - sum(parts)) * (gross % 2)  # all of it, or less
+    asked = [SplitLine(f"pye_{n}", ShareKind.BASIS_POINTS, part) for n, part in enumerate(parts)]
+    shares = compute(gross, 0, asked)
+    assert sum(share.amount_minor for share in shares) == gross
+    assert len(shares) == len(asked) or sum(parts) < 10_000
+    for share, part in zip(shares, parts, strict=False):
+        assert abs(share.amount_minor - Fraction(gross * part, 10_000)) < 1
+
+
+@given(gross=amounts, rate=st.integers(0, 10_000))
+def test_one_rate_alone_is_rounded_half_up(gross: int, rate: int) -> None:
+    assert compute(gross, 0, [SplitLine(FARM, ShareKind.BASIS_POINTS, rate)])[0].amount_minor == share_bp(gross, rate)
+
+
+def test_two_halves_of_an_odd_amount_are_no_more_than_it() -> None:
+    halves = [SplitLine(FARM, ShareKind.BASIS_POINTS, 5_000), SplitLine(MILL, ShareKind.BASIS_POINTS, 5_000)]
+    assert compute(101, 0, halves) == [Share(FARM, 51), Share(MILL, 50)]
 
 
 @given(gross=amounts, fee_bp=st.integers(0, 10_000), coupon_bp=st.integers(1, 10_000), asked=lines())

@@ -12,9 +12,23 @@ from tests.ops.daily import daily
 from tests.splitting.play_bank import a_town_with_a_bank, all_read
 from tests.splitting.test_bookings_told_apart import entry, notice
 from tests.splitting.test_files_set_aside import waiting
-from tests.splitting.town import FARM, MILL
+from tests.splitting.town import FARM, MILL, Town
 
 PLANTS = {
+    "split_plans_are_what_was_agreed_to": {
+        "another document": "UPDATE split_plan_version SET written_out = jsonb_set(written_out::jsonb, "
+        "'{lines,0,basis_points}', '51')::json WHERE version = 1",
+        "another hash": "UPDATE split_plan_version SET hash = sha256('x') WHERE version = 1",
+        "an active version that the plan does not name": "UPDATE split_plan SET active = NULL",
+        "a version that the plan names and is not active": "UPDATE split_plan_version SET status = 'retired' "
+        "WHERE status = 'active'",
+        "a version that is not there": "DELETE FROM split_plan_version WHERE version = 2",
+    },
+    "splits_keep_a_version_that_was_active": {
+        "a version that is gone": "DELETE FROM split_plan_version WHERE version = 1",
+        "a payment shared out by a draft": "UPDATE split SET asked = replace(asked::text, '\"version\":1', "
+        "'\"version\":2')::json",
+    },
     "shares_sum_to_the_net": {
         "a unit too much": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{1,1}', '3001')::json",
         "a unit too little": "UPDATE split SET shares = jsonb_set(shares::jsonb, '{1,1}', '2999')::json",
@@ -81,12 +95,23 @@ PLANTS = {
 }
 
 
+async def _sold_by_a_plan(town: Town) -> None:
+    """Sell once more, by the first version of a plan that is kept; a second is a draft."""
+    front, document = town.front, {"version": 1, "lines": [{"name": "farm", "payee": FARM, "basis_points": 50}]}
+    plans = front.hub.split_plans
+    plan, row = await plans.make(front.book, name="tea", currency="CNY", document=document, maker="ada")
+    await plans.activate(front.book, plan.id, 1, hash=row.hash, checker="bo")
+    await plans.add(front.book, plan.id, document={**document, "base": "paid"}, maker="ada")
+    await front.paid("by-a-plan", split_plan={"id": plan.id})
+
+
 @pytest.mark.asyncio(loop_scope="session")
 async def test_an_invariant_finds_each_fault_it_is_there_for(
     database_url: str, tmp_path: Path, pg_server: PostgresServer
 ) -> None:
     async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         await town.sell()
+        await _sold_by_a_plan(town)
         await town.settle(town.today)
         await town.decide(town.today, FARM, paid=True)
         strangers = (notice(entry(amount, ref=amount, end_to_end="WHO"), message=amount) for amount in ("70", "80"))

@@ -39,7 +39,7 @@ _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----\n?", re.DOTALL)
 _SECRET = re.compile(r"\b(sk_live|sk_test|sk|whsec)_[0-9A-Za-z_]{16,}")
 
 # What differs from one replay to the next: ids by their number in order of appearance, the rest by a sign.
-_ID = re.compile(r"\b(pay|re|lnk|pye|key|mer)_[0-9a-f]{26}\b|\b()[0-9a-z]{1,6}-(?:\d{6}-)?[0-9a-f]{23,27}\b")
+_ID = re.compile(r"\b(pay|re|lnk|pye|key|mer|spl)_[0-9a-f]{26}\b|\b()[0-9a-z]{1,6}-(?:\d{6}-)?[0-9a-f]{23,27}\b")
 _SIGNS = (
     (re.compile(r"\b\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|\+00:00)"), "<time>"),
     (re.compile(r"(?<!\d)\d{4}(-?)\d{2}\1\d{2}(?!\d)"), "<day>"),
@@ -140,6 +140,7 @@ async def play(story: Story) -> None:
     await ask("suspend_payee", f"/v1/payees/{payee['id']}/suspend")
     await ask("resume_payee", f"/v1/payees/{payee['id']}/resume")
 
+    await _split_plans(story, payee["id"])
     paid = await _a_payment(story, payee["id"])
     await _money_back(story, paid)
     await _reserved_money(story)
@@ -183,6 +184,30 @@ async def _accounts(story: Story) -> None:
     await asyncio.sleep(1.1)  # what is read of accounts and policies is kept for a second
 
 
+async def _split_plans(story: Story, payee: str) -> None:
+    """Have a plan made, changed by a person at the operator's, activated with another's key, and tried out."""
+    ask = story.ask
+    document = {"version": 1, "lines": [{"name": "maker", "payee": payee, "basis_points": 6_500, "minimum": 500}]}
+    made = await ask("make_split_plan", "/v1/split_plans", {
+        "name": "tea by the maker", "currency": "CNY", "document": document,
+    })  # fmt: skip
+    place = f"/v1/split_plans/{made['id']}"
+    courier = {"name": "carrier", "payee": payee, "amount": 300, "when": {"amount": {"below": 20_000}}}
+    document = {"version": 1, "lines": [*document["lines"], courier]}
+    await ask("add_split_plan_version", f"{place}/versions", {"version": 1, "document": document})
+    _, row = await story.hub.split_plans.add(story.book, made["id"], document=document, maker="ada")
+    await ask("activate_split_plan", f"{place}/activate", {"version": row.version, "hash": row.hash.hex()})
+    await ask("get_split_plan", place)
+    await ask("list_split_plans", "/v1/split_plans?limit=10")
+    await ask("set_split_attachment", "/v1/split_attachments", {
+        "to": "store", "subject": "north gate", "currency": "CNY", "plan": made["id"],
+    })  # fmt: skip
+    await ask("list_split_attachments", "/v1/split_attachments")
+    await ask("dry_run_split_plan", "/v1/split_plans/dry_run", {
+        "amount": 12_800, "currency": "CNY", "channel_fee": 77, "method": "qr", "split_plan": {"id": made["id"]},
+    })  # fmt: skip
+
+
 async def _a_payment(story: Story, payee: str) -> Any:
     """Have a payment made by QR code, and paid; another closed."""
     ask = story.ask
@@ -194,6 +219,12 @@ async def _a_payment(story: Story, payee: str) -> Any:
     other = await ask("create_payment", "/v1/payments", order, key="2026-000123")
     shared = order | {"merchant_order_id": "2026-000124", "split": [{"payee": payee, "basis_points": 7_000}]}
     made = await ask("create_payment", "/v1/payments", shared, key="2026-000124", example="with_a_split")
+    tree = {"version": 1, "lines": [
+        {"name": "maker", "payee": payee, "basis_points": 6_500, "minimum": 500},
+        {"name": "carrier", "payee": payee, "amount": 300, "when": {"amount": {"below": 20_000}}},
+    ]}  # fmt: skip
+    by_a_tree = order | {"merchant_order_id": "2026-000128", "split_plan": {"document": tree}}
+    await ask("create_payment", "/v1/payments", by_a_tree, key="2026-000128", example="with_a_tree")
     place = f"/v1/payments/{made['id']}"
     waiting = (await story.becomes(place, "requires_action"))["attempts"][0]
     await story.wechat.pay(waiting["reference"])

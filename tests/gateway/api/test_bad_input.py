@@ -607,6 +607,14 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
         ("GET", f"/v1/payees/pye_{'0' * 26}"): "payments:read",
         ("POST", f"/v1/payees/pye_{'0' * 26}/suspend"): "payees:write",
         ("POST", f"/v1/payees/pye_{'0' * 26}/resume"): "payees:write",
+        ("POST", "/v1/split_plans"): "payees:write",
+        ("GET", "/v1/split_plans"): "payments:read",
+        ("POST", "/v1/split_plans/dry_run"): "payments:read",
+        ("GET", f"/v1/split_plans/spl_{'0' * 26}"): "payments:read",
+        ("POST", f"/v1/split_plans/spl_{'0' * 26}/versions"): "payees:write",
+        ("POST", f"/v1/split_plans/spl_{'0' * 26}/activate"): "channels",
+        ("GET", "/v1/split_attachments"): "payments:read",
+        ("PUT", "/v1/split_attachments"): "channels",
         ("GET", "/v1/balances"): "balances:read",
         ("GET", "/v1/settlements"): "balances:read",
         ("GET", "/v1/settlements/stl_1"): "balances:read",
@@ -636,7 +644,7 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
         if route.resource is not None and route.resource.canonical.startswith("/v1/")
     }
     assert {
-        (method, re.sub(r"/((pay|pye|re|stl|lnk)_[0-9a-f]+|rail)", "/*", path)) for method, path in routes
+        (method, re.sub(r"/((pay|pye|re|stl|lnk|spl)_[0-9a-f]+|rail)", "/*", path)) for method, path in routes
     } == offered
     for scope in sorted(set(routes.values())):
         _, key = await front.hub.merchants.add_key(front.book, [scope], None)

@@ -84,3 +84,31 @@ def test_a_field_that_is_none_is_refused_by_the_document_and_by_the_reader(
         assert faults(name, changed) != [], place
         with pytest.raises(wrong):
             read(changed)
+
+
+def with_null(value: Any, at: tuple[Any, ...]) -> Any:
+    if not at:
+        return None
+    changed = dict(value) if isinstance(value, dict) else list(value)
+    changed[at[0]] = with_null(value[at[0]], at[1:])
+    return changed
+
+
+def fields(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return where in a value each field and each item is."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [place for key, one in inside for place in ((*at, key), *fields(one, (*at, key)))]
+
+
+@pytest.mark.parametrize(("name", "whole", "read", "wrong"), READERS)
+def test_no_null_is_read_where_the_document_has_none(name: str, whole: Any, read: Any, wrong: Any) -> None:
+    read_all_the_same = []
+    for place in fields(whole):
+        changed = with_null(whole, place)
+        try:
+            read(changed)
+        except wrong:
+            continue
+        if faults(name, changed):
+            read_all_the_same.append(place)
+    assert read_all_the_same == []

@@ -19,6 +19,7 @@ import gateway.payments.record_refund
 import kernel.errors
 import kernel.work
 import ledger.posting
+import splitting
 from channels import CHANNELS
 from gateway import claims
 from gateway.door import responses
@@ -48,7 +49,10 @@ FAMILIES = {
     "OfAnotherSystem": gateway.payments.applying.OfAnotherSystem,
 }
 # Families whose code is not the argument but the class's own.
-FIXED = {"Refusal": (ledger.posting.Refusal, "posting_refused")}
+FIXED = {
+    "Refusal": (ledger.posting.Refusal, "posting_refused"),
+    "PlanWrong": (splitting.PlanWrong, "split_plan_wrong"),
+}
 LOG_ONLY = PAGE.partition("## In the operator's log only")[2]
 NOTICES = PAGE.partition("## Notices of channels")[2].partition("## In the operator's log only")[0]
 HTTP = PAGE.partition("## Notices of channels")[0]

@@ -8,12 +8,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core.core_schema import ErrorType
 
 from gateway.door.responses import rejected
-from gateway.door.words import WORDS
 from gateway.routing.policy import Policy, PolicyIn, PolicyWrong
+from kernel.words import WORDS
 from ops.openapi import records
 from ops.settings import Settings
+from splitting.plans.document import SplitTreeIn
 
-MODELS: list[type[BaseModel]] = [*(route.body for route in records() if route.body is not None), PolicyIn, Settings]
+BODIES = [route.body for route in records() if route.body is not None]
+MODELS: list[type[BaseModel]] = [*BODIES, PolicyIn, Settings, SplitTreeIn]
 
 KNOWN = set(get_args(ErrorType))
 

@@ -20,7 +20,7 @@ from kernel.errors import Broken, Conflict, Rejected
 from kernel.money import Money, share_bp
 from kernel.work import NotLoaded
 from ledger import accounts
-from splitting import ShareKind, SplitLine
+from splitting import Part, ShareKind, SplitLine
 from tests.splitting.in_memory import BOOK, NOW, Book
 
 PAYMENT = "pay_" + "1" * 26
@@ -39,7 +39,7 @@ class Life:
     def __init__(self, *, cashier: bool, manual: bool, split: bool, wallets: int = 0, book: Book | None = None) -> None:
         self.book = book or Book()
         self.book.payee(FARM)
-        plan = [SplitLine(FARM, ShareKind.BASIS_POINTS, 3_000)] if split else []
+        plan = [Part(split=[SplitLine(FARM, ShareKind.BASIS_POINTS, 3_000)])] if split else []
         method = "cashier" if cashier else "page"
         new = NewPayment(
             "order", AMOUNT, "CNY", method, "tea", None, plan, LASTS, None, manual, "{}" if cashier else None

@@ -18,7 +18,7 @@ from kernel.errors import Rejected
 from kernel.money import Money, share_bp
 from ledger import RULES
 from ledger.posting import ENTRIES
-from splitting import ShareKind, SplitLine
+from splitting import Part, ShareKind, SplitLine
 from splitting.plans.arithmetic import OWN, fee_returned
 from splitting.shares.sharing import shares_of
 from splitting.tables import SPLITS
@@ -49,7 +49,8 @@ class Shop:
         self.book.payee(FARM)
         self.book.payee(MILL)
         self.book.payee(PLATFORM, kind="platform")
-        new = NewPayment("order", amount, "CNY", "qr", "tea", None, plan, timedelta(hours=2))
+        split = [Part(split=plan)] if plan else []
+        new = NewPayment("order", amount, "CNY", "qr", "tea", None, split, timedelta(hours=2))
         claims = Claims(("o:order",), b"h")
         chosen = Chosen("rail", "scripted", share_bp(amount, fee_bp), None, fee_kept)
         self.fee_kept = fee_kept

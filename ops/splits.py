@@ -1,0 +1,69 @@
+"""`sluice split`: split plans as the operator makes, activates and tries them out; to activate one takes two people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from kernel.money import Money
+from ops.people import Acting
+from ops.wiring import Hub
+from people import Act, What
+from splitting.plans.asked import Part, Scope
+from splitting.plans.document import read
+from splitting.plans.dry_run import DryRunOut, Tried, dry_run
+from splitting.tables import Attachment, PlanVersion, SplitPlan
+
+
+async def activate_as(acting: Acting, book: int, plan_id: str, version: int) -> tuple[SplitPlan, PlanVersion]:
+    """Activate a version as the person who acts, with another's approval of exactly this document.
+
+    Raises NotFound (no_such_split_plan), and what Acting.second and ActivateVersion raise.
+    """
+    plans, checker = acting.hub.split_plans, acting.name
+    row = await plans.version(book, plan_id, version)
+    arguments = {"version": version, "hash": row.hash.hex(), "made_by": row.maker}
+    use = await acting.second(What(Act.MERCHANTS, "split plan activate", plan_id, arguments, book))
+    if use is not None:
+        checker = (await acting.hub.approvals.get(use.approval_id)).checker or checker
+    # Two people have looked at it, whoever of them has made it; where one is enough there is nobody else.
+    return await plans.activate(book, plan_id, version, hash=row.hash, checker=checker, alone=True, use=use)
+
+
+async def attach_as(
+    acting: Acting, book: int, scope: Scope, subject: str, currency: str, plan_id: str | None, version: int | None
+) -> Attachment:
+    """Attach a plan as the person who acts, or with None have none attached, with another's approval.
+
+    Raises what Acting.second and Attachments.attach raise.
+    """
+    arguments = {"subject": subject, "currency": currency, "plan": plan_id, "version": version}
+    use = await acting.second(What(Act.MERCHANTS, "split attach", scope.value, arguments, book))
+    return await acting.hub.attachments.attach(
+        book, scope, subject, currency, plan_id, version=version, by=acting.name, use=use
+    )
+
+
+async def tried_out(
+    hub: Hub,
+    book: int,
+    by: Mapping[str, Any] | str,
+    *,
+    amount: Money,
+    fee: Money,
+    coupon: Money,
+    version: int | None = None,
+    method: str | None = None,
+    product_line: str | None = None,
+) -> DryRunOut:
+    """Share out a payment that is made up. by: a document, or the id of a plan that is kept, with its version.
+
+    Raises PlanWrong, and what dry_run raises.
+    """
+    if isinstance(by, str):
+        part = Part(product_line=product_line, plan_id=by, version=version)
+    else:
+        read(by)
+        part = Part(product_line=product_line, document=orjson.dumps(by).decode())
+    tried = Tried([part], amount.minor, amount.currency, fee.minor, coupon.minor, method)
+    return await dry_run(hub.split_plans, hub.pool, book, tried)

@@ -1,0 +1,187 @@
+"""Trying a split plan out 试算: each line's share, the rule that made it, the way it would travel. Books nothing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from kernel.answers import Currency, Minor, words
+from kernel.db import Pool, acquire
+from kernel.errors import NotFound, Rejected
+from ledger import accounts
+from ledger.posting import ACCOUNTS
+from splitting.objects import PayeeId
+from splitting.plans.asked import Part, check_size, share_parts
+from splitting.plans.kept import SplitPlans
+from splitting.plans.tree import CONDITIONS, OWN, Facts, LineShare, ShareKind
+from splitting.shares.sharing import owed_account
+from splitting.tables import PAYEES, Payee
+
+
+class Tried(NamedTuple):
+    """A payment that is made up, to try plans out on. Amounts in minor units."""
+
+    parts: Sequence[Part]
+    gross_minor: int
+    currency: str
+    fee_minor: int = 0
+    coupon_minor: int = 0
+    method: str | None = None
+
+
+class TriedShareOut(TypedDict):
+    """What one line of a plan would be given, and why."""
+
+    part: Annotated[int, Field(description="of the order, counted from 0")]
+    line: Annotated[str, Field(description="the line's name; of a list its place, counted from 1")]
+    level: Annotated[int, Field(description="1 at the top")]
+    payee: Annotated[PayeeId | None, Field(description="null: you")]
+    rule: Annotated[str, Field(description="what the line asks for, in words")]
+    by_rule_minor: Annotated[Minor, Field(description="what that comes to")]
+    struck: Annotated[
+        Annotated[str, words(("minimum", "cap", "cut", *sorted(CONDITIONS)))] | None,
+        Field(description="what changed that; null: nothing did"),
+    ]
+    because: Annotated[str, Field(description="the same in words; empty where nothing did")]
+    gets_minor: Annotated[Minor, Field(description="with all that the lines under it get")]
+    keeps_minor: Annotated[Minor, Field(description="what of it stays with the payee")]
+    travels: Annotated[
+        str,
+        words(("bank_transfer", "kept", "own")),
+        Field(
+            description="bank_transfer: by a transfer at the bank of the payee's sub-account, with the settlement; "
+            "kept: it is owed in the book, and nothing pays it out; own: it stays yours"
+        ),
+    ]
+    bank: Annotated[str | None, Field(description="of the sub-account")]
+
+
+class DryRunOut(TypedDict):
+    """How a payment would be shared out."""
+
+    object: Literal["split_dry_run"]
+    currency: Currency
+    amount_minor: Minor
+    channel_fee_minor: Minor
+    merchant_coupon_minor: Minor
+    arriving_minor: Annotated[Minor, Field(description="what is shared out: the shares and your own sum to it")]
+    own_minor: Annotated[Minor, Field(description="what stays yours, lines without a payee included")]
+    shares: list[TriedShareOut]
+
+
+async def dry_run(plans: SplitPlans, pool: Pool, book: int, tried: Tried) -> DryRunOut:
+    """Share out a payment that is made up, as a real one would be by what its payees are now. Books nothing.
+
+    A version may be a draft. Raises NotFound (no_such_split_plan, no_such_payee), Rejected (currency_differs,
+    split_exceeds_payment), PlanWrong.
+    """
+    parts = []
+    for part in tried.parts:
+        if part.plan_id is not None:
+            plan = await plans.get(book, part.plan_id)
+            if plan.currency != tried.currency:
+                raise Rejected("currency_differs", f"{plan.id} is a plan of {plan.currency}", param="split_plan")
+            row = await plans.version(book, part.plan_id, part.version)
+            part = part._replace(document=row.written_out, version=row.version)
+        parts.append(part)
+    check_size(parts)
+    payees = await _payees(pool, book, parts, tried.currency)
+    volumes = await _volumes(pool, book, payees, tried.currency)
+    volumes[OWN] = volumes.get(OWN, 0) + tried.gross_minor  # a real one is in the merchant's account by then
+    suspended = frozenset(payee.id for payee in payees.values() if payee.suspended_at is not None)
+    shared = share_parts(
+        parts,
+        tried.gross_minor,
+        tried.fee_minor,
+        tried.coupon_minor,
+        lambda amount, product_line: Facts(amount, tried.method, product_line, suspended, volumes),
+        cut=bool(tried.coupon_minor),
+    )
+    shares = [_shown(n, one, payees) for n, part in enumerate(shared) for one in part.lines]
+    arriving = tried.gross_minor - tried.fee_minor - tried.coupon_minor
+    return {
+        "object": "split_dry_run",
+        "currency": tried.currency,
+        "amount_minor": tried.gross_minor,
+        "channel_fee_minor": tried.fee_minor,
+        "merchant_coupon_minor": tried.coupon_minor,
+        "arriving_minor": arriving,
+        "own_minor": arriving - sum(one["keeps_minor"] for one in shares if one["payee"] is not None),
+        "shares": shares,
+    }
+
+
+async def _payees(pool: Pool, book: int, parts: Sequence[Part], currency: str) -> dict[str, Payee]:
+    """Return the payees that plans name, by id. Raises NotFound (no_such_payee), Rejected (currency_differs)."""
+    ids = list(dict.fromkeys(payee_id for part in parts for payee_id in part.plan.payees()))
+    if not ids:
+        return {}
+    async with acquire(pool) as connection:
+        found = {row.id: row for row in await PAYEES.load(connection, [(book, payee_id) for payee_id in ids])}
+    for payee_id in ids:
+        if payee_id not in found:
+            raise NotFound("no_such_payee", f"there is no payee {payee_id}", param="split_plan")
+        if found[payee_id].currency != currency:
+            raise Rejected(
+                "currency_differs", f"payee {payee_id} is paid in {found[payee_id].currency}", param="split_plan"
+            )
+    return found
+
+
+async def _volumes(pool: Pool, book: int, payees: Mapping[str, Payee], currency: str) -> dict[str, int]:
+    """Return what was ever credited to each payee's account, and to the merchant's under OWN."""
+    names = {owed_account(payee): payee.id for payee in payees.values()} | {accounts.merchant(currency): OWN}
+    async with acquire(pool) as connection:
+        return {
+            names[row.name]: row.credits for row in await ACCOUNTS.load(connection, [(book, name) for name in names])
+        }
+
+
+def _shown(part: int, got: LineShare, payees: Mapping[str, Payee]) -> TriedShareOut:
+    line = got.line
+    payee = payees.get(line.payee_id)
+    bank = None if payee is None or payee.suspended_at is not None else payee.bank
+    return {
+        "part": part,
+        "line": line.name,
+        "level": got.depth + 1,
+        "payee": line.payee_id or None,
+        "rule": rule_of(got),
+        "by_rule_minor": got.unbounded_minor,
+        "struck": got.why or None,
+        "because": because(got, payee),
+        "gets_minor": got.got_minor,
+        "keeps_minor": got.own_minor,
+        "travels": "own" if payee is None else "kept" if bank is None else "bank_transfer",
+        "bank": bank,
+    }
+
+
+def rule_of(got: LineShare) -> str:
+    """Say what a line asks for."""
+    tier = "" if got.value == got.line.value else " (by the volume so far)"
+    match got.line.kind:
+        case ShareKind.AMOUNT:
+            return f"{got.value} minor units{tier}"
+        case ShareKind.BASIS_POINTS:
+            return f"{got.value} basis points of {got.of_minor}{tier}"
+        case _:
+            return f"weight {got.value} in what is left of {got.of_minor}{tier}"
+
+
+def because(got: LineShare, payee: Payee | None = None) -> str:
+    """Say what changed what a line's rule comes to; empty where nothing did, and its payee can be paid."""
+    line = got.line
+    said = {
+        "": "",
+        "minimum": f"raised to its minimum of {line.minimum}",
+        "cap": f"lowered to its cap of {line.cap}",
+        "cut": "cut in proportion: there is less than the lines beside it ask for",
+    }.get(got.why)
+    if said is None:
+        where = "as if it were not there" if line.to_others else "what it would have got stays with the line above"
+        said = f"its condition on {got.why} does not hold: {where}"
+    if payee is not None and payee.suspended_at is not None:
+        return "; ".join(part for part in (said, "the payee is suspended, and is paid nothing for now") if part)
+    return said
