@@ -75,7 +75,12 @@ class Door:
         """Return every route as aiohttp takes it; what fits none is answered by `unknown`."""
         found = [self._route(route.method, route.path, self._guarded(route)) for route in self._records]
         found += [self._route(page.method, page.path, self._open(page), head=page.head) for page in self._pages]
-        return [*found, self._route("*", ANYTHING, self.otherwise)]
+        # /v1/things/dry_run is no thing's id, whatever the method: it is not left to /v1/things/{id}.
+        paths = {route.path for route in found}
+        words = [
+            path for path in sorted(paths) if any(_matches(one, path) and not _matches(path, one) for one in paths)
+        ]
+        return [*found, *(self._route("*", path, self.otherwise) for path in (*words, ANYTHING))]
 
     def _route(self, method: str, path: str, handler: Handler, *, head: bool = False) -> web.RouteDef:
         more: dict[str, Any] = {"allow_head": head} if method == "GET" else {}
@@ -305,12 +310,11 @@ class Door:
 
     async def unknown(self, request: web.Request) -> web.Response:
         """Answer for paths and methods that do not exist."""
-        offered = {
-            route.method: resource.canonical
-            for resource in request.app.router.resources()
-            for route in resource
-            if resource.canonical != "/{anything}" and _matches(resource.canonical, request.path)
-        }
+        offered: dict[str, str] = {}
+        fitting = [one for one in request.app.router.resources() if _matches(one.canonical, request.path)]
+        exact = [one for one in fitting if one.canonical == request.path]
+        for resource in exact or fitting:
+            offered |= {route.method: resource.canonical for route in resource if route.method != "*"}
         if offered:
             place = next(iter(offered.values()))
             raise Rejected("method_not_allowed", f"{place} does not take {request.method}", allowed=sorted(offered))

@@ -500,11 +500,13 @@ PLACES = {
         headers={"Content_Encoding": "gzip"},
     ),
     **{
-        f"method_{method.lower()}_{path.count('/')}": Bad("method_not_allowed", 405, path=path, method=method, key=None)
+        f"method_{method.lower()}{path.replace('/', '_')}": Bad(
+            "method_not_allowed", 405, path=path, method=method, key=None
+        )
         for method, path in [
             ("DELETE", "/v1/payments/{paid}"), ("PUT", "/v1/payments/{paid}"), ("PATCH", "/v1/payments"),
             ("GET", "/v1/payments/{paid}/close"), ("POST", "/v1/balances"), ("OPTIONS", "/v1/payments"),
-            ("GET", "/notify/scripted/1/rail"),
+            ("GET", "/notify/scripted/1/rail"), ("GET", "/v1/split_plans/dry_run"), ("PUT", "/v1/split_plans/dry_run"),
         ]
     },
 }  # fmt: skip

@@ -18,6 +18,7 @@ from gateway.door.server import DoorRunner
 from kernel.ids import base36
 from ops.health import Health
 from tests.conftest import TestServer as PostgresServer
+from tests.documented import openapi
 from tests.gateway.front import Front, a_front, an_order
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -310,3 +311,17 @@ async def test_the_operators_port_answers_with_problems_too() -> None:
             writer.close()
             assert answer.split(b" ")[1] == status
             assert b"application/problem+json" in answer
+
+
+async def test_every_path_of_the_document_says_which_methods_it_has_and_no_others(front: Front) -> None:
+    """/v1/things/dry_run is not left to /v1/things/{id}, which has other methods."""
+    methods = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT")
+    wrong = []
+    for path, item in openapi()["paths"].items():
+        has = {method.upper() for method in item} & set(methods)
+        for method in sorted(set(methods) - has):
+            answer = await front.send(method, path.replace("{", "").replace("}", ""))
+            allowed = {one.strip() for one in answer.headers.get("Allow", "").split(",")} - {"HEAD"}
+            if (answer.status, answer.code, allowed) != (405, "method_not_allowed", has):
+                wrong.append((method, path, answer.status, answer.code, allowed))
+    assert wrong == []
