@@ -26,6 +26,7 @@ from channels.banks import (
     Entry,
     Fate,
     FileInfo,
+    TellsUploads,
     disagreement,
     read_camt054,
     read_pain002,
@@ -241,6 +242,8 @@ class BankFiles(KeptFiles):
             }
             if (wrong := disagreement(report, sent, link.pool_account)) is not None:
                 return Wrong(wrong.code, wrong.message)
+            if (other := await self._of_another_upload(link, info, report.original_message_id)) is not None:
+                return other
         commands: dict[str, Any] = {}
         for line in lines:
             said = report.fate_of(line.id)
@@ -255,6 +258,20 @@ class BankFiles(KeptFiles):
                 commands[line.id] = DecideInstruction(link.book, line.id, paid, said.reason, info.business_date)
         parts = (_part(f"line {line_id}", self._lanes.put(command)) for line_id, command in commands.items())
         return _together(await _each(parts))
+
+    async def _of_another_upload(self, link: BankLink, info: FileInfo, message_id: str) -> Wrong | None:
+        """Tell of a report on other bytes than the first that the bank has under this message id: it pays by those.
+
+        Raises Unavailable, Rejected.
+        """
+        if info.original_file_id is None:
+            return None
+        client = self._client(link)
+        first = (await client.uploads(message_id))[:1] if isinstance(client, TellsUploads) else ()
+        if not first or first[0].file_id == info.original_file_id:
+            return None
+        why = f"it reports on upload {info.original_file_id} of {message_id}, and the bank pays by {first[0].file_id}"
+        return Wrong("other_upload", why)
 
     async def _apply_notice(
         self,

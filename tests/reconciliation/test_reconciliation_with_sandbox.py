@@ -196,6 +196,21 @@ async def test_a_day_of_deposits_and_payouts_agrees_to_the_last_cent(rig: Rig) -
     assert channel.received_minor == 100_000
 
 
+async def test_an_order_that_the_bank_books_as_one_agrees_line_by_line(rig: Rig) -> None:
+    await rig.fault("statement_batched", {"account": rig.pool})
+    batch = rig.batch("B1", [10_000, 1, 333])
+    assert await rig.pay(batch) == {f"B1-{n}": Fate.EXECUTED for n in range(3)}
+    await rig.control("/bank/close-day", {"date": rig.day.isoformat()})
+    await rig.collect()
+    (pool,) = [one for one in await statements_of(rig.conn, 1, BANK, rig.day) if one.account == rig.pool]
+    (whole,) = [entry for entry in pool.entries if entry.amount.minor < 0]
+    assert (whole.amount.minor, whole.end_to_end_id, batch.message_id in whole.batch_refs) == (-10_334, None, True)
+    mirrors = dict.fromkeys(rig.subs, 0) | {rig.pool: 100_000 - 10_334}
+    mirrors |= {rig.subs[0]: 10_000, rig.subs[1]: 1, rig.subs[2]: 333}
+    run = await rig.run([rig.payout(batch, n) for n in range(3)], mirrors)
+    assert run.discrepancies == ()
+
+
 async def test_every_fault_of_the_bank_is_found_and_none_is_invented(rig: Rig) -> None:
     await rig.fault("refuse_line", {"end_to_end_id": "B1-0"}, code="AC04")
     await rig.fault("statement_entry_missing", {"end_to_end_id": "B1-1", "account": rig.subs[1]})

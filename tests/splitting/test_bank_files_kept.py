@@ -194,6 +194,33 @@ async def test_a_report_that_says_what_is_not_so_of_its_batch_decides_nothing_an
         assert sorted(map(str, await decided(town))) == ["release"]
 
 
+@pytest.mark.parametrize("first", ["f1", "f2", None])
+async def test_a_report_on_another_upload_than_the_one_the_bank_pays_by_decides_nothing(
+    database_url: str, tmp_path: Path, first: str | None
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
+        of = await send_todays(town)
+        said = pain002("RJCT", reason="AC01", of=of)
+        bank.says("pain.002", said)
+        bank.listed["pain.002-0"] = {
+            "file_id": "pain.002-0", "type": "pain.002", "name": "0.xml", "business_date": "2026-11-24",
+            "sha256": hashlib.sha256(said).hexdigest(), "original_message_id": of, "original_file_id": "f2",
+        }  # fmt: skip
+        bank.heedless.add("pain.001")
+        if first is not None:
+            bank.files["pain.001"] = [b"what it was"]
+            bank.listed["pain.001-0"] = {
+                "file_id": first, "message_id": of, "sha256": "0" * 64, "received_at": "now",
+            }  # fmt: skip
+        await a_round(bank_worker)
+        lines = {line.status for line in (await town.lines(town.today)).values()}
+        if first == "f1":
+            (case,) = await waiting(town)
+            assert (orjson.loads(case.facts)["code"], lines) == ("other_upload", {"in_transit"})
+        else:
+            assert (await waiting(town), lines) == ([], {"refused"})
+
+
 async def test_a_report_whose_totals_amounts_and_accounts_are_right_is_applied(
     database_url: str, tmp_path: Path
 ) -> None:
