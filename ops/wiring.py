@@ -69,7 +69,9 @@ from splitting.payees import Payees
 from splitting.plans.attached import Attachments
 from splitting.plans.kept import SplitPlans
 from splitting.plans.routes import SplitPlanRoutes
-from splitting.routes import PayeeRoutes, SettlementRoutes
+from splitting.routes import PayeeRoutes, PayoutRoutes, SettlementRoutes
+from splitting.settlement.calendar import china
+from splitting.settlement.payouts import Payouts
 from streams import Bell, Consumer, Relay
 from streams.catalogue import EventType
 from streams.routes import EventRoutes
@@ -98,6 +100,7 @@ def joined_routes(
     payees: Payees,
     split_plans: SplitPlans,
     attachments: Attachments,
+    payouts: Payouts,
     channel_admin: ChannelAdmin,
     routing_policies: RoutingPolicies,
     digest: Callable[[str], bytes],
@@ -112,6 +115,7 @@ def joined_routes(
         *LinkRoutes(links).routes(),
         *PayeeRoutes(payees, pool).routes(),
         *SplitPlanRoutes(split_plans, attachments, pool).routes(),
+        *PayoutRoutes(payouts).routes(),
         *BalanceRoutes(pool).routes(),
         *SettlementRoutes(pool).routes(),
         *EventRoutes(pool, joined_events()).routes(),
@@ -150,6 +154,7 @@ class Hub:
     payees: Payees
     split_plans: SplitPlans
     attachments: Attachments
+    payouts: Payouts
     channels: Mapping[str, Callable[[Mapping[str, Any]], Channel]]
     patient: Callable[[], AbstractAsyncContextManager[Pool]]  # one session, for statements over whole tables
     max_skew: timedelta | None
@@ -163,6 +168,7 @@ class Hub:
             payees=self.payees,
             split_plans=self.split_plans,
             attachments=self.attachments,
+            payouts=self.payouts,
             channel_admin=self.channel_admin,
             routing_policies=self.routing_policies,
             digest=self.authenticator.digest,
@@ -368,6 +374,7 @@ async def hub(
             payees=Payees(lanes, banks, env),
             split_plans=SplitPlans(lanes, pool, env),
             attachments=attachments,
+            payouts=Payouts(pool, lanes, env, banks, china()),
             channels=channels,
             max_skew=max_skew,
         )

@@ -38,8 +38,8 @@ MAY: Mapping[Role, frozenset[Act]] = {
 
 # To what of another's a person may agree: the second of two people 复核.
 CHECKS: Mapping[Role, frozenset[Act]] = {
-    Role.OPERATOR: frozenset({Act.PEOPLE, Act.MERCHANTS, Act.CHANNELS, Act.RAIL, Act.CASES}),
-    Role.CLERK: frozenset({Act.CASES}),
+    Role.OPERATOR: frozenset({Act.PEOPLE, Act.MERCHANTS, Act.CHANNELS, Act.RAIL, Act.CASES, Act.CLOSING}),
+    Role.CLERK: frozenset({Act.CASES, Act.CLOSING}),
     Role.AUDITOR: frozenset(),
     Role.STAFF: frozenset(),
 }

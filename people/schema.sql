@@ -76,7 +76,7 @@ CREATE INDEX approval_about ON approval (about);
 CREATE FUNCTION may_check(role text, act text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
     SELECT (role, act) IN (
         ('operator', 'people'), ('operator', 'merchants'), ('operator', 'channels'), ('operator', 'rail'),
-        ('operator', 'cases'), ('clerk', 'cases')
+        ('operator', 'cases'), ('operator', 'closing'), ('clerk', 'cases'), ('clerk', 'closing')
     )
 $$;
 

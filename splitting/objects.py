@@ -11,7 +11,17 @@ from kernel.clock import rfc3339
 from splitting import states
 from splitting.plans.arithmetic import Share
 from splitting.plans.asked import Scope, from_json
-from splitting.tables import Attachment, Instruction, Payee, PlanVersion, Settlement, Split, SplitPlan
+from splitting.settlement.calendar import Every
+from splitting.tables import (
+    Attachment,
+    Instruction,
+    Payee,
+    PayoutSchedule,
+    PlanVersion,
+    Settlement,
+    Split,
+    SplitPlan,
+)
 from streams.catalogue import EventType
 
 PlanId = Annotated[str, WithJsonSchema(id_schema("spl"))]
@@ -148,6 +158,18 @@ class SettlementOut(TypedDict):
     open_count: int
 
 
+class PayoutScheduleOut(TypedDict):
+    """When a payee is paid 结算周期, or by default every payee at a bank."""
+
+    object: Literal["payout_schedule"]
+    bank: str
+    payee: Annotated[PayeeId | None, Field(description="null: the bank's default")]
+    every: Annotated[str, words(Every)]
+    on: Annotated[int | None, Field(description="weekly: 1 (Monday) to 7; monthly: 1 to 31")]
+    minimum_minor: Minor
+    set_at: Time
+
+
 class InstructionOut(TypedDict):
     """What a bank is told to pay one payee 结算指令."""
 
@@ -190,6 +212,8 @@ EVENTS = {
     "payee.suspended": EventType("nothing is paid out to a payee until it is resumed", PayeeOut),
     "payee.resumed": EventType("what a payee is owed is paid out again, from the next batch on", PayeeOut),
     "settlement.created": EventType("a batch of instructions for a bank was made", SettlementOut),
+    "settlement.released": EventType("a second person released a batch that waited for one", SettlementOut),
+    "payout_schedule.set": EventType("when a payee, or every payee at a bank, is paid was set", PayoutScheduleOut),
     "settlement.sent": EventType("the bank has the batch", SettlementOut),
     "settlement.line_paid": EventType("the bank credited a payee's sub-account", InstructionOut),
     "settlement.line_refused": EventType("the bank refused a line; the share is owed again", InstructionOut),
@@ -313,6 +337,19 @@ def settlement_payload(settlement: Settlement) -> SettlementOut:
         "returned_minor": settlement.returned_minor,
         "instruction_count": settlement.instruction_count,
         "open_count": settlement.open_count,
+    }
+
+
+def schedule_payload(row: PayoutSchedule) -> PayoutScheduleOut:
+    """Return a schedule as the API and the events show it."""
+    return {
+        "object": "payout_schedule",
+        "bank": row.bank,
+        "payee": row.payee_id or None,
+        "every": row.every,
+        "on": row.on_day,
+        "minimum_minor": row.minimum_minor,
+        "set_at": rfc3339(row.set_at),
     }
 
 

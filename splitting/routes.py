@@ -20,17 +20,21 @@ from kernel.routes import (
     starting_after,
     text,
 )
-from kernel.shapes import Body, Currency, Form, OrderId, Text
+from kernel.shapes import INT64, MAX_AMOUNT, Body, Currency, Form, OrderId, PayeeId, Text
 from splitting import store
 from splitting.objects import (
     PayeeOut,
+    PayoutScheduleOut,
     SettlementInFull,
     SettlementOut,
     instruction_payload,
     payee_payload,
+    schedule_payload,
     settlement_payload,
 )
 from splitting.payees import MERCHANT, Payees
+from splitting.settlement.calendar import Every
+from splitting.settlement.payouts import Payouts
 from splitting.tables import PAYEES
 
 
@@ -151,6 +155,60 @@ class PayeeRoutes:
                 raise not_from_a_list()
             found = await store.payees(connection, call.book, call.after or "", call.limit + 1)
         return listed([payee_payload(payee) for payee in found], call.limit)
+
+
+class PayoutScheduleIn(Body):
+    """POST /v1/payout_schedules"""
+
+    bank: Annotated[str, Form(r"[a-z0-9]{2,10}", "the name of a bank link: 2 to 10 of a-z 0-9")]
+    payee: PayeeId | None = Field(default=None, description="left out: every payee at the bank that has no own")
+    every: Every = Field(description="`T+0` to `monthly`: when; `threshold`: when enough is owed; `manual`: by hand")
+    on: Annotated[int, Field(ge=1, le=31, strict=True)] | None = Field(
+        default=None, description="weekly: 1 (Monday) to 7; monthly: 1 to 31, the last day in a shorter month"
+    )
+    minimum_minor: Annotated[int, Field(ge=0, le=MAX_AMOUNT, strict=True, json_schema_extra=INT64)] = Field(
+        default=0, description="what is less is carried over; `threshold` needs it"
+    )
+
+
+class PayoutRoutes:
+    """The routes of payout schedules."""
+
+    def __init__(self, payouts: Payouts) -> None:
+        self._payouts = payouts
+
+    def routes(self) -> Sequence[Route[Any]]:
+        return [
+            Route(
+                method="POST",
+                path="/v1/payout_schedules",
+                scope="payees:write",
+                handler=self.set_payout_schedule,
+                problems=("no_such_bank", "no_such_payee", "payee_at_another_bank", "schedule_wrong"),
+                answer=PayoutScheduleOut,
+                says="Set when a payee, or by default every payee at a bank, is paid",
+                body=PayoutScheduleIn,
+            ),
+            Route(
+                method="GET",
+                path="/v1/payout_schedules",
+                scope="payments:read",
+                handler=self.list_payout_schedules,
+                answer=ListOut[PayoutScheduleOut],
+                says="List when payees are paid, each bank's default first",
+            ),
+        ]
+
+    async def set_payout_schedule(self, call: Call[PayoutScheduleIn]) -> Reply:
+        body = call.body
+        row = await self._payouts.set_schedule(
+            call.book, body.bank, payee_id=body.payee, every=body.every, on=body.on, minimum_minor=body.minimum_minor
+        )
+        return Reply(schedule_payload(row))
+
+    async def list_payout_schedules(self, call: Call[None]) -> Reply:
+        rows = await self._payouts.schedules(call.book)
+        return Reply({"object": "list", "data": [schedule_payload(row) for row in rows], "has_more": False})
 
 
 class SettlementRoutes:

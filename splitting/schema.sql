@@ -92,6 +92,31 @@ CREATE TRIGGER note_address_added AFTER INSERT ON bank_link REFERENCING NEW TABL
 CREATE TRIGGER note_address_changed AFTER UPDATE ON bank_link REFERENCING NEW TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION note_address();
 
+-- When payees are paid 结算周期. payee_id '': the default at a bank.
+CREATE TABLE payout_schedule (
+    book          int NOT NULL,
+    bank          text NOT NULL COLLATE "C",
+    payee_id      text NOT NULL COLLATE "C",
+    every         text NOT NULL COLLATE "C"
+        CHECK (every IN ('T+0', 'T+1', 'D+1', 'weekly', 'monthly', 'threshold', 'manual')),
+    on_day        int CHECK (on_day BETWEEN 1 AND CASE every WHEN 'weekly' THEN 7 WHEN 'monthly' THEN 31 ELSE 0 END),
+    minimum_minor bigint NOT NULL CHECK (minimum_minor >= 0),
+    set_at        timestamptz NOT NULL,
+    PRIMARY KEY (book, bank, payee_id)
+);
+
+-- When a bank carries batches out, in Beijing time, and what takes two people there.
+CREATE TABLE payout_bank (
+    book                int NOT NULL,
+    bank                text NOT NULL COLLATE "C",
+    cut_off             time NOT NULL,
+    every_day           bool NOT NULL,
+    release_above_minor bigint CHECK (release_above_minor >= 0), -- a batch over more waits for a second person; NULL: none
+    only_deposited      bool NOT NULL, -- no batch is sent for which the pool account lacks the money
+    settled_until       date, -- every period that ended by then has its batch
+    PRIMARY KEY (book, bank)
+);
+
 CREATE TABLE settlement (
     book              int NOT NULL REFERENCES book (book),
     id                text NOT NULL COLLATE "C",
@@ -99,7 +124,7 @@ CREATE TABLE settlement (
     business_date     date NOT NULL,
     execution_date    date NOT NULL, -- the bank's day on which it is to be carried out
     currency          text NOT NULL COLLATE "C",
-    status            text NOT NULL COLLATE "C" CHECK (status IN ('created', 'sent', 'finished')),
+    status            text NOT NULL COLLATE "C" CHECK (status IN ('draft', 'awaiting_release', 'created', 'sent', 'finished')),
     total_minor       bigint NOT NULL CHECK (total_minor >= 0),
     instruction_count int NOT NULL CHECK (instruction_count >= 0),
     open_count        int NOT NULL CHECK (open_count >= 0 AND open_count <= instruction_count),
@@ -108,7 +133,9 @@ CREATE TABLE settlement (
     updated_at        timestamptz NOT NULL,
     returned_minor    bigint NOT NULL DEFAULT 0, -- of paid_minor, what came back 退票
     written_as        int NOT NULL DEFAULT 1, -- how its file is written, see splitting/states.py
+    drafted_to        text COLLATE "C", -- of a draft: the last payee that was looked at; else NULL
     PRIMARY KEY (book, id),
+    CONSTRAINT settlement_draft_goes_on CHECK ((status = 'draft') = (drafted_to IS NOT NULL)),
     CONSTRAINT settlement_returned_of_what_was_paid CHECK (returned_minor >= 0 AND returned_minor <= paid_minor)
 );
 

@@ -6,18 +6,29 @@ from kernel.states import Move, StateTable
 
 
 class Batch(StrEnum):
+    DRAFT = "draft"  # its lines are being made and booked in transit, in portions
+    AWAITING_RELEASE = "awaiting_release"  # 待放行: made and booked in transit; sent once a second person agrees
     CREATED = "created"  # made and booked in transit; not known to have reached the bank
     SENT = "sent"  # the bank has it
     FINISHED = "finished"  # every line is paid or refused
 
 
 class BatchEvent(StrEnum):
+    MADE = "made"
+    MADE_LARGE = "made_large"  # over the bank's limit
+    RELEASED = "released"
     ACCEPTED = "accepted"
     LAST_LINE_DECIDED = "last_line_decided"
 
 
 BATCH = StateTable(
     {
+        (Batch.DRAFT, BatchEvent.MADE): Move(Batch.CREATED, "settlement.created"),
+        (Batch.DRAFT, BatchEvent.MADE_LARGE): Move(Batch.AWAITING_RELEASE, "settlement.created"),
+        (Batch.AWAITING_RELEASE, BatchEvent.RELEASED): Move(Batch.CREATED, "settlement.released"),
+        (Batch.CREATED, BatchEvent.RELEASED): Move(Batch.CREATED),
+        (Batch.SENT, BatchEvent.RELEASED): Move(Batch.SENT),
+        (Batch.FINISHED, BatchEvent.RELEASED): Move(Batch.FINISHED),
         (Batch.CREATED, BatchEvent.ACCEPTED): Move(Batch.SENT, "settlement.sent"),
         # Its acceptance was lost, its work was not.
         (Batch.CREATED, BatchEvent.LAST_LINE_DECIDED): Move(Batch.FINISHED, "settlement.finished"),
@@ -25,8 +36,16 @@ BATCH = StateTable(
         (Batch.SENT, BatchEvent.LAST_LINE_DECIDED): Move(Batch.FINISHED, "settlement.finished"),
         (Batch.FINISHED, BatchEvent.ACCEPTED): Move(Batch.FINISHED),
     },
-    begins={Batch.CREATED: "settlement.created"},
-    path=[(Batch.CREATED, BatchEvent.ACCEPTED), (Batch.SENT, BatchEvent.LAST_LINE_DECIDED)],
+    begins={
+        Batch.DRAFT: None,
+        Batch.CREATED: "settlement.created",  # of few payees: in one commit
+        Batch.AWAITING_RELEASE: "settlement.created",
+    },
+    path=[
+        (Batch.DRAFT, BatchEvent.MADE),
+        (Batch.CREATED, BatchEvent.ACCEPTED),
+        (Batch.SENT, BatchEvent.LAST_LINE_DECIDED),
+    ],
 )
 
 

@@ -1,6 +1,6 @@
 """The rows of splitting as the commit lane knows them; schema.sql has their meaning."""
 
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import NamedTuple
 
 from kernel.work import Table
@@ -108,6 +108,7 @@ class Settlement(NamedTuple):
     updated_at: datetime
     returned_minor: int = 0  # of paid_minor, what came back
     written_as: int = 1  # how its file is written, the same whenever it is sent: see splitting.states.WRITTEN_AS
+    drafted_to: str | None = None  # of a draft: the last payee that was looked at
 
 
 class Instruction(NamedTuple):
@@ -155,6 +156,30 @@ class BankFile(NamedTuple):
     fate_by: str  # a person, or sluice
 
 
+class PayoutSchedule(NamedTuple):
+    """When a payee is paid 结算周期, or by default (payee_id '') every payee at a bank."""
+
+    book: int
+    bank: str
+    payee_id: str
+    every: str  # settlement.calendar.Every
+    on_day: int | None
+    minimum_minor: int
+    set_at: datetime
+
+
+class PayoutBank(NamedTuple):
+    """When a bank carries batches out, from what amount on one takes two people, and up to when all is settled."""
+
+    book: int
+    bank: str
+    cut_off: time  # in Beijing
+    every_day: bool
+    release_above_minor: int | None
+    only_deposited: bool  # no batch is sent for which the pool account lacks the money
+    settled_until: date | None
+
+
 PAYEES: Table[Payee] = Table("payee", Payee, "int text text text text text text timestamptz timestamptz text", keys=2)
 SPLITS: Table[Split] = Table("split", Split, "int text text text json bigint bigint json timestamptz bigint", keys=2)
 SPLIT_PLANS: Table[SplitPlan] = Table("split_plan", SplitPlan, "int text text text int int timestamptz", keys=2)
@@ -173,7 +198,7 @@ BANK_LINKS: Table[BankLink] = Table(
 SETTLEMENTS: Table[Settlement] = Table(
     "settlement",
     Settlement,
-    "int text text date date text text bigint int int bigint timestamptz timestamptz bigint int",
+    "int text text date date text text bigint int int bigint timestamptz timestamptz bigint int text",
     keys=2,
 )
 INSTRUCTIONS: Table[Instruction] = Table(
@@ -188,3 +213,7 @@ BANK_FILES: Table[BankFile] = Table(
     "int text text text text text date text text bigint text text text text text text timestamptz timestamptz text",
     keys=2,
 )
+PAYOUT_SCHEDULES: Table[PayoutSchedule] = Table(
+    "payout_schedule", PayoutSchedule, "int text text text int bigint timestamptz", keys=3
+)
+PAYOUT_BANKS: Table[PayoutBank] = Table("payout_bank", PayoutBank, "int text time bool bigint bool date", keys=2)

@@ -108,6 +108,7 @@ _TAGS = {
     "payees": "Payees 收款方",
     "split_plans": "Split plans 分账方案",
     "split_attachments": "What split plans are attached to",
+    "payout_schedules": "Payout schedules 结算周期",
     "balances": "Balances 余额",
     "settlements": "Settlements 结算",
     "events": "Events 事件",

@@ -118,6 +118,8 @@ PROBLEMS_BY_SUBJECT: Mapping[str, Sequence[Problem]] = {
         Problem("split_plan_differs", 409, False, "the version has another hash than was given: it is not the document that was looked at", "read the plan again"),
         Problem("second_key_needed", 409, False, "the key that made this version may not activate it: that takes two", "use another key, or have your operator activate it"),
         Problem("no_such_payee", 404, False, "no payee has this id, or it belongs to another merchant", "register it first"),
+        Problem("payee_at_another_bank", 422, False, "a payout schedule at one bank is for a payee of another; nothing was stored", "name the payee's own bank"),
+        Problem("schedule_wrong", 422, False, "a payout schedule means nothing, such as a weekly one without its day; nothing was stored", "correct what the message names"),
         Problem("payee_cannot_be_paid", 422, False, "a payment file to the bank cannot hold this payee: its name, or the account number that the bank assigned, has a length or characters that the format does not allow", "correct the name; if it is the account number, ask your operator"),
         Problem("payee_suspended_by_operator", 409, False, "your operator has suspended this payee", "ask your operator"),
         Problem("payee_exists", 409, False, "the `reference` belongs to a payee with another name, kind, currency or bank; `object_id` is that payee", "use another reference"),

@@ -14,6 +14,7 @@ from ops.cli import (
     links,
     merchants,
     payees,
+    payouts,
     people,
     routing,
     running,
@@ -35,6 +36,12 @@ class Words(TyperGroup):
             except UnicodeEncodeError:
                 fail(f"{ascii(word)[:60]} is no text in UTF-8; nothing was done", 2)
         return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """A command of two words may begin with one that is a command, too: `settle` and `settle bench`."""
+        if " ".join(args[:2]) in self.commands:
+            args = [" ".join(args[:2]), *args[2:]]
+        return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
@@ -70,6 +77,7 @@ for command in (
     trials.bench,
 ):
     app.command()(command)
+app.command("settle bench")(trials.settle_bench)
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(people.app, name="person")
 app.add_typer(approvals.app, name="approval")
@@ -81,6 +89,7 @@ app.add_typer(banks.app, name="bank")
 app.add_typer(settlements.app, name="settlement")
 app.add_typer(payees.app, name="payee")
 app.add_typer(splits.app, name="split")
+app.add_typer(payouts.app, name="payout")
 app.add_typer(cases.app, name="case")
 app.add_typer(links.app, name="link")
 app.add_typer(codes.app, name="qr")

@@ -68,3 +68,24 @@ def bench(
     from ops.trials.bench import command
 
     raise typer.Exit(command.run(settings(), seconds=seconds, rounds=rounds, output=written_to(as_json, output, old)))
+
+
+def settle_bench(
+    histories: Annotated[str, typer.Option(help="Payments in the book at which is measured.")] = "10000,100000,300000",
+    payees: Annotated[int, typer.Option(min=3, help="Who are paid.")] = 300,
+    day: Annotated[int, typer.Option(min=1, help="Payments of a day.")] = 10_000,
+    lines: Annotated[int, typer.Option(min=1, help="Of the one large batch.")] = 100_000,
+    as_json: Json = False,
+    output: Output = None,
+) -> None:
+    """Measure what a day's settlement, a balance at a moment and a payee's statement cost in books of different age.
+
+    Exit code 1 if the longest book costs more than 1.5 times the shortest, or more than 2 s, 50 ms and 200 ms.
+    """
+    from ops.trials import settling
+
+    raise typer.Exit(
+        settling.command(
+            settings(), histories, payees=payees, day=day, lines=lines, output=written_to(as_json, output, None)
+        )
+    )

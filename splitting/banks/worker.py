@@ -43,6 +43,7 @@ from splitting.banks.files import BankFiles, Collected
 from splitting.banks.kept import SET_ASIDE, bank_of
 from splitting.payees import LinkBank, ResealBankLink
 from splitting.settlement.instructions import DecideInstruction, MakeSettlement, MarkSent
+from splitting.settlement.making import make
 from splitting.tables import BankFile, BankLink, Settlement
 from splitting.tables import Instruction as Line
 
@@ -258,22 +259,26 @@ class Banks:
         no batch. Raises NotFound (no_such_bank), Rejected (date_not_over).
         """
         await self.link(book, bank)
-        async with acquire(self._pool) as connection:
-            owed = await store.owed_until(connection, book, bank, currency, business_date)
-        to_pay = [one for one in owed if one.minor > 0]
         over = not_before or datetime.combine(business_date + timedelta(days=1), time(), BEIJING)
-        command = MakeSettlement(book, bank, business_date, execution_date, currency, to_pay, over)
-        settlement = await self._lanes.put(command, alone=True)  # it may have thousands of lines
+        batch = MakeSettlement(book, bank, business_date, execution_date, currency, [], over)
+        settlement = await make(self._pool, self._lanes, batch, lambda owed: owed if owed.minor > 0 else None)
         return None if settlement is None else await self.send(settlement)
 
     async def send(self, settlement: Settlement) -> Settlement:
         """Send a batch the bank is not known to have; the same bytes each time, so the bank executes them once."""
         return (await self.try_to_send(settlement))[0]
 
+    async def lacking(self, settlement: Settlement) -> int:
+        """Return what a batch waits for that has not been deposited, in minor units; 0 where it does not wait."""
+        async with acquire(self._pool) as connection:
+            return await store.lacking(connection, settlement)
+
     async def try_to_send(self, settlement: Settlement) -> tuple[Settlement, bool]:
         """As `send`; also say whether the bank answered."""
         if settlement.status != "created":
             return settlement, True
+        if await self.lacking(settlement):
+            return settlement, True  # what the bank was told before is nobody else's to wait for
         link = await self.link(settlement.book, settlement.bank)
         client = self.client(link)
         async with acquire(self._pool) as connection:

@@ -20,25 +20,40 @@ from splitting import states
 from splitting.objects import instruction_payload, settlement_payload
 from splitting.shares.sharing import owed_account
 from splitting.store import Owed
-from splitting.tables import BANK_LINKS, INSTRUCTIONS, PAYEES, SETTLEMENTS, BankLink, Instruction, Payee, Settlement
+from splitting.tables import (
+    BANK_LINKS,
+    INSTRUCTIONS,
+    PAYEES,
+    PAYOUT_BANKS,
+    SETTLEMENTS,
+    BankLink,
+    Instruction,
+    Payee,
+    Settlement,
+)
 from streams import publish
 
 IN_DOUBT, CONTRADICTED = "payout_in_doubt", "bank_contradicts_itself"
+EARLY = "_T0"  # at the end of the id of a batch that is made before its date is over
 REST = timedelta(days=30)  # a file read again says the very same; so long after a decision it opens nothing
 
 
-def settlement_id(book: int, bank: str, day: date, currency: str) -> str:
-    """Return the id of the one batch of a book, bank, business date and currency; also the MsgId at the bank (≤ 35)."""
-    return f"stl_{base36(book)}_{day:%Y%m%d}_{bank[:10]}_{currency}"
+def settlement_id(book: int, bank: str, day: date, currency: str, *, early: bool = False) -> str:
+    """Return the id of the one batch of a book, bank, business date and currency; also the MsgId at the bank (≤ 35).
+
+    early: of the one that is made before the date is over.
+    """
+    return f"stl_{base36(book)}_{day:%Y%m%d}_{bank[:10]}_{currency}{EARLY if early else ''}"
 
 
-INSTRUCTION_ID = re.compile(r"\b[0-9a-z]{1,7}-\d{6}-[0-9a-f]{23}\b", re.ASCII)
+INSTRUCTION_ID = re.compile(r"\b[0-9a-z]{1,7}-\d{6}-[0-9a-f]{22}[0-9a-fx]\b", re.ASCII)
 
 
 def instruction_id(settlement: str, payee_id: str) -> str:
     """Return the EndToEndId of a payee's line, ≤ 35 characters: unique, and found again from the bank's statement."""
     book_and_day = settlement.removeprefix("stl_").split("_")
-    return f"{book_and_day[0]}-{book_and_day[1][2:]}-{payee_id.removeprefix('pye_')[:23]}"
+    mark = "x" if settlement.endswith(EARLY) else ""  # no payee's id has it
+    return f"{book_and_day[0]}-{book_and_day[1][2:]}-{payee_id.removeprefix('pye_')[: 23 - len(mark)]}{mark}"
 
 
 def written_as(link: BankLink | None) -> int:
@@ -56,6 +71,10 @@ class MakeSettlement:
     after the cut-off is never paid out, nor is anything twice where two dates are settled at once. A suspended payee
     has no line. Repeating it returns the batch as it is. Where nothing is to be paid there is no batch, and the date
     may have one later. Raises Rejected (date_not_over) before `not_before`.
+
+    A batch of many is made in portions of its payees, in order of id: `after` is the last payee of the portion before,
+    `upto` this one's last. Until the portion without `upto` is in, the batch is a draft. A portion that is not the next
+    one changes nothing and returns the draft, which has how far it is.
     """
 
     book: int
@@ -65,25 +84,31 @@ class MakeSettlement:
     currency: str
     owed: Sequence[Owed]
     not_before: datetime  # when the date is over for whoever is paid
+    after: str = ""
+    upto: str | None = None
+    early: bool = False  # it pays what there is before the date is over; then the date has another batch besides
 
     @property
     def id(self) -> str:
-        return settlement_id(self.book, self.bank, self.business_date, self.currency)
+        return settlement_id(self.book, self.bank, self.business_date, self.currency, early=self.early)
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
         yield SETTLEMENTS, (self.book, self.id)
         yield BANK_LINKS, (self.book, self.bank)
         yield ACCOUNTS, (self.book, accounts.in_transit(self.bank, self.currency))
+        yield PAYOUT_BANKS, (self.book, self.bank)
         for owed in self.owed:
             yield PAYEES, (self.book, owed.payee_id)
             if work.knows(PAYEES, (self.book, owed.payee_id)):
                 yield ACCOUNTS, (self.book, owed_account(work.get(PAYEES, (self.book, owed.payee_id))))
 
     def apply(self, work: Work) -> Settlement | None:
-        existing = work.find(SETTLEMENTS, (self.book, self.id))
-        if existing is not None and existing.instruction_count:  # older versions kept batches of nothing
-            return existing
+        there = work.find(SETTLEMENTS, (self.book, self.id))
+        if there is not None and not there.instruction_count:
+            there = None  # older versions kept batches of nothing
+        if there is not None and (there.status != states.Batch.DRAFT or there.drafted_to != self.after):
+            return there
         if work.now < self.not_before:
             raise Rejected(
                 "date_not_over",
@@ -101,26 +126,64 @@ class MakeSettlement:
                 continue  # it stays owed, and is in the next batch after it is resumed
             account = work.get(ACCOUNTS, (self.book, owed_account(payee)))
             amount = min(owed.minor - (account.debits - owed.debits), account.available)
-            if amount <= 0:
+            if amount < owed.least:
                 continue
             line_id = instruction_id(self.id, payee.id)
             rule = "commission_sent" if payee.kind == "platform" else "settlement_sent"
             transfers.append(Transfer(f"{line_id}:sent", rule, account.name, in_transit, amount, self.currency))
             lines.append(_line(self, line_id, payee, payee.bank_account, amount))
-        if not lines:
+        if not lines and there is None:
             return None
-        open_account(work, self.book, in_transit)
-        post_expected(work, self.book, self.id, transfers, business_date=self.business_date, fresh=True)
-        settlement = Settlement(
+        if lines:
+            open_account(work, self.book, in_transit)
+            post_expected(work, self.book, self.id, transfers, business_date=self.business_date, fresh=True)
+        draft = there or Settlement(
             self.book, self.id, self.bank, self.business_date, self.execution_date, self.currency,
-            states.Batch.CREATED.value, sum(line.amount_minor for line in lines), len(lines), len(lines), 0, work.now,
-            work.now,
+            states.Batch.DRAFT.value, 0, 0, 0, 0, work.now, work.now,
             written_as=written_as(work.find(BANK_LINKS, (self.book, self.bank))),
         )  # fmt: skip
+        settlement = self._with(work, draft, lines)
         work.put(SETTLEMENTS, settlement)
         for line in lines:  # after their batch, which they point to
             work.put(INSTRUCTIONS, line)
-        publish(work, self.book, "settlement.created", self.id, settlement_payload(settlement))
+        if settlement.status != states.Batch.DRAFT:
+            publish(work, self.book, "settlement.created", self.id, settlement_payload(settlement))
+        return settlement
+
+    def _with(self, work: Work, draft: Settlement, lines: Sequence[Instruction]) -> Settlement:
+        """Return the batch with this portion's lines; it is a draft no more where no portion is missing."""
+        total = draft.total_minor + sum(line.amount_minor for line in lines)
+        count = draft.instruction_count + len(lines)
+        status = states.Batch.DRAFT
+        if self.upto is None:
+            bank = work.find(PAYOUT_BANKS, (self.book, self.bank))
+            limit = None if bank is None else bank.release_above_minor
+            event = states.BatchEvent.MADE if limit is None or total <= limit else states.BatchEvent.MADE_LARGE
+            status = advance(states.BATCH, status, event)
+        return draft._replace(
+            status=status.value, total_minor=total, instruction_count=count, open_count=count, updated_at=work.now,
+            drafted_to=self.upto,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSettlement:
+    """Have a batch sent that waits for a second person; one that was released stays as it is. Raises NotFound."""
+
+    book: int
+    settlement_id: str
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield SETTLEMENTS, (self.book, self.settlement_id)
+
+    def apply(self, work: Work) -> Settlement:
+        settlement = work.get(SETTLEMENTS, (self.book, self.settlement_id))
+        status = advance(states.BATCH, states.Batch(settlement.status), states.BatchEvent.RELEASED)
+        if status != settlement.status:
+            settlement = settlement._replace(status=status.value, updated_at=work.now)
+            work.put(SETTLEMENTS, settlement)
+            publish(work, self.book, "settlement.released", self.settlement_id, settlement_payload(settlement))
         return settlement
 
 

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,8 +25,12 @@ from kernel.money import Money
 from kernel.states import Move, StateTable
 from kernel.work import Command, Table
 from ops.wiring import joined_events
-from splitting import ApplyDeposit, MarkSent
+from splitting import ApplyDeposit, BankLink, LinkBank, MakeSettlement, MarkSent
+from splitting.settlement.calendar import BankHours
+from splitting.settlement.instructions import ReleaseSettlement
+from splitting.settlement.payouts import SetPayoutBank
 from splitting.settlement.returns import ApplyReturn
+from splitting.store import Owed
 from splitting.tables import INSTRUCTIONS, SETTLEMENTS
 from streams.outbox import EVENTS
 from tests.gateway.payments.life import LASTS, MOVES, PAYMENT, RAILS, WAIT, Life
@@ -62,7 +67,7 @@ SILENT = (
     splitting.states.FILE,
 )
 # Events that tell of no object with a state table, or of what is no move of one.
-OTHERS = ("split.", "split_plan.", "payee.", "channel.", "channel_account.", "routing_policy.")
+OTHERS = ("split.", "split_plan.", "payee.", "payout_schedule.", "channel.", "channel_account.", "routing_policy.")
 
 
 def between(table: StateTable[Any, Any], before: str, after: str) -> set[str | None]:
@@ -195,6 +200,35 @@ def settlements() -> Iterator[Watched]:
                 for _ in range(2):
                     book.do(ApplyReturn(line.id, told, "AC04"))
             yield book
+    for limit in (None, 1):
+        for portions in (1, 2):
+            yield _in_portions(payees, portions, limit)
+
+
+def _in_portions(payees: list[str], portions: int, limit: int | None) -> Watched:
+    """Make a batch in portions, over the limit that two people have set for the bank or not."""
+    book = Watched()
+    ledger = Ledger(payees, "icbc")
+    ledger.book = book
+    for payee in payees:
+        book.payee(payee, bank="icbc")
+    book.do(LinkBank(BankLink(BOOK, "icbc", "62", "{}", "{}")))
+    book.do(SetPayoutBank(BOOK, "icbc", BankHours(), limit, False))
+    ledger.share(1_000)
+    owed = [Owed(payee, minor, 0) for payee, minor in ledger.owed_now().items()]
+    batch = MakeSettlement(BOOK, "icbc", ledger.day, ledger.day, "CNY", owed, NOW)
+    if portions == 2:
+        book.do(replace(batch, owed=owed[:1], upto=payees[0]))
+        batch = replace(batch, owed=owed[1:], after=payees[0])
+    book.do(batch)
+    for _ in range(2):
+        book.do(ReleaseSettlement(BOOK, batch.id))
+    book.do(MarkSent(BOOK, batch.id))
+    book.do(ReleaseSettlement(BOOK, batch.id))
+    ledger.open_lines = [line for line in book._rows[INSTRUCTIONS].values() if line is not None]
+    ledger.decide(["paid", "paid"])
+    book.do(ReleaseSettlement(BOOK, batch.id))
+    return book
 
 
 def matters() -> Iterator[Watched]:

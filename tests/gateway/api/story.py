@@ -141,6 +141,11 @@ async def play(story: Story) -> None:
     await ask("resume_payee", f"/v1/payees/{payee['id']}/resume")
 
     await _split_plans(story, payee["id"])
+    await ask("set_payout_schedule", "/v1/payout_schedules", {"bank": BANK, "every": "T+1"})
+    await ask("set_payout_schedule", "/v1/payout_schedules", {
+        "bank": BANK, "payee": payee["id"], "every": "weekly", "on": 5, "minimum_minor": 10_000,
+    }, example="of_one_payee")  # fmt: skip
+    await ask("list_payout_schedules", "/v1/payout_schedules")
     paid = await _a_payment(story, payee["id"])
     await _money_back(story, paid)
     await _reserved_money(story)

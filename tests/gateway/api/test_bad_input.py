@@ -318,6 +318,15 @@ VALUES = {
     "payee_with_other_facts": Bad(
         "payee_exists", 409, {"name": "other", "currency": "CNY", "reference": "farm"}, "/v1/payees"
     ),
+    "schedule_at_an_unknown_bank": Bad(
+        "no_such_bank", 404, {"bank": "icbc", "every": "T+1"}, "/v1/payout_schedules", param="bank"
+    ),
+    "schedule_of_no_kind": Bad(
+        "invalid_request", 400, {"bank": "icbc", "every": "T+2"}, "/v1/payout_schedules", param="every"
+    ),
+    "schedule_without_its_day": Bad(
+        "schedule_wrong", 422, {"bank": "icbc", "every": "weekly"}, "/v1/payout_schedules", param="schedule"
+    ),
     "payee_sets_its_account": Bad(
         "unknown_field", 422, {"name": "me", "currency": "CNY", "reference": "me", "bank_account": "62"}, "/v1/payees",
         param="bank_account",
@@ -617,6 +626,8 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
         ("POST", f"/v1/split_plans/spl_{'0' * 26}/activate"): "channels",
         ("GET", "/v1/split_attachments"): "payments:read",
         ("PUT", "/v1/split_attachments"): "channels",
+        ("POST", "/v1/payout_schedules"): "payees:write",
+        ("GET", "/v1/payout_schedules"): "payments:read",
         ("GET", "/v1/balances"): "balances:read",
         ("GET", "/v1/settlements"): "balances:read",
         ("GET", "/v1/settlements/stl_1"): "balances:read",

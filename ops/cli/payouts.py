@@ -1,0 +1,173 @@
+"""Payouts 结算 by schedule: payout set, list, bank, run, release."""
+
+from typing import Annotated, Any
+
+import typer
+
+from ops.cli.shared import Book, Json, acting, acting_person, finish, looking, on_screen, settings, show
+
+app = typer.Typer(no_args_is_help=True, help="Payouts 结算周期: who is paid when, and releasing large batches.")
+Bank = Annotated[str, typer.Argument(help="Name of the bank link.")]
+Iso = Annotated[str, typer.Option(help="ISO 4217")]
+
+
+@app.command("set")
+def payout_set(
+    book: Book,
+    bank: Bank,
+    every: Annotated[str, typer.Option(help="T+0, T+1, D+1, weekly, monthly, threshold or manual.")],
+    on: Annotated[int | None, typer.Option(help="weekly: 1 (Monday) to 7; monthly: 1 to 31.")] = None,
+    minimum: Annotated[str, typer.Option(help="What is less is carried over; in major units.")] = "0",
+    payee: Annotated[str | None, typer.Option(help="Only this payee; default: every payee at the bank.")] = None,
+    currency: Iso = "CNY",
+    as_json: Json = False,
+) -> None:
+    """Set when payees at a bank are paid; batches made before go on."""
+    from ops.payouts import minor_of
+    from splitting.objects import schedule_payload
+
+    found = settings()
+
+    async def work() -> int:
+        async with acting(found, "channels", "payout set", f"{bank} {payee or ''}".strip(), book=book) as hub:
+            least = minor_of(minimum, currency)
+            row = await hub.payouts.set_schedule(book, bank, payee_id=payee, every=every, on=on, minimum_minor=least)
+        if as_json:
+            show(schedule_payload(row))
+        else:
+            typer.echo(_said(row))
+        return 0
+
+    finish(work())
+
+
+@app.command("list")
+def payout_list(book: Book, as_json: Json = False) -> None:
+    """List when payees are paid: each bank's default, then what differs."""
+    from splitting.objects import schedule_payload
+
+    found = settings()
+
+    async def work() -> int:
+        async with looking(found, book, may_lack_secrets=True) as hub:
+            rows = await hub.payouts.schedules(book)
+        if as_json:
+            show({"schedules": [schedule_payload(row) for row in rows]})
+        else:
+            typer.echo("\n".join(map(_said, rows)) or "nobody is paid by schedule; `sluice settle` pays by hand")
+        return 0
+
+    finish(work())
+
+
+@app.command("bank")
+def payout_bank(
+    book: Book,
+    bank: Bank,
+    cut_off: Annotated[
+        str | None, typer.Option(help="HH:MM in Beijing: until when a batch is carried out on the same day.")
+    ] = None,
+    every_day: Annotated[
+        bool | None, typer.Option("--every-day/--working-days", help="Days on which the bank carries batches out.")
+    ] = None,
+    release_above: Annotated[
+        str | None, typer.Option(help="A batch over more waits for a second person; in major units, or `none`.")
+    ] = None,
+    only_deposited: Annotated[
+        bool | None,
+        typer.Option("--only-deposited/--before-deposits", help="Whether a batch waits until the pool has its money."),
+    ] = None,
+    currency: Iso = "CNY",
+    as_json: Json = False,
+) -> None:
+    """Show when a bank carries batches out and what takes two people there, or change it, which takes two people."""
+    from ops.payouts import as_told, set_bank_as
+
+    found = settings()
+
+    async def work() -> int:
+        if not any(given is not None for given in (cut_off, every_day, release_above, only_deposited)):
+            async with looking(found, book, may_lack_secrets=True) as hub:
+                row = await hub.payouts.bank(book, bank)
+        else:
+            async with acting_person(found, "channels", "payout bank", bank, book=book) as begun:
+                row = await set_bank_as(
+                    begun, book, bank, cut_off=cut_off, every_day=every_day, release_above=release_above,
+                    only_deposited=only_deposited, currency=currency,
+                )  # fmt: skip
+        told = as_told(row, currency)
+        if as_json:
+            show(told)
+        else:
+            days = "every day" if row.every_day else "on working days"
+            limit = "" if row.release_above_minor is None else f"; over {told['release_above']} takes two people"
+            waits = "; a batch waits for the deposits that it needs" if row.only_deposited else ""
+            typer.echo(f"{row.bank} carries out {days} what it has by {row.cut_off:%H:%M} 截止{limit}{waits}")
+        return 0
+
+    finish(work())
+
+
+@app.command("run")
+def payout_run(
+    book: Book,
+    bank: Annotated[str, typer.Option(help="Name of the bank link.")],
+    currency: Iso = "CNY",
+    as_json: Json = False,
+) -> None:
+    """Make and send every batch that is due by schedule, periods that were missed first; repeating it continues."""
+    import splitting
+    from kernel.money import Money
+
+    found = settings()
+
+    async def work() -> int:
+        async with acting(found, "closing", "payout run", f"{bank} {currency}", book=book) as hub:
+            made = await hub.payouts.settle_due(book, bank, currency)
+            lacking = {one.id: await hub.banks.lacking(one) for one in made if one.status == "created"}
+        if as_json:
+            show({"settlements": [splitting.settlement_payload(one) for one in made]})
+        else:
+            for one in made:
+                waits = Money(lacking[one.id], currency) if lacking.get(one.id) else None
+                why = "" if waits is None else f"; it waits for deposits, the pool lacks {waits} 待入账"
+                told = Money(one.total_minor, currency)
+                typer.echo(f"{one.id}: {one.status}, {one.instruction_count} instructions over {told}{why}")
+            if not made:
+                typer.echo("nothing is due 无到期结算")
+        return 1 if any(one.status in ("created", "awaiting_release") for one in made) else 0
+
+    finish(work())
+
+
+@app.command("release")
+def payout_release(
+    book: Book,
+    settlement: Annotated[str, typer.Argument(metavar="SETTLEMENT", help="stl_…")],
+    as_json: Json = False,
+) -> None:
+    """Have a batch sent that waits for release 放行; takes two people."""
+    import splitting
+    from ops.payouts import release_as
+
+    found = settings()
+
+    async def work() -> int:
+        async with acting_person(found, "closing", "payout release", settlement, book=book) as begun:
+            row = await release_as(begun, book, settlement)
+        if as_json:
+            show(splitting.settlement_payload(row))
+        else:
+            typer.echo(f"{row.id} is {row.status}")
+        return 0
+
+    finish(work())
+
+
+def _said(row: Any) -> str:
+    from splitting.settlement.payouts import EVERYBODY
+
+    who = "everybody else" if row.payee_id == EVERYBODY else row.payee_id
+    where = "" if row.on_day is None else f" on day {row.on_day}"
+    least = f", from {row.minimum_minor} minor units on" if row.minimum_minor else ""
+    return on_screen(f"{row.bank:<10} {who}: {row.every}{where}{least}")

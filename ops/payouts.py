@@ -1,0 +1,88 @@
+"""`sluice payout bank` and `release`: what two people say about when and how much is paid out."""
+
+from datetime import time
+from typing import Any
+
+from kernel.db import acquire
+from kernel.errors import NotFound, Rejected
+from kernel.money import Money, from_major
+from ops.people import Acting
+from people import Act, What
+from splitting import store
+from splitting.settlement.calendar import BankHours
+from splitting.tables import PayoutBank, Settlement
+
+
+async def set_bank_as(
+    acting: Acting,
+    book: int,
+    bank: str,
+    *,
+    cut_off: str | None,
+    every_day: bool | None,
+    release_above: str | None,
+    only_deposited: bool | None,
+    currency: str,
+) -> PayoutBank:
+    """Set a bank's hours, its limit and what its batches wait for as the person who acts, with another's approval.
+
+    What is None stays as it is. Raises NotFound (no_such_bank), Rejected (cut_off_wrong, invalid_request), and
+    what Acting.second raises.
+    """
+    payouts = acting.hub.payouts
+    there = await payouts.bank(book, bank)
+    try:
+        at = there.cut_off if cut_off is None else time.fromisoformat(cut_off)
+    except ValueError:
+        at = time(0, 0, 1)
+    if at.second or at.tzinfo is not None:
+        raise Rejected(
+            "cut_off_wrong", f"{str(cut_off)[:20]!r} is no time of day: write it as 16:30, in Beijing's time"
+        )
+    limit = there.release_above_minor
+    if release_above is not None:
+        limit = None if release_above == "none" else minor_of(release_above, currency)
+    hours = BankHours(at, there.every_day if every_day is None else every_day)
+    waits = there.only_deposited if only_deposited is None else only_deposited
+    told = {
+        "cut_off": f"{at:%H:%M}", "every_day": hours.every_day, "release_above_minor": limit, "only_deposited": waits,
+    }  # fmt: skip
+    use = await acting.second(What(Act.CHANNELS, "payout bank", bank, told, book))
+    return await payouts.set_bank(book, bank, hours, release_above_minor=limit, only_deposited=waits, use=use)
+
+
+def minor_of(text: str, currency: str) -> int:
+    """Read an amount in major units, at least nothing. Raises Rejected (invalid_request)."""
+    try:
+        return from_major(text, currency).minor
+    except ValueError as error:
+        raise Rejected("invalid_request", str(error)) from None
+
+
+async def release_as(acting: Acting, book: int, settlement_id: str) -> Settlement:
+    """Release a batch as the person who acts, with another's approval, and send it; one that was released is as it is.
+
+    Raises NotFound (no_such_settlement), and what Acting.second raises.
+    """
+    async with acquire(acting.hub.pool) as connection:
+        there = await store.find_settlement(connection, book, settlement_id)
+    if there is None:
+        raise NotFound("no_such_settlement", f"there is no settlement {settlement_id[:60]!r}")
+    use = None
+    if there.status == "awaiting_release":
+        told = {"total_minor": there.total_minor, "instructions": there.instruction_count}
+        use = await acting.second(What(Act.CLOSING, "payout release", settlement_id, told, book))
+    return await acting.hub.payouts.release(book, settlement_id, use=use)
+
+
+def as_told(row: PayoutBank, currency: str) -> dict[str, Any]:
+    """Return a bank's hours and limit as commands show them."""
+    limit = row.release_above_minor
+    return {
+        "bank": row.bank,
+        "cut_off": f"{row.cut_off:%H:%M}",
+        "every_day": row.every_day,
+        "release_above": None if limit is None else Money(limit, currency).major(),
+        "only_deposited": row.only_deposited,
+        "settled_until": None if row.settled_until is None else row.settled_until.isoformat(),
+    }

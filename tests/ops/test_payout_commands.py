@@ -1,0 +1,77 @@
+"""`sluice payout …` on a real database, in the words a clerk types."""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import asyncpg
+from typer.testing import Result
+
+Sluice = Callable[..., Result]
+BOOK = ("--book", "1")
+BATCH = "stl_1_20261124_citybank_CNY"
+SQL = """
+    INSERT INTO bank_link VALUES (1, 'citybank', '6200', '{}', '{}');
+    INSERT INTO payee (book, id, name, kind, currency, bank, bank_account, created_at)
+        VALUES (1, 'pye_' || repeat('1', 26), 'farm', 'supplier', 'CNY', 'citybank', '6201', now());
+    INSERT INTO settlement (book, id, bank, business_date, execution_date, currency, status, total_minor,
+        instruction_count, open_count, paid_minor, created_at, updated_at)
+        VALUES (1, 'stl_1_20261124_citybank_CNY', 'citybank', '2026-11-24', '2026-11-25', 'CNY', 'awaiting_release',
+        5000000, 3, 3, 0, now(), now());
+"""
+
+
+async def a_bank(database_url: str) -> None:
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(SQL)
+    await owner.close()
+
+
+def test_who_is_paid_when_is_set_and_shown(tea_house: Sluice, database_url: str) -> None:
+    asyncio.run(a_bank(database_url))
+    assert "nobody is paid by schedule" in tea_house("payout", "list", *BOOK).output
+    assert "T+1" in tea_house("payout", "set", *BOOK, "citybank", "--every", "T+1").output
+    weekly = ("--every", "weekly", "--on", "5", "--minimum", "100.00", "--payee", "pye_" + "1" * 26)
+    tea_house("payout", "set", *BOOK, "citybank", *weekly)
+    shown = json.loads(tea_house("payout", "list", *BOOK, "--json").stdout)["schedules"]
+    assert [(row["payee"], row["every"], row["on"], row["minimum_minor"]) for row in shown] == [
+        (None, "T+1", None, 0),
+        ("pye_" + "1" * 26, "weekly", 5, 10_000),
+    ]
+    listed = tea_house("payout", "list", *BOOK).output
+    assert "everybody else: T+1" in listed
+    assert "weekly on day 5, from 10000 minor units on" in listed
+    for words, code in (
+        (("citybank", "--every", "T+9"), "schedule_wrong"),
+        (("nowhere", "--every", "T+1"), "no_such_bank"),
+        (("citybank", "--every", "T+1", "--payee", "pye_0"), "no_such_payee"),
+        (("citybank", "--every", "T+1", "--minimum", "x"), "not an amount"),
+    ):
+        assert code in tea_house("payout", "set", *BOOK, *words, code=1).output
+    assert "nothing is due" in tea_house("payout", "run", *BOOK, "--bank", "citybank").output
+
+
+def test_two_people_set_a_banks_limit_and_release_what_is_over_it(tea_house: Sluice, database_url: str) -> None:
+    asyncio.run(a_bank(database_url))
+    assert "on working days what it has by 16:30" in tea_house("payout", "bank", *BOOK, "citybank").output
+    tea_house("person", "add", "di", "--role", "operator", "--keep")
+    asked = ("payout", "bank", *BOOK, "citybank", "--cut-off", "17:00", "--release-above", "10000", "--only-deposited")
+    assert "approval_asked" in tea_house(*asked, code=1).output
+    tea_house("--as", "di", "approval", "approve", approval(tea_house))
+    said = tea_house(*asked).output
+    assert "17:00" in said
+    assert "over 10000.00 takes two people" in said
+    assert "waits for the deposits" in said
+    assert "cut_off_wrong" in tea_house("payout", "bank", *BOOK, "citybank", "--cut-off", "late", code=1).output
+    assert "no_such_settlement" in tea_house("payout", "release", *BOOK, "stl_0", code=1).output
+    assert "approval_asked" in tea_house("payout", "release", *BOOK, BATCH, code=1).output
+    tea_house("--as", "di", "approval", "approve", approval(tea_house))
+    assert f"{BATCH} is created" in tea_house("payout", "release", *BOOK, BATCH).output
+    assert f"{BATCH} is created" in tea_house("payout", "release", *BOOK, BATCH).output, "again takes nobody"
+
+
+def approval(tea_house: Sluice) -> str:
+    """Return the approval that is asked for."""
+    found = json.loads(tea_house("approval", "list", "--json").stdout)["approvals"]
+    (asked,) = [one["id"] for one in found if one["status"] == "asked"]
+    return str(asked)

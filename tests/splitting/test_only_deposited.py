@@ -1,0 +1,76 @@
+"""Where a bank's batches wait for deposits, none is sent before the pool account has its money, the oldest first."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from splitting import ApplyDeposit
+from splitting.settlement.calendar import BankHours
+from splitting.settlement.payouts import SetPayoutBank
+from tests.splitting.play_bank import a_round, a_town_with_a_bank
+from tests.splitting.town import BANK, FARM, MILL, PLATFORM, Town
+
+A_DAY = 9_940  # what one sale's batch pays
+
+
+async def deposit(town: Town, amount: int, ref: str) -> None:
+    assert await town.put(ApplyDeposit(town.front.book, BANK, "rail", "CNY", amount, ref, town.today))
+
+
+async def waits(town: Town, only_deposited: bool) -> None:
+    await town.put(SetPayoutBank(town.front.book, BANK, BankHours(), None, only_deposited))
+
+
+async def test_a_batch_waits_until_its_money_is_there_and_goes_by_itself(database_url: str, tmp_path: Path) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
+        await waits(town, True)
+        banks = town.front.hub.banks
+        await town.sell()
+        batch = await town.settle(town.today)
+        assert await banks.lacking(batch) == A_DAY
+        assert (await banks.send(batch)).status == "created"
+        for amount, lacks in ((A_DAY - 1, 1), (1, 0)):
+            await a_round(bank_worker)
+            assert bank.taken == []
+            await deposit(town, amount, f"E{amount}")
+            assert await banks.lacking(batch) == lacks
+        await a_round(bank_worker)
+        assert len(bank.taken) == 1
+        assert (await town.batch(town.today)).status == "sent"
+        await town.front.assert_books_hold()
+
+
+async def test_a_newer_batch_takes_nothing_that_an_older_one_waits_for(database_url: str, tmp_path: Path) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
+        await waits(town, True)
+        banks, tomorrow = town.front.hub.banks, town.today + timedelta(days=1)
+        await town.sell(20_000)
+        older = await town.settle(town.today)
+        town.front.clock.forward(86_400)
+        await town.sell()
+        newer = await town.settle(tomorrow)
+        await deposit(town, A_DAY + 100, "E1")  # enough for the newer one alone
+        await a_round(bank_worker)
+        assert bank.taken == []
+        assert (await banks.lacking(older), await banks.lacking(newer)) == (2 * A_DAY - A_DAY - 100, 2 * A_DAY - 100)
+        await deposit(town, A_DAY - 100, "E2")
+        await a_round(bank_worker)
+        assert (len(bank.taken), await banks.lacking(newer)) == (1, A_DAY)
+        for payee in (FARM, PLATFORM):
+            await town.decide(town.today, payee, paid=True)
+        assert await banks.lacking(newer) == A_DAY, "what was paid is the payees'"
+        await town.decide(town.today, MILL, paid=False)
+        assert await banks.lacking(newer) == 0, "what the bank refused is in the pool"
+        await a_round(bank_worker)
+        assert len(bank.taken) == 2
+        await town.front.assert_books_hold()
+
+
+async def test_where_nobody_said_so_a_batch_waits_for_nothing(database_url: str, tmp_path: Path) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
+        await town.sell()
+        batch = await town.settle(town.today)
+        assert await town.front.hub.banks.lacking(batch) == 0
+        await waits(town, False)
+        assert await town.front.hub.banks.lacking(batch) == 0
+        await a_round(bank_worker)
+        assert len(bank.taken) == 1
