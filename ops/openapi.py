@@ -12,8 +12,8 @@ def records() -> list[Route[Any]]:
     """Return the record of every route, with nothing behind it: to be read, not called."""
     nothing = cast(Any, None)
     return joined_routes(
-        payments=nothing, links=nothing, payees=nothing, split_plans=nothing, attachments=nothing,
-        payouts=nothing, channel_admin=nothing, routing_policies=nothing, digest=nothing, notify_url=nothing, pool=nothing,
+        payments=nothing, links=nothing, payees=nothing, split_plans=nothing, attachments=nothing, payouts=nothing,
+        channel_admin=nothing, routing_policies=nothing, digest=nothing, notify_url=nothing, pool=nothing,
         rails=nothing,
     )  # fmt: skip
 

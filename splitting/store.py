@@ -6,7 +6,6 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from kernel.db import Connection
-from ledger import accounts
 from ledger.accounts import AccountKind
 from splitting.plans.document import hash_of
 from splitting.plans.tree import OWN
@@ -20,7 +19,6 @@ from splitting.tables import (
     Instruction,
     Payee,
     PlanVersion,
-    PayoutSchedule,
     Settlement,
     Split,
     SplitPlan,
@@ -33,7 +31,6 @@ _ATTACHMENT = ", ".join(Attachment._fields)
 _BANK_LINK = ", ".join(BankLink._fields)
 _BANK_FILE = ", ".join(BankFile._fields)
 _SETTLEMENT = ", ".join(Settlement._fields)
-_SCHEDULE = ", ".join(PayoutSchedule._fields)
 _INSTRUCTION = ", ".join(Instruction._fields)
 # What is sent to a bank, or comes back from it, counts whatever business date it was booked for.
 PAID_OUT = frozenset(
@@ -205,14 +202,6 @@ async def owed_until(
     return [Owed(*row) for row in rows]
 
 
-async def payout_schedules(connection: Connection, book: int) -> list[PayoutSchedule]:
-    """Return every schedule of a book, each bank's default before its payees'."""
-    rows = await connection.fetch(
-        f"SELECT {_SCHEDULE} FROM payout_schedule WHERE book = $1 ORDER BY bank, payee_id", book
-    )
-    return [PayoutSchedule(*row) for row in rows]
-
-
 async def find_settlement(connection: Connection, book: int, settlement_id: str) -> Settlement | None:
     row = await connection.fetchrow(
         f"SELECT {_SETTLEMENT} FROM settlement WHERE book = $1 AND id = $2", book, settlement_id
@@ -251,35 +240,6 @@ async def unsent(connection: Connection, *, page: int = 500) -> AsyncIterator[Se
         if len(rows) < page:
             return
         last = rows[-1]["created_at"], rows[-1]["book"], rows[-1]["id"]
-
-
-async def lacking(connection: Connection, settlement: Settlement) -> int:
-    """Return how many minor units the pool account lacks for a batch, as the book knows it; 0 where it has them.
-
-    What is at the bank, less what sub-accounts have, is for the batches that were made, oldest first. 0 too where a
-    batch need not wait for deposits.
-    """
-    found: int | None = await connection.fetchval(
-        """
-        SELECT greatest(0, coalesce((
-            SELECT credits - debits FROM account WHERE book = $1 AND name = $5
-        ), 0) - coalesce(sum(s.total_minor) FILTER (
-            WHERE s.status IN ('draft', 'awaiting_release', 'created') AND (s.created_at, s.id) > ($6, $7)
-        ), 0) + coalesce(sum(s.paid_minor - s.returned_minor), 0) - coalesce((
-            SELECT debits - credits FROM account WHERE book = $1 AND name = $4
-        ), 0))::bigint
-        FROM payout_bank b JOIN settlement s ON s.book = b.book AND s.bank = b.bank AND s.currency = $3
-        WHERE b.book = $1 AND b.bank = $2 AND b.only_deposited HAVING count(*) > 0
-        """,
-        settlement.book,
-        settlement.bank,
-        settlement.currency,
-        accounts.bank(settlement.bank, settlement.currency),
-        accounts.in_transit(settlement.bank, settlement.currency),
-        settlement.created_at,
-        settlement.id,
-    )
-    return found or 0
 
 
 async def oldest_unfinished(connection: Connection) -> datetime | None:

@@ -44,6 +44,7 @@ from splitting.banks.kept import SET_ASIDE, bank_of
 from splitting.payees import LinkBank, ResealBankLink
 from splitting.settlement.instructions import DecideInstruction, MakeSettlement, MarkSent
 from splitting.settlement.making import make
+from splitting.settlement.store import lacking
 from splitting.tables import BankFile, BankLink, Settlement
 from splitting.tables import Instruction as Line
 
@@ -271,7 +272,7 @@ class Banks:
     async def lacking(self, settlement: Settlement) -> int:
         """Return what a batch waits for that has not been deposited, in minor units; 0 where it does not wait."""
         async with acquire(self._pool) as connection:
-            return await store.lacking(connection, settlement)
+            return await lacking(connection, settlement)
 
     async def try_to_send(self, settlement: Settlement) -> tuple[Settlement, bool]:
         """As `send`; also say whether the bank answered."""

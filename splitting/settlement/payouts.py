@@ -21,6 +21,7 @@ from splitting.objects import schedule_payload
 from splitting.settlement.calendar import DAY, BankHours, Calendar, Every, Schedule, payable, periods, schedule
 from splitting.settlement.instructions import MakeSettlement, ReleaseSettlement
 from splitting.settlement.making import make
+from splitting.settlement.store import payout_schedules
 from splitting.tables import (
     BANK_LINKS,
     PAYEES,
@@ -215,7 +216,7 @@ class Payouts:
     async def schedules(self, book: int) -> list[PayoutSchedule]:
         """Return every schedule of a merchant, each bank's default first."""
         async with acquire(self._pool) as connection:
-            return await store.payout_schedules(connection, book)
+            return await payout_schedules(connection, book)
 
     async def bank(self, book: int, bank: str) -> PayoutBank:
         """Return a bank's hours and limit, the usual ones where nothing was said. Raises NotFound (no_such_bank)."""
@@ -243,7 +244,7 @@ class Payouts:
         """
         terms = await self.bank(book, bank)
         async with acquire(self._pool) as connection:
-            rows = [row for row in await store.payout_schedules(connection, book) if row.bank == bank]
+            rows = [row for row in await payout_schedules(connection, book) if row.bank == bank]
         if not rows:
             return []
         now, hours = self._env.now(), BankHours(terms.cut_off, terms.every_day)
