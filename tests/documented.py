@@ -73,8 +73,12 @@ def _operations() -> list[tuple[str, re.Pattern[str], dict[str, Any]]]:
 
 
 def operation_of(method: str, path: str) -> dict[str, Any] | None:
-    """Return the operation that a request is of; None: of none."""
+    """Return the operation that a request is of; None: of none. A path in words is no other path's id."""
     plain = path.partition("?")[0]
+    item = openapi()["paths"].get(plain)
+    if item is not None:
+        found: dict[str, Any] | None = item.get(method.lower())
+        return found
     return next((found for one, form, found in _operations() if one == method and form.fullmatch(plain)), None)
 
 

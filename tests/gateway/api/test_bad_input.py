@@ -654,7 +654,7 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
     offered = {
         (route.method, (route.resource.canonical if route.resource else "").replace("{id}", "*"))
         for route in front.client.app.router.routes()
-        if route.resource is not None and route.resource.canonical.startswith("/v1/")
+        if route.resource is not None and route.resource.canonical.startswith("/v1/") and route.method != "*"
     }
     assert {
         (method, re.sub(r"/((pay|pye|re|stl|lnk|spl)_[0-9a-f]+|rail)", "/*", path)) for method, path in routes
