@@ -160,7 +160,9 @@ class PayeeRoutes:
 class PayoutScheduleIn(Body):
     """POST /v1/payout_schedules"""
 
-    bank: Annotated[str, Form(r"[a-z0-9]{2,10}", "the name of a bank link: 2 to 10 of a-z 0-9")]
+    bank: Annotated[str, Form(r"[a-z0-9]{2,10}", "the name of a bank link: 2 to 10 of a-z 0-9")] = Field(
+        description="the bank that pays"
+    )
     payee: PayeeId | None = Field(default=None, description="left out: every payee at the bank that has no own")
     every: Every = Field(description="`T+0` to `monthly`: when; `threshold`: when enough is owed; `manual`: by hand")
     on: Annotated[int, Field(ge=1, le=31, strict=True)] | None = Field(

@@ -76,8 +76,8 @@ _SOME = Field(max_length=100, json_schema_extra={"uniqueItems": True})
 class TermsIn(TypedDict, total=False):
     """Terms 签约条款; whatever is left out, or null, sets no bound. Days, months and hours are Beijing's."""
 
-    fees: FeesIn | None
-    limits: LimitsIn | None
+    fees: Annotated[FeesIn | None, Field(description="what the rail keeps 手续费")]
+    limits: Annotated[LimitsIn | None, Field(description="what the account takes 限额")]
     methods: Annotated[
         Annotated[list[Method], _SOME] | None, Field(description="those of the rail's that you have agreed")
     ]
