@@ -186,6 +186,27 @@ def dry_run(
     finish(work())
 
 
+@app.command("bench")
+def bench(
+    orders: Annotated[int, typer.Option(min=10_000, help="How many orders.")] = 1_000_000,
+    rounds: Annotated[int, typer.Option(min=1, help="In how many rounds, in turns.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Share out many orders at once, and in the obvious way, and compare every order; exit 1 where one is unequal.
+
+    The plan has three levels and ten receivers. Figures are of this machine, one process.
+    """
+    from ops.trials.split_bench import measure
+
+    told = measure(orders, rounds)
+    if as_json:
+        show(told)
+    else:
+        for name, value in told.items():
+            typer.echo(f"{name:20} {value}")
+    raise typer.Exit(1 if told["unequal"] else 0)
+
+
 To = Annotated[str, typer.Option(help="merchant, store, product-line or payment-link.")]
 Named = Annotated[str, typer.Option("--name", help="The link's id, or the merchant's own name for it.")]
 

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from typer.testing import Result
+import pytest
+from typer.testing import CliRunner, Result
+
+from ops.cli.commands import app
+from ops.trials import split_bench
+from splitting.plans.bulk import Columns
 
 Sluice = Callable[..., Result]
 PAYEE = "pye_" + "1" * 26
@@ -112,3 +117,22 @@ def test_a_plan_is_attached_by_two_and_detached(tea_house: Sluice, database_url:
     assert tea_house("split", "attachments", *BOOK).output == ""
     assert "name a plan, or say --none" in tea_house(*to, code=2).output
     assert "--to is one of" in tea_house("split", "attach", *BOOK, "--to", "town", plan, code=2).output
+
+
+def test_the_bench_compares_every_order_and_says_where_one_is_unequal(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["split", "bench", "--orders", "10000", "--rounds", "1"]
+    found = CliRunner().invoke(app, [*words, "--json"])
+    told = json.loads(found.stdout)
+    assert (found.exit_code, told["unequal"], told["one_by_one"]) == (0, 0, 0)
+    assert told["speedup"] > 1
+    usual = split_bench.share_many
+
+    def astray(*given: Any) -> Columns:
+        columns = usual(*given)
+        columns.own[3][17] += 1
+        return columns
+
+    monkeypatch.setattr(split_bench, "share_many", astray)
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code == 1
+    assert "unequal              1" in found.output
