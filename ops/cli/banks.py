@@ -170,6 +170,11 @@ def settle(
             today = clock.business_date(hub.env.now())
             done = await hub.banks.settle(book, bank, on, currency, execution_date=max(on + timedelta(days=1), today))
             kept = await kept_back(hub, book, bank, currency)
+            lacks = 0 if done is None or done.status != "created" else await hub.banks.lacking(done)
+            if lacks:
+                kept.append(f"it waits for deposits 待入账: the pool account lacks {Money(lacks, currency)}")
+            if done is not None and done.status == "awaiting_release":
+                kept.append(f"it waits for release 待放行: `sluice payout release {done.id}`, which takes two people")
         told = None if done is None else splitting.settlement_payload(done)
         if as_json:
             show(told)
@@ -183,7 +188,7 @@ def settle(
             )
         for line in () if as_json else kept:
             typer.echo(on_screen(line))
-        return 1 if done is not None and done.status == "created" else 0
+        return 1 if done is not None and done.status in ("created", "awaiting_release") else 0
 
     finish(work())
 

@@ -10,7 +10,7 @@ from splitting import states, store
 from splitting.settlement.instructions import MakeSettlement
 from splitting.tables import Settlement
 
-PORTION = 250  # payees looked at in one commit
+PORTION = 100  # payees looked at in one commit
 
 
 class Puts(Protocol):
