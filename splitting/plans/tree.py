@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from kernel.errors import Rejected
-from kernel.money import allocate, share_bp
+from kernel.money import allocate, proportion, share_bp
 
 OWN = ""  # stands for the merchant itself where a plan leaves something over; it stays in the merchant account
 
@@ -198,20 +198,30 @@ def _level(
     lines: Sequence[Line], has: int, of: int, facts: Facts, cut: bool, above: str
 ) -> tuple[list[int], list[int], list[int], list[str]]:
     """Return of each line what it is given, what it would be without bounds, its value, and what struck."""
-    values = [line.value_for(facts) for line in lines]
-    unmet = [line.when.unmet(facts, line.payee_id) if line.when is not None else "" for line in lines]
-    counted = [n for n, line in enumerate(lines) if not (unmet[n] and line.to_others)]
+    values: list[int] = []
+    unmet: list[tuple[int, str]] = []
     given, whys = [0] * len(lines), [""] * len(lines)
-    rates = [n for n in counted if lines[n].kind is ShareKind.BASIS_POINTS]
-    for n, part in zip(rates, share_rates(of, [values[n] for n in rates]), strict=True):
-        given[n] = part
-    for n in counted:
-        if lines[n].kind is ShareKind.AMOUNT:
-            given[n] = values[n]
+    rates: list[int] = []
+    floating: list[int] = []
+    for n, line in enumerate(lines):
+        value = line.value_for(facts) if line.tiers else line.value
+        values.append(value)
+        if line.when is not None and (why := line.when.unmet(facts, line.payee_id)):
+            unmet.append((n, why))
+            if line.to_others:
+                continue
+        if line.kind is ShareKind.BASIS_POINTS:
+            rates.append(n)
+        elif line.kind is ShareKind.REMAINDER:
+            floating.append(n)
+        else:
+            given[n] = value
+    if rates:
+        for n, part in zip(rates, share_rates(of, [values[n] for n in rates]), strict=True):
+            given[n] = part
     unbounded = given.copy()
     for n in rates:
         given[n], whys[n] = _bounded(given[n], lines[n])
-    floating = [n for n in counted if lines[n].kind is ShareKind.REMAINDER]
     for n in floating:
         given[n] = lines[n].minimum
     over = sum(given) - has
@@ -221,16 +231,17 @@ def _level(
         whole, given = given, allocate(max(has, 0), given)
         whys = ["cut" if less < all_of_it else why for less, all_of_it, why in zip(given, whole, whys, strict=True)]
     elif floating:
-        left = has - sum(given) + sum(lines[n].minimum for n in floating)
-        floats = [Float(values[n], lines[n].minimum, lines[n].cap) for n in floating]
-        free = by_weight(left, [one.weight for one in floats])
-        for n, one, part, unbound in zip(floating, floats, fill(left, floats), free, strict=True):
+        left = sum([lines[n].minimum for n in floating]) - over
+        free = by_weight(left, [values[n] for n in floating])
+        parts = free
+        if any(lines[n].minimum or lines[n].cap is not None for n in floating):
+            parts = fill(left, [Float(values[n], lines[n].minimum, lines[n].cap) for n in floating])
+        for n, part, unbound in zip(floating, parts, free, strict=True):
             given[n], unbounded[n] = part, unbound
-            if part != unbound and part in (one.minimum, one.cap):
+            if part != unbound and part in (lines[n].minimum, lines[n].cap):
                 whys[n] = "minimum" if part > unbound else "cap"
-    for n, why in enumerate(unmet):
-        if why:  # what it would have got stays with the parent
-            given[n], whys[n] = 0, why
+    for n, why in unmet:  # what it would have got stays with the parent
+        given[n], whys[n] = 0, why
     return given, unbounded, values, whys
 
 
@@ -303,5 +314,7 @@ def share_rates(minor: int, basis_points: Sequence[int]) -> list[int]:
     """
     whole = sum(basis_points)
     if whole <= 10_000:
+        if len(basis_points) == 1:
+            return [proportion(minor, whole, 10_000)]
         return allocate(minor, [*basis_points, 10_000 - whole])[:-1]
     return allocate(share_bp(minor, whole), basis_points)
