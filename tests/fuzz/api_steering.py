@@ -17,6 +17,11 @@ METHODS: tuple[Mapping[str, str], ...] = (
     {"type": "barcode", "auth_code": "130000000000000001"}, {"type": "jsapi", "payer": "o-1"}, {"type": "app"},
     {"type": "h5", "client_ip": "203.0.113.7"}, PAGE, CARD,
 )  # fmt: skip
+BANK = "citybank"  # at which each merchant of the market is
+SCHEDULES: tuple[Mapping[str, Any], ...] = (
+    {"every": "T+1"}, {"every": "D+1"}, {"every": "weekly", "on": 5}, {"every": "monthly", "on": 31},
+    {"every": "threshold", "minimum_minor": 100}, {"every": "manual"},
+)  # fmt: skip
 POLICIES: tuple[Mapping[str, Any], ...] = ({}, {"explore_bp": 0})
 KINDS = {  # operation → the kind of object its path names, and what it must be for something to happen
     "get_payment": ("payment", ()),
@@ -183,5 +188,8 @@ def change(rng: random.Random, operation: str, body: MutableMapping[str, Any], i
     if operation == "set_routing_policy":
         body["policy"] = dict(rng.choice(POLICIES))
         body["version"] = known.objects["routing_policy"].get("", {}).get("version", 0)
+    if operation == "set_payout_schedule":
+        body.clear()
+        body |= {"bank": BANK, **rng.choice(SCHEDULES)}
     if operation == "create_payee":
         body.pop("bank", None)

@@ -13,12 +13,12 @@ from typing import Any
 
 import splitting
 from channels.contract import Outcome, Pending, Refused
-from splitting import MakeSettlement, Payee
+from splitting import BankLink, LinkBank, MakeSettlement, Payee
 from splitting.store import Owed
+from tests.fuzz.api_steering import BANK
 from tests.gateway.front import Front, Rail, a_front, an_order
 
 NORTH, SOUTH = "north", "south"
-BANK = "citybank"
 FEW = 4
 TICK_S = 0.3  # of the machine's time, and of the hub's
 
@@ -76,10 +76,11 @@ class Market:
 
 
 async def _stock(front: Front, book: int, key: str, number: str) -> None:
-    """Give a merchant what no request makes: a payee at a bank, a sale that is shared out, and a settlement of it.
+    """Give a merchant what no request makes: a bank, a payee there, a sale that is shared out, and a settlement of it.
 
     And a few payments and refunds in each state that few requests lead to.
     """
+    await front.hub.lanes.put(LinkBank(BankLink(book, BANK, f"60{number * 10}", "{}", "{}")))
     payee = f"pye_{number * 26}"
     registered = Payee(book, payee, "farm", "supplier", "CNY", BANK, f"62{number * 10}", front.clock.now())
     await front.hub.lanes.put(splitting.CreatePayee(registered))

@@ -172,7 +172,7 @@ async def test_planted_faults_are_found(database_url: str, tmp_path: Path, monke
     monkeypatch.setattr(Authenticator, "principal", lets_strangers_in)
     only = ["list_payees", "get_payee", "create_payee", "list_settlements", "get_settlement"]
     async with a_market(database_url, tmp_path) as market:
-        found = await play(market, 250, SEED, only=only)
+        found = await play(market, 400, SEED, only=only)
     wrong = "\n".join(complaints(found))
     for expected in (
         "list_payees: ServerError",
