@@ -63,6 +63,12 @@ MEANING: dict[str, dict[str, Means]] = {
         "returned": Means("sent, paid and returned, once each: owed again", _LINE),
     },
     "batch": {
+        "draft": Means(
+            "lines that are booked in transit so far, and go to no bank yet", ("batches_match_their_lines",)
+        ),
+        "awaiting_release": Means(
+            "lines in transit that a second person has to let go", ("batches_match_their_lines",)
+        ),
         "created": Means("lines of which some are in transit", ("batches_match_their_lines",)),
         "sent": Means("lines of which some are in transit", ("batches_match_their_lines",)),
         "finished": Means("lines that are all paid, refused or returned", ("batches_match_their_lines",)),

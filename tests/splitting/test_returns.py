@@ -187,6 +187,24 @@ async def test_people_say_which_line_came_back_where_the_bank_does_not(database_
         assert refused.value.code == "line_not_paid"
 
 
+async def test_a_return_that_was_put_in_suspense_is_booked_as_one_once_people_know_its_line(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
+        lines = await paid(town, bank, bank_worker)
+        bank.says("camt.054", notice(back(lines[FARM], "")))
+        await all_read(town, bank, bank_worker)
+        hub = town.front.hub
+        (case,) = await waiting(town)
+        await decide(hub, case.id, "suspend", by="Wang", note="nobody knows")
+        (case,) = await waiting(town)
+        assert case.kind == "money_in_suspense"
+        await decide(hub, case.id, "returned", by="Wang", note="asked", named=Named("line", lines[FARM].id))
+        await read_from_the_beginning(database_url, town, bank, bank_worker)
+        assert (await town.standing(), await waiting(town)) == (BACK, [])
+        assert (await town.lines(town.today))[FARM].status == "returned"
+
+
 async def test_what_people_said_of_a_return_before_stands(database_url: str, tmp_path: Path) -> None:
     async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         lines = await paid(town, bank, bank_worker)

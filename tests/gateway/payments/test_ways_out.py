@@ -22,9 +22,11 @@ from ops.cases import decide
 from tests.gateway.front import NEVER_ARRIVED, SILENCE, Front, a_front
 from tests.gateway.payments.test_holds import capture, reserve, undecided, void
 from tests.gateway.payments.test_unwanted_money import held_in_vain, paid_late, paid_twice, stuck
+from tests.splitting import test_bank_files_kept as kept_files
 from tests.splitting import test_bookings_told_apart as bookings
 from tests.splitting import test_files_set_aside as files
 from tests.splitting import test_payouts_in_doubt as payouts
+from tests.splitting import test_returns as returns
 
 TOLD = {"by": "Wang Fang", "note": "the rail's own page says so"}
 ABNORMAL = Pending({"type": "operator", "code": "ABNORMAL"}, "ch")
@@ -390,7 +392,17 @@ WALKED: dict[tuple[str, str], object] = {
     ("booking_unidentified", "book"): files.test_a_booking_that_nobody_can_name_is_for_a_person_and_booked_at_most_once,
     ("booking_unidentified", "no_deposit"):
         files.test_a_booking_that_nobody_can_name_is_for_a_person_and_booked_at_most_once,
+    ("booking_unidentified", "returned"): returns.test_people_say_which_line_came_back_where_the_bank_does_not,
+    ("booking_unidentified", "suspend"): returns.test_money_of_nobodys_is_in_suspense_once_until_people_say_whose,
+    **{("money_in_suspense", how): returns.test_money_of_nobodys_is_in_suspense_once_until_people_say_whose
+       for how in ("book", "gone_back")},
+    ("money_in_suspense", "returned"):
+        returns.test_a_return_that_was_put_in_suspense_is_booked_as_one_once_people_know_its_line,
     ("bank_file_set_aside", "discard"): files.test_a_file_that_is_discarded_is_not_asked_for_again,
+    ("bank_file_set_aside", "release"):
+        kept_files.test_a_report_that_says_what_is_not_so_of_its_batch_decides_nothing_and_may_be_released,
+    ("bank_file_set_aside", "replace"):
+        kept_files.test_a_file_given_by_hand_is_applied_in_place_of_another_once_people_have_agreed,
 }  # fmt: skip
 
 

@@ -17,14 +17,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def test_it_measures_every_age_of_a_book_that_holds(pg_server: TestServer) -> None:
     said: list[str] = []
     figures = await settling.alone(
-        pg_server.server.admin_url, name=f"settle_bench_{os.getpid()}", histories=[40, 120], payees=7, day=20,
+        pg_server.server.admin_url, name=f"settle_bench_{os.getpid()}", histories=[40, 200], payees=7, day=20,
         lines=600, say=said.append,
     )  # fmt: skip
-    assert [age["history"] for age in figures["ages"]] == [40, 120]
-    assert figures["ages"][-1]["payments"] == 120 + settling.DAYS * 20
+    assert [age["history"] for age in figures["ages"]] == [40, 200]
+    assert figures["ages"][-1]["payments"] == 200 + settling.DAYS * 20
     assert figures["unsound"] == 0
     # five entries a payment, one a payee and date that is sent, one that is paid
-    dates = 2 + settling.DAYS + 1 + settling.DAYS
+    dates = 2 + settling.DAYS + 3 + settling.DAYS
     large = 5 * 200 + 2 * 600
     assert figures["transfers"] == 5 * figures["ages"][-1]["payments"] + 2 * 7 * dates + large
     assert figures["large"]["lines"] == 600
