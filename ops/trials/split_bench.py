@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from splitting.plans.bulk import CHUNK, Orders, share_many
 from splitting.plans.document import read
-from splitting.plans.lanes import Lanes
+from splitting.plans.slots import Slots
 from splitting.plans.tree import Facts, Plan, share
 
 ROUNDS = 5
@@ -93,11 +93,11 @@ def _one_by_one(plan: Plan, orders: Orders, count: int) -> None:
 
 def _floor(orders: Orders) -> None:
     """Read the orders' columns and write as many as the bulk path does, with nothing in between."""
-    lanes, count = Lanes(CHUNK), len(orders.gross)
+    slots, count = Slots(CHUNK), len(orders.gross)
     columns = [array("q", [0]) * (count + CHUNK) for _ in range(RECEIVERS + 1)]
     views = [memoryview(column).cast("B") for column in columns]
     for begin in range(0, count, CHUNK):
-        gross, fee, coupon = (lanes.packed(column, begin) for column in orders)
+        gross, fee, coupon = (slots.packed(column, begin) for column in orders)
         arriving = gross - fee - coupon
         for view in views:
             view[8 * begin : 8 * (begin + CHUNK)] = arriving.to_bytes(8 * CHUNK, "little")

@@ -1,6 +1,6 @@
 """Sharing out many orders under one plan: exactly what tree.share gives each of them, many at a time.
 
-Amounts stand side by side in large numbers (lanes.py). What does not fit there is shared out one order after another by
+Amounts stand side by side in large numbers (slots.py). What does not fit there is shared out one order after another by
 the tree itself: amounts beyond 5 million yuan, orders in which something has to be cut, and plans whose lines ask for
 the amount, have bounds on a remainder, or weights or rates that add up to too much.
 """
@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from splitting.plans.lanes import BITS, MOST, MOST_WEIGHT, Lanes
+from splitting.plans.slots import BITS, MOST, MOST_WEIGHT, Slots
 from splitting.plans.tree import Base, Facts, Line, Plan, ShareKind, share
 
 CHUNK = 2048  # orders at a time: their numbers fit into the processor's own memory
 
 
-_lanes = cache(Lanes)
+_slots = cache(Slots)
 
 
 class Orders(NamedTuple):
@@ -46,7 +46,7 @@ def share_many(plan: Plan, orders: Orders, facts: Facts) -> Columns:
     fits = _fits(plan.lines, facts)
     room = array("q", [0]) * (count + (-count % CHUNK if fits else 0))  # at once: growing costs more
     columns = Columns(lines, [room[:] for _ in lines], room, 0)
-    places: Sequence[int] = _by_lanes(plan, orders, facts, columns) if fits else range(count)
+    places: Sequence[int] = _by_slots(plan, orders, facts, columns) if fits else range(count)
     for column in (*columns.own, columns.rest):
         del column[count:]
     for n in places:
@@ -65,7 +65,7 @@ def _one(plan: Plan, orders: Orders, facts: Facts, columns: Columns, n: int) -> 
 
 
 def _fits(lines: Sequence[Line], facts: Facts) -> bool:
-    """Tell whether lines can be shared out in lanes, whatever the amounts."""
+    """Tell whether lines can be shared out in slots, whatever the amounts."""
     rates = weights = 0
     for line in lines:
         when = line.when
@@ -131,32 +131,32 @@ def _level(lines: Sequence[Line], facts: Facts, columns: Mapping[int, int], base
     )
 
 
-def _by_lanes(plan: Plan, orders: Orders, facts: Facts, columns: Columns) -> Sequence[int]:
-    """Share out what fits into lanes; return the places of the other orders. The columns have room for whole chunks."""
+def _by_slots(plan: Plan, orders: Orders, facts: Facts, columns: Columns) -> Sequence[int]:
+    """Share out what fits into slots; return the places of the other orders. The columns have room for whole chunks."""
     left: list[int] = []
     top = _level(plan.lines, facts, {id(line): n for n, line in enumerate(columns.lines)}, plan.base)
-    lanes = _lanes(CHUNK)
+    slots = _slots(CHUNK)
     count = len(orders.gross)
     own = [memoryview(column).cast("B") for column in columns.own]
     kept = memoryview(columns.rest).cast("B")
     for begin in range(0, count, CHUNK):
-        gross, fee, coupon = (lanes.packed(column, begin) for column in orders)
+        gross, fee, coupon = (slots.packed(column, begin) for column in orders)
         void = 0
-        large = ((gross | fee | coupon) >> BITS) & lanes.each((1 << 64 - BITS) - 1)
+        large = ((gross | fee | coupon) >> BITS) & slots.each((1 << 64 - BITS) - 1)
         if large:  # or below nothing, which no order is
-            void = lanes.at_least(large, lanes.ones)
-            keep = lanes.where(lanes.ones - void)
+            void = slots.at_least(large, slots.ones)
+            keep = slots.where(slots.ones - void)
             gross, fee, coupon = gross & keep, fee & keep, coupon & keep
         lost = fee + coupon
-        arriving = (gross | lanes.high) - lost
-        if arriving & lanes.high != lanes.high:
-            enough = lanes.at_least(gross, lost)
-            void |= lanes.ones - enough
-            keep = lanes.where(enough)
+        arriving = (gross | slots.high) - lost
+        if arriving & slots.high != slots.high:
+            enough = slots.at_least(gross, lost)
+            void |= slots.ones - enough
+            keep = slots.where(enough)
             gross, coupon, arriving = gross & keep, coupon & keep, arriving & keep
-        arriving &= lanes.full
+        arriving &= slots.full
         of = arriving if plan.base is Base.ARRIVING else gross if plan.base is Base.GROSS else gross - coupon
-        work = _Chunk(lanes)
+        work = _Chunk(slots)
         rest = work.share(top, arriving, of)
         place = slice(8 * begin, 8 * (begin + CHUNK))
         for column, value in work.own.items():
@@ -164,17 +164,17 @@ def _by_lanes(plan: Plan, orders: Orders, facts: Facts, columns: Columns) -> Seq
         kept[place] = rest.to_bytes(8 * CHUNK, "little")
         void |= work.cut
         if void:
-            left.extend(begin + n for n, flag in enumerate(lanes.unpacked(void)) if flag and begin + n < count)
+            left.extend(begin + n for n, flag in enumerate(slots.unpacked(void)) if flag and begin + n < count)
     return left
 
 
 class _Chunk:
-    """One chunk of orders in lanes."""
+    """One chunk of orders in slots."""
 
-    def __init__(self, lanes: Lanes) -> None:
-        self._lanes = lanes
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
         self.own: dict[int, int] = {}  # by column what its line keeps, of lines that get something
-        self.cut = 0  # 1 in the lanes of orders in which something is more than there is: their other numbers are void
+        self.cut = 0  # 1 in the slots of orders in which something is more than there is: their other numbers are void
 
     def share(self, level: _Level, has: int, of: int) -> int:
         """Share out `has` among the lines of a level and those under them; return what they leave."""
@@ -186,39 +186,39 @@ class _Chunk:
 
     def _given(self, level: _Level, has: int, of: int) -> tuple[dict[int, int], int | None]:
         """Return what each line is given, by its place, and what is left where that is known."""
-        lanes = self._lanes
+        slots = self._slots
         given: dict[int, int] = {}
         rest: int | None = None
         if level.rates:
-            parts = lanes.allocated(of, level.weights)
+            parts = slots.allocated(of, level.weights)
             for (place, minimum, cap), part in zip(level.rates, parts, strict=False):
                 given[place] = self._bounded(part, minimum, cap) if minimum or cap is not None else part
             if not any(minimum or cap is not None for _, minimum, cap in level.rates) and of is has:
                 rest = parts[-1] if len(parts) > len(level.rates) else 0
         for place, value in level.fixed:
-            given[place] = lanes.each(value)
+            given[place] = slots.each(value)
         if level.may_not_fit:
-            fits = lanes.at_least(has, sum(given.values()))
-            if fits != lanes.ones:
-                self.cut |= lanes.ones - fits
-                keep = lanes.where(fits)
+            fits = slots.at_least(has, sum(given.values()))
+            if fits != slots.ones:
+                self.cut |= slots.ones - fits
+                keep = slots.where(fits)
                 given = {place: part & keep for place, part in given.items()}
                 has &= keep
         if level.fixed or level.floating or level.kept_above:
             rest = None
         if level.floating:
-            parts = lanes.allocated(has - sum(given.values()), level.float_weights)
+            parts = slots.allocated(has - sum(given.values()), level.float_weights)
             given.update(zip(level.floating, parts, strict=True))
         for place in level.kept_above:
             given.pop(place, None)
         return given, rest
 
     def _bounded(self, part: int, minimum: int, cap: int | None) -> int:
-        lanes = self._lanes
+        slots = self._slots
         if minimum:
-            low = lanes.each(minimum)
-            part = low ^ ((part ^ low) & lanes.where(lanes.at_least(part, low)))
+            low = slots.each(minimum)
+            part = low ^ ((part ^ low) & slots.where(slots.at_least(part, low)))
         if cap is not None:
-            high = lanes.each(cap)
-            part = part ^ ((part ^ high) & lanes.where(lanes.at_least(part, high)))
+            high = slots.each(cap)
+            part = part ^ ((part ^ high) & slots.where(slots.at_least(part, high)))
         return part

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kernel.money import allocate
 from splitting.plans.bulk import CHUNK, Orders, share_many
 from splitting.plans.document import read
-from splitting.plans.lanes import MOST, MOST_WEIGHT, Lanes
+from splitting.plans.slots import MOST, MOST_WEIGHT, Slots
 from splitting.plans.tree import Facts, share
 from tests.splitting.test_tree import documents, facts_of, known
 
@@ -21,20 +21,20 @@ EDGES = st.sampled_from([0, 1, 2, 9_999, 10_000, 10_001, MOST - 1, MOST])
     values=st.lists(st.one_of(st.integers(0, MOST), EDGES), min_size=2, max_size=40),
     weights=st.lists(st.integers(0, MOST_WEIGHT // 9), min_size=1, max_size=9).filter(any),
 )
-def test_lanes_allocate_as_money_does(values: list[int], weights: list[int]) -> None:
-    lanes = Lanes(len(values))
-    found = lanes.allocated(lanes.packed(array("q", values), 0), weights)
-    columns = [lanes.unpacked(part) for part in found]
+def test_slots_allocate_as_money_does(values: list[int], weights: list[int]) -> None:
+    slots = Slots(len(values))
+    found = slots.allocated(slots.packed(array("q", values), 0), weights)
+    columns = [slots.unpacked(part) for part in found]
     assert [list(row) for row in zip(*columns, strict=True)] == [allocate(value, weights) for value in values]
 
 
 @settings(max_examples=300)
 @given(values=st.lists(st.one_of(st.integers(0, MOST), EDGES), min_size=2, max_size=40), by=st.integers(1, MOST_WEIGHT))
-def test_lanes_divide_exactly(values: list[int], by: int) -> None:
-    lanes = Lanes(len(values))
-    quotient, remainder = lanes.divided(lanes.packed(array("q", values), 0), by)
-    assert list(lanes.unpacked(quotient)) == [value // by for value in values]
-    assert list(lanes.unpacked(remainder)) == [value % by for value in values]
+def test_slots_divide_exactly(values: list[int], by: int) -> None:
+    slots = Slots(len(values))
+    quotient, remainder = slots.divided(slots.packed(array("q", values), 0), by)
+    assert list(slots.unpacked(quotient)) == [value // by for value in values]
+    assert list(slots.unpacked(remainder)) == [value % by for value in values]
 
 
 def assert_equal(doc: dict[str, Any], orders: list[tuple[int, int, int]], facts: Facts) -> int:

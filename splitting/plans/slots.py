@@ -1,7 +1,7 @@
 """Whole numbers side by side in one large number: what Python does to the one, it does to thousands at the speed of C.
 
-A lane is 64 bits. What stands in a lane between two operations is below 2**63, so the top bit is free: it takes a
-borrow, and says which of two numbers is the larger. No operation carries anything from one lane into the next that is
+A slot is 64 bits. What stands in a slot between two operations is below 2**63, so the top bit is free: it takes a
+borrow, and says which of two numbers is the larger. No operation carries anything from one slot into the next that is
 not taken out again. Exact, without a float.
 """
 
@@ -13,14 +13,14 @@ from operator import itemgetter
 
 from kernel.money import allocate
 
-BITS = 29  # of what `divided` and `allocated` take in a lane: then what it is multiplied by is one digit of Python's
+BITS = 29  # of what `divided` and `allocated` take in a slot: then what it is multiplied by is one digit of Python's
 MOST = 2**BITS - 1
 MOST_WEIGHT = 2**15 - 1  # to what the weights of `allocated` may sum, and by what `divided` divides
-_FIELDS = 4  # of 16 bits in a lane
+_FIELDS = 4  # of 16 bits in a slot
 
 
-class Lanes:
-    """Operations on so many lanes, two or more. What is no single number by its name is one large number."""
+class Slots:
+    """Operations on so many slots, two or more. What is no single number by its name is one large number."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -30,7 +30,7 @@ class Lanes:
         self._each: dict[int, int] = {}
 
     def each(self, number: int) -> int:
-        """Return a number, below 2**64, in every lane."""
+        """Return a number, below 2**64, in every slot."""
         found = self._each.get(number)
         if found is None:
             found = self._each[number] = self.ones * number
@@ -40,22 +40,22 @@ class Lanes:
         """Return the values from a place on, zeros where there are no more."""
         return int.from_bytes(memoryview(values)[begin : begin + self.count].tobytes(), "little")
 
-    def unpacked(self, lanes: int) -> "array[int]":
-        """Return the values of all lanes."""
+    def unpacked(self, slots: int) -> "array[int]":
+        """Return the values of all slots."""
         found = array("q")
-        found.frombytes(lanes.to_bytes(8 * self.count, "little"))
+        found.frombytes(slots.to_bytes(8 * self.count, "little"))
         return found
 
     def at_least(self, a: int, b: int) -> int:
-        """Return 1 in each lane in which a ≥ b, else 0."""
+        """Return 1 in each slot in which a ≥ b, else 0."""
         return (((a | self.high) - b) & self.high) >> 63
 
     def where(self, flags: int) -> int:
-        """Return 2**63 - 1 in each lane whose flag is 1, else 0: what to take something with."""
+        """Return 2**63 - 1 in each slot whose flag is 1, else 0: what to take something with."""
         return (flags << 63) - flags
 
     def divided(self, a: int, by: int) -> tuple[int, int]:
-        """Return quotient and remainder in each lane, of a ≤ MOST. by: one number, from 1 to MOST_WEIGHT."""
+        """Return quotient and remainder in each slot, of a ≤ MOST. by: one number, from 1 to MOST_WEIGHT."""
         if by == 1:
             return a, 0
         times, shift = _reciprocal(by, BITS)
@@ -63,7 +63,7 @@ class Lanes:
         return quotient, a - quotient * by
 
     def allocated(self, a: int, weights: Sequence[int]) -> list[int]:
-        """Return kernel.money.allocate in each lane, of a ≤ MOST. weights: numbers that sum to 1 to MOST_WEIGHT.
+        """Return kernel.money.allocate in each slot, of a ≤ MOST. weights: numbers that sum to 1 to MOST_WEIGHT.
 
         As often as all the weights go into an amount, each part has its weight. So only what is over has to be shared
         out, and of that there are no more different amounts than the weights sum to: each is shared out once, by
