@@ -178,13 +178,7 @@ class ReleaseSettlement:
         yield SETTLEMENTS, (self.book, self.settlement_id)
 
     def apply(self, work: Work) -> Settlement:
-        settlement = work.get(SETTLEMENTS, (self.book, self.settlement_id))
-        status = advance(states.BATCH, states.Batch(settlement.status), states.BatchEvent.RELEASED)
-        if status != settlement.status:
-            settlement = settlement._replace(status=status.value, updated_at=work.now)
-            work.put(SETTLEMENTS, settlement)
-            publish(work, self.book, "settlement.released", self.settlement_id, settlement_payload(settlement))
-        return settlement
+        return _moved(work, self.book, self.settlement_id, states.BatchEvent.RELEASED, "settlement.released")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +193,18 @@ class MarkSent:
         yield SETTLEMENTS, (self.book, self.settlement_id)
 
     def apply(self, work: Work) -> Settlement:
-        settlement = work.get(SETTLEMENTS, (self.book, self.settlement_id))
-        status = advance(states.BATCH, states.Batch(settlement.status), states.BatchEvent.ACCEPTED)
-        if status != settlement.status:
-            settlement = settlement._replace(status=status.value, updated_at=work.now)
-            work.put(SETTLEMENTS, settlement)
-            publish(work, self.book, "settlement.sent", self.settlement_id, settlement_payload(settlement))
-        return settlement
+        return _moved(work, self.book, self.settlement_id, states.BatchEvent.ACCEPTED, "settlement.sent")
+
+
+def _moved(work: Work, book: int, settlement_id: str, event: states.BatchEvent, told: str) -> Settlement:
+    """Move a batch by an event and tell of it; where it is there already, nothing changes."""
+    settlement = work.get(SETTLEMENTS, (book, settlement_id))
+    status = advance(states.BATCH, states.Batch(settlement.status), event)
+    if status != settlement.status:
+        settlement = settlement._replace(status=status.value, updated_at=work.now)
+        work.put(SETTLEMENTS, settlement)
+        publish(work, book, told, settlement_id, settlement_payload(settlement))
+    return settlement
 
 
 @dataclass(frozen=True, slots=True)
