@@ -14,7 +14,7 @@ from ops.people import Acting
 from ops.wiring import Hub
 from people import Act, Use, What
 from splitting import BankLink
-from splitting.banks import kept
+from splitting.banks import fates
 from splitting.banks.enrolment import SECRETS
 from splitting.tables import BankFile
 
@@ -69,8 +69,8 @@ async def release_as(acting: Acting, file_key: str, *, note: str) -> BankFile:
     Raises NotFound, Rejected (bank_file_not_kept, bank_file_not_believed), Conflict, and what decide_as raises.
     """
     hub, file = acting.hub, await get_file(acting.hub, file_key)
-    kept.check_releasable(file)
-    await decide_as(acting, (await _case(hub, file)).id, kept.RELEASE, note=note, of_file=True)
+    fates.check_releasable(file)
+    await decide_as(acting, (await _case(hub, file)).id, fates.RELEASE, note=note, of_file=True)
     return await _apply(hub, file)
 
 
@@ -83,27 +83,27 @@ async def replace_as(acting: Acting, file_key: str, given: Path, *, note: str) -
     hub, file = acting.hub, await get_file(acting.hub, file_key)
     case = await _case(hub, file)
     with given.open("rb") as opened:
-        content = opened.read(kept.MOST_BYTES + 1)
-    if not 0 < len(content) <= kept.MOST_BYTES:
-        raise Rejected("bank_file_unreadable", f"a file has 1 to {kept.MOST_BYTES} bytes; {given.name} has not")
+        content = opened.read(fates.MOST_BYTES + 1)
+    if not 0 < len(content) <= fates.MOST_BYTES:
+        raise Rejected("bank_file_unreadable", f"a file has 1 to {fates.MOST_BYTES} bytes; {given.name} has not")
     other = await hub.banks.files.offer(file, content, given.name, acting.name)
-    await decide_as(acting, case.id, kept.REPLACE, note=note, named=cases.Named("file", other.id), of_file=True)
+    await decide_as(acting, case.id, fates.REPLACE, note=note, named=cases.Named("file", other.id), of_file=True)
     return await _apply(hub, other)
 
 
 async def discard_as(acting: Acting, file_key: str, *, note: str) -> BankFile:
     """Have nothing more of a file applied; return it as it stands then. Raises what release_as raises."""
     hub, file = acting.hub, await get_file(acting.hub, file_key)
-    await decide_as(acting, (await _case(hub, file)).id, kept.DISCARD, note=note, of_file=True)
+    await decide_as(acting, (await _case(hub, file)).id, fates.DISCARD, note=note, of_file=True)
     return await get_file(hub, file_key)
 
 
 async def _case(hub: Hub, file: BankFile) -> cases.Case:
     """Return the case of a file. Raises Conflict (bank_file_moved) where it has none, or another file has it by now."""
-    ident = cases.case_id(file.book, kept.SET_ASIDE, kept.about(file))
+    ident = cases.case_id(file.book, fates.SET_ASIDE, fates.about(file))
     async with acquire(hub.pool) as connection:
         case = await cases.store.find_case(connection, ident)
-    if case is None or kept.kept_as(case) != file.id:
+    if case is None or fates.kept_as(case) != file.id:
         raise Conflict("bank_file_moved", f"{file.id} is {file.fate}, and nobody is asked about it")
     return case
 

@@ -11,14 +11,14 @@ from kernel.errors import NotFound, SluiceError
 from ops.people import Acting
 from ops.wiring import Hub
 from people import Act, Approval, Use, What, approved
-from splitting.banks import kept
+from splitting.banks import fates
 from splitting.settlement import decisions as payouts
 
 # (kind, decision) → what is done in the batch that records it. A decision that is not here is only a record.
 EFFECTS: Mapping[tuple[str, str], cases.Effect] = {
     **decisions.EFFECTS,
     **payouts.EFFECTS,
-    **kept.EFFECTS,
+    **fates.EFFECTS,
 }
 
 
@@ -37,7 +37,7 @@ async def approval_of(hub: Hub, case: cases.Case) -> Approval | None:
         return None
     named = cases.named_in(case, case.decision)
     whats = [_what(case, case.decision, case.note, named)]
-    if case.kind == kept.SET_ASIDE:
+    if case.kind == fates.SET_ASIDE:
         whats.append(_what(case, case.decision, case.note, named, of_file=True))
     hashes = {what.hash for what in whats}
     async with acquire(hub.pool) as connection:
@@ -82,7 +82,7 @@ def _what(case: cases.Case, decision: str, note: str, named: cases.Named | None,
         "opened_count": case.opened_count,
     }
     if of_file:
-        return What(Act.CASES, f"bank files {decision}", kept.kept_as(case), arguments, case.book)
+        return What(Act.CASES, f"bank files {decision}", fates.kept_as(case), arguments, case.book)
     return What(Act.CASES, "case decide", case.id, arguments, case.book)
 
 

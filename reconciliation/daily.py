@@ -35,8 +35,8 @@ from reconciliation.sources.statements import (
     reports_on,
     statements_of,
 )
+from splitting.banks.fates import Wrong, info_of
 from splitting.banks.files import fetched
-from splitting.banks.kept import Wrong, info_of
 from splitting.banks.worker import Banks, message_id
 from splitting.tables import BankLink, Instruction, Settlement
 

@@ -33,7 +33,7 @@ def files_list(
     """List a merchant's files from banks, newest first; exit code 1 if one of those shown is quarantined, else 0."""
     import splitting
     from kernel.db import acquire
-    from splitting.banks import kept
+    from splitting.banks import fates
     from splitting.states import FileFate
 
     found = settings()
@@ -44,7 +44,7 @@ def files_list(
         async with looking(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
             files = await splitting.store.bank_files(connection, book, bank=bank, fate=fate, limit=limit)
         if as_json:
-            show({"files": [kept.payload(file) for file in files]})
+            show({"files": [fates.payload(file) for file in files]})
         else:
             for file in files:
                 typer.echo(_line(file))
@@ -59,16 +59,16 @@ def files_show(file: File, as_json: Json = False) -> None:
     """Show one file: what it is, its hash, what became of it, when and by whom; exit code 1 if there is none."""
     import cases
     from ops.banks import get_file
-    from splitting.banks import kept
+    from splitting.banks import fates
 
     found = settings()
 
     async def work() -> int:
         async with looking(found, may_lack_secrets=True) as hub:
             row = await get_file(hub, file)
-        told = kept.payload(row)
+        told = fates.payload(row)
         if row.fate == "quarantined":
-            told["case"] = cases.case_id(row.book, kept.SET_ASIDE, kept.about(row))
+            told["case"] = cases.case_id(row.book, fates.SET_ASIDE, fates.about(row))
         if as_json:
             show(told)
             return 0
@@ -142,7 +142,7 @@ def files_discard(file: File, note: Note, as_json: Json = False) -> None:
 
 
 def _decide(word: str, file: str, as_json: bool, act: "Callable[[Acting], Awaitable[BankFile]]") -> None:
-    from splitting.banks import kept
+    from splitting.banks import fates
 
     found = settings()
 
@@ -150,7 +150,7 @@ def _decide(word: str, file: str, as_json: bool, act: "Callable[[Acting], Awaita
         async with acting_person(found, "cases", f"bank files {word}", file) as begun:
             row = await act(begun)
         if as_json:
-            show(kept.payload(row))
+            show(fates.payload(row))
         else:
             typer.echo(_line(row))
         return int(row.fate == "quarantined")

@@ -2,7 +2,7 @@
 
 What cannot be applied is set aside as a case, and keeps nothing after it from being applied. A file is set aside under
 its id at the bank, and asked for again until all of it has been applied or people have discarded or replaced it; they
-may also have what is kept of it applied as it is (kept.py). Everything may be read again: a booking is booked once, a
+may also have what is kept of it applied as it is (fates.py). Everything may be read again: a booking is booked once, a
 line decided once.
 """
 
@@ -38,9 +38,9 @@ from kernel.errors import Rejected, SluiceError, Unavailable
 from kernel.lane import Lanes
 from kernel.money import Money
 from splitting import states, store
-from splitting.banks import kept
-from splitting.banks.keeping import SHORT, KeptFiles
-from splitting.banks.kept import Wrong, info_from, info_of
+from splitting.banks import fates
+from splitting.banks.archive import SHORT, KeptFiles
+from splitting.banks.fates import Wrong, info_from, info_of
 from splitting.settlement.deposits import ApplyDeposit
 from splitting.settlement.instructions import INSTRUCTION_ID, DecideInstruction, DoubtInstruction, MoveCursor
 from splitting.settlement.returns import ApplyReturn
@@ -128,7 +128,7 @@ class BankFiles(KeptFiles):
         info = info_from(orjson.loads(aside.facts))
         if info.type not in (CAMT_054, PAIN_002):
             return  # the daily proof asks for statements, whenever it is run
-        if not info.file_id.startswith(kept.HAND):  # which no bank has
+        if not info.file_id.startswith(fates.HAND):  # which no bank has
             await self._apply(link, info, channel_account_of, collected, known=True)
 
     async def apply_kept(
@@ -159,7 +159,7 @@ class BankFiles(KeptFiles):
         if passed is None or passed.cursor != cursor:
             passed = self._passed[place] = _Passed(cursor, set())
         files = [info for info in files if (info.file_id, info.sha256) not in passed.files]
-        keys = [kept.file_key(link.book, link.bank, info.file_id, info.sha256) for info in files]
+        keys = [fates.file_key(link.book, link.bank, info.file_id, info.sha256) for info in files]
         async with acquire(self._pool) as connection:
             over = await store.decided_files(connection, link.book, keys)
         return [info for info, key in zip(files, keys, strict=True) if key not in over]

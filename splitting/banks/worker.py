@@ -39,8 +39,8 @@ from kernel.turns import Turns
 from people import Use, approved
 from splitting import states, store
 from splitting.banks import enrolment
+from splitting.banks.fates import SET_ASIDE, bank_of
 from splitting.banks.files import BankFiles, Collected
-from splitting.banks.kept import SET_ASIDE, bank_of
 from splitting.payees import LinkBank, ResealBankLink
 from splitting.settlement.instructions import DecideInstruction, MakeSettlement, MarkSent
 from splitting.settlement.making import make

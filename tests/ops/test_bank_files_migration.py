@@ -13,7 +13,7 @@ import pytest_asyncio
 import splitting
 from cases.tables import case_id
 from ops.migrate import MIGRATIONS, migrate
-from splitting.banks.kept import SET_ASIDE, file_key
+from splitting.banks.fates import SET_ASIDE, file_key
 
 FILE = {
     "file_id": "camt.054-0", "type": "camt.054", "name": "0.xml", "business_date": "2026-11-24", "created_at": "",

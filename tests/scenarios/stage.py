@@ -17,7 +17,7 @@ from kernel.clock import business_date
 from kernel.errors import SluiceError
 from ops.banks import get_file
 from ops.cases import decide
-from splitting.banks.kept import kept_as
+from splitting.banks.fates import kept_as
 from splitting.banks.worker import BankWorker, message_id
 from tests.channels.banks.bank_files import camt054, entry, pain002, report_line
 from tests.gateway.front import CLOSED, Answer

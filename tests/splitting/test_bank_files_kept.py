@@ -12,8 +12,8 @@ from cases import Named
 from kernel.db import acquire
 from kernel.errors import Broken, Conflict, Rejected
 from ops.cases import decide
-from splitting.banks.keeping import SHORT
-from splitting.banks.kept import file_key, packed, unpacked
+from splitting.banks.archive import SHORT
+from splitting.banks.fates import file_key, packed, unpacked
 from splitting.tables import BankFile
 from tests.channels.banks.bank_files import NS, pain002, report_line
 from tests.kernel.one_book import outside

@@ -6,8 +6,8 @@ from kernel.env import Env
 from kernel.errors import Rejected
 from kernel.lane import Lanes
 from splitting import store
-from splitting.banks import kept
-from splitting.banks.kept import EndFile, Wrong
+from splitting.banks import fates
+from splitting.banks.fates import EndFile, Wrong
 from splitting.tables import BankFile, BankLink
 
 SHORT = 64 << 10  # bytes of a file: some milliseconds of a core
@@ -26,20 +26,20 @@ class KeptFiles:
 
         content: None where its bytes could not be had. Raises Unavailable.
         """
-        return await self._kept(kept.received(link, info, content, self._env.now()), content)
+        return await self._kept(fates.received(link, info, content, self._env.now()), content)
 
     async def offer(self, other: BankFile, content: bytes, name: str, person: str) -> BankFile:
         """Keep a file that a person gives in place of another; it is applied when two people have agreed."""
-        return await self._kept(kept.by_hand(other, content, name, person, self._env.now()), content)
+        return await self._kept(fates.by_hand(other, content, name, person, self._env.now()), content)
 
     async def _kept(self, file: BankFile, content: bytes | None) -> BankFile:
         short = content is None or len(content) <= SHORT
-        packed = None if content is None else kept.packed(content) if short else await self._packed(content)
+        packed = None if content is None else fates.packed(content) if short else await self._packed(content)
         async with transaction(self._pool) as connection:
             return await store.keep_bank_file(connection, file, packed)
 
     async def _packed(self, content: bytes) -> bytes:
-        return await self._env.offload(kept.packed, content)
+        return await self._env.offload(fates.packed, content)
 
     async def content(self, file: BankFile) -> bytes:
         """Return the bytes of a kept file. Raises Rejected (bank_file_not_kept), Broken (bank_file_damaged)."""
@@ -49,7 +49,7 @@ class KeptFiles:
                 packed = await store.bank_file_content(connection, file.book, file.sha256)
         if packed is None:
             raise Rejected("bank_file_not_kept", f"the bytes of {file.id} are not kept")
-        return await self._env.offload(kept.unpacked, packed, file)
+        return await self._env.offload(fates.unpacked, packed, file)
 
     async def end(self, file: BankFile, info: FileInfo, wrong: Wrong | None, *, known: bool = False) -> BankFile:
         """Write down what became of a file: applied, or set aside as a case. The same again changes nothing.
