@@ -28,6 +28,7 @@ from channels.banks import (
     FileInfo,
     TellsUploads,
     disagreement,
+    other_payment_than_sent,
     read_camt054,
     read_pain002,
     unsayable,
@@ -234,13 +235,15 @@ class BankFiles(KeptFiles):
             lines = await store.instructions(connection, link.book, settlement_id)
         if batch is None or batch.bank != link.bank:
             return Wrong("not_our_batch", f"it reports on a batch that is none of ours: {report.original_message_id}")
+        sent = {
+            line.id: (Money(line.amount_minor, line.currency), line.account)
+            for line in lines
+            if unsayable(line.name, line.account) is None
+        }
+        if (wrong := other_payment_than_sent(report, sent, link.pool_account)) is not None:
+            return Wrong(wrong.code, wrong.message)
         if not released:
-            sent = {
-                line.id: (Money(line.amount_minor, line.currency), line.account)
-                for line in lines
-                if unsayable(line.name, line.account) is None
-            }
-            if (wrong := disagreement(report, sent, link.pool_account)) is not None:
+            if (wrong := disagreement(report, sent)) is not None:
                 return Wrong(wrong.code, wrong.message)
             if (other := await self._of_another_upload(link, info, report.original_message_id)) is not None:
                 return other

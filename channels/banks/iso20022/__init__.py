@@ -5,7 +5,14 @@ Everything that comes in is read whole or refused whole (BadStatement); nothing 
 
 from channels.banks.iso20022.camt import AccountStatement, Entry, read_camt053, read_camt054
 from channels.banks.iso20022.pain001 import PAIN_001, PAIN_001_OLD, Batch, Instruction, pain001, unsayable
-from channels.banks.iso20022.pain002 import Fate, LineStatus, StatusReport, disagreement, read_pain002
+from channels.banks.iso20022.pain002 import (
+    Fate,
+    LineStatus,
+    StatusReport,
+    disagreement,
+    other_payment_than_sent,
+    read_pain002,
+)
 from channels.banks.iso20022.xml import BadStatement
 
 __all__ = [
@@ -20,6 +27,7 @@ __all__ = [
     "LineStatus",
     "StatusReport",
     "disagreement",
+    "other_payment_than_sent",
     "pain001",
     "read_camt053",
     "read_camt054",

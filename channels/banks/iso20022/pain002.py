@@ -203,10 +203,8 @@ def read_pain002(xml: bytes) -> StatusReport:
     )
 
 
-def disagreement(
-    report: StatusReport, sent: Mapping[str, tuple[Money, str]], debtor_account: str
-) -> BadStatement | None:
-    """Return what a report says of its batch that is not so; None where all that it says is.
+def disagreement(report: StatusReport, sent: Mapping[str, tuple[Money, str]]) -> BadStatement | None:
+    """Return which total or id of its batch a report has otherwise; None where they agree.
 
     sent: the lines the bank was given: end-to-end id → amount, creditor's account. What a report leaves out says
     nothing. A line twice in one report is no disagreement: fate_of weighs it.
@@ -229,6 +227,19 @@ def disagreement(
     for line in report.lines:
         if line.end_to_end_id not in sent:
             return BadStatement("other_line", f"it reports on a line that is not in the batch: {line.end_to_end_id}")
+    return None
+
+
+def other_payment_than_sent(
+    report: StatusReport, sent: Mapping[str, tuple[Money, str]], debtor_account: str
+) -> BadStatement | None:
+    """Return which line of the batch was carried out with another amount or account; None where none was.
+
+    sent: as `disagreement` takes it. Nobody can let that pass: the money moved otherwise than it was to.
+    """
+    for line in report.lines:
+        if line.end_to_end_id not in sent:
+            continue
         amount, account = sent[line.end_to_end_id]
         if line.amount is not None and line.amount != amount:
             why = f"line {line.end_to_end_id}: it reports {line.amount}, and {amount} was to be paid"
