@@ -31,14 +31,7 @@ async def set_bank_as(
     """
     payouts = acting.hub.payouts
     there = await payouts.bank(book, bank)
-    try:
-        at = there.cut_off if cut_off is None else time.fromisoformat(cut_off)
-    except ValueError:
-        at = time(0, 0, 1)
-    if at.second or at.tzinfo is not None:
-        raise Rejected(
-            "cut_off_wrong", f"{str(cut_off)[:20]!r} is no time of day: write it as 16:30, in Beijing's time"
-        )
+    at = there.cut_off if cut_off is None else time_of_day(cut_off)
     limit = there.release_above_minor
     if release_above is not None:
         limit = None if release_above == "none" else minor_of(release_above, currency)
@@ -49,6 +42,17 @@ async def set_bank_as(
     }  # fmt: skip
     use = await acting.second(What(Act.CHANNELS, "payout bank", bank, told, book))
     return await payouts.set_bank(book, bank, hours, release_above_minor=limit, only_deposited=waits, use=use)
+
+
+def time_of_day(text: str) -> time:
+    """Read a time such as 16:30. Raises Rejected (cut_off_wrong)."""
+    try:
+        at: time | None = time.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.second or at.microsecond or at.tzinfo is not None:
+        raise Rejected("cut_off_wrong", f"{text[:20]!r} is no time of day: write it as 16:30, in Beijing's time")
+    return at
 
 
 def minor_of(text: str, currency: str) -> int:
