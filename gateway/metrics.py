@@ -69,6 +69,18 @@ class Metrics:
             registry=registry,
             multiprocess_mode="mostrecent",
         )
+        self.proofs_failing = Gauge(
+            "sluice_proofs_failing",
+            "Business dates of the last 31 whose newest certificate says that the proof does not hold",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.proof_age = Gauge(
+            "sluice_proof_age_seconds",
+            "Since the last business date ended whose proof holds; -1: none ever did",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
         self.lane_books_aside = Gauge(
             "sluice_lane_books_aside",
             "Books that something else holds and whose commands wait for it",

@@ -27,6 +27,7 @@ from rich.text import Text
 import cases
 import splitting
 from gateway.store import last_beat_s
+from kernel.clock import business_date
 from kernel.db import LOST
 from kernel.outage import said
 from ops.channel_keys import FILE as CHANNEL_KEYS
@@ -34,12 +35,13 @@ from ops.embedded import CannotStart, postgres_url, valkey_url
 from ops.embedded.account import server_account
 from ops.embedded.place import address_of, is_free, is_locked
 from ops.embedded.programs import NEWEST_POSTGRES, OLDEST_POSTGRES, find_postgres, find_valkey, version_of
-from ops.health import SILENT_AFTER_S
+from ops.health import PROOFS_WATCHED, SILENT_AFTER_S
 from ops.migrate import MigrationFailed, dbmate
 from ops.migrate import examine as examine_schema
 from ops.secrets_file import secrets_in_use
 from ops.settings import Settings, unknown_variables, variable
 from ops.supervisor import find_run, without_password
+from reconciliation.proof.store import standing
 
 _GB = 2**30
 _TIMEOUT_S = 10.0
@@ -84,6 +86,7 @@ _LABELS = {
     "locks": "锁 locks",
     "keys": "密钥文件 keys",
     "banks": "银行文件 banks",
+    "proofs": "日终证明 proofs",
     "cases": "待人工处理 cases",
     "payees": "收款方 payees",
     "redis": "缓存与流 redis",
@@ -300,6 +303,7 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
         waiting = await _cases(connection)
         payees = await _payees(connection)
         banks = await _banks(connection)
+        proofs = await _proofs(connection)
         worker = await _worker(connection)
         keys = await _keys(connection, settings)
         locks = await _locks(connection)
@@ -318,6 +322,7 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
         worker,
         locks,
         banks,
+        proofs,
         waiting,
         payees,
     ]
@@ -398,6 +403,20 @@ async def _banks(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
         "`sluice bank list --book` shows whether its credentials open, `sluice bank rotate` takes new ones"
     )
     return Finding("banks", Level.WARN, f"files not read: {some}{more}", todo)
+
+
+async def _proofs(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    """Say of which of the last dates the proof does not hold. An older schema has itself complained of elsewhere."""
+    if await connection.fetchval("select to_regclass('day_certificate')") is None:
+        return Finding("proofs", Level.OK, "this schema has no certificates of business dates")
+    now: datetime = await connection.fetchval("SELECT now()")
+    found = await standing(connection, business_date(now) - PROOFS_WATCHED)
+    if found.failing:
+        seen = f"the proof does not hold of {_few([day.isoformat() for day in found.failing])}"
+        return Finding("proofs", Level.FAIL, seen, f"`sluice proof show {found.failing[0]}` names what has no reason")
+    if found.holding is None:
+        return Finding("proofs", Level.OK, "no business date was proved yet: `sluice proof --date`")
+    return Finding("proofs", Level.OK, f"the proof holds of {found.holding}, the last date that was proved")
 
 
 async def _cases(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -22,6 +22,7 @@ import streams
 from gateway.door.admission import Room
 from gateway.metrics import Metrics
 from gateway.store import beat, last_beat_s, overdue_s, some_sealed
+from kernel.clock import BEIJING, business_date
 from kernel.db import FULL, LOST, Pool, acquire
 from kernel.env import Env
 from kernel.errors import SluiceError
@@ -31,6 +32,7 @@ from kernel.outage import said
 from kernel.sealing import CannotOpen, master_of
 from kernel.work import clock_off
 from ops.channel_keys import ChannelKeys
+from reconciliation.proof import store as proofs
 
 LOOK_S = 3.0  # a database that has not said all by then is as good as away
 REMEMBER_S = 1.0  # whoever asks more often gets the same answer
@@ -38,6 +40,7 @@ BEAT_EVERY_S = 5.0
 SILENT_AFTER_S = 30.0  # a worker that has not beaten for so long is stopped, stuck or cut off
 LEAST_FREE_BYTES = 100 * 2**20  # less is used up by one checkpoint's worth of the database's log
 _MOST_WAITING = 3000
+PROOFS_WATCHED = timedelta(days=31)  # so far back a proof that does not hold is an alarm
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +177,15 @@ class Checks:
                 settlement = await splitting.store.oldest_unfinished(connection)
                 least_read = await splitting.store.least_read(connection)
                 suspended, _ = await splitting.store.suspended_payees(connection)
+                proved = await proofs.standing(connection, business_date(now) - PROOFS_WATCHED)
         except Exception:  # figures are told as they are known; readiness says what is wrong
             metrics.database_up.set(0)
             return
         metrics.database_up.set(1)
         metrics.tell_banks(least_read, now)
         metrics.payees_suspended.set(suspended)
+        metrics.proofs_failing.set(len(proved.failing))
+        metrics.proof_age.set(-1 if proved.holding is None else _since_end_of(proved.holding, now))
         metrics.tell_cases(cases.KINDS, waiting, now)
         metrics.worker_beat.set(-1 if worker_s is None else worker_s)
         for name, events in lag.items():
@@ -188,6 +194,10 @@ class Checks:
             metrics.overdue.labels(what).set(seconds)
         age = (now - settlement).total_seconds() if settlement is not None else 0
         metrics.overdue.labels("settlement").set(max(0, age))
+
+
+def _since_end_of(day: date, now: datetime) -> float:
+    return max(0.0, (now - datetime.combine(day + timedelta(days=1), time(), BEIJING)).total_seconds())
 
 
 def _why(error: Exception) -> str:

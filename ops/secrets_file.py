@@ -17,6 +17,7 @@ from gateway.store import made_with_secrets
 from ops.channel_keys import FILE as CHANNEL_KEYS
 from ops.embedded import CannotStart
 from people.store import some_person
+from reconciliation.proof.store import some_key
 from splitting.store import some_link_sealed
 
 PEPPER, CASHIER_TOKENS = "api-key-pepper", "cashier-tokens"
@@ -25,12 +26,12 @@ PEPPER, CASHIER_TOKENS = "api-key-pepper", "cashier-tokens"
 async def secrets_in_use(connection: "asyncpg.pool.PoolConnectionProxy | asyncpg.Connection") -> Mapping[str, str]:
     """Return the names of the secrets that something in the database was made with, and what that is, for people."""
     made = await made_with_secrets(connection)
-    sealed = made.credentials or await some_link_sealed(connection)
+    sealed = made.credentials or await some_link_sealed(connection) or await some_key(connection)
     found = {PEPPER: made.keys or await some_person(connection), CASHIER_TOKENS: made.links, CHANNEL_KEYS: sealed}
     what = {
         PEPPER: "API keys and persons' credentials",
         CASHIER_TOKENS: "payment links and standing codes",
-        CHANNEL_KEYS: "credentials of channels and banks",
+        CHANNEL_KEYS: "credentials of channels and banks, and the key of certificates",
     }
     return {name: what[name] for name, in_use in found.items() if in_use}
 

@@ -14,6 +14,7 @@ import gateway.payments.invariants
 import ledger
 import ledger.invariants
 import people
+import reconciliation
 import splitting
 import streams
 from kernel.chain import Walk
@@ -31,6 +32,7 @@ INVARIANTS: dict[str, Callable[[Connection], Awaitable[list[str]]]] = {
     **cases.INVARIANTS,
     **people.INVARIANTS,
     **splitting.INVARIANTS,
+    **reconciliation.INVARIANTS,
     **gateway.payments.invariants.INVARIANTS,
 }
 
@@ -92,6 +94,7 @@ WHOLE = {
     "audit_chain_holds": "of what people did by command, two records each",
     "approvals_are_recorded": "likewise, of those acts that took two people",
     "split_plans_are_what_was_agreed_to": "of merchants' split plans, a few each, with a few versions",
+    "certificates_are_what_was_signed": "one a day, and few more",
     "bank_files_are_kept": "of banks' files, some a day",
     "suspense_leaves_with_its_case": "of money in suspense, which two people put there",
     "no_account_overdrawn": "of all accounts, likewise; most of them are touched every day",

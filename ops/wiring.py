@@ -64,6 +64,7 @@ from ops.secrets_file import (
 )
 from people import Approvals, Audit, People
 from reconciliation.daily import DailyProof
+from reconciliation.proof import CertificateKeys, Proving
 from splitting.banks.worker import Banks, BankWorker
 from splitting.payees import Payees
 from splitting.plans.attached import Attachments
@@ -155,6 +156,7 @@ class Hub:
     split_plans: SplitPlans
     attachments: Attachments
     payouts: Payouts
+    certificate_keys: CertificateKeys
     channels: Mapping[str, Callable[[Mapping[str, Any]], Channel]]
     patient: Callable[[], AbstractAsyncContextManager[Pool]]  # one session, for statements over whole tables
     max_skew: timedelta | None
@@ -217,6 +219,10 @@ class Hub:
 
     def daily_proof(self) -> DailyProof:
         return DailyProof(self.pool, self.accounts, self.banks, self.env)
+
+    def proving(self) -> Proving:
+        """Return what proves a business date and signs for it."""
+        return Proving(self.pool, self.env, self.certificate_keys, china(), self.daily_proof().fetch_statements)
 
     def bank_worker(self) -> BankWorker:
         bank_credits = BankCredits(self.payments, self.pool)
@@ -375,6 +381,7 @@ async def hub(
             split_plans=SplitPlans(lanes, pool, env),
             attachments=attachments,
             payouts=Payouts(pool, lanes, env, banks, china()),
+            certificate_keys=CertificateKeys(pool, env, master_keys),
             channels=channels,
             max_skew=max_skew,
         )

@@ -20,6 +20,7 @@ from reconciliation.matching.match import (
 )
 from reconciliation.matching.payouts import match_payouts
 from reconciliation.matching.verdicts import Area, Comparison, DiscrepancyKind, Key, Reported
+from reconciliation.proof import INVARIANTS
 from reconciliation.runs import Case, Run, discrepancies, reconcile
 from reconciliation.sources.statements import (
     Kept,
@@ -36,6 +37,7 @@ from reconciliation.states import DISCREPANCY, Event, State
 
 __all__ = [
     "DISCREPANCY",
+    "INVARIANTS",
     "Area",
     "Case",
     "Comparison",

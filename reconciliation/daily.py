@@ -35,7 +35,7 @@ from reconciliation.sources.statements import (
     reports_on,
     statements_of,
 )
-from splitting.banks.fates import Wrong, info_of
+from splitting.banks.fates import Wrong, file_key, info_of
 from splitting.banks.files import fetched
 from splitting.banks.worker import Banks, message_id
 from splitting.tables import BankLink, Instruction, Settlement
@@ -222,6 +222,25 @@ class DailyProof:
                 seen.update(fresh)
                 after = page.next
         return new
+
+    async def fetch_statements(self, book: int, bank: str) -> int:
+        """Fetch the bank's statements that are not kept yet; return how many were new. Raises as fetch_bank_files."""
+        link = await self._banks.link(book, bank)
+        client, new, after = self._banks.client(link), await self._given_by_hand(link), None
+        while True:
+            page = await client.list_files(CAMT_053, after)
+            for listed in page.files:
+                if not await self._is_applied(link, listed):
+                    new += await self._fetch(link, client, listed)
+            if not page.files or page.next in (None, after):
+                return new
+            after = page.next
+
+    async def _is_applied(self, link: BankLink, listed: FileInfo) -> bool:
+        async with acquire(self._pool) as connection:
+            ident = file_key(link.book, link.bank, listed.file_id, listed.sha256)
+            file = await splitting.store.find_bank_file(connection, link.book, ident)
+        return file is not None and file.fate in ("applied", "repeated", "discarded")
 
     async def _given_by_hand(self, link: BankLink) -> int:
         """Keep the files that people gave in place of others, once they were agreed to; return how many were new."""

@@ -16,6 +16,7 @@ from ops.cli import (
     payees,
     payouts,
     people,
+    proofs,
     routing,
     running,
     sandbox,
@@ -73,11 +74,16 @@ for command in (
     banks.settle,
     banks.reconcile,
     banks.discrepancies,
+    proofs.proof,
     trials.replay,
     trials.bench,
 ):
     app.command()(command)
 app.command("settle bench")(trials.settle_bench)
+app.command("proof list")(proofs.proof_list)
+app.command("proof show")(proofs.proof_show)
+app.command("proof key")(proofs.proof_key)
+app.command("proof verify")(proofs.proof_verify)
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(people.app, name="person")
 app.add_typer(approvals.app, name="approval")

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ import pytest
 from typer.testing import Result
 
 from channels import CHANNELS
+from kernel.env import SystemClock
 from tests.channels.banks.bank_files import pain002, report_line
 from tests.ops.test_bank_file_commands import GOOD
+from tests.reconciliation.proof.test_proving import Days
 from tests.splitting.play_bank import a_bank_read, all_read, send_todays
 from tests.splitting.test_bank_files_kept import _totals
 from tests.splitting.test_bookings_told_apart import entry, notice
 from tests.splitting.test_returns import back
-from tests.splitting.town import FARM, MILL, a_town
+from tests.splitting.town import BANK, FARM, MILL, PLATFORM, a_town
 from tests.support import ScriptedChannel
 
 Sluice = Callable[..., Result]
@@ -51,7 +54,15 @@ async def a_day(database_url: str, home: Path) -> dict[str, str]:
         bank.says("camt.054", notice(back(lines[FARM]), message="farm"))
         bank.says("camt.054", notice(back(lines[MILL], "", amount="68.90", ref="R2"), message="mill"))
         await all_read(town, bank, bank_worker)
-        return {"SETTLEMENT": town.id(town.today), "LINE": lines[MILL].id}
+        # The bank states the day: it has a charge of 3.00, which no file told of in time.
+        days = Days(town, bank, bank_worker)
+        empty: tuple[str, str, list[Any]] = ("0.00", "0.00", [])
+        days.states(
+            town.today, pool=("0.00", "3.00", [("A3", "3.00", None)]), farm=empty, mill=empty,
+            platform=("0.00", "0.50", [("A4", "0.50", lines[PLATFORM].id)]),
+        )  # fmt: skip
+        assert await town.front.hub.daily_proof().fetch_statements(town.front.book, BANK) == 1
+        return {"SETTLEMENT": town.id(town.today), "LINE": lines[MILL].id, "DATE": town.today.isoformat()}
 
 
 def never(operation: str, order: Any) -> Any:
@@ -99,11 +110,19 @@ def test_a_clerk_does_all_that_the_page_says(
         typed = [meant.get(word, word) for word in words]
         if what in about or what in decided:
             by_two(bare_home, typed)
+        elif words[:2] == ["proof", "--date"]:
+            with monkeypatch.context() as at:  # the day of the play is far ahead, and must be over
+                at.setattr(SystemClock, "now", lambda _: datetime.fromisoformat(names["DATE"] + "T20:00:00+00:00"))
+                assert "it holds 平" in bare_home(*typed).output
         else:
             shows_what_waits = words[:2] == ["case", "list"] or words[:3] == ["bank", "files", "list"]
             output = bare_home(*typed, code=int(shows_what_waits)).output
             if "returned" in words:
                 assert "returned 2026-11-25  AC04" in output
+    signed = json.loads(Path("day.json").read_bytes())["certificate"]
+    assert [item["minor"] for item in signed["books"][0]["custody"][0]["explained"] if item["at"] == "bank"] == [300]
+    Path("day.json").write_bytes(Path("day.json").read_bytes().replace(b'"minor":300', b'"minor":301'))
+    assert "changed" in bare_home("proof", "verify", "day.json", "--public-key", "day.pem", code=1).output
     assert Path("copy.xml").read_bytes().startswith(b"<Document")
 
     fates = {one["file_id"]: one["fate"] for one in told("bank", "files", "list", "--book", "1", code=0)["files"]}

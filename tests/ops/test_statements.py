@@ -96,6 +96,7 @@ STATEMENT_TRIGGERS = {  # where the database is spread, privileges alone keep th
     "audit_record",
     "bank_link",
     "channel_account",
+    "day_certificate",
     "day_end",
     "event",
     "routing_policy",

@@ -236,7 +236,7 @@ async def a_round(bank_worker: BankWorker) -> None:
 
 async def all_read(town: Town, bank: PlayBank, bank_worker: BankWorker) -> None:
     """Return when everything that the bank wrote has been applied; fail where a file cannot be."""
-    wanted = {kind: str(len(files)) for kind, files in bank.files.items()}
+    wanted = {kind: str(len(files)) for kind, files in bank.files.items() if kind != "camt.053"}  # which proofs read
     for _ in range(30):
         link = await town.front.hub.banks.link(town.front.book, BANK)
         if wanted.items() <= json.loads(link.cursor).items():

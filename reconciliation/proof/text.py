@@ -1,0 +1,86 @@
+"""A certificate in words, for whoever signs the day off: one line a fact, amounts as they are written."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kernel.money import Money
+
+KINDS = {
+    "in_transit": "在途, the bank has booked it already",
+    "at_bank_only": "银行已记账, 平台未记账",
+    "at_hub_only": "平台已记账, 银行未记账",
+}
+UNEXPLAINED = {
+    "statement_missing": "缺对账单",
+    "statement_gap": "对账单缺行",
+    "opening_differs": "期初不符",
+    "balance_differs": "余额不符",
+    "control_differs": "科目不平",
+    "in_transit_differs": "在途不符",
+}
+
+
+def of_certificate(told: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a certificate's lines; the last says whether the proof holds."""
+    for book in told["books"]:
+        for one in book["custody"]:
+            yield from _custody(book["book"], one)
+        for one in book["control"]:
+            yield from _control(book["book"], one)
+    number = f"certificate {told['number']} of {told['date']}"
+    replaced = "" if told["replaces"] is None else f", in place of {told['replaces'][:12]}…"
+    if not told["books"]:
+        yield "no book has any money yet"
+    verdict = "it holds 平" if told["holds"] else "IT DOES NOT HOLD 不平"
+    yield f"{number}{replaced}, signed by {told['key']}: {verdict}"
+
+
+def _custody(book: int, one: Mapping[str, Any]) -> Iterator[str]:
+    def amount(minor: int) -> str:
+        return Money(minor, one["currency"]).major()
+
+    hub, bank = one["hub"], one["bank_statement"]
+    mark = "✓" if one["holds"] else "✗"
+    ours = (
+        f"custody 备付金 {amount(hub['custody_minor'])} = pool 备付金户 {amount(hub['pool_minor'])} "
+        f"+ sub-accounts 子账户 {amount(hub['sub_accounts_minor'])}"
+    )
+    theirs = (
+        "no statement 无对账单"
+        if bank is None
+        else f"bank 银行 {amount(bank['total_minor'])} = {amount(bank['pool_minor'])} "
+        f"+ {amount(bank['sub_accounts_minor'])}, statement of {one['statement_of']}"
+    )
+    yield f"{mark} book {book} {one['bank']} {one['currency']}: {ours}; {theirs}"
+    for item in one["explained"]:
+        case = f", case {item['case']}" if "case" in item else ""
+        name = item.get("line") or item["id"]
+        yield (
+            f"    {item['day']} {name} {amount(item['minor'])} on …{item['account'][-4:]}: {item['kind']} "
+            f"{KINDS[item['kind']]}{case}"
+        )
+    for left in one["unexplained"]:
+        yield (
+            f"  ✗ {left['what']} {UNEXPLAINED[left['what']]}: {amount(left['minor'])} on …{left['account'][-4:]}: "
+            f"{left['detail']}"
+        )
+
+
+def _control(book: int, one: Mapping[str, Any]) -> Iterator[str]:
+    def amount(minor: int) -> str:
+        return Money(minor, one["currency"]).major()
+
+    yield (
+        f"{'✓' if one['holds'] else '✗'} book {book} {one['currency']}: custody {amount(one['custody_minor'])} = "
+        f"owed 负债 {amount(one['owed_minor'])} − due 应收 {amount(one['due_minor'])}"
+    )
+    for name, said in (
+        ("deposits_under_way", "deposit under way 渠道未到账"),
+        ("in_transit", "in transit 在途"),
+        ("suspense", "suspense 挂账"),
+    ):
+        for part in one[name]:
+            lines = f", {part['lines']} lines" if "lines" in part else ""
+            yield f"    {said}: {part['id']} {amount(part['minor'])}{lines}"
+    for left in one["unexplained"]:
+        yield f"  ✗ {left['what']} {UNEXPLAINED[left['what']]}: {amount(left['minor'])}: {left['detail']}"
