@@ -11,8 +11,10 @@ from ops.people import Acting
 from ops.wiring import Hub
 from people import Act, What
 from splitting import Payee
+from splitting.objects import debt_payload
 from splitting.payees import OPERATOR
 from splitting.shares.sharing import owed_account
+from splitting.shares.store import debts
 from splitting.tables import PAYEES
 
 
@@ -25,6 +27,26 @@ async def listed(hub: Hub, book: int) -> list[dict[str, Any]]:
     return [
         {**splitting.payee_payload(row), "owed": Money(has.get(owed_account(row), 0), row.currency).major()}
         for row in rows
+    ]
+
+
+async def debts_of(hub: Hub, book: int, payee_id: str | None, *, recovered: bool) -> list[dict[str, Any]]:
+    """Return what payees owe as the API shows it, with `amount` and `left` in major units; the newest ten thousand.
+
+    recovered: also what was paid back. Raises NotFound (no_such_object).
+    """
+    async with acquire(hub.pool) as connection:
+        if payee_id is not None and not await PAYEES.load(connection, [(book, payee_id)]):
+            raise NotFound("no_such_object", f"there is no payee {payee_id}; see `sluice payee list`")
+        is_open = None if recovered else True
+        found = await debts(connection, book, payee_id=payee_id, is_open=is_open, limit=10_000)
+    return [
+        {
+            **debt_payload(row, left),
+            "amount": Money(row.amount_minor, row.currency).major(),
+            "left": Money(left, row.currency).major(),
+        }
+        for row, left in found
     ]
 
 

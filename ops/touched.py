@@ -17,8 +17,8 @@ from kernel.db import Connection
 from ops.verified import Mark
 
 COPIED = (
-    "transfer", "hold", "event", "payment", "attempt", "refund", "refund_return", "split", "settlement", "instruction",
-    "case_file",
+    "transfer", "hold", "event", "payment", "attempt", "refund", "refund_return", "split", "payee_debt", "settlement",
+    "instruction", "case_file",
 )  # fmt: skip
 AT_LEAST_AGAIN = 100  # old payments a run, where less than that has changed
 
@@ -185,6 +185,7 @@ _BELONGS = (
     ("refund", "family", "payment_id = o.id"),
     ("refund_return", "refund", "refund_id = o.id"),
     ("split", "family", "payment_id = o.id"),
+    ("payee_debt", "family", "payment_id = o.id"),
     ("settlement", "family", "id = o.id"),
     ("instruction", "family", "settlement_id = o.id"),
     ("case_file", "head", "id = o.id"),

@@ -97,6 +97,7 @@ WHOLE = {
     "certificates_are_what_was_signed": "one a day, and few more",
     "bank_files_are_kept": "of banks' files, some a day",
     "suspense_leaves_with_its_case": "of money in suspense, which two people put there",
+    "debts_cover_what_payees_lack": "of all accounts, likewise, and of what payees could not give back",
     "no_account_overdrawn": "of all accounts, likewise; most of them are touched every day",
 }
 

@@ -73,6 +73,7 @@ from splitting.plans.routes import SplitPlanRoutes
 from splitting.routes import PayeeRoutes, PayoutRoutes, SettlementRoutes
 from splitting.settlement.calendar import china
 from splitting.settlement.payouts import Payouts
+from splitting.shares.routes import DebtRoutes
 from streams import Bell, Consumer, Relay
 from streams.catalogue import EventType
 from streams.routes import EventRoutes
@@ -118,6 +119,7 @@ def joined_routes(
         *SplitPlanRoutes(split_plans, attachments, pool).routes(),
         *PayoutRoutes(payouts).routes(),
         *BalanceRoutes(pool).routes(),
+        *DebtRoutes(pool).routes(),
         *SettlementRoutes(pool).routes(),
         *EventRoutes(pool, joined_events()).routes(),
         *ChannelAccountRoutes(channel_admin, digest, notify_url).routes(),

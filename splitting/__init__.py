@@ -32,8 +32,10 @@ from splitting.shares.sharing import (
     share_out,
     take_back_for_refund,
 )
-from splitting.store import INVARIANTS
+from splitting.shares.store import INVARIANTS as _OF_DEBTS
 from splitting.tables import BankLink, Payee
+
+INVARIANTS = store.INVARIANTS | _OF_DEBTS
 
 __all__ = [
     "EVENTS",

@@ -6,7 +6,7 @@ import orjson
 from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict
 
-from kernel.answers import Currency, Day, Minor, Object, PaymentId, Time, id_schema, words
+from kernel.answers import Currency, Day, Minor, Object, PaymentId, RefundId, Time, id_schema, words
 from kernel.clock import rfc3339
 from splitting import states
 from splitting.plans.arithmetic import Share
@@ -16,6 +16,7 @@ from splitting.tables import (
     Attachment,
     Instruction,
     Payee,
+    PayeeDebt,
     PayoutSchedule,
     PlanVersion,
     Settlement,
@@ -142,6 +143,22 @@ class PayeeOut(TypedDict):
     created_at: Time
 
 
+class DebtOut(TypedDict):
+    """What a payee owes 欠款, because a refund took back more than it was owed."""
+
+    object: Literal["debt"]
+    id: Annotated[str, WithJsonSchema(id_schema("dbt"))]
+    payee: PayeeId
+    payment: PaymentId
+    refund: Annotated[RefundId, Field(description="that took the share back")]
+    currency: Currency
+    amount_minor: Minor
+    recovered_minor: Annotated[Minor, Field(description="what the payee's next shares have paid of it, oldest first")]
+    left_minor: Minor
+    status: Annotated[str, words(("open", "recovered"))]
+    created_at: Time
+
+
 class SettlementOut(TypedDict):
     """A batch of instructions for one bank, business date and currency 结算."""
 
@@ -211,6 +228,7 @@ EVENTS = {
     "payee.created": EventType("a payee was registered", PayeeOut),
     "payee.suspended": EventType("nothing is paid out to a payee until it is resumed", PayeeOut),
     "payee.resumed": EventType("what a payee is owed is paid out again, from the next batch on", PayeeOut),
+    "debt.opened": EventType("a refund took back more from a payee than it was owed: it owes the rest", DebtOut),
     "settlement.created": EventType("a batch of instructions for a bank was made", SettlementOut),
     "settlement.released": EventType("a second person released a batch that waited for one", SettlementOut),
     "payout_schedule.set": EventType("when a payee, or every payee at a bank, is paid was set", PayoutScheduleOut),
@@ -320,6 +338,23 @@ def payee_payload(payee: Payee) -> PayeeOut:
         "suspended_at": None if payee.suspended_at is None else rfc3339(payee.suspended_at),
         "suspended_by": payee.suspended_by,  # type: ignore[typeddict-item]  # the column holds no other
         "created_at": rfc3339(payee.created_at),
+    }
+
+
+def debt_payload(debt: PayeeDebt, left_minor: int) -> DebtOut:
+    """Return a debt as the API and the events show it. left_minor: what of it has not been recovered."""
+    return {
+        "object": "debt",
+        "id": debt.id,
+        "payee": debt.payee_id,
+        "payment": debt.payment_id,
+        "refund": debt.cause,
+        "currency": debt.currency,
+        "amount_minor": debt.amount_minor,
+        "recovered_minor": debt.amount_minor - left_minor,
+        "left_minor": left_minor,
+        "status": "open" if left_minor else "recovered",
+        "created_at": rfc3339(debt.created_at),
     }
 
 

@@ -28,6 +28,26 @@ CREATE TABLE split (
     PRIMARY KEY (book, payment_id)
 ) WITH (fillfactor = 80);
 
+-- What payees owe 欠款 since refunds took back more than they were owed. Never changed: every credit to the account recovers
+-- the oldest first, so what is left of each follows from what the account is below nothing.
+CREATE TABLE payee_debt (
+    book         int NOT NULL REFERENCES book (book),
+    id           text NOT NULL COLLATE "C", -- follows from the transfer's
+    payee_id     text NOT NULL COLLATE "C",
+    account      text NOT NULL COLLATE "C", -- the payee's, in the ledger
+    transfer_id  text NOT NULL COLLATE "C", -- the taking back
+    payment_id   text NOT NULL COLLATE "C",
+    cause        text NOT NULL COLLATE "C", -- the refund's id
+    amount_minor bigint NOT NULL CHECK (amount_minor > 0),
+    owed_minor   bigint NOT NULL CHECK (owed_minor >= amount_minor), -- what the account was below nothing after it
+    currency     text NOT NULL COLLATE "C",
+    seq          bigint NOT NULL CHECK (seq > 0), -- the transfer's number in the journal
+    created_at   timestamptz NOT NULL,
+    PRIMARY KEY (book, id)
+);
+CREATE INDEX payee_debt_of_account ON payee_debt (book, account, seq);
+CREATE INDEX payee_debt_of_payment ON payee_debt (book, payment_id);
+
 -- Split plans 分账方案 that merchants keep, in versions of which one is active. A version's document never changes.
 CREATE TABLE split_plan (
     book       int NOT NULL REFERENCES book (book),

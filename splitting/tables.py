@@ -132,6 +132,23 @@ class Instruction(NamedTuple):
     return_reason: str | None = None  # the bank's code
 
 
+class PayeeDebt(NamedTuple):
+    """What a payee owes 欠款 since a refund took back more than it was owed; its account says what was recovered."""
+
+    book: int
+    id: str
+    payee_id: str
+    account: str  # its, in the ledger
+    transfer_id: str  # the taking back
+    payment_id: str
+    cause: str  # the refund's id
+    amount_minor: int
+    owed_minor: int  # all that the account was below nothing after it, this included
+    currency: str
+    seq: int  # the transfer's number in the journal
+    created_at: datetime
+
+
 class BankFile(NamedTuple):
     """A file of a bank's, and what became of it; its bytes are bank_file_content's, by their hash."""
 
@@ -206,6 +223,9 @@ INSTRUCTIONS: Table[Instruction] = Table(
     Instruction,
     "int text text text text text text bigint text text text date timestamptz timestamptz date text",
     keys=2,
+)
+PAYEE_DEBTS: Table[PayeeDebt] = Table(
+    "payee_debt", PayeeDebt, "int text text text text text text bigint bigint text bigint timestamptz", keys=2
 )
 BANK_FILES: Table[BankFile] = Table(
     "bank_file",

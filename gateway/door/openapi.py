@@ -109,6 +109,7 @@ _TAGS = {
     "split_plans": "Split plans 分账方案",
     "split_attachments": "What split plans are attached to",
     "payout_schedules": "Payout schedules 结算周期",
+    "debts": "What payees owe 欠款",
     "balances": "Balances 余额",
     "settlements": "Settlements 结算",
     "events": "Events 事件",

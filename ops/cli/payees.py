@@ -1,4 +1,4 @@
-"""Payees 收款方 as the operator sees them: payee list, suspend, resume."""
+"""Payees 收款方 as the operator sees them: payee list, debts, suspend, resume."""
 
 from typing import Annotated, Any
 
@@ -27,6 +27,34 @@ def payee_list(book: Book, as_json: Json = False) -> None:
             where = "kept in the book" if row["sub_account"] is None else f"at {row['sub_account']['bank']}"
             since = "" if row["suspended_at"] is None else f"  suspended by {row['suspended_by']} {row['suspended_at']}"
             typer.echo(f"{row['id']}  {on_screen(row['name'])}  {where}  owed {row['owed']} {row['currency']}{since}")
+        return 0
+
+    finish(work())
+
+
+@app.command("debts")
+def payee_debts(
+    book: Book,
+    payee: Annotated[str | None, typer.Option(help="Only this payee's.")] = None,
+    recovered: Annotated[bool, typer.Option("--recovered", help="Also those that were paid back.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List what payees owe since refunds 欠款, newest first: their next shares pay the oldest first."""
+    from ops.payees import debts_of
+
+    found = settings()
+
+    async def work() -> int:
+        async with looking(found, book, may_lack_secrets=True) as hub:
+            rows = await debts_of(hub, book, payee, recovered=recovered)
+        if as_json:
+            show({"debts": rows})
+            return 0
+        for row in rows:
+            typer.echo(
+                f"{row['id']}  {row['payee']}  owes {row['left']} of {row['amount']} {row['currency']}  "
+                f"{row['refund']} of {row['payment']}  {row['created_at']}"
+            )
         return 0
 
     finish(work())

@@ -22,6 +22,7 @@ class Share(NamedTuple):
     amount_minor: int
     taken_back_minor: int = 0
     line: str = ""  # of a tree: the name of the line that gave it
+    part: int = 0  # of an order whose parts' plans have refunds take back in different ways: which part's it is
 
     @property
     def left_minor(self) -> int:
@@ -57,18 +58,6 @@ def fee_returned(fee_minor: int, gross_minor: int, refunded_minor: int) -> int:
     In proportion and rounded half up on the total, so that parts that add up to the whole give the whole fee back.
     """
     return proportion(fee_minor, refunded_minor, gross_minor)
-
-
-def take_back(shares: Sequence[Share], amount_minor: int) -> list[int]:
-    """Return what each payee gives back of `amount_minor`, in proportion to what it has left; exact.
-
-    Repeated part refunds never take back more than a share, and together take back all of it. Raises ValueError when
-    the shares have less left than that.
-    """
-    left = [share.left_minor for share in shares]
-    if amount_minor > sum(left):
-        raise ValueError(f"{amount_minor} is more than the {sum(left)} the payees have left")
-    return allocate(amount_minor, left)
 
 
 def give_again(shares: Sequence[Share], parts: Sequence[int], amount_minor: int) -> list[int]:

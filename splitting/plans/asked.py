@@ -14,7 +14,7 @@ import orjson
 from kernel.money import allocate
 from splitting.plans.arithmetic import Share, SplitLine, flat
 from splitting.plans.document import MOST_LINES, PlanWrong, read
-from splitting.plans.tree import OWN, Facts, Plan, Shared, ShareKind, share
+from splitting.plans.tree import OWN, Facts, Plan, Policy, Shared, ShareKind, TakingBack, share
 
 
 class Scope(StrEnum):
@@ -44,6 +44,11 @@ class Part(NamedTuple):
     def plan(self) -> Plan:
         """Return the plan by which it is shared. One that is kept has been looked up."""
         return flat(self.split) if self.document is None else plan_of(self.document)
+
+    @property
+    def taking_back(self) -> TakingBack:
+        """Return how refunds take its shares back. A plan that is kept has been looked up."""
+        return TakingBack() if self.document is None else plan_of(self.document).taking_back
 
 
 @lru_cache(maxsize=512)
@@ -144,15 +149,22 @@ def check_size(parts: Sequence[Part]) -> None:
 def shares_of(parts: Sequence[Part], shared: Sequence[Shared]) -> list[Share]:
     """Return the shares of a payment in the order of its lines, the merchant's own in the end.
 
-    A list of lines has one share for each, also of nothing. Of a tree, lines that keep nothing have none.
+    A list of lines has one share for each, also of nothing. Of a tree, lines that keep nothing have none. The merchant
+    has one share; of each part one where refunds take the parts' shares back in different ways.
     """
-    shares, own = [], 0
-    every = is_a_list(parts)
-    for one in shared:
-        own += one.rest_minor
+    shares, own = [], [0] * len(parts)
+    every, apart = is_a_list(parts), taken_back_apart(parts)
+    for n, one in enumerate(shared):
+        at = n if apart else 0
+        own[at] += one.rest_minor
         for got in one.lines:
             if got.line.payee_id == OWN:
-                own += got.own_minor
+                own[at] += got.own_minor
             elif got.own_minor or every:
-                shares.append(Share(got.line.payee_id, got.own_minor, 0, "" if every else got.line.name))
-    return [*shares, Share(OWN, own)] if own else shares
+                shares.append(Share(got.line.payee_id, got.own_minor, 0, "" if every else got.line.name, at))
+    return [*shares, *(Share(OWN, minor, part=at) for at, minor in enumerate(own) if minor)]
+
+
+def taken_back_apart(parts: Sequence[Part]) -> bool:
+    """Tell whether refunds take each part's shares back by themselves: where not all are taken in proportion."""
+    return len(parts) > 1 and any(part.taking_back.policy is not Policy.RATIO for part in parts)

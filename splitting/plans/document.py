@@ -14,7 +14,7 @@ from channels.contract import Method
 from kernel.errors import Rejected
 from kernel.shapes import MAX_AMOUNT, Form, PayeeId, Visible
 from kernel.words import in_words
-from splitting.plans.tree import OWN, Base, Line, Plan, ShareKind, Tier, When
+from splitting.plans.tree import OWN, Base, Line, Plan, Policy, ShareKind, TakingBack, Tier, When, walk
 
 DEEPEST, MOST_LINES = 16, 1_000
 PLAN_ID = r"spl_[0-9a-f]{26}"
@@ -132,6 +132,25 @@ class SplitLineIn(_Strict):
         return self
 
 
+class SplitRefundsIn(_Strict):
+    """Whose shares refunds take back first."""
+
+    policy: Policy = Field(
+        description="`ratio`: everybody's, in proportion to what is left; `platform_first`; `last_in_first_out`: "
+        "yours, then line by line from the last to the first; `payer_first`: those of one line. The others' follow in "
+        "proportion"
+    )
+    payer: LineName | None = Field(
+        default=None, description="only with `payer_first`: the name of a line of the plan; left out: you"
+    )
+
+    @model_validator(mode="after")
+    def _sense(self) -> "SplitRefundsIn":
+        if self.payer is not None and self.policy is not Policy.PAYER_FIRST:
+            raise ValueError("only payer_first has a payer")
+        return self
+
+
 class SplitExtendsIn(_Strict):
     """The version of a plan that another changes."""
 
@@ -150,7 +169,12 @@ class SplitTreeIn(_Strict):
         description="what rates at the top are of: what arrives (paid less the channel's fee and your own coupons), "
         "what is paid (less your coupons), or all of it",
     )
-    extends: SplitExtendsIn | None = Field(default=None, description="inherit base and lines of another plan's version")
+    refunds: SplitRefundsIn | None = Field(
+        default=None, description="whose shares refunds take back first; left out: everybody's, in proportion"
+    )
+    extends: SplitExtendsIn | None = Field(
+        default=None, description="inherit base, refunds and lines of another plan's version"
+    )
     override: dict[LineName, dict[str, Any] | None] = Field(
         default_factory=dict,
         description="only with `extends`: by name of an inherited line, fields in place of its own (null: without it), "
@@ -170,7 +194,8 @@ def read(value: object) -> Plan:
         )
     if not given.lines:
         raise PlanWrong("lines", "a plan has at least one line")
-    return Plan(Base(given.base), [_line(line) for line in given.lines])
+    lines = [_line(line) for line in given.lines]
+    return Plan(Base(given.base), lines, _taking_back(given.refunds, lines))
 
 
 def resolved(value: object, version_of: Callable[[str, int], Mapping[str, Any] | None]) -> dict[str, Any]:
@@ -194,6 +219,8 @@ def resolved(value: object, version_of: Callable[[str, int], Mapping[str, Any] |
             raise PlanWrong(f"override.{min(names)}", f"there is no inherited line {min(names)!r} left to change")
         base = value.get("base", extended.get("base", "arriving"))
         found = {"version": 1, "base": base, "lines": [*lines, *value.get("lines", ())]}
+        if (refunds := value.get("refunds", extended.get("refunds"))) is not None:
+            found["refunds"] = refunds
     read(found)
     return found
 
@@ -307,6 +334,18 @@ def _line(given: SplitLineIn) -> Line:
         to_others=given.otherwise == "others",
         lines=[_line(line) for line in given.lines],
     )
+
+
+def _taking_back(given: SplitRefundsIn | None, lines: Sequence[Line]) -> TakingBack:
+    """Return how refunds take back; a line without a payee is the merchant. Raises PlanWrong."""
+    if given is None:
+        return TakingBack()
+    if given.payer is None:
+        return TakingBack(given.policy)
+    named = next((line for line in walk(lines) if line.name == given.payer), None)
+    if named is None:
+        raise PlanWrong("refunds.payer", f"no line of the plan is named {given.payer!r}")
+    return TakingBack(given.policy, OWN if named.payee_id == OWN else given.payer)
 
 
 def _when(given: SplitWhenIn | None) -> When | None:

@@ -101,11 +101,28 @@ class Line(NamedTuple):
         return value
 
 
+class Policy(StrEnum):
+    """Whose shares a refund takes back first; the others' follow where those are used up, in proportion."""
+
+    RATIO = "ratio"  # everybody's, in proportion to what is left of each
+    PLATFORM_FIRST = "platform_first"
+    LAST_IN_FIRST_OUT = "last_in_first_out"  # the merchant's own, then line by line from the last to the first
+    PAYER_FIRST = "payer_first"  # those of one line
+
+
+class TakingBack(NamedTuple):
+    """How a plan has refunds take back."""
+
+    policy: Policy = Policy.RATIO
+    payer: str = OWN  # the name of the line that bears refunds first; OWN: the merchant
+
+
 class Plan(NamedTuple):
-    """A plan: its lines at the top, and what their rates are of."""
+    """A plan: its lines at the top, what their rates are of, and how refunds take back."""
 
     base: Base
     lines: Sequence[Line]
+    taking_back: TakingBack = TakingBack()
 
     def all_lines(self) -> Iterator[Line]:
         """Yield every line, each before those under it."""

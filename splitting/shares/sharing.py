@@ -12,9 +12,11 @@ from ledger.posting import ACCOUNTS
 from splitting import states
 from splitting.objects import shares_of, split_payload
 from splitting.plans import asked as plans
-from splitting.plans.arithmetic import Share, give_again, take_back
+from splitting.plans.arithmetic import Share, give_again
 from splitting.plans.asked import Part, from_json, share_parts
 from splitting.plans.tree import OWN, Facts
+from splitting.shares import debts
+from splitting.shares.takeback import taken_back
 from splitting.tables import PAYEES, PLAN_VERSIONS, SPLIT_PLANS, SPLITS, Payee, Split
 from streams import publish
 
@@ -228,6 +230,8 @@ def take_back_for_refund(
 ) -> list[int]:
     """Take a refund's part back from those who shared the payment, so that the merchant account can pay it.
 
+    Who gives back first its plan says. What a payee gives back and is not owed, it owes from then on 欠款.
+
     amount_minor: the refund less what the channel gives back of its fee and what a coupon had paid. The payment has
     been shared out (share_out). Returns what each share gave back, for `give_back_after_failed_refund`; empty where
     there was no plan: then the merchant account still has it all. refund_id: begins the ids of the transfers. Raises
@@ -236,13 +240,19 @@ def take_back_for_refund(
     split = work.find(SPLITS, (book, payment_id))
     if split is None:
         return []
-    shares = shares_of(split)
+    shares, plans_of = shares_of(split), [part.taking_back for part in _parts(work, split)]
     try:
-        parts = take_back(shares, amount_minor)
+        parts = taken_back(shares, amount_minor, plans_of, _platforms(work, book, shares))
     except ValueError as error:
         raise Rejected("refund_exceeds_shares", str(error)) from None
     _move(work, book, split, refund_id, shares, parts, day, back=True)
     return parts
+
+
+def _platforms(work: Work, book: int, shares: Sequence[Share]) -> set[str]:
+    """Return the ids of the payees among shares that are the platform."""
+    ids = {share.payee_id for share in shares if share.payee_id != OWN}
+    return {payee_id for payee_id in ids if work.get(PAYEES, (book, payee_id)).kind == "platform"}
 
 
 def give_back_after_failed_refund(
@@ -270,6 +280,7 @@ def _move(
     back: bool,
 ) -> None:
     merchant, transfers, after = accounts.merchant(split.currency), [], []
+    givers: list[Payee] = []
     for n, (share, part) in enumerate(zip(shares, parts, strict=True)):
         after.append(share._replace(taken_back_minor=share.taken_back_minor + (part if back else -part)))
         if share.payee_id == OWN or not part:
@@ -282,9 +293,14 @@ def _move(
         else:
             t = Transfer(f"{refund_id}:again:{n}", word, merchant, owed, part, split.currency)
         transfers.append(t)
+        givers.append(payee)
     if transfers:
         name = f"{refund_id}:taken_back" if back else f"{refund_id}:given_again"
+        had = {t.debit: work.get(ACCOUNTS, (book, t.debit)).balance for t in transfers} if back else {}
         post_expected(work, book, name, transfers, business_date=day, fresh=True)
+        if back:
+            taken = [debts.Taken(payee.id, t) for payee, t in zip(givers, transfers, strict=True)]
+            debts.note(work, book, split.payment_id, refund_id.partition(":")[0], taken, had)
     work.put(SPLITS, split._replace(shares=_dump(after)))
 
 

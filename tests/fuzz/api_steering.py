@@ -113,8 +113,9 @@ def steer(case: Any, known: Known) -> None:
 def looked_for(rng: random.Random, operation: str, query: dict[str, Any], known: Known) -> dict[str, Any]:
     """Return a query that names what exists."""
     listed = {"list_payments": "payment", "list_refunds": "refund", "list_payees": "payee", "list_events": "event",
+              "list_debts": "debt",
               "list_payment_links": "payment_link", "list_merchant_qrs": "merchant_qr"}  # fmt: skip
-    for name, kind in (("starting_after", listed.get(operation, "")), ("payment", "payment")):
+    for name, kind in (("starting_after", listed.get(operation, "")), ("payment", "payment"), ("payee", "payee")):
         found = known.choose(rng, kind, ()) if name in query else None
         if found is not None and rng.random() < OFTEN:
             query[name] = found

@@ -81,6 +81,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
     "link list": BOOK,
     "link qr": (*BOOK, "lnk_0", "here.svg"),
     "merchant list": (),
+    "payee debts": BOOK,
     "payee list": BOOK,
     "payout bank": (*BOOK, "citybank"),
     "payout list": BOOK,

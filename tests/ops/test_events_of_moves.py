@@ -67,7 +67,10 @@ SILENT = (
     splitting.states.FILE,
 )
 # Events that tell of no object with a state table, or of what is no move of one.
-OTHERS = ("split.", "split_plan.", "payee.", "payout_schedule.", "channel.", "channel_account.", "routing_policy.")
+OTHERS = (
+    *("split.", "split_plan.", "payee.", "debt.", "payout_schedule.", "channel.", "channel_account."),
+    "routing_policy.",
+)
 
 
 def between(table: StateTable[Any, Any], before: str, after: str) -> set[str | None]:

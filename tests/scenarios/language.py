@@ -47,6 +47,7 @@ _WORDS = {
     "channel": "|".join(CHANNELS),
     "payee": "|".join(PAYEES),
     "shares": r"[a-z]+ (?:\d+(?:\.\d+)? %|the rest)(?:, [a-z]+ (?:\d+(?:\.\d+)? %|the rest))*",
+    "policy": rf"last in first out|(?:{'|'.join(PAYEES)}) first",
     "time": rf"\d+ (?:{'|'.join(SECONDS)})s?",
     "number": r"\d+",
     "case": "|".join(cases.KINDS),

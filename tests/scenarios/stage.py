@@ -90,14 +90,19 @@ class Stage:
 
     # ---- what payers and the shop do ---------------------------------------------------------------------------------
 
-    @action("payer pays {payment} {money}[ to {shares}][ with {coupon:money} by the shop's coupon]")
-    async def pays(self, payment: str, money: str, shares: str = "", coupon: str = "") -> None:
-        """A payer orders and pays by QR code; the money is to be shared out so; a coupon of the shop's pays a part."""
+    @action("payer pays {payment} {money}[ to {shares}][, refunds {policy}][ with {coupon:money} by the shop's coupon]")
+    async def pays(self, payment: str, money: str, shares: str = "", policy: str = "", coupon: str = "") -> None:
+        """A payer orders and pays by QR code; the money is to be shared out so; a coupon of the shop's pays a part.
+
+        Refunds take the shares back in proportion, or those first that are named.
+        """
         amount = minor(money)
         if coupon:
             said = Confirmed("ch-coupon", cny(amount), self.front.clock.now(), cny(minor(coupon)))
             self.front.rail.says(pay=said)
-        more = {"split": list(_plan(shares))} if shares else {}
+        more: dict[str, Any] = {"split": list(_plan(shares))} if shares else {}
+        if policy:
+            more = {"split_plan": {"document": _document(shares, policy)}}
         answer = await self.front.pay(payment, amount, **more)
         self.seen.payments[payment] = body(answer)["id"]
 
@@ -387,6 +392,16 @@ def _plan(shares: str) -> Iterator[dict[str, Any]]:
             raise ValueError(f"there is no payee {payee}: {', '.join(PAYEES)}")
         part = {"basis_points": round(float(percent) * 100)} if percent else {"remainder": 1}
         yield {"payee": PAYEES[payee], **part}
+
+
+def _document(shares: str, policy: str) -> dict[str, Any]:
+    """Return the same as a plan that says whose shares refunds take back first."""
+    lines = [{"name": SHARE.findall(shares)[n][0], **line} for n, line in enumerate(_plan(shares))]
+    first = policy.removesuffix(" first")
+    refunds = {"policy": policy.replace(" ", "_")}
+    if first in PAYEES and first != "platform":
+        refunds = {"policy": "payer_first", "payer": first}
+    return {"version": 1, "base": "paid", "refunds": refunds, "lines": lines}
 
 
 def _seconds(time: str) -> int:

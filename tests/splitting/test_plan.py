@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from kernel.errors import Rejected
 from kernel.money import share_bp
 from splitting import Share, ShareKind, SplitLine, compute
-from splitting.plans.arithmetic import OWN, fee_returned, give_again, take_back
+from splitting.plans.arithmetic import OWN, fee_returned, give_again
+from splitting.plans.tree import TakingBack
+from splitting.shares.takeback import taken_back
 
 FARM, MILL, HUB = "pye_farm", "pye_mill", "pye_hub"
+RATIO = [TakingBack()]
 amounts = st.integers(1, 10**12)
 
 
@@ -167,7 +170,7 @@ def test_refunds_in_any_parts_take_back_exactly_all_and_never_more_than_a_share(
     for start, end in pairwise(marks):
         back = fee_returned(fee, gross, end) - fee_returned(fee, gross, start)
         assert 0 <= back <= end - start, "the channel gives back no more than is refunded"
-        parts = take_back(shares, end - start - back)
+        parts = taken_back(shares, end - start - back, RATIO, set())
         assert sum(parts) == end - start - back
         shares = after(shares, parts)
         assert all(share.left_minor >= 0 for share in shares)
@@ -177,9 +180,9 @@ def test_refunds_in_any_parts_take_back_exactly_all_and_never_more_than_a_share(
 
 def test_taking_back_more_than_is_left_is_an_error() -> None:
     with pytest.raises(ValueError, match="11 is more than the 10"):
-        take_back([Share(FARM, 6), Share(OWN, 10, 6)], 11)
-    assert take_back([Share(FARM, 6), Share(OWN, 10, 6)], 10) == [6, 4]
-    assert take_back([], 0) == []
+        taken_back([Share(FARM, 6), Share(OWN, 10, 6)], 11, RATIO, set())
+    assert taken_back([Share(FARM, 6), Share(OWN, 10, 6)], 10, RATIO, set()) == [6, 4]
+    assert taken_back([], 0, RATIO, set()) == []
 
 
 @st.composite

@@ -39,7 +39,7 @@ _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----\n?", re.DOTALL)
 _SECRET = re.compile(r"\b(sk_live|sk_test|sk|whsec)_[0-9A-Za-z_]{16,}")
 
 # What differs from one replay to the next: ids by their number in order of appearance, the rest by a sign.
-_ID = re.compile(r"\b(pay|re|lnk|pye|key|mer|spl)_[0-9a-f]{26}\b|\b()[0-9a-z]{1,6}-(?:\d{6}-)?[0-9a-f]{23,27}\b")
+_ID = re.compile(r"\b(pay|re|lnk|pye|key|mer|spl|dbt)_[0-9a-f]{26}\b|\b()[0-9a-z]{1,6}-(?:\d{6}-)?[0-9a-f]{23,27}\b")
 _SIGNS = (
     (re.compile(r"\b\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|\+00:00)"), "<time>"),
     (re.compile(r"(?<!\d)\d{4}(-?)\d{2}\1\d{2}(?!\d)"), "<day>"),
@@ -157,6 +157,7 @@ async def play(story: Story) -> None:
     day = business_date(over)
     next_day = day + timedelta(days=1)
     await story.hub.banks.settle(story.book, BANK, day, "CNY", execution_date=next_day, not_before=over)
+    await _owed_back(story, paid, payee["id"])
     settlement = (await ask("list_settlements", "/v1/settlements?limit=5"))["data"][0]
     await ask("get_settlement", f"/v1/settlements/{settlement['id']}")
     await ask("list_events", "/v1/events?after=0&limit=2&type=payment.created,payment.succeeded")
@@ -266,6 +267,13 @@ async def _a_card(story: Story, number: str, **more: Any) -> Any:
         "merchant_order_id": number, "amount": 30_000, "currency": "CNY", "method": method,
         "description": "tea set, deposit", **more,
     }, key=number)  # fmt: skip
+
+
+async def _owed_back(story: Story, paid: Any, payee: str) -> None:
+    """Give back a part whose share has been sent to the bank: the payee owes it."""
+    asked = {"amount": 1_000, "reason": "the other tin too", "merchant_refund_id": "2026-000124-2"}
+    await story.ask("create_refund", f"/v1/payments/{paid['id']}/refunds", asked, key="2026-000124-2")
+    await story.ask("list_debts", f"/v1/debts?payee={payee}&status=open")
 
 
 async def _reserved_money(story: Story) -> None:

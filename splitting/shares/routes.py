@@ -1,0 +1,59 @@
+"""What payees owe, as merchants ask for it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kernel.answers import ListOut, id_schema
+from kernel.db import Pool, acquire
+from kernel.errors import NotFound, Rejected
+from kernel.routes import LIMIT, Call, Parameter, Reply, Route, listed, names, not_from_a_list, one_of, starting_after
+from splitting.objects import DebtOut, debt_payload
+from splitting.shares.store import debts, find_debt
+from splitting.tables import PAYEES
+
+
+def _payee(given: str) -> str:
+    if not names(given, "pye"):
+        raise Rejected("invalid_request", "payee must be the id of a payee: pye_…", param="payee")
+    return given
+
+
+class DebtRoutes:
+    """The route of payees' debts."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def routes(self) -> Sequence[Route[Any]]:
+        return [
+            Route(
+                method="GET",
+                path="/v1/debts",
+                scope="payments:read",
+                handler=self.list_debts,
+                answer=ListOut[DebtOut],
+                says="List what payees owe or owed since refunds, newest first",
+                query=(
+                    LIMIT,
+                    starting_after("dbt"),
+                    Parameter(
+                        "payee", "only of this payee", _payee, id_schema("pye"), ("invalid_request", "no_such_payee"),
+                        "payee",
+                    ),
+                    one_of("status", "only those that are so now", ("open", "recovered")),
+                ),
+            )
+        ]  # fmt: skip
+
+    async def list_debts(self, call: Call[None]) -> Reply:
+        payee, status = call.query.get("payee"), call.query.get("status")
+        async with acquire(self._pool) as connection:
+            if call.after is not None and await find_debt(connection, call.book, call.after) is None:
+                raise not_from_a_list()
+            if payee is not None and not await PAYEES.load(connection, [(call.book, payee)]):
+                raise NotFound("no_such_payee", f"there is no payee {payee}", param="payee")
+            found = await debts(
+                connection, call.book, payee_id=payee, is_open=None if status is None else status == "open",
+                before=call.after, limit=call.limit + 1,
+            )  # fmt: skip
+        return listed([debt_payload(debt.row, debt.left_minor) for debt in found], call.limit)
