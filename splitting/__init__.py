@@ -2,6 +2,7 @@
 
 from splitting import store
 from splitting.banks.enrolment import bank_link_payload
+from splitting.guard import store as guard
 from splitting.listeners import splitter
 from splitting.objects import (
     EVENTS,
@@ -35,7 +36,7 @@ from splitting.shares.sharing import (
 from splitting.shares.store import INVARIANTS as _OF_DEBTS
 from splitting.tables import BankLink, Payee
 
-INVARIANTS = store.INVARIANTS | _OF_DEBTS
+INVARIANTS = store.INVARIANTS | _OF_DEBTS | guard.INVARIANTS
 
 __all__ = [
     "EVENTS",

@@ -21,7 +21,7 @@ from kernel.safe_json import loads
 FORMAT = "sluice day certificate 1"
 # What is another each time, though what was proved is the same.
 _OF_ITS_TIME = ("number", "replaces", "issued_at", "key")
-_HEADS = ("journal", "events")
+_HEADS = ("journal", "events", "guarded")
 
 
 class Certificate(NamedTuple):
@@ -150,5 +150,9 @@ def contradictions(told: Mapping[str, Any]) -> Iterator[str]:
             if control["holds"] and control["difference_minor"]:
                 yield f"{where}: the control accounts hold though they differ"
             holding.append(control["holds"])
+        guarded = book["second_clearing"]
+        if guarded["holds"] != (not guarded["breaches"]):
+            yield f"book {number}: it says that the platform has fees alone, or not, and its lines say otherwise"
+        holding.append(guarded["holds"])
     if told["holds"] != all(holding):
         yield "it says as a whole what its parts do not"

@@ -20,6 +20,7 @@ from reconciliation.proof.custody import Base, Custody, Given, Moved, Proved, as
 from reconciliation.proof.items import At, Item
 from reconciliation.proof.keys import CertificateKeys
 from reconciliation.sources.statements import statements_of
+from splitting.guard import store as guard
 from splitting.settlement.calendar import BankHours, Calendar
 from splitting.store import bank_links
 from splitting.tables import PAYOUT_BANKS, BankLink
@@ -143,7 +144,7 @@ class Proving:
             "before": None
             if found is None
             else {"date": found.business_date.isoformat(), "number": found.number, "sha256": found.sha256},
-            "holds": all(part["holds"] for book in told for name in ("custody", "control") for part in book[name]),
+            "holds": all(map(_holds, told)),
             "books": told,
         }
         return await self._certify(day, found, proof)
@@ -189,12 +190,16 @@ class Proving:
         control = await _control(connection, book, day, balances)
         if not custody and not control:
             return None
+        beyond = 0 if before is None else before.book(book).get("journal", {"seq": 0})["seq"]
+        since = date.min if before is None or not beyond else before.issued_on
         return {
             "book": book,
             "journal": {"seq": head.transfer_seq, "sha256": head.transfer_hash.hex()},
             "events": {"seq": head.event_seq, "sha256": head.event_hash.hex()},
             "custody": custody,
             "control": control,
+            "guarded": {"from_seq": beyond + 1, "to_seq": head.transfer_seq},
+            "second_clearing": await _second_clearing(connection, book, day, balances, since, beyond),
         }
 
     async def _custodies(
@@ -268,6 +273,10 @@ class Proving:
             return hours.works(self._calendar, day)
         except Rejected:
             return True
+
+
+def _holds(book: Mapping[str, Any]) -> bool:
+    return all(part["holds"] for part in (*book["custody"], *book["control"], book["second_clearing"]))
 
 
 def _counterparty(bank: str) -> str:
@@ -365,6 +374,32 @@ async def _control(
             }
         )
     return told
+
+
+async def _second_clearing(
+    connection: Connection, book: int, day: date, balances: Sequence[store.Balance], since: date, beyond: int
+) -> dict[str, Any]:
+    """Return what the platform has in a book, what came to it for the date, and what of that is no fee 二清.
+
+    since, beyond: every entry of the journal recorded since that day, with a higher number than that, is looked at.
+    """
+    kind = AccountKind.PLATFORM_FEE
+    fees = {one.account: one for one in balances if accounts.kind_of(one.account) is kind}
+    came: dict[str, dict[str, int]] = defaultdict(dict)
+    for part in await guard.credited(connection, book, day, list(fees)):
+        came[part.account][part.rule] = part.minor
+    found = [
+        {"id": one.id, "rule": one.rule, "account": one.account, "currency": one.currency, "minor": one.amount_minor}
+        for one in await guard.breaches(connection, book, since, beyond)
+    ]
+    return {
+        "holds": not found,
+        "fees": [
+            {"currency": one.currency, "held_minor": -one.minor, "came_minor": came.get(account, {})}
+            for account, one in fees.items()
+        ],
+        "breaches": found,
+    }
 
 
 def _left(what: str, minor: int, detail: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def of_certificate(told: Mapping[str, Any]) -> Iterator[str]:
             yield from _custody(book["book"], one)
         for one in book["control"]:
             yield from _control(book["book"], one)
+        yield from _second_clearing(book["book"], book["second_clearing"])
     number = f"certificate {told['number']} of {told['date']}"
     replaced = "" if told["replaces"] is None else f", in place of {told['replaces'][:12]}…"
     if not told["books"]:
@@ -84,3 +85,12 @@ def _control(book: int, one: Mapping[str, Any]) -> Iterator[str]:
             yield f"    {said}: {part['id']} {amount(part['minor'])}{lines}"
     for left in one["unexplained"]:
         yield f"  ✗ {left['what']} {UNEXPLAINED[left['what']]}: {amount(left['minor'])}: {left['detail']}"
+
+
+def _second_clearing(book: int, one: Mapping[str, Any]) -> Iterator[str]:
+    held = ", ".join(Money(fee["held_minor"], fee["currency"]).major() + " " + fee["currency"] for fee in one["fees"])
+    said = "the platform has fees alone 无二清" if one["holds"] else "THE PLATFORM HAS WHAT IS NO FEE 二清"
+    yield f"{'✓' if one['holds'] else '✗'} book {book}: {said}; owed to it {held or 'nothing'}"
+    for breach in one["breaches"]:
+        amount = Money(breach["minor"], breach["currency"]).major()
+        yield f"  ✗ {breach['id']} ({breach['rule']}) brought {amount} to {breach['account']}"

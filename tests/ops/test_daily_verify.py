@@ -100,9 +100,10 @@ async def test_a_day_reads_what_the_day_has_changed_however_long_the_books_are(
             read[name] = await books.counted()
         everything = await books.counted(everything=True)
     # Looked up by key: as many as the day has, and not one of what was before. Accounts are added up whole: there are
-    # as many as payees. Of the journal whole page ranges are read, those the day is on.
+    # as many as payees, of whom those who are the platform are looked for. Of the journal whole page ranges are read,
+    # those the day is on.
     for rows in (*read.values(), everything):
-        del rows["book"], rows["account"]
+        del rows["book"], rows["account"], rows["payee"]
     journal = {name: rows.pop("transfer") for name, rows in read.items()}
     # Of what is kept by day, the days since the one of the mark: one row an account and rule, however many payments.
     by_day = {name: rows.pop("day_sum") + rows.pop("day_end", 0) for name, rows in read.items()}

@@ -13,7 +13,7 @@ from tests.ops.daily import daily
 from tests.splitting.play_bank import a_town_with_a_bank, all_read
 from tests.splitting.test_bookings_told_apart import entry, notice
 from tests.splitting.test_files_set_aside import waiting
-from tests.splitting.town import BANK, DAY, FARM, MILL, Town
+from tests.splitting.town import BANK, DAY, FARM, MILL, PLATFORM, Town
 
 PLANTS = {
     "split_plans_are_what_was_agreed_to": {
@@ -70,6 +70,27 @@ PLANTS = {
         "a line decided in silence": f"UPDATE instruction SET status = 'paid' WHERE payee_id = '{MILL}'",
         "a line that is not there": f"DELETE FROM instruction WHERE payee_id = '{MILL}'",
         "a unit come back too much": "UPDATE settlement SET returned_minor = returned_minor + 1",
+    },
+    "platform_holds_fees_alone": {
+        "principal that is called a commission": "INSERT INTO transfer SELECT book, 'forged', seq + 1000, posting, "
+        "'commission', step, debit, 'platform_fee:CNY', amount_minor, currency, hold_id, business_date, recorded_at, "
+        f"hash FROM transfer WHERE rule = 'share' AND credit = 'payee:{MILL}:CNY'",
+        "a share of a payee's that is called a commission": "UPDATE transfer SET rule = 'commission', "
+        f"credit = 'platform_fee:CNY' WHERE rule = 'share' AND credit = 'payee:{MILL}:CNY'",
+        "more than the split gives the platform": "UPDATE transfer SET amount_minor = 51 WHERE rule = 'commission'",
+        "a commission of no payment": "UPDATE transfer SET id = 'again' WHERE rule = 'commission'",
+        "a commission that was never taken, given again": "UPDATE transfer SET id = 're_1:again:0' "
+        "WHERE rule = 'commission'",
+        "a payment captured straight to the platform": "UPDATE transfer SET credit = 'platform_fee:CNY' "
+        "WHERE rule = 'payment_captured' AND amount_minor = 10000 AND id LIKE "
+        "(SELECT payment_id FROM split WHERE json_array_length(shares) = 3) || '%'",
+        "a share in an account of the platform's": f"UPDATE transfer SET credit = 'payee:{PLATFORM}:CNY' "
+        f"WHERE rule = 'share' AND credit = 'payee:{MILL}:CNY'",
+        "a payee's payout into the platform's account": f"UPDATE transfer SET credit = 'sub_account:{PLATFORM}:CNY' "
+        "WHERE rule = 'settlement_paid'",
+        "a payee that becomes the platform's": f"UPDATE payee SET kind = 'platform' WHERE id = '{MILL}'",
+        "a refused payout of a payee's that goes to the platform": "UPDATE transfer SET rule = 'commission_refused', "
+        "debit = 'in_transit:citybank:CNY', credit = 'platform_fee:CNY' WHERE rule = 'settlement_paid'",
     },
     "bank_files_are_kept": {
         "bytes that are not there": "DELETE FROM bank_file_content WHERE sha256 = (SELECT sha256 FROM bank_file "

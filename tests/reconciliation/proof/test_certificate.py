@@ -33,7 +33,8 @@ CONTROL = {
 TOLD: dict[str, Any] = {
     "format": FORMAT, "date": "2026-11-24", "number": 1, "replaces": None, "before": None,
     "issued_at": "2026-11-25T01:00:00.000Z", "key": key_id(KEY.public_key()), "holds": True,
-    "books": [{"book": 1, "journal": {"seq": 1, "sha256": "0" * 64}, "custody": [CUSTODY], "control": [CONTROL]}],
+    "books": [{"book": 1, "journal": {"seq": 1, "sha256": "0" * 64}, "custody": [CUSTODY], "control": [CONTROL],
+               "second_clearing": {"holds": True, "fees": [], "breaches": []}}],
 }  # fmt: skip
 
 
@@ -71,6 +72,7 @@ CONTRADICTIONS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "control": lambda t: t["books"][0]["control"][0].update(owed_minor=151),
     "control differs and holds": lambda t: t["books"][0]["control"][0].update(owed_minor=151, difference_minor=1),
     "control holds": lambda t: t["books"][0]["control"][0].update(holds=False),
+    "second clearing": lambda t: t["books"][0]["second_clearing"]["breaches"].append({}),
     "the whole": lambda t: t.update(holds=False),
 }
 

@@ -101,6 +101,11 @@ def explained(one: Certificate) -> list[tuple[str, str, int]]:
     return [(item["kind"], item["account"][-7:], item["effect_minor"]) for item in custody(one)["explained"]]
 
 
+def breaches(one: Certificate) -> list[tuple[str, int]]:
+    (book,) = one.told["books"]
+    return [(breach["rule"], breach["minor"]) for breach in book["second_clearing"]["breaches"]]
+
+
 def unexplained(one: Certificate) -> list[tuple[str, int]]:
     (book,) = one.told["books"]
     return [
@@ -226,8 +231,13 @@ async def test_what_has_no_explanation_is_named_and_certified_as_such(
             found = await days.prove(day)
             assert {name for name, _ in unexplained(found)} == what, fault
             await superuser.execute(UNDONE[fault])
+        # Principal is brought to the platform by a row that was written around the rules, and its account with it.
+        await superuser.execute(FORGED, days.town.front.clock.now())
+        for on in (day, day + 2 * DAY):  # the first of all, and one that looks at what is new
+            assert breaches(await days.prove(on)) == [("commission", 6_890)], on
+        await superuser.execute("DELETE FROM transfer WHERE id = 'forged'")
         again = await days.prove(day)
-        assert again.holds
+        assert (again.holds, breaches(again)) == (True, [])
         assert json.dumps(again.told["books"][0]["custody"]) == json.dumps(good.told["books"][0]["custody"])
 
         (check,) = INVARIANTS.values()
@@ -241,6 +251,11 @@ async def test_what_has_no_explanation_is_named_and_certified_as_such(
         await superuser.close()
 
 
+FORGED = (
+    "INSERT INTO transfer SELECT book, 'forged', seq + 1000, posting, 'commission', step, debit, 'platform_fee:CNY', "
+    "amount_minor, currency, hold_id, business_date, $1, hash FROM transfer "
+    f"WHERE rule = 'share' AND credit = 'payee:{MILL}:CNY'"
+)
 # What is written around the ledger → by what the day's proof tells.
 FAULTS = {
     f"UPDATE account SET credits = credits + 7 WHERE name = 'sub_account:{FARM}:CNY'": {
