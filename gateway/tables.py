@@ -182,7 +182,7 @@ class Refund(NamedTuple):
     amount_minor: int
     currency: str
     fee_returned_minor: int
-    taken_back: str  # JSON: what each share gave back
+    taken_back: str  # JSON: what each share gave back, or that and how much of it was frozen
     reason: str
     status: str
     channel_ref: str | None

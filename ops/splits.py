@@ -5,14 +5,23 @@ from typing import Any
 
 import orjson
 
+from kernel.db import acquire
 from kernel.money import Money
 from ops.people import Acting
 from ops.wiring import Hub
 from people import Act, What
+from splitting.objects import SplitOut, split_payload
 from splitting.plans.asked import Part, Scope
 from splitting.plans.document import read
 from splitting.plans.dry_run import DryRunOut, Tried, dry_run
+from splitting.shares.store import frozen_splits
 from splitting.tables import Attachment, PlanVersion, SplitPlan
+
+
+async def frozen_in(hub: Hub, book: int) -> list[SplitOut]:
+    """Return the splits of which shares are frozen, as the API shows them, oldest first; at most a thousand."""
+    async with acquire(hub.pool) as connection:
+        return [split_payload(split) for split in await frozen_splits(connection, book, 1_000)]
 
 
 async def activate_as(acting: Acting, book: int, plan_id: str, version: int) -> tuple[SplitPlan, PlanVersion]:

@@ -73,7 +73,8 @@ from splitting.plans.routes import SplitPlanRoutes
 from splitting.routes import PayeeRoutes, PayoutRoutes, SettlementRoutes
 from splitting.settlement.calendar import china
 from splitting.settlement.payouts import Payouts
-from splitting.shares.routes import DebtRoutes
+from splitting.shares.release import Releases
+from splitting.shares.routes import ShareRoutes
 from streams import Bell, Consumer, Relay
 from streams.catalogue import EventType
 from streams.routes import EventRoutes
@@ -103,6 +104,7 @@ def joined_routes(
     split_plans: SplitPlans,
     attachments: Attachments,
     payouts: Payouts,
+    releases: Releases,
     channel_admin: ChannelAdmin,
     routing_policies: RoutingPolicies,
     digest: Callable[[str], bytes],
@@ -119,7 +121,7 @@ def joined_routes(
         *SplitPlanRoutes(split_plans, attachments, pool).routes(),
         *PayoutRoutes(payouts).routes(),
         *BalanceRoutes(pool).routes(),
-        *DebtRoutes(pool).routes(),
+        *ShareRoutes(releases, pool).routes(),
         *SettlementRoutes(pool).routes(),
         *EventRoutes(pool, joined_events()).routes(),
         *ChannelAccountRoutes(channel_admin, digest, notify_url).routes(),
@@ -159,6 +161,7 @@ class Hub:
     attachments: Attachments
     payouts: Payouts
     certificate_keys: CertificateKeys
+    releases: Releases
     channels: Mapping[str, Callable[[Mapping[str, Any]], Channel]]
     patient: Callable[[], AbstractAsyncContextManager[Pool]]  # one session, for statements over whole tables
     max_skew: timedelta | None
@@ -173,6 +176,7 @@ class Hub:
             split_plans=self.split_plans,
             attachments=self.attachments,
             payouts=self.payouts,
+            releases=self.releases,
             channel_admin=self.channel_admin,
             routing_policies=self.routing_policies,
             digest=self.authenticator.digest,
@@ -384,6 +388,7 @@ async def hub(
             attachments=attachments,
             payouts=Payouts(pool, lanes, env, banks, china()),
             certificate_keys=CertificateKeys(pool, env, master_keys),
+            releases=Releases(pool, lanes, env),
             channels=channels,
             max_skew=max_skew,
         )
@@ -391,11 +396,12 @@ async def hub(
 
 @asynccontextmanager
 async def worker(objects: Hub, redis_url: str | None) -> AsyncIterator[None]:
-    """Run the background work of a hub while inside: splitting, the janitor, settlement, the relay, the bell."""
+    """Run the background work while inside: splitting, releases, the janitor, settlement, the relay, the bell."""
     env = objects.env
     splitter = objects.splitter()
     env.keep("splitting", lambda: splitter.run(objects.bell))
     env.keep("janitor", objects.janitor().run)
+    env.keep("releases", objects.releases.run)
     env.keep("bank_worker", objects.bank_worker().run)
     env.keep("heartbeat", objects.checks().beat)
     async with AsyncExitStack() as stack:

@@ -23,15 +23,14 @@ from splitting.settlement.instructions import (
     MakeSettlement,
     MarkSent,
 )
+from splitting.shares.giving_back import give_back_after_failed_refund, take_back_for_refund
 from splitting.shares.sharing import (
     check,
     check_needs,
-    give_back_after_failed_refund,
     needs,
     plan,
     plan_needs,
     share_out,
-    take_back_for_refund,
 )
 from splitting.shares.store import INVARIANTS as _OF_DEBTS
 from splitting.tables import BankLink, Payee

@@ -12,6 +12,7 @@ from splitting import states
 from splitting.plans.arithmetic import Share
 from splitting.plans.asked import Scope, from_json
 from splitting.settlement.calendar import Every
+from splitting.shares.frozen import frozen_of
 from splitting.tables import (
     Attachment,
     Instruction,
@@ -37,6 +38,17 @@ class ShareOut(TypedDict):
     line: Annotated[str, Field(description="of a tree: the name of the plan's line that gave it; else empty")]
     amount_minor: Minor
     taken_back_minor: Minor
+    frozen_minor: Annotated[Minor, Field(description="what of it is not to be paid out yet 冻结")]
+
+
+class FrozenOut(TypedDict):
+    """A part of a share that is not to be paid out yet 冻结."""
+
+    payee: PayeeId
+    line: Annotated[str, Field(description="the name of the plan's line that gave it")]
+    amount_minor: Minor
+    on_delivery: Annotated[bool, Field(description="confirming delivery releases it")]
+    due_on: Annotated[Day | None, Field(description="from this date on it is released by itself; null: it is not")]
 
 
 class SplitPartOut(TypedDict):
@@ -64,6 +76,8 @@ class SplitOut(TypedDict):
     merchant_coupon_minor: Minor
     parts: list[SplitPartOut]
     shares: Annotated[list[ShareOut], Field(description="empty while it is planned")]
+    frozen: Annotated[list[FrozenOut], Field(description="what of the shares is not to be paid out yet")]
+    delivered_at: Annotated[Time | None, Field(description="when you confirmed delivery; null: not yet")]
 
 
 class SplitPlanVersionOut(TypedDict):
@@ -222,6 +236,8 @@ class DepositOut(TypedDict):
 
 EVENTS = {
     "split.posted": EventType("the payment's money was shared out among its payees", SplitOut),
+    "split.delivered": EventType("delivery was confirmed: what waits for it is released", SplitOut),
+    "split.released": EventType("something that was frozen of a payment's shares can be paid out", SplitOut),
     "split_plan.drafted": EventType("a version of a split plan was made; nothing uses it yet", SplitPlanVersionOut),
     "split_plan.activated": EventType("new payments are shared out by this version of the plan", SplitPlanVersionOut),
     "split_plan.attached": EventType("payments that name no plan are shared out by this one", SplitAttachmentOut),
@@ -248,6 +264,10 @@ def shares_of(split: Split) -> list[Share]:
 
 def split_payload(split: Split) -> SplitOut:
     """Return a split as the API and the events show it."""
+    shares, parts = shares_of(split), [part for part in frozen_of(split) if part.frozen_minor]
+    frozen = [0] * len(shares)
+    for part in parts:
+        frozen[part.share] += part.frozen_minor
     return {
         "object": "split",
         "payment": split.payment_id,
@@ -272,9 +292,21 @@ def split_payload(split: Split) -> SplitOut:
                 "line": s.line,
                 "amount_minor": s.amount_minor,
                 "taken_back_minor": s.taken_back_minor,
+                "frozen_minor": frozen[n],
             }
-            for s in shares_of(split)
+            for n, s in enumerate(shares)
         ],
+        "frozen": [
+            {
+                "payee": shares[part.share].payee_id,
+                "line": shares[part.share].line,
+                "amount_minor": part.frozen_minor,
+                "on_delivery": part.on_delivery,
+                "due_on": part.due_on,
+            }
+            for part in parts
+        ],
+        "delivered_at": None if split.delivered_at is None else rfc3339(split.delivered_at),
     }
 
 

@@ -25,8 +25,14 @@ CREATE TABLE split (
     shares      json NOT NULL,
     posted_at   timestamptz,
     coupon_minor bigint NOT NULL DEFAULT 0 CHECK (coupon_minor >= 0), -- of gross_minor, what the merchant's own coupons paid
+    frozen      json NOT NULL DEFAULT '[]', -- parts of shares that were not to be paid out at once: splitting/shares/release.py
+    frozen_minor bigint NOT NULL DEFAULT 0 CHECK (frozen_minor >= 0), -- what of them is frozen now
+    release_on  date, -- the first date on which something of it is released; NULL: on none
+    delivered_at timestamptz, -- when delivery was confirmed
     PRIMARY KEY (book, payment_id)
 ) WITH (fillfactor = 80);
+CREATE INDEX split_to_release ON split (release_on) WHERE release_on IS NOT NULL;
+CREATE INDEX split_frozen ON split (book, payment_id) WHERE frozen_minor > 0;
 
 -- What payees owe 欠款 since refunds took back more than they were owed. Never changed: every credit to the account recovers
 -- the oldest first, so what is left of each follows from what the account is below nothing.

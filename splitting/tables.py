@@ -34,6 +34,10 @@ class Split(NamedTuple):
     shares: str
     posted_at: datetime | None
     coupon_minor: int = 0  # what the merchant's own coupons paid of gross_minor
+    frozen: str = "[]"  # JSON: the parts of shares that were not to be paid out at once, see shares.release.Frozen
+    frozen_minor: int = 0  # what of them is frozen now
+    release_on: date | None = None  # the first date on which something of it is released; None: on none
+    delivered_at: datetime | None = None  # when delivery was confirmed
 
 
 class SplitPlan(NamedTuple):
@@ -198,7 +202,9 @@ class PayoutBank(NamedTuple):
 
 
 PAYEES: Table[Payee] = Table("payee", Payee, "int text text text text text text timestamptz timestamptz text", keys=2)
-SPLITS: Table[Split] = Table("split", Split, "int text text text json bigint bigint json timestamptz bigint", keys=2)
+SPLITS: Table[Split] = Table(
+    "split", Split, "int text text text json bigint bigint json timestamptz bigint json bigint date timestamptz", keys=2
+)
 SPLIT_PLANS: Table[SplitPlan] = Table("split_plan", SplitPlan, "int text text text int int timestamptz", keys=2)
 PLAN_VERSIONS: Table[PlanVersion] = Table(
     "split_plan_version",

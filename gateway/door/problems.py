@@ -124,6 +124,7 @@ PROBLEMS_BY_SUBJECT: Mapping[str, Sequence[Problem]] = {
         Problem("payee_suspended_by_operator", 409, False, "your operator has suspended this payee", "ask your operator"),
         Problem("payee_exists", 409, False, "the `reference` belongs to a payee with another name, kind, currency or bank; `object_id` is that payee", "use another reference"),
         Problem("no_such_bank", 404, False, "you have no custody account at that bank", "ask your operator to link it"),
+        Problem("no_such_split", 404, False, "none of your payments has this id and is shared out by a plan", "make the payment with `split` or `split_plan`"),
         Problem("no_such_settlement", 404, False, "none of your settlement batches has this id", "list them"),
         Problem("no_such_account", 404, False, "your book has no such account", "list your balances"),
         Problem("bank_…", 422, False, "the bank refused to open the sub-account; its own code follows `bank_`", "see `detail`; correct the name, or tell your operator"),

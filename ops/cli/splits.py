@@ -1,10 +1,11 @@
-"""Split plans 分账方案: split plan add, version, activate, list, show; split dry-run."""
+"""Split plans 分账方案: split plan add, version, activate, list, show; split frozen, dry-run."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kernel.money import Money
 from ops.cli.shared import Book, Json, acting_person, fail, finish, json_object, looking, on_screen, settings, show
 
 if TYPE_CHECKING:
@@ -126,6 +127,30 @@ def plan_show(
         for name in ("plan", "version", "status", "hash", "maker", "checker", "made_at", "status_at"):
             typer.echo(f"{name:10} {on_screen(str(told[name] or ''))}")
         show(told["written_out"])
+        return 0
+
+    finish(work())
+
+
+@app.command("frozen")
+def split_frozen(book: Book, as_json: Json = False) -> None:
+    """List the payments of which shares are frozen 冻结, oldest first, and what releases them; the first thousand."""
+    from ops.splits import frozen_in
+
+    found = settings()
+
+    async def work() -> int:
+        async with looking(found, book, may_lack_secrets=True) as hub:
+            rows = await frozen_in(hub, book)
+        if as_json:
+            show({"splits": rows})
+            return 0
+        for row in rows:
+            for part in row["frozen"]:
+                by = [f"on {part['due_on']}"] if part["due_on"] else []
+                by += ["on delivery"] if part["on_delivery"] else []
+                amount = Money(part["amount_minor"], row["currency"]).major()
+                typer.echo(f"{row['payment']}  {part['payee']}  {amount} {row['currency']}  {' or '.join(by)}")
         return 0
 
     finish(work())

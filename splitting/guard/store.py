@@ -3,8 +3,8 @@
 The platform owns, in a book, the fee account and whatever a payee of kind `platform` has: its sub-account at a bank,
 and no account of shares. Money comes to them in these ways only:
 
-- a commission, which is exactly the share that the payment's own split gives to the platform; or of that share what is
-  given again after a refund failed;
+- a commission, which is exactly the share that the payment's own split gives to the platform, at once or in the parts
+  that were frozen of it; or of that share what is given again after a refund failed;
 - a commission that a bank refused or sent back, which is exactly what was sent of it;
 - into its sub-account, what was sent of its commission.
 
@@ -34,8 +34,19 @@ _BREACHES = f"""
                 AND s.payment_id = coalesce((
                     SELECT r.payment_id FROM refund r WHERE r.book = t.book AND r.id = split_part(t.id, ':', 1)
                 ), split_part(t.id, ':', 1))
-                AND x.n - 1 = substring(t.id FROM ':(?:share|again):([0-9]+)$')::int
-                AND CASE WHEN t.id LIKE 'pay%' THEN (x.v ->> 1)::bigint = t.amount_minor
+                AND x.n - 1 = substring(t.id FROM ':(?:share:|again:|frozen:(?=[0-9]+:))([0-9]+)')::int
+                AND CASE
+                    WHEN t.id LIKE 'pay%:share:%' THEN (x.v ->> 1)::bigint - t.amount_minor = coalesce((
+                        SELECT sum((f.v ->> 2)::bigint) FROM json_array_elements(s.frozen) AS f(v)
+                        WHERE (f.v ->> 0)::bigint = x.n - 1
+                    ), 0)
+                    WHEN t.id LIKE 'pay%' THEN EXISTS (
+                        SELECT FROM json_array_elements(s.frozen) AS f(v)
+                        WHERE t.id ~ (s.payment_id || ':frozen:' || (x.n - 1) || ':' || (f.v ->> 1) || '([.:]|$)')
+                            AND (f.v ->> 0)::bigint = x.n - 1 AND CASE t.step
+                                WHEN 'hold' THEN (f.v ->> 2)::bigint >= t.amount_minor
+                                ELSE (f.v ->> 2)::bigint - (f.v ->> 3)::bigint = t.amount_minor END
+                    )
                     ELSE (x.v ->> 1)::bigint >= t.amount_minor END
         )
         WHEN o.id IS NULL AND t.rule IN ('commission_refused', 'commission_returned')

@@ -14,7 +14,7 @@ import orjson
 from kernel.money import allocate
 from splitting.plans.arithmetic import Share, SplitLine, flat
 from splitting.plans.document import MOST_LINES, PlanWrong, read
-from splitting.plans.tree import OWN, Facts, Plan, Policy, Shared, ShareKind, TakingBack, share
+from splitting.plans.tree import OWN, Facts, Plan, Policy, Release, Shared, ShareKind, TakingBack, share
 
 
 class Scope(StrEnum):
@@ -146,13 +146,20 @@ def check_size(parts: Sequence[Part]) -> None:
         raise PlanWrong("lines", f"the plans of one payment have at most {MOST_LINES} lines together")
 
 
-def shares_of(parts: Sequence[Part], shared: Sequence[Shared]) -> list[Share]:
+class Given(NamedTuple):
+    """A share of a payment, and when it can be paid out."""
+
+    share: Share
+    releases: Sequence[Release] = ()  # none: at once
+
+
+def given_by(parts: Sequence[Part], shared: Sequence[Shared]) -> list[Given]:
     """Return the shares of a payment in the order of its lines, the merchant's own in the end.
 
     A list of lines has one share for each, also of nothing. Of a tree, lines that keep nothing have none. The merchant
     has one share; of each part one where refunds take the parts' shares back in different ways.
     """
-    shares, own = [], [0] * len(parts)
+    given, own = [], [0] * len(parts)
     every, apart = is_a_list(parts), taken_back_apart(parts)
     for n, one in enumerate(shared):
         at = n if apart else 0
@@ -161,8 +168,9 @@ def shares_of(parts: Sequence[Part], shared: Sequence[Shared]) -> list[Share]:
             if got.line.payee_id == OWN:
                 own[at] += got.own_minor
             elif got.own_minor or every:
-                shares.append(Share(got.line.payee_id, got.own_minor, 0, "" if every else got.line.name, at))
-    return [*shares, *(Share(OWN, minor, part=at) for at, minor in enumerate(own) if minor)]
+                share = Share(got.line.payee_id, got.own_minor, 0, "" if every else got.line.name, at)
+                given.append(Given(share, got.line.releases))
+    return [*given, *(Given(Share(OWN, minor, part=at)) for at, minor in enumerate(own) if minor)]
 
 
 def taken_back_apart(parts: Sequence[Part]) -> bool:

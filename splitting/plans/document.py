@@ -5,16 +5,17 @@ A plan may be another's version with some lines changed: `resolved` writes such 
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date as Day
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from channels.contract import Method
 from kernel.errors import Rejected
 from kernel.shapes import MAX_AMOUNT, Form, PayeeId, Visible
 from kernel.words import in_words
-from splitting.plans.tree import OWN, Base, Line, Plan, Policy, ShareKind, TakingBack, Tier, When, walk
+from splitting.plans.tree import OWN, Base, Line, Plan, Policy, Release, ShareKind, TakingBack, Tier, When, walk
 
 DEEPEST, MOST_LINES = 16, 1_000
 PLAN_ID = r"spl_[0-9a-f]{26}"
@@ -90,6 +91,43 @@ class SplitTierIn(_Strict):
     value: _Minor = Field(description="in place of the line's amount, basis points or weight")
 
 
+class SplitReleaseIn(_Strict):
+    """When a part of a share can be paid out 放款."""
+
+    basis_points: Annotated[int, Field(ge=1, le=10_000, strict=True)] = Field(
+        default=10_000, description="of the share; all parts together are 10000"
+    )
+    when: Literal["payment", "delivery", "date"] = Field(
+        default="payment", description="`payment`: with it, or `days` after; `delivery`: once you confirm it; `date`"
+    )
+    days: Annotated[int, Field(ge=0, le=3_650, strict=True)] | None = Field(
+        default=None, description="after the payment's business date; of a delivery: at the latest then"
+    )
+    date: Annotated[str, Form(r"\d{4}-\d\d-\d\d", "a date as 2026-12-31")] | None = Field(
+        default=None, description="only of `date`: from which on"
+    )
+
+    @model_validator(mode="after")
+    def _sense(self) -> "SplitReleaseIn":
+        if (self.date is not None) != (self.when == "date"):
+            raise ValueError("a date goes with when: date, and with nothing else")
+        if self.date is not None:
+            if self.days is not None:
+                raise ValueError("give days or a date, not both")
+            Day.fromisoformat(self.date)
+        return self
+
+
+def _sums_up(releases: "tuple[SplitReleaseIn, ...]") -> "tuple[SplitReleaseIn, ...]":
+    whole = sum(one.basis_points for one in releases)
+    if whole != 10_000:
+        raise ValueError(f"the parts of a share are 10000 basis points together, and these are {whole}")
+    return releases
+
+
+_Releases = Annotated[tuple[SplitReleaseIn, ...], Field(min_length=1, max_length=24), AfterValidator(_sums_up)]
+
+
 class SplitLineIn(_Strict):
     """A line of a split plan; exactly one of amount, basis_points, remainder."""
 
@@ -112,6 +150,10 @@ class SplitLineIn(_Strict):
         default=(), description="who shares out what this line gets; what they leave is its payee's"
     )
 
+    release: _Releases | None = Field(
+        default=None, description="when its payee can be paid what it keeps; left out: as the plan says"
+    )
+
     @model_validator(mode="after")
     def _sense(self) -> "SplitLineIn":
         given = [kind for kind in _KINDS if getattr(self, kind) is not None]
@@ -129,6 +171,8 @@ class SplitLineIn(_Strict):
             raise ValueError("a tier of a rate is at most 10000 basis points")
         if self.payee is None and (self.volume_of == "payee" or (self.when is not None and self.when.payee)):
             raise ValueError("it has no payee whose volume or state could be looked at")
+        if self.payee is None and self.release is not None:
+            raise ValueError("what is yours is not frozen: a line without a payee has no release")
         return self
 
 
@@ -172,8 +216,11 @@ class SplitTreeIn(_Strict):
     refunds: SplitRefundsIn | None = Field(
         default=None, description="whose shares refunds take back first; left out: everybody's, in proportion"
     )
+    release: _Releases | None = Field(
+        default=None, description="when payees can be paid, of lines that do not say it themselves; left out: at once"
+    )
     extends: SplitExtendsIn | None = Field(
-        default=None, description="inherit base, refunds and lines of another plan's version"
+        default=None, description="inherit base, refunds, release and lines of another plan's version"
     )
     override: dict[LineName, dict[str, Any] | None] = Field(
         default_factory=dict,
@@ -194,7 +241,7 @@ def read(value: object) -> Plan:
         )
     if not given.lines:
         raise PlanWrong("lines", "a plan has at least one line")
-    lines = [_line(line) for line in given.lines]
+    lines = [_line(line, given.release or ()) for line in given.lines]
     return Plan(Base(given.base), lines, _taking_back(given.refunds, lines))
 
 
@@ -219,8 +266,9 @@ def resolved(value: object, version_of: Callable[[str, int], Mapping[str, Any] |
             raise PlanWrong(f"override.{min(names)}", f"there is no inherited line {min(names)!r} left to change")
         base = value.get("base", extended.get("base", "arriving"))
         found = {"version": 1, "base": base, "lines": [*lines, *value.get("lines", ())]}
-        if (refunds := value.get("refunds", extended.get("refunds"))) is not None:
-            found["refunds"] = refunds
+        for name in ("refunds", "release"):
+            if (said := value.get(name, extended.get(name))) is not None:
+                found[name] = said
     read(found)
     return found
 
@@ -318,7 +366,8 @@ def _named(value: Any, place: Sequence[Any]) -> str:
     return name
 
 
-def _line(given: SplitLineIn) -> Line:
+def _line(given: SplitLineIn, release: Sequence[SplitReleaseIn]) -> Line:
+    """Return a line. release: what its plan says of when payees can be paid."""
     kind = next(kind for kind in ShareKind if getattr(given, kind.value) is not None)
     payee = given.payee or OWN
     return Line(
@@ -332,8 +381,17 @@ def _line(given: SplitLineIn) -> Line:
         volume_of=payee if given.volume_of == "payee" else OWN,
         when=_when(given.when),
         to_others=given.otherwise == "others",
-        lines=[_line(line) for line in given.lines],
+        lines=[_line(line, release) for line in given.lines],
+        releases=() if payee == OWN else [_release(one) for one in given.release or release],
     )
+
+
+def _release(given: SplitReleaseIn) -> Release:
+    on_delivery = given.when == "delivery"
+    if given.date is not None:
+        return Release(given.basis_points, None, Day.fromisoformat(given.date))
+    days = given.days if given.days is not None or on_delivery else 0
+    return Release(given.basis_points, days, on_delivery=on_delivery)
 
 
 def _taking_back(given: SplitRefundsIn | None, lines: Sequence[Line]) -> TakingBack:

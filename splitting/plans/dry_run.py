@@ -14,7 +14,7 @@ from ledger.posting import ACCOUNTS
 from splitting.objects import PayeeId
 from splitting.plans.asked import Part, check_size, share_parts
 from splitting.plans.kept import SplitPlans
-from splitting.plans.tree import CONDITIONS, OWN, Facts, LineShare, ShareKind
+from splitting.plans.tree import CONDITIONS, OWN, Facts, LineShare, Release, ShareKind
 from splitting.shares.sharing import owed_account
 from splitting.tables import PAYEES, Payee
 
@@ -55,6 +55,7 @@ class TriedShareOut(TypedDict):
         ),
     ]
     bank: Annotated[str | None, Field(description="of the sub-account")]
+    release: Annotated[str, Field(description="when its payee can be paid what it keeps, in words")]
 
 
 class DryRunOut(TypedDict):
@@ -155,7 +156,23 @@ def _shown(part: int, got: LineShare, payees: Mapping[str, Payee]) -> TriedShare
         "keeps_minor": got.own_minor,
         "travels": "own" if payee is None else "kept" if bank is None else "bank_transfer",
         "bank": bank,
+        "release": released(line.releases) if line.payee_id else "",
     }
+
+
+def released(releases: Sequence[Release]) -> str:
+    """Say when a share can be paid out; empty of what is the merchant's."""
+    return "; ".join(_part(one) for one in releases) or "at once"
+
+
+def _part(release: Release) -> str:
+    part = "" if release.basis_points == 10_000 else f"{release.basis_points} basis points "
+    if release.on is not None:
+        return f"{part}on {release.on}"
+    after = f"{release.days} days after the payment"
+    if release.on_delivery:
+        return f"{part}on delivery" + ("" if release.days is None else f", at the latest {after}")
+    return part + (after if release.days else "at once")
 
 
 def rule_of(got: LineShare) -> str:

@@ -5,6 +5,7 @@ units go to the largest remainders, the earlier line first.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -71,6 +72,21 @@ class Tier(NamedTuple):
     value: int
 
 
+class Release(NamedTuple):
+    """When a part of a share can be paid out 放款. What is not due when it is shared out is frozen until then."""
+
+    basis_points: int  # of the share; those of all its parts are 10,000 together
+    days: int | None = 0  # after the payment's business date; of a delivery: at the latest; None: never by itself
+    on: date | None = None  # a date, in place of days
+    on_delivery: bool = False  # once delivery is confirmed
+
+    def due(self, paid_on: date) -> date | None:
+        """Return the date from which on it is released by itself; None: only delivery does."""
+        if self.on is not None:
+            return self.on
+        return None if self.days is None else paid_on + timedelta(days=self.days)
+
+
 class Line(NamedTuple):
     """A line of a plan: what somebody gets of what the line above got.
 
@@ -88,6 +104,7 @@ class Line(NamedTuple):
     when: When | None = None
     to_others: bool = False  # where a condition does not hold: as if the line were not there; else the parent keeps it
     lines: "Sequence[Line]" = ()
+    releases: Sequence[Release] = ()  # of what it keeps, in order; none: all of it at once
 
     def value_for(self, facts: Facts) -> int:
         """Return the value of the highest tier that the volume has reached."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from kernel.work import Work
 from ledger import Transfer
 from splitting.objects import debt_payload
-from splitting.tables import PAYEE_DEBTS, PayeeDebt
+from splitting.tables import PAYEE_DEBTS, PayeeDebt, Split
 from streams import publish
 
 
@@ -23,22 +23,24 @@ class Taken(NamedTuple):
 
 
 def note(
-    work: Work, book: int, payment_id: str, cause: str, taken: Sequence[Taken], had: Mapping[str, int]
+    work: Work, split: Split, cause: str, taken: Sequence[Taken], had: Mapping[str, int], places: Mapping[str, int]
 ) -> list[PayeeDebt]:
-    """Note what takings back, just posted as one group and alone, left their accounts below nothing; return it.
+    """Note what takings back, just posted as one group, left their accounts below nothing; return it.
 
-    cause: the refund's id. had: what each account stood at before the group, in minor units.
+    cause: the refund's id. had: what each account stood at before the group, in minor units, which only takings back
+    have moved since. places: transfer's id → its place in the group.
     """
-    left, last = dict(had), work.head(book).transfer_seq
+    book, left, last = split.book, dict(had), work.head(split.book).transfer_seq
     found = []
-    for n, (payee_id, transfer) in enumerate(taken, 1):
+    for payee_id, transfer in taken:
         left[transfer.debit] -= transfer.amount_minor
         owed = -left[transfer.debit]
         if owed <= 0:
             continue
         debt = PayeeDebt(
-            book, debt_id_of(book, transfer.id), payee_id, transfer.debit, transfer.id, payment_id, cause,
-            min(transfer.amount_minor, owed), owed, transfer.currency, last - len(taken) + n, work.now,
+            book, debt_id_of(book, transfer.id), payee_id, transfer.debit, transfer.id, split.payment_id, cause,
+            min(transfer.amount_minor, owed), owed, transfer.currency, last - len(places) + 1 + places[transfer.id],
+            work.now,
         )  # fmt: skip
         work.add(PAYEE_DEBTS, debt)
         publish(work, book, "debt.opened", debt.id, debt_payload(debt, debt.amount_minor))

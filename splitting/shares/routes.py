@@ -1,4 +1,4 @@
-"""What payees owe, as merchants ask for it."""
+"""Confirming deliveries, and what payees owe, as merchants ask for it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,8 +6,21 @@ from typing import Any
 from kernel.answers import ListOut, id_schema
 from kernel.db import Pool, acquire
 from kernel.errors import NotFound, Rejected
-from kernel.routes import LIMIT, Call, Parameter, Reply, Route, listed, names, not_from_a_list, one_of, starting_after
-from splitting.objects import DebtOut, debt_payload
+from kernel.routes import (
+    LIMIT,
+    Call,
+    Parameter,
+    Reply,
+    Route,
+    an_id,
+    listed,
+    names,
+    not_from_a_list,
+    one_of,
+    starting_after,
+)
+from splitting.objects import DebtOut, SplitOut, debt_payload, split_payload
+from splitting.shares.release import Releases
 from splitting.shares.store import debts, find_debt
 from splitting.tables import PAYEES
 
@@ -18,14 +31,25 @@ def _payee(given: str) -> str:
     return given
 
 
-class DebtRoutes:
-    """The route of payees' debts."""
+class ShareRoutes:
+    """The routes of shares that are frozen, and of payees' debts."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, releases: Releases, pool: Pool) -> None:
+        self._releases = releases
         self._pool = pool
 
     def routes(self) -> Sequence[Route[Any]]:
         return [
+            Route(
+                method="POST",
+                path="/v1/payments/{id}/confirm_delivery",
+                scope="payments:write",
+                handler=self.confirm_delivery,
+                answer=SplitOut,
+                says="Confirm delivery: shares that wait for it can be paid out",
+                ident=an_id("pay", "the payment", "payment"),
+                problems=("no_such_split",),
+            ),
             Route(
                 method="GET",
                 path="/v1/debts",
@@ -42,8 +66,11 @@ class DebtRoutes:
                     ),
                     one_of("status", "only those that are so now", ("open", "recovered")),
                 ),
-            )
+            ),
         ]  # fmt: skip
+
+    async def confirm_delivery(self, call: Call[None]) -> Reply:
+        return Reply(split_payload(await self._releases.deliver(call.book, call.ident)))
 
     async def list_debts(self, call: Call[None]) -> Reply:
         payee, status = call.query.get("payee"), call.query.get("status")

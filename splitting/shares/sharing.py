@@ -1,4 +1,4 @@
-"""Applying a split 分账 and taking it back 分账回退, inside the caller's batch."""
+"""Keeping by what a payment is shared out, and sharing it out 分账, inside the caller's batch."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
@@ -7,16 +7,15 @@ import orjson
 
 from kernel.errors import Broken, Conflict, NotFound, Rejected
 from kernel.work import Need, Work
-from ledger import Transfer, accounts, post_expected
-from ledger.posting import ACCOUNTS
+from ledger import Step, Transfer, accounts, post_expected
+from ledger.posting import ACCOUNTS, HOLDS
 from splitting import states
-from splitting.objects import shares_of, split_payload
+from splitting.objects import split_payload
 from splitting.plans import asked as plans
-from splitting.plans.arithmetic import Share, give_again
+from splitting.plans.arithmetic import Share
 from splitting.plans.asked import Part, from_json, share_parts
 from splitting.plans.tree import OWN, Facts
-from splitting.shares import debts
-from splitting.shares.takeback import taken_back
+from splitting.shares.frozen import Frozen, divided, frozen_of, kept
 from splitting.tables import PAYEES, PLAN_VERSIONS, SPLIT_PLANS, SPLITS, Payee, Split
 from streams import publish
 
@@ -96,10 +95,10 @@ def check(work: Work, book: int, payment_id: str, gross_minor: int, fee_minor: i
     """
     split = work.find(SPLITS, (book, payment_id))
     if split is not None:
-        share_parts(_parts(work, split), gross_minor, fee_minor, 0, _not_known_yet)
+        share_parts(parts_of(work, split), gross_minor, fee_minor, 0, _not_known_yet)
 
 
-def _parts(work: Work, split: Split) -> list[Part]:
+def parts_of(work: Work, split: Split) -> list[Part]:
     """Return by what a payment is shared out, with the documents of plans that are kept."""
     return [
         part if part.plan_id is None else part._replace(document=_document(work, split, part))
@@ -143,7 +142,7 @@ def _not_known_yet(amount_minor: int, product_line: str | None) -> Facts:
 
 
 def needs(work: Work, book: int, payment_id: str) -> Iterable[Need]:
-    """Name the rows that sharing out a payment, or taking it back, looks at."""
+    """Name the rows that sharing out a payment, releasing what is frozen of it, or taking it back, looks at."""
     yield from check_needs(work, book, payment_id)
     if not work.knows(SPLITS, (book, payment_id)):
         return
@@ -151,10 +150,13 @@ def needs(work: Work, book: int, payment_id: str) -> Iterable[Need]:
     if split is None:
         return
     yield ACCOUNTS, (book, accounts.merchant(split.currency))
+    for frozen in frozen_of(split):
+        if frozen.frozen_minor:
+            yield HOLDS, (book, frozen.hold_id(payment_id))
     versions = [part for part in from_json(split.asked) if part.plan_id is not None]
     if not all(work.knows(PLAN_VERSIONS, (book, part.plan_id, part.version)) for part in versions):
         return
-    for payee_id in _payees(_parts(work, split)):
+    for payee_id in _payees(parts_of(work, split)):
         yield PAYEES, (book, payee_id)
         if work.knows(PAYEES, (book, payee_id)):
             payee = work.get(PAYEES, (book, payee_id))
@@ -174,32 +176,40 @@ def share_out(
 ) -> Split | None:
     """Post a captured payment's shares, once. Returns the split, or None for a payment that has no plan.
 
-    Repeating it does nothing. business_date: of the payment. gross_minor, fee_minor: what was captured and what the
-    channel keeps of it, which may be less, or another fee, than when the payment was planned. coupon_minor: what the
-    merchant's own coupons paid of it, which does not arrive. method: how it was paid. The money is there: where a plan
-    no longer fits, its shares are cut, and nothing is refused.
+    What of them is not to be paid out yet is frozen. Repeating it does nothing. business_date: of the payment.
+    gross_minor, fee_minor: what was captured and what the channel keeps of it, which may be less, or another fee, than
+    when the payment was planned. coupon_minor: what the merchant's own coupons paid of it, which does not arrive.
+    method: how it was paid. The money is there: where a plan no longer fits, its shares are cut, and nothing is
+    refused.
     """
     split = work.find(SPLITS, (book, payment_id))
     if split is None or split.status == "posted":
         return split
-    parts = _parts(work, split)
+    parts = parts_of(work, split)
     shared = share_parts(parts, gross_minor, fee_minor, coupon_minor, _known(work, split, parts, method), cut=True)
-    shares = plans.shares_of(parts, shared)
-    source = accounts.merchant(split.currency)
-    transfers = []
-    for n, share in enumerate(shares):
+    given = plans.given_by(parts, shared)
+    shares = [one.share for one in given]
+    source, delivered = accounts.merchant(split.currency), split.delivered_at is not None
+    transfers: list[Transfer] = []
+    frozen: list[Frozen] = []
+    for n, (share, releases) in enumerate(given):
         if share.payee_id == OWN or not share.amount_minor:
             continue
         payee = work.get(PAYEES, (book, share.payee_id))
         rule = "commission" if payee.kind == "platform" else "share"
-        transfer_id = f"{payment_id}:share:{n}"
-        transfers.append(Transfer(transfer_id, rule, source, owed_account(payee), share.amount_minor, split.currency))
+        at_once, later = divided(n, share.amount_minor, releases, business_date, delivered=delivered)
+        if at_once:
+            transfer_id = f"{payment_id}:share:{n}"
+            transfers.append(Transfer(transfer_id, rule, source, owed_account(payee), at_once, split.currency))
+        transfers += [step_of(work, split, share, part, Step.HOLD) for part in later]
+        frozen += later
     if transfers:
         post_expected(work, book, f"{payment_id}:split", transfers, business_date=business_date, fresh=True)
     split = split._replace(
         status="posted", gross_minor=gross_minor, fee_minor=fee_minor, coupon_minor=coupon_minor,
-        shares=_dump(shares), posted_at=work.now,
+        shares=dump(shares), posted_at=work.now,
     )  # fmt: skip
+    split = kept(split, frozen)
     work.put(SPLITS, split)
     publish(work, book, "split.posted", payment_id, split_payload(split))
     return split
@@ -225,84 +235,17 @@ def _known(work: Work, split: Split, parts: Sequence[Part], method: str | None) 
     return facts
 
 
-def take_back_for_refund(
-    work: Work, book: int, payment_id: str, refund_id: str, amount_minor: int, day: date
-) -> list[int]:
-    """Take a refund's part back from those who shared the payment, so that the merchant account can pay it.
-
-    Who gives back first its plan says. What a payee gives back and is not owed, it owes from then on 欠款.
-
-    amount_minor: the refund less what the channel gives back of its fee and what a coupon had paid. The payment has
-    been shared out (share_out). Returns what each share gave back, for `give_back_after_failed_refund`; empty where
-    there was no plan: then the merchant account still has it all. refund_id: begins the ids of the transfers. Raises
-    Rejected (refund_exceeds_shares).
-    """
-    split = work.find(SPLITS, (book, payment_id))
-    if split is None:
-        return []
-    shares, plans_of = shares_of(split), [part.taking_back for part in _parts(work, split)]
-    try:
-        parts = taken_back(shares, amount_minor, plans_of, _platforms(work, book, shares))
-    except ValueError as error:
-        raise Rejected("refund_exceeds_shares", str(error)) from None
-    _move(work, book, split, refund_id, shares, parts, day, back=True)
-    return parts
+def step_of(work: Work, split: Split, share: Share, part: Frozen, step: Step, more: str = "") -> Transfer:
+    """Return the transfer that freezes a part of a share, releases it, or gives it free. more: ends its id."""
+    payee = work.get(PAYEES, (split.book, share.payee_id))
+    rule = "commission" if payee.kind == "platform" else "share"
+    hold_id = part.hold_id(split.payment_id)
+    return Transfer(
+        hold_id + more, rule, accounts.merchant(split.currency), owed_account(payee), part.left_minor, split.currency,
+        step, None if step is Step.HOLD else hold_id,
+    )  # fmt: skip
 
 
-def _platforms(work: Work, book: int, shares: Sequence[Share]) -> set[str]:
-    """Return the ids of the payees among shares that are the platform."""
-    ids = {share.payee_id for share in shares if share.payee_id != OWN}
-    return {payee_id for payee_id in ids if work.get(PAYEES, (book, payee_id)).kind == "platform"}
-
-
-def give_back_after_failed_refund(
-    work: Work, book: int, payment_id: str, refund_id: str, parts: Sequence[int], amount_minor: int, day: date
-) -> None:
-    """Undo `take_back_for_refund`: the refund failed, so the payees' shares stand again.
-
-    parts: what it returned. amount_minor: the refund less what the channel takes back of its fee and a coupon paid.
-    """
-    split = work.find(SPLITS, (book, payment_id))
-    if split is not None and parts:
-        shares = shares_of(split)
-        _move(work, book, split, refund_id, shares, give_again(shares, parts, amount_minor), day, back=False)
-
-
-def _move(
-    work: Work,
-    book: int,
-    split: Split,
-    refund_id: str,
-    shares: Sequence[Share],
-    parts: Sequence[int],
-    day: date,
-    *,
-    back: bool,
-) -> None:
-    merchant, transfers, after = accounts.merchant(split.currency), [], []
-    givers: list[Payee] = []
-    for n, (share, part) in enumerate(zip(shares, parts, strict=True)):
-        after.append(share._replace(taken_back_minor=share.taken_back_minor + (part if back else -part)))
-        if share.payee_id == OWN or not part:
-            continue
-        payee = work.get(PAYEES, (book, share.payee_id))
-        word = "commission" if payee.kind == "platform" else "share"
-        owed = owed_account(payee)
-        if back:
-            t = Transfer(f"{refund_id}:back:{n}", f"{word}_taken_back", owed, merchant, part, split.currency)
-        else:
-            t = Transfer(f"{refund_id}:again:{n}", word, merchant, owed, part, split.currency)
-        transfers.append(t)
-        givers.append(payee)
-    if transfers:
-        name = f"{refund_id}:taken_back" if back else f"{refund_id}:given_again"
-        had = {t.debit: work.get(ACCOUNTS, (book, t.debit)).balance for t in transfers} if back else {}
-        post_expected(work, book, name, transfers, business_date=day, fresh=True)
-        if back:
-            taken = [debts.Taken(payee.id, t) for payee, t in zip(givers, transfers, strict=True)]
-            debts.note(work, book, split.payment_id, refund_id.partition(":")[0], taken, had)
-    work.put(SPLITS, split._replace(shares=_dump(after)))
-
-
-def _dump(shares: Sequence[Share]) -> str:
+def dump(shares: Sequence[Share]) -> str:
+    """Return shares as they are stored."""
     return orjson.dumps([list(share) for share in shares]).decode()

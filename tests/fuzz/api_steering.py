@@ -29,6 +29,7 @@ KINDS = {  # operation → the kind of object its path names, and what it must b
     "capture_payment": ("payment", ("requires_capture",)),
     "void_payment": ("payment", ("requires_capture",)),
     "create_refund": ("payment", ("succeeded",)),
+    "confirm_delivery": ("payment", ("succeeded",)),
     "get_refund": ("refund", ()),
     "retry_refund": ("refund", ("failed",)),
     "get_payment_link": ("payment_link", ()),

@@ -97,6 +97,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
     "route policy show": BOOK,
     "split attachments": BOOK,
     "split dry-run": (*BOOK, "--amount", "1.00", "--plan", "spl_0"),
+    "split frozen": BOOK,
     "split plan list": BOOK,
     "split plan show": (*BOOK, "spl_0"),
     "route replay": (*BOOK, "--policy", "JSON", "--from", "2026-11-24", "--to", "2026-11-24"),

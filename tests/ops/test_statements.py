@@ -30,6 +30,7 @@ EXCEPTED: dict[tuple[str, str], set[str]] = {
         "gateway/store.py due_refunds",
         "gateway/store.py forget_claims",
         "ledger/store.py expired_holds",
+        "splitting/shares/store.py due_for_release",
         "splitting/store.py unsent",
     },
     (GOES_OVER_BOOKS, "the worker looks at the heads of its node's books, a row each, for what is new"): {

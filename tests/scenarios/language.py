@@ -48,6 +48,7 @@ _WORDS = {
     "payee": "|".join(PAYEES),
     "shares": r"[a-z]+ (?:\d+(?:\.\d+)? %|the rest)(?:, [a-z]+ (?:\d+(?:\.\d+)? %|the rest))*",
     "policy": rf"last in first out|(?:{'|'.join(PAYEES)}) first",
+    "release": r"on delivery|half at once and half after \d+ days?",
     "time": rf"\d+ (?:{'|'.join(SECONDS)})s?",
     "number": r"\d+",
     "case": "|".join(cases.KINDS),

@@ -90,19 +90,21 @@ class Stage:
 
     # ---- what payers and the shop do ---------------------------------------------------------------------------------
 
-    @action("payer pays {payment} {money}[ to {shares}][, refunds {policy}][ with {coupon:money} by the shop's coupon]")
-    async def pays(self, payment: str, money: str, shares: str = "", policy: str = "", coupon: str = "") -> None:
-        """A payer orders and pays by QR code; the money is to be shared out so; a coupon of the shop's pays a part.
-
-        Refunds take the shares back in proportion, or those first that are named.
-        """
+    @action(
+        "payer pays {payment} {money}[ to {shares}][, refunds {policy}][, released {release}]"
+        "[ with {coupon:money} by the shop's coupon]"
+    )
+    async def pays(
+        self, payment: str, money: str, shares: str = "", policy: str = "", release: str = "", coupon: str = ""
+    ) -> None:
+        """A payer pays by QR code; it is shared out, given back and released so; a coupon of the shop's pays a part."""
         amount = minor(money)
         if coupon:
             said = Confirmed("ch-coupon", cny(amount), self.front.clock.now(), cny(minor(coupon)))
             self.front.rail.says(pay=said)
         more: dict[str, Any] = {"split": list(_plan(shares))} if shares else {}
-        if policy:
-            more = {"split_plan": {"document": _document(shares, policy)}}
+        if policy or release:
+            more = {"split_plan": {"document": _document(shares, policy, release)}}
         answer = await self.front.pay(payment, amount, **more)
         self.seen.payments[payment] = body(answer)["id"]
 
@@ -141,6 +143,11 @@ class Stage:
     async def refunds(self, refund: str, money: str, payment: str) -> None:
         """The shop gives back so much of a payment."""
         self.seen.refunds[refund] = body(await self.front.refund(self.seen.payment(payment), minor(money)))["id"]
+
+    @action("shop confirms delivery of {payment}")
+    async def delivers(self, payment: str) -> None:
+        """The shop says that the goods have arrived 确认收货: what waits for that can be paid out."""
+        body(await self.front.post(f"/v1/payments/{self.seen.payment(payment)}/confirm_delivery"))
 
     @action("shop retries {refund}")
     async def retries(self, refund: str) -> None:
@@ -221,6 +228,11 @@ class Stage:
     async def shares_out(self) -> None:
         """The worker hears of what has succeeded and posts the payees' shares 分账."""
         await self.front.share_out()
+
+    @action("hub releases what is due")
+    async def releases(self) -> None:
+        """The worker releases the shares whose date has come 放款."""
+        await self.front.hub.releases.once()
 
     @action("hub looks again after {time}")
     async def looks_again(self, time: str) -> None:
@@ -394,14 +406,21 @@ def _plan(shares: str) -> Iterator[dict[str, Any]]:
         yield {"payee": PAYEES[payee], **part}
 
 
-def _document(shares: str, policy: str) -> dict[str, Any]:
-    """Return the same as a plan that says whose shares refunds take back first."""
+def _document(shares: str, policy: str, release: str) -> dict[str, Any]:
+    """Return the same as a plan that says whose shares refunds take back first, and when payees can be paid."""
     lines = [{"name": SHARE.findall(shares)[n][0], **line} for n, line in enumerate(_plan(shares))]
+    document: dict[str, Any] = {"version": 1, "base": "paid", "lines": lines}
     first = policy.removesuffix(" first")
-    refunds = {"policy": policy.replace(" ", "_")}
     if first in PAYEES and first != "platform":
-        refunds = {"policy": "payer_first", "payer": first}
-    return {"version": 1, "base": "paid", "refunds": refunds, "lines": lines}
+        document["refunds"] = {"policy": "payer_first", "payer": first}
+    elif policy:
+        document["refunds"] = {"policy": policy.replace(" ", "_")}
+    if release == "on delivery":
+        document["release"] = [{"when": "delivery"}]
+    elif release:
+        days = int(release.split(" ")[-2])
+        document["release"] = [{"basis_points": 5_000}, {"basis_points": 5_000, "days": days}]
+    return document
 
 
 def _seconds(time: str) -> int:

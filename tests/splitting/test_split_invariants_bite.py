@@ -118,6 +118,19 @@ PLANTS = {
 
 # Of what is sold after the others were looked for.
 LATER = {
+    "platform_holds_fees_alone": {
+        "a frozen commission that brings more": "UPDATE transfer SET amount_minor = amount_minor + 1 "
+        "WHERE id LIKE 'pay_%:frozen:1:0:released'",
+        "principal released as a commission": "UPDATE transfer SET rule = 'commission', credit = 'platform_fee:CNY' "
+        "WHERE id LIKE 'pay_%:frozen:0:0:released'",
+    },
+    "frozen_shares_are_held": {
+        "a hold that is gone": "DELETE FROM hold WHERE id LIKE 'pay_%:frozen:0:0' AND state = 'held'",
+        "a hold that stands though it was released": "UPDATE hold SET state = 'held', posted_minor = 0 "
+        "WHERE id LIKE 'pay_%:frozen:0:0' AND state = 'posted'",
+        "another sum": "UPDATE split SET frozen_minor = frozen_minor + 1 WHERE frozen_minor > 0",
+        "a date that would be passed over": "UPDATE split SET release_on = NULL WHERE release_on IS NOT NULL",
+    },
     "debts_match_the_journal": {
         "a debt of no taking back": "DELETE FROM transfer WHERE id = (SELECT transfer_id FROM payee_debt)",
         "a debt of more than was taken": "UPDATE payee_debt SET amount_minor = amount_minor + 1, "
@@ -138,6 +151,20 @@ async def _sold_by_a_plan(town: Town) -> None:
     await plans.activate(front.book, plan.id, 1, hash=row.hash, checker="bo")
     await plans.add(front.book, plan.id, document={**document, "base": "paid"}, maker="ada")
     await front.paid("by-a-plan", split_plan={"id": plan.id})
+
+
+async def _sold_and_frozen(town: Town) -> None:
+    """Sell twice, with the farm's share frozen until delivery or a date; the second one is delivered."""
+    front = town.front
+    lines = [
+        {"name": "farm", "payee": FARM, "basis_points": 50},
+        {"name": "hub", "payee": PLATFORM, "basis_points": 100},
+    ]
+    document = {"version": 1, "lines": lines, "release": [{"when": "delivery", "days": 90}]}
+    await front.paid("frozen", split_plan={"document": document})
+    delivered = await front.paid("delivered", split_plan={"document": document})
+    await front.share_out()
+    await front.hub.releases.deliver(front.book, delivered)
 
 
 async def _given_back_after_it_was_paid(town: Town) -> None:
@@ -172,6 +199,7 @@ async def test_an_invariant_finds_each_fault_it_is_there_for(
         superuser = await asyncpg.connect(url)
         await superuser.execute("SET session_replication_role = replica")
         await _each_is_found(superuser, PLANTS)
+        await _sold_and_frozen(town)
         await _given_back_after_it_was_paid(town)
         await _each_is_found(superuser, LATER)
         await superuser.close()

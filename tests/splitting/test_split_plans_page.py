@@ -10,7 +10,7 @@ import pytest
 from gateway.api.payments import PaymentIn
 from gateway.api.shares import parts_of
 from splitting.plans.document import DEEPEST, MOST_LINES, SplitLineIn, SplitTreeIn, read
-from splitting.plans.tree import Facts, share
+from splitting.plans.tree import Facts, Policy, TakingBack, share
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "split-plans.md").read_text("utf-8")
 BLOCKS: list[dict[str, Any]] = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
@@ -48,6 +48,12 @@ def test_the_example_of_an_order_is_taken_as_it_stands() -> None:
 
 def test_the_example_that_inherits_is_of_the_form() -> None:
     assert SplitTreeIn.model_validate(BLOCKS[2]).extends is not None
+
+
+def test_the_examples_of_releases_and_refunds_are_plans() -> None:
+    released, refunded = (read(block) for block in BLOCKS[3:])
+    assert [len(line.releases) for line in released.lines] == [1, 2]
+    assert refunded.taking_back == TakingBack(Policy.PAYER_FIRST, "store")
 
 
 def test_the_page_names_every_field_of_a_line_and_the_bounds() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kernel.db import acquire
 from kernel.work import BOOKS, Need, Work
 from ledger import Transfer, accounts, post_expected
+from ledger.posting import HOLDS
 from ops.payees import debts_of
 from ops.verify import verify
 from splitting.objects import shares_of
@@ -23,11 +24,13 @@ from splitting.plans.asked import Part
 from splitting.plans.document import PlanWrong, read, resolved
 from splitting.plans.tree import OWN, Policy, TakingBack
 from splitting.settlement.instructions import MakeSettlement
-from splitting.shares import sharing
+from splitting.shares import giving_back, sharing
+from splitting.shares.frozen import frozen_of
+from splitting.shares.release import ConfirmDelivery, ReleaseShares
 from splitting.shares.store import debts
 from splitting.shares.takeback import taken_back
 from splitting.store import Owed
-from splitting.tables import PAYEE_DEBTS, SPLITS, PayeeDebt
+from splitting.tables import INSTRUCTIONS, PAYEE_DEBTS, SPLITS, PayeeDebt
 from streams import EVENTS
 from tests.splitting.in_memory import BOOK, DAY, NOW, Book
 from tests.splitting.town import FARM, MILL, PLATFORM, Town, a_town
@@ -156,6 +159,7 @@ class Shop:
 
     def __init__(self) -> None:
         self.book, self.day, self.count = Book(), DAY, 0
+        self.besides: dict[str, int] = {}  # account → what it was given by no plan
         self.sold: dict[str, int] = {}  # payment → what of it is not refunded
         self.book.payee(HUB, kind="platform", bank="citybank")
         for payee in PAYEES:
@@ -191,7 +195,7 @@ class Shop:
         merchant, channel = accounts.merchant("CNY"), accounts.channel("rail", "CNY")
 
         def back(work: Work) -> list[int]:
-            parts = sharing.take_back_for_refund(work, BOOK, payment, refund, amount, self.day)
+            parts = giving_back.take_back_for_refund(work, BOOK, payment, refund, amount, self.day)
             if not fails:
                 gone = Transfer(f"{refund}:refund", "refund", merchant, channel, amount, "CNY")
                 post_expected(work, BOOK, refund, [gone], business_date=self.day)
@@ -200,7 +204,9 @@ class Shop:
         parts = self._watched(back)
         if fails:
             self._watched(
-                lambda work: sharing.give_back_after_failed_refund(work, BOOK, payment, refund, parts, amount, self.day)
+                lambda work: giving_back.give_back_after_failed_refund(
+                    work, BOOK, payment, refund, parts, amount, self.day
+                )
             )
         else:
             self.sold[payment] -= amount
@@ -238,15 +244,41 @@ class Shop:
         self.check()
         return done
 
+    def deliver(self, payment: str) -> None:
+        for _ in range(2):
+            self._watched(ConfirmDelivery(BOOK, payment).apply)
+
+    def release(self) -> None:
+        for payment in self.sold:
+            for _ in range(2):
+                self._watched(ReleaseShares(BOOK, payment, self.day).apply)
+
     def debts(self) -> list[PayeeDebt]:
         return list(self.book._added.get(PAYEE_DEBTS, ()))
 
     def check(self) -> None:
         self.book.assert_it_adds_up()
+        can_have = dict.fromkeys(self.owed, 0) | self.besides
         for split in self.book._rows.get(SPLITS, {}).values():
             shares = shares_of(split)
             assert sum(share.amount_minor for share in shares) == SALE - FEE
             assert all(share.left_minor >= 0 for share in shares)
+            frozen = [0] * len(shares)
+            for part in frozen_of(split):
+                assert 0 <= part.taken_minor <= part.given_minor
+                assert part.released_on is None or part.released_on <= self.day.isoformat() or split.delivered_at
+                frozen[part.share] += part.frozen_minor
+            assert split.frozen_minor == sum(frozen)
+            assert all(minor <= share.left_minor for minor, share in zip(frozen, shares, strict=True))
+            for minor, share in zip(frozen, shares, strict=True):
+                if share.payee_id != OWN:
+                    can_have[self.account(share.payee_id)] += share.left_minor - minor
+        for line in self.book._rows.get(INSTRUCTIONS, {}).values():
+            can_have[self.account(line.payee_id)] -= line.amount_minor
+        for account, minor in can_have.items():
+            assert self.book.accounts[account].balance == minor, "what is frozen is nobody's to be paid"
+        held = sum(hold.amount_minor for hold in self.book._rows.get(HOLDS, {}).values() if hold.state == "held")
+        assert held == sum(split.frozen_minor for split in self.book._rows.get(SPLITS, {}).values())
         for account, left in self.owed.items():
             lacks = max(0, -self.book.accounts[account].balance)
             assert sum(minor for _, minor in left) == lacks
@@ -277,20 +309,32 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "remainder": draw(st.integers(0, 2)),
         "cap": draw(st.integers(0, 900)),
     }
+    release = st.sampled_from(
+        [
+            None,
+            [{"when": "delivery"}],
+            [{"when": "delivery", "days": 2}],
+            [{"when": "date", "date": (DAY + timedelta(days=1)).isoformat()}],
+            [{"basis_points": 3_333}, {"basis_points": 3_333, "days": 1}, {"basis_points": 3_334, "when": "delivery"}],
+        ]
+    )
+    store["release"] = draw(release)
     lines = [
         {"name": "hub", "payee": HUB, "basis_points": draw(st.integers(0, 500))},
         {"name": "agent", "payee": PAYEES[0], "basis_points": draw(st.integers(0, 9_400)), "lines": [store, clerk]},
     ]
-    return {"version": 1, "base": draw(st.sampled_from(["arriving", "paid"])), "lines": lines, "refunds": refunds}
+    base = draw(st.sampled_from(["arriving", "paid"]))
+    return {"version": 1, "base": base, "lines": lines, "refunds": refunds, "release": draw(release)}
 
 
 lives = st.lists(
     st.one_of(
         st.tuples(st.just("sell"), documents()),
         st.tuples(st.sampled_from(["refund", "fail"]), st.tuples(st.integers(0, 99), st.integers(1, SALE))),
-        st.tuples(st.just("settle"), st.none()),
+        st.tuples(st.sampled_from(["settle", "release"]), st.none()),
+        st.tuples(st.just("deliver"), st.integers(0, 99)),
     ),
-    max_size=14,
+    max_size=16,
 )
 
 
@@ -304,8 +348,10 @@ def test_after_refunds_of_everything_and_recovery_every_account_is_at_nothing(
     for what, how in life:
         if what == "sell":
             shop.sell(how)
-        elif what == "settle":
-            shop.settle()
+        elif what in ("settle", "release"):
+            getattr(shop, what)()
+        elif what == "deliver":
+            shop.deliver(list(shop.sold)[how % len(shop.sold)])
         else:
             shop.refund(list(shop.sold)[how[0] % len(shop.sold)], how[1], fails=what == "fail")
     for payment in shop.sold:
@@ -326,6 +372,7 @@ def test_after_refunds_of_everything_and_recovery_every_account_is_at_nothing(
         )
         for payee, minor in owing.items() if minor
     ]  # fmt: skip
+    shop.besides = {shop.account(payee): minor for payee, minor in owing.items()}
     if recover:
         channel, merchant = accounts.channel("rail", "CNY"), accounts.merchant("CNY")
         paid = Transfer("next", "payment_captured", channel, merchant, sent, "CNY")

@@ -229,14 +229,17 @@ async def _a_payment(story: Story, payee: str) -> Any:
         {"name": "maker", "payee": payee, "basis_points": 6_500, "minimum": 500},
         {"name": "carrier", "payee": payee, "amount": 300, "when": {"amount": {"below": 20_000}}},
     ]}  # fmt: skip
+    tree["release"] = [{"when": "delivery", "days": 15}]
     by_a_tree = order | {"merchant_order_id": "2026-000128", "split_plan": {"document": tree}}
-    await ask("create_payment", "/v1/payments", by_a_tree, key="2026-000128", example="with_a_tree")
+    later = await ask("create_payment", "/v1/payments", by_a_tree, key="2026-000128", example="with_a_tree")
     place = f"/v1/payments/{made['id']}"
-    waiting = (await story.becomes(place, "requires_action"))["attempts"][0]
-    await story.wechat.pay(waiting["reference"])
-    await story.becomes(place, "succeeded")
+    for path in (place, f"/v1/payments/{later['id']}"):
+        waiting = (await story.becomes(path, "requires_action"))["attempts"][0]
+        await story.wechat.pay(waiting["reference"])
+        await story.becomes(path, "succeeded")
     await story.hub.splitter().once()
     await ask("get_payment", place)
+    await ask("confirm_delivery", f"/v1/payments/{later['id']}/confirm_delivery")
 
     await ask("close_payment", f"/v1/payments/{other['id']}/close")
     await ask("list_payments", "/v1/payments?status=succeeded&currency=CNY&limit=2")

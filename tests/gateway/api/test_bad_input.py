@@ -629,6 +629,7 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
         ("POST", "/v1/payout_schedules"): "payees:write",
         ("GET", "/v1/payout_schedules"): "payments:read",
         ("GET", "/v1/debts"): "payments:read",
+        ("POST", f"/v1/payments/{door.paid}/confirm_delivery"): "payments:write",
         ("GET", "/v1/balances"): "balances:read",
         ("GET", "/v1/settlements"): "balances:read",
         ("GET", "/v1/settlements/stl_1"): "balances:read",

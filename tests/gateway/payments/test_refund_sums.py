@@ -19,8 +19,8 @@ from kernel.money import Money, share_bp
 from ledger import RULES
 from ledger.posting import ENTRIES
 from splitting import Part, ShareKind, SplitLine
+from splitting.objects import shares_of
 from splitting.plans.arithmetic import OWN, fee_returned
-from splitting.shares.sharing import shares_of
 from splitting.tables import SPLITS
 from tests.splitting.in_memory import BOOK, NOW, Book
 
