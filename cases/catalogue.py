@@ -112,6 +112,20 @@ KINDS: Mapping[str, CaseKind] = {
         "that it carried out late); the second statement was not booked",
         _LOOKED_INTO,
     ),
+    "settlement_refused": CaseKind(
+        "a bank refused a whole settlement batch and did nothing of it, or the hub cannot write it for the bank "
+        "(refused_by); it is not sent any more, and its money stays in transit",
+        {
+            "send_again": (
+                "the reason is put right, at the bank or in its settings (`sluice bank rotate`): send the same lines "
+                "again, under the same number"
+            ),
+            "cancel": (
+                "it is not to be sent: the hub asks the bank once more, and if that has nothing of it, every payee is "
+                "owed its share again and paid with the next batch"
+            ),
+        },
+    ),
     "payout_in_doubt": CaseKind(
         "a bank refused a payout as a duplicate, or gave contradictory answers: it may have been paid, so its money "
         "stays in transit",

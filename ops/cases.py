@@ -13,11 +13,13 @@ from ops.wiring import Hub
 from people import Act, Approval, Use, What, approved
 from splitting.banks import fates
 from splitting.settlement import decisions as payouts
+from splitting.settlement import refused
 
 # (kind, decision) → what is done in the batch that records it. A decision that is not here is only a record.
 EFFECTS: Mapping[tuple[str, str], cases.Effect] = {
     **decisions.EFFECTS,
     **payouts.EFFECTS,
+    **refused.EFFECTS,
     **fates.EFFECTS,
 }
 

@@ -70,6 +70,11 @@ MEANING: dict[str, dict[str, Means]] = {
             "lines in transit that a second person has to let go", ("batches_match_their_lines",)
         ),
         "created": Means("lines of which some are in transit", ("batches_match_their_lines",)),
+        "refused": Means(
+            "lines in transit, of which the bank has done nothing, and a case that asks two people",
+            ("batches_match_their_lines", "refused_batches_are_asked_about"),
+        ),
+        "cancelled": Means("lines in transit that are being given back", ("batches_match_their_lines",)),
         "sent": Means("lines of which some are in transit", ("batches_match_their_lines",)),
         "finished": Means("lines that are all paid, refused or returned", ("batches_match_their_lines",)),
     },

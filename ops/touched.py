@@ -15,6 +15,7 @@ from typing import NamedTuple
 from gateway.payments import unwanted
 from kernel.db import Connection
 from ops.verified import Mark
+from splitting.settlement.instructions import REFUSED_WHOLE
 
 COPIED = (
     "transfer", "hold", "event", "payment", "attempt", "refund", "refund_return", "split", "payee_debt", "settlement",
@@ -190,6 +191,7 @@ _BELONGS = (
     ("instruction", "family", "settlement_id = o.id"),
     ("case_file", "head", "id = o.id"),
     ("case_file", "attempt", f"kind = '{unwanted.NOT_GIVEN_BACK}' AND about = o.payment_id || ':' || o.number"),
+    ("case_file", "settlement", f"kind = '{REFUSED_WHOLE}' AND about = o.id"),
     ("event", "case_file", "subject = o.id AND type IN ('case.opened', 'case.decided')"),
     ("transfer", "payment", "id >= o.id || ':' AND id < o.id || ';'"),
     ("transfer", "refund", "id >= o.id || ':' AND id < o.id || ';'"),

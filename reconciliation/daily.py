@@ -37,7 +37,8 @@ from reconciliation.sources.statements import (
 )
 from splitting.banks.fates import Wrong, file_key, info_of
 from splitting.banks.files import fetched
-from splitting.banks.worker import Banks, message_id
+from splitting.banks.sending import message_id
+from splitting.banks.worker import Banks
 from splitting.tables import BankLink, Instruction, Settlement
 
 log = logging.getLogger(__name__)

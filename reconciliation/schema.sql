@@ -5,7 +5,9 @@ CREATE TABLE statement_file (
     book          int NOT NULL,
     id            text NOT NULL COLLATE "C", -- follows from counterparty, kind and content
     counterparty  text NOT NULL COLLATE "C",
-    kind          text NOT NULL COLLATE "C" CHECK (kind IN ('bill', 'funds', 'pain.002', 'camt.053', 'camt.054')),
+    kind          text NOT NULL COLLATE "C" CHECK (
+        kind ~ '^(bill|funds|[a-z0-9]+[.][a-z0-9]+)$' -- of a bank: the type of its file
+    ),
     subject       text NOT NULL COLLATE "C", -- of files with one subject the newest counts
     message_id    text COLLATE "C",          -- bank files: the sender's number, never used twice
     business_date date NOT NULL,

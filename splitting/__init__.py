@@ -17,6 +17,7 @@ from splitting.plans.arithmetic import Share, SplitLine, compute
 from splitting.plans.asked import Part
 from splitting.plans.document import PlanWrong
 from splitting.plans.tree import ShareKind
+from splitting.settlement import store as settlement_store
 from splitting.settlement.deposits import ApplyDeposit
 from splitting.settlement.instructions import (
     DecideInstruction,
@@ -35,7 +36,7 @@ from splitting.shares.sharing import (
 from splitting.shares.store import INVARIANTS as _OF_DEBTS
 from splitting.tables import BankLink, Payee
 
-INVARIANTS = store.INVARIANTS | _OF_DEBTS | guard.INVARIANTS
+INVARIANTS = store.INVARIANTS | _OF_DEBTS | guard.INVARIANTS | settlement_store.INVARIANTS
 
 __all__ = [
     "EVENTS",

@@ -246,7 +246,13 @@ EVENTS = {
     "payee.resumed": EventType("what a payee is owed is paid out again, from the next batch on", PayeeOut),
     "debt.opened": EventType("a refund took back more from a payee than it was owed: it owes the rest", DebtOut),
     "settlement.created": EventType("a batch of instructions for a bank was made", SettlementOut),
-    "settlement.released": EventType("a second person released a batch that waited for one", SettlementOut),
+    "settlement.released": EventType(
+        "a batch goes on that waited for people: a second one released it, or two have it sent again", SettlementOut
+    ),
+    "settlement.refused": EventType(
+        "the bank refused the whole batch; people decide what becomes of it", SettlementOut
+    ),
+    "settlement.cancelled": EventType("a refused batch is not sent again; its shares are owed again", SettlementOut),
     "payout_schedule.set": EventType("when a payee, or every payee at a bank, is paid was set", PayoutScheduleOut),
     "settlement.sent": EventType("the bank has the batch", SettlementOut),
     "settlement.line_paid": EventType("the bank credited a payee's sub-account", InstructionOut),

@@ -150,7 +150,9 @@ CREATE TABLE settlement (
     business_date     date NOT NULL,
     execution_date    date NOT NULL, -- the bank's day on which it is to be carried out
     currency          text NOT NULL COLLATE "C",
-    status            text NOT NULL COLLATE "C" CHECK (status IN ('draft', 'awaiting_release', 'created', 'sent', 'finished')),
+    status            text NOT NULL COLLATE "C" CHECK (
+        status IN ('draft', 'awaiting_release', 'created', 'refused', 'cancelled', 'sent', 'finished')
+    ),
     total_minor       bigint NOT NULL CHECK (total_minor >= 0),
     instruction_count int NOT NULL CHECK (instruction_count >= 0),
     open_count        int NOT NULL CHECK (open_count >= 0 AND open_count <= instruction_count),
@@ -160,6 +162,8 @@ CREATE TABLE settlement (
     returned_minor    bigint NOT NULL DEFAULT 0, -- of paid_minor, what came back 退票
     written_as        int NOT NULL DEFAULT 1, -- how its file is written, see splitting/states.py
     drafted_to        text COLLATE "C", -- of a draft: the last payee that was looked at; else NULL
+    debtor_name       text, -- the account holder in whose name it is written; NULL: of a link that named none
+    again_at          timestamptz, -- when two people last had it sent again, after the bank had refused it
     PRIMARY KEY (book, id),
     CONSTRAINT settlement_draft_goes_on CHECK ((status = 'draft') = (drafted_to IS NOT NULL)),
     CONSTRAINT settlement_returned_of_what_was_paid CHECK (returned_minor >= 0 AND returned_minor <= paid_minor)
@@ -196,7 +200,7 @@ CREATE TABLE bank_file (
     id            text NOT NULL COLLATE "C", -- follows from bank, the bank's id and the hash in its list
     bank          text NOT NULL COLLATE "C",
     file_id       text NOT NULL COLLATE "C",
-    type          text NOT NULL COLLATE "C" CHECK (type IN ('pain.002', 'camt.054', 'camt.053')),
+    type          text NOT NULL COLLATE "C" CHECK (type ~ '^[a-z0-9]+[.][a-z0-9]+$'),
     name          text NOT NULL,
     business_date date NOT NULL,
     listed_sha256 text NOT NULL COLLATE "C",

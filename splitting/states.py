@@ -9,6 +9,8 @@ class Batch(StrEnum):
     DRAFT = "draft"  # its lines are being made and booked in transit, in portions
     AWAITING_RELEASE = "awaiting_release"  # 待放行: made and booked in transit; sent once a second person agrees
     CREATED = "created"  # made and booked in transit; not known to have reached the bank
+    REFUSED = "refused"  # 银行拒收: the bank refused all of it and did nothing; two people decide what is next
+    CANCELLED = "cancelled"  # 已撤销: two people have said so; its lines are being given back
     SENT = "sent"  # the bank has it
     FINISHED = "finished"  # every line is paid or refused
 
@@ -18,6 +20,9 @@ class BatchEvent(StrEnum):
     MADE_LARGE = "made_large"  # over the bank's limit
     RELEASED = "released"
     ACCEPTED = "accepted"
+    REFUSED = "refused"
+    SEND_AGAIN = "send_again"
+    CANCEL = "cancel"
     LAST_LINE_DECIDED = "last_line_decided"
 
 
@@ -27,9 +32,19 @@ BATCH = StateTable(
         (Batch.DRAFT, BatchEvent.MADE_LARGE): Move(Batch.AWAITING_RELEASE, "settlement.created"),
         (Batch.AWAITING_RELEASE, BatchEvent.RELEASED): Move(Batch.CREATED, "settlement.released"),
         (Batch.CREATED, BatchEvent.RELEASED): Move(Batch.CREATED),
+        (Batch.REFUSED, BatchEvent.RELEASED): Move(Batch.REFUSED),
+        (Batch.CANCELLED, BatchEvent.RELEASED): Move(Batch.CANCELLED),
         (Batch.SENT, BatchEvent.RELEASED): Move(Batch.SENT),
         (Batch.FINISHED, BatchEvent.RELEASED): Move(Batch.FINISHED),
         (Batch.CREATED, BatchEvent.ACCEPTED): Move(Batch.SENT, "settlement.sent"),
+        (Batch.CREATED, BatchEvent.REFUSED): Move(Batch.REFUSED, "settlement.refused"),
+        (Batch.REFUSED, BatchEvent.SEND_AGAIN): Move(Batch.CREATED, "settlement.released"),
+        (Batch.REFUSED, BatchEvent.CANCEL): Move(Batch.CANCELLED, "settlement.cancelled"),
+        # The bank has it after all: then nothing of it is given back.
+        (Batch.REFUSED, BatchEvent.ACCEPTED): Move(Batch.SENT, "settlement.sent"),
+        (Batch.CANCELLED, BatchEvent.ACCEPTED): Move(Batch.SENT, "settlement.sent"),
+        (Batch.REFUSED, BatchEvent.LAST_LINE_DECIDED): Move(Batch.FINISHED, "settlement.finished"),
+        (Batch.CANCELLED, BatchEvent.LAST_LINE_DECIDED): Move(Batch.FINISHED, "settlement.finished"),
         # Its acceptance was lost, its work was not.
         (Batch.CREATED, BatchEvent.LAST_LINE_DECIDED): Move(Batch.FINISHED, "settlement.finished"),
         (Batch.SENT, BatchEvent.ACCEPTED): Move(Batch.SENT),  # the same file again: the bank keeps one

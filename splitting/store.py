@@ -220,11 +220,11 @@ async def settlements(
 
 
 async def unsent(connection: Connection, *, page: int = 500) -> AsyncIterator[Settlement]:
-    """Yield every batch of every book that its bank is not known to have, oldest first; `page` rows a statement."""
+    """Yield each batch to be sent or given back, of every book, oldest first; `page` rows a statement."""
     last: tuple[datetime, int, str] | None = None
     while True:
         rows = await connection.fetch(
-            f"SELECT {_SETTLEMENT} FROM settlement WHERE status = 'created' "
+            f"SELECT {_SETTLEMENT} FROM settlement WHERE status IN ('created', 'cancelled') "
             "AND ($1::timestamptz IS NULL OR (created_at, book, id) > ($1, $2, $3)) "
             "ORDER BY created_at, book, id LIMIT $4",
             *(last or (None, 0, "")),

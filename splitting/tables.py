@@ -113,6 +113,8 @@ class Settlement(NamedTuple):
     returned_minor: int = 0  # of paid_minor, what came back
     written_as: int = 1  # how its file is written, the same whenever it is sent: see splitting.states.WRITTEN_AS
     drafted_to: str | None = None  # of a draft: the last payee that was looked at
+    debtor_name: str | None = None  # the account holder in whose name it is written; None: of a link that named none
+    again_at: datetime | None = None  # when two people last had it sent again
 
 
 class Instruction(NamedTuple):
@@ -221,7 +223,7 @@ BANK_LINKS: Table[BankLink] = Table(
 SETTLEMENTS: Table[Settlement] = Table(
     "settlement",
     Settlement,
-    "int text text date date text text bigint int int bigint timestamptz timestamptz bigint int text",
+    "int text text date date text text bigint int int bigint timestamptz timestamptz bigint int text text timestamptz",
     keys=2,
 )
 INSTRUCTIONS: Table[Instruction] = Table(

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -13,7 +13,7 @@ import orjson
 
 from channels.banks import signing
 from channels.banks.iso20022 import BadStatement
-from channels.banks.iso20022.pain001 import PAIN_001, WRITTEN
+from channels.banks.iso20022.pain001 import PAIN_001, WRITTEN, no_text
 from channels.contract import Refused, Unknown
 from channels.settings import secret
 from kernel.clock import business_date
@@ -41,14 +41,17 @@ class BankSettings:
     timeout_s: float = TIMEOUT_S
     drop_dir: str | None = None  # the folder by which files go, where they do not go by base_url
     pain_001: str = PAIN_001  # the version in which new batches are written
+    account_holder: str | None = (
+        None  # 户名: in whose name the pool account is; None: of a link made before it was asked
+    )
 
 
 def read_settings(enrolment: Mapping[str, Any]) -> BankSettings:
     """Return the settings from a bank's answer to an enrolment.
 
-    enrolment: base_url, token, key_id, private_key, bank_key_id, bank_public_key, bic, bank_name, drop_dir, pain_001;
-    each of the secrets and keys may be a file instead: token_file, … Raises ValueError and KeyError, which show no
-    secret.
+    enrolment: base_url, token, key_id, private_key, bank_key_id, bank_public_key, bic, bank_name, drop_dir, pain_001,
+    account_holder; each of the secrets and keys may be a file instead: token_file, … Raises ValueError and KeyError,
+    which show no secret.
     """
     return BankSettings(
         base_url=enrolment["base_url"],
@@ -60,7 +63,14 @@ def read_settings(enrolment: Mapping[str, Any]) -> BankSettings:
         bank_name=enrolment.get("bank_name", ""),
         drop_dir=enrolment.get("drop_dir"),
         pain_001=_version(enrolment.get("pain_001", PAIN_001)),
+        account_holder=_holder(enrolment.get("account_holder")),
     )
+
+
+def _holder(told: Any) -> str | None:
+    if told is not None and (not isinstance(told, str) or (why := no_text("account_holder", told, 140))):
+        raise ValueError(why if isinstance(told, str) else "account_holder is a text")
+    return told
 
 
 def _version(told: Any) -> str:
@@ -144,11 +154,11 @@ class BankClient:
         """Return an account as it is now. Raises Rejected for one that is not ours, Unavailable."""
         return _account(await self._call("GET", f"/accounts/{quote(number, safe='')}"))
 
-    async def upload(self, xml: bytes) -> Accepted | Refused | Unknown:
+    async def upload(self, xml: bytes, *, again_since: datetime | None = None) -> Accepted | Refused | Unknown:
         """Give the bank a pain.001. After Unknown, call again with the very same bytes: they are executed once.
 
         Accepted says that the bank has the file, not that it paid: that is in the pain.002. Refused is given only for
-        an explicit no, after which nothing of the file was done.
+        an explicit no, after which nothing of the file was done. again_since: not needed, each answer is of its call.
         """
         now = int(self._env.now().timestamp())
         header = await self._env.offload(lambda: signing.sign(xml, self._key, key_id=self.settings.key_id, created=now))

@@ -3,6 +3,7 @@
 A power is had by having its methods, and whoever needs one asks for it by type, as with rails (channels/powers.py).
 """
 
+from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from channels.banks.client import Accepted, BankAccount, BankSettings, FileInfo, FilePage
@@ -15,10 +16,12 @@ class Bank(Protocol):
     @property
     def settings(self) -> BankSettings: ...
 
-    async def upload(self, xml: bytes) -> Accepted | Refused | Unknown:
+    async def upload(self, xml: bytes, *, again_since: datetime | None = None) -> Accepted | Refused | Unknown:
         """Give the bank a pain.001. After Unknown, give it the very same bytes again; silence is no refusal.
 
         Accepted: the bank has said under its signature that it has these bytes. Refused: nothing of them was done.
+        again_since: when it was decided to send again what the bank had refused; a refusal of before is none of these
+        bytes.
         """
 
     async def list_files(

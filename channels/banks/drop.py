@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,48 +38,52 @@ class DropClient(BankClient):
             raise ValueError("drop_dir is missing")
         self._in, self._out = Path(settings.drop_dir) / "in", Path(settings.drop_dir) / "out"
 
-    async def upload(self, xml: bytes) -> Accepted | Refused | Unknown:
+    async def upload(self, xml: bytes, *, again_since: datetime | None = None) -> Accepted | Refused | Unknown:
         """Put a pain.001 into the folder, once, and say what the bank's receipt says of it.
 
         Unknown while there is no receipt: call again with the same bytes. Where other bytes lie there under the same
-        message id, nothing is put there and it is Unknown, for a person to look at.
+        message id, nothing is put there and it is Unknown, for a person to look at; but bytes that the bank refused
+        give way to those that are sent again_since.
         """
         found = _MESSAGE.search(xml)
         if found is None:
             raise ValueError("a file without a message id is not sent")
         message_id = found[1].decode()
         digest = hashlib.sha256(xml).hexdigest()
-        said = await self._receipt_of(message_id)
+        said, signed_at = await self._receipt_of(message_id)
         if isinstance(said, Accepted):
             return said if said.sha256 == digest else Unknown("the bank's receipt is for other bytes than we sent")
-        if isinstance(said, Refused):
+        if isinstance(said, Refused) and (again_since is None or signed_at > int(again_since.timestamp())):
             return said
         now = int(self._env.now().timestamp())
         header = await self._env.offload(lambda: signing.sign(xml, self._key, key_id=self.settings.key_id, created=now))
         try:
-            put = await self._env.offload(_put, self._in, f"{message_id}.xml", xml, header)
+            put = await self._env.offload(_put, self._in, f"{message_id}.xml", xml, header, said is not None)
         except OSError as error:
             return Unknown(f"the folder cannot be written: {error.strerror}", not_sent=True)
         return Unknown("the bank has not taken the file yet" if put else "another file lies there under its name")
 
-    async def _receipt_of(self, message_id: str) -> Accepted | Refused | None:
-        """Return what the bank's signed receipt says of a message; None where there is none that can be believed."""
+    async def _receipt_of(self, message_id: str) -> tuple[Accepted | Refused | None, int]:
+        """Return what the bank's receipt says of a message, and when it was signed, in unix seconds.
+
+        None where there is no receipt that can be believed.
+        """
         if _MESSAGE_ID.fullmatch(message_id) is None:
-            return None
+            return None, 0
         try:
-            content = await self._read(self._out / "receipts" / f"{message_id}.json", MOST_RECEIPT)
+            content, signed_at = await self._read(self._out / "receipts" / f"{message_id}.json", MOST_RECEIPT)
             said = json_object(content)
             if "refused" in said:
-                return Refused(str(said["refused"])[:100], str(said.get("message", ""))[:300])
-            return Accepted(said["file_id"], said["message_id"], said["sha256"], said["received_at"])
+                return Refused(str(said["refused"])[:100], str(said.get("message", ""))[:300]), signed_at
+            return Accepted(said["file_id"], said["message_id"], said["sha256"], said["received_at"]), signed_at
         except (BadStatement, FileNotFoundError, KeyError):
-            return None
+            return None, 0
         except OSError as error:
             raise _away(error) from None
 
     async def uploads(self, message_id: str) -> tuple[Accepted, ...]:
         """Return what the bank has received under a message id; empty: it has nothing. Raises Unavailable."""
-        said = await self._receipt_of(message_id)
+        said, _ = await self._receipt_of(message_id)
         return (said,) if isinstance(said, Accepted) else ()
 
     async def list_files(
@@ -133,7 +137,7 @@ class DropClient(BankClient):
         if _NAME.fullmatch(name) is None:
             raise BadStatement("listed_oddly", f"{name[:MAX_NAME]} is no name of a file in the folder")
         try:
-            content = await self._read(self._out / name, MAX_BYTES)
+            content, _ = await self._read(self._out / name, MAX_BYTES)
         except FileNotFoundError:
             raise BadStatement("bank_http_404", f"{name} is not in the folder any more") from None
         except OSError as error:
@@ -142,28 +146,33 @@ class DropClient(BankClient):
             raise BadStatement("other_file", f"{name} is not the file that was listed: its hash differs", content)
         return content
 
-    async def _read(self, path: Path, most: int) -> bytes:
-        """Return a file's bytes, if the signature beside it is the bank's. Raises BadStatement, OSError."""
+    async def _read(self, path: Path, most: int) -> tuple[bytes, int]:
+        """Return a file's bytes, if the signature beside it is the bank's, and when that was made, in unix seconds.
+
+        Raises BadStatement, OSError.
+        """
         content = await self._env.offload(_bounded, path, most)
         try:
             header = (await self._env.offload(_bounded, path.with_name(f"{path.name}.sig"), 4_096)).decode("ascii")
         except (FileNotFoundError, UnicodeDecodeError):
             header = ""
         try:
-            await self._env.offload(signing.verify, header.strip() or None, content, self._bank_keys)
+            signed_at = await self._env.offload(signing.verify, header.strip() or None, content, self._bank_keys)
         except signing.BadSignature as error:
             raise BadStatement(f"signature_{error.code}", error.message, content) from None
-        return content
+        return content, signed_at
 
 
-def _put(folder: Path, name: str, content: bytes, header: str) -> bool:
+def _put(folder: Path, name: str, content: bytes, header: str, refused: bool) -> bool:
     """Put a file and its signature into a folder, the file last, each whole or not at all; once.
 
-    Return False where other bytes lie there under its name.
+    Return False where other bytes lie there under its name; those that the bank has refused are replaced.
     """
     path = folder / name
     if path.exists():
-        return path.read_bytes() == content
+        same = path.read_bytes() == content
+        if same or not refused:
+            return same
     for target, told in ((path.with_name(f"{name}.sig"), header.encode()), (path, content)):
         part = target.with_name(f".{target.name}.part")
         with part.open("wb") as opened:

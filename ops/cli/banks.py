@@ -23,11 +23,13 @@ from ops.cli.shared import (
 
 app = typer.Typer(no_args_is_help=True, help="Banks 银行: a merchant's custody, the platform's own account.")
 app.add_typer(bank_files.app, name="files")
+_NOT_SENT = ("created", "awaiting_release", "refused", "cancelled")
 CREDENTIALS = typer.Option(
     "--credentials",
     "--enrolment",
-    help="JSON file, the bank's answer to the enrolment: base_url, bic, token, key_id, private_key, bank_key_id, "
-    "bank_public_key; keys as text or as names of files (token_file, …), read now.",
+    help="JSON file, the bank's answer to the enrolment: account_holder (户名, in whose name the pool account is), "
+    "base_url, bic, token, key_id, private_key, bank_key_id, bank_public_key; "
+    "keys as text or as names of files (token_file, …), read now.",
 )
 
 
@@ -94,6 +96,9 @@ def bank_list(book: Book, as_json: Json = False) -> None:
             for one in shown:
                 secrets = " ".join(f"{name}={mark}" for name, mark in one["secrets"].items())
                 typer.echo(f"{one['bank']:<10} {one['pool_account']}  {secrets or 'key files, not sealed yet'}")
+                holder = one["settings"].get("account_holder")
+                said = 'not named: batches say "Sluice pool"; give account_holder to `sluice bank rotate`'
+                typer.echo(f"           account holder 户名: {on_screen(holder or said)}")
                 typer.echo(f"           its files were last read {one['files_read_at'] or 'never'}")
                 if one["ended_at"] is not None:
                     typer.echo(f"           asked for nothing any more since {one['ended_at']}")
@@ -173,6 +178,8 @@ def settle(
             lacks = 0 if done is None or done.status != "created" else await hub.banks.lacking(done)
             if lacks:
                 kept.append(f"it waits for deposits 待入账: the pool account lacks {Money(lacks, currency)}")
+            if done is not None and done.status == "refused":
+                kept.append("the bank refused it 银行拒收: see `sluice case list --kind settlement_refused`")
             if done is not None and done.status == "awaiting_release":
                 kept.append(f"it waits for release 待放行: `sluice payout release {done.id}`, which takes two people")
         told = None if done is None else splitting.settlement_payload(done)
@@ -188,7 +195,7 @@ def settle(
             )
         for line in () if as_json else kept:
             typer.echo(on_screen(line))
-        return 1 if done is not None and done.status in ("created", "awaiting_release") else 0
+        return 1 if done is not None and done.status in _NOT_SENT else 0
 
     finish(work())
 

@@ -135,7 +135,7 @@ def payout_run(
                 typer.echo(f"{one.id}: {one.status}, {one.instruction_count} instructions over {told}{why}")
             if not made:
                 typer.echo("nothing is due 无到期结算")
-        return 1 if any(one.status in ("created", "awaiting_release") for one in made) else 0
+        return 1 if any(one.status in ("created", "awaiting_release", "refused") for one in made) else 0
 
     finish(work())
 

@@ -79,10 +79,11 @@ def _batch(batch: "Settlement") -> str:
     total, paid, back = (
         Money(minor, batch.currency).major() for minor in (batch.total_minor, batch.paid_minor, batch.returned_minor)
     )
+    refused = "; see `sluice case list --kind settlement_refused`" if batch.status == "refused" else ""
     came_back = f", came back 退票 {back}" if batch.returned_minor else ""
     return (
         f"{batch.id}: {batch.status}, {batch.instruction_count} instructions 结算指令 over {total} {batch.currency}, "
-        f"paid 已出款 {paid}{came_back}, {batch.open_count} not answered yet 待银行回执"
+        f"paid 已出款 {paid}{came_back}, {batch.open_count} not answered yet 待银行回执{refused}"
     )
 
 

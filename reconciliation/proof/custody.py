@@ -14,7 +14,7 @@ from typing import Any
 from channels.banks import AccountStatement, Entry
 from kernel.ids import base36
 from reconciliation.proof.items import At, Item, one_sided
-from splitting.banks.worker import message_id
+from splitting.banks.sending import message_id
 from splitting.settlement.instructions import INSTRUCTION_ID, settlement_id
 
 DAY = timedelta(days=1)

@@ -168,7 +168,8 @@ class _Doors:
 
     async def enrol(self, request: web.Request) -> web.StreamResponse:
         body = await _json(request)
-        enrolment = await self._bank.enrol(_text(body, "name", 140))
+        name = _text(body, "name", 140)
+        enrolment = await self._bank.enrol(name)
         folder = {}
         if body.get("drop") is True:
             folder = {"drop_dir": str(self._bank.drops.make(enrolment.customer.customer_id).absolute())}
@@ -176,6 +177,7 @@ class _Doors:
             {
                 **folder,
                 "customer_id": enrolment.customer.customer_id,
+                "account_holder": name,
                 "token_file": str(enrolment.token_file.absolute()),
                 "private_key_file": str(enrolment.private_key_file.absolute()),
                 "key_id": enrolment.customer.key_id,

@@ -26,6 +26,7 @@ NAMES = SECRETS | {
     "bank_name",
     "drop_dir",
     "pain_001",
+    "account_holder",
 }  # all that is read
 
 

@@ -6,7 +6,6 @@ Everything may be repeated: accounts go by our reference, batches by their bytes
 import asyncio
 import logging
 import math
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -15,17 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 
 import cases
-from channels.banks import (
-    Accepted,
-    BankClient,
-    Batch,
-    Instruction,
-    a_bank,
-    pain001,
-    read_settings,
-    unsayable,
-)
-from channels.contract import Refused
+from channels.banks import BankClient, a_bank, read_settings
 from channels.settings import check_addresses
 from kernel.addresses import AddressRefused
 from kernel.clock import BEIJING
@@ -33,7 +22,6 @@ from kernel.db import Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import NotFound, Rejected, SluiceError, Unavailable
 from kernel.lane import Lanes
-from kernel.money import Money
 from kernel.sealing import CannotOpen, MasterKeys, Secret, master_of, without_secrets
 from kernel.turns import Turns
 from people import Use, approved
@@ -41,20 +29,14 @@ from splitting import states, store
 from splitting.banks import enrolment
 from splitting.banks.fates import SET_ASIDE, bank_of
 from splitting.banks.files import BankFiles, Collected
+from splitting.banks.sending import Sending
 from splitting.payees import LinkBank, ResealBankLink
-from splitting.settlement.instructions import DecideInstruction, MakeSettlement, MarkSent
+from splitting.settlement.instructions import MakeSettlement
 from splitting.settlement.making import make
-from splitting.settlement.store import lacking
 from splitting.tables import BankFile, BankLink, Settlement
-from splitting.tables import Instruction as Line
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-def message_id(settlement_id: str) -> str:
-    """Return the batch's MsgId at the bank: its id in the characters ISO 20022 allows, ≤ 35."""
-    return settlement_id.replace("_", "-")
 
 
 class Resealed(NamedTuple):
@@ -76,6 +58,7 @@ class Banks:
         self._keys = keys
         self._clients: dict[tuple[int, str], tuple[BankLink, BankClient]] = {}
         self.files = BankFiles(pool, lanes, env, self.client)
+        self._sending = Sending(pool, lanes, self.client)
 
     # ---- enrolments --------------------------------------------------------------------------------------------------
 
@@ -103,7 +86,13 @@ class Banks:
         approval that it takes, if it does. Raises Rejected (bank_settings_wrong, address_refused, or the bank's no),
         Unavailable, Conflict (other_pool_account, approval_unusable).
         """
-        link = self._sealed(BankLink(book, bank, "", "{}", "{}"), self._read(given, folder))
+        enrolled = self._read(given, folder)
+        if not enrolled.get("account_holder"):
+            raise Rejected(
+                "bank_settings_wrong",
+                "account_holder is missing: in whose name 户名 the bank holds the account, which every batch says",
+            )
+        link = self._sealed(BankLink(book, bank, "", "{}", "{}"), enrolled)
         pool = await self._build(link).open_account(f"pool-{book}-{currency}", name, currency, "pool")
         linked: BankLink = await self._lanes.put(approved(LinkBank(link._replace(pool_account=pool.account)), use))
         return linked
@@ -267,73 +256,23 @@ class Banks:
 
     async def send(self, settlement: Settlement) -> Settlement:
         """Send a batch the bank is not known to have; the same bytes each time, so the bank executes them once."""
-        return (await self.try_to_send(settlement))[0]
+        return (await self.carry_on(settlement))[0]
 
     async def lacking(self, settlement: Settlement) -> int:
         """Return what a batch waits for that has not been deposited, in minor units; 0 where it does not wait."""
-        async with acquire(self._pool) as connection:
-            return await lacking(connection, settlement)
+        return await self._sending.lacking(settlement)
 
-    async def try_to_send(self, settlement: Settlement) -> tuple[Settlement, bool]:
-        """As `send`; also say whether the bank answered."""
-        if settlement.status != "created":
-            return settlement, True
-        if await self.lacking(settlement):
-            return settlement, True  # what the bank was told before is nobody else's to wait for
-        link = await self.link(settlement.book, settlement.bank)
-        client = self.client(link)
-        async with acquire(self._pool) as connection:
-            lines = await store.instructions(connection, settlement.book, settlement.id)
-        to_send, moved = await self._refuse_unsayable(lines)
-        if moved is not None and moved.status != "created":
-            return moved, True  # nothing of it is left to be sent
-        batch = Batch(
-            message_id(settlement.id),
-            link.pool_account,
-            "Sluice pool",
-            settlement.execution_date,
-            client.settings.bic,
-            [
-                Instruction(
-                    line.id,
-                    line.account,
-                    line.name,
-                    Money(line.amount_minor, line.currency),
-                    f"settlement {settlement.business_date}",
-                )
-                # Largest first: should the pool run short, the bank refuses the last, and least waits.
-                for line in sorted(to_send, key=lambda line: (-line.amount_minor, line.id))
-            ],
-            settlement.created_at,
-            says_booking=settlement.written_as > 0,
-            version=states.WRITTEN_AS[settlement.written_as],
-        )
-        answer = await client.upload(pain001(batch))
-        if isinstance(answer, Accepted):
-            return await self._lanes.put(MarkSent(settlement.book, settlement.id)), True
-        if isinstance(answer, Refused):
-            # Nothing of the file was done. The money stays in transit until a person has seen why.
-            log.error("a bank refused a batch", extra={"settlement": settlement.id, "why": answer.code})
-            return settlement, True
-        log.warning("a bank did not answer; the batch is sent again", extra={"settlement": settlement.id})
-        return settlement, False
+    async def carry_on(self, settlement: Settlement) -> tuple[Settlement, bool]:
+        """Send a batch, or give back one that was cancelled; return it, and whether the bank answered.
 
-    async def _refuse_unsayable(self, lines: Sequence[Line]) -> tuple[Sequence[Line], Settlement | None]:
-        """Refuse the lines that no file can say, so that the others are sent; return these, and the batch if it moved.
-
-        What can be said follows from the line alone, so what is sent again is the same bytes. The bank cannot have such
-        a line: no file with it was ever written.
+        Any other batch is left as it is. Raises NotFound (no_such_bank), Unavailable.
         """
-        wrong = {line.id: why for line in lines if (why := unsayable(line.name, line.account))}
-        for line in lines:
-            if line.id in wrong and line.status == "in_transit":
-                log.error("a payee cannot be paid", extra={"instruction": line.id, "why": wrong[line.id]})
-                await self._lanes.put(DecideInstruction(line.book, line.id, False, wrong[line.id]))
-        if not wrong:
-            return lines, None
-        async with acquire(self._pool) as connection:
-            batch = await store.find_settlement(connection, lines[0].book, lines[0].settlement_id)
-        return [line for line in lines if line.id not in wrong], batch
+        if settlement.status not in (states.Batch.CREATED, states.Batch.CANCELLED):
+            return settlement, True
+        link = await self.link(settlement.book, settlement.bank)
+        if settlement.status == states.Batch.CANCELLED:
+            return await self._sending.give_back(link, settlement)
+        return await self._sending.send(link, settlement)
 
 
 def _read(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -348,6 +287,7 @@ def _read(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 Deposits = Callable[[int], Awaitable[Mapping[str, str | None]]]
 
 MOST_REST_S = 30.0
+MOST_WAIT_S = 300.0  # a batch without an answer is sent again so seldom at last
 
 
 class _Rest(NamedTuple):
@@ -380,7 +320,7 @@ class BankWorker:
         self._away: dict[tuple[int, str], _Rest] = {}
         self._turns: Turns[tuple[int, str], int] = Turns(env, "settlement")  # by book and bank
         self._at_once: dict[str, asyncio.Semaphore] = {}  # by bank
-        self._unanswered: Counter[tuple[int, str]] = Counter()  # batches, by book and id: uploads without an answer
+        self._unanswered: dict[tuple[int, str], _Rest] = {}  # batches, by book and id
         self._queried_again: dict[str, float] = {}  # when, by the case of a file that is set aside
 
     @property
@@ -401,6 +341,12 @@ class BankWorker:
             agreed: dict[tuple[int, str], list[BankFile]] = {}
             for file in await store.files_to_apply(connection):
                 agreed.setdefault((file.book, file.bank), []).append(file)
+        self._unanswered = {
+            (one.book, one.id): rest
+            for some in unsent.values()
+            for one in some
+            if (rest := self._unanswered.get((one.book, one.id))) is not None
+        }
         still = {case_id for some in aside.values() for case_id in some}
         self._queried_again = {case_id: at for case_id, at in self._queried_again.items() if case_id in still}
         begun = []
@@ -429,25 +375,32 @@ class BankWorker:
         First comes what is kept of files that people have agreed to. Last, files that are set aside are asked for
         again, each every few minutes.
 
-        Where the bank leaves a batch without an answer, the others of the merchant wait for the next round, in which
-        that one comes last: a batch that never gets through holds up no other.
+        Where the bank leaves a batch without an answer, the others of the merchant wait for the next round, and that
+        one is sent again later and later: a batch that never gets through holds up no other.
         """
         deposits = await self._deposits(link.book)
         for file in agreed:
             await self._banks.files.apply_kept(link, file, deposits, self._collected)
-        for settlement in sorted(unsent, key=lambda one: self._unanswered[one.book, one.id]):
-            batch = settlement.book, settlement.id
+        for settlement in unsent:
+            batch, error = (settlement.book, settlement.id), None
+            known = self._unanswered.get(batch)
+            if known is not None and self._env.clock.monotonic() < known.until:
+                continue
             try:
-                _, answered = await self._banks.try_to_send(settlement)
+                _, answered = await self._banks.carry_on(settlement)
             except Unavailable:
                 raise
-            except SluiceError as error:
-                log.error("a batch cannot be sent", extra={"settlement": settlement.id, "why": str(error)})
+            except SluiceError as wrong:
+                error, answered = wrong, True
+            if error is None and answered:
+                self._unanswered.pop(batch, None)
                 continue
-            if not answered:
-                self._unanswered[batch] += 1
+            why = "no answer" if error is None else str(error)
+            self._unanswered[batch] = known = self._later(known, why, MOST_WAIT_S)
+            if error is not None:
+                log.error("a batch cannot be sent", extra={"settlement": settlement.id, "why": why})
+            elif not answered:
                 break
-            self._unanswered.pop(batch, None)
         number = await self._banks.files.read_new(link, deposits, self._collected)
         now = self._env.clock.monotonic()
         asked = {case_id: self._queried_again.get(case_id, -math.inf) for case_id in aside}
@@ -485,9 +438,13 @@ class BankWorker:
     def _let_rest(self, book: int, bank: str, why: str) -> bool:
         """Ask this bank later; return whether that is to be told of: one that is away all night is told of once."""
         known = self._away.get((book, bank))
-        pause_s = 2.0 if known is None else min(2 * known.pause_s, MOST_REST_S)
-        self._away[book, bank] = _Rest(pause_s, self._env.clock.monotonic() + pause_s, why)
+        self._away[book, bank] = self._later(known, why, MOST_REST_S)
         return known is None or known.why != why
+
+    def _later(self, known: _Rest | None, why: str, most_s: float) -> _Rest:
+        """Return when to ask again: each time after twice the pause."""
+        pause_s = 2.0 if known is None else min(2 * known.pause_s, most_s)
+        return _Rest(pause_s, self._env.clock.monotonic() + pause_s, why)
 
     async def run(self, *, idle_s: float = 2.0) -> None:
         """Work until cancelled."""

@@ -34,6 +34,7 @@ from splitting.tables import (
 from streams import publish
 
 IN_DOUBT, CONTRADICTED = "payout_in_doubt", "bank_contradicts_itself"
+REFUSED_WHOLE = "settlement_refused"
 EARLY = "_T0"  # at the end of the id of a batch that is made before its date is over
 REST = timedelta(days=30)  # a file read again says the very same; so long after a decision it opens nothing
 
@@ -60,6 +61,11 @@ def written_as(link: BankLink | None) -> int:
     """Return how a new batch's file is written, by the bank's settings: one of states.WRITTEN_AS."""
     version = None if link is None else orjson.loads(link.settings).get("pain_001")
     return next((form for form, known in states.WRITTEN_AS.items() if known == version), 1)
+
+
+def holder_of(link: BankLink | None) -> str | None:
+    """Return whose pool account it is 户名, as the bank's settings have it; None where they do not say."""
+    return None if link is None else orjson.loads(link.settings).get("account_holder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +143,11 @@ class MakeSettlement:
         if lines:
             open_account(work, self.book, in_transit)
             post_expected(work, self.book, self.id, transfers, business_date=self.business_date, fresh=True)
+        link = work.find(BANK_LINKS, (self.book, self.bank))
         draft = there or Settlement(
             self.book, self.id, self.bank, self.business_date, self.execution_date, self.currency,
             states.Batch.DRAFT.value, 0, 0, 0, 0, work.now, work.now,
-            written_as=written_as(work.find(BANK_LINKS, (self.book, self.bank))),
+            written_as=written_as(link), debtor_name=holder_of(link),
         )  # fmt: skip
         settlement = self._with(work, draft, lines)
         work.put(SETTLEMENTS, settlement)
@@ -183,7 +190,7 @@ class ReleaseSettlement:
 
 @dataclass(frozen=True, slots=True)
 class MarkSent:
-    """Note that the bank has the batch."""
+    """Note that the bank has the batch; where it had refused it, that is over."""
 
     book: int
     settlement_id: str
@@ -191,8 +198,10 @@ class MarkSent:
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
         yield SETTLEMENTS, (self.book, self.settlement_id)
+        yield from cases.needs(self.book, REFUSED_WHOLE, self.settlement_id)
 
     def apply(self, work: Work) -> Settlement:
+        cases.close_case(work, self.book, REFUSED_WHOLE, self.settlement_id, why="the bank has the batch")
         return _moved(work, self.book, self.settlement_id, states.BatchEvent.ACCEPTED, "settlement.sent")
 
 
@@ -232,6 +241,7 @@ class DecideInstruction:
             return
         yield from cases.needs(self.book, IN_DOUBT, line.id)
         yield from cases.needs(self.book, CONTRADICTED, line.id)
+        yield from cases.needs(self.book, REFUSED_WHOLE, line.settlement_id)
         yield SETTLEMENTS, (self.book, line.settlement_id)
         yield PAYEES, (self.book, line.payee_id)
         yield ACCOUNTS, (self.book, accounts.sub_account(line.payee_id, line.currency))
@@ -287,6 +297,8 @@ class DecideInstruction:
             done = advance(states.BATCH, states.Batch(settlement.status), states.BatchEvent.LAST_LINE_DECIDED)
             settlement = settlement._replace(status=done.value)
             publish(work, self.book, "settlement.finished", settlement.id, settlement_payload(settlement))
+            why = "every line of it has been decided"
+            cases.close_case(work, self.book, REFUSED_WHOLE, settlement.id, why=why)
         work.put(SETTLEMENTS, settlement)
 
 

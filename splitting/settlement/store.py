@@ -26,7 +26,7 @@ async def lacking(connection: Connection, settlement: Settlement) -> int:
         SELECT greatest(0, coalesce((
             SELECT credits - debits FROM account WHERE book = $1 AND name = $5
         ), 0) - coalesce(sum(s.total_minor) FILTER (
-            WHERE s.status IN ('draft', 'awaiting_release', 'created') AND (s.created_at, s.id) > ($6, $7)
+            WHERE s.status IN ('draft', 'awaiting_release', 'created', 'refused') AND (s.created_at, s.id) > ($6, $7)
         ), 0) + coalesce(sum(s.paid_minor - s.returned_minor), 0) - coalesce((
             SELECT debits - credits FROM account WHERE book = $1 AND name = $4
         ), 0))::bigint
@@ -42,3 +42,19 @@ async def lacking(connection: Connection, settlement: Settlement) -> int:
         settlement.id,
     )
     return found or 0
+
+
+async def refused_batches_are_asked_about(connection: Connection) -> list[str]:
+    """Every batch that its bank refused as a whole has a case that asks what becomes of it."""
+    rows = await connection.fetch(
+        """
+        SELECT s.book, s.id FROM settlement s WHERE s.status = 'refused' AND NOT EXISTS (
+            SELECT FROM case_file c WHERE c.book = s.book AND c.kind = 'settlement_refused' AND c.about = s.id
+                AND c.status = 'open'
+        )
+        """
+    )
+    return [f"book {r[0]} {r[1]}: the bank refused the batch, and nobody is asked about it" for r in rows]
+
+
+INVARIANTS = {"refused_batches_are_asked_about": refused_batches_are_asked_about}

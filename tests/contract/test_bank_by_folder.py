@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 import cases
 import splitting
@@ -20,6 +21,7 @@ from ops.verify import verify
 from ops.wiring import Hub, hub
 from splitting.banks.worker import BankWorker
 from splitting.tables import Instruction
+from tests.splitting.play_bank import private_pem
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 BANK = "icbc"
@@ -70,11 +72,28 @@ async def test_a_batch_goes_out_and_comes_back_by_a_folder(
         await control("bank/deposits", account=link.pool_account, amount_minor=10_000, end_to_end_id=f"WHO-{book}-1")
 
         worker = objects.bank_worker()
+        key = {"private_key": private_pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))}
+        await objects.banks.rotate(book, BANK, key, folder=tmp_path)  # not the customer's
         batch = await objects.banks.settle(
             book, BANK, today, "CNY", execution_date=today + timedelta(days=1), not_before=objects.env.now()
         )
         assert batch is not None
         assert batch.status == "created", "the bank has not said that it has it"
+
+        async def is_refused() -> bool:
+            async with acquire(objects.pool) as connection:
+                return [one.status for one in await splitting.store.settlements(connection, book)] == ["refused"]
+
+        await until(worker, is_refused)
+        for same in (True, False):  # a refusal of before is none of what is sent again
+            async with acquire(objects.pool) as connection:
+                found = await cases.store.cases(connection, book=book, decided=False)
+            (case,) = [one for one in found if one.kind == "settlement_refused"]
+            if not same:
+                await objects.banks.rotate(book, BANK, {"private_key_file": given["private_key_file"]}, folder=tmp_path)
+            await decide(objects, case.id, "send_again", by="Wang", note="the key was put right")
+            if same:
+                await until(worker, is_refused)
 
         async def is_paid() -> bool:
             return [line.status for line in await lines_of(objects, book)] == ["paid"]

@@ -13,11 +13,12 @@ import pytest
 from typer.testing import Result
 
 from channels import CHANNELS
+from kernel.clock import business_date
 from kernel.env import SystemClock
 from tests.channels.banks.bank_files import pain002, report_line
 from tests.ops.test_bank_file_commands import GOOD
 from tests.reconciliation.proof.test_proving import Days
-from tests.splitting.play_bank import a_bank_read, all_read, send_todays
+from tests.splitting.play_bank import a_bank_read, a_round, all_read, send_todays
 from tests.splitting.test_bank_files_kept import _totals
 from tests.splitting.test_bookings_told_apart import entry, notice
 from tests.splitting.test_returns import back
@@ -62,7 +63,14 @@ async def a_day(database_url: str, home: Path) -> dict[str, str]:
             platform=("0.00", "0.50", [("A4", "0.50", lines[PLATFORM].id)]),
         )  # fmt: skip
         assert await town.front.hub.daily_proof().fetch_statements(town.front.book, BANK) == 1
-        return {"SETTLEMENT": town.id(town.today), "LINE": lines[MILL].id, "DATE": town.today.isoformat()}
+        names = {"SETTLEMENT": town.id(town.today), "LINE": lines[MILL].id, "DATE": town.today.isoformat()}
+        bank.refuses = 400, "account_blocked"
+        for _ in range(2):
+            town.front.clock.forward(86_400)
+            await town.sell()
+            await town.settle(business_date(town.front.clock.now()))
+        await a_round(bank_worker)
+        return names
 
 
 def never(operation: str, order: Any) -> Any:
@@ -96,6 +104,7 @@ def test_a_clerk_does_all_that_the_page_says(
     files = {one["file_id"]: one["id"] for one in told("bank", "files", "list", "--book", "1", code=1)["files"]}
     waiting = told("case", "list", "--kind", "booking_unidentified", code=1)["cases"]
     cases = {one["amount_minor"]: one["id"] for one in waiting}
+    refused = [one["id"] for one in told("case", "list", "--kind", "settlement_refused", code=1)["cases"]]
     about = {"release": "pain.002-1", "replace": "camt.054-0", "discard": "camt.054-1"}
     decided = {"book": 100, "suspend": 200, "no_deposit": 300, "returned": 6_890}
     page = commands()
@@ -106,9 +115,10 @@ def test_a_clerk_does_all_that_the_page_says(
             **names,
             "FILE": files[about.get(what, "pain.002-1")],
             "CASE": cases[decided.get(what, 100)],
+            "REFUSED": refused[int(what == "cancel")],
         }
         typed = [meant.get(word, word) for word in words]
-        if what in about or what in decided:
+        if what in about or what in decided or what in ("send_again", "cancel"):
             by_two(bare_home, typed)
         elif words[:2] == ["proof", "--date"]:
             with monkeypatch.context() as at:  # the day of the play is far ahead, and must be over
@@ -131,6 +141,8 @@ def test_a_clerk_does_all_that_the_page_says(
     assert (suspended["kind"], suspended["amount_minor"]) == ("money_in_suspense", 200)
     by_two(bare_home, ["case", "decide", suspended["id"], "--decision", "gone_back", "--note", "the bank sent it back"])
     told("case", "list", code=0)
+    batches = told("settlement", "list", "--book", "1", code=0)["settlements"]
+    assert sorted(one["status"] for one in batches) == ["cancelled", "created", "finished"], "the worker does the rest"
     shown = told("settlement", "show", "--book", "1", names["SETTLEMENT"], code=0)
     assert sorted(one["status"] for one in shown["instructions"]) == ["paid", "returned", "returned"]
     assert shown["returned_minor"] == 3_000 + 6_890

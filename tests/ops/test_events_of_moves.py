@@ -26,9 +26,11 @@ from kernel.states import Move, StateTable
 from kernel.work import Command, Table
 from ops.wiring import joined_events
 from splitting import ApplyDeposit, BankLink, LinkBank, MakeSettlement, MarkSent
+from splitting.settlement import refused
 from splitting.settlement.calendar import BankHours
 from splitting.settlement.instructions import ReleaseSettlement
 from splitting.settlement.payouts import SetPayoutBank
+from splitting.settlement.refused import GiveBack, RefuseSettlement
 from splitting.settlement.returns import ApplyReturn
 from splitting.store import Owed
 from splitting.tables import INSTRUCTIONS, SETTLEMENTS
@@ -206,6 +208,8 @@ def settlements() -> Iterator[Watched]:
     for limit in (None, 1):
         for portions in (1, 2):
             yield _in_portions(payees, portions, limit)
+    for then in ("send_again", "cancel", "cancel, and it is there", "it is there", "it is decided"):
+        yield _refused(payees, then)
 
 
 def _in_portions(payees: list[str], portions: int, limit: int | None) -> Watched:
@@ -231,6 +235,38 @@ def _in_portions(payees: list[str], portions: int, limit: int | None) -> Watched
     ledger.open_lines = [line for line in book._rows[INSTRUCTIONS].values() if line is not None]
     ledger.decide(["paid", "paid"])
     book.do(ReleaseSettlement(BOOK, batch.id))
+    return book
+
+
+def _refused(payees: list[str], then: str) -> Watched:
+    """Have a bank refuse a batch as a whole, and what may follow from that."""
+    book = Watched()
+    ledger = Ledger(payees, "icbc")
+    ledger.book = book
+    for payee in payees:
+        book.payee(payee, bank="icbc")
+    ledger.share(1_000)
+    ledger.settle()
+    lines = list(ledger.open_lines)
+    batch = lines[0].settlement_id
+    no = RefuseSettlement(BOOK, batch, "code", "words", 1_000)
+    for _ in range(2):
+        book.do(no)
+    book.do(ReleaseSettlement(BOOK, batch))
+    decision = then.partition(",")[0]
+    if decision in ("send_again", "cancel"):
+        case = cases.case_id(BOOK, "settlement_refused", batch)
+        book.do(cases.DecideCase(BOOK, case, decision, "ada", "why", refused.EFFECTS))
+        book.do(ReleaseSettlement(BOOK, batch))
+    if then == "cancel":
+        for line in lines:
+            book.do(GiveBack(BOOK, line.id))
+    elif then != "it is decided":
+        book.do(MarkSent(BOOK, batch))
+        book.do(no)
+    else:
+        ledger.decide(["paid", "refused"])
+        book.do(no)
     return book
 
 

@@ -20,7 +20,7 @@ UNDER_WAY: Mapping[str, frozenset[str]] = {
     "split": frozenset({"planned"}),
     "hold": frozenset({"held"}),
     "instruction": frozenset({"in_transit"}),
-    "batch": frozenset({"draft", "awaiting_release", "created", "sent"}),
+    "batch": frozenset({"draft", "awaiting_release", "created", "refused", "cancelled", "sent"}),
     "case": frozenset({"open"}),
     "discrepancy": frozenset({"open", "explained", "suspended"}),
 }

@@ -18,7 +18,8 @@ from kernel.errors import SluiceError
 from ops.banks import get_file
 from ops.cases import decide
 from splitting.banks.fates import kept_as
-from splitting.banks.worker import BankWorker, message_id
+from splitting.banks.sending import message_id
+from splitting.banks.worker import BankWorker
 from tests.channels.banks.bank_files import camt054, entry, pain002, report_line
 from tests.gateway.front import CLOSED, Answer
 from tests.scenarios.language import CHANNELS, NO, PAYEES, SECONDS, SHARE, Understood, action, understand
@@ -303,6 +304,16 @@ class Stage:
         total = b"</OrgnlMsgNmId><OrgnlCtrlSum>1.00</OrgnlCtrlSum>"
         await self._says("pain.002", said.replace(b"</OrgnlMsgNmId>", total))
 
+    @action("bank refuses to take any batch")
+    async def refuses_batches(self) -> None:
+        """From now on the bank says no to every batch as a whole, and does nothing of it."""
+        (await self._at_bank())[0].refuses = 400, "account_blocked"
+
+    @action("bank takes batches again")
+    async def takes_batches(self) -> None:
+        """The bank has put right why it refused batches."""
+        (await self._at_bank())[0].refuses = None
+
     @action("bank sends half a file, of {money} from {channel}")
     async def sends_half(self, money: str, channel: str) -> None:
         """The bank's notice of a deposit ends in the middle; by mail it sends the whole of it."""
@@ -352,7 +363,7 @@ class Stage:
             given = await hub.banks.files.offer(spoiled, self._by_mail, "by-mail.xml", "Li Na")
             named = Named("file", given.id)
         await decide(hub, found.id, decision, by="Wang Fang", note="asked and agreed", named=named)
-        if decision in ("release", "replace"):
+        if decision in ("release", "replace", "send_again", "cancel"):
             await a_round((await self._at_bank())[1])
 
     # ---- the other side ----------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from splitting.banks.worker import BankWorker
 from tests.splitting.town import BANK, Town, a_town
 
 DAY = "2026-11-24"
+HOLDER = "杭州茶铺有限公司"
 OUR_KEY, BANK_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 
 
@@ -61,6 +62,9 @@ class PlayBank:
     (signed by somebody else), `gone` (404), `barred` (403) and `broken` (500); to the list of a kind in `unlisted`
     (500). How one is listed stands in `listed`. Lists of a kind in `heedless` and `endless` are whole whatever is asked
     for, and an endless one always has a next page.
+
+    refuses: the answer to every upload, status and code. What it has taken in stands in `has`, by message id; with
+    `keeps_dropped` also what it gave no answer to.
     """
 
     def __init__(self) -> None:
@@ -70,6 +74,9 @@ class PlayBank:
         self.answering.set()
         self.asked = asyncio.Event()
         self.drops: set[str] = set()  # message ids of uploads that get no answer
+        self.refuses: tuple[int, str] | None = None
+        self.has: dict[str, dict[str, str]] = {}
+        self.keeps_dropped = False
         self.calls: list[str] = []
         self.forged: set[str] = set()
         self.gone: set[str] = set()
@@ -116,16 +123,22 @@ class PlayBank:
         self.taken.append(body)
         await self._answer("upload")
         (message_id,) = re.findall(rb"<GrpHdr><MsgId>(.*?)</MsgId>", body)
-        if message_id.decode() in self.drops:
-            assert request.transport is not None
-            request.transport.abort()
-            return web.Response()
         receipt = {
             "file_id": "f1",
             "message_id": message_id.decode(),
             "sha256": hashlib.sha256(body).hexdigest(),
             "received_at": "2026-11-24T10:00:00.000Z",
         }
+        if message_id.decode() in self.drops:
+            if self.keeps_dropped:
+                self.has[message_id.decode()] = receipt
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        if self.refuses is not None:
+            status, code = self.refuses
+            return web.json_response({"code": code, "message": f"{code}: said the bank"}, status=status)
+        self.has[message_id.decode()] = receipt
         return self._signed(json.dumps(receipt).encode(), 202)
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -133,6 +146,9 @@ class PlayBank:
         await self._answer(kind)
         if kind in self.unlisted:
             return web.Response(status=500)
+        if kind == "pain.001":
+            found = self.has.get(request.query["message_id"])
+            return web.json_response({"files": [] if found is None else [found]})
         asked = int(request.query.get("after", 0))
         heedless = kind in self.heedless | self.endless
         after = 0 if heedless else asked
@@ -184,6 +200,7 @@ async def a_bank(town: Town, *, bank: str = BANK, book: int | None = None) -> As
             "bank_key_id": "BANK-1",
             "bank_public_key": public_pem(BANK_KEY),
             "bic": "SBXBCNBJXXX",
+            "account_holder": HOLDER,
         }
         await town.front.hub.merchants.link_bank(book or town.front.book, bank, enrolment, name="pool", currency="CNY")
         try:

@@ -101,6 +101,9 @@ PLANTS = {
         "one whose case is closed": "UPDATE case_file SET status = 'decided', decision = 'gone', decided_by = 'x', "
         "decided_at = now() WHERE kind = 'bank_file_set_aside'",
     },
+    "refused_batches_are_asked_about": {
+        "a refused batch that nobody is asked about": "UPDATE settlement SET status = 'refused'",
+    },
     "suspense_is_asked_about": {
         "money that nobody is asked about": "DELETE FROM case_file WHERE kind = 'money_in_suspense' AND "
         "status = 'open'",

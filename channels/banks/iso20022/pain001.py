@@ -93,14 +93,15 @@ def unsayable(name: str, account: str | None = None) -> str | None:
     Whoever registers payees and makes batches asks this first: one line that cannot be said is a file not written.
     account: None where it is not known yet.
     """
-    if why := _no_text("its name", name, 140):
+    if why := no_text("its name", name, 140):
         return why
     if account is not None and not _ACCOUNT.fullmatch(account):
         return f"its account number must be 1 to 34 letters, digits and hyphens, not {account[:40]!r}"
     return None
 
 
-def _no_text(what: str, value: str, limit: int) -> str | None:
+def no_text(what: str, value: str, limit: int) -> str | None:
+    """Return why a text cannot stand in a file; None where it can. limit: in characters."""
     if len(value) <= limit and value.strip() and not _NOT_XML.search(value):
         return None
     return f"{what} must be 1 to {limit} printable characters, not {value[:40]!r}"
@@ -110,7 +111,7 @@ def _check(batch: Batch) -> None:
     """Refuse what the format cannot carry. A shortened name would be paid to somebody the payer did not name."""
 
     def text(what: str, value: str, limit: int, *, required: bool = True) -> None:
-        if (value or required) and (why := _no_text(what, value, limit)):
+        if (value or required) and (why := no_text(what, value, limit)):
             raise _bad(why)
 
     if batch.version not in WRITTEN:

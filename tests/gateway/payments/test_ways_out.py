@@ -26,6 +26,7 @@ from tests.splitting import test_bank_files_kept as kept_files
 from tests.splitting import test_bookings_told_apart as bookings
 from tests.splitting import test_files_set_aside as files
 from tests.splitting import test_payouts_in_doubt as payouts
+from tests.splitting import test_refused_batches as refused
 from tests.splitting import test_returns as returns
 
 TOLD = {"by": "Wang Fang", "note": "the rail's own page says so"}
@@ -384,6 +385,9 @@ WALKED: dict[tuple[str, str], object] = {
     (unfinished.CAPTURE, "released"): test_what_a_person_says_is_released_is_over_and_its_order_may_be_paid_by_another,
     (unfinished.CAPTURE, "not_captured"):
         test_what_was_not_captured_is_captured_anew_or_voided_at_a_moment_of_its_own,
+    ("settlement_refused", "send_again"):
+        refused.test_a_refused_batch_is_sent_no_more_and_is_sent_again_when_two_people_say_so,
+    ("settlement_refused", "cancel"): refused.test_a_cancelled_batch_is_owed_again_and_paid_with_the_next,
     ("payout_in_doubt", "paid"): payouts.test_a_person_decides_what_is_in_doubt,
     ("payout_in_doubt", "not_paid"): payouts.test_what_was_not_paid_is_paid_with_the_next_payouts,
     ("payout_in_doubt", "wait"): payouts.test_what_was_left_to_a_bank_that_says_no_more_can_still_be_decided,

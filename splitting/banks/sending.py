@@ -1,0 +1,169 @@
+"""Sending a batch to its bank, and giving back one that two people have cancelled. Both may be repeated.
+
+A batch ends by what the bank says of it and by nothing else. Silence, an error of the bank's and "that came before"
+leave its money in transit, and it is sent again later, under the same number. An explicit no to the whole of it is
+believed only where the bank, asked, has nothing of it: it may be said of a repetition, and what was sent first may be
+carried out. Then the batch is a case.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any, Protocol
+
+from channels.banks import Accepted, BankClient, Batch, Instruction, TellsUploads, pain001, unsayable
+from channels.contract import Refused
+from kernel.db import Pool, acquire
+from kernel.errors import Rejected, Unavailable
+from kernel.money import Money
+from kernel.work import Command
+from splitting import states, store
+from splitting.settlement.instructions import DecideInstruction, MarkSent
+from splitting.settlement.refused import GiveBack, RefuseSettlement
+from splitting.settlement.store import lacking
+from splitting.tables import BankLink, Settlement
+from splitting.tables import Instruction as Line
+
+log = logging.getLogger(__name__)
+
+OF_BEFORE = "Sluice pool"  # the debtor of batches whose bank link did not name the account holder
+TOGETHER = 64  # lines given back at once
+
+
+def message_id(settlement_id: str) -> str:
+    """Return the batch's MsgId at the bank: its id in the characters ISO 20022 allows, ≤ 35."""
+    return settlement_id.replace("_", "-")
+
+
+class Puts(Protocol):
+    """Whoever commits a command."""
+
+    async def put(self, command: Command[Any]) -> Any: ...
+
+
+class Sending:
+    """See the module. client: of a link; Unavailable where it cannot be used."""
+
+    def __init__(self, pool: Pool, lanes: Puts, client: Callable[[BankLink], BankClient]) -> None:
+        self._pool = pool
+        self._lanes = lanes
+        self._client = client
+
+    async def lacking(self, settlement: Settlement) -> int:
+        """Return what a batch waits for that has not been deposited, in minor units; 0 where it does not wait."""
+        async with acquire(self._pool) as connection:
+            return await lacking(connection, settlement)
+
+    async def send(self, link: BankLink, settlement: Settlement) -> tuple[Settlement, bool]:
+        """Send a batch that its bank is not known to have; return it, and whether the bank answered.
+
+        The same bytes each time until people have it sent again: the bank executes them once. Raises Unavailable.
+        """
+        if await self.lacking(settlement):
+            return settlement, True  # what the bank was told before is nobody else's to wait for
+        client = self._client(link)
+        async with acquire(self._pool) as connection:
+            lines = await store.instructions(connection, settlement.book, settlement.id)
+        to_send, moved = await self._refuse_unsayable(lines)
+        if moved is not None and moved.status != states.Batch.CREATED:
+            return moved, True  # nothing of it is left to be sent
+        try:
+            content = pain001(_batch(settlement, link, client, to_send))
+        except Rejected as no:
+            return await self._refused(client, settlement, to_send, Refused(no.code, no.message), by_hub=True)
+        answer = await client.upload(content, again_since=settlement.again_at)
+        if isinstance(answer, Accepted):
+            return await self._lanes.put(MarkSent(settlement.book, settlement.id)), True
+        if isinstance(answer, Refused):
+            return await self._refused(client, settlement, to_send, answer)
+        log.warning("a bank did not answer; the batch is sent again", extra={"settlement": settlement.id})
+        return settlement, False
+
+    async def give_back(self, link: BankLink, settlement: Settlement) -> tuple[Settlement, bool]:
+        """Owe the payees again what a cancelled batch has in transit; return it, and whether the bank answered.
+
+        The bank is asked first: where it has the batch, nothing is given back and its reports decide. Raises
+        Unavailable.
+        """
+        there = await self._is_there(self._client(link), settlement)
+        if there is None:
+            return settlement, False
+        if there:
+            log.error("a bank has a batch that it had refused", extra={"settlement": settlement.id})
+            return await self._lanes.put(MarkSent(settlement.book, settlement.id)), True
+        async with acquire(self._pool) as connection:
+            lines = await store.instructions(connection, settlement.book, settlement.id)
+        left = (line for line in lines if line.status == states.Instruction.IN_TRANSIT)
+        while some := list(islice(left, TOGETHER)):
+            await asyncio.gather(*(self._lanes.put(GiveBack(line.book, line.id)) for line in some))
+        return await self._now(settlement), True
+
+    async def _refused(
+        self, client: BankClient, settlement: Settlement, lines: Sequence[Line], no: Refused, *, by_hub: bool = False
+    ) -> tuple[Settlement, bool]:
+        """Take in a no to a whole batch, once the bank was asked whether it has it all the same."""
+        facts = {"settlement": settlement.id, "why": no.code}
+        there = await self._is_there(client, settlement)
+        if there is not False:
+            log.warning("a bank refused a batch that it may have; it is asked again", extra=facts)
+            return settlement, False
+        log.error("the hub cannot write a batch" if by_hub else "a bank refused a batch", extra=facts)
+        amount = sum(line.amount_minor for line in lines if line.status == states.Instruction.IN_TRANSIT)
+        told = RefuseSettlement(settlement.book, settlement.id, no.code, no.message, amount, by_hub)
+        return await self._lanes.put(told), True
+
+    async def _is_there(self, client: BankClient, settlement: Settlement) -> bool | None:
+        """Ask a bank whether it has anything of a batch; None where it does not say."""
+        if not isinstance(client, TellsUploads):
+            return None
+        try:
+            return bool(await client.uploads(message_id(settlement.id)))
+        except (Unavailable, Rejected) as error:
+            log.warning("a bank does not say what it has", extra={"settlement": settlement.id, "why": str(error)})
+            return None
+
+    async def _now(self, settlement: Settlement) -> Settlement:
+        async with acquire(self._pool) as connection:
+            return await store.find_settlement(connection, settlement.book, settlement.id) or settlement
+
+    async def _refuse_unsayable(self, lines: Sequence[Line]) -> tuple[Sequence[Line], Settlement | None]:
+        """Refuse the lines that no file can say, so that the others are sent; return these, and the batch if it moved.
+
+        What can be said follows from the line alone, so what is sent again is the same bytes. The bank cannot have such
+        a line: no file with it was ever written.
+        """
+        wrong = {line.id: why for line in lines if (why := unsayable(line.name, line.account))}
+        for line in lines:
+            if line.id in wrong and line.status == states.Instruction.IN_TRANSIT:
+                log.error("a payee cannot be paid", extra={"instruction": line.id, "why": wrong[line.id]})
+                await self._lanes.put(DecideInstruction(line.book, line.id, False, wrong[line.id]))
+        if not wrong:
+            return lines, None
+        async with acquire(self._pool) as connection:
+            batch = await store.find_settlement(connection, lines[0].book, lines[0].settlement_id)
+        return [line for line in lines if line.id not in wrong], batch
+
+
+def _batch(settlement: Settlement, link: BankLink, client: BankClient, lines: Sequence[Line]) -> Batch:
+    return Batch(
+        message_id(settlement.id),
+        link.pool_account,
+        settlement.debtor_name or OF_BEFORE,
+        settlement.execution_date,
+        client.settings.bic,
+        [
+            Instruction(
+                line.id,
+                line.account,
+                line.name,
+                Money(line.amount_minor, line.currency),
+                f"settlement {settlement.business_date}",
+            )
+            # Largest first: should the pool run short, the bank refuses the last, and least waits.
+            for line in sorted(lines, key=lambda line: (-line.amount_minor, line.id))
+        ],
+        settlement.created_at,
+        says_booking=settlement.written_as > 0,
+        version=states.WRITTEN_AS[settlement.written_as],
+    )
