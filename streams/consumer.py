@@ -92,6 +92,11 @@ class Consumer:
         self._reading = asyncio.Semaphore(4)  # of the pool's connections
         self._more = False  # there is a book of which the last round has left something
 
+    @property
+    def busy(self) -> bool:
+        """Whether something of a round is still under way."""
+        return bool(self._turns.keys)
+
     async def once(self) -> int:
         """Handle what is there now, up to PAGE events a book; return how many books moved on.
 

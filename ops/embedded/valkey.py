@@ -62,7 +62,8 @@ class Valkey(Server):
             "requirepass": secret(self.home, _SECRET),
             "dir": f'"{self.place.data}"',
             "daemonize": "no",
-            # Written before each answer, synced every second: a killed process loses nothing, a power cut one second.
+            # Synced every second. Beside a slow disk what is written waits for the sync, two seconds at most: a killed
+            # process can lose that. The relay copies it again from the database.
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": '""',

@@ -29,7 +29,7 @@ from ops.wiring import Hub, hub
 from tests.contract.counterparty_stripe import StripeSandbox
 from tests.contract.counterparty_wechat import WeChatSandbox
 from tests.documented import answer_faults, openapi
-from tests.gateway.front import DoorServer
+from tests.gateway.front import DoorServer, shared_out
 from tests.support import a_sandbox
 
 Example = dict[str, Any]
@@ -151,7 +151,7 @@ async def play(story: Story) -> None:
     await _reserved_money(story)
     await _links(story)
 
-    await story.hub.splitter().once()
+    await shared_out(story.hub)
     await ask("list_balances", "/v1/balances")
     over = story.hub.env.now()  # the story's day ends here
     day = business_date(over)
@@ -237,7 +237,7 @@ async def _a_payment(story: Story, payee: str) -> Any:
         waiting = (await story.becomes(path, "requires_action"))["attempts"][0]
         await story.wechat.pay(waiting["reference"])
         await story.becomes(path, "succeeded")
-    await story.hub.splitter().once()
+    await shared_out(story.hub)
     await ask("get_payment", place)
     await ask("confirm_delivery", f"/v1/payments/{later['id']}/confirm_delivery")
 
