@@ -29,7 +29,7 @@ ifeq ($(shell test -w "$$HOME" && echo yes),)
 export UV_CACHE_DIR := $(abspath $(VENV))/.uv-cache
 endif
 
-.PHONY: help demo up test replays storms nightly badrequests apifuzz check fix unseen examples bench overload load lock clean
+.PHONY: help demo up test replays storms properties nightly badrequests apifuzz check fix unseen examples bench overload load lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -51,8 +51,11 @@ storms: $(VENV)/.dev ## let storms of faults pass over a hub, ten of ten minutes
 	STORM_SEEDS=$(or $(SEEDS),1,2,3,4,5,6,7,8,9,10) STORM_SECONDS=$(or $(LASTING),600) STORM_TRACES=storms \
 		$(BIN)/pytest tests/simulation/test_storm.py -s -p no:xdist $(ARGS)
 
+properties: $(VENV)/.dev ## try every property on thousands of examples instead of a hundred
+	HYPOTHESIS_PROFILE=many $(BIN)/pytest -n 2 --dist worksteal -m hypothesis --timeout=7200 $(ARGS)
+
 nightly: ## make every long run, one after the other, and say in the end which failed: about three hours
-	$(MAKE) -k storms replays badrequests apifuzz overload
+	$(MAKE) -k storms replays properties badrequests apifuzz overload
 
 badrequests: $(VENV)/.dev ## send 100,000 bad requests over every route; COUNT=n SEED=n FILE=result.json
 	SLUICE_BAD_REQUESTS=$(or $(COUNT),100000) SLUICE_BAD_REQUESTS_SEED=$(or $(SEED),1) SLUICE_BAD_REQUESTS_JSON=$(or $(FILE),bad-requests.json) \

@@ -26,7 +26,8 @@ from ops.migrate import migrate
 
 # No example of a property has a deadline: how long one takes says more of the machine than of us.
 settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+settings.register_profile("many", deadline=None, max_examples=3_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
 
 # Reading an RSA key proves it, which takes longer than most tests do; it is the same few keys that they read.
 serialization.load_pem_private_key = functools.cache(serialization.load_pem_private_key)
@@ -127,8 +128,10 @@ _numbers = count(1)
 async def database_url(pg_server: TestServer) -> AsyncIterator[str]:
     """The address of a fresh, migrated database of this test alone; the role owns it and is no superuser."""
     name = f"sluice_test_{next(_numbers)}"
-    # STRATEGY wal_log copies by way of the log, which for a small template beats two checkpoints.
-    await pg_server.admin.execute(f"create database {name} owner sluice template {pg_server.template} strategy wal_log")
+    # STRATEGY file_copy: no page goes through the log, and in memory its two checkpoints cost next to nothing.
+    await pg_server.admin.execute(
+        f"create database {name} owner sluice template {pg_server.template} strategy file_copy"
+    )
     yield pg_server.url(name)
     await pg_server.admin.execute(f"drop database {name} with (force)")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator, ValidationError
 from pydantic import TypeAdapter
 
 from ops.openapi import document, records
@@ -38,13 +38,18 @@ def closed(schema: Any) -> Any:
 
 def faults(model: Any, value: Any) -> list[str]:
     """Return what of a JSON value is not as the model says."""
-    return [f"{error.json_path}: {error.message[:300]}" for error in _validator(model).iter_errors(value)]
+    return [_told(error) for error in _validator(model).iter_errors(value)]
 
 
 @cache
 def _validator(model: Any) -> Draft202012Validator:
     schema = TypeAdapter(model).json_schema(mode="serialization")
-    return Draft202012Validator(closed(schema), format_checker=Draft202012Validator.FORMAT_CHECKER)
+    return Draft202012Validator(closed(schema), validate_formats=True)
+
+
+def _told(error: ValidationError) -> str:
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
+    return f"${path}: {error.message[:300]}"
 
 
 def event_faults(event: Any) -> list[str]:
@@ -150,16 +155,14 @@ def _problem_answers() -> list[dict[str, Any]]:
 
 
 def _faults(schema: str, raw: bytes) -> list[str]:
-    return [f"{e.json_path}: {e.message[:300]}" for e in _by_document(schema).iter_errors(orjson.loads(raw))]
+    return [_told(error) for error in _by_document(schema).iter_errors(orjson.loads(raw))]
 
 
 @cache
 def _by_document(schema: str) -> Draft202012Validator:
     wanted = {"$ref": schema} if schema.startswith("#") else orjson.loads(schema)
     components = {"schemas": closed(openapi()["components"]["schemas"])}
-    return Draft202012Validator(
-        {**wanted, "components": components}, format_checker=Draft202012Validator.FORMAT_CHECKER
-    )
+    return Draft202012Validator({**wanted, "components": components}, validate_formats=True)
 
 
 if __name__ == "__main__":

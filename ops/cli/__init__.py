@@ -5,6 +5,7 @@ known: the database does not answer or does not let us in, or (channel call) the
 by Ctrl-C and SIGTERM, but by either 0 where a process that runs until then has begun.
 """
 
+import gc
 import signal
 
 __all__ = ["main"]
@@ -18,6 +19,9 @@ def main() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else somebody wants it ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    gc.set_threshold(
+        200_000, 20, 50
+    )  # what is loaded stays: looking through it again and again is a quarter of loading
     from ops.cli.commands import app
 
     app(prog_name="sluice")

@@ -26,7 +26,7 @@ from splitting.tables import PAYEES
 from tests.fuzz.market import Market, a_market
 from tests.sdk.environments import python_of
 
-COUNT = int(os.environ.get("SLUICE_API_FUZZ", "600"))
+COUNT = int(os.environ.get("SLUICE_API_FUZZ", "450"))
 SEED = int(os.environ.get("SLUICE_API_FUZZ_SEED", "1"))
 TESTER = Path(__file__).with_name("api_tester.py")
 OPERATIONS = {

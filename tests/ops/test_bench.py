@@ -18,7 +18,7 @@ async def test_a_bench_takes_every_payment_with_a_worker_that_hears_of_each(
     assert pid is not None
     said: list[str] = []
     figures = await asyncio.to_thread(
-        run.run, pg_server.server.admin_url, pid, redis_url, seconds=2.0, rounds=1, say=said.append
+        run.run, pg_server.server.admin_url, pid, redis_url, seconds=1.0, rounds=1, say=said.append
     )
     assert (figures["unexpected_answers"], figures["balance_mismatches"]) == (0, 0), said
     assert 0 < figures["rows"]["succeeded"] == figures["rows"]["payments"]

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +25,9 @@ UNTIL_TOLD = ("up", "gateway", "worker", "sandbox run")
 SOON_DONE = ("doctor", "case list", "migrate")
 COMMANDS = (*UNTIL_TOLD, *SOON_DONE, "verify", "replay")
 TOLD = [
-    *((command, signal.SIGINT) for command in COMMANDS),
-    *((command, signal.SIGTERM) for command in (*UNTIL_TOLD, "replay")),  # the others leave it to the system
+    *((command, signal.SIGINT, MOMENTS_S) for command in COMMANDS),
+    # The others leave SIGTERM to the system; and until a command listens, so do these.
+    *((command, signal.SIGTERM, (0.2, None)) for command in (*UNTIL_TOLD, "replay")),
 ]
 
 
@@ -87,18 +89,18 @@ def home_of_its_own(folder: Path, name: str, database_url: str) -> dict[str, str
     return {**ours, **{f"SLUICE_{name}": value for name, value in facts.items()}, "PYTHONPROFILEIMPORTTIME": "1"}
 
 
-@pytest.mark.parametrize(("command", "number"), TOLD)
+@pytest.mark.parametrize(("command", "number", "moments"), TOLD)
 async def test_a_command_that_is_told_to_end_does_so_without_a_traceback(
-    database_url: str, tmp_path: Path, command: str, number: signal.Signals
+    database_url: str, tmp_path: Path, command: str, number: signal.Signals, moments: Sequence[float | None]
 ) -> None:
     # Processes that never start servers of their own are given some; the others begin them, and must end those too.
     database = database_url if command in ("gateway", "worker", "case list") else ""
-    homes = [home_of_its_own(tmp_path, str(moment), database) for moment in MOMENTS_S]
+    homes = [home_of_its_own(tmp_path, str(moment), database) for moment in moments]
     ends = await asyncio.gather(
-        *(told(command, number, moment, home) for moment, home in zip(MOMENTS_S, homes, strict=True))
+        *(told(command, number, moment, home) for moment, home in zip(moments, homes, strict=True))
     )
     own: set[int] = {0, 1} if command in SOON_DONE else {0} if command in UNTIL_TOLD else set()
-    for moment, ended in zip(MOMENTS_S, ends, strict=True):
+    for moment, ended in zip(moments, ends, strict=True):
         assert not [word for word in UNCLEAN if word in ended.said], f"after {moment} s: {ended.said}"
         assert ended.code in {-number, 128 + number, *own}, f"after {moment} s: {ended}"
 

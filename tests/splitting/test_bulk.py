@@ -3,7 +3,7 @@
 from array import array
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.money import allocate
@@ -16,7 +16,6 @@ from tests.splitting.test_tree import documents, facts_of, known
 EDGES = st.sampled_from([0, 1, 2, 9_999, 10_000, 10_001, MOST - 1, MOST])
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     values=st.lists(st.one_of(st.integers(0, MOST), EDGES), min_size=2, max_size=40),
     weights=st.lists(st.integers(0, MOST_WEIGHT // 9), min_size=1, max_size=9).filter(any),
@@ -28,7 +27,6 @@ def test_slots_allocate_as_money_does(values: list[int], weights: list[int]) -> 
     assert [list(row) for row in zip(*columns, strict=True)] == [allocate(value, weights) for value in values]
 
 
-@settings(max_examples=300)
 @given(values=st.lists(st.one_of(st.integers(0, MOST), EDGES), min_size=2, max_size=40), by=st.integers(1, MOST_WEIGHT))
 def test_slots_divide_exactly(values: list[int], by: int) -> None:
     slots = Slots(len(values))
@@ -56,7 +54,6 @@ some = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
 @given(doc=documents, drawn=some, told=known())
 def test_whatever_the_tree_each_order_gets_what_the_tree_gives_it(
     doc: dict[str, Any], drawn: list[tuple[int, int, int]], told: dict[str, Any]

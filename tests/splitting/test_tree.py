@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.errors import Rejected
@@ -86,7 +86,6 @@ def facts_of(told: dict[str, Any]) -> Facts:
     return Facts(told["amount"], told["method"], told["product_line"], frozenset(told["suspended"]), told["volumes"])
 
 
-@settings(max_examples=600, deadline=None)
 @given(
     doc=documents,
     gross=st.integers(1, 20_000),

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 from gateway.accounts.terms import Terms, TermsWrong
 from gateway.routing.policy import Policy, PolicyWrong
