@@ -27,6 +27,19 @@ async def a_payee(database_url: str) -> None:
     await owner.close()
 
 
+async def a_debt(database_url: str) -> None:
+    """Have the payee owe 7.00 of a debt of 9.00, since a refund."""
+    owner = await asyncpg.connect(database_url)
+    account = f"payee:{PAYEE}:CNY"
+    await owner.execute("INSERT INTO account VALUES (1, $1, 'CNY', 'credit', true, 900, 200, 0, 0)", account)
+    await owner.execute(
+        "INSERT INTO payee_debt VALUES (1, 'dbt_1', $1, $2, 're_1:back:0', 'pay_1', 're_1', 900, 900, 'CNY', 1, now())",
+        PAYEE,
+        account,
+    )
+    await owner.close()
+
+
 def test_one_person_suspends_a_payee_and_two_resume_it(tea_house: Sluice, database_url: str, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", database_url=SecretStr(database_url))
 
@@ -57,3 +70,9 @@ def test_one_person_suspends_a_payee_and_two_resume_it(tea_house: Sluice, databa
     assert looked()[0] is Level.OK
     assert "no_such_object" in tea_house("payee", "suspend", "--book", "1", "pye_0", code=1).output
     assert "no_such_object" in tea_house("payee", "resume", "--book", "1", "pye_0", code=1).output
+    asyncio.run(a_debt(database_url))
+    debts = ("payee", "debts", "--book", "1")
+    assert "dbt_1  " + PAYEE + "  owes 7.00 of 9.00 CNY  re_1 of pay_1" in tea_house(*debts, "--payee", PAYEE).output
+    (debt,) = json.loads(tea_house(*debts, "--recovered", "--json").stdout)["debts"]
+    assert (debt["left"], debt["recovered_minor"], debt["status"]) == ("7.00", 200, "open")
+    assert "no_such_object" in tea_house(*debts, "--payee", "pye_0", code=1).output

@@ -66,6 +66,17 @@ def test_two_people_activate_exactly_the_document_that_was_agreed_to(
     tea_house("verify")
 
 
+async def a_frozen_share(database_url: str) -> None:
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(
+        "INSERT INTO split (book, payment_id, status, currency, asked, gross_minor, fee_minor, shares, frozen, "
+        "frozen_minor, release_on) VALUES (1, 'pay_1', 'posted', 'CNY', '[]', 500, 0, $1, $2, 500, '2026-12-31')",
+        json.dumps([[PAYEE, 500, 0, "agent", 0]]),
+        json.dumps([[0, 0, 500, 0, True, "2026-12-31", None, 0]]),
+    )
+    await owner.close()
+
+
 def test_a_plan_is_tried_out_from_a_file_or_as_it_is_kept(tea_house: Sluice, database_url: str, tmp_path: Path) -> None:
     asyncio.run(a_payee(database_url))
     file = a_plan(tmp_path, 1_000, cap=500)
@@ -78,6 +89,11 @@ def test_a_plan_is_tried_out_from_a_file_or_as_it_is_kept(tea_house: Sluice, dat
     kept = json.loads(tea_house(*run, "--plan", told["id"], "--json").stdout)
     assert kept == json.loads(tea_house(*run, "--file", file, "--json").stdout)
     assert (kept["own_minor"], kept["shares"][0]["keeps_minor"]) == (9_440, 500)
+
+    asyncio.run(a_frozen_share(database_url))
+    assert f"pay_1  {PAYEE}  5.00 CNY  on 2026-12-31 or on delivery" in tea_house("split", "frozen", *BOOK).output
+    (split,) = json.loads(tea_house("split", "frozen", *BOOK, "--json").stdout)["splits"]
+    assert split["frozen"][0]["amount_minor"] == split["shares"][0]["frozen_minor"] == 500
 
 
 def test_what_cannot_be_tried_out_says_why(tea_house: Sluice, database_url: str, tmp_path: Path) -> None:
