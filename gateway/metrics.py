@@ -81,6 +81,13 @@ class Metrics:
             registry=registry,
             multiprocess_mode="mostrecent",
         )
+        self.timetable_late = Gauge(
+            "sluice_timetable_late_seconds",
+            "For how long a step of a business date has been due and not done; of whoever has waited longest",
+            ["step"],
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
         self.lane_books_aside = Gauge(
             "sluice_lane_books_aside",
             "Books that something else holds and whose commands wait for it",

@@ -8,7 +8,7 @@ in the figures: see docs/decisions/0023-ready-means-payments-can-be-taken.md.
 import asyncio
 import shutil
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
@@ -63,13 +63,18 @@ class Checks:
         keys: ChannelKeys,
         metrics: Metrics,
         rooms: Callable[[], Iterable[tuple[str, Room]]],
+        late: Callable[[], Awaitable[Mapping[str, float]]],
         max_skew: timedelta | None,
         disk: Path | None,
     ) -> None:
-        """disk: where the database keeps its data, None where that is not on this host."""
+        """late: for how many seconds each step of the timetable has been due.
+
+        disk: where the database keeps its data, None where that is not on this host.
+        """
         self._pool, self._lanes, self._env, self._keys = pool, lanes, env, keys
         self._metrics, self._max_skew, self._disk = metrics, max_skew, disk
         self._rooms = rooms
+        self._late = late
         self._found: tuple[float, Health] | None = None
         self._looking = asyncio.Lock()
 
@@ -178,12 +183,16 @@ class Checks:
                 least_read = await splitting.store.least_read(connection)
                 suspended, _ = await splitting.store.suspended_payees(connection)
                 proved = await proofs.standing(connection, business_date(now) - PROOFS_WATCHED)
+            async with asyncio.timeout(LOOK_S):
+                late = await self._late()
         except Exception:  # figures are told as they are known; readiness says what is wrong
             metrics.database_up.set(0)
             return
         metrics.database_up.set(1)
         metrics.tell_banks(least_read, now)
         metrics.payees_suspended.set(suspended)
+        for step, seconds in late.items():
+            metrics.timetable_late.labels(step).set(seconds)
         metrics.proofs_failing.set(len(proved.failing))
         metrics.proof_age.set(-1 if proved.holding is None else _since_end_of(proved.holding, now))
         metrics.tell_cases(cases.KINDS, waiting, now)

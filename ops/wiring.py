@@ -65,6 +65,7 @@ from ops.secrets_file import (
 from people import Approvals, Audit, People
 from reconciliation.daily import DailyProof
 from reconciliation.proof import CertificateKeys, Proving
+from reconciliation.timetable import DateSteps, Timetable, latest
 from splitting.banks.worker import Banks, BankWorker
 from splitting.payees import Payees
 from splitting.plans.attached import Attachments
@@ -230,12 +231,29 @@ class Hub:
         """Return what proves a business date and signs for it."""
         return Proving(self.pool, self.env, self.certificate_keys, china(), self.daily_proof().fetch_statements)
 
+    def timetable(self) -> Timetable:
+        """Return what follows the timetable of business dates, and does its steps by hand."""
+        steps = DateSteps(
+            pool=self.pool,
+            env=self.env,
+            payouts=self.payouts,
+            daily=self.daily_proof(),
+            proving=self.proving(),
+            accounts=self.accounts,
+            calendar=china(),
+        )
+        return Timetable(self.pool, self.env, steps.scopes, steps.all)
+
     def bank_worker(self) -> BankWorker:
         bank_credits = BankCredits(self.payments, self.pool)
         return BankWorker(self.banks, self.pool, self.env, self.accounts.deposits, bank_credits.collected)
 
     def splitter(self) -> Consumer:
         return splitting.splitter(self.pool, self.lanes, self.env)
+
+    async def _late(self) -> Mapping[str, float]:
+        """Return for how many seconds each step of the timetable has been due."""
+        return {step.value: seconds for step, seconds in latest(await self.timetable().rows(), self.env.now()).items()}
 
     def checks(self, disk: Path | None = None) -> Checks:
         """Return what looks at what this process stands on. disk: where the database's data are, if on this host."""
@@ -246,6 +264,7 @@ class Hub:
             keys=self.keys,
             metrics=self.metrics,
             rooms=lambda: [("hub", self.admission.room), *self.rails.all],
+            late=self._late,
             max_skew=self.max_skew,
             disk=disk,
         )
@@ -403,6 +422,7 @@ async def worker(objects: Hub, redis_url: str | None) -> AsyncIterator[None]:
     env.keep("janitor", objects.janitor().run)
     env.keep("releases", objects.releases.run)
     env.keep("bank_worker", objects.bank_worker().run)
+    env.keep("timetable", objects.timetable().run)
     env.keep("heartbeat", objects.checks().beat)
     async with AsyncExitStack() as stack:
         if redis_url is not None:

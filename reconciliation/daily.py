@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-import ledger
 import splitting
 from channels.banks import AccountStatement, BadStatement, BankClient, FileInfo, StatusReport
 from channels.contract import BadBill, BillLine
@@ -23,6 +22,7 @@ from kernel.ids import parse_reference
 from kernel.money import Money
 from ledger import accounts
 from reconciliation.matching.match import Deposits, Mirror, Movement, Payout, Payouts, PayoutStatus, Statements, told_of
+from reconciliation.proof.store import balances_at, sub_accounts
 from reconciliation.runs import Run, reconcile
 from reconciliation.sources.statements import (
     CAMT_053,
@@ -30,6 +30,7 @@ from reconciliation.sources.statements import (
     ReadBill,
     bill_of,
     entries_on,
+    has_bank_file,
     keep_bank_file,
     keep_bill,
     reports_on,
@@ -217,7 +218,8 @@ class DailyProof:
                 page = await client.list_files(kind, after)
                 fresh = [listed for listed in page.files if listed not in seen]
                 for listed in fresh:
-                    new += await self._fetch(link, client, listed)
+                    if not await self._is_had(link, listed):
+                        new += await self._fetch(link, client, listed)
                 if not fresh or page.next is None:
                     break
                 seen.update(fresh)
@@ -236,6 +238,12 @@ class DailyProof:
             if not page.files or page.next in (None, after):
                 return new
             after = page.next
+
+    async def _is_had(self, link: BankLink, listed: FileInfo) -> bool:
+        """Tell whether a file is kept for what is compared, so that it need not be fetched once more."""
+        async with acquire(self._pool) as connection:
+            there = await has_bank_file(connection, link.book, bank_counterparty(link.bank), listed)
+        return there and (listed.type != CAMT_053 or await self._is_applied(link, listed))
 
     async def _is_applied(self, link: BankLink, listed: FileInfo) -> bool:
         async with acquire(self._pool) as connection:
@@ -292,8 +300,8 @@ class DailyProof:
         """Compare a bank's day with the books: instructions, its reports, its statements, every account's closing.
 
         deposit_ids: end-to-end ids of channels' deposits, which are compared with the channel. Files must have been
-        fetched (`fetch_bank_files`). The mirrors are the ledger's balances now: run it after the day's files were
-        applied and before the next day's business with the bank begins.
+        fetched (`fetch_bank_files`). The mirrors are the ledger's balances at the end of that business date: run it
+        after the day's files were applied, at any time.
         """
         link = await self._banks.link(book, bank)
         counterparty = bank_counterparty(bank)
@@ -314,7 +322,7 @@ class DailyProof:
                 counterparty=counterparty,
                 business_date=day,
                 payouts=Payouts(payouts, reports, frozenset(deposit_ids) | collected),
-                statements=Statements(statements, await self._mirrors(connection, link, currency)),
+                statements=Statements(statements, await self._mirrors(connection, link, currency, day)),
                 now=self._env.now(),
             )
 
@@ -328,15 +336,15 @@ class DailyProof:
                 found.add(entry.entry_ref)
         return frozenset(found)
 
-    async def _mirrors(self, connection: Connection, link: BankLink, currency: str) -> list[Mirror]:
-        """Return the ledger's balance of every account at the bank; the pool has what no sub-account has."""
-        standing = {a.name: a.balance for a in await ledger.store.balances(connection, link.book)}
+    async def _mirrors(self, connection: Connection, link: BankLink, currency: str, day: date) -> list[Mirror]:
+        """Return the balance of each account at the bank when a date was over; the pool has what no sub-account has."""
+        standing = {one.account: one.minor for one in await balances_at(connection, link.book, day)}
         mirrors, in_sub_accounts = [], 0
-        for payee in await splitting.store.payees(connection, link.book):
-            if payee.bank == link.bank and payee.bank_account is not None and payee.currency == currency:
-                balance = standing.get(accounts.sub_account(payee.id, currency), 0)
+        for sub in await sub_accounts(connection, link.book):
+            if (sub.bank, sub.currency) == (link.bank, currency):
+                balance = -standing.get(accounts.sub_account(sub.payee_id, currency), 0)
                 in_sub_accounts += balance
-                mirrors.append(Mirror(payee.bank_account, Money(balance, currency)))
+                mirrors.append(Mirror(sub.number, Money(balance, currency)))
         custody = standing.get(accounts.bank(link.bank, currency), 0)
         return [*mirrors, Mirror(link.pool_account, Money(custody - in_sub_accounts, currency))]
 

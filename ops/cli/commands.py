@@ -22,6 +22,7 @@ from ops.cli import (
     sandbox,
     settlements,
     splits,
+    timetable,
     trials,
 )
 from ops.cli.shared import as_person, fail
@@ -75,11 +76,13 @@ for command in (
     banks.reconcile,
     banks.discrepancies,
     proofs.proof,
+    timetable.timetable,
     trials.replay,
     trials.bench,
 ):
     app.command()(command)
 app.command("settle bench")(trials.settle_bench)
+app.command("timetable run")(timetable.timetable_run)
 app.command("proof list")(proofs.proof_list)
 app.command("proof show")(proofs.proof_show)
 app.command("proof key")(proofs.proof_key)

@@ -41,6 +41,9 @@ class ListedFile(Protocol):
     """What a bank's list of files says of one (channels.banks.FileInfo)."""
 
     @property
+    def sha256(self) -> str: ...
+
+    @property
     def type(self) -> str: ...
     @property
     def name(self) -> str: ...
@@ -105,6 +108,13 @@ async def keep_bank_file(
             why = f"message id {file.message_id} came before, in {earlier.name}, with other contents"
             return await _keep(conn, replace(file, refused_code="message_id_reused", refused_why=why), raw)
     return await _keep(conn, file, raw)
+
+
+async def has_bank_file(conn: Connection, book: int, counterparty: str, listed: ListedFile) -> bool:
+    """Tell whether a file is kept, and was not refused, whose bytes have the hash that the bank lists."""
+    ident = _file_id(book, counterparty, listed.type, listed.business_date, listed.sha256.lower())
+    known = await store.find_file(conn, book, ident)
+    return known is not None and known.refused_code is None
 
 
 def _about(file: store.FileRow, raw: bytes) -> store.FileRow:
@@ -196,13 +206,17 @@ def _by_reference(lines: Iterable[BillLine]) -> dict[tuple[str, str], list[BillL
 # ---- keeping ---------------------------------------------------------------------------------------------------------
 
 
+def _file_id(book: int, counterparty: str, kind: str, business_date: date, sha256: str) -> str:
+    return store.derived_id("fil", book, counterparty, kind, business_date.isoformat(), sha256)
+
+
 def _file(
     book: int, counterparty: str, kind: str, business_date: date, name: str, raw: bytes, now: datetime
 ) -> store.FileRow:
     sha256 = hashlib.sha256(raw).hexdigest()
     return store.FileRow(
         book=book,
-        id=store.derived_id("fil", book, counterparty, kind, business_date.isoformat(), sha256),
+        id=_file_id(book, counterparty, kind, business_date, sha256),
         counterparty=counterparty,
         kind=kind,
         subject=sha256,

@@ -62,6 +62,7 @@ ACTS: dict[str, tuple[str, ...]] = {
     "split plan activate": (*BOOK, "spl_0", "1"),
     "split plan add": (*BOOK, "JSON", "--name", "tea"),
     "split plan version": (*BOOK, "spl_0", "JSON"),
+    "timetable run": ("statements", "--date", "2026-11-24"),
     "settle": (*BOOK, "--bank", "citybank", "--business-date", "2026-11-24"),
 }
 LOOKS: dict[str, tuple[str, ...]] = {
@@ -96,6 +97,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
     "route policy list": BOOK,
     "route policy show": BOOK,
     "split attachments": BOOK,
+    "timetable": (),
     "split dry-run": (*BOOK, "--amount", "1.00", "--plan", "spl_0"),
     "split frozen": BOOK,
     "split plan list": BOOK,

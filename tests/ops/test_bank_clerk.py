@@ -120,6 +120,10 @@ def test_a_clerk_does_all_that_the_page_says(
         typed = [meant.get(word, word) for word in words]
         if what in about or what in decided or what in ("send_again", "cancel"):
             by_two(bare_home, typed)
+        elif words[:2] == ["timetable", "run"]:
+            with monkeypatch.context() as at:
+                at.setattr(SystemClock, "now", lambda _: datetime.fromisoformat(names["DATE"] + "T20:00:00+00:00"))
+                assert "the hub: done" in bare_home(*typed).output
         elif words[:2] == ["proof", "--date"]:
             with monkeypatch.context() as at:  # the day of the play is far ahead, and must be over
                 at.setattr(SystemClock, "now", lambda _: datetime.fromisoformat(names["DATE"] + "T20:00:00+00:00"))
