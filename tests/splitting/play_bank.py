@@ -63,8 +63,8 @@ class PlayBank:
     (500). How one is listed stands in `listed`. Lists of a kind in `heedless` and `endless` are whole whatever is asked
     for, and an endless one always has a next page.
 
-    refuses: the answer to every upload, status and code. What it has taken in stands in `has`, by message id; with
-    `keeps_dropped` also what it gave no answer to.
+    refuses: the answer to every upload, status and code. What it says it has stands in `has`, by message id: with
+    `keeps_dropped` what it gave no answer to.
     """
 
     def __init__(self) -> None:
@@ -138,7 +138,6 @@ class PlayBank:
         if self.refuses is not None:
             status, code = self.refuses
             return web.json_response({"code": code, "message": f"{code}: said the bank"}, status=status)
-        self.has[message_id.decode()] = receipt
         return self._signed(json.dumps(receipt).encode(), 202)
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -146,7 +145,7 @@ class PlayBank:
         await self._answer(kind)
         if kind in self.unlisted:
             return web.Response(status=500)
-        if kind == "pain.001":
+        if kind == "pain.001" and kind not in self.files:
             found = self.has.get(request.query["message_id"])
             return web.json_response({"files": [] if found is None else [found]})
         asked = int(request.query.get("after", 0))
