@@ -52,8 +52,15 @@ def same_proof(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _proved(told: Mapping[str, Any]) -> dict[str, Any]:
-    books = [{name: value for name, value in book.items() if name not in _HEADS} for book in told["books"]]
-    return {**{name: value for name, value in told.items() if name not in _OF_ITS_TIME}, "books": books}
+    return {**_without(told, *_OF_ITS_TIME), "books": [_of_book(book) for book in told["books"]]}
+
+
+def _of_book(book: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_without(book, *_HEADS), "custody": [_without(one, "as_of_seq") for one in book["custody"]]}
+
+
+def _without(told: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in told.items() if name not in names}
 
 
 def signed(told: Mapping[str, Any], key: Ed25519PrivateKey) -> bytes:

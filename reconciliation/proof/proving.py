@@ -239,13 +239,18 @@ class Proving:
         counterparty = _counterparty(custody.bank)
         statements: list[AccountStatement] = []
         after = None if base is None else base.as_of
-        for on in await store.statement_dates(connection, custody.book, counterparty, after, day):
+        dates = await store.statement_dates(connection, custody.book, counterparty, after, day)
+        head = await store.head(connection, custody.book)
+        late_since = date.max if base is None or before is None else before.issued_on
+        if base is None and dates:  # what the first statement opens with is what the book had by then
+            base = Base(dates[0] - DAY, head.transfer_seq)
+        for on in dates:
             told = await statements_of(connection, custody.book, counterparty, on)
             statements += [one for one in told if one.closing.currency == custody.currency]
         proved = prove(
             Given(
                 day, custody, base, statements,
-                await _moved(connection, custody, base, day, before),
+                await _moved(connection, custody, base, day, late_since),
                 standing.get(accounts.bank(custody.bank, custody.currency), 0),
                 {
                     payee: -standing.get(accounts.sub_account(payee, custody.currency), 0)
@@ -262,7 +267,7 @@ class Proving:
         )
         told_of["statement_files"] = [{"name": one.name, "sha256": one.sha256} for one in files]
         if proved.as_of < day:  # its transfers up to here are in what is carried, and no later one
-            told_of["as_of_seq"] = 0 if base is None else base.journal_seq
+            told_of["as_of_seq"] = head.transfer_seq if base is None else base.journal_seq
         return told_of
 
     async def _works(self, connection: Connection, custody: Custody, day: date) -> bool:
@@ -284,15 +289,17 @@ def _counterparty(bank: str) -> str:
 
 
 async def _moved(
-    connection: Connection, custody: Custody, base: Base | None, day: date, before: _Before | None
+    connection: Connection, custody: Custody, base: Base | None, day: date, late_since: date
 ) -> list[Moved]:
-    """Return the transfers of a custody that the proof before has not looked at."""
+    """Return the transfers of a custody that the proof before has not looked at.
+
+    late_since: those for earlier dates were recorded on that day or later.
+    """
     after = None if base is None else base.as_of
-    since = date.min if base is None or before is None else before.issued_on
     ours = {accounts.sub_account(payee, custody.currency): payee for payee in custody.subs}
     at_bank = accounts.bank(custody.bank, custody.currency)
     found = []
-    for on in await store.recorded_days(connection, custody.book, after, day, late_since=since):
+    for on in await store.recorded_days(connection, custody.book, after, day, late_since=late_since):
         beyond = 0 if base is None else base.journal_seq
         for one in await store.moved_custody(connection, custody.book, on, after, day, beyond=beyond):
             bank = {one.debit: one.amount_minor, one.credit: -one.amount_minor}.get(at_bank, 0)

@@ -22,7 +22,7 @@ from tests.splitting.play_bank import a_bank_read, a_round, all_read, send_today
 from tests.splitting.test_bank_files_kept import _totals
 from tests.splitting.test_bookings_told_apart import entry, notice
 from tests.splitting.test_returns import back
-from tests.splitting.town import BANK, FARM, MILL, PLATFORM, a_town
+from tests.splitting.town import BANK, FARM, MILL, a_town
 from tests.support import ScriptedChannel
 
 Sluice = Callable[..., Result]
@@ -59,8 +59,8 @@ async def a_day(database_url: str, home: Path) -> dict[str, str]:
         days = Days(town, bank, bank_worker)
         empty: tuple[str, str, list[Any]] = ("0.00", "0.00", [])
         days.states(
-            town.today, pool=("0.00", "3.00", [("A3", "3.00", None)]), farm=empty, mill=empty,
-            platform=("0.00", "0.50", [("A4", "0.50", lines[PLATFORM].id)]),
+            town.today, pool=("2.50", "5.50", [("A3", "3.00", None)]), farm=empty, mill=empty,
+            platform=("0.50", "0.50", []),
         )  # fmt: skip
         assert await town.front.hub.daily_proof().fetch_statements(town.front.book, BANK) == 1
         names = {"SETTLEMENT": town.id(town.today), "LINE": lines[MILL].id, "DATE": town.today.isoformat()}
