@@ -48,8 +48,11 @@ MEANING: dict[str, dict[str, Means]] = {
     "split": {
         "planned": Means(_NOTHING, ("shares_match_the_journal",)),
         "posted": Means(
-            "a transfer for each share, and what it gave back",
-            ("shares_match_the_journal", "shares_sum_to_the_net", "shares_follow_the_refunds"),
+            "a transfer for each share, what is frozen of it held; and what it gave back",
+            (
+                *("shares_match_the_journal", "shares_sum_to_the_net", "shares_follow_the_refunds"),
+                "frozen_shares_are_held",
+            ),
         ),
     },
     "hold": dict.fromkeys(
