@@ -1,6 +1,6 @@
 """The ledger's reading side: balances, the journal, what is due. Writing goes through the commit lane (posting.py)."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 
@@ -72,18 +72,56 @@ async def statement(
         return None
     if kept.moved_on is None or kept.moved_on < first:
         return AccountStatement(kept.balance_now, [], kept.balance_now)
-    rows = await connection.fetch(
-        f"SELECT {_ENTRY} FROM transfer WHERE book = $1 AND (debit = $2 OR credit = $2) "
-        "AND recorded_at >= $3 AND recorded_at < $4 AND step IN ('post', 'post_hold') ORDER BY seq",
-        book,
-        account,
-        _begins(first),
-        _begins(last + timedelta(days=1)),
-    )
-    entries = [Entry(*row) for row in rows]
-    moved = sum(entry.amount_minor if entry.debit == account else -entry.amount_minor for entry in entries)
+    found = [entry async for entry in entries(connection, book, account, first, last)]
+    moved = sum(entry.amount_minor if entry.debit == account else -entry.amount_minor for entry in found)
     opening = kept.moved_until
-    return AccountStatement(kept.on_its_side(opening), entries, kept.on_its_side(opening + moved))
+    return AccountStatement(kept.on_its_side(opening), found, kept.on_its_side(opening + moved))
+
+
+async def balances_around(connection: Connection, book: int, account: str, first: date, last: date) -> tuple[int, int]:
+    """Return what the ledger keeps of an account before day `first` and at the end of `last`, in Beijing.
+
+    In minor units on its normal side; 0 for an account that is not there. Reads no entries.
+    """
+    around = []
+    for day in (first - timedelta(days=1), last):
+        kept = await _kept(connection, book, account, day)
+        if kept is None:
+            around.append(0)
+        elif kept.moved_on is None or kept.moved_on <= day:
+            around.append(kept.balance_now)
+        else:
+            around.append(kept.on_its_side(kept.moved_until))
+    return around[0], around[1]
+
+
+async def entries(connection: Connection, book: int, account: str, first: date, last: date) -> AsyncGenerator[Entry]:
+    """Yield an account's entries, recorded from day `first` to `last` in Beijing, in order, in bounded memory.
+
+    What was only held is not among them.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        async for row in connection.cursor(
+            f"SELECT {_ENTRY} FROM transfer WHERE book = $1 AND (debit = $2 OR credit = $2) AND recorded_at >= $3 "
+            "AND recorded_at < $4 AND step IN ('post', 'post_hold') ORDER BY seq",
+            book,
+            account,
+            _begins(first),
+            _begins(last + timedelta(days=1)),
+            prefetch=1_000,
+        ):
+            yield Entry(*row)
+
+
+async def names_beginning(connection: Connection, book: int, beginnings: Sequence[str]) -> list[str]:
+    """Return the names of a book's accounts that begin with one of these, in order."""
+    rows = await connection.fetch(
+        "SELECT name FROM account WHERE book = $1 "
+        "AND EXISTS (SELECT FROM unnest($2::text[]) AS b(begins) WHERE starts_with(name, begins)) ORDER BY name",
+        book,
+        beginnings,
+    )
+    return [row[0] for row in rows]
 
 
 class _Kept(NamedTuple):

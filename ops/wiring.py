@@ -76,6 +76,7 @@ from splitting.settlement.calendar import china
 from splitting.settlement.payouts import Payouts
 from splitting.shares.release import Releases
 from splitting.shares.routes import ShareRoutes
+from splitting.statements.reading import Statements
 from streams import Bell, Consumer, Relay
 from streams.catalogue import EventType
 from streams.routes import EventRoutes
@@ -226,6 +227,11 @@ class Hub:
 
     def daily_proof(self) -> DailyProof:
         return DailyProof(self.pool, self.accounts, self.banks, self.env)
+
+    @property
+    def statements(self) -> Statements:
+        """What statements are read from."""
+        return Statements(self.pool)
 
     def proving(self) -> Proving:
         """Return what proves a business date and signs for it."""

@@ -22,6 +22,7 @@ from ops.cli import (
     sandbox,
     settlements,
     splits,
+    statements,
     timetable,
     trials,
 )
@@ -96,6 +97,7 @@ app.add_typer(merchants.key_app, name="key")
 app.add_typer(channels.app, name="channel")
 app.add_typer(banks.app, name="bank")
 app.add_typer(settlements.app, name="settlement")
+app.add_typer(statements.app, name="statement")
 app.add_typer(payees.app, name="payee")
 app.add_typer(splits.app, name="split")
 app.add_typer(payouts.app, name="payout")

@@ -63,7 +63,12 @@ async def a_day(database_url: str, home: Path) -> dict[str, str]:
             platform=("0.50", "0.50", []),
         )  # fmt: skip
         assert await town.front.hub.daily_proof().fetch_statements(town.front.book, BANK) == 1
-        names = {"SETTLEMENT": town.id(town.today), "LINE": lines[MILL].id, "DATE": town.today.isoformat()}
+        names = {
+            "SETTLEMENT": town.id(town.today),
+            "LINE": lines[MILL].id,
+            "DATE": town.today.isoformat(),
+            "PAYEE": FARM,
+        }
         bank.refuses = 400, "account_blocked"
         for _ in range(2):
             town.front.clock.forward(86_400)
@@ -124,10 +129,10 @@ def test_a_clerk_does_all_that_the_page_says(
             with monkeypatch.context() as at:
                 at.setattr(SystemClock, "now", lambda _: datetime.fromisoformat(names["DATE"] + "T20:00:00+00:00"))
                 assert "the hub: done" in bare_home(*typed).output
-        elif words[:2] == ["proof", "--date"]:
+        elif words[:2] == ["proof", "--date"] or words[0] == "statement":
             with monkeypatch.context() as at:  # the day of the play is far ahead, and must be over
                 at.setattr(SystemClock, "now", lambda _: datetime.fromisoformat(names["DATE"] + "T20:00:00+00:00"))
-                assert "it holds 平" in bare_home(*typed).output
+                assert ("it holds 平" if words[0] == "proof" else names["DATE"]) in bare_home(*typed).output
         else:
             shows_what_waits = words[:2] == ["case", "list"] or words[:3] == ["bank", "files", "list"]
             output = bare_home(*typed, code=int(shows_what_waits)).output
@@ -137,6 +142,8 @@ def test_a_clerk_does_all_that_the_page_says(
     assert [item["minor"] for item in signed["books"][0]["custody"][0]["explained"] if item["at"] == "bank"] == [300]
     Path("day.json").write_bytes(Path("day.json").read_bytes().replace(b'"minor":300', b'"minor":301'))
     assert "changed" in bare_home("proof", "verify", "day.json", "--public-key", "day.pem", code=1).output
+    assert Path("payee.xlsx").read_bytes()[:2] == b"PK"
+    assert "settlement_sent" in Path("bank.csv").read_text("utf-8-sig")
     assert Path("copy.xml").read_bytes().startswith(b"<Document")
 
     fates = {one["file_id"]: one["fate"] for one in told("bank", "files", "list", "--book", "1", code=0)["files"]}
