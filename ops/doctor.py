@@ -42,6 +42,8 @@ from ops.secrets_file import secrets_in_use
 from ops.settings import Settings, unknown_variables, variable
 from ops.supervisor import find_run, without_password
 from reconciliation.proof.store import standing
+from reconciliation.timetable.plan import DAY
+from reconciliation.timetable.store import rows as timetable_rows
 
 _GB = 2**30
 _TIMEOUT_S = 10.0
@@ -86,6 +88,7 @@ _LABELS = {
     "locks": "锁 locks",
     "keys": "密钥文件 keys",
     "banks": "银行文件 banks",
+    "timetable": "日程 timetable",
     "proofs": "日终证明 proofs",
     "cases": "待人工处理 cases",
     "payees": "收款方 payees",
@@ -303,6 +306,7 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
         waiting = await _cases(connection)
         payees = await _payees(connection)
         banks = await _banks(connection)
+        timetable = await _timetable(connection)
         proofs = await _proofs(connection)
         worker = await _worker(connection)
         keys = await _keys(connection, settings)
@@ -322,6 +326,7 @@ async def _database(settings: Settings, migrations: Path | None) -> list[Finding
         worker,
         locks,
         banks,
+        timetable,
         proofs,
         waiting,
         payees,
@@ -403,6 +408,19 @@ async def _banks(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
         "`sluice bank list --book` shows whether its credentials open, `sluice bank rotate` takes new ones"
     )
     return Finding("banks", Level.WARN, f"files not read: {some}{more}", todo)
+
+
+async def _timetable(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    """Say which steps of business dates fail, of those that were tried today. An older schema is complained of too."""
+    if await connection.fetchval("select to_regclass('timetable')") is None:
+        return Finding("timetable", Level.OK, "this schema has no timetable")
+    now: datetime = await connection.fetchval("SELECT now()")
+    rows = [row for row in await timetable_rows(connection) if row.ran_at is not None and now - row.ran_at < DAY]
+    failing = [f"{row.step} of {row.next_date} ({row.subject or 'the hub'})" for row in rows if row.tries]
+    if failing:
+        seen = f"not done, and tried again: {_few(failing)}"
+        return Finding("timetable", Level.WARN, seen, "`sluice timetable` says why; see to the first of them")
+    return Finding("timetable", Level.OK, f"{len(rows)} steps ran in the last day, and none fails")
 
 
 async def _proofs(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:

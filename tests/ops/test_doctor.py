@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ops import embedded
 from ops.channel_keys import channel_keys
-from ops.doctor import _LABELS, Finding, Level, examine, exit_code, render
+from ops.doctor import _LABELS, Finding, Level, _proofs, _timetable, examine, exit_code, render
 from ops.migrate import migrate
 from ops.settings import Settings
 from tests.ops.trials.replay.running import free_ports
@@ -194,3 +194,25 @@ def test_what_is_shown_has_every_finding_and_gives_the_exit_code(as_json: bool) 
     if as_json:
         assert [row["topic"] for row in json.loads(out.getvalue())] == ["disk", "ports"]
     assert render(findings[:1], console=Console(file=out)) == 0
+
+
+async def test_a_step_that_fails_is_warned_of_and_a_proof_that_does_not_hold_fails(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    assert [(await look(connection)).level for look in (_timetable, _proofs)] == [Level.OK, Level.OK]
+    await connection.execute(
+        "INSERT INTO timetable VALUES (1, 'statements', 'citybank', '2026-11-24', now(), 1, now(), 'x', 'why'), "
+        "(1, 'statements', 'gone', '2026-11-24', now() - interval '2 days', 1, now(), 'x', 'why')"
+    )
+    await connection.execute("INSERT INTO certificate_key VALUES ('pfk_1', sha256('x'), '{}', now())")
+    for number, holds in ((1, True), (2, False)):
+        await connection.execute(
+            "INSERT INTO day_certificate VALUES (now()::date - 1, $1, encode(sha256($2), 'hex'), 'x', 'pfk_1', $3)",
+            number,
+            bytes([number]),
+            holds,
+        )
+    step, proof = await _timetable(connection), await _proofs(connection)
+    assert (step.level, step.seen) == (Level.WARN, "not done, and tried again: statements of 2026-11-25 (citybank)")
+    assert proof.level is Level.FAIL
+    assert "sluice proof show" in proof.todo
+    await connection.close()
