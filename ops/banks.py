@@ -6,6 +6,7 @@ from typing import Any
 
 import cases
 import splitting
+from channels.banks import KINDS, SECRETS, Kind
 from gateway.payments.bank_credits import BankCredits
 from kernel.db import acquire
 from kernel.errors import Conflict, NotFound, Rejected
@@ -15,7 +16,6 @@ from ops.wiring import Hub
 from people import Act, Use, What
 from splitting import BankLink
 from splitting.banks import fates
-from splitting.banks.enrolment import SECRETS
 from splitting.tables import BankFile
 
 
@@ -111,7 +111,7 @@ async def _case(hub: Hub, file: BankFile) -> cases.Case:
 async def _apply(hub: Hub, file: BankFile) -> BankFile:
     """Apply a file that people have agreed to; a statement waits for the daily proof, which alone reads it."""
     file = await get_file(hub, file.id)
-    if file.fate != "received" or file.type == "camt.053":
+    if file.fate != "received" or KINDS.get(file.type) is Kind.STATEMENT:
         return file
     link = await hub.banks.link(file.book, file.bank)
     collected = BankCredits(hub.payments, hub.pool).collected

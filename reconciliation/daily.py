@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import splitting
-from channels.banks import AccountStatement, BadStatement, BankClient, FileInfo, StatusReport
+from channels.banks import KINDS, AccountStatement, BadStatement, Bank, FileInfo, Kind, StatusReport
 from channels.contract import BadBill, BillLine
 from channels.contract import Kind as Item
 from gateway import states
@@ -25,7 +25,6 @@ from reconciliation.matching.match import Deposits, Mirror, Movement, Payout, Pa
 from reconciliation.proof.store import balances_at, sub_accounts
 from reconciliation.runs import Run, reconcile
 from reconciliation.sources.statements import (
-    CAMT_053,
     Kept,
     ReadBill,
     bill_of,
@@ -211,14 +210,16 @@ class DailyProof:
         """
         link = await self._banks.link(book, bank)
         client, new = self._banks.client(link), await self._given_by_hand(link)
-        for kind in ("camt.054", "pain.002", "camt.053"):
+        if not client.keeps_files:  # what it answered is kept here alone
+            return new + await self._answered(link, client) + await self.fetch_statements(book, bank)
+        for kind in (client.types[one] for one in (Kind.NOTICE, Kind.REPORT, Kind.STATEMENT)):
             after: str | None = None
             seen: set[FileInfo] = set()
             while True:
                 page = await client.list_files(kind, after)
                 fresh = [listed for listed in page.files if listed not in seen]
                 for listed in fresh:
-                    if not await self._is_had(link, listed):
+                    if not await _is_had(self._pool, link, listed):
                         new += await self._fetch(link, client, listed)
                 if not fresh or page.next is None:
                     break
@@ -229,27 +230,28 @@ class DailyProof:
     async def fetch_statements(self, book: int, bank: str) -> int:
         """Fetch the bank's statements that are not kept yet; return how many were new. Raises as fetch_bank_files."""
         link = await self._banks.link(book, bank)
-        client, new, after = self._banks.client(link), await self._given_by_hand(link), None
+        client, new = self._banks.client(link), await self._given_by_hand(link)
+        after = None if client.keeps_files else await _last_statement(self._pool, link, client)
         while True:
-            page = await client.list_files(CAMT_053, after)
+            page = await client.list_files(client.types[Kind.STATEMENT], after)
             for listed in page.files:
-                if not await self._is_applied(link, listed):
+                if not await _is_applied(self._pool, link, listed):
                     new += await self._fetch(link, client, listed)
             if not page.files or page.next in (None, after):
                 return new
             after = page.next
 
-    async def _is_had(self, link: BankLink, listed: FileInfo) -> bool:
-        """Tell whether a file is kept for what is compared, so that it need not be fetched once more."""
-        async with acquire(self._pool) as connection:
-            there = await has_bank_file(connection, link.book, bank_counterparty(link.bank), listed)
-        return there and (listed.type != CAMT_053 or await self._is_applied(link, listed))
-
-    async def _is_applied(self, link: BankLink, listed: FileInfo) -> bool:
-        async with acquire(self._pool) as connection:
-            ident = file_key(link.book, link.bank, listed.file_id, listed.sha256)
-            file = await splitting.store.find_bank_file(connection, link.book, ident)
-        return file is not None and file.fate in ("applied", "repeated", "discarded")
+    async def _answered(self, link: BankLink, client: Bank) -> int:
+        """Keep what a bank without files has answered about orders and bookings; return how many were new."""
+        new = 0
+        for kind in (Kind.NOTICE, Kind.REPORT):
+            wanted = client.types[kind]
+            async with acquire(self._pool) as connection:
+                kept = await splitting.store.bank_files(connection, link.book, bank=link.bank, type=wanted, limit=1_000)
+            for file in kept:
+                if file.fate in ("applied", "repeated") and file.sha256 is not None:
+                    new += (await self._keep(link, info_of(file), await self._banks.files.content(file))).fresh
+        return new
 
     async def _given_by_hand(self, link: BankLink) -> int:
         """Keep the files that people gave in place of others, once they were agreed to; return how many were new."""
@@ -260,13 +262,13 @@ class DailyProof:
             if file.fate not in ("received", "applied", "repeated"):
                 continue
             kept = await self._keep(link, info_of(file), await self._banks.files.content(file))
-            if file.type == CAMT_053:
+            if KINDS.get(file.type) is Kind.STATEMENT:
                 wrong = None if kept.refused is None else Wrong(*kept.refused)
                 await self._banks.files.end(file, info_of(file), wrong)
             new += kept.fresh
         return new
 
-    async def _fetch(self, link: BankLink, client: BankClient, listed: FileInfo) -> int:
+    async def _fetch(self, link: BankLink, client: Bank, listed: FileInfo) -> int:
         """Fetch a file and keep it; return how many that was."""
         files = self._banks.files
         try:
@@ -278,7 +280,7 @@ class DailyProof:
             await files.end(await files.keep(link, listed, content), listed, Wrong(error.code, str(error)))
             return 0
         kept = await self._keep(link, listed, raw)
-        if listed.type == CAMT_053:  # which nothing but the proof reads
+        if KINDS.get(listed.type) is Kind.STATEMENT:  # which nothing but the proof reads
             wrong = None if kept.refused is None else Wrong(*kept.refused)
             await files.end(await files.keep(link, listed, raw), listed, wrong, known=kept.fresh)
         return int(kept.fresh)
@@ -347,6 +349,29 @@ class DailyProof:
                 mirrors.append(Mirror(sub.number, Money(balance, currency)))
         custody = standing.get(accounts.bank(link.bank, currency), 0)
         return [*mirrors, Mirror(link.pool_account, Money(custody - in_sub_accounts, currency))]
+
+
+async def _is_had(pool: Pool, link: BankLink, listed: FileInfo) -> bool:
+    """Tell whether a file is kept for what is compared, so that it need not be fetched once more."""
+    async with acquire(pool) as connection:
+        there = await has_bank_file(connection, link.book, bank_counterparty(link.bank), listed)
+    return there and (KINDS.get(listed.type) is not Kind.STATEMENT or await _is_applied(pool, link, listed))
+
+
+async def _last_statement(pool: Pool, link: BankLink, client: Bank) -> str | None:
+    """Return of which day the last statement is that is kept and counts; None where there is none."""
+    wanted = client.types[Kind.STATEMENT]
+    async with acquire(pool) as connection:
+        kept = await splitting.store.bank_files(connection, link.book, bank=link.bank, type=wanted, limit=100)
+    days = [file.business_date for file in kept if file.fate in ("applied", "repeated")]
+    return max(days).isoformat() if days else None
+
+
+async def _is_applied(pool: Pool, link: BankLink, listed: FileInfo) -> bool:
+    async with acquire(pool) as connection:
+        ident = file_key(link.book, link.bank, listed.file_id, listed.sha256)
+        file = await splitting.store.find_bank_file(connection, link.book, ident)
+    return file is not None and file.fate in ("applied", "repeated", "discarded")
 
 
 def channel_counterparty(account_id: str) -> str:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sandbox import bank, keys, wallet
+from sandbox import bank, cmb, keys, wallet
 from sandbox.context import SandboxContext
 from sandbox.control import Control, control_errors
 from sandbox.wechat.routes import bare_http_errors
 
 HERE = Path(__file__).parent
-NOT_RAILS = frozenset({"acquirer", "bank", "wallet"})  # what the rails stand on
+NOT_RAILS = frozenset({"acquirer", "bank", "cmb", "wallet"})  # what the rails stand on
 LARGEST_BODY = 64 * 1024 * 1024  # bank files; WeChat Pay bodies are far smaller
 
 
@@ -26,6 +26,7 @@ async def make_app(ctx: SandboxContext, pool: keys.Pool) -> web.Application:
     app = web.Application(middlewares=[bare_http_errors, control_errors], client_max_size=LARGEST_BODY)
     Control(ctx).add_to(app)
     the_bank = bank.install(app, ctx)
+    cmb.install(app, ctx)
     for name in rails():
         await import_module(f"sandbox.{name}").install(app, ctx, the_bank, pool)
     wallet.install(app, ctx)

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+import orjson
+
 from channels.banks import unsayable
 from kernel.env import Env
 from kernel.errors import Conflict, NotFound, Rejected
@@ -22,12 +24,14 @@ _FACTS = Payee._fields.index("created_at")  # the columns before it are what a p
 MERCHANT, OPERATOR = "merchant", "operator"
 
 
-def check_payable(bank: str | None, name: str, account: str | None) -> None:
+def check_payable(bank: str | None, name: str, account: str | None, link: BankLink | None = None) -> None:
     """Raise Rejected (payee_cannot_be_paid) for a payee that no file to its bank could name.
 
-    bank: None is a payee whose shares are kept. account: None where the bank has still to open it.
+    bank: None is a payee whose shares are kept. account: None where the bank has still to open it. link: to that bank;
+    None: files as most banks take them.
     """
-    if bank is not None and (why := unsayable(name, account)):
+    settings = {} if link is None else orjson.loads(link.settings)
+    if bank is not None and (why := unsayable(settings, name, account)):
         raise Rejected("payee_cannot_be_paid", f"a payment file to {bank} cannot hold this payee: {why}", param="name")
 
 
@@ -47,6 +51,7 @@ class CreatePayee:
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
         yield PAYEES, (self.book, self.payee.id)
+        yield BANK_LINKS, (self.book, self.payee.bank or "")
         yield ACCOUNTS, (self.book, owed_account(self.payee))
 
     def apply(self, work: Work) -> Payee:
@@ -59,7 +64,8 @@ class CreatePayee:
                     object_id=self.payee.id,
                 )
             return existing
-        check_payable(self.payee.bank, self.payee.name, self.payee.bank_account)
+        link = work.find(BANK_LINKS, (self.book, self.payee.bank or ""))
+        check_payable(self.payee.bank, self.payee.name, self.payee.bank_account, link)
         work.head(self.book)
         open_account(work, self.book, owed_account(self.payee))
         payee = self.payee._replace(created_at=work.now)
@@ -195,7 +201,11 @@ class ResealBankLink:
 class Banks(Protocol):
     """Whoever can open a sub-account at a merchant's bank."""
 
-    async def open_sub_account(self, book: int, bank: str, reference: str, name: str, currency: str) -> str: ...
+    async def link(self, book: int, bank: str) -> BankLink: ...
+
+    async def sub_account(
+        self, book: int, bank: str, reference: str, name: str, currency: str, account: str | None
+    ) -> str: ...
 
 
 class Payees:
@@ -207,18 +217,28 @@ class Payees:
         self._env = env
 
     async def register(
-        self, book: int, *, reference: str, name: str, kind: str, currency: str, bank: str | None
+        self,
+        book: int,
+        *,
+        reference: str,
+        name: str,
+        kind: str,
+        currency: str,
+        bank: str | None,
+        account: str | None = None,
     ) -> Payee:
         """Register a payee with its sub-account; the same reference again returns the same payee.
 
-        bank: None keeps the payee's shares in the books without settling them. Raises NotFound (no_such_bank),
-        Rejected (payee_cannot_be_paid, and the bank's no), Conflict (payee_exists, with other facts), Unavailable.
+        bank: None keeps the payee's shares in the books without settling them. account: the payee's own at a bank that
+        opens none. Raises NotFound (no_such_bank), Rejected (payee_cannot_be_paid, payee_account_missing,
+        payee_account_needless, and the bank's no), Conflict (payee_exists, with other facts), Unavailable.
         """
         payee_id = payee_id_of(book, reference)
-        account = None
-        check_payable(bank, name, None)  # before the bank opens an account for it
+        if bank is None and account is not None:
+            raise Rejected("payee_account_needless", "an account is at a bank: name the bank", param="account")
         if bank is not None:
-            account = await self._banks.open_sub_account(book, bank, payee_id, name, currency)
+            check_payable(bank, name, account, await self._banks.link(book, bank))  # before an account is opened for it
+            account = await self._banks.sub_account(book, bank, payee_id, name, currency, account)
         payee = Payee(book, payee_id, name, kind, currency, bank, account, self._env.now())
         return await self._lanes.put(CreatePayee(payee))
 
@@ -232,11 +252,17 @@ class Payees:
         resumed: Payee = await self._lanes.put(approved(ResumePayee(book, payee_id, by), use))
         return resumed
 
-    async def add_platform(self, book: int, *, name: str, currency: str, bank: str) -> Payee:
-        """Register the platform itself as the payee of its commission, with a sub-account of its own at the bank."""
+    async def add_platform(
+        self, book: int, *, name: str, currency: str, bank: str, account: str | None = None
+    ) -> Payee:
+        """Register the platform itself as the payee of its commission, with a sub-account of its own at the bank.
+
+        account: its own, at a bank that opens none. Raises what register raises.
+        """
         payee_id = "pye_" + "0" * 26
-        check_payable(bank, name, None)
-        account = await self._banks.open_sub_account(book, bank, f"platform-{book}-{currency}", name, currency)
+        check_payable(bank, name, account, await self._banks.link(book, bank))
+        reference = f"platform-{book}-{currency}"
+        account = await self._banks.sub_account(book, bank, reference, name, currency, account)
         payee = Payee(book, payee_id, name, "platform", currency, bank, account, self._env.now())
         put: Payee = await self._lanes.put(CreatePayee(payee))
         return put

@@ -48,6 +48,10 @@ class PayeeIn(Body):
         default=None,
         description="your bank link, where it gets a sub-account; left out: its shares stay in the book, unpaid",
     )
+    account: Annotated[str, Form(r"[0-9A-Za-z-]{1,34}", "1 to 34 letters, digits and hyphens")] | None = Field(
+        default=None,
+        description="the payee's own account at that bank, where the bank opens no sub-accounts; left out elsewhere",
+    )
     reference: OrderId = Field(description="your own number of the payee; the same again returns the same payee")
 
 
@@ -81,6 +85,8 @@ class PayeeRoutes:
                     "bank_…",
                     "channel_keys_unusable",
                     "no_such_bank",
+                    "payee_account_missing",
+                    "payee_account_needless",
                     "payee_cannot_be_paid",
                     "payee_exists",
                 ),
@@ -132,8 +138,9 @@ class PayeeRoutes:
     async def create_payee(self, call: Call[PayeeIn]) -> Reply:
         body = call.body
         payee = await self._payees.register(
-            call.book, reference=body.reference, name=body.name, kind=body.kind, currency=body.currency, bank=body.bank
-        )
+            call.book, reference=body.reference, name=body.name, kind=body.kind, currency=body.currency, bank=body.bank,
+            account=body.account,
+        )  # fmt: skip
         return Reply(payee_payload(payee), 201)
 
     async def suspend_payee(self, call: Call[None]) -> Reply:

@@ -160,7 +160,7 @@ CREATE TABLE settlement (
     created_at        timestamptz NOT NULL,
     updated_at        timestamptz NOT NULL,
     returned_minor    bigint NOT NULL DEFAULT 0, -- of paid_minor, what came back 退票
-    written_as        int NOT NULL DEFAULT 1, -- how its file is written, see splitting/states.py
+    written_as        int NOT NULL DEFAULT 1, -- in which of its bank's forms it is written, the same whenever it is sent
     drafted_to        text COLLATE "C", -- of a draft: the last payee that was looked at; else NULL
     debtor_name       text, -- the account holder in whose name it is written; NULL: of a link that named none
     again_at          timestamptz, -- when two people last had it sent again, after the bank had refused it

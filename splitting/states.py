@@ -64,11 +64,6 @@ BATCH = StateTable(
 )
 
 
-# How a batch's file is written, which must be the same whenever it is sent again: by the version that the bank's
-# settings named when it was made; 0 stands for the first, without BtchBookg, as it was before that was said.
-WRITTEN_AS = {0: "pain.001.001.09", 1: "pain.001.001.09", 2: "pain.001.001.03"}
-
-
 class Instruction(StrEnum):
     IN_TRANSIT = "in_transit"  # 在途
     PAID = "paid"

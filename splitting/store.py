@@ -354,11 +354,12 @@ async def applied_before(connection: Connection, file: BankFile) -> str | None:
     return found
 
 
-async def files_to_apply(connection: Connection) -> list[BankFile]:
-    """Return the kept files of every book that people have agreed to and that are not applied yet, oldest first."""
+async def files_to_apply(connection: Connection, types: Sequence[str]) -> list[BankFile]:
+    """Return the kept files of these types that people have agreed to and that are not applied yet, oldest first."""
     rows = await connection.fetch(
         f"SELECT {_BANK_FILE} FROM bank_file WHERE fate = 'received' AND fate_by <> 'sluice' "
-        "AND type <> 'camt.053' ORDER BY received_at, book, id LIMIT 1000"
+        "AND type = ANY($1::text[]) ORDER BY received_at, book, id LIMIT 1000",
+        types,
     )
     return [BankFile(*row) for row in rows]
 

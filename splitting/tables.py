@@ -111,7 +111,7 @@ class Settlement(NamedTuple):
     created_at: datetime
     updated_at: datetime
     returned_minor: int = 0  # of paid_minor, what came back
-    written_as: int = 1  # how its file is written, the same whenever it is sent: see splitting.states.WRITTEN_AS
+    written_as: int = 1  # in which of its bank's forms it is written, see channels.banks.Order
     drafted_to: str | None = None  # of a draft: the last payee that was looked at
     debtor_name: str | None = None  # the account holder in whose name it is written; None: of a link that named none
     again_at: datetime | None = None  # when two people last had it sent again
@@ -162,7 +162,7 @@ class BankFile(NamedTuple):
     id: str
     bank: str
     file_id: str  # the bank's own; of one given by hand it begins with "hand-"
-    type: str  # pain.002 | camt.054 | camt.053
+    type: str  # see channels.banks.KINDS
     name: str
     business_date: date
     listed_sha256: str  # as the bank's list has it, in small letters; empty where it has none

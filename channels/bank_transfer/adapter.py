@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from channels.bank_transfer import messages
 from channels.bank_transfer.messages import Doubt
-from channels.banks import signing
-from channels.banks.iso20022 import BadStatement
+from channels.banks import BadStatement
+from channels.banks.iso20022 import signing
 from channels.contract import (
     BadBill,
     BadNotice,

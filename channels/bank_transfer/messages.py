@@ -11,8 +11,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from channels.banks import signing
-from channels.banks.iso20022 import BadStatement, Entry, read_camt054
+from channels.banks import BadStatement, Entry
+from channels.banks.iso20022 import read_camt054, signing
 from channels.contract import (
     BadBill,
     BillLine,

@@ -1,55 +1,43 @@
-"""The settlement bank, hub side: instructions out, reports and statements in; over HTTP, or by a folder of files."""
+"""Banks that settle: orders out, what became of them and bookings in; each kind of bank in a folder of its own."""
 
-from channels.banks.client import Accepted, BankAccount, BankClient, BankSettings, FileInfo, FilePage, read_settings
+from channels.banks.answers import Fate, LineStatus, StatusReport, disagreement, other_payment_than_sent
+from channels.banks.bookings import AccountStatement, Entry
 from channels.banks.contract import Bank, OpensAccounts, TellsUploads
-from channels.banks.iso20022 import (
-    PAIN_001,
-    PAIN_001_OLD,
-    AccountStatement,
-    BadStatement,
-    Batch,
-    Entry,
-    Fate,
-    Instruction,
-    LineStatus,
-    StatusReport,
-    disagreement,
-    other_payment_than_sent,
-    pain001,
-    read_camt053,
-    read_camt054,
-    read_pain002,
-    unsayable,
-)
-from channels.banks.profiles import a_bank
+from channels.banks.errors import BadStatement
+from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
+from channels.banks.orders import Instruction, Order, no_text
+from channels.banks.profiles import NAMES, SECRETS, a_bank, form, profile, unsayable
+from channels.banks.reading import KINDS, read_notice, read_report, read_statements, types_of
 
 __all__ = [
-    "PAIN_001",
-    "PAIN_001_OLD",
+    "KINDS",
+    "NAMES",
+    "SECRETS",
     "Accepted",
     "AccountStatement",
     "BadStatement",
     "Bank",
     "BankAccount",
-    "BankClient",
-    "BankSettings",
-    "Batch",
     "Entry",
     "Fate",
     "FileInfo",
     "FilePage",
     "Instruction",
+    "Kind",
     "LineStatus",
     "OpensAccounts",
+    "Order",
     "StatusReport",
     "TellsUploads",
     "a_bank",
     "disagreement",
+    "form",
+    "no_text",
     "other_payment_than_sent",
-    "pain001",
-    "read_camt053",
-    "read_camt054",
-    "read_pain002",
-    "read_settings",
+    "profile",
+    "read_notice",
+    "read_report",
+    "read_statements",
+    "types_of",
     "unsayable",
 ]

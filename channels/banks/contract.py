@@ -3,33 +3,59 @@
 A power is had by having its methods, and whoever needs one asks for it by type, as with rails (channels/powers.py).
 """
 
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from channels.banks.client import Accepted, BankAccount, BankSettings, FileInfo, FilePage
+from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
+from channels.banks.orders import Order
 from channels.contract import Refused, Unknown
 
 
 class Bank(Protocol):
-    """One customer's way to a bank. Every call may be repeated: a file is known by its bytes, and executed once."""
+    """One customer's way to a bank. Every call may be repeated: what is given to the bank is done once.
+
+    types: the types of the files that tell of each kind of thing (reading.py reads them by type). keeps_files: the
+    bank has its files and gives them again; else it answers questions, and the hub alone keeps the answers.
+    """
 
     @property
-    def settings(self) -> BankSettings: ...
+    def types(self) -> Mapping[Kind, str]: ...
 
-    async def upload(self, xml: bytes, *, again_since: datetime | None = None) -> Accepted | Refused | Unknown:
-        """Give the bank a pain.001. After Unknown, give it the very same bytes again; silence is no refusal.
+    @property
+    def keeps_files(self) -> bool: ...
 
-        Accepted: the bank has said under its signature that it has these bytes. Refused: nothing of them was done.
-        again_since: when it was decided to send again what the bank had refused; a refusal of before is none of these
-        bytes.
+    def unsayable(self, name: str, account: str | None = None) -> str | None:
+        """Return why a payee of this name and account number cannot be paid at this bank; None where it can be.
+
+        Whoever registers payees and makes batches asks this first: one line that cannot be said is an order not given.
+        account: None where it is not known yet. The answer to the same payee never changes.
+        """
+
+    async def pool_account(self, reference: str, name: str, currency: str) -> str:
+        """Return the number of the pool account, which channels pay into, opened where the bank opens accounts.
+
+        Raises Rejected when the bank says no, Unavailable when it did not answer.
+        """
+
+    async def account(self, number: str) -> BankAccount:
+        """Return an account as it is now. Raises Rejected for one that is not ours, Unavailable."""
+
+    async def submit(self, order: Order) -> Accepted | Refused | Unknown:
+        """Give the bank an order. After Unknown, give it the very same order again; silence is no refusal.
+
+        Accepted: the bank has said under its signature that it has this order. Refused: it says that nothing of it was
+        done; that may be said of a repetition, so ask what the bank has (TellsUploads) before it ends anything. Raises
+        Rejected (bad_instruction) where the order cannot be written for this bank: then nothing was given.
         """
 
     async def list_files(
-        self, type: str, after: str | None = None, *, message_id: str | None = None, limit: int = 100
+        self, type: str, after: str | None = None, *, under_way: Sequence[str] = (), limit: int = 100
     ) -> FilePage:
-        """Return files of one type (pain.002, camt.054, camt.053) after a cursor, in the order the bank wrote them.
+        """Return files of one of `types` after a cursor, in the order the bank wrote them.
 
-        Each comes once as the cursor moves on, and none is passed over. Raises Unavailable, Rejected.
+        Each comes once as the cursor moves on, and none is passed over. under_way: our message ids of orders that the
+        bank has and that are not decided: a bank that answers questions is asked about these. Raises Unavailable,
+        Rejected.
         """
 
     async def fetch(self, file: FileInfo | str) -> bytes:
@@ -44,10 +70,7 @@ class OpensAccounts(Protocol):
     """A bank that opens accounts when it is asked."""
 
     async def open_account(self, reference: str, name: str, currency: str, kind: str) -> BankAccount:
-        """Open an account, or return the one of this reference. Raises Rejected, Unavailable."""
-
-    async def account(self, number: str) -> BankAccount:
-        """Return an account as it is now. Raises Rejected, Unavailable."""
+        """Open an account (kind: pool or sub), or return the one of this reference. Raises Rejected, Unavailable."""
 
 
 @runtime_checkable

@@ -1,10 +1,52 @@
-"""Which client a bank takes."""
+"""Which kind of bank a link is to: `profile` among its settings, and what each kind is told of itself."""
 
-from channels.banks.client import BankClient, BankSettings
-from channels.banks.drop import DropClient
+from collections.abc import Mapping
+from typing import Any
+
+from channels.banks import cmb, iso20022
+from channels.banks.contract import Bank
 from kernel.env import Env
 
+ISO_20022, CMB = "iso20022", "cmb"
+# The settings that each kind of bank reads.
+NAMES: Mapping[str, frozenset[str]] = {
+    ISO_20022: frozenset(
+        {"profile", "base_url", "token", "private_key", "key_id", "bank_key_id", "bank_public_key", "bic", "bank_name",
+         "drop_dir", "pain_001", "account_holder"}
+    ),
+    CMB: cmb.NAMES,
+}  # fmt: skip
+SECRETS = frozenset({"token", "private_key", "symmetric_key"})
 
-def a_bank(settings: BankSettings, env: Env) -> BankClient:
-    """Return the client of a bank: files by a folder where the settings name one, else over HTTP. Raises ValueError."""
-    return BankClient(settings, env) if settings.drop_dir is None else DropClient(settings, env)
+
+def profile(settings: Mapping[str, Any]) -> str:
+    """Return which kind of bank these settings are of. Raises ValueError."""
+    found = settings.get("profile") or ISO_20022
+    if found not in NAMES:
+        raise ValueError(f"profile is one of {', '.join(NAMES)}")
+    return str(found)
+
+
+def a_bank(given: Mapping[str, Any], env: Env) -> Bank:
+    """Return the client of a bank. given: what the bank gave us, see the README; keys as text or as names of files.
+
+    Raises ValueError and KeyError, which show no secret.
+    """
+    if profile(given) == CMB:
+        return cmb.CmbClient(cmb.read_settings(given), env)
+    settings = iso20022.read_settings(given)
+    if settings.drop_dir is None:
+        return iso20022.BankClient(settings, env)
+    return iso20022.DropClient(settings, env)
+
+
+def unsayable(settings: Mapping[str, Any], name: str, account: str | None) -> str | None:
+    """Return why a payee cannot be paid at the bank of these settings, as Bank.unsayable does; they need no secret."""
+    if profile(settings) == CMB:
+        return cmb.unsayable(name, account)
+    return iso20022.unsayable(name, account)
+
+
+def form(settings: Mapping[str, Any]) -> int:
+    """Return how new orders are written by a bank's settings (Order.written_as); 1 where there is one form alone."""
+    return 1 if profile(settings) == CMB else iso20022.form(settings)

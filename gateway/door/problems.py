@@ -120,6 +120,8 @@ PROBLEMS_BY_SUBJECT: Mapping[str, Sequence[Problem]] = {
         Problem("no_such_payee", 404, False, "no payee has this id, or it belongs to another merchant", "register it first"),
         Problem("payee_at_another_bank", 422, False, "a payout schedule at one bank is for a payee of another; nothing was stored", "name the payee's own bank"),
         Problem("schedule_wrong", 422, False, "a payout schedule means nothing, such as a weekly one without its day; nothing was stored", "correct what the message names"),
+        Problem("payee_account_missing", 422, False, "the bank opens no accounts, and the payee's own account was not given", "give `account`, the payee's own at that bank"),
+        Problem("payee_account_needless", 422, False, "an account was given where the bank opens one, or without a bank", "leave `account` out"),
         Problem("payee_cannot_be_paid", 422, False, "a payment file to the bank cannot hold this payee: its name, or the account number that the bank assigned, has a length or characters that the format does not allow", "correct the name; if it is the account number, ask your operator"),
         Problem("payee_suspended_by_operator", 409, False, "your operator has suspended this payee", "ask your operator"),
         Problem("payee_exists", 409, False, "the `reference` belongs to a payee with another name, kind, currency or bank; `object_id` is that payee", "use another reference"),

@@ -28,6 +28,7 @@ CREDENTIALS = typer.Option(
     "--credentials",
     "--enrolment",
     help="JSON file, the bank's answer to the enrolment: account_holder (户名, in whose name the pool account is), "
+    "profile (iso20022 or cmb, each with settings of its own: docs/bank-clerk.md), "
     "base_url, bic, token, key_id, private_key, bank_key_id, bank_public_key; "
     "keys as text or as names of files (token_file, …), read now.",
 )
@@ -139,6 +140,9 @@ def bank_platform(
     bank: Annotated[str, typer.Argument(help="A bank linked before.")],
     name: Annotated[str, typer.Option(help="The platform's name at the bank.")] = "platform",
     currency: Annotated[str, typer.Option(help="ISO 4217")] = "CNY",
+    account: Annotated[
+        str | None, typer.Option(help="The platform's own account there, at a bank that opens none.")
+    ] = None,
 ) -> None:
     """Register the platform as a payee in a book, with an account of its own at the bank, for its commission."""
     import splitting
@@ -147,7 +151,7 @@ def bank_platform(
 
     async def work() -> int:
         async with acting(found, "channels", "bank platform", bank, book=book) as hub:
-            payee = await hub.payees.add_platform(book, name=name, currency=currency, bank=bank)
+            payee = await hub.payees.add_platform(book, name=name, currency=currency, bank=bank, account=account)
         show(splitting.payee_payload(payee))
         return 0
 

@@ -47,7 +47,7 @@ class World:
     def __init__(self, connection: Connection, pool: Pool, payees: int, day: int, *, book: int = 1) -> None:
         self._book, self.connection, self._pool, self._payments_a_day = book, connection, pool, day
         self.now, self.payments, self._memory, self.longest_s = BEGUN, 0, Memory(), 0.0
-        self.payees = [f"pye_{n:08x}{0:018x}" for n in range(payees)]  # told by their first 23 digits
+        self.payees = [f"pye_{n:08x}{0:018x}" for n in range(payees)]  # told by their first 16 digits
 
     @property
     def today(self) -> date:

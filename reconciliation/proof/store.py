@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 
+from channels.banks import Kind, types_of
 from kernel.clock import BEIJING
 from kernel.db import Connection
 from ledger.accounts import AccountKind
@@ -151,12 +152,13 @@ async def statement_dates(
 ) -> list[date]:
     """Return the dates after one, up to another, of which statements are kept that count."""
     rows = await connection.fetch(
-        "SELECT DISTINCT business_date FROM statement_file WHERE book = $1 AND counterparty = $2 AND kind = 'camt.053' "
+        "SELECT DISTINCT business_date FROM statement_file WHERE book = $1 AND counterparty = $2 AND kind = ANY($5) "
         "AND refused_code IS NULL AND superseded_by IS NULL AND business_date > $3 AND business_date <= $4 ORDER BY 1",
         book,
         counterparty,
         date.min if after is None else after,
         until,
+        types_of(Kind.STATEMENT),
     )
     return [row[0] for row in rows]
 
@@ -171,11 +173,12 @@ class StatementFile(NamedTuple):
 async def statement_files(connection: Connection, book: int, counterparty: str, day: date) -> list[StatementFile]:
     """Return the files that count of a day's statements, in order of page."""
     rows = await connection.fetch(
-        "SELECT name, sha256 FROM statement_file WHERE book = $1 AND counterparty = $2 AND kind = 'camt.053' "
+        "SELECT name, sha256 FROM statement_file WHERE book = $1 AND counterparty = $2 AND kind = ANY($4) "
         "AND refused_code IS NULL AND superseded_by IS NULL AND business_date = $3 ORDER BY subject, id",
         book,
         counterparty,
         day,
+        types_of(Kind.STATEMENT),
     )
     return [StatementFile(*row) for row in rows]
 

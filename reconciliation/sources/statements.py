@@ -10,19 +10,22 @@ from datetime import date, datetime
 from typing import Protocol
 
 from channels.banks import (
+    KINDS,
     AccountStatement,
     BadStatement,
     Entry,
+    Kind,
     StatusReport,
-    read_camt053,
-    read_camt054,
-    read_pain002,
+    read_notice,
+    read_report,
+    read_statements,
+    types_of,
 )
 from channels.contract import BadBill, BillLine
 from kernel.db import Connection
 from reconciliation import store
 
-BILL, PAIN_002, CAMT_053, CAMT_054 = "bill", "pain.002", "camt.053", "camt.054"
+BILL = "bill"
 
 ReadBill = Callable[[bytes], Iterable[BillLine]]  # Channel.bill_lines with the day filled in; raises BadBill
 
@@ -90,12 +93,12 @@ async def bill_of(
 async def keep_bank_file(
     conn: Connection, *, book: int, counterparty: str, listed: ListedFile, raw: bytes, now: datetime
 ) -> Kept:
-    """Keep a pain.002, camt.053 or camt.054 whose signature was verified.
+    """Keep a report, notice or statement whose signature was verified.
 
     Refused: damaged files, statements of another day than the bank's list says, and a message id that came before over
     other bytes. Raises ValueError for other types of file.
     """
-    if listed.type not in (PAIN_002, CAMT_053, CAMT_054):
+    if listed.type not in KINDS:
         raise ValueError(f"{listed.type} is not a file reconciliation reads")
     file = _file(book, counterparty, listed.type, listed.business_date, listed.name, raw, now)
     try:
@@ -119,13 +122,13 @@ async def has_bank_file(conn: Connection, book: int, counterparty: str, listed: 
 
 def _about(file: store.FileRow, raw: bytes) -> store.FileRow:
     """Say which file of which day this is. Raises BadStatement."""
-    if file.kind == PAIN_002:
-        report = read_pain002(raw)
+    if KINDS[file.kind] is Kind.REPORT:
+        report = read_report(file.kind, raw)
         return replace(file, subject=report.message_id, message_id=report.message_id)
-    if file.kind == CAMT_054:
-        read_camt054(raw, odd=[])  # an entry that cannot be read is none of the others'
+    if KINDS[file.kind] is Kind.NOTICE:
+        read_notice(file.kind, raw, odd=[])  # an entry that cannot be read is none of the others'
         return file  # notifications may overlap; a booking is told by its own reference
-    statements = read_camt053(raw, allow_gap=True)
+    statements = read_statements(file.kind, raw, allow_gap=True)
     days = {statement.business_date for statement in statements}
     if days != {file.business_date}:
         raise BadStatement(
@@ -138,10 +141,9 @@ def _about(file: store.FileRow, raw: bytes) -> store.FileRow:
 async def statements_of(conn: Connection, book: int, counterparty: str, business_date: date) -> list[AccountStatement]:
     """Return the statements that count for a day, by account. A gap in one is left for the run to report."""
     found: dict[str, AccountStatement] = {}
-    for _file_row, raw in sorted(
-        await store.raw_files(conn, book, counterparty, CAMT_053, business_date), key=lambda pair: pair[0].received_at
-    ):
-        for statement in read_camt053(raw, allow_gap=True):
+    files = await _raw_files(conn, book, counterparty, Kind.STATEMENT, business_date)
+    for file, raw in sorted(files, key=lambda pair: pair[0].received_at):
+        for statement in read_statements(file.kind, raw, allow_gap=True):
             found[statement.account] = statement
     return [found[account] for account in sorted(found)]
 
@@ -155,8 +157,8 @@ async def entries_on(conn: Connection, book: int, counterparty: str, dates: Coll
     told: dict[tuple[str, str], Entry] = {}
     stated: list[Entry] = []
     for day in sorted(dates):
-        for _file_row, raw in await store.raw_files(conn, book, counterparty, CAMT_054, day):
-            told.update({(entry.booking, entry.notice): entry for entry in read_camt054(raw, odd=[])})
+        for file, raw in await _raw_files(conn, book, counterparty, Kind.NOTICE, day):
+            told.update({(entry.booking, entry.notice): entry for entry in read_notice(file.kind, raw, odd=[])})
         stated += [entry for one in await statements_of(conn, book, counterparty, day) for entry in one.entries]
     known = {entry.alike for entry in stated}
     return [*stated, *(entry for entry in told.values() if entry.alike not in known)]
@@ -164,7 +166,17 @@ async def entries_on(conn: Connection, book: int, counterparty: str, dates: Coll
 
 async def reports_on(conn: Connection, book: int, counterparty: str, business_date: date) -> list[StatusReport]:
     """Return the bank's status reports of a day."""
-    return [read_pain002(raw) for _, raw in await store.raw_files(conn, book, counterparty, PAIN_002, business_date)]
+    files = await _raw_files(conn, book, counterparty, Kind.REPORT, business_date)
+    return [read_report(file.kind, raw) for file, raw in files]
+
+
+async def _raw_files(
+    conn: Connection, book: int, counterparty: str, kind: Kind, business_date: date
+) -> list[tuple[store.FileRow, bytes]]:
+    """Return the files of a day that tell of this, in whatever form the bank writes them."""
+    return [
+        file for type in types_of(kind) for file in await store.raw_files(conn, book, counterparty, type, business_date)
+    ]
 
 
 # ---- restated files --------------------------------------------------------------------------------------------------

@@ -11,23 +11,11 @@ from typing import Any
 
 import orjson
 
+from channels.banks import SECRETS
 from channels.settings import absorb
 from kernel.clock import rfc3339
 from kernel.sealing import Bound, CannotOpen, MasterKeys, Secret, label_of, master_of, rewrap, seal, unseal
 from splitting.tables import BankLink
-
-SECRETS = frozenset({"token", "private_key"})
-NAMES = SECRETS | {
-    "base_url",
-    "key_id",
-    "bank_key_id",
-    "bank_public_key",
-    "bic",
-    "bank_name",
-    "drop_dir",
-    "pain_001",
-    "account_holder",
-}  # all that is read
 
 
 def without_files(enrolment: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -48,7 +36,7 @@ def sealed(link: BankLink, enrolment: Mapping[str, Any], keys: MasterKeys, secre
 
 
 def opened(link: BankLink, keys: MasterKeys) -> dict[str, Any]:
-    """Return what `channels.banks.read_settings` takes, secrets in the clear: never to be kept.
+    """Return what `channels.banks.a_bank` takes, secrets in the clear: never to be kept.
 
     A row without an envelope is one of before: its settings name key files. Raises CannotOpen, Unavailable where the
     master keys cannot be read.

@@ -15,7 +15,7 @@ import orjson
 
 import cases
 from cases import Case, Effect
-from channels.banks import FileInfo
+from channels.banks import KINDS, FileInfo, Kind
 from kernel.clock import rfc3339
 from kernel.errors import Broken, Conflict, Rejected
 from kernel.ids import BODY_LENGTH
@@ -226,7 +226,7 @@ def check_releasable(file: BankFile) -> None:
     What the bank did not sign, or is not what it listed, stays so whoever says otherwise: the bank sends it another
     way, and that file replaces it.
     """
-    if file.type == "camt.053":
+    if KINDS.get(file.type) is Kind.STATEMENT:
         raise Rejected("bank_file_not_believed", f"{file.id} is a statement, which is compared whole: replace it")
     if file.sha256 is None:
         raise Rejected("bank_file_not_kept", f"the bytes of {file.id} could not be had: {file.code}; replace it")

@@ -21,17 +21,18 @@ import orjson
 
 import cases
 from channels.banks import (
+    KINDS,
     BadStatement,
-    BankClient,
+    Bank,
     Entry,
     Fate,
     FileInfo,
+    Kind,
     TellsUploads,
     disagreement,
     other_payment_than_sent,
-    read_camt054,
-    read_pain002,
-    unsayable,
+    read_notice,
+    read_report,
 )
 from kernel.db import LOST, Pool, acquire, tell
 from kernel.env import Env
@@ -42,15 +43,16 @@ from splitting import states, store
 from splitting.banks import fates
 from splitting.banks.archive import SHORT, KeptFiles
 from splitting.banks.fates import Wrong, info_from, info_of
+from splitting.banks.sending import message_id
 from splitting.settlement.deposits import ApplyDeposit
 from splitting.settlement.instructions import INSTRUCTION_ID, DecideInstruction, DoubtInstruction, MoveCursor
 from splitting.settlement.returns import ApplyReturn
+from splitting.settlement.store import sent_to
 from splitting.tables import BankFile, BankLink, Instruction
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-CAMT_054, PAIN_002 = "camt.054", "pain.002"
 TRIES = 10  # a file that is listed and cannot be had is set aside after so many rounds
 TOGETHER = 64  # entries or lines of a file
 LONG = 4 << 20  # bytes of a file: a second of a core
@@ -70,7 +72,7 @@ class _Passed(NamedTuple):
 class BankFiles(KeptFiles):
     """Reads the files of every merchant's banks, and applies them."""
 
-    def __init__(self, pool: Pool, lanes: Lanes, env: Env, client: Callable[[BankLink], BankClient]) -> None:
+    def __init__(self, pool: Pool, lanes: Lanes, env: Env, client: Callable[[BankLink], Bank]) -> None:
         super().__init__(pool, lanes, env)
         self._client = client
         self._not_had: Counter[tuple[int, str]] = Counter()  # by book and what its case is about
@@ -89,9 +91,13 @@ class BankFiles(KeptFiles):
         cursors: dict[str, str] = orjson.loads(link.cursor or "{}")
         number = 0
         trouble: SluiceError | None = None
-        for kind in (CAMT_054, PAIN_002):
+        client = self._client(link)
+        async with acquire(self._pool) as connection:
+            sent = await sent_to(connection, link.book, link.bank)
+        under_way = [message_id(ident) for ident in sent]
+        for kind in (client.types[Kind.NOTICE], client.types[Kind.REPORT]):
             try:
-                page = await self._client(link).list_files(kind, cursors.get(kind))
+                page = await client.list_files(kind, cursors.get(kind), under_way=under_way)
                 for info in await self._fresh(link, kind, cursors.get(kind), page.files):
                     await self._apply(link, info, channel_account_of, collected)
                     self._passed[link.book, link.bank, kind].files.add((info.file_id, info.sha256))
@@ -127,10 +133,18 @@ class BankFiles(KeptFiles):
         if aside is None or not cases.may_be_decided(aside):
             return  # decided since
         info = info_from(orjson.loads(aside.facts))
-        if info.type not in (CAMT_054, PAIN_002):
+        if KINDS.get(info.type) is Kind.STATEMENT:
             return  # the daily proof asks for statements, whenever it is run
-        if not info.file_id.startswith(fates.HAND):  # which no bank has
+        if info.file_id.startswith(fates.HAND):
+            return  # which no bank has
+        if self._client(link).keeps_files:
             await self._apply(link, info, channel_account_of, collected, known=True)
+            return
+        async with acquire(self._pool) as connection:
+            file = await store.find_bank_file(connection, link.book, fates.kept_as(aside))
+        if file is not None and file.sha256 is not None:  # what the bank answered is kept here alone
+            wrong = await self._wrong_with(link, info, await self.content(file), channel_account_of, collected)
+            await self.end(file, info, wrong, known=True)
 
     async def apply_kept(
         self, link: BankLink, file: BankFile, channel_account_of: Mapping[str, str | None], collected: Collected
@@ -220,15 +234,15 @@ class BankFiles(KeptFiles):
         released: people have let pass that it says otherwise of its totals and ids than is so.
         """
         try:
-            if info.type == PAIN_002:
+            if KINDS.get(info.type) is Kind.REPORT:
                 return await self._apply_report(link, info, content, released)
-            return await self._apply_notice(link, content, channel_account_of, collected, released)
+            return await self._apply_notice(link, info, content, channel_account_of, collected, released)
         except BadStatement as error:
             return Wrong(error.code, error.message)
 
     async def _apply_report(self, link: BankLink, info: FileInfo, content: bytes, released: bool) -> Wrong | None:
-        """Apply a pain.002: each line it decides, once; nothing of one that says what is not so of its batch."""
-        report = await self._read(read_pain002, content)
+        """Apply a report: each line it decides, once; nothing of one that says what is not so of its batch."""
+        report = await self._read(partial(read_report, info.type), content)
         settlement_id = report.original_message_id.replace("-", "_")
         async with acquire(self._pool) as connection:
             batch = await store.find_settlement(connection, link.book, settlement_id)
@@ -238,7 +252,7 @@ class BankFiles(KeptFiles):
         sent = {
             line.id: (Money(line.amount_minor, line.currency), line.account)
             for line in lines
-            if unsayable(line.name, line.account) is None
+            if self._client(link).unsayable(line.name, line.account) is None
         }
         if (wrong := other_payment_than_sent(report, sent, link.pool_account)) is not None:
             return Wrong(wrong.code, wrong.message)
@@ -279,14 +293,16 @@ class BankFiles(KeptFiles):
     async def _apply_notice(
         self,
         link: BankLink,
+        info: FileInfo,
         content: bytes,
         channel_account_of: Mapping[str, str | None],
         collected: Collected,
         released: bool,
     ) -> Wrong | None:
-        """Apply a camt.054: each booking it tells of, once."""
+        """Apply a notice: each booking it tells of, once."""
         odd: list[BadStatement] = []
-        entries = await self._read(partial(read_camt054, odd=odd, totals_may_differ=released), content)
+        reader = partial(read_notice, info.type, odd=odd, totals_may_differ=released)
+        entries = await self._read(reader, content)
         bookings = (self._apply_booking(link, entry, channel_account_of, collected) for entry in entries)
         parts = (_part(f"entry {entry.entry_ref}", work) for entry, work in zip(entries, bookings, strict=True))
         return _together([*(Wrong(error.code, error.message) for error in odd), *await _each(parts)])
@@ -323,9 +339,9 @@ class BankFiles(KeptFiles):
         if account is not None and at_pool:
             await self._lanes.put(deposit)
             return
-        if at_pool and entry.batch_refs and await self._is_our_batch(link, entry):
+        if at_pool and entry.batch_refs and await _is_our_batch(self._pool, link, entry):
             return  # its lines' reports decide them, and the daily proof holds the sum against them
-        line = await self._line_of(link, entry)
+        line = await _line_of(self._pool, link, entry)
         if line is not None and _carries_out(line, link, entry):
             return  # its status report decides it
         known = {
@@ -351,25 +367,8 @@ class BankFiles(KeptFiles):
         log.warning("a booking at the bank is nobody's that the hub knows", extra=facts)
         await self._lanes.put(deposit)
 
-    async def _is_our_batch(self, link: BankLink, entry: Entry) -> bool:
-        """Tell whether an entry is the debit of one of our batches as a whole, of no more than was ordered."""
-        async with acquire(self._pool) as connection:
-            for ref in entry.batch_refs:
-                batch = await store.find_settlement(connection, link.book, ref.replace("-", "_"))
-                if batch is not None and batch.bank == link.bank and batch.currency == entry.amount.currency:
-                    return 0 < -entry.amount.minor <= batch.total_minor
-        return False
 
-    async def _line_of(self, link: BankLink, entry: Entry) -> Instruction | None:
-        """Return the line that a booking names: by its end-to-end id; or where it is a return, in its text."""
-        named = [entry.end_to_end_id or ""]
-        named += INSTRUCTION_ID.findall(entry.remittance) if entry.is_return else []
-        async with acquire(self._pool) as connection:
-            found = [await store.find_instruction(connection, link.book, one) for one in named[:3]]
-        return next((line for line in found if line is not None), None)
-
-
-async def fetched(client: BankClient, info: FileInfo) -> bytes:
+async def fetched(client: Bank, info: FileInfo) -> bytes:
     """Return a file's bytes. Raises Unavailable, BadStatement also where the bank says no to this one alone, Rejected.
 
     Rejected: it says no to us, whatever the file.
@@ -423,6 +422,25 @@ def _carries_out(line: Instruction, link: BankLink, entry: Entry) -> bool:
         (link.pool_account, -line.amount_minor),
         (line.account, line.amount_minor),
     )
+
+
+async def _is_our_batch(pool: Pool, link: BankLink, entry: Entry) -> bool:
+    """Tell whether an entry is the debit of one of our batches as a whole, of no more than was ordered."""
+    async with acquire(pool) as connection:
+        for ref in entry.batch_refs:
+            batch = await store.find_settlement(connection, link.book, ref.replace("-", "_"))
+            if batch is not None and batch.bank == link.bank and batch.currency == entry.amount.currency:
+                return 0 < -entry.amount.minor <= batch.total_minor
+    return False
+
+
+async def _line_of(pool: Pool, link: BankLink, entry: Entry) -> Instruction | None:
+    """Return the line that a booking names: by its end-to-end id; or where it is a return, in its text."""
+    named = [entry.end_to_end_id or ""]
+    named += INSTRUCTION_ID.findall(entry.remittance) if entry.is_return else []
+    async with acquire(pool) as connection:
+        found = [await store.find_instruction(connection, link.book, one) for one in named[:3]]
+    return next((line for line in found if line is not None), None)
 
 
 def _about(link: BankLink, info: FileInfo) -> str:

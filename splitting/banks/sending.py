@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
-from channels.banks import Accepted, BankClient, Batch, Instruction, TellsUploads, pain001, unsayable
+from channels.banks import Accepted, Bank, Instruction, Order, TellsUploads
 from channels.contract import Refused
 from kernel.db import Pool, acquire
 from kernel.errors import Rejected, Unavailable
@@ -45,7 +45,7 @@ class Puts(Protocol):
 class Sending:
     """See the module. client: of a link; Unavailable where it cannot be used."""
 
-    def __init__(self, pool: Pool, lanes: Puts, client: Callable[[BankLink], BankClient]) -> None:
+    def __init__(self, pool: Pool, lanes: Puts, client: Callable[[BankLink], Bank]) -> None:
         self._pool = pool
         self._lanes = lanes
         self._client = client
@@ -58,22 +58,23 @@ class Sending:
     async def send(self, link: BankLink, settlement: Settlement) -> tuple[Settlement, bool]:
         """Send a batch that its bank is not known to have; return it, and whether the bank answered.
 
-        The same bytes each time until people have it sent again: the bank executes them once. Raises Unavailable.
+        The same order each time until people have it sent again: the bank carries it out once. Raises Unavailable.
         """
         if await self.lacking(settlement):
             return settlement, True  # what the bank was told before is nobody else's to wait for
         client = self._client(link)
         async with acquire(self._pool) as connection:
             lines = await store.instructions(connection, settlement.book, settlement.id)
-        to_send, moved = await self._refuse_unsayable(lines)
+        to_send, moved = await self._refuse_unsayable(client, lines)
         if moved is not None and moved.status != states.Batch.CREATED:
             return moved, True  # nothing of it is left to be sent
         try:
-            content = pain001(_batch(settlement, link, client, to_send))
+            answer = await client.submit(_order(settlement, link, to_send))
         except Rejected as no:
             return await self._refused(client, settlement, to_send, Refused(no.code, no.message), by_hub=True)
-        answer = await client.upload(content, again_since=settlement.again_at)
         if isinstance(answer, Accepted):
+            for line_id, reason in answer.refused:
+                await self._lanes.put(DecideInstruction(settlement.book, line_id, False, reason))
             return await self._lanes.put(MarkSent(settlement.book, settlement.id)), True
         if isinstance(answer, Refused):
             return await self._refused(client, settlement, to_send, answer)
@@ -100,7 +101,7 @@ class Sending:
         return await self._now(settlement), True
 
     async def _refused(
-        self, client: BankClient, settlement: Settlement, lines: Sequence[Line], no: Refused, *, by_hub: bool = False
+        self, client: Bank, settlement: Settlement, lines: Sequence[Line], no: Refused, *, by_hub: bool = False
     ) -> tuple[Settlement, bool]:
         """Take in a no to a whole batch, once the bank was asked whether it has it all the same."""
         facts = {"settlement": settlement.id, "why": no.code}
@@ -113,7 +114,7 @@ class Sending:
         told = RefuseSettlement(settlement.book, settlement.id, no.code, no.message, amount, by_hub)
         return await self._lanes.put(told), True
 
-    async def _is_there(self, client: BankClient, settlement: Settlement) -> bool | None:
+    async def _is_there(self, client: Bank, settlement: Settlement) -> bool | None:
         """Ask a bank whether it has anything of a batch; None where it does not say."""
         if not isinstance(client, TellsUploads):
             return None
@@ -127,13 +128,13 @@ class Sending:
         async with acquire(self._pool) as connection:
             return await store.find_settlement(connection, settlement.book, settlement.id) or settlement
 
-    async def _refuse_unsayable(self, lines: Sequence[Line]) -> tuple[Sequence[Line], Settlement | None]:
-        """Refuse the lines that no file can say, so that the others are sent; return these, and the batch if it moved.
+    async def _refuse_unsayable(self, client: Bank, lines: Sequence[Line]) -> tuple[Sequence[Line], Settlement | None]:
+        """Refuse the lines that the bank cannot be told, so that the others are sent; return these.
 
-        What can be said follows from the line alone, so what is sent again is the same bytes. The bank cannot have such
-        a line: no file with it was ever written.
+        Return the batch too, if it moved. What can be said follows from the line alone, so what is sent again is the
+        same. The bank cannot have such a line: no order with it was ever given.
         """
-        wrong = {line.id: why for line in lines if (why := unsayable(line.name, line.account))}
+        wrong = {line.id: why for line in lines if (why := client.unsayable(line.name, line.account))}
         for line in lines:
             if line.id in wrong and line.status == states.Instruction.IN_TRANSIT:
                 log.error("a payee cannot be paid", extra={"instruction": line.id, "why": wrong[line.id]})
@@ -145,13 +146,12 @@ class Sending:
         return [line for line in lines if line.id not in wrong], batch
 
 
-def _batch(settlement: Settlement, link: BankLink, client: BankClient, lines: Sequence[Line]) -> Batch:
-    return Batch(
+def _order(settlement: Settlement, link: BankLink, lines: Sequence[Line]) -> Order:
+    return Order(
         message_id(settlement.id),
         link.pool_account,
         settlement.debtor_name or OF_BEFORE,
         settlement.execution_date,
-        client.settings.bic,
         [
             Instruction(
                 line.id,
@@ -164,6 +164,6 @@ def _batch(settlement: Settlement, link: BankLink, client: BankClient, lines: Se
             for line in sorted(lines, key=lambda line: (-line.amount_minor, line.id))
         ],
         settlement.created_at,
-        says_booking=settlement.written_as > 0,
-        version=states.WRITTEN_AS[settlement.written_as],
+        settlement.written_as,
+        settlement.again_at,
     )

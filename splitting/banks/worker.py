@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 
 import cases
-from channels.banks import BankClient, a_bank, read_settings
+from channels.banks import NAMES, SECRETS, Bank, Kind, OpensAccounts, a_bank, profile, types_of
 from channels.settings import check_addresses
 from kernel.addresses import AddressRefused
 from kernel.clock import BEIJING
@@ -56,7 +56,7 @@ class Banks:
         self._lanes = lanes
         self._env = env
         self._keys = keys
-        self._clients: dict[tuple[int, str], tuple[BankLink, BankClient]] = {}
+        self._clients: dict[tuple[int, str], tuple[BankLink, Bank]] = {}
         self.files = BankFiles(pool, lanes, env, self.client)
         self._sending = Sending(pool, lanes, self.client)
 
@@ -93,8 +93,8 @@ class Banks:
                 "account_holder is missing: in whose name 户名 the bank holds the account, which every batch says",
             )
         link = self._sealed(BankLink(book, bank, "", "{}", "{}"), enrolled)
-        pool = await self._build(link).open_account(f"pool-{book}-{currency}", name, currency, "pool")
-        linked: BankLink = await self._lanes.put(approved(LinkBank(link._replace(pool_account=pool.account)), use))
+        pool = await self._build(link).pool_account(f"pool-{book}-{currency}", name, currency)
+        linked: BankLink = await self._lanes.put(approved(LinkBank(link._replace(pool_account=pool)), use))
         return linked
 
     async def rotate(
@@ -112,7 +112,7 @@ class Banks:
         except (CannotOpen, Rejected):
             known = orjson.loads(link.settings)
         new_ones = self._read(given, folder)
-        if strange := new_ones.keys() - known.keys() - enrolment.NAMES:  # misspelt: the old would go on being used
+        if strange := new_ones.keys() - known.keys() - _names(known):  # misspelt: the old would go on being used
             raise Rejected(
                 "bank_settings_wrong", f"a bank has no setting {', '.join(sorted(strange))[:200]}; nothing was changed"
             )
@@ -171,25 +171,36 @@ class Banks:
     def _sealed(self, link: BankLink, given: Mapping[str, Any]) -> BankLink:
         return enrolment.sealed(link, given, self._keys, self._env.secrets)
 
-    def _build(self, link: BankLink) -> BankClient:
+    def _build(self, link: BankLink) -> Bank:
         """Return a client of an enrolment. Raises Rejected (bank_settings_wrong), CannotOpen."""
         settings = enrolment.opened(link, self._keys)
         try:
-            return a_bank(read_settings(settings), self._env)
+            return a_bank(settings, self._env)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
-            hidden = [Secret(str(settings[name])) for name in enrolment.SECRETS if settings.get(name)]
+            hidden = [Secret(str(settings[name])) for name in SECRETS if settings.get(name)]
             said = f"{error} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
             why = without_secrets(said, hidden)
         raise Rejected("bank_settings_wrong", f"these settings do not reach a bank: {why}")
 
     # ---- sub-accounts ------------------------------------------------------------------------------------------------
 
-    async def open_sub_account(self, book: int, bank: str, reference: str, name: str, currency: str) -> str:
+    async def sub_account(
+        self, book: int, bank: str, reference: str, name: str, currency: str, account: str | None = None
+    ) -> str:
         """Open a payee's sub-account, or return the one opened under this reference before.
 
-        Raises NotFound (no_such_bank), Rejected when the bank says no, Unavailable when it did not answer.
+        account: the payee's own account, which a bank that opens none has to be told; it is returned. Raises NotFound
+        (no_such_bank), Rejected (payee_account_missing, payee_account_needless, or the bank's no), Unavailable.
         """
         client = self.client(await self.link(book, bank))
+        if not isinstance(client, OpensAccounts):
+            if account is None:
+                why = f"{bank} opens no accounts: give the payee's own account there"
+                raise Rejected("payee_account_missing", why, param="account")
+            return account
+        if account is not None:
+            why = f"{bank} opens the payee's account and gives its number: leave it out"
+            raise Rejected("payee_account_needless", why, param="account")
         return (await client.open_account(reference, name, currency, "sub")).account
 
     async def link(self, book: int, bank: str) -> BankLink:
@@ -200,7 +211,7 @@ class Banks:
             raise NotFound("no_such_bank", f"this merchant has no custody account at {bank}")
         return link
 
-    def client(self, link: BankLink) -> BankClient:
+    def client(self, link: BankLink) -> Bank:
         """Return the client of a link, built anew only when its enrolment changed.
 
         Raises Unavailable (bank_link_closed) where it does not open.
@@ -275,6 +286,13 @@ class Banks:
         return await self._sending.send(link, settlement)
 
 
+def _names(settings: Mapping[str, Any]) -> frozenset[str]:
+    try:
+        return NAMES[profile(settings)]
+    except ValueError:
+        return frozenset()
+
+
 def _read(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return an enrolment without names of files. Raises Rejected (bank_settings_wrong)."""
     try:
@@ -301,6 +319,7 @@ class _Rest(NamedTuple):
 QUERY_AGAIN_S = 300.0  # so long a file that is set aside is left alone
 AGAIN_AT_ONCE = 20  # of those in one turn: the bank's new files come first in the next
 SLOW_S = 1.0  # a round waits so long for a bank
+_APPLIED = [*types_of(Kind.NOTICE), *types_of(Kind.REPORT)]  # a statement is the daily proof's
 AT_ONCE = 16  # merchants of one bank
 
 
@@ -339,7 +358,7 @@ class BankWorker:
             for book, case_id, about in await cases.store.open_of(connection, SET_ASIDE):
                 aside.setdefault((book, bank_of(about)), []).append(case_id)
             agreed: dict[tuple[int, str], list[BankFile]] = {}
-            for file in await store.files_to_apply(connection):
+            for file in await store.files_to_apply(connection, _APPLIED):
                 agreed.setdefault((file.book, file.bank), []).append(file)
         self._unanswered = {
             (one.book, one.id): rest

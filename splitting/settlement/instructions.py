@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 import cases
+from channels.banks import form
 from kernel.clock import business_date, rfc3339
 from kernel.errors import Broken, Rejected
 from kernel.ids import base36
@@ -47,20 +48,23 @@ def settlement_id(book: int, bank: str, day: date, currency: str, *, early: bool
     return f"stl_{base36(book)}_{day:%Y%m%d}_{bank[:10]}_{currency}{EARLY if early else ''}"
 
 
-INSTRUCTION_ID = re.compile(r"\b[0-9a-z]{1,7}-\d{6}-[0-9a-f]{22}[0-9a-fx]\b", re.ASCII)
+# Of before: with 23 digits of the payee's id instead of 16.
+INSTRUCTION_ID = re.compile(r"\b[0-9a-z]{1,7}-\d{6}-(?:[0-9a-f]{7})?[0-9a-f]{15}[0-9a-fx]\b", re.ASCII)
 
 
 def instruction_id(settlement: str, payee_id: str) -> str:
-    """Return the EndToEndId of a payee's line, ≤ 35 characters: unique, and found again from the bank's statement."""
+    """Return the number of a payee's line at its bank: unique, and found again from the bank's statement.
+
+    At most 30 characters, which is what the narrowest field of a bank has.
+    """
     book_and_day = settlement.removeprefix("stl_").split("_")
     mark = "x" if settlement.endswith(EARLY) else ""  # no payee's id has it
-    return f"{book_and_day[0]}-{book_and_day[1][2:]}-{payee_id.removeprefix('pye_')[: 23 - len(mark)]}{mark}"
+    return f"{book_and_day[0]}-{book_and_day[1][2:]}-{payee_id.removeprefix('pye_')[: 16 - len(mark)]}{mark}"
 
 
 def written_as(link: BankLink | None) -> int:
-    """Return how a new batch's file is written, by the bank's settings: one of states.WRITTEN_AS."""
-    version = None if link is None else orjson.loads(link.settings).get("pain_001")
-    return next((form for form, known in states.WRITTEN_AS.items() if known == version), 1)
+    """Return how a new batch is written, by the bank's settings: Order.written_as, the same whenever it is sent."""
+    return form({} if link is None else orjson.loads(link.settings))
 
 
 def holder_of(link: BankLink | None) -> str | None:

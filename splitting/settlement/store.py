@@ -44,6 +44,17 @@ async def lacking(connection: Connection, settlement: Settlement) -> int:
     return found or 0
 
 
+async def sent_to(connection: Connection, book: int, bank: str) -> list[str]:
+    """Return the ids of a bank's batches that are not decided and that it has, or may have, oldest first."""
+    rows = await connection.fetch(
+        "SELECT id FROM settlement WHERE book = $1 AND bank = $2 "
+        "AND status IN ('created', 'refused', 'cancelled', 'sent') ORDER BY created_at, id",
+        book,
+        bank,
+    )
+    return [row[0] for row in rows]
+
+
 async def refused_batches_are_asked_about(connection: Connection) -> list[str]:
     """Every batch that its bank refused as a whole has a case that asks what becomes of it."""
     rows = await connection.fetch(

@@ -1,86 +1,115 @@
-"""What every bank's client must do, played against the simulated bank; a play fails by an assertion."""
+"""What every bank's client must do, played against the simulated banks; a play fails by an assertion."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import aiohttp
+import pytest
 
 from channels.banks import (
     Accepted,
     BadStatement,
-    BankClient,
-    Batch,
+    Bank,
+    Entry,
     Fate,
     FileInfo,
     Instruction,
-    pain001,
-    read_camt053,
-    read_camt054,
-    read_pain002,
+    Kind,
+    Order,
+    StatusReport,
+    TellsUploads,
+    read_notice,
+    read_report,
+    read_statements,
 )
+from channels.banks.cmb import CmbClient
+from channels.banks.iso20022 import BankClient, DropClient, batch_of, pain001
 from channels.contract import Refused, Unknown
+from kernel.clock import BEIJING, business_date
+from kernel.errors import Unavailable
 from kernel.money import Money
 
 WAIT_S = 10.0
+PAYEE = "张三小吃店"
 
 
 @dataclass
 class Desk:
-    """A customer of the simulated bank, by the client that is tried, with a pool account and a payee's."""
+    """A customer of a simulated bank, by the client that is tried, with a pool account and a payee's."""
 
-    client: BankClient
+    client: Bank
     control: Callable[..., Awaitable[Any]]  # path, body → answer
+    bank: str  # under which the sandbox has it: bank | cmb
     customer_id: str
     pool: str
     payee: str
     today: date
     number: int = 0
 
-    @property
-    def by_folder(self) -> bool:
-        return self.client.settings.drop_dir is not None
-
-    def batch(self, *amounts: int, message_id: str | None = None) -> Batch:
+    def order(self, *amounts: int, message_id: str | None = None) -> Order:
         """Return an order of so many lines to the payee."""
         self.number += 1
-        ident = message_id or f"{self.customer_id[5:13]}-{self.number}"
-        lines = [
-            Instruction(f"{ident}-{n}", self.payee, "payee", Money(minor, "CNY")) for n, minor in enumerate(amounts)
-        ]
-        return Batch(ident, self.pool, "pool", self.today, self.client.settings.bic, lines)
+        ident = message_id or f"{self.customer_id[-9:]}-{self.number}"
+        lines = [Instruction(f"{ident}-{n}", self.payee, PAYEE, Money(minor, "CNY")) for n, minor in enumerate(amounts)]
+        return Order(ident, self.pool, "desk", self.today, lines, datetime(2026, 11, 24, 9, tzinfo=BEIJING))
 
     async def plant(self, fault: str, times: int = 1, **match: Any) -> None:
         """Order a fault of this customer's."""
-        await self.control(
-            "faults", rail="bank", fault=fault, params={}, match={"customer_id": self.customer_id, **match}, times=times
-        )
+        whose = {"customer_id" if self.bank == "bank" else "uid": self.customer_id}
+        await self.control("faults", rail=self.bank, fault=fault, params={}, match={**whose, **match}, times=times)
 
-    async def sent(self, xml: bytes) -> Accepted | Refused:
+    async def pays_in(self, minor: int, name: str) -> None:
+        await self.control(f"{self.bank}/deposits", account=self.pool, amount_minor=minor, end_to_end_id=name)
+
+    async def holds(self, account: str) -> int:
+        """Return what the bank itself knows that an account has."""
+        path = f"bank/accounts/{account}/entries" if self.bank == "bank" else f"cmb/accounts/{account}"
+        found: int = (await self.control(path, None))["balance_minor"]
+        return found
+
+    async def sent(self, order: Order) -> Accepted | Refused:
         """Give the bank an order, again and again as the worker does, until it has said yes or no."""
         async with asyncio.timeout(WAIT_S):
             while True:
-                said = await self.client.upload(xml)
+                said = await self.client.submit(order)
                 if not isinstance(said, Unknown):
                     return said
                 await asyncio.sleep(0.05)
 
-    async def next_files(self, type: str, after: str | None, number: int = 1) -> tuple[list[FileInfo], str | None]:
-        """Return the files after a cursor once there are so many, and the cursor after them."""
-        found: list[FileInfo] = []
+    async def decided(self, order: Order) -> tuple[StatusReport, str | None]:
+        """Return the bank's report once it decides each line of an order, and the cursor after it."""
+        after: str | None = None
+        type = self.client.types[Kind.REPORT]
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                page = await self.client.list_files(type, after, under_way=[order.message_id])
+                for file in page.files:
+                    report = read_report(type, await self.client.fetch(file))
+                    fates = [report.fate_of(line.end_to_end_id) for line in order.instructions]
+                    if all(one is not None and one.fate is not Fate.PENDING for one in fates):
+                        return report, page.next
+                after = page.next
+                await asyncio.sleep(0.05)
+
+    async def told(self, after: str | None, number: int = 1) -> tuple[list[tuple[FileInfo, Entry]], str | None]:
+        """Return the bookings after a cursor once there are so many, and the cursor after them."""
+        found: list[tuple[FileInfo, Entry]] = []
+        type = self.client.types[Kind.NOTICE]
         async with asyncio.timeout(WAIT_S):
             while len(found) < number:
                 page = await self.client.list_files(type, after, limit=1)
-                found += page.files
+                for file in page.files:
+                    found += [(file, entry) for entry in read_notice(type, await self.client.fetch(file))]
                 after = page.next
                 if not page.files:
                     await asyncio.sleep(0.05)
         return found, after
 
 
-async def refusal(client: BankClient, file: FileInfo) -> BadStatement:
+async def refusal(client: Bank, file: FileInfo) -> BadStatement:
     """Return why a file is not believed. Raises AssertionError where it is."""
     try:
         await client.fetch(file)
@@ -89,133 +118,166 @@ async def refusal(client: BankClient, file: FileInfo) -> BadStatement:
     raise AssertionError(f"{file.name} is believed")
 
 
-async def an_order_is_executed_once_however_often_it_is_given(desk: Desk) -> None:
-    batch = desk.batch(1_000, 500)
-    first = await desk.sent(pain001(batch))
-    again = await desk.sent(pain001(batch))
+async def an_order_is_carried_out_once_however_often_it_is_given(desk: Desk) -> None:
+    order = desk.order(1_000, 500)
+    first, again = await desk.sent(order), await desk.sent(order)
     assert isinstance(first, Accepted), first
-    assert first == again, "the same bytes are the same order"
-    (report,), after = await desk.next_files("pain.002", None)
-    said = read_pain002(await desk.client.fetch(report))
-    assert said.original_message_id == batch.message_id
-    assert {line.end_to_end_id: line.fate for line in said.lines} == {
-        line.end_to_end_id: Fate.EXECUTED for line in batch.instructions
+    assert isinstance(again, Accepted), again
+    assert (first.file_id, first.message_id) == (again.file_id, again.message_id), "it is the same order"
+    report, after = await desk.decided(order)
+    assert report.original_message_id == order.message_id
+    assert {line.end_to_end_id: line.fate for line in report.lines} == {
+        line.end_to_end_id: Fate.EXECUTED for line in order.instructions
     }
-    assert (await desk.client.account(desk.payee)).balance_minor == 1_500
-    assert [one.sha256 for one in await desk.client.uploads(batch.message_id)] == [first.sha256]
+    assert await desk.holds(desk.payee) == 1_500
+    assert isinstance(desk.client, TellsUploads)
+    assert len(await desk.client.uploads(order.message_id)) == 1
+    assert isinstance(await desk.sent(order), Accepted)
     await asyncio.sleep(0.3)
-    assert (await desk.client.list_files("pain.002", after)).files == (), "nothing was executed a second time"
+    page = await desk.client.list_files(desk.client.types[Kind.REPORT], after, under_way=[order.message_id])
+    assert (page.files, await desk.holds(desk.payee)) == ((), 1_500), "nothing was carried out a second time"
 
 
-async def an_order_that_is_not_in_itself_is_refused_and_nothing_of_it_done(desk: Desk) -> None:
-    xml = pain001(desk.batch(700)).replace(b"<CtrlSum>7.00<", b"<CtrlSum>8.00<")
-    said = await desk.sent(xml)
+async def an_order_that_the_bank_cannot_take_is_refused_and_nothing_of_it_done(desk: Desk) -> None:
+    order = desk.order(700)
+    if isinstance(desk.client, BankClient):
+        xml = pain001(batch_of(order, desk.client.settings.bic)).replace(b"<CtrlSum>7.00<", b"<CtrlSum>8.00<")
+        said: Any = await desk.client.upload(xml)
+        while isinstance(said, Unknown):
+            said = await desk.client.upload(xml)
+    else:
+        said = await desk.sent(replace(order, debtor_account=desk.payee))  # which is not the customer's
     assert isinstance(said, Refused), said
-    assert said.code == "control_sum_differs"
-    assert (await desk.client.account(desk.payee)).balance_minor == 0
+    assert said.code in ("control_sum_differs", "FBE0001")
+    assert isinstance(desk.client, TellsUploads)
+    assert (await desk.client.uploads(order.message_id), await desk.holds(desk.payee)) == ((), 0)
 
 
 async def silence_is_neither_yes_nor_no(desk: Desk) -> None:
-    if desk.by_folder:
-        xml = pain001(desk.batch(800))
-        assert isinstance(await desk.client.upload(xml), Unknown), "there is no receipt yet"
-        assert isinstance(await desk.sent(xml), Accepted)
+    if isinstance(desk.client, DropClient):
+        order = desk.order(800)
+        assert isinstance(await desk.client.submit(order), Unknown), "there is no receipt yet"
+        assert isinstance(await desk.sent(order), Accepted)
         return
+    assert isinstance(desk.client, TellsUploads)
     for fault, done in (("request_lost", False), ("answer_lost", True)):
-        batch = desk.batch(800)
-        await desk.plant(fault, op="upload", message_id=batch.message_id)
-        said = await desk.client.upload(pain001(batch))
+        order = desk.order(800)
+        asked = {"op": "upload", "message_id": order.message_id} if desk.bank == "bank" else {"funcode": "BB1PAYBH"}
+        await desk.plant(fault, **asked)
+        said = await desk.client.submit(order)
         assert isinstance(said, Unknown), (fault, said)
-        assert bool(await desk.client.uploads(batch.message_id)) is done
-        assert isinstance(await desk.sent(pain001(batch)), Accepted)
+        assert bool(await desk.client.uploads(order.message_id)) is done
+        assert isinstance(await desk.sent(order), Accepted)
+        report, _ = await desk.decided(order)
+        assert {line.fate for line in report.lines} == {Fate.EXECUTED}, "it was given once"
+    assert await desk.holds(desk.payee) == 1_600
 
 
-async def other_bytes_under_a_number_are_not_what_was_taken(desk: Desk) -> None:
-    ident = f"{desk.customer_id[5:13]}-twice"
-    first = await desk.sent(pain001(desk.batch(100, message_id=ident)))
+async def another_order_under_a_number_is_not_what_was_taken(desk: Desk) -> None:
+    ident = f"{desk.customer_id[-9:]}-twice"
+    first = await desk.sent(desk.order(100, message_id=ident))
     assert isinstance(first, Accepted)
-    other = pain001(desk.batch(200, message_id=ident))
-    said = await desk.client.upload(other)
-    assert not isinstance(said, Accepted) or said.file_id != first.file_id, "it would count as the first"
-    (report, *_), _ = await desk.next_files("pain.002", None)
-    assert read_pain002(await desk.client.fetch(report)).lines[0].fate is Fate.EXECUTED
+    said = await desk.client.submit(desk.order(200, message_id=ident))
+    assert not isinstance(said, Accepted) or (said.file_id and said.file_id != first.file_id), "it would count as it"
+    report, _ = await desk.decided(desk.order(100, message_id=ident))
+    assert report.lines[0].fate is Fate.EXECUTED
     await asyncio.sleep(0.3)
-    assert (await desk.client.account(desk.payee)).balance_minor == 100
+    assert await desk.holds(desk.payee) == 100
 
 
-async def what_the_bank_has_not_signed_is_not_believed_and_shown_all_the_same(desk: Desk) -> None:
-    await desk.next_files("camt.054", None)
+async def what_the_bank_has_not_signed_is_not_believed(desk: Desk) -> None:
+    _, after = await desk.told(None)
+    if isinstance(desk.client, CmbClient):
+        for fault in ("signature_wrong", "other_answer"):
+            for funcode in ("NTQADINF", "BB1PAYBH"):
+                await desk.plant(fault, funcode=funcode)
+            with pytest.raises(Unavailable, match=r"signature|another question"):
+                await desk.client.account(desk.pool)
+            assert isinstance(await desk.client.submit(desk.order(100)), Unknown)
+        return
     await desk.plant("signature_wrong", type="camt.054", times=1)
-    await desk.control("bank/deposits", account=desk.pool, amount_minor=70, end_to_end_id=f"{desk.customer_id}-odd")
-    (listed, unsigned), _ = await desk.next_files("camt.054", None, 2)
-    refused = await refusal(desk.client, unsigned)
+    await desk.pays_in(70, f"{desk.customer_id}-odd")
+    async with asyncio.timeout(WAIT_S):
+        while not (page := await desk.client.list_files("camt.054", after)).files:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    refused = await refusal(desk.client, page.files[0])
     assert refused.code == "signature_forged", refused.code
     assert refused.content, "whoever looks into it sees what came"
-    assert read_camt054(await desk.client.fetch(listed))
 
 
 async def a_file_is_the_one_that_was_listed(desk: Desk) -> None:
-    (listed,), _ = await desk.next_files("camt.054", None)
+    ((listed, _),), _ = await desk.told(None)
     for wrong in ("0" * 64, "f" * 64):
         assert (await refusal(desk.client, replace(listed, sha256=wrong))).code == "other_file"
 
 
-async def each_file_comes_once_in_its_order_and_none_is_passed_over(desk: Desk) -> None:
+async def each_booking_comes_once_in_its_order_and_none_is_passed_over(desk: Desk) -> None:
     named = [f"{desk.customer_id}-{n}" for n in range(5)]
+    _, cursor = await desk.told(None)
+    found = []
     for n, name in enumerate(named, 1):
-        await desk.control("bank/deposits", account=desk.pool, amount_minor=n, end_to_end_id=name)
-    found, after = await desk.next_files("camt.054", None, 6)
-    told = [read_camt054(await desk.client.fetch(one))[0].end_to_end_id for one in found]
-    assert told[1:] == named, told
-    assert len({one.file_id for one in found}) == 6
-    assert (await desk.client.list_files("camt.054", after)).files == ()
-    assert (await desk.client.list_files("pain.002", None)).files == (), "of another type"
-    whole = await desk.client.list_files("camt.054", None)
-    assert [one.file_id for one in whole.files] == [one.file_id for one in found], "and the same from the beginning"
+        await desk.pays_in(n, name)
+        if n in (1, 5):
+            more, cursor = await desk.told(cursor, 1 if n == 1 else 4)
+            found += more
+    assert [entry.end_to_end_id for _, entry in found] == named
+    assert len({entry.booking for _, entry in found}) == 5
+    assert (await desk.client.list_files(desk.client.types[Kind.NOTICE], cursor)).files == ()
+    assert (await desk.client.list_files(desk.client.types[Kind.REPORT], None)).files == (), "of another type"
+    await asyncio.sleep(0.3)
+    again, _ = await desk.told(None, 6)
+    assert [entry.booking for _, entry in again][1:] == [entry.booking for _, entry in found], "the same ones"
+    assert [entry.notice for _, entry in again][1:] == [entry.notice for _, entry in found]
 
 
 async def a_payout_that_came_back_says_so(desk: Desk) -> None:
-    batch = desk.batch(900)
-    assert isinstance(await desk.sent(pain001(batch)), Accepted)
-    _, after = await desk.next_files("camt.054", None)
-    await desk.next_files("pain.002", None)
-    ident = batch.instructions[0].end_to_end_id
-    await desk.control("bank/returns", account=desk.payee, end_to_end_id=ident, code="AC04")
-    (told,), _ = await desk.next_files("camt.054", after)
-    (entry,) = read_camt054(await desk.client.fetch(told))
+    order = desk.order(900)
+    assert isinstance(await desk.sent(order), Accepted)
+    await desk.decided(order)
+    before, after = await desk.told(None, 1 if desk.bank == "bank" else 2)  # the deposit; and the payout itself
+    ident = order.instructions[0].end_to_end_id
+    await desk.control(f"{desk.bank}/returns", account=desk.payee, end_to_end_id=ident, code="AC04")
+    ((_, entry),), _ = await desk.told(after)
     assert (entry.account, entry.amount, entry.end_to_end_id) == (desk.pool, Money(900, "CNY"), ident)
-    assert entry.is_return
-    assert entry.return_reason == "AC04"
+    assert (entry.is_return, entry.return_reason) == (True, "AC04")
+    assert not any(one.is_return for _, one in before)
 
 
 async def a_statement_ends_with_what_the_account_has(desk: Desk) -> None:
-    assert isinstance(await desk.sent(pain001(desk.batch(300))), Accepted)
-    await desk.next_files("pain.002", None)
-    standing = {one: (await desk.client.account(one)).balance_minor for one in (desk.pool, desk.payee)}
-    today = date.fromisoformat((await desk.control("bank", None))["date"])
-    await desk.control("bank/close-day", date=(today + timedelta(days=0)).isoformat())
-    (listed, *_), _ = await desk.next_files("camt.053", None)
-    assert listed.business_date == today
-    closing = {one.account: one.closing.minor for one in read_camt053(await desk.client.fetch(listed))}
-    assert closing == standing
+    day = date.fromisoformat((await desk.control(desk.bank, None))["date"])
+    order = desk.order(300)
+    assert isinstance(await desk.sent(order), Accepted)
+    await desk.decided(order)
+    standing = {one: await desk.holds(one) for one in (desk.pool, desk.payee)}
+    await desk.control(f"{desk.bank}/close-day", date=day.isoformat())
+    type = desk.client.types[Kind.STATEMENT]
+    async with asyncio.timeout(WAIT_S):
+        while not (page := await desk.client.list_files(type, None)).files:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    listed = next(file for file in page.files if file.business_date == day)
+    found = read_statements(type, await desk.client.fetch(listed))
+    closing = {one.account: one.closing.minor for one in found}
+    assert closing == {account: standing[account] for account in closing}
+    assert desk.pool in closing
+    assert any(entry.end_to_end_id == f"{order.message_id}-0" for one in found for entry in one.entries)
 
 
 PLAYS: tuple[Callable[[Desk], Awaitable[None]], ...] = (
-    an_order_is_executed_once_however_often_it_is_given,
-    an_order_that_is_not_in_itself_is_refused_and_nothing_of_it_done,
+    an_order_is_carried_out_once_however_often_it_is_given,
+    an_order_that_the_bank_cannot_take_is_refused_and_nothing_of_it_done,
     silence_is_neither_yes_nor_no,
-    other_bytes_under_a_number_are_not_what_was_taken,
-    what_the_bank_has_not_signed_is_not_believed_and_shown_all_the_same,
+    another_order_under_a_number_is_not_what_was_taken,
+    what_the_bank_has_not_signed_is_not_believed,
     a_file_is_the_one_that_was_listed,
-    each_file_comes_once_in_its_order_and_none_is_passed_over,
+    each_booking_comes_once_in_its_order_and_none_is_passed_over,
     a_payout_that_came_back_says_so,
     a_statement_ends_with_what_the_account_has,
 )
-WAYS = ("http", "folder")
+WAYS = ("http", "folder", "cmb")
 
 
-async def a_desk(way: str, base_url: str, http: aiohttp.ClientSession, build: Callable[..., BankClient]) -> Desk:
-    """Become a customer of the simulated bank, with 100.00 in its pool account."""
+async def a_desk(way: str, base_url: str, http: aiohttp.ClientSession, build: Callable[..., Bank]) -> Desk:
+    """Become a customer of a simulated bank, with 100.00 in its pool account."""
 
     async def control(path: str, *nothing: None, **body: Any) -> Any:
         method = "GET" if nothing else "POST"
@@ -223,10 +285,19 @@ async def a_desk(way: str, base_url: str, http: aiohttp.ClientSession, build: Ca
             assert answer.status < 300, (path, await answer.text())
             return await answer.json()
 
-    given = await control("bank/customers", name="desk", drop=way == "folder")
+    bank = "cmb" if way == "cmb" else "bank"
+    given = await control(f"{bank}/customers", name="desk", **({} if way == "cmb" else {"drop": way == "folder"}))
     client = build(given)
-    pool = (await client.open_account("pool", "pool", "CNY", "pool")).account
-    payee = (await client.open_account("payee", "payee", "CNY", "sub")).account
-    await control("bank/deposits", account=pool, amount_minor=10_000, end_to_end_id=f"{given['customer_id']}-first")
-    today = date.fromisoformat((await control("bank", None))["date"])
-    return Desk(client, control, given["customer_id"], pool, payee, today)
+    pool = await client.pool_account("pool", "pool", "CNY")
+    if isinstance(client, CmbClient):
+        client.most_wait_s = 0.1
+        payee = (await control("cmb/accounts", name=PAYEE))["account"]
+        yesterday = business_date(datetime.now(BEIJING)) - timedelta(days=1)  # it states days that are over alone
+        await control("cmb/date", date=yesterday.isoformat())
+    else:
+        assert isinstance(client, BankClient)
+        payee = (await client.open_account("payee", PAYEE, "CNY", "sub")).account
+    today = date.fromisoformat((await control(bank, None))["date"])
+    desk = Desk(client, control, bank, given.get("customer_id") or given["uid"], pool, payee, today)
+    await desk.pays_in(10_000, f"{desk.customer_id}-first")
+    return desk

@@ -14,7 +14,8 @@ import pytest
 import pytest_asyncio
 
 import cases
-from channels.banks import Batch, Entry, Instruction, pain001
+from channels.banks import Entry, Instruction
+from channels.banks.iso20022 import Batch, pain001
 from kernel.db import acquire
 from kernel.env import Env, system_env
 from kernel.money import Money

@@ -66,7 +66,7 @@ class Custody:
     async def answers(self) -> str:
         """Have a process that remembers nothing open an account at the bank; return its number."""
         banks = Banks(self.hub.pool, self.hub.lanes, self.hub.env, self.hub.keys)
-        return await banks.open_sub_account(self.book, BANK, "payee-1", "supplier", "CNY")
+        return await banks.sub_account(self.book, BANK, "payee-1", "supplier", "CNY")
 
     async def as_before_0007(self) -> None:
         """Put the row back to what it was before enrolments were sealed."""
@@ -119,7 +119,7 @@ async def test_an_enrolment_opens_in_its_own_row_alone_and_beside_its_own_addres
             await custody.sql("UPDATE bank_link SET sealed = replace(sealed, 'sealed\":\"', 'sealed\":\"AAAA')")
     bank = "other" if "name" in thief else BANK
     with pytest.raises(Unavailable) as closed:
-        await custody.hub.banks.open_sub_account(custody.book, bank, "payee-2", "supplier", "CNY")
+        await custody.hub.banks.sub_account(custody.book, bank, "payee-2", "supplier", "CNY")
     assert closed.value.code == "bank_link_closed"
     problem = custody.hub.banks.problem(await custody.hub.banks.link(custody.book, bank))
     assert problem is not None

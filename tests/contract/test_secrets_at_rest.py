@@ -24,6 +24,7 @@ from aiohttp.test_utils import TestServer, unused_port
 import gateway.accounts.credentials
 import splitting.banks.enrolment
 from channels import CHANNELS, Method, Pending
+from channels.banks import SECRETS as BANKS_SECRETS
 from channels.registry import secrets_of
 from gateway.accounts.terms import Terms
 from gateway.api.app import make_app
@@ -32,7 +33,6 @@ from kernel.env import Env, system_env
 from kernel.errors import Rejected
 from ops.reseal import reseal
 from ops.wiring import Hub, hub
-from splitting.banks.enrolment import SECRETS as BANKS_SECRETS
 from tests.contract.counterparties import COUNTERPARTIES, Counterparty, Payer
 from tests.contract.plays import facts
 

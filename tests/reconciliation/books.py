@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from channels.banks import AccountStatement, Entry, LineStatus, StatusReport
+from channels.banks import AccountStatement, Entry, Fate, LineStatus, StatusReport
 from channels.contract import BillLine
 from channels.contract import Kind as Item
 from kernel.money import Money
@@ -81,10 +81,12 @@ def statement(
     return AccountStatement("M1", f"S-{account}", account, day, cny(opening), cny(end), own)
 
 
+MEANS = {"ACSC": Fate.EXECUTED, "ACCC": Fate.EXECUTED, "RJCT": Fate.REFUSED}
+
+
 def statuses(*lines: tuple[str, str], group: str = "PART") -> StatusReport:
-    return StatusReport(
-        "R1", "2026-11-24T10:00:00Z", "BAT-1", group, None, tuple(LineStatus(ident, status) for ident, status in lines)
-    )
+    said = tuple(LineStatus(ident, status, MEANS.get(status, Fate.PENDING)) for ident, status in lines)
+    return StatusReport("R1", "2026-11-24T10:00:00Z", "BAT-1", group, None, said, said=MEANS.get(group, Fate.PENDING))
 
 
 # ---- the oracle ------------------------------------------------------------------------------------------------------

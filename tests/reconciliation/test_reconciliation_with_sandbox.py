@@ -14,17 +14,8 @@ import orjson
 import pytest
 
 import reconciliation
-from channels.banks import (
-    Accepted,
-    AccountStatement,
-    BankClient,
-    Batch,
-    Fate,
-    Instruction,
-    pain001,
-    read_pain002,
-    read_settings,
-)
+from channels.banks import Accepted, AccountStatement, Fate, Instruction
+from channels.banks.iso20022 import BankClient, Batch, pain001, read_pain002, read_settings
 from channels.contract import Unknown
 from channels.http import HttpTransport
 from kernel.addresses import LOOPBACK

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from channels import HttpTransport
-from channels.banks.signing import HEADER, sign
+from channels.banks.iso20022.signing import HEADER, sign
 from channels.contract import Request, Response
 from gateway.payments.bank_credits import BankCredits
 from kernel.addresses import LOOPBACK, Addresses

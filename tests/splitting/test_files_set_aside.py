@@ -15,7 +15,7 @@ import pytest
 
 import cases
 from cases import Case, Named
-from channels.banks import read_camt054
+from channels.banks.iso20022 import read_camt054
 from kernel.db import acquire
 from kernel.errors import Broken, NotFound, Rejected
 from ops.cases import decide
@@ -407,7 +407,7 @@ async def test_a_long_file_is_read_beside_the_loop_and_its_entries_share_commits
         read_by.append(threading.current_thread().name)
         return read_camt054(content, **how)
 
-    monkeypatch.setattr("splitting.banks.files.read_camt054", read)
+    monkeypatch.setattr("splitting.banks.files.read_notice", read)
     async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
         number = 1_000
         (lane,) = town.front.hub.lanes.all

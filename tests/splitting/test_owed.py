@@ -30,7 +30,7 @@ class Shop:
 
     def __init__(self, connection: Connection, payees: int) -> None:
         self.connection, self.now, self._number = connection, NOW, 0
-        self.payees = [f"pye_{n:06x}{0:020x}" for n in range(payees)]  # told by their first 23 digits
+        self.payees = [f"pye_{n:06x}{0:020x}" for n in range(payees)]  # told by their first 16 digits
 
     async def do(self, *commands: Any) -> list[Any]:
         self.now += timedelta(milliseconds=1)

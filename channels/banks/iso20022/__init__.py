@@ -1,36 +1,28 @@
-"""ISO 20022 files: settlement instructions out, status reports and statements in. Pure: bytes and dataclasses only.
+"""Banks that take and write files of ISO 20022: orders out, status reports and statements in.
 
 Everything that comes in is read whole or refused whole (BadStatement); nothing is imported from half a file.
 """
 
-from channels.banks.iso20022.camt import AccountStatement, Entry, read_camt053, read_camt054
-from channels.banks.iso20022.pain001 import PAIN_001, PAIN_001_OLD, Batch, Instruction, pain001, unsayable
-from channels.banks.iso20022.pain002 import (
-    Fate,
-    LineStatus,
-    StatusReport,
-    disagreement,
-    other_payment_than_sent,
-    read_pain002,
-)
-from channels.banks.iso20022.xml import BadStatement
+from channels.banks.iso20022.camt import read_camt053, read_camt054
+from channels.banks.iso20022.client import BankClient
+from channels.banks.iso20022.drop import DropClient
+from channels.banks.iso20022.pain001 import PAIN_001, PAIN_001_OLD, Batch, batch_of, pain001, unsayable
+from channels.banks.iso20022.pain002 import read_pain002
+from channels.banks.iso20022.settings import BankSettings, form, read_settings
 
 __all__ = [
     "PAIN_001",
     "PAIN_001_OLD",
-    "AccountStatement",
-    "BadStatement",
+    "BankClient",
+    "BankSettings",
     "Batch",
-    "Entry",
-    "Fate",
-    "Instruction",
-    "LineStatus",
-    "StatusReport",
-    "disagreement",
-    "other_payment_than_sent",
+    "DropClient",
+    "batch_of",
+    "form",
     "pain001",
     "read_camt053",
     "read_camt054",
     "read_pain002",
+    "read_settings",
     "unsayable",
 ]

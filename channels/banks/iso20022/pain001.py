@@ -8,28 +8,21 @@ from datetime import date, datetime, time
 from xml.sax.saxutils import escape, quoteattr
 
 from channels.banks.iso20022.xml import NAMESPACE, NOT_PROVIDED
+from channels.banks.orders import Instruction, Order, no_text
 from kernel.clock import BEIJING
 from kernel.errors import Rejected
 from kernel.money import Money, is_currency
 
 PAIN_001, PAIN_001_OLD = "pain.001.001.09", "pain.001.001.03"
 WRITTEN = (PAIN_001, PAIN_001_OLD)
-
-
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """One line 结算指令 of a batch: pay this much from the pool account to that account."""
-
-    end_to_end_id: str  # ours, never used twice; comes back in reports and statements
-    creditor_account: str
-    creditor_name: str
-    amount: Money
-    remittance: str = ""  # what the payee reads on the statement
+# Order.written_as: in which version, and whether BtchBookg says that each line is to be booked by itself. 0: as it was
+# before that was said.
+FORMS = {0: (PAIN_001, False), 1: (PAIN_001, True), 2: (PAIN_001_OLD, True)}
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The instructions of one pool account and one day; every line has the same currency."""
+    """An order as one file; every line has the same currency."""
 
     message_id: str  # ours, never used twice: sending the same bytes again under it is safe
     debtor_account: str
@@ -42,10 +35,25 @@ class Batch:
     version: str = PAIN_001  # one of WRITTEN
 
 
+def batch_of(order: Order, bic: str) -> Batch:
+    """Return an order as a file has it. bic: the bank's."""
+    version, says_booking = FORMS[order.written_as]
+    return Batch(
+        order.message_id,
+        order.debtor_account,
+        order.debtor_name,
+        order.execution_date,
+        bic,
+        order.instructions,
+        order.created_at,
+        says_booking=says_booking,
+        version=version,
+    )
+
+
 _ID = re.compile(r"[0-9A-Za-z/\-?:().,'+ ]{1,35}", re.ASCII)  # the SWIFT character set, without line ends
 _ACCOUNT = re.compile(r"[0-9A-Za-z\-]{1,34}", re.ASCII)
 _BIC = re.compile(r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?", re.ASCII)
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def pain001(batch: Batch) -> bytes:
@@ -98,13 +106,6 @@ def unsayable(name: str, account: str | None = None) -> str | None:
     if account is not None and not _ACCOUNT.fullmatch(account):
         return f"its account number must be 1 to 34 letters, digits and hyphens, not {account[:40]!r}"
     return None
-
-
-def no_text(what: str, value: str, limit: int) -> str | None:
-    """Return why a text cannot stand in a file; None where it can. limit: in characters."""
-    if len(value) <= limit and value.strip() and not _NOT_XML.search(value):
-        return None
-    return f"{what} must be 1 to {limit} printable characters, not {value[:40]!r}"
 
 
 def _check(batch: Batch) -> None:

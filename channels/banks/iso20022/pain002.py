@@ -1,25 +1,13 @@
 """Status reports in: pain.002, what became of instructions. Source: pain.002.001.03 to .14, which agree in it."""
 
 import xml.etree.ElementTree as ET
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
 
-from channels.banks.iso20022.xml import MAX_TEXT, BadStatement, children, document, maybe, only, text_of, told, versions
+from channels.banks.answers import Fate, LineStatus, PaymentStatus, Reason, StatusReport, Totals, first
+from channels.banks.errors import BadStatement
+from channels.banks.iso20022.xml import MAX_TEXT, children, document, maybe, only, text_of, told, versions
 from kernel.money import Money, from_major, is_currency
 
 PAIN_002 = versions("pain.002", 3, 14)
-
-
-class Fate(StrEnum):
-    """What a status means for the money of one line."""
-
-    EXECUTED = "executed"
-    REFUSED = "refused"
-    PENDING = "pending"  # received, checked, accepted, under way: not final
-    IN_DOUBT = "in_doubt"  # final words that decide nothing: it may have been paid, so a person asks the bank
-
 
 # Reasons that say the bank has it already: a file, a payment information, a line or one of their numbers came before,
 # or what is asked for was accepted or paid before. Source: ISO 20022 external code sets, ExternalStatusReason1Code.
@@ -43,125 +31,6 @@ NARRATIVE = "NARR"  # the reason is in words alone
 _FATE = {"ACSC": Fate.EXECUTED, "ACCC": Fate.EXECUTED, "RJCT": Fate.REFUSED}
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One reason of a status. A bank may give several; all of them count."""
-
-    code: str | None  # of the external code set, or a word of the bank's own; None: only a text
-    own_word: bool = False  # Prtry: no code of the set
-    text: str | None = None
-
-    @property
-    def says_duplicate(self) -> bool:
-        """Whether it says that the bank has it already."""
-        return not self.own_word and (self.code in DUPLICATE or (self.code or "").startswith("DU"))
-
-    @property
-    def is_words(self) -> bool:
-        """Whether only a person can read it."""
-        return self.own_word or self.code in (None, NARRATIVE)
-
-    def __str__(self) -> str:
-        return ": ".join(part for part in (self.code, self.text) if part)
-
-
-@dataclass(frozen=True, slots=True)
-class LineStatus:
-    """What the bank says of one instruction, by itself or of what it is part of."""
-
-    end_to_end_id: str
-    status: str  # as the bank wrote it: ACSC, RJCT, PDNG …
-    reason: str | None = None  # the first one's code, AC04 …
-    reason_text: str | None = None
-    bank_ref: str | None = None  # AcctSvcrRef, where the bank gives one
-    reasons: tuple[Reason, ...] = ()
-    payment_id: str | None = None  # OrgnlPmtInfId it stands below
-    amount: Money | None = None  # what the bank was told to pay, where it repeats it (OrgnlTxRef)
-    creditor_account: str | None = None  # likewise
-    debtor_account: str | None = None  # likewise
-    contradicted: bool = False  # another final or more particular word of the same report says otherwise
-
-    @property
-    def says_duplicate(self) -> bool:
-        """Whether one of its reasons says that the bank has it already, from an earlier sending."""
-        return any(reason.says_duplicate for reason in self.reasons)
-
-    @property
-    def fate(self) -> Fate:
-        """What it means for the instruction. Only explicit words end it; one nobody knows is not final.
-
-        A refusal is believed unless a reason says that the bank has it already, or all of them are words: then what
-        was sent first may have been paid, and paying it again would pay twice.
-        """
-        found = _FATE.get(self.status, Fate.PENDING)
-        if self.contradicted or (found is not Fate.PENDING and self.says_duplicate):
-            return Fate.IN_DOUBT
-        if found is Fate.REFUSED and self.reasons and all(reason.is_words for reason in self.reasons):
-            return Fate.IN_DOUBT
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What a report says of how much it reports on; None where it does not say. A control sum has no currency."""
-
-    count: int | None = None  # OrgnlNbOfTxs
-    sum: str | None = None  # OrgnlCtrlSum, as written: digits, at most one point
-    by_status: tuple[tuple[str, int], ...] = ()  # NbOfTxsPerSts: status → lines
-
-
-@dataclass(frozen=True, slots=True)
-class PaymentStatus:
-    """What the bank says of a payment information: of each of its lines that it does not name."""
-
-    payment_id: str
-    status: str | None  # PmtInfSts
-    reasons: tuple[Reason, ...]
-    totals: Totals = Totals()
-
-
-@dataclass(frozen=True, slots=True)
-class StatusReport:
-    """One pain.002: the bank's word on one batch. `lines` may be fewer than were sent, or none."""
-
-    message_id: str
-    created_at: str  # as written; banks often leave the time zone out
-    original_message_id: str
-    group_status: str | None
-    group_reason: str | None  # the first one's code
-    lines: tuple[LineStatus, ...]
-    group_reasons: tuple[Reason, ...] = ()
-    payments: tuple[PaymentStatus, ...] = ()
-    totals: Totals = Totals()
-
-    def fate_of(self, end_to_end_id: str) -> LineStatus | None:
-        """Return the bank's word on one line of the batch, or None when the report does not speak of it.
-
-        What is said of the line comes first, then of its payment information (a batch of ours has one, under the
-        message's id), then of the file. Where it is not named, a final word about what it is part of is its own.
-        Reasons of every refusal above it are its reasons too. Words that contradict each other leave it in doubt.
-        """
-        own = [line for line in self.lines if line.end_to_end_id == end_to_end_id]
-        above = {line.payment_id for line in own}
-        payments = [one for one in self.payments if one.status and (not own or one.payment_id in above)]
-        said = [(line.status, line.reasons) for line in own] + [(one.status or "", one.reasons) for one in payments]
-        if self.group_status:
-            said.append((self.group_status, self.group_reasons))
-        final = {_FATE[status] for status, _ in said if status in _FATE}
-        if not own and not final:
-            return None
-        status = said[0][0]
-        reasons = own[0].reasons if own else ()
-        reasons += tuple(one for word, more in said[1 if own else 0 :] if word == "RJCT" for one in more)
-        contradicted = len(final) > 1 or (bool(final) and status not in _FATE)
-        if not own:
-            others = {_FATE[line.status] for line in self.lines if line.status in _FATE}
-            strangers = any(one.payment_id != self.original_message_id for one in payments)
-            contradicted = contradicted or strangers or not others <= final
-        line = own[0] if own else LineStatus(end_to_end_id, status, *_first(reasons))
-        return replace(line, reasons=reasons, contradicted=contradicted)
-
-
 def read_pain002(xml: bytes) -> StatusReport:
     """Read a payment status report. Raises BadStatement."""
     report = only(document(xml, PAIN_002), "CstmrPmtStsRpt")
@@ -173,14 +42,15 @@ def read_pain002(xml: bytes) -> StatusReport:
     for payment in children(report, "OrgnlPmtInfAndSts"):
         payment_id = text_of(payment, "OrgnlPmtInfId")
         status, totals = maybe(payment, "PmtInfSts"), _totals(payment)
-        payments.append(PaymentStatus(payment_id, status, _reasons(payment), totals))
+        payments.append(PaymentStatus(payment_id, status, _reasons(payment), totals, _said(status)))
         for line in children(payment, "TxInfAndSts"):
             reasons = _reasons(line)
             lines.append(
                 LineStatus(
                     text_of(line, "OrgnlEndToEndId"),
-                    text_of(line, "TxSts"),
-                    *_first(reasons),
+                    word := text_of(line, "TxSts"),
+                    _said(word),
+                    *first(reasons),
                     bank_ref=maybe(line, "AcctSvcrRef"),
                     reasons=reasons,
                     payment_id=payment_id,
@@ -189,90 +59,23 @@ def read_pain002(xml: bytes) -> StatusReport:
                     debtor_account=_account(line, "OrgnlTxRef/DbtrAcct"),
                 )
             )
-    group_reasons = _reasons(group)
+    group_status, group_reasons = maybe(group, "GrpSts"), _reasons(group)
     return StatusReport(
         message_id=text_of(report, "GrpHdr/MsgId"),
         created_at=text_of(report, "GrpHdr/CreDtTm"),
         original_message_id=text_of(group, "OrgnlMsgId"),
-        group_status=maybe(group, "GrpSts"),
-        group_reason=_first(group_reasons)[0],
+        group_status=group_status,
+        group_reason=first(group_reasons)[0],
         lines=tuple(lines),
         group_reasons=group_reasons,
         payments=tuple(payments),
         totals=_totals(group),
+        said=_said(group_status),
     )
 
 
-def disagreement(report: StatusReport, sent: Mapping[str, tuple[Money, str]]) -> BadStatement | None:
-    """Return which total or id of its batch a report has otherwise; None where they agree.
-
-    sent: the lines the bank was given: end-to-end id → amount, creditor's account. What a report leaves out says
-    nothing. A line twice in one report is no disagreement: fate_of weighs it.
-    """
-    if not sent:
-        return BadStatement("other_line", f"nothing was sent under {report.original_message_id}")
-    named = Counter(line.payment_id for line in report.lines)
-    for payment in report.payments:
-        if payment.payment_id != report.original_message_id:
-            why = f"it reports on a payment information {payment.payment_id}, and ours is {report.original_message_id}"
-            return BadStatement("other_payment", why)
-        if wrong := _wrong_totals(f"payment information {payment.payment_id}", payment.totals, sent):
-            return wrong
-        reported = sum(number for _, number in payment.totals.by_status)
-        if payment.totals.by_status and named[payment.payment_id] > reported:
-            why = f"it counts {reported} lines by status and has {named[payment.payment_id]}"
-            return BadStatement("count_differs", why)
-    if wrong := _wrong_totals("the file", report.totals, sent):
-        return wrong
-    for line in report.lines:
-        if line.end_to_end_id not in sent:
-            return BadStatement("other_line", f"it reports on a line that is not in the batch: {line.end_to_end_id}")
-    return None
-
-
-def other_payment_than_sent(
-    report: StatusReport, sent: Mapping[str, tuple[Money, str]], debtor_account: str
-) -> BadStatement | None:
-    """Return which line of the batch was carried out with another amount or account; None where none was.
-
-    sent: as `disagreement` takes it. Nobody can let that pass: the money moved otherwise than it was to.
-    """
-    for line in report.lines:
-        if line.end_to_end_id not in sent:
-            continue
-        amount, account = sent[line.end_to_end_id]
-        if line.amount is not None and line.amount != amount:
-            why = f"line {line.end_to_end_id}: it reports {line.amount}, and {amount} was to be paid"
-            return BadStatement("amount_differs", why)
-        if line.creditor_account is not None and line.creditor_account != account:
-            why = f"line {line.end_to_end_id}: it names the account …{line.creditor_account[-4:]}, not …{account[-4:]}"
-            return BadStatement("account_differs", why)
-        if line.debtor_account is not None and line.debtor_account != debtor_account:
-            why = f"line {line.end_to_end_id}: it was paid from …{line.debtor_account[-4:]}, not …{debtor_account[-4:]}"
-            return BadStatement("account_differs", why)
-    return None
-
-
-def _wrong_totals(of: str, totals: Totals, sent: Mapping[str, tuple[Money, str]]) -> BadStatement | None:
-    if totals.count is not None and totals.count != len(sent):
-        return BadStatement("count_differs", f"{of} had {totals.count} lines by the report, and {len(sent)} were sent")
-    by_status = sum(number for _, number in totals.by_status)
-    if by_status > len(sent):
-        return BadStatement("count_differs", f"{of}: {by_status} lines by status, and {len(sent)} were sent")
-    if totals.sum is None:
-        return None
-    total = Money(sum(amount.minor for amount, _ in sent.values()), next(iter(sent.values()))[0].currency)
-    whole, _, decimals = totals.sum.partition(".")
-    if _is(f"{whole}.{decimals.rstrip('0')}".rstrip("."), total):
-        return None
-    return BadStatement("sum_differs", f"{of} came to {totals.sum[:30]} by the report, and {total} was sent")
-
-
-def _is(text: str, money: Money) -> bool:
-    try:
-        return from_major(text, money.currency) == money
-    except ValueError:
-        return False
+def _said(status: str | None) -> Fate:
+    return _FATE.get(status or "", Fate.PENDING)
 
 
 def _totals(node: ET.Element) -> Totals:
@@ -309,15 +112,11 @@ def _account(line: ET.Element, path: str) -> str | None:
 
 def _reasons(node: ET.Element) -> tuple[Reason, ...]:
     """Return every reason of a status."""
-    return tuple(
-        Reason(
-            code=maybe(reason, "Rsn/Cd") or maybe(reason, "Rsn/Prtry"),
-            own_word=maybe(reason, "Rsn/Cd") is None and maybe(reason, "Rsn/Prtry") is not None,
-            text=" ".join(note.text.strip() for note in children(reason, "AddtlInf") if note.text)[:MAX_TEXT] or None,
-        )
-        for reason in children(node, "StsRsnInf")
-    )
+    return tuple(_reason(reason) for reason in children(node, "StsRsnInf"))
 
 
-def _first(reasons: Sequence[Reason]) -> tuple[str | None, str | None]:
-    return (reasons[0].code, reasons[0].text) if reasons else (None, None)
+def _reason(node: ET.Element) -> Reason:
+    code, own_word = maybe(node, "Rsn/Cd"), maybe(node, "Rsn/Prtry")
+    words = " ".join(note.text.strip() for note in children(node, "AddtlInf") if note.text)[:MAX_TEXT] or None
+    is_duplicate = code is not None and (code in DUPLICATE or code.startswith("DU"))
+    return Reason(code or own_word, words, is_duplicate, code in (None, NARRATIVE))

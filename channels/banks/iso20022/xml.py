@@ -7,24 +7,13 @@ from collections.abc import Sequence
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
+from channels.banks.errors import BadStatement
+
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:"
 MAX_BYTES = 64 * 2**20
 MAX_DEPTH = 40  # the messages themselves go 14 deep
 MAX_TEXT = 500  # characters; no text of the messages may have more
 NOT_PROVIDED = "NOTPROVIDED"  # what ISO 20022 puts where an end-to-end id is missing
-
-
-class BadStatement(Exception):
-    """The file is damaged or not what it should be. All of it is refused; `code` is stable, the text for people.
-
-    content: the bytes that came, where they came and are not to be believed.
-    """
-
-    def __init__(self, code: str, message: str, content: bytes | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.content = content
 
 
 def versions(message: str, first: int, last: int) -> tuple[str, ...]:

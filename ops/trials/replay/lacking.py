@@ -7,7 +7,7 @@ import orjson
 import ledger
 import splitting
 import streams
-from channels.banks import BankClient
+from channels.banks import Bank
 from gateway.store import last_beat_s, still_waiting
 from kernel.db import Pool, acquire
 from kernel.money import Money
@@ -33,7 +33,7 @@ async def endings(pool: Pool, book: int) -> str:
     return "; ".join(parts)
 
 
-async def deposits(pool: Pool, client: BankClient, link: BankLink, currency: str) -> str:
+async def deposits(pool: Pool, client: Bank, link: BankLink, currency: str) -> str:
     """Say what the bank holds for a merchant and what the book says, where the two differ."""
     at_bank = (await client.account(link.pool_account)).balance_minor
     account = accounts.bank(link.bank, currency)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 
 from channels import Method, Order, RefundOrder
 from channels.bank_transfer import BankTransfer, build
-from channels.banks import signing
+from channels.banks.iso20022 import signing
 from kernel.env import Response
 from kernel.money import Money
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 
 from channels import BadBill, BadNotice, Confirmed, Kind, Outcome, Pending, Refused, Unknown
 from channels.bank_transfer import BankTransfer, build
-from channels.banks import signing
+from channels.banks.iso20022 import signing
 from channels.powers import deposit_prefix
 from kernel.env import Request, Response
 from kernel.money import Money

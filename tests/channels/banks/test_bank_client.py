@@ -14,8 +14,9 @@ from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from channels.banks import Accepted, BadStatement, BankClient, BankSettings
-from channels.banks.signing import BadSignature, sign, verify
+from channels.banks import Accepted, BadStatement
+from channels.banks.iso20022 import BankClient, BankSettings
+from channels.banks.iso20022.signing import BadSignature, sign, verify
 from channels.contract import Refused, Unknown
 from channels.http import ANSWER_LIMIT, HttpTransport
 from kernel.addresses import LOOPBACK

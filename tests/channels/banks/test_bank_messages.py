@@ -11,7 +11,8 @@ from pyiso20022.pain.pain_001_001_09 import pain_001_001_09 as schema
 from xsdata.formats.dataclass.parsers import XmlParser
 from xsdata.formats.dataclass.parsers.config import ParserConfig
 
-from channels.banks import BadStatement, Batch, Fate, Instruction, pain001, read_camt053, read_camt054, read_pain002
+from channels.banks import BadStatement, Fate, Instruction
+from channels.banks.iso20022 import Batch, pain001, read_camt053, read_camt054, read_pain002
 from kernel.errors import Rejected
 from kernel.money import Money
 from tests.channels.banks.bank_files import (

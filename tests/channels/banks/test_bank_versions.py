@@ -8,16 +8,8 @@ from typing import Any
 
 import pytest
 
-from channels.banks import (
-    BadStatement,
-    Batch,
-    Fate,
-    Instruction,
-    pain001,
-    read_camt053,
-    read_camt054,
-    read_pain002,
-)
+from channels.banks import BadStatement, Fate, Instruction
+from channels.banks.iso20022 import Batch, pain001, read_camt053, read_camt054, read_pain002
 from kernel.errors import Rejected
 from kernel.money import Money
 from sandbox.bank.schema import check, parse_xml

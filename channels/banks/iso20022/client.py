@@ -1,129 +1,30 @@
-"""The settlement bank's file gateway: upload instructions, fetch what the bank wrote. Keeps nothing."""
+"""A bank that takes files over HTTP: hand over orders, fetch what the bank wrote. Keeps nothing."""
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 import orjson
 
-from channels.banks import signing
-from channels.banks.iso20022 import BadStatement
-from channels.banks.iso20022.pain001 import PAIN_001, WRITTEN, no_text
+from channels.banks.errors import BadStatement
+from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
+from channels.banks.iso20022 import signing
+from channels.banks.iso20022.pain001 import batch_of, pain001, unsayable
+from channels.banks.iso20022.settings import BankSettings
+from channels.banks.orders import Order
 from channels.contract import Refused, Unknown
-from channels.settings import secret
 from kernel.clock import business_date
 from kernel.env import Env, NoAnswer, NotSent, Request, Response
 from kernel.errors import Rejected, Unavailable
 
-TIMEOUT_S = 30.0
 MAX_NAME = 200  # characters of a file's id or name
 MAX_CURSOR = 2_000
 TYPES = frozenset({"pain.002", "camt.054", "camt.053"})
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class BankSettings:
-    """What the bank gave one customer. Secrets are left out of its text form."""
-
-    base_url: str  # the address the paths /accounts and /files are put after
-    token: str = field(repr=False)
-    key_id: str
-    private_key: str = field(repr=False)  # PEM, signs what we upload
-    bank_keys: Mapping[str, str]  # key id → PEM; several while the bank changes its key
-    bic: str
-    bank_name: str = ""
-    timeout_s: float = TIMEOUT_S
-    drop_dir: str | None = None  # the folder by which files go, where they do not go by base_url
-    pain_001: str = PAIN_001  # the version in which new batches are written
-    account_holder: str | None = (
-        None  # 户名: in whose name the pool account is; None: of a link made before it was asked
-    )
-
-
-def read_settings(enrolment: Mapping[str, Any]) -> BankSettings:
-    """Return the settings from a bank's answer to an enrolment.
-
-    enrolment: base_url, token, key_id, private_key, bank_key_id, bank_public_key, bic, bank_name, drop_dir, pain_001,
-    account_holder; each of the secrets and keys may be a file instead: token_file, … Raises ValueError and KeyError,
-    which show no secret.
-    """
-    return BankSettings(
-        base_url=enrolment["base_url"],
-        token=secret(enrolment, "token").strip(),
-        key_id=enrolment["key_id"],
-        private_key=secret(enrolment, "private_key"),
-        bank_keys={enrolment["bank_key_id"]: secret(enrolment, "bank_public_key")},
-        bic=enrolment["bic"],
-        bank_name=enrolment.get("bank_name", ""),
-        drop_dir=enrolment.get("drop_dir"),
-        pain_001=_version(enrolment.get("pain_001", PAIN_001)),
-        account_holder=_holder(enrolment.get("account_holder")),
-    )
-
-
-def _holder(told: Any) -> str | None:
-    if told is not None and (not isinstance(told, str) or (why := no_text("account_holder", told, 140))):
-        raise ValueError(why if isinstance(told, str) else "account_holder is a text")
-    return told
-
-
-def _version(told: Any) -> str:
-    if told not in WRITTEN:
-        raise ValueError(f"pain_001 is one of {', '.join(WRITTEN)}")
-    return str(told)
-
-
-@dataclass(frozen=True, slots=True)
-class BankAccount:
-    """An account at the bank, as the bank shows it."""
-
-    account: str
-    name: str
-    currency: str
-    kind: str  # pool | sub
-    status: str  # open | closed
-    balance_minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The bank has the file, said so under its signature, and will report on it in a pain.002."""
-
-    file_id: str
-    message_id: str
-    sha256: str
-    received_at: str
-
-
-@dataclass(frozen=True, slots=True)
-class FileInfo:
-    """One file the bank has for us."""
-
-    file_id: str
-    type: str  # pain.002 | camt.054 | camt.053
-    name: str
-    business_date: date
-    created_at: str
-    sha256: str
-    original_message_id: str | None = None  # pain.002: our message id it answers
-    original_file_id: str | None = None  # pain.002: Accepted.file_id of the upload it answers; this one decides
-    odd: bool = (
-        False  # it is listed without what it could be fetched and known by; `name` is what the list says instead
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class FilePage:
-    """Some of the bank's files, oldest first. `next` goes into the following call; None: nothing was there yet."""
-
-    files: tuple[FileInfo, ...]
-    next: str | None
 
 
 # The bank says no and did nothing. Anything else that is not a 202 leaves the upload's fate open.
@@ -133,6 +34,13 @@ _REFUSALS = frozenset({400, 401, 403, 413, 415, 422})
 class BankClient:
     """One customer's way to its bank. Every call may be repeated: accounts by reference, files by their bytes."""
 
+    types: ClassVar[Mapping[Kind, str]] = {
+        Kind.REPORT: "pain.002",
+        Kind.NOTICE: "camt.054",
+        Kind.STATEMENT: "camt.053",
+    }
+    keeps_files = True
+
     def __init__(self, settings: BankSettings, env: Env) -> None:
         """Read the keys; raises ValueError when one of them cannot be used."""
         self.settings = settings
@@ -140,6 +48,14 @@ class BankClient:
         self._base = settings.base_url.rstrip("/")
         self._key = signing.private_key(settings.private_key)
         self._bank_keys = {ident: signing.public_key(pem) for ident, pem in settings.bank_keys.items()}
+
+    def unsayable(self, name: str, account: str | None = None) -> str | None:
+        """Return why a payee of this name and account number cannot be paid by a pain.001; None where it can be."""
+        return unsayable(name, account)
+
+    async def pool_account(self, reference: str, name: str, currency: str) -> str:
+        """Open the pool account, or return the one opened under this reference. Raises what open_account raises."""
+        return (await self.open_account(reference, name, currency, "pool")).account
 
     async def open_account(self, reference: str, name: str, currency: str, kind: str) -> BankAccount:
         """Open an account, or return the one opened under this reference before.
@@ -153,6 +69,10 @@ class BankClient:
     async def account(self, number: str) -> BankAccount:
         """Return an account as it is now. Raises Rejected for one that is not ours, Unavailable."""
         return _account(await self._call("GET", f"/accounts/{quote(number, safe='')}"))
+
+    async def submit(self, order: Order) -> Accepted | Refused | Unknown:
+        """Give the bank an order as a pain.001, the same bytes each time. Raises Rejected (bad_instruction)."""
+        return await self.upload(pain001(batch_of(order, self.settings.bic)), again_since=order.again_since)
 
     async def upload(self, xml: bytes, *, again_since: datetime | None = None) -> Accepted | Refused | Unknown:
         """Give the bank a pain.001. After Unknown, call again with the very same bytes: they are executed once.
@@ -194,13 +114,20 @@ class BankClient:
         return receipt
 
     async def list_files(
-        self, type: str, after: str | None = None, *, message_id: str | None = None, limit: int = 100
+        self,
+        type: str,
+        after: str | None = None,
+        *,
+        under_way: Sequence[str] = (),
+        message_id: str | None = None,
+        limit: int = 100,
     ) -> FilePage:
         """Return files of one type made after a cursor, oldest first. Raises Unavailable, Rejected.
 
-        type: pain.002, camt.054 or camt.053. after: FilePage.next of the call before. message_id: of ours; only
-        reports on it. limit: a bank that does not heed it lists all it has. The list itself is not signed; what it
-        leads to is. What it says oddly of one file (FileInfo.odd) keeps no other from being read.
+        type: pain.002, camt.054 or camt.053. under_way: not needed, the bank reports by itself. after:
+        FilePage.next of the call before. message_id: of ours; only reports on it. limit: a bank that does not heed it
+        lists all it has. The list itself is not signed; what it leads to is. What it says oddly of one file
+        (FileInfo.odd) keeps no other from being read.
         """
         query = {"type": type, "limit": str(limit)}
         query |= {} if after is None else {"after": after}

@@ -10,14 +10,17 @@ A `.sig` holds what the Bank-Signature header would (signing.py), over the bytes
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from channels.banks import signing
-from channels.banks.client import MAX_NAME, TYPES, Accepted, BankClient, BankSettings, FileInfo, FilePage, json_object
-from channels.banks.iso20022.xml import MAX_BYTES, BadStatement
+from channels.banks.errors import BadStatement
+from channels.banks.files import Accepted, FileInfo, FilePage
+from channels.banks.iso20022 import signing
+from channels.banks.iso20022.client import MAX_NAME, TYPES, BankClient, json_object
+from channels.banks.iso20022.settings import BankSettings
+from channels.banks.iso20022.xml import MAX_BYTES
 from channels.contract import Refused, Unknown
 from kernel.clock import business_date
 from kernel.env import Env
@@ -87,11 +90,18 @@ class DropClient(BankClient):
         return (said,) if isinstance(said, Accepted) else ()
 
     async def list_files(
-        self, type: str, after: str | None = None, *, message_id: str | None = None, limit: int = 100
+        self,
+        type: str,
+        after: str | None = None,
+        *,
+        under_way: Sequence[str] = (),
+        message_id: str | None = None,
+        limit: int = 100,
     ) -> FilePage:
         """Return files of one type numbered after a cursor, in that order. Raises Unavailable.
 
-        A folder lists no hashes: each file's is that of its bytes, which its signature covers. message_id: not heeded.
+        A folder lists no hashes: each file's is that of its bytes, which its signature covers. under_way,
+        message_id: not heeded.
         """
         try:
             return await self._env.offload(self._page_of, type, int(after or 0), limit)

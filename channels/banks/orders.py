@@ -1,0 +1,45 @@
+"""What the hub has a bank do, in no bank's form: a batch of instructions."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from kernel.money import Money
+
+_NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One line 结算指令 of a batch: pay this much from the pool account to that account."""
+
+    end_to_end_id: str  # ours, never used twice; comes back in answers and bookings
+    creditor_account: str
+    creditor_name: str
+    amount: Money
+    remittance: str = ""  # what the payee reads on the statement
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The instructions of one pool account and one day, as they are given to a bank; every line has one currency.
+
+    The same order is written the same whenever it is given again, whatever the bank's settings are by then.
+    """
+
+    message_id: str  # ours, never used twice
+    debtor_account: str
+    debtor_name: str
+    execution_date: date
+    instructions: Sequence[Instruction]
+    created_at: datetime  # aware
+    written_as: int = 1  # which of its bank's forms it is written in, see contract.Bank.form
+    again_since: datetime | None = None  # when it was decided to send again what the bank had refused
+
+
+def no_text(what: str, value: str, limit: int) -> str | None:
+    """Return why a text cannot be given to a bank; None where it can. limit: in characters."""
+    if len(value) <= limit and value.strip() and not _NOT_TEXT.search(value):
+        return None
+    return f"{what} must be 1 to {limit} printable characters, not {value[:40]!r}"
