@@ -15,7 +15,7 @@ import pytest
 
 import cases
 from cases import Case, Named
-from channels.banks.iso20022 import read_camt054
+from channels.banks import read_notice
 from kernel.db import acquire
 from kernel.errors import Broken, NotFound, Rejected
 from ops.cases import decide
@@ -403,9 +403,9 @@ async def test_a_long_file_is_read_beside_the_loop_and_its_entries_share_commits
 ) -> None:
     read_by = list[str]()
 
-    def read(content: bytes, **how: Any) -> Any:
+    def read(type: str, content: bytes, **how: Any) -> Any:
         read_by.append(threading.current_thread().name)
-        return read_camt054(content, **how)
+        return read_notice(type, content, **how)
 
     monkeypatch.setattr("splitting.banks.files.read_notice", read)
     async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
