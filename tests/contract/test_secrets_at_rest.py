@@ -119,10 +119,13 @@ class Scene:
 
     async def link_bank(self, base_url: str) -> dict[str, Any]:
         """Become a customer of the sandbox's bank, and link it as operators do; return what the bank gave."""
-        async with self.http.post(f"{base_url}/control/bank/customers", json={"name": "tea"}) as answer:
-            given: dict[str, Any] = await answer.json()
-        await self.hub.merchants.link_bank(self.merchant.book, "sbx", given, name="pool", currency="CNY")
-        self.secrets |= {f"bank: {name}": text for name, text in secrets_in(given, BANKS_SECRETS).items()}
+        for bank, kind in (("link", "cmb"), ("sbx", "bank")):
+            async with self.http.post(f"{base_url}/control/{kind}/customers", json={"name": "tea"}) as answer:
+                given: dict[str, Any] = await answer.json()
+            await self.hub.merchants.link_bank(self.merchant.book, bank, given, name="pool", currency="CNY")
+            found = secrets_in(given, BANKS_SECRETS).items()
+            of = " of the link" if kind == "cmb" else ""
+            self.secrets |= {f"bank: {name}{of}": text for name, text in found}
         return given
 
     async def pay(self, other: Counterparty, method: Method) -> dict[str, Any]:
