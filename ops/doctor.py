@@ -43,6 +43,7 @@ from ops.settings import Settings, unknown_variables, variable
 from ops.supervisor import find_run, without_password
 from reconciliation.proof.store import standing
 from reconciliation.timetable.plan import DAY
+from reconciliation.timetable.store import missed as timetable_missed
 from reconciliation.timetable.store import rows as timetable_rows
 
 _GB = 2**30
@@ -417,6 +418,10 @@ async def _timetable(connection: "asyncpg.Connection[asyncpg.Record]") -> Findin
     now: datetime = await connection.fetchval("SELECT now()")
     rows = [row for row in await timetable_rows(connection) if row.ran_at is not None and now - row.ran_at < DAY]
     failing = [f"{row.step} of {row.next_date} ({row.subject or 'the hub'})" for row in rows if row.tries]
+    if await connection.fetchval("select to_regclass('timetable_missed')") is not None:
+        failing += [
+            f"{one.step} of {one.day} ({one.subject or 'the hub'})" for one in await timetable_missed(connection)
+        ]
     if failing:
         seen = f"not done, and tried again: {_few(failing)}"
         return Finding("timetable", Level.WARN, seen, "`sluice timetable` says why; see to the first of them")

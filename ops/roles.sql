@@ -19,9 +19,11 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO sluice_app;
 GRANT INSERT ON ALL TABLES IN SCHEMA public TO sluice_app;
 GRANT UPDATE ON book, account, day_sum, hold, position, payee, split, bank_link, bank_file, settlement, instruction,
     payout_schedule, payout_bank, merchant, api_key, channel_account, payment, attempt, refund, cashier_link, heartbeat,
-    case_file, approval, statement_file, run, discrepancy, closing, timetable, claim, split_attachment TO sluice_app;
+    case_file, approval, statement_file, run, discrepancy, closing, timetable, timetable_missed, claim,
+    split_attachment TO sluice_app;
 GRANT UPDATE (status, status_at) ON person TO sluice_app;
 GRANT UPDATE (sealed) ON certificate_key TO sluice_app;
 GRANT UPDATE (versions, active) ON split_plan TO sluice_app;
 GRANT UPDATE (status, checker, status_at) ON split_plan_version TO sluice_app;
 GRANT DELETE ON claim TO sluice_app; -- idempotency keys are kept a week, then forgotten
+GRANT DELETE ON timetable_missed TO sluice_app; -- until it is done after all

@@ -259,7 +259,9 @@ class Hub:
 
     async def _late(self) -> Mapping[str, float]:
         """Return for how many seconds each step of the timetable has been due."""
-        return {step.value: seconds for step, seconds in latest(await self.timetable().rows(), self.env.now()).items()}
+        timetable = self.timetable()
+        found = latest(await timetable.rows(), await timetable.missed(), self.env.now())
+        return {step.value: seconds for step, seconds in found.items()}
 
     def checks(self, disk: Path | None = None) -> Checks:
         """Return what looks at what this process stands on. disk: where the database's data are, if on this host."""

@@ -84,6 +84,7 @@ for command in (
     app.command()(command)
 app.command("settle bench")(trials.settle_bench)
 app.command("timetable run")(timetable.timetable_run)
+app.command("timetable forget")(timetable.timetable_forget)
 app.command("proof list")(proofs.proof_list)
 app.command("proof show")(proofs.proof_show)
 app.command("proof key")(proofs.proof_key)

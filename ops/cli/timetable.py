@@ -8,15 +8,16 @@ import typer
 from ops.cli.shared import Json, acting, day, fail, finish, looking, on_screen, settings, show
 
 if TYPE_CHECKING:
-    from reconciliation.timetable import Row
+    from reconciliation.timetable import Missed, Row
 
 
 def timetable(as_json: Json = False) -> None:
     """Show what runs by itself for each business date: until which date it was done, what is next, what failed and why.
 
     The worker does each step at its time, and after an outage one date after the other. A step that fails stops only
-    its own bank, channel account or proof; it is tried again after one minute, then two, up to an hour. Exit code 1 if
-    one has failed and was not done since.
+    its own bank, channel account or proof; it is tried again after one minute, then two, up to an hour. When the next
+    date is due it goes on without this one, which is named as missed and tried again each hour. Exit code 1 if one has
+    failed or was missed, and was not done since.
     """
     from reconciliation.timetable import STEPS
 
@@ -24,15 +25,21 @@ def timetable(as_json: Json = False) -> None:
 
     async def work() -> int:
         async with looking(found, may_lack_secrets=True) as hub:
-            rows, now = await hub.timetable().rows(), hub.env.now()
+            followed = hub.timetable()
+            rows, missed, now = await followed.rows(), await followed.missed(), hub.env.now()
         if as_json:
             steps = {step.value: {"at": _at(step), "does": means.says} for step, means in STEPS.items()}
-            show({"steps": steps, "rows": [_told(row, now) for row in rows]})
+            show(
+                {"steps": steps, "rows": [_told(row, now) for row in rows], "missed": [_missed(one) for one in missed]}
+            )
         else:
             for row in rows:
                 typer.echo(_line(row, now))
+            for one in missed:
+                who = _of(one.book, one.subject)
+                typer.echo(on_screen(f"MISSED {one.step} of {one.day} {who}: {one.why} [{one.code}]"))
             typer.echo(f"{len(rows)} shown" if rows else "nothing is to be done: no bank is linked, no account is on")
-        return int(any(row.tries for row in rows))
+        return int(bool(missed) or any(row.tries for row in rows))
 
     finish(work())
 
@@ -69,6 +76,37 @@ def timetable_run(
     finish(work())
 
 
+def timetable_forget(
+    step: Annotated[str, typer.Argument(help="The step, as `sluice timetable` names it.")],
+    date: Annotated[str, typer.Option("--date", help="The business date that was missed, YYYY-MM-DD.")],
+    note: Annotated[str, typer.Option(help="Why it can never be done; kept in the audit log.")],
+    book: Annotated[int | None, typer.Option(help="Only this merchant's book.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Have a business date that was missed tried no more, because it can never be done: nobody has the bill any more.
+
+    What the step would have found stays unknown, and a proof that did not hold stays one that does not.
+    """
+    from reconciliation.timetable import Step
+
+    found = settings()
+    on = day(date)
+    if step not in list(Step):
+        fail(f"{step} is no step; there are {', '.join(Step)}", 2)
+
+    async def work() -> int:
+        async with acting(found, "closing", "timetable forget", f"{step} {on}: {note}", book=book) as hub:
+            scopes = await hub.timetable().forget(Step(step), on, book=book)
+        if as_json:
+            show({"step": step, "date": on.isoformat(), "of": [_who(one.book, one.subject) for one in scopes]})
+        else:
+            for one in scopes:
+                typer.echo(on_screen(f"{step} of {on} {_of(one.book, one.subject)}: it is tried no more"))
+        return 0
+
+    finish(work())
+
+
 def _at(step: Any) -> str:
     from reconciliation.timetable import STEPS
 
@@ -78,6 +116,17 @@ def _at(step: Any) -> str:
 
 def _of(book: int, subject: str) -> str:
     return f"book {book} {subject}" if book else "the hub"
+
+
+def _who(book: int, subject: str) -> dict[str, Any]:
+    return {"book": book or None, "of": subject or None}
+
+
+def _missed(one: "Missed") -> dict[str, Any]:
+    from kernel.clock import rfc3339
+
+    facts = {"step": one.step, "date": one.day.isoformat(), "tried_at": rfc3339(one.tried_at)}
+    return {**facts, **_who(one.book, one.subject), "code": one.code, "why": one.why}
 
 
 def _told(row: "Row", now: datetime) -> dict[str, Any]:

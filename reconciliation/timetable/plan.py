@@ -80,6 +80,22 @@ class Row(NamedTuple):
         return self.done_until + DAY
 
 
+class Missed(NamedTuple):
+    """A date that a step could not be done for; it has gone on without it."""
+
+    book: int
+    step: str
+    subject: str
+    day: date
+    tried_at: datetime
+    code: str
+    why: str
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(Step(self.step), self.book, self.subject)
+
+
 def due_at(scope: Scope, day: date) -> datetime:
     """Return when a step is due for a business date."""
     at = STEPS[scope.step].at
@@ -107,6 +123,15 @@ def due(rows: Sequence[Row], now: datetime) -> list[Row]:
     ready = sorted((row for row in rows if next_at(row) <= now), key=lambda row: (next_at(row), row[:3]))
     coming = [row.next_date for row in ready if row.step == Step.STATEMENTS]
     return [row for row in ready if row.step != Step.PROOF or all(row.next_date < day for day in coming)]
+
+
+def again(missed: Sequence[Missed], now: datetime) -> list[Missed]:
+    """Return the dates that are to be tried again now, one of each scope, the oldest first."""
+    found: dict[Scope, Missed] = {}
+    for one in sorted(missed, key=lambda one: (one.day, one[:3])):
+        if one.tried_at + LONGEST_WAIT <= now:
+            found.setdefault(one.scope, one)
+    return list(found.values())
 
 
 def late_s(row: Row, now: datetime) -> float:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import date, datetime
 
 from kernel.db import Connection
-from reconciliation.timetable.plan import Row, Scope
+from reconciliation.timetable.plan import Missed, Row, Scope
 
 _ROW = ", ".join(Row._fields)
+_MISSED = ", ".join(Missed._fields)
 LEADS = int.from_bytes(b"timetabl", "big", signed=True)  # the lock of the one worker that follows the timetable
 
 
@@ -83,3 +84,41 @@ async def failed(
         code,
         why,
     )
+
+
+async def missed(connection: Connection) -> list[Missed]:
+    """Return every date that a step has gone on without, oldest first."""
+    found = await connection.fetch(f"SELECT {_MISSED} FROM timetable_missed ORDER BY day, step, book, subject")
+    return [Missed(*row) for row in found]
+
+
+async def miss(connection: Connection, one: Missed) -> None:
+    """Have a step go on without a date; or note that the date was tried again in vain."""
+    async with connection.transaction():
+        await connection.execute(
+            f"INSERT INTO timetable_missed ({_MISSED}) VALUES ($1, $2, $3, $4, $5, $6, $7) "
+            "ON CONFLICT (book, step, subject, day) DO UPDATE "
+            "SET tried_at = excluded.tried_at, code = excluded.code, why = excluded.why",
+            *one,
+        )
+        await connection.execute(
+            "UPDATE timetable SET done_until = $4, ran_at = $5, tries = 0, retry_at = NULL, failed_code = NULL, "
+            "failed_why = NULL WHERE book = $1 AND step = $2 AND subject = $3 AND done_until + 1 = $4::date",
+            one.book,
+            one.step,
+            one.subject,
+            one.day,
+            one.tried_at,
+        )
+
+
+async def miss_no_more(connection: Connection, scope: Scope, day: date) -> bool:
+    """Note that a date which a step had gone on without was done, or never will be; return whether it was missed."""
+    done = await connection.execute(
+        "DELETE FROM timetable_missed WHERE book = $1 AND step = $2 AND subject = $3 AND day = $4",
+        scope.book,
+        scope.step.value,
+        scope.subject,
+        day,
+    )
+    return not done.endswith(" 0")

@@ -1,6 +1,7 @@
 """Following the timetable: one worker leads, each step goes on date after date, and one that fails holds up no other.
 
-A step that failed is tried again after growing waits, for the same date: what was missed is made up in its order.
+A step that failed is tried again after growing waits, for the same date, until the next date is due. Then it goes on
+without that date, which is named as missed and tried again each hour: one bill that cannot be read holds up no other.
 Everything that a step does may be repeated, so it may also be run by hand at any time.
 """
 
@@ -18,7 +19,7 @@ from kernel.errors import NotFound, SluiceError
 from kernel.masking import masked
 from kernel.turns import Turns
 from reconciliation.timetable import store
-from reconciliation.timetable.plan import DAY, Row, Scope, Step, due, late_s, wait
+from reconciliation.timetable.plan import DAY, Missed, Row, Scope, Step, again, due, due_at, late_s, wait
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,29 @@ class Timetable:
         order = list(Step)
         return sorted(rows, key=lambda row: (order.index(row.scope.step), row.book, row.subject))
 
+    async def missed(self) -> list[Missed]:
+        """Return the dates that steps have gone on without, oldest first, for whom there is something to do."""
+        wanted = {*await self._scopes()}
+        async with acquire(self._pool) as connection:
+            return [one for one in await store.missed(connection) if one.scope in wanted]
+
+    async def forget(self, step: Step, day: date, *, book: int | None = None) -> list[Scope]:
+        """Try a date that was missed no more, for everybody or one merchant; return for whom it was missed.
+
+        Raises NotFound (nothing_missed).
+        """
+        scopes = [
+            one.scope
+            for one in await self.missed()
+            if (one.scope.step, one.day) == (step, day) and book in (None, one.book)
+        ]
+        if not scopes:
+            raise NotFound("nothing_missed", f"{step} has missed no {day}; see `sluice timetable`")
+        async with acquire(self._pool) as connection:
+            for scope in scopes:
+                await store.miss_no_more(connection, scope, day)
+        return scopes
+
     async def run_by_hand(self, step: Step, day: date, *, book: int | None = None) -> list[Ran]:
         """Do a step of a date for everybody, or one merchant; return what it came to for each.
 
@@ -69,8 +93,12 @@ class Timetable:
             raise NotFound("nothing_to_do", f"there is nobody for whom {step} could be done; see `sluice timetable`")
         await self._begin(scopes)
         async with acquire(self._pool) as connection:
-            tries = {row.scope: row.tries for row in await store.rows(connection)}
-        return [await self._do(scope, day, tries.get(scope, 0)) for scope in scopes]
+            rows = {row.scope: row for row in await store.rows(connection)}
+        missed = {(one.scope, one.day) for one in await self.missed()}
+        return [
+            await self._do(scope, day, rows[scope].tries, rows[scope].next_date == day, (scope, day) in missed)
+            for scope in scopes
+        ]
 
     # ---- by itself ---------------------------------------------------------------------------------------------------
 
@@ -113,6 +141,11 @@ class Timetable:
             for row in due(await self.rows(), self._env.now())
             if row.scope not in self._turns
         ]
+        begun += [
+            self._turns.begin(one.scope, self._tried_again(one), room=self._room)
+            for one in again(await self.missed(), self._env.now())
+            if one.scope not in self._turns
+        ]
         if not begun:
             return 0
         finished, _ = await asyncio.wait(begun, timeout=SLOW_S)
@@ -127,10 +160,17 @@ class Timetable:
                 await store.begin(connection, new, business_date(self._env.now()) - DAY)
 
     async def _tried(self, row: Row) -> bool:
-        return (await self._do(row.scope, row.next_date, row.tries)).code is None
+        return (await self._do(row.scope, row.next_date, row.tries, True, False)).code is None
 
-    async def _do(self, scope: Scope, day: date, tries: int) -> Ran:
-        """Do a step of a date and note what became of it. tries: how often it was tried in vain before."""
+    async def _tried_again(self, one: Missed) -> bool:
+        return (await self._do(one.scope, one.day, 0, False, True)).code is None
+
+    async def _do(self, scope: Scope, day: date, tries: int, turn: bool, missed: bool) -> Ran:
+        """Do a step of a date and note what became of it.
+
+        tries: how often it was tried in vain before. turn: whether it is this date's turn. missed: whether the step has
+        gone on without it.
+        """
         code = why = None
         try:
             await self._steps[scope.step](scope, day)
@@ -143,16 +183,28 @@ class Timetable:
         async with acquire(self._pool) as connection:
             if code is None or why is None:
                 await store.done(connection, scope, day, now)
-            else:
-                why = masked(why)[:500]
+                await store.miss_no_more(connection, scope, day)
+                return Ran(scope, day, None, None)
+            why = masked(why)[:500]
+            facts = {"step": scope.step.value, "book": scope.book, "of": scope.subject, "date": str(day)}
+            if missed or (turn and due_at(scope, day + DAY) <= now):
+                await store.miss(connection, Missed(*_plain(scope), day, now, code, why))
+                if not missed:
+                    log.warning("a step goes on without a business date", extra={**facts, "why": why})
+            elif turn:
                 retry_at = now + wait(tries + 1)
                 await store.failed(connection, scope, day, now, tries=tries + 1, retry_at=retry_at, code=code, why=why)
                 if tries in (0, 4):  # once at first, and once when it does not pass
-                    facts = {"step": scope.step.value, "book": scope.book, "of": scope.subject, "date": str(day)}
                     log.warning("a step of a business date failed; it is tried again", extra={**facts, "why": why})
         return Ran(scope, day, code, why)
 
 
-def latest(rows: Sequence[Row], now: datetime) -> dict[Step, float]:
-    """Return for how many seconds each step has been due, of whoever has waited longest."""
-    return {step: max((late_s(row, now) for row in rows if row.scope.step is step), default=0.0) for step in Step}
+def _plain(scope: Scope) -> tuple[int, str, str]:
+    return scope.book, scope.step.value, scope.subject
+
+
+def latest(rows: Sequence[Row], missed: Sequence[Missed], now: datetime) -> dict[Step, float]:
+    """Return for how many seconds each step has been due, of whoever has waited longest; dates it missed count."""
+    waits = [(row.scope.step, late_s(row, now)) for row in rows]
+    waits += [(one.scope.step, (now - due_at(one.scope, one.day)).total_seconds()) for one in missed]
+    return {step: max((seconds for of, seconds in waits if of is step), default=0.0) for step in Step}

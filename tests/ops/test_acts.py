@@ -62,6 +62,7 @@ ACTS: dict[str, tuple[str, ...]] = {
     "split plan activate": (*BOOK, "spl_0", "1"),
     "split plan add": (*BOOK, "JSON", "--name", "tea"),
     "split plan version": (*BOOK, "spl_0", "JSON"),
+    "timetable forget": ("statements", "--date", "2026-11-24", "--note", "why"),
     "timetable run": ("statements", "--date", "2026-11-24"),
     "settle": (*BOOK, "--bank", "citybank", "--business-date", "2026-11-24"),
 }

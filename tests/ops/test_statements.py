@@ -56,6 +56,7 @@ EXCEPTED: dict[tuple[str, str], set[str]] = {
         "cases/store.py find_case",
         "cases/store.py number",
         "cases/store.py open_of",
+        "reconciliation/timetable/store.py missed",
         "reconciliation/timetable/store.py rows",
         "gateway/routing/store.py book_of_payment",
         "gateway/store.py every_channel_account",

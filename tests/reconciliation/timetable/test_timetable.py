@@ -9,7 +9,7 @@ import pytest
 from kernel.db import acquire
 from kernel.errors import NotFound
 from reconciliation.proof import Certificate
-from reconciliation.timetable import Row, Step, Timetable, store
+from reconciliation.timetable import Row, Step, Timetable, latest, store
 from splitting.settlement.calendar import BankHours
 from tests.reconciliation.proof.test_proving import Days, first_day
 from tests.splitting.town import BANK, DAY
@@ -72,22 +72,31 @@ async def test_days_are_done_by_themselves_in_their_order_and_after_an_outage(
         clock.forward(3 * 86_400)
         await rounds(hub.timetable())  # another process
         found = await standing(timetable)
-        assert found[Step.STATEMENTS].next_date == day + 2 * DAY
+        assert found[Step.STATEMENTS].next_date == day + 3 * DAY, "it goes on without a date when the next one is due"
         assert (found[Step.STATEMENTS].tries, found[Step.STATEMENTS].failed_code) == (1, "statement_missing")
         assert found[Step.RECONCILIATION].done_until == day + 3 * DAY, "the channel is none of the bank's"
         assert found[Step.PROOF].failed_code == "proof_does_not_hold"
-        assert await newest(days) == [(day, True), (day + DAY, True), (day + 2 * DAY, False)]
+        assert await newest(days) == [
+            (day, True), (day + DAY, True), (day + 2 * DAY, False), (day + 3 * DAY, False),
+        ]  # fmt: skip
+        without = {(one.scope.step, one.day, one.code) for one in await timetable.missed()}
+        assert without >= {
+            (Step.STATEMENTS, day + 2 * DAY, "statement_missing"),
+            (Step.PROOF, day + 2 * DAY, "proof_does_not_hold"),
+        }
+        assert {missed for _, missed, _ in without} == {day + 2 * DAY}
+        assert latest(list(found.values()), await timetable.missed(), clock.now())[Step.STATEMENTS] > 86_400
         await rounds(timetable)
         assert (await standing(timetable))[Step.STATEMENTS].tries == 1, "it is left alone for a while"
         quiet_days(days, day + 2 * DAY, 2)
-        clock.forward(120)
-        await rounds(timetable)
+        for _ in range(3):  # dates that were missed are tried again each hour, one after the other
+            clock.forward(3_600)
+            await rounds(timetable)
         found = await standing(timetable)
         assert {row.done_until for row in found.values()} == {day + 3 * DAY}
         assert {row.tries for row in found.values()} == {0}
-        assert await newest(days) == [
-            (day, True), (day + DAY, True), (day + 2 * DAY, False), (day + 2 * DAY, True), (day + 3 * DAY, True),
-        ]  # fmt: skip
+        assert await timetable.missed() == []
+        assert dict(await newest(days)) == {day + n * DAY: True for n in range(4)}
         assert (await days.town.batch(day + DAY)).status == "sent", "what was sold then was settled when its turn came"
         await days.town.front.assert_books_hold()
 
@@ -105,6 +114,25 @@ async def test_a_step_is_done_by_hand_and_the_timetable_goes_on_after_it(databas
         assert (row.done_until, row.tries) == (day, 0), "it was not that date's turn"
         with pytest.raises(NotFound, match="nobody"):
             await timetable.run_by_hand(Step.STATEMENTS, day, book=99)
+
+
+async def test_a_date_that_can_never_be_done_is_forgotten_by_a_person(database_url: str, tmp_path: Path) -> None:
+    async with first_day(database_url, tmp_path) as days:
+        timetable, day = days.town.front.hub.timetable(), days.town.today
+        await rounds(timetable)
+        days.town.front.clock.forward(3 * 86_400)
+        await rounds(timetable)
+        missed = [one for one in await timetable.missed() if one.scope.step is Step.STATEMENTS]
+        assert [one.day for one in missed] == [day + DAY]
+        with pytest.raises(NotFound, match="has missed no"):
+            await timetable.forget(Step.STATEMENTS, day)
+        with pytest.raises(NotFound, match="has missed no"):
+            await timetable.forget(Step.STATEMENTS, day + DAY, book=99)
+        assert await timetable.forget(Step.STATEMENTS, day + DAY) == [missed[0].scope]
+        assert Step.STATEMENTS not in {one.scope.step for one in await timetable.missed()}
+        (again,) = await timetable.run_by_hand(Step.STATEMENTS, day + DAY)
+        assert again.code == "statement_missing"
+        assert Step.STATEMENTS not in {one.scope.step for one in await timetable.missed()}, "a look back misses nothing"
 
 
 async def test_one_worker_leads_and_another_does_when_it_is_gone(database_url: str, tmp_path: Path) -> None:
