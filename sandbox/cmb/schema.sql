@@ -22,3 +22,7 @@ CREATE TABLE IF NOT EXISTS cmb_entry (
     balance_minor INTEGER NOT NULL, words TEXT NOT NULL, yur_ref TEXT NOT NULL DEFAULT '',
     other_account TEXT NOT NULL DEFAULT '', other_name TEXT NOT NULL DEFAULT ''
 );
+CREATE INDEX IF NOT EXISTS cmb_line_of_batch ON cmb_line (batch);
+CREATE INDEX IF NOT EXISTS cmb_line_of_reference ON cmb_line (yur_ref);
+CREATE INDEX IF NOT EXISTS cmb_line_returned ON cmb_line (uid, debtor, returned_on);
+CREATE INDEX IF NOT EXISTS cmb_entry_of_account ON cmb_entry (account, day);

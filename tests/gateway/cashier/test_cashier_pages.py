@@ -111,6 +111,7 @@ async def test_a_page_whose_link_to_wechat_runs_out_while_it_is_open_offers_a_fr
         async with page.expect_request(f"{street.rails}/**/checkmweb?*") as left:
             await page.get_by_role("button", name="WeChat Pay").click()
         first = (await left.value).url
+        await page.wait_for_url(first)  # else the page that is begun here would cut off the next one
         await page.goto(payment["next_action"]["url"])
         await expect(page.get_by_role("link", name="WeChat Pay")).to_have_attribute("href", first)
         await expect(page.get_by_text("The link to pay has run out.")).to_be_visible()
