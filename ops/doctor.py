@@ -419,9 +419,8 @@ async def _timetable(connection: "asyncpg.Connection[asyncpg.Record]") -> Findin
     rows = [row for row in await timetable_rows(connection) if row.ran_at is not None and now - row.ran_at < DAY]
     failing = [f"{row.step} of {row.next_date} ({row.subject or 'the hub'})" for row in rows if row.tries]
     if await connection.fetchval("select to_regclass('timetable_missed')") is not None:
-        failing += [
-            f"{one.step} of {one.day} ({one.subject or 'the hub'})" for one in await timetable_missed(connection)
-        ]
+        tried = [one for one in await timetable_missed(connection) if now - one.tried_at < DAY]  # not of what was ended
+        failing += [f"{one.step} of {one.day} ({one.subject or 'the hub'})" for one in tried]
     if failing:
         seen = f"not done, and tried again: {_few(failing)}"
         return Finding("timetable", Level.WARN, seen, "`sluice timetable` says why; see to the first of them")

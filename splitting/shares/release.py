@@ -9,19 +9,19 @@ from datetime import date
 from kernel.clock import business_date
 from kernel.db import Pool, acquire, tell
 from kernel.env import Env
-from kernel.errors import NotFound, SluiceError
+from kernel.errors import NotFound
 from kernel.lane import Lanes
 from kernel.work import BOOKS, Need, Work
 from ledger import Step, post_expected
 from splitting.objects import shares_of, split_payload
 from splitting.shares import sharing
 from splitting.shares.frozen import Frozen, frozen_of, kept, to_be_released
-from splitting.shares.store import due_for_release
+from splitting.shares.store import Due, due_for_release
 from splitting.tables import SPLITS, Split
 from streams import publish
 
 log = logging.getLogger(__name__)
-AT_A_TIME = 500
+AT_A_TIME = 500  # payments read, and put, at once
 LOOK_EVERY_S = 20.0
 
 
@@ -113,26 +113,31 @@ class Releases:
         """Release what is due, for as long as the worker runs."""
         while True:
             try:
-                done = await self.once()
+                await self.once()
             except Exception as error:  # the worker loop: nothing may end it but its owner
                 tell(log, "a round of releases failed; it goes on", error)
-                done = 0
-            if done < AT_A_TIME:
-                await self._env.sleep(LOOK_EVERY_S)
+            await self._env.sleep(LOOK_EVERY_S)
 
     async def once(self) -> int:
-        """Release what is due by today, in Beijing, of up to five hundred payments; return of how many it was."""
-        today = business_date(self._env.now())
-        async with acquire(self._pool) as connection:
-            due = await due_for_release(connection, today, AT_A_TIME)
-        done = await asyncio.gather(*(self._put(book, payment_id, today) for book, payment_id in due))
-        return sum(done)
+        """Release all that is due by today, in Beijing; return of how many payments it was.
 
-    async def _put(self, book: int, payment_id: str, today: date) -> bool:
+        What cannot be released is left for the next round, and what is due behind it is gone on to.
+        """
+        today, done = business_date(self._env.now()), 0
+        after: Due | None = None
+        while True:
+            async with acquire(self._pool) as connection:
+                due = await due_for_release(connection, today, AT_A_TIME, after=after)
+            done += sum(await asyncio.gather(*(self._put(one, today) for one in due)))
+            if len(due) < AT_A_TIME:
+                return done
+            after = due[-1]
+
+    async def _put(self, due: Due, today: date) -> bool:
         """Release what is due of one payment; tell whether that went well. One that cannot be does not stop others."""
         try:
-            await self._lanes.put(ReleaseShares(book, payment_id, today))
-        except SluiceError as error:
-            log.error("a share could not be released", extra={"book": book, "payment": payment_id, "why": str(error)})
+            await self._lanes.put(ReleaseShares(due.book, due.payment_id, today))
+        except Exception as error:  # whatever it is, it is this payment's alone
+            tell(log, "a share could not be released", error, book=due.book, payment=due.payment_id)
             return False
         return True

@@ -60,14 +60,24 @@ async def find_debt(connection: Connection, book: int, debt_id: str) -> PayeeDeb
     return PayeeDebt(*row) if row else None
 
 
-async def due_for_release(connection: Connection, today: date, limit: int) -> list[tuple[int, str]]:
-    """Return (book, payment) of shares of which something is released by `today`, the longest due first."""
+class Due(NamedTuple):
+    """A payment of whose shares something is to be released."""
+
+    release_on: date
+    book: int
+    payment_id: str
+
+
+async def due_for_release(connection: Connection, today: date, limit: int, *, after: Due | None = None) -> list[Due]:
+    """Return up to `limit` payments of which something is released by `today`, the longest due first; those `after`."""
     rows = await connection.fetch(
-        "SELECT book, payment_id FROM split WHERE release_on <= $1 ORDER BY release_on, book, payment_id LIMIT $2",
+        "SELECT release_on, book, payment_id FROM split WHERE release_on <= $1 AND (release_on, book, payment_id) > "
+        "($3, $4, $5) ORDER BY release_on, book, payment_id LIMIT $2",
         today,
         limit,
+        *(after or Due(date.min, 0, "")),
     )
-    return [(row[0], row[1]) for row in rows]
+    return [Due(*row) for row in rows]
 
 
 async def frozen_splits(connection: Connection, book: int, limit: int) -> list[Split]:

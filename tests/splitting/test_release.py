@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from channels.contract import Refused
+from kernel.errors import Unavailable
 from ops.splits import frozen_in
 from ops.verify import verify
 from splitting.plans.document import PlanWrong, read, resolved
 from splitting.plans.dry_run import released
 from splitting.plans.tree import Release
+from splitting.shares import release
 from splitting.shares.frozen import divided
 from tests.splitting.town import DAY, FARM, MILL, Town, a_town
 
@@ -169,3 +171,34 @@ async def test_a_refund_takes_what_is_frozen_first_and_a_failed_one_freezes_it_a
         assert await farm() == (5_000, [], 0)
         assert await town.standing() == {}
         assert [one for one in await verify(front.hub.pool) if one.broken] == []
+
+
+@pytest.mark.parametrize(
+    "trouble", [Unavailable("book_busy", "something holds this book"), KeyError("a mistake of ours")]
+)
+async def test_what_cannot_be_released_holds_up_nothing_behind_it(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    monkeypatch.setattr(release, "AT_A_TIME", 2)
+    async with a_town(database_url, tmp_path) as town:
+        front, hub = town.front, town.front.hub
+        plan = {"document": a_plan([{"days": 1}], FARM_LINE)}
+        stuck = [await front.paid(f"stuck-{n}", split_plan=plan) for n in range(2)]
+        await front.share_out()
+        front.clock.forward(86_400)
+        behind = await front.paid("behind", split_plan=plan)  # which is due a day later
+        await front.share_out()
+        front.clock.forward(86_400)
+        put = hub.lanes.put
+
+        async def refuse(command: Any, **more: Any) -> Any:
+            if getattr(command, "payment_id", None) in stuck:
+                raise trouble
+            return await put(command, **more)
+
+        monkeypatch.setattr(hub.lanes, "put", refuse)
+        assert await hub.releases.once() == 1
+        assert {one["payment"] for one in await frozen_in(hub, front.book)} == {*stuck}
+        assert (await split_of(town, behind))["frozen"] == []
+        monkeypatch.setattr(hub.lanes, "put", put)
+        assert [await hub.releases.once() for _ in range(2)] == [2, 0]
