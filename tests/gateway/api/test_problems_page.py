@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "problems.md").read_text(encoding="utf-8")
 # Where a code can come from that the gateway answers with, or a worker beside it logs.
 SOURCES = [
-    *("kernel", "ledger", "streams", "cases", "people", "splitting", "gateway", "ops"),
+    *("kernel", "ledger", "streams", "cases", "people", "splitting", "gateway", "reconciliation", "ops"),
     *("channels/banks", *sorted(f"channels/{name}" for name in CHANNELS)),
 ]
 FAMILIES = {
@@ -82,8 +82,8 @@ def said(node: ast.expr) -> Iterator[str]:
             yield from (code for code, _ in claims._WORDS.values())
         case ast.Attribute(value=ast.Name(id="error" | "refused"), attr="code"):
             return  # raised anew, with the code it had
-        case ast.JoinedStr(values=[ast.Constant(value="bank_"), *_]):
-            yield "bank_…"
+        case ast.JoinedStr(values=[ast.Constant(value="bank_" | "bill_" as family), *_]):
+            yield f"{family}…"
         case ast.JoinedStr(values=[ast.Constant(value="no_such_"), *_]):
             return  # Work.get: see tables_asked
         case _:
