@@ -208,6 +208,18 @@ def text(name: str, says: str, form: str, words: str, code: str = "invalid_reque
     return Parameter(name, says, read, {"type": "string", "pattern": f"^{form}$"}, (code,))
 
 
+def only_of(kind: str, prefix: str) -> Parameter:
+    """Return the query parameter by which a list is of one object of ours alone; the handler says no_such_ its kind."""
+
+    def read(text: str) -> str:
+        if not names(text, prefix):
+            raise Rejected("invalid_request", f"{kind} must be the id of a {kind}: {prefix}_…", param=kind)
+        return text
+
+    problems = ("invalid_request", f"no_such_{kind}")
+    return Parameter(kind, f"only of this {kind}", read, id_schema(prefix), problems, kind)
+
+
 def currency(name: str, says: str) -> Parameter:
     """Return a query parameter that is a currency."""
 

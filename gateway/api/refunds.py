@@ -11,20 +11,19 @@ from gateway.claims import Claims
 from gateway.objects import RefundOut, refund_payload
 from gateway.payments.payments import Payments
 from gateway.store import find_payment, find_refund, refunds
-from kernel.answers import ListOut, id_schema
+from kernel.answers import ListOut
 from kernel.db import Pool, acquire
-from kernel.errors import NotFound, Rejected
+from kernel.errors import NotFound
 from kernel.routes import (
     LIMIT,
     Call,
-    Parameter,
     Reply,
     Route,
     an_id,
     listed,
     made,
-    names,
     not_from_a_list,
+    only_of,
     starting_after,
     text,
 )
@@ -55,12 +54,6 @@ _LEFT = (
     "refund_limit",
     "refund_settled_outside",
 )
-
-
-def _payment(given: str) -> str:
-    if not names(given, "pay"):
-        raise Rejected("invalid_request", "payment must be the id of a payment: pay_…", param="payment")
-    return given
 
 
 class RefundRoutes:
@@ -104,14 +97,7 @@ class RefundRoutes:
                 query=(
                     LIMIT,
                     starting_after("re"),
-                    Parameter(
-                        "payment",
-                        "only of this payment",
-                        _payment,
-                        id_schema("pay"),
-                        ("invalid_request", "no_such_payment"),
-                        "payment",
-                    ),
+                    only_of("payment", "pay"),
                     text("merchant_refund_id", "only the one under this number of yours", *ORDER_ID),
                 ),
             ),

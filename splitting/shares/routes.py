@@ -3,32 +3,25 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kernel.answers import ListOut, id_schema
+from kernel.answers import ListOut
 from kernel.db import Pool, acquire
-from kernel.errors import NotFound, Rejected
+from kernel.errors import NotFound
 from kernel.routes import (
     LIMIT,
     Call,
-    Parameter,
     Reply,
     Route,
     an_id,
     listed,
-    names,
     not_from_a_list,
     one_of,
+    only_of,
     starting_after,
 )
 from splitting.objects import DebtOut, SplitOut, debt_payload, split_payload
 from splitting.shares.release import Releases
 from splitting.shares.store import debts, find_debt
 from splitting.tables import PAYEES
-
-
-def _payee(given: str) -> str:
-    if not names(given, "pye"):
-        raise Rejected("invalid_request", "payee must be the id of a payee: pye_…", param="payee")
-    return given
 
 
 class ShareRoutes:
@@ -60,10 +53,7 @@ class ShareRoutes:
                 query=(
                     LIMIT,
                     starting_after("dbt"),
-                    Parameter(
-                        "payee", "only of this payee", _payee, id_schema("pye"), ("invalid_request", "no_such_payee"),
-                        "payee",
-                    ),
+                    only_of("payee", "pye"),
                     one_of("status", "only those that are so now", ("open", "recovered")),
                 ),
             ),

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -12,7 +13,7 @@ from kernel.addresses import LOOPBACK
 from kernel.env import Env, system_env
 from ops.wiring import Hub, hub
 from tests.conftest import TestServer as PostgresServer
-from tests.contract.counterparties import Counterparty, sandbox
+from tests.contract.counterparties import Control, Counterparty, sandbox
 from tests.contract.plays import Play, Played, Rule, a_play, facts, play_id
 
 PLAYED = pytest.StashKey[Played]()
@@ -36,6 +37,19 @@ async def env() -> AsyncIterator[Env]:
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as session:
         yield session
+
+
+@pytest.fixture(scope="session")
+def control(base_url: str, http: aiohttp.ClientSession) -> Control:
+    """Return how a test has something happen on the other side: `await control("bank/deposits", amount_minor=1, …)`."""
+
+    async def ask(path: str, **body: Any) -> dict[str, Any]:
+        async with http.post(f"{base_url}/control/{path}", json=body) as answer:
+            assert answer.status < 300, await answer.text()
+            told: dict[str, Any] = await answer.json()
+            return told
+
+    return ask
 
 
 @pytest.fixture(scope="session")

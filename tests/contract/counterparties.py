@@ -8,7 +8,7 @@ import asyncio
 import importlib
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -23,6 +23,7 @@ from channels import Method, Order, Pending
 from kernel.env import Response
 
 HERE = Path(__file__).parent
+Control = Callable[..., Awaitable[dict[str, Any]]]  # (path, **body) → what the sandbox's control interface answered
 
 
 class Payer(StrEnum):

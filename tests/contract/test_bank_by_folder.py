@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -21,6 +19,7 @@ from ops.verify import verify
 from ops.wiring import Hub, hub
 from splitting.banks.worker import BankWorker
 from splitting.tables import Instruction
+from tests.contract.counterparties import Control
 from tests.splitting.play_bank import private_pem
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -42,14 +41,8 @@ async def lines_of(hub: Hub, book: int) -> list[Instruction]:
 
 
 async def test_a_batch_goes_out_and_comes_back_by_a_folder(
-    database_url: str, base_url: str, tmp_path: Path, env: Env, http: aiohttp.ClientSession
+    database_url: str, tmp_path: Path, env: Env, control: Control
 ) -> None:
-    async def control(path: str, **body: Any) -> dict[str, Any]:
-        async with http.post(f"{base_url}/control/{path}", json=body) as answer:
-            assert answer.status < 300, await answer.text()
-            told: dict[str, Any] = await answer.json()
-            return told
-
     async with hub(
         database_url=database_url,
         redis_url=None,

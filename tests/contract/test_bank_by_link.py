@@ -5,9 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 
 import cases
@@ -21,6 +19,7 @@ from ledger import OpenAccounts, Post, Transfer, accounts
 from ops.verify import verify
 from ops.wiring import Hub, hub
 from splitting.tables import BankFile, Instruction
+from tests.contract.counterparties import Control
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 BANK = "cmb"
@@ -38,14 +37,8 @@ async def files_of(hub: Hub, book: int) -> list[BankFile]:
 
 
 async def test_a_batch_is_given_asked_for_and_comes_back_over_a_link(
-    database_url: str, base_url: str, tmp_path: Path, env: Env, http: aiohttp.ClientSession
+    database_url: str, tmp_path: Path, env: Env, control: Control
 ) -> None:
-    async def control(path: str, **body: Any) -> dict[str, Any]:
-        async with http.post(f"{base_url}/control/{path}", json=body) as answer:
-            assert answer.status < 300, await answer.text()
-            told: dict[str, Any] = await answer.json()
-            return told
-
     async with hub(
         database_url=database_url, redis_url=None, home=tmp_path, public_url="http://127.0.0.1:1",
         env=system_env(env.transport),

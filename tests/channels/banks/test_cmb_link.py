@@ -25,7 +25,8 @@ SIGNATURE = bytes.fromhex(
 NAME, TEXT = b"1234567812345678", b"message digest"
 SM4_KEY, WHO = b"0123456789abcdef", envelope.identity("U123456789")
 LINE = Instruction("1-261124-0123456789abcdef", "755915680110101", "张三小吃店", Money(1_250, "CNY"), "settlement")
-ORDER = Order("stl-1-20261124-cmb-CNY", "755900000000001", "茶铺", date(2026, 11, 25), [LINE], datetime.now(UTC))
+MADE_AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
+ORDER = Order("stl-1-20261124-cmb-CNY", "755900000000001", "茶铺", date(2026, 11, 25), [LINE], MADE_AT)
 
 
 def test_a_signature_is_the_one_of_the_standard() -> None:
@@ -161,7 +162,7 @@ def test_what_is_no_answer_is_refused(content: bytes) -> None:
 
 def test_a_long_order_goes_in_parts_that_are_each_told_by_their_number() -> None:
     lines = [Instruction(f"1-261124-{n:016x}", "7559", "张三", Money(1, "CNY")) for n in range(2_001)]
-    order = Order(ORDER.message_id, "7559", "茶铺", date(2026, 11, 25), lines, datetime.now(UTC))
+    order = Order(ORDER.message_id, "7559", "茶铺", date(2026, 11, 25), lines, MADE_AT)
     found = messages.parts(order)
     assert [len(some) for _, some in found] == [1_000, 1_000, 1]
     assert [number for number, _ in found] == [ORDER.message_id, f"{ORDER.message_id}p2", f"{ORDER.message_id}p3"]
@@ -183,9 +184,7 @@ def test_a_long_order_goes_in_parts_that_are_each_told_by_their_number() -> None
 def test_what_the_link_cannot_carry_is_not_sent(wrong: dict[str, Any]) -> None:
     told = {name: getattr(LINE, name) for name in LINE.__slots__} | wrong
     with pytest.raises(Rejected, match=r"bank|pay|paid"):
-        messages.parts(
-            Order(ORDER.message_id, "7559", "茶铺", date(2026, 11, 25), [Instruction(**told)], datetime.now(UTC))
-        )
+        messages.parts(Order(ORDER.message_id, "7559", "茶铺", date(2026, 11, 25), [Instruction(**told)], MADE_AT))
 
 
 def test_an_amount_travels_as_it_is() -> None:
