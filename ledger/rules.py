@@ -33,6 +33,8 @@ RULES = {  #                       debit 借        credit 贷
     "channel_fee_kept":       Rule(A.MERCHANT,     A.CHANNEL,      "a refund failed: the channel's fee stands again"),
     "refund_cost":            Rule(A.REFUND_COST,  A.MERCHANT,     "退款不退手续费: the channel keeps its fee"),
     "refund_cost_undone":     Rule(A.MERCHANT,     A.REFUND_COST,  "a refund failed: its fee is a payment's again"),
+    "refund_cost_borne":      Rule(A.PAYEE,        A.MERCHANT,     "商户承担退款成本: the merchant bears it"),
+    "refund_cost_given_back": Rule(A.MERCHANT,     A.PAYEE,        "a refund failed: it is not borne after all"),
     "channel_deposit":        Rule(A.BANK,         A.CHANNEL,      "渠道到账: the channel paid its net into the bank"),
     "channel_withdrawal":     Rule(A.CHANNEL,      A.BANK,         "渠道扣款: refunds exceeded payments"),
     "settlement_sent":        Rule(A.PAYEE,        A.IN_TRANSIT,   "结算在途: a bank was told to pay a payee"),

@@ -11,11 +11,11 @@ from ops.people import Acting
 from ops.wiring import Hub
 from people import Act, What
 from splitting import Payee
-from splitting.objects import debt_payload
+from splitting.objects import OwnPayeeOut, debt_payload, own_payee_payload
 from splitting.payees import OPERATOR
 from splitting.shares.sharing import owed_account
 from splitting.shares.store import debts
-from splitting.tables import PAYEES
+from splitting.tables import PAYEES, OwnPayee
 
 
 async def listed(hub: Hub, book: int) -> list[dict[str, Any]]:
@@ -75,3 +75,18 @@ async def resume_as(acting: Acting, book: int, payee_id: str) -> Payee:
         what = What(Act.MERCHANTS, "payee resume", payee_id, {"suspended_at": since.isoformat()}, book)
         use = await acting.second(what)
     return await acting.hub.payees.resume(book, payee_id, by=OPERATOR, use=use)
+
+
+async def pay_own_as(acting: Acting, book: int, currency: str, payee_id: str | None) -> OwnPayee:
+    """Set by which payee a merchant is paid its own, as the person who acts, with another's approval.
+
+    Raises what Acting.second and Payees.pay_own raise.
+    """
+    use = await acting.second(What(Act.MERCHANTS, "payee own", currency, {"payee": payee_id}, book))
+    return await acting.hub.payees.pay_own(book, currency, payee_id, by=acting.name, use=use)
+
+
+async def own_payees_of(hub: Hub, book: int) -> list[OwnPayeeOut]:
+    """Return by which payees a merchant is paid its own, as the API shows it."""
+    async with acquire(hub.pool) as connection:
+        return [own_payee_payload(row) for row in await splitting.store.own_payees(connection, book)]

@@ -25,6 +25,7 @@ from splitting.settlement.instructions import (
     MarkSent,
 )
 from splitting.shares.giving_back import give_back_after_failed_refund, take_back_for_refund
+from splitting.shares.own import note_cost_borne, own_account, own_balance
 from splitting.shares.sharing import (
     check,
     check_needs,
@@ -63,6 +64,9 @@ __all__ = [
     "give_back_after_failed_refund",
     "instruction_payload",
     "needs",
+    "note_cost_borne",
+    "own_account",
+    "own_balance",
     "payee_payload",
     "plan",
     "plan_needs",

@@ -16,6 +16,7 @@ from splitting.shares.frozen import frozen_of
 from splitting.tables import (
     Attachment,
     Instruction,
+    OwnPayee,
     Payee,
     PayeeDebt,
     PayoutSchedule,
@@ -78,6 +79,19 @@ class SplitOut(TypedDict):
     shares: Annotated[list[ShareOut], Field(description="empty while it is planned")]
     frozen: Annotated[list[FrozenOut], Field(description="what of the shares is not to be paid out yet")]
     delivered_at: Annotated[Time | None, Field(description="when you confirmed delivery; null: not yet")]
+    own_payee: Annotated[
+        PayeeId | None, Field(description="who is paid what is your own of it; null: nobody, it stays in your account")
+    ]
+
+
+class OwnPayeeOut(TypedDict):
+    """By which payee you are paid what is your own of payments in a currency."""
+
+    object: Literal["own_payee"]
+    currency: Currency
+    payee: Annotated[PayeeId | None, Field(description="null: by none any more")]
+    set_by: Annotated[str, Field(description="a person's name, or an API key's id")]
+    set_at: Time
 
 
 class SplitPlanVersionOut(TypedDict):
@@ -241,6 +255,7 @@ EVENTS = {
     "split_plan.drafted": EventType("a version of a split plan was made; nothing uses it yet", SplitPlanVersionOut),
     "split_plan.activated": EventType("new payments are shared out by this version of the plan", SplitPlanVersionOut),
     "split_plan.attached": EventType("payments that name no plan are shared out by this one", SplitAttachmentOut),
+    "own_payee.set": EventType("by which payee you are paid what is your own of payments was set", OwnPayeeOut),
     "payee.created": EventType("a payee was registered", PayeeOut),
     "payee.suspended": EventType("nothing is paid out to a payee until it is resumed", PayeeOut),
     "payee.resumed": EventType("what a payee is owed is paid out again, from the next batch on", PayeeOut),
@@ -313,6 +328,18 @@ def split_payload(split: Split) -> SplitOut:
             for part in parts
         ],
         "delivered_at": None if split.delivered_at is None else rfc3339(split.delivered_at),
+        "own_payee": split.own_payee,
+    }
+
+
+def own_payee_payload(row: OwnPayee) -> OwnPayeeOut:
+    """Return by which payee a merchant is paid what is its own, as the API shows it."""
+    return {
+        "object": "own_payee",
+        "currency": row.currency,
+        "payee": row.payee_id,
+        "set_by": row.set_by,
+        "set_at": rfc3339(row.set_at),
     }
 
 

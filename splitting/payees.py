@@ -16,8 +16,9 @@ from ledger import open_account
 from ledger.posting import ACCOUNTS
 from people import Use, approved
 from splitting.objects import payee_payload
+from splitting.shares.own import SetOwnPayee
 from splitting.shares.sharing import owed_account
-from splitting.tables import BANK_LINKS, PAYEES, BankLink, Payee
+from splitting.tables import BANK_LINKS, PAYEES, BankLink, OwnPayee, Payee
 from streams import publish
 
 _FACTS = Payee._fields.index("created_at")  # the columns before it are what a payee is registered with
@@ -251,6 +252,18 @@ class Payees:
         """Have a payee paid again. use: of the approval that it takes, if it does. Raises what ResumePayee raises."""
         resumed: Payee = await self._lanes.put(approved(ResumePayee(book, payee_id, by), use))
         return resumed
+
+    async def pay_own(
+        self, book: int, currency: str, payee_id: str | None, *, by: str, use: Use | None = None
+    ) -> OwnPayee:
+        """Set by which payee the merchant is paid what is its own of payments; with None by none any more.
+
+        Payments follow within a second; those made before keep what was set then. use: of the approval that it takes,
+        if it does. Raises what SetOwnPayee raises.
+        """
+        row = OwnPayee(book, currency, payee_id, by, self._env.now())
+        done: OwnPayee = await self._lanes.put(approved(SetOwnPayee(row), use))
+        return done
 
     async def add_platform(
         self, book: int, *, name: str, currency: str, bank: str, account: str | None = None

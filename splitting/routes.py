@@ -23,11 +23,13 @@ from kernel.routes import (
 from kernel.shapes import INT64, MAX_AMOUNT, Body, Currency, Form, OrderId, PayeeId, Text
 from splitting import store
 from splitting.objects import (
+    OwnPayeeOut,
     PayeeOut,
     PayoutScheduleOut,
     SettlementInFull,
     SettlementOut,
     instruction_payload,
+    own_payee_payload,
     payee_payload,
     schedule_payload,
     settlement_payload,
@@ -53,6 +55,13 @@ class PayeeIn(Body):
         description="the payee's own account at that bank, where the bank opens no sub-accounts; left out elsewhere",
     )
     reference: OrderId = Field(description="your own number of the payee; the same again returns the same payee")
+
+
+class OwnPayeeIn(Body):
+    """PUT /v1/own_payees"""
+
+    currency: Currency
+    payee: PayeeId | None = Field(description="a payee of yours of kind `merchant`; null: by none any more")
 
 
 _SETTLEMENT = r"stl_[0-9A-Za-z_]{1,60}"
@@ -133,7 +142,35 @@ class PayeeRoutes:
                 says="Resume a payee that you have suspended",
                 ident=an_id("pye", "the payee"),
             ),
+            Route(
+                method="GET",
+                path="/v1/own_payees",
+                scope="payments:read",
+                handler=self.list_own_payees,
+                answer=ListOut[OwnPayeeOut],
+                says="List by which payees you are paid what is your own of payments, by currency",
+                query=(),
+            ),
+            Route(
+                method="PUT",
+                path="/v1/own_payees",
+                scope="channels",
+                handler=self.set_own_payee,
+                problems=("no_such_payee", "payee_is_not_merchant", "currency_differs"),
+                answer=OwnPayeeOut,
+                says="Set by which payee you are paid what is your own of payments made from now on",
+                body=OwnPayeeIn,
+            ),
         ]
+
+    async def list_own_payees(self, call: Call[None]) -> Reply:
+        async with acquire(self._pool) as connection:
+            found = await store.own_payees(connection, call.book)
+        return listed([own_payee_payload(row) for row in found], len(found))
+
+    async def set_own_payee(self, call: Call[OwnPayeeIn]) -> Reply:
+        row = await self._payees.pay_own(call.book, call.body.currency, call.body.payee, by=call.by)
+        return Reply(own_payee_payload(row))
 
     async def create_payee(self, call: Call[PayeeIn]) -> Reply:
         body = call.body

@@ -29,10 +29,22 @@ CREATE TABLE split (
     frozen_minor bigint NOT NULL DEFAULT 0 CHECK (frozen_minor >= 0), -- what of them is frozen now
     release_on  date, -- the first date on which something of it is released; NULL: on none
     delivered_at timestamptz, -- when delivery was confirmed
+    own_payee   text COLLATE "C", -- who is paid the merchant's own of it; NULL: nobody, it stays in the merchant's account
     PRIMARY KEY (book, payment_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX split_to_release ON split (release_on) WHERE release_on IS NOT NULL;
 CREATE INDEX split_frozen ON split (book, payment_id) WHERE frozen_minor > 0;
+
+-- By which payee a merchant is paid what is its own of payments 商户本金: the remainder, and payments without a plan.
+CREATE TABLE own_payee (
+    book     int NOT NULL,
+    currency text NOT NULL COLLATE "C" CHECK (currency ~ '^[A-Z]{3}$'),
+    payee_id text COLLATE "C", -- NULL: by none any more
+    set_by   text NOT NULL, -- a person's name, or an API key's id
+    set_at   timestamptz NOT NULL,
+    PRIMARY KEY (book, currency),
+    FOREIGN KEY (book, payee_id) REFERENCES payee (book, id)
+);
 
 -- What payees owe 欠款 since refunds took back more than they were owed. Never changed: every credit to the account recovers
 -- the oldest first, so what is left of each follows from what the account is below nothing.

@@ -17,6 +17,7 @@ from splitting.tables import (
     BankFile,
     BankLink,
     Instruction,
+    OwnPayee,
     Payee,
     PlanVersion,
     Settlement,
@@ -28,6 +29,7 @@ _PAYEE = ", ".join(Payee._fields)
 _SPLIT_PLAN = ", ".join(SplitPlan._fields)
 _PLAN_VERSION = ", ".join(PlanVersion._fields)
 _ATTACHMENT = ", ".join(Attachment._fields)
+_OWN_PAYEE = ", ".join(OwnPayee._fields)
 _BANK_LINK = ", ".join(BankLink._fields)
 _BANK_FILE = ", ".join(BankFile._fields)
 _SETTLEMENT = ", ".join(Settlement._fields)
@@ -100,6 +102,12 @@ async def attachments(connection: Connection, book: int) -> list[Attachment]:
         f"SELECT {_ATTACHMENT} FROM split_attachment WHERE book = $1 AND plan_id IS NOT NULL LIMIT 10000", book
     )
     return [Attachment(*row) for row in rows]
+
+
+async def own_payees(connection: Connection, book: int) -> list[OwnPayee]:
+    """Return by which payees a merchant is paid what is its own, in order of currency."""
+    rows = await connection.fetch(f"SELECT {_OWN_PAYEE} FROM own_payee WHERE book = $1 ORDER BY currency", book)
+    return [OwnPayee(*row) for row in rows]
 
 
 async def find_bank_link(connection: Connection, book: int, bank: str) -> BankLink | None:

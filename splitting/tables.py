@@ -38,6 +38,17 @@ class Split(NamedTuple):
     frozen_minor: int = 0  # what of them is frozen now
     release_on: date | None = None  # the first date on which something of it is released; None: on none
     delivered_at: datetime | None = None  # when delivery was confirmed
+    own_payee: str | None = None  # who is paid the merchant's own of it; None: it stays in the merchant's account
+
+
+class OwnPayee(NamedTuple):
+    """By which payee a merchant is paid what is its own of payments in a currency."""
+
+    book: int
+    currency: str
+    payee_id: str | None  # None: by none any more
+    set_by: str  # a person's name, or an API key's id
+    set_at: datetime
 
 
 class SplitPlan(NamedTuple):
@@ -205,8 +216,12 @@ class PayoutBank(NamedTuple):
 
 PAYEES: Table[Payee] = Table("payee", Payee, "int text text text text text text timestamptz timestamptz text", keys=2)
 SPLITS: Table[Split] = Table(
-    "split", Split, "int text text text json bigint bigint json timestamptz bigint json bigint date timestamptz", keys=2
+    "split",
+    Split,
+    "int text text text json bigint bigint json timestamptz bigint json bigint date timestamptz text",
+    keys=2,
 )
+OWN_PAYEES: Table[OwnPayee] = Table("own_payee", OwnPayee, "int text text text timestamptz", keys=2)
 SPLIT_PLANS: Table[SplitPlan] = Table("split_plan", SplitPlan, "int text text text int int timestamptz", keys=2)
 PLAN_VERSIONS: Table[PlanVersion] = Table(
     "split_plan_version",

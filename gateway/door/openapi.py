@@ -106,6 +106,7 @@ _TAGS = {
     "payment_links": "Payment links 付款链接",
     "merchant_qrs": "Standing codes 静态收款码",
     "payees": "Payees 收款方",
+    "own_payees": "By which payee you are paid your own 商户本金",
     "split_plans": "Split plans 分账方案",
     "split_attachments": "What split plans are attached to",
     "payout_schedules": "Payout schedules 结算周期",

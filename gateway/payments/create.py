@@ -74,7 +74,7 @@ class CreatePayment(NamedTuple):
         if self.chosen is not None:
             yield ledger.ACCOUNTS, (book, accounts.channel(self.chosen.account_id, self.new.currency))
         if self.new.split:
-            yield from splitting.plan_needs(work, book, self.payment_id, self.new.split)
+            yield from splitting.plan_needs(work, book, self.payment_id, self.new.currency, self.new.split)
         yield from earlier_needs(work, book, self.claims)
 
     def apply(self, work: Work) -> Created:

@@ -141,10 +141,13 @@ async def refunded_fees_match_the_journal(connection: Connection) -> list[str]:
         """
         WITH made_good AS (
             SELECT t.book, split_part(t.id, ':', 1) AS refund_id,
-                sum(CASE WHEN t.rule IN ('channel_fee_returned', 'refund_cost') THEN t.amount_minor
-                    ELSE -t.amount_minor END) AS minor
+                sum(CASE WHEN t.rule IN ('channel_fee_returned', 'refund_cost', 'refund_cost_borne')
+                    THEN t.amount_minor ELSE -t.amount_minor END) AS minor
             FROM transfer t
-            WHERE t.rule IN ('channel_fee_returned', 'refund_cost', 'channel_fee_kept', 'refund_cost_undone')
+            WHERE t.rule IN (
+                'channel_fee_returned', 'refund_cost', 'refund_cost_borne',
+                'channel_fee_kept', 'refund_cost_undone', 'refund_cost_given_back'
+            )
             GROUP BY 1, 2
         ), given AS (
             SELECT r.book, r.payment_id, r.attempt_number, coalesce(sum(m.minor), 0) AS minor,

@@ -57,7 +57,7 @@ def failed(work: Work, payment: Payment, attempt: Attempt, refund: Refund, said:
     live = payment.refunded_minor + payment.refunding_minor
     fee_part = attempt.fee_minor if of_overpaid else fee_on_last(payment, refund.amount_minor, live)
     if fee_part:
-        transfers.append(fee_stands_again(payment, attempt, f"{refund.posting}:fee:again", fee_part))
+        transfers.append(fee_stands_again(work, payment, attempt, f"{refund.posting}:fee:again", fee_part))
     posting = f"{refund.posting}:undone"
     ledger.post_expected(work, refund.book, posting, transfers, business_date=day, fresh=True)
     if not of_overpaid:
@@ -91,7 +91,7 @@ def came_back(work: Work, refund: Refund, said: Refused) -> Refund:
     live = payment.refunded_minor + payment.refunding_minor
     fee_part = attempt.fee_minor if of_overpaid else fee_on_last(payment, refund.amount_minor, live)
     if fee_part:
-        transfers.append(fee_stands_again(payment, attempt, f"{posting}:fee", fee_part))
+        transfers.append(fee_stands_again(work, payment, attempt, f"{posting}:fee", fee_part))
     ledger.post_expected(work, refund.book, posting, transfers, business_date=day, fresh=True)
     if not of_overpaid:
         parts = orjson.loads(refund.taken_back)

@@ -203,6 +203,7 @@ def _hold(
     transfers = []
     if fee_minor:
         transfers.append(_fee_made_good(work, payment, attempt, f"{posting}:fee", fee_minor))
+    had = splitting.own_balance(work, payment.book, payment.id)
     transfers.append(
         Transfer(f"{posting}:refund", "refund", merchant, channel, amount_minor, payment.currency, Step.HOLD)
     )
@@ -212,25 +213,31 @@ def _hold(
         if refusal.cause is not ledger.Result.WOULD_OVERDRAW:
             raise Broken("posting_refused", f"the books refused {posting}: {refusal}") from None
         raise Rejected("insufficient_balance", f"the merchant's balance does not cover refund {posting}") from None
+    splitting.note_cost_borne(work, payment.book, payment.id, posting, transfers, had)
 
 
 def _fee_made_good(work: Work, payment: Payment, attempt: Attempt, transfer_id: str, minor: int) -> Transfer:
     """Return the transfer by which the merchant account has again what the channel's fee took of it.
 
     The channel gives it back, or keeps it: then it is a cost, for the payees were paid nothing of it and owe nothing.
+    The merchant bears it, out of what it is paid itself; where it is paid nothing, the cost stands in the book.
     """
     merchant, channel = between(payment, attempt)
     if not attempt.fee_kept:
         return Transfer(transfer_id, "channel_fee_returned", channel, merchant, minor, payment.currency)
+    if (own := splitting.own_account(work, payment.book, payment.id)) is not None:
+        return Transfer(transfer_id, "refund_cost_borne", own, merchant, minor, payment.currency)
     cost = ledger.open_account(work, payment.book, accounts.refund_cost(payment.currency)).name
     return Transfer(transfer_id, "refund_cost", cost, merchant, minor, payment.currency)
 
 
-def fee_stands_again(payment: Payment, attempt: Attempt, transfer_id: str, minor: int) -> Transfer:
+def fee_stands_again(work: Work, payment: Payment, attempt: Attempt, transfer_id: str, minor: int) -> Transfer:
     """Return the transfer that undoes `_fee_made_good`, or a part of it, after a refund failed."""
     merchant, channel = between(payment, attempt)
     if not attempt.fee_kept:
         return Transfer(transfer_id, "channel_fee_kept", merchant, channel, minor, payment.currency)
+    if (own := splitting.own_account(work, payment.book, payment.id)) is not None:
+        return Transfer(transfer_id, "refund_cost_given_back", merchant, own, minor, payment.currency)
     cost = accounts.refund_cost(payment.currency)
     return Transfer(transfer_id, "refund_cost_undone", merchant, cost, minor, payment.currency)
 

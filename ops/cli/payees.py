@@ -1,10 +1,13 @@
-"""Payees 收款方 as the operator sees them: payee list, debts, suspend, resume."""
+"""Payees 收款方 as the operator sees them: payee list, debts, own, owns, suspend, resume."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops.cli.shared import Book, Json, acting_person, finish, looking, on_screen, settings, show
+from ops.cli.shared import Book, Json, acting_person, fail, finish, looking, on_screen, settings, show
+
+if TYPE_CHECKING:
+    from splitting.objects import OwnPayeeOut
 
 app = typer.Typer(no_args_is_help=True, help="Payees 收款方: who is owed shares, and suspending what is paid to them.")
 Id = Annotated[str, typer.Argument(metavar="PAYEE", help="pye_…, see `sluice payee list`.")]
@@ -91,6 +94,62 @@ def payee_resume(book: Book, payee: Id, as_json: Json = False) -> None:
         return 0
 
     finish(work())
+
+
+@app.command("own")
+def payee_own(
+    book: Book,
+    payee: Annotated[str | None, typer.Argument(metavar="PAYEE", help="pye_…, of kind merchant.")] = None,
+    currency: Annotated[str, typer.Option(help="Of the payments.")] = "CNY",
+    none: Annotated[bool, typer.Option("--none", help="Have it paid by none any more.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Set by which payee a merchant is paid what is its own 商户本金: remainders of plans, and payments without a plan.
+
+    Takes two people. Payments made from then on are paid out so; earlier ones keep what was set when they were made.
+    """
+    from ops.payees import pay_own_as
+    from splitting.objects import own_payee_payload
+
+    if (payee is None) != none:
+        fail("name the payee, or --none", 2)
+    found = settings()
+
+    async def work() -> int:
+        async with acting_person(found, "merchants", "payee own", currency, book=book) as acting:
+            row = own_payee_payload(await pay_own_as(acting, book, currency, payee))
+        if as_json:
+            show(row)
+        else:
+            typer.echo(_own(row))
+        return 0
+
+    finish(work())
+
+
+@app.command("owns")
+def payee_owns(book: Book, as_json: Json = False) -> None:
+    """List by which payees a merchant is paid what is its own of payments, by currency."""
+    from ops.payees import own_payees_of
+
+    found = settings()
+
+    async def work() -> int:
+        async with looking(found, book, may_lack_secrets=True) as hub:
+            rows = await own_payees_of(hub, book)
+        if as_json:
+            show({"own_payees": rows})
+            return 0
+        for row in rows:
+            typer.echo(_own(row))
+        return 0
+
+    finish(work())
+
+
+def _own(row: "OwnPayeeOut") -> str:
+    by = f"paid to {row['payee']}" if row["payee"] else "paid to nobody: it stays in the merchant's account"
+    return f"what is the merchant's own in {row['currency']} is {by}, as {on_screen(row['set_by'])} set it"
 
 
 def _tell(row: Any, as_json: bool) -> None:

@@ -4,8 +4,9 @@ The most specific goes first: what the part of the order says, what the payment 
 attached to its payment link, to the part's product line, to the payment's store, to the merchant.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kernel.cache import Cache
 from kernel.db import Pool, acquire
@@ -21,7 +22,12 @@ from splitting.plans.kept import no_such_plan
 from splitting.tables import ATTACHMENTS, PLAN_VERSIONS, SPLIT_PLANS, Attachment
 from streams import publish
 
-_Held = Mapping[tuple[str, str, str], Attachment]  # (scope, subject, currency) →
+
+class _Held(NamedTuple):
+    """What a book's payments are shared out by that say nothing of it themselves."""
+
+    plans: Mapping[tuple[str, str, str], Attachment]  # (scope, subject, currency) →
+    own: Set[str]  # the currencies in which the merchant is paid its own, also of payments without a plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,24 +131,26 @@ class Attachments:
     async def filled(
         self, book: int, currency: str, parts: Sequence[Part], *, shop: str | None, link_id: str | None
     ) -> list[Part]:
-        """Return by what a payment is shared out; empty where nobody else gets a share.
+        """Return by what a payment is shared out; empty where nobody gets a share.
 
         parts: as they were sent; none: the payment says nothing. shop: the store that it names.
         """
         held = await self._found.get(book)
         found = [self._of(held, currency, part, shop, link_id) for part in parts or [Part()]]
-        return found if any(part.split or part.document or part.plan_id for part in found) else []
+        if any(part.split or part.document or part.plan_id for part in found):
+            return found
+        return [Part()] if currency in held.own else []
 
     @staticmethod
     def _of(held: _Held, currency: str, part: Part, shop: str | None, link_id: str | None) -> Part:
-        if not held or part.split or part.document or part.plan_id:
+        if not held.plans or part.split or part.document or part.plan_id:
             return part
         subjects = {
             Scope.PAYMENT_LINK: link_id, Scope.PRODUCT_LINE: part.product_line, Scope.STORE: shop, Scope.MERCHANT: "",
         }  # fmt: skip
         for scope in Scope:
             subject = subjects[scope]
-            row = None if subject is None else held.get((scope.value, subject, currency))
+            row = None if subject is None else held.plans.get((scope.value, subject, currency))
             if row is not None:
                 return part._replace(plan_id=row.plan_id, version=row.version, attached_to=scope.value)
         return part
@@ -150,4 +158,6 @@ class Attachments:
     async def _look_up(self, book: int) -> _Held:
         async with acquire(self._pool) as connection:
             rows = await store.attachments(connection, book)
-        return {(row.scope, row.subject, row.currency): row for row in rows}
+            own = await store.own_payees(connection, book)
+        plans = {(row.scope, row.subject, row.currency): row for row in rows}
+        return _Held(plans, {row.currency for row in own if row.payee_id is not None})

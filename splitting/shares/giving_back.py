@@ -16,7 +16,7 @@ from splitting.plans.arithmetic import Share, give_again
 from splitting.plans.tree import OWN
 from splitting.shares import debts
 from splitting.shares.frozen import Frozen, frozen_again, frozen_of, kept, thawed
-from splitting.shares.sharing import dump, owed_account, parts_of, step_of
+from splitting.shares.sharing import dump, owed_account, paid_to, parts_of, step_of
 from splitting.shares.takeback import taken_back
 from splitting.tables import PAYEES, SPLITS, Split
 
@@ -90,9 +90,10 @@ def _move(
     after, of_frozen = [], [0] * len(shares)
     for n, (share, part) in enumerate(zip(shares, parts, strict=True)):
         after.append(share._replace(taken_back_minor=share.taken_back_minor + (part if back else -part)))
-        if share.payee_id == OWN or not part:
+        payee_id = paid_to(split, share)
+        if payee_id == OWN or not part:
             continue
-        payee = work.get(PAYEES, (book, share.payee_id))
+        payee = work.get(PAYEES, (book, payee_id))
         word = "commission" if payee.kind == "platform" else "share"
         owed = owed_account(payee)
         changed, of_frozen[n] = thawed(frozen, n, part) if freeze is None else frozen_again(frozen, n, freeze[n])

@@ -16,7 +16,7 @@ from splitting.plans.arithmetic import Share
 from splitting.plans.asked import Part, from_json, share_parts
 from splitting.plans.tree import OWN, Facts
 from splitting.shares.frozen import Frozen, divided, frozen_of, kept
-from splitting.tables import PAYEES, PLAN_VERSIONS, SPLIT_PLANS, SPLITS, Payee, Split
+from splitting.tables import OWN_PAYEES, PAYEES, PLAN_VERSIONS, SPLIT_PLANS, SPLITS, Payee, Split
 from streams import publish
 
 
@@ -27,9 +27,15 @@ def owed_account(payee: Payee) -> str:
     return accounts.payee(payee.id, payee.currency)
 
 
-def plan_needs(work: Work, book: int, payment_id: str, asked: Sequence[Part]) -> Iterable[Need]:
+def paid_to(split: Split, share: Share) -> str:
+    """Return the payee that a share is paid to; OWN where it stays in the merchant's account."""
+    return (split.own_payee or OWN) if share.payee_id == OWN else share.payee_id
+
+
+def plan_needs(work: Work, book: int, payment_id: str, currency: str, asked: Sequence[Part]) -> Iterable[Need]:
     """Name the rows that `plan` looks at."""
     yield SPLITS, (book, payment_id)
+    yield OWN_PAYEES, (book, currency)
     for part in asked:
         if part.plan_id is None:
             continue
@@ -46,8 +52,8 @@ def plan(
 ) -> None:
     """Keep by what a payment is to be shared out; of a plan that the merchant keeps, by which version, for ever.
 
-    Raises NotFound (no_such_payee, no_such_split_plan), Conflict (split_plan_not_active), Rejected (currency_differs,
-    split_exceeds_payment).
+    So is by which payee the merchant is paid its own of it. Raises NotFound (no_such_payee, no_such_split_plan),
+    Conflict (split_plan_not_active), Rejected (currency_differs, split_exceeds_payment).
     """
     parts = [_of_a_version(work, book, part, currency) for part in asked]
     for payee_id in _payees(parts):
@@ -59,7 +65,9 @@ def plan(
     plans.check_size(parts)
     share_parts(parts, gross_minor, fee_minor, 0, _not_known_yet)
     text = plans.to_json(parts)
-    work.put(SPLITS, Split(book, payment_id, "planned", currency, text, gross_minor, fee_minor, "[]", None))
+    split = Split(book, payment_id, "planned", currency, text, gross_minor, fee_minor, "[]", None)
+    own = work.find(OWN_PAYEES, (book, currency))
+    work.put(SPLITS, split if own is None else split._replace(own_payee=own.payee_id))
 
 
 def _of_a_version(work: Work, book: int, part: Part, currency: str) -> Part:
@@ -156,7 +164,7 @@ def needs(work: Work, book: int, payment_id: str) -> Iterable[Need]:
     versions = [part for part in from_json(split.asked) if part.plan_id is not None]
     if not all(work.knows(PLAN_VERSIONS, (book, part.plan_id, part.version)) for part in versions):
         return
-    for payee_id in _payees(parts_of(work, split)):
+    for payee_id in [*_payees(parts_of(work, split)), *([split.own_payee] if split.own_payee else ())]:
         yield PAYEES, (book, payee_id)
         if work.knows(PAYEES, (book, payee_id)):
             payee = work.get(PAYEES, (book, payee_id))
@@ -193,9 +201,10 @@ def share_out(
     transfers: list[Transfer] = []
     frozen: list[Frozen] = []
     for n, (share, releases) in enumerate(given):
-        if share.payee_id == OWN or not share.amount_minor:
+        payee_id = paid_to(split, share)
+        if payee_id == OWN or not share.amount_minor:
             continue
-        payee = work.get(PAYEES, (book, share.payee_id))
+        payee = work.get(PAYEES, (book, payee_id))
         rule = "commission" if payee.kind == "platform" else "share"
         at_once, later = divided(n, share.amount_minor, releases, business_date, delivered=delivered)
         if at_once:

@@ -100,7 +100,7 @@ async def shares_match_the_journal(connection: Connection) -> list[str]:
             SELECT s.book, s.payment_id || ':' || (x.n - 1) AS share, (x.v ->> 1)::bigint AS given,
                 (x.v ->> 2)::bigint AS back
             FROM split s CROSS JOIN LATERAL json_array_elements(s.shares) WITH ORDINALITY AS x(v, n)
-            WHERE s.status = 'posted' AND x.v ->> 0 <> $1
+            WHERE s.status = 'posted' AND (x.v ->> 0 <> $1 OR s.own_payee IS NOT NULL)
         ), given AS (
             SELECT book, replace(id, ':share:', ':') AS share, sum(amount_minor) AS given FROM transfer
             WHERE rule IN ('share', 'commission') AND id LIKE 'pay%:share:%' GROUP BY 1, 2
@@ -157,7 +157,8 @@ async def debts_match_the_journal(connection: Connection) -> list[str]:
     rows = await connection.fetch(
         """
         SELECT d.book, d.id FROM payee_debt d LEFT JOIN transfer t ON t.book = d.book AND t.id = d.transfer_id
-            AND t.rule IN ('share_taken_back', 'commission_taken_back') AND t.step IN ('post', 'post_hold')
+            AND t.rule IN ('share_taken_back', 'commission_taken_back', 'refund_cost_borne')
+            AND t.step IN ('post', 'post_hold')
         WHERE t.debit IS DISTINCT FROM d.account OR t.seq <> d.seq OR d.amount_minor > t.amount_minor
             OR d.amount_minor < least(t.amount_minor, d.owed_minor)
         """

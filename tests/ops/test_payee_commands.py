@@ -17,12 +17,13 @@ PAYEE = "pye_" + "1" * 26
 OF = ("--book", "1", PAYEE)
 
 
-async def a_payee(database_url: str) -> None:
+async def a_payee(database_url: str, kind: str = "supplier") -> None:
     owner = await asyncpg.connect(database_url)
     await owner.execute(
         "INSERT INTO payee (book, id, name, kind, currency, created_at) "
-        "VALUES (1, $1, E'farm\\x1b[2J', 'supplier', 'CNY', now())",
+        "VALUES (1, $1, E'farm\\x1b[2J', $2, 'CNY', now())",
         PAYEE,
+        kind,
     )
     await owner.close()
 
@@ -76,3 +77,18 @@ def test_one_person_suspends_a_payee_and_two_resume_it(tea_house: Sluice, databa
     (debt,) = json.loads(tea_house(*debts, "--recovered", "--json").stdout)["debts"]
     assert (debt["left"], debt["recovered_minor"], debt["status"]) == ("7.00", 200, "open")
     assert "no_such_object" in tea_house(*debts, "--payee", "pye_0", code=1).output
+
+
+def test_two_people_set_by_which_payee_a_merchant_is_paid_its_own(tea_house: Sluice, database_url: str) -> None:
+    asyncio.run(a_payee(database_url, kind="merchant"))
+    book = ("--book", "1")
+    assert "name the payee" in tea_house("payee", "own", *book, code=2).output
+    tea_house("person", "add", "cy", "--role", "operator", "--keep")
+    assert "approval_asked" in tea_house("payee", "own", *book, PAYEE, code=1).output
+    assert tea_house("payee", "owns", *book).output == ""
+    (asked,) = json.loads(tea_house("approval", "list", "--json").stdout)["approvals"]
+    tea_house("--as", "cy", "approval", "approve", asked["id"])
+    assert f"paid to {PAYEE}" in tea_house("payee", "own", *book, PAYEE).output
+    (row,) = json.loads(tea_house("payee", "owns", *book, "--json").stdout)["own_payees"]
+    assert (row["payee"], row["currency"]) == (PAYEE, "CNY")
+    assert "approval_asked" in tea_house("payee", "own", *book, "--none", code=1).output

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import cases
 from channels.contract import Outcome, Pending, Refused
 from tests.gateway.front import NEVER_ARRIVED, QR, SILENCE
-from tests.splitting.town import FARM, MILL, PLATFORM
+from tests.splitting.town import FARM, MILL, PLATFORM, SHOP
 
 CHANNELS = {"wechat": "rail", "alipay": "second"}  # name on the stage → channel account
-PAYEES = {"platform": PLATFORM, "farm": FARM, "mill": MILL}
+PAYEES = {"platform": PLATFORM, "farm": FARM, "mill": MILL, "shop": SHOP}
 SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 
 NO = Refused("NOT_ENOUGH", "the account is empty")

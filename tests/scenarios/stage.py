@@ -213,6 +213,11 @@ class Stage:
         rail = self.front.shop.rails[CHANNELS[channel]]
         rail.capabilities = replace(rail.capabilities, refund_fee=RefundFee.KEPT)
 
+    @action("shop is to be paid its own")
+    async def is_paid_its_own(self) -> None:
+        """From now on the shop, a payee itself, is paid what is its own 商户本金 of payments."""
+        await self.town.pay_own()
+
     @action("{channel} bills {attempt} {money} with a fee of {fee:money}")
     async def bills(self, channel: str, attempt: str, money: str, fee: str) -> None:
         """The channel's bill of the day has this line."""

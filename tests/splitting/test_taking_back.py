@@ -28,16 +28,17 @@ from splitting.plans.tree import OWN, Policy, TakingBack
 from splitting.settlement.instructions import MakeSettlement
 from splitting.shares import giving_back, sharing
 from splitting.shares.frozen import frozen_of
+from splitting.shares.own import SetOwnPayee
 from splitting.shares.release import ConfirmDelivery, ReleaseShares
 from splitting.shares.store import debts
 from splitting.shares.takeback import taken_back
 from splitting.store import Owed
-from splitting.tables import INSTRUCTIONS, PAYEE_DEBTS, SPLITS, PayeeDebt
+from splitting.tables import INSTRUCTIONS, PAYEE_DEBTS, SPLITS, OwnPayee, PayeeDebt
 from streams import EVENTS
 from tests.splitting.in_memory import BOOK, DAY, NOW, Book
 from tests.splitting.town import FARM, MILL, PLATFORM, Town, a_town
 
-HUB = "pye_" + "0" * 26
+HUB, SELF = "pye_" + "0" * 26, "pye_" + "d" * 26
 PAYEES = ["pye_" + letter * 26 for letter in "abc"]
 FEE, SALE = 60, 10_000
 
@@ -157,9 +158,12 @@ class Do:
 
 
 class Shop:
-    """A shop in memory whose payees a bank pays: sells, refunds, settles; and what each payee should owe."""
+    """A shop in memory whose payees a bank pays: sells, refunds, settles; and what each payee should owe.
 
-    def __init__(self) -> None:
+    own: the shop is a payee itself, and paid what is its own.
+    """
+
+    def __init__(self, *, own: bool = False) -> None:
         self.book, self.day, self.count = Book(), DAY, 0
         self.under_way: list[tuple[str, str, int, list[giving_back.Part]]] = []
         self.besides: dict[str, int] = {}  # account → what it was given by no plan
@@ -167,7 +171,12 @@ class Shop:
         self.book.payee(HUB, kind="platform", bank="citybank")
         for payee in PAYEES:
             self.book.payee(payee, bank="citybank")
-        self.owed: dict[str, deque[list[Any]]] = {self.account(payee): deque() for payee in [HUB, *PAYEES]}
+        self.payees = [HUB, *PAYEES]
+        if own:
+            self.book.payee(SELF, kind="merchant", bank="citybank")
+            self.book.do(SetOwnPayee(OwnPayee(BOOK, "CNY", SELF, "ada", NOW)))
+            self.payees.append(SELF)
+        self.owed: dict[str, deque[list[Any]]] = {self.account(payee): deque() for payee in self.payees}
 
     def account(self, payee: str) -> str:
         return accounts.platform_fee("CNY") if payee == HUB else accounts.payee(payee, "CNY")
@@ -232,7 +241,7 @@ class Shop:
         assert sum(share.left_minor for share in shares_of(split)) == self.sold[payment]
 
     def settle(self) -> None:
-        rows = {payee: self.book.accounts[self.account(payee)] for payee in [HUB, *PAYEES]}
+        rows = {payee: self.book.accounts[self.account(payee)] for payee in self.payees}
         owed = [Owed(payee, row.balance, row.debits) for payee, row in rows.items()]
         made = MakeSettlement(BOOK, "citybank", self.day, self.day + timedelta(days=1), "CNY", owed, NOW)
         assert self.book.do(made) == self.book.do(made)
@@ -289,8 +298,8 @@ class Shop:
             assert split.frozen_minor == sum(frozen)
             assert all(minor <= share.left_minor for minor, share in zip(frozen, shares, strict=True))
             for minor, share in zip(frozen, shares, strict=True):
-                if share.payee_id != OWN:
-                    can_have[self.account(share.payee_id)] += share.left_minor - minor
+                if (payee := sharing.paid_to(split, share)) != OWN:
+                    can_have[self.account(payee)] += share.left_minor - minor
         for line in self.book._rows.get(INSTRUCTIONS, {}).values():
             can_have[self.account(line.payee_id)] -= line.amount_minor
         for account, minor in can_have.items():
@@ -359,11 +368,11 @@ lives = st.lists(
 
 
 @settings(max_examples=60)
-@given(first=documents(), life=lives)
+@given(first=documents(), life=lives, own=st.booleans())
 def test_after_refunds_of_everything_and_recovery_every_account_is_at_nothing(
-    first: dict[str, Any], life: list[tuple[str, Any]]
+    first: dict[str, Any], life: list[tuple[str, Any]], own: bool
 ) -> None:
-    shop = Shop()
+    shop = Shop(own=own)
     shop.sell(first)
     for what, how in life:
         if what == "sell":
@@ -383,7 +392,7 @@ def test_after_refunds_of_everything_and_recovery_every_account_is_at_nothing(
     splits = [shares_of(split) for split in shop.book._rows[SPLITS].values()]
     assert all(share.left_minor == 0 for shares in splits for share in shares)
     sent = shop.book.balances.get(accounts.in_transit("citybank", "CNY"), 0)
-    owing = {payee: -shop.book.balances.get(shop.account(payee), 0) for payee in [HUB, *PAYEES]}
+    owing = {payee: -shop.book.balances.get(shop.account(payee), 0) for payee in shop.payees}
     assert sum(owing.values()) == sent, "what the bank was told to pay is owed, and nothing else"
     assert shop.book.balances.get(accounts.merchant("CNY"), 0) == 0
     opened = [event for event in shop.book._added[EVENTS] if event.type == "debt.opened"]

@@ -10,16 +10,17 @@ from typing import Any
 import splitting
 from kernel.db import acquire
 from kernel.work import Command
-from splitting import DecideInstruction, MakeSettlement, Payee
+from splitting import CreatePayee, DecideInstruction, MakeSettlement, Payee
 from splitting.settlement.instructions import settlement_id
+from splitting.shares.own import SetOwnPayee
 from splitting.store import Owed
-from splitting.tables import Instruction, Settlement
+from splitting.tables import Instruction, OwnPayee, Settlement
 from tests.gateway.front import Front, a_front
 
 BANK = "citybank"
 PLATFORM = "pye_" + "0" * 26
 DAY = timedelta(days=1)
-FARM, MILL = "pye_" + "1" * 26, "pye_" + "2" * 26
+FARM, MILL, SHOP = "pye_" + "1" * 26, "pye_" + "2" * 26, "pye_" + "3" * 26
 
 
 @dataclass
@@ -44,6 +45,13 @@ class Town:
         payment_id = await self.front.paid(f"order-{self.made}", amount, split=plan)
         await self.front.share_out()
         return payment_id
+
+    async def pay_own(self, *, payee: str | None = SHOP) -> None:
+        """Have the shop, a payee with a sub-account of its own, be paid what is its own; or None for nobody."""
+        book, now = self.front.book, self.front.clock.now()
+        await self.put(CreatePayee(Payee(book, SHOP, "shop", "merchant", "CNY", BANK, "6200" + SHOP[-12:], now)))
+        await self.put(SetOwnPayee(OwnPayee(book, "CNY", payee, "ada", now)))
+        self.front.clock.forward(1)  # what is set is believed for a second
 
     async def read(self, day: date) -> list[Owed]:
         """Read what is owed up to a date, as whoever settles it does."""
@@ -88,7 +96,7 @@ class Town:
 
     async def standing(self) -> dict[str, int]:
         """Return each account's balance under a short name, those at nothing left out."""
-        names = {FARM: "farm", MILL: "mill", PLATFORM: "platform"}
+        names = {FARM: "farm", MILL: "mill", SHOP: "shop", PLATFORM: "platform"}
         found = {}
         for account, (balance, _) in (await self.front.balances()).items():
             short = account.removesuffix(":CNY")

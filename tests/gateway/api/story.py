@@ -209,6 +209,11 @@ async def _split_plans(story: Story, payee: str) -> None:
         "to": "store", "subject": "north gate", "currency": "CNY", "plan": made["id"],
     })  # fmt: skip
     await ask("list_split_attachments", "/v1/split_attachments")
+    own = await ask("create_payee", "/v1/payees", {
+        "name": "Harbour Tea 海港茶行", "kind": "merchant", "currency": "CNY", "bank": BANK, "reference": "ourselves",
+    }, example="yourself")  # fmt: skip
+    await ask("set_own_payee", "/v1/own_payees", {"currency": "CNY", "payee": own["id"]})
+    await ask("list_own_payees", "/v1/own_payees")
     await ask("dry_run_split_plan", "/v1/split_plans/dry_run", {
         "amount": 12_800, "currency": "CNY", "channel_fee": 77, "method": "qr", "split_plan": {"id": made["id"]},
     })  # fmt: skip

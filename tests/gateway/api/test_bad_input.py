@@ -624,6 +624,8 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
         ("GET", f"/v1/split_plans/spl_{'0' * 26}"): "payments:read",
         ("POST", f"/v1/split_plans/spl_{'0' * 26}/versions"): "payees:write",
         ("POST", f"/v1/split_plans/spl_{'0' * 26}/activate"): "channels",
+        ("GET", "/v1/own_payees"): "payments:read",
+        ("PUT", "/v1/own_payees"): "channels",
         ("GET", "/v1/split_attachments"): "payments:read",
         ("PUT", "/v1/split_attachments"): "channels",
         ("POST", "/v1/payout_schedules"): "payees:write",

@@ -21,11 +21,12 @@ from ledger.posting import ENTRIES
 from splitting import Part, ShareKind, SplitLine
 from splitting.objects import shares_of
 from splitting.plans.arithmetic import OWN, fee_returned
-from splitting.tables import SPLITS
+from splitting.shares.own import SetOwnPayee
+from splitting.tables import PAYEE_DEBTS, SPLITS, OwnPayee
 from tests.splitting.in_memory import BOOK, NOW, Book
 
 PAYMENT = "pay_" + "1" * 26
-FARM, MILL, PLATFORM = (f"pye_{n:026x}" for n in (1, 2, 3))
+FARM, MILL, PLATFORM, SHOP = (f"pye_{n:026x}" for n in (1, 2, 3, 4))
 NO = Refused("NOT_ENOUGH")
 
 
@@ -44,12 +45,19 @@ def plans(draw: st.DrawFn) -> list[SplitLine]:
 class Shop:
     """A book with one captured payment, and refunds of it under way."""
 
-    def __init__(self, amount: int, fee_bp: int, plan: list[SplitLine], *, fee_kept: bool, coupon: int = 0) -> None:
+    def __init__(
+        self, amount: int, fee_bp: int, plan: list[SplitLine], *, fee_kept: bool, coupon: int = 0, own: bool = False
+    ) -> None:
+        """own: the shop, a payee itself, is paid what is its own."""
         self.book = Book()
         self.book.payee(FARM)
         self.book.payee(MILL)
         self.book.payee(PLATFORM, kind="platform")
-        split = [Part(split=plan)] if plan else []
+        self.book.payee(SHOP, kind="merchant")
+        if own:
+            self.book.do(SetOwnPayee(OwnPayee(BOOK, "CNY", SHOP, "ada", NOW)))
+        self.own = own
+        split = [Part(split=plan)] if plan or own else []
         new = NewPayment("order", amount, "CNY", "qr", "tea", None, split, timedelta(hours=2))
         claims = Claims(("o:order",), b"h")
         chosen = Chosen("rail", "scripted", share_bp(amount, fee_bp), None, fee_kept)
@@ -102,6 +110,9 @@ class Shop:
         moved = self.moved()
         returned = moved["channel_fee_returned"] - moved["channel_fee_kept"]
         borne = moved["refund_cost"] - moved["refund_cost_undone"]
+        by_shop = moved["refund_cost_borne"] - moved["refund_cost_given_back"]
+        assert (borne if self.own else by_shop) == 0
+        borne += by_shop
         assert (moved["channel_fee"], returned, borne) == (
             (payment.fee_minor, 0, back) if self.fee_kept else (payment.fee_minor, back, 0)
         )
@@ -115,6 +126,8 @@ class Shop:
             arriving = payment.captured_minor - payment.fee_minor - coupon
             assert sum(share.amount_minor for share in self.shares) == arriving
             owed = self.book.balances
+            own = sum(share.left_minor for share in self.shares if share.payee_id == OWN)
+            assert owed.get(f"payee:{SHOP}:CNY", 0) == (own - by_shop if self.own else 0)
             for share in self.shares:
                 if share.payee_id != OWN:
                     account = "platform_fee:CNY" if share.payee_id == PLATFORM else f"payee:{share.payee_id}:CNY"
@@ -145,6 +158,7 @@ steps = st.one_of(
     fee_bp=st.sampled_from([0, 1, 60, 100, 3_333, 5_000]),
     plan=plans(),
     fee_kept=st.booleans(),
+    own=st.booleans(),
     coupon_bp=st.sampled_from([0, 1, 900, 5_000, 9_999]),
     says=st.one_of(st.none(), st.integers(0, 10**6)),
     script=st.lists(steps, min_size=6, max_size=30),
@@ -154,13 +168,14 @@ def test_refunds_in_any_order_and_with_any_end_stay_exact(
     fee_bp: int,
     plan: list[SplitLine],
     fee_kept: bool,
+    own: bool,
     coupon_bp: int,
     says: int | None,
     script: list[tuple[str, int]],
 ) -> None:
     """says: what the channel says of the coupon's part in each refund, also where that is not its proportion."""
     coupon = amount * coupon_bp // 10_000
-    shop = Shop(amount, fee_bp, plan, fee_kept=fee_kept, coupon=coupon)
+    shop = Shop(amount, fee_bp, plan, fee_kept=fee_kept, coupon=coupon, own=own)
     for step, value in script:
         if step == "ask":
             shop.ask(1 + value % (amount // 5 + 1))
@@ -177,7 +192,10 @@ def test_refunds_in_any_order_and_with_any_end_stay_exact(
     fee = shop.payment.fee_minor if fee_kept else 0
     left = coupon - shop.payment.coupon_returned_minor
     assert left == 0 or says is not None, "where the channel does not say, the whole given back is all of the coupon"
-    standing = {"channel:rail:CNY": -fee - left, "refund_cost:CNY": fee, "merchant_coupon:CNY": left}
+    standing = {"channel:rail:CNY": -fee - left, "merchant_coupon:CNY": left}
+    standing |= {f"payee:{SHOP}:CNY": -fee} if own else {"refund_cost:CNY": fee}
+    owed = [debt for debt in shop.book._added.get(PAYEE_DEBTS, ()) if debt.payee_id == SHOP]
+    assert bool(owed) == (own and fee > 0), "what the shop bears and has not, it owes"
     assert shop.book.balances == {name: minor for name, minor in standing.items() if minor}
 
 
@@ -186,14 +204,15 @@ def test_refunds_in_any_order_and_with_any_end_stay_exact(
     amount=st.integers(1, 10**6),
     plan=plans(),
     fee_kept=st.booleans(),
+    own=st.booleans(),
     coupon_bp=st.sampled_from([0, 900, 9_999]),
     amounts=st.lists(st.integers(1, 10**6), min_size=1, max_size=8),
     order=st.randoms(use_true_random=False),
 )
 def test_when_every_refund_fails_the_books_are_as_before_any_was_asked_for(
-    amount: int, plan: list[SplitLine], fee_kept: bool, coupon_bp: int, amounts: list[int], order: Any
+    amount: int, plan: list[SplitLine], fee_kept: bool, own: bool, coupon_bp: int, amounts: list[int], order: Any
 ) -> None:
-    shop = Shop(amount, 60, plan, fee_kept=fee_kept, coupon=amount * coupon_bp // 10_000)
+    shop = Shop(amount, 60, plan, fee_kept=fee_kept, coupon=amount * coupon_bp // 10_000, own=own)
     for part in amounts:
         shop.ask(1 + part % (amount // 5 + 1))
     if shop.shares:
