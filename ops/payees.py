@@ -90,3 +90,12 @@ async def own_payees_of(hub: Hub, book: int) -> list[OwnPayeeOut]:
     """Return by which payees a merchant is paid its own, as the API shows it."""
     async with acquire(hub.pool) as connection:
         return [own_payee_payload(row) for row in await splitting.store.own_payees(connection, book)]
+
+
+async def set_class_as(acting: Acting, book: int, payee_id: str, account_class: str | None) -> Payee:
+    """Note of which class a payee's account is, as the person who acts, with another's approval.
+
+    Raises what Acting.second and Payees.set_class raise.
+    """
+    use = await acting.second(What(Act.MERCHANTS, "payee class", payee_id, {"class": account_class}, book))
+    return await acting.hub.payees.set_class(book, payee_id, account_class, use=use)

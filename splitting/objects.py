@@ -12,6 +12,7 @@ from splitting import states
 from splitting.plans.arithmetic import Share
 from splitting.plans.asked import Scope, from_json
 from splitting.settlement.calendar import Every
+from splitting.settlement.limits import AccountClass
 from splitting.shares.frozen import frozen_of
 from splitting.tables import (
     Attachment,
@@ -19,6 +20,7 @@ from splitting.tables import (
     OwnPayee,
     Payee,
     PayeeDebt,
+    PayoutReserve,
     PayoutSchedule,
     PlanVersion,
     Settlement,
@@ -168,6 +170,10 @@ class PayeeOut(TypedDict):
     suspended_by: Annotated[
         Literal["merchant", "operator"] | None, Field(description="an operator's suspension is lifted by the operator")
     ]
+    account_class: Annotated[
+        Annotated[str, words(AccountClass)] | None,
+        Field(description="of its account at the bank 二、三类户, which has limits; null: it has none"),
+    ]
     created_at: Time
 
 
@@ -215,6 +221,18 @@ class PayoutScheduleOut(TypedDict):
     set_at: Time
 
 
+class PayoutReserveOut(TypedDict):
+    """What is kept of what a payee is owed 保证金, or by default of every payee's at a bank."""
+
+    object: Literal["payout_reserve"]
+    bank: str
+    payee: Annotated[PayeeId | None, Field(description="null: the bank's default")]
+    fixed_minor: Minor
+    rolling_basis_points: Annotated[int, Field(description="of what a business date brought")]
+    rolling_days: Annotated[int, Field(description="for which that is kept, the date itself among them")]
+    set_at: Time
+
+
 class InstructionOut(TypedDict):
     """What a bank is told to pay one payee 结算指令."""
 
@@ -257,6 +275,9 @@ EVENTS = {
     "split_plan.attached": EventType("payments that name no plan are shared out by this one", SplitAttachmentOut),
     "own_payee.set": EventType("by which payee you are paid what is your own of payments was set", OwnPayeeOut),
     "payee.created": EventType("a payee was registered", PayeeOut),
+    "payee.account_class_set": EventType(
+        "of which class a payee's account is was set: its limits are others", PayeeOut
+    ),
     "payee.suspended": EventType("nothing is paid out to a payee until it is resumed", PayeeOut),
     "payee.resumed": EventType("what a payee is owed is paid out again, from the next batch on", PayeeOut),
     "debt.opened": EventType("a refund took back more from a payee than it was owed: it owes the rest", DebtOut),
@@ -269,6 +290,9 @@ EVENTS = {
     ),
     "settlement.cancelled": EventType("a refused batch is not sent again; its shares are owed again", SettlementOut),
     "payout_schedule.set": EventType("when a payee, or every payee at a bank, is paid was set", PayoutScheduleOut),
+    "payout_reserve.set": EventType(
+        "what is kept of what a payee is owed, or every payee at a bank, was set", PayoutReserveOut
+    ),
     "settlement.sent": EventType("the bank has the batch", SettlementOut),
     "settlement.line_paid": EventType("the bank credited a payee's sub-account", InstructionOut),
     "settlement.line_refused": EventType("the bank refused a line; the share is owed again", InstructionOut),
@@ -402,6 +426,7 @@ def payee_payload(payee: Payee) -> PayeeOut:
         "sub_account": {"bank": payee.bank, "account": f"…{payee.bank_account[-4:]}"} if payee.bank_account else None,
         "suspended_at": None if payee.suspended_at is None else rfc3339(payee.suspended_at),
         "suspended_by": payee.suspended_by,  # type: ignore[typeddict-item]  # the column holds no other
+        "account_class": payee.account_class,
         "created_at": rfc3339(payee.created_at),
     }
 
@@ -449,6 +474,19 @@ def schedule_payload(row: PayoutSchedule) -> PayoutScheduleOut:
         "every": row.every,
         "on": row.on_day,
         "minimum_minor": row.minimum_minor,
+        "set_at": rfc3339(row.set_at),
+    }
+
+
+def reserve_payload(row: PayoutReserve) -> PayoutReserveOut:
+    """Return a reserve as the API and the events show it."""
+    return {
+        "object": "payout_reserve",
+        "bank": row.bank,
+        "payee": row.payee_id or None,
+        "fixed_minor": row.fixed_minor,
+        "rolling_basis_points": row.rolling_bp,
+        "rolling_days": row.rolling_days,
         "set_at": rfc3339(row.set_at),
     }
 

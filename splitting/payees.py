@@ -23,6 +23,7 @@ from streams import publish
 
 _FACTS = Payee._fields.index("created_at")  # the columns before it are what a payee is registered with
 MERCHANT, OPERATOR = "merchant", "operator"
+PLATFORM_ID = "pye_" + "0" * 26
 
 
 def check_payable(bank: str | None, name: str, account: str | None, link: BankLink | None = None) -> None:
@@ -34,6 +35,13 @@ def check_payable(bank: str | None, name: str, account: str | None, link: BankLi
     settings = {} if link is None else orjson.loads(link.settings)
     if bank is not None and (why := unsayable(settings, name, account)):
         raise Rejected("payee_cannot_be_paid", f"a payment file to {bank} cannot hold this payee: {why}", param="name")
+
+
+def check_class(account_class: str | None, bank: str | None, currency: str) -> None:
+    """Raise Rejected (account_class_wrong) for a class that no account of a payee can have."""
+    if account_class is not None and (bank is None or currency != "CNY"):
+        why = "an account of class II or III is at a bank, and in CNY"
+        raise Rejected("account_class_wrong", why, param="account_class")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,33 @@ class CreatePayee:
         payee = self.payee._replace(created_at=work.now)
         work.put(PAYEES, payee)
         publish(work, self.book, "payee.created", payee.id, payee_payload(payee))
+        return payee
+
+
+@dataclass(frozen=True, slots=True)
+class SetAccountClass:
+    """Note of which class a payee's account at its bank is, None for one without limits. Returns the payee.
+
+    What is on its way to it is not counted. The same again changes nothing. Raises NotFound (no_such_object), Rejected
+    (account_class_wrong).
+    """
+
+    book: int
+    payee_id: str
+    account_class: str | None
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield PAYEES, (self.book, self.payee_id)
+
+    def apply(self, work: Work) -> Payee:
+        payee = _get(work, self.book, self.payee_id)
+        check_class(self.account_class, payee.bank, payee.currency)
+        if payee.account_class == self.account_class:
+            return payee
+        payee = payee._replace(account_class=self.account_class)
+        work.put(PAYEES, payee)
+        publish(work, self.book, "payee.account_class_set", payee.id, payee_payload(payee))
         return payee
 
 
@@ -227,21 +262,30 @@ class Payees:
         currency: str,
         bank: str | None,
         account: str | None = None,
+        account_class: str | None = None,
     ) -> Payee:
         """Register a payee with its sub-account; the same reference again returns the same payee.
 
         bank: None keeps the payee's shares in the books without settling them. account: the payee's own at a bank that
-        opens none. Raises NotFound (no_such_bank), Rejected (payee_cannot_be_paid, payee_account_missing,
-        payee_account_needless, and the bank's no), Conflict (payee_exists, with other facts), Unavailable.
+        opens none. account_class: of its account, where that has limits; repeating it with another changes nothing.
+        Raises NotFound (no_such_bank), Rejected (payee_cannot_be_paid, payee_account_missing, payee_account_needless,
+        account_class_wrong, and the bank's no), Conflict (payee_exists, with other facts), Unavailable.
         """
         payee_id = payee_id_of(book, reference)
         if bank is None and account is not None:
             raise Rejected("payee_account_needless", "an account is at a bank: name the bank", param="account")
+        check_class(account_class, bank, currency)
         if bank is not None:
             check_payable(bank, name, account, await self._banks.link(book, bank))  # before an account is opened for it
             account = await self._banks.sub_account(book, bank, payee_id, name, currency, account)
-        payee = Payee(book, payee_id, name, kind, currency, bank, account, self._env.now())
+        payee = Payee(
+            book, payee_id, name, kind, currency, bank, account, self._env.now(), account_class=account_class
+        )  # fmt: skip
         return await self._lanes.put(CreatePayee(payee))
+
+    async def set_class(self, book: int, payee_id: str, account_class: str | None, *, use: Use | None = None) -> Payee:
+        """Note of which class a payee's account is. use: as resume has it. Raises what SetAccountClass raises."""
+        return await self._lanes.put(approved(SetAccountClass(book, payee_id, account_class), use))
 
     async def suspend(self, book: int, payee_id: str, *, by: str) -> Payee:
         """Have nothing paid out to a payee; what it is owed is booked as ever. Raises what SuspendPayee raises."""
@@ -272,7 +316,7 @@ class Payees:
 
         account: its own, at a bank that opens none. Raises what register raises.
         """
-        payee_id = "pye_" + "0" * 26
+        payee_id = PLATFORM_ID
         check_payable(bank, name, account, await self._banks.link(book, bank))
         reference = f"platform-{book}-{currency}"
         account = await self._banks.sub_account(book, bank, reference, name, currency, account)

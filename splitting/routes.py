@@ -25,17 +25,20 @@ from splitting import store
 from splitting.objects import (
     OwnPayeeOut,
     PayeeOut,
+    PayoutReserveOut,
     PayoutScheduleOut,
     SettlementInFull,
     SettlementOut,
     instruction_payload,
     own_payee_payload,
     payee_payload,
+    reserve_payload,
     schedule_payload,
     settlement_payload,
 )
 from splitting.payees import MERCHANT, Payees
 from splitting.settlement.calendar import Every
+from splitting.settlement.limits import LONGEST, AccountClass
 from splitting.settlement.payouts import Payouts
 from splitting.tables import PAYEES
 
@@ -53,6 +56,10 @@ class PayeeIn(Body):
     account: Annotated[str, Form(r"[0-9A-Za-z-]{1,34}", "1 to 34 letters, digits and hyphens")] | None = Field(
         default=None,
         description="the payee's own account at that bank, where the bank opens no sub-accounts; left out elsewhere",
+    )
+    account_class: AccountClass | None = Field(
+        default=None,
+        description="of its account 二、三类户: no batch sends more than its limits allow; left out: it has none",
     )
     reference: OrderId = Field(description="your own number of the payee; the same again returns the same payee")
 
@@ -86,6 +93,7 @@ class PayeeRoutes:
                 scope="payees:write",
                 handler=self.create_payee,
                 problems=(
+                    "account_class_wrong",
                     "address_refused",
                     "bank_answer_unreadable",
                     "bank_link_closed",
@@ -176,7 +184,7 @@ class PayeeRoutes:
         body = call.body
         payee = await self._payees.register(
             call.book, reference=body.reference, name=body.name, kind=body.kind, currency=body.currency, bank=body.bank,
-            account=body.account,
+            account=body.account, account_class=body.account_class,
         )  # fmt: skip
         return Reply(payee_payload(payee), 201)
 
@@ -217,8 +225,26 @@ class PayoutScheduleIn(Body):
     )
 
 
+class PayoutReserveIn(Body):
+    """POST /v1/payout_reserves"""
+
+    bank: Annotated[str, Form(r"[a-z0-9]{2,10}", "the name of a bank link: 2 to 10 of a-z 0-9")] = Field(
+        description="the bank that pays"
+    )
+    payee: PayeeId | None = Field(default=None, description="left out: every payee at the bank that has no own")
+    fixed_minor: Annotated[int, Field(ge=0, le=MAX_AMOUNT, strict=True, json_schema_extra=INT64)] = Field(
+        default=0, description="so much is always kept"
+    )
+    rolling_basis_points: Annotated[int, Field(ge=0, le=10_000, strict=True)] = Field(
+        default=0, description="of what a business date brought, so much is kept for `rolling_days`"
+    )
+    rolling_days: Annotated[int, Field(ge=0, le=LONGEST, strict=True)] = Field(
+        default=0, description="the date itself is the first of them"
+    )
+
+
 class PayoutRoutes:
-    """The routes of payout schedules."""
+    """The routes of payout schedules, and of what is kept of payouts."""
 
     def __init__(self, payouts: Payouts) -> None:
         self._payouts = payouts
@@ -243,7 +269,37 @@ class PayoutRoutes:
                 answer=ListOut[PayoutScheduleOut],
                 says="List when payees are paid, each bank's default first",
             ),
+            Route(
+                method="POST",
+                path="/v1/payout_reserves",
+                scope="payees:write",
+                handler=self.set_payout_reserve,
+                problems=("no_such_bank", "no_such_payee", "payee_at_another_bank", "reserve_wrong"),
+                answer=PayoutReserveOut,
+                says="Set what is kept of what a payee, or by default every payee at a bank, is owed",
+                body=PayoutReserveIn,
+            ),
+            Route(
+                method="GET",
+                path="/v1/payout_reserves",
+                scope="payments:read",
+                handler=self.list_payout_reserves,
+                answer=ListOut[PayoutReserveOut],
+                says="List what is kept of what payees are owed, each bank's default first",
+            ),
         ]
+
+    async def set_payout_reserve(self, call: Call[PayoutReserveIn]) -> Reply:
+        body = call.body
+        row = await self._payouts.set_reserve(
+            call.book, body.bank, payee_id=body.payee, fixed_minor=body.fixed_minor,
+            rolling_bp=body.rolling_basis_points, rolling_days=body.rolling_days,
+        )  # fmt: skip
+        return Reply(reserve_payload(row))
+
+    async def list_payout_reserves(self, call: Call[None]) -> Reply:
+        rows = await self._payouts.reserves(call.book)
+        return Reply({"object": "list", "data": [reserve_payload(row) for row in rows], "has_more": False})
 
     async def set_payout_schedule(self, call: Call[PayoutScheduleIn]) -> Reply:
         body = call.body

@@ -159,6 +159,7 @@ class Owed(NamedTuple):
     minor: int  # at nothing or below where nothing is to be paid
     debits: int  # of its account then: what is taken from it since is no longer owed
     least: int = 1  # where there is less it is carried over
+    kept: int = 0  # what of it is kept as a reserve; `minor` is without it
 
 
 async def owed_until(

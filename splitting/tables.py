@@ -19,6 +19,30 @@ class Payee(NamedTuple):
     created_at: datetime
     suspended_at: datetime | None = None  # since when it is paid nothing; its shares are booked as ever
     suspended_by: str | None = None  # merchant | operator
+    account_class: str | None = None  # II | III: of its account at the bank, which has limits; None: it has none
+
+
+class AccountUse(NamedTuple):
+    """What was sent to a payee's account that has limits: for the last day and its year, and what is on its way."""
+
+    book: int
+    payee_id: str
+    day: date
+    day_minor: int
+    year_minor: int
+    open_minor: int
+
+
+class PayoutReserve(NamedTuple):
+    """What is kept of what a payee is owed 保证金, or by default of every payee's at a bank."""
+
+    book: int
+    bank: str
+    payee_id: str  # empty: the bank's default
+    fixed_minor: int
+    rolling_bp: int
+    rolling_days: int
+    set_at: datetime
 
 
 class Split(NamedTuple):
@@ -214,7 +238,13 @@ class PayoutBank(NamedTuple):
     settled_until: date | None
 
 
-PAYEES: Table[Payee] = Table("payee", Payee, "int text text text text text text timestamptz timestamptz text", keys=2)
+PAYEES: Table[Payee] = Table(
+    "payee", Payee, "int text text text text text text timestamptz timestamptz text text", keys=2
+)
+ACCOUNT_USES: Table[AccountUse] = Table("account_use", AccountUse, "int text date bigint bigint bigint", keys=2)
+PAYOUT_RESERVES: Table[PayoutReserve] = Table(
+    "payout_reserve", PayoutReserve, "int text text bigint int int timestamptz", keys=3
+)
 SPLITS: Table[Split] = Table(
     "split",
     Split,

@@ -109,6 +109,7 @@ _TAGS = {
     "own_payees": "By which payee you are paid your own 商户本金",
     "split_plans": "Split plans 分账方案",
     "split_attachments": "What split plans are attached to",
+    "payout_reserves": "What is kept of payouts 保证金",
     "payout_schedules": "Payout schedules 结算周期",
     "debts": "What payees owe 欠款",
     "balances": "Balances 余额",

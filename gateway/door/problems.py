@@ -118,6 +118,8 @@ PROBLEMS_BY_SUBJECT: Mapping[str, Sequence[Problem]] = {
         Problem("split_plan_differs", 409, False, "the version has another hash than was given: it is not the document that was looked at", "read the plan again"),
         Problem("second_key_needed", 409, False, "the key that made this version may not activate it: that takes two", "use another key, or have your operator activate it"),
         Problem("no_such_payee", 404, False, "no payee has this id, or it belongs to another merchant", "register it first"),
+        Problem("account_class_wrong", 422, False, "an account of class II or III is at a bank, and in CNY; nothing was stored", "name the bank, or leave `account_class` out"),
+        Problem("reserve_wrong", 422, False, "a reserve is less than nothing, above 10000 basis points, or rolls for no days; nothing was stored", "correct `fixed_minor`; give `rolling_basis_points` and `rolling_days` together"),
         Problem("payee_is_not_merchant", 422, False, "what is your own is paid to a payee of kind `merchant` alone; nothing was stored", "register yourself with `kind` `merchant`, and name that payee"),
         Problem("payee_at_another_bank", 422, False, "a payout schedule at one bank is for a payee of another; nothing was stored", "name the payee's own bank"),
         Problem("schedule_wrong", 422, False, "a payout schedule means nothing, such as a weekly one without its day; nothing was stored", "correct what the message names"),

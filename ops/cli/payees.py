@@ -1,4 +1,4 @@
-"""Payees 收款方 as the operator sees them: payee list, debts, own, owns, suspend, resume."""
+"""Payees 收款方 as the operator sees them: payee list, debts, class, own, owns, suspend, resume."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,6 +96,30 @@ def payee_resume(book: Book, payee: Id, as_json: Json = False) -> None:
     finish(work())
 
 
+@app.command("class")
+def payee_class(
+    book: Book,
+    payee: Id,
+    of: Annotated[str, typer.Option("--class", help="II, III, or none where it has no limits.")],
+    as_json: Json = False,
+) -> None:
+    """Note of which class a payee's account is 二、三类户: no batch exceeds its limits. Takes two people."""
+    from ops.payees import set_class_as
+    from splitting.settlement.limits import LIMITS
+
+    if of not in (*LIMITS, "none"):
+        fail(f"--class is one of {', '.join(LIMITS)}, none", 2)
+    found = settings()
+
+    async def work() -> int:
+        async with acting_person(found, "merchants", "payee class", payee, book=book) as begun:
+            row = await set_class_as(begun, book, payee, None if of == "none" else of)
+        _tell(row, as_json)
+        return 0
+
+    finish(work())
+
+
 @app.command("own")
 def payee_own(
     book: Book,
@@ -159,4 +183,5 @@ def _tell(row: Any, as_json: bool) -> None:
         show(payee_payload(row))
     else:
         since = "is paid" if row.suspended_at is None else f"is suspended since {row.suspended_at:%Y-%m-%d %H:%M} UTC"
-        typer.echo(f"{row.id} {on_screen(row.name)} {since}")
+        limits = "" if row.account_class is None else f", account of class {row.account_class}"
+        typer.echo(f"{row.id} {on_screen(row.name)} {since}{limits}")

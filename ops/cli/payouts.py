@@ -1,4 +1,4 @@
-"""Payouts 结算 by schedule: payout set, list, bank, run, release."""
+"""Payouts 结算 by schedule: payout set, list, reserve, reserves, bank, run, release."""
 
 from typing import Annotated, Any
 
@@ -55,6 +55,59 @@ def payout_list(book: Book, as_json: Json = False) -> None:
             show({"schedules": [schedule_payload(row) for row in rows]})
         else:
             typer.echo("\n".join(map(_said, rows)) or "nobody is paid by schedule; `sluice settle` pays by hand")
+        return 0
+
+    finish(work())
+
+
+@app.command("reserve")
+def payout_reserve(
+    book: Book,
+    bank: Bank,
+    fixed: Annotated[str, typer.Option(help="So much is always kept; in major units.")] = "0",
+    rolling: Annotated[int, typer.Option(help="Basis points of what a business date brought; 100 is 1 %.")] = 0,
+    days: Annotated[int, typer.Option(help="For so many days that is kept, the date itself among them.")] = 0,
+    payee: Annotated[str | None, typer.Option(help="Only this payee; default: every payee at the bank.")] = None,
+    currency: Iso = "CNY",
+    as_json: Json = False,
+) -> None:
+    """Set what batches keep back of what payees at a bank are owed 保证金; nothing given: nothing is kept.
+
+    What is kept stays owed. The platform's commission is in no bank's default.
+    """
+    from ops.payouts import minor_of
+    from splitting.objects import reserve_payload
+
+    found = settings()
+
+    async def work() -> int:
+        async with acting(found, "channels", "payout reserve", f"{bank} {payee or ''}".strip(), book=book) as hub:
+            row = await hub.payouts.set_reserve(
+                book, bank, payee_id=payee, fixed_minor=minor_of(fixed, currency), rolling_bp=rolling, rolling_days=days
+            )
+        if as_json:
+            show(reserve_payload(row))
+        else:
+            typer.echo(_kept(row))
+        return 0
+
+    finish(work())
+
+
+@app.command("reserves")
+def payout_reserves(book: Book, as_json: Json = False) -> None:
+    """List what batches keep back of what payees are owed: each bank's default, then what differs."""
+    from splitting.objects import reserve_payload
+
+    found = settings()
+
+    async def work() -> int:
+        async with looking(found, book, may_lack_secrets=True) as hub:
+            rows = await hub.payouts.reserves(book)
+        if as_json:
+            show({"reserves": [reserve_payload(row) for row in rows]})
+        else:
+            typer.echo("\n".join(map(_kept, rows)) or "nothing is kept back")
         return 0
 
     finish(work())
@@ -164,10 +217,20 @@ def payout_release(
     finish(work())
 
 
-def _said(row: Any) -> str:
-    from splitting.settlement.payouts import EVERYBODY
+def _who(row: Any) -> str:
+    from splitting.settlement.store import EVERYBODY
 
-    who = "everybody else" if row.payee_id == EVERYBODY else row.payee_id
+    return "everybody else" if row.payee_id == EVERYBODY else str(row.payee_id)
+
+
+def _kept(row: Any) -> str:
+    rolling = f"{row.rolling_bp / 100:g} % of each date for {row.rolling_days} days" if row.rolling_bp else ""
+    fixed = f"{row.fixed_minor} minor units" if row.fixed_minor else ""
+    return on_screen(f"{row.bank:<10} {_who(row)}: {' and '.join(filter(None, (fixed, rolling))) or 'nothing'} kept")
+
+
+def _said(row: Any) -> str:
+    who = _who(row)
     where = "" if row.on_day is None else f" on day {row.on_day}"
     least = f", from {row.minimum_minor} minor units on" if row.minimum_minor else ""
     return on_screen(f"{row.bank:<10} {who}: {row.every}{where}{least}")

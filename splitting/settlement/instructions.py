@@ -19,14 +19,17 @@ from ledger import Transfer, accounts, open_account, post_expected
 from ledger.posting import ACCOUNTS
 from splitting import states
 from splitting.objects import instruction_payload, settlement_payload
+from splitting.settlement import limits
 from splitting.shares.sharing import owed_account
 from splitting.store import Owed
 from splitting.tables import (
+    ACCOUNT_USES,
     BANK_LINKS,
     INSTRUCTIONS,
     PAYEES,
     PAYOUT_BANKS,
     SETTLEMENTS,
+    AccountUse,
     BankLink,
     Instruction,
     Payee,
@@ -78,9 +81,10 @@ class MakeSettlement:
 
     owed: what each payee at the bank is owed from business dates up to `business_date`, as `store.owed_until` read it.
     A payee is paid that, less what was taken from it since it was read, or what it has now, whichever is less: a refund
-    after the cut-off is never paid out, nor is anything twice where two dates are settled at once. A suspended payee
-    has no line. Repeating it returns the batch as it is. Where nothing is to be paid there is no batch, and the date
-    may have one later. Raises Rejected (date_not_over) before `not_before`.
+    after the cut-off is never paid out, nor is anything twice where two dates are settled at once. What its account at
+    the bank may not take stays owed. A suspended payee has no line. Repeating it returns the batch as it is. Where
+    nothing is to be paid there is no batch, and the date may have one later. Raises Rejected (date_not_over) before
+    `not_before`.
 
     A batch of many is made in portions of its payees, in order of id: `after` is the last payee of the portion before,
     `upto` this one's last. Until the portion without `upto` is in, the batch is a draft. A portion that is not the next
@@ -111,7 +115,9 @@ class MakeSettlement:
         for owed in self.owed:
             yield PAYEES, (self.book, owed.payee_id)
             if work.knows(PAYEES, (self.book, owed.payee_id)):
-                yield ACCOUNTS, (self.book, owed_account(work.get(PAYEES, (self.book, owed.payee_id))))
+                payee = work.get(PAYEES, (self.book, owed.payee_id))
+                yield ACCOUNTS, (self.book, owed_account(payee))
+                yield from use_needs(payee)
 
     def apply(self, work: Work) -> Settlement | None:
         there = work.find(SETTLEMENTS, (self.book, self.id))
@@ -135,9 +141,11 @@ class MakeSettlement:
             if payee.suspended_at is not None:
                 continue  # it stays owed, and is in the next batch after it is resumed
             account = work.get(ACCOUNTS, (self.book, owed_account(payee)))
-            amount = min(owed.minor - (account.debits - owed.debits), account.available)
+            amount = min(owed.minor - (account.debits - owed.debits), account.available - owed.kept)
+            amount = min(amount, _room(work, payee, self.execution_date, amount))
             if amount < owed.least:
                 continue
+            _count_sent(work, payee, self.execution_date, amount)
             line_id = instruction_id(self.id, payee.id)
             rule = "commission_sent" if payee.kind == "platform" else "settlement_sent"
             transfers.append(Transfer(f"{line_id}:sent", rule, account.name, in_transit, amount, self.currency))
@@ -253,7 +261,9 @@ class DecideInstruction:
             bank = work.get(SETTLEMENTS, (self.book, line.settlement_id)).bank
             yield ACCOUNTS, (self.book, accounts.in_transit(bank, line.currency))
         if work.knows(PAYEES, (self.book, line.payee_id)):
-            yield ACCOUNTS, (self.book, owed_account(work.get(PAYEES, (self.book, line.payee_id))))
+            payee = work.get(PAYEES, (self.book, line.payee_id))
+            yield ACCOUNTS, (self.book, owed_account(payee))
+            yield from use_needs(payee)
 
     def apply(self, work: Work) -> Instruction:
         line = work.get(INSTRUCTIONS, (self.book, self.instruction_id))
@@ -283,6 +293,10 @@ class DecideInstruction:
         transfer = Transfer(f"{line.id}:{status}", rule, in_transit, target, line.amount_minor, line.currency)
         day = self.business_date or business_date(work.now)
         post_expected(work, self.book, line.id, [transfer], business_date=day, fresh=True)
+        if (use := find_use(work, payee)) is not None:
+            sent_for, minor = settlement.execution_date, line.amount_minor
+            use = limits.arrived(use, minor) if self.paid else limits.came_back(use, sent_for, minor, on_its_way=True)
+            work.put(ACCOUNT_USES, use)
         line = line._replace(status=status.value, reason=self.reason, bank_date=day, decided_at=work.now)
         work.put(INSTRUCTIONS, line)
         word = "settlement.line_paid" if self.paid else "settlement.line_refused"
@@ -334,6 +348,32 @@ class DoubtInstruction:
         elif line.status == states.Instruction.REFUSED or not self.duplicate:
             _contradicted(work, line, f"{self.status} ({'; '.join(self.reasons)})")
         return line
+
+
+def use_needs(payee: Payee) -> Iterable[Need]:
+    """Name the rows by which the limits of a payee's account are counted; none where it has no limits."""
+    if payee.account_class is not None:
+        yield ACCOUNT_USES, (payee.book, payee.id)
+        yield ACCOUNTS, (payee.book, accounts.sub_account(payee.id, payee.currency))
+
+
+def find_use(work: Work, payee: Payee) -> AccountUse | None:
+    """Return what was sent to a payee's account; None where it has no limits, or nothing was sent yet."""
+    return None if payee.account_class is None else work.find(ACCOUNT_USES, (payee.book, payee.id))
+
+
+def _room(work: Work, payee: Payee, day: date, amount: int) -> int:
+    """Return what of an amount the payee's account may take."""
+    if payee.account_class is None:
+        return amount
+    sub_account = work.find(ACCOUNTS, (payee.book, accounts.sub_account(payee.id, payee.currency)))
+    has = 0 if sub_account is None else sub_account.balance
+    return limits.room(limits.AccountClass(payee.account_class), find_use(work, payee), day, has)
+
+
+def _count_sent(work: Work, payee: Payee, day: date, amount: int) -> None:
+    if payee.account_class is not None:
+        work.put(ACCOUNT_USES, limits.sent(find_use(work, payee), payee.book, payee.id, day, amount))
 
 
 def _contradicted(work: Work, line: Instruction, said: str) -> None:

@@ -8,6 +8,7 @@ from kernel.db import Pool, acquire
 from kernel.work import Command
 from splitting import states, store
 from splitting.settlement.instructions import MakeSettlement
+from splitting.settlement.store import less_reserves
 from splitting.tables import Settlement
 
 PORTION = 100  # payees looked at in one commit
@@ -39,6 +40,7 @@ async def make(
             read = await store.owed_until(
                 connection, batch.book, batch.bank, batch.currency, batch.business_date, after=after, limit=portion + 1
             )
+            read = await less_reserves(connection, batch.book, batch.bank, batch.currency, batch.business_date, read)
         more, some = len(read) > portion, read[:portion]
         owed = [found for one in some if (found := to_pay(one)) is not None]
         upto = some[-1].payee_id if more else None

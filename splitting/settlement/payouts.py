@@ -17,24 +17,26 @@ from kernel.lane import Lanes
 from kernel.work import BOOKS, Need, Work
 from people import Use, approved
 from splitting import store
-from splitting.objects import schedule_payload
+from splitting.objects import reserve_payload, schedule_payload
 from splitting.settlement.calendar import DAY, BankHours, Calendar, Every, Schedule, payable, periods, schedule
 from splitting.settlement.instructions import MakeSettlement, ReleaseSettlement
+from splitting.settlement.limits import Reserve, reserve
 from splitting.settlement.making import make
-from splitting.settlement.store import payout_schedules
+from splitting.settlement.store import EVERYBODY, payout_reserves, payout_schedules
 from splitting.tables import (
     BANK_LINKS,
     PAYEES,
     PAYOUT_BANKS,
+    PAYOUT_RESERVES,
     PAYOUT_SCHEDULES,
     BankLink,
     PayoutBank,
+    PayoutReserve,
     PayoutSchedule,
     Settlement,
 )
 from streams import publish
 
-EVERYBODY = ""  # stands for the payee in a bank's default
 NO_LIMIT = None
 
 
@@ -58,15 +60,7 @@ class SetSchedule:
             yield PAYEES, (self.book, self.payee_id)
 
     def apply(self, work: Work) -> PayoutSchedule:
-        _linked(work, self.book, self.bank)
-        if self.payee_id != EVERYBODY:
-            payee = work.find(PAYEES, (self.book, self.payee_id))
-            if payee is None:
-                raise NotFound("no_such_payee", f"there is no payee {self.payee_id}", param="payee")
-            if payee.bank != self.bank:
-                raise Rejected(
-                    "payee_at_another_bank", f"{payee.id} is paid at {payee.bank or 'no bank'}", param="payee"
-                )
+        _paid_at(work, self.book, self.bank, self.payee_id)
         there = work.find(PAYOUT_SCHEDULES, (self.book, self.bank, self.payee_id))
         told = (self.schedule.every.value, self.schedule.on, self.schedule.minimum_minor)
         if there is not None and there[3:6] == told:
@@ -74,6 +68,37 @@ class SetSchedule:
         row = PayoutSchedule(self.book, self.bank, self.payee_id, *told, work.now)
         work.put(PAYOUT_SCHEDULES, row)
         publish(work, self.book, "payout_schedule.set", self.payee_id or self.bank, schedule_payload(row))
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class SetReserve:
+    """Note what is kept of what a payee is owed, or by default of every payee's at a bank. Returns the row.
+
+    A reserve of nothing keeps nothing, and for a payee nothing of the bank's default either. The same again changes
+    nothing. Raises NotFound (no_such_bank, no_such_payee), Rejected (payee_at_another_bank).
+    """
+
+    book: int
+    bank: str
+    payee_id: str
+    reserve: Reserve
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield BANK_LINKS, (self.book, self.bank)
+        yield PAYOUT_RESERVES, (self.book, self.bank, self.payee_id)
+        if self.payee_id != EVERYBODY:
+            yield PAYEES, (self.book, self.payee_id)
+
+    def apply(self, work: Work) -> PayoutReserve:
+        _paid_at(work, self.book, self.bank, self.payee_id)
+        there = work.find(PAYOUT_RESERVES, (self.book, self.bank, self.payee_id))
+        if there is not None and there[3:6] == tuple(self.reserve):
+            return there
+        row = PayoutReserve(self.book, self.bank, self.payee_id, *self.reserve, work.now)
+        work.put(PAYOUT_RESERVES, row)
+        publish(work, self.book, "payout_reserve.set", self.payee_id or self.bank, reserve_payload(row))
         return row
 
 
@@ -123,6 +148,18 @@ class MarkSettled:
         row = there or bank_of(self.book, self.bank)
         if row.settled_until is None or row.settled_until < self.until:
             work.put(PAYOUT_BANKS, row._replace(settled_until=self.until))
+
+
+def _paid_at(work: Work, book: int, bank: str, payee_id: str) -> None:
+    """Raise what is wrong with a bank, or with a payee at it (EVERYBODY for none)."""
+    _linked(work, book, bank)
+    if payee_id == EVERYBODY:
+        return
+    payee = work.find(PAYEES, (book, payee_id))
+    if payee is None:
+        raise NotFound("no_such_payee", f"there is no payee {payee_id}", param="payee")
+    if payee.bank != bank:
+        raise Rejected("payee_at_another_bank", f"{payee.id} is paid at {payee.bank or 'no bank'}", param="payee")
 
 
 def _linked(work: Work, book: int, bank: str) -> BankLink:
@@ -212,6 +249,22 @@ class Payouts:
         asked = SetPayoutBank(book, bank, hours, release_above_minor, only_deposited)
         row: PayoutBank = await self._lanes.put(approved(asked, use))
         return row
+
+    async def set_reserve(
+        self, book: int, bank: str, *, payee_id: str | None, fixed_minor: int, rolling_bp: int, rolling_days: int
+    ) -> PayoutReserve:
+        """Set what is kept of what a payee is owed, or everybody at the bank (None).
+
+        Raises what SetReserve and `reserve` raise.
+        """
+        asked = reserve(fixed_minor, rolling_bp, rolling_days)
+        row: PayoutReserve = await self._lanes.put(SetReserve(book, bank, payee_id or EVERYBODY, asked))
+        return row
+
+    async def reserves(self, book: int) -> list[PayoutReserve]:
+        """Return every reserve of a merchant, each bank's default first."""
+        async with acquire(self._pool) as connection:
+            return await payout_reserves(connection, book)
 
     async def schedules(self, book: int) -> list[PayoutSchedule]:
         """Return every schedule of a merchant, each bank's default first."""

@@ -11,10 +11,11 @@ from ledger import Transfer, accounts, post_expected
 from ledger.posting import ACCOUNTS, ENTRIES
 from splitting import states
 from splitting.objects import instruction_payload
+from splitting.settlement import limits
 from splitting.settlement.deposits import UNIDENTIFIED, ApplyDeposit
-from splitting.settlement.instructions import CONTRADICTED
+from splitting.settlement.instructions import CONTRADICTED, find_use, use_needs
 from splitting.shares.sharing import owed_account
-from splitting.tables import INSTRUCTIONS, PAYEES, SETTLEMENTS, Instruction
+from splitting.tables import ACCOUNT_USES, INSTRUCTIONS, PAYEES, SETTLEMENTS, Instruction
 from streams import publish
 
 
@@ -56,7 +57,9 @@ class ApplyReturn:
         yield PAYEES, (self.book, line.payee_id)
         yield ACCOUNTS, (self.book, accounts.sub_account(line.payee_id, line.currency))
         if work.knows(PAYEES, (self.book, line.payee_id)):
-            yield ACCOUNTS, (self.book, owed_account(work.get(PAYEES, (self.book, line.payee_id))))
+            payee = work.get(PAYEES, (self.book, line.payee_id))
+            yield ACCOUNTS, (self.book, owed_account(payee))
+            yield from use_needs(payee)
 
     def apply(self, work: Work) -> Instruction:
         line = work.find(INSTRUCTIONS, (self.book, self.line_id))
@@ -86,6 +89,9 @@ class ApplyReturn:
         )
         work.put(INSTRUCTIONS, line)
         settlement = work.get(SETTLEMENTS, (self.book, line.settlement_id))
+        if (use := find_use(work, payee)) is not None:
+            use = limits.came_back(use, settlement.execution_date, line.amount_minor, on_its_way=False)
+            work.put(ACCOUNT_USES, use)
         returned = settlement.returned_minor + line.amount_minor
         work.put(SETTLEMENTS, settlement._replace(returned_minor=returned, updated_at=work.now))
         publish(work, self.book, "settlement.line_returned", line.id, instruction_payload(line))

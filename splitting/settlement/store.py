@@ -1,9 +1,17 @@
 """Reading when payees are paid, and whether the money of a batch is there. Writing goes through the commit lane."""
 
+from collections.abc import Mapping, Sequence
+from datetime import date
+
 from kernel.db import Connection
 from ledger import accounts
-from splitting.tables import PayoutSchedule, Settlement
+from splitting.payees import PLATFORM_ID
+from splitting.settlement import limits
+from splitting.store import PAID_OUT, Owed
+from splitting.tables import PayoutReserve, PayoutSchedule, Settlement
 
+EVERYBODY = ""  # stands for the payee in a bank's default
+_RESERVE = ", ".join(PayoutReserve._fields)
 _SCHEDULE = ", ".join(PayoutSchedule._fields)
 
 
@@ -13,6 +21,71 @@ async def payout_schedules(connection: Connection, book: int) -> list[PayoutSche
         f"SELECT {_SCHEDULE} FROM payout_schedule WHERE book = $1 ORDER BY bank, payee_id", book
     )
     return [PayoutSchedule(*row) for row in rows]
+
+
+async def payout_reserves(connection: Connection, book: int, bank: str | None = None) -> list[PayoutReserve]:
+    """Return every reserve of a book, or at one bank, each bank's default before its payees'."""
+    rows = await connection.fetch(
+        f"SELECT {_RESERVE} FROM payout_reserve WHERE book = $1 AND ($2::text IS NULL OR bank = $2) "
+        "ORDER BY bank, payee_id",
+        book,
+        bank,
+    )
+    return [PayoutReserve(*row) for row in rows]
+
+
+async def less_reserves(
+    connection: Connection, book: int, bank: str, currency: str, day: date, owed: Sequence[Owed]
+) -> list[Owed]:
+    """Return what payees are owed without what is kept of it on a business date 保证金.
+
+    The bank's default is for all but the platform. Costs the dates that the reserves keep anything of.
+    """
+    rows = {row.payee_id: row for row in await payout_reserves(connection, book, bank)}
+    if not rows:
+        return list(owed)
+    of: dict[str, limits.Reserve] = {}
+    for one in owed:
+        row = rows.get(one.payee_id) or (None if one.payee_id == PLATFORM_ID else rows.get(EVERYBODY))
+        if row is not None:
+            of[one.payee_id] = limits.Reserve(row.fixed_minor, row.rolling_bp, row.rolling_days)
+    earned = await earned_on(connection, book, currency, day, {payee: one.rolling_days for payee, one in of.items()})
+    found = []
+    for one in owed:
+        kept = 0 if one.payee_id not in of else limits.kept(of[one.payee_id], earned.get(one.payee_id, ()))
+        found.append(one._replace(minor=one.minor - kept, kept=kept))
+    return found
+
+
+async def earned_on(
+    connection: Connection, book: int, currency: str, day: date, days: Mapping[str, int]
+) -> dict[str, list[int]]:
+    """Return what payees earned on each of the last so many dates up to a day, less what was taken back on it.
+
+    days: payee's id → how many.
+    """
+    asked = {payee: count for payee, count in days.items() if count}
+    rows = await connection.fetch(
+        """
+        SELECT p.id, sum(d.credits - d.debits)::bigint FROM unnest($3::text[], $4::int[]) AS p (id, days)
+        CROSS JOIN LATERAL (
+            SELECT business_date, credits, debits FROM day_sum WHERE book = $1
+                AND account = CASE p.id WHEN $6 THEN 'platform_fee:' ELSE 'payee:' || p.id || ':' END || $2
+                AND business_date > $5::date - p.days AND business_date <= $5 AND rule <> ALL($7::text[]) OFFSET 0
+        ) d GROUP BY p.id, d.business_date
+        """,
+        book,
+        currency,
+        list(asked),
+        list(asked.values()),
+        day,
+        PLATFORM_ID,
+        sorted(PAID_OUT),
+    )
+    found: dict[str, list[int]] = {}
+    for payee, minor in rows:
+        found.setdefault(payee, []).append(minor)
+    return found
 
 
 async def lacking(connection: Connection, settlement: Settlement) -> int:

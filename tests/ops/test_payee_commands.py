@@ -92,3 +92,14 @@ def test_two_people_set_by_which_payee_a_merchant_is_paid_its_own(tea_house: Slu
     (row,) = json.loads(tea_house("payee", "owns", *book, "--json").stdout)["own_payees"]
     assert (row["payee"], row["currency"]) == (PAYEE, "CNY")
     assert "approval_asked" in tea_house("payee", "own", *book, "--none", code=1).output
+
+
+def test_two_people_say_of_which_class_a_payees_account_is(tea_house: Sluice, database_url: str) -> None:
+    asyncio.run(a_payee(database_url))
+    tea_house("person", "add", "cy", "--role", "operator", "--keep")
+    asked = ("payee", "class", *OF, "--class")
+    assert "--class is one of II, III, none" in tea_house(*asked, "IV", code=2).output
+    assert "approval_asked" in tea_house(*asked, "II", code=1).output
+    (approval,) = json.loads(tea_house("approval", "list", "--json").stdout)["approvals"]
+    tea_house("--as", "cy", "approval", "approve", approval["id"])
+    assert "account_class_wrong" in tea_house(*asked, "II", code=1).output, "its shares are kept in the book"

@@ -51,6 +51,21 @@ def test_who_is_paid_when_is_set_and_shown(tea_house: Sluice, database_url: str)
     assert "nothing is due" in tea_house("payout", "run", *BOOK, "--bank", "citybank").output
 
 
+def test_what_is_kept_of_payouts_is_set_and_shown(tea_house: Sluice, database_url: str) -> None:
+    asyncio.run(a_bank(database_url))
+    assert "nothing is kept back" in tea_house("payout", "reserves", *BOOK).output
+    said = tea_house("payout", "reserve", *BOOK, "citybank", "--fixed", "10", "--rolling", "550", "--days", "7").output
+    assert "everybody else: 1000 minor units and 5.5 % of each date for 7 days kept" in said
+    said = tea_house("payout", "reserve", *BOOK, "citybank", "--payee", "pye_" + "1" * 26).output
+    assert "nothing kept" in said
+    rows = json.loads(tea_house("payout", "reserves", *BOOK, "--json").stdout)["reserves"]
+    assert [(row["payee"], row["fixed_minor"], row["rolling_basis_points"]) for row in rows] == [
+        (None, 1_000, 550),
+        ("pye_" + "1" * 26, 0, 0),
+    ]
+    assert "reserve_wrong" in tea_house("payout", "reserve", *BOOK, "citybank", "--rolling", "5", code=1).output
+
+
 def test_two_people_set_a_banks_limit_and_release_what_is_over_it(tea_house: Sluice, database_url: str) -> None:
     asyncio.run(a_bank(database_url))
     assert "on working days what it has by 16:30" in tea_house("payout", "bank", *BOOK, "citybank").output

@@ -146,6 +146,10 @@ async def play(story: Story) -> None:
         "bank": BANK, "payee": payee["id"], "every": "weekly", "on": 5, "minimum_minor": 10_000,
     }, example="of_one_payee")  # fmt: skip
     await ask("list_payout_schedules", "/v1/payout_schedules")
+    await ask("set_payout_reserve", "/v1/payout_reserves", {
+        "bank": BANK, "rolling_basis_points": 500, "rolling_days": 7,
+    })  # fmt: skip
+    await ask("list_payout_reserves", "/v1/payout_reserves")
     paid = await _a_payment(story, payee["id"])
     await _money_back(story, paid)
     await _reserved_money(story)

@@ -630,6 +630,8 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
         ("PUT", "/v1/split_attachments"): "channels",
         ("POST", "/v1/payout_schedules"): "payees:write",
         ("GET", "/v1/payout_schedules"): "payments:read",
+        ("POST", "/v1/payout_reserves"): "payees:write",
+        ("GET", "/v1/payout_reserves"): "payments:read",
         ("GET", "/v1/debts"): "payments:read",
         ("POST", f"/v1/payments/{door.paid}/confirm_delivery"): "payments:write",
         ("GET", "/v1/balances"): "balances:read",
