@@ -112,6 +112,25 @@ KINDS: Mapping[str, CaseKind] = {
         "that it carried out late); the second statement was not booked",
         _LOOKED_INTO,
     ),
+    "chargeback_not_booked": CaseKind(
+        "a rail reports a chargeback that cannot be booked as it is told: another currency, more than was paid, "
+        "another amount than before, of a payment that is not paid, or contrary to its end; nothing was booked of that",
+        {
+            "looked_into": (
+                "the facts have been found out (say how in the note): either nothing is to be booked, or it was "
+                "recorded by hand (`sluice chargeback`)"
+            )
+        },
+    ),
+    "chargeback_beyond": CaseKind(
+        "a rail took money back for a chargeback that the payment did not have any more: refunds had given it back to "
+        "the payer; that part is in suspense 挂账",
+        {
+            "charge": "a refund has failed or come back since: the payment bears it after all, and its payees with it",
+            "recovered": "the payer or the rail returned it outside the hub (say how in the note)",
+            "borne": "the merchant or the platform bears the loss (say who, and under which entry, in the note)",
+        },
+    ),
     "settlement_refused": CaseKind(
         "a bank refused a whole settlement batch and did nothing of it, or the hub cannot write it for the bank "
         "(refused_by); it is not sent any more, and its money stays in transit",

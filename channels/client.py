@@ -11,6 +11,7 @@ from channels.contract import (
     BadNotice,
     BillLine,
     Channel,
+    Dispute,
     FundLine,
     Order,
     Outcome,
@@ -19,6 +20,7 @@ from channels.contract import (
     Request,
     Response,
     Unknown,
+    Unmoved,
 )
 from channels.powers import (
     Authorizes,
@@ -30,6 +32,7 @@ from channels.powers import (
     Reverses,
     RotatesKeys,
     SignsActions,
+    TellsDisputes,
 )
 from channels.sharing import Receiver, Shared, ShareOrder, ShareReturn, Sharing
 from kernel.env import Env, NoAnswer, NotSent
@@ -59,6 +62,7 @@ TIMEOUTS_S: Mapping[str, float] = {
     "release": 15.0,
     "give_back": 15.0,
     "give_back_query": 10.0,
+    "dispute": 10.0,
     "bill": 15.0,
     "bill_file": 600.0,
     "keys": 10.0,
@@ -157,6 +161,19 @@ class ChannelClient:
         return await self.exchange(
             "refund_query", refund, self.channel.refund_query_request, self.channel.refund_query_outcome
         )
+
+    async def dispute(self, ref: str) -> Dispute | Unmoved | Unknown:
+        """Ask how a dispute stands, by the rail's number of it."""
+        rail = self.channel
+        if not isinstance(rail, TellsDisputes):
+            raise self._lacks(TellsDisputes)
+        try:
+            answer = await self._send("dispute", rail.dispute_request(ref))
+        except NotSent as error:
+            return Unknown(f"not sent: {error}", not_sent=True)
+        except NoAnswer as error:
+            return Unknown(f"no answer: {error}")
+        return rail.dispute_outcome(ref, answer, now=self._env.now())
 
     async def exchange(self, op: str, subject: S, request: Callable[[S], Request], outcome: OutcomeOf[S]) -> Outcome:
         """Send and translate, and again while an answer needs another beside it.

@@ -156,7 +156,7 @@ class Notice:
     """A verified notice 异步通知: signature, merchant and decryption are already checked."""
 
     kind: "Kind"
-    reference: str  # our number of the payment or refund it speaks of
+    reference: str  # our number of the payment or refund it speaks of; of a chargeback the rail's, which is asked about
     outcome: Outcome
     notice_id: str  # the channel's id of the notice, the same when it is repeated
 
@@ -165,6 +165,49 @@ class Kind(StrEnum):
     PAYMENT = "payment"
     REFUND = "refund"
     RETURN = "return"  # 退款退回, in bills only: a refund that had left and came back, under the refund's number
+    CHARGEBACK = "chargeback"  # 拒付: what the rail took of a payment for its payer, under the rail's number of it
+    CHARGEBACK_WON = "chargeback_won"  # 拒付撤回, in bills only: that it came back, under the same number
+
+
+# ---- chargebacks 拒付 ------------------------------------------------------------------------------------------------
+
+
+class DisputeStatus(StrEnum):
+    """How a dispute stands that has taken money."""
+
+    OPENED = "opened"
+    WON = "won"  # the merchant has the money again
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """What a rail says of a dispute 拒付 that has taken money of a payment; see powers.TellsDisputes.
+
+    amount: what the rail took, of the payment's money; the hub compares it with the payment. fee: what it keeps for the
+    dispute itself, at least nothing; fee_back: what of that it gave back with the money. One currency for all three.
+    """
+
+    ref: str  # the rail's number of the dispute
+    reference: str | None  # our number of the payment; None: it was not made by us
+    payment_channel_ref: str  # the rail's number of the payment, as Confirmed.channel_ref
+    status: DisputeStatus
+    amount: Money
+    fee: Money
+    reason: str  # the rail's own code
+    opened_at: datetime  # when the money was taken, by the channel's clock
+    evidence_due_at: datetime | None = None
+    ended_at: datetime | None = None  # won: when the money came back; lost: when that was decided, where it is told
+    fee_back: Money | None = None
+    returned: Money | None = None  # won: what came back; None: all of it
+
+
+@dataclass(frozen=True, slots=True)
+class Unmoved:
+    """The rail has the dispute and has taken no money for it: an inquiry, or one that is being looked at."""
+
+    reason: str
+    reference: str | None = None  # our number of the payment
 
 
 class BadNotice(Exception):
@@ -189,11 +232,12 @@ class BillLine:
     """One line 明细 of a channel's bill."""
 
     kind: Kind
-    reference: str  # our number of the payment or refund; of a reversal, which has none, the payment's
+    # Our number of the payment or refund; of a reversal, which has none, the payment's; the rail's of a dispute.
+    reference: str
     payment_reference: str  # our number of the payment, also on the lines of a refund and its return
     channel_ref: str
     amount: Money  # positive; of the payment or of the refund
-    fee: Money  # kept by the channel: positive on payments, negative (given back) on refunds
+    fee: Money  # kept by the channel: positive on payments and chargebacks, negative (given back) on refunds
     # success | processing | failed | reversed | returned (of a refund that left and has a line of its own on which it
     # came back): the adapter's translation; unknown: a word it does not know
     status: str

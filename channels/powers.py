@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 from channels.contract import (
     Capabilities,
     Channel,
+    Dispute,
     FundLine,
     Method,
     Order,
@@ -20,6 +21,8 @@ from channels.contract import (
     RefundOrder,
     Request,
     Response,
+    Unknown,
+    Unmoved,
 )
 from channels.sharing import Sharing
 from kernel.money import Money
@@ -195,6 +198,17 @@ class SendsOn(Protocol):
 
 
 @runtime_checkable
+class TellsDisputes(Protocol):
+    """A rail that can be asked about a dispute 拒付; its notices name one, and what it answers then is believed."""
+
+    def dispute_request(self, ref: str) -> Request:
+        """Return the request for the dispute of this number of the rail's."""
+
+    def dispute_outcome(self, ref: str, answer: Response, *, now: datetime) -> Dispute | Unmoved | Unknown:
+        """Return how the dispute stands; Unknown(not_found=True) where the rail has none of that number."""
+
+
+@runtime_checkable
 class HasFundBill(Protocol):
     """A rail that also has a bill of its fund flow 资金账单."""
 
@@ -233,6 +247,7 @@ POWERS: Mapping[type[Any], Callable[[Capabilities], bool | None]] = {
     WeighsNotices: _says_nothing,
     Proves: _says_nothing,
     SendsOn: _says_nothing,
+    TellsDisputes: _says_nothing,
     HasFundBill: _says_nothing,
     NamesDeposits: _says_nothing,
     Sharing: _says_nothing,

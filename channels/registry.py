@@ -30,9 +30,15 @@ NAMES = (
 CHANNELS: Mapping[str, ChannelConfig] = {name: import_module(f"channels.{name}").build for name in NAMES}
 
 
+def class_of(build: Callable[[Mapping[str, Any]], Channel]) -> type[Any]:
+    """Return the class that a rail's `build` says it makes, before there are settings to build it from."""
+    made: type[Any] = get_type_hints(build)["return"]
+    return made
+
+
 def capabilities_of(build: Callable[[Mapping[str, Any]], Channel]) -> Capabilities:
     """Return what a rail can do, before there are settings to build it from. Raises TypeError."""
-    made = get_type_hints(build)["return"]
+    made = class_of(build)
     capabilities = getattr(made, "capabilities", None)
     if not isinstance(capabilities, Capabilities):
         raise TypeError(f"{build} must say which class it makes, not {made}")

@@ -7,8 +7,8 @@ from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from gateway import states
-from gateway.tables import Attempt, Payment, Refund
-from kernel.answers import Currency, Day, FailureOut, Minor, PaymentId, RefundId, Time, words
+from gateway.tables import Attempt, Chargeback, Payment, Refund
+from kernel.answers import ChargebackId, Currency, Day, FailureOut, Minor, PaymentId, RefundId, Time, words
 from kernel.clock import rfc3339
 from streams.catalogue import EventType
 
@@ -50,6 +50,10 @@ class PaymentOut(TypedDict):
     ]
     amount_refunded: Minor
     amount_refunding: Annotated[Minor, Field(description="on its way back")]
+    amount_charged_back: Annotated[
+        Minor,
+        Field(description="what chargebacks that are open or lost have taken of it: `GET /v1/chargebacks?payment=`"),
+    ]
     refund_status: Annotated[str, words(("none", "partial", "full")), Field(description="of what was captured")]
     channel_fee: Annotated[Minor, Field(description="what the channel keeps, once captured")]
     merchant_coupon: Annotated[Minor, Field(description="of amount_captured, what the merchant's own coupons paid")]
@@ -112,6 +116,34 @@ class RefundOut(TypedDict):
     ]
 
 
+class ChargebackOut(TypedDict):
+    """A chargeback 拒付: money of a payment that its channel took back for the payer."""
+
+    object: Literal["chargeback"]
+    id: ChargebackId
+    payment: PaymentId
+    attempt: Annotated[int, Field(description="the number of the attempt whose money it is")]
+    amount: Annotated[Minor, Field(description="what the channel took; it may be less than the payment")]
+    currency: Currency
+    amount_borne: Annotated[
+        Minor, Field(description="of amount, what the payment bears; the rest had gone back to the payer before")
+    ]
+    status: Annotated[str, words(states.ChargebackStatus)]
+    channel: str
+    channel_account: str
+    channel_ref: Annotated[str, Field(description="the channel's number of it")]
+    reason: Annotated[str, Field(description="the channel's own code")]
+    chargeback_fee: Annotated[Minor, Field(description="what the channel keeps for it; no payee bears it")]
+    chargeback_fee_returned: Annotated[Minor, Field(description="of that, what it gave back when it was won")]
+    channel_fee_returned: Annotated[Minor, Field(description="of the payment's fee, what the channel gives back")]
+    merchant_coupon: Annotated[Minor, Field(description="of amount_borne, what the merchant's own coupons bear")]
+    evidence_due_at: Annotated[Time | None, Field(description="until when the channel takes evidence")]
+    recorded_by_hand: Annotated[bool, Field(description="the operator recorded it: the channel tells of none")]
+    created_at: Time
+    business_date: Annotated[Day, Field(description="on which the channel took the money")]
+    ended_date: Annotated[Day | None, Field(description="on which it was won or lost")]
+
+
 class PaymentShort(TypedDict):
     """What an event tells of a payment."""
 
@@ -153,6 +185,25 @@ class RefundShort(TypedDict):
     business_date: Day | None
 
 
+class ChargebackShort(TypedDict):
+    """What an event tells of a chargeback."""
+
+    object: Literal["chargeback"]
+    id: ChargebackId
+    payment: PaymentId
+    amount: Minor
+    currency: Currency
+    amount_borne: Minor
+    status: Annotated[str, words(states.ChargebackStatus)]
+    channel: str
+    reason: str
+    chargeback_fee: Minor
+    chargeback_fee_returned: Minor
+    evidence_due_at: Time | None
+    business_date: Day
+    ended_date: Day | None
+
+
 EVENTS = {
     "payment.created": EventType("a payment was accepted and is about to go to a channel", PaymentShort),
     "payment.requires_action": EventType("the payer has something to do, see next_action", PaymentShort),
@@ -173,6 +224,13 @@ EVENTS = {
     "refund.failed": EventType(
         "the channel refused it, or it came back after it had succeeded; the money is where it was", RefundShort
     ),
+    "chargeback.opened": EventType(
+        "the channel took money of a payment back for the payer; the payees gave their shares back", ChargebackShort
+    ),
+    "chargeback.won": EventType(
+        "the channel gave that money back; the payees have their shares again", ChargebackShort
+    ),
+    "chargeback.lost": EventType("the payer keeps that money", ChargebackShort),
     "refund.retried": EventType("a failed refund was started again, under a new number at the channel", RefundShort),
 }
 
@@ -210,6 +268,7 @@ def payment_payload(payment: Payment) -> PaymentOut:
         "amount_captured": payment.captured_minor,
         "amount_refunded": payment.refunded_minor,
         "amount_refunding": payment.refunding_minor,
+        "amount_charged_back": payment.charged_back_minor,
         "refund_status": refund_status,
         "channel_fee": payment.fee_minor if payment.captured_minor else 0,
         "merchant_coupon": payment.coupon_minor,
@@ -310,4 +369,51 @@ def refund_event(refund: Refund) -> RefundShort:
         "merchant_coupon": refund.coupon_minor,
         "failure_code": refund.failure_code,
         "business_date": refund.business_date.isoformat() if refund.business_date else None,
+    }
+
+
+def chargeback_payload(row: Chargeback) -> ChargebackOut:
+    """Return a chargeback as everyone outside sees it."""
+    return {
+        "object": "chargeback",
+        "id": row.id,
+        "payment": row.payment_id,
+        "attempt": row.attempt_number,
+        "amount": row.amount_minor,
+        "currency": row.currency,
+        "amount_borne": row.covered_minor,
+        "status": row.status,
+        "channel": row.channel,
+        "channel_account": row.channel_account,
+        "channel_ref": row.channel_ref,
+        "reason": row.reason,
+        "chargeback_fee": row.fee_minor,
+        "chargeback_fee_returned": row.fee_back_minor,
+        "channel_fee_returned": row.fee_returned_minor,
+        "merchant_coupon": row.coupon_minor,
+        "evidence_due_at": rfc3339(row.evidence_due_at) if row.evidence_due_at else None,
+        "recorded_by_hand": row.recorded_by is not None,
+        "created_at": rfc3339(row.created_at),
+        "business_date": row.business_date.isoformat(),
+        "ended_date": row.ended_date.isoformat() if row.ended_date else None,
+    }
+
+
+def chargeback_event(row: Chargeback) -> ChargebackShort:
+    """Return what an event tells of a chargeback; like payment_event, nothing but numbers, states and sums."""
+    return {
+        "object": "chargeback",
+        "id": row.id,
+        "payment": row.payment_id,
+        "amount": row.amount_minor,
+        "currency": row.currency,
+        "amount_borne": row.covered_minor,
+        "status": row.status,
+        "channel": row.channel,
+        "reason": row.reason,
+        "chargeback_fee": row.fee_minor,
+        "chargeback_fee_returned": row.fee_back_minor,
+        "evidence_due_at": rfc3339(row.evidence_due_at) if row.evidence_due_at else None,
+        "business_date": row.business_date.isoformat(),
+        "ended_date": row.ended_date.isoformat() if row.ended_date else None,
     }

@@ -94,8 +94,10 @@ CREATE TABLE payment (
     coupon_minor          bigint NOT NULL DEFAULT 0 CHECK (coupon_minor >= 0), -- captured, and paid by the merchant's own coupons
     coupon_returned_minor bigint NOT NULL DEFAULT 0 CHECK (coupon_returned_minor >= 0), -- of it, what refunds gave back
     channel           text COLLATE "C", -- of the attempt that has its money, else of the last; NULL: the payer has not chosen
+    charged_back_minor bigint NOT NULL DEFAULT 0 CHECK (charged_back_minor >= 0), -- 拒付: by chargebacks that are open or lost
     PRIMARY KEY (book, id),
-    CONSTRAINT refunds_never_exceed_the_capture CHECK (refunded_minor + refunding_minor <= captured_minor),
+    CONSTRAINT what_goes_back_never_exceeds_the_capture
+        CHECK (refunded_minor + refunding_minor + charged_back_minor <= captured_minor),
     CONSTRAINT captured_within_the_amount CHECK (captured_minor BETWEEN 0 AND amount_minor),
     CONSTRAINT captured_by_an_attempt CHECK (won_attempt BETWEEN (captured_minor > 0)::int AND attempt_count)
 ) WITH (fillfactor = 45); -- a page has room for the second version of each of its rows, so no update touches an index
@@ -191,6 +193,45 @@ CREATE TABLE refund_return (
     FOREIGN KEY (book, refund_id) REFERENCES refund (book, id)
 );
 CREATE INDEX refund_return_by_date ON refund_return (book, returned_date);
+
+-- 拒付: money of a payment that its rail took back for the payer, by the rail's number of the dispute.
+CREATE TABLE chargeback (
+    book               int NOT NULL,
+    id                 text NOT NULL COLLATE "C",
+    payment_id         text NOT NULL COLLATE "C",
+    attempt_number     int NOT NULL,
+    channel            text NOT NULL COLLATE "C",
+    channel_account    text NOT NULL COLLATE "C",
+    channel_ref        text NOT NULL COLLATE "C", -- the rail's number of it
+    amount_minor       bigint NOT NULL CHECK (amount_minor > 0), -- what the rail took
+    currency           text NOT NULL COLLATE "C",
+    covered_minor      bigint NOT NULL, -- of it, what the payment bears; the rest had gone back before: in suspense
+    fee_minor          bigint NOT NULL CHECK (fee_minor >= 0), -- what the rail keeps for it
+    fee_back_minor     bigint NOT NULL, -- of that, what the rail gave back when it was won
+    fee_returned_minor bigint NOT NULL CHECK (fee_returned_minor >= 0), -- of the payment's fee, as with a refund
+    coupon_minor       bigint NOT NULL CHECK (coupon_minor >= 0), -- of covered_minor, what coupons bear
+    taken_back         json NOT NULL,
+    reason             text NOT NULL,
+    status             text NOT NULL COLLATE "C" CHECK (status IN ('opened', 'won', 'lost')),
+    evidence_due_at    timestamptz,
+    evidence           text, -- of one that a person recorded: where it is kept
+    recorded_by        text COLLATE "C", -- that person; NULL: the rail tells of it
+    business_date      date NOT NULL, -- on which the rail took the money
+    ended_date         date,
+    created_at         timestamptz NOT NULL,
+    updated_at         timestamptz NOT NULL,
+    due_at             timestamptz, -- when the rail is asked again; NULL: it has ended, or a person records it
+    PRIMARY KEY (book, id),
+    UNIQUE (book, channel_account, channel_ref),
+    FOREIGN KEY (book, payment_id) REFERENCES payment (book, id),
+    CONSTRAINT chargeback_covered CHECK (covered_minor BETWEEN 0 AND amount_minor),
+    CONSTRAINT chargeback_fee_back CHECK (fee_back_minor BETWEEN 0 AND fee_minor),
+    CONSTRAINT chargeback_ended CHECK ((status = 'opened') = (ended_date IS NULL))
+) WITH (fillfactor = 70);
+CREATE INDEX chargeback_due ON chargeback (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX chargeback_of_payment ON chargeback (book, payment_id);
+CREATE INDEX chargeback_by_date ON chargeback (book, channel_account, business_date);
+CREATE INDEX chargeback_by_end ON chargeback (book, channel_account, ended_date) WHERE ended_date IS NOT NULL;
 
 -- A merchant's routing policies 路由策略, one row a version: only ever added; the highest version holds.
 CREATE TABLE routing_policy (

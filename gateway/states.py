@@ -1,4 +1,4 @@
-"""State tables of the payment's life: payment 支付单, attempt 支付尝试, refund 退款.
+"""State tables of the payment's life: payment 支付单, attempt 支付尝试, refund 退款, chargeback 拒付.
 
 One move a line: (state, event), what it becomes, and the type of the event that is published with it.
 """
@@ -206,4 +206,33 @@ REFUND = StateTable(
     },
     begins={R.PROCESSING: "refund.created"},
     path=[(R.PROCESSING, RE.CONFIRMED)],
+)
+
+
+class ChargebackStatus(StrEnum):
+    OPENED = "opened"  # the channel has taken the money, and the merchant may show evidence
+    WON = "won"  # the money is back
+    LOST = "lost"  # the payer keeps it
+
+
+class ChargebackEvent(StrEnum):
+    OPENED = "opened"
+    WON = "won"
+    LOST = "lost"
+
+
+C, CE = ChargebackStatus, ChargebackEvent
+CHARGEBACK = StateTable(
+    {
+        (C.OPENED, CE.OPENED): Move(C.OPENED),
+        (C.OPENED, CE.WON): Move(C.WON, "chargeback.won"),
+        (C.OPENED, CE.LOST): Move(C.LOST, "chargeback.lost"),
+        (C.LOST, CE.OPENED): Move(C.LOST),  # what was true before
+        (C.LOST, CE.LOST): Move(C.LOST),
+        (C.LOST, CE.WON): Move(C.WON, "chargeback.won"),  # overturned: the channel has given the money back after all
+        (C.WON, CE.OPENED): Move(C.WON),
+        (C.WON, CE.WON): Move(C.WON),
+    },
+    begins={C.OPENED: "chargeback.opened"},
+    path=[(C.OPENED, CE.WON)],
 )

@@ -1,5 +1,6 @@
 """The rows of the gateway as the commit lane knows them; schema.sql has their meaning."""
 
+import hashlib
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -82,10 +83,16 @@ class Payment(NamedTuple):
     coupon_minor: int = 0  # of captured_minor, what the merchant's own coupons paid; it does not arrive
     coupon_returned_minor: int = 0  # of that, what refunds have given back
     channel: str | None = None  # of the attempt that has its money, else of the last; None: the payer has not chosen
+    charged_back_minor: int = 0  # 拒付: what chargebacks that are open, or lost, have taken of it
 
     @property
     def refundable_minor(self) -> int:
-        return self.captured_minor - self.refunded_minor - self.refunding_minor
+        return self.captured_minor - self.live_minor
+
+    @property
+    def live_minor(self) -> int:
+        """What of it is on its way back or has gone back, by refunds and chargebacks."""
+        return self.refunded_minor + self.refunding_minor + self.charged_back_minor
 
 
 class Attempt(NamedTuple):
@@ -250,6 +257,41 @@ class RefundReturn(NamedTuple):
     channel_ref: str | None
 
 
+class Chargeback(NamedTuple):
+    """A chargeback 拒付: money of a payment that its channel took back for the payer. Amounts in minor units."""
+
+    book: int
+    id: str  # follows from the three below, see chargeback_id
+    payment_id: str
+    attempt_number: int  # whose money it is
+    channel: str
+    channel_account: str
+    channel_ref: str  # the channel's number of it
+    amount_minor: int  # what the channel took
+    currency: str
+    covered_minor: int  # of that, what its payment bears; the rest had gone back before, and is in suspense
+    fee_minor: int  # what the channel keeps for it
+    fee_back_minor: int  # what of that it gave back when it was won
+    fee_returned_minor: int  # of the payment's fee, what comes back with what is covered, as with a refund
+    coupon_minor: int  # of covered_minor, what the merchant's own coupons bear
+    taken_back: str  # JSON: what each share gave back, see splitting.take_back_for_refund
+    reason: str
+    status: str
+    evidence_due_at: datetime | None
+    evidence: str | None  # of one that a person recorded: where it is kept
+    recorded_by: str | None  # the person who recorded it; None: the channel tells of it
+    business_date: date  # on which the channel took the money
+    ended_date: date | None
+    created_at: datetime
+    updated_at: datetime
+    due_at: datetime | None  # when the channel is asked about it again; None: it has ended, or a person records it
+
+
+def chargeback_id(book: int, account: str, channel_ref: str) -> str:
+    """Return the id of a channel's dispute on a channel account: it is booked once, however often it is told."""
+    return "cbk_" + hashlib.sha256(f"{book}\x1f{account}\x1f{channel_ref}".encode()).hexdigest()[:26]
+
+
 class CashierLink(NamedTuple):
     """A payment link 付款链接, or a merchant's standing code 静态收款码. Amounts in minor units of `currency`."""
 
@@ -287,7 +329,7 @@ PAYMENTS: Table[Payment] = Table(
     "payment",
     Payment,
     "int text text bigint text text text json text int bigint timestamptz timestamptz timestamptz "
-    "bigint bigint bigint int json text text timestamptz date int bool json timestamptz bigint bigint text",
+    "bigint bigint bigint int json text text timestamptz date int bool json timestamptz bigint bigint text bigint",
     keys=2,
     remembered=True,
 )
@@ -308,6 +350,13 @@ REFUNDS: Table[Refund] = Table(
 )
 REFUND_RETURNS: Table[RefundReturn] = Table(
     "refund_return", RefundReturn, "int text int bigint bigint bigint date date text text", keys=3
+)
+CHARGEBACKS: Table[Chargeback] = Table(
+    "chargeback",
+    Chargeback,
+    "int text text int text text text bigint text bigint bigint bigint bigint bigint json text text timestamptz "
+    "text text date date timestamptz timestamptz timestamptz",
+    keys=2,
 )
 CASHIER_LINKS: Table[CashierLink] = Table(
     "cashier_link",

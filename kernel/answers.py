@@ -30,6 +30,7 @@ Url = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 Day = Annotated[str, WithJsonSchema({"type": "string", "format": "date"})]
 PaymentId = Annotated[str, WithJsonSchema(id_schema("pay"))]
+ChargebackId = Annotated[str, WithJsonSchema(id_schema("cbk"))]
 RefundId = Annotated[str, WithJsonSchema(id_schema("re"))]
 Object = dict[str, Any]
 

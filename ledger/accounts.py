@@ -22,7 +22,7 @@ class AccountKind(StrEnum):
     PAYEE = "payee"  # 应付收款方: a payee's share, owed
     SUB_ACCOUNT = "sub_account"  # 子账户: mirror of a payee's account at the bank
     PLATFORM_FEE = "platform_fee"  # 平台手续费: the only account the platform itself owns; fees alone reach it
-    REFUND_COST = "refund_cost"  # 退款成本: fees that channels kept of refunded payments; no share bears them
+    REFUND_COST = "refund_cost"  # 退款成本: fees that channels keep of refunds and chargebacks; no share bears them
     MERCHANT_COUPON = "merchant_coupon"  # 商户优惠: parts of payments that the merchant's own coupons paid
     SUSPENSE = "suspense"  # 挂账: facts nobody can explain yet
 

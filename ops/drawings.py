@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from cases.states import CASE
-from gateway.states import ATTEMPT, PAYMENT, REFUND
+from gateway.states import ATTEMPT, CHARGEBACK, PAYMENT, REFUND
 from kernel.states import draw
 from ops.money_states import drawing
 from people.states import APPROVAL, PERSON
@@ -28,6 +28,7 @@ def document() -> str:
             draw("gateway: payment", PAYMENT),
             draw("gateway: attempt", ATTEMPT),
             draw("gateway: refund", REFUND),
+            draw("gateway: chargeback", CHARGEBACK),
             draw("splitting: plan_version", PLAN_VERSION),
             draw("splitting: instruction", INSTRUCTION),
             draw("splitting: batch", BATCH),

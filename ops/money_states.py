@@ -19,6 +19,7 @@ _CAPTURE = "its attempt's capture and fee, once"
 _UNPAID = ("captures_match_the_journal", "a_payment_is_paid_once")
 _PAID = ("captures_match_the_journal", "fees_match_the_journal", "a_payment_is_paid_once")
 _REFUND = ("refunds_match_the_journal", "refunded_fees_match_the_journal", "refunds_never_exceed_captures")
+_CHARGEBACK = ("chargebacks_match_the_journal", "refunded_fees_match_the_journal", "refunds_never_exceed_captures")
 _LINE = ("instructions_match_the_journal", "batches_match_their_lines")
 
 MEANING: dict[str, dict[str, Means]] = {
@@ -44,6 +45,11 @@ MEANING: dict[str, dict[str, Means]] = {
         "processing": Means("its sum held, its fee's part made good", _REFUND),
         "succeeded": Means("its hold posted, once; its fee's part made good", _REFUND),
         "failed": Means("its holds voided, or posted and returned; its fee stands again", _REFUND),
+    },
+    "chargeback": {
+        "opened": Means("what the rail took, once, with its fee; the payment's fee's part made good", _CHARGEBACK),
+        "won": Means("that, and that it came back, once each", _CHARGEBACK),
+        "lost": Means("what the rail took, once, with its fee; the payment's fee's part made good", _CHARGEBACK),
     },
     "split": {
         "planned": Means(_NOTHING, ("shares_match_the_journal",)),

@@ -2,8 +2,9 @@
 
 The copies are temporary tables with the names of the real ones, so that an invariant runs on them as it is written.
 What changed is known from the journal and the events, both without a gap, and from what was open the last time. With a
-touched payment come its attempts, refunds, shares and all of its entries in the journal; with an instruction its batch.
-So whatever an invariant puts side by side is in the copies whole, but for old events: of those only a case's are there.
+touched payment come its attempts, refunds, chargebacks, shares and all of its entries in the journal; with an
+instruction its batch. So whatever an invariant puts side by side is in the copies whole, but for old events: of those
+only a case's are there.
 Source: docs/decisions/0028-verified-prefix.md
 """
 
@@ -12,14 +13,14 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NamedTuple
 
-from gateway.payments import unwanted
+from gateway.payments import chargebacks, unwanted
 from kernel.db import Connection
 from ops.verified import Mark
 from splitting.settlement.instructions import REFUSED_WHOLE
 
 COPIED = (
-    "transfer", "hold", "event", "payment", "attempt", "refund", "refund_return", "split", "payee_debt", "settlement",
-    "instruction", "case_file",
+    "transfer", "hold", "event", "payment", "attempt", "refund", "refund_return", "chargeback", "split", "payee_debt",
+    "settlement", "instruction", "case_file",
 )  # fmt: skip
 AT_LEAST_AGAIN = 100  # old payments a run, where less than that has changed
 
@@ -161,6 +162,7 @@ async def _families(connection: Connection, mark: Mark, again: int | None) -> tu
         f"""
         INSERT INTO pg_temp.family SELECT book, id FROM pg_temp.head
         UNION SELECT x.book, x.payment_id FROM {_each("refund", "head", "id = o.id")}
+        UNION SELECT x.book, x.payment_id FROM {_each("chargeback", "head", "id = o.id")}
         UNION SELECT x.book, x.settlement_id FROM {_each("instruction", "head", "id = o.id")}
         """
     )
@@ -185,16 +187,19 @@ _BELONGS = (
     ("attempt", "family", "payment_id = o.id"),
     ("refund", "family", "payment_id = o.id"),
     ("refund_return", "refund", "refund_id = o.id"),
+    ("chargeback", "family", "payment_id = o.id"),
     ("split", "family", "payment_id = o.id"),
     ("payee_debt", "family", "payment_id = o.id"),
     ("settlement", "family", "id = o.id"),
     ("instruction", "family", "settlement_id = o.id"),
     ("case_file", "head", "id = o.id"),
     ("case_file", "attempt", f"kind = '{unwanted.NOT_GIVEN_BACK}' AND about = o.payment_id || ':' || o.number"),
+    ("case_file", "chargeback", f"kind = '{chargebacks.BEYOND}' AND about = o.id"),
     ("case_file", "settlement", f"kind = '{REFUSED_WHOLE}' AND about = o.id"),
     ("event", "case_file", "subject = o.id AND type IN ('case.opened', 'case.decided')"),
     ("transfer", "payment", "id >= o.id || ':' AND id < o.id || ';'"),
     ("transfer", "refund", "id >= o.id || ':' AND id < o.id || ';'"),
+    ("transfer", "chargeback", "id >= o.id || ':' AND id < o.id || ';'"),
     ("transfer", "instruction", "id >= o.id || ':' AND id < o.id || ';'"),
     ("hold", "refund", "id >= o.id || ':' AND id < o.id || ';'"),
     ("hold", "transfer", "id = coalesce(o.hold_id, o.id) AND o.step <> 'post'"),

@@ -19,6 +19,7 @@ from gateway.accounts.admin import ChannelAdmin
 from gateway.accounts.objects import EVENTS as account_events
 from gateway.accounts.ready import ChannelAccounts
 from gateway.api.channel_accounts import ChannelAccountRoutes
+from gateway.api.chargebacks import ChargebackRoutes
 from gateway.api.notices import NoticeRoutes
 from gateway.api.payment_links import LinkRoutes
 from gateway.api.payments import PaymentRoutes
@@ -118,6 +119,7 @@ def joined_routes(
     return [
         *PaymentRoutes(payments, pool, rails).routes(),
         *RefundRoutes(payments, pool).routes(),
+        *ChargebackRoutes(pool).routes(),
         *LinkRoutes(links).routes(),
         *PayeeRoutes(payees, pool).routes(),
         *SplitPlanRoutes(split_plans, attachments, pool).routes(),

@@ -2,28 +2,23 @@
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 import splitting
 from channels.banks import KINDS, AccountStatement, BadStatement, Bank, FileInfo, Kind, StatusReport
 from channels.contract import BadBill, BillLine
-from channels.contract import Kind as Item
-from gateway import states
 from gateway.accounts.ready import ChannelAccounts, Ready
 from gateway.payments.bank_credits import transfer_attempt
-from gateway.store import came_back, captured_on, find_attempt, find_payment, find_refund, find_return, refunded_on
-from gateway.tables import Attempt, Payment, Refund, RefundReturn, attempt_number, refund_number
-from kernel.clock import business_date
 from kernel.db import Connection, Pool, acquire, transaction
 from kernel.env import Env
 from kernel.errors import Rejected, Unavailable
-from kernel.ids import parse_reference
 from kernel.money import Money
 from ledger import accounts
-from reconciliation.matching.match import Deposits, Mirror, Movement, Payout, Payouts, PayoutStatus, Statements, told_of
+from reconciliation.matching.match import Deposits, Mirror, Payout, Payouts, PayoutStatus, Statements
 from reconciliation.proof.store import balances_at, sub_accounts
 from reconciliation.runs import Run, reconcile
+from reconciliation.sources.movements import movements_of
 from reconciliation.sources.statements import (
     Kept,
     ReadBill,
@@ -74,7 +69,7 @@ class DailyProof:
         ready = await self._accounts.get(book, account_id)
         lines = await self._bill(book, ready, day)
         async with transaction(self._pool) as connection:
-            movements = await self._movements(connection, book, account_id, day, lines)
+            movements = await movements_of(connection, book, ready, day, lines)
             received = None
             if deposit is not None:
                 days = [day + timedelta(days=n) for n in range((deposit.booked_by - day).days + 1)]
@@ -145,59 +140,6 @@ class DailyProof:
                 return lines
 
         return read
-
-    async def _movements(
-        self, connection: Connection, book: int, account_id: str, day: date, lines: Sequence[BillLine]
-    ) -> list[Movement]:
-        """Return ours of the day, and every other one the bill carries, whatever its date and status."""
-        found = [_payment(p, a) for p, a in await captured_on(connection, book, account_id, day)]
-        found += [_refund(r, a) for r, a in await refunded_on(connection, book, account_id, day)]
-        for back, refund, attempt in await came_back(connection, book, account_id, day):
-            found += [one for one in _came_back(back, refund, attempt) if one.business_date == day]
-        have = {(movement.kind, movement.reference) for movement in found}
-        for line in lines:
-            if (told_of(line), line.reference) in have:
-                continue
-            other = await self._elsewhere(connection, book, line)
-            if other is not None:
-                have.add((other.kind, other.reference))
-                found.append(other)
-        return found
-
-    async def _elsewhere(self, connection: Connection, book: int, line: BillLine) -> Movement | None:
-        """Return what a bill's line is to us when it is not of the day; None for what we know nothing of."""
-        of_payment = told_of(line) is Item.PAYMENT
-        parsed = parse_reference(line.reference, "pay" if of_payment else "re")
-        if parsed is None or parsed[0] != book:
-            return None
-        if of_payment:
-            payment_id, number = attempt_number(parsed[1])
-            payment = await find_payment(connection, book, payment_id)
-            attempt = await find_attempt(connection, book, payment_id, number)
-            return _payment(payment, attempt) if payment and attempt else None
-        refund_id, tried = refund_number(parsed[1])
-        refund = await find_refund(connection, book, refund_id)
-        if refund is None or not 0 <= tried <= refund.retry_count:
-            return None
-        attempt = await find_attempt(connection, book, refund.payment_id, refund.attempt_number)
-        if attempt is None:
-            return None
-        back = await find_return(connection, book, refund_id, tried)
-        if back is not None:
-            return next(one for one in _came_back(back, refund, attempt) if one.kind is told_of(line))
-        found = _refund(refund, attempt)
-        if told_of(line) is Item.RETURN:
-            if refund.status != states.RefundStatus.FAILED and tried == refund.retry_count:
-                return None  # to us it has not come back
-            return replace(
-                found, kind=Item.RETURN, reference=line.reference, status="failed",
-                fee_minor=-found.fee_minor, coupon_minor=-found.coupon_minor,
-            )  # fmt: skip
-        if tried == refund.paid_as:
-            return found
-        # Another number of a refund that was tried again: refused there, or paid as well.
-        status = "success" if refund.was_paid(tried) else "failed"
-        return replace(found, reference=line.reference, status=status)
 
     # ---- a bank ------------------------------------------------------------------------------------------------------
 
@@ -381,58 +323,6 @@ def channel_counterparty(account_id: str) -> str:
 
 def bank_counterparty(bank: str) -> str:
     return f"bank:{bank}"
-
-
-_STATUS = {
-    **dict.fromkeys(("confirmed", "late", "overpaid"), "success"),
-    **dict.fromkeys(("refused", "closed", "failed_over"), "failed"),
-}
-
-
-def _payment(payment: Payment, attempt: Attempt) -> Movement:
-    return Movement(
-        Item.PAYMENT,
-        attempt.reference,
-        attempt.reference,
-        Money(attempt.captured_minor or attempt.capture_minor or payment.amount_minor, payment.currency),
-        attempt.fee_minor if attempt.captured_minor else 0,
-        _STATUS.get(attempt.status, "processing"),
-        attempt.business_date or business_date(payment.created_at),
-        attempt.channel_ref,
-        attempt.coupon_minor,
-    )
-
-
-def _refund(refund: Refund, attempt: Attempt) -> Movement:
-    status = {"succeeded": "success", "failed": "failed"}.get(refund.status, "processing")
-    return Movement(
-        Item.REFUND,
-        refund.reference_of(refund.paid_as),
-        attempt.reference,
-        Money(refund.amount_minor, refund.currency),
-        -refund.fee_returned_minor,
-        status,
-        refund.business_date or business_date(refund.requested_at),
-        refund.channel_ref,
-        -refund.coupon_minor,
-    )
-
-
-def _came_back(back: RefundReturn, refund: Refund, attempt: Attempt) -> list[Movement]:
-    """Return a refund that came back as the two movements it was: out on its day, in on the day of its return."""
-    number = refund._replace(retry_count=back.retry_count).reference
-    amount = Money(back.amount_minor, refund.currency)
-
-    def movement(kind: Item, sign: int, status: str, day: date) -> Movement:
-        return Movement(
-            kind, number, attempt.reference, amount, sign * back.fee_returned_minor, status, day, back.channel_ref,
-            sign * back.coupon_minor,
-        )  # fmt: skip
-
-    return [
-        movement(Item.REFUND, -1, "returned", back.business_date),
-        movement(Item.RETURN, 1, "success", back.returned_date),
-    ]
 
 
 def _payout(line: Instruction, settlement: Settlement, link: BankLink) -> Payout:

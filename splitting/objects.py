@@ -6,7 +6,7 @@ import orjson
 from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict
 
-from kernel.answers import Currency, Day, Minor, Object, PaymentId, RefundId, Time, id_schema, words
+from kernel.answers import ChargebackId, Currency, Day, Minor, Object, PaymentId, RefundId, Time, id_schema, words
 from kernel.clock import rfc3339
 from splitting import states
 from splitting.plans.arithmetic import Share
@@ -178,13 +178,14 @@ class PayeeOut(TypedDict):
 
 
 class DebtOut(TypedDict):
-    """What a payee owes 欠款, because a refund took back more than it was owed."""
+    """What a payee owes 欠款, because a refund or a chargeback took back more than it was owed."""
 
     object: Literal["debt"]
     id: Annotated[str, WithJsonSchema(id_schema("dbt"))]
     payee: PayeeId
     payment: PaymentId
-    refund: Annotated[RefundId, Field(description="that took the share back")]
+    refund: Annotated[RefundId | None, Field(description="that took the share back")]
+    chargeback: Annotated[ChargebackId | None, Field(description="or what did so instead")]
     currency: Currency
     amount_minor: Minor
     recovered_minor: Annotated[Minor, Field(description="what the payee's next shares have paid of it, oldest first")]
@@ -280,7 +281,9 @@ EVENTS = {
     ),
     "payee.suspended": EventType("nothing is paid out to a payee until it is resumed", PayeeOut),
     "payee.resumed": EventType("what a payee is owed is paid out again, from the next batch on", PayeeOut),
-    "debt.opened": EventType("a refund took back more from a payee than it was owed: it owes the rest", DebtOut),
+    "debt.opened": EventType(
+        "a refund or a chargeback took back more from a payee than it was owed: it owes the rest", DebtOut
+    ),
     "settlement.created": EventType("a batch of instructions for a bank was made", SettlementOut),
     "settlement.released": EventType(
         "a batch goes on that waited for people: a second one released it, or two have it sent again", SettlementOut
@@ -438,7 +441,8 @@ def debt_payload(debt: PayeeDebt, left_minor: int) -> DebtOut:
         "id": debt.id,
         "payee": debt.payee_id,
         "payment": debt.payment_id,
-        "refund": debt.cause,
+        "refund": None if (of_chargeback := debt.cause.startswith("cbk_")) else debt.cause,
+        "chargeback": debt.cause if of_chargeback else None,
         "currency": debt.currency,
         "amount_minor": debt.amount_minor,
         "recovered_minor": debt.amount_minor - left_minor,

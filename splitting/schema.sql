@@ -81,7 +81,7 @@ CREATE TABLE payee_debt (
     account      text NOT NULL COLLATE "C", -- the payee's, in the ledger
     transfer_id  text NOT NULL COLLATE "C", -- the taking back
     payment_id   text NOT NULL COLLATE "C",
-    cause        text NOT NULL COLLATE "C", -- the refund's id
+    cause        text NOT NULL COLLATE "C", -- the id of the refund or chargeback
     amount_minor bigint NOT NULL CHECK (amount_minor > 0),
     owed_minor   bigint NOT NULL CHECK (owed_minor >= amount_minor), -- what the account was below nothing after it
     currency     text NOT NULL COLLATE "C",

@@ -182,7 +182,7 @@ class PayeeDebt(NamedTuple):
     account: str  # its, in the ledger
     transfer_id: str  # the taking back
     payment_id: str
-    cause: str  # the refund's id
+    cause: str  # the id of the refund or chargeback
     amount_minor: int
     owed_minor: int  # all that the account was below nothing after it, this included
     currency: str

@@ -18,6 +18,7 @@ from channels.contract import (
     BillLine,
     Capabilities,
     Confirmed,
+    Dispute,
     Kind,
     Method,
     Notice,
@@ -27,6 +28,8 @@ from channels.contract import (
     RefundOrder,
     Request,
     Response,
+    Unknown,
+    Unmoved,
 )
 from channels.registry import NAMES
 from gateway.routing import Policy
@@ -55,6 +58,8 @@ class ScriptedChannel:
         authorizes=frozenset({Method.PAGE, Method.CARD}),
         partial_capture=True,
     )
+    # What it says of disputes, by its number of them; a dispute that is not here it does not know.
+    disputes: dict[str, Dispute | Unmoved | Unknown] = field(default_factory=dict)
     bill: list[BillLine] | None = None  # of every day; None: the rail says that there was no business
 
     def sign(self, request: Request, *, now: datetime, nonce: str) -> Request:
@@ -120,6 +125,12 @@ class ScriptedChannel:
 
     def refund_query_outcome(self, refund: RefundOrder, answer: Response, *, now: datetime) -> Outcome:
         return self._outcome("refund_query", refund)
+
+    def dispute_request(self, ref: str) -> Request:
+        return self._request("dispute", ref)
+
+    def dispute_outcome(self, ref: str, answer: Response, *, now: datetime) -> Dispute | Unmoved | Unknown:
+        return self.disputes.get(ref, Unknown("there is no such dispute", not_found=True))
 
     def notice(self, message: Response, *, now: datetime) -> Notice:
         try:

@@ -19,6 +19,7 @@ from channels.contract import (
     BillLine,
     Capabilities,
     Confirmed,
+    Dispute,
     Kind,
     Method,
     Notice,
@@ -31,9 +32,10 @@ from channels.contract import (
     Request,
     Response,
     Unknown,
+    Unmoved,
 )
 from channels.settings import called_address, secret
-from channels.stripe import checkout, messages, signing, statement
+from channels.stripe import checkout, disputes, messages, signing, statement
 from channels.stripe.answers import PAST_IT, Answers, replayed
 from channels.stripe.calls import Calls
 from channels.stripe.messages import Doubt
@@ -60,7 +62,7 @@ INTENT_EVENTS = frozenset(
     )
 )
 REFUND_EVENTS = frozenset({"refund.created", "refund.updated", "refund.failed", "charge.refund.updated"})
-EVENTS = INTENT_EVENTS | REFUND_EVENTS | checkout.SESSION_EVENTS
+EVENTS = INTENT_EVENTS | REFUND_EVENTS | checkout.SESSION_EVENTS | disputes.EVENTS
 
 _CAPABILITIES = Capabilities(
     methods=frozenset({Method.CARD, Method.PAGE}),
@@ -103,6 +105,7 @@ class Stripe:
         self._pages = checkout.Pages(base_url=base, calls=self._calls, answers=self._answers, return_url=return_url)
         self._intents_url = f"{base}/v1/payment_intents"
         self._refunds_url = f"{base}/v1/refunds"
+        self._disputes = disputes.Disputes(base_url=base, calls=self._calls, livemode=self._answers.livemode)
         self._bill_url = f"{base}/v1/balance_transactions"
 
     def sign(self, request: Request, *, now: datetime, nonce: str) -> Request:
@@ -292,25 +295,25 @@ class Stripe:
         """
         self._secrets.verify(message, now=now)
         event, about = _event(message)
-        notice_id, kind = event["id"], event["type"]
-        reference = messages.reference(about)
+        kind, reference = event["type"], messages.reference(about)
         if event.get("account") not in (None, self._account):
             raise BadNotice("not_ours", "the event is of another account", about=reference or "")
+        if kind in disputes.EVENTS:
+            return self._disputes.notice(event, about)
         if kind not in EVENTS or reference is None or checkout.passes_over(kind, about):
             return None
         try:
-            messages.same_mode(event, self._answers.livemode)
-            if kind in checkout.SESSION_EVENTS:
-                gone = checkout.expired(about, livemode=self._answers.livemode)
-                return Notice(Kind.PAYMENT, reference, gone, notice_id)
-            if kind in REFUND_EVENTS:
-                return Notice(Kind.REFUND, reference, messages.refund(about).outcome, notice_id)
-            intent = messages.intent(about, livemode=self._answers.livemode)
-            outcome = intent.outcome(happened_at=messages.moment(event, "created"))
+            of, outcome = _said(event, about, livemode=self._answers.livemode)
         except Doubt as error:
             doubt = f"the notice is signed but not believed: {error}"
             raise BadNotice("not_ours", doubt, about=reference) from None
-        return None if isinstance(outcome, Unknown) else Notice(Kind.PAYMENT, reference, outcome, notice_id)
+        return None if isinstance(outcome, Unknown) else Notice(of, reference, outcome, event["id"])
+
+    def dispute_request(self, ref: str) -> Request:
+        return self._disputes.request(ref)
+
+    def dispute_outcome(self, ref: str, answer: Response, *, now: datetime) -> Dispute | Unmoved | Unknown:
+        return self._disputes.outcome(ref, answer)
 
     def weighed(self, order: Order, told: Outcome) -> Outcome:
         """Return what an event says of this order; Unknown where it decides nothing. See checkout.weighed."""
@@ -335,16 +338,7 @@ class Stripe:
         if answer.status != 200:
             error = messages.rail_error(answer)
             return BillFile(ready=False, reason=f"HTTP {error.status} {error.code}: {error.words}".rstrip(": "))
-        try:
-            page = statement.Page.of(asked.url)
-            if reason := statement.too_early(answer.headers.get("date", ""), page.day):
-                return BillFile(ready=False, reason=reason)
-            read = statement.page(answer.body, page)
-        except BadBill as bad:
-            return BillFile(ready=False, reason=f"the answer is not believed: {bad.message}")
-        if read.empty:
-            return BillFile(ready=False, nothing=True)
-        return BillFile(ready=True, content=read.content, more=self._page(read.next) if read.next else None)
+        return statement.file(asked.url, answer, self._page)
 
     def bill_content(self, file: BillFile, answer: Response) -> bytes:
         """Never asked: the pages hold the bill themselves."""
@@ -392,6 +386,17 @@ def _event(message: Response) -> tuple[dict[str, Any], dict[str, Any]]:
     except (BadJson, KeyError) as error:
         raise BadNotice("malformed", f"not an event of Stripe's: {error}") from None
     return event, about
+
+
+def _said(event: Mapping[str, Any], about: Mapping[str, Any], *, livemode: bool) -> tuple[Kind, Outcome]:
+    """Return what an event of ours says, and of what. Raises Doubt."""
+    messages.same_mode(event, livemode)
+    if event["type"] in checkout.SESSION_EVENTS:
+        return Kind.PAYMENT, checkout.expired(about, livemode=livemode)
+    if event["type"] in REFUND_EVENTS:
+        return Kind.REFUND, messages.refund(about).outcome
+    intent = messages.intent(about, livemode=livemode)
+    return Kind.PAYMENT, intent.outcome(happened_at=messages.moment(event, "created"))
 
 
 def _paid_as(refund: RefundOrder) -> str:

@@ -357,7 +357,12 @@ QUERY: Errors = {(404, "resource_missing"): _not_found}
 CLOSE: Errors = QUERY
 # Money that was never taken was never given back under this number either.
 # What gave the last of it back may have been this very refund.
-REFUND: Errors = {(400, "payment_intent"): _final(), (400, "charge_already_refunded"): no_if_unknown}
+# What a dispute holds is given back by no refund, whatever its number.
+REFUND: Errors = {
+    (400, "payment_intent"): _final(),
+    (400, "charge_already_refunded"): no_if_unknown,
+    (400, "charge_disputed"): _final(),
+}
 REFUND_QUERY: Errors = {(404, "resource_missing"): _not_found}
 NOTHING: Errors = {}
 

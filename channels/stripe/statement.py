@@ -7,7 +7,7 @@ Source: docs.stripe.com, API reference, "balance transactions" and "reporting ca
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from channels.contract import BadBill, BillLine, Kind
+from channels.contract import BadBill, BillFile, BillLine, Kind, Request, Response
 from channels.stripe import messages
 from channels.stripe.messages import Doubt
 from kernel.clock import BEIJING, business_date
@@ -33,6 +33,8 @@ REFUNDS = frozenset({"refund", "payment_refund"})
 # A refund that could not be paid out: its money is back, by a transaction of its own that undoes the refund's. API
 # reference, refund, "failure_balance_transaction"; README.md here has a recording of it.
 RETURNED = "refund_failure"
+# What a dispute took, and what of it came back: adjustments whose source is the dispute; README.md here says more.
+DISPUTES = "adjustment"
 # Money on its way to the bank or back from there. The bank's own statement proves it.
 PAYOUTS = frozenset({"payout", "payout_cancel", "payout_failure"})
 PAYMENT_STATUS = {"succeeded": "success", "pending": "processing", "failed": "failed"}
@@ -98,6 +100,20 @@ def too_early(said: str, day: date) -> str:
     if at.tzinfo is None or business_date(at) <= day:
         return f"the day is not over there: it is {said[:40]}"
     return ""
+
+
+def file(asked_url: str, answer: Response, request: Callable[[Page], Request]) -> BillFile:
+    """Return what a page that was answered leads to. request: returns that for another page."""
+    try:
+        asked = Page.of(asked_url)
+        if reason := too_early(answer.headers.get("date", ""), asked.day):
+            return BillFile(ready=False, reason=reason)
+        read = page(answer.body, asked)
+    except BadBill as bad:
+        return BillFile(ready=False, reason=f"the answer is not believed: {bad.message}")
+    if read.empty:
+        return BillFile(ready=False, nothing=True)
+    return BillFile(ready=True, content=read.content, more=request(read.next) if read.next else None)
 
 
 def page(body: bytes, asked: Page) -> Read:
@@ -213,7 +229,7 @@ def _object(raw: bytes, number: int) -> dict[str, Any]:
 def _line(row: Mapping[str, Any], at: datetime, number: int) -> BillLine | None:
     """Return a transaction in our words; None for payouts. Raises Doubt, BadJson.
 
-    What is neither payment nor refund (a dispute, a fee of Stripe's, a currency changed on the way) moved money too. It
+    What is neither payment, refund nor dispute (a fee of Stripe's, a currency changed on the way) moved money too. It
     becomes a line of status `unknown` under Stripe's own number, so that a person sees it.
     """
     kind, number_ref = text(row.get("type")), text(row.get("id"))
@@ -230,6 +246,8 @@ def _line(row: Mapping[str, Any], at: datetime, number: int) -> BillLine | None:
         return _payment(source, amount, fee, at, number)
     if (kind in REFUNDS or kind == RETURNED) and not converted:
         return _refund(source, kind, amount, fee, at, number)
+    if kind == DISPUTES and source.get("object") == "dispute" and amount.minor and not converted:
+        return _dispute(source, amount, fee, at, number)
     return BillLine(
         kind=Kind.PAYMENT if amount.minor >= 0 else Kind.REFUND,
         reference=number_ref,
@@ -277,6 +295,23 @@ def _refund(source: Mapping[str, Any], kind: str, amount: Money, fee: Money, at:
         amount=Money(abs(amount.minor), amount.currency),
         fee=fee,
         status="success" if kind == RETURNED else REFUND_STATUS.get(_of_source(source, "status"), "unknown"),
+        happened_at=at,
+        row=number,
+    )
+
+
+def _dispute(source: Mapping[str, Any], amount: Money, fee: Money, at: datetime, number: int) -> BillLine:
+    dispute = _of_source(source, "id")
+    if not dispute:
+        raise Doubt("a dispute without a number")
+    return BillLine(
+        kind=Kind.CHARGEBACK if amount.minor < 0 else Kind.CHARGEBACK_WON,
+        reference=dispute,
+        payment_reference=_of_source(source, "payment_intent") or dispute,
+        channel_ref=dispute,
+        amount=Money(abs(amount.minor), amount.currency),
+        fee=fee,
+        status="success",
         happened_at=at,
         row=number,
     )

@@ -49,6 +49,7 @@ class RetryIn(Body):
 # What is left of the payment does not bear it.
 _LEFT = (
     "insufficient_balance",
+    "payment_charged_back",
     "refund_exceeds_captured",
     "refund_exceeds_shares",
     "refund_limit",

@@ -91,7 +91,8 @@ A payment's `status` is one of these; only the first three may still change:
 - `expired`: its time ran out before it was paid.
 
 A late payment of one that has ended is refunded automatically. A refund is `processing`, then `succeeded` or `failed`;
-a failed one can be tried again. Read an object, or its events, to learn that it has changed.
+a failed one can be tried again. A chargeback is `opened` when the channel has taken the money back for the payer, then
+`won` or `lost`. Read an object, or its events, to learn that it has changed.
 
 Amounts are whole minor units: 12.34 CNY is `1234`, 500 JPY is `500`. Write integers as integers: JSON Schema accepts
 `10.0` and `1e1`, the hub refuses them. It also refuses a field that is given twice, unknown fields and unknown filters.
@@ -103,6 +104,7 @@ Pages for payers (`/pay/`, `/l/`, `/s/`) and the address for rails' notices (`/n
 _TAGS = {
     "payments": "Payments 支付单",
     "refunds": "Refunds 退款",
+    "chargebacks": "Chargebacks 拒付",
     "payment_links": "Payment links 付款链接",
     "merchant_qrs": "Standing codes 静态收款码",
     "payees": "Payees 收款方",

@@ -96,6 +96,7 @@ PROBLEMS_BY_SUBJECT: Mapping[str, Sequence[Problem]] = {
     ),
     "Refunds": (
         Problem("refund_exceeds_captured", 422, False, "the amount is more than is left to refund; `refundable_minor` is what is left, after refunds under way", "refund at most that, or omit `amount`"),
+        Problem("payment_charged_back", 422, False, "a chargeback has taken what was to be refunded: the payer has it by way of the bank; `refundable_minor` is what is left, `charged_back_minor` what was taken", "refund no more than what is left; after the chargeback is won, the rest can be refunded again"),
         Problem("refund_too_late", 422, False, "the channel makes no refunds this long after the payment; `refundable_until` is when that ended", "return the money in another way"),
         Problem("partial_refund_not_offered", 422, False, "the channel refunds a payment whole or not at all; `captured_minor` is the whole", "omit `amount`"),
         Problem("payment_not_captured", 422, False, "the payment has not been paid, so there is nothing to refund; `status_now` is its status", "close it if it is open, or void it if money is reserved"),
@@ -108,6 +109,7 @@ PROBLEMS_BY_SUBJECT: Mapping[str, Sequence[Problem]] = {
         Problem("refund_settled_outside", 409, False, "your operator has recorded that this money, which was paid late or twice, was returned outside the channel", "ask your operator before you return it again"),
         Problem("duplicate_refund", 409, False, "the `merchant_refund_id` was used with another body; `object_id` is that refund", "read it; another refund needs a new number"),
         Problem("no_such_refund", 404, False, "no refund has this id, or it belongs to another merchant", "check the id and the API key"),
+        Problem("no_such_chargeback", 404, False, "no chargeback has this id, or it belongs to another merchant", "check the id and the API key"),
     ),
     "Splits, payees, settlements, balances": (
         Problem("split_exceeds_payment", 422, False, "the fixed shares, the rates and the channel's fee add up to more than the payment, or than the amount to be captured", "leave room for the fee, or give the last payee a `remainder`"),

@@ -4,6 +4,8 @@ from channels import Confirmed, Kind, Notice, Outcome, Refused, Unknown
 from channels.powers import WeighsNotices
 from gateway.accounts.ready import Ready
 from gateway.payments.calls import Calls
+from gateway.payments.disputing import Disputing
+from gateway.payments.elsewhere import OfAnotherAccount, OfAnotherSystem
 from gateway.payments.recording import Recording
 from gateway.payments.refunding import Refunding
 from gateway.states import PAID_ATTEMPT
@@ -14,22 +16,17 @@ from kernel.errors import NotFound, Unavailable
 from kernel.ids import parse_reference
 
 
-class OfAnotherAccount(NotFound):
-    """The number is another channel account's, of this merchant or of another; nothing was applied."""
-
-
-class OfAnotherSystem(NotFound):
-    """The number names nothing that this hub ever made; nothing was applied, and nothing could be later."""
-
-
 class Applying:
     """Applies notices."""
 
-    def __init__(self, *, pool: Pool, calls: Calls, recording: Recording, refunding: Refunding) -> None:
+    def __init__(
+        self, *, pool: Pool, calls: Calls, recording: Recording, refunding: Refunding, disputing: Disputing
+    ) -> None:
         self._pool = pool
         self._calls = calls
         self._recording = recording
         self._refunding = refunding
+        self._disputing = disputing
 
     async def apply_notice(self, book: int, account_id: str, notice: Notice) -> None:
         """Apply a notice which the channel account's keys have verified; returns only after the commit.
@@ -37,7 +34,16 @@ class Applying:
         Raises OfAnotherSystem for a number of nobody's here, OfAnotherAccount where another account has it, NotFound
         for one that we never gave to what it names, Broken (amount_differs, charged_twice, channel_contradicts_itself)
         for one that cannot be, Unavailable (notice_unclear) where the rail had to be asked about it and did not answer.
+        A notice about a dispute is that it should be asked about: see Disputing.look_at.
         """
+        if notice.kind is Kind.CHARGEBACK:
+            try:
+                await self._disputing.look_at(book, account_id, notice.reference)
+            except OfAnotherAccount:
+                raise
+            except NotFound as error:
+                raise OfAnotherSystem(error.code, error.message) from None
+            return
         try:
             await self._apply_notice(book, account_id, notice)
         except NotFound as error:

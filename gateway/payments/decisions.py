@@ -9,7 +9,7 @@ import orjson
 import cases
 from channels.contract import Confirmed, Outcome, Refused
 from gateway import states
-from gateway.payments import unfinished, unwanted
+from gateway.payments import chargebacks, unfinished, unwanted
 from gateway.payments.captures import CaptureRefused
 from gateway.payments.record_outcome import RecordOutcome, attempts_needs
 from gateway.payments.record_refund import RecordRefundOutcome
@@ -141,6 +141,7 @@ EFFECTS: dict[tuple[str, str], cases.Effect] = {
     (unwanted.NOT_GIVEN_BACK, unwanted.OUTSIDE): DecideUnwanted(retry=False),
     (unwanted.NOT_GIVEN_BACK, unwanted.KEPT): DecideUnwanted(retry=False),
     (unwanted.CAME_BACK, "retry"): SendAgain(),
+    (chargebacks.BEYOND, chargebacks.CHARGE): chargebacks.ChargePayment(),
     (unfinished.REFUND, "carried_out"): EndRefund(carried_out=True),
     (unfinished.REFUND, NOT_CARRIED_OUT): EndRefund(carried_out=False),
     (unfinished.HOLD, "released"): EndUnpaid(),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gateway.payments import unwanted
+from gateway.payments import chargebacks, unwanted
 from kernel.db import Connection
 
 
@@ -52,8 +52,8 @@ async def refunds_never_exceed_captures(connection: Connection) -> list[str]:
         """
         SELECT p.book, p.id FROM payment p
         LEFT JOIN refund r ON r.book = p.book AND r.payment_id = p.id AND r.attempt_number = p.won_attempt
-        GROUP BY p.book, p.id, p.captured_minor, p.refunded_minor, p.refunding_minor
-        HAVING p.refunded_minor + p.refunding_minor > p.captured_minor
+        GROUP BY p.book, p.id, p.captured_minor, p.refunded_minor, p.refunding_minor, p.charged_back_minor
+        HAVING p.refunded_minor + p.refunding_minor + p.charged_back_minor > p.captured_minor
             OR coalesce(sum(r.amount_minor) FILTER (WHERE r.status = 'succeeded'), 0) <> p.refunded_minor
             OR coalesce(sum(r.amount_minor) FILTER (WHERE r.status = 'processing'), 0) <> p.refunding_minor
         UNION
@@ -136,7 +136,7 @@ async def refunds_match_the_journal(connection: Connection) -> list[str]:
 
 
 async def refunded_fees_match_the_journal(connection: Connection) -> list[str]:
-    """What was made good of a fee for an attempt's refunds follows from what of it has been given back, or is to be."""
+    """What was made good of a fee for what went back of an attempt follows from how much that is, or is to be."""
     rows = await connection.fetch(
         """
         WITH made_good AS (
@@ -149,10 +149,14 @@ async def refunded_fees_match_the_journal(connection: Connection) -> list[str]:
                 'channel_fee_kept', 'refund_cost_undone', 'refund_cost_given_back'
             )
             GROUP BY 1, 2
+        ), back AS (
+            SELECT book, id, payment_id, attempt_number, amount_minor * (status <> 'failed')::int AS minor FROM refund
+            UNION ALL
+            SELECT book, id, payment_id, attempt_number, covered_minor * (status <> 'won')::int FROM chargeback
         ), given AS (
             SELECT r.book, r.payment_id, r.attempt_number, coalesce(sum(m.minor), 0) AS minor,
-                coalesce(sum(r.amount_minor) FILTER (WHERE r.status <> 'failed'), 0)::numeric AS live
-            FROM refund r LEFT JOIN made_good m ON m.book = r.book AND m.refund_id = r.id
+                sum(r.minor)::numeric AS live
+            FROM back r LEFT JOIN made_good m ON m.book = r.book AND m.refund_id = r.id
             GROUP BY 1, 2, 3
         )
         SELECT g.book, g.payment_id, g.minor FROM given g
@@ -224,6 +228,8 @@ async def every_open_row_is_owned(connection: Connection) -> list[str]:
             -- paid under another number: its present one is asked about for a while
             ELSE r.due_at IS NOT NULL AND (r.paid_tries = 0 OR (r.paid_tries >> r.retry_count) & 1 = 1)
         END
+        UNION ALL SELECT book, id FROM chargeback -- a rail that tells of it is asked; else a person records its end
+        WHERE (due_at IS NOT NULL) <> (status = 'opened' AND recorded_by IS NULL)
         UNION ALL SELECT p.book, p.id FROM payment p
         WHERE p.status IN ('processing', 'requires_action', 'requires_capture') AND p.due_at IS NULL AND NOT EXISTS (
             SELECT FROM attempt a WHERE a.book = p.book AND a.payment_id = p.id AND a.due_at IS NOT NULL
@@ -271,7 +277,7 @@ async def open_payments(connection: Connection) -> list[tuple[int, str]]:
 
 
 async def shares_follow_the_refunds(connection: Connection) -> list[str]:
-    """What payees gave back of a payment is its refunds, open ones counted, less what was never shared of them."""
+    """What payees gave back of a payment is its refunds and chargebacks, less what was never shared of them."""
     rows = await connection.fetch(
         """
         SELECT p.book, p.id, t.taken_back, b.live - b.unshared AS due
@@ -283,7 +289,7 @@ async def shares_follow_the_refunds(connection: Connection) -> list[str]:
             SELECT live, div(
                 2 * (p.fee_minor + p.coupon_minor) * live + p.captured_minor, nullif(2 * p.captured_minor, 0)
             ) AS unshared
-            FROM (SELECT (p.refunded_minor + p.refunding_minor)::numeric AS live) l
+            FROM (SELECT (p.refunded_minor + p.refunding_minor + p.charged_back_minor)::numeric AS live) l
         ) b WHERE t.taken_back IS DISTINCT FROM b.live - b.unshared
         """
     )
@@ -324,24 +330,72 @@ async def coupons_match_the_journal(connection: Connection) -> list[str]:
                 VALUES (':coupon', 'merchant_coupon_back'), (':returned:coupon', 'merchant_coupon')
             ) e (ending, rule) ON r.came_back OR e.rule = 'merchant_coupon_back'
             WHERE r.coupon_minor > 0
+            UNION ALL
+            SELECT c.book, c.id || e.ending, c.coupon_minor, e.rule FROM chargeback c
+            JOIN (VALUES (':coupon', 'merchant_coupon_back'), (':won:coupon', 'merchant_coupon')) e (ending, rule)
+                ON c.status = 'won' OR e.rule = 'merchant_coupon_back'
+            WHERE c.coupon_minor > 0
         ) told FULL JOIN (
-            SELECT book, id, amount_minor, rule FROM transfer
-            WHERE rule IN ('merchant_coupon', 'merchant_coupon_back')
+            SELECT book, replace(id, ':late:coupon', ':coupon') AS id, sum(amount_minor)::bigint AS amount_minor, rule
+            FROM transfer WHERE rule IN ('merchant_coupon', 'merchant_coupon_back') GROUP BY 1, 2, 4
         ) booked USING (book, id, rule)
         WHERE told.coupon_minor IS DISTINCT FROM booked.amount_minor
         UNION ALL
         SELECT p.book, p.id FROM payment p
         LEFT JOIN attempt a ON a.book = p.book AND a.payment_id = p.id AND a.number = p.won_attempt
         LEFT JOIN LATERAL (
-            SELECT coalesce(sum(r.coupon_minor), 0) AS returned FROM refund r
-            WHERE r.book = p.book AND r.payment_id = p.id AND r.attempt_number = p.won_attempt
-                AND r.status = 'succeeded'
+            SELECT coalesce(sum(r.coupon_minor), 0) AS returned FROM (
+                SELECT book, payment_id, attempt_number, coupon_minor FROM refund WHERE status = 'succeeded'
+                UNION ALL
+                SELECT book, payment_id, attempt_number, coupon_minor FROM chargeback WHERE status <> 'won'
+            ) r WHERE r.book = p.book AND r.payment_id = p.id AND r.attempt_number = p.won_attempt
         ) r ON true
         WHERE p.coupon_minor <> coalesce(a.coupon_minor, 0) OR p.coupon_returned_minor <> r.returned
             OR p.coupon_returned_minor > p.coupon_minor OR p.coupon_minor > p.captured_minor
         """
     )
     return [f"book {r[0]} {r[1]}: its coupon and the journal differ" for r in rows]
+
+
+async def chargebacks_match_the_journal(connection: Connection) -> list[str]:
+    """What a chargeback took, and what came back of it, was booked: what the payment bears, the rest, and its fee.
+
+    A payment's chargebacks that were not won are what it says they have taken. What no payment bears, and was not won,
+    somebody has to decide about, or has.
+    """
+    rows = await connection.fetch(
+        """
+        WITH booked AS (
+            SELECT book, split_part(id, ':', 1) AS id,
+                coalesce(sum(amount_minor) FILTER (WHERE rule IN ('chargeback', 'chargeback_charged')), 0) AS borne,
+                coalesce(sum(amount_minor) FILTER (WHERE rule = 'chargeback_won'), 0) AS won,
+                coalesce(sum(CASE rule WHEN 'chargeback_beyond' THEN amount_minor
+                    WHEN 'chargeback_charged' THEN -amount_minor END), 0) AS beyond,
+                coalesce(sum(amount_minor) FILTER (WHERE rule = 'chargeback_beyond_back'), 0) AS beyond_back,
+                coalesce(sum(amount_minor) FILTER (WHERE rule IN ('chargeback_fee', 'chargeback_fee_borne')), 0)
+                    AS fee,
+                coalesce(sum(amount_minor) FILTER (WHERE rule IN ('chargeback_fee_back', 'chargeback_fee_repaid')), 0)
+                    AS fee_back
+            FROM transfer WHERE starts_with(rule, 'chargeback') GROUP BY 1, 2
+        )
+        SELECT coalesce(c.book, b.book), coalesce(c.id, b.id) FROM chargeback c
+        FULL JOIN booked b ON b.book = c.book AND b.id = c.id
+        LEFT JOIN case_file f ON f.book = c.book AND f.kind = $1 AND f.about = c.id
+        WHERE c.id IS NULL OR b.borne IS DISTINCT FROM c.covered_minor
+            OR b.won <> CASE c.status WHEN 'won' THEN c.covered_minor ELSE 0 END
+            OR b.beyond <> c.amount_minor - c.covered_minor
+            OR b.beyond_back <> CASE c.status WHEN 'won' THEN c.amount_minor - c.covered_minor ELSE 0 END
+            OR b.fee <> c.fee_minor OR b.fee_back <> c.fee_back_minor
+            OR c.status <> 'won' AND c.covered_minor < c.amount_minor AND f.id IS NULL
+        UNION
+        SELECT p.book, p.id FROM payment p LEFT JOIN LATERAL (
+            SELECT coalesce(sum(c.covered_minor), 0) AS taken FROM chargeback c
+            WHERE c.book = p.book AND c.payment_id = p.id AND c.status <> 'won'
+        ) c ON true WHERE p.charged_back_minor <> c.taken
+        """,
+        chargebacks.BEYOND,
+    )
+    return [f"book {r[0]} {r[1]}: what a chargeback took and the journal differ" for r in rows]
 
 
 INVARIANTS = {
@@ -354,6 +408,7 @@ INVARIANTS = {
     "shares_follow_the_refunds": shares_follow_the_refunds,
     "shares_never_exceed_what_arrives": shares_never_exceed_what_arrives,
     "coupons_match_the_journal": coupons_match_the_journal,
+    "chargebacks_match_the_journal": chargebacks_match_the_journal,
     "refunds_paid_beyond_are_booked": refunds_paid_beyond_are_booked,
     "unwanted_money_goes_back": unwanted_money_goes_back,
     "reserved_money_is_not_booked": reserved_money_is_not_booked,

@@ -12,8 +12,9 @@ from datetime import timedelta
 import ledger
 from gateway import states
 from gateway.payments.payments import Payments
+from gateway.payments.store import due_chargebacks
 from gateway.store import due_attempts, due_payments, due_refunds, forget_claims
-from gateway.tables import CASHIER, Attempt, Payment, Refund
+from gateway.tables import CASHIER, Attempt, Chargeback, Payment, Refund
 from kernel.db import AGAIN, LOST, Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import SluiceError
@@ -28,7 +29,7 @@ SWEEP_EVERY_S = 3600.0
 LOCKED_FOR_S = 10.0
 REST_S = 0.5  # a round that went wrong keeps its rail waiting
 
-Row = Attempt | Refund | Payment
+Row = Attempt | Refund | Payment | Chargeback
 
 
 class Janitor:
@@ -96,6 +97,8 @@ class Janitor:
                 rows.setdefault(attempt.channel, []).append(attempt)
             for refund, channel in await due_refunds(connection, now, busy, locked, self._at_once):
                 rows.setdefault(channel, []).append(refund)
+            for chargeback in await due_chargebacks(connection, now, busy, locked, self._at_once):
+                rows.setdefault(chargeback.channel, []).append(chargeback)
             if CASHIER not in busy:
                 for payment in await due_payments(connection, now, locked, self._at_once):
                     rows.setdefault(CASHIER, []).append(payment)
@@ -132,6 +135,9 @@ class Janitor:
             if isinstance(row, Payment):
                 await self._payments.end_if_run_out(row)
                 return
+            if isinstance(row, Chargeback):
+                await self._payments.disputing.follow_up(row)
+                return
             if isinstance(row, Refund) and row.status == states.RefundStatus.FAILED:
                 await self._payments.retry_unwanted(row)
                 return
@@ -148,7 +154,7 @@ class Janitor:
             self._note_locked(row.book, error)
             name = row.payment_id if isinstance(row, Attempt) else row.id
             tell(log, "could not be asked about now; it stays due", error, object=name)
-            if not isinstance(row, Payment):
+            if isinstance(row, (Attempt, Refund)):
                 with suppress(SluiceError):  # where the hub itself is what is away, the next round notes it
                     await self._payments.note_unfinished(row)
 

@@ -7,7 +7,7 @@ from channels.contract import Response
 from gateway.accounts.ready import ChannelAccounts, Ready
 from gateway.door.responses import shown
 from gateway.metrics import Metrics
-from gateway.payments.applying import OfAnotherAccount, OfAnotherSystem
+from gateway.payments.elsewhere import OfAnotherAccount, OfAnotherSystem
 from gateway.payments.payments import Payments
 from kernel.env import Env
 from kernel.errors import NotFound, SluiceError, Unavailable

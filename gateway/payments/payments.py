@@ -22,6 +22,7 @@ from gateway.payments.choosing import Choosing
 from gateway.payments.closing import Closing
 from gateway.payments.create import Created, CreatePayment, NewPayment
 from gateway.payments.creating import Creating
+from gateway.payments.disputing import Disputing
 from gateway.payments.following_up import FollowingUp
 from gateway.payments.orders import Orders
 from gateway.payments.placing import Placing
@@ -87,7 +88,10 @@ class Payments:
             stored=stored, lanes=lanes, calls=calls, closing=closing, recording=recording, env=env
         )
         self._refunding = Refunding(stored=stored, lanes=lanes, calls=calls, recording=recording, env=env, bell=bell)
-        self._applying = Applying(pool=pool, calls=calls, recording=recording, refunding=self._refunding)
+        self.disputing = Disputing(pool=pool, lanes=lanes, accounts=accounts, bell=bell, time_scale=time_scale)
+        self._applying = Applying(
+            pool=pool, calls=calls, recording=recording, refunding=self._refunding, disputing=self.disputing
+        )
         self._following_up = FollowingUp(
             stored=stored, lanes=lanes, calls=calls, closing=closing, capturing=self._capturing, recording=recording
         )

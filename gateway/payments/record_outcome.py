@@ -395,7 +395,7 @@ def _given_back_by_us(payment: Payment, attempt: Attempt, outcome: Unknown) -> N
 
     Raises Broken (channel_contradicts_itself): a reversal of ours may have been carried out after it was paid.
     """
-    ours = payment.refunded_minor + payment.refunding_minor
+    ours = payment.live_minor
     if outcome.given_back and attempt.status == states.AttemptStatus.CONFIRMED and ours < attempt.captured_minor:
         raise Broken(
             "channel_contradicts_itself",

@@ -54,7 +54,7 @@ def failed(work: Work, payment: Payment, attempt: Attempt, refund: Refund, said:
     day: date = business_date(work.now)
     transfers = [_held(payment, refund, attempt, Step.VOID_HOLD, refund.posting)]
     of_overpaid = refund.attempt_number != payment.won_attempt
-    live = payment.refunded_minor + payment.refunding_minor
+    live = payment.live_minor
     fee_part = attempt.fee_minor if of_overpaid else fee_on_last(payment, refund.amount_minor, live)
     if fee_part:
         transfers.append(fee_stands_again(work, payment, attempt, f"{refund.posting}:fee:again", fee_part))
@@ -88,7 +88,7 @@ def came_back(work: Work, refund: Refund, said: Refused) -> Refund:
         cost = accounts.merchant_coupon(refund.currency)
         again = f"{posting}:coupon"
         transfers.append(Transfer(again, "merchant_coupon", cost, channel, refund.coupon_minor, refund.currency))
-    live = payment.refunded_minor + payment.refunding_minor
+    live = payment.live_minor
     fee_part = attempt.fee_minor if of_overpaid else fee_on_last(payment, refund.amount_minor, live)
     if fee_part:
         transfers.append(fee_stands_again(work, payment, attempt, f"{posting}:fee", fee_part))

@@ -5,7 +5,7 @@ payment: its payees give back their shares, and the payment's sums count them. W
 (surplus 多付) was never shared out and goes back whole, by itself, and those sums know nothing of it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
@@ -143,6 +143,17 @@ def _begin(
     return refund
 
 
+def charged_back(payment: Payment) -> Rejected:
+    """Return the refusal to give back what a chargeback has taken."""
+    return Rejected(
+        "payment_charged_back",
+        f"a chargeback has taken {payment.charged_back_minor} minor units of {payment.id}; {payment.refundable_minor} "
+        "can still be refunded",
+        refundable_minor=payment.refundable_minor,
+        charged_back_minor=payment.charged_back_minor,
+    )
+
+
 def must_be_captured(payment: Payment) -> None:
     """Raise Rejected (payment_not_captured) for a payment that has not been paid."""
     if payment.captured_minor == 0:
@@ -160,6 +171,8 @@ def attempt_to_refund(work: Work, payment: Payment, amount_minor: int, *, most: 
     """
     must_be_captured(payment)
     if amount_minor > payment.refundable_minor:
+        if payment.charged_back_minor:
+            raise charged_back(payment)
         raise Rejected(
             "refund_exceeds_captured",
             f"{payment.refundable_minor} minor units of {payment.id} can still be refunded",
@@ -173,20 +186,32 @@ def attempt_to_refund(work: Work, payment: Payment, amount_minor: int, *, most: 
 
 def reserve(work: Work, payment: Payment, attempt: Attempt, posting: str, amount_minor: int) -> Reserved:
     """Take the shares back, have the channel's part of its fee made good, and hold the sum. Raises Rejected."""
-    book, day = payment.book, business_date(work.now)
-    live = payment.refunded_minor + payment.refunding_minor + amount_minor
+    day = business_date(work.now)
+    fee_part, parts, coupon = taken_from_shares(work, payment, attempt, posting, amount_minor, day)
+    _hold(work, payment, attempt, posting, amount_minor, fee_part, day)
+    return Reserved(0 if attempt.fee_kept else fee_part, orjson.dumps(parts).decode(), coupon)
+
+
+def taken_from_shares(
+    work: Work, payment: Payment, attempt: Attempt, posting: str, amount_minor: int, day: date
+) -> tuple[int, list[int | Sequence[int]], int]:
+    """Share the payment out if that is still to be done, and take back what the shares bear of so much of it.
+
+    Returns the channel's fee in it, which is still to be made good; what each share gave back; and what the merchant's
+    own coupons are expected to bear. Raises Rejected (refund_exceeds_shares).
+    """
+    live = payment.live_minor + amount_minor
     fee_part = fee_on_last(payment, amount_minor, live)
     splitting.share_out(
-        work, book, payment.id, payment.business_date or day, gross_minor=payment.captured_minor,
+        work, payment.book, payment.id, payment.business_date or day, gross_minor=payment.captured_minor,
         fee_minor=payment.fee_minor, coupon_minor=payment.coupon_minor, method=attempt.method,
     )  # fmt: skip
     shared_part = amount_minor - unshared_on_last(payment, amount_minor, live)
-    parts = splitting.take_back_for_refund(work, book, payment.id, posting, shared_part, day)
-    _hold(work, payment, attempt, posting, amount_minor, fee_part, day)
+    parts = splitting.take_back_for_refund(work, payment.book, payment.id, posting, shared_part, day)
     coupon = payment.coupon_minor - payment.coupon_returned_minor
     if live < payment.captured_minor:
         coupon = min(coupon, part_on_last(payment.coupon_minor, payment, amount_minor, live))
-    return Reserved(0 if attempt.fee_kept else fee_part, orjson.dumps(parts).decode(), coupon)
+    return fee_part, parts, coupon
 
 
 def reserve_overpaid(work: Work, payment: Payment, attempt: Attempt, posting: str) -> Reserved:
@@ -202,7 +227,7 @@ def _hold(
     merchant, channel = between(payment, attempt)
     transfers = []
     if fee_minor:
-        transfers.append(_fee_made_good(work, payment, attempt, f"{posting}:fee", fee_minor))
+        transfers.append(fee_made_good(work, payment, attempt, f"{posting}:fee", fee_minor))
     had = splitting.own_balance(work, payment.book, payment.id)
     transfers.append(
         Transfer(f"{posting}:refund", "refund", merchant, channel, amount_minor, payment.currency, Step.HOLD)
@@ -216,7 +241,7 @@ def _hold(
     splitting.note_cost_borne(work, payment.book, payment.id, posting, transfers, had)
 
 
-def _fee_made_good(work: Work, payment: Payment, attempt: Attempt, transfer_id: str, minor: int) -> Transfer:
+def fee_made_good(work: Work, payment: Payment, attempt: Attempt, transfer_id: str, minor: int) -> Transfer:
     """Return the transfer by which the merchant account has again what the channel's fee took of it.
 
     The channel gives it back, or keeps it: then it is a cost, for the payees were paid nothing of it and owe nothing.
@@ -232,7 +257,7 @@ def _fee_made_good(work: Work, payment: Payment, attempt: Attempt, transfer_id: 
 
 
 def fee_stands_again(work: Work, payment: Payment, attempt: Attempt, transfer_id: str, minor: int) -> Transfer:
-    """Return the transfer that undoes `_fee_made_good`, or a part of it, after a refund failed."""
+    """Return the transfer that undoes `fee_made_good`, or a part of it, after a refund failed."""
     merchant, channel = between(payment, attempt)
     if not attempt.fee_kept:
         return Transfer(transfer_id, "channel_fee_kept", merchant, channel, minor, payment.currency)

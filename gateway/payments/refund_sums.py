@@ -59,5 +59,5 @@ def coupon_returned(payment: Payment, attempt: Attempt, refund: Refund, said: Co
     left = payment.coupon_minor - payment.coupon_returned_minor
     if said.merchant_coupon is not None:
         return max(0, min(said.merchant_coupon.minor, left))
-    whole = payment.refunded_minor + refund.amount_minor == payment.captured_minor
+    whole = payment.refunded_minor + payment.charged_back_minor + refund.amount_minor == payment.captured_minor
     return left if whole else min(refund.coupon_minor, left)

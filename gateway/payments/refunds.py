@@ -16,6 +16,7 @@ from gateway.payments import unwanted
 from gateway.payments.refund_holds import (
     NewRefund,
     attempt_to_refund,
+    charged_back,
     check_rail,
     first_due,
     must_be_captured,
@@ -77,6 +78,8 @@ class CreateRefund:
         payment = work.get(PAYMENTS, (self.book, self.payment_id))
         must_be_captured(payment)
         amount = payment.refundable_minor if self.amount_minor is None else self.amount_minor
+        if amount <= 0 and payment.charged_back_minor:
+            raise charged_back(payment)
         if amount <= 0:
             raise Rejected(
                 "refund_exceeds_captured",

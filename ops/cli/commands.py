@@ -10,6 +10,7 @@ from ops.cli import (
     banks,
     cases,
     channels,
+    chargebacks,
     codes,
     links,
     merchants,
@@ -103,6 +104,7 @@ app.add_typer(payees.app, name="payee")
 app.add_typer(splits.app, name="split")
 app.add_typer(payouts.app, name="payout")
 app.add_typer(cases.app, name="case")
+app.add_typer(chargebacks.app, name="chargeback")
 app.add_typer(links.app, name="link")
 app.add_typer(codes.app, name="qr")
 app.add_typer(routing.app, name="route")

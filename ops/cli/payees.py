@@ -42,7 +42,7 @@ def payee_debts(
     recovered: Annotated[bool, typer.Option("--recovered", help="Also those that were paid back.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List what payees owe since refunds 欠款, newest first: their next shares pay the oldest first."""
+    """List what payees owe since refunds and chargebacks 欠款, newest first: their next shares pay the oldest first."""
     from ops.payees import debts_of
 
     found = settings()
@@ -56,7 +56,7 @@ def payee_debts(
         for row in rows:
             typer.echo(
                 f"{row['id']}  {row['payee']}  owes {row['left']} of {row['amount']} {row['currency']}  "
-                f"{row['refund']} of {row['payment']}  {row['created_at']}"
+                f"{row['refund'] or row['chargeback']} of {row['payment']}  {row['created_at']}"
             )
         return 0
 

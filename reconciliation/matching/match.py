@@ -26,11 +26,11 @@ from reconciliation.states import State
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """One payment or refund of ours on one channel account.
+    """One payment, refund or chargeback of ours on one channel account.
 
     status: success | processing | failed | reversed | returned, as BillLine.status. A refund is `processing` once the
     channel has accepted it; one whose acceptance is not known is left out. fee_minor and coupon_minor have the signs of
-    BillLine: negative on refunds.
+    BillLine: negative on refunds. unbilled: the channel lists none of its kind, so that a bill without it says nothing.
     business_date: the channel's day; for a processing refund the day of its acceptance.
     """
 
@@ -43,6 +43,7 @@ class Movement:
     business_date: date
     channel_ref: str | None = None
     coupon_minor: int = 0  # 商户优惠: the part the merchant's own coupons bear, which the channel does not pay out
+    unbilled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +228,8 @@ def match_channel(
             raise ValueError(f"{movement.kind} {movement.reference} was given twice")
         handled.add(key)
         found = lines.pop(key, None)
+        if found is None and movement.unbilled:
+            continue
         if found is None and movement.business_date != day:
             if key not in known or not known[key].touches(day):
                 continue
@@ -337,6 +340,9 @@ class Net:
     bill: Money
 
 
+_TAKES = frozenset({Item.REFUND, Item.CHARGEBACK})  # from the merchant
+
+
 def net_of(day: date, movements: Iterable[Movement], bill: Iterable[BillLine], currency: str) -> Net:
     """Return what the channel owes for a day in one currency; below zero when we owe it."""
     ours = sum(
@@ -356,7 +362,7 @@ def _contribution(item: Item, status: str, minor: int, withheld_minor: int) -> i
     gone_back = item is Item.REFUND and status == "reversed"  # the payment's own line is there too
     if not gone_back and not is_billed(item, status):
         return 0
-    return (-minor if item is Item.REFUND else minor) - withheld_minor
+    return (-minor if item in _TAKES else minor) - withheld_minor
 
 
 def match_deposit(day: date, net: Net, deposits: Deposits, known: Register = _NOTHING) -> Iterator[MatchResult]:

@@ -55,7 +55,8 @@ class Key(NamedTuple):
     """Names what is compared; it comes out of a run exactly once."""
 
     area: Area
-    item: str  # payment | refund | return | deposit | payout | entry | balance | gap | opening
+    # payment | refund | return | chargeback | chargeback_won | deposit | payout | entry | balance | gap | opening
+    item: str
     reference: str
 
 
@@ -116,6 +117,7 @@ _BILLED = frozenset(
     {
         *(("payment", "success"), ("refund", "success"), ("refund", "processing")),
         *(("refund", "returned"), ("return", "success")),
+        *(("chargeback", "success"), ("chargeback_won", "success")),
     }
 )
 # Ours and theirs that do not contradict each other.
@@ -137,7 +139,7 @@ def is_billed(item: str, status: str) -> bool:
 
 
 def judge_channel(key: Key, ours: Reported | None, home: date, seen: Sightings, *, expected: bool) -> Comparison | None:
-    """Compare a payment or refund with the bill lines under its reference.
+    """Compare a payment, refund or chargeback with the bill lines under its reference.
 
     home: our business date. expected: the bill of that date has been read, so a missing line means something.
     """

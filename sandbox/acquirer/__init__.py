@@ -6,15 +6,18 @@ A rail implements `Wire`, builds an `Acquirer` on it and adds its own routes; RE
 from sandbox.acquirer.bills import BillRow
 from sandbox.acquirer.core import Acquirer, make_room
 from sandbox.acquirer.days import PayingBank
+from sandbox.acquirer.disputes import Dispute
 from sandbox.acquirer.errors import CoreError
 from sandbox.acquirer.guard import Dropped, Ordered
 from sandbox.acquirer.models import Event, Merchant, Refund, Trade
-from sandbox.acquirer.wire import NoticeJob, NumberKind, Sending, Signed, Webhook, Wire
+from sandbox.acquirer.wire import DisputeTold, NoticeJob, NumberKind, Sending, Signed, Webhook, Wire
 
 __all__ = [
     "Acquirer",
     "BillRow",
     "CoreError",
+    "Dispute",
+    "DisputeTold",
     "Dropped",
     "Event",
     "Merchant",

@@ -32,7 +32,8 @@ class BillRow:
     status: success | processing | failed | reversed, or the word of a `bill_row_status` fault.
     """
 
-    kind: Literal["payment", "refund", "return"]  # return: of a refund that was done and came back
+    # return: of a refund that was done and came back; dispute_won: of what a dispute had taken
+    kind: Literal["payment", "refund", "return", "dispute", "dispute_won"]
     order: str  # the merchant's number of the payment
     refund: str | None  # the merchant's number of the refund; None on payments, and where a reversal gave money back
     ref: str  # the rail's number of this movement
@@ -111,6 +112,19 @@ class Bills:
         rows += [
             replace(one, kind="return", fee=-one.fee, scope=f"{one.scope}:return") for one in map(_refund_row, back)
         ]
+        disputed = self._ctx.store.all(
+            "SELECT t.*, d.dispute_ref, d.amount AS taken, d.fee AS dispute_fee, d.taken_ms, d.reason"
+            " FROM acquirer_dispute d JOIN acquirer_trade t USING (trade_id)"
+            " WHERE d.rail = ? AND d.merchant = ? AND d.bill_date = ?",
+            *key,
+        )
+        won = self._ctx.store.all(
+            "SELECT t.*, d.dispute_ref, d.amount AS taken, -d.fee_back AS dispute_fee, d.ended_ms AS taken_ms, d.reason"
+            " FROM acquirer_dispute d JOIN acquirer_trade t USING (trade_id)"
+            " WHERE d.rail = ? AND d.merchant = ? AND d.back_date = ?",
+            *key,
+        )
+        rows += [_dispute_row(row, "dispute") for row in disputed] + [_dispute_row(row, "dispute_won") for row in won]
         return sorted(rows, key=lambda row: (row.at_ms, row.scope))
 
     def _spoiled(self, merchant: Merchant, day: date, rows: Iterable[BillRow]) -> list[BillRow]:
@@ -229,4 +243,19 @@ def _refund_row(row: Row) -> BillRow:
         not_paid_out=coupons.returned(refund_extra.get("coupons", ()), "merchant"),
         success_ms=row["success_ms"] if row["refund_status"] == "success" else None,
         scope=f"row:{row['refund_ref']}",
+    )
+
+
+def _dispute_row(row: Row, kind: Literal["dispute", "dispute_won"]) -> BillRow:
+    return replace(
+        _payment_row(row),
+        kind=kind,
+        ref=row["dispute_ref"],
+        amount=row["taken"],
+        fee=row["dispute_fee"],
+        at_ms=row["taken_ms"],
+        coupon=0,
+        not_paid_out=0,
+        refund_extra={"reason": row["reason"]},
+        scope=f"row:{row['dispute_ref']}:{kind}",
     )

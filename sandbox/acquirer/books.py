@@ -10,6 +10,7 @@ from sandbox.store import Tx
 
 PAYMENT, FEE, REFUND, FEE_BACK = "payment", "fee", "refund", "fee_back"
 REFUND_FAILED, SETTLEMENT = "refund_failed", "settlement"
+DISPUTE, DISPUTE_FEE, DISPUTE_WON = "dispute", "dispute_fee", "dispute_won"
 
 
 def fee_of(amount: int, fee_bp: int, fixed_minor: int) -> int:

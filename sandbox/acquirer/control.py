@@ -1,5 +1,6 @@
 """The control API every rail has: sign up merchants, be the payer, end the day, tell the truth."""
 
+from collections.abc import Callable
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -7,11 +8,13 @@ from aiohttp import web
 
 from sandbox import coupons
 from sandbox.acquirer.days import NotClosable
+from sandbox.acquirer.disputes import Dispute
 from sandbox.acquirer.errors import CoreError
 from sandbox.acquirer.models import Merchant, Trade
 from sandbox.bank import Refused
 from sandbox.clock import rfc3339
 from sandbox.control import Body, ControlError, reply
+from sandbox.store import Tx
 
 if TYPE_CHECKING:
     from sandbox.acquirer.core import Acquirer
@@ -34,6 +37,10 @@ class AcquirerControl:
         app.router.add_post(f"{prefix}/pay", self.pay)
         if self._of.wire.has_coupons:
             app.router.add_post(f"{prefix}/coupons", self.give_coupon)
+        if self._of.wire.has_disputes:
+            app.router.add_post(f"{prefix}/disputes", self.dispute)
+            app.router.add_post(f"{prefix}/disputes/take", self.take_disputed)
+            app.router.add_post(f"{prefix}/disputes/end", self.end_dispute)
         app.router.add_post(f"{prefix}/decline", self.decline)
         app.router.add_post(f"{prefix}/close-day", self.close_day)
         app.router.add_get(f"{prefix}/trades", self.trades)
@@ -126,6 +133,48 @@ class AcquirerControl:
         body = await self._body(request, {"merchant", "order", "code"})
         return await self._acted(self._of.decline(await self._order(body)))
 
+    async def dispute(self, request: web.Request) -> web.Response:
+        """Be the payer: dispute a payment, all or a part. `inquiry`: the bank asks first, and takes nothing yet."""
+        body = await self._body(request, {"merchant", "order", "code", "amount", "reason", "inquiry"})
+        trade, reason = await self._order(body), body.optional_text("reason") or self._of.wire.dispute_reason
+        amount, inquiry = body.whole("amount", trade.paid), body.flag("inquiry")
+
+        def opened(tx: Tx) -> Dispute:
+            return self._of.disputes.open(
+                tx, self._of.trades.by_id(tx, trade.trade_id), amount, reason, inquiry=inquiry
+            )
+
+        return await self._disputed(opened)
+
+    async def take_disputed(self, request: web.Request) -> web.Response:
+        """Be the payer's bank: have an inquiry take its money after all."""
+        ref = (await self._body(request, {"dispute"})).text("dispute")
+        return await self._disputed(lambda tx: self._of.disputes.take(tx, self._dispute(tx, ref)))
+
+    async def end_dispute(self, request: web.Request) -> web.Response:
+        """Be the payer's bank: decide a dispute. `fee_back`: the rail gives its fee back to a merchant who wins."""
+        body = await self._body(request, {"dispute", "outcome", "fee_back"})
+        ref, outcome, fee_back = body.text("dispute"), body.text("outcome"), body.flag("fee_back")
+        if outcome not in ("won", "lost"):
+            raise ControlError(400, "bad_field", "outcome must be won or lost")
+        won = outcome == "won"
+        return await self._disputed(
+            lambda tx: self._of.disputes.end(tx, self._dispute(tx, ref), won=won, fee_back=fee_back)
+        )
+
+    def _dispute(self, tx: Tx, ref: str) -> Dispute:
+        found = self._of.disputes.find_by_ref(tx, ref)
+        if found is None:
+            raise ControlError(404, "no_such_dispute", f"there is no dispute {ref}")
+        return found
+
+    async def _disputed(self, command: Callable[[Tx], Dispute]) -> web.Response:
+        try:
+            found = await self._of.write(command)
+        except CoreError as error:
+            raise ControlError(409, error.code, error.message) from error
+        return reply(_told(found))
+
     async def _acted(self, action: Any) -> web.Response:
         try:
             trade = await action
@@ -180,7 +229,7 @@ class AcquirerControl:
         return reply({"trades": [self._shown(trade) for trade in trades]})
 
     def _shown(self, trade: Trade) -> dict[str, Any]:
-        store, told = self._of.ctx.store, self._of.wire.told
+        store, told, disputes = self._of.ctx.store, self._of.wire.told, self._of.wire.has_disputes
         return {
             "order": told(trade.order),
             "state": trade.state,
@@ -204,6 +253,7 @@ class AcquirerControl:
                 }
                 for refund in self._of.refunds.of_trade(store, trade)
             ],
+            **({"disputes": [_told(one) for one in self._of.disputes.of_trade(store, trade)]} if disputes else {}),
             **self._of.wire.told_trade(trade),
         }
 
@@ -218,3 +268,15 @@ class AcquirerControl:
         merchant, url = self._merchant(body.text("merchant")), body.text("url")
         hook = await self._of.write(lambda tx: self._of.merchants.add_webhook(tx, merchant, url, {}))
         return reply({"webhook_id": hook.webhook_id, **self._of.wire.webhook_settings(hook)}, 201)
+
+
+def _told(dispute: Dispute) -> dict[str, Any]:
+    """Return a dispute as the control API tells of it."""
+    return {
+        "dispute": dispute.dispute_ref,
+        "amount": dispute.amount,
+        "fee": dispute.fee,
+        "fee_back": dispute.fee_back,
+        "reason": dispute.reason,
+        "status": dispute.status,
+    }

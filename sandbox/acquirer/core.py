@@ -12,6 +12,7 @@ from sandbox.acquirer import page
 from sandbox.acquirer.bills import Bills
 from sandbox.acquirer.control import AcquirerControl
 from sandbox.acquirer.days import Days, PayingBank
+from sandbox.acquirer.disputes import Disputes
 from sandbox.acquirer.errors import CoreError
 from sandbox.acquirer.guard import Guard
 from sandbox.acquirer.merchants import Merchants
@@ -51,6 +52,7 @@ class Acquirer:
         self.notices = Notices(ctx, wire, self.merchants)
         self.trades = Trades(ctx, wire, self.notices)
         self.refunds = Refunds(ctx, wire, self.merchants, self.trades, self.notices)
+        self.disputes = Disputes(ctx, wire, self.merchants, self.trades, self.notices)
         self.bills = Bills(ctx, wire)
         self.days = Days(ctx, wire, self.merchants, bank)
         self.guard = Guard(ctx, wire)

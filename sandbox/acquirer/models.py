@@ -10,7 +10,17 @@ from sandbox.coupons import Coupon
 from sandbox.store import Row
 
 Event = Literal[
-    "created", "approved", "held", "paid", "declined", "closed", "voided", "reversed", "refunded", "refund_failed"
+    "created",
+    "approved",
+    "held",
+    "paid",
+    "declined",
+    "closed",
+    "voided",
+    "reversed",
+    "refunded",
+    "refund_failed",
+    "disputed",
 ]
 
 

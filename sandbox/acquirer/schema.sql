@@ -89,6 +89,30 @@ CREATE INDEX IF NOT EXISTS acquirer_refund_ref ON acquirer_refund (rail, refund_
 CREATE INDEX IF NOT EXISTS acquirer_refund_due ON acquirer_refund (rail, settles_ms) WHERE settles_ms IS NOT NULL;
 CREATE INDEX IF NOT EXISTS acquirer_refund_bill ON acquirer_refund (rail, merchant, bill_date);
 
+-- Disputes 拒付: payments that payers have their bank take back.
+CREATE TABLE IF NOT EXISTS acquirer_dispute (
+    rail TEXT NOT NULL,
+    dispute_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    merchant TEXT NOT NULL,
+    trade_id INTEGER NOT NULL REFERENCES acquirer_trade,
+    dispute_ref TEXT NOT NULL,
+    amount INTEGER NOT NULL,
+    fee INTEGER NOT NULL,
+    fee_back INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    status TEXT NOT NULL,                    -- inquiry open won lost
+    created_ms INTEGER NOT NULL,
+    taken_ms INTEGER,                        -- when its money was taken; NULL: an inquiry takes none
+    bill_date TEXT,                          -- of that
+    due_ms INTEGER NOT NULL,                 -- until when evidence is taken
+    ended_ms INTEGER,
+    back_date TEXT                           -- won: the bill on which the money is back
+);
+CREATE INDEX IF NOT EXISTS acquirer_dispute_ref ON acquirer_dispute (rail, dispute_ref);
+CREATE INDEX IF NOT EXISTS acquirer_dispute_trade ON acquirer_dispute (trade_id);
+CREATE INDEX IF NOT EXISTS acquirer_dispute_bill ON acquirer_dispute (rail, merchant, bill_date);
+CREATE INDEX IF NOT EXISTS acquirer_dispute_back ON acquirer_dispute (rail, merchant, back_date);
+
 -- Fund flow 资金流水: append-only, and the one truth about money. A payer charged twice would be two rows here.
 CREATE TABLE IF NOT EXISTS acquirer_flow (
     rail TEXT NOT NULL,
@@ -97,7 +121,7 @@ CREATE TABLE IF NOT EXISTS acquirer_flow (
     currency TEXT NOT NULL,
     at_ms INTEGER NOT NULL,
     bill_date TEXT NOT NULL,
-    kind TEXT NOT NULL,                      -- payment fee refund fee_back refund_failed settlement
+    kind TEXT NOT NULL,                      -- payment fee refund fee_back refund_failed dispute dispute_fee dispute_won settlement
     amount INTEGER NOT NULL,                 -- signed: positive is in the merchant's favour
     trade_id INTEGER,
     refund_id INTEGER,

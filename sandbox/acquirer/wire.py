@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from sandbox.acquirer.core import Acquirer
+    from sandbox.acquirer.disputes import Dispute
     from sandbox.store import Tx
 
 Signed = Literal["right", "wrong", "none", "probe"]  # probe: in the form of one that must not be believed
-NumberKind = Literal["trade", "hold", "charge", "refund", "notice", "webhook"]
+NumberKind = Literal["trade", "hold", "charge", "refund", "dispute", "notice", "webhook"]
+DisputeTold = Literal["created", "taken", "won", "lost"]  # taken: an inquiry has become a dispute that takes the money
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,9 @@ class Wire(ABC):
     settles_in: str = "CNY"  # what is paid out to the bank; other currencies stay with the rail
     wishes: frozenset[str] = frozenset()  # further fields of POST /control/R/merchants
     has_coupons: bool = False  # payers may use coupons, see ../coupons.py
+    has_disputes: bool = False  # payers may dispute payments, and the rail tells of it
+    dispute_reason: str = ""  # where the payer names none
+    dispute_fee: int = 0  # what it keeps for one, minor units
     has_webhooks: bool = False  # notices go to registered addresses
     probes: bool = False  # sends signatures that must not be believed 签名探测, to see who looks
     bill: str | None = None  # what faults call the bill of payments, where the rail has bills beside it
@@ -126,6 +131,12 @@ class Wire(ABC):
         self, event: Event, merchant: Merchant, trade: Trade, refund: Refund | None, now_ms: int
     ) -> dict[str, Any] | None:
         """Return what a notice of this event will say, as JSON; None: this rail does not tell."""
+
+    def dispute_contents(
+        self, told: DisputeTold, trade: Trade, dispute: "Dispute", now_ms: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """Return what notices of a dispute will say, as `content` does: one for each that the rail sends."""
+        return ()
 
     def wants(self, webhook: Webhook, content: Mapping[str, Any]) -> bool:
         """Tell whether a registered address asked to be told this."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from sandbox.acquirer import Merchant, Refund, Trade, Webhook
+from sandbox.acquirer import Dispute, Merchant, Refund, Trade, Webhook
 from sandbox.store import Tx
 from sandbox.stripe.forms import Fields
 
@@ -34,6 +34,7 @@ class Call:
     trade: Trade | None = None
     refund: Refund | None = None
     hook: Webhook | None = None
+    dispute: Dispute | None = None
 
 
 Execute = Callable[[Tx, Call], Answer]

@@ -102,6 +102,15 @@ class Handlers:
         found.sort(key=lambda pair: -pair[0].refund_id)
         return self._listed(call, [objects.refund(refund, trade) for refund, trade in found])
 
+    def show_dispute(self, tx: Tx, call: Call) -> Answer:
+        """GET /v1/disputes/{dispute}; its intent is shown whole where that is asked for."""
+        assert call.dispute is not None
+        expands = call.fields.texts("expand")
+        if strange := [path for path in expands if path != OF_SESSIONS]:
+            raise wrong("expand", f"This property cannot be expanded ({strange[0][:100]}).")
+        trade = about(call)
+        return ok(objects.dispute(call.dispute, trade, self._of.page_url(trade) if expands else None))
+
     def list_transactions(self, tx: Tx, call: Call) -> Answer:
         """GET /v1/balance_transactions, newest first.
 

@@ -145,8 +145,10 @@ class Intents:
                 "payment_intent",
                 f"This PaymentIntent ({trade.trade_ref}) does not have a successful charge to refund.",
             )
+        charge = objects.charge_id(trade.trade_ref)
+        if self._of.disputes.holds(tx, trade):
+            raise ApiError(400, f"Charge {charge} has been charged back.", code="charge_disputed", kept=True)
         if left == 0:
-            charge = objects.charge_id(trade.trade_ref)
             raise ApiError(
                 400, f"Charge {charge} has already been refunded.", code="charge_already_refunded", kept=True
             )

@@ -4,7 +4,7 @@ import secrets
 from base64 import b64decode
 from urllib.parse import unquote
 
-from sandbox.acquirer import Acquirer, Merchant, Refund, Trade, Webhook
+from sandbox.acquirer import Acquirer, Dispute, Merchant, Refund, Trade, Webhook
 from sandbox.stripe import objects
 from sandbox.stripe.errors import ApiError, no_such
 from sandbox.stripe.forms import Fields
@@ -63,6 +63,12 @@ class Naming:
         if refund is None or refund.merchant != merchant.merchant:
             raise no_such("refund", number[:100], "id")
         return refund
+
+    def dispute(self, merchant: Merchant, number: str) -> Dispute:
+        found = self._of.disputes.find_by_ref(self._of.ctx.store, unquote(number))
+        if found is None or found.merchant != merchant.merchant:
+            raise no_such("dispute", number[:100], "dispute")
+        return found
 
     def hook(self, merchant: Merchant, number: str) -> Webhook:
         for hook in self._of.merchants.webhooks(self._of.ctx.store, merchant.merchant):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.acquirer import BillRow, Refund, Trade, Webhook
+from sandbox.acquirer import BillRow, Dispute, Refund, Trade, Webhook
 
 API_VERSION = "2026-10-28.endive"
 SETTLES_AFTER_S = 2 * 86_400  # T+2
@@ -196,6 +196,8 @@ def transaction(trade: Trade) -> dict[str, Any]:
 
 def row_transaction(row: BillRow, *, source: bool) -> dict[str, Any]:
     """Return a row of a day's bill as a balance transaction. source: shown whole, not by its id."""
+    if row.kind in ("dispute", "dispute_won"):
+        return _row_disputed(row, source=source)
     paid = row.kind == "payment"
     about = _row_charge(row) if paid else _row_refund(row)
     kind = {"payment": "charge", "refund": "refund", "return": "refund_failure"}[row.kind]
@@ -260,6 +262,68 @@ def _row_refund(row: BillRow) -> dict[str, Any]:
         "metadata": row.refund_extra.get("metadata", {}),
         "payment_intent": row.trade_ref,
         "status": _row_status(row),
+    }
+
+
+def _row_disputed(row: BillRow, *, source: bool) -> dict[str, Any]:
+    about = {
+        "id": row.ref,
+        "object": "dispute",
+        "amount": row.amount,
+        "charge": charge_id(row.trade_ref),
+        "currency": row.currency.lower(),
+        "livemode": False,
+        "metadata": {},
+        "payment_intent": row.trade_ref,
+        "reason": row.refund_extra["reason"],
+    }
+    won = row.kind == "dispute_won"
+    shown = about if source else row.ref
+    return _adjustment(row.ref, row.trade_ref, row.amount, row.fee, row.currency, seconds(row.at_ms), shown, won=won)
+
+
+def _adjustment(
+    ref: str, intent_id: str, amount: int, fee: int, currency: str, at: int, source: Any, *, won: bool
+) -> dict[str, Any]:
+    """Return what a dispute did to the balance: it took the money, or gave it back."""
+    number = f"{transaction_id(ref)}Reversal" if won else transaction_id(ref)
+    words = f"Chargeback {'reversal' if won else 'withdrawal'} for {charge_id(intent_id)}"
+    shown = _transaction(number, "adjustment", amount if won else -amount, fee, currency, at, source, words)
+    return shown | {"reporting_category": "dispute_reversal" if won else "dispute"}
+
+
+def dispute(found: Dispute, trade: Trade, page_url: str | None = None) -> dict[str, Any]:
+    """Return a dispute. page_url: its intent is shown whole."""
+    ref, currency = found.dispute_ref, trade.currency
+    moved = []
+    if found.taken_ms is not None:
+        at = seconds(found.taken_ms)
+        moved.append(_adjustment(ref, trade.trade_ref, found.amount, found.fee, currency, at, ref, won=False))
+    if found.status == "won" and found.ended_ms is not None:
+        at = seconds(found.ended_ms)
+        moved.append(_adjustment(ref, trade.trade_ref, found.amount, -found.fee_back, currency, at, ref, won=True))
+    status = {"inquiry": "warning_needs_response", "open": "needs_response"}.get(found.status, found.status)
+    return {
+        "id": ref,
+        "object": "dispute",
+        "amount": found.amount,
+        "balance_transactions": moved,
+        "charge": charge_id(trade.trade_ref),
+        "created": seconds(found.created_ms),
+        "currency": currency.lower(),
+        "evidence": {},
+        "evidence_details": {
+            "due_by": seconds(found.due_ms),
+            "has_evidence": False,
+            "past_due": False,
+            "submission_count": 0,
+        },
+        "is_charge_refundable": found.taken_ms is None,
+        "livemode": False,
+        "metadata": {},
+        "payment_intent": trade.trade_ref if page_url is None else intent(trade, page_url),
+        "reason": found.reason,
+        "status": status,
     }
 
 

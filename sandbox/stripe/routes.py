@@ -54,6 +54,7 @@ class Routes:
             Route("POST", refunds, "refund", do.make_refund, intents.REFUND),
             Route("GET", refunds, "refund_query", do.list_refunds, (*LIST, "payment_intent", "charge", "created")),
             Route("GET", refunds + "/{refund}", "refund_query", do.show_refund, ("expand",)),
+            Route("GET", "/v1/disputes/{dispute}", "dispute", do.show_dispute, ("expand",)),
             Route("GET", "/v1/balance_transactions", "bill", do.list_transactions, ranges),
             Route("POST", hooks, "webhook", do.make_hook, hook),
             Route("GET", hooks, "webhook", do.list_hooks, LIST),
@@ -109,7 +110,7 @@ class Routes:
         if key is not None and not 0 < len(key) <= MAX_KEY:
             raise ApiError(400, f"Idempotency-Key must be 1 to {MAX_KEY} characters", kind="idempotency_error")
         op, facts = route.op, {"merchant": merchant.merchant}
-        trade = refund = hook = None
+        trade = refund = hook = dispute = None
         if "intent" in request.match_info:
             trade = self._naming.trade(merchant, request.match_info["intent"], "intent")
         elif "session" in request.match_info:
@@ -119,6 +120,9 @@ class Routes:
         elif "refund" in request.match_info:
             refund = self._naming.refund(merchant, request.match_info["refund"])
             trade = self._of.trades.by_id(self._of.ctx.store, refund.trade_id)
+        elif "dispute" in request.match_info:
+            dispute = self._naming.dispute(merchant, request.match_info["dispute"])
+            trade = self._of.trades.by_id(self._of.ctx.store, dispute.trade_id)
         elif "hook" in request.match_info:
             hook = self._naming.hook(merchant, request.match_info["hook"])
         if op == "close" and trade is not None and trade.hold_ref is not None:
@@ -133,7 +137,7 @@ class Routes:
         elif op == "refund" and "reference" in notes:
             facts["refund"] = notes["reference"]
         text = f"{request.method} {request.path} {orjson.dumps(fields.values, option=orjson.OPT_SORT_KEYS).decode()}"
-        return Call(merchant, fields, text, key, request.path, facts | {"op": op}, trade, refund, hook)
+        return Call(merchant, fields, text, key, request.path, facts | {"op": op}, trade, refund, hook, dispute)
 
     def _once(self, tx: Tx, call: Call, execute: Execute) -> Answer:
         """Execute a request, or tell again what came of its key. Raises ApiError for what is not kept under a key."""

@@ -2,7 +2,7 @@
 
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
@@ -13,6 +13,8 @@ from aiohttp import web
 from sandbox.acquirer import (
     Acquirer,
     CoreError,
+    Dispute,
+    DisputeTold,
     Event,
     Merchant,
     NoticeJob,
@@ -35,6 +37,7 @@ PREFIXES: Mapping[NumberKind, str] = {
     "hold": "pi_3",
     "charge": "pi_3",
     "refund": "re_3",
+    "dispute": "dp_1",
     "notice": "evt_1",
     "webhook": "we_1",
 }
@@ -53,10 +56,18 @@ SESSION_EVENTS: Mapping[Event, str | None] = {
     "closed": "checkout.session.expired",
 }
 REFUND_EVENTS: Mapping[Event, str] = {"refunded": "refund.created", "refund_failed": "refund.failed"}
+DISPUTE_EVENTS: Mapping[DisputeTold, Sequence[str]] = {
+    "created": ("charge.dispute.created", "charge.dispute.funds_withdrawn"),
+    "taken": ("charge.dispute.updated", "charge.dispute.funds_withdrawn"),
+    "won": ("charge.dispute.closed", "charge.dispute.funds_reinstated"),
+    "lost": ("charge.dispute.closed",),
+}
 EVERYTHING = "*"
 # What an endpoint made by the control API hears of: all that tells of money.
 USUAL_EVENTS = sorted(
-    {*INTENT_EVENTS.values(), *REFUND_EVENTS.values(), *filter(None, SESSION_EVENTS.values())}
+    {*INTENT_EVENTS.values(), *REFUND_EVENTS.values(), *filter(None, SESSION_EVENTS.values())}.union(
+        *DISPUTE_EVENTS.values()
+    )
     - {"payment_intent.created"}
 )
 NOT_PROVEN = {
@@ -79,6 +90,9 @@ class StripeWire(Wire):
     fixed_fee_minor = 30
     refund_fee = "kept"
     has_webhooks = True
+    has_disputes = True
+    dispute_reason = "fraudulent"
+    dispute_fee = 1500
 
     acquirer: Acquirer  # set once it is built on this
 
@@ -163,6 +177,14 @@ class StripeWire(Wire):
         if refund is not None and event in REFUND_EVENTS:
             return {"type": REFUND_EVENTS[event], "object": objects.refund(refund, trade), "at": at}
         return None
+
+    def dispute_contents(
+        self, told: DisputeTold, trade: Trade, dispute: Dispute, now_ms: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """Return types and object of the events about a dispute; an inquiry withdraws no funds."""
+        shown, at = objects.dispute(dispute, trade), objects.seconds(now_ms)
+        kinds = DISPUTE_EVENTS[told] if dispute.taken_ms is not None else DISPUTE_EVENTS[told][:1]
+        return [{"type": kind, "object": shown, "at": at} for kind in kinds]
 
     def wants(self, webhook: Webhook, content: Mapping[str, Any]) -> bool:
         """Tell whether an endpoint asked for events of this type."""

@@ -4,7 +4,7 @@ The platform owns, in a book, the fee account and whatever a payee of kind `plat
 and no account of shares. Money comes to them in these ways only:
 
 - a commission, which is exactly the share that the payment's own split gives to the platform, at once or in the parts
-  that were frozen of it; or of that share what is given again after a refund failed;
+  that were frozen of it; or of that share what is given again after a refund failed or a chargeback was won;
 - a commission that a bank refused or sent back, which is exactly what was sent of it;
 - into its sub-account, what was sent of its commission.
 
@@ -33,6 +33,8 @@ _BREACHES = f"""
             WHERE s.book = t.book AND s.status = 'posted' AND s.currency = t.currency
                 AND s.payment_id = coalesce((
                     SELECT r.payment_id FROM refund r WHERE r.book = t.book AND r.id = split_part(t.id, ':', 1)
+                    UNION ALL
+                    SELECT c.payment_id FROM chargeback c WHERE c.book = t.book AND c.id = split_part(t.id, ':', 1)
                 ), split_part(t.id, ':', 1))
                 AND x.n - 1 = substring(t.id FROM ':(?:share:|again:|frozen:(?=[0-9]+:))([0-9]+)')::int
                 AND CASE

@@ -2,7 +2,8 @@
 
 A payment keeps the payee that was set when it was made. From then on the remainder of a plan, and the whole of a
 payment without a plan, is a share like any other: a batch pays it, a refund takes it back, and what the channel keeps
-of a refund's fee the merchant bears out of it. Without such a payee all that stays in the merchant's account.
+for a refund or a chargeback the merchant bears out of it. Without such a payee all that stays in the merchant's
+account.
 """
 
 from collections.abc import Iterable, Sequence
@@ -76,11 +77,11 @@ def own_balance(work: Work, book: int, payment_id: str) -> int:
 def note_cost_borne(
     work: Work, book: int, payment_id: str, refund_id: str, posted: Sequence[Transfer], had: int
 ) -> None:
-    """Note what the merchant's own payee owes since it bore a fee that the channel keeps of a refund.
+    """Note what the merchant's own payee owes since it bore a fee that the channel keeps of a refund or chargeback.
 
     posted: the group of transfers, just posted. had: what its account stood at before.
     """
-    taken = [one for one in posted if one.rule == "refund_cost_borne"]
+    taken = [one for one in posted if one.rule in ("refund_cost_borne", "chargeback_fee_borne")]
     split = work.find(SPLITS, (book, payment_id))
     if not taken or split is None or split.own_payee is None:
         return

@@ -107,9 +107,11 @@ async def shares_match_the_journal(connection: Connection) -> list[str]:
         ), back AS (
             SELECT t.book, r.payment_id || ':' || substring(t.id FROM '[0-9]+$') AS share,
                 sum(CASE WHEN t.rule IN ('share', 'commission') THEN -t.amount_minor ELSE t.amount_minor END) AS back
-            FROM transfer t JOIN refund r ON r.book = t.book AND r.id = split_part(t.id, ':', 1)
+            FROM transfer t JOIN (
+                SELECT book, id, payment_id FROM refund UNION ALL SELECT book, id, payment_id FROM chargeback
+            ) r ON r.book = t.book AND r.id = split_part(t.id, ':', 1)
             WHERE t.rule IN ('share', 'commission', 'share_taken_back', 'commission_taken_back')
-                AND t.id LIKE 're%' GROUP BY 1, 2
+                AND (t.id LIKE 're%' OR t.id LIKE 'cbk%') GROUP BY 1, 2
         )
         SELECT coalesce(s.book, g.book, b.book, f.book), coalesce(s.share, g.share, b.share, f.share)
         FROM shared s FULL JOIN given g ON g.book = s.book AND g.share = s.share
@@ -157,7 +159,7 @@ async def debts_match_the_journal(connection: Connection) -> list[str]:
     rows = await connection.fetch(
         """
         SELECT d.book, d.id FROM payee_debt d LEFT JOIN transfer t ON t.book = d.book AND t.id = d.transfer_id
-            AND t.rule IN ('share_taken_back', 'commission_taken_back', 'refund_cost_borne')
+            AND t.rule IN ('share_taken_back', 'commission_taken_back', 'refund_cost_borne', 'chargeback_fee_borne')
             AND t.step IN ('post', 'post_hold')
         WHERE t.debit IS DISTINCT FROM d.account OR t.seq <> d.seq OR d.amount_minor > t.amount_minor
             OR d.amount_minor < least(t.amount_minor, d.owed_minor)

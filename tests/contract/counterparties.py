@@ -153,6 +153,20 @@ class Counterparty:
         wish = {"merchant": self.merchant, "amount": minor, "paid_by": paid_by}
         await self.control("POST", f"/control/{self.RAIL}/coupons", wish)
 
+    async def dispute(self, reference: str, *, minor: int | None = None, inquiry: bool = False) -> dict[str, Any]:
+        """Have a payer dispute an order, at rails that tell of disputes; return what the rail's books have of it."""
+        wish = self._named(reference) | {"inquiry": inquiry} | ({} if minor is None else {"amount": minor})
+        return await self.control("POST", f"/control/{self.RAIL}/disputes", wish)
+
+    async def take_disputed(self, dispute: str) -> dict[str, Any]:
+        """Have an inquiry take its money after all."""
+        return await self.control("POST", f"/control/{self.RAIL}/disputes/take", {"dispute": dispute})
+
+    async def end_dispute(self, dispute: str, outcome: str, *, fee_back: bool = False) -> dict[str, Any]:
+        """Have a dispute decided. outcome: won or lost, for the merchant."""
+        wish = {"dispute": dispute, "outcome": outcome, "fee_back": fee_back}
+        return await self.control("POST", f"/control/{self.RAIL}/disputes/end", wish)
+
     async def decline(self, reference: str) -> None:
         await self.control("POST", f"/control/{self.RAIL}/decline", self._named(reference))
 

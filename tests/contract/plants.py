@@ -25,7 +25,8 @@ from channels import (
     Refused,
     Unknown,
 )
-from channels.contract import BillFile, BillLine, Kind, Request, Response
+from channels.contract import BillFile, BillLine, Dispute, DisputeStatus, Kind, Request, Response, Unmoved
+from channels.powers import TellsDisputes
 from kernel.money import Money
 from tests.contract.plays import UNHEARD_OF, RailFacts
 
@@ -494,6 +495,64 @@ def changed_lines(change: Callable[[list[BillLine]], list[BillLine]]) -> type[Pl
     return Changed
 
 
+# ---- disputes --------------------------------------------------------------------------------------------------------
+
+
+class Disputing(Planted):
+    """A channel with a harm in what it says of disputes."""
+
+    asked_of: ClassVar[list[str]] = []
+
+    def dispute_outcome(self, ref: str, answer: Response, *, now: datetime) -> Dispute | Unmoved | Unknown:
+        if ref not in self.asked_of:
+            self.asked_of.append(ref)
+        return self.heard(ref, answer, now)
+
+    def heard(self, ref: str, answer: Response, now: datetime) -> Dispute | Unmoved | Unknown:
+        """Return what an answer means; plants change this."""
+        return self.truly(ref, answer, now)
+
+    def truly(self, ref: str, answer: Response, now: datetime) -> Dispute | Unmoved | Unknown:
+        """Return what the rail's own adapter makes of an answer; what it has no power to say it does not know."""
+        if not isinstance(self.real, TellsDisputes):
+            return Unknown("this rail tells of none")
+        return self.real.dispute_outcome(ref, answer, now=now)
+
+
+class InquiryAsChargeback(Disputing):
+    """Takes an inquiry, for which nothing was taken, for a chargeback."""
+
+    def heard(self, ref: str, answer: Response, now: datetime) -> Dispute | Unmoved | Unknown:
+        found = self.truly(ref, answer, now)
+        if not isinstance(found, Unmoved):
+            return found
+        nothing = Money(1, "CNY")
+        return Dispute(ref, found.reference, "", DisputeStatus.OPENED, nothing, nothing, found.reason, now)
+
+
+class NeverEnds(Disputing):
+    """Says of every dispute that it is open."""
+
+    def heard(self, ref: str, answer: Response, now: datetime) -> Dispute | Unmoved | Unknown:
+        found = self.truly(ref, answer, now)
+        return replace(found, status=DisputeStatus.OPENED) if isinstance(found, Dispute) else found
+
+
+class AnotherDispute(Disputing):
+    """Believes an answer about another dispute."""
+
+    def heard(self, ref: str, answer: Response, now: datetime) -> Dispute | Unmoved | Unknown:
+        for other in [ref, *self.asked_of]:
+            found = self.truly(other, answer, now)
+            if not isinstance(found, Unknown):
+                return found
+        return self.truly(ref, answer, now)
+
+
+def tells_none(rail: RailFacts) -> str:
+    return "" if rail.tells_disputes else "it tells of no disputes"
+
+
 # ---- the list --------------------------------------------------------------------------------------------------------
 
 
@@ -615,6 +674,20 @@ HARMS: Mapping[str, Harm] = {
         FirstPageOnly,
         ("harm.a_bill_of_several_pages_is_read_to_its_end",),
         lambda rail: "" if rail.other.PAGE_SIZE else "its bill comes in one piece",
+    ),
+    "an inquiry taken for a chargeback": Harm(
+        InquiryAsChargeback, ("disputes.an_inquiry_has_taken_nothing_until_it_does",), tells_none
+    ),
+    "a dispute's end not understood": Harm(
+        NeverEnds, ("disputes.a_dispute_is_told_of_as_what_it_took_and_gave_back",), tells_none
+    ),
+    "another dispute's answer believed": Harm(
+        AnotherDispute, ("disputes.what_is_said_of_another_dispute_is_not_believed",), tells_none
+    ),
+    "a bill's chargebacks read as refunds": Harm(
+        changed_lines(lambda lines: [replace(line, kind=Kind.REFUND) for line in lines]),
+        ("disputes.a_days_bill_has_what_disputes_took_and_gave_back",),
+        tells_none,
     ),
     "a bill's payment lost": Harm(
         changed_lines(lambda lines: sorted(lines, key=lambda line: line.kind is Kind.REFUND)[1:]),

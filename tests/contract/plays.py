@@ -32,6 +32,7 @@ from channels import (
     Unknown,
     capabilities_of,
 )
+from channels.registry import class_of
 from kernel.clock import business_date
 from kernel.env import Clock, Env, Request, Response
 from kernel.money import Money
@@ -63,6 +64,7 @@ class RailFacts:
     name: str
     capabilities: Capabilities
     other: type[Counterparty]
+    tells_disputes: bool  # see powers.TellsDisputes
 
     @property
     def methods(self) -> frozenset[Method]:
@@ -122,7 +124,8 @@ WORDS = "茶叶, `Tea`\n\\/=&+" + "茶" * 112
 
 def facts(name: str) -> RailFacts:
     """Return what is known of a rail by its class: what `build` says that it returns, and its counterparty."""
-    return RailFacts(name, capabilities_of(CHANNELS[name]), COUNTERPARTIES[name])
+    tells_disputes = hasattr(class_of(CHANNELS[name]), "dispute_request")
+    return RailFacts(name, capabilities_of(CHANNELS[name]), COUNTERPARTIES[name], tells_disputes)
 
 
 Played = dict[str, set[str]]  # by the test's name, the ids of the plays made of it

@@ -62,21 +62,30 @@ async def test_a_planted_harm_makes_a_play_fail(
 
 
 # What a rail cannot do wrong; why stands in its counterparty, or follows from its Capabilities.
+OF_DISPUTES = {
+    "a bill's chargebacks read as refunds",
+    "a dispute's end not understood",
+    "an inquiry taken for a chargeback",
+    "another dispute's answer believed",
+}
 SPARED: Mapping[str, set[str]] = {
-    "alipay": {
+    "alipay": OF_DISPUTES
+    | {
         "a bill's second page ignored",
         "a notice of any age believed",
         "a refund accepted read as done",
         "another merchant's answer believed",
     },
-    "bank_transfer": {
+    "bank_transfer": OF_DISPUTES
+    | {
         "a bill's second page ignored",
         "a bill's fees ignored",
         "a refund accepted read as done",
         "another merchant's answer believed",
         "paid for ever",
     },
-    "paypal": {
+    "paypal": OF_DISPUTES
+    | {
         "a bill of any bytes read",
         "a refund accepted read as done",
         "an order that never ends",
@@ -92,8 +101,8 @@ SPARED: Mapping[str, set[str]] = {
         "not found read as refused",
         "paid for ever",
     },
-    "unionpay": {"a bill's second page ignored", "a notice of any age believed", "paid for ever"},
-    "wechat": {"a bill's second page ignored"},
+    "unionpay": OF_DISPUTES | {"a bill's second page ignored", "a notice of any age believed", "paid for ever"},
+    "wechat": OF_DISPUTES | {"a bill's second page ignored"},
 }
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from channels import CHANNELS, Method
 from channels.contract import Capabilities
-from channels.powers import HasFundBill, Proceeds, deposit_prefix
+from channels.powers import HasFundBill, Proceeds, TellsDisputes, deposit_prefix
 from channels.registry import NAMES, secrets_of
 from channels.sharing import Sharing
 from channels.stripe.adapter import EVENTS
@@ -95,6 +95,7 @@ ROWS: Mapping[str, Callable[[str, Capabilities], str]] = {
     "refunds": lambda _, can: refunding(can),
     "its fee when refunded": lambda _, can: can.refund_fee.value,
     "a refund may fail after it succeeded 退款退回": lambda _, can: "yes" if can.refunds_come_back else "no",
+    "tells of chargebacks 拒付": lambda name, _: has(name, TellsDisputes),
     "reports the merchant's own coupons 商户优惠": lambda _, can: "yes" if can.merchant_coupons else "no",
     "can share money out 分账": lambda name, _: has(name, Sharing),
     "signs its answers": lambda _, can: "yes" if can.signs_answers else "no: TLS only",

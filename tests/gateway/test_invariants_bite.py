@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from channels.contract import Confirmed, Pending, Refused
+from channels.contract import Confirmed, Dispute, DisputeStatus, Pending, Refused
 from gateway.payments.invariants import INVARIANTS
 from kernel.money import Money
 from tests.conftest import TestServer as PostgresServer
@@ -17,7 +17,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # Names in a plant: {paid} was shared out and partly refunded, {open} waits for its payer, {giving_back} has a refund
 # under way, {late} was paid after its close, {surplus} twice, {held} is reserved, {choosing} waits at the cashier,
-# {coupon} was paid in part by the merchant's own coupon.
+# {coupon} was paid in part by the merchant's own coupon, {charged} was partly refunded and then charged back beyond
+# what was left.
 SECOND_CAPTURE = """
     CREATE TEMPORARY TABLE tried ON COMMIT DROP AS SELECT * FROM attempt WHERE payment_id = '{paid}';
     UPDATE tried SET number = 2;
@@ -112,10 +113,31 @@ PLANTS = {
         "a hold of nobody": "UPDATE payment SET won_attempt = 0 WHERE id = '{held}'",
         "a capture under way that nobody asked for": "UPDATE payment SET status = 'processing' WHERE id = '{held}'",
     },
+    "chargebacks_match_the_journal": {
+        "a chargeback of another amount": "UPDATE chargeback SET amount_minor = amount_minor - 1 "
+        "WHERE payment_id = '{charged}'",
+        "a chargeback that bears another part": "UPDATE chargeback SET covered_minor = covered_minor - 1 "
+        "WHERE payment_id = '{charged}'",
+        "a chargeback with another fee": "UPDATE chargeback SET fee_minor = fee_minor + 1 "
+        "WHERE payment_id = '{charged}'",
+        "a chargeback of which a fee is said to be back": "UPDATE chargeback SET fee_back_minor = 1 "
+        "WHERE payment_id = '{charged}'",
+        "a chargeback that is called won and nothing came back": "UPDATE chargeback SET status = 'won', "
+        "ended_date = business_date WHERE payment_id = '{charged}'",
+        "a chargeback that was not booked": "DELETE FROM transfer WHERE rule = 'chargeback' "
+        "AND id IN (SELECT id || ':taken' FROM chargeback WHERE payment_id = '{charged}')",
+        "what no payment bears was not booked": "DELETE FROM transfer WHERE rule = 'chargeback_beyond' "
+        "AND id IN (SELECT id || ':beyond' FROM chargeback WHERE payment_id = '{charged}')",
+        "a posting of no chargeback": "DELETE FROM chargeback WHERE payment_id = '{charged}'",
+        "a chargeback its payment does not count": "UPDATE payment SET charged_back_minor = 0 WHERE id = '{charged}'",
+        "a chargeback beyond the payment that nobody decides about": "DELETE FROM case_file "
+        "WHERE kind = 'chargeback_beyond' AND about = (SELECT id FROM chargeback WHERE payment_id = '{charged}')",
+    },
     "refunds_never_exceed_captures": {
         "more given back than was paid on top": "UPDATE refund SET amount_minor = amount_minor + 1 "
         "WHERE payment_id = '{surplus}'",
-        "more given back than was captured": "ALTER TABLE payment DROP CONSTRAINT refunds_never_exceed_the_capture; "
+        "more given back than was captured": "ALTER TABLE payment "
+        "DROP CONSTRAINT what_goes_back_never_exceeds_the_capture; "
         "UPDATE payment SET refunded_minor = refunded_minor + 10000 WHERE id = '{paid}'; "
         "UPDATE refund SET amount_minor = amount_minor + 10000 WHERE payment_id = '{paid}'",
         "a refund the payment does not count": "UPDATE payment SET refunded_minor = 0 WHERE id = '{paid}'",
@@ -126,6 +148,8 @@ PLANTS = {
         "a refund that failed and was counted": "UPDATE refund SET status = 'failed' WHERE payment_id = '{paid}'",
     },
     "every_open_row_is_owned": {
+        "an open chargeback that no rail is asked about": "UPDATE chargeback SET due_at = NULL "
+        "WHERE payment_id = '{charged}'",
         "an open payment nobody asks about": "UPDATE attempt SET due_at = NULL WHERE payment_id = '{open}'",
         "an ended one somebody asks about": "UPDATE attempt SET due_at = now() WHERE payment_id = '{paid}'",
         "one that may yet be undone and nobody asks about": "UPDATE attempt SET undo_sent_at = now() "
@@ -190,6 +214,15 @@ async def scene(
         names = {"paid": await front.paid("paid", 9_999, split=plan), "giving_back": await front.paid("giving-back")}
         await front.share_out()
         await front.refund(names["paid"], 1_234)
+        names["charged"] = await front.paid("charged", 9_000, split=plan)
+        await front.share_out()
+        await front.refund(names["charged"], 4_000)
+        attempt = await front.attempt(names["charged"])
+        front.shop.channel.disputes["dp_1"] = Dispute(
+            "dp_1", attempt.reference, attempt.channel_ref or "", DisputeStatus.OPENED, Money(8_000, "CNY"),
+            Money(1_500, "CNY"), "fraudulent", front.clock.now(),
+        )  # fmt: skip
+        await front.notice("dp_1", 0, kind="chargeback")
         half_price = Confirmed("ch-coupon", Money(5_000, "CNY"), front.clock.now(), Money(2_500, "CNY"))
         front.rail.says(pay=half_price)
         names["coupon"] = await front.paid("coupon", 5_000, split=plan)
@@ -236,7 +269,8 @@ async def test_an_invariant_finds_the_fault_it_is_there_for(
         await planting.rollback()
     hurt = next(ident for ident in names.values() if ident in PLANTS[name][fault].format(**names))
     refund_of_it = (name == "every_open_row_is_owned" and "refund" in fault) or "given back" in fault
-    refund_of_it = refund_of_it or name == "refunds_match_the_journal"
+    refund_of_it = refund_of_it or name in ("refunds_match_the_journal", "chargebacks_match_the_journal")
+    refund_of_it = refund_of_it or "chargeback" in fault
     assert found
     assert all(hurt in one for one in found) or refund_of_it
 

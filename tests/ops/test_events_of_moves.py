@@ -16,11 +16,12 @@ import gateway.states
 import people.states
 import reconciliation.states
 import splitting.states
-from channels.contract import Confirmed, Refused
+from channels.contract import Confirmed, Dispute, DisputeStatus, Refused
 from gateway.payments.attempts import FailOver
 from gateway.payments.belief import Answers
+from gateway.payments.chargebacks import RecordChargeback
 from gateway.payments.record_refund import RecordRefundOutcome
-from gateway.tables import ATTEMPTS, PAYMENTS, REFUNDS, overpaid_refund_id
+from gateway.tables import ATTEMPTS, CHARGEBACKS, PAYMENTS, REFUNDS, overpaid_refund_id
 from kernel.money import Money
 from kernel.states import Move, StateTable
 from kernel.work import Command, Table
@@ -35,7 +36,7 @@ from splitting.settlement.returns import ApplyReturn
 from splitting.store import Owed
 from splitting.tables import INSTRUCTIONS, SETTLEMENTS
 from streams.outbox import EVENTS
-from tests.gateway.payments.life import LASTS, MOVES, PAYMENT, RAILS, WAIT, Life
+from tests.gateway.payments.life import AMOUNT, LASTS, MOVES, PAYMENT, RAILS, WAIT, Life
 from tests.splitting.in_memory import BOOK, DAY, NOW, Book, Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +59,7 @@ OBJECTS = (
     Object(PAYMENTS, gateway.states, "PAYMENT"),
     Object(ATTEMPTS, gateway.states, "ATTEMPT"),
     Object(REFUNDS, gateway.states, "REFUND"),
+    Object(CHARGEBACKS, gateway.states, "CHARGEBACK"),
     Object(SETTLEMENTS, splitting.states, "BATCH"),
     Object(INSTRUCTIONS, splitting.states, "INSTRUCTION"),
     Object(cases.CASES, cases.states, "CASE"),
@@ -71,7 +73,7 @@ SILENT = (
 # Events that tell of no object with a state table, or of what is no move of one.
 OTHERS = (
     *("split.", "split_plan.", "payee.", "debt.", "payout_schedule.", "channel.", "channel_account."),
-    "routing_policy.",
+    *("routing_policy.", "own_payee.", "payout_reserve."),
 )
 
 
@@ -169,10 +171,23 @@ class Lives(Life):
             good = Confirmed("ch-re", Money(refund.amount_minor, "CNY"), NOW)
             self.book.do(RecordRefundOutcome(BOOK, refund.id, good, 1.0, n % (refund.retry_count + 1)))
 
+    def is_charged_back(self, n: int) -> None:
+        """A payer disputes what was paid, and the channel tells how that stands."""
+        if tries := self.attempts:
+            attempt = tries[n % len(tries)]
+            told = Dispute(
+                f"dp_{attempt.number}_{n % 2}", None, attempt.channel_ref or "", DisputeStatus.OPENED,
+                Money(AMOUNT // (1 + n % 2), "CNY"), Money(n % 2, "CNY"), "why", NOW,
+            )  # fmt: skip
+            ended = replace(told, status=DisputeStatus.WON if n % 3 else DisputeStatus.LOST, ended_at=NOW)
+            for one in (told, ended)[: 1 + n % 5]:
+                self.book.do(RecordChargeback(BOOK, PAYMENT, attempt.number, attempt.channel_account, one))
+
 
 def lives(lived: int) -> Iterator[Watched]:
     chance = random.Random(8)
     moves = [*MOVES, *["runs_out", "fails_over_when_asked", "refund_comes_back", "refund_is_paid_after_all"] * 2]
+    moves += ["is_charged_back"] * 3
     for _ in range(lived):
         life = Lives(chance)
         for _ in range(25):

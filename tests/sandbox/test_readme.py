@@ -15,7 +15,10 @@ def section(page: str, heading: str) -> str:
 
 
 CORE = section(README, "The rails on the shared core")
-SOME_HAVE = {"POST /control/R/webhooks", "POST /control/R/coupons"}
+SOME_HAVE = {
+    *("POST /control/R/webhooks", "POST /control/R/coupons"),
+    *("POST /control/R/disputes", "POST /control/R/disputes/take", "POST /control/R/disputes/end"),
+}
 # Stripe's refunds alone are known to fail after they were done; at WeChat Pay a refund that fails waits, see its own.
 FAULTS_OF_SOME = {
     *("refund_comes_back", "refund_failed", "refund_abnormal", "share_closed", "bill_bad_hash"),

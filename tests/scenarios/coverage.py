@@ -17,6 +17,7 @@ UNDER_WAY: Mapping[str, frozenset[str]] = {
     "payment": frozenset({"processing", "requires_action", "requires_capture"}),
     "attempt": frozenset({"created", "pending", "unknown", "authorized"}),
     "refund": frozenset({"processing"}),
+    "chargeback": frozenset({"opened"}),
     "split": frozenset({"planned"}),
     "hold": frozenset({"held"}),
     "instruction": frozenset({"in_transit"}),

@@ -42,6 +42,7 @@ _WORDS = {
     "attempt": r"P\d+\.\d+",
     "refund": r"R\d+",
     "try": r"R\d+\.\d+",
+    "chargeback": r"C\d+",
     "batch": r"B\d+",
     "money": r"\d+\.\d\d",
     "channel": "|".join(CHANNELS),

@@ -24,6 +24,7 @@ class Sights:
         self.front: Front = town.front
         self.payments: dict[str, str] = {}
         self.refunds: dict[str, str] = {}
+        self.chargebacks: dict[str, str] = {}
         self.batches: dict[str, date] = {}
 
     # ---- the book ----------------------------------------------------------------------------------------------------
@@ -75,6 +76,10 @@ class Sights:
         state: str = body(await self.front.get(f"/v1/refunds/{await self.refund_id(name)}"))["status"]
         return state
 
+    async def _state_of_chargeback(self, name: str) -> str:
+        state: str = body(await self.front.get(f"/v1/chargebacks/{self.chargeback(name)}"))["status"]
+        return state
+
     async def _state_of_hold(self, name: str) -> str:
         async with acquire(self.front.hub.pool) as connection:
             refund = await find_refund(connection, self.front.book, await self.refund_id(name))
@@ -119,6 +124,11 @@ class Sights:
             raise ValueError(f"there is no refund {name} yet")
         return self.refunds[name]
 
+    def chargeback(self, name: str) -> str:
+        if name not in self.chargebacks:
+            raise ValueError(f"there is no chargeback {name} yet")
+        return self.chargebacks[name]
+
     async def refund_id(self, name: str) -> str:
         """Return a refund's id. name: R1; or P1.1, which is the hub's own refund of money that came late or twice."""
         if name.startswith("R"):
@@ -161,6 +171,8 @@ class Sights:
             return (await self.town.lines(max(self.batches.values())))[PAYEES[name]].id
         if name.startswith("R"):
             return self.refund(name)
+        if name.startswith("C"):
+            return self.chargeback(name)
         payment, _, number = name.partition(".")
         return f"{self.payment(payment)}:{number}"
 

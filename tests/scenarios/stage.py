@@ -12,7 +12,19 @@ from typing import Any
 
 from cases import Named
 from channels import Notice
-from channels.contract import BillLine, Confirmed, Kind, Outcome, Pending, RefundFee, Refused
+from channels.contract import (
+    BillLine,
+    Confirmed,
+    Dispute,
+    DisputeStatus,
+    Kind,
+    Outcome,
+    Pending,
+    RefundFee,
+    Refused,
+    Unknown,
+)
+from gateway.tables import chargeback_id
 from kernel.clock import business_date
 from kernel.errors import SluiceError
 from ops.banks import get_file
@@ -207,6 +219,36 @@ class Stage:
         """退款退回: days after it had succeeded, the channel says that the payer's bank would not take the refund."""
         await self._told(channel, Kind.REFUND, (await self.seen.try_of(of["try"]))[0], GONE)
 
+    @action("{channel} takes {money} of {payment} back as {chargeback}[ for a fee of {fee:money}]")
+    async def takes_back(self, channel: str, money: str, payment: str, chargeback: str, fee: str = "0.00") -> None:
+        """拒付: the payer disputes the payment, and the channel takes so much of it from the shop at once."""
+        stored = await self.seen.attempt(f"{payment}.1")
+        told = Dispute(
+            chargeback, stored.reference, stored.channel_ref, DisputeStatus.OPENED, cny(minor(money)), cny(minor(fee)),
+            "fraudulent", self.front.clock.now(),
+        )  # fmt: skip
+        self.seen.chargebacks[chargeback] = chargeback_id(self.front.book, CHANNELS[channel], chargeback)
+        await self._disputed(channel, told)
+
+    @action("{channel} says that {chargeback} was of {money}")
+    async def says_of_chargeback(self, channel: str, chargeback: str, money: str) -> None:
+        """The channel names another amount of a chargeback than before; the hub refuses it."""
+        told = self._dispute(channel, chargeback)
+        with suppress(SluiceError):
+            await self._disputed(channel, replace(told, amount=cny(minor(money))))
+
+    @action("shop wins {chargeback} of {channel}[, and {fee:money} of its fee]")
+    async def wins(self, chargeback: str, channel: str, fee: str = "0.00") -> None:
+        """The payer's bank is convinced: the channel gives the money back, and of its fee so much."""
+        told, now = self._dispute(channel, chargeback), self.front.clock.now()
+        won = replace(told, status=DisputeStatus.WON, ended_at=now, fee_back=cny(minor(fee)))
+        await self._disputed(channel, won)
+
+    @action("shop loses {chargeback} of {channel}")
+    async def loses(self, chargeback: str, channel: str) -> None:
+        """The payer keeps the money."""
+        await self._disputed(channel, replace(self._dispute(channel, chargeback), status=DisputeStatus.LOST))
+
     @action("{channel} keeps its fees on refunds")
     async def keeps_fees(self, channel: str) -> None:
         """From now on the channel's fee for a payment is not given back with a refund."""
@@ -386,6 +428,21 @@ class Stage:
         """Have a channel's notice come, verified."""
         notice = Notice(kind, reference, outcome, "n")
         await self.front.hub.payments.apply_notice(self.front.book, CHANNELS[channel], notice)
+
+    def _dispute(self, channel: str, chargeback: str) -> Dispute:
+        told = self.front.shop.rails[CHANNELS[channel]].disputes[chargeback]
+        assert isinstance(told, Dispute)
+        return told
+
+    async def _disputed(self, channel: str, told: Dispute) -> None:
+        """Have a dispute stand so at a channel, and its notice come."""
+        rail = self.front.shop.rails[CHANNELS[channel]]
+        before, rail.disputes[told.ref] = rail.disputes.get(told.ref), told
+        try:
+            await self._told(channel, Kind.CHARGEBACK, told.ref, Unknown("it is to be asked about"))
+        except SluiceError:
+            rail.disputes[told.ref] = before or told
+            raise
 
     async def _at_bank(self) -> tuple[PlayBank, BankWorker]:
         if self._bank is None:

@@ -300,11 +300,12 @@ ERRORS: dict[tuple[str, int, str], Outcome] = {
     ("query", 404, "resource_missing"): NOT_FOUND,
     ("close", 404, "resource_missing"): NOT_FOUND,
     ("void", 404, "resource_missing"): NOT_FOUND,
+    ("refund", 400, "charge_disputed"): FINAL,
     ("refund_query", 404, "resource_missing"): NOT_FOUND,
 }
 CODES = sorted(
     {code for _, _, code in ERRORS}
-    | {"payment_intent_unexpected_state", "charge_already_refunded", "charge_disputed", "lock_timeout", "rate_limit"}
+    | {"payment_intent_unexpected_state", "charge_already_refunded", "lock_timeout", "rate_limit"}
     | {"idempotency_key_in_use", "card_declined", "processing_error", "account_invalid", "brand_new"}
 )
 STATUSES = (400, 401, 402, 403, 404, 409, 424, 429, 500, 502, 503)

@@ -39,7 +39,9 @@ _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----\n?", re.DOTALL)
 _SECRET = re.compile(r"\b(sk_live|sk_test|sk|whsec)_[0-9A-Za-z_]{16,}")
 
 # What differs from one replay to the next: ids by their number in order of appearance, the rest by a sign.
-_ID = re.compile(r"\b(pay|re|lnk|pye|key|mer|spl|dbt)_[0-9a-f]{26}\b|\b()[0-9a-z]{1,6}-(?:\d{6}-)?[0-9a-f]{23,27}\b")
+_ID = re.compile(
+    r"\b(pay|re|cbk|lnk|pye|key|mer|spl|dbt)_[0-9a-f]{26}\b|\b()[0-9a-z]{1,6}-(?:\d{6}-)?[0-9a-f]{23,27}\b"
+)
 _SIGNS = (
     (re.compile(r"\b\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|\+00:00)"), "<time>"),
     (re.compile(r"(?<!\d)\d{4}(-?)\d{2}\1\d{2}(?!\d)"), "<day>"),
@@ -271,6 +273,13 @@ async def _money_back(story: Story, paid: Any) -> None:
     await story.becomes(f"/v1/refunds/{failing['id']}", "failed")
     await ask("retry_refund", f"/v1/refunds/{failing['id']}/retry", {}, key="2026-000125-1-again")
     await story.becomes(f"/v1/refunds/{failing['id']}", "failed")  # again: until then its money is on the way
+
+    reference = (await story.becomes(f"/v1/payments/{card['id']}", "succeeded"))["attempts"][0]["reference"]
+    dispute = await story.stripe.dispute(reference, minor=12_000)
+    row = await story.hub.payments.disputing.look_at(story.book, "cards", dispute["dispute"])
+    assert row is not None
+    await ask("get_chargeback", f"/v1/chargebacks/{row.id}")
+    await ask("list_chargebacks", f"/v1/chargebacks?payment={card['id']}&status=opened")
 
 
 async def _a_card(story: Story, number: str, **more: Any) -> Any:

@@ -632,6 +632,8 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
         ("GET", "/v1/payout_schedules"): "payments:read",
         ("POST", "/v1/payout_reserves"): "payees:write",
         ("GET", "/v1/payout_reserves"): "payments:read",
+        ("GET", "/v1/chargebacks"): "payments:read",
+        ("GET", "/v1/chargebacks/*"): "payments:read",
         ("GET", "/v1/debts"): "payments:read",
         ("POST", f"/v1/payments/{door.paid}/confirm_delivery"): "payments:write",
         ("GET", "/v1/balances"): "balances:read",

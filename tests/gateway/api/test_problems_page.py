@@ -12,8 +12,8 @@ import pytest
 import gateway.door.admission
 import gateway.door.auth
 import gateway.door.bodies
-import gateway.payments.applying
 import gateway.payments.attempts
+import gateway.payments.elsewhere
 import gateway.payments.record_outcome
 import gateway.payments.record_refund
 import kernel.errors
@@ -44,9 +44,9 @@ FAMILIES = {
     "TurnedAway": gateway.door.admission.TurnedAway,
     "CallerLeft": gateway.door.bodies.CallerLeft,
     "ClockDiffers": kernel.work.ClockDiffers,
-    "OfAnotherAccount": gateway.payments.applying.OfAnotherAccount,
+    "OfAnotherAccount": gateway.payments.elsewhere.OfAnotherAccount,
     "Undecided": gateway.payments.attempts.Undecided,
-    "OfAnotherSystem": gateway.payments.applying.OfAnotherSystem,
+    "OfAnotherSystem": gateway.payments.elsewhere.OfAnotherSystem,
 }
 # Families whose code is not the argument but the class's own.
 FIXED = {
