@@ -205,7 +205,7 @@ class DailyProof:
                 continue
             kept = await self._keep(link, info_of(file), await self._banks.files.content(file))
             if KINDS.get(file.type) is Kind.STATEMENT:
-                wrong = None if kept.refused is None else Wrong(*kept.refused)
+                wrong = None if kept.wrong is None else Wrong(*kept.wrong)
                 await self._banks.files.end(file, info_of(file), wrong)
             new += kept.fresh
         return new
@@ -223,7 +223,7 @@ class DailyProof:
             return 0
         kept = await self._keep(link, listed, raw)
         if KINDS.get(listed.type) is Kind.STATEMENT:  # which nothing but the proof reads
-            wrong = None if kept.refused is None else Wrong(*kept.refused)
+            wrong = None if kept.wrong is None else Wrong(*kept.wrong)
             await files.end(await files.keep(link, listed, raw), listed, wrong, known=kept.fresh)
         return int(kept.fresh)
 
@@ -250,7 +250,7 @@ class DailyProof:
         link = await self._banks.link(book, bank)
         counterparty = bank_counterparty(bank)
         async with transaction(self._pool) as connection:
-            statements = await statements_of(connection, book, counterparty, day)
+            statements = _in(currency, await statements_of(connection, book, counterparty, day))
             reports = await reports_on(connection, book, counterparty, day)
             payouts = [
                 _payout(line, settlement, link)
@@ -291,6 +291,12 @@ class DailyProof:
                 mirrors.append(Mirror(sub.number, Money(balance, currency)))
         custody = standing.get(accounts.bank(link.bank, currency), 0)
         return [*mirrors, Mirror(link.pool_account, Money(custody - in_sub_accounts, currency))]
+
+
+def _in(currency: str, statements: Sequence[AccountStatement]) -> list[AccountStatement]:
+    """Return one statement an account: where it has several currencies, the one that is compared."""
+    of = {one.account for one in statements if one.closing.currency == currency}
+    return [one for one in statements if one.closing.currency == currency or one.account not in of]
 
 
 async def _is_had(pool: Pool, link: BankLink, listed: FileInfo) -> bool:

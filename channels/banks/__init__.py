@@ -1,7 +1,7 @@
 """Banks that settle: orders out, what became of them and bookings in; each kind of bank in a folder of its own."""
 
 from channels.banks.answers import Fate, LineStatus, StatusReport, disagreement, other_payment_than_sent
-from channels.banks.bookings import AccountStatement, Entry
+from channels.banks.bookings import AccountStatement, Entry, joined
 from channels.banks.contract import Bank, OpensAccounts, TellsUploads
 from channels.banks.errors import BadStatement
 from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
@@ -32,6 +32,7 @@ __all__ = [
     "a_bank",
     "disagreement",
     "form",
+    "joined",
     "no_text",
     "other_payment_than_sent",
     "profile",

@@ -1,7 +1,8 @@
 """What a bank tells of bookings on our accounts, in no bank's form."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from kernel.money import Money
@@ -94,9 +95,34 @@ class AccountStatement:
     entries: tuple[Entry, ...]
     page: int = 1  # which file of the day's statements this stood in; a bank with many accounts sends several
     last_page: bool = True
+    part: int = 1  # which page of this account's own statement it is, where that is longer than one
+    last_part: bool = True
 
     @property
     def gap(self) -> Money:
         """What the entries lack to lead from the opening to the closing balance."""
         booked = sum(entry.amount.minor for entry in self.entries)
         return Money(self.closing.minor - self.opening.minor - booked, self.closing.currency)
+
+
+def joined(statements: Iterable[AccountStatement]) -> list[AccountStatement]:
+    """Return one statement each account, currency and day, by account; of two that say the same, the later one given.
+
+    Pages of one come together. One of which a page is missing is left out; one whose pages do not follow from each
+    other has a gap.
+    """
+    found: dict[tuple[str, str, date], dict[int, AccountStatement]] = {}
+    for one in statements:
+        pages = found.setdefault((one.account, one.closing.currency, one.business_date), {})
+        if one.last_part:
+            for number in [number for number in pages if number >= one.part]:
+                del pages[number]
+        pages[one.part] = one
+    whole = []
+    for key in sorted(found):
+        pages = found[key]
+        parts = [pages[number] for number in sorted(pages)]
+        if sorted(pages) == list(range(1, len(pages) + 1)) and parts[-1].last_part:
+            entries = tuple(entry for part in parts for entry in part.entries)
+            whole.append(replace(parts[0], closing=parts[-1].closing, entries=entries, last_part=True))
+    return whole

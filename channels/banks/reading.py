@@ -44,15 +44,20 @@ def read_notice(
     return iso20022.read_camt054(content, odd=odd, totals_may_differ=totals_may_differ)
 
 
-def read_statements(type: str, content: bytes, *, allow_gap: bool = False) -> list[AccountStatement]:
-    """Read the statements of a closed day, one an account. Raises BadStatement.
+def read_statements(
+    type: str, content: bytes, *, allow_gap: bool = False, odd: list[BadStatement] | None = None
+) -> list[AccountStatement]:
+    """Read the statements of a closed day, one an account, or pages of such (joined puts them together).
 
     allow_gap: return statements whose opening and entries do not make the closing, instead of refusing the file. Only
-    for a reader that reports AccountStatement.gap and books nothing on the entries' word (reconciliation).
+    for a reader that reports AccountStatement.gap and books nothing on the entries' word (reconciliation). odd: takes
+    what is wrong with entries and statements that cannot be read, and the others are returned; None: one such has the
+    whole file refused. Raises BadStatement, also where nothing of the file can be read.
     """
     _check(type, Kind.STATEMENT)
-    read = cmb.read_statements if _is_cmb(type) else iso20022.read_camt053
-    return read(content, allow_gap=allow_gap)
+    if _is_cmb(type):  # which is about one account
+        return cmb.read_statements(content, allow_gap=allow_gap)
+    return iso20022.read_camt053(content, allow_gap=allow_gap, odd=odd)
 
 
 def _check(type: str, kind: Kind) -> None:

@@ -16,6 +16,7 @@ from channels.banks import (
     Entry,
     Kind,
     StatusReport,
+    joined,
     read_notice,
     read_report,
     read_statements,
@@ -26,6 +27,7 @@ from kernel.db import Connection
 from reconciliation import store
 
 BILL = "bill"
+MOST_WHY = 2_000  # characters
 
 ReadBill = Callable[[bytes], Iterable[BillLine]]  # Channel.bill_lines with the day filled in; raises BadBill
 
@@ -38,6 +40,12 @@ class Kept:
     fresh: bool  # False: these very bytes were here before, and nothing was done
     supersedes: str | None = None  # the file this one restates; its day must be run again
     refused: tuple[str, str] | None = None  # code and reason; the file is kept and not used
+    odd: tuple[str, str] | None = None  # code and reason, where a part of the file cannot be read and the rest is used
+
+    @property
+    def wrong(self) -> tuple[str, str] | None:
+        """What of the file cannot be used, and why."""
+        return self.refused or self.odd
 
 
 class ListedFile(Protocol):
@@ -93,24 +101,28 @@ async def bill_of(
 async def keep_bank_file(
     conn: Connection, *, book: int, counterparty: str, listed: ListedFile, raw: bytes, now: datetime
 ) -> Kept:
-    """Keep a report, notice or statement whose signature was verified.
+    """Keep a report, notice or statement whose signature was verified. A file of several days' statements is of each.
 
-    Refused: damaged files, statements of another day than the bank's list says, and a message id that came before over
-    other bytes. Raises ValueError for other types of file.
+    Refused: damaged files, statements none of which is of the day that the bank's list says, and a message id that came
+    before over other bytes. Raises ValueError for other types of file.
     """
     if listed.type not in KINDS:
         raise ValueError(f"{listed.type} is not a file reconciliation reads")
     file = _file(book, counterparty, listed.type, listed.business_date, listed.name, raw, now)
+    odd: list[BadStatement] = []
     try:
-        file = _about(file, raw)
+        files = _about(file, raw, odd)
     except BadStatement as error:
         return await _keep(conn, replace(file, refused_code=error.code, refused_why=error.message), raw)
+    file = files[0]
     if file.message_id is not None:
         earlier = await store.file_with_message(conn, book, counterparty, file.message_id)
         if earlier is not None and earlier.sha256 != file.sha256:
             why = f"message id {file.message_id} came before, in {earlier.name}, with other contents"
             return await _keep(conn, replace(file, refused_code="message_id_reused", refused_why=why), raw)
-    return await _keep(conn, file, raw)
+    kept = [await _keep(conn, one, raw) for one in files]
+    wrong = None if not odd else (odd[0].code, "; ".join(error.message for error in odd)[:MOST_WHY])
+    return replace(kept[0], odd=wrong)
 
 
 async def has_bank_file(conn: Connection, book: int, counterparty: str, listed: ListedFile) -> bool:
@@ -120,32 +132,49 @@ async def has_bank_file(conn: Connection, book: int, counterparty: str, listed: 
     return known is not None and known.refused_code is None
 
 
-def _about(file: store.FileRow, raw: bytes) -> store.FileRow:
-    """Say which file of which day this is. Raises BadStatement."""
+def _about(file: store.FileRow, raw: bytes, odd: list[BadStatement]) -> list[store.FileRow]:
+    """Say which file of which days this is, the day that it is listed as first. Raises BadStatement."""
     if KINDS[file.kind] is Kind.REPORT:
         report = read_report(file.kind, raw)
-        return replace(file, subject=report.message_id, message_id=report.message_id)
+        return [replace(file, subject=report.message_id, message_id=report.message_id)]
     if KINDS[file.kind] is Kind.NOTICE:
         read_notice(file.kind, raw, odd=[])  # an entry that cannot be read is none of the others'
-        return file  # notifications may overlap; a booking is told by its own reference
-    statements = read_statements(file.kind, raw, allow_gap=True)
-    days = {statement.business_date for statement in statements}
-    if days != {file.business_date}:
+        return [file]  # notifications may overlap; a booking is told by its own reference
+    days: dict[date, list[AccountStatement]] = {}
+    for statement in read_statements(file.kind, raw, allow_gap=True, odd=odd):
+        days.setdefault(statement.business_date, []).append(statement)
+    if file.business_date not in days:
         raise BadStatement(
             "other_day", f"listed as of {file.business_date}, holds statements of {', '.join(map(str, sorted(days)))}"
         )
-    subject = f"{file.business_date.isoformat()}/{statements[0].page}"
-    return replace(file, subject=subject, message_id=statements[0].message_id)
+    others = [day for day in sorted(days) if day != file.business_date]
+    return [_of_day(file, day, days[day]) for day in (file.business_date, *others)]
+
+
+def _of_day(file: store.FileRow, day: date, statements: Sequence[AccountStatement]) -> store.FileRow:
+    """Return the row of a file for one of its days. It restates only files that are of the very same accounts."""
+    page, message_id = statements[0].page, statements[0].message_id
+    ident = _file_id(file.book, file.counterparty, file.kind, day, file.sha256)
+    of = sorted(f"{one.account}/{one.closing.currency}/{one.part}" for one in statements)
+    subject = f"{day.isoformat()}/{page}/{hashlib.sha256(chr(10).join(of).encode()).hexdigest()[:16]}"
+    # All pages of a message may have its id.
+    return replace(
+        file, id=ident, business_date=day, subject=subject,
+        message_id=message_id if page == 1 else f"{message_id}/{page}",
+    )  # fmt: skip
 
 
 async def statements_of(conn: Connection, book: int, counterparty: str, business_date: date) -> list[AccountStatement]:
-    """Return the statements that count for a day, by account. A gap in one is left for the run to report."""
-    found: dict[str, AccountStatement] = {}
+    """Return the statements that count for a day, by account and currency: of two of one account, the later one.
+
+    A gap in one is left for the run to report; one of which not all pages have come is left out.
+    """
+    found: list[AccountStatement] = []
     files = await _raw_files(conn, book, counterparty, Kind.STATEMENT, business_date)
     for file, raw in sorted(files, key=lambda pair: pair[0].received_at):
-        for statement in read_statements(file.kind, raw, allow_gap=True):
-            found[statement.account] = statement
-    return [found[account] for account in sorted(found)]
+        read = read_statements(file.kind, raw, allow_gap=True, odd=[])
+        found += [one for one in read if one.business_date == business_date]
+    return joined(found)
 
 
 async def entries_on(conn: Connection, book: int, counterparty: str, dates: Collection[date]) -> list[Entry]:

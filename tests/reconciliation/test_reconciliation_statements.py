@@ -239,6 +239,79 @@ async def test_the_pages_of_one_day_stand_side_by_side_and_a_restated_page_repla
     assert closings == {"A1": cny(100), "A2": cny(300)}
 
 
+async def test_a_file_for_each_account_replaces_no_other_accounts(conn: Connection) -> None:
+    await bank(conn, "camt.053", camt053("A1", "1.00", entry("R1", "1.00", "E"), message="M1"))
+    other = await bank(conn, "camt.053", camt053("A2", "2.00", entry("R2", "2.00", "E"), message="M2"))
+    assert other.supersedes is None
+    again = await bank(conn, "camt.053", camt053("A1", "3.00", entry("R1", "3.00", "E"), message="M3"))
+    assert again.supersedes is not None
+    closings = {one.account: one.closing for one in await statements_of(conn, 1, BANK, DAY)}
+    assert closings == {"A1": cny(300), "A2": cny(200)}
+
+
+async def test_of_two_files_that_both_have_an_account_the_later_one_counts(conn: Connection) -> None:
+    both = camt053("A1", "1.00", entry("R1", "1.00", "E"))
+    second = camt053("A2", "2.00", entry("R2", "2.00", "E"))
+    both = both.replace(b"</Stmt>", b"</Stmt>" + second[second.index(b"<Stmt>") : second.index(b"</BkToCstmrStmt>")], 1)
+    await bank(conn, "camt.053", both)
+    later = camt053("A1", "5.00", entry("R1", "5.00", "E"), message="M2")
+    kept = await keep_bank_file(
+        conn,
+        book=1,
+        counterparty=BANK,
+        listed=Listed("camt.053", "again", DAY),
+        raw=later,
+        now=NOW + timedelta(hours=1),
+    )
+    assert kept.supersedes is None
+    closings = {one.account: one.closing for one in await statements_of(conn, 1, BANK, DAY)}
+    assert closings == {"A1": cny(500), "A2": cny(200)}
+
+
+async def test_a_file_of_several_days_is_each_days(conn: Connection) -> None:
+    """Some banks write one file after a weekend, or send a week again."""
+    first = camt053("A1", "1.00", entry("R1", "1.00", "E"))
+    second = camt053("A1", "2.00", entry("R2", "2.00", "E"), day=NEXT)
+    two = first.replace(b"</Stmt>", b"</Stmt>" + second[second.index(b"<Stmt>") : second.index(b"</BkToCstmrStmt>")], 1)
+    assert (await bank(conn, "camt.053", two)).wrong is None
+    for day, closing in ((DAY, cny(100)), (NEXT, cny(200))):
+        assert [one.closing for one in await statements_of(conn, 1, BANK, day)] == [closing]
+    assert (await bank(conn, "camt.053", two)).fresh is False
+    assert (await bank(conn, "camt.053", camt053("A1", "3.00", day=NEXT, message="M2"), day=NEXT)).wrong is None
+    assert [one.closing for one in await statements_of(conn, 1, BANK, NEXT)] == [cny(300)]
+    assert [one.closing for one in await statements_of(conn, 1, BANK, DAY)] == [cny(100)]
+
+
+async def test_the_pages_of_one_accounts_statement_come_together_although_they_have_one_message_id(
+    conn: Connection,
+) -> None:
+    interim = b"<Cd>OPBD</Cd></CdOrPrtry><SubTp><Cd>INTM</Cd></SubTp>"
+    first = camt053("A1", "1.00", entry("R1", "1.00", "E"), last=False)
+    first = first.replace(b"<Cd>CLBD</Cd></CdOrPrtry>", interim.replace(b"OPBD", b"CLBD"))
+    last = camt053("A1", "3.00", entry("R2", "2.00", "E"), page=2)
+    last = last.replace(b"<Cd>OPBD</Cd></CdOrPrtry>", interim).replace(b">0.00<", b">1.00<")
+    assert (await bank(conn, "camt.053", last)).wrong is None
+    assert await statements_of(conn, 1, BANK, DAY) == [], "its first page is not there yet"
+    assert (await bank(conn, "camt.053", first)).wrong is None
+    (statement,) = await statements_of(conn, 1, BANK, DAY)
+    assert (statement.opening, statement.closing, statement.gap) == (cny(0), cny(300), cny(0))
+    assert [one.entry_ref for one in statement.entries] == ["R1", "R2"]
+
+
+async def test_what_cannot_be_read_of_one_account_is_told_and_the_others_count(conn: Connection) -> None:
+    good = camt053("A1", "1.00", entry("R1", "1.00", "E"))
+    bad = camt053("A2", "1.00", entry("R2", "1.001", "E"))
+    two = good.replace(b"</Stmt>", b"</Stmt>" + bad[bad.index(b"<Stmt>") : bad.index(b"</BkToCstmrStmt>")], 1)
+    for _ in range(2):
+        kept = await bank(conn, "camt.053", two)
+        assert (kept.refused, kept.wrong) == (
+            None,
+            ("bad_amount", "entry 1 (AcctSvcrRef R2): '1.001' is not an amount in CNY"),
+        )
+    found = {one.account: one.gap for one in await statements_of(conn, 1, BANK, DAY)}
+    assert found == {"A1": cny(0), "A2": cny(100)}
+
+
 @pytest.mark.parametrize(
     ("code", "kind", "raw"),
     [

@@ -1,6 +1,6 @@
 """Banks that take and write files of ISO 20022: orders out, status reports and statements in.
 
-Everything that comes in is read whole or refused whole (BadStatement); nothing is imported from half a file.
+What cannot be read refuses the file (BadStatement), or only the part concerned for whoever asks for the others.
 """
 
 from channels.banks.iso20022.camt import read_camt053, read_camt054

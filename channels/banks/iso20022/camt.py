@@ -1,7 +1,8 @@
-"""Statements and notifications in: camt.053 and camt.054.
+"""Statements, notifications and reports of the day in: camt.053, camt.054 and camt.052.
 
 Source: the message definitions, versions 02 to 12. What is read of them has the same name in all, but for the status of
-an entry (a word until 06, a choice since) and the name of a party (inside `Pty` since 07).
+an entry (a word until 06, a choice since) and the name of a party (inside `Pty` since 07). What they make optional may
+be missing, and what a bank says of its own is passed over where nothing depends on it.
 """
 
 import hashlib
@@ -13,40 +14,61 @@ from datetime import date, datetime
 
 from channels.banks.bookings import AccountStatement, Entry, alike
 from channels.banks.errors import BadStatement
-from channels.banks.iso20022.xml import NOT_PROVIDED, children, document, maybe, only, text_of, told, versions
+from channels.banks.iso20022.xml import (
+    NOT_PROVIDED,
+    amount_of,
+    children,
+    document,
+    maybe,
+    only,
+    text_of,
+    told,
+    versions,
+)
 from kernel.clock import BEIJING
-from kernel.money import Money, from_major, is_currency
+from kernel.money import Money, is_currency
 
 CAMT_053, CAMT_054 = versions("camt.053", 2, 12), versions("camt.054", 2, 12)
 
 
-def read_camt053(xml: bytes, *, allow_gap: bool = False) -> list[AccountStatement]:
-    """Read an end-of-day statement file, one AccountStatement each account. Raises BadStatement.
+def read_camt053(
+    xml: bytes, *, allow_gap: bool = False, odd: list[BadStatement] | None = None
+) -> list[AccountStatement]:
+    """Read an end-of-day statement file, one AccountStatement each account and currency. Raises BadStatement.
 
     allow_gap: return statements whose opening and entries do not make the closing, instead of refusing the file. Only
-    for a reader that reports AccountStatement.gap and books nothing on the entries' word (reconciliation).
+    for a reader that reports AccountStatement.gap and books nothing on the entries' word (reconciliation). odd: takes
+    what is wrong with entries and statements that cannot be read, and the others are returned; None: one such has the
+    whole file refused, and so has a file of which nothing can be read.
     """
     body = only(document(xml, CAMT_053), "BkToCstmrStmt")
-    message_id = text_of(body, "GrpHdr/MsgId")
-    page, last = _page(body, "GrpHdr/MsgPgntn")
-    statements = [replace(_statement(message_id, node), page=page, last_page=last) for node in children(body, "Stmt")]
-    for statement in statements:
-        if statement.gap.minor and not allow_gap:
-            raise BadStatement(
-                "totals_differ",
-                f"account {statement.account}: opening {statement.opening} and the entries "
-                f"do not make the closing {statement.closing}; {statement.gap} is missing",
-            )
-    if not statements:
-        raise BadStatement("empty", "the file holds no statement")
-    seen: set[tuple[str, date]] = set()
-    for statement in statements:
-        if (statement.account, statement.business_date) in seen:
-            raise BadStatement(
-                "duplicate_statement", f"account {statement.account} has two statements of {statement.business_date}"
-            )
-        seen.add((statement.account, statement.business_date))
-    return statements
+    message_id, pages = text_of(body, "GrpHdr/MsgId"), _page(body, "GrpHdr/MsgPgntn")
+    found: dict[tuple[str, str, date, int], AccountStatement] = {}
+    wrong: list[BadStatement] = []
+    for position, node in enumerate(children(body, "Stmt"), 1):
+        try:
+            one = _statement(message_id, node, pages, odd)
+            if one.gap.minor and not allow_gap:
+                raise BadStatement(
+                    "totals_differ",
+                    f"account {one.account}: opening {one.opening} and the entries "
+                    f"do not make the closing {one.closing}; {one.gap} is missing",
+                )
+            key = one.account, one.closing.currency, one.business_date, one.part
+            if key in found:
+                raise BadStatement(
+                    "duplicate_statement", f"account {one.account} has two statements of {one.business_date}"
+                )
+            found[key] = one
+        except BadStatement as error:
+            if odd is None:
+                raise
+            wrong.append(BadStatement(error.code, f"statement {position}{_ident(node)}: {error.message}"))
+    if not found:
+        raise wrong[0] if wrong else BadStatement("empty", "the file holds no statement")
+    if odd is not None:
+        odd += wrong
+    return list(found.values())
 
 
 def read_camt054(xml: bytes, *, odd: list[BadStatement] | None = None, totals_may_differ: bool = False) -> list[Entry]:
@@ -65,8 +87,10 @@ def read_camt054(xml: bytes, *, odd: list[BadStatement] | None = None, totals_ma
     for position, notification in enumerate(children(body, "Ntfctn"), 1):
         try:
             account, currency = _own_account(notification)
-            if not totals_may_differ:
+            pages = (_page(body, "GrpHdr/MsgPgntn"), _page(notification, "NtfctnPgntn"))
+            if not totals_may_differ and pages == (_ONLY, _ONLY):
                 _check_totals(notification, account, currency)
+            day = _written_on(notification)
         except BadStatement as error:
             named = f"notification {position} ({maybe(notification, 'Id') or 'without an id'}): {error.message}"
             if odd is None:
@@ -75,10 +99,23 @@ def read_camt054(xml: bytes, *, odd: list[BadStatement] | None = None, totals_ma
             continue
         place = [*message, maybe(notification, "Id") or "", maybe(notification, "NtfctnPgntn/PgNb") or ""]
         notice = "/".join(place) if message[0] or place[2] else hashlib.sha256(xml).hexdigest()
-        for entry in _entries(notification, account, currency, odd):
+        for entry in _entries(notification, account, currency, day, odd):
             likes[notice, *alike(entry)] += 1
             entries.append(replace(entry, notice=notice, nth=likes[notice, *alike(entry)]))
     return entries
+
+
+_ONLY = (1, True)
+
+
+def _written_on(node: ET.Element) -> date | None:
+    """Return the day on which a notification was written, where it says that."""
+    text = maybe(node, "CreDtTm")
+    moment = _moment(node, "CreDtTm")
+    try:
+        return moment.date() if moment is not None else None if text is None else date.fromisoformat(text[:10])
+    except ValueError:
+        return None
 
 
 def _page(node: ET.Element, path: str) -> tuple[int, bool]:
@@ -89,49 +126,76 @@ def _page(node: ET.Element, path: str) -> tuple[int, bool]:
     return int(number), last in ("true", "1")
 
 
-def _statement(message_id: str, node: ET.Element) -> AccountStatement:
+def _statement(
+    message_id: str, node: ET.Element, pages: tuple[int, bool], odd: list[BadStatement] | None
+) -> AccountStatement:
+    """Read one statement, or one page of a longer one. pages: which page of its message the file is."""
     account, currency = _own_account(node)
-    opening, closing, business_date = _balances(node, account, currency)
-    if _page(node, "StmtPgntn") != (1, True):
-        raise BadStatement("paged", f"account {account}: one page of a longer statement; whole statements only")
-    entries = tuple(_entries(node, account, currency))
-    _check_totals(node, account, currency)
-    return AccountStatement(message_id, text_of(node, "Id"), account, business_date, opening, closing, entries)
+    opening, closing, business_date, is_whole = _balances(node, account, currency)
+    if node.find("StmtPgntn") is not None:
+        part, last = _page(node, "StmtPgntn")
+    else:
+        part, last = _ONLY if is_whole else pages
+    entries = tuple(_entries(node, account, opening.currency, business_date, odd))
+    if _ONLY == (part, last) == pages:
+        _check_totals(node, account, opening.currency)
+    return AccountStatement(
+        message_id, text_of(node, "Id"), account, business_date, opening, closing, entries, *pages, part, last
+    )
+
+
+def _ident(node: ET.Element) -> str:
+    """Return by what the bank knows a statement that cannot be read, for whoever asks it."""
+    found = node.find("Id")
+    return f" ({found.text.strip()[:40]})" if found is not None and found.text else ""
 
 
 _WAYS = (("TtlNtries", None), ("TtlCdtNtries", "CRDT"), ("TtlDbtNtries", "DBIT"))
 
 
 def _check_totals(node: ET.Element, account: str, currency: str | None) -> None:
-    """Hold a statement's or notification's entries against what it announces of them (TxsSummry)."""
+    """Hold a statement's or notification's entries against what it announces of them (TxsSummry).
+
+    Banks count all entries, or those that are booked.
+    """
     for total, way in _WAYS:
-        counted = [one for one in children(node, "Ntry") if way in (None, maybe(one, "CdtDbtInd"))]
-        announced = maybe(node, f"TxsSummry/{total}/NbOfNtries")
-        if announced is not None and announced.lstrip("0") != (str(len(counted)) if counted else ""):
+        there = [one for one in children(node, "Ntry") if way in (None, maybe(one, "CdtDbtInd"))]
+        booked = [one for one in there if _is_booked(one)]
+        if not any(_come_to(node, total, those, currency) for those in (there, booked)):
+            number, sum_ = (maybe(node, f"TxsSummry/{total}/{name}") or "" for name in ("NbOfNtries", "Sum"))
             raise BadStatement(
                 "totals_differ",
-                f"account {account}: {announced[:15]} entries announced in {total}, {len(counted)} there",
+                f"account {account}: {total} announces {number[:15] or 'some'} entries, {sum_[:30] or 'no sum'}; "
+                f"{len(there)} entries are there, {len(booked)} of them booked, and they do not come to it",
             )
-        announced = maybe(node, f"TxsSummry/{total}/Sum")
-        if announced is None:
-            continue
-        try:
-            there = sum(abs(_signed(one, currency).minor) for one in counted)
-            codes = {only(one, "Amt").get("Ccy", "") for one in counted}
-        except BadStatement:
-            return  # an entry that cannot be read is told of by itself
-        if len(codes) > 1:
-            return  # a sum over several currencies says nothing
-        unit = Money(there, codes.pop() if codes else currency or "CNY")
-        whole, _, decimals = announced.partition(".")
-        try:
-            agrees = from_major(f"{whole}.{decimals.rstrip('0')}".rstrip("."), unit.currency) == unit
-        except ValueError:
-            agrees = False
-        if not agrees:
-            raise BadStatement(
-                "totals_differ", f"account {account}: {announced[:30]} announced in {total}, the entries come to {unit}"
-            )
+
+
+def _come_to(node: ET.Element, total: str, entries: list[ET.Element], currency: str | None) -> bool:
+    """Tell whether some entries are as many and as much as is announced; what is not announced, they are."""
+    announced = maybe(node, f"TxsSummry/{total}/NbOfNtries")
+    if announced is not None and announced.lstrip("0") != (str(len(entries)) if entries else ""):
+        return False
+    announced = maybe(node, f"TxsSummry/{total}/Sum")
+    if announced is None:
+        return True
+    try:
+        amount = sum(abs(_signed(one, currency).minor) for one in entries)
+        codes = {only(one, "Amt").get("Ccy", "") for one in entries}
+    except BadStatement:
+        return True  # an entry that cannot be read is told of by itself
+    if len(codes) > 1:
+        return True  # a sum over several currencies says nothing
+    unit = Money(amount, codes.pop() if codes else currency or "CNY")
+    try:
+        return amount_of(announced, unit.currency) == unit
+    except ValueError:
+        return False
+
+
+def _is_booked(entry: ET.Element) -> bool:
+    found = entry.find("Sts/Cd")
+    found = entry.find("Sts") if found is None else found
+    return found is not None and (found.text or "").strip() == "BOOK"
 
 
 def _own_account(node: ET.Element) -> tuple[str, str | None]:
@@ -145,32 +209,50 @@ def _account_number(node: ET.Element) -> str | None:
     return maybe(node, "Id/Othr/Id") or maybe(node, "Id/IBAN")
 
 
-def _balances(node: ET.Element, account: str, currency: str | None) -> tuple[Money, Money, date]:
-    found: dict[str, tuple[Money, date]] = {}
+# Which balances a statement may open and close with, the plainest first. ITBD stands between two pages of one.
+_OPENS, _CLOSES, _BETWEEN = ("OPBD", "PRCD"), "CLBD", "ITBD"
+
+
+def _balances(node: ET.Element, account: str, currency: str | None) -> tuple[Money, Money, date, bool]:
+    """Return with what a statement opens and closes, of which day it is, and whether it is whole by its balances.
+
+    What is available, expected or of the bank's own kind says nothing of bookings.
+    """
+    found: dict[str, list[ET.Element]] = {}
     for balance in children(node, "Bal"):
-        code = text_of(balance, "Tp/CdOrPrtry/Cd")
-        if code not in ("OPBD", "CLBD"):
-            continue
-        if code in found:
+        if (code := maybe(balance, "Tp/CdOrPrtry/Cd")) is not None:
+            found.setdefault(code, []).append(balance)
+    between = found.get(_BETWEEN, [])
+    opens = next((found[code] for code in _OPENS if code in found), between[:1])
+    closes = found.get(_CLOSES) or [one for one in between[-1:] if one not in opens]
+    for code, those in ((_OPENS[0], opens), (_CLOSES, closes)):
+        if len(those) > 1:
             raise BadStatement("malformed", f"account {account} has two balances {code}")
-        found[code] = (_signed(balance, currency), _date(only(balance, "Dt")))
-    try:
-        (opening, _), (closing, business_date) = found["OPBD"], found["CLBD"]
-    except KeyError as missing:
-        raise BadStatement("balance_missing", f"account {account} has no balance {missing.args[0]}") from None
+        if not those:
+            raise BadStatement("balance_missing", f"account {account} has no balance {code}")
+    opening, closing = (_signed(those[0], currency) for those in (opens, closes))
     if opening.currency != closing.currency:
         raise BadStatement(
             "other_currency", f"account {account} opens in {opening.currency}, ends in {closing.currency}"
         )
-    return opening, closing, business_date
+    is_whole = not any(one in between or _is_interim(one) for one in (opens[0], closes[0]))
+    return opening, closing, _date(only(closes[0], "Dt")), is_whole
+
+
+def _is_interim(balance: ET.Element) -> bool:
+    """Tell whether a balance is one between two pages of a statement."""
+    return maybe(balance, "Tp/SubTp/Cd") == "INTM"
 
 
 def _entries(
-    node: ET.Element, account: str, currency: str | None, odd: list[BadStatement] | None = None
+    node: ET.Element, account: str, currency: str | None, day: date | None, odd: list[BadStatement] | None = None
 ) -> Iterator[Entry]:
-    """Yield the booked entries of one statement or notification, those with one reference numbered apart."""
+    """Yield the booked entries of one statement or notification, those with one reference numbered apart.
+
+    day: on which an entry was booked that does not say it.
+    """
     refs: Counter[str] = Counter()
-    for entry in _read_entries(node, account, currency, odd):
+    for entry in _read_entries(node, account, currency, day, odd):
         refs[entry.entry_ref] += 1
         nth = refs[entry.entry_ref]
         ref = entry.entry_ref if nth == 1 else f"{entry.entry_ref}#{nth}"
@@ -178,11 +260,11 @@ def _entries(
 
 
 def _read_entries(
-    node: ET.Element, account: str, currency: str | None, odd: list[BadStatement] | None
+    node: ET.Element, account: str, currency: str | None, day: date | None, odd: list[BadStatement] | None
 ) -> Iterator[Entry]:
     for position, entry in enumerate(children(node, "Ntry"), 1):
         try:
-            yield from _read_entry(entry, account, currency)
+            yield from _read_entry(entry, account, currency, day)
         except BadStatement as error:
             named = BadStatement(error.code, f"entry {position}{_refs(entry)}: {error.message}")
             if odd is None:
@@ -199,57 +281,85 @@ def _refs(entry: ET.Element) -> str:
 _NO_MONEY = frozenset({"PDNG", "FUTR", "INFO"})  # pending, of a later day, informational; of ExternalEntryStatus1Code
 
 
-def _read_entry(entry: ET.Element, account: str, currency: str | None) -> list[Entry]:
+def _read_entry(entry: ET.Element, account: str, currency: str | None, day: date | None) -> list[Entry]:
     """Return an entry, if it is booked; one that gathers several transactions comes out as its transactions.
 
-    It stays whole where one of them does not say its amount, which the message leaves open; and where not all of them
-    are shown it is whole and nobody's.
+    It stays whole and nobody's where not all of them are shown, or where they do not come to it in its own currency:
+    one need not say its amount, charges may have been taken off, and amounts may be those before an exchange.
     """
-    status = maybe(entry, "Sts/Cd") or text_of(entry, "Sts")
+    status = _status(entry)
     if status in _NO_MONEY:
         return []
     if status != "BOOK":
         raise BadStatement("malformed", f"{status[:10]!r} is no status of an entry")
     amount = _signed(entry, currency)
-    bank_ref = maybe(entry, "AcctSvcrRef")
-    ref = bank_ref or text_of(entry, "NtryRef")
-    base = Entry(
-        account=account,
-        entry_ref=ref,
-        end_to_end_id=None,
-        amount=amount,
-        booked_on=_date(only(entry, "BookgDt")),
-        reversal=maybe(entry, "RvslInd") in ("true", "1"),
-        statement_ref=maybe(entry, "NtryRef"),
-        has_bank_ref=bank_ref is not None,
-        coded_return=_is_coded_return(entry),
-    )
-    base = replace(base, batch_refs=_batch_refs(entry))
     details: list[ET.Element] = []
+    are_all_shown = True
     for group in children(entry, "NtryDtls"):
         shown, announced = children(group, "TxDtls"), maybe(group, "Btch/NbOfTxs")
-        if announced is not None and announced.lstrip("0") != str(len(shown)):
-            return [base]
+        are_all_shown = are_all_shown and announced in (None, str(len(shown)))
         details += shown
+    bank_ref, ref = _named(entry, "AcctSvcrRef"), _named(entry, "NtryRef")
+    if bank_ref is None and len(details) == 1:
+        bank_ref = _named(details[0], "Refs/AcctSvcrRef")
+    base = Entry(
+        account=account,
+        entry_ref=bank_ref or ref or _nameless(entry),
+        end_to_end_id=None,
+        amount=amount,
+        booked_on=_booked_on(entry, day),
+        reversal=maybe(entry, "RvslInd") in ("true", "1"),
+        statement_ref=ref,
+        has_bank_ref=bank_ref is not None,
+        coded_return=_is_coded_return(entry),
+        batch_refs=_batch_refs(entry),
+    )
+    if not are_all_shown:
+        return [base]
     if len(details) <= 1:
         return [_detailed(base, details[0]) if details else base]
-    if any(_transaction_amount(one) is None for one in details):
-        return [base]
-    parts = [
-        _detailed(
-            replace(
-                base,
-                entry_ref=maybe(one, "Refs/AcctSvcrRef") or f"{ref}/{number}",
-                has_bank_ref=bank_ref is not None or maybe(one, "Refs/AcctSvcrRef") is not None,
-                amount=_part(one, entry, amount.currency),
-            ),
-            one,
-        )
-        for number, one in enumerate(details, 1)
-    ]
-    if sum(part.amount.minor for part in parts) != amount.minor:
-        raise BadStatement("totals_differ", f"the transactions of entry {ref} do not add up to it")
-    return parts
+    return _parts(base, entry, details) or [base]
+
+
+def _parts(base: Entry, entry: ET.Element, details: list[ET.Element]) -> list[Entry]:
+    """Return the transactions that an entry gathers; none where they do not come to it."""
+    found = []
+    for number, one in enumerate(details, 1):
+        own_ref = _named(one, "Refs/AcctSvcrRef")
+        try:
+            amount = _part(one, entry, base.amount.currency)
+        except BadStatement:
+            return []
+        ref, has_bank_ref = own_ref or f"{base.entry_ref}/{number}", base.has_bank_ref or own_ref is not None
+        found.append(_detailed(replace(base, entry_ref=ref, has_bank_ref=has_bank_ref, amount=amount), one))
+    return found if sum(part.amount.minor for part in found) == base.amount.minor else []
+
+
+def _status(entry: ET.Element) -> str:
+    """Return a code; a word of the bank's own is none."""
+    return maybe(entry, "Sts/Cd") or maybe(entry, "Sts/Prtry") or text_of(entry, "Sts")
+
+
+_NO_NAME = frozenset({NOT_PROVIDED, "NONREF"})  # what banks put where a reference is missing
+
+
+def _named(node: ET.Element, path: str) -> str | None:
+    found = maybe(node, path)
+    return None if found in _NO_NAME else found
+
+
+def _nameless(entry: ET.Element) -> str:
+    """Return a name for an entry that the bank gave none: the same wherever the bank says the same of it."""
+    said = "\n".join(text for part in entry.itertext() if (text := part.strip()))
+    return f"nameless-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+
+
+def _booked_on(entry: ET.Element, day: date | None) -> date:
+    if entry.find("BookgDt") is not None:
+        return _date(only(entry, "BookgDt"))
+    if day is not None:
+        return day
+    return _date(only(entry, "ValDt"))
 
 
 def _batch_refs(node: ET.Element) -> tuple[str, ...]:
@@ -293,7 +403,8 @@ def _transaction_amount(node: ET.Element) -> ET.Element | None:
 def _part(node: ET.Element, entry: ET.Element, currency: str) -> Money:
     """Read a transaction's amount; where it does not say which way money went, it went the entry's way."""
     amount = _transaction_amount(node)
-    assert amount is not None
+    if amount is None:
+        raise BadStatement("malformed", "a transaction does not say its amount")
     return _with_sign(amount, maybe(node, "CdtDbtInd") or text_of(entry, "CdtDbtInd"), currency)
 
 
@@ -315,7 +426,7 @@ def _with_sign(amount: ET.Element, direction: str, currency: str | None) -> Mone
             "negative_amount", f"the amount {text[:30]} is below zero; CdtDbtInd says which way money went"
         )
     try:
-        money = from_major(text, code)
+        money = amount_of(text, code)
     except ValueError:
         raise BadStatement("bad_amount", f"{text[:30]!r} is not an amount in {code}") from None
     match direction:

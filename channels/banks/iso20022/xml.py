@@ -8,6 +8,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
 from channels.banks.errors import BadStatement
+from kernel.money import Money, from_major
 
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:"
 MAX_BYTES = 64 * 2**20
@@ -106,3 +107,15 @@ def text_of(node: ET.Element, path: str) -> str:
     if text is None:
         raise BadStatement("malformed", f"{node.tag} has no {path}")
     return text
+
+
+_DECIMAL = re.compile(r"\+?([0-9]*)(?:\.([0-9]*))?", re.ASCII)
+
+
+def amount_of(text: str, currency: str) -> Money:
+    """Read an amount as XML may write it: 10, 10.500, .5. Raises ValueError unless it is exact in its currency."""
+    match = _DECIMAL.fullmatch(text)
+    if match is None or not (match[1] or match[2]):
+        raise ValueError(f"{text[:40]!r} is not an amount")
+    whole, decimals = match[1].lstrip("0") or "0", (match[2] or "").rstrip("0")
+    return from_major(f"{whole}.{decimals}" if decimals else whole, currency)
