@@ -2,7 +2,7 @@
 
 from channels.banks.answers import Fate, LineStatus, StatusReport, disagreement, other_payment_than_sent
 from channels.banks.bookings import AccountStatement, Entry, joined
-from channels.banks.contract import Bank, OpensAccounts, TellsUploads
+from channels.banks.contract import Bank, GivesAnew, OpensAccounts, TellsUploads
 from channels.banks.errors import BadStatement
 from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
 from channels.banks.orders import Instruction, Order, no_text
@@ -22,6 +22,7 @@ __all__ = [
     "Fate",
     "FileInfo",
     "FilePage",
+    "GivesAnew",
     "Instruction",
     "Kind",
     "LineStatus",

@@ -79,3 +79,11 @@ class TellsUploads(Protocol):
 
     async def uploads(self, message_id: str) -> tuple[Accepted, ...]:
         """Return what it has under a message id, first one first; empty: nothing. Raises Unavailable, Rejected."""
+
+
+@runtime_checkable
+class GivesAnew(Protocol):
+    """A bank that lists no hashes of its own: the hub's are of what lay there when it looked."""
+
+    async def fetch_anew(self, file: FileInfo) -> bytes:
+        """Return a file as it is now, signed by the bank, although it was listed with other bytes. Raises as fetch."""

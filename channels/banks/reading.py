@@ -55,9 +55,8 @@ def read_statements(
     whole file refused. Raises BadStatement, also where nothing of the file can be read.
     """
     _check(type, Kind.STATEMENT)
-    if _is_cmb(type):  # which is about one account
-        return cmb.read_statements(content, allow_gap=allow_gap)
-    return iso20022.read_camt053(content, allow_gap=allow_gap, odd=odd)
+    read = cmb.read_statements if _is_cmb(type) else iso20022.read_camt053
+    return read(content, allow_gap=allow_gap, odd=odd)
 
 
 def _check(type: str, kind: Kind) -> None:

@@ -27,6 +27,7 @@ from channels.banks import (
     Entry,
     Fate,
     FileInfo,
+    GivesAnew,
     Kind,
     TellsUploads,
     disagreement,
@@ -195,7 +196,7 @@ class BankFiles(KeptFiles):
         """
         content, wrong = None, None
         try:
-            content = await fetched(self._client(link), info)
+            content = await fetched(self._client(link), info, anew=known)
         except BadStatement as error:
             content, wrong = error.content, Wrong(error.code, error.message)
         except (Unavailable, Rejected) as error:
@@ -368,12 +369,14 @@ class BankFiles(KeptFiles):
         await self._lanes.put(deposit)
 
 
-async def fetched(client: Bank, info: FileInfo) -> bytes:
+async def fetched(client: Bank, info: FileInfo, *, anew: bool = False) -> bytes:
     """Return a file's bytes. Raises Unavailable, BadStatement also where the bank says no to this one alone, Rejected.
 
-    Rejected: it says no to us, whatever the file.
+    Rejected: it says no to us, whatever the file. anew: it is set aside, and was perhaps listed while it was written.
     """
     try:
+        if anew and isinstance(client, GivesAnew):
+            return await client.fetch_anew(info)
         return await client.fetch(info)
     except Rejected as no:
         if no.facts.get("status") in (401, 403):

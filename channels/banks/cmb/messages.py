@@ -14,7 +14,7 @@ from typing import Any
 from channels.banks.answers import Fate, LineStatus, Reason, StatusReport, Totals
 from channels.banks.bookings import AccountStatement, Entry
 from channels.banks.cmb.envelope import MAX_TEXT, parsed
-from channels.banks.errors import BadStatement
+from channels.banks.errors import BadStatement, plain
 from channels.banks.orders import Instruction, Order, no_text
 from kernel.errors import Rejected
 from kernel.money import Money, from_major
@@ -25,6 +25,7 @@ OK = "SUC0000"
 CURRENCY, CNY = "CNY", "10"
 MOST_LINES = 1_000  # of one call; more would have to be sent in parts that only count together
 LONGEST_NUMBER = 30  # 业务参考号
+MOST_VALUE = 500  # characters of a value; the bank's longest has 200 or so
 _NUMBER = re.compile(r"[0-9A-Za-z\-]{1,30}", re.ASCII)
 _ACCOUNT = re.compile(r"[0-9A-Za-z\-]{1,35}", re.ASCII)
 _PART = re.compile(r"(.+?)p[0-9]{1,4}", re.ASCII)
@@ -105,7 +106,7 @@ def refusal(response: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return with what code and words the bank refused what was asked; None where it took it."""
     head = response.get("head") or {}
     if head.get("resultcode") != OK:
-        return str(head.get("resultcode"))[:40], str(head.get("resultmsg") or "")[:300]
+        return plain(head.get("resultcode"), 40), plain(head.get("resultmsg") or "", 300)
     for row in rows(response, "bb1paybhz1"):
         if (row.get("reqSts"), row.get("rtnFlg")) == ("FIN", "F"):
             return row.get("errCod") or "F", row.get("errTxt") or ""
@@ -127,7 +128,7 @@ def rows(response: Mapping[str, Any], name: str) -> list[dict[str, str]]:
 
 
 def _told(value: Any) -> str:
-    return "" if value is None else getattr(value, "text", str(value)).strip()
+    return "" if value is None else plain(getattr(value, "text", value), MOST_VALUE).strip()
 
 
 def file_of(about: str, texts: Iterable[str]) -> bytes:
@@ -229,22 +230,28 @@ def read_notice(content: bytes, *, odd: list[BadStatement] | None = None) -> lis
     odd: takes what is wrong with bookings that cannot be read, and the others are returned.
     """
     account, found = responses(content)
-    returned = _returned(found)
-    entries: list[Entry] = []
+    return list(_entries(found, account, odd))
+
+
+def _entries(found: Sequence[Mapping[str, Any]], account: str, odd: list[BadStatement] | None) -> Iterator[Entry]:
+    returned = _returned(found, odd)
     for row in _booked(found):
         try:
-            entries.append(_entry(row, account, returned))
+            yield _entry(row, account, returned)
         except BadStatement as error:
             if odd is None:
                 raise
             odd.append(BadStatement(error.code, f"booking {row.get('transSequenceIdn', '')[:30]}: {error.message}"))
-    return entries
 
 
-def read_statements(content: bytes, *, allow_gap: bool = False) -> list[AccountStatement]:
-    """Read a closed day: an answer to NTQABINF with the balances, and the day's bookings. Raises BadStatement."""
+def read_statements(
+    content: bytes, *, allow_gap: bool = False, odd: list[BadStatement] | None = None
+) -> list[AccountStatement]:
+    """Read a closed day: an answer to NTQABINF with the balances, and the day's bookings. Raises BadStatement.
+
+    odd: takes what is wrong with bookings that cannot be read; they are missing then.
+    """
     account, found = responses(content)
-    returned = _returned(found)
     balances = {
         _date(row.get("trsdat", "")): _money(row.get("balamt", ""))
         for response in found
@@ -255,7 +262,7 @@ def read_statements(content: bytes, *, allow_gap: bool = False) -> list[AccountS
     if len(balances) != 2 or max(balances) - min(balances) != timedelta(days=1):
         raise BadStatement("malformed", "there are not the balances of two days, one after another")
     day = max(balances)
-    entries = tuple(_entry(row, account, returned) for row in _booked(found))
+    entries = tuple(_entries(found, account, odd))
     if other := next((entry for entry in entries if entry.booked_on != day), None):
         raise BadStatement("other_day", f"a booking of {other.booked_on} in the statement of {day}")
     head = found[0].get("head") or {}
@@ -274,14 +281,19 @@ def _booked(found: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
             yield from rows(response, "TRANSQUERYBYBREAKPOINT_Z2")
 
 
-def _returned(found: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], str]:
+def _returned(found: Iterable[Mapping[str, Any]], odd: list[BadStatement] | None) -> dict[tuple[str, int], str]:
     """Return the codes of what came back 退票, by our number of the payment and its amount."""
-    return {
-        (row.get("yurRef", ""), _money(row.get("trsAmt", "")).minor): row.get("rtnCod") or "B"
-        for response in found
-        if funcode(response) == RETURNS
-        for row in rows(response, "bb1payqbz1")
-    }
+    codes: dict[tuple[str, int], str] = {}
+    for response in found:
+        for row in rows(response, "bb1payqbz1") if funcode(response) == RETURNS else ():
+            number = row.get("yurRef", "")
+            try:
+                codes[number, _money(row.get("trsAmt", "")).minor] = row.get("rtnCod") or "B"
+            except BadStatement as error:
+                if odd is None:
+                    raise
+                odd.append(BadStatement(error.code, f"what came back of {number[:30]}: {error.message}"))
+    return codes
 
 
 def _entry(row: Mapping[str, str], account: str, returned: Mapping[tuple[str, int], str]) -> Entry:

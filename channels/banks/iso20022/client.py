@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from channels.banks.errors import BadStatement
+from channels.banks.errors import BadStatement, plain
 from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
 from channels.banks.iso20022 import signing
 from channels.banks.iso20022.pain001 import batch_of, pain001, unsayable
@@ -105,8 +105,7 @@ class BankClient:
         """Believe a 202 only when the bank signed it and it speaks of the bytes we sent."""
         try:
             await self._verified(answer)
-            said = json_object(answer.body)
-            receipt = Accepted(said["file_id"], said["message_id"], said["sha256"], said["received_at"])
+            receipt = accepted(json_object(answer.body))
         except (BadStatement, KeyError) as error:
             return Unknown(f"the bank's receipt cannot be trusted: {error}")
         if receipt.sha256 != hashlib.sha256(xml).hexdigest():
@@ -173,9 +172,7 @@ class BankClient:
         """
         said = await self._call("GET", f"/files?{urlencode({'type': 'pain.001', 'message_id': message_id})}")
         try:
-            return tuple(
-                Accepted(one["file_id"], one["message_id"], one["sha256"], one["received_at"]) for one in said["files"]
-            )
+            return tuple(map(accepted, said["files"]))
         except (KeyError, TypeError) as error:
             raise Unavailable("bank_answer_unreadable", f"the bank's list of files cannot be read: {error!r}") from None
 
@@ -284,10 +281,19 @@ def json_object(body: bytes) -> dict[str, Any]:
     return said
 
 
+def accepted(said: Mapping[str, Any]) -> Accepted:
+    """Read what a bank has received. Raises KeyError, TypeError."""
+    ident, message_id, digest, at = (
+        plain(said[name], MAX_NAME) for name in ("file_id", "message_id", "sha256", "received_at")
+    )
+    return Accepted(ident, message_id, digest, at)
+
+
 def _problem(answer: Response) -> tuple[str, str]:
     """Return the bank's own code and sentence of a refusal, or what can be said without them."""
     try:
         said = json_object(answer.body)
     except BadStatement:
         said = {}
-    return str(said.get("code", f"http_{answer.status}")), str(said.get("message", f"HTTP {answer.status}"))[:300]
+    code, message = said.get("code", f"http_{answer.status}"), said.get("message", f"HTTP {answer.status}")
+    return plain(code, 100), plain(message, 300)

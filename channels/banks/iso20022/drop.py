@@ -10,15 +10,16 @@ A `.sig` holds what the Bank-Signature header would (signing.py), over the bytes
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from channels.banks.errors import BadStatement
+from channels.banks.errors import BadStatement, plain
 from channels.banks.files import Accepted, FileInfo, FilePage
 from channels.banks.iso20022 import signing
-from channels.banks.iso20022.client import MAX_NAME, TYPES, BankClient, json_object
+from channels.banks.iso20022.client import MAX_NAME, TYPES, BankClient, accepted, json_object
 from channels.banks.iso20022.settings import BankSettings
 from channels.banks.iso20022.xml import MAX_BYTES
 from channels.contract import Refused, Unknown
@@ -30,6 +31,7 @@ _NAME = re.compile(r"(\d{12})_(pain\.002|camt\.054|camt\.053)_(\d{8})_[\w.\-]{1,
 _MESSAGE_ID = re.compile(r"[0-9A-Za-z\-]{1,35}", re.ASCII)
 _MESSAGE = re.compile(rb"<MsgId>([0-9A-Za-z\-]{1,35})</MsgId>")
 MOST_RECEIPT = 64 << 10
+MOST_ODD = 1_000  # files of strange names that are told of at once
 
 
 class DropClient(BankClient):
@@ -77,16 +79,22 @@ class DropClient(BankClient):
             content, signed_at = await self._read(self._out / "receipts" / f"{message_id}.json", MOST_RECEIPT)
             said = json_object(content)
             if "refused" in said:
-                return Refused(str(said["refused"])[:100], str(said.get("message", ""))[:300]), signed_at
-            return Accepted(said["file_id"], said["message_id"], said["sha256"], said["received_at"]), signed_at
-        except (BadStatement, FileNotFoundError, KeyError):
+                return Refused(plain(said["refused"], 100), plain(said.get("message", ""), 300)), signed_at
+            return accepted(said), signed_at
+        except (BadStatement, OSError, KeyError):  # what is wrong with one receipt keeps no other file from being read
             return None, 0
-        except OSError as error:
-            raise _away(error) from None
 
     async def uploads(self, message_id: str) -> tuple[Accepted, ...]:
-        """Return what the bank has received under a message id; empty: it has nothing. Raises Unavailable."""
+        """Return what the bank has received under a message id; empty: it has nothing.
+
+        Raises Unavailable where the folder does not say: no receipt is the bank's silence while our file lies there, or
+        where there is no folder.
+        """
         said, _ = await self._receipt_of(message_id)
+        if said is None and not await self._env.offload(_nothing_there, self._in, self._out, message_id):
+            raise Unavailable(
+                "bank_unreachable", f"the folder has no receipt of {message_id[:40]} that can be believed"
+            )
         return (said,) if isinstance(said, Accepted) else ()
 
     async def list_files(
@@ -111,32 +119,40 @@ class DropClient(BankClient):
     def _page_of(self, type: str, after: int, limit: int) -> FilePage:
         names = sorted(entry.name for entry in os.scandir(self._out) if entry.is_file(follow_symlinks=False))
         found: list[FileInfo] = []
+        odd: list[FileInfo] = []
         last = after
         for name in names:
-            info = self._info(name)
-            if info is None or (not info.odd and (info.type != type or int(name[:12]) <= after)):
+            match = _named(name)
+            if match is None:
+                # Listed once, wherever it belongs, beside those that are read.
+                if type == "camt.054" and _is_for_us(name) and len(odd) < MOST_ODD:
+                    odd.append(self._odd(name))
                 continue
-            if info.odd and type != "camt.054":
-                continue  # listed once, wherever it belongs
-            if len(found) == limit:
-                break
-            found.append(info)
-            last = last if info.odd else int(name[:12])
-        return FilePage(tuple(found), str(last))
+            number = int(match[1])
+            if match[2] != type or number <= after or (len(found) >= limit and number != last):
+                continue
+            if (info := self._info(name, match)) is not None:
+                found.append(info)
+            last = number
+        return FilePage((*found, *odd), str(last))
 
-    def _info(self, name: str) -> FileInfo | None:
-        """Return what a name says; None for what is no file for us: signatures, and what is being written."""
-        if name.endswith((".sig", ".part")) or name.startswith("."):
-            return None
-        match = _NAME.fullmatch(name)
-        day = None if match is None else _day(match[3])
-        if match is None or day is None or match[2] not in TYPES:
-            ident = f"listed-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:16]}"
-            said = f"a file of a strange name {ascii(name)[:MAX_NAME]}"
-            return FileInfo(ident, "camt.054", said, business_date(self._env.now()), "", "", odd=True)
+    def _odd(self, name: str) -> FileInfo:
+        ident = f"listed-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:16]}"
+        said = f"a file of a strange name {ascii(name)[:MAX_NAME]}"
+        return FileInfo(ident, "camt.054", said, business_date(self._env.now()), "", "", odd=True)
+
+    def _info(self, name: str, match: re.Match[str]) -> FileInfo | None:
+        """Return what a name says; None where the file has gone. One that cannot be opened is listed all the same."""
         digest = hashlib.sha256()
-        for part in _parts(self._out / name):
-            digest.update(part)
+        try:
+            for part in _parts(self._out / name):
+                digest.update(part)
+        except FileNotFoundError:
+            return None
+        except (OSError, BadStatement):
+            pass
+        day = _day(match[3])
+        assert day is not None
         return FileInfo(name, match[2], name, day, "", digest.hexdigest())
 
     async def fetch(self, file: FileInfo | str) -> bytes:
@@ -151,10 +167,14 @@ class DropClient(BankClient):
         except FileNotFoundError:
             raise BadStatement("bank_http_404", f"{name} is not in the folder any more") from None
         except OSError as error:
-            raise _away(error) from None
+            raise BadStatement("unreadable", f"{name} cannot be read: {error.strerror}") from None
         if isinstance(file, FileInfo) and hashlib.sha256(content).hexdigest() != file.sha256.lower():
             raise BadStatement("other_file", f"{name} is not the file that was listed: its hash differs", content)
         return content
+
+    async def fetch_anew(self, file: FileInfo) -> bytes:
+        """Return a file as it is now: it may have been listed while it was being written."""
+        return await self.fetch(file if file.odd else file.file_id)
 
     async def _read(self, path: Path, most: int) -> tuple[bytes, int]:
         """Return a file's bytes, if the signature beside it is the bank's, and when that was made, in unix seconds.
@@ -179,13 +199,17 @@ def _put(folder: Path, name: str, content: bytes, header: str, refused: bool) ->
     Return False where other bytes lie there under its name; those that the bank has refused are replaced.
     """
     path = folder / name
-    if path.exists():
-        same = path.read_bytes() == content
+    if os.path.lexists(path):
+        try:
+            same = b"".join(_parts(path, len(content))) == content
+        except (OSError, BadStatement):
+            same = False  # a link, or no file
         if same or not refused:
             return same
     for target, told in ((path.with_name(f"{name}.sig"), header.encode()), (path, content)):
         part = target.with_name(f".{target.name}.part")
-        with part.open("wb") as opened:
+        part.unlink(missing_ok=True)  # whoever serves the folder may have put a link there
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb") as opened:
             opened.write(told)
             opened.flush()
             os.fsync(opened.fileno())
@@ -201,13 +225,36 @@ def _bounded(path: Path, most: int) -> bytes:
 
 
 def _parts(path: Path, most: int = MAX_BYTES) -> Iterator[bytes]:
-    """Yield a file's bytes, no more than one beyond `most`; a link is no file."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    """Yield a file's bytes, no more than one beyond `most`; a link, a pipe or a folder is no file.
+
+    Raises OSError, BadStatement.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for ever
     with os.fdopen(descriptor, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BadStatement("no_file", f"{path.name} is no file")
         left = most + 1
         while left and (part := opened.read(min(left, 1 << 20))):
             left -= len(part)
             yield part
+
+
+def _named(name: str) -> re.Match[str] | None:
+    """Return the parts of a name that is as agreed; None for any other."""
+    match = _NAME.fullmatch(name)
+    return None if match is None or match[2] not in TYPES or _day(match[3]) is None else match
+
+
+def _is_for_us(name: str) -> bool:
+    """Tell whether a file that is not named as agreed is one at all: no signature, and nothing being written."""
+    return not name.endswith((".sig", ".part")) and not name.startswith(".")
+
+
+def _nothing_there(inbox: Path, outbox: Path, message_id: str) -> bool:
+    """Tell whether there is a folder in which neither our file lies nor a word of the bank's about it."""
+    receipt = outbox / "receipts" / f"{message_id}.json"
+    is_folder = inbox.is_dir() and receipt.parent.is_dir()
+    return is_folder and not os.path.lexists(receipt) and not os.path.lexists(inbox / f"{message_id}.xml")
 
 
 def _day(text: str) -> date | None:

@@ -187,6 +187,21 @@ async def test_an_explicit_no_is_a_refusal(client: BankClient) -> None:
     assert await client.upload(b"not xml") == Refused("not_xml", "line 1: no XML")
 
 
+async def test_what_a_bank_says_of_its_no_is_text_of_some_length(bank: SmallBank, client: BankClient) -> None:
+    """It stands in rows and cases, and on screens."""
+    told = {"code": "\x1b[2J\x00" + "x" * 500_000, "message": "\ud800\x07" + "y" * 999}
+    bank.spoil = lambda _request, _answer: web.json_response(told, status=400)
+    said = await client.upload(b"<x/>")
+    assert isinstance(said, Refused)
+    assert (said.code[:6], len(said.code), said.message[:3], len(said.message)) == (
+        "\ufffd[2J\ufffdx", 100, "\ufffd\ufffdy", 300,
+    )  # fmt: skip
+    with pytest.raises(Rejected) as no:
+        await client.account("1")
+    assert str(no.value).isprintable()
+    assert len(str(no.value)) < 500
+
+
 async def test_a_stranger_is_refused(client: BankClient, env: Env) -> None:
     stranger = BankClient(replace(client.settings, private_key=private_pem(STRANGERS_KEY)), env)
     refused = await stranger.upload(b"<Document/>")

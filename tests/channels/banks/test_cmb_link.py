@@ -233,6 +233,39 @@ def test_equal_bookings_are_two_and_one_that_is_odd_is_no_others_concern() -> No
         messages.read_notice(notice(*rows))
 
 
+def test_what_the_bank_says_oddly_of_one_return_is_no_others_concern() -> None:
+    odd: list[BadStatement] = []
+    back = booking(loanCode="C", transAmount="12.50")
+    told = [
+        {"yurRef": "other", "trsAmt": "12.501"},
+        {"yurRef": LINE.end_to_end_id, "trsAmt": "12.50", "rtnCod": "AC04"},
+    ]
+    (found,) = messages.read_notice(notice(back, returned=told), odd=odd)
+    assert (found.return_reason, [str(one) for one in odd]) == (
+        "AC04",
+        ["what came back of other: '12.501' is not an amount in CNY"],
+    )
+
+
+def test_what_the_bank_writes_is_text_of_some_length() -> None:
+    """It stands in rows and cases, and on screens; JSON can say what neither can have."""
+    (found,) = messages.read_notice(notice(booking(yurRef="", remarkTextClt="\x00\x1b[2J\ud800" + "x" * 9_999)))
+    assert (found.remittance[:6], len(found.remittance)) == ("\ufffd\ufffd[2J\ufffd", messages.MOST_VALUE)
+    said = {"head": {"resultcode": "E\x00", "resultmsg": "\ud800" + "y" * 9_999}}
+    assert messages.refusal(said) == ("E\ufffd", "\ufffd" + "y" * 299)
+
+
+def test_a_booking_that_cannot_be_read_is_missing_in_its_day() -> None:
+    balances = [{"accnbr": "7559", "trsdat": f"2026112{n}", "balamt": "100.00"} for n in (3, 4)]
+    texts = [
+        answered("NTQABINF", ntqabinfz=balances),
+        answered("trsQryByBreakPoint", TRANSQUERYBYBREAKPOINT_Z2=[booking(), booking(transAmount="12.501")]),
+    ]
+    odd: list[BadStatement] = []
+    (day,) = messages.read_statements(messages.file_of("7559", texts), allow_gap=True, odd=odd)
+    assert (len(day.entries), day.gap.minor, [one.code for one in odd]) == (1, 1_250, ["bad_amount"])
+
+
 def test_a_day_leads_from_one_balance_to_the_next() -> None:
     def day(opening: str, closing: str, *rows: dict[str, str]) -> bytes:
         balances = [{"accnbr": "7559", "trsdat": "20261123", "balamt": opening},
