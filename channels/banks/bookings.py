@@ -27,8 +27,8 @@ class Entry:
     accepted_at: datetime | None = None  # AccptncDtTm: the moment, where the bank says more than the day
     statement_ref: str | None = None  # NtryRef: unique within its statement or notification at most
     has_bank_ref: bool = True  # entry_ref is an AcctSvcrRef; else it is the NtryRef
-    notice: str = ""  # camt.054: which notification it stands in
-    nth: int = 1  # camt.054: which of the entries under that notice that cannot be told from it
+    notice: str = ""  # camt.054: which notification it stands in; camt.052: of which account and day it is
+    nth: int = 1  # which of the entries under that notice that cannot be told from it
     raw_ref: str = ""  # entry_ref as the bank wrote it
     coded_return: bool = False  # its transaction code is that of a return
     batch_refs: tuple[str, ...] = ()  # MsgId and PmtInfId of the batch that it books as one

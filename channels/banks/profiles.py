@@ -12,7 +12,7 @@ ISO_20022, CMB = "iso20022", "cmb"
 NAMES: Mapping[str, frozenset[str]] = {
     ISO_20022: frozenset(
         {"profile", "base_url", "token", "private_key", "key_id", "bank_key_id", "bank_public_key", "bic", "bank_name",
-         "drop_dir", "pain_001", "account_holder"}
+         "drop_dir", "pain_001", "notices", "account_holder"}
     ),
     CMB: cmb.NAMES,
 }  # fmt: skip

@@ -12,6 +12,7 @@ from channels.banks.files import Kind
 KINDS: Mapping[str, Kind] = {
     "pain.002": Kind.REPORT,
     "camt.054": Kind.NOTICE,
+    "camt.052": Kind.NOTICE,
     "camt.053": Kind.STATEMENT,
     "cmb.batch": Kind.REPORT,
     "cmb.bookings": Kind.NOTICE,
@@ -41,7 +42,8 @@ def read_notice(
     _check(type, Kind.NOTICE)
     if _is_cmb(type):  # which announces no totals
         return cmb.read_notice(content, odd=odd)
-    return iso20022.read_camt054(content, odd=odd, totals_may_differ=totals_may_differ)
+    read = iso20022.read_camt052 if type == "camt.052" else iso20022.read_camt054
+    return read(content, odd=odd, totals_may_differ=totals_may_differ)
 
 
 def read_statements(

@@ -3,7 +3,7 @@
 What cannot be read refuses the file (BadStatement), or only the part concerned for whoever asks for the others.
 """
 
-from channels.banks.iso20022.camt import read_camt053, read_camt054
+from channels.banks.iso20022.camt import read_camt052, read_camt053, read_camt054
 from channels.banks.iso20022.client import BankClient
 from channels.banks.iso20022.drop import DropClient
 from channels.banks.iso20022.pain001 import PAIN_001, PAIN_001_OLD, Batch, batch_of, pain001, unsayable
@@ -20,6 +20,7 @@ __all__ = [
     "batch_of",
     "form",
     "pain001",
+    "read_camt052",
     "read_camt053",
     "read_camt054",
     "read_pain002",

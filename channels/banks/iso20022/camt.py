@@ -28,7 +28,10 @@ from channels.banks.iso20022.xml import (
 from kernel.clock import BEIJING
 from kernel.money import Money, is_currency
 
-CAMT_053, CAMT_054 = versions("camt.053", 2, 12), versions("camt.054", 2, 12)
+CAMT_052, CAMT_053, CAMT_054 = (versions(f"camt.{message}", 2, 12) for message in ("052", "053", "054"))
+
+
+_ONLY = (1, True)  # which page: the first, and the last
 
 
 def read_camt053(
@@ -84,28 +87,62 @@ def read_camt054(xml: bytes, *, odd: list[BadStatement] | None = None, totals_ma
     message = [maybe(body, "GrpHdr/MsgId") or "", maybe(body, "GrpHdr/MsgPgntn/PgNb") or ""]
     entries: list[Entry] = []
     likes: Counter[tuple[str, ...]] = Counter()  # of the message: two of its notifications may have one id
-    for position, notification in enumerate(children(body, "Ntfctn"), 1):
-        try:
-            account, currency = _own_account(notification)
-            pages = (_page(body, "GrpHdr/MsgPgntn"), _page(notification, "NtfctnPgntn"))
-            if not totals_may_differ and pages == (_ONLY, _ONLY):
-                _check_totals(notification, account, currency)
-            day = _written_on(notification)
-        except BadStatement as error:
-            named = f"notification {position} ({maybe(notification, 'Id') or 'without an id'}): {error.message}"
-            if odd is None:
-                raise BadStatement(error.code, named) from None
-            odd.append(BadStatement(error.code, named))
-            continue
+    for notification, found in _told(body, "Ntfctn", odd, totals_may_differ):
         place = [*message, maybe(notification, "Id") or "", maybe(notification, "NtfctnPgntn/PgNb") or ""]
         notice = "/".join(place) if message[0] or place[2] else hashlib.sha256(xml).hexdigest()
-        for entry in _entries(notification, account, currency, day, odd):
+        for entry in found:
             likes[notice, *alike(entry)] += 1
             entries.append(replace(entry, notice=notice, nth=likes[notice, *alike(entry)]))
     return entries
 
 
-_ONLY = (1, True)
+def read_camt052(xml: bytes, *, odd: list[BadStatement] | None = None, totals_may_differ: bool = False) -> list[Entry]:
+    """Read a report of the day so far, as read_camt054 reads a notification: booked entries only. Raises BadStatement.
+
+    Each report of a day may tell of all that was booked, so the notice of a booking is its account's day: what has the
+    bank's reference and all else in common is one booking, in whichever report it stands. An entry without the bank's
+    reference cannot be told from another report's, and is odd.
+    """
+    body = only(document(xml, CAMT_052), "BkToCstmrAcctRpt")
+    entries: list[Entry] = []
+    for _, found in _told(body, "Rpt", odd, totals_may_differ):
+        likes: Counter[tuple[str, ...]] = Counter()
+        for entry in found:
+            if not entry.has_bank_ref:
+                nameless = BadStatement(
+                    "no_reference",
+                    f"entry {entry.entry_ref} of {entry.amount}: without the bank's reference nobody can tell "
+                    "whether another report has told of it",
+                )
+                if odd is None:
+                    raise nameless
+                odd.append(nameless)
+                continue
+            likes[alike(entry)] += 1
+            notice = f"camt.052/{entry.account}/{entry.booked_on.isoformat()}"
+            entries.append(replace(entry, notice=notice, nth=likes[alike(entry)]))
+    return entries
+
+
+def _told(
+    body: ET.Element, name: str, odd: list[BadStatement] | None, totals_may_differ: bool
+) -> Iterator[tuple[ET.Element, list[Entry]]]:
+    """Yield each notification or report of a message, with its entries. name: of the element."""
+    for position, node in enumerate(children(body, name), 1):
+        try:
+            account, currency = _own_account(node)
+            pages = (_page(body, "GrpHdr/MsgPgntn"), _page(node, f"{name}Pgntn"))
+            if not totals_may_differ and pages == (_ONLY, _ONLY):
+                _check_totals(node, account, currency)
+            day = _written_on(node)
+        except BadStatement as error:
+            what = "notification" if name == "Ntfctn" else "report"
+            named = f"{what} {position} ({maybe(node, 'Id') or 'without an id'}): {error.message}"
+            if odd is None:
+                raise BadStatement(error.code, named) from None
+            odd.append(BadStatement(error.code, named))
+            continue
+        yield node, list(_entries(node, account, currency, day, odd))
 
 
 def _written_on(node: ET.Element) -> date | None:

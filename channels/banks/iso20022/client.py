@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import orjson
@@ -14,7 +14,7 @@ from channels.banks.errors import BadStatement, plain
 from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
 from channels.banks.iso20022 import signing
 from channels.banks.iso20022.pain001 import batch_of, pain001, unsayable
-from channels.banks.iso20022.settings import BankSettings
+from channels.banks.iso20022.settings import NOTICES, BankSettings
 from channels.banks.orders import Order
 from channels.contract import Refused, Unknown
 from kernel.clock import business_date
@@ -23,7 +23,7 @@ from kernel.errors import Rejected, Unavailable
 
 MAX_NAME = 200  # characters of a file's id or name
 MAX_CURSOR = 2_000
-TYPES = frozenset({"pain.002", "camt.054", "camt.053"})
+TYPES = frozenset({"pain.002", "camt.053", *NOTICES})
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 
 
@@ -34,16 +34,16 @@ _REFUSALS = frozenset({400, 401, 403, 413, 415, 422})
 class BankClient:
     """One customer's way to its bank. Every call may be repeated: accounts by reference, files by their bytes."""
 
-    types: ClassVar[Mapping[Kind, str]] = {
-        Kind.REPORT: "pain.002",
-        Kind.NOTICE: "camt.054",
-        Kind.STATEMENT: "camt.053",
-    }
     keeps_files = True
 
     def __init__(self, settings: BankSettings, env: Env) -> None:
         """Read the keys; raises ValueError when one of them cannot be used."""
         self.settings = settings
+        self.types: Mapping[Kind, str] = {
+            Kind.REPORT: "pain.002",
+            Kind.NOTICE: settings.notices,
+            Kind.STATEMENT: "camt.053",
+        }
         self._env = env
         self._base = settings.base_url.rstrip("/")
         self._key = signing.private_key(settings.private_key)
@@ -123,7 +123,7 @@ class BankClient:
     ) -> FilePage:
         """Return files of one type made after a cursor, oldest first. Raises Unavailable, Rejected.
 
-        type: pain.002, camt.054 or camt.053. under_way: not needed, the bank reports by itself. after:
+        type: one of TYPES. under_way: not needed, the bank reports by itself. after:
         FilePage.next of the call before. message_id: of ours; only reports on it. limit: a bank that does not heed it
         lists all it has. The list itself is not signed; what it leads to is. What it says oddly of one file
         (FileInfo.odd) keeps no other from being read.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from channels.banks.errors import BadStatement, plain
-from channels.banks.files import Accepted, FileInfo, FilePage
+from channels.banks.files import Accepted, FileInfo, FilePage, Kind
 from channels.banks.iso20022 import signing
 from channels.banks.iso20022.client import MAX_NAME, TYPES, BankClient, accepted, json_object
 from channels.banks.iso20022.settings import BankSettings
@@ -27,7 +27,7 @@ from kernel.clock import business_date
 from kernel.env import Env
 from kernel.errors import Unavailable
 
-_NAME = re.compile(r"(\d{12})_(pain\.002|camt\.054|camt\.053)_(\d{8})_[\w.\-]{1,80}\.xml", re.ASCII)
+_NAME = re.compile(r"(\d{12})_(pain\.002|camt\.05[234])_(\d{8})_[\w.\-]{1,80}\.xml", re.ASCII)
 _MESSAGE_ID = re.compile(r"[0-9A-Za-z\-]{1,35}", re.ASCII)
 _MESSAGE = re.compile(rb"<MsgId>([0-9A-Za-z\-]{1,35})</MsgId>")
 MOST_RECEIPT = 64 << 10
@@ -125,7 +125,7 @@ class DropClient(BankClient):
             match = _named(name)
             if match is None:
                 # Listed once, wherever it belongs, beside those that are read.
-                if type == "camt.054" and _is_for_us(name) and len(odd) < MOST_ODD:
+                if type == self.types[Kind.NOTICE] and _is_for_us(name) and len(odd) < MOST_ODD:
                     odd.append(self._odd(name))
                 continue
             number = int(match[1])
@@ -139,7 +139,7 @@ class DropClient(BankClient):
     def _odd(self, name: str) -> FileInfo:
         ident = f"listed-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:16]}"
         said = f"a file of a strange name {ascii(name)[:MAX_NAME]}"
-        return FileInfo(ident, "camt.054", said, business_date(self._env.now()), "", "", odd=True)
+        return FileInfo(ident, self.types[Kind.NOTICE], said, business_date(self._env.now()), "", "", odd=True)
 
     def _info(self, name: str, match: re.Match[str]) -> FileInfo | None:
         """Return what a name says; None where the file has gone. One that cannot be opened is listed all the same."""
@@ -157,6 +157,16 @@ class DropClient(BankClient):
 
     async def fetch(self, file: FileInfo | str) -> bytes:
         """Return a file's bytes, signed by the bank. Raises BadStatement, Unavailable."""
+        content = await self._signed(file)
+        if isinstance(file, FileInfo) and hashlib.sha256(content).hexdigest() != file.sha256.lower():
+            raise BadStatement("other_file", f"{file.name} is not the file that was listed: its hash differs", content)
+        return content
+
+    async def fetch_anew(self, file: FileInfo) -> bytes:
+        """Return a file as it is now: it may have been listed while it was being written."""
+        return await self._signed(file)
+
+    async def _signed(self, file: FileInfo | str) -> bytes:
         if isinstance(file, FileInfo) and file.odd:
             raise BadStatement("listed_oddly", f"the folder does not say which file this is: {file.name}")
         name = file if isinstance(file, str) else file.file_id
@@ -168,13 +178,7 @@ class DropClient(BankClient):
             raise BadStatement("bank_http_404", f"{name} is not in the folder any more") from None
         except OSError as error:
             raise BadStatement("unreadable", f"{name} cannot be read: {error.strerror}") from None
-        if isinstance(file, FileInfo) and hashlib.sha256(content).hexdigest() != file.sha256.lower():
-            raise BadStatement("other_file", f"{name} is not the file that was listed: its hash differs", content)
         return content
-
-    async def fetch_anew(self, file: FileInfo) -> bytes:
-        """Return a file as it is now: it may have been listed while it was being written."""
-        return await self.fetch(file if file.odd else file.file_id)
 
     async def _read(self, path: Path, most: int) -> tuple[bytes, int]:
         """Return a file's bytes, if the signature beside it is the bank's, and when that was made, in unix seconds.

@@ -9,6 +9,7 @@ from channels.banks.orders import no_text
 from channels.settings import secret
 
 TIMEOUT_S = 30.0
+NOTICES = ("camt.054", "camt.052")  # in which messages banks tell of bookings as they are made
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class BankSettings:
     timeout_s: float = TIMEOUT_S
     drop_dir: str | None = None  # the folder by which files go, where they do not go by base_url
     pain_001: str = PAIN_001  # the version in which new batches are written
+    notices: str = NOTICES[0]  # one of NOTICES: the same bookings are not read from both
     account_holder: str | None = (
         None  # 户名: in whose name the pool account is; None: of a link made before it was asked
     )
@@ -34,8 +36,8 @@ def read_settings(enrolment: Mapping[str, Any]) -> BankSettings:
     """Return the settings from a bank's answer to an enrolment.
 
     enrolment: base_url, token, key_id, private_key, bank_key_id, bank_public_key, bic, bank_name, drop_dir, pain_001,
-    account_holder; each of the secrets and keys may be a file instead: token_file, … Raises ValueError and KeyError,
-    which show no secret.
+    notices, account_holder; each of the secrets and keys may be a file instead: token_file, … Raises ValueError and
+    KeyError, which show no secret.
     """
     return BankSettings(
         base_url=enrolment["base_url"],
@@ -47,6 +49,7 @@ def read_settings(enrolment: Mapping[str, Any]) -> BankSettings:
         bank_name=enrolment.get("bank_name", ""),
         drop_dir=enrolment.get("drop_dir"),
         pain_001=_version(enrolment.get("pain_001", PAIN_001)),
+        notices=_notices(enrolment.get("notices", NOTICES[0])),
         account_holder=_holder(enrolment.get("account_holder")),
     )
 
@@ -60,6 +63,12 @@ def _holder(told: Any) -> str | None:
 def _version(told: Any) -> str:
     if told not in WRITTEN:
         raise ValueError(f"pain_001 is one of {', '.join(WRITTEN)}")
+    return str(told)
+
+
+def _notices(told: Any) -> str:
+    if told not in NOTICES:
+        raise ValueError(f"notices is one of {', '.join(NOTICES)}")
     return str(told)
 
 

@@ -9,8 +9,8 @@ from datetime import date
 
 import pytest
 
-from channels.banks import AccountStatement, BadStatement, Entry, joined
-from channels.banks.iso20022 import read_camt053, read_camt054
+from channels.banks import KINDS, AccountStatement, BadStatement, Entry, Kind, joined, read_notice
+from channels.banks.iso20022 import read_camt052, read_camt053, read_camt054, read_settings
 from tests.channels.banks.bank_files import NS
 from tests.channels.banks.test_bank_versions import conforms
 
@@ -55,7 +55,7 @@ def paid(name: str, amount: str = "", *, currency: str = "EUR", version: int = 2
     told = ""
     if amount:
         told = f'<AmtDtls><TxAmt><Amt Ccy="{currency}">{amount}</Amt></TxAmt></AmtDtls>'
-        if version >= 4:
+        if version >= 3:
             told = f'<Amt Ccy="{currency}">{amount}</Amt><CdtDbtInd>CRDT</CdtDbtInd>'
     return f"<TxDtls><Refs>{refs}<EndToEndId>{name}</EndToEndId></Refs>{told}</TxDtls>"
 
@@ -352,3 +352,63 @@ XSI = b'<Document xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:sche
 def test_however_a_file_is_written_it_says_the_same(xml: bytes) -> None:
     assert [told(one) for one in only(xml).entries] == [("R1", "E1", 1_000)]
     assert only(xml) == only(PLAIN)
+
+
+# ---- reports of the day so far ---------------------------------------------------------------------------------------
+
+
+def camt052(*entries: str, message: str = "M1", version: int = 2, pages: str = "") -> bytes:
+    xml = (
+        f'<Document xmlns="{NS}camt.052.001.{version:02d}"><BkToCstmrAcctRpt><GrpHdr><MsgId>{message}</MsgId>'
+        f"<CreDtTm>{DAY}T10:00:00</CreDtTm>{pages}</GrpHdr><Rpt><Id>R-{message}</Id><CreDtTm>{DAY}T10:00:00</CreDtTm>"
+        f"<Acct><Id><IBAN>NL56AGDH9619008421</IBAN></Id></Acct>{balance('ITBD', '0.00')}{''.join(entries)}</Rpt>"
+        "</BkToCstmrAcctRpt></Document>"
+    ).encode()
+    conforms(xml, "camt.052", version)
+    return xml
+
+
+@pytest.mark.parametrize("version", range(2, 13))
+def test_a_report_of_every_version_tells_what_was_booked_so_far(version: int) -> None:
+    pending = entry("7.00", refs=("", "R2"), status="PDNG", version=version)
+    (found,) = read_camt052(
+        camt052(entry(details=paid("E1", "10.00", version=version), version=version), pending, version=version)
+    )
+    assert (told(found), found.account, found.is_return) == (("R1", "E1", 1_000), "NL56AGDH9619008421", False)
+    with pytest.raises(BadStatement, match=r"not a camt\.052"):
+        read_camt052(PLAIN)
+    with pytest.raises(BadStatement, match=r"not a camt\.05[34]"):
+        read_camt054(camt052(entry(version=version), version=version))
+
+
+def test_a_later_report_of_the_day_tells_of_the_same_bookings() -> None:
+    def named(xml: bytes) -> list[tuple[str, str]]:
+        return [(one.booking, one.notice) for one in read_camt052(xml)]
+
+    one, two = entry(details=paid("E1")), entry(details=paid("E2"))
+    first, second = named(camt052(one)), named(camt052(one, one, two, message="M2"))
+    assert (first[0], len(set(second))) == (second[0], 3), "two alike in one report are two"
+    (in_notice,) = read_camt054(camt054(one))
+    assert in_notice.booking == first[0][0]
+    assert in_notice.notice != first[0][1], "what a notification told of before is for a person"
+
+
+def test_an_entry_of_a_report_that_no_other_report_can_be_known_by_is_odd() -> None:
+    odd: list[BadStatement] = []
+    xml = camt052(entry(refs=("1", "")), entry(), entry(refs=("", "NONREF")))
+    assert [one.entry_ref for one in read_camt052(xml, odd=odd)] == ["R1"]
+    assert [error.code for error in odd] == ["no_reference"] * 2
+    with pytest.raises(BadStatement):
+        read_camt052(xml)
+
+
+def test_a_setting_says_in_which_message_a_bank_tells_of_bookings() -> None:
+    given = {"base_url": "https://bank.example", "token": "t", "key_id": "k", "private_key": "p", "bank_key_id": "b",
+             "bank_public_key": "q", "bic": "SBXBCNBJXXX"}  # fmt: skip
+    assert read_settings(given).notices == "camt.054"
+    assert read_settings({**given, "notices": "camt.052"}).notices == "camt.052"
+    for wrong in ("camt.053", "", None, ["camt.052"]):
+        with pytest.raises(ValueError, match=r"camt\.054, camt\.052"):
+            read_settings({**given, "notices": wrong})
+    assert KINDS["camt.052"] is Kind.NOTICE
+    assert [told(one) for one in read_notice("camt.052", camt052(entry()))] == [("R1", None, 1_000)]
