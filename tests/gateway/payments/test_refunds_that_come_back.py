@@ -19,6 +19,7 @@ from kernel.money import Money
 from ops.cases import decide
 from reconciliation.matching.match import net_of
 from reconciliation.matching.verdicts import DiscrepancyKind as Difference
+from reconciliation.sources.movements import movements_of
 from tests.gateway.front import QR, Front, a_front
 from tests.support import confirmed
 
@@ -216,8 +217,9 @@ def line(front: Front, kind: Kind, reference: str, status: str, day: date, *, fe
 
 async def assert_nets_agree(front: Front, day: date, bill: list[BillLine]) -> None:
     """Fail unless a day's business is worth to us what it is by the bill."""
+    ready = await front.hub.accounts.get(front.book, "rail")
     async with acquire(front.hub.pool) as connection:
-        ours = await front.hub.daily_proof()._movements(connection, front.book, "rail", day, bill)
+        ours = await movements_of(connection, front.book, ready, day, bill)
     net = net_of(day, ours, bill, "CNY")
     assert net.ours == net.bill
 
