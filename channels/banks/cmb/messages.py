@@ -27,6 +27,7 @@ MOST_LINES = 1_000  # of one call; more would have to be sent in parts that only
 LONGEST_NUMBER = 30  # 业务参考号
 MOST_VALUE = 500  # characters of a value; the bank's longest has 200 or so
 _NUMBER = re.compile(r"[0-9A-Za-z\-]{1,30}", re.ASCII)
+_REFERENCE = re.compile(r"[0-9A-Za-z\-]{1,35}", re.ASCII)  # of whoever pays in: as long as ISO 20022 has it
 _ACCOUNT = re.compile(r"[0-9A-Za-z\-]{1,35}", re.ASCII)
 _PART = re.compile(r"(.+?)p[0-9]{1,4}", re.ASCII)
 _BUSINESS = "N02030"  # 支付
@@ -306,7 +307,7 @@ def _entry(row: Mapping[str, str], account: str, returned: Mapping[tuple[str, in
         raise BadStatement("other_currency", f"currency {row['currencyNbr'][:10]!r} on an account in CNY")
     booked_on, ours = _date(row.get("transDate", "")), row.get("yurRef", "")
     words = row.get("remarkTextClt", "")
-    reference = ours or (words if way == "C" and _NUMBER.fullmatch(words) else "")
+    reference = ours or (words if way == "C" and _REFERENCE.fullmatch(words) else "")
     return Entry(
         account=account,
         entry_ref=number,

@@ -212,6 +212,15 @@ def notice(*rows: dict[str, str], returned: list[dict[str, str]] | None = None) 
     return messages.file_of("7559", [*texts, answered("BB1PAYQB", bb1payqbz1=returned or [])])
 
 
+@pytest.mark.parametrize("name", ["WX190000010920261202", "STacct1Sandbox00000000220261202", "A" * 35])
+def test_a_deposit_is_known_by_its_text_as_long_as_whoever_pays_in_may_write_it(name: str) -> None:
+    deposit = booking(loanCode="C", transAmount="12.50", yurRef="", remarkTextClt=name)
+    (told,) = messages.read_notice(notice(deposit))
+    assert told.end_to_end_id == name
+    (stranger,) = messages.read_notice(notice({**deposit, "remarkTextClt": name[:5] + " from a friend"}))
+    assert stranger.end_to_end_id is None
+
+
 def test_a_credit_is_a_return_where_the_bank_says_so() -> None:
     back = booking(loanCode="C", transAmount="12.50")
     told = [{"yurRef": LINE.end_to_end_id, "trsAmt": "12.50", "rtnCod": "AC04"}]
