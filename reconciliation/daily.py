@@ -5,8 +5,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+import orjson
+
 import splitting
-from channels.banks import KINDS, AccountStatement, BadStatement, Bank, FileInfo, Kind, StatusReport
+from channels.banks import KINDS, AccountStatement, BadStatement, Bank, FileInfo, Kind, StatusReport, opens_accounts
 from channels.contract import BadBill, BillLine
 from gateway.accounts.ready import ChannelAccounts, Ready
 from gateway.payments.bank_credits import transfer_attempt
@@ -281,7 +283,10 @@ class DailyProof:
         return frozenset(found)
 
     async def _mirrors(self, connection: Connection, link: BankLink, currency: str, day: date) -> list[Mirror]:
-        """Return the balance of each account at the bank when a date was over; the pool has what no sub-account has."""
+        """Return the balance of each account at the bank when a date was over; the pool has what no sub-account has.
+
+        Payees' own accounts, at a bank that opens none, are nobody's to look into.
+        """
         standing = {one.account: one.minor for one in await balances_at(connection, link.book, day)}
         mirrors, in_sub_accounts = [], 0
         for sub in await sub_accounts(connection, link.book):
@@ -290,6 +295,8 @@ class DailyProof:
                 in_sub_accounts += balance
                 mirrors.append(Mirror(sub.number, Money(balance, currency)))
         custody = standing.get(accounts.bank(link.bank, currency), 0)
+        if not opens_accounts(orjson.loads(link.settings)):
+            mirrors = []
         return [*mirrors, Mirror(link.pool_account, Money(custody - in_sub_accounts, currency))]
 
 
@@ -340,6 +347,7 @@ def _payout(line: Instruction, settlement: Settlement, link: BankLink) -> Payout
         Money(line.amount_minor, line.currency),
         PayoutStatus(line.status),
         line.bank_date,
+        same_bank=opens_accounts(orjson.loads(link.settings)),
         returned_on=line.returned_on,
     )
 

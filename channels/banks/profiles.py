@@ -47,6 +47,11 @@ def unsayable(settings: Mapping[str, Any], name: str, account: str | None) -> st
     return iso20022.unsayable(name, account)
 
 
+def opens_accounts(settings: Mapping[str, Any]) -> bool:
+    """Tell whether the bank opens payees' accounts, in our name: its statements show them then, and no others'."""
+    return profile(settings) != CMB
+
+
 def form(settings: Mapping[str, Any]) -> int:
     """Return how new orders are written by a bank's settings (Order.written_as); 1 where there is one form alone."""
     return 1 if profile(settings) == CMB else iso20022.form(settings)

@@ -75,7 +75,7 @@ class Payout:
     amount: Money
     status: PayoutStatus
     business_date: date
-    same_bank: bool = True  # the payee's account is at this bank, so its statement shows the money arrive
+    same_bank: bool = True  # the bank opened the payee's account, so that its statement shows the money arrive
     returned_on: date | None = None  # the bank's day on which it came back; None: on the day it was paid
 
 

@@ -28,11 +28,12 @@ class Custody:
     bank: str
     currency: str
     pool: str  # the pool account's number at the bank
-    subs: Mapping[str, str]  # payee → number of its sub-account
+    subs: Mapping[str, str]  # payee → number of its account there
+    opens_accounts: bool = True  # else those are the payees' own: what is in them is no custody, and no statement's
 
     @property
     def accounts(self) -> list[str]:
-        return [self.pool, *self.subs.values()]
+        return [self.pool, *(self.subs.values() if self.opens_accounts else ())]
 
     def line_of(self, text: str) -> str | None:
         """Return the line of this book's that a reference is, None where it is none."""
@@ -75,7 +76,7 @@ class Given:
     base: Base | None
     statements: Sequence[AccountStatement]  # of the dates after the base, those that count
     moved: Sequence[Moved]  # transfers of these dates, and those of earlier ones that the base had not
-    custody_minor: int  # the control account at the end of the day
+    custody_minor: int  # the control account at the end of the day, with all that was paid to payees
     subs_minor: Mapping[str, int]  # payee → the mirror of its sub-account at the end of the day
     bank_works: bool = True  # False: a bank without a statement of the day has none
 
@@ -143,7 +144,8 @@ def prove(given: Given) -> Proved:
 def _mirrors(given: Given) -> dict[str, int]:
     custody = given.custody
     ours = {number: given.subs_minor.get(payee, 0) for payee, number in custody.subs.items()}
-    return {custody.pool: given.custody_minor - sum(ours.values()), **ours}
+    pool = {custody.pool: given.custody_minor - sum(ours.values())}
+    return {**pool, **ours} if custody.opens_accounts else pool
 
 
 def _without_statement(given: Given, ours: Mapping[str, int]) -> Proved:
@@ -214,7 +216,7 @@ def _of_hub(custody: Custody, moved: Iterable[Moved]) -> Iterable[Item]:
         batch = None if line is None else custody.batch_of(line)
         sub = 0 if one.payee is None else one.sub_minor
         for account, minor in ((custody.pool, one.bank_minor - sub), (custody.subs.get(one.payee or "", ""), sub)):
-            if minor:
+            if minor and (custody.opens_accounts or account == custody.pool):
                 yield Item(At.HUB, account, minor, one.business_date, one.id, line, batch)
 
 

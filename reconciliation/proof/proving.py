@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from channels.banks import AccountStatement
+import orjson
+
+from channels.banks import AccountStatement, opens_accounts
 from gateway.store import merchants
 from kernel.clock import business_date, rfc3339
 from kernel.db import Connection, Pool, acquire, transaction
@@ -222,6 +224,7 @@ class Proving:
             Custody(
                 link.book, link.bank, currency, link.pool_account,
                 {one.payee_id: one.number for one in subs if (one.bank, one.currency) == (link.bank, currency)},
+                opens_accounts(orjson.loads(link.settings)),
             )
             for currency in sorted(moved)
         ]  # fmt: skip

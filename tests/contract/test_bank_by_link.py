@@ -1,6 +1,7 @@
 """A merchant whose bank answers over a direct link: paid, refused and returned, by the hub's own worker."""
 
 import asyncio
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,6 +19,7 @@ from kernel.errors import Rejected
 from ledger import OpenAccounts, Post, Transfer, accounts
 from ops.verify import verify
 from ops.wiring import Hub, hub
+from reconciliation.matching.verdicts import Area
 from splitting.tables import BankFile, Instruction
 from tests.contract.counterparties import Control
 
@@ -128,8 +130,15 @@ async def test_a_batch_is_given_asked_for_and_comes_back_over_a_link(
         assert len(await files_of(objects, book)) == len(kept)
 
         await control("cmb/close-day", date=today.isoformat())
+        client = objects.banks.client(link)
+        asked = [(await client.list_files("cmb.day")).files[-1] for _ in range(2)]
+        assert asked[0].file_id == asked[1].file_id, "two ask of one day at a time, and each is answered on its own"
+        assert [hashlib.sha256(await client.fetch(one)).hexdigest() for one in asked] == [one.sha256 for one in asked]
         proof = objects.daily_proof()
         assert await proof.fetch_bank_files(book, BANK) >= len(kept)
         await proof.fetch_bank_files(book, BANK)
         assert {"cmb.day"} < {file.type for file in await files_of(objects, book)}
+        run = await proof.bank(book, BANK, today, currency="CNY", deposit_ids={f"WHO-{book}"})
+        differs = [found.key.reference for found in run.discrepancies if found.key.area is Area.BALANCE]
+        assert differs == [f"{link.pool_account}@{today}"], "payees' own accounts are in no statement"
         assert [one for one in await verify(objects.pool) if one.broken] == []

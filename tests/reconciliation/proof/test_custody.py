@@ -127,3 +127,31 @@ def test_a_day_without_a_statement_is_left_open_and_the_next_goes_on_from_before
     assert (without.as_of, without.items, without.statement_of) == (DAY_1, [carried], None)
     shut = prove(Given(day, SHOP, base, [], [Moved("t1", day, 5, None, 0)], 5, {}, bank_works=False))
     assert (shut.holds, shut.items, shut.as_of) == (True, [], day), "what the bank had, the hub has by now"
+
+
+def test_what_payees_have_in_accounts_of_their_own_is_no_custody() -> None:
+    link = replace(SHOP, opens_accounts=False)
+    line = f"{LINE}1"
+    entries = (
+        Entry("pool", "B1", None, Money(100, "CNY"), DAY_1),
+        Entry("pool", "B2", line, Money(-30, "CNY"), DAY_1),
+        Entry("pool", "B3", line, Money(30, "CNY"), DAY_1, return_reason="AC04"),
+    )
+
+    def proved(*booked: Entry, moved: list[Moved], paid: int) -> Proved:
+        closing = Money(sum(entry.amount.minor for entry in booked), "CNY")
+        sheet = AccountStatement("M", "S", "pool", DAY_1, Money(0, "CNY"), closing, booked)
+        return prove(Given(DAY_1, link, None, [sheet], moved, 100, {"pye_a": paid, "pye_b": 0}))
+
+    came = Moved("dep", DAY_1, 100, None, 0)
+    sent = Moved(f"{line}:paid", DAY_1, 0, "pye_a", 30)
+    back = Moved(f"{line}:returned", DAY_1, 0, "pye_a", -30)
+    for booked, moved, paid, pool in (
+        (entries[:1], [came], 0, 100),
+        (entries[:2], [came, sent], 30, 70),
+        (entries, [came, sent, back], 0, 100),
+    ):
+        one = proved(*booked, moved=moved, paid=paid)
+        assert (one.unexplained, one.items, one.ours, one.theirs) == ([], [], {"pool": pool}, {"pool": pool})
+    late = proved(*entries[:1], moved=[came, sent], paid=30)
+    assert (late.holds, [(item.account, item.effect) for item in late.items]) == (True, [("pool", 30)])
