@@ -43,9 +43,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Deposit:
-    """How a channel account's payment of a day is named at which bank."""
+    """How a channel account's payment of a day is named, and at which banks it may come in."""
 
-    bank: str
+    banks: Sequence[str]
     end_to_end_id: str
     booked_by: date  # the last day of the bank's on which it may have been booked
 
@@ -75,7 +75,11 @@ class DailyProof:
             received = None
             if deposit is not None:
                 days = [day + timedelta(days=n) for n in range((deposit.booked_by - day).days + 1)]
-                entries = await entries_on(connection, book, bank_counterparty(deposit.bank), days)
+                entries = [
+                    entry
+                    for bank in deposit.banks
+                    for entry in await entries_on(connection, book, bank_counterparty(bank), days)
+                ]
                 received = Deposits(deposit.end_to_end_id, entries, currency)
             return await reconcile(
                 connection,

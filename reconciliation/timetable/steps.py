@@ -116,13 +116,13 @@ class DateSteps:
             awaited = None if deposit is None else Deposit(deposit[0], f"{deposit[1]}{on:%Y%m%d}", on + LOOKS_BACK)
             await self._daily.channel(scope.book, scope.name, on, currency=CURRENCY, deposit=awaited)
 
-    async def _deposit(self, scope: Scope) -> tuple[str, str] | None:
-        """Return the bank that a channel account pays into, and how it names its deposits there; None: not known."""
+    async def _deposit(self, scope: Scope) -> tuple[Sequence[str], str] | None:
+        """Return the banks that a channel account may pay into, and how it names its deposits; None: not known."""
         starts = {account: start for start, account in (await self._accounts.deposits(scope.book)).items()}
         async with acquire(self._pool) as connection:
             banks = [link.bank for link in await bank_links(connection) if link.book == scope.book]
         start = starts.get(scope.name)
-        return (banks[0], start) if start is not None and len(banks) == 1 else None
+        return (banks, start) if start is not None and banks else None
 
     async def _awaited(self, scope: Scope, day: date) -> list[date]:
         """Return the last days before one whose deposit is missing."""

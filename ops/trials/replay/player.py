@@ -266,7 +266,7 @@ class Player:
 
         async def channel(account: RailAccount, on: date) -> Run:
             name = names.get((account.name, on))
-            deposit = Deposit(BANK, name, bank_day) if name else None
+            deposit = Deposit([BANK], name, bank_day) if name else None
             return await proof.channel(day.book, account.name, on, currency=day.currency, deposit=deposit)
 
         async def bank() -> Run:

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from gateway.accounts.ready import ChannelAccounts
 from kernel.db import acquire
 from kernel.errors import NotFound
+from reconciliation.daily import DailyProof, Deposit
 from reconciliation.proof import Certificate
 from reconciliation.timetable import Row, Step, Timetable, latest, store
 from splitting.settlement.calendar import BankHours
 from tests.reconciliation.proof.test_proving import Days, first_day
+from tests.splitting.play_bank import a_bank
 from tests.splitting.town import BANK, DAY
 
 
@@ -133,6 +136,31 @@ async def test_a_date_that_can_never_be_done_is_forgotten_by_a_person(database_u
         (again,) = await timetable.run_by_hand(Step.STATEMENTS, day + DAY)
         assert again.code == "statement_missing"
         assert Step.STATEMENTS not in {one.scope.step for one in await timetable.missed()}, "a look back misses nothing"
+
+
+async def test_a_deposit_is_looked_for_at_every_bank_of_a_merchant(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[tuple[str, list[str], str]] = []
+
+    async def channel(_: DailyProof, book: int, account: str, day: date, *, currency: str, deposit: Deposit) -> None:
+        looked.append((account, sorted(deposit.banks), deposit.end_to_end_id))
+
+    async def deposits(_: ChannelAccounts, book: int) -> dict[str, str]:
+        return {"WX": "rail"}
+
+    monkeypatch.setattr(DailyProof, "channel", channel)
+    monkeypatch.setattr(ChannelAccounts, "deposits", deposits)
+    async with first_day(database_url, tmp_path) as days:
+        timetable, day = days.town.front.hub.timetable(), days.town.today
+        await rounds(timetable)
+        for _ in range(2):
+            days.later()
+            await timetable.run_by_hand(Step.RECONCILIATION, day)
+            async with a_bank(days.town, bank="swift"):
+                pass
+    named = f"WX{day:%Y%m%d}"
+    assert looked == [("rail", [BANK], named), ("rail", [BANK, "swift"], named)]
 
 
 async def test_one_worker_leads_and_another_does_when_it_is_gone(database_url: str, tmp_path: Path) -> None:
