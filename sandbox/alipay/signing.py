@@ -5,7 +5,7 @@ import hashlib
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from sandbox import keys
+from sandbox import clock, keys
 from sandbox.acquirer import Signed
 
 ALIPAY = "支付宝(中国)网络技术有限公司"
@@ -178,7 +178,7 @@ def _certificate(
     *,
     authority: bool = False,
 ) -> x509.Certificate:
-    starts_at = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
+    starts_at = clock.now().replace(microsecond=0) - timedelta(days=1)
     serial = int.from_bytes(b"\x5a" + os.urandom(15), "big")
     builder = x509.CertificateBuilder(issuer, name, public_key, serial)
     builder = builder.not_valid_before(starts_at).not_valid_after(starts_at + timedelta(days=365 * 5))

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import replace
 from datetime import date, datetime
 
-from sandbox.bank import reports, store
+from sandbox.bank import reports, spoiling, store
 from sandbox.bank.errors import Refused
 from sandbox.bank.reports import BankIdentity, Entry
 from sandbox.bank.rules import Account
@@ -27,6 +27,7 @@ class Bookings:
     def __init__(self, ctx: SandboxContext) -> None:
         self._ctx = ctx
         ctx.faults.declare(RAIL, ("reference_shared", *_NOTICE_FAULTS), ("end_to_end_id", "account"))
+        ctx.faults.declare(RAIL, spoiling.SPOILS, ("customer_id", "type", "date"))
 
     def book(self, tx: Tx, account: Account, draft: Entry, now: datetime) -> Entry:
         """Book an entry, which gets its references here, and announce it if it moves a pool account unasked."""
@@ -70,6 +71,29 @@ class Bookings:
         now: datetime,
         answers: Upload | None = None,
     ) -> None:
+        """Put a file into a customer's listing, in the way that an ordered fault wants it written."""
+        facts = {"customer_id": customer_id, "type": kind, "date": business_date.isoformat()}
+        able = [name for name, kinds in spoiling.SPOILS.items() if kind in kinds]
+        fault = self._ctx.faults.take(RAIL, able, **facts)
+        if fault is None:
+            self._file_out(tx, customer_id, kind, message_id, raw, business_date, now, answers)
+            return
+        wrong = spoiling.spoiled(fault.name, raw, store.last_file_raw(tx, customer_id, kind))
+        for _ in range(2 if fault.name == spoiling.DOUBLED else 1):
+            ident = self._file_out(tx, customer_id, kind, message_id, wrong, business_date, now, answers)
+            store.add_spoiled(tx, ident, customer_id, fault.name, raw)
+
+    def _file_out(
+        self,
+        tx: Tx,
+        customer_id: str,
+        kind: str,
+        message_id: str,
+        raw: bytes,
+        business_date: date,
+        now: datetime,
+        answers: Upload | None,
+    ) -> str:
         file = OutFile(
             cursor=store.next_file_seq(tx),
             file_id=file_id(),
@@ -82,6 +106,7 @@ class Bookings:
             original_file_id=answers.file_id if answers else None,
         )
         store.add_file(tx, customer_id, file, raw)
+        return file.file_id
 
 
 def known_account(tx: Tx, number: str) -> Account:

@@ -46,6 +46,8 @@ def install(app: web.Application, ctx: SandboxContext) -> Bank:
             web.post("/control/bank/returns", _answering(doors.return_line)),
             web.post("/control/bank/accounts/{account}/close", _answering(doors.close_account)),
             web.get("/control/bank/accounts/{account}/entries", _answering(doors.show_entries)),
+            web.get("/control/bank/spoiled", _answering(doors.list_spoiled)),
+            web.get("/control/bank/files/{file_id}/meant", _answering(doors.give_meant)),
         ]
     )
     ctx.info["bank"] = {
@@ -225,6 +227,17 @@ class _Doors:
 
     async def show_entries(self, request: web.Request) -> web.StreamResponse:
         return self._entries_answer(request.match_info["account"])
+
+    async def list_spoiled(self, request: web.Request) -> web.StreamResponse:
+        rows = store.spoiled_files(self._ctx.store, request.query.get("customer_id", ""))
+        names = ("file_id", "type", "fault")
+        return web.json_response({"files": [dict(zip(names, row, strict=True)) for row in rows]})
+
+    async def give_meant(self, request: web.Request) -> web.StreamResponse:
+        meant = store.find_meant(self._ctx.store, request.match_info["file_id"])
+        if meant is None:
+            raise Refused(404, "file_not_found", "no file with this id was spoiled")
+        return web.Response(body=meant, content_type="application/xml")
 
     def _entries_answer(self, number: str) -> web.Response:
         account = self._bank.find_account(number)

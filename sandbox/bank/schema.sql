@@ -106,3 +106,10 @@ CREATE TABLE IF NOT EXISTS bank_file (
 );
 CREATE INDEX IF NOT EXISTS bank_file_of_customer ON bank_file (customer_id, seq);
 CREATE INDEX IF NOT EXISTS bank_file_of_day ON bank_file (type, business_date);
+CREATE TABLE IF NOT EXISTS bank_spoiled_file (
+    file_id     TEXT PRIMARY KEY REFERENCES bank_file (file_id),
+    customer_id TEXT NOT NULL,
+    fault       TEXT NOT NULL,
+    meant       BLOB NOT NULL        -- what the bank would have written
+);
+CREATE INDEX IF NOT EXISTS bank_spoiled_file_of_customer ON bank_spoiled_file (customer_id);

@@ -485,6 +485,37 @@ def add_file(tx: Tx, customer_id: str, file: OutFile, raw: bytes) -> None:
     )
 
 
+def last_file_raw(tx: Tx, customer_id: str, kind: str) -> bytes | None:
+    """Return the bytes of the file of a type that a customer was given last, as it was meant."""
+    row = tx.one(
+        "SELECT coalesce(meant, raw) AS raw FROM bank_file LEFT JOIN bank_spoiled_file USING (file_id)"
+        " WHERE bank_file.customer_id = ? AND type = ? ORDER BY seq DESC LIMIT 1",
+        *(customer_id, kind),
+    )
+    return None if row is None else row["raw"]
+
+
+def add_spoiled(tx: Tx, file_id: str, customer_id: str, fault: str, meant: bytes) -> None:
+    """Keep what the bank would have written in place of a file."""
+    tx.execute("INSERT INTO bank_spoiled_file VALUES (?, ?, ?, ?)", file_id, customer_id, fault, meant)
+
+
+def spoiled_files(store: Store, customer_id: str) -> list[tuple[str, str, str]]:
+    """Return a customer's spoiled files, oldest first: id, type, fault."""
+    rows = store.all(
+        "SELECT f.file_id, f.type, s.fault FROM bank_spoiled_file s CROSS JOIN bank_file f USING (file_id)"
+        " WHERE s.customer_id = ? ORDER BY f.seq",
+        customer_id,
+    )
+    return [tuple(row) for row in rows]
+
+
+def find_meant(store: Store, file_id: str) -> bytes | None:
+    """Return what the bank would have written in place of a spoiled file."""
+    row = store.one("SELECT meant FROM bank_spoiled_file WHERE file_id = ?", file_id)
+    return None if row is None else row["meant"]
+
+
 def list_files(
     store: Store, customer_id: str, kind: str | None, message_id: str | None, after: int, limit: int
 ) -> list[OutFile]:

@@ -1,13 +1,13 @@
 """The certificates that sign notices: a root and an intermediate of the sandbox's own, and leaves that change."""
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from sandbox import keys
+from sandbox import clock, keys
 from sandbox.context import SandboxContext
 
 # As PayPal's are named: clients check the ending. Nobody trusts this root but who was given it by the sandbox.
@@ -123,7 +123,7 @@ def _leaf(key: rsa.RSAPrivateKey, issuer: x509.Certificate, issuer_key: rsa.RSAP
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: rsa.RSAPrivateKey, issuer_key: rsa.RSAPrivateKey, *, years: int
 ) -> x509.CertificateBuilder:
-    starts_at = datetime.now(UTC) - timedelta(days=1)
+    starts_at = clock.now() - timedelta(days=1)
     builder = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
     builder = builder.not_valid_before(starts_at).not_valid_after(starts_at + timedelta(days=365 * years))
     own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())

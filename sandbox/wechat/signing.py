@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from sandbox import clock
 from sandbox.acquirer import Signed
 from sandbox.keys import PADDING, SHA256, Pool
 from sandbox.wechat.errors import sign_error
@@ -62,7 +63,7 @@ def read_authorization(header: str | None) -> Authorization:
 
 def check_clock(timestamp: int) -> None:
     """Raise SIGN_ERROR if the request was signed more than five minutes away from now."""
-    if abs(time.time() - timestamp) > CLOCK_WINDOW_S:
+    if abs(clock.seconds() - timestamp) > CLOCK_WINDOW_S:
         raise sign_error("Http头Authorization中的timestamp与发起请求的时间不得超过5分钟")
 
 
@@ -106,7 +107,7 @@ async def signed_headers(
     if signed == "none":
         return {}
     key = await pool.strangers_key() if signed == "wrong" else key
-    timestamp, nonce = str(int(time.time())), secrets.token_hex(16)
+    timestamp, nonce = str(int(clock.seconds())), secrets.token_hex(16)
     made = base64.b64encode(await pool.sign(key, f"{timestamp}\n{nonce}\n".encode() + body + b"\n")).decode()
     return {
         "Wechatpay-Timestamp": timestamp,

@@ -30,13 +30,13 @@ SCHEME = "WECHATPAY2-SHA256-RSA2048"
 class Sandbox:
     """The sandbox as a process."""
 
-    def __init__(self, home: Path, time_scale: float) -> None:
-        self.home, self.time_scale = home, time_scale
+    def __init__(self, home: Path, time_scale: float, *more: str) -> None:
+        self.home, self.time_scale, self.more = home, time_scale, more
         self.start()
 
     def start(self) -> None:
         command = [sys.executable, "-m", "sandbox", "--home", str(self.home), "--port", "0"]
-        command += ["--time-scale", str(self.time_scale)]
+        command += ["--time-scale", str(self.time_scale), *self.more]
         with (self.home / "sandbox.log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=log)
         assert self.process.stdout is not None

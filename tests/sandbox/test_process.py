@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 import threading
+import time
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -167,3 +169,20 @@ async def test_awaiting_inside_a_transaction_is_caught(store: Store) -> None:
         await asyncio.ensure_future(other())
     assert notes(store) == []
     store.close()
+
+
+def test_its_clock_is_off_by_what_a_file_says_at_each_look(tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("-86400")
+    sandbox = Sandbox(tmp_path, 0.01, "--clock", str(clock))
+    try:
+        before = date.fromisoformat(sandbox.control("GET", "/bank")["date"])
+        clock.write_text(str(40 * 86_400))
+        wanted = before + timedelta(days=40)
+        while date.fromisoformat(sandbox.control("GET", "/bank")["date"]) < wanted:
+            time.sleep(0.02)  # it follows the calendar each second
+        merchant = sandbox.merchant()
+        with pytest.raises(AssertionError):  # signed by the machine's clock
+            merchant.create("order-of-another-day")
+    finally:
+        sandbox.kill()
