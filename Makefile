@@ -29,7 +29,7 @@ ifeq ($(shell test -w "$$HOME" && echo yes),)
 export UV_CACHE_DIR := $(abspath $(VENV))/.uv-cache
 endif
 
-.PHONY: help demo up test replays storms properties nightly badrequests apifuzz check fix unseen examples bench overload load lock clean
+.PHONY: help demo up test replays settlements storms properties nightly badrequests apifuzz check fix unseen examples bench overload load lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -46,6 +46,9 @@ test: $(VENV)/.dev ## run the tests; ARGS="-k name" chooses
 
 replays: $(VENV)/.dev ## play every real day there is; make test plays one of them
 	REPLAY_EVERY_DAY=1 $(BIN)/pytest tests/ops/trials/replay/test_replay_days.py -k "every_planted_fault_is_found" $(ARGS)
+
+settlements: $(VENV)/.runtime ## play days of orders paid by two banks that make mistakes; ORDERS="a.csv b.csv", a day each; SEED=n
+	$(BIN)/sluice settle trial $(foreach file,$(ORDERS),--orders "$(file)") --seed $(or $(SEED),1) $(ARGS)
 
 storms: $(VENV)/.dev ## let storms of faults pass over a hub, ten of ten minutes; SEEDS=1,2 LASTING=600
 	STORM_SEEDS=$(or $(SEEDS),1,2,3,4,5,6,7,8,9,10) STORM_SECONDS=$(or $(LASTING),600) STORM_TRACES=storms \

@@ -84,6 +84,7 @@ for command in (
 ):
     app.command()(command)
 app.command("settle bench")(trials.settle_bench)
+app.command("settle trial")(trials.settle_trial)
 app.command("timetable run")(timetable.timetable_run)
 app.command("timetable forget")(timetable.timetable_forget)
 app.command("proof list")(proofs.proof_list)

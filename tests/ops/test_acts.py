@@ -136,6 +136,7 @@ NEITHER = {
     "sandbox info": "the other side's, which is simulated",
     "sandbox run": "the other side's, which is simulated",
     "settle bench": _TRIAL,
+    "settle trial": _TRIAL,
     "split bench": _TRIAL,
     "up": _PROCESS,
     "verify": _HUB,

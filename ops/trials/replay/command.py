@@ -226,7 +226,7 @@ async def _started(settings: Settings, log: Path) -> AsyncIterator[Run]:
     }
     names = ("SLUICE_GATEWAY_PORT", "SLUICE_OPS_PORT", "SLUICE_SANDBOX_PORT")
     for tries_left in reversed(range(TRIES)):
-        ports = _free_ports(len(names))
+        ports = free_ports(len(names))
         environment |= dict(zip(names, map(str, ports), strict=True))
         before = _stamp(settings.home)
         with log.open("ab") as out:
@@ -277,7 +277,7 @@ def _last_lines(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return ports nobody listens on just now, of those that Linux gives to no outgoing connection meanwhile."""
     drawn = random.sample(range(15_000, 30_000), 200)
     return [port for port in drawn if is_free(port)][:count]

@@ -125,12 +125,12 @@ class _Shop:
         return _Draft([_Line(line.code, line.name, -quantity, line.price)], customer, cancels=True)
 
 
-def write(path: Path, seed: int, *, orders: int = 120) -> None:
+def write(path: Path, seed: int, *, orders: int = 120, first: int = 700_000) -> None:
     """Write a day of `orders` invoices.
 
-    Among the orders are ones of nobody, with postage, with a discount, with prices in tenths of a cent. Besides them:
-    cancellations of some of an order, by strangers, by nobody, of more than was ever paid; goods written off at no
-    price; bad debts below zero.
+    first: the first one's number. Among the orders are ones of nobody, with postage, with a discount, with prices in
+    tenths of a cent. Besides them: cancellations of some of an order, by strangers, by nobody, of more than was ever
+    paid; goods written off at no price; bad debts below zero.
     """
     rng = random.Random(seed)
     shop = _Shop(rng, customers=max(orders // 3, 1))
@@ -141,7 +141,7 @@ def write(path: Path, seed: int, *, orders: int = 120) -> None:
         out.writerow(COLUMNS)
         for n, draft in enumerate(shop.deal(orders)):
             at += timedelta(seconds=rng.randint(30, 420))
-            number = f"{'C' if draft.cancels else ''}{700_000 + n}"
+            number = f"{'C' if draft.cancels else ''}{first + n}"
             for line in draft.lines:
                 row = [number, line.code, line.name, line.quantity, at, line.price, draft.customer, "China"]
                 out.writerow(row)

@@ -225,8 +225,8 @@ class Trader:
             "currency": self._currency,
             "method": dict(method),
             "description": f"order {invoice.number}",
-            "split": self._split(invoice),
             "metadata": {"customer": invoice.customer or "none"},
+            **self._sharing(invoice),
         } | ({"capture": "manual"} if reserved else {})
 
     async def _create(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -273,14 +273,13 @@ class Trader:
                     await doubt.about(attempt["channel_account"])
                 await patience.wait(_how_it_stands(payment))
 
-    def _split(self, invoice: Invoice) -> list[dict[str, Any]]:
+    def _sharing(self, invoice: Invoice) -> dict[str, Any]:
         """Share an order: the platform's commission, then the suppliers by what their lines come to."""
         if invoice.amount_minor <= 0:
-            return []
+            return {"split": []}
         shares: list[dict[str, Any]] = [{"payee": self._platform, "basis_points": COMMISSION_BP}]
-        return shares + [
-            {"payee": self._payees[name], "remainder": weight} for name, weight in invoice.by_supplier.items()
-        ]
+        shares += [{"payee": self._payees[name], "remainder": weight} for name, weight in invoice.by_supplier.items()]
+        return {"split": shares}
 
     # ---- a cancellation ----------------------------------------------------------------------------------------------
 

@@ -92,7 +92,7 @@ async def test_ports_that_are_taken_before_the_hub_listens_are_chosen_anew(
         theirs.listen()
         taken = theirs.getsockname()[1]
         drawn = [[*free_ports(2), taken], free_ports(3)]
-        monkeypatch.setattr(command, "_free_ports", lambda count: drawn.pop(0))
+        monkeypatch.setattr(command, "free_ports", lambda count: drawn.pop(0))
         async with command._started(Settings(home=idle_home.home), log) as run:
             assert run.sandbox_url != f"http://127.0.0.1:{taken}"
     assert drawn == []
