@@ -2,13 +2,23 @@
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import orjson
 
 import splitting
-from channels.banks import KINDS, AccountStatement, BadStatement, Bank, FileInfo, Kind, StatusReport, opens_accounts
+from channels.banks import (
+    KINDS,
+    AccountStatement,
+    BadStatement,
+    Bank,
+    FileInfo,
+    Kind,
+    StatusReport,
+    opens_accounts,
+    read_statements,
+)
 from channels.contract import BadBill, BillLine
 from gateway.accounts.ready import ChannelAccounts, Ready
 from gateway.payments.bank_credits import transfer_attempt
@@ -39,6 +49,7 @@ from splitting.banks.worker import Banks
 from splitting.tables import BankLink, Instruction, Settlement
 
 log = logging.getLogger(__name__)
+ASKED_AGAIN = 10  # days whose statement a bank that answers questions may still mend
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +187,19 @@ class DailyProof:
         return new
 
     async def fetch_statements(self, book: int, bank: str) -> int:
-        """Fetch the bank's statements that are not kept yet; return how many were new. Raises as fetch_bank_files."""
+        """Fetch the bank's statements that are not kept yet; return how many were new. Raises as fetch_bank_files.
+
+        A bank that answers questions is asked again for days whose bookings do not lead from balance to balance.
+        """
         link = await self._banks.link(book, bank)
         client, new = self._banks.client(link), await self._given_by_hand(link)
         after = None if client.keeps_files else await _last_statement(self._pool, link, client)
         while True:
             page = await client.list_files(client.types[Kind.STATEMENT], after)
             for listed in page.files:
-                if not await _is_applied(self._pool, link, listed):
+                if await _is_applied(self._pool, link, listed):
+                    continue
+                if client.keeps_files or not await _said_before(self._pool, link, client, listed):
                     new += await self._fetch(link, client, listed)
             if not page.files or page.next in (None, after):
                 return new
@@ -211,7 +227,7 @@ class DailyProof:
                 continue
             kept = await self._keep(link, info_of(file), await self._banks.files.content(file))
             if KINDS.get(file.type) is Kind.STATEMENT:
-                wrong = None if kept.wrong is None else Wrong(*kept.wrong)
+                wrong = _wrong_with(kept, info_of(file), await self._banks.files.content(file), gaps=True)
                 await self._banks.files.end(file, info_of(file), wrong)
             new += kept.fresh
         return new
@@ -229,7 +245,7 @@ class DailyProof:
             return 0
         kept = await self._keep(link, listed, raw)
         if KINDS.get(listed.type) is Kind.STATEMENT:  # which nothing but the proof reads
-            wrong = None if kept.wrong is None else Wrong(*kept.wrong)
+            wrong = _wrong_with(kept, listed, raw, gaps=client.keeps_files)
             await files.end(await files.keep(link, listed, raw), listed, wrong, known=kept.fresh)
         return int(kept.fresh)
 
@@ -272,7 +288,7 @@ class DailyProof:
                 counterparty=counterparty,
                 business_date=day,
                 payouts=Payouts(payouts, reports, frozenset(deposit_ids) | collected),
-                statements=Statements(statements, await self._mirrors(connection, link, currency, day)),
+                statements=Statements(statements, await _mirrors(connection, link, currency, day)),
                 now=self._env.now(),
             )
 
@@ -286,22 +302,34 @@ class DailyProof:
                 found.add(entry.entry_ref)
         return frozenset(found)
 
-    async def _mirrors(self, connection: Connection, link: BankLink, currency: str, day: date) -> list[Mirror]:
-        """Return the balance of each account at the bank when a date was over; the pool has what no sub-account has.
 
-        Payees' own accounts, at a bank that opens none, are nobody's to look into.
-        """
-        standing = {one.account: one.minor for one in await balances_at(connection, link.book, day)}
-        mirrors, in_sub_accounts = [], 0
-        for sub in await sub_accounts(connection, link.book):
-            if (sub.bank, sub.currency) == (link.bank, currency):
-                balance = -standing.get(accounts.sub_account(sub.payee_id, currency), 0)
-                in_sub_accounts += balance
-                mirrors.append(Mirror(sub.number, Money(balance, currency)))
-        custody = standing.get(accounts.bank(link.bank, currency), 0)
-        if not opens_accounts(orjson.loads(link.settings)):
-            mirrors = []
-        return [*mirrors, Mirror(link.pool_account, Money(custody - in_sub_accounts, currency))]
+async def _mirrors(connection: Connection, link: BankLink, currency: str, day: date) -> list[Mirror]:
+    """Return the balance of each account at the bank when a date was over; the pool has what no sub-account has.
+
+    Payees' own accounts, at a bank that opens none, are nobody's to look into.
+    """
+    standing = {one.account: one.minor for one in await balances_at(connection, link.book, day)}
+    mirrors, in_sub_accounts = [], 0
+    for sub in await sub_accounts(connection, link.book):
+        if (sub.bank, sub.currency) == (link.bank, currency):
+            balance = -standing.get(accounts.sub_account(sub.payee_id, currency), 0)
+            in_sub_accounts += balance
+            mirrors.append(Mirror(sub.number, Money(balance, currency)))
+    custody = standing.get(accounts.bank(link.bank, currency), 0)
+    if not opens_accounts(orjson.loads(link.settings)):
+        mirrors = []
+    return [*mirrors, Mirror(link.pool_account, Money(custody - in_sub_accounts, currency))]
+
+
+async def _said_before(pool: Pool, link: BankLink, client: Bank, listed: FileInfo) -> bool:
+    """Tell whether a bank that answers questions says of a day what is kept of it; each answer has other bytes."""
+    try:
+        told = read_statements(listed.type, await fetched(client, listed), allow_gap=True, odd=[])
+    except BadStatement:
+        return False
+    async with acquire(pool) as connection:
+        known = await statements_of(connection, link.book, bank_counterparty(link.bank), listed.business_date)
+    return [replace(one, message_id="") for one in told] == [replace(one, message_id="") for one in known]
 
 
 def _in(currency: str, statements: Sequence[AccountStatement]) -> list[AccountStatement]:
@@ -317,13 +345,34 @@ async def _is_had(pool: Pool, link: BankLink, listed: FileInfo) -> bool:
     return there and (KINDS.get(listed.type) is not Kind.STATEMENT or await _is_applied(pool, link, listed))
 
 
+def _wrong_with(kept: Kept, listed: FileInfo, raw: bytes, *, gaps: bool) -> Wrong | None:
+    """Return why a statement is set aside: by what is wrong with it, or (gaps) its entries do not lead to its closing.
+
+    Such a one is compared all the same, until two people have replaced it.
+    """
+    if kept.wrong is not None:
+        return Wrong(*kept.wrong)
+    for one in read_statements(listed.type, raw, allow_gap=True, odd=[]) if gaps else ():
+        if one.gap.minor:
+            why = f"account {one.account}: opening {one.opening} and the entries do not lead to closing {one.closing}"
+            return Wrong("totals_differ", why)
+    return None
+
+
 async def _last_statement(pool: Pool, link: BankLink, client: Bank) -> str | None:
-    """Return of which day the last statement is that is kept and counts; None where there is none."""
+    """Return of which day the last statement is that is kept and counts; None where there is none.
+
+    Of the last days, the one before the first whose bookings do not lead from balance to balance.
+    """
     wanted = client.types[Kind.STATEMENT]
     async with acquire(pool) as connection:
         kept = await splitting.store.bank_files(connection, link.book, bank=link.bank, type=wanted, limit=100)
-    days = [file.business_date for file in kept if file.fate in ("applied", "repeated")]
-    return max(days).isoformat() if days else None
+        days = sorted({file.business_date for file in kept if file.fate in ("applied", "repeated")})
+        for day in days[-ASKED_AGAIN:]:
+            told = await statements_of(connection, link.book, bank_counterparty(link.bank), day)
+            if any(one.gap.minor for one in told):
+                return (day - timedelta(days=1)).isoformat()
+    return days[-1].isoformat() if days else None
 
 
 async def _is_applied(pool: Pool, link: BankLink, listed: FileInfo) -> bool:

@@ -20,6 +20,7 @@ from ledger import OpenAccounts, Post, Transfer, accounts
 from ops.verify import verify
 from ops.wiring import Hub, hub
 from reconciliation.matching.verdicts import Area
+from reconciliation.sources.statements import statements_of
 from splitting.tables import BankFile, Instruction
 from tests.contract.counterparties import Control
 
@@ -142,3 +143,36 @@ async def test_a_batch_is_given_asked_for_and_comes_back_over_a_link(
         differs = [found.key.reference for found in run.discrepancies if found.key.area is Area.BALANCE]
         assert differs == [f"{link.pool_account}@{today}"], "payees' own accounts are in no statement"
         assert [one for one in await verify(objects.pool) if one.broken] == []
+
+
+async def test_a_day_whose_bookings_do_not_lead_to_its_balance_is_asked_for_until_they_do(
+    database_url: str, tmp_path: Path, env: Env, control: Control
+) -> None:
+    async with hub(
+        database_url=database_url, redis_url=None, home=tmp_path, public_url="http://127.0.0.1:1",
+        env=system_env(env.transport),
+    ) as objects:  # fmt: skip
+        today = business_date(objects.env.now())
+        yesterday = today - timedelta(days=1)
+        book = (await objects.merchants.add("tea", currencies=["CNY"])).book
+        given = await control("cmb/customers", name="杭州茶铺有限公司")
+        link = await objects.merchants.link_bank(book, BANK, given, name="pool", currency="CNY")
+        await control("cmb/date", date=yesterday.isoformat())
+        for minor in (100, 200):
+            await control("cmb/deposits", account=link.pool_account, amount_minor=minor, end_to_end_id=f"D{minor}")
+        await control("cmb/date", date=today.isoformat())
+        match = {"account": link.pool_account, "day": f"{yesterday:%Y%m%d}"}
+        await control("faults", rail="cmb", fault="statement_entry_missing", params={}, times=1, match=match)
+        proof = objects.daily_proof()
+
+        async def gap() -> int:
+            async with acquire(objects.pool) as connection:
+                (told,) = await statements_of(connection, book, f"bank:{BANK}", yesterday)
+            return told.gap.minor
+
+        assert await proof.fetch_statements(book, BANK) > 0
+        assert await gap() == 100
+        assert await proof.fetch_statements(book, BANK) == 1, "of that day alone there is something new"
+        assert await gap() == 0
+        assert await proof.fetch_statements(book, BANK) == 0
+        assert {file.fate for file in await files_of(objects, book)} == {"applied"}

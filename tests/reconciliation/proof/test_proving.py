@@ -12,6 +12,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+import splitting
+from cases import Named, case_id
 from cases.store import cases
 from kernel.db import acquire
 from kernel.errors import Rejected, Unavailable
@@ -19,13 +21,15 @@ from ops.cases import decide
 from ops.reseal import reseal
 from reconciliation import INVARIANTS
 from reconciliation.proof import Certificate, verified
+from splitting.banks import fates
 from splitting.banks.worker import BankWorker
+from splitting.tables import BankFile
 from tests.channels.banks.bank_files import camt053, entry, pain002, report_line, statement
 from tests.conftest import TestServer as PostgresServer
 from tests.splitting.play_bank import PlayBank, a_town_with_a_bank, all_read, send_todays
 from tests.splitting.test_bookings_told_apart import entry as told_entry
 from tests.splitting.test_bookings_told_apart import notice
-from tests.splitting.town import DAY, FARM, MILL, PLATFORM, Town
+from tests.splitting.town import BANK, DAY, FARM, MILL, PLATFORM, Town
 
 
 @dataclass
@@ -251,6 +255,39 @@ async def test_what_has_no_explanation_is_named_and_certified_as_such(
             assert await check(superuser), plant
             await planting.rollback()
         await superuser.close()
+
+
+async def test_a_statement_whose_entries_do_not_lead_to_its_balance_is_replaced_by_two(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with first_day(database_url, tmp_path) as days:
+        hub, book, day = days.town.front.hub, days.town.front.book, days.town.today
+        days.later(2)
+        assert (await days.prove(day)).holds
+        still: dict[str, Any] = {"farm": ("30.00", "30.00", []), "mill": ("68.90", "68.90", []),
+                                 "platform": ("0.00", "0.00", [])}  # fmt: skip
+        days.states(day + DAY, pool=("0.50", "0.30", []), **still)
+        odd = await days.prove(day + DAY)
+        assert unexplained(odd) == [("statement_gap", -20)]
+
+        async def statement() -> BankFile:
+            async with acquire(hub.pool) as connection:
+                (found, *_) = await splitting.store.bank_files(connection, book, type="camt.053", limit=1)
+            return found
+
+        file = await statement()
+        assert (file.fate, file.code) == ("quarantined", "totals_differ")
+        assert await hub.daily_proof().fetch_statements(book, BANK) == 0
+        assert (await statement()).fate == "quarantined", "it is asked for again, and is as it was"
+        days.states(day + DAY, pool=("0.50", "0.50", []), **still)
+        right = days.bank.files["camt.053"].pop()
+        given = await hub.banks.files.offer(file, right, "by-mail.xml", "Li")
+        case = case_id(book, fates.SET_ASIDE, fates.about(file))
+        await decide(hub, case, "replace", by="Wang", note="by mail", named=Named("file", given.id))
+        assert (await days.prove(day + DAY)).holds
+        async with acquire(hub.pool) as connection:
+            fates_now = {one.id: one.fate for one in await splitting.store.bank_files(connection, book)}
+        assert (fates_now[file.id], fates_now[given.id]) == ("discarded", "applied")
 
 
 FORGED = (
