@@ -39,7 +39,7 @@ class LineStatus:
     """What the bank says of one instruction, by itself or of what it is part of."""
 
     end_to_end_id: str
-    status: str  # as the bank wrote it: ACSC, RJCT, PDNG …
+    status: str  # as the bank wrote it: ACSC, RJCT, PDNG …; empty: it says none, and what is said above it holds
     said: Fate = Fate.PENDING  # what that word means by itself
     reason: str | None = None  # the first one's code, AC04 …
     reason_text: str | None = None
@@ -109,28 +109,31 @@ class StatusReport:
         """Return the bank's word on one line of the batch, or None when the report does not speak of it.
 
         What is said of the line comes first, then of its payment information (a batch of ours has one, under the
-        message's id), then of the file. Where it is not named, a final word about what it is part of is its own.
+        message's id), then of the file. Where nothing is said of it, a final word about what it is part of is its own.
         Reasons of every refusal above it are its reasons too. Words that contradict each other leave it in doubt.
         """
         own = [line for line in self.lines if line.end_to_end_id == end_to_end_id]
         above = {line.payment_id for line in own}
         payments = [one for one in self.payments if one.status and (not own or one.payment_id in above)]
-        said = [(line.status, line.said, line.reasons) for line in own]
+        said = [(line.status, line.said, line.reasons) for line in own if line.status]
+        worded = len(said)
         said += [(one.status or "", one.said, one.reasons) for one in payments]
         if self.group_status:
             said.append((self.group_status, self.said, self.group_reasons))
         final = {word for _, word, _ in said if word in FINAL}
-        if not own and not final:
+        if not worded and not final:
             return None
         status, word, _ = said[0]
         reasons = own[0].reasons if own else ()
-        reasons += tuple(one for _, told, more in said[1 if own else 0 :] if told is Fate.REFUSED for one in more)
+        reasons += tuple(one for _, told, more in said[1 if worded else 0 :] if told is Fate.REFUSED for one in more)
         contradicted = len(final) > 1 or (bool(final) and word not in FINAL)
-        if not own:
+        if not worded:
             others = {line.said for line in self.lines if line.said in FINAL}
             strangers = any(one.payment_id != self.original_message_id for one in payments)
             contradicted = contradicted or strangers or not others <= final
         line = own[0] if own else LineStatus(end_to_end_id, status, word, *first(reasons))
+        if not worded:
+            line = replace(line, status=status, said=word)
         return replace(line, reasons=reasons, contradicted=contradicted)
 
 
@@ -162,7 +165,8 @@ def disagreement(report: StatusReport, sent: Mapping[str, tuple[Money, str]]) ->
         return wrong
     for line in report.lines:
         if line.end_to_end_id not in sent:
-            return BadStatement("other_line", f"it reports on a line that is not in the batch: {line.end_to_end_id}")
+            which = line.end_to_end_id or "one without an end-to-end id"
+            return BadStatement("other_line", f"it reports on a line that is not in the batch: {which}")
     return None
 
 
@@ -198,7 +202,7 @@ def _wrong_totals(of: str, totals: Totals, sent: Mapping[str, tuple[Money, str]]
     if totals.sum is None:
         return None
     total = Money(sum(amount.minor for amount, _ in sent.values()), next(iter(sent.values()))[0].currency)
-    whole, _, decimals = totals.sum.partition(".")
+    whole, _, decimals = totals.sum.removeprefix("+").partition(".")
     if _is(f"{whole}.{decimals.rstrip('0')}".rstrip("."), total):
         return None
     return BadStatement("sum_differs", f"{of} came to {totals.sum[:30]} by the report, and {total} was sent")

@@ -195,7 +195,7 @@ def _check_totals(node: ET.Element, account: str, currency: str | None) -> None:
 
     Banks count all entries, or those that are booked.
     """
-    for total, way in _WAYS:
+    for total, way in _WAYS if node.find("TxsSummry") is not None else ():
         there = [one for one in children(node, "Ntry") if way in (None, maybe(one, "CdtDbtInd"))]
         booked = [one for one in there if _is_booked(one)]
         if not any(_come_to(node, total, those, currency) for those in (there, booked)):

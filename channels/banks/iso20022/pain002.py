@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ET
 
 from channels.banks.answers import Fate, LineStatus, PaymentStatus, Reason, StatusReport, Totals, first
 from channels.banks.errors import BadStatement
-from channels.banks.iso20022.xml import MAX_TEXT, children, document, maybe, only, text_of, told, versions
-from kernel.money import Money, from_major, is_currency
+from channels.banks.iso20022.xml import MAX_TEXT, amount_of, children, document, maybe, only, text_of, told, versions
+from kernel.money import Money, is_currency
 
 PAIN_002 = versions("pain.002", 3, 14)
 
@@ -47,8 +47,8 @@ def read_pain002(xml: bytes) -> StatusReport:
             reasons = _reasons(line)
             lines.append(
                 LineStatus(
-                    text_of(line, "OrgnlEndToEndId"),
-                    word := text_of(line, "TxSts"),
+                    maybe(line, "OrgnlEndToEndId") or "",  # which is no line of ours
+                    word := maybe(line, "TxSts") or "",  # then what is said above it is said of it
                     _said(word),
                     *first(reasons),
                     bank_ref=maybe(line, "AcctSvcrRef"),
@@ -101,7 +101,7 @@ def _amount(line: ET.Element) -> Money | None:
     try:
         if not is_currency(currency):
             raise ValueError(currency)
-        return from_major(text, currency)
+        return amount_of(text, currency)
     except ValueError:
         raise BadStatement("bad_amount", f"{text[:30]!r} {currency[:10]} is no amount") from None
 

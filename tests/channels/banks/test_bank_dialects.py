@@ -9,8 +9,21 @@ from datetime import date
 
 import pytest
 
-from channels.banks import KINDS, AccountStatement, BadStatement, Entry, Kind, joined, read_notice
-from channels.banks.iso20022 import read_camt052, read_camt053, read_camt054, read_settings
+from channels.banks import (
+    KINDS,
+    AccountStatement,
+    BadStatement,
+    Entry,
+    Fate,
+    Kind,
+    StatusReport,
+    disagreement,
+    joined,
+    other_payment_than_sent,
+    read_notice,
+)
+from channels.banks.iso20022 import read_camt052, read_camt053, read_camt054, read_pain002, read_settings
+from kernel.money import Money
 from tests.channels.banks.bank_files import NS
 from tests.channels.banks.test_bank_versions import conforms
 
@@ -325,6 +338,73 @@ def test_what_cannot_be_read_of_one_account_keeps_no_other_from_being_read() -> 
     assert [error.code for error in odd] == ["bad_amount", "duplicate_statement"]
     with pytest.raises(BadStatement):
         read_camt053(xml)
+
+
+# ---- status reports --------------------------------------------------------------------------------------------------
+
+SENT = {"L1": (Money(1_050, "CNY"), "62"), "L2": (Money(2_000, "CNY"), "63")}
+
+
+def line(name: str = "L1", status: str = "", more: str = "") -> str:
+    named = f"<OrgnlEndToEndId>{name}</OrgnlEndToEndId>" if name else "<OrgnlInstrId>I7</OrgnlInstrId>"
+    return f"<TxInfAndSts>{named}{f'<TxSts>{status}</TxSts>' if status else ''}{more}</TxInfAndSts>"
+
+
+def report(*lines: str, group: str = "", payment: str = "", ident: str = "B1") -> StatusReport:
+    inside = f"<OrgnlPmtInfAndSts><OrgnlPmtInfId>{ident}</OrgnlPmtInfId>{payment}{''.join(lines)}</OrgnlPmtInfAndSts>"
+    xml = (
+        f'<Document xmlns="{NS}pain.002.001.03"><CstmrPmtStsRpt><GrpHdr><MsgId>R1</MsgId><CreDtTm>{DAY}T10:00:00'
+        f"</CreDtTm></GrpHdr><OrgnlGrpInfAndSts><OrgnlMsgId>B1</OrgnlMsgId><OrgnlMsgNmId>pain.001</OrgnlMsgNmId>"
+        f"{group}</OrgnlGrpInfAndSts>{inside if lines or payment else ''}</CstmrPmtStsRpt></Document>"
+    ).encode()
+    conforms(xml, "pain.002", 3)
+    return read_pain002(xml)
+
+
+def fates(told: StatusReport) -> list[Fate | None]:
+    return [None if (said := told.fate_of(name)) is None else said.fate for name in SENT]
+
+
+WHY = "<StsRsnInf><Rsn><Cd>AC04</Cd></Rsn></StsRsnInf>"
+DONE, NO = "<PmtInfSts>ACSC</PmtInfSts>", "<PmtInfSts>RJCT</PmtInfSts>"
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted"),
+    [
+        (report(group="<GrpSts>ACSC</GrpSts>"), [Fate.EXECUTED] * 2),
+        (report(payment=DONE), [Fate.EXECUTED] * 2),
+        (report(line("L1"), line("L2"), payment=DONE), [Fate.EXECUTED] * 2),
+        (report(line("L1", more=WHY), payment=NO), [Fate.REFUSED] * 2),
+        (report(line("L1"), line("L2"), group="<GrpSts>RJCT</GrpSts>"), [Fate.REFUSED] * 2),
+        (report(line("L1"), line("L2"), group="<GrpSts>ACCP</GrpSts>"), [None] * 2),
+        (report(line("L1"), line("L2", "RJCT", WHY), payment=DONE), [Fate.IN_DOUBT] * 2),
+        (report(line("L1"), payment=DONE, ident="B9"), [Fate.IN_DOUBT] * 2),
+        (report(line("L1", more=WHY.replace("AC04", "DU03")), payment=NO), [Fate.IN_DOUBT, Fate.REFUSED]),
+        (report(line("L1", "ACSC"), line("L2", "ACWC")), [Fate.EXECUTED, Fate.PENDING]),
+    ],
+)  # fmt: skip
+def test_a_line_without_a_word_of_its_own_has_the_word_that_is_said_above_it(
+    told: StatusReport, wanted: list[Fate | None]
+) -> None:
+    assert fates(told) == wanted
+
+
+def test_totals_and_amounts_of_a_report_are_read_as_xml_may_write_them() -> None:
+    repeated = '<OrgnlTxRef><Amt><InstdAmt Ccy="CNY">10.5000</InstdAmt></Amt></OrgnlTxRef>'
+    totals = "<OrgnlNbOfTxs>02</OrgnlNbOfTxs><OrgnlCtrlSum>+30.5</OrgnlCtrlSum>"
+    told = report(line("L1", "ACSC", repeated), group=totals)
+    assert disagreement(told, SENT) is other_payment_than_sent(told, SENT, "61") is None
+    other = other_payment_than_sent(report(line("L1", "ACSC", repeated.replace("10.5", "10.6"))), SENT, "61")
+    assert other is not None
+
+
+def test_a_line_that_names_no_line_of_ours_keeps_none_from_being_read() -> None:
+    told = report(line(""), line("L2", "ACSC"))
+    assert fates(told) == [None, Fate.EXECUTED]
+    wrong = disagreement(told, SENT)
+    assert wrong is not None
+    assert (wrong.code, wrong.message[-24:]) == ("other_line", "without an end-to-end id")
 
 
 # ---- how it is written -----------------------------------------------------------------------------------------------
