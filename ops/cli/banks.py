@@ -9,6 +9,7 @@ import typer
 from ops.cli import bank_files
 from ops.cli.shared import (
     Book,
+    Currency,
     Json,
     acting,
     acting_person,
@@ -40,7 +41,7 @@ def bank_link(
     bank: Annotated[str, typer.Argument(help="Your name for the bank, 2 to 10 of a-z0-9.")],
     credentials: Annotated[Path, CREDENTIALS],
     name: Annotated[str, typer.Option(help="Name of the pool account.")] = "pool",
-    currency: Annotated[str, typer.Option(help="ISO 4217")] = "CNY",
+    currency: Currency = "CNY",
 ) -> None:
     """Open a merchant's pool account at a bank, into which its channels pay; repeating it returns the same account.
 
@@ -139,7 +140,7 @@ def bank_platform(
     book: Book,
     bank: Annotated[str, typer.Argument(help="A bank linked before.")],
     name: Annotated[str, typer.Option(help="The platform's name at the bank.")] = "platform",
-    currency: Annotated[str, typer.Option(help="ISO 4217")] = "CNY",
+    currency: Currency = "CNY",
     account: Annotated[
         str | None, typer.Option(help="The platform's own account there, at a bank that opens none.")
     ] = None,
@@ -162,7 +163,7 @@ def settle(
     book: Book,
     bank: Annotated[str, typer.Option(help="Name of the bank link.")],
     business_date: Annotated[str, typer.Option(help="YYYY-MM-DD")],
-    currency: Annotated[str, typer.Option(help="ISO 4217")] = "CNY",
+    currency: Currency = "CNY",
     as_json: Json = False,
 ) -> None:
     """Make the settlement batch 结算批次 of a business date and send it to the bank; repeating it continues."""
@@ -209,7 +210,7 @@ def reconcile(
     business_date: Annotated[str, typer.Option(help="YYYY-MM-DD")],
     account: Annotated[str, typer.Option(help="Channel account.")] = "main",
     bank: Annotated[str | None, typer.Option(help="Bank link; also compares the bank's files of the next day.")] = None,
-    currency: Annotated[str, typer.Option(help="ISO 4217")] = "CNY",
+    currency: Currency = "CNY",
     as_json: Json = False,
 ) -> None:
     """Compare a business date 账务日期 with the channel's bill and the bank's files; exit code 1 if they differ."""

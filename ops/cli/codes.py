@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.cli.shared import Json, fail, show
+from ops.cli.shared import Currency, Json, fail, show
 
 app = typer.Typer(no_args_is_help=True, help="Merchants' payment codes 商户收款码 as EMVCo writes them.")
 
@@ -20,7 +20,7 @@ def qr_encode(
         list[str],
         typer.Option(help="Whom to pay: ID=TEXT for a card scheme (02 to 25), ID.SUB=TEXT for a template (26 to 51)."),
     ],
-    currency: Annotated[str, typer.Option(help="ISO 4217.")] = "CNY",
+    currency: Currency = "CNY",
     amount: Annotated[str | None, typer.Option(help="In major units, e.g. 12.30; default: the payer types it.")] = None,
     country: Annotated[str, typer.Option(help="ISO 3166, two letters.")] = "CN",
     postcode: Annotated[str | None, typer.Option()] = None,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.shared import Book, Json, acting, fail, finish, looking, settings, show
+from ops.cli.shared import Book, Currency, Json, acting, fail, finish, looking, settings, show
 
 app = typer.Typer(no_args_is_help=True, help="Payment links 付款链接 and standing codes 静态收款码 for payers.")
 
@@ -19,7 +19,7 @@ def link_add(
     amount: Annotated[str | None, typer.Option(help="In major units, e.g. 12.30; default: the payer types it.")] = None,
     minimum: Annotated[str | None, typer.Option(help="Least amount that the payer may type, in major units.")] = None,
     maximum: Annotated[str | None, typer.Option(help="Largest amount that the payer may type, in major units.")] = None,
-    currency: Annotated[str, typer.Option(help="ISO 4217.")] = "CNY",
+    currency: Currency = "CNY",
     standing: Annotated[
         bool, typer.Option("--standing", help="Make a standing code, to print and put up, instead of a link.")
     ] = False,

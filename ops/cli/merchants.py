@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.shared import Book, Json, acting, finish, looking, settings, show
+from ops.cli.shared import Book, Json, acting, currency_option, finish, looking, settings, show
 
 merchant_app = typer.Typer(no_args_is_help=True, help="Merchants 商户 and their books.")
 key_app = typer.Typer(no_args_is_help=True, help="API keys of merchants.")
@@ -19,7 +19,7 @@ SCOPE = typer.Option(
 @merchant_app.command("add")
 def merchant_add(
     name: Annotated[str, typer.Argument(help="For people.")],
-    currency: Annotated[list[str], typer.Option(help="ISO 4217; may be given several times.")] = ["CNY"],  # noqa: B006
+    currency: Annotated[list[str], currency_option("ISO 4217; may be given several times.")] = ["CNY"],  # noqa: B006
     scope: Annotated[list[str], SCOPE] = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:

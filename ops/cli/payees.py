@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops.cli.shared import Book, Json, acting_person, fail, finish, looking, on_screen, settings, show
+from ops.cli.shared import Book, Json, acting_person, currency_option, fail, finish, looking, on_screen, settings, show
 
 if TYPE_CHECKING:
     from splitting.objects import OwnPayeeOut
@@ -124,7 +124,7 @@ def payee_class(
 def payee_own(
     book: Book,
     payee: Annotated[str | None, typer.Argument(metavar="PAYEE", help="pye_…, of kind merchant.")] = None,
-    currency: Annotated[str, typer.Option(help="Of the payments.")] = "CNY",
+    currency: Annotated[str, currency_option("Of the payments.")] = "CNY",
     none: Annotated[bool, typer.Option("--none", help="Have it paid by none any more.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -4,11 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.cli.shared import Book, Json, acting, acting_person, finish, looking, on_screen, settings, show
+from ops.cli.shared import Book, Currency, Json, acting, acting_person, finish, looking, on_screen, settings, show
 
 app = typer.Typer(no_args_is_help=True, help="Payouts 结算周期: who is paid when, and releasing large batches.")
 Bank = Annotated[str, typer.Argument(help="Name of the bank link.")]
-Iso = Annotated[str, typer.Option(help="ISO 4217")]
 
 
 @app.command("set")
@@ -19,7 +18,7 @@ def payout_set(
     on: Annotated[int | None, typer.Option(help="weekly: 1 (Monday) to 7; monthly: 1 to 31.")] = None,
     minimum: Annotated[str, typer.Option(help="What is less is carried over; in major units.")] = "0",
     payee: Annotated[str | None, typer.Option(help="Only this payee; default: every payee at the bank.")] = None,
-    currency: Iso = "CNY",
+    currency: Currency = "CNY",
     as_json: Json = False,
 ) -> None:
     """Set when payees at a bank are paid; batches made before go on."""
@@ -68,7 +67,7 @@ def payout_reserve(
     rolling: Annotated[int, typer.Option(help="Basis points of what a business date brought; 100 is 1 %.")] = 0,
     days: Annotated[int, typer.Option(help="For so many days that is kept, the date itself among them.")] = 0,
     payee: Annotated[str | None, typer.Option(help="Only this payee; default: every payee at the bank.")] = None,
-    currency: Iso = "CNY",
+    currency: Currency = "CNY",
     as_json: Json = False,
 ) -> None:
     """Set what batches keep back of what payees at a bank are owed 保证金; nothing given: nothing is kept.
@@ -130,7 +129,7 @@ def payout_bank(
         bool | None,
         typer.Option("--only-deposited/--before-deposits", help="Whether a batch waits until the pool has its money."),
     ] = None,
-    currency: Iso = "CNY",
+    currency: Currency = "CNY",
     as_json: Json = False,
 ) -> None:
     """Show when a bank carries batches out and what takes two people there, or change it, which takes two people."""
@@ -165,7 +164,7 @@ def payout_bank(
 def payout_run(
     book: Book,
     bank: Annotated[str, typer.Option(help="Name of the bank link.")],
-    currency: Iso = "CNY",
+    currency: Currency = "CNY",
     as_json: Json = False,
 ) -> None:
     """Make and send every batch that is due by schedule, periods that were missed first; repeating it continues."""

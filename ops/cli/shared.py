@@ -30,6 +30,27 @@ Account = Annotated[str, typer.Argument(help="The channel account, see `sluice c
 Book = Annotated[int, typer.Option("--book", help="The merchant's book number, see `sluice merchant list`.")]
 
 
+def _iso(given: str | list[str]) -> str | list[str]:
+    """End with what is wrong with a currency on the command line; a misspelt one must not look like one without money.
+
+    given: one, or a list where it may be given several times.
+    """
+    from kernel.money import is_currency
+
+    for code in [given] if isinstance(given, str) else given:
+        if not is_currency(code):
+            fail(f"--currency {code[:20]!r} is not in ISO 4217: write CNY for yuan 人民币, in capital letters", 2)
+    return given
+
+
+def currency_option(help: str = "ISO 4217.") -> Any:
+    """Return the option --currency of every command that has one, which takes what ISO 4217 has and nothing else."""
+    return typer.Option("--currency", help=help, callback=_iso)
+
+
+Currency = Annotated[str, currency_option()]
+
+
 def fail(message: str, code: int = 1) -> NoReturn:
     """End with a message on standard error."""
     from ops.logs import fit_to_be_read
@@ -214,11 +235,23 @@ def cannot_use(path: object, error: Exception) -> NoReturn:
 def json_object(path: Path) -> dict[str, Any]:
     """Return the JSON object that a file named on the command line holds, or end with what is wrong with it."""
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=_once)  # Windows begins a file with a mark
+    except UnicodeDecodeError:
+        fail(f"{path} cannot be used: it is not UTF-8; save it anew as UTF-8", 2)
     except (OSError, ValueError) as error:
         cannot_use(path, error)
     if not isinstance(found, dict):
         fail(f"{path} does not hold a JSON object", 2)
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object with each field once: of two of a name nobody knows which is meant. Raises ValueError."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} appears twice in one object; write it once")
     return found
 
 

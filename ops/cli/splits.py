@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernel.money import Money
-from ops.cli.shared import Book, Json, acting_person, fail, finish, json_object, looking, on_screen, settings, show
+from ops.cli.shared import (
+    Book,
+    Currency,
+    Json,
+    acting_person,
+    currency_option,
+    fail,
+    finish,
+    json_object,
+    looking,
+    on_screen,
+    settings,
+    show,
+)
 
 if TYPE_CHECKING:
     from splitting.tables import Attachment, PlanVersion, SplitPlan
@@ -28,7 +41,7 @@ def plan_add(
     book: Book,
     file: File,
     name: Annotated[str, typer.Option(help="Its name, which is the merchant's own for it.")],
-    currency: Annotated[str, typer.Option(help="In which its payees are paid.")] = "CNY",
+    currency: Annotated[str, currency_option("In which its payees are paid.")] = "CNY",
     as_json: Json = False,
 ) -> None:
     """Make a split plan; its first version is a draft until it is activated."""
@@ -163,7 +176,7 @@ def dry_run(
     file: Annotated[Path | None, typer.Option("--file", help="A split plan as JSON, see docs/split-plans.md.")] = None,
     plan: Annotated[str | None, typer.Option(help="Or one that the merchant keeps: spl_…")] = None,
     version: Version = None,
-    currency: Annotated[str, typer.Option(help="ISO 4217.")] = "CNY",
+    currency: Currency = "CNY",
     fee: Annotated[str, typer.Option(help="What the channel would keep, in major units.")] = "0",
     coupon: Annotated[str, typer.Option(help="What the merchant's own coupons would pay, in major units.")] = "0",
     method: Annotated[str | None, typer.Option(help="How it would be paid, such as qr.")] = None,
@@ -243,7 +256,7 @@ def attach(
     plan: Annotated[str | None, typer.Argument(metavar="PLAN", help="spl_…; left out with --none.")] = None,
     name: Named = "",
     version: Annotated[int | None, typer.Option(min=1, help="Of the plan; default: whichever is active then.")] = None,
-    currency: Annotated[str, typer.Option(help="Of the payments; a plan is of one currency.")] = "CNY",
+    currency: Annotated[str, currency_option("Of the payments; a plan is of one currency.")] = "CNY",
     none: Annotated[bool, typer.Option("--none", help="Have no plan attached any more.")] = False,
     as_json: Json = False,
 ) -> None:

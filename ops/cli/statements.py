@@ -128,5 +128,5 @@ def _facts(one: "Written") -> dict[str, Any]:
         "debit": major(one.debits_minor),
         "credit": major(one.credits_minor),
         "closing": major(one.section.closing_minor),
-        "lines": one.count,
+        "lines": one.line_count,
     }

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.shared import Json, OldJsonFile, Output, settings, written_to
+from ops.cli.shared import Json, OldJsonFile, Output, currency_option, settings, written_to
 
 
 def replay(
     orders: Annotated[Path | None, typer.Option(help="CSV of order lines; default: a generated day.")] = None,
-    currency: Annotated[str, typer.Option(help="ISO 4217 code of the amounts.")] = "CNY",
+    currency: Annotated[str, currency_option("ISO 4217 code of the amounts.")] = "CNY",
     faults: Annotated[int, typer.Option(help="How many faults to plant in records, for reconciliation to find.")] = 0,
     seed: Annotated[int, typer.Option(help="Decides faults, disturbances and the generated day.")] = 1,
     disturb: Annotated[bool, typer.Option(help="Also lose, repeat, reorder and forge messages.")] = True,

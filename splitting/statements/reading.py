@@ -20,6 +20,8 @@ from splitting import store
 from splitting.shares.sharing import owed_account
 from splitting.tables import PAYEES
 
+_BOOKINGS = ("dep", "sus")  # how ids of entries begin that are about a booking of the bank
+
 
 class Period(NamedTuple):
     """Days in Beijing, both included."""
@@ -56,7 +58,7 @@ class Line(NamedTuple):
     recorded_at: datetime
     business_date: date
     rule: str
-    reference: str  # the id of what it is about: a payment, a refund, a line of a batch
+    reference: str  # the id of what it is about: a payment, a refund, a line of a batch, a booking of the bank
     counter: str  # the other account
     debit_minor: int
     credit_minor: int
@@ -114,7 +116,7 @@ class Statements:
                 debit, credit = (entry.amount_minor, 0) if entry.debit == account.name else (0, entry.amount_minor)
                 balance += debit - credit if account.side == accounts.Side.DEBIT else credit - debit
                 yield Line(
-                    entry.seq, entry.recorded_at, entry.business_date, entry.rule, entry.id.partition(":")[0],
+                    entry.seq, entry.recorded_at, entry.business_date, entry.rule, _about(entry.id),
                     entry.credit if debit else entry.debit, debit, credit, balance,
                 )  # fmt: skip
         if balance != section.closing_minor:
@@ -123,6 +125,12 @@ class Statements:
                 f"the entries of {account.name} lead to {balance} on {statement.period.last}, and the ledger keeps "
                 f"{section.closing_minor}: run `sluice verify`",
             )
+
+
+def _about(entry_id: str) -> str:
+    """Return the id of what an entry is about. A booking's has colons of its own, and an entry of it is called so."""
+    head = entry_id.partition(":")[0]
+    return entry_id if head in _BOOKINGS else head
 
 
 async def _statement(

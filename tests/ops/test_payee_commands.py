@@ -41,6 +41,15 @@ async def a_debt(database_url: str) -> None:
     await owner.close()
 
 
+def test_a_statement_says_how_many_lines_it_has(tea_house: Sluice, database_url: str, tmp_path: Path) -> None:
+    asyncio.run(a_debt(database_url))
+    asyncio.run(a_payee(database_url))
+    words = ("statement", "payee", *OF, "--date", "2026-11-24", "--output", str(tmp_path / "farm.csv"))
+    (account,) = json.loads(tea_house(*words, "--json").stdout)["accounts"]
+    assert account["lines"] == 0
+    assert "  0 lines\n" in tea_house(*words).output
+
+
 def test_one_person_suspends_a_payee_and_two_resume_it(tea_house: Sluice, database_url: str, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", database_url=SecretStr(database_url))
 

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from python_calamine import CalamineWorkbook
 
+from kernel.clock import business_date
 from kernel.db import acquire
 from kernel.errors import Broken, NotFound, Rejected
 from ledger.rules import RULES
 from ledger.store import balances_around
 from splitting import BankLink, LinkBank
+from splitting.settlement.deposits import ApplyDeposit
 from splitting.statements.files import Written, what, write
 from splitting.statements.reading import Period, Statement, Statements, month
 from tests.splitting.town import BANK, DAY, FARM, PLATFORM, Town, a_town
@@ -116,6 +118,17 @@ async def test_every_account_of_the_merchant_and_of_the_bank_is_on_its_statement
         written = await kept(town, statement, tmp_path / "one.csv")
         assert wanted <= {one.section.account.name.partition(":")[0] for one in written}
         assert sum(one.line_count for one in written) > 0
+
+
+async def test_a_bank_s_statement_says_which_booking_a_deposit_is(town: Town, tmp_path: Path) -> None:
+    book, day = town.front.book, business_date(town.front.clock.now())
+    await town.put(ApplyDeposit(book, BANK, "main", "CNY", 500, "A1", day, "B1", "N1"))
+    town.front.clock.forward(86_400)
+    statement = await statements(town).of_bank(book, BANK, Period(day, day), town.front.clock.now())
+    await kept(town, statement, tmp_path / "bank.csv")
+    assert [row["reference"] for row in rows(tmp_path / "bank.csv") if row["number"] and row["debit"]] == [
+        f"dep:{BANK}:B1"
+    ]
 
 
 async def test_what_cannot_be_stated_is_refused_and_leaves_no_file(town: Town, tmp_path: Path) -> None:
