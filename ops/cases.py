@@ -7,10 +7,11 @@ import cases
 import people
 from gateway.payments import decisions
 from kernel.db import acquire
-from kernel.errors import NotFound, SluiceError
+from kernel.errors import NotFound, Rejected, SluiceError
 from ops.people import Acting
 from ops.wiring import Hub
 from people import Act, Approval, Use, What, approved
+from splitting import store
 from splitting.banks import fates
 from splitting.settlement import decisions as payouts
 from splitting.settlement import refused
@@ -60,6 +61,11 @@ async def decide_as(
     if not cases.check_decision(case, decision, acting.name, note, named):
         return case
     what = _what(case, decision, note, named, of_file=of_file)
+    if named is not None and named.what == "line":  # nobody is to agree to what cannot be
+        async with acquire(hub.pool) as connection:
+            if await store.find_instruction(connection, case.book, named.id) is None:
+                why = f"there is no line {named.id}; see `sluice settlement show`"
+                raise Rejected("no_such_line", why, param="line")
     use = await acting.second(what) if cases.takes_two(decision) else None
     return await decide(hub, case_id, decision, by=acting.name, note=note, named=named, use=use, seen=case)
 

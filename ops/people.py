@@ -189,6 +189,9 @@ def credential_of(settings: Settings) -> str | None:
         return None
     try:
         return path.read_text("utf-8").strip()
+    except FileNotFoundError as error:
+        kept = "kept in this home: `sluice person add --keep` keeps one" if path.parent.name == OTHERS else "there"
+        raise Rejected("person_unnamed", f"no credential of {path.name} is {kept}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise Rejected("person_unnamed", f"{path} cannot be read as a credential: {error}") from error
 

@@ -12,6 +12,7 @@ from ops.wiring import Hub
 from people import Act, What
 from splitting.objects import SplitOut, split_payload
 from splitting.plans.asked import Part, Scope
+from splitting.plans.attached import check_subject
 from splitting.plans.document import read
 from splitting.plans.dry_run import DryRunOut, Tried, dry_run
 from splitting.shares.store import frozen_splits
@@ -46,6 +47,7 @@ async def attach_as(
 
     Raises what Acting.second and Attachments.attach raise.
     """
+    check_subject(scope, subject, named=plan_id is not None)  # before another person is asked
     arguments = {"subject": subject, "currency": currency, "plan": plan_id, "version": version}
     use = await acting.second(What(Act.MERCHANTS, "split attach", scope.value, arguments, book))
     return await acting.hub.attachments.attach(

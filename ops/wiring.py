@@ -412,7 +412,7 @@ async def hub(
             public_url=public_url,
             notices=Notices(payments, accounts, env, metrics),
             banks=banks,
-            payees=Payees(lanes, banks, env),
+            payees=Payees(lanes, banks, env, pool),
             split_plans=SplitPlans(lanes, pool, env),
             attachments=attachments,
             payouts=Payouts(pool, lanes, env, banks, china()),

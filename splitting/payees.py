@@ -8,6 +8,7 @@ from typing import Protocol
 import orjson
 
 from channels.banks import unsayable
+from kernel.db import Pool, acquire
 from kernel.env import Env
 from kernel.errors import Conflict, NotFound, Rejected
 from kernel.lane import Lanes
@@ -67,11 +68,7 @@ class CreatePayee:
         existing = work.find(PAYEES, (self.book, self.payee.id))
         if existing is not None:
             if existing[:_FACTS] != self.payee[:_FACTS]:
-                raise Conflict(
-                    "payee_exists",
-                    f"{self.payee.id} is registered with another name, kind, currency or bank",
-                    object_id=self.payee.id,
-                )
+                raise _exists(self.payee.id)
             return existing
         link = work.find(BANK_LINKS, (self.book, self.payee.bank or ""))
         check_payable(self.payee.bank, self.payee.name, self.payee.bank_account, link)
@@ -247,10 +244,11 @@ class Banks(Protocol):
 class Payees:
     """Use cases of payees."""
 
-    def __init__(self, lanes: Lanes, banks: Banks, env: Env) -> None:
+    def __init__(self, lanes: Lanes, banks: Banks, env: Env, pool: Pool) -> None:
         self._lanes = lanes
         self._banks = banks
         self._env = env
+        self._pool = pool
 
     async def register(
         self,
@@ -275,6 +273,7 @@ class Payees:
         if bank is None and account is not None:
             raise Rejected("payee_account_needless", "an account is at a bank: name the bank", param="account")
         check_class(account_class, bank, currency)
+        await self._check_same(book, payee_id, name, kind, currency, bank)
         if bank is not None:
             check_payable(bank, name, account, await self._banks.link(book, bank))  # before an account is opened for it
             account = await self._banks.sub_account(book, bank, payee_id, name, currency, account)
@@ -282,6 +281,15 @@ class Payees:
             book, payee_id, name, kind, currency, bank, account, self._env.now(), account_class=account_class
         )  # fmt: skip
         return await self._lanes.put(CreatePayee(payee))
+
+    async def _check_same(
+        self, book: int, payee_id: str, name: str, kind: str, currency: str, bank: str | None
+    ) -> None:
+        """Raise Conflict (payee_exists) for other facts, before a bank opens an account for them, or refuses to."""
+        async with acquire(self._pool) as connection:
+            rows = await PAYEES.load(connection, [(book, payee_id)])
+        if any((row.name, row.kind, row.currency, row.bank) != (name, kind, currency, bank) for row in rows):
+            raise _exists(payee_id)
 
     async def set_class(self, book: int, payee_id: str, account_class: str | None, *, use: Use | None = None) -> Payee:
         """Note of which class a payee's account is. use: as resume has it. Raises what SetAccountClass raises."""
@@ -323,6 +331,11 @@ class Payees:
         payee = Payee(book, payee_id, name, "platform", currency, bank, account, self._env.now())
         put: Payee = await self._lanes.put(CreatePayee(payee))
         return put
+
+
+def _exists(payee_id: str) -> Conflict:
+    why = f"{payee_id} is registered with another name, kind, currency or bank"
+    return Conflict("payee_exists", why, object_id=payee_id)
 
 
 def payee_id_of(book: int, reference: str) -> str:

@@ -133,7 +133,8 @@ def approval_withdraw(approval: Id, as_json: Json = False) -> None:
 def _said(row: "Approval") -> str:
     """Return in one line what is asked for."""
     what = json.loads(row.what)
-    decides = f" {what['arguments']['decision']}" if "decision" in what["arguments"] else ""
+    decision = what["arguments"].get("decision")
+    decides = f" {decision}" if decision is not None and not what["command"].endswith(f" {decision}") else ""
     of = "" if row.merchant_book is None else f" (book {row.merchant_book})"
     return on_screen(f"{what['command']}{decides} {row.about}{of}")
 

@@ -33,6 +33,7 @@ def files_list(
     """List a merchant's files from banks, newest first; exit code 1 if one of those shown is quarantined, else 0."""
     import splitting
     from kernel.db import acquire
+    from kernel.errors import NotFound
     from splitting.banks import fates
     from splitting.states import FileFate
 
@@ -42,6 +43,8 @@ def files_list(
 
     async def work() -> int:
         async with looking(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
+            if bank is not None and await splitting.store.find_bank_link(connection, book, bank) is None:
+                raise NotFound("no_such_bank", f"bank {bank} is not linked to book {book}; see `sluice bank list`")
             files = await splitting.store.bank_files(connection, book, bank=bank, fate=fate, limit=limit)
         if as_json:
             show({"files": [fates.payload(file) for file in files]})

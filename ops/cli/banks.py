@@ -170,6 +170,7 @@ def settle(
     import splitting
     from kernel import clock
     from kernel.money import Money
+    from ops.cli.settlements import batch_line
     from ops.payees import kept_back
 
     found = settings()
@@ -177,27 +178,19 @@ def settle(
 
     async def work() -> int:
         async with acting(found, "closing", "settle", f"{bank} {on} {currency}", book=book) as hub:
+            await hub.merchants.require(book)
             today = clock.business_date(hub.env.now())
             done = await hub.banks.settle(book, bank, on, currency, execution_date=max(on + timedelta(days=1), today))
             kept = await kept_back(hub, book, bank, currency)
             lacks = 0 if done is None or done.status != "created" else await hub.banks.lacking(done)
             if lacks:
                 kept.append(f"it waits for deposits 待入账: the pool account lacks {Money(lacks, currency)}")
-            if done is not None and done.status == "refused":
-                kept.append("the bank refused it 银行拒收: see `sluice case list --kind settlement_refused`")
-            if done is not None and done.status == "awaiting_release":
-                kept.append(f"it waits for release 待放行: `sluice payout release {done.id}`, which takes two people")
-        told = None if done is None else splitting.settlement_payload(done)
         if as_json:
-            show(told)
-        elif told is None or done is None:
+            show({"object": "settlement", "id": None} if done is None else splitting.settlement_payload(done))
+        elif done is None:
             typer.echo(f"nothing is to be paid for {on} at {bank} 无应付款; no batch was made")
         else:
-            total, paid = (Money(told[name], currency).major() for name in ("total_minor", "paid_minor"))
-            typer.echo(
-                f"{done.id}: {done.status}, {done.instruction_count} instructions 结算指令 over {total} {currency}, "
-                f"paid 已出款 {paid}, {done.open_count} not answered yet 待银行回执"
-            )
+            typer.echo(batch_line(done))
         for line in () if as_json else kept:
             typer.echo(on_screen(line))
         return 1 if done is not None and done.status in _NOT_SENT else 0
@@ -222,6 +215,7 @@ def reconcile(
 
     async def work() -> int:
         async with acting(found, "closing", "reconcile", str(on), book=book) as hub:
+            await hub.merchants.require(book)
             proof = hub.daily_proof()
             deposit = None
             if bank is not None:

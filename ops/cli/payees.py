@@ -29,7 +29,11 @@ def payee_list(book: Book, as_json: Json = False) -> None:
         for row in rows:
             where = "kept in the book" if row["sub_account"] is None else f"at {row['sub_account']['bank']}"
             since = "" if row["suspended_at"] is None else f"  suspended by {row['suspended_by']} {row['suspended_at']}"
-            typer.echo(f"{row['id']}  {on_screen(row['name'])}  {where}  owed {row['owed']} {row['currency']}{since}")
+            owed = row["owed"]
+            has = f"owes 欠款 {owed[1:]}" if owed.startswith("-") else f"owed {owed}"
+            typer.echo(f"{row['id']}  {on_screen(row['name'])}  {where}  {has} {row['currency']}{since}")
+        if not rows:
+            typer.echo("no payee")
         return 0
 
     finish(work())
@@ -58,6 +62,8 @@ def payee_debts(
                 f"{row['id']}  {row['payee']}  owes {row['left']} of {row['amount']} {row['currency']}  "
                 f"{row['refund'] or row['chargeback']} of {row['payment']}  {row['created_at']}"
             )
+        if not rows:
+            typer.echo("nothing is owed 无欠款")
         return 0
 
     finish(work())
@@ -166,6 +172,8 @@ def payee_owns(book: Book, as_json: Json = False) -> None:
             return 0
         for row in rows:
             typer.echo(_own(row))
+        if not rows:
+            typer.echo("what is the merchant's own stays in its account: no payee is set")
         return 0
 
     finish(work())

@@ -7,6 +7,7 @@ import typer
 from ops.cli.shared import Book, Currency, Json, acting, acting_person, finish, looking, on_screen, settings, show
 
 app = typer.Typer(no_args_is_help=True, help="Payouts 结算周期: who is paid when, and releasing large batches.")
+_NOT_SENT = ("created", "awaiting_release", "refused")
 Bank = Annotated[str, typer.Argument(help="Name of the bank link.")]
 
 
@@ -167,15 +168,28 @@ def payout_run(
     currency: Currency = "CNY",
     as_json: Json = False,
 ) -> None:
-    """Make and send every batch that is due by schedule, periods that were missed first; repeating it continues."""
+    """Make and send every batch that is due by schedule, periods that were missed first; repeating it continues.
+
+    Batches that were made before and are not with the bank are shown too. Exit code 1 while there is one.
+    """
     import splitting
+    from kernel.db import acquire
     from kernel.money import Money
+    from ops.cli.settlements import batch_line
 
     found = settings()
 
     async def work() -> int:
         async with acting(found, "closing", "payout run", f"{bank} {currency}", book=book) as hub:
-            made = await hub.payouts.settle_due(book, bank, currency)
+            made = list(await hub.payouts.settle_due(book, bank, currency))
+            async with acquire(hub.pool) as connection:  # what was made before and is not with the bank is not done
+                made += [
+                    one
+                    for one in await splitting.store.settlements(connection, book, 1_000)
+                    if (one.bank, one.currency) == (bank, currency)
+                    and one.status in _NOT_SENT
+                    and one.id not in {new.id for new in made}
+                ]
             lacking = {one.id: await hub.banks.lacking(one) for one in made if one.status == "created"}
         if as_json:
             show({"settlements": [splitting.settlement_payload(one) for one in made]})
@@ -183,11 +197,10 @@ def payout_run(
             for one in made:
                 waits = Money(lacking[one.id], currency) if lacking.get(one.id) else None
                 why = "" if waits is None else f"; it waits for deposits, the pool lacks {waits} 待入账"
-                told = Money(one.total_minor, currency)
-                typer.echo(f"{one.id}: {one.status}, {one.instruction_count} instructions over {told}{why}")
+                typer.echo(f"{batch_line(one)}{why}")
             if not made:
                 typer.echo("nothing is due 无到期结算")
-        return 1 if any(one.status in ("created", "awaiting_release", "refused") for one in made) else 0
+        return 1 if any(one.status in _NOT_SENT for one in made) else 0
 
     finish(work())
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.cli.shared import Book, Json, finish, looking, on_screen, settings, show
+from ops.cli.shared import Book, Json, fail, finish, looking, on_screen, settings, show
 
 if TYPE_CHECKING:
     from splitting.tables import Instruction, Settlement
@@ -31,7 +31,7 @@ def settlement_list(
             show({"settlements": [splitting.settlement_payload(batch) for batch in batches]})
         else:
             for batch in batches:
-                typer.echo(_batch(batch))
+                typer.echo(batch_line(batch))
             typer.echo(f"{len(batches)} shown" if batches else "no settlement")
         return 0
 
@@ -51,8 +51,11 @@ def settlement_show(
     import splitting
     from kernel.db import acquire
     from kernel.errors import NotFound
+    from splitting.states import Instruction as LineStatus
 
     found = settings()
+    if status is not None and status not in list(LineStatus):
+        fail(f"{status} is no status of a line; there are {', '.join(LineStatus)}", 2)
 
     async def work() -> int:
         async with looking(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
@@ -65,7 +68,7 @@ def settlement_show(
             told = [{**splitting.instruction_payload(line), "name": line.name} for line in wanted]
             show({**splitting.settlement_payload(batch), "instructions": told})
         else:
-            typer.echo(_batch(batch))
+            typer.echo(batch_line(batch))
             for line in wanted:
                 typer.echo(f"  {_line(line)}")
         return 0
@@ -73,17 +76,21 @@ def settlement_show(
     finish(work())
 
 
-def _batch(batch: "Settlement") -> str:
+def batch_line(batch: "Settlement") -> str:
+    """Return what a person is told of a batch, in every command the same."""
     from kernel.money import Money
 
     total, paid, back = (
         Money(minor, batch.currency).major() for minor in (batch.total_minor, batch.paid_minor, batch.returned_minor)
     )
-    refused = "; see `sluice case list --kind settlement_refused`" if batch.status == "refused" else ""
+    what_now = {
+        "refused": "; the bank refused it 银行拒收: see `sluice case list --kind settlement_refused`",
+        "awaiting_release": f"; it waits for release 待放行: two people say `sluice payout release {batch.id}`",
+    }.get(batch.status, "")
     came_back = f", came back 退票 {back}" if batch.returned_minor else ""
     return (
         f"{batch.id}: {batch.status}, {batch.instruction_count} instructions 结算指令 over {total} {batch.currency}, "
-        f"paid 已出款 {paid}{came_back}, {batch.open_count} not answered yet 待银行回执{refused}"
+        f"paid 已出款 {paid}{came_back}, {batch.open_count} not answered yet 待银行回执{what_now}"
     )
 
 

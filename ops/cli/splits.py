@@ -184,11 +184,14 @@ def dry_run(
     as_json: Json = False,
 ) -> None:
     """Try a split plan out: each share, the rule that made it, and the way it would travel. Books nothing."""
+    from channels.contract import Method
     from kernel.money import from_major
     from ops.splits import tried_out
 
     if (file is None) == (plan is None):
         fail("give --file or --plan, and not both", 2)
+    if method is not None and method not in list(Method):
+        fail(f"--method is one of {', '.join(Method)}", 2)
     if plan is None and version is not None:
         fail("--version is of a --plan", 2)
     try:

@@ -4,6 +4,7 @@ The most specific goes first: what the part of the order says, what the payment 
 attached to its payment link, to the part's product line, to the payment's store, to the merchant.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from kernel.db import Pool, acquire
 from kernel.env import Env
 from kernel.errors import Conflict, Rejected
 from kernel.lane import Lanes
+from kernel.shapes import ORDER_ID
 from kernel.work import BOOKS, Need, Work
 from people import Use, approved
 from splitting import states, store
@@ -21,6 +23,28 @@ from splitting.plans.asked import Part, Scope
 from splitting.plans.kept import no_such_plan
 from splitting.tables import ATTACHMENTS, PLAN_VERSIONS, SPLIT_PLANS, Attachment
 from streams import publish
+
+# what a plan can be attached to → the form of its name, as payments say it; a product line has any name
+_SUBJECTS = {
+    Scope.PAYMENT_LINK: (re.compile(r"lnk_[0-9a-f]{26}"), "the id of a payment link or standing code, lnk_…"),
+    Scope.STORE: (re.compile(ORDER_ID[0]), f"your name for the store as payments give it: {ORDER_ID[1]}"),
+}
+
+
+def check_subject(scope: Scope, subject: str, *, named: bool = True) -> None:
+    """Raise Rejected (invalid_request) for what no payment can be of, so that nothing looks attached and is not.
+
+    subject: empty where it is the merchant. named: a plan is to be attached; False: whatever is attached is taken away.
+    """
+    if scope is Scope.MERCHANT and subject:
+        why = "leave it out: a plan that is attached to the merchant is for all of its payments"
+    elif scope is not Scope.MERCHANT and not subject:
+        why = f"name the {scope.value.replace('_', ' ')} that the plan is attached to"
+    elif named and scope in _SUBJECTS and not _SUBJECTS[scope][0].fullmatch(subject):
+        why = f"send {_SUBJECTS[scope][1]}"
+    else:
+        return
+    raise Rejected("invalid_request", f"subject: {why}", param="subject")
 
 
 class _Held(NamedTuple):
@@ -115,8 +139,7 @@ class Attachments:
         subject: empty where it is the merchant. use: of the approval that it takes, if it does. Raises Rejected
         (invalid_request), and what Attach raises.
         """
-        if (scope is Scope.MERCHANT) != (subject == ""):
-            raise Rejected("invalid_request", "name what it is attached to, or all of the merchant's", param="subject")
+        check_subject(scope, subject, named=plan_id is not None)
         row = Attachment(book, scope.value, subject, currency, plan_id, version, by, self._env.now())
         done: Attachment = await self._lanes.put(approved(Attach(row), use))
         return done

@@ -309,7 +309,11 @@ def _checked(value: object) -> SplitTreeIn:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         way = [part for part in first["loc"] if not str(part).startswith("function-")]
-        raise PlanWrong(".".join(map(str, way)), in_words(first), _named(value, way)) from None
+        named = _named(value, way)
+        field = ".".join(map(str, way[_field_from(way) :])) if named else ""
+        raise PlanWrong(
+            ".".join(map(str, way)), f"{field}: {in_words(first)}" if field else in_words(first), named
+        ) from None
     seen: set[str] = set()
     for place, lines in _levels(given.lines, "lines"):
         for n, line in enumerate(lines):
@@ -322,6 +326,11 @@ def _checked(value: object) -> SplitTreeIn:
             last = [line for line in rates if line.basis_points][-1]
             raise PlanWrong(place, f"with it the rates add up to {whole} basis points: more than there is", last.name)
     return given
+
+
+def _field_from(way: Sequence[int | str]) -> int:
+    """Return where in the path of a field its last line ends: what follows is the field as its line has it."""
+    return max((n + 2 for n, part in enumerate(way[:-1]) if part == "lines"), default=0)
 
 
 def _levels(lines: Sequence[SplitLineIn], place: str) -> Iterator[tuple[str, Sequence[SplitLineIn]]]:

@@ -90,8 +90,6 @@ class AttachIn(Body):
 
     @model_validator(mode="after")
     def _of_something(self) -> "AttachIn":
-        if (self.to is Scope.MERCHANT) != (self.subject == ""):
-            raise ValueError("give the subject that it is attached to, and none where that is you")
         if self.plan is None and self.version is not None:
             raise ValueError("a version is of a plan")
         return self

@@ -10,7 +10,7 @@ import orjson
 
 import cases
 from channels.banks import form
-from kernel.clock import business_date, rfc3339
+from kernel.clock import BEIJING, business_date
 from kernel.errors import Broken, Rejected
 from kernel.ids import base36
 from kernel.states import advance
@@ -128,8 +128,9 @@ class MakeSettlement:
         if work.now < self.not_before:
             raise Rejected(
                 "date_not_over",
-                f"business date {self.business_date} can be settled from {rfc3339(self.not_before)} on: what happens "
-                "until then belongs to it",
+                f"business date {self.business_date} can be settled from "
+                f"{self.not_before.astimezone(BEIJING):%Y-%m-%d %H:%M} in Beijing on: what happens until then belongs "
+                "to it",
                 param="business_date",
             )
         in_transit = accounts.in_transit(self.bank, self.currency)

@@ -82,8 +82,9 @@ def _of_a_version(work: Work, book: int, part: Part, currency: str) -> Part:
     number = part.version or kept.active
     row = work.find(PLAN_VERSIONS, (book, kept.id, number)) if number else None
     if row is None or row.status == states.PlanVersion.DRAFT:
-        which = "no version" if part.version is None else f"not version {part.version}"
-        raise Conflict("split_plan_not_active", f"of {kept.id} {which} has been activated", param="split_plan")
+        which = "no version" if part.version is None else f"version {part.version}"
+        never = "was" if part.version is None else "was never"
+        raise Conflict("split_plan_not_active", f"{which} of {kept.id} {never} activated", param="split_plan")
     return part._replace(version=row.version, document=row.written_out)
 
 

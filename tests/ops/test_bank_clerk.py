@@ -112,6 +112,8 @@ def test_a_clerk_does_all_that_the_page_says(
     refused = [one["id"] for one in told("case", "list", "--kind", "settlement_refused", code=1)["cases"]]
     about = {"release": "pain.002-1", "replace": "camt.054-0", "discard": "camt.054-1"}
     decided = {"book": 100, "suspend": 200, "no_deposit": 300, "returned": 6_890}
+    nowhere = ("case", "decide", cases[decided["returned"]], "--decision", "returned", "--line", "L1", "--note", "?")
+    assert "no_such_line" in bare_home(*nowhere, code=1).output, "nobody is asked to agree to it"
     page = commands()
     assert len(page) > 15
     for words in page:

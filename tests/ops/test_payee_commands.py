@@ -41,6 +41,15 @@ async def a_debt(database_url: str) -> None:
     await owner.close()
 
 
+def test_who_owes_is_listed_as_owing_and_an_empty_list_says_so(tea_house: Sluice, database_url: str) -> None:
+    assert "no payee" in tea_house("payee", "list", "--book", "1").output
+    assert "nothing is owed" in tea_house("payee", "debts", "--book", "1").output
+    assert "no payee is set" in tea_house("payee", "owns", "--book", "1").output
+    asyncio.run(a_payee(database_url))
+    asyncio.run(a_debt(database_url))
+    assert "owes 欠款 7.00 CNY" in tea_house("payee", "list", "--book", "1").output
+
+
 def test_a_statement_says_how_many_lines_it_has(tea_house: Sluice, database_url: str, tmp_path: Path) -> None:
     asyncio.run(a_debt(database_url))
     asyncio.run(a_payee(database_url))
@@ -94,7 +103,7 @@ def test_two_people_set_by_which_payee_a_merchant_is_paid_its_own(tea_house: Slu
     assert "name the payee" in tea_house("payee", "own", *book, code=2).output
     tea_house("person", "add", "cy", "--role", "operator", "--keep")
     assert "approval_asked" in tea_house("payee", "own", *book, PAYEE, code=1).output
-    assert tea_house("payee", "owns", *book).output == ""
+    assert "no payee is set" in tea_house("payee", "owns", *book).output
     (asked,) = json.loads(tea_house("approval", "list", "--json").stdout)["approvals"]
     tea_house("--as", "cy", "approval", "approve", asked["id"])
     assert f"paid to {PAYEE}" in tea_house("payee", "own", *book, PAYEE).output

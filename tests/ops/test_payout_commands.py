@@ -48,7 +48,23 @@ def test_who_is_paid_when_is_set_and_shown(tea_house: Sluice, database_url: str)
         (("citybank", "--every", "T+1", "--minimum", "x"), "not an amount"),
     ):
         assert code in tea_house("payout", "set", *BOOK, *words, code=1).output
-    assert "nothing is due" in tea_house("payout", "run", *BOOK, "--bank", "citybank").output
+    assert "nothing is due" in tea_house("payout", "run", *BOOK, "--bank", "citybank", "--currency", "USD").output
+
+
+def test_a_batch_that_waits_is_told_of_until_it_is_with_the_bank(tea_house: Sluice, database_url: str) -> None:
+    asyncio.run(a_bank(database_url))
+    tea_house("payout", "set", *BOOK, "citybank", "--every", "T+1")
+    run = ("payout", "run", *BOOK, "--bank", "citybank")
+    for _ in range(2):
+        assert f"sluice payout release {BATCH}" in tea_house(*run, code=1).output
+    assert [one["id"] for one in json.loads(tea_house(*run, "--json", code=1).stdout)["settlements"]] == [BATCH]
+    settle = ("settle", "--book", "1", "--bank", "citybank", "--business-date")
+    assert json.loads(tea_house(*settle, "2026-11-23", "--json").stdout) == {"object": "settlement", "id": None}
+    assert "2100-01-02 00:00 in Beijing" in tea_house(*settle, "2100-01-01", code=1).output
+    assert "no_such_book" in tea_house("settle", "--book", "9", *settle[3:], "2026-11-23", code=1).output
+    shown = ("settlement", "show", *BOOK, BATCH, "--status")
+    assert "there are in_transit, paid" in tea_house(*shown, "returnd", code=2).output
+    assert "no_such_bank" in tea_house("bank", "files", "list", *BOOK, "--bank", "citibank", code=1).output
 
 
 def test_what_is_kept_of_payouts_is_set_and_shown(tea_house: Sluice, database_url: str) -> None:

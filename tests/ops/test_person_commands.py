@@ -158,7 +158,9 @@ async def test_where_every_credential_is_lost_the_databases_owner_begins_anew_an
 def test_what_is_mistyped_is_said(tea_house: Sluice) -> None:
     assert "is no role" in tea_house("person", "add", "bo", "--role", "king", code=2).output
     assert "is no moment" in tea_house("audit", "list", "--since", "yesterday", code=2).output
-    assert "person_unnamed" in tea_house("--as", "nobody", "key", "new", "--book", "1", code=1).output
+    unknown = tea_house("--as", "nobody", "key", "new", "--book", "1", code=1).output
+    assert "no credential of nobody is kept in this home" in unknown
+    assert "person_unnamed" in unknown
     assert "no_such_person" in tea_house("person", "suspend", "nobody", code=1).output
     assert "merchant add" in tea_house("audit", "list", "--since", "2020-01-01").output
     assert tea_house("audit", "list", "--since", "2990-01-01").output == ""

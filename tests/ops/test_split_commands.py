@@ -36,6 +36,25 @@ def a_plan(folder: Path, basis_points: int, **more: Any) -> str:
     return str(path)
 
 
+def test_what_cannot_be_attached_is_refused_before_another_person_is_asked(two_operators: Sluice) -> None:
+    attach = ("split", "attach", *BOOK, "spl_" + "1" * 26, "--to")
+    for words, why in (
+        (("store", "--name", "店1"), "your name for the store as payments give it"),
+        (("store",), "name the store that the plan is attached to"),
+        (("payment-link", "--name", "counter"), "the id of a payment link or standing code"),
+        (("merchant", "--name", "tea"), "leave it out"),
+    ):
+        assert why in two_operators(*attach, *words, code=1).output
+    assert json.loads(two_operators("approval", "list", "--json").stdout)["approvals"] == []
+    taken_away = ("split", "attach", *BOOK, "--to", "store", "--name", "店1", "--none")
+    assert "approval_asked" in two_operators(*taken_away, code=1).output, "what was attached before can go"
+
+
+def test_a_way_to_pay_that_there_is_not_is_refused(tea_house: Sluice, tmp_path: Path) -> None:
+    run = ("split", "dry-run", *BOOK, "--amount", "1", "--file", a_plan(tmp_path, 100), "--method", "wechat")
+    assert "--method is one of qr" in tea_house(*run, code=2).output
+
+
 def test_two_people_activate_exactly_the_document_that_was_agreed_to(
     tea_house: Sluice, database_url: str, tmp_path: Path
 ) -> None:
@@ -107,7 +126,8 @@ def test_what_cannot_be_tried_out_says_why(tea_house: Sluice, database_url: str,
     assert "not less than fee" in tea_house(*run, "1", "--fee", "2", "--file", file, code=2).output
     assert "no_such_split_plan" in tea_house(*run, "1", "--plan", "spl_0", code=1).output
     wrong = a_plan(tmp_path, 10_001)
-    assert "line 'agent'" in tea_house(*run, "1", "--file", wrong, code=1).output
+    said = tea_house(*run, "1", "--file", wrong, code=1).output
+    assert "line 'agent': " in said
     assert "split_plan_wrong" in tea_house("split", "plan", "add", *BOOK, wrong, "--name", "tea", code=1).output
 
 

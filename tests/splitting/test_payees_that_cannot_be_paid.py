@@ -40,6 +40,18 @@ async def test_a_name_that_no_file_can_say_opens_no_account(database_url: str, t
         assert bank.opened == []
 
 
+async def test_other_facts_of_a_payee_are_refused_before_a_bank_opens_an_account_for_them(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, _):
+        asked = {"name": "mill", "currency": "CNY", "reference": "mill"}
+        kept = await town.front.post("/v1/payees", asked)
+        for other in ({"bank": BANK}, {"name": "windmill", "bank": BANK}):
+            answer = await town.front.post("/v1/payees", {**asked, **other})
+            assert (answer.status, answer.code, answer.body["object_id"]) == (409, "payee_exists", kept.body["id"])
+        assert bank.opened == []
+
+
 async def registered_before(database_url: str, town: Town, column: str, value: str, *payees: str) -> None:
     """Give payees a name or account number as it could be registered before that was looked at."""
     async with outside(database_url) as connection:

@@ -217,7 +217,7 @@ RATE: dict[str, Any] = {"basis_points": 100}
             "lines",
             "add up to 10001 basis points",
         ),
-        ({"version": 1, "lines": [line(**RATE, colour="red")]}, "lines.0.colour", "there is no such field"),
+        ({"version": 1, "lines": [line(**RATE, colour="red")]}, "lines.0.colour", "colour: there is no such field"),
     ],
 )  # fmt: skip
 def test_what_is_not_a_plan_is_refused_with_the_field_and_the_line(wrong: dict[str, Any], param: str, why: str) -> None:
