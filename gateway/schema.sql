@@ -95,6 +95,7 @@ CREATE TABLE payment (
     coupon_returned_minor bigint NOT NULL DEFAULT 0 CHECK (coupon_returned_minor >= 0), -- of it, what refunds gave back
     channel           text COLLATE "C", -- of the attempt that has its money, else of the last; NULL: the payer has not chosen
     charged_back_minor bigint NOT NULL DEFAULT 0 CHECK (charged_back_minor >= 0), -- 拒付: by chargebacks that are open or lost
+    share_later       bool NOT NULL DEFAULT false, -- 分账: its rail is to keep the money frozen until it is shared out there
     PRIMARY KEY (book, id),
     CONSTRAINT what_goes_back_never_exceeds_the_capture
         CHECK (refunded_minor + refunding_minor + charged_back_minor <= captured_minor),

@@ -84,6 +84,7 @@ class Payment(NamedTuple):
     coupon_returned_minor: int = 0  # of that, what refunds have given back
     channel: str | None = None  # of the attempt that has its money, else of the last; None: the payer has not chosen
     charged_back_minor: int = 0  # 拒付: what chargebacks that are open, or lost, have taken of it
+    share_later: bool = False  # 分账: its rail is to keep the money frozen until it is shared out there
 
     @property
     def refundable_minor(self) -> int:
@@ -329,7 +330,7 @@ PAYMENTS: Table[Payment] = Table(
     "payment",
     Payment,
     "int text text bigint text text text json text int bigint timestamptz timestamptz timestamptz "
-    "bigint bigint bigint int json text text timestamptz date int bool json timestamptz bigint bigint text bigint",
+    "bigint bigint bigint int json text text timestamptz date int bool json timestamptz bigint bigint text bigint bool",
     keys=2,
     remembered=True,
 )

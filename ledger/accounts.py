@@ -18,6 +18,7 @@ class AccountKind(StrEnum):
     CHANNEL = "channel"  # 应收渠道款: due from a channel account
     BANK = "bank"  # 备付金: custody at a bank, mirrors its pool and sub-accounts
     IN_TRANSIT = "in_transit"  # 在途: instructed to a bank, not yet confirmed
+    RAIL_TRANSIT = "rail_transit"  # 渠道分账在途: a channel was told to share it out, not yet confirmed
     MERCHANT = "merchant"  # 商户待分账款: captured, not yet shared out
     PAYEE = "payee"  # 应付收款方: a payee's share, owed
     SUB_ACCOUNT = "sub_account"  # 子账户: mirror of a payee's account at the bank
@@ -38,6 +39,7 @@ NATURE = {
     AccountKind.CHANNEL: Nature(Side.DEBIT, True, "应收渠道款"),
     AccountKind.BANK: Nature(Side.DEBIT, True, "备付金"),
     AccountKind.IN_TRANSIT: Nature(Side.CREDIT, False, "在途"),
+    AccountKind.RAIL_TRANSIT: Nature(Side.CREDIT, False, "渠道分账在途"),
     AccountKind.MERCHANT: Nature(Side.CREDIT, False, "商户待分账款"),
     # A refund after the payee was paid leaves a debt, taken from the next shares (docs/decisions/0005).
     AccountKind.PAYEE: Nature(Side.CREDIT, True, "应付收款方"),
@@ -70,6 +72,10 @@ def bank(bank_name: str, currency: str) -> str:
 
 def in_transit(bank_name: str, currency: str) -> str:
     return name(AccountKind.IN_TRANSIT, currency, bank_name)
+
+
+def rail_transit(account: str, currency: str) -> str:
+    return name(AccountKind.RAIL_TRANSIT, currency, account)
 
 
 def merchant(currency: str) -> str:

@@ -9,7 +9,7 @@ from kernel.states import draw
 from ops.money_states import drawing
 from people.states import APPROVAL, PERSON
 from reconciliation.states import DISCREPANCY
-from splitting.states import BATCH, FILE, INSTRUCTION, PLAN_VERSION
+from splitting.states import BATCH, FETCHING, FILE, INSTRUCTION, PLAN_VERSION, RAIL_PART, RECEIVER, SHARING
 
 
 def document() -> str:
@@ -33,6 +33,10 @@ def document() -> str:
             draw("splitting: instruction", INSTRUCTION),
             draw("splitting: batch", BATCH),
             draw("splitting: file", FILE),
+            draw("splitting: receiver", RECEIVER),
+            draw("splitting: sharing", SHARING),
+            draw("splitting: rail_part", RAIL_PART),
+            draw("splitting: fetching", FETCHING),
             draw("cases: case", CASE),
             draw("people: person", PERSON),
             draw("people: approval", APPROVAL),

@@ -20,6 +20,7 @@ _UNPAID = ("captures_match_the_journal", "a_payment_is_paid_once")
 _PAID = ("captures_match_the_journal", "fees_match_the_journal", "a_payment_is_paid_once")
 _REFUND = ("refunds_match_the_journal", "refunded_fees_match_the_journal", "refunds_never_exceed_captures")
 _CHARGEBACK = ("chargebacks_match_the_journal", "refunded_fees_match_the_journal", "refunds_never_exceed_captures")
+_RAIL = ("share_orders_match_the_journal", "at_rails_is_what_is_open", "shares_go_one_way")
 _LINE = ("instructions_match_the_journal", "batches_match_their_lines")
 
 MEANING: dict[str, dict[str, Means]] = {
@@ -86,6 +87,19 @@ MEANING: dict[str, dict[str, Means]] = {
         "cancelled": Means("lines in transit that are being given back", ("batches_match_their_lines",)),
         "sent": Means("lines of which some are in transit", ("batches_match_their_lines",)),
         "finished": Means("lines that are all paid, refused or returned", ("batches_match_their_lines",)),
+    },
+    "share_order": {
+        "planned": Means("its parts in transit at the rail; nothing has left", _RAIL),
+        "sent": Means("its parts in transit at the rail, or paid by it, or owed again, once each", _RAIL),
+        "finished": Means("its parts paid by the rail, or owed again, once each", _RAIL),
+        "refused": Means("its parts owed again, once each", _RAIL),
+    },
+    "share_return": {
+        "waiting": Means(_NOTHING, _RAIL[:1]),
+        "sent": Means(_NOTHING, _RAIL[:1]),
+        "done": Means("what the rail has fetched back of a share, once", _RAIL[:1]),
+        "refused": Means(_NOTHING, _RAIL[:1]),
+        "dropped": Means(_NOTHING, _RAIL[:1]),
     },
     "case": dict.fromkeys(("open", "decided"), Means(f"{_NOTHING}: it moves no money", ("cases_match_their_events",))),
     "discrepancy": dict.fromkeys(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import splitting
+from channels.sharing import ReceiverKind
 from kernel.db import acquire
 from kernel.errors import NotFound
 from kernel.money import Money
@@ -15,7 +16,7 @@ from splitting.objects import OwnPayeeOut, debt_payload, own_payee_payload
 from splitting.payees import OPERATOR
 from splitting.shares.sharing import owed_account
 from splitting.shares.store import debts
-from splitting.tables import PAYEES, OwnPayee
+from splitting.tables import PAYEES, OwnPayee, RailReceiver
 
 
 async def listed(hub: Hub, book: int) -> list[dict[str, Any]]:
@@ -99,3 +100,20 @@ async def set_class_as(acting: Acting, book: int, payee_id: str, account_class: 
     """
     use = await acting.second(What(Act.MERCHANTS, "payee class", payee_id, {"class": account_class}, book))
     return await acting.hub.payees.set_class(book, payee_id, account_class, use=use)
+
+
+async def set_receiver_as(
+    acting: Acting, book: int, payee_id: str, channel_account: str, *, kind: str, account: str, name: str, relation: str
+) -> RailReceiver:
+    """Have a payee be a receiver at a rail as the person who acts, with another's approval: it gets money there.
+
+    Raises what Acting.second and Receivers.set raise.
+    """
+    arguments = {
+        "channel_account": channel_account, "kind": kind, "account": account, "name": name, "relation": relation,
+    }  # fmt: skip
+    use = await acting.second(What(Act.MERCHANTS, "payee receiver", payee_id, arguments, book))
+    return await acting.hub.receivers.set(
+        book, payee_id, channel_account, kind=ReceiverKind(kind), account=account, name=name, relation=relation,
+        by=acting.name, use=use,
+    )  # fmt: skip

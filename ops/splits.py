@@ -1,20 +1,24 @@
 """`sluice split`: split plans as the operator makes, activates and tries them out; to activate one takes two people."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import orjson
+from typing_extensions import TypedDict
 
 from kernel.db import acquire
 from kernel.money import Money
 from ops.people import Acting
 from ops.wiring import Hub
 from people import Act, What
+from splitting import rails_store
 from splitting.objects import SplitOut, split_payload
 from splitting.plans.asked import Part, Scope
 from splitting.plans.attached import check_subject
 from splitting.plans.document import read
 from splitting.plans.dry_run import DryRunOut, Tried, dry_run
+from splitting.rails.objects import RailReceiverOut, ShareOrderOut, rail_receiver_payload, share_order_payload
 from splitting.shares.store import frozen_splits
 from splitting.tables import Attachment, PlanVersion, SplitPlan
 
@@ -23,6 +27,29 @@ async def frozen_in(hub: Hub, book: int) -> list[SplitOut]:
     """Return the splits of which shares are frozen, as the API shows them, oldest first; at most a thousand."""
     async with acquire(hub.pool) as connection:
         return [split_payload(split) for split in await frozen_splits(connection, book, 1_000)]
+
+
+class AtRails(TypedDict):
+    """What rails have not decided yet."""
+
+    share_orders: list[ShareOrderOut]
+    receivers: list[RailReceiverOut]  # those that are not registered
+    needs_a_person: bool
+
+
+async def at_rails(hub: Hub, book: int) -> AtRails:
+    """Return a merchant's open share orders, oldest first, at most a thousand, and receivers not registered."""
+    async with acquire(hub.pool) as connection:
+        orders = await rails_store.open_orders(connection, book, 1_000)
+        rows = [row for row in await rails_store.receivers(connection, book) if row.status != "registered"]
+    late = hub.env.now() - timedelta(days=1)
+    needed = any(one.created_at < late for one in orders)
+    needed = needed or any(row.status == "refused" or row.updated_at < late for row in rows)
+    return {
+        "share_orders": [share_order_payload(order) for order in orders],
+        "receivers": [rail_receiver_payload(row) for row in rows],
+        "needs_a_person": needed,
+    }
 
 
 async def activate_as(acting: Acting, book: int, plan_id: str, version: int) -> tuple[SplitPlan, PlanVersion]:

@@ -72,6 +72,9 @@ from splitting.payees import Payees
 from splitting.plans.attached import Attachments
 from splitting.plans.kept import SplitPlans
 from splitting.plans.routes import SplitPlanRoutes
+from splitting.rails.receivers import Receivers
+from splitting.rails.routes import RailReceiverRoutes
+from splitting.rails.worker import RailWorker
 from splitting.routes import PayeeRoutes, PayoutRoutes, SettlementRoutes
 from splitting.settlement.calendar import china
 from splitting.settlement.payouts import Payouts
@@ -108,6 +111,7 @@ def joined_routes(
     attachments: Attachments,
     payouts: Payouts,
     releases: Releases,
+    receivers: Receivers,
     channel_admin: ChannelAdmin,
     routing_policies: RoutingPolicies,
     digest: Callable[[str], bytes],
@@ -126,6 +130,7 @@ def joined_routes(
         *PayoutRoutes(payouts).routes(),
         *BalanceRoutes(pool).routes(),
         *ShareRoutes(releases, pool).routes(),
+        *RailReceiverRoutes(receivers, pool).routes(),
         *SettlementRoutes(pool).routes(),
         *EventRoutes(pool, joined_events()).routes(),
         *ChannelAccountRoutes(channel_admin, digest, notify_url).routes(),
@@ -166,6 +171,8 @@ class Hub:
     payouts: Payouts
     certificate_keys: CertificateKeys
     releases: Releases
+    receivers: Receivers
+    time_scale: float
     channels: Mapping[str, Callable[[Mapping[str, Any]], Channel]]
     patient: Callable[[], AbstractAsyncContextManager[Pool]]  # one session, for statements over whole tables
     max_skew: timedelta | None
@@ -181,6 +188,7 @@ class Hub:
             attachments=self.attachments,
             payouts=self.payouts,
             releases=self.releases,
+            receivers=self.receivers,
             channel_admin=self.channel_admin,
             routing_policies=self.routing_policies,
             digest=self.authenticator.digest,
@@ -255,6 +263,10 @@ class Hub:
     def bank_worker(self) -> BankWorker:
         bank_credits = BankCredits(self.payments, self.pool)
         return BankWorker(self.banks, self.pool, self.env, self.accounts.deposits, bank_credits.collected)
+
+    def rail_worker(self) -> RailWorker:
+        """Return what has rails share out."""
+        return RailWorker(self.accounts, self.pool, self.lanes, self.env, time_scale=self.time_scale)
 
     def splitter(self) -> Consumer:
         return splitting.splitter(self.pool, self.lanes, self.env)
@@ -418,6 +430,8 @@ async def hub(
             payouts=Payouts(pool, lanes, env, banks, china()),
             certificate_keys=CertificateKeys(pool, env, master_keys),
             releases=Releases(pool, lanes, env),
+            receivers=Receivers(lanes, pool, env, accounts),
+            time_scale=time_scale,
             channels=channels,
             max_skew=max_skew,
         )
@@ -431,6 +445,7 @@ async def worker(objects: Hub, redis_url: str | None) -> AsyncIterator[None]:
     env.keep("splitting", lambda: splitter.run(objects.bell))
     env.keep("janitor", objects.janitor().run)
     env.keep("releases", objects.releases.run)
+    env.keep("rail_worker", objects.rail_worker().run)
     env.keep("bank_worker", objects.bank_worker().run)
     env.keep("timetable", objects.timetable().run)
     env.keep("heartbeat", objects.checks().beat)

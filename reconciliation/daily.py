@@ -46,6 +46,7 @@ from splitting.banks.fates import Wrong, file_key, info_of
 from splitting.banks.files import fetched
 from splitting.banks.sending import message_id
 from splitting.banks.worker import Banks
+from splitting.rails.store import withheld_on
 from splitting.tables import BankLink, Instruction, Settlement
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ class DailyProof:
                     for bank in deposit.banks
                     for entry in await entries_on(connection, book, bank_counterparty(bank), days)
                 ]
-                received = Deposits(deposit.end_to_end_id, entries, currency)
+                withheld = await withheld_on(connection, book, account_id, currency, day)
+                received = Deposits(deposit.end_to_end_id, entries, currency, withheld)
             return await reconcile(
                 connection,
                 book=book,

@@ -113,7 +113,7 @@ async def reconcile(
         homes |= {payout.business_date for payout in payouts.instructions} if payouts else set()
         done = {area: await store.dates_run(conn, book, counterparty, area, homes) for area in areas}
         previous = await store.closings_on(conn, book, counterparty, business_date - timedelta(days=1))
-        net = net_of(business_date, ours, theirs, deposits.currency) if deposits else None
+        net = net_of(business_date, ours, theirs, deposits.currency, deposits.withheld_minor) if deposits else None
         while True:
             known = {key: row.known for key, row in rows.items()}
             compared = _compare(business_date, ours, theirs, bill is not None, net, deposits, known, done)

@@ -17,6 +17,11 @@ from splitting.plans.arithmetic import Share, SplitLine, compute
 from splitting.plans.asked import Part
 from splitting.plans.document import PlanWrong
 from splitting.plans.tree import ShareKind
+from splitting.rails import store as rails_store
+from splitting.rails.compile import require_rail
+from splitting.rails.limits import RAILS, AtRail
+from splitting.rails.objects import ShareOrderOut, share_order_payload
+from splitting.rails.orders import freeze_needs, frozen_at_rail
 from splitting.settlement import store as settlement_store
 from splitting.settlement.deposits import ApplyDeposit
 from splitting.settlement.instructions import (
@@ -35,14 +40,16 @@ from splitting.shares.sharing import (
     share_out,
 )
 from splitting.shares.store import INVARIANTS as _OF_DEBTS
-from splitting.tables import BankLink, Payee
+from splitting.tables import BankLink, Payee, RailPayment
 
-INVARIANTS = store.INVARIANTS | _OF_DEBTS | guard.INVARIANTS | settlement_store.INVARIANTS
+INVARIANTS = store.INVARIANTS | _OF_DEBTS | guard.INVARIANTS | settlement_store.INVARIANTS | rails_store.INVARIANTS
 
 __all__ = [
     "EVENTS",
     "INVARIANTS",
+    "RAILS",
     "ApplyDeposit",
+    "AtRail",
     "BankLink",
     "CreatePayee",
     "DecideInstruction",
@@ -52,8 +59,10 @@ __all__ = [
     "Part",
     "Payee",
     "PlanWrong",
+    "RailPayment",
     "Share",
     "ShareKind",
+    "ShareOrderOut",
     "SplitLine",
     "SplitOut",
     "bank_link_payload",
@@ -61,6 +70,8 @@ __all__ = [
     "check_needs",
     "check_payable",
     "compute",
+    "freeze_needs",
+    "frozen_at_rail",
     "give_back_after_failed_refund",
     "instruction_payload",
     "needs",
@@ -70,7 +81,10 @@ __all__ = [
     "payee_payload",
     "plan",
     "plan_needs",
+    "rails_store",
+    "require_rail",
     "settlement_payload",
+    "share_order_payload",
     "share_out",
     "split_payload",
     "splitter",

@@ -11,6 +11,8 @@ from kernel.clock import rfc3339
 from splitting import states
 from splitting.plans.arithmetic import Share
 from splitting.plans.asked import Scope, from_json
+from splitting.rails.compile import BY_RAIL, WHY_NOT
+from splitting.rails.objects import EVENTS as RAIL_EVENTS
 from splitting.settlement.calendar import Every
 from splitting.settlement.limits import AccountClass
 from splitting.shares.frozen import frozen_of
@@ -42,6 +44,15 @@ class ShareOut(TypedDict):
     amount_minor: Minor
     taken_back_minor: Minor
     frozen_minor: Annotated[Minor, Field(description="what of it is not to be paid out yet 冻结")]
+    travels: Annotated[
+        str,
+        words(("bank", "rail", "own")),
+        Field(description="who pays it: the payee's bank, or the payment's rail; own: it is yours"),
+    ]
+    because: Annotated[
+        Annotated[str, words(tuple(WHY_NOT))] | None,
+        Field(description="why it goes by bank, where the plan has it travel by rail; null: it does not say so"),
+    ]
 
 
 class FrozenOut(TypedDict):
@@ -302,6 +313,7 @@ EVENTS = {
     "settlement.line_returned": EventType("a payout came back 退票; the share is owed again", InstructionOut),
     "settlement.finished": EventType("every line of the batch is paid or refused", SettlementOut),
     "channel.deposited": EventType("the channel's net of a day arrived at the bank", DepositOut),
+    **RAIL_EVENTS,
 }
 
 
@@ -341,6 +353,8 @@ def split_payload(split: Split) -> SplitOut:
                 "amount_minor": s.amount_minor,
                 "taken_back_minor": s.taken_back_minor,
                 "frozen_minor": frozen[n],
+                "travels": "own" if not (s.payee_id or split.own_payee) else "rail" if s.rail == BY_RAIL else "bank",
+                "because": None if s.rail in ("", BY_RAIL) else s.rail,
             }
             for n, s in enumerate(shares)
         ],

@@ -1,4 +1,4 @@
-"""State tables of a split plan's version; and of settlement 结算: a batch, its instructions, a bank's file."""
+"""State tables of a split plan's version; of settlement 结算: a batch, its instructions, a bank's file; of rails."""
 
 from enum import StrEnum
 
@@ -155,4 +155,111 @@ FILE = StateTable(
     },
     begins={FileFate.RECEIVED: None, FileFate.OFFERED: None},
     path=[(FileFate.RECEIVED, FileEvent.ALL_APPLIED)],
+)
+
+
+class Receiver(StrEnum):
+    REGISTERING = "registering"  # the rail is told of it until it has answered
+    REGISTERED = "registered"
+    REFUSED = "refused"  # by the rail: change it, or have it told again
+
+
+class ReceiverEvent(StrEnum):
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    SET = "set"  # anew: other facts, or the same to be told again
+
+
+RECEIVER = StateTable(
+    {
+        (Receiver.REGISTERING, ReceiverEvent.ACCEPTED): Move(Receiver.REGISTERED, "rail_receiver.registered"),
+        (Receiver.REGISTERING, ReceiverEvent.REFUSED): Move(Receiver.REFUSED, "rail_receiver.refused"),
+        (Receiver.REGISTERING, ReceiverEvent.SET): Move(Receiver.REGISTERING, "rail_receiver.set"),
+        (Receiver.REGISTERED, ReceiverEvent.SET): Move(Receiver.REGISTERING, "rail_receiver.set"),
+        (Receiver.REFUSED, ReceiverEvent.SET): Move(Receiver.REGISTERING, "rail_receiver.set"),
+    },
+    begins={Receiver.REGISTERING: "rail_receiver.set"},
+    path=[(Receiver.REGISTERING, ReceiverEvent.ACCEPTED)],
+)
+
+
+class Sharing(StrEnum):
+    """Of a share order 分账单."""
+
+    PLANNED = "planned"  # nothing of it has left
+    SENT = "sent"  # it may be at the rail, under one number for ever
+    FINISHED = "finished"  # the rail has decided about each of its parts
+    REFUSED = "refused"  # the rail has nothing of it: its parts are owed again, and paid by bank
+
+
+class SharingEvent(StrEnum):
+    CLAIMED = "claimed"  # about to be sent or asked about
+    DECIDED = "decided"
+    REFUSED = "refused"
+
+
+SHARING = StateTable(
+    {
+        (Sharing.PLANNED, SharingEvent.CLAIMED): Move(Sharing.SENT),
+        (Sharing.SENT, SharingEvent.CLAIMED): Move(Sharing.SENT),
+        (Sharing.SENT, SharingEvent.DECIDED): Move(Sharing.FINISHED, "share_order.finished"),
+        (Sharing.SENT, SharingEvent.REFUSED): Move(Sharing.REFUSED, "share_order.refused"),
+    },
+    begins={Sharing.PLANNED: None},
+    path=[(Sharing.PLANNED, SharingEvent.CLAIMED), (Sharing.SENT, SharingEvent.DECIDED)],
+)
+
+
+class RailPart(StrEnum):
+    """Of one share in a share order."""
+
+    OPEN = "open"
+    PAID = "paid"  # its receiver has it
+    CLOSED = "closed"  # its receiver does not get it: it is owed again, and paid by bank
+
+
+class RailPartEvent(StrEnum):
+    PAID = "paid"
+    CLOSED = "closed"
+
+
+RAIL_PART = StateTable(
+    {
+        (RailPart.OPEN, RailPartEvent.PAID): Move(RailPart.PAID),
+        (RailPart.OPEN, RailPartEvent.CLOSED): Move(RailPart.CLOSED),
+        (RailPart.PAID, RailPartEvent.PAID): Move(RailPart.PAID),  # rails repeat their answers
+        (RailPart.CLOSED, RailPartEvent.CLOSED): Move(RailPart.CLOSED),
+    },
+    begins={RailPart.OPEN: None},
+    path=[(RailPart.OPEN, RailPartEvent.PAID)],
+)
+
+
+class Fetching(StrEnum):
+    """Of a fetching-back 分账回退."""
+
+    WAITING = "waiting"  # nothing of it has left; the order of its share is under way
+    SENT = "sent"
+    DONE = "done"  # the rail has it back
+    REFUSED = "refused"  # it has not: the payee owes it
+    DROPPED = "dropped"  # there was nothing to fetch: the rail had not paid that share
+
+
+class FetchingEvent(StrEnum):
+    CLAIMED = "claimed"
+    DONE = "done"
+    REFUSED = "refused"
+    DROPPED = "dropped"
+
+
+FETCHING = StateTable(
+    {
+        (Fetching.WAITING, FetchingEvent.CLAIMED): Move(Fetching.SENT),
+        (Fetching.WAITING, FetchingEvent.DROPPED): Move(Fetching.DROPPED),
+        (Fetching.SENT, FetchingEvent.CLAIMED): Move(Fetching.SENT),
+        (Fetching.SENT, FetchingEvent.DONE): Move(Fetching.DONE, "share_return.done"),
+        (Fetching.SENT, FetchingEvent.REFUSED): Move(Fetching.REFUSED, "share_return.refused"),
+    },
+    begins={Fetching.WAITING: None},
+    path=[(Fetching.WAITING, FetchingEvent.CLAIMED), (Fetching.SENT, FetchingEvent.DONE)],
 )

@@ -96,6 +96,16 @@ async def plan_versions(connection: Connection, book: int, plan_id: str) -> list
     return [PlanVersion(*row) for row in rows]
 
 
+async def versions_by_rail(connection: Connection, book: int) -> list[tuple[str, int, bool]]:
+    """Return (plan, version, whether it is active) of the versions with a line that travels by rail."""
+    rows = await connection.fetch(
+        "SELECT plan_id, version, status = 'active' FROM split_plan_version "
+        "WHERE book = $1 AND by_rail AND status <> 'draft'",
+        book,
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
 async def attachments(connection: Connection, book: int) -> list[Attachment]:
     """Return what split plans are attached to in a book; at most ten thousand."""
     rows = await connection.fetch(

@@ -63,6 +63,7 @@ class Split(NamedTuple):
     release_on: date | None = None  # the first date on which something of it is released; None: on none
     delivered_at: datetime | None = None  # when delivery was confirmed
     own_payee: str | None = None  # who is paid the merchant's own of it; None: it stays in the merchant's account
+    rail: str | None = None  # the rail_payment whose money is frozen for it; None: none is
 
 
 class OwnPayee(NamedTuple):
@@ -101,6 +102,7 @@ class PlanVersion(NamedTuple):
     checker: str | None  # who had it activated last, or agreed to that; None: nobody yet
     made_at: datetime
     status_at: datetime
+    by_rail: bool = False  # some line of it travels by rail
 
 
 class Attachment(NamedTuple):
@@ -114,6 +116,95 @@ class Attachment(NamedTuple):
     version: int | None  # None: the one that is active when a payment is made
     attached_by: str  # a person's name, or an API key's id
     attached_at: datetime
+
+
+class RailReceiver(NamedTuple):
+    """As whom a rail knows a payee 分账接收方, at one of the merchant's channel accounts."""
+
+    book: int
+    payee_id: str
+    channel_account: str
+    channel: str  # its rail
+    kind: str  # channels.sharing.ReceiverKind
+    account: str
+    name: str  # which the rail compares; empty: it is not given
+    relation: str  # in the rail's own words
+    status: str  # registering | registered | refused
+    code: str | None  # why it is refused, or was not registered yet, in the rail's words
+    message: str | None
+    try_count: int
+    due_at: datetime | None  # when the rail is told; None: nothing is to be done
+    set_by: str  # a person's name, or an API key's id
+    created_at: datetime
+    updated_at: datetime
+
+
+class RailPayment(NamedTuple):
+    """Money of an attempt that its rail keeps frozen until it is shared out. Amounts in minor units."""
+
+    book: int
+    id: str  # payment:attempt
+    payment_id: str
+    channel_account: str
+    channel: str
+    reference: str  # our number of the attempt
+    channel_ref: str  # the rail's number of it
+    currency: str
+    arrived_minor: int  # what was frozen: what was paid less the channel's fee and the merchant's own coupons
+    frozen_on: date
+    paid_at: datetime
+    basis_points: int | None  # the ceiling that the account's terms agree; None: the rail's own
+    order_count: int = 0
+    is_last: bool = False  # the last of its orders releases the rest, so there are no more
+    released_on: date | None = None  # since when nothing of it is frozen; None: something is
+
+
+class ShareOrder(NamedTuple):
+    """One sharing-out 分账单 of a payment at its rail."""
+
+    book: int
+    id: str  # payment:rail:number
+    payment_id: str
+    number: int  # counted from 1
+    rail_payment: str
+    channel_account: str
+    channel: str
+    currency: str
+    parts: str  # JSON: rails.orders.Part
+    release_rest: bool
+    status: str  # planned | sent | finished | refused
+    code: str | None  # what the rail answered last, where that was a no
+    message: str | None
+    channel_ref: str | None
+    sent_count: int  # how often it may have been sent
+    query_count: int
+    sent_at: datetime | None  # last
+    due_at: datetime | None  # when it is sent or asked about next; None: it has ended
+    created_at: datetime
+    updated_at: datetime
+    return_count: int = 0  # of what of it refunds have fetched back
+
+
+class ShareReturn(NamedTuple):
+    """One fetching-back 分账回退 of what a rail has paid of a share, for a refund."""
+
+    book: int
+    id: str  # order:part:fetched:refund
+    payment_id: str
+    order_id: str
+    part: int  # its place in the order's parts
+    cause: str  # the refund's id
+    number: int  # of the order's returns, counted from 1
+    amount_minor: int
+    status: str  # waiting | sent | done | refused | dropped
+    code: str | None
+    message: str | None
+    sent_count: int
+    query_count: int
+    due_at: datetime | None
+    done_on: date | None
+    created_at: datetime
+    updated_at: datetime
 
 
 class BankLink(NamedTuple):
@@ -248,7 +339,7 @@ PAYOUT_RESERVES: Table[PayoutReserve] = Table(
 SPLITS: Table[Split] = Table(
     "split",
     Split,
-    "int text text text json bigint bigint json timestamptz bigint json bigint date timestamptz text",
+    "int text text text json bigint bigint json timestamptz bigint json bigint date timestamptz text text",
     keys=2,
 )
 OWN_PAYEES: Table[OwnPayee] = Table("own_payee", OwnPayee, "int text text text timestamptz", keys=2)
@@ -256,11 +347,36 @@ SPLIT_PLANS: Table[SplitPlan] = Table("split_plan", SplitPlan, "int text text te
 PLAN_VERSIONS: Table[PlanVersion] = Table(
     "split_plan_version",
     PlanVersion,
-    "int text int json json bytea text text text timestamptz timestamptz",
+    "int text int json json bytea text text text timestamptz timestamptz bool",
     keys=3,
 )
 ATTACHMENTS: Table[Attachment] = Table(
     "split_attachment", Attachment, "int text text text text int text timestamptz", keys=4
+)
+RAIL_RECEIVERS: Table[RailReceiver] = Table(
+    "rail_receiver",
+    RailReceiver,
+    "int text text text text text text text text text text int timestamptz text timestamptz timestamptz",
+    keys=3,
+)
+RAIL_PAYMENTS: Table[RailPayment] = Table(
+    "rail_payment",
+    RailPayment,
+    "int text text text text text text text bigint date timestamptz int int bool date",
+    keys=2,
+)
+SHARE_ORDERS: Table[ShareOrder] = Table(
+    "share_order",
+    ShareOrder,
+    "int text text int text text text text json bool text text text text int int timestamptz timestamptz timestamptz "
+    "timestamptz int",
+    keys=2,
+)
+SHARE_RETURNS: Table[ShareReturn] = Table(
+    "share_return",
+    ShareReturn,
+    "int text text text int text int bigint text text text int int timestamptz date timestamptz timestamptz",
+    keys=2,
 )
 BANK_LINKS: Table[BankLink] = Table(
     "bank_link", BankLink, "int text text json text text timestamptz timestamptz", keys=2

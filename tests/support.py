@@ -26,12 +26,14 @@ from channels.contract import (
     Outcome,
     Pending,
     RefundOrder,
+    Refused,
     Request,
     Response,
     Unknown,
     Unmoved,
 )
 from channels.registry import NAMES
+from channels.sharing import Receiver, ReceiverKind, Shared, ShareOrder, ShareReturn
 from gateway.routing import Policy
 from kernel.addresses import PUBLIC, Addresses
 from kernel.db import STATEMENT_S
@@ -132,6 +134,55 @@ class ScriptedChannel:
     def dispute_outcome(self, ref: str, answer: Response, *, now: datetime) -> Dispute | Unmoved | Unknown:
         return self.disputes.get(ref, Unknown("there is no such dispute", not_found=True))
 
+    # ---- sharing out -------------------------------------------------------------------------------------------------
+
+    receiver_kinds = frozenset({ReceiverKind.MERCHANT, ReceiverKind.PERSON})
+    gives_back = True
+
+    def bind_request(self, receiver: Receiver, reference: str) -> Request:
+        return self._request("bind", receiver)
+
+    def bind_outcome(self, receiver: Receiver, answer: Response, *, now: datetime) -> Outcome:
+        return self._outcome("bind", receiver)
+
+    def unbind_request(self, receiver: Receiver, reference: str) -> Request:
+        return self._request("unbind", receiver)
+
+    def unbind_outcome(self, receiver: Receiver, answer: Response, *, now: datetime) -> Outcome:
+        return self._outcome("unbind", receiver)
+
+    def share_request(self, order: ShareOrder) -> Request:
+        return self._request("share", order)
+
+    def share_outcome(self, order: ShareOrder, answer: Response, *, now: datetime) -> Shared:
+        return shared_alike(order, self._outcome("share", order))
+
+    def share_query_request(self, order: ShareOrder) -> Request:
+        return self._request("share_query", order)
+
+    def share_query_outcome(self, order: ShareOrder, answer: Response, *, now: datetime) -> Shared:
+        return shared_alike(order, self._outcome("share_query", order))
+
+    def release_request(self, order: ShareOrder) -> Request:
+        return self._request("release", order)
+
+    def release_outcome(self, order: ShareOrder, answer: Response, *, now: datetime) -> Outcome:
+        return self._outcome("release", order)
+
+    def give_back_request(self, order: ShareReturn) -> Request:
+        return self._request("give_back", order)
+
+    def give_back_outcome(self, order: ShareReturn, answer: Response, *, now: datetime) -> Outcome:
+        return self._outcome("give_back", order)
+
+    def give_back_query_request(self, order: ShareReturn) -> Request:
+        return self._request("give_back_query", order)
+
+    def give_back_query_outcome(self, order: ShareReturn, answer: Response, *, now: datetime) -> Outcome:
+        return self._outcome("give_back_query", order)
+
+    # ---- notices and bills -------------------------------------------------------------------------------------------
+
     def notice(self, message: Response, *, now: datetime) -> Notice:
         try:
             said = orjson.loads(message.body)
@@ -176,6 +227,15 @@ class HereTransport:
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
         return Response(200, {}, b"")
+
+
+def shared_alike(order: ShareOrder, said: Outcome) -> Shared:
+    """Return a share order's outcome where each of its shares has the same: paid, or with `closed` closed."""
+    if isinstance(said, Confirmed):
+        return Shared(said, tuple(Confirmed(said.channel_ref, one.amount, said.happened_at) for one in order.shares))
+    if isinstance(said, Refused) and said.closed:
+        return Shared(said, tuple(said for _ in order.shares))
+    return Shared(said)
 
 
 def confirmed(reference: str, minor: int, now: datetime, currency: str = "CNY") -> Confirmed:

@@ -20,6 +20,7 @@ from kernel.db import Pool, acquire
 from kernel.env import Env
 from kernel.errors import NotFound, Unavailable
 from kernel.sealing import CannotOpen, MasterKeys
+from splitting import AtRail
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +129,15 @@ class ChannelAccounts:
             raise _closed(account_id)
         names = ", ".join(ready.account.id for ready in accounts) or "none"
         raise NotFound("no_such_channel_account", f"there is no channel account {account_id[:64]}; there are: {names}")
+
+    async def client(self, book: int, account_id: str) -> ChannelClient:
+        """Return the client that speaks for an account. Raises as get does."""
+        return (await self.get(book, account_id)).client
+
+    async def at_rail(self, book: int, account_id: str) -> AtRail:
+        """Return an account as sharing out looks at it. Raises as get does."""
+        ready = await self.get(book, account_id)
+        return AtRail(account_id, ready.account.channel, ready.terms.share_basis_points)
 
     async def require_open(self, book: int, channel: str | None) -> None:
         """Raise Unavailable where an account cannot be used that might have taken a payment no other one takes.

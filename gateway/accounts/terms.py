@@ -139,6 +139,9 @@ class Terms:
     windows: Sequence[str] = ()  # weekly opening hours, Beijing: "mon-fri 08:00-22:00"; over midnight is meant so
     maintenance: Sequence[Maintenance] = ()
     regions: Sequence[str] = ()  # where payers may be, ISO 3166-1 alpha-2
+    share_basis_points: int | None = (
+        None  # 最大分账比例: the most of a payment that the rail shares out; None: the rail's
+    )
     _hours: Sequence[_Open] = field(default=(), repr=False, compare=False)  # the windows, read
     _unbounded: bool = field(default=True, repr=False, compare=False)  # nothing is ever refused; as good as always
 
@@ -168,6 +171,7 @@ class Terms:
             windows=given.take("windows", _each(_window_text), ()),
             maintenance=given.take("maintenance", _each(_maintenance), ()),
             regions=given.take("regions", _each(_region), ()),
+            share_basis_points=given.take("share_basis_points", _rate, None),
         )
         given.end()
         return terms
@@ -184,8 +188,9 @@ class Terms:
                 {"from": rfc3339(m.begins_at), "until": rfc3339(m.ends_at), "note": m.note} for m in self.maintenance
             ],
             "regions": list(self.regions),
+            "share_basis_points": self.share_basis_points,
         }
-        return {name: value for name, value in plain.items() if value}
+        return {name: value for name, value in plain.items() if value or value == 0}
 
     def to_json(self) -> str:
         """Write the terms; equal terms are written alike."""

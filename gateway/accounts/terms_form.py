@@ -91,3 +91,7 @@ class TermsIn(TypedDict, total=False):
         Annotated[list[_Region], _SOME] | None,
         Field(description="where payers may be, ISO 3166-1; one of an unknown region is taken"),
     ]
+    share_basis_points: Annotated[
+        _Rate | None,
+        Field(description="the most of a payment that the rail shares out 最大分账比例; left out: the rail's own"),
+    ]

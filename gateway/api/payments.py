@@ -133,6 +133,9 @@ class PaymentInFull(PaymentOut):
 
     attempts: list[AttemptOut]
     split: splitting.SplitOut | None
+    share_orders: Annotated[
+        list[splitting.ShareOrderOut], Field(description="how its rail shares it out 渠道分账; empty where none does")
+    ]
 
 
 class PaymentRoutes:
@@ -291,10 +294,13 @@ class PaymentRoutes:
                 raise NotFound("no_such_payment", f"there is no payment {call.ident}")
             tries = await attempts(connection, call.book, call.ident)
             split = await splitting.store.find_split(connection, call.book, call.ident)
+            by_rail = split is not None and split.rail is not None
+            orders = await splitting.rails_store.orders_of(connection, call.book, call.ident) if by_rail else []
         body: PaymentInFull = {
             **payment_payload(payment),
             "attempts": [attempt_payload(attempt) for attempt in tries],
             "split": splitting.split_payload(split) if split else None,
+            "share_orders": [splitting.share_order_payload(order) for order in orders],
         }
         return Reply(body)
 

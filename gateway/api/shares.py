@@ -11,7 +11,12 @@ from splitting.plans.forms import OrderLineIn, PaymentPlanIn, parts_by
 
 # What the shares asked for may be refused with.
 SHARING = ("currency_differs", "no_such_payee", "split_exceeds_payment")
-TREES = ("split_plan_wrong", "no_such_split_plan", "split_plan_not_active")  # and besides where it may be a tree
+TREES = (
+    "split_plan_wrong",
+    "no_such_split_plan",
+    "split_plan_not_active",
+    "rail_cannot_share",
+)  # and besides where it may be a tree
 
 
 _Units = Annotated[int, Field(ge=0, le=MAX_AMOUNT, strict=True), IS_AMOUNT]

@@ -112,6 +112,7 @@ _TAGS = {
     "split_plans": "Split plans 分账方案",
     "split_attachments": "What split plans are attached to",
     "payout_reserves": "What is kept of payouts 保证金",
+    "rail_receivers": "Receivers at rails 分账接收方",
     "payout_schedules": "Payout schedules 结算周期",
     "debts": "What payees owe 欠款",
     "balances": "Balances 余额",

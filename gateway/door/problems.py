@@ -116,6 +116,7 @@ PROBLEMS_BY_SUBJECT: Mapping[str, Sequence[Problem]] = {
         Problem("split_plan_wrong", 422, False, "the split plan cannot be understood, or no payment could be shared by it; `param` is the field, `line` the line it is in", "see `detail` and docs/split-plans.md"),
         Problem("no_such_split_plan", 404, False, "none of your split plans has this id, or it has no such version", "list them; check the API key"),
         Problem("split_plan_not_active", 409, False, "no version of this split plan has been activated, or the one that is named has not", "have it activated, or name another version"),
+        Problem("rail_cannot_share", 422, False, "the plan has lines that travel by rail, and the rail cannot pay them: `detail` quotes its rule, `line` names the line. Nothing was made", "change the plan, register the payee as a receiver, or name another channel; have the line travel by bank if nothing else helps"),
         Problem("split_plan_exists", 409, False, "`object_id` is your split plan of this name, with another currency or document", "add a version to it, or take another name"),
         Problem("split_plan_differs", 409, False, "the version has another hash than was given: it is not the document that was looked at", "read the plan again"),
         Problem("second_key_needed", 409, False, "the key that made this version may not activate it: that takes two", "use another key, or have your operator activate it"),

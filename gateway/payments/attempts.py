@@ -36,12 +36,20 @@ class Chosen(NamedTuple):
     fee_minor: int
     decision: str | None  # JSON
     fee_kept: bool = False  # by the channel, when this is refunded
+    share_basis_points: int | None = None  # the most that its rail shares out, where its terms say so
 
     @classmethod
     def of(cls, choice: Choice) -> "Chosen":
         ready = choice.ready
         kept = ready.terms.fees.keeps_on_refund(ready.client.channel.capabilities)
-        return cls(ready.account.id, ready.account.channel, choice.fee_minor, choice.decision, kept)
+        return cls(
+            ready.account.id, ready.account.channel, choice.fee_minor, choice.decision, kept,
+            ready.terms.share_basis_points,
+        )  # fmt: skip
+
+    def at_rail(self, *, reserves: bool) -> splitting.AtRail:
+        """Return the account as sharing out looks at it. reserves: the money is to be reserved first."""
+        return splitting.AtRail(self.account_id, self.channel, self.share_basis_points, reserves)
 
 
 class NewAttempt(NamedTuple):
@@ -97,7 +105,8 @@ class FailOver:
     attempt may have left, by this process or another. Returns Begun with the new attempt, on the account chosen here;
     None when that is not so, or the payment has run out or meanwhile gone another way, also when somebody else has
     failed over from this attempt, so that the outcome is to be settled like any other. Raises Rejected
-    (split_exceeds_payment) where the account's fee leaves too little for the payment's shares.
+    (split_exceeds_payment, rail_cannot_share) where the account's fee leaves too little for the payment's shares, or
+    its rail cannot pay those that it is to.
     """
 
     book: int
@@ -113,7 +122,7 @@ class FailOver:
         yield PAYMENTS, (self.book, self.payment_id)
         yield ATTEMPTS, (self.book, self.payment_id, self.number)
         yield ATTEMPTS, (self.book, self.payment_id, self.number + 1)
-        yield from splitting.check_needs(work, self.book, self.payment_id)
+        yield from splitting.check_needs(work, self.book, self.payment_id, self.chosen.at_rail(reserves=False))
         if work.knows(PAYMENTS, (self.book, self.payment_id)):
             payment = work.find(PAYMENTS, (self.book, self.payment_id))
             if payment is not None:
@@ -140,7 +149,8 @@ class FailOver:
             or (self.answers is Answers.MESSAGE and not attempt.is_fresh)
         ):
             return None
-        splitting.check(work, self.book, payment.id, payment.amount_minor, self.chosen.fee_minor)
+        at = self.chosen.at_rail(reserves=payment.capture_manual)
+        splitting.check(work, self.book, payment.id, payment.amount_minor, self.chosen.fee_minor, at)
         ledger.open_account(work, self.book, accounts.channel(self.chosen.account_id, payment.currency))
         why = self.outcome
         code, message = (
@@ -176,7 +186,7 @@ class StartAttempt:
     and has the one before closed at its channel; should the payer pay both, the second goes back by itself. Where a
     message of ours may have charged the payer already, that is decided first (docs/decisions/0020).
     channel: as the payer chose it, a rail's name or AUTO. Raises NotFound, Conflict (payment_ended, payment_has_method,
-    too_many_attempts), Undecided (attempt_undecided), Rejected (split_exceeds_payment).
+    too_many_attempts), Undecided (attempt_undecided), Rejected (split_exceeds_payment, rail_cannot_share).
     """
 
     book: int
@@ -188,7 +198,7 @@ class StartAttempt:
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield from attempts_needs(work, self.book, self.payment_id)
-        yield from splitting.check_needs(work, self.book, self.payment_id)
+        yield from splitting.check_needs(work, self.book, self.payment_id, self.chosen.at_rail(reserves=False))
         if work.knows(PAYMENTS, (self.book, self.payment_id)):
             payment = work.find(PAYMENTS, (self.book, self.payment_id))
             if payment is not None:
@@ -210,7 +220,8 @@ class StartAttempt:
             raise Conflict(
                 "too_many_attempts", f"{payment.id} has been tried {MAX_ATTEMPTS} times; create a new payment"
             )
-        splitting.check(work, self.book, payment.id, payment.amount_minor, self.chosen.fee_minor)
+        at = self.chosen.at_rail(reserves=payment.capture_manual)
+        splitting.check(work, self.book, payment.id, payment.amount_minor, self.chosen.fee_minor, at)
         ledger.open_account(work, self.book, accounts.channel(self.chosen.account_id, payment.currency))
         end_soon(work, before)
         number = payment.attempt_count + 1

@@ -40,6 +40,7 @@ class NewPayment(NamedTuple):
     next_action: str | None = None
     store: str | None = None
     link_id: str | None = None
+    share_later: bool = False  # its plan has the rail share it out, so only a rail that does takes it
 
 
 class Created(NamedTuple):
@@ -74,8 +75,12 @@ class CreatePayment(NamedTuple):
         if self.chosen is not None:
             yield ledger.ACCOUNTS, (book, accounts.channel(self.chosen.account_id, self.new.currency))
         if self.new.split:
-            yield from splitting.plan_needs(work, book, self.payment_id, self.new.currency, self.new.split)
+            yield from splitting.plan_needs(work, book, self.payment_id, self.new.currency, self.new.split, self._at)
         yield from earlier_needs(work, book, self.claims)
+
+    @property
+    def _at(self) -> splitting.AtRail | None:
+        return None if self.chosen is None else self.chosen.at_rail(reserves=self.new.capture_manual)
 
     def apply(self, work: Work) -> Created:
         book, new, chosen = self.book, self.new, self.chosen
@@ -85,8 +90,9 @@ class CreatePayment(NamedTuple):
             return earlier._replace(replayed=earlier.payment.id != self.payment_id)
         ledger.open_account(work, book, accounts.merchant(new.currency))
         fee = chosen.fee_minor if chosen is not None else 0
-        if new.split:
-            splitting.plan(work, book, self.payment_id, new.amount_minor, fee, new.currency, new.split)
+        share_later = bool(new.split) and splitting.plan(
+            work, book, self.payment_id, new.amount_minor, fee, new.currency, new.split, self._at
+        )
         now = work.now
         expires_at = now + new.expires_in
         attempt = None
@@ -96,6 +102,8 @@ class CreatePayment(NamedTuple):
         )  # fmt: skip
         if new.capture_manual:
             payment = payment._replace(capture_manual=True)
+        if share_later:
+            payment = payment._replace(share_later=True)
         if chosen is not None:
             ledger.open_account(work, book, accounts.channel(chosen.account_id, new.currency))
             payment = payment._replace(channel=chosen.channel)

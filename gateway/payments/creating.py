@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import orjson
 
+import splitting
 from channels import Method, Unknown
 from gateway import states
 from gateway.accounts.ready import ChannelAccounts
@@ -77,10 +78,10 @@ class Creating:
         payment_id = self._env.ids.new("pay")
         if new.method in (Method.CARD, Method.PAGE):
             new = new._replace(details=self._placing.with_return(book, payment_id, new.details))
-        ask = self._placing.request(book, payment_id, new, channel, Method(new.method), new.details, auth_code)
         try:
             await self._standings.require(book)
-            new = await self._shared(book, new)
+            new = await self._shared(book, new, channel)
+            ask = self._placing.request(book, payment_id, new, channel, Method(new.method), new.details, auth_code)
             choice = await self._placing.best(ask)
         except (Rejected, Conflict) as refusal:
             return await self._earlier(book, claims, auth_code, refusal)
@@ -108,10 +109,10 @@ class Creating:
         made it. Raises Rejected, Conflict.
         """
         payment_id = self._env.ids.new("pay")
-        ask = self._placing.request(book, payment_id, new, channel, Method.QR, None, None)
         try:
             await self._standings.require(book)
-            new = await self._shared(book, new)
+            new = await self._shared(book, new, channel)
+            ask = self._placing.request(book, payment_id, new, channel, Method.QR, None, None)
             if not await self._placing.some_method(ask):
                 await self._accounts.require_open(book, None if channel == AUTO else channel)
                 raise no_channel(ask, how="any way a cashier offers")
@@ -131,10 +132,16 @@ class Creating:
         created: Created = await self._lanes.put(command(create))
         return created.payment, created.replayed
 
-    async def _shared(self, book: int, new: NewPayment) -> NewPayment:
-        """Return a payment with by what it is shared out, where it leaves that to what is attached."""
+    async def _shared(self, book: int, new: NewPayment, channel: str) -> NewPayment:
+        """Return a payment with by what it is shared out, where it leaves that to what is attached.
+
+        Raises Rejected (rail_cannot_share) where a rail is to do that, and the one that is asked for does not.
+        """
         parts = await self._attachments.filled(book, new.currency, new.split, shop=new.store, link_id=new.link_id)
-        return new._replace(split=parts)
+        share_later = await self._attachments.wants_rail(book, parts)
+        if share_later and channel != AUTO:
+            splitting.require_rail(channel)
+        return new._replace(split=parts, share_later=share_later)
 
     async def _earlier(
         self, book: int, claims: Claims, auth_code: str | None, refusal: Rejected | Conflict

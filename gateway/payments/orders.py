@@ -39,6 +39,7 @@ class Orders:
             kept.get("client_ip"),
             kept.get("return_url"),
             payment.capture_manual,
+            payment.share_later,
             channel_ref=attempt.channel_ref,
             ending_at=attempt.ending_at,
         )

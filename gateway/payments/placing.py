@@ -47,7 +47,7 @@ class Placing:
         return RoutingRequest(
             book, channel, method, Money(of.amount_minor, of.currency), auth_code[:4] if auth_code else None,
             orjson.loads(of.metadata) if of.metadata else None, region, self._env.now(), of.capture_manual,
-            payment_id=payment_id,
+            payment_id=payment_id, share_later=of.share_later,
         )  # fmt: skip
 
     def _with_room(self, choices: Sequence[Choice]) -> Choice:

@@ -17,6 +17,7 @@ from gateway import states
 from gateway.objects import payment_event
 from gateway.payments import unfinished
 from gateway.payments.belief import Answers, believed, in_time
+from gateway.payments.frozen import note_frozen
 from gateway.payments.refund_holds import NewRefund, fee_needs, refund_needs, start_overpaid_refund, start_refund
 from gateway.payments.schedule import next_query
 from gateway.payments.shown import to_keep
@@ -90,6 +91,7 @@ class RecordOutcome(NamedTuple):
     after_reversal: bool = False
     fee_minor: int | None = None
     answers: Answers = Answers.QUESTION
+    share_basis_points: int | None = None  # the most that the rail shares out, where the account's terms say so
 
     def needs(self, work: Work) -> Iterable[Need]:
         payment_key, attempt_key = (self.book, self.payment_id), (self.book, self.payment_id, self.number)
@@ -110,6 +112,8 @@ class RecordOutcome(NamedTuple):
         yield ledger.ACCOUNTS, (self.book, accounts.merchant(payment.currency))
         if _coupon_of(self.outcome):
             yield ledger.ACCOUNTS, (self.book, accounts.merchant_coupon(payment.currency))
+        if payment.share_later:
+            yield from splitting.freeze_needs(self.book, self.payment_id, self.number)
         if payment.status not in OPEN_PAYMENT:  # a late confirmation goes back at once, so its shares matter now
             yield REFUNDS, (self.book, self.refund_id)
             yield from splitting.needs(work, self.book, self.payment_id)
@@ -183,6 +187,8 @@ class RecordOutcome(NamedTuple):
             latency_ms=attempt.latency_ms if self.latency_ms is None else self.latency_ms,
         )  # fmt: skip
         work.put(ATTEMPTS, attempt)
+        if payment.share_later:
+            note_frozen(work, payment, attempt, outcome, self.share_basis_points)
         if after is states.AttemptStatus.OVERPAID:
             return self._overpaid(work, payment, attempt)
         status = payment.status

@@ -69,8 +69,9 @@ class Recording:
         wait = query_wait(ready.client.channel.capabilities, row, self.time_scale)
         refund_id = overpaid_refund_id(payment.id, attempt.number)
         command = RecordOutcome(
-            payment.book, payment.id, attempt.number, outcome, wait, refund_id, latency_ms, answers=answers
-        )
+            payment.book, payment.id, attempt.number, outcome, wait, refund_id, latency_ms, answers=answers,
+            share_basis_points=ready.terms.share_basis_points,
+        )  # fmt: skip
         try:
             return await self._put(command._replace(fee_minor=self._calls.fee_after_coupon(ready, outcome)))
         except ReversedMeanwhile:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from channels.contract import Capabilities, Method
 from gateway.accounts.terms import NOTHING_USED, Terms, Used, WhyNot
 from kernel.money import Money
+from splitting import RAILS
 
 AUTO = "auto"  # whichever rail is best; anything else names a rail
 
@@ -40,6 +41,7 @@ class Wanted(NamedTuple):
     region: str | None = None  # of the payer, ISO 3166-1 alpha-2; None: nobody said
     reserve: bool = False  # 预授权: the money is to be reserved first
     tried: frozenset[str] = frozenset()  # accounts this payment has been to
+    share_later: bool = False  # 分账: the rail is to share the money out itself
 
 
 class No(NamedTuple):
@@ -62,6 +64,7 @@ REASONS: Mapping[str, str] = {
     "below_rail_minimum": "less than the rail takes",
     "above_rail_maximum": "more than the rail takes",
     "no_reserving": "the rail cannot reserve money by this method",
+    "shares_nothing_out": "the rail shares no payment out, and the payment's split plan wants it to",
     "method_not_agreed": "the account's terms leave this method out",
     "currency_not_agreed": "the account's terms leave this currency out",
     "below_minimum": "less than the account takes",
@@ -136,4 +139,6 @@ def _why_not(one: Candidate, wanted: Wanted, owners: frozenset[str] | None, used
         return WhyNot("above_rail_maximum", f"the rail takes at most {Money(rail.maximum_minor, amount.currency)}")
     if wanted.reserve and wanted.method not in rail.authorizes:
         return WhyNot("no_reserving", f"the rail cannot reserve money by {wanted.method}")
+    if wanted.share_later and one.channel not in RAILS:
+        return WhyNot("shares_nothing_out", f"{one.channel} shares no payment out for this hub")
     return one.terms.why_not(amount, wanted.method, wanted.now, used(one.account_id), region=wanted.region)

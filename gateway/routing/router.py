@@ -110,7 +110,7 @@ class Router:
             await self._follow()
         wanted = Wanted(
             ask.payment_id, ask.method, ask.amount, ask.now, ask.channel, ask.auth_code_prefix, ask.metadata or {},
-            ask.payer_region, ask.capture_manual, ask.exclude,
+            ask.payer_region, ask.capture_manual, ask.exclude, ask.share_later,
         )  # fmt: skip
         used = partial(self._used, standing, ask)
         decision = decide(standing.candidates, wanted, known, policy=standing.policy, used=used)

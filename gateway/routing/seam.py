@@ -42,6 +42,7 @@ class RoutingRequest(NamedTuple):
     capture_manual: bool = False  # the money is to be reserved first 预授权
     exclude: frozenset[str] = frozenset()  # ids of accounts that this payment has tried
     payment_id: str = ""  # so that what is drawn by lot is drawn again alike
+    share_later: bool = False  # 分账: the rail is to share the money out itself
 
 
 class Choice(NamedTuple):

@@ -69,6 +69,70 @@ def payee_debts(
     finish(work())
 
 
+@app.command("receiver")
+def payee_receiver(
+    book: Book,
+    payee: Id,
+    channel_account: Annotated[str, typer.Argument(help="At which, see `sluice channel list`.")],
+    account: Annotated[str, typer.Option(help="The rail's number of the merchant, or id of the person.")],
+    kind: Annotated[str, typer.Option(help="By what the rail knows it: merchant or person.")] = "merchant",
+    name: Annotated[str, typer.Option(help="Its full name, which the rail compares.")] = "",
+    relation: Annotated[str, typer.Option(help="What it is to the merchant, in the rail's own words.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Have a payee be a receiver at a rail 分账接收方, in place of what it was there; takes two people.
+
+    The same again has a rail that refused it told once more.
+    """
+    from channels.sharing import ReceiverKind
+    from ops.payees import set_receiver_as
+    from splitting.rails.objects import rail_receiver_payload
+
+    if kind not in list(ReceiverKind):
+        fail(f"--kind is one of {', '.join(ReceiverKind)}", 2)
+    found = settings()
+
+    async def work() -> int:
+        async with acting_person(found, "merchants", "payee receiver", payee, book=book) as acting:
+            row = await set_receiver_as(
+                acting, book, payee, channel_account, kind=kind, account=account, name=name, relation=relation
+            )
+        if as_json:
+            show(rail_receiver_payload(row))
+        else:
+            typer.echo(f"{row.payee_id} at {row.channel_account}: {row.status}")
+        return 0
+
+    finish(work())
+
+
+@app.command("receivers")
+def payee_receivers(
+    book: Book,
+    payee: Annotated[str | None, typer.Option(help="Only this payee's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List as whom rails know a merchant's payees, and what they said of those that they have not registered."""
+    from splitting.rails.objects import rail_receiver_payload
+
+    found = settings()
+
+    async def work() -> int:
+        async with looking(found, book, may_lack_secrets=True) as hub:
+            rows = [rail_receiver_payload(row) for row in await hub.receivers.listed(book, payee)]
+        if as_json:
+            show({"receivers": rows})
+            return 0
+        for row in rows:
+            reason = f"  {on_screen(row['reason'])}" if row["reason"] else ""
+            typer.echo(
+                f"{row['payee']}  {row['channel_account']}  {row['kind']} {row['account']}  {row['status']}{reason}"
+            )
+        return 0
+
+    finish(work())
+
+
 @app.command("suspend")
 def payee_suspend(book: Book, payee: Id, as_json: Json = False) -> None:
     """Have nothing paid out to a payee; its shares are booked and owed as ever, and refunds take them back.

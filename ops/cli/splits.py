@@ -169,6 +169,39 @@ def split_frozen(book: Book, as_json: Json = False) -> None:
     finish(work())
 
 
+@app.command("rails")
+def split_rails(book: Book, as_json: Json = False) -> None:
+    """List the share orders that rails have not decided yet, oldest first; exit 1 if any needs a person.
+
+    That is one which is open for more than a day, and a receiver that its rail refuses or does not register.
+    """
+    from ops.splits import at_rails
+
+    found = settings()
+
+    async def work() -> int:
+        async with looking(found, book, may_lack_secrets=True) as hub:
+            told = await at_rails(hub, book)
+        if as_json:
+            show(told)
+        else:
+            for order in told["share_orders"]:
+                open_parts = [part for part in order["parts"] if part["status"] == "open"]
+                minor = sum(part["amount_minor"] for part in open_parts)
+                amount = Money(minor, order["currency"]).major()
+                said = f"  {on_screen(order['said'])}" if order["said"] else ""
+                typer.echo(
+                    f"{order['created_at']}  {order['id']}  {order['status']}  {len(open_parts)} open, {amount} "
+                    f"{order['currency']}{said}"
+                )
+            for row in told["receivers"]:
+                reason = on_screen(row["reason"] or "")
+                typer.echo(f"{row['payee']} at {row['channel_account']} is {row['status']}  {reason}")
+        return 1 if told["needs_a_person"] else 0
+
+    finish(work())
+
+
 @app.command("dry-run")
 def dry_run(
     book: Book,
@@ -216,6 +249,7 @@ def dry_run(
         typer.echo(f"{told['arriving_minor']} minor units of {currency} arrive of {told['amount_minor']}")
         for one in told["shares"]:
             way = f"by transfer at {one['bank']}" if one["bank"] else one["travels"]
+            way += f" ({'; or '.join(one['rails'])})" if one["rails"] else ""
             why = f"; {one['because']}" if one["because"] else ""
             typer.echo(
                 f"{'  ' * one['level']}{one['line']}: keeps {one['keeps_minor']} of {one['gets_minor']}, {way} "

@@ -53,6 +53,7 @@ class Deposits:
     end_to_end_id: str  # WX{mchid}{yyyymmdd}
     entries: Sequence[Entry]  # each booking once
     currency: str = "CNY"
+    withheld_minor: int = 0  # 分账: what the channel shared out itself that day or keeps frozen, less what it let go
 
 
 class PayoutStatus(StrEnum):
@@ -343,8 +344,13 @@ class Net:
 _TAKES = frozenset({Item.REFUND, Item.CHARGEBACK})  # from the merchant
 
 
-def net_of(day: date, movements: Iterable[Movement], bill: Iterable[BillLine], currency: str) -> Net:
-    """Return what the channel owes for a day in one currency; below zero when we owe it."""
+def net_of(
+    day: date, movements: Iterable[Movement], bill: Iterable[BillLine], currency: str, withheld_minor: int = 0
+) -> Net:
+    """Return what the channel owes for a day in one currency; below zero when we owe it.
+
+    withheld_minor: see Deposits. A bill does not tell of it, so both sides have it from our book.
+    """
     ours = sum(
         _contribution(movement.kind, movement.status, movement.amount.minor, movement.fee_minor + movement.coupon_minor)
         for movement in movements
@@ -355,7 +361,7 @@ def net_of(day: date, movements: Iterable[Movement], bill: Iterable[BillLine], c
         for line in bill
         if line.amount.currency == currency
     )
-    return Net(Money(ours, currency), Money(theirs, currency))
+    return Net(Money(ours - withheld_minor, currency), Money(theirs - withheld_minor, currency))
 
 
 def _contribution(item: Item, status: str, minor: int, withheld_minor: int) -> int:

@@ -6,6 +6,7 @@ and no account of shares. Money comes to them in these ways only:
 - a commission, which is exactly the share that the payment's own split gives to the platform, at once or in the parts
   that were frozen of it; or of that share what is given again after a refund failed or a chargeback was won;
 - a commission that a bank refused or sent back, which is exactly what was sent of it;
+- a commission that was to go by a rail 渠道分账 and did not, or that the rail fetched back: no more than was sent;
 - into its sub-account, what was sent of its commission.
 
 Whatever else is there belongs to clients, and the platform would clear it a second time.
@@ -53,6 +54,11 @@ _BREACHES = f"""
         )
         WHEN o.id IS NULL AND t.rule IN ('commission_refused', 'commission_returned')
             THEN EXISTS ({_SENT} AND s.debit = t.credit)
+        WHEN o.id IS NULL AND t.rule IN ('commission_off_rail', 'commission_fetched_back') THEN EXISTS (
+            SELECT FROM transfer s WHERE s.book = t.book AND s.rule = 'commission_to_rail' AND s.debit = t.credit
+                AND s.id = substring(t.id FROM '^.*?:rail:[0-9]+:[0-9]+') || ':sent'
+                AND s.amount_minor >= t.amount_minor
+        )
         WHEN starts_with(t.credit, 'sub_account:') AND t.rule = 'settlement_paid'
             THEN EXISTS ({_SENT} AND s.credit = t.debit)
         ELSE false

@@ -23,6 +23,8 @@ class Share(NamedTuple):
     taken_back_minor: int = 0
     line: str = ""  # of a tree: the name of the line that gave it
     part: int = 0  # of an order whose parts' plans have refunds take back in different ways: which part's it is
+    # BY_RAIL: the rail pays it; empty: it is not to; else why one that was to does not go by it (rails/compile.py)
+    rail: str = ""
 
     @property
     def left_minor(self) -> int:

@@ -14,7 +14,7 @@ import orjson
 from kernel.money import allocate
 from splitting.plans.arithmetic import Share, SplitLine, flat
 from splitting.plans.document import MOST_LINES, PlanWrong, read
-from splitting.plans.tree import OWN, Facts, Plan, Policy, Release, Shared, ShareKind, TakingBack, share
+from splitting.plans.tree import OWN, Facts, Line, Plan, Policy, Release, Shared, ShareKind, TakingBack, share
 
 
 class Scope(StrEnum):
@@ -140,6 +140,11 @@ def in_proportion(
     return [(part, amount, fee, less - fee) for part, amount, less, fee in zip(parts, amounts, lost, fees, strict=True)]
 
 
+def rail_lines(parts: Sequence[Part]) -> list[Line]:
+    """Return the lines that want the payment's rail to pay them. Plans that are kept have been looked up."""
+    return [line for part in parts if part.document is not None for line in part.plan.rail_lines()]
+
+
 def check_size(parts: Sequence[Part]) -> None:
     """Raise PlanWrong where the plans of one payment have more lines together than one plan may have."""
     if sum(1 for part in parts for _ in part.plan.all_lines()) > MOST_LINES:
@@ -151,6 +156,7 @@ class Given(NamedTuple):
 
     share: Share
     releases: Sequence[Release] = ()  # none: at once
+    by_rail: bool = False  # its line wants the rail to pay it
 
 
 def given_by(parts: Sequence[Part], shared: Sequence[Shared]) -> list[Given]:
@@ -169,7 +175,7 @@ def given_by(parts: Sequence[Part], shared: Sequence[Shared]) -> list[Given]:
                 own[at] += got.own_minor
             elif got.own_minor or every:
                 share = Share(got.line.payee_id, got.own_minor, 0, "" if every else got.line.name, at)
-                given.append(Given(share, got.line.releases))
+                given.append(Given(share, got.line.releases, got.line.by_rail))
     return [*given, *(Given(Share(OWN, minor, part=at)) for at, minor in enumerate(own) if minor)]
 
 

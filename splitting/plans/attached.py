@@ -19,7 +19,7 @@ from kernel.work import BOOKS, Need, Work
 from people import Use, approved
 from splitting import states, store
 from splitting.objects import attachment_payload
-from splitting.plans.asked import Part, Scope
+from splitting.plans.asked import Part, Scope, rail_lines
 from splitting.plans.kept import no_such_plan
 from splitting.tables import ATTACHMENTS, PLAN_VERSIONS, SPLIT_PLANS, Attachment
 from streams import publish
@@ -121,6 +121,7 @@ class Attachments:
         self._pool = pool
         self._env = env
         self._found = Cache(self._look_up, env)
+        self._of_rails = Cache(self._look_up_rails, env)
 
     async def attach(
         self,
@@ -164,6 +165,19 @@ class Attachments:
             return found
         return [Part()] if currency in held.own else []
 
+    async def wants_rail(self, book: int, parts: Sequence[Part]) -> bool:
+        """Tell whether a payment that is shared out by these wants its rail to share it out.
+
+        As the plans stood a second ago at most; what is recorded looks for itself.
+        """
+        if rail_lines(parts):
+            return True
+        named = [(part.plan_id, part.version) for part in parts if part.plan_id is not None]
+        if not named:
+            return False
+        by_rail = await self._of_rails.get(book)
+        return any(one in by_rail for one in named)
+
     @staticmethod
     def _of(held: _Held, currency: str, part: Part, shop: str | None, link_id: str | None) -> Part:
         if not held.plans or part.split or part.document or part.plan_id:
@@ -184,3 +198,10 @@ class Attachments:
             own = await store.own_payees(connection, book)
         plans = {(row.scope, row.subject, row.currency): row for row in rows}
         return _Held(plans, {row.currency for row in own if row.payee_id is not None})
+
+    async def _look_up_rails(self, book: int) -> frozenset[tuple[str, int | None]]:
+        """Return the versions of kept plans that want a rail; of the active one also under None."""
+        async with acquire(self._pool) as connection:
+            rows = await store.versions_by_rail(connection, book)
+        active = {(plan_id, None) for plan_id, _, is_active in rows if is_active}
+        return frozenset({(plan_id, number) for plan_id, number, _ in rows} | active)

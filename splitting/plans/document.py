@@ -153,6 +153,11 @@ class SplitLineIn(_Strict):
     release: _Releases | None = Field(
         default=None, description="when its payee can be paid what it keeps; left out: as the plan says"
     )
+    travels: Literal["bank", "rail"] = Field(
+        default="bank",
+        description="who pays its payee what it keeps: the payee's bank, by transfer with the settlement, or the rail "
+        "that the payment is made on, out of it",
+    )
 
     @model_validator(mode="after")
     def _sense(self) -> "SplitLineIn":
@@ -173,6 +178,8 @@ class SplitLineIn(_Strict):
             raise ValueError("it has no payee whose volume or state could be looked at")
         if self.payee is None and self.release is not None:
             raise ValueError("what is yours is not frozen: a line without a payee has no release")
+        if self.payee is None and self.travels == "rail":
+            raise ValueError("what is yours is not shared out by a rail: a line that travels by rail has a payee")
         return self
 
 
@@ -392,6 +399,7 @@ def _line(given: SplitLineIn, release: Sequence[SplitReleaseIn]) -> Line:
         to_others=given.otherwise == "others",
         lines=[_line(line, release) for line in given.lines],
         releases=() if payee == OWN else [_release(one) for one in given.release or release],
+        by_rail=given.travels == "rail",
     )
 
 

@@ -7,14 +7,19 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from kernel.answers import Currency, Minor, words
+from kernel.clock import business_date
 from kernel.db import Pool, acquire
 from kernel.errors import NotFound, Rejected
 from ledger import accounts
 from ledger.posting import ACCOUNTS
+from splitting import states
 from splitting.objects import PayeeId
-from splitting.plans.asked import Part, check_size, share_parts
+from splitting.plans.asked import Part, check_size, rail_lines, share_parts
 from splitting.plans.kept import SplitPlans
 from splitting.plans.tree import CONDITIONS, OWN, Facts, LineShare, Release, ShareKind
+from splitting.rails.compile import cannot, check_lines, rules_in_words
+from splitting.rails.limits import RAILS, AtRail
+from splitting.rails.store import receivers
 from splitting.shares.sharing import owed_account
 from splitting.tables import PAYEES, Payee
 
@@ -48,13 +53,18 @@ class TriedShareOut(TypedDict):
     keeps_minor: Annotated[Minor, Field(description="what of it stays with the payee")]
     travels: Annotated[
         str,
-        words(("bank_transfer", "kept", "own")),
+        words(("bank_transfer", "rail", "kept", "own")),
         Field(
             description="bank_transfer: by a transfer at the bank of the payee's sub-account, with the settlement; "
+            "rail: the rail that the payment is made on pays it out of the payment; "
             "kept: it is owed in the book, and nothing pays it out; own: it stays yours"
         ),
     ]
     bank: Annotated[str | None, Field(description="of the sub-account")]
+    rails: Annotated[
+        list[str],
+        Field(description="of a line that travels by rail: where its payee is a receiver, and the rules there"),
+    ]
     release: Annotated[str, Field(description="when its payee can be paid what it keeps, in words")]
 
 
@@ -75,7 +85,7 @@ async def dry_run(plans: SplitPlans, pool: Pool, book: int, tried: Tried) -> Dry
     """Share out a payment that is made up, as a real one would be by what its payees are now. Books nothing.
 
     A version may be a draft. Raises NotFound (no_such_split_plan, no_such_payee), Rejected (currency_differs,
-    split_exceeds_payment), PlanWrong.
+    split_exceeds_payment, rail_cannot_share), PlanWrong.
     """
     parts = []
     for part in tried.parts:
@@ -99,7 +109,10 @@ async def dry_run(plans: SplitPlans, pool: Pool, book: int, tried: Tried) -> Dry
         lambda amount, product_line: Facts(amount, tried.method, product_line, suspended, volumes),
         cut=bool(tried.coupon_minor),
     )
-    shares = [_shown(n, one, payees) for n, part in enumerate(shared) for one in part.lines]
+    if lines := rail_lines(parts):
+        check_lines(lines, list(RAILS.values()), business_date(plans.now()))
+    rails = await _rails(pool, book, [line.payee_id for line in lines])
+    shares = [_shown(n, one, payees, rails) for n, part in enumerate(shared) for one in part.lines]
     arriving = tried.gross_minor - tried.fee_minor - tried.coupon_minor
     return {
         "object": "split_dry_run",
@@ -130,6 +143,24 @@ async def _payees(pool: Pool, book: int, parts: Sequence[Part], currency: str) -
     return found
 
 
+async def _rails(pool: Pool, book: int, payee_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return in words, for each of these payees, where it is a receiver and what the rail there allows.
+
+    Raises Rejected (rail_cannot_share) for one that is registered nowhere.
+    """
+    found: dict[str, list[str]] = {}
+    async with acquire(pool) as connection:
+        for payee_id in payee_ids:
+            rows = await receivers(connection, book, payee_id)
+            found[payee_id] = [
+                f"{row.channel_account} ({row.status}); {rules_in_words(AtRail(row.channel_account, row.channel))}"
+                for row in rows
+            ]
+            if not any(row.status == states.Receiver.REGISTERED for row in rows):
+                raise cannot(f"payee {payee_id} is registered as a receiver at no channel account: add it")
+    return found
+
+
 async def _volumes(pool: Pool, book: int, payees: Mapping[str, Payee], currency: str) -> dict[str, int]:
     """Return what was ever credited to each payee's account, and to the merchant's under OWN."""
     names = {owed_account(payee): payee.id for payee in payees.values()} | {accounts.merchant(currency): OWN}
@@ -139,9 +170,10 @@ async def _volumes(pool: Pool, book: int, payees: Mapping[str, Payee], currency:
         }
 
 
-def _shown(part: int, got: LineShare, payees: Mapping[str, Payee]) -> TriedShareOut:
+def _shown(part: int, got: LineShare, payees: Mapping[str, Payee], rails: Mapping[str, list[str]]) -> TriedShareOut:
     line = got.line
     payee = payees.get(line.payee_id)
+    by_rail = line.by_rail and payee is not None and payee.suspended_at is None
     bank = None if payee is None or payee.suspended_at is not None else payee.bank
     return {
         "part": part,
@@ -154,8 +186,9 @@ def _shown(part: int, got: LineShare, payees: Mapping[str, Payee]) -> TriedShare
         "because": because(got, payee),
         "gets_minor": got.got_minor,
         "keeps_minor": got.own_minor,
-        "travels": "own" if payee is None else "kept" if bank is None else "bank_transfer",
-        "bank": bank,
+        "travels": "own" if payee is None else "rail" if by_rail else "kept" if bank is None else "bank_transfer",
+        "bank": None if by_rail else bank,
+        "rails": rails.get(line.payee_id, []) if by_rail else [],
         "release": released(line.releases) if line.payee_id else "",
     }
 

@@ -6,10 +6,12 @@ A version's document never changes. Which version a payment used is kept with th
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
 
+from kernel.clock import business_date
 from kernel.db import Connection, Pool, acquire
 from kernel.env import Env
 from kernel.errors import Conflict, NotFound, Rejected
@@ -20,7 +22,9 @@ from people import Use, approved
 from splitting import states, store
 from splitting.objects import plan_version_payload
 from splitting.plans.asked import plan_of
-from splitting.plans.document import hash_of, resolved
+from splitting.plans.document import hash_of, read, resolved
+from splitting.rails.compile import check_lines
+from splitting.rails.limits import RAILS
 from splitting.tables import PAYEES, PLAN_VERSIONS, SPLIT_PLANS, PlanVersion, SplitPlan
 from streams import publish
 
@@ -30,7 +34,7 @@ class DraftVersion:
     """Make a plan with its first version, or add a version to one; the same again changes nothing. Returns both.
 
     row.version: one more than the plan's last. Raises NotFound (no_such_split_plan, no_such_payee), Rejected
-    (currency_differs), Conflict (split_plan_exists, version_mismatch).
+    (currency_differs, rail_cannot_share), Conflict (split_plan_exists, version_mismatch).
     """
 
     row: PlanVersion
@@ -70,6 +74,7 @@ class DraftVersion:
                 "version_mismatch", f"the last version of {plan.id} is {plan.versions}; read it again",
                 version=plan.versions,
             )  # fmt: skip
+        _check_rail(work, row)
         for payee_id in plan_of(row.written_out).payees():
             payee = work.find(PAYEES, (self.book, payee_id))
             if payee is None:
@@ -91,7 +96,8 @@ class ActivateVersion:
     """Have new payments that name a plan shared out by one of its versions; return both. Again, it changes nothing.
 
     hash: of what was looked at and agreed to. checker: who agreed: not who made the version, unless alone says that
-    there is nobody else. Raises NotFound (no_such_split_plan), Conflict (split_plan_differs, second_key_needed).
+    there is nobody else. Raises NotFound (no_such_split_plan), Conflict (split_plan_differs, second_key_needed),
+    Rejected (rail_cannot_share).
     """
 
     book: int
@@ -124,6 +130,7 @@ class ActivateVersion:
             return plan, row
         if row.maker == self.checker and not self.alone:
             raise Conflict("second_key_needed", f"{row.maker} made this version; another is to activate it")
+        _check_rail(work, row)
         before = work.find(PLAN_VERSIONS, (self.book, self.plan_id, plan.active)) if plan.active else None
         if before is not None:
             work.put(PLAN_VERSIONS, _moved(work, before, states.PlanVersionEvent.REPLACE))
@@ -133,6 +140,12 @@ class ActivateVersion:
         work.put(SPLIT_PLANS, plan)
         publish(work, self.book, "split_plan.activated", plan.id, plan_version_payload(row))
         return plan, row
+
+
+def _check_rail(work: Work, row: PlanVersion) -> None:
+    """Refuse a version of which no rail could carry out what is to travel by rail. Raises Rejected."""
+    if row.by_rail:
+        check_lines(plan_of(row.written_out).rail_lines(), list(RAILS.values()), business_date(work.now))
 
 
 def _moved(work: Work, row: PlanVersion, event: states.PlanVersionEvent) -> PlanVersion:
@@ -152,6 +165,9 @@ class SplitPlans:
         self._lanes = lanes
         self._pool = pool
         self._env = env
+
+    def now(self) -> datetime:
+        return self._env.now()
 
     async def make(
         self, book: int, *, name: str, currency: str, document: Mapping[str, Any], maker: str
@@ -236,7 +252,7 @@ class SplitPlans:
         now = self._env.now()
         return PlanVersion(
             book, plan_id, version, orjson.dumps(document).decode(), orjson.dumps(written).decode(), hash_of(written),
-            states.PlanVersion.DRAFT.value, maker, None, now, now,
+            states.PlanVersion.DRAFT.value, maker, None, now, now, bool(read(written).rail_lines()),
         )  # fmt: skip
 
 

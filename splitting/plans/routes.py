@@ -95,7 +95,7 @@ class AttachIn(Body):
         return self
 
 
-_KEPT = ("split_plan_wrong", "no_such_payee", "currency_differs")
+_KEPT = ("split_plan_wrong", "no_such_payee", "currency_differs", "rail_cannot_share")
 
 
 class SplitPlanRoutes:
@@ -167,7 +167,7 @@ class SplitPlanRoutes:
                 path=f"{place}/{{id}}/activate",
                 scope="channels",
                 handler=self.activate_split_plan,
-                problems=("no_such_split_plan", "split_plan_differs", "second_key_needed"),
+                problems=("no_such_split_plan", "split_plan_differs", "second_key_needed", "rail_cannot_share"),
                 answer=SplitPlanInFull,
                 says="Activate a version that another key, or a person, has made: new payments are shared out by it",
                 body=ActivateIn,

@@ -105,6 +105,7 @@ class Line(NamedTuple):
     to_others: bool = False  # where a condition does not hold: as if the line were not there; else the parent keeps it
     lines: "Sequence[Line]" = ()
     releases: Sequence[Release] = ()  # of what it keeps, in order; none: all of it at once
+    by_rail: bool = False  # the payment's rail is to pay what it keeps; else its payee's bank
 
     def value_for(self, facts: Facts) -> int:
         """Return the value of the highest tier that the volume has reached."""
@@ -144,6 +145,10 @@ class Plan(NamedTuple):
     def all_lines(self) -> Iterator[Line]:
         """Yield every line, each before those under it."""
         return walk(self.lines)
+
+    def rail_lines(self) -> list[Line]:
+        """Return the lines that want the rail to pay, in order."""
+        return [line for line in self.all_lines() if line.by_rail]
 
     def payees(self) -> list[str]:
         """Return the ids of the payees that it names, each once, in order."""

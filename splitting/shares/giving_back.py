@@ -14,6 +14,8 @@ from ledger.posting import ACCOUNTS
 from splitting.objects import shares_of
 from splitting.plans.arithmetic import Share, give_again
 from splitting.plans.tree import OWN
+from splitting.rails import orders
+from splitting.rails.compile import BY_RAIL
 from splitting.shares import debts
 from splitting.shares.frozen import Frozen, frozen_again, frozen_of, kept, thawed
 from splitting.shares.sharing import dump, owed_account, paid_to, parts_of, step_of
@@ -88,6 +90,7 @@ def _move(
     transfers: list[Transfer] = []
     taken: list[debts.Taken] = []
     after, of_frozen = [], [0] * len(shares)
+    called_off: list[Transfer] = []
     for n, (share, part) in enumerate(zip(shares, parts, strict=True)):
         after.append(share._replace(taken_back_minor=share.taken_back_minor + (part if back else -part)))
         payee_id = paid_to(split, share)
@@ -101,18 +104,27 @@ def _move(
         if not (rest := part - of_frozen[n]):
             continue
         if back:
+            if share.rail == BY_RAIL:
+                off = orders.call_off(work, split, n, rest, posting)
+                called_off += off
+                orders.fetch_back(work, split, n, rest - sum(t.amount_minor for t in off), posting)
             t = Transfer(f"{posting}:back:{n}", f"{word}_taken_back", owed, merchant, rest, split.currency)
             taken.append(debts.Taken(payee.id, t))
         else:
             t = Transfer(f"{posting}:again:{n}", word, merchant, owed, rest, split.currency)
         transfers.append(t)
+    if called_off:
+        post_expected(work, book, f"{posting}:called_off", called_off, business_date=day, fresh=True)
     if transfers:
         name = f"{posting}:taken_back" if back else f"{posting}:given_again"
         had = {one.transfer.debit: work.get(ACCOUNTS, (book, one.transfer.debit)).balance for one in taken}
         post_expected(work, book, name, transfers, business_date=day, fresh=True)
         places = {t.id: place for place, t in enumerate(transfers)}
         debts.note(work, split, posting.partition(":")[0], taken, had, places)
-    work.put(SPLITS, kept(split, frozen)._replace(shares=dump(after)))
+    split = kept(split, frozen)._replace(shares=dump(after))
+    work.put(SPLITS, split)
+    if split.rail is not None:
+        orders.release_if_last(work, split, after, day, owed_account)
     return of_frozen
 
 

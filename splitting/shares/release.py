@@ -14,6 +14,8 @@ from kernel.lane import Lanes
 from kernel.work import BOOKS, Need, Work
 from ledger import Step, post_expected
 from splitting.objects import shares_of, split_payload
+from splitting.rails import orders
+from splitting.rails.compile import BY_RAIL
 from splitting.shares import sharing
 from splitting.shares.frozen import Frozen, frozen_of, kept, to_be_released
 from splitting.shares.store import Due, due_for_release
@@ -92,6 +94,11 @@ def _release(work: Work, split: Split, today: date, *, delivered: bool) -> Split
         parts = [part._replace(released_on=on) if part in gone else part for part in parts]
     split = kept(split, parts)
     work.put(SPLITS, split)
+    if split.rail is not None:
+        by_rail = [
+            (part.share, part.left_minor) for part in due if part.left_minor and shares[part.share].rail == BY_RAIL
+        ]
+        orders.plan_order(work, split, shares, by_rail, today, sharing.owed_account)
     publish(work, split.book, "split.released", split.payment_id, split_payload(split))
     return split
 

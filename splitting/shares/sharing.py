@@ -5,6 +5,7 @@ from datetime import date
 
 import orjson
 
+from kernel.clock import business_date as clock_date
 from kernel.errors import Broken, Conflict, NotFound, Rejected
 from kernel.work import Need, Work
 from ledger import Step, Transfer, accounts, post_expected
@@ -13,10 +14,24 @@ from splitting import states
 from splitting.objects import split_payload
 from splitting.plans import asked as plans
 from splitting.plans.arithmetic import Share
-from splitting.plans.asked import Part, from_json, share_parts
-from splitting.plans.tree import OWN, Facts
+from splitting.plans.asked import Given, Part, from_json, given_by, rail_lines, share_parts
+from splitting.plans.tree import OWN, Facts, Line
+from splitting.plans.tree import Shared as SharedOut
+from splitting.rails import compile as rails
+from splitting.rails import orders
+from splitting.rails.limits import RAILS, AtRail
 from splitting.shares.frozen import Frozen, divided, frozen_of, kept
-from splitting.tables import OWN_PAYEES, PAYEES, PLAN_VERSIONS, SPLIT_PLANS, SPLITS, Payee, Split
+from splitting.tables import (
+    OWN_PAYEES,
+    PAYEES,
+    PLAN_VERSIONS,
+    RAIL_PAYMENTS,
+    RAIL_RECEIVERS,
+    SPLIT_PLANS,
+    SPLITS,
+    Payee,
+    Split,
+)
 from streams import publish
 
 
@@ -32,7 +47,9 @@ def paid_to(split: Split, share: Share) -> str:
     return (split.own_payee or OWN) if share.payee_id == OWN else share.payee_id
 
 
-def plan_needs(work: Work, book: int, payment_id: str, currency: str, asked: Sequence[Part]) -> Iterable[Need]:
+def plan_needs(
+    work: Work, book: int, payment_id: str, currency: str, asked: Sequence[Part], at: AtRail | None = None
+) -> Iterable[Need]:
     """Name the rows that `plan` looks at."""
     yield SPLITS, (book, payment_id)
     yield OWN_PAYEES, (book, currency)
@@ -43,17 +60,34 @@ def plan_needs(work: Work, book: int, payment_id: str, currency: str, asked: Seq
         yield SPLIT_PLANS, key
         if work.knows(SPLIT_PLANS, key) and (kept := work.find(SPLIT_PLANS, key)) is not None:
             yield PLAN_VERSIONS, (*key, part.version or kept.active or 0)
-    for payee_id in _payees_known(work, book, asked):
+    known = _known_parts(work, book, asked)
+    for payee_id in _payees(known):
         yield PAYEES, (book, payee_id)
+    yield from _receiver_needs(book, rail_lines(known), at)
+
+
+def _receiver_needs(book: int, lines: Sequence[Line], at: AtRail | None) -> Iterable[Need]:
+    if at is not None:
+        for line in lines:
+            yield RAIL_RECEIVERS, (book, line.payee_id, at.account_id)
 
 
 def plan(
-    work: Work, book: int, payment_id: str, gross_minor: int, fee_minor: int, currency: str, asked: Sequence[Part]
-) -> None:
+    work: Work,
+    book: int,
+    payment_id: str,
+    gross_minor: int,
+    fee_minor: int,
+    currency: str,
+    asked: Sequence[Part],
+    at: AtRail | None = None,
+) -> bool:
     """Keep by what a payment is to be shared out; of a plan that the merchant keeps, by which version, for ever.
 
-    So is by which payee the merchant is paid its own of it. Raises NotFound (no_such_payee, no_such_split_plan),
-    Conflict (split_plan_not_active), Rejected (currency_differs, split_exceeds_payment).
+    So is by which payee the merchant is paid its own of it. at: where it goes first; None: its payer has yet to choose.
+    Returns whether its rail is to share it out, so that the order has to be placed for that. Raises NotFound
+    (no_such_payee, no_such_split_plan), Conflict (split_plan_not_active), Rejected (currency_differs,
+    split_exceeds_payment, rail_cannot_share).
     """
     parts = [_of_a_version(work, book, part, currency) for part in asked]
     for payee_id in _payees(parts):
@@ -63,11 +97,32 @@ def plan(
         if payee.currency != currency:
             raise Rejected("currency_differs", f"payee {payee.id} is paid in {payee.currency}", param="split")
     plans.check_size(parts)
-    share_parts(parts, gross_minor, fee_minor, 0, _not_known_yet)
+    shared = share_parts(parts, gross_minor, fee_minor, 0, _not_known_yet)
+    _check_rail(work, book, parts, shared, gross_minor, at)
     text = plans.to_json(parts)
     split = Split(book, payment_id, "planned", currency, text, gross_minor, fee_minor, "[]", None)
     own = work.find(OWN_PAYEES, (book, currency))
     work.put(SPLITS, split if own is None else split._replace(own_payee=own.payee_id))
+    return bool(rail_lines(parts))
+
+
+def _check_rail(
+    work: Work, book: int, parts: Sequence[Part], shared: Sequence[SharedOut], gross_minor: int, at: AtRail | None
+) -> None:
+    """Make sure that the rail can pay what the plan has it pay. Raises Rejected (rail_cannot_share)."""
+    if not (lines := rail_lines(parts)):
+        return
+    today = clock_date(work.now)
+    if at is None:
+        rails.check_lines(lines, list(RAILS.values()), today)
+        return
+    wanted = [
+        rails.Wanted(one.share.line, one.share.payee_id, one.share.amount_minor)
+        for one in given_by(parts, shared)
+        if one.by_rail
+    ]
+    receivers = {line.payee_id: work.find(RAIL_RECEIVERS, (book, line.payee_id, at.account_id)) for line in lines}
+    rails.check(lines, wanted, gross_minor, at, receivers, today)
 
 
 def _of_a_version(work: Work, book: int, part: Part, currency: str) -> Part:
@@ -88,23 +143,28 @@ def _of_a_version(work: Work, book: int, part: Part, currency: str) -> Part:
     return part._replace(version=row.version, document=row.written_out)
 
 
-def check_needs(work: Work, book: int, payment_id: str) -> Iterable[Need]:
+def check_needs(work: Work, book: int, payment_id: str, at: AtRail | None = None) -> Iterable[Need]:
     """Name the rows that `check` looks at."""
     yield SPLITS, (book, payment_id)
     if work.knows(SPLITS, (book, payment_id)) and (split := work.find(SPLITS, (book, payment_id))) is not None:
         for part in from_json(split.asked):
             if part.plan_id is not None:
                 yield PLAN_VERSIONS, (book, part.plan_id, part.version)
+        if at is not None and _versions_known(work, split):
+            yield from _receiver_needs(book, rail_lines(parts_of(work, split)), at)
 
 
-def check(work: Work, book: int, payment_id: str, gross_minor: int, fee_minor: int) -> None:
+def check(work: Work, book: int, payment_id: str, gross_minor: int, fee_minor: int, at: AtRail | None = None) -> None:
     """Make sure that a payment's plan, if it has one, fits what is now to be captured and what that costs.
 
-    Raises Rejected (split_exceeds_payment).
+    at: where it goes, where that is chosen now. Raises Rejected (split_exceeds_payment, rail_cannot_share).
     """
     split = work.find(SPLITS, (book, payment_id))
     if split is not None:
-        share_parts(parts_of(work, split), gross_minor, fee_minor, 0, _not_known_yet)
+        parts = parts_of(work, split)
+        shared = share_parts(parts, gross_minor, fee_minor, 0, _not_known_yet)
+        if at is not None:
+            _check_rail(work, book, parts, shared, gross_minor, at)
 
 
 def parts_of(work: Work, split: Split) -> list[Part]:
@@ -129,8 +189,8 @@ def _payees(parts: Sequence[Part]) -> list[str]:
     return list(dict.fromkeys(payee_id for part in parts for payee_id in part.plan.payees()))
 
 
-def _payees_known(work: Work, book: int, parts: Sequence[Part]) -> list[str]:
-    """Return the payees of parts whose plans have been looked up so far."""
+def _known_parts(work: Work, book: int, parts: Sequence[Part]) -> list[Part]:
+    """Return the parts whose plans have been looked up so far, with their documents."""
     found = []
     for part in parts:
         if part.plan_id is not None:
@@ -142,7 +202,7 @@ def _payees_known(work: Work, book: int, parts: Sequence[Part]) -> list[str]:
                 continue
             part = part._replace(document=row.written_out)
         found.append(part)
-    return _payees(found)
+    return found
 
 
 def _not_known_yet(amount_minor: int, product_line: str | None) -> Facts:
@@ -162,14 +222,21 @@ def needs(work: Work, book: int, payment_id: str) -> Iterable[Need]:
     for frozen in frozen_of(split):
         if frozen.frozen_minor:
             yield HOLDS, (book, frozen.hold_id(payment_id))
-    versions = [part for part in from_json(split.asked) if part.plan_id is not None]
-    if not all(work.knows(PLAN_VERSIONS, (book, part.plan_id, part.version)) for part in versions):
+    if not _versions_known(work, split):
         return
-    for payee_id in [*_payees(parts_of(work, split)), *([split.own_payee] if split.own_payee else ())]:
+    parts = parts_of(work, split)
+    yield from orders.needs(work, split, [line.payee_id for line in rail_lines(parts)])
+    for payee_id in [*_payees(parts), *([split.own_payee] if split.own_payee else ())]:
         yield PAYEES, (book, payee_id)
         if work.knows(PAYEES, (book, payee_id)):
             payee = work.get(PAYEES, (book, payee_id))
             yield ACCOUNTS, (book, owed_account(payee))
+
+
+def _versions_known(work: Work, split: Split) -> bool:
+    """Tell whether the documents of the plans that a payment keeps have been looked up."""
+    versions = [part for part in from_json(split.asked) if part.plan_id is not None]
+    return all(work.knows(PLAN_VERSIONS, (split.book, part.plan_id, part.version)) for part in versions)
 
 
 def share_out(
@@ -196,12 +263,13 @@ def share_out(
         return split
     parts = parts_of(work, split)
     shared = share_parts(parts, gross_minor, fee_minor, coupon_minor, _known(work, split, parts, method), cut=True)
-    given = plans.given_by(parts, shared)
+    given = _routed(work, split, given_by(parts, shared), gross_minor)
     shares = [one.share for one in given]
+    by_rail: list[tuple[int, int]] = []
     source, delivered = accounts.merchant(split.currency), split.delivered_at is not None
     transfers: list[Transfer] = []
     frozen: list[Frozen] = []
-    for n, (share, releases) in enumerate(given):
+    for n, (share, releases, _) in enumerate(given):
         payee_id = paid_to(split, share)
         if payee_id == OWN or not share.amount_minor:
             continue
@@ -209,6 +277,8 @@ def share_out(
         rule = "commission" if payee.kind == "platform" else "share"
         at_once, later = divided(n, share.amount_minor, releases, business_date, delivered=delivered)
         if at_once:
+            if share.rail == rails.BY_RAIL:
+                by_rail.append((n, at_once))
             transfer_id = f"{payment_id}:share:{n}"
             transfers.append(Transfer(transfer_id, rule, source, owed_account(payee), at_once, split.currency))
         transfers += [step_of(work, split, share, part, Step.HOLD) for part in later]
@@ -221,8 +291,31 @@ def share_out(
     )  # fmt: skip
     split = kept(split, frozen)
     work.put(SPLITS, split)
+    if split.rail is not None:
+        orders.plan_order(work, split, shares, by_rail, business_date, owed_account)
     publish(work, book, "split.posted", payment_id, split_payload(split))
     return split
+
+
+def _routed(work: Work, split: Split, given: Sequence[Given], gross_minor: int) -> Sequence[Given]:
+    """Return shares with who pays each: those that want the rail go by it where its rules allow, else by bank."""
+    wanted = {
+        n: rails.Wanted(one.share.line, one.share.payee_id, one.share.amount_minor)
+        for n, one in enumerate(given)
+        if one.by_rail and one.share.amount_minor
+    }
+    if not wanted:
+        return given
+    book, at, receivers = split.book, None, {}
+    if split.rail is not None:
+        paid = work.get(RAIL_PAYMENTS, (book, split.rail))
+        at = AtRail(paid.channel_account, paid.channel, paid.basis_points)
+        keys = {one.payee_id: (book, one.payee_id, paid.channel_account) for one in wanted.values()}
+        receivers = {payee_id: work.find(RAIL_RECEIVERS, key) for payee_id, key in keys.items()}
+    payees = [work.get(PAYEES, (book, one.payee_id)) for one in wanted.values()]
+    suspended = frozenset(payee.id for payee in payees if payee.suspended_at is not None)
+    ways = rails.route(wanted, gross_minor, at, receivers, suspended)
+    return [one._replace(share=one.share._replace(rail=ways[n])) if n in ways else one for n, one in enumerate(given)]
 
 
 def _known(work: Work, split: Split, parts: Sequence[Part], method: str | None) -> Callable[[int, str | None], Facts]:
@@ -258,4 +351,4 @@ def step_of(work: Work, split: Split, share: Share, part: Frozen, step: Step, mo
 
 def dump(shares: Sequence[Share]) -> str:
     """Return shares as they are stored."""
-    return orjson.dumps([list(share) for share in shares]).decode()
+    return orjson.dumps([list(share if share.rail else share[:-1]) for share in shares]).decode()

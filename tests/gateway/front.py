@@ -83,6 +83,9 @@ class Rail:
             return found
         if op in ("close", "reverse", "void"):
             return CLOSED
+        if op in ("bind", "unbind", "release", "share", "share_query"):
+            number = order.account if op in ("bind", "unbind") else order.reference
+            return confirmed(number, 0, self.clock.now())
         if op == "refund_query" and order.reference in self.refused:
             return NEVER_ARRIVED
         return confirmed(order.reference, order.amount.minor, self.clock.now(), order.amount.currency)

@@ -54,6 +54,7 @@ ACTS: dict[str, tuple[str, ...]] = {
     "migrate": ("--accept",),
     "payee class": (*BOOK, "pye_0", "--class", "III"),
     "payee own": (*BOOK, "pye_0"),
+    "payee receiver": (*BOOK, "pye_0", "main", "--account", "1900000001"),
     "payee resume": (*BOOK, "pye_0"),
     "payee suspend": (*BOOK, "pye_0"),
     "payout release": (*BOOK, "stl_0"),
@@ -96,6 +97,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
     "payee debts": BOOK,
     "payee list": BOOK,
     "payee owns": BOOK,
+    "payee receivers": BOOK,
     "payout bank": (*BOOK, "citybank"),
     "payout list": BOOK,
     "payout reserves": BOOK,
@@ -117,6 +119,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
     "split dry-run": (*BOOK, "--amount", "1.00", "--plan", "spl_0"),
     "split frozen": BOOK,
     "split plan list": BOOK,
+    "split rails": BOOK,
     "split plan show": (*BOOK, "spl_0"),
     "route replay": (*BOOK, "--policy", "JSON", "--from", "2026-11-24", "--to", "2026-11-24"),
 }

@@ -27,6 +27,8 @@ TABLES: dict[str, type[StrEnum]] = {
     "refund": gateway.states.RefundStatus,
     "instruction": splitting.states.Instruction,
     "batch": splitting.states.Batch,
+    "share_order": splitting.states.Sharing,
+    "share_return": splitting.states.Fetching,
     "case": cases.states.Case,
     "discrepancy": reconciliation.states.State,
 }
@@ -49,7 +51,15 @@ async def test_every_column_that_is_a_state_is_in_the_table(database_url: str) -
     await connection.close()
     named = {"settlement": "batch", "case_file": "case"}
     # Settings that are switched on and off, and what people say: no object that money moves through.
-    switches = {"channel_account", "cashier_link", "merchant", "person", "approval", "split_plan_version"}
+    switches = {
+        "rail_receiver",
+        "channel_account",
+        "cashier_link",
+        "merchant",
+        "person",
+        "approval",
+        "split_plan_version",
+    }
     assert {named.get(row[0], row[0]) for row in rows} - switches == set(MEANING)
 
 

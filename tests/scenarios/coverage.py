@@ -22,6 +22,8 @@ UNDER_WAY: Mapping[str, frozenset[str]] = {
     "hold": frozenset({"held"}),
     "instruction": frozenset({"in_transit"}),
     "batch": frozenset({"draft", "awaiting_release", "created", "refused", "cancelled", "sent"}),
+    "share_order": frozenset({"planned", "sent"}),
+    "share_return": frozenset({"waiting", "sent"}),
     "case": frozenset({"open"}),
     "discrepancy": frozenset({"open", "explained", "suspended"}),
 }

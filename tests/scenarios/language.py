@@ -34,9 +34,23 @@ ANSWERS: dict[str, tuple[str, Mapping[str, Outcome]]] = {
         "says no for good, and has done nothing",
         {**dict.fromkeys(("pay", "capture", "refund"), NO), "refund_query": NEVER_ARRIVED},
     ),
+    "takes shares in": (
+        "has taken the share order, and decides later",
+        dict.fromkeys(("share", "share_query"), Pending(channel_ref="ch")),
+    ),
+    "closes shares": (
+        "pays no receiver of the share order: their accounts are abnormal",
+        dict.fromkeys(("share", "share_query"), Refused("ACCOUNT_ABNORMAL", closed=True)),
+    ),
+    "shares nothing out": ("refuses the share order as a whole", {"share": Refused("RULE_LIMIT")}),
+    "fetches nothing back": (
+        "cannot fetch shares back: the receivers do not have the money",
+        {"give_back": Refused("BALANCE_NOT_ENOUGH", closed=True)},
+    ),
     "is busy": ("says that it cannot take the order now", {"pay": Refused("SYSTEM_BUSY", retriable=True)}),
 }
 
+_SHARE = r"[a-z]+ (?:\d+(?:\.\d+)? %|the rest)(?: by rail)?"
 _WORDS = {
     "payment": r"P\d+",
     "attempt": r"P\d+\.\d+",
@@ -47,7 +61,7 @@ _WORDS = {
     "money": r"\d+\.\d\d",
     "channel": "|".join(CHANNELS),
     "payee": "|".join(PAYEES),
-    "shares": r"[a-z]+ (?:\d+(?:\.\d+)? %|the rest)(?:, [a-z]+ (?:\d+(?:\.\d+)? %|the rest))*",
+    "shares": rf"{_SHARE}(?:, {_SHARE})*",
     "policy": rf"last in first out|(?:{'|'.join(PAYEES)}) first",
     "release": r"on delivery|half at once and half after \d+ days?",
     "time": rf"\d+ (?:{'|'.join(SECONDS)})s?",
@@ -56,7 +70,7 @@ _WORDS = {
     "decision": r"[a-z_]+",
     "name": r"\S+",
 }
-SHARE = re.compile(r"([a-z]+) (?:(\d+(?:\.\d+)?) %|the rest)")
+SHARE = re.compile(r"([a-z]+) (?:(\d+(?:\.\d+)?) %|the rest)( by rail)?")
 
 
 class Action(NamedTuple):

@@ -28,7 +28,7 @@ LINE = re.compile(
     rf"(?P<side>debit|credit) +(?P<account>[a-z_]+(?::[a-z_]+)?)(?: +(?P<chinese>\S+))? +(?P<amount>{_AMOUNT})"
 )
 POSTING = re.compile(rf"(?P<rule>[a-z_]+)(?: (?P<step>{HELD}|{RELEASED}))? +(?P<line>debit .*)")
-_CLAIM = re.compile(r"(?P<object>[a-z]+) (?P<name>.+) is (?P<state>[a-z_]+)")
+_CLAIM = re.compile(r"(?P<object>[a-z_]+) (?P<name>.+) is (?P<state>[a-z_]+)")
 
 
 class Malformed(Exception):

@@ -72,6 +72,23 @@ class Sights:
         state: str = (await self.front.payment(self.payment(name)))["split"]["status"]
         return state
 
+    async def _state_of_share_order(self, name: str) -> str:
+        payment, _, number = name.partition(".")
+        orders = (await self.front.payment(self.payment(payment)))["share_orders"]
+        state: str = orders[int(number) - 1]["status"]
+        return state
+
+    async def _state_of_share_return(self, name: str) -> str:
+        payee, _, refund = name.partition(" of ")
+        sql = (
+            "SELECT r.status FROM share_return r JOIN share_order o ON o.book = r.book AND o.id = r.order_id "
+            "WHERE r.book = $1 AND r.cause = $2 AND o.parts -> r.part ->> 1 = $3"
+        )
+        async with acquire(self.front.hub.pool) as connection:
+            refund_id = await self.refund_id(refund)
+            state: str = await connection.fetchval(sql, self.front.book, refund_id, PAYEES[payee])
+        return state
+
     async def _state_of_refund(self, name: str) -> str:
         state: str = body(await self.front.get(f"/v1/refunds/{await self.refund_id(name)}"))["status"]
         return state

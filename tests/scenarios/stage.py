@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, cast
+from unittest.mock import patch
 
 from cases import Named
 from channels import Notice
@@ -24,6 +25,7 @@ from channels.contract import (
     Refused,
     Unknown,
 )
+from channels.sharing import ReceiverKind
 from gateway.tables import chargeback_id
 from kernel.clock import business_date
 from kernel.errors import SluiceError
@@ -32,6 +34,7 @@ from ops.cases import decide
 from splitting.banks.fates import kept_as
 from splitting.banks.sending import message_id
 from splitting.banks.worker import BankWorker
+from splitting.rails.limits import RAILS
 from tests.channels.banks.bank_files import camt054, entry, pain002, report_line
 from tests.gateway.front import CLOSED, Answer
 from tests.scenarios.language import CHANNELS, NO, PAYEES, SECONDS, SHARE, Understood, action, understand
@@ -41,6 +44,7 @@ from tests.splitting.play_bank import PlayBank, a_bank_read, a_round, all_read
 from tests.splitting.town import BANK, Town
 
 GONE = Refused("expired_or_canceled_card", closed=True)
+BY_RAIL = " by rail"
 PAGE = {"type": "page", "return_url": "https://shop.example/thanks"}
 _MARKS = {"wechat": "WX20261124", "alipay": "AP20261124"}  # how the channels' deposits are named at the bank
 
@@ -116,7 +120,9 @@ class Stage:
             said = Confirmed("ch-coupon", cny(amount), self.front.clock.now(), cny(minor(coupon)))
             self.front.rail.says(pay=said)
         more: dict[str, Any] = {"split": list(_plan(shares))} if shares else {}
-        if policy or release:
+        if BY_RAIL in shares:
+            await self._receivers()
+        if policy or release or BY_RAIL in shares:
             more = {"split_plan": {"document": _document(shares, policy, release)}}
         answer = await self.front.pay(payment, amount, **more)
         self.seen.payments[payment] = body(answer)["id"]
@@ -276,6 +282,12 @@ class Stage:
     async def shares_out(self) -> None:
         """The worker hears of what has succeeded and posts the payees' shares 分账."""
         await self.front.share_out()
+
+    @action("hub has rails share out")
+    async def has_rails_share_out(self) -> None:
+        """A minute later the worker has the channel pay the shares that go by it 渠道分账, or asks about it."""
+        self.front.clock.forward(SECONDS["minute"])
+        await self.front.hub.rail_worker().once()
 
     @action("hub releases what is due")
     async def releases(self) -> None:
@@ -444,6 +456,18 @@ class Stage:
             rail.disputes[told.ref] = before or told
             raise
 
+    async def _receivers(self) -> None:
+        """Have WeChat know the farm and the platform as receivers 分账接收方."""
+        rails = cast(dict[str, Any], RAILS)
+        self._stack.enter_context(patch.dict(rails, {self.front.shop.channel.name: RAILS["wechat"]}))
+        hub, book = self.front.hub, self.front.book
+        for number, name in enumerate(("farm", "platform"), 1900000001):
+            await hub.receivers.set(
+                book, PAYEES[name], CHANNELS["wechat"], kind=ReceiverKind.MERCHANT, account=str(number), name=name,
+                by="Li Na",
+            )  # fmt: skip
+        await hub.rail_worker().once()
+
     async def _at_bank(self) -> tuple[PlayBank, BankWorker]:
         if self._bank is None:
             self._bank = await self._stack.enter_async_context(a_bank_read(self.town))
@@ -472,11 +496,11 @@ class Stage:
 
 
 def _plan(shares: str) -> Iterator[dict[str, Any]]:
-    for payee, percent in SHARE.findall(shares):
+    for payee, percent, by_rail in SHARE.findall(shares):
         if payee not in PAYEES:
             raise ValueError(f"there is no payee {payee}: {', '.join(PAYEES)}")
         part = {"basis_points": round(float(percent) * 100)} if percent else {"remainder": 1}
-        yield {"payee": PAYEES[payee], **part}
+        yield {"payee": PAYEES[payee], **part, **({"travels": "rail"} if by_rail else {})}
 
 
 def _document(shares: str, policy: str, release: str) -> dict[str, Any]:

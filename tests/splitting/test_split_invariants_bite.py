@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
+from unittest.mock import patch
 
 import asyncpg
 import pytest
 
+from channels.contract import Refused
+from channels.sharing import ReceiverKind
 from ops.cases import decide
-from splitting import INVARIANTS, CreatePayee, Payee
+from splitting import INVARIANTS, RAILS, CreatePayee, Payee
 from tests.conftest import TestServer as PostgresServer
 from tests.ops.daily import daily
 from tests.splitting.play_bank import a_town_with_a_bank, all_read
@@ -145,6 +149,52 @@ LATER = {
     },
 }
 
+_FIRST = "id = (SELECT min(id) FROM share_order)"
+_PLANNED = "payment_id = (SELECT payment_id FROM share_order WHERE status = 'planned')"
+
+
+def _put(table: str, column: str, place: str, value: str, where: str) -> str:
+    """Return the statement that puts a value into a column's JSON."""
+    return f"UPDATE {table} SET {column} = jsonb_set({column}::jsonb, '{{{place}}}', '{value}')::json WHERE {where}"
+
+
+# Of what rails share out.
+BY_RAIL = {
+    "share_orders_match_the_journal": {
+        "a part that was paid and is called closed": _put("share_order", "parts", "0,6", '"closed"', _FIRST),
+        "a part of another amount": _put("share_order", "parts", "0,5", "1", _FIRST),
+        "a part that is gone": f"UPDATE share_order SET parts = (parts::jsonb - 1)::json WHERE {_FIRST}",
+        "a payment by the rail that was not booked": "DELETE FROM transfer WHERE id = (SELECT min(id) FROM transfer "
+        "WHERE rule = 'share_paid_by_rail')",
+        "a fetching-back that is called done": "UPDATE share_return SET status = 'done', done_on = '2100-06-01', "
+        "due_at = NULL WHERE id = (SELECT min(id) FROM share_return WHERE status = 'refused')",
+        "one that was booked and is called refused": "UPDATE share_return SET status = 'refused', done_on = NULL "
+        "WHERE id = (SELECT min(id) FROM share_return WHERE status = 'done')",
+        "more fetched back than is noted": _put("share_order", "parts", "0,7", "0", _FIRST),
+        "an order that has ended with a part open": "UPDATE share_order SET status = 'finished', due_at = NULL "
+        "WHERE status = 'planned'",
+    },
+    "at_rails_is_what_is_open": {
+        "more in transit than is open": "UPDATE account SET credits = credits + 1 WHERE name LIKE 'rail_transit:%'",
+        "a part that is open again": _put("share_order", "parts", "0,6", '"open"', _FIRST),
+    },
+    "shares_go_one_way": {
+        "a share that was to go by bank": _put("split", "shares", "0,5", '""', _PLANNED),
+        "more by the rail than the share is": _put("split", "shares", "0,1", "1", _PLANNED),
+        "another payee's share": _put("share_order", "parts", "0,1", f'"{MILL}"', _PLANNED),
+    },
+    "what_is_frozen_at_rails_is_released": {
+        "a payment whose rest nothing releases": f"UPDATE rail_payment SET is_last = false WHERE {_PLANNED}",
+        "an order that nobody counted": f"UPDATE rail_payment SET order_count = order_count + 1 WHERE {_PLANNED}",
+    },
+    "platform_holds_fees_alone": {
+        "principal that is fetched back for the platform": "UPDATE transfer SET rule = 'commission_fetched_back', "
+        "credit = 'platform_fee:CNY' WHERE rule = 'share_fetched_back'",
+        "more fetched back than a commission": "UPDATE transfer SET amount_minor = amount_minor + 1 "
+        "WHERE rule = 'commission_fetched_back'",
+    },
+}
+
 
 async def _sold_by_a_plan(town: Town) -> None:
     """Sell once more, by the first version of a plan that is kept; a second is a draft."""
@@ -168,6 +218,33 @@ async def _sold_and_frozen(town: Town) -> None:
     delivered = await front.paid("delivered", split_plan={"document": document})
     await front.share_out()
     await front.hub.releases.deliver(front.book, delivered)
+
+
+async def _shared_out_by_the_rail(town: Town) -> None:
+    """Have the rail pay the farm and the platform; fetch one refund's part back and not another's; plan an order."""
+    front = town.front
+    for number, payee in enumerate((FARM, PLATFORM)):
+        await front.hub.receivers.set(
+            front.book, payee, "rail", kind=ReceiverKind.MERCHANT, account=f"190000000{number}", by="ada"
+        )
+    rails = front.hub.rail_worker()
+    await rails.once()
+    lines = [
+        {"name": "farm", "payee": FARM, "basis_points": 50, "travels": "rail"},
+        {"name": "hub", "payee": PLATFORM, "basis_points": 100, "travels": "rail"},
+    ]
+    plan = {"document": {"version": 1, "lines": lines}}
+    for number in ("fetched", "kept"):
+        payment = await front.paid(number, split_plan=plan)
+        await front.share_out()
+        front.clock.forward(60)
+        await rails.once()
+        if number == "kept":
+            front.rail.says(give_back=Refused("BALANCE_NOT_ENOUGH", closed=True))
+        await front.refund(payment)
+        await rails.once()
+    await front.paid("planned", 40_000, split_plan={"document": {"version": 1, "lines": lines[:1]}})
+    await front.share_out()
 
 
 async def _given_back_after_it_was_paid(town: Town) -> None:
@@ -205,6 +282,10 @@ async def test_an_invariant_finds_each_fault_it_is_there_for(
         await _sold_and_frozen(town)
         await _given_back_after_it_was_paid(town)
         await _each_is_found(superuser, LATER)
+        rails = cast(dict[str, Any], RAILS)
+        with patch.dict(rails, {town.front.shop.channel.name: RAILS["wechat"]}):
+            await _shared_out_by_the_rail(town)
+        await _each_is_found(superuser, BY_RAIL)
         await superuser.close()
 
 
@@ -222,4 +303,4 @@ async def _each_is_found(superuser: asyncpg.Connection, plants: Mapping[str, Map
 
 
 def test_every_invariant_has_a_fault_planted_for_it() -> None:
-    assert {*PLANTS, *LATER} == set(INVARIANTS)
+    assert {*PLANTS, *LATER, *BY_RAIL} == set(INVARIANTS)

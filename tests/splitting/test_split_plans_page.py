@@ -50,8 +50,9 @@ def test_the_example_that_inherits_is_of_the_form() -> None:
     assert SplitTreeIn.model_validate(BLOCKS[2]).extends is not None
 
 
-def test_the_examples_of_releases_and_refunds_are_plans() -> None:
-    released, refunded = (read(block) for block in BLOCKS[3:])
+def test_the_examples_of_rails_releases_and_refunds_are_plans() -> None:
+    by_rail, released, refunded = (read(block) for block in BLOCKS[3:])
+    assert [line.by_rail for line in by_rail.lines] == [True, True, False]
     assert [len(line.releases) for line in released.lines] == [1, 2]
     assert refunded.taking_back == TakingBack(Policy.PAYER_FIRST, "store")
 

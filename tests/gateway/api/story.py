@@ -220,6 +220,10 @@ async def _split_plans(story: Story, payee: str) -> None:
     }, example="yourself")  # fmt: skip
     await ask("set_own_payee", "/v1/own_payees", {"currency": "CNY", "payee": own["id"]})
     await ask("list_own_payees", "/v1/own_payees")
+    await ask("set_rail_receiver", "/v1/rail_receivers", {
+        "payee": payee, "channel_account": "main", "kind": "merchant", "account": "1900000109", "name": "the tea maker",
+    })  # fmt: skip
+    await ask("list_rail_receivers", "/v1/rail_receivers")
     await ask("dry_run_split_plan", "/v1/split_plans/dry_run", {
         "amount": 12_800, "currency": "CNY", "channel_fee": 77, "method": "qr", "split_plan": {"id": made["id"]},
     })  # fmt: skip

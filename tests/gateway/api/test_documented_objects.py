@@ -21,6 +21,7 @@ TERMS: dict[str, Any] = {
     "windows": ["mon-fri 08:00-22:00", "sat,sun 10:00-24:00", "fri 22:00-02:00"],
     "maintenance": [{"from": "2026-11-24T02:00:00Z", "until": "2026-11-24T03:00:00+00:00", "note": "x"}],
     "regions": ["CN"],
+    "share_basis_points": 5_000,
 }  # fmt: skip
 POLICY: dict[str, Any] = {
     "margin_bp": 200, "explore": {"fraction_bp": 0, "up_to_minor": {"CNY": 20_000}},

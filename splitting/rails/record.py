@@ -1,0 +1,389 @@
+"""What workers do to share orders and fetchings-back: claiming one, and recording what its rail said. One commit each.
+
+A number is never given up for a new one. After silence the rail is asked, and where it knows nothing, told the same
+again. A no ends an order only where no other message of its number may have arrived (docs/decisions/0020).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
+
+from channels.contract import Confirmed, Outcome, Pending, Refused, Unknown
+from channels.sharing import Shared
+from kernel.clock import business_date
+from kernel.states import advance
+from kernel.work import BOOKS, Need, Work
+from ledger import Transfer, accounts, open_account, post_expected
+from ledger.posting import ACCOUNTS
+from splitting import states
+from splitting.rails.objects import share_order_payload, share_return_payload
+from splitting.rails.orders import order_id_of, rule_of, settles_at
+from splitting.rails.parts import Part, dump, groups, parts_of
+from splitting.states import Fetching, FetchingEvent, RailPart, RailPartEvent, SharingEvent
+from splitting.states import Sharing as State
+from splitting.tables import RAIL_PAYMENTS, SHARE_ORDERS, SHARE_RETURNS, RailPayment, ShareOrder, ShareReturn
+from streams import publish
+
+# Until when somebody who claimed one is taken to be at work; a call and its answer take less.
+CLAIMED_FOR = timedelta(seconds=40)
+# How long a message may be on its way: a rail that knows nothing of it after that never will.
+ARRIVED_AFTER = timedelta(seconds=90)
+WAITS_S = (2, 5, 10, 30, 60, 300, 600, 1800, 3600)
+NOTHING_LEFT = frozenset({"NOT_ENOUGH", "NOT_SHARE_ORDER", "RESOURCE_NOT_EXISTS"})  # refusals of a mere release
+
+
+def wait(count: int, scale: float) -> timedelta:
+    """Return how long after the count-th call the next one is made. scale: shortens it for a sandbox."""
+    return timedelta(seconds=WAITS_S[min(count, len(WAITS_S) - 1)] * scale)
+
+
+class Claimed(NamedTuple):
+    """A share order that is somebody's to send or to ask about, and the payment that it is of."""
+
+    order: ShareOrder
+    paid: RailPayment
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSharing:
+    """Note that a share order is about to be sent, or asked about; None where it is not due, or another took it.
+
+    send: it is to be sent, for the first time or again. seen: how often it had been sent when that was decided.
+    """
+
+    book: int
+    order_id: str
+    scale: float
+    send: bool
+    seen: int
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield from _order_needs(work, self.book, self.order_id)
+
+    def apply(self, work: Work) -> Claimed | None:
+        work.head(self.book)
+        order = work.get(SHARE_ORDERS, (self.book, self.order_id))
+        if order.due_at is None or order.sent_count != self.seen:
+            return None
+        paid = work.get(RAIL_PAYMENTS, (self.book, order.rail_payment))
+        if order.status == State.PLANNED:
+            if not order.release_rest and not groups(parts_of(order)):  # refunds took all of it before it left
+                status = advance(states.SHARING, State.PLANNED, SharingEvent.CLAIMED)
+                _ended(work, order._replace(status=status.value), SharingEvent.DECIDED)
+                return None
+            later = settles_at(paid, self.scale)
+            if later > work.now:
+                work.put(SHARE_ORDERS, order._replace(due_at=later))
+                return None
+        order = order._replace(
+            status=advance(states.SHARING, State(order.status), SharingEvent.CLAIMED).value,
+            due_at=work.now + CLAIMED_FOR, updated_at=work.now,
+        )  # fmt: skip
+        if self.send:
+            order = order._replace(sent_count=order.sent_count + 1, sent_at=work.now, code=None)
+        else:
+            order = order._replace(query_count=order.query_count + 1)
+        work.put(SHARE_ORDERS, order)
+        return Claimed(order, paid)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSharing:
+    """Record what a rail said of a share order: of each receiver, in the order it was asked, and of the whole.
+
+    answers_message: it answers the order itself, not a question about it. Returns the order as it then stands. What is
+    recorded once is not recorded again.
+    """
+
+    book: int
+    order_id: str
+    said: Shared
+    answers_message: bool
+    scale: float
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield from _order_needs(work, self.book, self.order_id)
+        key = (self.book, self.order_id)
+        if not work.knows(SHARE_ORDERS, key) or (order := work.find(SHARE_ORDERS, key)) is None:
+            return
+        yield ACCOUNTS, (self.book, accounts.rail_transit(order.channel_account, order.currency))
+        yield ACCOUNTS, (self.book, accounts.channel(order.channel_account, order.currency))
+        for part in parts_of(order):
+            yield ACCOUNTS, (self.book, part.owed)
+        paid_key = (self.book, order.rail_payment)
+        if work.knows(RAIL_PAYMENTS, paid_key):
+            paid = work.get(RAIL_PAYMENTS, paid_key)
+            yield SHARE_ORDERS, (self.book, order_id_of(order.payment_id, paid.order_count + 1))
+
+    def apply(self, work: Work) -> ShareOrder:
+        work.head(self.book)
+        order = work.get(SHARE_ORDERS, (self.book, self.order_id))
+        if order.status != State.SENT:
+            return order
+        order = _noted(order, self.said.whole)
+        if self.answers_message:
+            no = isinstance(self.said.whole, Refused) and not self.said.shares
+            is_over = no and order.code is not None and order.sent_count == 1
+        else:
+            is_over = _never_arrived(order, self.said.whole, work.now)
+        return self._refused(work, order) if is_over else self._went_on(work, order)
+
+    def _went_on(self, work: Work, order: ShareOrder) -> ShareOrder:
+        """Book what is decided of an order; end it where all of it is."""
+        parts, said, today = parts_of(order), self.said, business_date(work.now)
+        asked = groups(parts)
+        moves: list[_Move] = []
+        if len(said.shares) == len(asked):
+            for places, outcome in zip(asked, said.shares, strict=True):
+                if isinstance(outcome, Confirmed):
+                    on = min(business_date(outcome.happened_at), today)
+                    moves += [_Move(place, RailPartEvent.PAID, on) for place in places]
+                elif isinstance(outcome, Refused):
+                    moves += [_Move(place, RailPartEvent.CLOSED, today, outcome.code[:80]) for place in places]
+        parts = _moved(work, order, parts, moves)
+        order = order._replace(parts=dump(parts), updated_at=work.now)
+        if asked:
+            is_over = all(part.status != RailPart.OPEN for part in parts if part.amount_minor)
+        else:  # nothing but the rest is released
+            is_over = isinstance(said.whole, Confirmed)
+        if not is_over:
+            order = order._replace(due_at=work.now + wait(order.query_count + order.sent_count - 1, self.scale))
+            work.put(SHARE_ORDERS, order)
+            return order
+        if order.release_rest:
+            days = [date.fromisoformat(part.on) for part in parts if part.on]
+            if isinstance(said.whole, Confirmed):
+                days.append(min(business_date(said.whole.happened_at), today))
+            _released(work, order, max(days, default=today))
+        return _ended(work, order, SharingEvent.DECIDED)
+
+    def _refused(self, work: Work, order: ShareOrder) -> ShareOrder:
+        """End an order of which the rail has nothing: its parts are owed again, its rest is to be released."""
+        today, parts = business_date(work.now), parts_of(order)
+        still = [n for n, part in enumerate(parts) if part.amount_minor and part.status == RailPart.OPEN]
+        had = any(part.amount_minor for part in parts)
+        parts = _moved(work, order, parts, [_Move(n, RailPartEvent.CLOSED, today, order.code) for n in still])
+        order = order._replace(parts=dump(parts))
+        if order.release_rest:
+            if had and order.code != "NOT_SHARE_ORDER":
+                _release_alone(work, order)
+            elif order.code in NOTHING_LEFT:
+                _released(work, order, today)
+        return _ended(work, order, SharingEvent.REFUSED)
+
+
+def _order_needs(work: Work, book: int, order_id: str) -> Iterable[Need]:
+    yield SHARE_ORDERS, (book, order_id)
+    if work.knows(SHARE_ORDERS, (book, order_id)):
+        order = work.find(SHARE_ORDERS, (book, order_id))
+        if order is not None:
+            yield RAIL_PAYMENTS, (book, order.rail_payment)
+
+
+class _Move(NamedTuple):
+    """What became of a part: of which place, on which business date, and for the rail's which reason."""
+
+    place: int
+    event: RailPartEvent
+    on: date
+    reason: str | None = None
+
+
+def _noted(order: ShareOrder, said: Outcome) -> ShareOrder:
+    """Return an order with what was said last, for people, and with a no that may end it."""
+    match said:
+        case Refused():
+            words = f"{said.code}: {said.message}" if said.message else said.code
+            return order._replace(message=words[:500], code=None if said.retriable else said.code[:80])
+        case Unknown():
+            return order._replace(message=said.reason[:500])
+        case Pending() | Confirmed():
+            return order._replace(message=None, channel_ref=said.channel_ref or order.channel_ref)
+    return order
+
+
+def _never_arrived(order: ShareOrder, said: Outcome, now: datetime) -> bool:
+    """Tell whether the rail knows nothing of a number, and its last message was answered by a final no."""
+    lost = isinstance(said, Unknown) and said.not_found
+    return lost and order.code is not None and order.sent_at is not None and now - order.sent_at >= ARRIVED_AFTER
+
+
+def _moved(work: Work, order: ShareOrder, parts: Sequence[Part], moves: Sequence[_Move]) -> list[Part]:
+    """Book the ends of parts, those of one day as one posting; return the parts.
+
+    Raises Conflict (move_not_allowed) where a rail takes back what it has said.
+    """
+    after = list(parts)
+    transit = accounts.rail_transit(order.channel_account, order.currency)
+    channel = accounts.channel(order.channel_account, order.currency)
+    by_day: dict[date, list[Transfer]] = {}
+    for place, event, on, reason in moves:
+        part = after[place]
+        status = advance(states.RAIL_PART, RailPart(part.status), event)
+        if status == part.status:
+            continue  # rails repeat their answers
+        paid = status is RailPart.PAID
+        rule = "share_paid_by_rail" if paid else rule_of(part.owed, "off_rail")
+        to = channel if paid else part.owed
+        by_day.setdefault(on, []).append(
+            Transfer(f"{order.id}:{place}:{status}", rule, transit, to, part.amount_minor, order.currency)
+        )
+        after[place] = part._replace(status=status.value, reason=reason, on=on.isoformat())
+    for on, transfers in sorted(by_day.items()):
+        name = f"{transfers[0].id}:{len(transfers)}"
+        post_expected(work, order.book, name, transfers, business_date=on, fresh=True)
+    return after
+
+
+def _released(work: Work, order: ShareOrder, on: date) -> None:
+    paid = work.get(RAIL_PAYMENTS, (order.book, order.rail_payment))
+    if paid.released_on is None:
+        work.put(RAIL_PAYMENTS, paid._replace(released_on=on))
+
+
+def _release_alone(work: Work, order: ShareOrder) -> None:
+    """Plan the release of the rest that a refused order was to bring."""
+    paid = work.get(RAIL_PAYMENTS, (order.book, order.rail_payment))
+    number = paid.order_count + 1
+    anew = order._replace(
+        id=order_id_of(order.payment_id, number), number=number, parts="[]", status=State.PLANNED.value, code=None,
+        message=None, channel_ref=None, sent_count=0, query_count=0, sent_at=None, due_at=work.now,
+        created_at=work.now, updated_at=work.now, return_count=0,
+    )  # fmt: skip
+    work.put(SHARE_ORDERS, anew)
+    work.put(RAIL_PAYMENTS, paid._replace(order_count=number))
+
+
+def _ended(work: Work, order: ShareOrder, event: SharingEvent) -> ShareOrder:
+    status = advance(states.SHARING, State(order.status), event)
+    order = order._replace(status=status.value, due_at=None, updated_at=work.now)
+    work.put(SHARE_ORDERS, order)
+    publish(work, order.book, f"share_order.{status}", order.id, share_order_payload(order))
+    return order
+
+
+# ---- fetching back ---------------------------------------------------------------------------------------------------
+
+
+class ClaimedReturn(NamedTuple):
+    """A fetching-back that is somebody's to send or to ask about."""
+
+    row: ShareReturn
+    order: ShareOrder
+    paid: RailPayment
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimReturn:
+    """Note that a fetching-back is about to be sent or asked about; None where there is nothing to do now.
+
+    It waits until its order has ended. It is dropped where the rail has not paid that share: then the payee, who was
+    not paid by it, is owed what it had in transit, and the taking back has it.
+    """
+
+    book: int
+    return_id: str
+    order_id: str
+    scale: float
+    send: bool
+    seen: int
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield SHARE_RETURNS, (self.book, self.return_id)
+        yield from _order_needs(work, self.book, self.order_id)
+
+    def apply(self, work: Work) -> ClaimedReturn | None:
+        work.head(self.book)
+        row = work.get(SHARE_RETURNS, (self.book, self.return_id))
+        if row.due_at is None or row.sent_count != self.seen:
+            return None
+        order = work.get(SHARE_ORDERS, (self.book, self.order_id))
+        if row.status == Fetching.WAITING:
+            if order.due_at is not None:
+                work.put(SHARE_RETURNS, row._replace(due_at=max(order.due_at, work.now + wait(1, self.scale))))
+                return None
+            if parts_of(order)[row.part].status != RailPart.PAID:
+                work.put(SHARE_RETURNS, _fetching(work, row, FetchingEvent.DROPPED))
+                return None
+        row = row._replace(
+            status=advance(states.FETCHING, Fetching(row.status), FetchingEvent.CLAIMED).value,
+            due_at=work.now + CLAIMED_FOR, updated_at=work.now,
+        )  # fmt: skip
+        if self.send:
+            row = row._replace(sent_count=row.sent_count + 1)
+        else:
+            row = row._replace(query_count=row.query_count + 1)
+        work.put(SHARE_RETURNS, row)
+        return ClaimedReturn(row, order, work.get(RAIL_PAYMENTS, (self.book, order.rail_payment)))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordReturn:
+    """Record what a rail said of a fetching-back; return it as it then stands.
+
+    Where it has the money back, what the payee owes is paid by it. A no leaves the debt as it is.
+    """
+
+    book: int
+    return_id: str
+    order_id: str
+    said: Outcome
+    answers_message: bool
+    scale: float
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield SHARE_RETURNS, (self.book, self.return_id)
+        yield from _order_needs(work, self.book, self.order_id)
+        key = (self.book, self.order_id)
+        if work.knows(SHARE_ORDERS, key) and (order := work.find(SHARE_ORDERS, key)) is not None:
+            yield ACCOUNTS, (self.book, accounts.channel(order.channel_account, order.currency))
+            for part in parts_of(order):
+                yield ACCOUNTS, (self.book, part.owed)
+
+    def apply(self, work: Work) -> ShareReturn:
+        work.head(self.book)
+        row = work.get(SHARE_RETURNS, (self.book, self.return_id))
+        if row.status != Fetching.SENT:
+            return row
+        order, said = work.get(SHARE_ORDERS, (self.book, self.order_id)), self.said
+        match said:
+            case Confirmed():
+                return self._done(work, row, order, min(business_date(said.happened_at), business_date(work.now)))
+            case Refused() if said.closed or said.code in SHORT or not said.retriable:
+                if said.closed or not self.answers_message or row.sent_count == 1:
+                    row = row._replace(code=said.code[:80], message=said.message[:500])
+                    row = _fetching(work, row, FetchingEvent.REFUSED)
+                    work.put(SHARE_RETURNS, row)
+                    publish(work, row.book, "share_return.refused", row.id, share_return_payload(row, order))
+                    return row
+            case Refused():
+                row = row._replace(message=f"{said.code}: {said.message}"[:500])
+            case Unknown():
+                row = row._replace(message=said.reason[:500])
+        row = row._replace(due_at=work.now + wait(row.query_count + row.sent_count - 1, self.scale))
+        work.put(SHARE_RETURNS, row)
+        return row
+
+    def _done(self, work: Work, row: ShareReturn, order: ShareOrder, on: date) -> ShareReturn:
+        part = parts_of(order)[row.part]
+        channel = open_account(work, self.book, accounts.channel(order.channel_account, order.currency)).name
+        rule = rule_of(part.owed, "fetched_back")
+        transfer = Transfer(row.id, rule, channel, part.owed, row.amount_minor, order.currency)
+        post_expected(work, self.book, row.id, [transfer], business_date=on, fresh=True)
+        row = _fetching(work, row._replace(done_on=on, message=None), FetchingEvent.DONE)
+        work.put(SHARE_RETURNS, row)
+        publish(work, row.book, "share_return.done", row.id, share_return_payload(row, order))
+        return row
+
+
+SHORT = frozenset({"NOT_ENOUGH"})  # the receiver does not have it: the payee owes it, and pays with its next shares
+
+
+def _fetching(work: Work, row: ShareReturn, event: FetchingEvent) -> ShareReturn:
+    status = advance(states.FETCHING, Fetching(row.status), event)
+    return row._replace(status=status.value, due_at=None, updated_at=work.now)

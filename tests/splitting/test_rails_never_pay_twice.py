@@ -1,0 +1,282 @@
+"""Whatever a rail answers, and whenever refunds come, each share is paid once, by rail or by bank."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import orjson
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from channels.client import ChannelClient
+from channels.contract import Confirmed, Outcome, Pending, Refused, Unknown
+from channels.sharing import ReceiverKind, Shared, ShareOrder, ShareReturn
+from kernel.env import system_env
+from kernel.lane import Lanes
+from kernel.money import Money
+from kernel.work import BOOKS, Work
+from ledger import Post, Transfer, accounts
+from splitting.objects import shares_of
+from splitting.plans.asked import Part
+from splitting.rails.orders import frozen_at_rail
+from splitting.rails.receivers import SetReceiver
+from splitting.rails.store import DueReturn
+from splitting.rails.worker import RailWorker
+from splitting.shares import sharing
+from splitting.shares.giving_back import take_back_for_refund
+from splitting.shares.release import ConfirmDelivery
+from splitting.tables import (
+    RAIL_RECEIVERS,
+    SHARE_ORDERS,
+    SHARE_RETURNS,
+    RailPayment,
+    RailReceiver,
+)
+from splitting.tables import ShareOrder as OrderRow
+from tests.splitting.in_memory import BOOK, DAY, Book
+from tests.support import HereTransport, ScriptedChannel
+
+FARM, CLERK, HUB, MILL = ("pye_" + str(n) * 26 for n in (1, 2, 3, 4))
+RECEIVERS = {FARM: ("merchant", "190001"), CLERK: ("person", "oClerk"), HUB: ("merchant", "190003")}
+GROSS, FEE = 10_000, 60
+HALF_LATER = [{"basis_points": 5_000}, {"basis_points": 5_000, "when": "delivery", "days": 9}]
+LINES: list[dict[str, Any]] = [
+    {"name": "farm", "payee": FARM, "basis_points": 1_500, "travels": "rail", "release": HALF_LATER},
+    {"name": "clerk", "payee": CLERK, "basis_points": 500, "travels": "rail"},
+    {"name": "hub", "payee": HUB, "basis_points": 60, "travels": "rail"},
+    {"name": "mill", "payee": MILL, "basis_points": 3_000},
+]
+DOCUMENT = orjson.dumps({"version": 1, "base": "paid", "lines": LINES}).decode()
+
+
+@dataclass(frozen=True)
+class Does:
+    """A command that is a function of the work."""
+
+    act: Any
+    book: int = BOOK
+
+    def needs(self, work: Work) -> Any:
+        yield BOOKS, (BOOK,)
+
+    def apply(self, work: Work) -> Any:
+        return self.act(work)
+
+
+@dataclass
+class PlayRail:
+    """A rail that does what it is told, once a number, unless the next fate says otherwise; it knows whom it paid."""
+
+    fates: list[str]
+    now: Any
+    orders: dict[str, dict[str, Any]] = field(default_factory=dict)
+    returns: dict[str, int] = field(default_factory=dict)
+    paid: Counter[str] = field(default_factory=Counter)  # account → minor units, less what was fetched back
+
+    def fate(self) -> str:
+        return self.fates.pop(0) if self.fates else "well"
+
+    def __call__(self, op: str, order: Any) -> Any:
+        fate = self.fate()
+        if fate == "request_lost":
+            return Unknown("no answer")
+        answer = getattr(self, op)(order, fate)
+        return Unknown("no answer") if fate == "answer_lost" else answer
+
+    def share(self, order: ShareOrder, fate: str) -> Outcome | Shared:
+        if fate in ("NOT_ENOUGH", "RULE_LIMIT"):  # also of a number that it has carried out
+            return Refused(fate)
+        if fate == "NO_AUTH":
+            return Refused(fate, retriable=True)
+        if order.reference not in self.orders:
+            ends = {one.receiver.account: "open" for one in order.shares}
+            assert len(ends) == len(order.shares), "each receiver once"
+            self.orders[order.reference] = ends
+        return self.told(order, fate)
+
+    def share_query(self, order: ShareOrder, fate: str) -> Outcome | Shared:
+        if order.reference not in self.orders or fate == "unknown_yet":
+            return Unknown("no such order", not_found=True)
+        return self.told(order, fate)
+
+    def told(self, order: ShareOrder, fate: str) -> Shared:
+        ends = self.orders[order.reference]
+        shares: list[Outcome] = []
+        for n, one in enumerate(order.shares):
+            account = one.receiver.account
+            if ends[account] == "open" and fate != "pending" and not (fate == "half" and n % 2):
+                ends[account] = "closed" if fate == "closed" else "paid"
+                self.paid[account] += one.amount.minor if ends[account] == "paid" else 0
+            shares.append(
+                {
+                    "open": Pending(),
+                    "paid": Confirmed("d", one.amount, self.now()),
+                    "closed": Refused("ACCOUNT_ABNORMAL"),
+                }[ends[account]]
+            )
+        is_open = any(isinstance(one, Pending) for one in shares)
+        whole: Outcome = Pending() if is_open else Confirmed("o", Money(0, "CNY"), self.now())
+        return Shared(whole, tuple(shares))
+
+    def release(self, order: ShareOrder, fate: str) -> Outcome | Shared:
+        self.orders.setdefault(order.reference, {})
+        return Confirmed("o", Money(0, "CNY"), self.now())
+
+    def give_back(self, order: ShareReturn, fate: str) -> Outcome:
+        if order.reference not in self.returns:
+            if fate in ("NOT_ENOUGH", "RULE_LIMIT"):
+                return Refused(fate, retriable=fate == "NOT_ENOUGH")
+            assert order.receiver.kind is ReceiverKind.MERCHANT
+            self.returns[order.reference] = order.amount.minor
+            self.paid[order.receiver.account] -= order.amount.minor
+            assert self.paid[order.receiver.account] >= 0, "more fetched back than was paid"
+        return Pending() if fate == "pending" else Confirmed("r", order.amount, self.now())
+
+    def give_back_query(self, order: ShareReturn, fate: str) -> Outcome:
+        if order.reference not in self.returns:
+            return Unknown("no such return", not_found=True)
+        return Confirmed("r", order.amount, self.now())
+
+
+class PlayChannel(ScriptedChannel):
+    """The scripted channel, whose rail says of each share by itself."""
+
+    def share_outcome(self, order: ShareOrder, answer: Any, *, now: datetime) -> Shared:
+        return as_shared(self.script("share", order))
+
+    def share_query_outcome(self, order: ShareOrder, answer: Any, *, now: datetime) -> Shared:
+        return as_shared(self.script("share_query", order))
+
+
+def as_shared(said: Any) -> Shared:
+    return said if isinstance(said, Shared) else Shared(said)
+
+
+class Market:
+    """A book in memory with one payment that a rail shares out."""
+
+    def __init__(self, fates: list[str]) -> None:
+        self.book = Book()
+        self.rail = PlayRail(fates, lambda: self.book.now)
+        env = system_env(HereTransport())
+        env.executor = None
+        self.rail_client = ChannelClient(PlayChannel(self.rail), env)
+        lanes = cast(Lanes, self)
+        self.worker = RailWorker(self, cast(Any, None), lanes, env, time_scale=0)
+        self.refunds = 0
+        for payee in (FARM, CLERK, MILL):
+            self.book.payee(payee, bank="b")
+        self.book.payee(HUB, kind="platform", bank="b")
+        now = self.book.now
+        for payee, (kind, account) in RECEIVERS.items():
+            row = RailReceiver(
+                BOOK, payee, "rail", "wechat", kind, account, "", "", "registering", None, None, 0, now, "ada", now, now
+            )
+            self.book.do(SetReceiver(row))
+            self.book.do(Does(lambda work, key=(BOOK, payee, "rail"): work.put(
+                RAIL_RECEIVERS, work.get(RAIL_RECEIVERS, key)._replace(status="registered", due_at=None))))  # fmt: skip
+
+    async def client(self, book: int, account_id: str) -> ChannelClient:
+        return self.rail_client
+
+    async def put(self, command: Any) -> Any:
+        return self.book.do(command)
+
+    def sell(self) -> None:
+        channel, merchant = accounts.channel("rail", "CNY"), accounts.merchant("CNY")
+        self.book.do(
+            Post(
+                BOOK,
+                "captured",
+                [
+                    Transfer("c", "payment_captured", channel, merchant, GROSS, "CNY"),
+                    Transfer("f", "channel_fee", merchant, channel, FEE, "CNY"),
+                ],
+                DAY,
+            )
+        )
+        paid = RailPayment(
+            BOOK, "pay_1:1", "pay_1", "rail", "wechat", "1-1", "ch", "CNY", GROSS - FEE, DAY, self.book.now, None
+        )
+
+        def sold(work: Work) -> None:
+            sharing.plan(work, BOOK, "pay_1", GROSS, FEE, "CNY", [Part(document=DOCUMENT)])
+            frozen_at_rail(work, paid, is_the_payments=True)
+            sharing.share_out(work, BOOK, "pay_1", DAY, gross_minor=GROSS, fee_minor=FEE)
+
+        self.book.do(Does(sold))
+
+    def deliver(self) -> None:
+        self.book.do(ConfirmDelivery(BOOK, "pay_1"))
+
+    def refund(self, minor: int) -> None:
+        self.refunds += 1
+        self.book.do(Does(lambda work: take_back_for_refund(work, BOOK, "pay_1", f"re_{self.refunds}", minor, DAY)))
+
+    async def step(self) -> int:
+        """Let time pass, and have the worker see to everything that is open."""
+        self.book.now += timedelta(seconds=100)
+        orders: list[OrderRow] = [row for row in self.book._rows.get(SHARE_ORDERS, {}).values() if row.due_at]
+        for row in orders:
+            await self.worker._share(row)
+        returns = [row for row in self.book._rows.get(SHARE_RETURNS, {}).values() if row.due_at]
+        for back in returns:
+            await self.worker._fetch(DueReturn(back, "rail"))
+        return len(orders) + len(returns)
+
+    def assert_each_share_is_paid_once(self, taken: dict[str, int], given: dict[str, int]) -> None:
+        for payee, (_, account) in RECEIVERS.items():
+            name = accounts.platform_fee("CNY") if payee == HUB else accounts.payee(payee, "CNY")
+            by_bank = self.book.balances.get(name, 0)  # owed, which a bank pays; below nothing, what it owes
+            assert by_bank + self.rail.paid[account] == given[payee] - taken[payee], payee
+        self.book.assert_it_adds_up()
+
+
+FATES = st.sampled_from(
+    (
+        *("well", "request_lost", "answer_lost", "pending", "half", "closed", "unknown_yet"),
+        *("NOT_ENOUGH", "RULE_LIMIT", "NO_AUTH"),
+    )
+)
+STEPS = st.lists(
+    st.one_of(st.just("work"), st.just("deliver"), st.integers(1, 9_940)),
+    max_size=8,
+)
+
+
+@example(fates=["answer_lost", "unknown_yet"], steps=["work"])  # a new number would pay twice
+@example(fates=["answer_lost", "unknown_yet", "NOT_ENOUGH"], steps=["work"])  # so would taking this no for the first
+@example(fates=["pending"], steps=["work", 9_940])
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(fates=st.lists(FATES, max_size=12), steps=STEPS)
+def test_each_share_is_paid_once_whatever_the_rail_answers(fates: list[str], steps: list[Any]) -> None:
+    asyncio.run(_lived(fates, steps))
+
+
+async def _lived(fates: list[str], steps: list[Any]) -> None:
+    market = Market(list(fates))
+    market.sell()
+    left = GROSS - FEE
+    for step in steps:
+        if step == "work":
+            await market.step()
+        elif step == "deliver":
+            market.deliver()
+        elif left:
+            minor = min(step, left)
+            left -= minor
+            market.refund(minor)
+        market.book.assert_it_adds_up()
+    market.deliver()
+    for _ in range(60):
+        if not await market.step():
+            break
+    else:
+        raise AssertionError("it never ended")
+    assert market.book.balances.get(accounts.rail_transit("rail", "CNY"), 0) == 0
+    split = market.book.do(Does(lambda work: work.get(sharing.SPLITS, (BOOK, "pay_1"))))
+    given = {one.payee_id: one.amount_minor for one in shares_of(split)}
+    taken = {one.payee_id: one.taken_back_minor for one in shares_of(split)}
+    market.assert_each_share_is_paid_once(taken, given)
