@@ -298,6 +298,13 @@ class Work:
         rows.append(row)
         self._undo.append((rows,))
 
+    def add_all(self, table: Table[Row], rows: Sequence[Row]) -> None:
+        """Append rows to a journal, as `add` does each."""
+        there = self._added.setdefault(table, [])
+        before = len(there)
+        there.extend(rows)
+        self._undo.append((there, before))
+
     def sum_up(self, table: Sums[Any], key: Key, *more: int) -> None:
         """Add to the sums under a key. What they are then no command of the batch sees."""
         sums = self._sums.setdefault(table, {})
@@ -363,6 +370,9 @@ class Work:
         for step in reversed(self._undo):
             if len(step) == 1:
                 step[0].pop()
+                continue
+            if len(step) == 2:
+                del step[0][step[1] :]
                 continue
             if len(step) == 3:
                 if step[2] is None:

@@ -6,6 +6,7 @@ from ledger.invariants import INVARIANTS
 from ledger.posting import (
     ACCOUNTS,
     Account,
+    Group,
     Refusal,
     Result,
     Step,
@@ -14,6 +15,7 @@ from ledger.posting import (
     open_account,
     post,
     post_expected,
+    post_many,
 )
 from ledger.rules import RULES
 
@@ -23,6 +25,7 @@ __all__ = [
     "RULES",
     "Account",
     "ExpireHold",
+    "Group",
     "OpenAccounts",
     "Post",
     "Refusal",
@@ -34,5 +37,6 @@ __all__ = [
     "open_account",
     "post",
     "post_expected",
+    "post_many",
     "store",
 ]

@@ -1,6 +1,6 @@
 """Posting 记账: transfers of one debit and one credit, in linked groups, decided in memory, written with the batch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -218,13 +218,17 @@ def post(
         verdict = Result.EXISTS_DIFFERENTLY if taken else _apply(work, book, transfer, accounts, holds)
         if verdict is not Result.POSTED:
             raise Refusal([verdict if i == index else Result.LINKED_FAILED for i in range(len(transfers))])
+    _keep(work, book, accounts, holds)
+    _journal(work, book, [Group(posting, transfers, business_date)], fresh=fresh)
+    return [Result.POSTED] * len(transfers)
+
+
+def _keep(work: Work, book: int, accounts: Mapping[str, Account], holds: Mapping[str, Hold]) -> None:
     today = work.recorded(book).day
     for account in accounts.values():
         work.put(ACCOUNTS, account if account.moved_on == today else _moved(work, account, today))
     for hold in holds.values():
         work.put(HOLDS, hold)
-    _journal(work, book, posting, transfers, business_date, fresh=fresh)
-    return [Result.POSTED] * len(transfers)
 
 
 def post_expected(
@@ -237,6 +241,50 @@ def post_expected(
         raise Broken(
             "posting_refused", f"the books refused {posting}: {refusal}", posting=posting, results=list(refusal.results)
         ) from None
+
+
+class Group(NamedTuple):
+    """A linked group of transfers, of one business event."""
+
+    posting: str  # 凭证
+    transfers: Sequence[Transfer]
+    business_date: date
+
+
+def post_many(work: Work, book: int, groups: Sequence[Group]) -> None:
+    """Post groups, one after the other, whose ids were never used before; refused is Broken, as post_expected has it.
+
+    Where all of them move money now, and no account is debited by some and credited by others, the accounts are moved
+    by sums: what has room for the sum has room for every part of it on the way. Else each group is posted by itself.
+    """
+    if len(groups) > 1 and (accounts := _by_sums(work, book, groups)) is not None:
+        _keep(work, book, accounts, {})
+        _journal(work, book, groups, fresh=True)
+        return
+    for group in groups:
+        post_expected(work, book, *group[:2], business_date=group.business_date, fresh=True)
+
+
+def _by_sums(work: Work, book: int, groups: Sequence[Group]) -> dict[str, Account] | None:
+    """Return the accounts as they are after all these groups; None where it takes looking at each transfer."""
+    sums: dict[tuple[str, str, str, str], int] = {}
+    ids: set[str] = set()
+    count = 0
+    for group in groups:
+        for t in group.transfers:
+            if t.step is not Step.POST or t.hold_id is not None or not 0 < t.amount_minor <= MAX_MINOR:
+                return None
+            way = t.rule, t.debit, t.credit, t.currency
+            sums[way] = sums.get(way, 0) + t.amount_minor
+            ids.add(t.id)
+        count += len(group.transfers)
+    if len(ids) < count or {way[1] for way in sums} & {way[2] for way in sums}:
+        return None
+    accounts: dict[str, Account] = {}
+    for (rule, debit, credit, currency), amount in sums.items():
+        if _apply(work, book, Transfer("", rule, debit, credit, amount, currency), accounts, {}) is not Result.POSTED:
+            return None
+    return accounts
 
 
 def _moved(work: Work, account: Account, today: date) -> Account:
@@ -341,35 +389,42 @@ def _same(transfer: Transfer, entry: Entry) -> bool:
     )
 
 
-def _journal(
-    work: Work, book: int, posting: str, transfers: Sequence[Transfer], business_date: date, *, fresh: bool
-) -> None:
-    """Append the group to the journal, the chain and the days' sums.
+def _journal(work: Work, book: int, groups: Sequence[Group], *, fresh: bool) -> None:
+    """Append groups to the journal, the chain and the days' sums.
 
-    Unless it is `fresh`, a later command of the batch may look for it.
+    Unless they are `fresh`, a later command of the batch may look for them.
     """
     head = work.head(book)
-    seq, digest, day = head.transfer_seq, head.transfer_hash, business_date.isoformat()
+    seq, digest = head.transfer_seq, head.transfer_hash
     now, at, today = work.recorded(book)
-    for t in transfers:
-        seq += 1
-        step = t.step.value
-        text = (
-            f"{book}\x1f{t.id}\x1f{seq}\x1f{posting}\x1f{t.rule}\x1f{step}\x1f{t.debit}\x1f{t.credit}\x1f{t.amount_minor}\x1f"
-            f"{t.currency}\x1f{t.hold_id or ''}\x1f{day}\x1f{at}"
-        )  # as `chained` has the fields of an entry
-        digest = linked(digest, text, 13)
-        entry = Entry(
-            book, t.id, seq, posting, t.rule, step, t.debit, t.credit, t.amount_minor, t.currency, t.hold_id,
-            business_date, now, digest,
-        )  # fmt: skip
-        if fresh:
-            work.add(ENTRIES, entry)
-        else:
+    entries: list[Entry] = []
+    sums: dict[tuple[date, str, str, str], int] = {}
+    for posting, transfers, business_date in groups:
+        day = business_date.isoformat()
+        for id_, rule, debit, credit, amount, currency, step_, hold_id, _ in transfers:
+            seq += 1
+            step = str(step_)
+            text = (
+                f"{book}\x1f{id_}\x1f{seq}\x1f{posting}\x1f{rule}\x1f{step}\x1f{debit}\x1f{credit}\x1f{amount}\x1f"
+                f"{currency}\x1f{hold_id or ''}\x1f{day}\x1f{at}"
+            )  # as `chained` has the fields of an entry
+            digest = linked(digest, text, 13)
+            entry = Entry(
+                book, id_, seq, posting, rule, step, debit, credit, amount, currency, hold_id, business_date, now,
+                digest,
+            )  # fmt: skip
+            entries.append(entry)
+            if step_ is Step.POST or step_ is Step.POST_HOLD:
+                way = business_date, debit, credit, rule
+                sums[way] = sums.get(way, 0) + amount
+    if fresh:
+        work.add_all(ENTRIES, entries)
+    else:
+        for entry in entries:
             work.put(ENTRIES, entry)
-        if t.step in (Step.POST, Step.POST_HOLD):
-            work.sum_up(DAY_SUMS, (book, t.debit, business_date, today, t.rule), t.amount_minor, 0)
-            work.sum_up(DAY_SUMS, (book, t.credit, business_date, today, t.rule), 0, t.amount_minor)
+    for (business_date, debit, credit, rule), amount in sums.items():
+        work.sum_up(DAY_SUMS, (book, debit, business_date, today, rule), amount, 0)
+        work.sum_up(DAY_SUMS, (book, credit, business_date, today, rule), 0, amount)
     work.put(BOOKS, Head(book, seq, digest, head.event_seq, head.event_hash, now))
 
 

@@ -32,6 +32,7 @@ from splitting.settlement.instructions import (
 from splitting.shares.giving_back import give_back_after_failed_refund, take_back_for_refund
 from splitting.shares.own import note_cost_borne, own_account, own_balance
 from splitting.shares.sharing import (
+    Paid,
     check,
     check_needs,
     needs,
@@ -56,6 +57,7 @@ __all__ = [
     "LinkBank",
     "MakeSettlement",
     "MarkSent",
+    "Paid",
     "Part",
     "Payee",
     "PlanWrong",

@@ -11,6 +11,7 @@ from kernel.lane import Lanes
 from kernel.work import Need, Work
 from splitting import store
 from splitting.shares import sharing
+from splitting.shares.sharing import Paid
 from streams import Consumer, Event
 
 NAME = "splitting"  # of the position in each book
@@ -29,16 +30,19 @@ class PaymentSucceeded(BaseModel):
     paid_by: str | None = None  # likewise
 
 
-def needs(work: Work, event: Event) -> Iterable[Need]:
-    yield from sharing.needs(work, event.book, event.subject)
+def needs(work: Work, events: Sequence[Event]) -> Iterable[Need]:
+    yield from sharing.needs_of_many(work, events[0].book, [event.subject for event in events])
 
 
-def handle(work: Work, event: Event) -> None:
-    told = PaymentSucceeded.model_validate_json(event.payload)
-    sharing.share_out(
-        work, event.book, event.subject, told.business_date, gross_minor=told.amount_captured,
-        fee_minor=told.channel_fee, coupon_minor=told.merchant_coupon, method=told.paid_by,
-    )  # fmt: skip
+def handle(work: Work, events: Sequence[Event]) -> None:
+    sharing.share_out_many(work, events[0].book, [_paid(event.subject, event.payload) for event in events])
+
+
+def _paid(payment_id: str, payload: str) -> Paid:
+    told = PaymentSucceeded.model_validate_json(payload)
+    return Paid(
+        payment_id, told.business_date, told.amount_captured, told.channel_fee, told.merchant_coupon, told.paid_by
+    )
 
 
 async def concerning(connection: Connection, book: int, events: Sequence[Event]) -> Sequence[Event]:

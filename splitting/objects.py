@@ -1,5 +1,6 @@
 """Splits, payees and settlements as the API, the events and the command line show them."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import orjson
@@ -322,9 +323,11 @@ def shares_of(split: Split) -> list[Share]:
     return [Share(*share) for share in orjson.loads(split.shares)]
 
 
-def split_payload(split: Split) -> SplitOut:
-    """Return a split as the API and the events show it."""
-    shares, parts = shares_of(split), [part for part in frozen_of(split) if part.frozen_minor]
+def split_payload(split: Split, shares: Sequence[Share] | None = None) -> SplitOut:
+    """Return a split as the API and the events show it. shares: as it has them; None: they are read from it."""
+    parts = [part for part in frozen_of(split) if part.frozen_minor]
+    if shares is None:
+        shares = shares_of(split)
     frozen = [0] * len(shares)
     for part in parts:
         frozen[part.share] += part.frozen_minor

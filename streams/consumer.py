@@ -1,5 +1,8 @@
 """Consumers: our own listeners to events. A consumer's position is written in the transaction of what it did.
 
+What has gathered in a book is handled together, in one commit. Where that cannot be done the half of it is tried, and
+so on: all before the one event that cannot be handled is done, and that one stops its book for this listener.
+
 Most events concern no listener. What is passed over is no reason to lock a book, which would set it aside at every
 gateway that is just taking payments of it: then only the position moves, if it still stands where it was read.
 """
@@ -28,9 +31,10 @@ PAGE = 500  # events of a book in a round
 # book is a commit that its payments wait for.
 GATHER_S = 0.1
 
-# One event's effect: the rows it needs, and what it does to them. Both are called inside the batch's transaction.
-Needs = Callable[[Work, Event], Iterable[Need]]
-Handle = Callable[[Work, Event], Any]
+# The effect of some events of one book, in their order: the rows they need, and what they do to them. Both are called
+# inside the batch's transaction.
+Needs = Callable[[Work, Sequence[Event]], Iterable[Need]]
+Handle = Callable[[Work, Sequence[Event]], Any]
 # Those of a book's events that may have an effect, read outside any lock: so what tells must never change once the
 # event is there.
 Concerning = Callable[[Connection, int, Sequence[Event]], Awaitable[Sequence[Event]]]
@@ -45,21 +49,21 @@ class Consume:
     position: int  # where the consumer stood when these events were read
     up_to: int
     events: Sequence[Event]  # those of interest among them, in order
-    event_needs: Needs
+    events_need: Needs
     handle: Handle
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
         yield POSITIONS, (self.book, self.consumer)
-        for event in self.events:
-            yield from self.event_needs(work, event)
+        if self.events:
+            yield from self.events_need(work, self.events)
 
     def apply(self, work: Work) -> int:
         stored = work.find(POSITIONS, (self.book, self.consumer))
         if (stored.seq if stored else 0) != self.position:
             raise Conflict("position_moved", f"{self.consumer} of book {self.book} was moved by another worker")
-        for event in self.events:
-            self.handle(work, event)
+        if self.events:
+            self.handle(work, self.events)
         work.put(POSITIONS, Position(self.book, self.consumer, self.up_to))
         return len(self.events)
 
@@ -82,7 +86,7 @@ class Consumer:
         """concerning: which events of these types may have an effect; None: all of them."""
         self.name = name
         self._concerning = concerning
-        self._types = frozenset(types)
+        self._types = list(types)
         self._needs = needs
         self._handle = handle
         self._pool = pool
@@ -110,33 +114,33 @@ class Consumer:
                 page = await behind(connection, self.name, 200, after=after)
             if not page:
                 return moved
-            for book, position in page:
+            for book, position, last in page:
                 if book not in self._turns:
-                    self._turns.begin(book, self._turn(book, position))
-            done, _ = await asyncio.wait([self._turns.of(book) for book, _ in page], timeout=SLOW_S)
+                    self._turns.begin(book, self._turn(book, position, last))
+            done, _ = await asyncio.wait([self._turns.of(book) for book, _, _ in page], timeout=SLOW_S)
             moved += sum(task.result() or 0 for task in done)
             after = page[-1][0]
 
-    async def _turn(self, book: int, position: int) -> bool:
-        """Handle a book's next events; return whether it moved on."""
+    async def _turn(self, book: int, position: int, last: int) -> bool:
+        """Handle a book's next events, of which `last` is there; return whether it moved on."""
+        up_to = min(position + PAGE, last)  # a book's events are numbered without a gap
         try:
             async with self._reading, acquire(self._pool) as connection:
-                events = await events_after(connection, book, position, PAGE)
-                wanted: Sequence[Event] = [event for event in events if event.type in self._types]
+                wanted: Sequence[Event] = await events_after(connection, book, position, PAGE, self._types, up_to=up_to)
                 if wanted and self._concerning is not None:
                     wanted = await self._concerning(connection, book, wanted)
-            self._more = self._more or len(events) == PAGE
-            return await self._handled(book, position, events, wanted)
+            self._more = self._more or up_to < last
+            return await self._handled(book, position, up_to, wanted)
         except Unavailable as error:  # no event's fault
             log.info("a book's events wait", extra={"consumer": self.name, "book": book, "why": str(error)})
             return False
 
-    async def _handled(self, book: int, position: int, events: Sequence[Event], wanted: Sequence[Event]) -> bool:
+    async def _handled(self, book: int, position: int, up_to: int, wanted: Sequence[Event]) -> bool:
         """Handle these events, or as many of them as can be; return whether the book moved on."""
         if not wanted and position:  # without one there is no row yet, whose foreign key would ask for the book
             async with self._reading, acquire(self._pool) as connection:
-                return await pass_over(connection, book, self.name, position, events[-1].seq)
-        command = Consume(book, self.name, position, events[-1].seq, wanted, self._needs, self._handle)
+                return await pass_over(connection, book, self.name, position, up_to)
+        command = Consume(book, self.name, position, up_to, wanted, self._needs, self._handle)
         try:
             await self._lanes.put(command)
         except Unavailable:
@@ -145,12 +149,19 @@ class Consumer:
             log.info("another worker is at this book", extra={"consumer": self.name, "book": book})
             return False
         except Exception as error:  # whatever it is, it must not stop the other books
-            if len(events) > 1:
-                first = events[: len(events) // 2]
-                return await self._handled(book, position, first, [one for one in wanted if one.seq <= first[-1].seq])
+            if len(wanted) > 1:
+                first = wanted[: len(wanted) // 2]
+                return await self._handled(book, position, first[-1].seq, first)
+            if wanted and wanted[0].seq > position + 1:  # what is before it
+                return await self._handled(book, position, wanted[0].seq - 1, [])
             log.error(
                 "a consumer cannot handle a book's next event",
-                extra={"consumer": self.name, "book": book, "event": events[0].id, "why": repr(error)},
+                extra={
+                    "consumer": self.name,
+                    "book": book,
+                    "event": [event.id for event in wanted],
+                    "why": repr(error),
+                },
                 exc_info=None if isinstance(error, SluiceError) else error,
             )
             return False

@@ -6,18 +6,27 @@ from kernel.chain import Walk, follows
 from kernel.db import Connection
 from streams.outbox import Event, chained
 
+_LAST = (1 << 63) - 1  # of a bigint
+
 
 async def events_after(
-    connection: Connection, book: int, seq: int, limit: int, types: Sequence[str] | None = None
+    connection: Connection,
+    book: int,
+    seq: int,
+    limit: int,
+    types: Sequence[str] | None = None,
+    *,
+    up_to: int | None = None,
 ) -> list[Event]:
-    """Return up to `limit` events of the book after number `seq`, in order; only of `types` where given."""
+    """Return up to `limit` events of the book after number `seq`, in order; only of `types`, and up to a number."""
     rows = await connection.fetch(
         "SELECT book, seq, type, subject, payload, recorded_at, hash FROM event "
-        "WHERE book = $1 AND seq > $2 AND ($4::text[] IS NULL OR type = ANY($4)) ORDER BY seq LIMIT $3",
+        "WHERE book = $1 AND seq > $2 AND seq <= $5 AND ($4::text[] IS NULL OR type = ANY($4)) ORDER BY seq LIMIT $3",
         book,
         seq,
         limit,
         types,
+        up_to or _LAST,
     )
     return [Event(*row) for row in rows]
 
@@ -28,20 +37,22 @@ async def last_event(connection: Connection, book: int) -> int:
     return found or 0
 
 
-async def behind(connection: Connection, consumer: str, limit: int, *, after: int = -1) -> list[tuple[int, int]]:
-    """Return (book, position) of up to `limit` books above number `after` with events the consumer has not handled.
+async def behind(connection: Connection, consumer: str, limit: int, *, after: int = -1) -> list[tuple[int, int, int]]:
+    """Return up to `limit` books above number `after` with events the consumer has not handled.
+
+    Of each: its number, the consumer's position, and the number of its last event.
 
     A book's events are numbered under its lock, so whatever is above the position is complete and in order.
     """
     rows = await connection.fetch(
-        "SELECT b.book, coalesce(p.seq, 0) FROM book b "
+        "SELECT b.book, coalesce(p.seq, 0), b.event_seq FROM book b "
         "LEFT JOIN position p ON p.book = b.book AND p.consumer = $1 "
         "WHERE b.book > $3 AND b.event_seq > coalesce(p.seq, 0) ORDER BY b.book LIMIT $2",
         consumer,
         limit,
         after,
     )
-    return [(row[0], row[1]) for row in rows]
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 async def pass_over(connection: Connection, book: int, consumer: str, position: int, up_to: int) -> bool:

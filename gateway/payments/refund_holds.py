@@ -203,8 +203,11 @@ def taken_from_shares(
     live = payment.live_minor + amount_minor
     fee_part = fee_on_last(payment, amount_minor, live)
     splitting.share_out(
-        work, payment.book, payment.id, payment.business_date or day, gross_minor=payment.captured_minor,
-        fee_minor=payment.fee_minor, coupon_minor=payment.coupon_minor, method=attempt.method,
+        work, payment.book,
+        splitting.Paid(
+            payment.id, payment.business_date or day, payment.captured_minor, payment.fee_minor, payment.coupon_minor,
+            attempt.method,
+        ),
     )  # fmt: skip
     shared_part = amount_minor - unshared_on_last(payment, amount_minor, live)
     parts = splitting.take_back_for_refund(work, payment.book, payment.id, posting, shared_part, day)

@@ -264,22 +264,27 @@ def dry_run(
 @app.command("bench")
 def bench(
     orders: Annotated[int, typer.Option(min=10_000, help="How many orders.")] = 1_000_000,
+    posted: Annotated[int, typer.Option(min=1, help="How many orders' shares are posted, in both ways.")] = 10_000,
     rounds: Annotated[int, typer.Option(min=1, help="In how many rounds, in turns.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Share out many orders at once, and in the obvious way, and compare every order; exit 1 where one is unequal.
+    """Share out many orders at once, and in the obvious way, and compare every order; then post shares in both ways.
 
-    The plan has three levels and ten receivers. Figures are of this machine, one process.
+    The plan has three levels and ten receivers. Posting is on a PostgreSQL of the bench's own: what has gathered in one
+    commit, against one order a transaction. Exit code 1 where one order is unequal, or the two books differ or do not
+    hold. Figures are of this machine.
     """
-    from ops.trials.split_bench import measure
+    from ops import interrupts
+    from ops.trials import split_bench, split_posting
 
-    told = measure(orders, rounds)
+    told = split_bench.measure(orders, rounds)
+    told |= interrupts.run(split_posting.on_its_own_server(settings(), posted, rounds))
     if as_json:
         show(told)
     else:
         for name, value in told.items():
             typer.echo(f"{name:20} {value}")
-    raise typer.Exit(1 if told["unequal"] else 0)
+    raise typer.Exit(1 if told["unequal"] or told["posting_unequal"] or told["posting_unsound"] else 0)
 
 
 To = Annotated[str, typer.Option(help="merchant, store, product-line or payment-link.")]

@@ -4,17 +4,22 @@ It is kept with the payment as JSON: a list of [payee, kind, value] where it is 
 else an object with `parts`.
 """
 
+from array import array
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import lru_cache
+from operator import add
 from typing import Any, NamedTuple
 
 import orjson
 
 from kernel.money import allocate
 from splitting.plans.arithmetic import Share, SplitLine, flat
+from splitting.plans.bulk import Orders, share_many
 from splitting.plans.document import MOST_LINES, PlanWrong, read
 from splitting.plans.tree import OWN, Facts, Line, Plan, Policy, Release, Shared, ShareKind, TakingBack, share
+
+MANY = 64  # payments of one plan that are shared out in bulk: a whole chunk costs what fifty cost one by one
 
 
 class Scope(StrEnum):
@@ -177,6 +182,34 @@ def given_by(parts: Sequence[Part], shared: Sequence[Shared]) -> list[Given]:
                 share = Share(got.line.payee_id, got.own_minor, 0, "" if every else got.line.name, at)
                 given.append(Given(share, got.line.releases, got.line.by_rail))
     return [*given, *(Given(Share(OWN, minor, part=at)) for at, minor in enumerate(own) if minor)]
+
+
+def given_of_many(
+    parts: Sequence[Part], payments: Sequence[tuple[int, int, int]], facts: Callable[[int, str | None], Facts]
+) -> list[list[Given]]:
+    """Return what given_by returns of each of some payments with these parts, cutting where something does not fit.
+
+    payments: of each its gross, fee and coupon. facts: as share_parts takes them, alike of all but for the amount.
+    """
+    if len(payments) < MANY or len(parts) > 1:
+        return [given_by(parts, share_parts(parts, *one, facts, cut=True)) for one in payments]
+    (part,), every = parts, is_a_list(parts)
+    orders = Orders(*(array("q", column) for column in zip(*payments, strict=True)))
+    columns = share_many(part.plan, orders, facts(0, part.product_line))
+    given: list[list[Given]] = [[] for _ in payments]
+    own: Sequence[int] = columns.rest
+    for line, kept in zip(columns.lines, columns.own, strict=True):
+        if line.payee_id == OWN:
+            own = list(map(add, own, kept))
+            continue
+        name = "" if every else line.name
+        for shares, minor in zip(given, kept, strict=True):
+            if minor or every:
+                shares.append(Given(Share(line.payee_id, minor, 0, name), line.releases, line.by_rail))
+    for shares, minor in zip(given, own, strict=True):
+        if minor:
+            shares.append(Given(Share(OWN, minor)))
+    return given
 
 
 def taken_back_apart(parts: Sequence[Part]) -> bool:

@@ -150,6 +150,11 @@ class Plan(NamedTuple):
         """Return the lines that want the rail to pay, in order."""
         return [line for line in self.all_lines() if line.by_rail]
 
+    @property
+    def asks_volumes(self) -> bool:
+        """Whether a value of it depends on what was shared out before."""
+        return any(line.tiers for line in self.all_lines())
+
     def payees(self) -> list[str]:
         """Return the ids of the payees that it names, each once, in order."""
         return list(dict.fromkeys(line.payee_id for line in self.all_lines() if line.payee_id != OWN))

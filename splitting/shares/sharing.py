@@ -1,14 +1,15 @@
 """Keeping by what a payment is shared out, and sharing it out 分账, inside the caller's batch."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from typing import NamedTuple
 
 import orjson
 
 from kernel.clock import business_date as clock_date
 from kernel.errors import Broken, Conflict, NotFound, Rejected
 from kernel.work import Need, Work
-from ledger import Step, Transfer, accounts, post_expected
+from ledger import Group, Step, Transfer, accounts, post_many
 from ledger.posting import ACCOUNTS, HOLDS
 from splitting import states
 from splitting.objects import split_payload
@@ -212,21 +213,39 @@ def _not_known_yet(amount_minor: int, product_line: str | None) -> Facts:
 
 def needs(work: Work, book: int, payment_id: str) -> Iterable[Need]:
     """Name the rows that sharing out a payment, releasing what is frozen of it, or taking it back, looks at."""
-    yield from check_needs(work, book, payment_id)
-    if not work.knows(SPLITS, (book, payment_id)):
-        return
-    split = work.find(SPLITS, (book, payment_id))
-    if split is None:
-        return
+    yield from needs_of_many(work, book, [payment_id])
+
+
+def needs_of_many(work: Work, book: int, payment_ids: Sequence[str]) -> Iterable[Need]:
+    """Name the rows that `needs` names of each of these payments; what many of them share is named once."""
+    alike: dict[tuple[str, str, str | None], Split] = {}
+    for payment_id in payment_ids:
+        yield SPLITS, (book, payment_id)
+        if not work.knows(SPLITS, (book, payment_id)):
+            continue
+        split = work.find(SPLITS, (book, payment_id))
+        if split is None:
+            continue
+        alike.setdefault((split.asked, split.currency, split.own_payee), split)
+        for frozen in frozen_of(split):
+            if frozen.frozen_minor:
+                yield HOLDS, (book, frozen.hold_id(payment_id))
+        if _versions_known(work, split):
+            yield from orders.needs(work, split, [line.payee_id for line in rail_lines(parts_of(work, split))])
+    for split in alike.values():
+        yield from _rows_of(work, split)
+
+
+def _rows_of(work: Work, split: Split) -> Iterable[Need]:
+    """Name what payments that are asked to be shared out as this one look at together."""
+    book = split.book
     yield ACCOUNTS, (book, accounts.merchant(split.currency))
-    for frozen in frozen_of(split):
-        if frozen.frozen_minor:
-            yield HOLDS, (book, frozen.hold_id(payment_id))
+    for part in from_json(split.asked):
+        if part.plan_id is not None:
+            yield PLAN_VERSIONS, (book, part.plan_id, part.version)
     if not _versions_known(work, split):
         return
-    parts = parts_of(work, split)
-    yield from orders.needs(work, split, [line.payee_id for line in rail_lines(parts)])
-    for payee_id in [*_payees(parts), *([split.own_payee] if split.own_payee else ())]:
+    for payee_id in [*_payees(parts_of(work, split)), *([split.own_payee] if split.own_payee else ())]:
         yield PAYEES, (book, payee_id)
         if work.knows(PAYEES, (book, payee_id)):
             payee = work.get(PAYEES, (book, payee_id))
@@ -239,62 +258,123 @@ def _versions_known(work: Work, split: Split) -> bool:
     return all(work.knows(PLAN_VERSIONS, (split.book, part.plan_id, part.version)) for part in versions)
 
 
-def share_out(
-    work: Work,
-    book: int,
-    payment_id: str,
-    business_date: date,
-    *,
-    gross_minor: int,
-    fee_minor: int,
-    coupon_minor: int = 0,
-    method: str | None = None,
-) -> Split | None:
-    """Post a captured payment's shares, once. Returns the split, or None for a payment that has no plan.
+class Paid(NamedTuple):
+    """What came of a payment that succeeded, in minor units.
 
-    What of them is not to be paid out yet is frozen. Repeating it does nothing. business_date: of the payment.
     gross_minor, fee_minor: what was captured and what the channel keeps of it, which may be less, or another fee, than
     when the payment was planned. coupon_minor: what the merchant's own coupons paid of it, which does not arrive.
-    method: how it was paid. The money is there: where a plan no longer fits, its shares are cut, and nothing is
-    refused.
     """
-    split = work.find(SPLITS, (book, payment_id))
-    if split is None or split.status == "posted":
-        return split
-    parts = parts_of(work, split)
-    shared = share_parts(parts, gross_minor, fee_minor, coupon_minor, _known(work, split, parts, method), cut=True)
-    given = _routed(work, split, given_by(parts, shared), gross_minor)
-    shares = [one.share for one in given]
-    by_rail: list[tuple[int, int]] = []
-    source, delivered = accounts.merchant(split.currency), split.delivered_at is not None
+
+    payment_id: str
+    business_date: date  # of the payment
+    gross_minor: int
+    fee_minor: int
+    coupon_minor: int = 0
+    method: str | None = None  # how it was paid
+
+
+def share_out(work: Work, book: int, paid: Paid) -> Split | None:
+    """Post a captured payment's shares, once. Returns the split, or None for a payment that has no plan.
+
+    What of them is not to be paid out yet is frozen. Repeating it does nothing. The money is there: where a plan no
+    longer fits, its shares are cut, and nothing is refused.
+    """
+    return share_out_many(work, book, [paid])[0]
+
+
+def share_out_many(work: Work, book: int, payments: Sequence[Paid]) -> list[Split | None]:
+    """Post the shares of captured payments as `share_out` does of one after the other; return their splits."""
+    found = {paid.payment_id: work.find(SPLITS, (book, paid.payment_id)) for paid in payments}
+    left: dict[str, Paid] = {}
+    parts: dict[str, Sequence[Part]] = {}  # by what was asked
+    for paid in payments:
+        split = found[paid.payment_id]
+        if split is not None and split.status != "posted":
+            left[paid.payment_id] = paid
+            if split.asked not in parts:
+                parts[split.asked] = parts_of(work, split)
+    runs = [list(left.values())] if left else []
+    by_rail = any(split is not None and split.rail is not None for split in found.values())
+    if by_rail or any(part.plan.asks_volumes for some in parts.values() for part in some):
+        runs = [[paid] for paid in left.values()]  # one after the other: those before may count
+    for run in runs:
+        for split in _shared(work, book, [(paid, _there(found[paid.payment_id])) for paid in run], parts):
+            found[split.payment_id] = split
+    return [found[paid.payment_id] for paid in payments]
+
+
+def _there(split: Split | None) -> Split:
+    assert split is not None
+    return split
+
+
+def _shared(
+    work: Work, book: int, run: Sequence[tuple[Paid, Split]], parts: Mapping[str, Sequence[Part]]
+) -> Iterator[Split]:
+    """Post the shares of payments none of which another's change; yield their splits."""
+    alike: dict[tuple[str, str, str | None], list[tuple[Paid, Split]]] = {}
+    for paid, split in run:
+        alike.setdefault((split.asked, split.currency, paid.method), []).append((paid, split))
+    given: dict[str, Sequence[Given]] = {}
+    for (asked, _, method), some in alike.items():
+        facts = _known(work, some[0][1], parts[asked], method)
+        amounts = [(paid.gross_minor, paid.fee_minor, paid.coupon_minor) for paid, _ in some]
+        for (paid, _), one in zip(some, plans.given_of_many(parts[asked], amounts, facts), strict=True):
+            given[paid.payment_id] = one
+    ways: dict[str, tuple[str, str]] = {}
+    groups: list[Group] = []
+    posted: list[tuple[Split, Sequence[Share], date, Sequence[tuple[int, int]]]] = []
+    for paid, split in run:
+        routed = _routed(work, split, given[paid.payment_id], paid.gross_minor)
+        transfers, frozen, by_rail = _transfers(work, split, paid.business_date, routed, ways)
+        shares = [one.share for one in routed]
+        if transfers:
+            groups.append(Group(f"{split.payment_id}:split", transfers, paid.business_date))
+        split = split._replace(
+            status="posted", gross_minor=paid.gross_minor, fee_minor=paid.fee_minor, coupon_minor=paid.coupon_minor,
+            shares=dump(shares), posted_at=work.now,
+        )  # fmt: skip
+        posted.append((kept(split, frozen) if frozen else split, shares, paid.business_date, by_rail))
+    post_many(work, book, groups)
+    for split, its_shares, day, for_the_rail in posted:
+        work.put(SPLITS, split)
+        if split.rail is not None:
+            orders.plan_order(work, split, its_shares, for_the_rail, day, owed_account)
+        publish(work, book, "split.posted", split.payment_id, split_payload(split, its_shares))
+        yield split
+
+
+def _transfers(
+    work: Work, split: Split, business_date: date, given: Sequence[Given], ways: dict[str, tuple[str, str]]
+) -> tuple[list[Transfer], list[Frozen], list[tuple[int, int]]]:
+    """Return the transfers that a payment's shares take, what of them is frozen, and what the rail is to pay at once.
+
+    ways: rule and account of each payee that was met before; those that are met now are added.
+    """
+    payment_id, currency, delivered = split.payment_id, split.currency, split.delivered_at is not None
+    source = accounts.merchant(currency)
     transfers: list[Transfer] = []
     frozen: list[Frozen] = []
+    by_rail: list[tuple[int, int]] = []  # a share's place, minor units
     for n, (share, releases, _) in enumerate(given):
         payee_id = paid_to(split, share)
         if payee_id == OWN or not share.amount_minor:
             continue
-        payee = work.get(PAYEES, (book, payee_id))
-        rule = "commission" if payee.kind == "platform" else "share"
-        at_once, later = divided(n, share.amount_minor, releases, business_date, delivered=delivered)
+        at_once = share.amount_minor
+        later: Sequence[Frozen] = ()
+        if releases:
+            at_once, later = divided(n, at_once, releases, business_date, delivered=delivered)
+        way = ways.get(payee_id)
+        if way is None:
+            payee = work.get(PAYEES, (split.book, payee_id))
+            way = ways[payee.id] = "commission" if payee.kind == "platform" else "share", owed_account(payee)
         if at_once:
             if share.rail == rails.BY_RAIL:
                 by_rail.append((n, at_once))
-            transfer_id = f"{payment_id}:share:{n}"
-            transfers.append(Transfer(transfer_id, rule, source, owed_account(payee), at_once, split.currency))
+            transfers.append(Transfer(f"{payment_id}:share:{n}", way[0], source, way[1], at_once, currency))
         transfers += [step_of(work, split, share, part, Step.HOLD) for part in later]
         frozen += later
-    if transfers:
-        post_expected(work, book, f"{payment_id}:split", transfers, business_date=business_date, fresh=True)
-    split = split._replace(
-        status="posted", gross_minor=gross_minor, fee_minor=fee_minor, coupon_minor=coupon_minor,
-        shares=dump(shares), posted_at=work.now,
-    )  # fmt: skip
-    split = kept(split, frozen)
-    work.put(SPLITS, split)
-    if split.rail is not None:
-        orders.plan_order(work, split, shares, by_rail, business_date, owed_account)
-    publish(work, book, "split.posted", payment_id, split_payload(split))
-    return split
+    return transfers, frozen, by_rail
 
 
 def _routed(work: Work, split: Split, given: Sequence[Given], gross_minor: int) -> Sequence[Given]:

@@ -155,12 +155,16 @@ def test_a_plan_is_attached_by_two_and_detached(tea_house: Sluice, database_url:
     assert "--to is one of" in tea_house("split", "attach", *BOOK, "--to", "town", plan, code=2).output
 
 
-def test_the_bench_compares_every_order_and_says_where_one_is_unequal(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["split", "bench", "--orders", "10000", "--rounds", "1"]
-    found = CliRunner().invoke(app, [*words, "--json"])
+def test_the_bench_compares_every_order_and_says_where_one_is_unequal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = ["split", "bench", "--orders", "10000", "--posted", "20", "--rounds", "1"]
+    runner = CliRunner(env={"SLUICE_HOME": str(tmp_path)})
+    found = runner.invoke(app, [*words, "--json"])
     told = json.loads(found.stdout)
-    assert (found.exit_code, told["unequal"], told["one_by_one"]) == (0, 0, 0)
+    assert (found.exit_code, told["unequal"], told["one_by_one"], told["posting_unequal"]) == (0, 0, 0, 0)
     assert told["speedup"] > 1
+    assert told["posting_speedup"] > 0
     usual = split_bench.share_many
 
     def astray(*given: Any) -> Columns:
@@ -169,6 +173,6 @@ def test_the_bench_compares_every_order_and_says_where_one_is_unequal(monkeypatc
         return columns
 
     monkeypatch.setattr(split_bench, "share_many", astray)
-    found = CliRunner().invoke(app, words)
+    found = runner.invoke(app, words)
     assert found.exit_code == 1
     assert "unequal              1" in found.output

@@ -204,7 +204,7 @@ class Market:
         def sold(work: Work) -> None:
             sharing.plan(work, BOOK, "pay_1", GROSS, FEE, "CNY", [Part(document=DOCUMENT)])
             frozen_at_rail(work, paid, is_the_payments=True)
-            sharing.share_out(work, BOOK, "pay_1", DAY, gross_minor=GROSS, fee_minor=FEE)
+            sharing.share_out(work, BOOK, sharing.Paid("pay_1", DAY, GROSS, FEE))
 
         self.book.do(Does(sold))
 

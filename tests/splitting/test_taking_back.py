@@ -192,7 +192,7 @@ class Shop:
             paid = Transfer(f"{payment}:1:captured", "payment_captured", channel, merchant, SALE - FEE, "CNY")
             post_expected(work, BOOK, payment, [paid], business_date=self.day)
             for _ in range(2):  # an event is told again: it is shared out once
-                sharing.share_out(work, BOOK, payment, self.day, gross_minor=SALE, fee_minor=FEE)
+                sharing.share_out(work, BOOK, sharing.Paid(payment, self.day, SALE, FEE))
 
         self._watched(sold)
         self.sold[payment] = SALE - FEE

@@ -50,16 +50,18 @@ class Listener:
     fails_early: dict[str, Exception] = field(default_factory=dict)  # while naming the rows it needs
     met: list[tuple[int, int]] = field(default_factory=list)  # every call, whether it lasted or not
 
-    def needs(self, work: Work, event: Event) -> Iterable[Need]:
-        if event.subject in self.fails_early:
-            raise self.fails_early[event.subject]
+    def needs(self, work: Work, events: Sequence[Event]) -> Iterable[Need]:
+        for event in events:
+            if event.subject in self.fails_early:
+                raise self.fails_early[event.subject]
         return ()
 
-    def handle(self, work: Work, event: Event) -> None:
-        self.met.append((event.book, event.seq))
-        work.add(HANDLED, Handled(event.book, self.name, event.seq))
-        if event.subject in self.fails:
-            raise self.fails[event.subject]
+    def handle(self, work: Work, events: Sequence[Event]) -> None:
+        for event in events:
+            self.met.append((event.book, event.seq))
+            work.add(HANDLED, Handled(event.book, self.name, event.seq))
+            if event.subject in self.fails:
+                raise self.fails[event.subject]
 
 
 @dataclass

@@ -21,7 +21,8 @@ async def endings(pool: Pool, book: int) -> str:
     """Say which payments and refunds still wait for their channel, and which events have not been shared out."""
     async with acquire(pool) as connection:
         waiting = await still_waiting(connection, book)
-        position = dict(await streams.store.behind(connection, "splitting", 10_000)).get(book)
+        behind = await streams.store.behind(connection, "splitting", 10_000)
+        position = next((position for number, position, _ in behind if number == book), None)
         last_event = dict(await streams.store.heads(connection)).get(book, 0)
         beat = await last_beat_s(connection, "worker")
     parts = []
