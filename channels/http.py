@@ -6,8 +6,10 @@ It calls what kernel/addresses.py lets it call, whoever has named the address: a
 import asyncio
 import logging
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace, TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -129,17 +131,28 @@ class HttpTransport:
         await self.aclose()
 
     async def _exchange(self, request: Request, url: URL, timeout_s: float, known: SimpleNamespace) -> Response:
-        async with self._session.request(
-            request.method,
-            url,
-            data=request.body or None,
-            headers=request.headers,
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=timeout_s, connect=min(self._connect_timeout_s, timeout_s)),
-            trace_request_ctx=known,
-        ) as answer:
-            body = await _read(answer, self._file_limit if request.for_file else self._answer_limit)
-            return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
+        with _sent(request) as sent:
+            async with self._session.request(
+                request.method,
+                url,
+                data=sent,
+                headers=request.headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=timeout_s, connect=min(self._connect_timeout_s, timeout_s)),
+                trace_request_ctx=known,
+            ) as answer:
+                body = await _read(answer, self._file_limit if request.for_file else self._answer_limit)
+                return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
+
+
+@contextmanager
+def _sent(request: Request) -> Iterator[bytes | BinaryIO | None]:
+    """Give what is sent; a file is read beside the loop as it goes out."""
+    if request.file is None:
+        yield request.body or None
+        return
+    with request.file.open("rb") as opened:
+        yield opened
 
 
 class _Resolver(AbstractResolver):

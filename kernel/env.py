@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from kernel.addresses import PUBLIC, Addresses
@@ -49,6 +50,7 @@ class Request:
     body: bytes = b""
     routine: bool = False  # asked all the time: told of in the log only where it fails
     for_file: bool = False  # what comes back is a bill, a statement or a list of such, and may be long
+    file: Path | None = None  # in place of a body that is long: it is read from there piece by piece
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,6 +274,17 @@ async def instructions(connection: Connection, book: int, settlement_id: str) ->
     return [Instruction(*row) for row in rows]
 
 
+async def each_instruction(connection: Connection, book: int, settlement_id: str) -> AsyncIterator[Instruction]:
+    """Yield a batch's lines in order of id, some at a time: a batch may have very many. Call it in a transaction."""
+    async for row in connection.cursor(
+        f"SELECT {_INSTRUCTION} FROM instruction WHERE book = $1 AND settlement_id = $2 ORDER BY id",
+        book,
+        settlement_id,
+        prefetch=500,
+    ):
+        yield Instruction(*row)
+
+
 async def find_instruction(connection: Connection, book: int, instruction_id: str) -> Instruction | None:
     rows = await INSTRUCTIONS.load(connection, [(book, instruction_id)])
     return rows[0] if rows else None

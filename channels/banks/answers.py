@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
 from channels.banks.errors import BadStatement
 from kernel.money import Money, from_major
@@ -90,7 +91,7 @@ class PaymentStatus:
     said: Fate = Fate.PENDING  # what that status means by itself
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StatusReport:
     """The bank's word on one batch. `lines` may be fewer than were sent, or none."""
 
@@ -105,6 +106,18 @@ class StatusReport:
     totals: Totals = Totals()
     said: Fate = Fate.PENDING  # what the group's status means by itself
 
+    @cached_property
+    def _by_id(self) -> dict[str, list[LineStatus]]:
+        found: dict[str, list[LineStatus]] = {}
+        for line in self.lines:
+            found.setdefault(line.end_to_end_id, []).append(line)
+        return found
+
+    @cached_property
+    def _said_of_lines(self) -> frozenset[Fate]:
+        """The final words that it says of any line."""
+        return frozenset(line.said for line in self.lines) & FINAL
+
     def fate_of(self, end_to_end_id: str) -> LineStatus | None:
         """Return the bank's word on one line of the batch, or None when the report does not speak of it.
 
@@ -112,7 +125,7 @@ class StatusReport:
         message's id), then of the file. Where nothing is said of it, a final word about what it is part of is its own.
         Reasons of every refusal above it are its reasons too. Words that contradict each other leave it in doubt.
         """
-        own = [line for line in self.lines if line.end_to_end_id == end_to_end_id]
+        own = self._by_id.get(end_to_end_id, [])
         above = {line.payment_id for line in own}
         payments = [one for one in self.payments if one.status and (not own or one.payment_id in above)]
         said = [(line.status, line.said, line.reasons) for line in own if line.status]
@@ -128,9 +141,8 @@ class StatusReport:
         reasons += tuple(one for _, told, more in said[1 if worded else 0 :] if told is Fate.REFUSED for one in more)
         contradicted = len(final) > 1 or (bool(final) and word not in FINAL)
         if not worded:
-            others = {line.said for line in self.lines if line.said in FINAL}
             strangers = any(one.payment_id != self.original_message_id for one in payments)
-            contradicted = contradicted or strangers or not others <= final
+            contradicted = contradicted or strangers or not self._said_of_lines <= final
         line = own[0] if own else LineStatus(end_to_end_id, status, word, *first(reasons))
         if not worded:
             line = replace(line, status=status, said=word)

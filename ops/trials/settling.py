@@ -1,35 +1,52 @@
 """`sluice settle bench`: what a day's settlement, a balance and a statement cost in books of different age.
 
 One book is made older and older through the hub's own commands, on a PostgreSQL of its own. At each age a few days are
-traded and settled, and each is timed. Nothing is sent to a bank: what is measured is the hub's part.
+traded and settled, and each is timed. Besides, one batch of very many lines is made, sent to a bank in a process of its
+own, and answered by its report (settling_bank.py).
 """
 
 import asyncio
 import json
 import os
-import resource
 import statistics
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import typer
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 import ledger
+from channels import HttpTransport
+from channels.banks import Entry
+from channels.banks.iso20022.client import BankClient
+from channels.banks.iso20022.settings import BankSettings
+from kernel.addresses import LOOPBACK
 from kernel.clock import business_date
 from kernel.db import Connection, Pool, connect
+from kernel.env import Request, system_env
+from kernel.lane import ASIDES, Commit, Lane, Lanes, committing
 from kernel.work import BOOKS, Command, Memory, carry_out, new_head
 from ledger import OpenAccounts, Post, Transfer, accounts
 from ops import embedded, interrupts
 from ops.migrate import migrate
 from ops.settings import Settings
+from ops.trials import settling_bank
+from ops.trials.memory import forget_peak, peak_mb
 from ops.verify import INVARIANTS
-from splitting import CreatePayee, DecideInstruction, MakeSettlement, MarkSent, Payee, store
+from splitting import BankLink, CreatePayee, DecideInstruction, LinkBank, MakeSettlement, Payee, states, store
+from splitting.banks.files import BankFiles
+from splitting.banks.sending import Sending
 from splitting.settlement.making import make
-from splitting.tables import Instruction
+from splitting.tables import Instruction, Settlement
 
 BANK, CURRENCY = "bench", "CNY"
 BEGUN = datetime(2020, 1, 1, 4, tzinfo=UTC)
@@ -74,7 +91,7 @@ class World:
         await BOOKS.insert(self.connection, [new_head(self._book, self.now)])
         await self.do([OpenAccounts(self._book, [CHANNEL, MERCHANT])])
         for some in _parts(self.payees, A_COMMIT):
-            rows = [Payee(self._book, one, one, "supplier", CURRENCY, BANK, "62" + one[-12:], self.now) for one in some]
+            rows = [Payee(self._book, one, one, "supplier", CURRENCY, BANK, "62" + one[4:12], self.now) for one in some]
             await self.do([CreatePayee(row) for row in rows])
 
     async def trade(self, payments: int) -> None:
@@ -106,10 +123,11 @@ class World:
         for some in _parts(lines, A_COMMIT):
             await self.do([DecideInstruction(self._book, line.id, True, None, day) for line in some])
 
-    async def large(self) -> dict[str, Any]:
-        """Trade a day in which every payee has a share, and make, mark sent and answer its batch; return the figures.
+    async def large(self, url: str) -> dict[str, Any]:
+        """Trade a day in which every payee has a share; make its batch, send it to a bank, have it answered.
 
-        The longest commit of payments is that of as many as there are payees in a portion.
+        Return the figures: seconds, and of each step the most memory that this process had in use. The longest commit
+        of payments is that of A_COMMIT of them.
         """
         await self.open()
         self.longest_s = 0.0
@@ -117,21 +135,65 @@ class World:
         payments_s, self.longest_s = self.longest_s, 0.0
         day = self.today
         await self.next_day()
-        began = time.perf_counter()
         batch = MakeSettlement(self._book, BANK, day, day + DAY, CURRENCY, [], self.now)
+        forget_peak()
+        before_mb, began = peak_mb(), time.perf_counter()
         made = await make(self._pool, self, batch, lambda owed: owed if owed.minor > 0 else None)
-        made_s, longest_s = time.perf_counter() - began, self.longest_s
+        made_s, made_mb = time.perf_counter() - began, peak_mb()
         assert made is not None
-        await self.do([MarkSent(self._book, made.id)])
-        began = time.perf_counter()
-        await self._answer(await store.instructions(self.connection, self._book, made.id), day + DAY)
+        with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
+            given = await self._given_to_a_bank(url, made, Path(folder))
+        longest_s = max(self.longest_s, given.pop("longest_s"))
         return {
             "lines": made.instruction_count,
             "made_s": round(made_s, 2),
-            "answered_s": round(time.perf_counter() - began, 2),
+            **given,
             "longest_commit_ms": round(1000 * longest_s, 1),
             "payments_commit_ms": round(1000 * payments_s, 1),
-            "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "before_mb": before_mb,
+            "made_mb": made_mb,
+            "peak_mb": max(made_mb, given["sent_mb"], given["answered_mb"]),
+        }
+
+    async def _given_to_a_bank(self, url: str, made: Settlement, folder: Path) -> dict[str, Any]:
+        """Send a batch to a bank in another process and apply its report, as the worker does; return the figures."""
+        commits = [0.0]
+        on_lane = partial(connect, url, name="bench lane", by_key=True)
+        async with (
+            HttpTransport(addresses=LOOPBACK) as transport,
+            a_bank(folder) as settings,
+            connect(url, size=4, name="bench") as pool,
+            on_lane(size=1) as writing,
+            on_lane(size=ASIDES) as aside,
+        ):
+            env = system_env(transport)
+            lanes = Lanes([Lane(_clocked(committing(writing, aside, env), commits), env)])
+            bank = BankClient(settings, env)
+            link: BankLink = await lanes.put(LinkBank(BankLink(self._book, BANK, "6200000001", "{}", "{}")))
+            forget_peak()
+            began = time.perf_counter()
+            sent, _ = await Sending(pool, lanes, lambda _: bank).send(link, made)
+            sent_s, sent_mb = time.perf_counter() - began, peak_mb()
+            assert sent.status == states.Batch.SENT, sent
+            forget_peak()
+            began = time.perf_counter()
+            await BankFiles(pool, lanes, env, lambda _: bank).read_new(link, {}, _nobodys)
+            answered_s, answered_mb = time.perf_counter() - began, peak_mb()
+            asked = await transport.send(Request("GET", f"{settings.base_url}/used"), timeout_s=10)
+            used = json.loads(asked.body)
+            await env.tasks.aclose()
+        now = await store.find_settlement(self.connection, self._book, made.id)
+        assert now is not None
+        return {
+            "sent_s": round(sent_s, 2),
+            "answered_s": round(answered_s, 2),
+            "undecided": now.open_count,
+            "sent_mb": sent_mb,
+            "answered_mb": answered_mb,
+            "bank_mb": used["peak_mb"],
+            "order_mb": used["order_mb"],
+            "report_mb": used["report_mb"],
+            "longest_s": max(commits),
         }
 
     async def grow(self, payments: int) -> None:
@@ -170,6 +232,48 @@ class World:
         }
 
 
+async def _nobodys(book: int, entry: Entry) -> str | None:
+    return None
+
+
+def _clocked(commit: Commit[Command[Any]], longest: list[float]) -> Commit[Command[Any]]:
+    """Return a lane's commit that notes how long the longest took, in seconds."""
+
+    async def timed(commands: Sequence[Command[Any]], wait: bool) -> Sequence[Any]:
+        began = time.perf_counter()
+        try:
+            return await commit(commands, wait)
+        finally:
+            longest[0] = max(longest[0], time.perf_counter() - began)
+
+    return timed
+
+
+@asynccontextmanager
+async def a_bank(folder: Path) -> AsyncIterator[BankSettings]:
+    """Have a bank in a process of its own; give what it gave its customer."""
+    keys = {name: rsa.generate_private_key(public_exponent=65537, key_size=2048) for name in ("bank", "customer")}
+    pem = serialization.Encoding.PEM
+    private, public = {}, {}
+    for name, key in keys.items():
+        private[name] = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+        public[name] = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    (folder / "bank.pem").write_text(private["bank"])
+    (folder / "customer.pub.pem").write_text(public["customer"])
+    command = (sys.executable, "-m", settling_bank.__name__, str(folder))
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        port = int(await process.stdout.readline())
+        yield BankSettings(
+            base_url=f"http://127.0.0.1:{port}", token="bench", key_id="customer", private_key=private["customer"],
+            bank_keys={settling_bank.KEY_ID: public["bank"]}, bic="BENCCNBJXXX", timeout_s=120.0,
+        )  # fmt: skip
+    finally:
+        process.terminate()
+        await process.wait()
+
+
 def _parts(all_: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     for start in range(0, len(all_), size):
         yield all_[start : start + size]
@@ -192,7 +296,7 @@ async def run(
     connection = await asyncpg.connect(url)
     try:
         async with connect(url, size=1) as pool:
-            large = await World(connection, pool, lines, lines, book=2).large()
+            large = await World(connection, pool, lines, lines, book=2).large(url)
             say(f"a large batch: {large}")
             world = World(connection, pool, payees, day)
             await world.open()
@@ -233,6 +337,8 @@ def complaints(figures: dict[str, Any]) -> list[str]:
             found.append(f"{name} is {last[name]}, more than {most}")
         if figures["growth"][name] > 1.5:
             found.append(f"{name} has grown to {figures['growth'][name]} times its figure in the youngest book")
+    if figures["large"]["undecided"]:
+        found.append(f"{figures['large']['undecided']} lines of the large batch have not been decided")
     if figures["unsound"]:
         found.append(f"the books are not sound: {figures['unsound']}")
     return found
@@ -250,8 +356,13 @@ def page(figures: dict[str, Any]) -> str:
     rows.append(f"longest ÷ shortest: {grown}  (goal: at most 1.5)")
     big = figures["large"]
     rows.append(
-        f"a batch of {big['lines']} lines: made in {big['made_s']} s, answered in {big['answered_s']} s, longest "
-        f"commit {big['longest_commit_ms']} ms (of payments: {big['payments_commit_ms']} ms), peak {big['peak_mb']} MB"
+        f"a batch of {big['lines']} lines: made in {big['made_s']} s, sent in {big['sent_s']} s "
+        f"({big['order_mb']} MB), answered in {big['answered_s']} s ({big['report_mb']} MB); longest commit "
+        f"{big['longest_commit_ms']} ms (of payments: {big['payments_commit_ms']} ms)"
+    )
+    rows.append(
+        f"memory in use at most: made {big['made_mb']} MB, sent {big['sent_mb']} MB, answered {big['answered_mb']} MB; "
+        f"{big['before_mb']} MB before, {big['bank_mb']} MB at the bank"
     )
     return "\n".join([*rows, *(f"not kept: {one}" for one in complaints(figures))])
 

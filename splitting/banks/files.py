@@ -29,13 +29,14 @@ from channels.banks import (
     FileInfo,
     GivesAnew,
     Kind,
+    LineStatus,
     TellsUploads,
     disagreement,
     other_payment_than_sent,
     read_notice,
     read_report,
 )
-from kernel.db import LOST, Pool, acquire, tell
+from kernel.db import LOST, Pool, acquire, tell, transaction
 from kernel.env import Env
 from kernel.errors import Rejected, SluiceError, Unavailable
 from kernel.lane import Lanes
@@ -245,16 +246,17 @@ class BankFiles(KeptFiles):
         """Apply a report: each line it decides, once; nothing of one that says what is not so of its batch."""
         report = await self._read(partial(read_report, info.type), content)
         settlement_id = report.original_message_id.replace("-", "_")
-        async with acquire(self._pool) as connection:
+        async with transaction(self._pool) as connection:
             batch = await store.find_settlement(connection, link.book, settlement_id)
-            lines = await store.instructions(connection, link.book, settlement_id)
+            idents: list[str] = []
+            sent: dict[str, tuple[Money, str]] = {}
+            client = self._client(link)
+            async for line in store.each_instruction(connection, link.book, settlement_id):
+                idents.append(line.id)
+                if client.unsayable(line.name, line.account) is None:
+                    sent[line.id] = Money(line.amount_minor, line.currency), line.account
         if batch is None or batch.bank != link.bank:
             return Wrong("not_our_batch", f"it reports on a batch that is none of ours: {report.original_message_id}")
-        sent = {
-            line.id: (Money(line.amount_minor, line.currency), line.account)
-            for line in lines
-            if self._client(link).unsayable(line.name, line.account) is None
-        }
         if (wrong := other_payment_than_sent(report, sent, link.pool_account)) is not None:
             return Wrong(wrong.code, wrong.message)
         if not released:
@@ -262,19 +264,12 @@ class BankFiles(KeptFiles):
                 return Wrong(wrong.code, wrong.message)
             if (other := await self._of_another_upload(link, info, report.original_message_id)) is not None:
                 return other
-        commands: dict[str, Any] = {}
-        for line in lines:
-            said = report.fate_of(line.id)
-            if said is None or said.fate is Fate.PENDING:
-                continue
-            if said.fate is Fate.IN_DOUBT:
-                reasons = [str(reason) for reason in said.reasons]
-                duplicate = said.says_duplicate and not said.contradicted
-                commands[line.id] = DoubtInstruction(link.book, line.id, said.status, reasons, duplicate)
-            else:
-                paid = said.fate is Fate.EXECUTED
-                commands[line.id] = DecideInstruction(link.book, line.id, paid, said.reason, info.business_date)
-        parts = (_part(f"line {line_id}", self._lanes.put(command)) for line_id, command in commands.items())
+        words = ((ident, report.fate_of(ident)) for ident in idents)
+        parts = (
+            _part(f"line {ident}", self._lanes.put(_decision(link, info, ident, said)))
+            for ident, said in words
+            if said is not None and said.fate is not Fate.PENDING
+        )
         return _together(await _each(parts))
 
     async def _of_another_upload(self, link: BankLink, info: FileInfo, message_id: str) -> Wrong | None:
@@ -367,6 +362,16 @@ class BankFiles(KeptFiles):
         facts = {"bank": link.bank, "book": link.book, "entry": entry.entry_ref}
         log.warning("a booking at the bank is nobody's that the hub knows", extra=facts)
         await self._lanes.put(deposit)
+
+
+def _decision(link: BankLink, info: FileInfo, ident: str, said: LineStatus) -> DecideInstruction | DoubtInstruction:
+    """Return what a bank's final word on a line has the book do."""
+    if said.fate is Fate.IN_DOUBT:
+        reasons = [str(reason) for reason in said.reasons]
+        return DoubtInstruction(
+            link.book, ident, said.status, reasons, duplicate=said.says_duplicate and not said.contradicted
+        )
+    return DecideInstruction(link.book, ident, said.fate is Fate.EXECUTED, said.reason, info.business_date)
 
 
 async def fetched(client: Bank, info: FileInfo, *, anew: bool = False) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from channels.banks import Accepted, Bank, Instruction, Order, TellsUploads
 from channels.contract import Refused
-from kernel.db import Pool, acquire
+from kernel.db import Pool, acquire, transaction
 from kernel.errors import Rejected, Unavailable
 from kernel.money import Money
 from kernel.work import Command
@@ -63,21 +63,20 @@ class Sending:
         if await self.lacking(settlement):
             return settlement, True  # what the bank was told before is nobody else's to wait for
         client = self._client(link)
-        async with acquire(self._pool) as connection:
-            lines = await store.instructions(connection, settlement.book, settlement.id)
-        to_send, moved = await self._refuse_unsayable(client, lines)
+        to_send, unsayable, in_transit = await self._lines(client, settlement)
+        moved = await self._refuse(settlement, unsayable)
         if moved is not None and moved.status != states.Batch.CREATED:
             return moved, True  # nothing of it is left to be sent
         try:
             answer = await client.submit(_order(settlement, link, to_send))
         except Rejected as no:
-            return await self._refused(client, settlement, to_send, Refused(no.code, no.message), by_hub=True)
+            return await self._refused(client, settlement, in_transit, Refused(no.code, no.message), by_hub=True)
         if isinstance(answer, Accepted):
             for line_id, reason in answer.refused:
                 await self._lanes.put(DecideInstruction(settlement.book, line_id, False, reason))
             return await self._lanes.put(MarkSent(settlement.book, settlement.id)), True
         if isinstance(answer, Refused):
-            return await self._refused(client, settlement, to_send, answer)
+            return await self._refused(client, settlement, in_transit, answer)
         log.warning("a bank did not answer; the batch is sent again", extra={"settlement": settlement.id})
         return settlement, False
 
@@ -93,25 +92,27 @@ class Sending:
         if there:
             log.error("a bank has a batch that it had refused", extra={"settlement": settlement.id})
             return await self._lanes.put(MarkSent(settlement.book, settlement.id)), True
-        async with acquire(self._pool) as connection:
-            lines = await store.instructions(connection, settlement.book, settlement.id)
-        left = (line for line in lines if line.status == states.Instruction.IN_TRANSIT)
+        async with transaction(self._pool) as connection:
+            lines = store.each_instruction(connection, settlement.book, settlement.id)
+            left = iter([line.id async for line in lines if line.status == states.Instruction.IN_TRANSIT])
         while some := list(islice(left, TOGETHER)):
-            await asyncio.gather(*(self._lanes.put(GiveBack(line.book, line.id)) for line in some))
+            await asyncio.gather(*(self._lanes.put(GiveBack(settlement.book, ident)) for ident in some))
         return await self._now(settlement), True
 
     async def _refused(
-        self, client: Bank, settlement: Settlement, lines: Sequence[Line], no: Refused, *, by_hub: bool = False
+        self, client: Bank, settlement: Settlement, in_transit: int, no: Refused, *, by_hub: bool = False
     ) -> tuple[Settlement, bool]:
-        """Take in a no to a whole batch, once the bank was asked whether it has it all the same."""
+        """Take in a no to a whole batch, once the bank was asked whether it has it all the same.
+
+        in_transit: minor units of it.
+        """
         facts = {"settlement": settlement.id, "why": no.code}
         there = await self._is_there(client, settlement)
         if there is not False:
             log.warning("a bank refused a batch that it may have; it is asked again", extra=facts)
             return settlement, False
         log.error("the hub cannot write a batch" if by_hub else "a bank refused a batch", extra=facts)
-        amount = sum(line.amount_minor for line in lines if line.status == states.Instruction.IN_TRANSIT)
-        told = RefuseSettlement(settlement.book, settlement.id, no.code, no.message, amount, by_hub)
+        told = RefuseSettlement(settlement.book, settlement.id, no.code, no.message, in_transit, by_hub)
         return await self._lanes.put(told), True
 
     async def _is_there(self, client: Bank, settlement: Settlement) -> bool | None:
@@ -128,41 +129,50 @@ class Sending:
         async with acquire(self._pool) as connection:
             return await store.find_settlement(connection, settlement.book, settlement.id) or settlement
 
-    async def _refuse_unsayable(self, client: Bank, lines: Sequence[Line]) -> tuple[Sequence[Line], Settlement | None]:
-        """Refuse the lines that the bank cannot be told, so that the others are sent; return these.
+    async def _lines(
+        self, client: Bank, settlement: Settlement
+    ) -> tuple[list[Instruction], Sequence[tuple[Line, str]], int]:
+        """Read a batch's lines; of very many, no more is kept than has to be told.
 
-        Return the batch too, if it moved. What can be said follows from the line alone, so what is sent again is the
-        same. The bank cannot have such a line: no order with it was ever given.
+        Return those that the bank can be told, largest first; those that it cannot, each with why; and how many minor
+        units of the former are in transit. What can be said follows from the line alone, so what is sent again is the
+        same.
         """
-        wrong = {line.id: why for line in lines if (why := client.unsayable(line.name, line.account))}
-        for line in lines:
-            if line.id in wrong and line.status == states.Instruction.IN_TRANSIT:
-                log.error("a payee cannot be paid", extra={"instruction": line.id, "why": wrong[line.id]})
-                await self._lanes.put(DecideInstruction(line.book, line.id, False, wrong[line.id]))
-        if not wrong:
-            return lines, None
-        async with acquire(self._pool) as connection:
-            batch = await store.find_settlement(connection, lines[0].book, lines[0].settlement_id)
-        return [line for line in lines if line.id not in wrong], batch
+        note = f"settlement {settlement.business_date}"
+        to_send: list[Instruction] = []
+        unsayable: list[tuple[Line, str]] = []
+        in_transit = 0
+        async with transaction(self._pool) as connection:
+            async for line in store.each_instruction(connection, settlement.book, settlement.id):
+                if why := client.unsayable(line.name, line.account):
+                    unsayable.append((line, why))
+                    continue
+                amount = Money(line.amount_minor, settlement.currency)
+                to_send.append(Instruction(line.id, line.account, line.name, amount, note))
+                in_transit += amount.minor if line.status == states.Instruction.IN_TRANSIT else 0
+        # Largest first: should the pool run short, the bank refuses the last, and least waits.
+        to_send.sort(key=lambda line: (-line.amount.minor, line.end_to_end_id))
+        return to_send, unsayable, in_transit
+
+    async def _refuse(self, settlement: Settlement, unsayable: Sequence[tuple[Line, str]]) -> Settlement | None:
+        """Refuse the lines that the bank cannot be told, so that the others are sent; return the batch, if any was.
+
+        The bank cannot have such a line: no order with it was ever given.
+        """
+        for line, why in unsayable:
+            if line.status == states.Instruction.IN_TRANSIT:
+                log.error("a payee cannot be paid", extra={"instruction": line.id, "why": why})
+                await self._lanes.put(DecideInstruction(line.book, line.id, False, why))
+        return await self._now(settlement) if unsayable else None
 
 
-def _order(settlement: Settlement, link: BankLink, lines: Sequence[Line]) -> Order:
+def _order(settlement: Settlement, link: BankLink, lines: Sequence[Instruction]) -> Order:
     return Order(
         message_id(settlement.id),
         link.pool_account,
         settlement.debtor_name or OF_BEFORE,
         settlement.execution_date,
-        [
-            Instruction(
-                line.id,
-                line.account,
-                line.name,
-                Money(line.amount_minor, line.currency),
-                f"settlement {settlement.business_date}",
-            )
-            # Largest first: should the pool run short, the bank refuses the last, and least waits.
-            for line in sorted(lines, key=lambda line: (-line.amount_minor, line.id))
-        ],
+        lines,
         settlement.created_at,
         settlement.written_as,
         settlement.again_at,

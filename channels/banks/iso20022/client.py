@@ -3,8 +3,9 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -13,8 +14,9 @@ import orjson
 from channels.banks.errors import BadStatement, plain
 from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
 from channels.banks.iso20022 import signing
-from channels.banks.iso20022.pain001 import batch_of, pain001, unsayable
+from channels.banks.iso20022.pain001 import batch_of, unsayable, written
 from channels.banks.iso20022.settings import NOTICES, BankSettings
+from channels.banks.iso20022.spool import Spooled
 from channels.banks.orders import Order
 from channels.contract import Refused, Unknown
 from kernel.clock import business_date
@@ -23,6 +25,7 @@ from kernel.errors import Rejected, Unavailable
 
 MAX_NAME = 200  # characters of a file's id or name
 MAX_CURSOR = 2_000
+SLOWEST = 256 << 10  # bytes a second at which a long file still reaches the bank
 TYPES = frozenset({"pain.002", "camt.053", *NOTICES})
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 
@@ -71,8 +74,11 @@ class BankClient:
         return _account(await self._call("GET", f"/accounts/{quote(number, safe='')}"))
 
     async def submit(self, order: Order) -> Accepted | Refused | Unknown:
-        """Give the bank an order as a pain.001, the same bytes each time. Raises Rejected (bad_instruction)."""
-        return await self.upload(pain001(batch_of(order, self.settings.bic)), again_since=order.again_since)
+        """Give the bank an order as a pain.001, the same bytes each time. Raises Rejected (bad_instruction).
+
+        A long one is never in memory as a whole.
+        """
+        return await self._given(written(batch_of(order, self.settings.bic)), order.again_since)
 
     async def upload(self, xml: bytes, *, again_since: datetime | None = None) -> Accepted | Refused | Unknown:
         """Give the bank a pain.001. After Unknown, call again with the very same bytes: they are executed once.
@@ -80,16 +86,32 @@ class BankClient:
         Accepted says that the bank has the file, not that it paid: that is in the pain.002. Refused is given only for
         an explicit no, after which nothing of the file was done. again_since: not needed, each answer is of its call.
         """
+        return await self._given([xml], again_since)
+
+    async def _given(self, pieces: Iterable[bytes], again_since: datetime | None) -> Accepted | Refused | Unknown:
         now = int(self._env.now().timestamp())
-        header = await self._env.offload(lambda: signing.sign(xml, self._key, key_id=self.settings.key_id, created=now))
+        try:
+            file = await self._env.offload(Spooled, pieces, now)
+        except OSError as error:
+            return Unknown(f"the order cannot be written to the disk: {error.strerror}", not_sent=True)
+        with file:
+            return await self._hand_over(file, again_since)
+
+    async def _signature(self, file: Spooled) -> str:
+        sign = partial(signing.sign_hashed, key_id=self.settings.key_id, created=file.created)
+        return await self._env.offload(sign, file.to_sign, self._key)
+
+    async def _hand_over(self, file: Spooled, again_since: datetime | None) -> Accepted | Refused | Unknown:
+        """Give the bank a file that lies ready."""
         request = Request(
             "POST",
             f"{self._base}/files",
-            {**self._headers(), "Content-Type": "application/xml", signing.HEADER: header},
-            xml,
+            {**self._headers(), "Content-Type": "application/xml", signing.HEADER: await self._signature(file)},
+            file=file.path,
         )
         try:
-            answer = await self._env.transport.send(request, timeout_s=self.settings.timeout_s)
+            patience_s = self.settings.timeout_s + file.size / SLOWEST
+            answer = await self._env.transport.send(request, timeout_s=patience_s)
         except NotSent as error:
             return Unknown(str(error), not_sent=True)
         except NoAnswer as error:
@@ -99,16 +121,16 @@ class BankClient:
             return Refused(code, message)
         if answer.status != 202:
             return Unknown(f"the bank answered {answer.status}")
-        return await self._receipt(xml, answer)
+        return await self._receipt(file.sha256, answer)
 
-    async def _receipt(self, xml: bytes, answer: Response) -> Accepted | Unknown:
+    async def _receipt(self, sha256: str, answer: Response) -> Accepted | Unknown:
         """Believe a 202 only when the bank signed it and it speaks of the bytes we sent."""
         try:
             await self._verified(answer)
             receipt = accepted(json_object(answer.body))
         except (BadStatement, KeyError) as error:
             return Unknown(f"the bank's receipt cannot be trusted: {error}")
-        if receipt.sha256 != hashlib.sha256(xml).hexdigest():
+        if receipt.sha256 != sha256:
             return Unknown("the bank's receipt is for other bytes than we sent")
         return receipt
 

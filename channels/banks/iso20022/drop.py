@@ -12,15 +12,17 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from channels.banks.errors import BadStatement, plain
 from channels.banks.files import Accepted, FileInfo, FilePage, Kind
 from channels.banks.iso20022 import signing
 from channels.banks.iso20022.client import MAX_NAME, TYPES, BankClient, accepted, json_object
 from channels.banks.iso20022.settings import BankSettings
+from channels.banks.iso20022.spool import Spooled
 from channels.banks.iso20022.xml import MAX_BYTES
 from channels.contract import Refused, Unknown
 from kernel.clock import business_date
@@ -43,27 +45,25 @@ class DropClient(BankClient):
             raise ValueError("drop_dir is missing")
         self._in, self._out = Path(settings.drop_dir) / "in", Path(settings.drop_dir) / "out"
 
-    async def upload(self, xml: bytes, *, again_since: datetime | None = None) -> Accepted | Refused | Unknown:
+    async def _hand_over(self, file: Spooled, again_since: datetime | None) -> Accepted | Refused | Unknown:
         """Put a pain.001 into the folder, once, and say what the bank's receipt says of it.
 
         Unknown while there is no receipt: call again with the same bytes. Where other bytes lie there under the same
         message id, nothing is put there and it is Unknown, for a person to look at; but bytes that the bank refused
         give way to those that are sent again_since.
         """
-        found = _MESSAGE.search(xml)
+        found = _MESSAGE.search(file.head)
         if found is None:
             raise ValueError("a file without a message id is not sent")
         message_id = found[1].decode()
-        digest = hashlib.sha256(xml).hexdigest()
         said, signed_at = await self._receipt_of(message_id)
         if isinstance(said, Accepted):
-            return said if said.sha256 == digest else Unknown("the bank's receipt is for other bytes than we sent")
+            return said if said.sha256 == file.sha256 else Unknown("the bank's receipt is for other bytes than we sent")
         if isinstance(said, Refused) and (again_since is None or signed_at > int(again_since.timestamp())):
             return said
-        now = int(self._env.now().timestamp())
-        header = await self._env.offload(lambda: signing.sign(xml, self._key, key_id=self.settings.key_id, created=now))
+        header = await self._signature(file)
         try:
-            put = await self._env.offload(_put, self._in, f"{message_id}.xml", xml, header, said is not None)
+            put = await self._env.offload(_put, self._in, f"{message_id}.xml", file, header, said is not None)
         except OSError as error:
             return Unknown(f"the folder cannot be written: {error.strerror}", not_sent=True)
         return Unknown("the bank has not taken the file yet" if put else "another file lies there under its name")
@@ -197,7 +197,7 @@ class DropClient(BankClient):
         return content, signed_at
 
 
-def _put(folder: Path, name: str, content: bytes, header: str, refused: bool) -> bool:
+def _put(folder: Path, name: str, file: Spooled, header: str, refused: bool) -> bool:
     """Put a file and its signature into a folder, the file last, each whole or not at all; once.
 
     Return False where other bytes lie there under its name; those that the bank has refused are replaced.
@@ -205,20 +205,36 @@ def _put(folder: Path, name: str, content: bytes, header: str, refused: bool) ->
     path = folder / name
     if os.path.lexists(path):
         try:
-            same = b"".join(_parts(path, len(content))) == content
+            same = _hash_of(path, file.size) == file.sha256
         except (OSError, BadStatement):
             same = False  # a link, or no file
         if same or not refused:
             return same
-    for target, told in ((path.with_name(f"{name}.sig"), header.encode()), (path, content)):
-        part = target.with_name(f".{target.name}.part")
-        part.unlink(missing_ok=True)  # whoever serves the folder may have put a link there
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb") as opened:
-            opened.write(told)
-            opened.flush()
-            os.fsync(opened.fileno())
-        part.rename(target)
+    with _fresh(path.with_name(f"{name}.sig")) as opened:
+        opened.write(header.encode())
+    with _fresh(path) as opened:
+        file.copy_to(opened)
     return True
+
+
+def _hash_of(path: Path, most: int) -> str:
+    """Return the SHA-256 of a file, in hexadecimal; of a longer one, of something longer than `most`."""
+    hashed = hashlib.sha256()
+    for piece in _parts(path, most):
+        hashed.update(piece)
+    return hashed.hexdigest()
+
+
+@contextmanager
+def _fresh(target: Path) -> Iterator[BinaryIO]:
+    """Give a file that is put in place of another, or of none, once it is whole and durable."""
+    part = target.with_name(f".{target.name}.part")
+    part.unlink(missing_ok=True)  # whoever serves the folder may have put a link there
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb") as opened:
+        yield opened
+        opened.flush()
+        os.fsync(opened.fileno())
+    part.rename(target)
 
 
 def _bounded(path: Path, most: int) -> bytes:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from xml.sax.saxutils import escape, quoteattr
@@ -56,10 +56,19 @@ _ACCOUNT = re.compile(r"[0-9A-Za-z\-]{1,34}", re.ASCII)
 _BIC = re.compile(r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?", re.ASCII)
 
 
-def pain001(batch: Batch) -> bytes:
-    """Write a batch as pain.001 of its version; the same batch always gives the same bytes.
+AT_A_TIME = 500  # lines of a piece
 
-    Raises Rejected when something in it cannot be said in the format: then nothing may be sent.
+
+def pain001(batch: Batch) -> bytes:
+    """Return a batch as a pain.001, as `written` does in pieces. Raises Rejected."""
+    return b"".join(written(batch))
+
+
+def written(batch: Batch) -> Iterator[bytes]:
+    """Write a batch as pain.001 of its version, in pieces; the same batch always gives the same bytes.
+
+    Raises Rejected, before the first piece, when something in it cannot be said in the format: then nothing may be
+    sent.
     """
     _check(batch)
     # Midnight in Beijing rather than "now": the bank answers a repeat only when the bytes are the same.
@@ -71,7 +80,7 @@ def pain001(batch: Batch) -> bytes:
     counted = f"<NbOfTxs>{len(batch.instructions)}</NbOfTxs><CtrlSum>{total.major()}</CtrlSum>"
     debtor = escape(batch.debtor_name)
     booking = "<BtchBookg>false</BtchBookg>" if batch.says_booking else ""
-    parts = [
+    head = [
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Document xmlns="{NAMESPACE}{batch.version}"><CstmrCdtTrfInitn>\n',
         f"<GrpHdr><MsgId>{escape(batch.message_id)}</MsgId><CreDtTm>{created_at.isoformat(timespec='seconds')}</CreDtTm>",
         f"{counted}<InitgPty><Nm>{debtor}</Nm></InitgPty></GrpHdr>\n",
@@ -79,6 +88,8 @@ def pain001(batch: Batch) -> bytes:
         f"<ReqdExctnDt>{day if is_old else f'<Dt>{day}</Dt>'}</ReqdExctnDt><Dbtr><Nm>{debtor}</Nm></Dbtr>",
         f"<DbtrAcct>{_account(batch.debtor_account)}<Ccy>{total.currency}</Ccy></DbtrAcct><DbtrAgt>{agent}</DbtrAgt>\n",
     ]
+    yield "".join(head).encode()
+    parts: list[str] = []
     for line in batch.instructions:
         note = f"<RmtInf><Ustrd>{escape(line.remittance)}</Ustrd></RmtInf>" if line.remittance else ""
         parts.append(
@@ -87,8 +98,10 @@ def pain001(batch: Batch) -> bytes:
             f"<CdtrAgt>{agent}</CdtrAgt><Cdtr><Nm>{escape(line.creditor_name)}</Nm></Cdtr>"
             f"<CdtrAcct>{_account(line.creditor_account)}</CdtrAcct>{note}</CdtTrfTxInf>\n"
         )
-    parts.append("</PmtInf></CstmrCdtTrfInitn></Document>\n")
-    return "".join(parts).encode()
+        if len(parts) == AT_A_TIME:
+            yield "".join(parts).encode()
+            parts.clear()
+    yield "".join([*parts, "</PmtInf></CstmrCdtTrfInitn></Document>\n"]).encode()
 
 
 def _account(number: str) -> str:

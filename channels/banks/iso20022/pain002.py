@@ -32,33 +32,24 @@ _FATE = {"ACSC": Fate.EXECUTED, "ACCC": Fate.EXECUTED, "RJCT": Fate.REFUSED}
 
 
 def read_pain002(xml: bytes) -> StatusReport:
-    """Read a payment status report. Raises BadStatement."""
-    report = only(document(xml, PAIN_002), "CstmrPmtStsRpt")
+    """Read a payment status report, line by line. Raises BadStatement."""
+    words: dict[str, str] = {}  # what stands in many lines is kept once
+    lines: list[LineStatus] = []
+
+    def line_of(payment: ET.Element, line: ET.Element) -> None:
+        if payment.tag == "OrgnlPmtInfAndSts":
+            lines.append(_line(text_of(payment, "OrgnlPmtInfId"), line, words))
+
+    report = only(document(xml, PAIN_002, {"TxInfAndSts": line_of}), "CstmrPmtStsRpt")
     group = only(report, "OrgnlGrpInfAndSts")
     name = text_of(group, "OrgnlMsgNmId")
     if not name.startswith("pain.001"):
         raise BadStatement("other_message", f"the report speaks of a {name[:35]}, not of a pain.001")
-    lines, payments = [], []
+    payments = []
     for payment in children(report, "OrgnlPmtInfAndSts"):
         payment_id = text_of(payment, "OrgnlPmtInfId")
         status, totals = maybe(payment, "PmtInfSts"), _totals(payment)
         payments.append(PaymentStatus(payment_id, status, _reasons(payment), totals, _said(status)))
-        for line in children(payment, "TxInfAndSts"):
-            reasons = _reasons(line)
-            lines.append(
-                LineStatus(
-                    maybe(line, "OrgnlEndToEndId") or "",  # which is no line of ours
-                    word := maybe(line, "TxSts") or "",  # then what is said above it is said of it
-                    _said(word),
-                    *first(reasons),
-                    bank_ref=maybe(line, "AcctSvcrRef"),
-                    reasons=reasons,
-                    payment_id=payment_id,
-                    amount=_amount(line),
-                    creditor_account=_account(line, "OrgnlTxRef/CdtrAcct"),
-                    debtor_account=_account(line, "OrgnlTxRef/DbtrAcct"),
-                )
-            )
     group_status, group_reasons = maybe(group, "GrpSts"), _reasons(group)
     return StatusReport(
         message_id=text_of(report, "GrpHdr/MsgId"),
@@ -71,6 +62,23 @@ def read_pain002(xml: bytes) -> StatusReport:
         payments=tuple(payments),
         totals=_totals(group),
         said=_said(group_status),
+    )
+
+
+def _line(payment_id: str, line: ET.Element, words: dict[str, str]) -> LineStatus:
+    reasons, debtor = _reasons(line), _account(line, "OrgnlTxRef/DbtrAcct")
+    word = maybe(line, "TxSts") or ""  # then what is said above it is said of it
+    return LineStatus(
+        maybe(line, "OrgnlEndToEndId") or "",  # which is no line of ours
+        words.setdefault(word, word),
+        _said(word),
+        *first(reasons),
+        bank_ref=maybe(line, "AcctSvcrRef"),
+        reasons=reasons,
+        payment_id=words.setdefault(payment_id, payment_id),
+        amount=_amount(line),
+        creditor_account=_account(line, "OrgnlTxRef/CdtrAcct"),
+        debtor_account=None if debtor is None else words.setdefault(debtor, debtor),
     )
 
 

@@ -2,12 +2,13 @@
 
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Mapping
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
 HEADER = "Bank-Signature"
 ALGORITHM = "rsa-v1_5-sha256"
@@ -42,7 +43,19 @@ def public_key(pem: str) -> rsa.RSAPublicKey:
 
 def sign(body: bytes, key: rsa.RSAPrivateKey, *, key_id: str, created: int) -> str:
     """Return the header's value. created: unix seconds, covered by the signature."""
-    signature = key.sign(_signed_bytes(str(created), body), padding.PKCS1v15(), hashes.SHA256())
+    hashed = begun(created)
+    hashed.update(body)
+    return sign_hashed(hashed, key, key_id=key_id, created=created)
+
+
+def begun(created: int | str) -> "hashlib._Hash":
+    """Return the hash that a signature is of, before the first byte of the body: so a body may come in pieces."""
+    return hashlib.sha256(f"{created}\n".encode())
+
+
+def sign_hashed(hashed: "hashlib._Hash", key: rsa.RSAPrivateKey, *, key_id: str, created: int) -> str:
+    """Return the header's value. hashed: `begun` with the same `created`, and all of the body since."""
+    signature = key.sign(hashed.digest(), padding.PKCS1v15(), utils.Prehashed(hashes.SHA256()))
     return f'keyid="{key_id}",alg="{ALGORITHM}",created="{created}",sig="{base64.b64encode(signature).decode()}"'
 
 
@@ -65,11 +78,9 @@ def verify(header: str | None, body: bytes, keys: Mapping[str, rsa.RSAPublicKey]
         raise BadSignature("unknown_key", f"signed with key {fields['keyid'][:60]!r}, which we do not know")
     try:
         signature = base64.b64decode(fields["sig"], validate=True)
-        key.verify(signature, _signed_bytes(fields["created"], body), padding.PKCS1v15(), hashes.SHA256())
+        hashed = begun(fields["created"])
+        hashed.update(body)
+        key.verify(signature, hashed.digest(), padding.PKCS1v15(), utils.Prehashed(hashes.SHA256()))
     except (binascii.Error, InvalidSignature):
         raise BadSignature("forged", "the signature does not fit the bytes") from None
     return int(fields["created"])
-
-
-def _signed_bytes(created: str, body: bytes) -> bytes:
-    return created.encode() + b"\n" + body

@@ -2,7 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
@@ -22,14 +22,19 @@ def versions(message: str, first: int, last: int) -> tuple[str, ...]:
     return tuple(f"{message}.001.{number:02d}" for number in range(first, last + 1))
 
 
+_NOTHING: Mapping[str, Callable[[ET.Element, ET.Element], None]] = {}
+
+
 class _Bounded(ET.TreeBuilder):
     """Builds the tree with plain names; refuses foreign namespaces and nesting no real file has.
 
     The whole file is of the version that its root is of.
     """
 
-    def __init__(self, messages: Sequence[str]) -> None:
+    def __init__(self, messages: Sequence[str], taken: Mapping[str, Callable[[ET.Element, ET.Element], None]]) -> None:
         super().__init__()
+        self._taken = taken
+        self._above: list[ET.Element] = []
         self._allowed = {f"{{{NAMESPACE}{message}}}Document": f"{{{NAMESPACE}{message}}}" for message in messages}
         self._messages = messages
         self._prefix = "{}"
@@ -46,11 +51,18 @@ class _Bounded(ET.TreeBuilder):
         elif self._depth <= 2:
             raise BadStatement("wrong_namespace", f"this is {tag[:120]}, not a {_named(self._messages)}")
         # Deeper foreign elements (supplementary data of the bank's own) keep their full name, so nothing reads them.
-        return super().start(tag, attrs)
+        node = super().start(tag, attrs)
+        self._above.append(node)
+        return node
 
     def end(self, tag: str) -> ET.Element:
         self._depth -= 1
-        return super().end(tag.removeprefix(self._prefix))
+        node = super().end(tag.removeprefix(self._prefix))
+        self._above.pop()
+        if (take := self._taken.get(node.tag)) is not None and self._above:
+            take(self._above[-1], node)
+            self._above[-1].remove(node)
+        return node
 
 
 # What banks in China write and expat does not read; the later of the two standards has all of the earlier.
@@ -61,11 +73,18 @@ def _named(messages: Sequence[str]) -> str:
     return messages[0] if len(messages) == 1 else f"{messages[0]} to {messages[-1].rpartition('.')[2]}"
 
 
-def document(xml: bytes, messages: Sequence[str]) -> ET.Element:
-    """Return the root of a message of one of these versions. DTDs and entities are refused."""
+def document(
+    xml: bytes, messages: Sequence[str], taken: Mapping[str, Callable[[ET.Element, ET.Element], None]] = _NOTHING
+) -> ET.Element:
+    """Return the root of a message of one of these versions. DTDs and entities are refused.
+
+    taken: by an element's name, who is given each of them, with the element that it stands in, as soon as it has been
+    read; the tree keeps none of these. So a file of many of them needs little memory. What is given may be of a file
+    that turns out not to be sound: nothing may be done with it before this returns.
+    """
     if len(xml) > MAX_BYTES:
         raise BadStatement("too_big", f"{len(xml)} bytes; at most {MAX_BYTES} are read")
-    parser = DefusedXMLParser(target=_Bounded(messages), forbid_dtd=True)
+    parser = DefusedXMLParser(target=_Bounded(messages, taken), forbid_dtd=True)
     try:
         parser.feed(xml.decode("gb18030") if _CHINESE.match(xml) else xml)
         root = parser.close()

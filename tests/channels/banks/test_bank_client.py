@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +16,16 @@ from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from channels.banks import Accepted, BadStatement
+from channels.banks import Accepted, BadStatement, Instruction, Order
 from channels.banks.iso20022 import BankClient, BankSettings
+from channels.banks.iso20022.pain001 import batch_of, pain001
 from channels.banks.iso20022.signing import BadSignature, sign, verify
 from channels.contract import Refused, Unknown
 from channels.http import ANSWER_LIMIT, HttpTransport
 from kernel.addresses import LOOPBACK
 from kernel.env import Env, system_env
 from kernel.errors import Rejected, Unavailable
+from kernel.money import Money
 from tests.channels.banks.bank_files import camt053, statement
 
 BANK_KEY, OUR_KEY, STRANGERS_KEY = (rsa.generate_private_key(65537, 2048) for _ in range(3))
@@ -91,7 +95,7 @@ class SmallBank:
         return web.json_response({"code": "account_not_found", "message": "no such account"}, status=404)
 
     async def _upload(self, request: web.Request) -> web.Response:
-        body = await request.read()
+        body = b"".join([piece async for piece in request.content.iter_any()])
         try:
             verify(request.headers.get("Bank-Signature"), body, {"US-1": OUR_KEY.public_key()})
         except BadSignature as error:
@@ -256,6 +260,34 @@ async def test_a_bank_that_cannot_be_reached_provably_did_nothing(client: BankCl
     outcome = await nowhere.upload(b"<Document/>")
     assert isinstance(outcome, Unknown)
     assert outcome.not_sent
+
+
+def names_in(folder: Path) -> list[str]:
+    return [one.name for one in folder.iterdir()]
+
+
+async def test_a_long_order_goes_out_from_the_disk_and_leaves_nothing_there(
+    client: BankClient, bank: SmallBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    lines = [Instruction(f"l-{n}", "6201", "茶农", Money(n + 1, "CNY"), "tea " * 9) for n in range(9_000)]
+    order = Order("B1", "6200", "tea", date(2026, 11, 24), lines, datetime(2026, 11, 24, 9, tzinfo=UTC))
+    sent = pain001(batch_of(order, client.settings.bic))
+    assert len(sent) > 2 << 20
+    for _ in range(2):
+        assert isinstance(await client.submit(order), Accepted)
+    assert bank.uploads == {hashlib.sha256(sent).hexdigest(): 2}
+    assert names_in(tmp_path) == []
+
+
+async def test_an_order_that_finds_no_room_on_the_disk_was_not_sent(
+    client: BankClient, bank: SmallBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    outcome = await client.upload(b"<Document/>")
+    assert isinstance(outcome, Unknown)
+    assert outcome.not_sent
+    assert not bank.uploads
 
 
 async def test_a_receipt_nobody_trusted_signed_is_no_receipt(bank: SmallBank, client: BankClient) -> None:

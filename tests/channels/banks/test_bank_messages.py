@@ -1,8 +1,10 @@
 """ISO 20022 out and in: exactness, completeness, and what is refused."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from xml.etree.ElementTree import Element
 
 import pytest
 from hypothesis import given
@@ -11,8 +13,11 @@ from pyiso20022.pain.pain_001_001_09 import pain_001_001_09 as schema
 from xsdata.formats.dataclass.parsers import XmlParser
 from xsdata.formats.dataclass.parsers.config import ParserConfig
 
-from channels.banks import BadStatement, Fate, Instruction
+from channels.banks import BadStatement, Fate, Instruction, LineStatus
 from channels.banks.iso20022 import Batch, pain001, read_camt053, read_camt054, read_pain002
+from channels.banks.iso20022.pain001 import AT_A_TIME, written
+from channels.banks.iso20022.pain002 import PAIN_002
+from channels.banks.iso20022.xml import document
 from kernel.errors import Rejected
 from kernel.money import Money
 from tests.channels.banks.bank_files import (
@@ -70,6 +75,19 @@ def test_the_same_batch_always_gives_the_same_bytes() -> None:
     assert pain001(BATCH) == pain001(replace(BATCH))
 
 
+def test_a_long_batch_is_written_in_pieces_that_are_the_file() -> None:
+    count = 2 * AT_A_TIME + 1
+    lines = [replace(LINE, end_to_end_id=f"ins-{n}", amount=Money(n + 1, "CNY")) for n in range(count)]
+    pieces = list(written(replace(BATCH, instructions=lines)))
+    assert [piece.count(b"<CdtTrfTxInf>") for piece in pieces] == [0, AT_A_TIME, AT_A_TIME, 1]
+    assert b"".join(pieces) == pain001(replace(BATCH, instructions=lines))
+    (block,) = as_others_read_it(b"".join(pieces)).pmt_inf
+    assert (block.nb_of_txs, block.ctrl_sum) == (str(count), Decimal(count * (count + 1) // 2) / 100)
+    wrong = replace(BATCH, instructions=[*lines, replace(LINE, amount=Money(0, "CNY"))])
+    with pytest.raises(Rejected):
+        next(iter(written(wrong)))
+
+
 @pytest.mark.parametrize(("currency", "minor", "text"), [("JPY", 7, "7"), ("KWD", 7, "0.007"), ("CNY", 7, "0.07")])
 def test_amounts_have_the_decimals_of_their_currency(currency: str, minor: int, text: str) -> None:
     xml = pain001(replace(BATCH, instructions=[replace(LINE, amount=Money(minor, currency))])).decode()
@@ -109,6 +127,34 @@ def test_what_the_format_cannot_say_is_not_sent(batch: Batch) -> None:
 
 
 # ---- status reports --------------------------------------------------------------------------------------------------
+
+
+def test_a_long_report_is_read_line_by_line_and_its_tree_keeps_none() -> None:
+    xml = pain002("PART", *(report_line(f"l{n}", "RJCT" if n % 3 else "ACSC", "AC04" * (n % 3 > 0)) for n in range(90)))
+    given: list[tuple[str, str | None]] = []
+
+    def take(above: Element, line: Element) -> None:
+        given.append((above.tag, line.findtext("OrgnlEndToEndId")))
+
+    root = document(xml, PAIN_002, {"TxInfAndSts": take})
+    assert given == [("OrgnlPmtInfAndSts", f"l{n}") for n in range(90)]
+    assert not list(root.iter("TxInfAndSts"))
+    assert [line.end_to_end_id for line in read_pain002(xml).lines] == [f"l{n}" for n in range(90)]
+
+
+def test_what_a_long_report_says_of_a_line_is_found_without_looking_at_every_other() -> None:
+    class Watched(tuple[LineStatus, ...]):
+        read = 0
+
+        def __iter__(self) -> Iterator[LineStatus]:
+            Watched.read += 1
+            return super().__iter__()
+
+    report = read_pain002(pain002("ACSC", *(report_line(f"l{n}", "ACSC") for n in range(50))))
+    watched = replace(report, lines=Watched(report.lines))
+    said = [watched.fate_of(f"l{n}") for n in range(60)]
+    assert [one.fate for one in said if one is not None] == [Fate.EXECUTED] * 60
+    assert Watched.read <= 2
 
 
 def test_a_partial_report_tells_the_fate_of_each_line() -> None:

@@ -25,9 +25,12 @@ async def test_it_measures_every_age_of_a_book_that_holds(pg_server: TestServer)
     assert figures["unsound"] == 0
     # five entries a payment, one a payee and date that is sent, one that is paid
     dates = 2 + settling.DAYS + 3 + settling.DAYS
-    large = 5 * 200 + 2 * 600
-    assert figures["transfers"] == 5 * figures["ages"][-1]["payments"] + 2 * 7 * dates + large
-    assert figures["large"]["lines"] == 600
+    of_the_large = 5 * 200 + 2 * 600
+    assert figures["transfers"] == 5 * figures["ages"][-1]["payments"] + 2 * 7 * dates + of_the_large
+    large = figures["large"]
+    assert (large["lines"], large["undecided"]) == (600, 0)
+    assert large["order_mb"] > 0
+    assert all(large[name] > 0 for name in ("made_mb", "sent_mb", "answered_mb", "bank_mb", "longest_commit_ms"))
     assert all(age[name] > 0 for age in figures["ages"] for name in figures["growth"])
     assert "a day settled" in settling.page(figures)
 
@@ -35,8 +38,11 @@ async def test_it_measures_every_age_of_a_book_that_holds(pg_server: TestServer)
 def test_a_promise_that_is_not_kept_is_named() -> None:
     age = {"settle_s": 0.5, "balance_ms": 9.0, "statement_ms": 20.0}
     growth = dict.fromkeys(age, 1.0)
-    good = {"ages": [age], "growth": growth, "unsound": 0}
+    good = {"ages": [age], "growth": growth, "unsound": 0, "large": {"undecided": 0}}
     assert settling.complaints(good) == []
+    assert settling.complaints({**good, "large": {"undecided": 2}}) == [
+        "2 lines of the large batch have not been decided"
+    ]
     assert settling.complaints({**good, "unsound": 1}) == ["the books are not sound: 1"]
     assert "balance_ms" in settling.complaints({**good, "ages": [age | {"balance_ms": 50.1}]})[0]
     assert "settle_s" in settling.complaints({**good, "growth": growth | {"settle_s": 1.51}})[0]
