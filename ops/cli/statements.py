@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ops.wiring import Hub
-    from splitting.statements.files import Written
     from splitting.statements.reading import Period, Statement
+    from splitting.statements.table import Written
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Statements 对账单: what was recorded on accounts in a day or a month.",
 )
-File = Annotated[Path, typer.Option("--output", help="Write it there: .csv for machines, .xlsx for people.")]
+File = Annotated[
+    Path, typer.Option("--output", help="Write it there: .csv for machines, .xlsx for people, .pdf for paper.")
+]
 Date = Annotated[str | None, typer.Option(help="The day, YYYY-MM-DD, in Beijing; it must be over.")]
 Month = Annotated[str | None, typer.Option(help="The month, YYYY-MM; it must be over.")]
 

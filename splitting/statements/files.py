@@ -1,4 +1,4 @@
-"""Statements as files: CSV for machines, a workbook for people. Both are written line by line, of any length."""
+"""Statements as files: CSV for machines, a workbook for people, both of any length; PDF for paper (pdf.py)."""
 
 import csv
 import os
@@ -6,41 +6,19 @@ import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractContextManager, aclosing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from xlsxwriter import Workbook
 
-from kernel.clock import BEIJING
 from kernel.errors import Rejected
-from kernel.money import Money, minor_digits
+from kernel.money import minor_digits
 from ledger.accounts import NATURE, Side, kind_of
-from ledger.rules import RULES
+from splitting.statements.pdf import a_pdf
 from splitting.statements.reading import Line, Section, Statement
+from splitting.statements.table import COLUMNS, Written, facts, major
 
-COLUMNS = (
-    ("account", "账户"),
-    ("currency", "币种"),
-    ("number", "序号"),
-    ("recorded_at", "记账时间"),
-    ("business_date", "业务日期"),
-    ("what", "事项"),
-    ("reference", "凭证对象"),
-    ("counter_account", "对方账户"),
-    ("debit", "借"),
-    ("credit", "贷"),
-    ("balance", "余额"),
-)
 _SHEET_ROWS = 1_048_576  # what a sheet of a workbook has, by its format
 _EXACT = 2**53  # minor units beyond which a workbook's numbers, which are doubles, are no longer exact
-
-
-class Written(NamedTuple):
-    """What was written of one account, in minor units."""
-
-    section: Section
-    line_count: int
-    debits_minor: int
-    credits_minor: int
 
 
 Lines = Callable[[Section], AsyncGenerator[Line]]
@@ -55,13 +33,17 @@ class Writer(Protocol):
 
 
 async def write(path: Path, statement: Statement, lines: Lines) -> list[Written]:
-    """Write a statement into a file, .csv or .xlsx, and return what each account had. A failure leaves no file.
+    """Write a statement into a file, .csv, .xlsx or .pdf, and return what each account had. A failure leaves no file.
 
-    Raises Rejected (unknown_format, too_many_lines), and what `lines` raises.
+    Raises Rejected (unknown_format, too_many_lines, pdf_not_installed, no_chinese_font), and what `lines` raises.
     """
-    writers: dict[str, Callable[[Path, Statement], AbstractContextManager[Writer]]] = {".csv": _csv, ".xlsx": _workbook}
+    writers: dict[str, Callable[[Path, Statement], AbstractContextManager[Writer]]] = {
+        ".csv": _csv, ".xlsx": _workbook, ".pdf": a_pdf,
+    }  # fmt: skip
     if path.suffix not in writers:
-        raise Rejected("unknown_format", f"{path.name} ends in neither .csv nor .xlsx, which say what it shall be")
+        raise Rejected(
+            "unknown_format", f"{path.name} ends in none of {', '.join(writers)}, which say what it shall be"
+        )
     found = []
     with _replacing(path) as new, writers[path.suffix](new, statement) as writer:
         for section in statement.sections:
@@ -89,25 +71,6 @@ def _replacing(path: Path) -> Iterator[Path]:
         new.unlink(missing_ok=True)
 
 
-def what(rule: str) -> str:
-    """Return a rule as a statement names it: in Chinese where there is a word, and as the book does."""
-    word, colon, _ = RULES[rule].meaning.partition(": ")
-    return f"{word} {rule}" if colon and not word.isascii() else rule
-
-
-def _facts(section: Section, line: Line) -> list[str]:
-    return [
-        section.account.name,
-        section.account.currency,
-        str(line.seq),
-        line.recorded_at.astimezone(BEIJING).isoformat(sep=" ", timespec="seconds"),
-        str(line.business_date),
-        what(line.rule),
-        line.reference,
-        line.counter,
-    ]
-
-
 # ---- CSV -------------------------------------------------------------------------------------------------------------
 
 
@@ -130,8 +93,8 @@ class _Csv:
 
     def line(self, section: Section, line: Line) -> None:
         currency = section.account.currency
-        moved = [_major(minor, currency) if minor else "" for minor in (line.debit_minor, line.credit_minor)]
-        self._out.writerow([*_facts(section, line), *moved, _major(line.balance_minor, currency)])
+        moved = [major(minor, currency) if minor else "" for minor in (line.debit_minor, line.credit_minor)]
+        self._out.writerow([*facts(section, line), *moved, major(line.balance_minor, currency)])
 
     def end(self, written: Written) -> None:
         closing = written.section.closing_minor
@@ -139,11 +102,7 @@ class _Csv:
 
     def _balance(self, section: Section, number: str, day: Any, word: str, minor: int) -> None:
         name, currency = section.account.name, section.account.currency
-        self._out.writerow([name, currency, number, "", day, word, "", "", "", "", _major(minor, currency)])
-
-
-def _major(minor: int, currency: str) -> str:
-    return Money(minor, currency).major()
+        self._out.writerow([name, currency, number, "", day, word, "", "", "", "", major(minor, currency)])
 
 
 # ---- a workbook ------------------------------------------------------------------------------------------------------
@@ -183,7 +142,7 @@ class _Workbook:
     def line(self, section: Section, line: Line) -> None:
         if self._row >= _SHEET_ROWS:
             raise Rejected("too_many_lines", f"{section.account.name} has more lines than a sheet: take .csv")
-        for column, fact in enumerate(_facts(section, line)):
+        for column, fact in enumerate(facts(section, line)):
             self._sheet.write_string(self._row, column, fact)
         currency = section.account.currency
         for column, minor in ((8, line.debit_minor), (9, line.credit_minor)):
@@ -230,7 +189,7 @@ class _Workbook:
 
     def _amount(self, sheet: Any, row: int, column: int, minor: int, currency: str) -> None:
         if abs(minor) >= _EXACT:
-            sheet.write_string(row, column, _major(minor, currency))
+            sheet.write_string(row, column, major(minor, currency))
             return
         digits = minor_digits(currency)
         if currency not in self._formats:

@@ -1,23 +1,28 @@
 """Statements of payees, merchants and banks: what they say is what the ledger has, and each leads to its balance."""
 
 import csv
+import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pypdf import PdfReader
 from python_calamine import CalamineWorkbook
 
 from kernel.clock import business_date
 from kernel.db import acquire
 from kernel.errors import Broken, NotFound, Rejected
+from kernel.money import Money
 from ledger.rules import RULES
 from ledger.store import balances_around
 from splitting import BankLink, LinkBank
 from splitting.settlement.deposits import ApplyDeposit
-from splitting.statements.files import Written, what, write
+from splitting.statements import pdf
+from splitting.statements.files import write
 from splitting.statements.reading import Period, Statement, Statements, month
+from splitting.statements.table import Written, what
 from tests.splitting.town import BANK, DAY, FARM, PLATFORM, Town, a_town
 
 
@@ -141,7 +146,7 @@ async def test_what_cannot_be_stated_is_refused_and_leaves_no_file(town: Town, t
         await read.of_bank(book, "elsewhere", Period(day, day), now)
     statement = await read.of_payee(book, FARM, Period(day, day), now)
     (tmp_path / "there").mkdir()
-    with pytest.raises(Rejected, match=r"neither \.csv nor \.xlsx"):
+    with pytest.raises(Rejected, match=r"none of \.csv, \.xlsx, \.pdf"):
         await kept(town, statement, tmp_path / "there" / "farm.txt")
     first, *more = statement.sections  # as if the ledger kept another balance than its entries lead to
     statement = statement._replace(sections=[first._replace(closing_minor=first.closing_minor + 1), *more])
@@ -161,3 +166,40 @@ def test_a_month_is_all_its_days() -> None:
 def test_every_rule_has_a_name_on_statements() -> None:
     for rule in RULES:
         assert what(rule).endswith(rule)
+
+
+async def test_on_paper_it_says_the_same_with_the_characters_inside_the_file(town: Town, tmp_path: Path) -> None:
+    book, now, days = town.front.book, town.front.clock.now(), Period(town.today, town.today + DAY)
+    name = '绿野农场 #panic("x") $a$ [b] \\ *c*'
+    statement = (await statements(town).of_payee(book, FARM, days, now))._replace(name=name)
+    written = await kept(town, statement, tmp_path / "farm.pdf")
+    await kept(town, statement, tmp_path / "farm.csv")
+    document = PdfReader(tmp_path / "farm.pdf")
+    text = "".join("".join(page.extract_text() for page in document.pages).split()).replace("\u200b", "")
+    assert "".join(name.split()) in text, "what it says is no markup"
+    for one in written:
+        for minor in (one.section.opening_minor, one.debits_minor, one.credits_minor, one.section.closing_minor):
+            assert Money(minor, "CNY").major() in text
+    for row in rows(tmp_path / "farm.csv"):
+        for cell in row.values():
+            if row["reference"]:
+                assert "".join(cell.split()) in text
+    fonts = [font.get_object() for page in document.pages for font in page["/Resources"]["/Font"].values()]
+    assert fonts
+    for font in fonts:
+        (of,) = font["/DescendantFonts"]
+        assert {"/FontFile2", "/FontFile3"} & of.get_object()["/FontDescriptor"].get_object().keys()
+
+
+async def test_what_is_no_paper_and_what_lacks_its_font_is_refused(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, days = town.front.clock.now(), Period(town.today, town.today)
+    statement = await statements(town).of_payee(town.front.book, FARM, days, now)
+    monkeypatch.setattr(pdf, "LONGEST", 3)
+    with pytest.raises(Rejected, match=r"no paper: take \.csv"):
+        await kept(town, statement, tmp_path / "farm.pdf")
+    monkeypatch.setattr(pdf, "FONTS", ("No Such Font",))
+    with pytest.raises(Rejected, match="no font with Chinese characters"):
+        await kept(town, statement, tmp_path / "farm.pdf")
+    assert [name for name in os.listdir(tmp_path) if name.endswith(".pdf")] == []
