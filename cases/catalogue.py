@@ -175,8 +175,10 @@ KINDS: Mapping[str, CaseKind] = {
                 "again"
             ),
             "suspend": "nobody can say yet whose it is: put it in suspense 挂账, which is a case until it leaves it",
+            "interest": "the bank paid interest 结息 on what is in custody: book it so",
+            "charge": "the bank took a charge 银行收费 of its own from the pool account: book it so",
             "no_deposit": (
-                "it is no channel's: a charge, somebody else's money (say in the note what it is, and what becomes of "
+                "it is no channel's: somebody else's money (say in the note what it is, and what becomes of "
                 "it); book nothing"
             ),
         },

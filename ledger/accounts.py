@@ -25,6 +25,8 @@ class AccountKind(StrEnum):
     PLATFORM_FEE = "platform_fee"  # 平台手续费: the only account the platform itself owns; fees alone reach it
     REFUND_COST = "refund_cost"  # 退款成本: fees that channels keep of refunds and chargebacks; no share bears them
     MERCHANT_COUPON = "merchant_coupon"  # 商户优惠: parts of payments that the merchant's own coupons paid
+    INTEREST = "interest"  # 利息: what a bank paid on custody, the merchant's as agreed with whoever it belongs to
+    BANK_CHARGE = "bank_charge"  # 银行手续费: what a bank took of custody; no share bears it
     SUSPENSE = "suspense"  # 挂账: facts nobody can explain yet
 
 
@@ -47,6 +49,8 @@ NATURE = {
     AccountKind.PLATFORM_FEE: Nature(Side.CREDIT, True, "平台手续费"),
     AccountKind.REFUND_COST: Nature(Side.DEBIT, False, "退款成本"),
     AccountKind.MERCHANT_COUPON: Nature(Side.DEBIT, False, "商户优惠"),
+    AccountKind.INTEREST: Nature(Side.CREDIT, False, "利息"),
+    AccountKind.BANK_CHARGE: Nature(Side.DEBIT, False, "银行手续费"),
     AccountKind.SUSPENSE: Nature(Side.CREDIT, True, "挂账"),
 }
 
@@ -100,6 +104,14 @@ def refund_cost(currency: str) -> str:
 
 def merchant_coupon(currency: str) -> str:
     return name(AccountKind.MERCHANT_COUPON, currency)
+
+
+def interest(bank_name: str, currency: str) -> str:
+    return name(AccountKind.INTEREST, currency, bank_name)
+
+
+def bank_charge(bank_name: str, currency: str) -> str:
+    return name(AccountKind.BANK_CHARGE, currency, bank_name)
 
 
 def suspense(currency: str) -> str:

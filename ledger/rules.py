@@ -60,6 +60,8 @@ RULES = {  #                       debit 借        credit 贷
     "commission_off_rail":    Rule(A.RAIL_TRANSIT, A.PLATFORM_FEE, "渠道分账关闭: likewise for the platform"),
     "share_fetched_back":     Rule(A.CHANNEL,      A.PAYEE,        "渠道分账回退: the channel fetched a share back"),
     "commission_fetched_back": Rule(A.CHANNEL,     A.PLATFORM_FEE, "渠道分账回退: or the platform's fee"),
+    "bank_interest":          Rule(A.BANK,         A.INTEREST,     "银行结息: the bank paid interest on custody"),
+    "bank_charge":            Rule(A.BANK_CHARGE,  A.BANK,         "银行收费: the bank took a charge of its own"),
     "unidentified_in":        Rule(A.BANK,         A.SUSPENSE,     "不明来款挂账: money came, and nobody knows whose"),
     "unidentified_out":       Rule(A.SUSPENSE,     A.BANK,         "不明付款挂账: money went, or what came went back"),
     "suspense_to_channel":    Rule(A.SUSPENSE,     A.CHANNEL,      "挂账转渠道: it turns out a channel's payment"),

@@ -1,6 +1,6 @@
 """What a person's decisions about payouts and bookings bring about, each in the batch that records it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -15,8 +15,10 @@ from ledger import Transfer, accounts, open_account, post_expected
 from ledger.posting import ACCOUNTS, ENTRIES
 from splitting import states
 from splitting.settlement.deposits import (
+    CHARGE,
     FOR_EVER,
     IN_SUSPENSE,
+    INTEREST,
     RETURNED,
     SUSPEND,
     UNCLEAR,
@@ -111,6 +113,38 @@ class Suspend:
         )  # fmt: skip
 
 
+class BookInterest:
+    """Book what nothing named as interest 结息 that the bank paid on what is in custody."""
+
+    def needs(self, work: Work, case: Case) -> Iterable[Need]:
+        yield from _banks_own_needs(case, accounts.interest)
+
+    def apply(self, work: Work, case: Case) -> None:
+        deposit, transfer_id = _check_banks_own(case), f"int:{case.about}"
+        if deposit.amount_minor < 0:
+            raise Rejected("no_interest", "money went: a bank credits interest; what it takes is a charge")
+        bank = open_account(work, case.book, accounts.bank(deposit.bank, deposit.currency)).name
+        interest = open_account(work, case.book, accounts.interest(deposit.bank, deposit.currency)).name
+        transfer = Transfer(transfer_id, "bank_interest", bank, interest, deposit.amount_minor, deposit.currency)
+        post_expected(work, case.book, transfer_id, [transfer], business_date=deposit.business_date, fresh=True)
+
+
+class BookCharge:
+    """Book what nothing named as a charge 银行收费 that the bank took for itself."""
+
+    def needs(self, work: Work, case: Case) -> Iterable[Need]:
+        yield from _banks_own_needs(case, accounts.bank_charge)
+
+    def apply(self, work: Work, case: Case) -> None:
+        deposit, transfer_id = _check_banks_own(case), f"chg:{case.about}"
+        if deposit.amount_minor > 0:
+            raise Rejected("no_charge", "money came: a bank takes a charge; what it credits of its own is interest")
+        bank = open_account(work, case.book, accounts.bank(deposit.bank, deposit.currency)).name
+        charge = open_account(work, case.book, accounts.bank_charge(deposit.bank, deposit.currency)).name
+        transfer = Transfer(transfer_id, "bank_charge", charge, bank, -deposit.amount_minor, deposit.currency)
+        post_expected(work, case.book, transfer_id, [transfer], business_date=deposit.business_date, fresh=True)
+
+
 class GoneBack:
     """Take out of suspense what the bank has sent back to whom it came from, or got back for what had gone."""
 
@@ -148,6 +182,22 @@ def _check_at_pool(case: Case) -> None:
             "not_the_pool_account",
             "it was booked on another account than the pool account, into which channels pay",
         )
+
+
+def _check_banks_own(case: Case) -> ApplyDeposit:
+    """Return a booking of the bank's own, which is on the pool account."""
+    if not orjson.loads(case.facts)["at_pool"]:
+        raise Rejected(
+            "not_the_pool_account", "it was booked on a payee's account: the bank settles that with the payee"
+        )
+    return unidentified(case)
+
+
+def _banks_own_needs(case: Case, of: Callable[[str, str], str]) -> Iterable[Need]:
+    deposit = unidentified(case)
+    yield BOOKS, (case.book,)
+    yield ACCOUNTS, (case.book, accounts.bank(deposit.bank, deposit.currency))
+    yield ACCOUNTS, (case.book, of(deposit.bank, deposit.currency))
 
 
 def _return(case: Case) -> ApplyReturn:
@@ -189,6 +239,8 @@ EFFECTS: Mapping[tuple[str, str], Effect] = {
     (UNIDENTIFIED, "book"): BookUnidentified(),
     (UNIDENTIFIED, RETURNED): BookReturn(),
     (UNIDENTIFIED, SUSPEND): Suspend(),
+    (UNIDENTIFIED, INTEREST): BookInterest(),
+    (UNIDENTIFIED, CHARGE): BookCharge(),
     (IN_SUSPENSE, "book"): OutOfSuspense(),
     (IN_SUSPENSE, RETURNED): BookReturn(),
     (IN_SUSPENSE, "gone_back"): GoneBack(),

@@ -18,8 +18,8 @@ from streams import publish
 UNCLEAR, UNIDENTIFIED = "booking_unclear", "booking_unidentified"
 IN_SUSPENSE = "money_in_suspense"
 # Decisions about an unidentified booking that stand when it is read again, whatever is known of it by then.
-BOOK_NOTHING, RETURNED, SUSPEND = "no_deposit", "returned", "suspend"
-_STAND = frozenset({BOOK_NOTHING, RETURNED, SUSPEND})
+BOOK_NOTHING, RETURNED, SUSPEND, INTEREST, CHARGE = "no_deposit", "returned", "suspend", "interest", "charge"
+_STAND = frozenset({BOOK_NOTHING, RETURNED, SUSPEND, INTEREST, CHARGE})
 FOR_EVER = timedelta(days=36_500)
 
 

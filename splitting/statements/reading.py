@@ -94,11 +94,14 @@ class Statements:
             return await _statement(connection, book, str(book), name, period, now, names)
 
     async def of_bank(self, book: int, bank: str, period: Period, now: datetime) -> Statement:
-        """Return what a bank has of a merchant's book: custody there, and what it was told to pay. Raises NotFound."""
+        """Return what a bank has of a merchant's book: custody, what it was told to pay, its interest and charges.
+
+        Raises NotFound.
+        """
         async with acquire(self._pool) as connection:
             if await store.find_bank_link(connection, book, bank) is None:
                 raise NotFound("no_such_bank", f"bank {bank} is not linked to book {book}; see `sluice bank list`")
-            kinds = (AccountKind.BANK, AccountKind.IN_TRANSIT)
+            kinds = (AccountKind.BANK, AccountKind.IN_TRANSIT, AccountKind.INTEREST, AccountKind.BANK_CHARGE)
             names = await ledger.store.names_beginning(connection, book, [f"{kind}:{bank}:" for kind in kinds])
             return await _statement(connection, book, bank, bank, period, now, names)
 

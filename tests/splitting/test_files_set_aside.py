@@ -19,6 +19,7 @@ from channels.banks import read_notice
 from kernel.db import acquire
 from kernel.errors import Broken, NotFound, Rejected
 from ops.cases import decide
+from ops.verify import verify
 from splitting.banks.files import TRIES
 from splitting.banks.worker import AGAIN_AT_ONCE, QUERY_AGAIN_S, BankWorker
 from tests.channels.banks.bank_files import pain002
@@ -170,6 +171,34 @@ async def test_a_booking_on_another_account_than_the_pool_is_for_a_person_and_no
         assert refused.value.code == "not_the_pool_account"
         await decide(town.front.hub, case.id, "no_deposit", by="Wang", note="a withdrawal of the payee's")
         assert (await waiting(town), await booked(database_url)) == ([], {8_000: 1})
+
+
+async def test_what_a_bank_pays_or_takes_for_itself_is_booked_once_and_never_the_wrong_way(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
+        files = [
+            notice(entry("70", end_to_end=STRANGE)),
+            notice(entry("3", end_to_end=STRANGE, out=True), message="M2"),
+        ]
+        bank.says("camt.054", *files)
+        await all_read(town, bank, bank_worker)
+        came, went = sorted(await waiting(town), key=lambda case: case.amount_minor, reverse=True)
+        hub = town.front.hub
+        for case, wrong, right in ((came, "charge", "interest"), (went, "interest", "charge")):
+            with pytest.raises(Rejected) as refused:
+                await decide(hub, case.id, wrong, by="Wang", note="why")
+            assert refused.value.code == f"no_{wrong}"
+            await decide(hub, case.id, right, by="Wang", note="why")
+        bank.says("camt.054", *files)  # read again
+        await all_read(town, bank, bank_worker)
+        assert await waiting(town) == []
+        assert await town.standing() == {
+            "bank:citybank": 6_700,
+            "interest:citybank": 7_000,
+            "bank_charge:citybank": 300,
+        }
+        assert [one for one in await verify(hub.pool) if one.broken] == []
 
 
 async def test_payouts_as_ordered_are_nobodys_case_and_one_that_comes_back_is(
