@@ -6,7 +6,7 @@ from channels.banks.contract import Bank, GivesAnew, OpensAccounts, TellsUploads
 from channels.banks.errors import BadStatement
 from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
 from channels.banks.orders import Instruction, Order, no_text
-from channels.banks.profiles import NAMES, SECRETS, a_bank, form, opens_accounts, profile, unsayable
+from channels.banks.profiles import NAMES, SECRETS, a_bank, form, opens_accounts, profile, region, unsayable
 from channels.banks.reading import KINDS, read_notice, read_report, read_statements, types_of
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "read_notice",
     "read_report",
     "read_statements",
+    "region",
     "types_of",
     "unsayable",
 ]

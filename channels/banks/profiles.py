@@ -1,5 +1,6 @@
 """Which kind of bank a link is to: `profile` among its settings, and what each kind is told of itself."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ ISO_20022, CMB = "iso20022", "cmb"
 NAMES: Mapping[str, frozenset[str]] = {
     ISO_20022: frozenset(
         {"profile", "base_url", "token", "private_key", "key_id", "bank_key_id", "bank_public_key", "bic", "bank_name",
-         "drop_dir", "pain_001", "notices", "account_holder"}
+         "drop_dir", "pain_001", "notices", "account_holder", "region"}
     ),
     CMB: cmb.NAMES,
 }  # fmt: skip
@@ -27,11 +28,20 @@ def profile(settings: Mapping[str, Any]) -> str:
     return str(found)
 
 
+def region(settings: Mapping[str, Any]) -> str | None:
+    """Return where a bank is: its region's code of GB/T 2260, six digits; None where nobody said. Raises ValueError."""
+    told = settings.get("region")
+    if told is not None and not (isinstance(told, str) and re.fullmatch("[1-9][0-9]{5}", told, re.ASCII)):
+        raise ValueError("region is a code of GB/T 2260, six digits such as 370700")
+    return told
+
+
 def a_bank(given: Mapping[str, Any], env: Env) -> Bank:
     """Return the client of a bank. given: what the bank gave us, see the README; keys as text or as names of files.
 
     Raises ValueError and KeyError, which show no secret.
     """
+    region(given)
     if profile(given) == CMB:
         return cmb.CmbClient(cmb.read_settings(given), env)
     settings = iso20022.read_settings(given)

@@ -18,6 +18,7 @@ from ops.cli import (
     payouts,
     people,
     proofs,
+    reports,
     routing,
     running,
     sandbox,
@@ -101,6 +102,7 @@ app.add_typer(channels.app, name="channel")
 app.add_typer(banks.app, name="bank")
 app.add_typer(settlements.app, name="settlement")
 app.add_typer(statements.app, name="statement")
+app.add_typer(reports.app, name="report")
 app.add_typer(payees.app, name="payee")
 app.add_typer(splits.app, name="split")
 app.add_typer(payouts.app, name="payout")

@@ -75,6 +75,7 @@ ACTS: dict[str, tuple[str, ...]] = {
     "timetable run": ("statements", "--date", "2026-11-24"),
     "settle": (*BOOK, "--bank", "citybank", "--business-date", "2026-11-24"),
 }
+DAYS = ("--from", "2026-11-23", "--to", "2026-11-24")
 LOOKS: dict[str, tuple[str, ...]] = {
     "approval list": (),
     "approval show": ("apr_0",),
@@ -107,6 +108,9 @@ LOOKS: dict[str, tuple[str, ...]] = {
     "proof show": ("2026-11-24",),
     "settlement list": BOOK,
     "settlement show": (*BOOK, "stl_0"),
+    "report concentration": DAYS,
+    "report float": DAYS,
+    "report locality": (*DAYS, "--region", "3707"),
     "route explain": ("pay_0",),
     "route policy check": (*BOOK, "JSON"),
     "route policy list": BOOK,

@@ -52,6 +52,8 @@ async def a_day(database_url: str, home: Path) -> dict[str, str]:
         strangers = (("1.00", "main's"), ("2.00", "nobody's"), ("3.00", "a charge"))
         for amount, who in strangers:
             bank.says("camt.054", notice(entry(amount, ref=amount, end_to_end=who), message=who))
+        bank.says("camt.054", notice(entry("4.00", ref="4.00", end_to_end="INTEREST"), message="interest"))
+        bank.says("camt.054", notice(entry("0.50", ref="0.50", end_to_end="CHARGE", out=True), message="a fee"))
         bank.says("camt.054", notice(back(lines[FARM]), message="farm"))
         bank.says("camt.054", notice(back(lines[MILL], "", amount="68.90", ref="R2"), message="mill"))
         await all_read(town, bank, bank_worker)
@@ -59,7 +61,7 @@ async def a_day(database_url: str, home: Path) -> dict[str, str]:
         days = Days(town, bank, bank_worker)
         empty: tuple[str, str, list[Any]] = ("0.00", "0.00", [])
         days.states(
-            town.today, pool=("2.50", "5.50", [("A3", "3.00", None)]), farm=empty, mill=empty,
+            town.today, pool=("6.00", "9.00", [("A3", "3.00", None)]), farm=empty, mill=empty,
             platform=("0.50", "0.50", []),
         )  # fmt: skip
         assert await town.front.hub.daily_proof().fetch_statements(town.front.book, BANK) == 1
@@ -111,7 +113,7 @@ def test_a_clerk_does_all_that_the_page_says(
     cases = {one["amount_minor"]: one["id"] for one in waiting}
     refused = [one["id"] for one in told("case", "list", "--kind", "settlement_refused", code=1)["cases"]]
     about = {"release": "pain.002-1", "replace": "camt.054-0", "discard": "camt.054-1"}
-    decided = {"book": 100, "suspend": 200, "no_deposit": 300, "returned": 6_890}
+    decided = {"book": 100, "suspend": 200, "no_deposit": 300, "returned": 6_890, "interest": 400, "charge": -50}
     nowhere = ("case", "decide", cases[decided["returned"]], "--decision", "returned", "--line", "L1", "--note", "?")
     assert "no_such_line" in bare_home(*nowhere, code=1).output, "nobody is asked to agree to it"
     page = commands()
@@ -131,10 +133,11 @@ def test_a_clerk_does_all_that_the_page_says(
             with monkeypatch.context() as at:
                 at.setattr(SystemClock, "now", lambda _: datetime.fromisoformat(names["DATE"] + "T20:00:00+00:00"))
                 assert "the hub: done" in bare_home(*typed).output
-        elif words[:2] == ["proof", "--date"] or words[0] == "statement":
+        elif words[:2] == ["proof", "--date"] or words[0] in ("statement", "report"):
+            says = {"proof": "it holds 平", "statement": names["DATE"], "report": "CNY"}[words[0]]
             with monkeypatch.context() as at:  # the day of the play is far ahead, and must be over
                 at.setattr(SystemClock, "now", lambda _: datetime.fromisoformat(names["DATE"] + "T20:00:00+00:00"))
-                assert ("it holds 平" if words[0] == "proof" else names["DATE"]) in bare_home(*typed).output
+                assert says in bare_home(*typed).output
         else:
             shows_what_waits = words[:2] == ["case", "list"] or words[:3] == ["bank", "files", "list"]
             output = bare_home(*typed, code=int(shows_what_waits)).output

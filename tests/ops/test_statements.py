@@ -60,6 +60,7 @@ EXCEPTED: dict[tuple[str, str], set[str]] = {
         "cases/store.py find_case",
         "cases/store.py number",
         "cases/store.py open_of",
+        "reconciliation/reports/store.py lay",
         "reconciliation/timetable/store.py missed",
         "reconciliation/timetable/store.py rows",
         "gateway/routing/store.py book_of_payment",

@@ -9,7 +9,7 @@ from channels.settings import secret
 
 NAMES = frozenset(
     {"profile", "base_url", "uid", "symmetric_key", "private_key", "bank_public_key", "account", "branch", "mode",
-     "account_holder"}
+     "account_holder", "region"}
 )  # fmt: skip
 TIMEOUT_S = 30.0
 
