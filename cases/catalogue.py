@@ -154,8 +154,21 @@ KINDS: Mapping[str, CaseKind] = {
             "wait": "leave it in transit; the bank's next statement decides",
         },
     ),
+    "withdrawal_in_doubt": CaseKind(
+        "a bank took no order for a payee's withdrawal 提现 (refused_by), refused it as a duplicate, or gave "
+        "contradictory answers: its money stays held in the sub-account; one without an order is sent no more",
+        {
+            "paid": "the bank states elsewhere (in its statement) that it paid: book the withdrawal as paid",
+            "not_paid": "the bank states elsewhere that it has not paid and will not: the payee can withdraw it again",
+            "send_again": (
+                "the bank took no order, and the reason is put right: send the same order again, under the same number"
+            ),
+            "wait": "leave it held; the bank's next report decides",
+        },
+    ),
     "bank_contradicts_itself": CaseKind(
-        "a bank contradicted what it had said of a payout; the second statement was not booked", _LOOKED_INTO
+        "a bank contradicted what it had said of a payout or a withdrawal; the second statement was not booked",
+        _LOOKED_INTO,
     ),
     "booking_unclear": CaseKind(
         "a bank reports a booking that looks like one already booked: either one booking was reported twice, or money "

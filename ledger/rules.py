@@ -62,6 +62,8 @@ RULES = {  #                       debit 借        credit 贷
     "commission_fetched_back": Rule(A.CHANNEL,     A.PLATFORM_FEE, "渠道分账回退: or the platform's fee"),
     "bank_interest":          Rule(A.BANK,         A.INTEREST,     "银行结息: the bank paid interest on custody"),
     "bank_charge":            Rule(A.BANK_CHARGE,  A.BANK,         "银行收费: the bank took a charge of its own"),
+    "withdrawal":             Rule(A.SUB_ACCOUNT,  A.BANK,         "提现: held when asked for, posted when paid"),
+    "withdrawal_returned":    Rule(A.BANK,         A.SUB_ACCOUNT,  "提现退票: it came back to the payee's sub-account"),
     "unidentified_in":        Rule(A.BANK,         A.SUSPENSE,     "不明来款挂账: money came, and nobody knows whose"),
     "unidentified_out":       Rule(A.SUSPENSE,     A.BANK,         "不明付款挂账: money went, or what came went back"),
     "suspense_to_channel":    Rule(A.SUSPENSE,     A.CHANNEL,      "挂账转渠道: it turns out a channel's payment"),

@@ -15,12 +15,14 @@ from splitting import store
 from splitting.banks import fates
 from splitting.settlement import decisions as payouts
 from splitting.settlement import refused
+from splitting.withdrawals import decisions as withdrawals
 
 # (kind, decision) → what is done in the batch that records it. A decision that is not here is only a record.
 EFFECTS: Mapping[tuple[str, str], cases.Effect] = {
     **decisions.EFFECTS,
     **payouts.EFFECTS,
     **refused.EFFECTS,
+    **withdrawals.EFFECTS,
     **fates.EFFECTS,
 }
 

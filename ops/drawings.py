@@ -9,7 +9,7 @@ from kernel.states import draw
 from ops.money_states import drawing
 from people.states import APPROVAL, PERSON
 from reconciliation.states import DISCREPANCY
-from splitting.states import BATCH, FETCHING, FILE, INSTRUCTION, PLAN_VERSION, RAIL_PART, RECEIVER, SHARING
+from splitting.states import BATCH, FETCHING, FILE, INSTRUCTION, PLAN_VERSION, RAIL_PART, RECEIVER, SHARING, WITHDRAWAL
 
 
 def document() -> str:
@@ -32,6 +32,7 @@ def document() -> str:
             draw("splitting: plan_version", PLAN_VERSION),
             draw("splitting: instruction", INSTRUCTION),
             draw("splitting: batch", BATCH),
+            draw("splitting: withdrawal", WITHDRAWAL),
             draw("splitting: file", FILE),
             draw("splitting: receiver", RECEIVER),
             draw("splitting: sharing", SHARING),

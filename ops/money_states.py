@@ -21,6 +21,7 @@ _PAID = ("captures_match_the_journal", "fees_match_the_journal", "a_payment_is_p
 _REFUND = ("refunds_match_the_journal", "refunded_fees_match_the_journal", "refunds_never_exceed_captures")
 _CHARGEBACK = ("chargebacks_match_the_journal", "refunded_fees_match_the_journal", "refunds_never_exceed_captures")
 _RAIL = ("share_orders_match_the_journal", "at_rails_is_what_is_open", "shares_go_one_way")
+_WITHDRAWAL = ("withdrawals_match_the_journal", "withdrawals_are_counted")
 _LINE = ("instructions_match_the_journal", "batches_match_their_lines")
 
 MEANING: dict[str, dict[str, Means]] = {
@@ -100,6 +101,16 @@ MEANING: dict[str, dict[str, Means]] = {
         "done": Means("what the rail has fetched back of a share, once", _RAIL[:1]),
         "refused": Means(_NOTHING, _RAIL[:1]),
         "dropped": Means(_NOTHING, _RAIL[:1]),
+    },
+    "withdrawal": {
+        "requested": Means("its sum held", _WITHDRAWAL),
+        "stopped": Means(
+            "its sum held, and a case that asks two people", (*_WITHDRAWAL, "stopped_withdrawals_are_asked_about")
+        ),
+        "sent": Means("its sum held", _WITHDRAWAL),
+        "paid": Means("its hold posted, once", _WITHDRAWAL),
+        "refused": Means("its hold voided: the sub-account has it as before", _WITHDRAWAL),
+        "returned": Means("its hold posted, and returned, once each", _WITHDRAWAL),
     },
     "case": dict.fromkeys(("open", "decided"), Means(f"{_NOTHING}: it moves no money", ("cases_match_their_events",))),
     "discrepancy": dict.fromkeys(

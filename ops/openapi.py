@@ -13,6 +13,7 @@ def records() -> list[Route[Any]]:
     nothing = cast(Any, None)
     return joined_routes(
         payments=nothing, links=nothing, payees=nothing, split_plans=nothing, attachments=nothing, payouts=nothing,
+        withdrawals=nothing,
         releases=nothing, receivers=nothing, channel_admin=nothing, routing_policies=nothing, digest=nothing,
         notify_url=nothing, pool=nothing, rails=nothing,
     )  # fmt: skip

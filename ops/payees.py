@@ -16,7 +16,8 @@ from splitting.objects import OwnPayeeOut, debt_payload, own_payee_payload
 from splitting.payees import OPERATOR
 from splitting.shares.sharing import owed_account
 from splitting.shares.store import debts
-from splitting.tables import PAYEES, OwnPayee, RailReceiver
+from splitting.tables import PAYEES, OwnPayee, PayeeAccount, RailReceiver, WithdrawalLimit
+from splitting.withdrawals import rules
 
 
 async def listed(hub: Hub, book: int) -> list[dict[str, Any]]:
@@ -91,6 +92,32 @@ async def own_payees_of(hub: Hub, book: int) -> list[OwnPayeeOut]:
     """Return by which payees a merchant is paid its own, as the API shows it."""
     async with acquire(hub.pool) as connection:
         return [own_payee_payload(row) for row in await splitting.store.own_payees(connection, book)]
+
+
+async def bind_as(
+    acting: Acting, book: int, payee_id: str, account: str, bank_bic: str, bank_name: str
+) -> PayeeAccount:
+    """Bind a payee's own account at another bank as the person who acts, with another's approval.
+
+    Raises what Acting.second and Withdrawals.bind raise.
+    """
+    told = {"account": account, "bank_bic": bank_bic, "bank_name": bank_name}
+    use = await acting.second(What(Act.MERCHANTS, "payee bind", payee_id, told, book))
+    return await acting.hub.withdrawals.bind(
+        book, payee_id, account=account, bank_bic=bank_bic, bank_name=bank_name, by=acting.name, use=use
+    )
+
+
+async def limit_as(acting: Acting, book: int, bank: str, payee_id: str | None, limits: rules.Limits) -> WithdrawalLimit:
+    """Set what a payee, or with None every payee at a bank, may withdraw, with another's approval.
+
+    Raises what Acting.second and Withdrawals.set_limits raise.
+    """
+    rules.limits(*limits)
+    use = await acting.second(
+        What(Act.MERCHANTS, "payee limit", payee_id or bank, {"bank": bank, **limits._asdict()}, book)
+    )
+    return await acting.hub.withdrawals.set_limits(book, bank, payee_id, **limits._asdict(), use=use)
 
 
 async def set_class_as(acting: Acting, book: int, payee_id: str, account_class: str | None) -> Payee:

@@ -17,10 +17,11 @@ from gateway.payments import chargebacks, unwanted
 from kernel.db import Connection
 from ops.verified import Mark
 from splitting.settlement.instructions import REFUSED_WHOLE
+from splitting.withdrawals.commands import IN_DOUBT
 
 COPIED = (
     "transfer", "hold", "event", "payment", "attempt", "refund", "refund_return", "chargeback", "split", "payee_debt",
-    "settlement", "instruction", "case_file",
+    "settlement", "instruction", "withdrawal", "case_file",
 )  # fmt: skip
 AT_LEAST_AGAIN = 100  # old payments a run, where less than that has changed
 
@@ -192,15 +193,19 @@ _BELONGS = (
     ("payee_debt", "family", "payment_id = o.id"),
     ("settlement", "family", "id = o.id"),
     ("instruction", "family", "settlement_id = o.id"),
+    ("withdrawal", "family", "id = o.id"),
     ("case_file", "head", "id = o.id"),
     ("case_file", "attempt", f"kind = '{unwanted.NOT_GIVEN_BACK}' AND about = o.payment_id || ':' || o.number"),
     ("case_file", "chargeback", f"kind = '{chargebacks.BEYOND}' AND about = o.id"),
     ("case_file", "settlement", f"kind = '{REFUSED_WHOLE}' AND about = o.id"),
+    ("case_file", "withdrawal", f"kind = '{IN_DOUBT}' AND about = o.id"),
     ("event", "case_file", "subject = o.id AND type IN ('case.opened', 'case.decided')"),
     ("transfer", "payment", "id >= o.id || ':' AND id < o.id || ';'"),
     ("transfer", "refund", "id >= o.id || ':' AND id < o.id || ';'"),
     ("transfer", "chargeback", "id >= o.id || ':' AND id < o.id || ';'"),
     ("transfer", "instruction", "id >= o.id || ':' AND id < o.id || ';'"),
+    ("transfer", "withdrawal", "id >= o.id || ':' AND id < o.id || ';'"),
+    ("hold", "withdrawal", "id >= o.id || ':' AND id < o.id || ';'"),
     ("hold", "refund", "id >= o.id || ':' AND id < o.id || ';'"),
     ("hold", "transfer", "id = coalesce(o.hold_id, o.id) AND o.step <> 'post'"),
     ("transfer", "hold", "id >= o.id AND id < o.id || ';'"),

@@ -81,6 +81,8 @@ from splitting.settlement.payouts import Payouts
 from splitting.shares.release import Releases
 from splitting.shares.routes import ShareRoutes
 from splitting.statements.reading import Statements
+from splitting.withdrawals.asking import Withdrawals
+from splitting.withdrawals.routes import WithdrawalRoutes
 from streams import Bell, Consumer, Relay
 from streams.catalogue import EventType
 from streams.routes import EventRoutes
@@ -110,6 +112,7 @@ def joined_routes(
     split_plans: SplitPlans,
     attachments: Attachments,
     payouts: Payouts,
+    withdrawals: Withdrawals,
     releases: Releases,
     receivers: Receivers,
     channel_admin: ChannelAdmin,
@@ -128,6 +131,7 @@ def joined_routes(
         *PayeeRoutes(payees, pool).routes(),
         *SplitPlanRoutes(split_plans, attachments, pool).routes(),
         *PayoutRoutes(payouts).routes(),
+        *WithdrawalRoutes(withdrawals, pool).routes(),
         *BalanceRoutes(pool).routes(),
         *ShareRoutes(releases, pool).routes(),
         *RailReceiverRoutes(receivers, pool).routes(),
@@ -169,6 +173,7 @@ class Hub:
     split_plans: SplitPlans
     attachments: Attachments
     payouts: Payouts
+    withdrawals: Withdrawals
     certificate_keys: CertificateKeys
     releases: Releases
     receivers: Receivers
@@ -187,6 +192,7 @@ class Hub:
             split_plans=self.split_plans,
             attachments=self.attachments,
             payouts=self.payouts,
+            withdrawals=self.withdrawals,
             releases=self.releases,
             receivers=self.receivers,
             channel_admin=self.channel_admin,
@@ -428,6 +434,7 @@ async def hub(
             split_plans=SplitPlans(lanes, pool, env),
             attachments=attachments,
             payouts=Payouts(pool, lanes, env, banks, china()),
+            withdrawals=Withdrawals(pool, lanes, env),
             certificate_keys=CertificateKeys(pool, env, master_keys),
             releases=Releases(pool, lanes, env),
             receivers=Receivers(lanes, pool, env, accounts),

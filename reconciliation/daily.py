@@ -48,6 +48,8 @@ from splitting.banks.sending import message_id
 from splitting.banks.worker import Banks
 from splitting.rails.store import withheld_on
 from splitting.tables import BankLink, Instruction, Settlement
+from splitting.withdrawals.rules import id_of, reference
+from splitting.withdrawals.store import of_day
 
 log = logging.getLogger(__name__)
 ASKED_AGAIN = 10  # days whose statement a bank that answers questions may still mend
@@ -283,6 +285,7 @@ class DailyProof:
                 for line in await splitting.store.instructions(connection, book, settlement.id)
                 if _concerns(line, settlement, day, reports, statements)
             ]
+            payouts += await _withdrawn(connection, link, day, reports, statements)
             collected = await self._collected(connection, book, statements)
             return await reconcile(
                 connection,
@@ -405,6 +408,33 @@ def _payout(line: Instruction, settlement: Settlement, link: BankLink) -> Payout
         same_bank=opens_accounts(orjson.loads(link.settings)),
         returned_on=line.returned_on,
     )
+
+
+async def _withdrawn(
+    connection: Connection,
+    link: BankLink,
+    day: date,
+    reports: Sequence[StatusReport],
+    statements: Sequence[AccountStatement],
+) -> list[Payout]:
+    """Return the withdrawals that a day's run looks at: those of the day, and those that the day's files speak of."""
+    named = {report.original_message_id for report in reports}
+    named |= {entry.end_to_end_id or "" for statement in statements for entry in statement.entries}
+    ids = [ident for number in named if (ident := id_of(link.book, number)) is not None]
+    return [
+        Payout(
+            (number := reference(row.book, row.id)),
+            number,
+            row.sub_account,
+            row.account,
+            Money(row.amount_minor, row.currency),
+            PayoutStatus.IN_TRANSIT if row.bank_date is None else PayoutStatus(row.status),
+            row.bank_date or row.execution_date,
+            same_bank=False,
+            returned_on=row.returned_on,
+        )
+        for row in await of_day(connection, link.book, link.bank, day, ids)
+    ]
 
 
 def _concerns(

@@ -4,8 +4,8 @@ from splitting import store
 from splitting.banks.enrolment import bank_link_payload
 from splitting.guard import store as guard
 from splitting.listeners import splitter
+from splitting.objects import EVENTS as _EVENTS
 from splitting.objects import (
-    EVENTS,
     SplitOut,
     instruction_payload,
     payee_payload,
@@ -42,8 +42,19 @@ from splitting.shares.sharing import (
 )
 from splitting.shares.store import INVARIANTS as _OF_DEBTS
 from splitting.tables import BankLink, Payee, RailPayment
+from splitting.withdrawals import objects as withdrawal_objects
+from splitting.withdrawals import store as withdrawal_store
 
-INVARIANTS = store.INVARIANTS | _OF_DEBTS | guard.INVARIANTS | settlement_store.INVARIANTS | rails_store.INVARIANTS
+EVENTS = {**_EVENTS, **withdrawal_objects.EVENTS}
+
+INVARIANTS = {
+    **store.INVARIANTS,
+    **_OF_DEBTS,
+    **guard.INVARIANTS,
+    **settlement_store.INVARIANTS,
+    **rails_store.INVARIANTS,
+    **withdrawal_store.INVARIANTS,
+}
 
 __all__ = [
     "EVENTS",

@@ -1,4 +1,4 @@
-"""State tables of a split plan's version; of settlement 结算: a batch, its instructions, a bank's file; of rails."""
+"""State tables of a split plan's version; of settlement 结算: a batch, its lines, a bank's file; of rails; of 提现."""
 
 from enum import StrEnum
 
@@ -89,6 +89,54 @@ INSTRUCTION = StateTable(
     },
     begins={Instruction.IN_TRANSIT: None},
     path=[(Instruction.IN_TRANSIT, InstructionEvent.EXECUTED)],
+)
+
+
+class Withdrawal(StrEnum):
+    REQUESTED = "requested"  # its amount is held; not known to have reached the bank
+    STOPPED = "stopped"  # the bank took no order for it; it is sent no more until people decide
+    SENT = "sent"  # the bank has it
+    PAID = "paid"
+    REFUSED = "refused"
+    RETURNED = "returned"  # 退票: it was paid, and came back to the sub-account
+
+
+class WithdrawalEvent(StrEnum):
+    ACCEPTED = "accepted"
+    STOPPED = "stopped"
+    SEND_AGAIN = "send_again"
+    EXECUTED = "executed"
+    REFUSED = "refused"
+    RETURNED = "returned"
+
+
+WITHDRAWAL = StateTable(
+    {
+        (Withdrawal.REQUESTED, WithdrawalEvent.ACCEPTED): Move(Withdrawal.SENT, "withdrawal.sent"),
+        (Withdrawal.REQUESTED, WithdrawalEvent.STOPPED): Move(Withdrawal.STOPPED, "withdrawal.stopped"),
+        (Withdrawal.STOPPED, WithdrawalEvent.SEND_AGAIN): Move(Withdrawal.REQUESTED, "withdrawal.resumed"),
+        # Its acceptance was lost, its work was not.
+        (Withdrawal.REQUESTED, WithdrawalEvent.EXECUTED): Move(Withdrawal.PAID, "withdrawal.paid"),
+        (Withdrawal.REQUESTED, WithdrawalEvent.REFUSED): Move(Withdrawal.REFUSED, "withdrawal.refused"),
+        (Withdrawal.STOPPED, WithdrawalEvent.ACCEPTED): Move(Withdrawal.SENT, "withdrawal.sent"),
+        (Withdrawal.STOPPED, WithdrawalEvent.EXECUTED): Move(Withdrawal.PAID, "withdrawal.paid"),
+        (Withdrawal.STOPPED, WithdrawalEvent.REFUSED): Move(Withdrawal.REFUSED, "withdrawal.refused"),
+        (Withdrawal.SENT, WithdrawalEvent.ACCEPTED): Move(Withdrawal.SENT),  # the same file again: the bank keeps one
+        (Withdrawal.SENT, WithdrawalEvent.EXECUTED): Move(Withdrawal.PAID, "withdrawal.paid"),
+        (Withdrawal.SENT, WithdrawalEvent.REFUSED): Move(Withdrawal.REFUSED, "withdrawal.refused"),
+        (Withdrawal.PAID, WithdrawalEvent.ACCEPTED): Move(Withdrawal.PAID),
+        (Withdrawal.PAID, WithdrawalEvent.EXECUTED): Move(Withdrawal.PAID),  # banks repeat their reports
+        (Withdrawal.PAID, WithdrawalEvent.RETURNED): Move(Withdrawal.RETURNED, "withdrawal.returned"),
+        (Withdrawal.REFUSED, WithdrawalEvent.REFUSED): Move(Withdrawal.REFUSED),
+        (Withdrawal.RETURNED, WithdrawalEvent.ACCEPTED): Move(Withdrawal.RETURNED),
+        (Withdrawal.RETURNED, WithdrawalEvent.EXECUTED): Move(Withdrawal.RETURNED),  # so it had been
+        (Withdrawal.RETURNED, WithdrawalEvent.REFUSED): Move(Withdrawal.RETURNED),  # as some banks say it came back
+    },
+    begins={Withdrawal.REQUESTED: "withdrawal.requested"},
+    path=[
+        (Withdrawal.REQUESTED, WithdrawalEvent.ACCEPTED),
+        (Withdrawal.SENT, WithdrawalEvent.EXECUTED),
+    ],
 )
 
 

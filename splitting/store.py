@@ -43,7 +43,8 @@ PAID_OUT = frozenset(
 )
 _FOLLOWED = (
     "l.ended_at IS NULL OR EXISTS (SELECT 1 FROM settlement s "
-    "WHERE s.book = l.book AND s.bank = l.bank AND s.status <> 'finished')"
+    "WHERE s.book = l.book AND s.bank = l.bank AND s.status <> 'finished') OR EXISTS (SELECT 1 FROM withdrawal w "
+    "WHERE w.book = l.book AND w.bank = l.bank AND w.status IN ('requested', 'stopped', 'sent'))"
 )
 
 
@@ -257,9 +258,10 @@ async def unsent(connection: Connection, *, page: int = 500) -> AsyncIterator[Se
 
 
 async def oldest_unfinished(connection: Connection) -> datetime | None:
-    """Return when the oldest batch was made whose lines are not all decided, None where all are."""
+    """Return when the oldest batch or withdrawal was made that is not all decided, None where all are."""
     made: datetime | None = await connection.fetchval(
-        "SELECT min(created_at) FROM settlement WHERE status <> 'finished'"
+        "SELECT least((SELECT min(created_at) FROM settlement WHERE status <> 'finished'), "
+        "(SELECT min(created_at) FROM withdrawal WHERE status IN ('requested', 'stopped', 'sent')))"
     )
     return made
 

@@ -329,6 +329,65 @@ class PayoutBank(NamedTuple):
     settled_until: date | None
 
 
+class PayeeAccount(NamedTuple):
+    """A payee's own account at another bank 绑定账户, to which it withdraws; the holder is the payee."""
+
+    book: int
+    payee_id: str
+    account: str
+    bank_bic: str
+    bank_name: str
+    set_by: str  # a person's name, or an API key's id
+    set_at: datetime
+
+
+class WithdrawalLimit(NamedTuple):
+    """What a payee may withdraw 提现限额, or by default (payee_id '') every payee at a bank."""
+
+    book: int
+    bank: str
+    payee_id: str
+    minimum_minor: int
+    most_minor: int | None  # at once; None: no limit
+    day_minor: int | None  # a day, in Beijing; None: no limit
+    set_at: datetime
+
+
+class WithdrawalUse(NamedTuple):
+    """What a payee asked to withdraw on the last day on which it did, less what was refused."""
+
+    book: int
+    payee_id: str
+    day: date
+    day_minor: int
+
+
+class Withdrawal(NamedTuple):
+    """A payee's money on its way 提现 from its sub-account to its own account at another bank."""
+
+    book: int
+    id: str
+    payee_id: str
+    reference: str  # the merchant's own number
+    bank: str
+    sub_account: str
+    name: str  # the payee's, in which both accounts are
+    account: str
+    bank_bic: str
+    bank_name: str
+    amount_minor: int
+    currency: str
+    status: str
+    reason: str | None
+    execution_date: date  # the day in Beijing on which it was asked for
+    written_as: int  # in which of its bank's forms it is written, see channels.banks.Order
+    asked_by: str
+    created_at: datetime
+    updated_at: datetime
+    bank_date: date | None = None  # the bank's day on which it was paid or refused
+    returned_on: date | None = None  # 退票: the bank's day of it
+
+
 PAYEES: Table[Payee] = Table(
     "payee", Payee, "int text text text text text text timestamptz timestamptz text text", keys=2
 )
@@ -406,3 +465,17 @@ PAYOUT_SCHEDULES: Table[PayoutSchedule] = Table(
     "payout_schedule", PayoutSchedule, "int text text text int bigint timestamptz", keys=3
 )
 PAYOUT_BANKS: Table[PayoutBank] = Table("payout_bank", PayoutBank, "int text time bool bigint bool date", keys=2)
+PAYEE_ACCOUNTS: Table[PayeeAccount] = Table(
+    "payee_account", PayeeAccount, "int text text text text text timestamptz", keys=2
+)
+WITHDRAWAL_LIMITS: Table[WithdrawalLimit] = Table(
+    "withdrawal_limit", WithdrawalLimit, "int text text bigint bigint bigint timestamptz", keys=3
+)
+WITHDRAWAL_USES: Table[WithdrawalUse] = Table("withdrawal_use", WithdrawalUse, "int text date bigint", keys=2)
+WITHDRAWALS: Table[Withdrawal] = Table(
+    "withdrawal",
+    Withdrawal,
+    "int text text text text text text text text text bigint text text text date int text timestamptz timestamptz date "
+    "date",
+    keys=2,
+)

@@ -5,7 +5,7 @@ from channels.banks.bookings import AccountStatement, Entry, joined
 from channels.banks.contract import Bank, GivesAnew, OpensAccounts, TellsUploads
 from channels.banks.errors import BadStatement
 from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
-from channels.banks.orders import Instruction, Order, no_text
+from channels.banks.orders import Instruction, Order, is_bic, no_text
 from channels.banks.profiles import NAMES, SECRETS, a_bank, form, opens_accounts, profile, region, unsayable
 from channels.banks.reading import KINDS, read_notice, read_report, read_statements, types_of
 
@@ -33,6 +33,7 @@ __all__ = [
     "a_bank",
     "disagreement",
     "form",
+    "is_bic",
     "joined",
     "no_text",
     "opens_accounts",

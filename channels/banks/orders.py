@@ -7,6 +7,7 @@ from datetime import date, datetime
 
 from kernel.money import Money
 
+_BIC = re.compile(r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?", re.ASCII)
 _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -19,6 +20,7 @@ class Instruction:
     creditor_name: str
     amount: Money
     remittance: str = ""  # what the payee reads on the statement
+    bank_bic: str | None = None  # of the creditor's bank; None: the bank that is given the order
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,11 @@ class Order:
     created_at: datetime  # aware
     written_as: int = 1  # which of its bank's forms it is written in, see contract.Bank.form
     again_since: datetime | None = None  # when it was decided to send again what the bank had refused
+
+
+def is_bic(text: str) -> bool:
+    """Tell whether a text has the form of a bank's identifier: 8 or 11 characters (ISO 9362)."""
+    return _BIC.fullmatch(text) is not None
 
 
 def no_text(what: str, value: str, limit: int) -> str | None:

@@ -114,6 +114,7 @@ _TAGS = {
     "payout_reserves": "What is kept of payouts 保证金",
     "rail_receivers": "Receivers at rails 分账接收方",
     "payout_schedules": "Payout schedules 结算周期",
+    "withdrawals": "Withdrawals 提现",
     "debts": "What payees owe 欠款",
     "balances": "Balances 余额",
     "settlements": "Settlements 结算",

@@ -27,6 +27,7 @@ from ops.cli import (
     statements,
     timetable,
     trials,
+    withdrawals,
 )
 from ops.cli.shared import as_person, fail
 
@@ -106,6 +107,7 @@ app.add_typer(reports.app, name="report")
 app.add_typer(payees.app, name="payee")
 app.add_typer(splits.app, name="split")
 app.add_typer(payouts.app, name="payout")
+app.add_typer(withdrawals.app, name="withdrawal")
 app.add_typer(cases.app, name="case")
 app.add_typer(chargebacks.app, name="chargeback")
 app.add_typer(links.app, name="link")

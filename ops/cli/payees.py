@@ -1,4 +1,5 @@
-"""Payees 收款方 as the operator sees them: payee list, debts, class, own, owns, suspend, resume."""
+"""Payees 收款方 as the operator sees them: payee list, debts, balance, bind, limit, limits, class, own, owns, suspend,
+resume."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -190,6 +191,118 @@ def payee_class(
     finish(work())
 
 
+@app.command("balance")
+def payee_balance(book: Book, payee: Id, as_json: Json = False) -> None:
+    """Show what a payee is owed, has at the bank, and can withdraw 可提现."""
+    from kernel.money import Money
+
+    found = settings()
+
+    async def work() -> int:
+        async with looking(found, book, may_lack_secrets=True) as hub:
+            has = await hub.withdrawals.balance(book, payee)
+        if as_json:
+            show(has)
+            return 0
+        for word, what in (
+            ("owed", "owed 应付"), ("reserved", "of that, kept back 保证金"), ("in_transit", "in transit 在途"),
+            ("sub_account", "in the sub-account 子账户"), ("withdrawing", "of that, being withdrawn 提现中"),
+            ("withdrawable", "can be withdrawn 可提现"),
+        ):  # fmt: skip
+            minor: int = has[f"{word}_minor"]  # type: ignore[literal-required]
+            typer.echo(f"{what}: {Money(minor, has['currency']).major()} {has['currency']}")
+        return 0
+
+    finish(work())
+
+
+@app.command("bind")
+def payee_bind(
+    book: Book,
+    payee: Id,
+    account: Annotated[str, typer.Option(help="The number of the payee's own account.")],
+    bic: Annotated[str, typer.Option(help="The BIC of the bank that has it; another than pays the payee.")],
+    bank_name: Annotated[str, typer.Option(help="That bank's name.")],
+    as_json: Json = False,
+) -> None:
+    """Bind a payee's own account at another bank 绑定账户, for withdrawals asked for from then on. Takes two people.
+
+    Its holder must be the payee, by the same name: the bank is told so.
+    """
+    from ops.payees import bind_as
+    from splitting.withdrawals.objects import payee_account_payload
+
+    found = settings()
+
+    async def work() -> int:
+        async with acting_person(found, "merchants", "payee bind", payee, book=book) as begun:
+            row = payee_account_payload(await bind_as(begun, book, payee, account, bic, bank_name))
+        if as_json:
+            show(row)
+        else:
+            typer.echo(
+                on_screen(f"{row['payee']} withdraws to {row['account']} at {row['bank_name']} {row['bank_bic']}")
+            )
+        return 0
+
+    finish(work())
+
+
+@app.command("limit")
+def payee_limit(
+    book: Book,
+    bank: Annotated[str, typer.Argument(help="Your name for the bank, see `sluice bank list`.")],
+    payee: Annotated[str | None, typer.Option(help="Only this payee; default: every payee that has no own.")] = None,
+    minimum: Annotated[str, typer.Option(help="The least of one withdrawal; in major units.")] = "0",
+    most: Annotated[str | None, typer.Option(help="The most of one; default: no limit.")] = None,
+    day: Annotated[str | None, typer.Option(help="The most a day, in Beijing; default: no limit.")] = None,
+    currency: Annotated[str, currency_option("Of these amounts.")] = "CNY",
+    as_json: Json = False,
+) -> None:
+    """Set what payees at a bank may withdraw 提现限额. A payee's own limits go before the bank's. Takes two people."""
+    from ops.payees import limit_as
+    from ops.payouts import minor_of
+    from splitting.withdrawals.objects import withdrawal_limit_payload
+    from splitting.withdrawals.rules import Limits
+
+    found = settings()
+
+    async def work() -> int:
+        limits = Limits(
+            minor_of(minimum, currency),
+            None if most is None else minor_of(most, currency),
+            None if day is None else minor_of(day, currency),
+        )
+        async with acting_person(found, "merchants", "payee limit", payee or bank, book=book) as begun:
+            row = await limit_as(begun, book, bank, payee, limits)
+        if as_json:
+            show(withdrawal_limit_payload(row))
+        else:
+            typer.echo(_limit(row))
+        return 0
+
+    finish(work())
+
+
+@app.command("limits")
+def payee_limits(book: Book, as_json: Json = False) -> None:
+    """List what payees may withdraw: each bank's default, then what differs."""
+    from splitting.withdrawals.objects import withdrawal_limit_payload
+
+    found = settings()
+
+    async def work() -> int:
+        async with looking(found, book, may_lack_secrets=True) as hub:
+            rows = await hub.withdrawals.limits(book)
+        if as_json:
+            show({"limits": [withdrawal_limit_payload(row) for row in rows]})
+        else:
+            typer.echo("\n".join(map(_limit, rows)) or "no limits are set")
+        return 0
+
+    finish(work())
+
+
 @app.command("own")
 def payee_own(
     book: Book,
@@ -241,6 +354,14 @@ def payee_owns(book: Book, as_json: Json = False) -> None:
         return 0
 
     finish(work())
+
+
+def _limit(row: Any) -> str:
+    who = row.payee_id or "everybody else"
+    at_once, a_day = ("no limit" if one is None else f"{one}" for one in (row.most_minor, row.day_minor))
+    return on_screen(
+        f"{row.bank:<10} {who}: at least {row.minimum_minor}, at once {at_once}, a day {a_day}; in minor units"
+    )
 
 
 def _own(row: "OwnPayeeOut") -> str:

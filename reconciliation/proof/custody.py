@@ -16,6 +16,7 @@ from kernel.ids import base36
 from reconciliation.proof.items import At, Item, one_sided
 from splitting.banks.sending import message_id
 from splitting.settlement.instructions import INSTRUCTION_ID, settlement_id
+from splitting.withdrawals import rules
 
 DAY = timedelta(days=1)
 
@@ -36,7 +37,9 @@ class Custody:
         return [self.pool, *(self.subs.values() if self.opens_accounts else ())]
 
     def line_of(self, text: str) -> str | None:
-        """Return the line of this book's that a reference is, None where it is none."""
+        """Return the line or the withdrawal of this book's that a reference is, None where it is none."""
+        if rules.id_of(self.book, text) is not None:
+            return text
         return text if INSTRUCTION_ID.fullmatch(text) and text.startswith(f"{base36(self.book)}-") else None
 
     def batch_of(self, line: str) -> str:
@@ -204,7 +207,8 @@ def _theirs(custody: Custody, entry: Entry) -> Item:
     if entry.account != custody.pool or entry.amount.minor < 0 or entry.is_return:
         line = custody.line_of(entry.end_to_end_id or "")
         if line is None and entry.is_return:
-            line = next(filter(None, map(custody.line_of, INSTRUCTION_ID.findall(entry.remittance))), None)
+            named = [*INSTRUCTION_ID.findall(entry.remittance), *rules.REFERENCE.findall(entry.remittance)]
+            line = next(filter(None, map(custody.line_of, named)), None)
     start = f"stl-{base36(custody.book)}-"
     batch = next((ref for ref in entry.batch_refs if ref.startswith(start)), None)
     return Item(At.BANK, entry.account, entry.amount.minor, entry.booked_on, entry.booking_ref, line, batch)
@@ -212,8 +216,9 @@ def _theirs(custody: Custody, entry: Entry) -> Item:
 
 def _of_hub(custody: Custody, moved: Iterable[Moved]) -> Iterable[Item]:
     for one in moved:
-        line = custody.line_of(one.id.rpartition(":")[0])
-        batch = None if line is None else custody.batch_of(line)
+        about, of_withdrawal = one.id.rpartition(":")[0], one.id.startswith(rules.PREFIX)
+        line = custody.line_of(rules.reference(custody.book, about) if of_withdrawal else about)
+        batch = None if line is None else line if of_withdrawal else custody.batch_of(line)
         sub = 0 if one.payee is None else one.sub_minor
         for account, minor in ((custody.pool, one.bank_minor - sub), (custody.subs.get(one.payee or "", ""), sub)):
             if minor and (custody.opens_accounts or account == custody.pool):

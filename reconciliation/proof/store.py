@@ -10,6 +10,7 @@ from kernel.clock import BEIJING
 from kernel.db import Connection
 from ledger.accounts import AccountKind
 from reconciliation.proof.certificate import Certificate
+from splitting.withdrawals import rules
 
 DAY = timedelta(days=1)
 _CERTIFICATE = ", ".join(Certificate._fields)
@@ -184,7 +185,7 @@ async def statement_files(connection: Connection, book: int, counterparty: str, 
 
 
 class Line(NamedTuple):
-    """How a line of a settlement stands now."""
+    """How a line of a settlement, or a withdrawal, stands now."""
 
     id: str
     status: str
@@ -192,11 +193,18 @@ class Line(NamedTuple):
 
 
 async def lines(connection: Connection, book: int, ids: Collection[str]) -> list[Line]:
-    """Return these lines, as far as there are such."""
+    """Return these lines and withdrawals, by their numbers at the bank, as far as there are such."""
     rows = await connection.fetch(
         "SELECT id, status, bank_date FROM instruction WHERE book = $1 AND id = ANY($2::text[])", book, list(ids)
     )
-    return [Line(*row) for row in rows]
+    of = {ident: number for number in ids if (ident := rules.id_of(book, number)) is not None}
+    more = await connection.fetch(
+        "SELECT id, CASE WHEN bank_date IS NULL THEN 'in_transit' ELSE status END, coalesce(bank_date, execution_date) "
+        "FROM withdrawal WHERE book = $1 AND id = ANY($2::text[])",
+        book,
+        list(of),
+    )
+    return [*(Line(*row) for row in rows), *(Line(of[row[0]], row[1], row[2]) for row in more)]
 
 
 async def cases_of_bookings(connection: Connection, book: int, refs: Collection[str]) -> list[tuple[str, str, str]]:

@@ -30,7 +30,10 @@ class Bookings:
         ctx.faults.declare(RAIL, spoiling.SPOILS, ("customer_id", "type", "date"))
 
     def book(self, tx: Tx, account: Account, draft: Entry, now: datetime) -> Entry:
-        """Book an entry, which gets its references here, and announce it if it moves a pool account unasked."""
+        """Book an entry, which gets its references here, and announce it where its customer did not order it.
+
+        That is: if it moves a pool account unasked, or comes back to a sub-account.
+        """
         in_bank, in_account = store.next_entry(tx, account.number)
         bank_ref = draft.bank_ref or f"SBX{draft.booking_date:%Y%m%d}{in_bank:010d}"
         facts = {"end_to_end_id": draft.end_to_end_id, "account": account.number}
@@ -39,7 +42,8 @@ class Bookings:
         entry = replace(draft, entry_ref=store.entry_ref(in_account), bank_ref=shown)
         store.add_entry(tx, account.number, in_account, bank_ref, entry, now)
         ordered = not entry.is_credit and entry.message_id is not None  # its pain.002 tells of it
-        if account.kind == "pool" and not ordered:
+        came_back = account.kind == "sub" and entry.is_credit and entry.return_reason is not None
+        if (account.kind == "pool" and not ordered) or came_back:
             self._announce(tx, account, entry, now)
         return entry
 

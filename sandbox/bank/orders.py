@@ -16,7 +16,7 @@ from sandbox.bank.bookings import IDENTITY, RAIL, Bookings, file_id, instant, kn
 from sandbox.bank.errors import Refused
 from sandbox.bank.instructions import Line, Order, read_order
 from sandbox.bank.reports import Entry, Result
-from sandbox.bank.rules import Refusal, judge
+from sandbox.bank.rules import Refusal, judge, leaves_the_bank
 from sandbox.bank.store import Customer, Upload
 from sandbox.context import SandboxContext
 from sandbox.store import Tx
@@ -116,9 +116,10 @@ class Orders:
         fault = self._ctx.faults.take(RAIL, "refuse_line", **facts)
         if fault is not None:
             return Result(line, Refusal(str(fault.params["code"])[:4], "refused by the bank"), None)
-        if debtor is None or creditor is None:
+        leaves = leaves_the_bank(line, IDENTITY.bic)
+        if debtor is None or (creditor is None and not leaves):
             raise RuntimeError("a line without both accounts was not refused")
-        store.add_paid_line(tx, upload.customer_id, upload.file_id, line)
+        store.add_paid_line(tx, upload.customer_id, upload.file_id, line, paid_out=leaves)
         draft = Entry(
             entry_ref="",
             bank_ref="",
@@ -126,49 +127,54 @@ class Orders:
             is_credit=False,
             booking_date=store.read_date(tx),
             family="ICDT",  # issued credit transfer, here within the bank
-            sub_family="BOOK",
+            sub_family="DMCT" if leaves else "BOOK",
             end_to_end_id=line.end_to_end_id,
             instruction_id=line.instruction_id,
             message_id=upload.message_id,
             payment_id=line.payment_id,
             remittance=line.remittance,
-            other_name=line.creditor_name or creditor.name,
-            other_account=creditor.number,
+            other_name=line.creditor_name or (creditor.name if creditor else ""),
+            other_account=line.creditor_account,
         )
         debit = self._bookings.book(tx, debtor, draft, now)
-        # The receiver does not learn the sender's own numbers, only what travels end to end.
-        self._bookings.book(
-            tx,
-            creditor,
-            replace(
-                draft,
-                is_credit=True,
-                family="RCDT",
-                instruction_id=None,
-                message_id=None,
-                payment_id=None,
-                other_name=line.debtor_name or debtor.name,
-                other_account=debtor.number,
-            ),
-            now,
-        )
+        if creditor is not None and not leaves:
+            # The receiver does not learn the sender's own numbers, only what travels end to end.
+            self._bookings.book(
+                tx,
+                creditor,
+                replace(
+                    draft,
+                    is_credit=True,
+                    family="RCDT",
+                    instruction_id=None,
+                    message_id=None,
+                    payment_id=None,
+                    other_name=line.debtor_name or debtor.name,
+                    other_account=debtor.number,
+                ),
+                now,
+            )
         if said := self._ctx.faults.take(RAIL, "say_refused", **facts):
             first, *more = str(said.params["codes"]).split()
             return Result(line, Refusal(first[:4], "this was sent before", tuple(code[:4] for code in more)), None)
         return Result(line, None, debit.bank_ref)
 
-    async def return_line(self, creditor_account: str, end_to_end_id: str, code: str) -> None:
-        """Send an executed line's money back (退票) on the bank's date: a debit there, a credit to the payer."""
+    async def return_line(self, creditor_account: str, end_to_end_id: str, code: str) -> str:
+        """Send an executed line's money back (退票) on the bank's date: a debit there, a credit to the payer.
+
+        What was paid out to another bank comes from there: it has no debit here. Returns the account at this bank that
+        shows it: the creditor's, or else the payer's.
+        """
         now = self._ctx.clock.now_utc()
 
-        def command(tx: Tx) -> None:
-            creditor = known_account(tx, creditor_account)
+        def command(tx: Tx) -> str:
             line = store.find_paid_line(tx, creditor_account, end_to_end_id)
+            creditor = None if line is not None and line.paid_out else known_account(tx, creditor_account)
             if line is None:
                 raise Refused(404, "line_not_found", f"no executed line {end_to_end_id} credits {creditor_account}")
             if line.returned:
                 raise Refused(409, "already_returned", f"line {end_to_end_id} was returned before")
-            if creditor.balance_minor < line.amount_minor:
+            if creditor is not None and creditor.balance_minor < line.amount_minor:
                 raise Refused(409, "funds_short", f"account {creditor_account} no longer holds the amount")
             debtor = known_account(tx, line.debtor_account)
             store.mark_returned(tx, line)
@@ -189,10 +195,13 @@ class Orders:
                 other_account=debtor.number,
                 return_reason=code,
             )
-            self._bookings.book(tx, creditor, draft, now)
+            if creditor is not None:
+                self._bookings.book(tx, creditor, draft, now)
+            other_name = debtor.name if creditor is None else creditor.name  # elsewhere the holder is the same
             incoming = replace(
-                draft, is_credit=True, family="RCDT", other_name=creditor.name, other_account=creditor.number
+                draft, is_credit=True, family="RCDT", other_name=other_name, other_account=creditor_account
             )
             self._bookings.book(tx, debtor, incoming, now)
+            return debtor.number if creditor is None else creditor.number
 
-        await self._store.write(command)
+        return await self._store.write(command)

@@ -216,9 +216,8 @@ class _Doors:
 
     async def return_line(self, request: web.Request) -> web.StreamResponse:
         body = await _json(request)
-        account = _text(body, "account", 34)
-        await self._bank.orders.return_line(
-            account, _text(body, "end_to_end_id", 35), _text(body, "code", 4, default="AC04")
+        account = await self._bank.orders.return_line(
+            _text(body, "account", 34), _text(body, "end_to_end_id", 35), _text(body, "code", 4, default="AC04")
         )
         return self._entries_answer(account)
 

@@ -63,12 +63,15 @@ def judge(
         return Refusal("RC01", f"the debtor's agent {line.debtor_bic} is not this bank, {bic}")
     if debtor is None or debtor.customer_id != customer_id:
         return Refusal("AC01", f"debtor account {line.debtor_account} is none of the sender's accounts at this bank")
-    if debtor.kind != "pool":
-        return Refusal("AG01", f"debtor account {debtor.number} is a sub-account; orders are paid from pool accounts")
+    elsewhere = leaves_the_bank(line, bic)
+    if debtor.kind == "sub" and not elsewhere:
+        return Refusal("AG01", f"debtor account {debtor.number} is a sub-account, which pays to other banks alone")
+    if debtor.kind == "pool" and elsewhere:
+        return Refusal("RC01", f"the creditor's agent {line.creditor_bic} is not this bank, {bic}")
     if debtor.status != "open":
         return Refusal("AC04", f"debtor account {debtor.number} is {debtor.status}")
-    if not _same_bank(line.creditor_bic, bic):
-        return Refusal("RC01", f"the creditor's agent {line.creditor_bic} is not this bank, {bic}")
+    if elsewhere:
+        return _judge_elsewhere(line, debtor, already_paid=already_paid)
     if creditor is None:
         return Refusal("AC01", f"creditor account {line.creditor_account or '(none)'} is unknown at this bank")
     if creditor.status != "open":
@@ -78,6 +81,26 @@ def judge(
     if line.currency != debtor.currency or line.currency != creditor.currency:
         accounts = f"{debtor.currency} (debtor) and {creditor.currency} (creditor)"
         return Refusal("AM03", f"the amount is in {line.currency}, the accounts are in {accounts}")
+    return _judge_funds(line, debtor, already_paid=already_paid)
+
+
+def leaves_the_bank(line: Line, bic: str) -> bool:
+    """Return whether a line pays to an account at another bank than this one."""
+    return not _same_bank(line.creditor_bic, bic)
+
+
+def _judge_elsewhere(line: Line, debtor: Account, *, already_paid: bool) -> Refusal | None:
+    """Return why a line to another bank is refused: out of a sub-account, its holder pays itself alone 同名."""
+    if not line.creditor_account:
+        return Refusal("AC01", "the creditor account is missing")
+    if line.creditor_name != debtor.name:
+        return Refusal("BE01", f"account {debtor.number} pays to other banks in its holder's own name alone")
+    if line.currency != debtor.currency:
+        return Refusal("AM03", f"the amount is in {line.currency}, the account is in {debtor.currency}")
+    return _judge_funds(line, debtor, already_paid=already_paid)
+
+
+def _judge_funds(line: Line, debtor: Account, *, already_paid: bool) -> Refusal | None:
     if already_paid:
         return Refusal("AM05", f"EndToEndId {line.end_to_end_id} was executed before")
     if line.amount_minor > debtor.balance_minor:

@@ -73,6 +73,7 @@ CREATE TABLE IF NOT EXISTS bank_paid_line (
     creditor_account TEXT NOT NULL,
     amount_minor     INTEGER NOT NULL,
     returned         INTEGER NOT NULL DEFAULT 0,
+    paid_out         INTEGER NOT NULL DEFAULT 0,  -- to an account at another bank
     PRIMARY KEY (customer_id, end_to_end_id)
 );
 CREATE INDEX IF NOT EXISTS bank_paid_line_to ON bank_paid_line (creditor_account, end_to_end_id);

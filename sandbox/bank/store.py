@@ -77,6 +77,7 @@ class PaidLine:
     creditor_account: str
     amount_minor: int
     returned: bool
+    paid_out: bool  # to an account at another bank
 
 
 def add_missing_columns(tx: Tx) -> None:
@@ -85,6 +86,9 @@ def add_missing_columns(tx: Tx) -> None:
     for name in ("creditor_ref", "creditor_account", "shown_ref"):
         if name not in have:
             tx.execute(f"ALTER TABLE bank_entry ADD COLUMN {name} TEXT")
+    have = {row["name"] for row in tx.all("SELECT name FROM pragma_table_info('bank_paid_line')")}
+    if "paid_out" not in have:
+        tx.execute("ALTER TABLE bank_paid_line ADD COLUMN paid_out INTEGER NOT NULL DEFAULT 0")
 
 
 # --- the bank's date ---------------------------------------------------------------------------------------------
@@ -375,12 +379,13 @@ def is_paid(tx: Tx, customer_id: str, end_to_end_id: str) -> bool:
     return tx.one(sql, customer_id, end_to_end_id) is not None
 
 
-def add_paid_line(tx: Tx, customer_id: str, file_id: str, line: Line) -> None:
-    """Record that a line was executed; a second time fails."""
+def add_paid_line(tx: Tx, customer_id: str, file_id: str, line: Line, *, paid_out: bool) -> None:
+    """Record that a line was executed; a second time fails. paid_out: to an account at another bank."""
     tx.execute(
         "INSERT INTO bank_paid_line (customer_id, end_to_end_id, file_id, debtor_account, creditor_account,"
-        " amount_minor) VALUES (?, ?, ?, ?, ?, ?)",
+        " amount_minor, paid_out) VALUES (?, ?, ?, ?, ?, ?, ?)",
         *(customer_id, line.end_to_end_id, file_id, line.debtor_account, line.creditor_account, line.amount_minor),
+        int(paid_out),
     )
 
 
@@ -399,6 +404,7 @@ def find_paid_line(tx: Tx, creditor_account: str, end_to_end_id: str) -> PaidLin
         creditor_account=row["creditor_account"],
         amount_minor=row["amount_minor"],
         returned=bool(row["returned"]),
+        paid_out=bool(row["paid_out"]),
     )
 
 

@@ -30,6 +30,7 @@ from channels.banks import (
     GivesAnew,
     Kind,
     LineStatus,
+    StatusReport,
     TellsUploads,
     disagreement,
     other_payment_than_sent,
@@ -50,7 +51,8 @@ from splitting.settlement.deposits import ApplyDeposit
 from splitting.settlement.instructions import INSTRUCTION_ID, DecideInstruction, DoubtInstruction, MoveCursor
 from splitting.settlement.returns import ApplyReturn
 from splitting.settlement.store import sent_to
-from splitting.tables import BankFile, BankLink, Instruction
+from splitting.tables import BankFile, BankLink, Instruction, Withdrawal
+from splitting.withdrawals import answers as withdrawals
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -245,6 +247,9 @@ class BankFiles(KeptFiles):
     async def _apply_report(self, link: BankLink, info: FileInfo, content: bytes, released: bool) -> Wrong | None:
         """Apply a report: each line it decides, once; nothing of one that says what is not so of its batch."""
         report = await self._read(partial(read_report, info.type), content)
+        withdrawal = await withdrawals.named(self._pool, link, report.original_message_id)
+        if withdrawal is not None:
+            return await self._apply_to_withdrawal(link, info, report, withdrawal, released)
         settlement_id = report.original_message_id.replace("-", "_")
         async with transaction(self._pool) as connection:
             batch = await store.find_settlement(connection, link.book, settlement_id)
@@ -257,13 +262,9 @@ class BankFiles(KeptFiles):
                     sent[line.id] = Money(line.amount_minor, line.currency), line.account
         if batch is None or batch.bank != link.bank:
             return Wrong("not_our_batch", f"it reports on a batch that is none of ours: {report.original_message_id}")
-        if (wrong := other_payment_than_sent(report, sent, link.pool_account)) is not None:
-            return Wrong(wrong.code, wrong.message)
-        if not released:
-            if (wrong := disagreement(report, sent)) is not None:
-                return Wrong(wrong.code, wrong.message)
-            if (other := await self._of_another_upload(link, info, report.original_message_id)) is not None:
-                return other
+        wrong = await _not_as_sent(self._client(link), info, report, sent, link.pool_account, released)
+        if wrong is not None:
+            return wrong
         words = ((ident, report.fate_of(ident)) for ident in idents)
         parts = (
             _part(f"line {ident}", self._lanes.put(_decision(link, info, ident, said)))
@@ -272,19 +273,17 @@ class BankFiles(KeptFiles):
         )
         return _together(await _each(parts))
 
-    async def _of_another_upload(self, link: BankLink, info: FileInfo, message_id: str) -> Wrong | None:
-        """Tell of a report on other bytes than the first that the bank has under this message id: it pays by those.
-
-        Raises Unavailable, Rejected.
-        """
-        if info.original_file_id is None:
-            return None
-        client = self._client(link)
-        first = (await client.uploads(message_id))[:1] if isinstance(client, TellsUploads) else ()
-        if not first or first[0].file_id == info.original_file_id:
-            return None
-        why = f"it reports on upload {info.original_file_id} of {message_id}, and the bank pays by {first[0].file_id}"
-        return Wrong("other_upload", why)
+    async def _apply_to_withdrawal(
+        self, link: BankLink, info: FileInfo, report: StatusReport, withdrawal: Withdrawal, released: bool
+    ) -> Wrong | None:
+        """Apply a report on the order of one withdrawal, once; nothing of one that says what is not so of it."""
+        number = report.original_message_id
+        sent = {number: (Money(withdrawal.amount_minor, withdrawal.currency), withdrawal.account)}
+        wrong = await _not_as_sent(self._client(link), info, report, sent, withdrawal.sub_account, released)
+        if wrong is not None or (status := report.fate_of(number)) is None:
+            return wrong
+        command = withdrawals.said(withdrawal, status, info.business_date)
+        return None if command is None else await _part(f"withdrawal {withdrawal.id}", self._lanes.put(command))
 
     async def _apply_notice(
         self,
@@ -351,6 +350,11 @@ class BankFiles(KeptFiles):
         if account is None and shared is not None:
             known["shared_by"] = f"several channel accounts are this account at the rail ({shared}): name one"
         deposit = replace(deposit, channel_account=None, known=known)
+        commands = await withdrawals.booked(self._pool, link, entry, deposit)
+        if commands is not None:
+            for command in commands:
+                await self._lanes.put(command)
+            return
         if line is not None and entry.is_return and line.currency == entry.amount.currency:
             if at_pool and entry.amount.minor == line.amount_minor:
                 if line.status == states.Instruction.IN_TRANSIT:  # its report is late, or set aside
@@ -372,6 +376,41 @@ def _decision(link: BankLink, info: FileInfo, ident: str, said: LineStatus) -> D
             link.book, ident, said.status, reasons, duplicate=said.says_duplicate and not said.contradicted
         )
     return DecideInstruction(link.book, ident, said.fate is Fate.EXECUTED, said.reason, info.business_date)
+
+
+async def _not_as_sent(
+    client: Bank,
+    info: FileInfo,
+    report: StatusReport,
+    sent: Mapping[str, tuple[Money, str]],
+    debtor_account: str,
+    released: bool,
+) -> Wrong | None:
+    """Return what a report says of its order that is not so; released: people let totals and ids pass.
+
+    Raises Unavailable, Rejected.
+    """
+    if (wrong := other_payment_than_sent(report, sent, debtor_account)) is not None:
+        return Wrong(wrong.code, wrong.message)
+    if released:
+        return None
+    if (wrong := disagreement(report, sent)) is not None:
+        return Wrong(wrong.code, wrong.message)
+    return await _of_another_upload(client, info, report.original_message_id)
+
+
+async def _of_another_upload(client: Bank, info: FileInfo, message_id: str) -> Wrong | None:
+    """Tell of a report on other bytes than the first that the bank has under this message id: it pays by those.
+
+    Raises Unavailable, Rejected.
+    """
+    if info.original_file_id is None:
+        return None
+    first = (await client.uploads(message_id))[:1] if isinstance(client, TellsUploads) else ()
+    if not first or first[0].file_id == info.original_file_id:
+        return None
+    why = f"it reports on upload {info.original_file_id} of {message_id}, and the bank pays by {first[0].file_id}"
+    return Wrong("other_upload", why)
 
 
 async def fetched(client: Bank, info: FileInfo, *, anew: bool = False) -> bytes:

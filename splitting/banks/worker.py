@@ -8,6 +8,8 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -33,10 +35,14 @@ from splitting.banks.sending import Sending
 from splitting.payees import LinkBank, ResealBankLink
 from splitting.settlement.instructions import MakeSettlement
 from splitting.settlement.making import make
-from splitting.tables import BankFile, BankLink, Settlement
+from splitting.tables import BankFile, BankLink, Settlement, Withdrawal
+from splitting.withdrawals.sending import WithdrawalSending
+from splitting.withdrawals.store import unsent as unsent_withdrawals
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+S = TypeVar("S", Settlement, Withdrawal)
+Unsent = tuple[Sequence[Settlement], Sequence[Withdrawal]]
 
 
 class Resealed(NamedTuple):
@@ -59,6 +65,7 @@ class Banks:
         self._clients: dict[tuple[int, str], tuple[BankLink, Bank]] = {}
         self.files = BankFiles(pool, lanes, env, self.client)
         self._sending = Sending(pool, lanes, self.client)
+        self.withdrawals = WithdrawalSending(lanes, self.client)
 
     # ---- enrolments --------------------------------------------------------------------------------------------------
 
@@ -318,6 +325,7 @@ class _Rest(NamedTuple):
 
 QUERY_AGAIN_S = 300.0  # so long a file that is set aside is left alone
 AGAIN_AT_ONCE = 20  # of those in one turn: the bank's new files come first in the next
+SENT_AT_ONCE = 100  # withdrawals in one turn: the bank's new files come between
 SLOW_S = 1.0  # a round waits so long for a bank
 _APPLIED = [*types_of(Kind.NOTICE), *types_of(Kind.REPORT)]  # a statement is the daily proof's
 AT_ONCE = 16  # merchants of one bank
@@ -353,6 +361,9 @@ class BankWorker:
         async with acquire(self._pool) as connection:
             async for settlement in store.unsent(connection):
                 unsent.setdefault((settlement.book, settlement.bank), []).append(settlement)
+            asked: dict[tuple[int, str], list[Withdrawal]] = {}
+            async for withdrawal in unsent_withdrawals(connection):
+                asked.setdefault((withdrawal.book, withdrawal.bank), []).append(withdrawal)
             links = await store.links_to_follow(connection)
             aside: dict[tuple[int, str], list[str]] = {}
             for book, case_id, about in await cases.store.open_of(connection, SET_ASIDE):
@@ -361,10 +372,12 @@ class BankWorker:
             for file in await store.files_to_apply(connection, _APPLIED):
                 agreed.setdefault((file.book, file.bank), []).append(file)
         self._unanswered = {
-            (one.book, one.id): rest
-            for some in unsent.values()
-            for one in some
-            if (rest := self._unanswered.get((one.book, one.id))) is not None
+            key: rest
+            for key in (
+                *((one.book, one.id) for one in chain(*unsent.values())),
+                *((one.book, one.id) for one in chain(*asked.values())),
+            )
+            if (rest := self._unanswered.get(key)) is not None
         }
         still = {case_id for some in aside.values() for case_id in some}
         self._queried_again = {case_id: at for case_id, at in self._queried_again.items() if case_id in still}
@@ -373,22 +386,20 @@ class BankWorker:
             one = link.book, link.bank
             if one not in self._turns:
                 room = self._at_once.setdefault(link.bank, asyncio.Semaphore(AT_ONCE))
-                turn = self._turn(link, unsent.get(one, []), agreed.get(one, []), aside.get(one, []))
+                turn = self._turn(
+                    link, (unsent.get(one, []), asked.get(one, [])), agreed.get(one, []), aside.get(one, [])
+                )
                 begun.append(self._turns.begin(one, turn, room=room))
         if not begun:
             return 0
         done, _ = await asyncio.wait(begun, timeout=SLOW_S)
         return sum(task.result() or 0 for task in done)
 
-    async def _turn(
-        self, link: BankLink, unsent: Sequence[Settlement], agreed: Sequence[BankFile], aside: Sequence[str]
-    ) -> int:
+    async def _turn(self, link: BankLink, unsent: Unsent, agreed: Sequence[BankFile], aside: Sequence[str]) -> int:
         """Do one merchant's part at one bank; return how many files were applied."""
         return await self.tend(link.bank, link.book, self._work(link, unsent, agreed, aside)) or 0
 
-    async def _work(
-        self, link: BankLink, unsent: Sequence[Settlement], agreed: Sequence[BankFile], aside: Sequence[str]
-    ) -> int:
+    async def _work(self, link: BankLink, unsent: Unsent, agreed: Sequence[BankFile], aside: Sequence[str]) -> int:
         """Send what is unsent, oldest first; then read what the bank wrote, whatever became of that.
 
         First comes what is kept of files that people have agreed to. Last, files that are set aside are asked for
@@ -400,26 +411,13 @@ class BankWorker:
         deposits = await self._deposits(link.book)
         for file in agreed:
             await self._banks.files.apply_kept(link, file, deposits, self._collected)
-        for settlement in unsent:
-            batch, error = (settlement.book, settlement.id), None
-            known = self._unanswered.get(batch)
-            if known is not None and self._env.clock.monotonic() < known.until:
-                continue
-            try:
-                _, answered = await self._banks.carry_on(settlement)
-            except Unavailable:
-                raise
-            except SluiceError as wrong:
-                error, answered = wrong, True
-            if error is None and answered:
-                self._unanswered.pop(batch, None)
-                continue
-            why = "no answer" if error is None else str(error)
-            self._unanswered[batch] = known = self._later(known, why, MOST_WAIT_S)
-            if error is not None:
-                log.error("a batch cannot be sent", extra={"settlement": settlement.id, "why": why})
-            elif not answered:
+        for settlement in unsent[0]:
+            if not await self._give(settlement, self._carry_on):
                 break
+        else:
+            for withdrawal in self._due(unsent[1]):
+                if not await self._give(withdrawal, partial(self._banks.withdrawals.send, link)):
+                    break
         number = await self._banks.files.read_new(link, deposits, self._collected)
         now = self._env.clock.monotonic()
         asked = {case_id: self._queried_again.get(case_id, -math.inf) for case_id in aside}
@@ -428,6 +426,39 @@ class BankWorker:
             self._queried_again[case_id] = now
             await self._banks.files.read_again(link, case_id, deposits, self._collected)
         return number
+
+    async def _carry_on(self, settlement: Settlement) -> bool:
+        return (await self._banks.carry_on(settlement))[1]
+
+    def _due(self, withdrawals: Sequence[Withdrawal]) -> Sequence[Withdrawal]:
+        """Return which withdrawals are sent in this turn: none that waits for its time, and no more than so many."""
+        now = self._env.clock.monotonic()
+        waiting = {key for key, rest in self._unanswered.items() if now < rest.until}
+        return [one for one in withdrawals if (one.book, one.id) not in waiting][:SENT_AT_ONCE]
+
+    async def _give(self, order: S, send: Callable[[S], Awaitable[bool]]) -> bool:
+        """Give a bank a batch or a withdrawal, unless its time has not come; return whether to go on with the next.
+
+        Not where the bank left it without an answer. What cannot be sent is told of. Raises Unavailable.
+        """
+        key, error = (order.book, order.id), None
+        known = self._unanswered.get(key)
+        if known is not None and self._env.clock.monotonic() < known.until:
+            return True
+        try:
+            answered = await send(order)
+        except Unavailable:
+            raise
+        except SluiceError as wrong:
+            error, answered = wrong, True
+        if error is None and answered:
+            self._unanswered.pop(key, None)
+            return True
+        why = "no answer" if error is None else str(error)
+        self._unanswered[key] = self._later(known, why, MOST_WAIT_S)
+        if error is not None:
+            log.error("an order cannot be sent", extra={"order": order.id, "why": why})
+        return error is not None
 
     async def tend(self, bank: str, book: int, work: Coroutine[Any, Any, T]) -> T | None:
         """Do one merchant's part; whatever is wrong with it is told, and keeps nobody else's from being done."""

@@ -7,7 +7,7 @@ and no account of shares. Money comes to them in these ways only:
   that were frozen of it; or of that share what is given again after a refund failed or a chargeback was won;
 - a commission that a bank refused or sent back, which is exactly what was sent of it;
 - a commission that was to go by a rail 渠道分账 and did not, or that the rail fetched back: no more than was sent;
-- into its sub-account, what was sent of its commission.
+- into its sub-account, what was sent of its commission, and what it withdrew from there and came back.
 
 Whatever else is there belongs to clients, and the platform would clear it a second time.
 """
@@ -61,6 +61,11 @@ _BREACHES = f"""
         )
         WHEN starts_with(t.credit, 'sub_account:') AND t.rule = 'settlement_paid'
             THEN EXISTS ({_SENT} AND s.credit = t.debit)
+        WHEN starts_with(t.credit, 'sub_account:') AND t.rule = 'withdrawal_returned' THEN EXISTS (
+            SELECT FROM transfer s WHERE s.book = t.book AND s.id = regexp_replace(t.id, ':[a-z]+$', ':paid')
+                AND s.rule = 'withdrawal' AND s.step = 'post_hold' AND s.amount_minor = t.amount_minor
+                AND s.debit = t.credit AND s.credit = t.debit
+        )
         ELSE false
     END
 """

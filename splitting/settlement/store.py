@@ -102,6 +102,9 @@ async def lacking(connection: Connection, settlement: Settlement) -> int:
             WHERE s.status IN ('draft', 'awaiting_release', 'created', 'refused') AND (s.created_at, s.id) > ($6, $7)
         ), 0) + coalesce(sum(s.paid_minor - s.returned_minor), 0) - coalesce((
             SELECT debits - credits FROM account WHERE book = $1 AND name = $4
+        ), 0) - coalesce((
+            SELECT sum(credits - debits) FROM day_sum WHERE book = $1 AND account = $4
+                AND rule IN ('withdrawal', 'withdrawal_returned')
         ), 0))::bigint
         FROM payout_bank b JOIN settlement s ON s.book = b.book AND s.bank = b.bank AND s.currency = $3
         WHERE b.book = $1 AND b.bank = $2 AND b.only_deposited HAVING count(*) > 0

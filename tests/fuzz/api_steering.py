@@ -37,6 +37,11 @@ KINDS = {  # operation → the kind of object its path names, and what it must b
     "get_merchant_qr": ("merchant_qr", ()),
     "change_merchant_qr": ("merchant_qr", ()),
     "get_payee": ("payee", ()),
+    "request_withdrawal": ("payee_account", ()),
+    "get_payee_account": ("payee_account", ()),
+    "bind_payee_account": ("payee", ()),
+    "get_payee_balance": ("payee", ()),
+    "get_withdrawal": ("withdrawal", ()),
     "get_split_plan": ("split_plan", ()),
     "add_split_plan_version": ("split_plan", ()),
     "activate_split_plan": ("split_plan", ()),
@@ -61,7 +66,8 @@ class Known:
     def learn(self, said: Any) -> None:
         for one in objects_in(said):
             kind = one["object"]
-            self.objects[kind][str(one.get("id", ""))] = {**self.objects[kind].get(str(one.get("id", "")), {}), **one}
+            ident = str(one.get("payee" if kind == "payee_account" else "id", ""))
+            self.objects[kind][ident] = {**self.objects[kind].get(ident, {}), **one}
 
     def choose(self, rng: random.Random, kind: str, states: tuple[str, ...]) -> str | None:
         """Return the id of an object that is in one of these states, None where none is."""
@@ -114,7 +120,7 @@ def steer(case: Any, known: Known) -> None:
 def looked_for(rng: random.Random, operation: str, query: dict[str, Any], known: Known) -> dict[str, Any]:
     """Return a query that names what exists."""
     listed = {"list_payments": "payment", "list_refunds": "refund", "list_payees": "payee", "list_events": "event",
-              "list_debts": "debt",
+              "list_debts": "debt", "list_withdrawals": "withdrawal",
               "list_payment_links": "payment_link", "list_merchant_qrs": "merchant_qr"}  # fmt: skip
     for name, kind in (("starting_after", listed.get(operation, "")), ("payment", "payment"), ("payee", "payee")):
         found = known.choose(rng, kind, ()) if name in query else None
@@ -190,6 +196,11 @@ def change(rng: random.Random, operation: str, body: MutableMapping[str, Any], i
     if operation == "set_routing_policy":
         body["policy"] = dict(rng.choice(POLICIES))
         body["version"] = known.objects["routing_policy"].get("", {}).get("version", 0)
+    if operation == "set_payout_reserve":
+        body.clear()
+        body |= {"bank": BANK, "fixed_minor": rng.choice([0, 1, 500])}
+    if operation == "request_withdrawal":
+        body |= {"amount": rng.choice([1, 2, 10, 10_000]), "currency": "CNY"}
     if operation == "set_payout_schedule":
         body.clear()
         body |= {"bank": BANK, **rng.choice(SCHEDULES)}

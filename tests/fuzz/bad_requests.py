@@ -108,6 +108,8 @@ def body_for(route: str, known: Known) -> Any:
         "PATCH /v1/payment_links/{id}": {"active": True, "name": "x", "max_uses": 2},
         "PATCH /v1/merchant_qrs/{id}": {"active": True, "name": "x"},
         "POST /v1/payees": {"name": "farm", "kind": "supplier", "currency": "CNY", "reference": "fuzz"},
+        "PUT /v1/payees/{id}/account": {"account": "62", "bank_bic": "ICBKCNBJ", "bank_name": "icbc"},
+        "POST /v1/payees/{id}/withdrawals": {"amount": 1, "currency": "CNY", "reference": "fuzz"},
         "PUT /v1/own_payees": {"currency": "CNY", "payee": None},
         "PUT /v1/split_attachments": {"to": "store", "subject": "x", "currency": "CNY", "plan": None},
         "POST /v1/split_plans": {"name": "tea", "currency": "CNY", "document": tree},

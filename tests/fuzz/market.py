@@ -13,6 +13,7 @@ from typing import Any
 
 import splitting
 from channels.contract import Outcome, Pending, Refused
+from kernel.db import acquire
 from splitting import BankLink, LinkBank, MakeSettlement, Payee
 from splitting.store import Owed
 from tests.fuzz.api_steering import BANK
@@ -105,6 +106,11 @@ async def _stock(front: Front, book: int, key: str, number: str) -> None:
     owed = [Owed(payee, 1_000, 0)]
     made = MakeSettlement(book, BANK, today, today + timedelta(days=1), "CNY", owed, front.clock.now())
     await front.hub.lanes.put(made)
+    async with acquire(front.hub.pool) as connection:
+        (line,) = await splitting.store.instructions(connection, book, made.id)
+    await front.hub.lanes.put(splitting.DecideInstruction(book, line.id, True, None, today))
+    own = {"account": "9558801001", "bank_bic": "ICBKCNBJXXX", "bank_name": "icbc"}
+    await front.hub.withdrawals.bind(book, payee, **own, by="ada")
 
 
 @asynccontextmanager

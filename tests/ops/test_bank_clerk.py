@@ -22,7 +22,7 @@ from tests.splitting.play_bank import a_bank_read, a_round, all_read, send_today
 from tests.splitting.test_bank_files_kept import _totals
 from tests.splitting.test_bookings_told_apart import entry, notice
 from tests.splitting.test_returns import back
-from tests.splitting.town import BANK, FARM, MILL, a_town
+from tests.splitting.town import BANK, FARM, MILL, PLATFORM, a_town, bind
 from tests.support import ScriptedChannel
 
 Sluice = Callable[..., Result]
@@ -71,7 +71,12 @@ async def a_day(database_url: str, home: Path) -> dict[str, str]:
             "DATE": town.today.isoformat(),
             "PAYEE": FARM,
         }
+        await bind(town.front, PLATFORM)
         bank.refuses = 400, "account_blocked"
+        asked = await town.front.hub.withdrawals.ask(
+            town.front.book, PLATFORM, number="w-1", amount_minor=50, currency="CNY", by="key_1"
+        )
+        names["WITHDRAWAL"] = asked.id
         for _ in range(2):
             town.front.clock.forward(86_400)
             await town.sell()
@@ -112,6 +117,7 @@ def test_a_clerk_does_all_that_the_page_says(
     waiting = told("case", "list", "--kind", "booking_unidentified", code=1)["cases"]
     cases = {one["amount_minor"]: one["id"] for one in waiting}
     refused = [one["id"] for one in told("case", "list", "--kind", "settlement_refused", code=1)["cases"]]
+    (stopped,) = [one["id"] for one in told("case", "list", "--kind", "withdrawal_in_doubt", code=1)["cases"]]
     about = {"release": "pain.002-1", "replace": "camt.054-0", "discard": "camt.054-1"}
     decided = {"book": 100, "suspend": 200, "no_deposit": 300, "returned": 6_890, "interest": 400, "charge": -50}
     nowhere = ("case", "decide", cases[decided["returned"]], "--decision", "returned", "--line", "L1", "--note", "?")
@@ -124,10 +130,16 @@ def test_a_clerk_does_all_that_the_page_says(
             **names,
             "FILE": files[about.get(what, "pain.002-1")],
             "CASE": cases[decided.get(what, 100)],
+            "STOPPED": stopped,
             "REFUSED": refused[int(what == "cancel")],
         }
         typed = [meant.get(word, word) for word in words]
-        if what in about or what in decided or what in ("send_again", "cancel"):
+        if (
+            what in about
+            or what in decided
+            or what in ("send_again", "cancel", "not_paid")
+            or words[:2] in (["payee", "bind"], ["payee", "limit"])
+        ):
             by_two(bare_home, typed)
         elif words[:2] == ["timetable", "run"]:
             with monkeypatch.context() as at:

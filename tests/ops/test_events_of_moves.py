@@ -34,7 +34,16 @@ from splitting.settlement.payouts import SetPayoutBank
 from splitting.settlement.refused import GiveBack, RefuseSettlement
 from splitting.settlement.returns import ApplyReturn
 from splitting.store import Owed
-from splitting.tables import INSTRUCTIONS, SETTLEMENTS
+from splitting.tables import INSTRUCTIONS, SETTLEMENTS, WITHDRAWALS, PayeeAccount
+from splitting.withdrawals import decisions as withdrawal_decisions
+from splitting.withdrawals.commands import (
+    ApplyWithdrawalReturn,
+    AskWithdrawal,
+    BindAccount,
+    DecideWithdrawal,
+    MarkWithdrawalSent,
+    StopWithdrawal,
+)
 from streams.outbox import EVENTS
 from tests.gateway.payments.life import AMOUNT, LASTS, MOVES, PAYMENT, RAILS, WAIT, Life
 from tests.splitting.in_memory import BOOK, DAY, NOW, Book, Ledger
@@ -62,6 +71,7 @@ OBJECTS = (
     Object(CHARGEBACKS, gateway.states, "CHARGEBACK"),
     Object(SETTLEMENTS, splitting.states, "BATCH"),
     Object(INSTRUCTIONS, splitting.states, "INSTRUCTION"),
+    Object(WITHDRAWALS, splitting.states, "WITHDRAWAL"),
     Object(cases.CASES, cases.states, "CASE"),
 )
 SILENT = (
@@ -73,7 +83,7 @@ SILENT = (
 # Events that tell of no object with a state table, or of what is no move of one.
 OTHERS = (
     *("split.", "split_plan.", "payee.", "debt.", "payout_schedule.", "channel.", "channel_account."),
-    *("routing_policy.", "own_payee.", "payout_reserve."),
+    *("routing_policy.", "payee_account.", "withdrawal_limit.", "payout_reserve.", "own_payee."),
 )
 
 
@@ -285,6 +295,48 @@ def _refused(payees: list[str], then: str) -> Watched:
     return book
 
 
+def withdrawals() -> Iterator[Watched]:
+    """Withdraw at a bank: one fate after another, from each state in which it may come, each word said twice."""
+    payee = f"pye_{1}{0:025x}"
+    fates = [
+        ("paid",),
+        ("refused",),
+        ("sent", "paid", "returned", "sent", "paid", "refused"),
+        ("sent", "refused", "sent"),
+    ]
+    fates += [("stopped", *then) for then in (("paid",), ("refused",), ("sent",), ("send_again", "stopped"))]
+    for fate in fates:
+        book = Watched()
+        ledger = Ledger([payee], "icbc")
+        ledger.book = book
+        book.payee(payee, bank="icbc")
+        book.do(LinkBank(BankLink(BOOK, "icbc", "62", "{}", "{}")))
+        ledger.share(1_000)
+        ledger.settle()
+        ledger.decide(["paid"])
+        book.do(BindAccount(PayeeAccount(BOOK, payee, "77", "ICBKCNBJ", "icbc", "ada", NOW)))
+        asked = AskWithdrawal(BOOK, payee, "w-1", 1_000, "CNY", "key_1")
+        row = book.do(asked)
+        assert book.do(asked) == row
+        told = ApplyDeposit(BOOK, "icbc", None, "CNY", 1_000, "R", DAY, row.id, "N", {"at_pool": False})
+        words: dict[str, list[Command[Any]]] = {
+            "sent": [MarkWithdrawalSent(BOOK, row.id)] * 2,
+            "stopped": [StopWithdrawal(BOOK, row.id, "no", "words")] * 2,
+            "paid": [DecideWithdrawal(BOOK, row.id, True, None, DAY)] * 2,
+            "refused": [DecideWithdrawal(BOOK, row.id, False, "AC04", DAY)] * 2,
+            "returned": [ApplyWithdrawalReturn(row.id, told, "AC04")] * 2,
+        }
+        case = cases.case_id(BOOK, "withdrawal_in_doubt", row.id)
+        for word in fate:
+            if fate[0] == "stopped" and word in ("refused", "send_again"):
+                decision = "not_paid" if word == "refused" else word
+                book.do(cases.DecideCase(BOOK, case, decision, "ada", "why", withdrawal_decisions.EFFECTS))
+            else:
+                for command in words[word]:
+                    book.do(command)
+        yield book
+
+
 def matters() -> Iterator[Watched]:
     book = Watched()
     kind = "refund_unfinished"
@@ -306,9 +358,15 @@ def matters() -> Iterator[Watched]:
 EVERY: dict[str, Callable[[], Iterator[Watched]]] = {
     "payments": lambda: lives(1_500),
     "settlements": settlements,
+    "withdrawals": withdrawals,
     "cases": matters,
 }
-OF = {"payments": ("PAYMENT", "ATTEMPT", "REFUND"), "settlements": ("BATCH", "INSTRUCTION"), "cases": ("CASE",)}
+OF = {
+    "payments": ("PAYMENT", "ATTEMPT", "REFUND"),
+    "settlements": ("BATCH", "INSTRUCTION"),
+    "withdrawals": ("WITHDRAWAL",),
+    "cases": ("CASE",),
+}
 
 
 def wrong(what: str) -> list[str]:

@@ -29,6 +29,7 @@ TABLES: dict[str, type[StrEnum]] = {
     "batch": splitting.states.Batch,
     "share_order": splitting.states.Sharing,
     "share_return": splitting.states.Fetching,
+    "withdrawal": splitting.states.Withdrawal,
     "case": cases.states.Case,
     "discrepancy": reconciliation.states.State,
 }

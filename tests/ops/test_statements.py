@@ -36,6 +36,7 @@ EXCEPTED: dict[tuple[str, str], set[str]] = {
         "splitting/rails/store.py due_returns",
         "splitting/shares/store.py due_for_release",
         "splitting/store.py unsent",
+        "splitting/withdrawals/store.py unsent",
     },
     (GOES_OVER_BOOKS, "the worker looks at the heads of its node's books, a row each, for what is new"): {
         "streams/store.py behind",

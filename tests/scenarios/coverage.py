@@ -24,6 +24,7 @@ UNDER_WAY: Mapping[str, frozenset[str]] = {
     "batch": frozenset({"draft", "awaiting_release", "created", "refused", "cancelled", "sent"}),
     "share_order": frozenset({"planned", "sent"}),
     "share_return": frozenset({"waiting", "sent"}),
+    "withdrawal": frozenset({"requested", "stopped", "sent"}),
     "case": frozenset({"open"}),
     "discrepancy": frozenset({"open", "explained", "suspended"}),
 }

@@ -58,6 +58,7 @@ _WORDS = {
     "try": r"R\d+\.\d+",
     "chargeback": r"C\d+",
     "batch": r"B\d+",
+    "withdrawal": r"W\d+",
     "money": r"\d+\.\d\d",
     "channel": "|".join(CHANNELS),
     "payee": "|".join(PAYEES),

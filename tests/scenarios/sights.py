@@ -10,6 +10,8 @@ from kernel.db import acquire
 from kernel.money import Money
 from ledger.accounts import NATURE, Side, kind_of
 from reconciliation import State, discrepancies
+from splitting.tables import Withdrawal
+from splitting.withdrawals.store import find as find_withdrawal
 from tests.gateway.front import Answer, Front
 from tests.scenarios.language import CHANNELS, PAYEES
 from tests.scenarios.reader import HELD, RELEASED, Posted
@@ -17,7 +19,7 @@ from tests.splitting.town import Town
 
 
 class Sights:
-    """Looks at a hub in the words of a play, which has named its payments P1, its refunds R1 and its batches B1."""
+    """Looks at a hub in the words of a play, which has named its payments P1, refunds R1, and so on."""
 
     def __init__(self, town: Town) -> None:
         self.town = town
@@ -26,6 +28,7 @@ class Sights:
         self.refunds: dict[str, str] = {}
         self.chargebacks: dict[str, str] = {}
         self.batches: dict[str, date] = {}
+        self.withdrawals: dict[str, str] = {}
 
     # ---- the book ----------------------------------------------------------------------------------------------------
 
@@ -109,6 +112,9 @@ class Sights:
         payee, _, batch = name.partition(" of ")
         return (await self.town.lines(self.batches[batch]))[PAYEES[payee]].status
 
+    async def _state_of_withdrawal(self, name: str) -> str:
+        return (await self.withdrawal(name)).status
+
     async def _state_of_batch(self, name: str) -> str:
         return (await self.town.batch(self.batches[name])).status
 
@@ -135,6 +141,13 @@ class Sights:
         if name not in self.payments:
             raise ValueError(f"there is no payment {name} yet")
         return self.payments[name]
+
+    async def withdrawal(self, name: str) -> Withdrawal:
+        async with acquire(self.front.hub.pool) as connection:
+            found = await find_withdrawal(connection, self.front.book, self.withdrawals.get(name, ""))
+        if found is None:
+            raise ValueError(f"there is no withdrawal {name} yet")
+        return found
 
     def refund(self, name: str) -> str:
         if name not in self.refunds:
@@ -190,6 +203,8 @@ class Sights:
             return self.refund(name)
         if name.startswith("C"):
             return self.chargeback(name)
+        if name.startswith("W"):
+            return self.withdrawals[name]
         payment, _, number = name.partition(".")
         return f"{self.payment(payment)}:{number}"
 

@@ -35,13 +35,14 @@ from splitting.banks.fates import kept_as
 from splitting.banks.sending import message_id
 from splitting.banks.worker import BankWorker
 from splitting.rails.limits import RAILS
+from splitting.withdrawals.rules import reference
 from tests.channels.banks.bank_files import camt054, entry, pain002, report_line
 from tests.gateway.front import CLOSED, Answer
 from tests.scenarios.language import CHANNELS, NO, PAYEES, SECONDS, SHARE, Understood, action, understand
 from tests.scenarios.reader import STANDINGS, Play, Record, Unplayable
 from tests.scenarios.sights import Sights, body, cny
 from tests.splitting.play_bank import PlayBank, a_bank_read, a_round, all_read
-from tests.splitting.town import BANK, Town
+from tests.splitting.town import BANK, Town, bind
 
 GONE = Refused("expired_or_canceled_card", closed=True)
 BY_RAIL = " by rail"
@@ -404,6 +405,44 @@ class Stage:
         """The bank's report refuses the payout as one that it has already: it may have been paid."""
         await self._reports(payee, batch, "RJCT", "DU04")
 
+    @action("{payee} asks to withdraw {withdrawal} {money}")
+    async def withdraws(self, payee: str, withdrawal: str, money: str) -> None:
+        """A payee asks for money of its sub-account, on its own account at another bank; the hub tells the bank."""
+        _, bank_worker = await self._at_bank()
+        front, ident = self.front, PAYEES[payee]
+        await bind(front, ident)
+        asked = {"amount": minor(money), "currency": "CNY", "reference": withdrawal}
+        answer = await front.post(f"/v1/payees/{ident}/withdrawals", asked)
+        self.seen.withdrawals[withdrawal] = body(answer)["id"]
+        await a_round(bank_worker)
+
+    @action("bank pays {withdrawal}")
+    async def pays_out(self, withdrawal: str) -> None:
+        """The bank's report says that the withdrawal has left for the other bank."""
+        await self._reports_on(withdrawal, "ACSC")
+
+    @action("bank refuses {withdrawal}")
+    async def refuses_to_pay_out(self, withdrawal: str) -> None:
+        """The bank's report says that it did not pay the withdrawal."""
+        await self._reports_on(withdrawal, "RJCT", "AC04")
+
+    @action("bank doubts {withdrawal}")
+    async def doubts_paying_out(self, withdrawal: str) -> None:
+        """The bank's report refuses the withdrawal as one that it has already: it may have been paid."""
+        await self._reports_on(withdrawal, "RJCT", "DU04")
+
+    @action("bank returns {withdrawal}")
+    async def brings_back(self, withdrawal: str) -> None:
+        """The bank's notice says that a withdrawal came back 退票 to the sub-account, and why."""
+        row = await self.seen.withdrawal(withdrawal)
+        reason = "<RtrInf><Rsn><Cd>AC04</Cd></Rsn></RtrInf>"
+        number = reference(row.book, row.id)
+        told = self._notice_of(
+            cny(row.amount_minor).major(), credit=True, end_to_end_id=number, name="", more=reason,
+            account=row.sub_account,
+        )  # fmt: skip
+        await self._says("camt.054", told)
+
     # ---- what a clerk decides ----------------------------------------------------------------------------------------
 
     @action("clerk decides {decision} on {case}[ of {name}][ for {channel}][ as {payee} in {batch}]")
@@ -482,12 +521,19 @@ class Stage:
         content = self._notice_of(money, credit=credit, end_to_end_id=end_to_end_id, name=name, more=more)
         await self._says("camt.054", content)
 
-    def _notice_of(self, money: str, *, credit: bool, end_to_end_id: str, name: str, more: str = "") -> bytes:
+    def _notice_of(
+        self, money: str, *, credit: bool, end_to_end_id: str, name: str, more: str = "", account: str = "poolCNY"
+    ) -> bytes:
         self._bookings += 1
         ref = name or f"E{self._bookings}"
-        content = camt054("poolCNY", entry(ref, money, credit=credit, end_to_end_id=end_to_end_id, extra=more))
+        content = camt054(account, entry(ref, money, credit=credit, end_to_end_id=end_to_end_id, extra=more))
         # Each notice is a message of its own.
         return content.replace(b"<MsgId>M2<", f"<MsgId>M{self._bookings}<".encode())
+
+    async def _reports_on(self, withdrawal: str, status: str, *reasons: str) -> None:
+        row = await self.seen.withdrawal(withdrawal)
+        number = reference(row.book, row.id)
+        await self._says("pain.002", pain002(status, report_line(number, status, *reasons), of=number))
 
     async def _reports(self, payee: str, batch: str, status: str, *reasons: str) -> None:
         line = (await self.town.lines(self.seen.batches[batch]))[PAYEES[payee]]

@@ -8,7 +8,7 @@ from datetime import date, datetime, time
 from xml.sax.saxutils import escape, quoteattr
 
 from channels.banks.iso20022.xml import NAMESPACE, NOT_PROVIDED
-from channels.banks.orders import Instruction, Order, no_text
+from channels.banks.orders import Instruction, Order, is_bic, no_text
 from kernel.clock import BEIJING
 from kernel.errors import Rejected
 from kernel.money import Money, is_currency
@@ -53,7 +53,6 @@ def batch_of(order: Order, bic: str) -> Batch:
 
 _ID = re.compile(r"[0-9A-Za-z/\-?:().,'+ ]{1,35}", re.ASCII)  # the SWIFT character set, without line ends
 _ACCOUNT = re.compile(r"[0-9A-Za-z\-]{1,34}", re.ASCII)
-_BIC = re.compile(r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?", re.ASCII)
 
 
 AT_A_TIME = 500  # lines of a piece
@@ -76,7 +75,7 @@ def written(batch: Batch) -> Iterator[bytes]:
     total = Money(sum(line.amount.minor for line in batch.instructions), batch.instructions[0].amount.currency)
     is_old = batch.version == PAIN_001_OLD  # a day is a choice since 08, and the BIC has another name since 04
     bic, day = "BIC" if is_old else "BICFI", batch.execution_date.isoformat()
-    agent = f"<FinInstnId><{bic}>{batch.bank_bic}</{bic}></FinInstnId>"
+    agent = _agent(bic, batch.bank_bic)
     counted = f"<NbOfTxs>{len(batch.instructions)}</NbOfTxs><CtrlSum>{total.major()}</CtrlSum>"
     debtor = escape(batch.debtor_name)
     booking = "<BtchBookg>false</BtchBookg>" if batch.says_booking else ""
@@ -95,13 +94,18 @@ def written(batch: Batch) -> Iterator[bytes]:
         parts.append(
             f"<CdtTrfTxInf><PmtId><EndToEndId>{escape(line.end_to_end_id)}</EndToEndId></PmtId>"
             f"<Amt><InstdAmt Ccy={quoteattr(line.amount.currency)}>{line.amount.major()}</InstdAmt></Amt>"
-            f"<CdtrAgt>{agent}</CdtrAgt><Cdtr><Nm>{escape(line.creditor_name)}</Nm></Cdtr>"
+            f"<CdtrAgt>{_agent(bic, line.bank_bic or batch.bank_bic)}</CdtrAgt>"
+            f"<Cdtr><Nm>{escape(line.creditor_name)}</Nm></Cdtr>"
             f"<CdtrAcct>{_account(line.creditor_account)}</CdtrAcct>{note}</CdtTrfTxInf>\n"
         )
         if len(parts) == AT_A_TIME:
             yield "".join(parts).encode()
             parts.clear()
     yield "".join([*parts, "</PmtInf></CstmrCdtTrfInitn></Document>\n"]).encode()
+
+
+def _agent(element: str, bic: str) -> str:
+    return f"<FinInstnId><{element}>{bic}</{element}></FinInstnId>"
 
 
 def _account(number: str) -> str:
@@ -132,7 +136,7 @@ def _check(batch: Batch) -> None:
         raise _bad(f"{batch.version[:40]!r} is not written; there are {' and '.join(WRITTEN)}")
     if not _ID.fullmatch(batch.message_id):
         raise _bad(f"message id {batch.message_id[:40]!r} must be 1 to 35 characters banks can carry")
-    if not _BIC.fullmatch(batch.bank_bic):
+    if not is_bic(batch.bank_bic):
         raise _bad(f"{batch.bank_bic[:20]!r} is not a BIC")
     if not _ACCOUNT.fullmatch(batch.debtor_account):
         raise _bad(f"debtor account {batch.debtor_account[:40]!r} must be 1 to 34 letters and digits")
@@ -149,6 +153,8 @@ def _check(batch: Batch) -> None:
             raise _bad(f"end-to-end id {line.end_to_end_id[:40]!r} must be 1 to 35 characters banks can carry")
         if why := unsayable(line.creditor_name, line.creditor_account):
             raise _bad(f"{line.end_to_end_id} cannot be paid: {why}")
+        if line.bank_bic is not None and not is_bic(line.bank_bic):
+            raise _bad(f"{line.bank_bic[:20]!r} is not a BIC")
         text("remittance", line.remittance, 140, required=False)
         if line.amount.minor <= 0:
             raise _bad(f"{line.end_to_end_id} asks to pay {line.amount}; only amounts above zero can be paid")

@@ -40,7 +40,7 @@ _SECRET = re.compile(r"\b(sk_live|sk_test|sk|whsec)_[0-9A-Za-z_]{16,}")
 
 # What differs from one replay to the next: ids by their number in order of appearance, the rest by a sign.
 _ID = re.compile(
-    r"\b(pay|re|cbk|lnk|pye|key|mer|spl|dbt)_[0-9a-f]{26}\b|\b()[0-9a-z]{1,6}-(?:\d{6}-)?[0-9a-f]{23,27}\b"
+    r"\b(pay|re|cbk|lnk|pye|key|mer|spl|dbt|wdr)_[0-9a-f]{26}\b|\b()[0-9a-z]{1,6}-(?:\d{6}-)?[0-9a-f]{23,27}\b"
 )
 _SIGNS = (
     (re.compile(r"\b\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|\+00:00)"), "<time>"),
@@ -162,10 +162,14 @@ async def play(story: Story) -> None:
     over = story.hub.env.now()  # the story's day ends here
     day = business_date(over)
     next_day = day + timedelta(days=1)
+    pool = (await story.hub.banks.link(story.book, BANK)).pool_account
+    money = {"account": pool, "amount_minor": 1_000_000, "end_to_end_id": "TOP-UP"}
+    await story.wechat.control("POST", "/control/bank/deposits", money)
     await story.hub.banks.settle(story.book, BANK, day, "CNY", execution_date=next_day, not_before=over)
     await _owed_back(story, paid, payee["id"])
     settlement = (await ask("list_settlements", "/v1/settlements?limit=5"))["data"][0]
     await ask("get_settlement", f"/v1/settlements/{settlement['id']}")
+    await _withdrawn(story, payee["id"])
     await ask("list_events", "/v1/events?after=0&limit=2&type=payment.created,payment.succeeded")
     await ask("drain_channel_account", "/v1/channel_accounts/cards/drain", {}, key="cards-drain-1")
 
@@ -212,7 +216,7 @@ async def _split_plans(story: Story, payee: str) -> None:
     await ask("get_split_plan", place)
     await ask("list_split_plans", "/v1/split_plans?limit=10")
     await ask("set_split_attachment", "/v1/split_attachments", {
-        "to": "store", "subject": "north gate", "currency": "CNY", "plan": made["id"],
+        "to": "store", "subject": "north-gate", "currency": "CNY", "plan": made["id"],
     })  # fmt: skip
     await ask("list_split_attachments", "/v1/split_attachments")
     own = await ask("create_payee", "/v1/payees", {
@@ -299,6 +303,27 @@ async def _owed_back(story: Story, paid: Any, payee: str) -> None:
     asked = {"amount": 1_000, "reason": "the other tin too", "merchant_refund_id": "2026-000124-2"}
     await story.ask("create_refund", f"/v1/payments/{paid['id']}/refunds", asked, key="2026-000124-2")
     await story.ask("list_debts", f"/v1/debts?payee={payee}&status=open")
+
+
+async def _withdrawn(story: Story, payee: str) -> None:
+    """Have the bank pay the batch, and the payee withdraw a part of what it has there."""
+    ask, place = story.ask, f"/v1/payees/{payee}"
+    await ask("bind_payee_account", f"{place}/account", {
+        "account": "6222020200001234567", "bank_bic": "ICBKCNBJXXX", "bank_name": "工商银行 ICBC",
+    })  # fmt: skip
+    await ask("get_payee_account", f"{place}/account")
+
+    async def paid_out() -> bool:
+        await story.hub.bank_worker().once()
+        return (await story.hub.withdrawals.balance(story.book, payee))["sub_account_minor"] > 0
+
+    await _until(paid_out)
+    await ask("get_payee_balance", f"{place}/balance")
+    asked = await ask("request_withdrawal", f"{place}/withdrawals", {
+        "amount": 5_000, "currency": "CNY", "reference": "farm-17-w-1",
+    })  # fmt: skip
+    await ask("get_withdrawal", f"/v1/withdrawals/{asked['id']}")
+    await ask("list_withdrawals", f"/v1/withdrawals?payee={payee}&limit=5")
 
 
 async def _reserved_money(story: Story) -> None:

@@ -636,6 +636,12 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
         ("GET", "/v1/payout_reserves"): "payments:read",
         ("GET", "/v1/chargebacks"): "payments:read",
         ("GET", "/v1/chargebacks/*"): "payments:read",
+        ("PUT", f"/v1/payees/pye_{'0' * 26}/account"): "channels",
+        ("GET", f"/v1/payees/pye_{'0' * 26}/account"): "payments:read",
+        ("GET", f"/v1/payees/pye_{'0' * 26}/balance"): "payments:read",
+        ("POST", f"/v1/payees/pye_{'0' * 26}/withdrawals"): "payees:write",
+        ("GET", "/v1/withdrawals"): "payments:read",
+        ("GET", f"/v1/withdrawals/wdr_{'0' * 26}"): "payments:read",
         ("GET", "/v1/debts"): "payments:read",
         ("POST", f"/v1/payments/{door.paid}/confirm_delivery"): "payments:write",
         ("GET", "/v1/balances"): "balances:read",
@@ -667,7 +673,8 @@ async def test_a_key_opens_only_what_its_scopes_name(door: Door) -> None:
         if route.resource is not None and route.resource.canonical.startswith("/v1/") and route.method != "*"
     }
     assert {
-        (method, re.sub(r"/((pay|pye|re|stl|lnk|spl)_[0-9a-f]+|rail(?=/|$))", "/*", path)) for method, path in routes
+        (method, re.sub(r"/((pay|pye|re|stl|lnk|spl|wdr)_[0-9a-f]+|rail(?=/|$))", "/*", path))
+        for method, path in routes
     } == offered
     for scope in sorted(set(routes.values())):
         _, key = await front.hub.merchants.add_key(front.book, [scope], None)

@@ -48,6 +48,7 @@ class Pay:
     currency: str = "CNY"
     bic: str | None = BIC
     note: str = "share of the day"
+    name: str = "张三小吃店"
 
 
 def order(message_id: str, debtor: str, lines: Sequence[Pay], *, debtor_bic: str = BIC) -> bytes:
@@ -86,7 +87,7 @@ def _line001(line: Pay) -> pain001.CreditTransferTransaction34:
             instd_amt=pain001.ActiveOrHistoricCurrencyAndAmount(value=Decimal(line.amount), ccy=line.currency)
         ),
         cdtr_agt=_agent001(line.bic) if line.bic else None,
-        cdtr=pain001.PartyIdentification135(nm="张三小吃店"),
+        cdtr=pain001.PartyIdentification135(nm=line.name),
         cdtr_acct=pain001.CashAccount38(id=_account001(line.creditor)),
         rmt_inf=pain001.RemittanceInformation16(ustrd=[line.note]),
     )

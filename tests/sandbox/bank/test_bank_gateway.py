@@ -109,6 +109,29 @@ async def test_each_line_is_judged_alone(play: Play) -> None:
     assert await play.customer.balance(play.payee) == 100_00
 
 
+async def test_a_sub_account_pays_to_another_bank_and_what_comes_back_is_told_of(play: Play) -> None:
+    await play.customer.pay(order("M-1", play.pool, [Pay("E-1", "60.00", play.payee)]))
+    away = Pay("W-1", "25.00", "6222000011112222", bic="ICBKCNBJXXX", name="户 payee")
+    raw = order("M-2", play.payee, [away])
+    assert (await play.customer.pay(raw)).lines == [("W-1", "ACSC", None)]
+    assert (await play.customer.upload(raw)).status == 202, "the same again is done once"
+    assert await play.customer.balance(play.payee) == 35_00
+    assert (await play.customer.pay(order("M-3", play.payee, [away]))).lines == [("W-1", "RJCT", "AM05")]
+    before = len(await play.customer.files("camt.054"))
+    back = {"account": "6222000011112222", "end_to_end_id": "W-1", "code": "AC04"}
+    day = await play.sandbox.today()
+    await play.sandbox.close_day(day)  # days later
+    await play.sandbox.control("POST", "/bank/returns", back)
+    async with play.sandbox.http.post(f"{play.sandbox.url}/control/bank/returns", json=back) as answer:
+        assert answer.status == 409, "it comes back once"
+    assert await play.customer.balance(play.payee) == 60_00
+    (listed,) = (await play.customer.files("camt.054"))[before:]
+    account, booking = read_notice(await play.customer.download(listed))
+    assert (account, booking.end_to_end_id, booking.minor) == (play.payee, "W-1", 25_00)
+    stated = (await play.customer.statements(day))[play.payee]
+    assert (stated.adds_up, [one.minor for one in stated.bookings]) == (True, [60_00, -25_00])
+
+
 async def test_a_refused_line_may_be_sent_again_but_an_executed_one_not(play: Play) -> None:
     assert (await play.customer.pay(order("M-1", play.pool, [Pay("E-1", "100.01", play.payee)]))).status == "RJCT"
     await play.sandbox.deposit(play.pool, 1, "ONE-MORE-FEN")

@@ -63,6 +63,34 @@ def test_each_reason_to_refuse_has_its_iso_code(code: str, line: Line, given: di
     assert refusal.why
 
 
+SUB = replace(PAYER, kind="sub")
+ELSEWHERE = replace(LINE, creditor_bic="ICBKCNBJ", creditor_account="77", creditor_name=PAYER.name)
+
+
+def test_a_sub_account_pays_its_holder_at_another_bank_and_no_account_here_is_looked_at() -> None:
+    for creditor in (None, PAYEE, SUB, replace(PAYEE, status="closed")):
+        assert verdict(ELSEWHERE, debtor=SUB, creditor=creditor) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "line", "given"),
+    [
+        ("BE01", replace(ELSEWHERE, creditor_name="somebody else"), {}),
+        ("AC01", replace(ELSEWHERE, creditor_account=None), {}),
+        ("AM03", replace(ELSEWHERE, currency="EUR"), {}),
+        ("AM04", replace(ELSEWHERE, amount_minor=10_001), {}),
+        ("AM05", ELSEWHERE, {"already_paid": True}),
+        ("AC04", ELSEWHERE, {"debtor": replace(SUB, status="closed")}),
+        ("AG01", replace(ELSEWHERE, creditor_bic="SBXBCNBJ"), {}),
+        ("RC01", ELSEWHERE, {"debtor": PAYER}),
+    ],
+)
+def test_what_else_a_sub_account_is_to_pay_is_refused(code: str, line: Line, given: dict[str, Any]) -> None:
+    refusal = verdict(line, **{"debtor": SUB, "creditor": None, **given})
+    assert refusal is not None
+    assert refusal.code == code
+
+
 def test_somebody_elses_account_is_refused_in_the_words_of_one_that_does_not_exist() -> None:
     assert verdict(debtor=replace(PAYER, customer_id="cust_stranger")) == verdict(debtor=None)
 

@@ -1,0 +1,61 @@
+"""What a bank says of withdrawals: its signed reports, and the bookings that it tells of on payees' accounts."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from channels.banks import Entry, Fate, LineStatus
+from kernel.db import Pool, acquire
+from kernel.work import Command
+from splitting import states
+from splitting.settlement.deposits import ApplyDeposit
+from splitting.tables import BankLink, Withdrawal
+from splitting.withdrawals import store
+from splitting.withdrawals.commands import ApplyWithdrawalReturn, DecideWithdrawal, DoubtWithdrawal
+from splitting.withdrawals.rules import REFERENCE, id_of
+
+_UNDECIDED = frozenset({states.Withdrawal.REQUESTED, states.Withdrawal.STOPPED, states.Withdrawal.SENT})
+
+
+async def named(pool: Pool, link: BankLink, *texts: str) -> Withdrawal | None:
+    """Return the withdrawal at a link's bank that one of these texts is the number of."""
+    ids = [ident for text in texts if (ident := id_of(link.book, text)) is not None]
+    if not ids:
+        return None
+    async with acquire(pool) as connection:
+        found = [await store.find(connection, link.book, ident) for ident in ids[:3]]
+    return next((one for one in found if one is not None and one.bank == link.bank), None)
+
+
+def said(withdrawal: Withdrawal, status: LineStatus, bank_date: date) -> Command[Withdrawal] | None:
+    """Return what follows from the bank's word of a day; None where it is not final."""
+    if status.fate is Fate.PENDING:
+        return None
+    if status.fate is Fate.IN_DOUBT:
+        reasons = [str(reason) for reason in status.reasons]
+        duplicate = status.says_duplicate and not status.contradicted
+        return DoubtWithdrawal(withdrawal.book, withdrawal.id, status.status, reasons, duplicate)
+    paid = status.fate is Fate.EXECUTED
+    return DecideWithdrawal(withdrawal.book, withdrawal.id, paid, status.reason, bank_date)
+
+
+async def booked(
+    pool: Pool, link: BankLink, entry: Entry, booking: ApplyDeposit
+) -> Sequence[Command[Withdrawal]] | None:
+    """Return what follows from a booking that is a withdrawal's; None where it is none's that is as it was ordered.
+
+    booking: the same as a deposit of nobody's. A debit says nothing new: the report decides. Where a return is told of
+    before the report, the withdrawal was paid.
+    """
+    texts = [entry.end_to_end_id or "", *(REFERENCE.findall(entry.remittance) if entry.is_return else [])]
+    row = await named(pool, link, *texts)
+    if row is None or entry.account != row.sub_account or entry.amount.currency != row.currency:
+        return None
+    if not entry.is_return:
+        carried_out = entry.amount.minor == -row.amount_minor and row.status != states.Withdrawal.REFUSED
+        return [] if carried_out else None
+    if entry.amount.minor != row.amount_minor:
+        return None
+    back = ApplyWithdrawalReturn(row.id, booking, entry.return_reason)
+    if row.status in _UNDECIDED:
+        return [DecideWithdrawal(row.book, row.id, True, None, entry.booked_on), back]
+    return [back]
