@@ -229,9 +229,10 @@ class DailyProof:
         for file in given:
             if file.fate not in ("received", "applied", "repeated"):
                 continue
-            kept = await self._keep(link, info_of(file), await self._banks.files.content(file))
+            raw = await self._banks.files.content(file)
+            kept = await self._keep(link, info_of(file), raw, in_place=True)
             if KINDS.get(file.type) is Kind.STATEMENT:
-                wrong = _wrong_with(kept, info_of(file), await self._banks.files.content(file), gaps=True)
+                wrong = _wrong_with(kept, info_of(file), raw, gaps=True)
                 await self._banks.files.end(file, info_of(file), wrong)
             new += kept.fresh
         return new
@@ -253,7 +254,7 @@ class DailyProof:
             await files.end(await files.keep(link, listed, raw), listed, wrong, known=kept.fresh)
         return int(kept.fresh)
 
-    async def _keep(self, link: BankLink, listed: FileInfo, raw: bytes) -> Kept:
+    async def _keep(self, link: BankLink, listed: FileInfo, raw: bytes, *, in_place: bool = False) -> Kept:
         async with transaction(self._pool) as connection:
             return await keep_bank_file(
                 connection,
@@ -262,6 +263,7 @@ class DailyProof:
                 listed=listed,
                 raw=raw,
                 now=self._env.now(),
+                in_place=in_place,
             )
 
     async def bank(

@@ -99,12 +99,20 @@ async def bill_of(
 
 
 async def keep_bank_file(
-    conn: Connection, *, book: int, counterparty: str, listed: ListedFile, raw: bytes, now: datetime
+    conn: Connection,
+    *,
+    book: int,
+    counterparty: str,
+    listed: ListedFile,
+    raw: bytes,
+    now: datetime,
+    in_place: bool = False,
 ) -> Kept:
     """Keep a report, notice or statement whose signature was verified. A file of several days' statements is of each.
 
     Refused: damaged files, statements none of which is of the day that the bank's list says, and a message id that came
-    before over other bytes. Raises ValueError for other types of file.
+    before over other bytes, unless people have put it in the place of another (in_place): then it may be that one's.
+    Raises ValueError for other types of file.
     """
     if listed.type not in KINDS:
         raise ValueError(f"{listed.type} is not a file reconciliation reads")
@@ -115,7 +123,7 @@ async def keep_bank_file(
     except BadStatement as error:
         return await _keep(conn, replace(file, refused_code=error.code, refused_why=error.message), raw)
     file = files[0]
-    if file.message_id is not None:
+    if file.message_id is not None and not in_place:
         earlier = await store.file_with_message(conn, book, counterparty, file.message_id)
         if earlier is not None and earlier.sha256 != file.sha256:
             why = f"message id {file.message_id} came before, in {earlier.name}, with other contents"

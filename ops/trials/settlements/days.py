@@ -227,13 +227,14 @@ class Days(Opening):
             rows = (await desk.type("timetable", "--json", code=None)).told["rows"]
             behind = [row for row in rows if row["done_until"] < told.on.isoformat()]
             if any(row["failed"] for row in behind):
-                await self._handle_files()
+                if await self._handle_files():
+                    await self._again(told.on)
                 self._town.hands.forward(60)  # it is tried again after a while
             return "; ".join(f"{row['step']} of {row['of']}: {row['failed'] or 'not done yet'}" for row in behind)
 
         await self._until(f"the timetable has done {told.on}", lacking, pause_s=1.0)
         if await self._handle_files():  # of a day on which the bank does not work: no step waited for it
-            await desk.type("proof", "--date", str(told.on), code=None)
+            await self._again(told.on)
         file, key = self._folder / f"proof-{told.on}.json", self._folder / "proof.pem"
         await desk.type("proof", "show", str(told.on), "--output", str(file), code=None)
         await desk.type("proof", "key", "--output", str(key))
@@ -251,6 +252,11 @@ class Days(Opening):
         flipped.write_bytes(content)
         if not (await desk.type("proof", "verify", str(flipped), "--public-key", str(key), code=None)).code:
             self.wrongs.append(f"a certificate of {told.on} with one bit flipped verifies")
+
+    async def _again(self, on: date) -> None:
+        """Do the date's steps again, as the clerk's page says, once a statement of it was replaced."""
+        await self._town.desk.type("proof", "--date", str(on), code=None)
+        await self._town.desk.type("timetable", "run", "bank_reconciliation", "--date", str(on), code=None)
 
     def _hold_certificate(self, on: date, told: Mapping[str, Any]) -> None:
         """Compare what a certificate says of custody with the witness."""

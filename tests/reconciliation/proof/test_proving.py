@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -280,7 +281,9 @@ async def test_a_statement_whose_entries_do_not_lead_to_its_balance_is_replaced_
         assert await hub.daily_proof().fetch_statements(book, BANK) == 0
         assert (await statement()).fate == "quarantined", "it is asked for again, and is as it was"
         days.states(day + DAY, pool=("0.50", "0.50", []), **still)
-        right = days.bank.files["camt.053"].pop()
+        right, number = days.bank.files["camt.053"].pop(), re.compile(rb"<MsgId>[^<]*")
+        (of_the_wrong,) = number.findall(await hub.banks.files.content(file))
+        right = number.sub(of_the_wrong, right)  # the bank sends what it meant, under the number that it had
         given = await hub.banks.files.offer(file, right, "by-mail.xml", "Li")
         case = case_id(book, fates.SET_ASIDE, fates.about(file))
         await decide(hub, case, "replace", by="Wang", note="by mail", named=Named("file", given.id))
