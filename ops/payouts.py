@@ -79,6 +79,22 @@ async def release_as(acting: Acting, book: int, settlement_id: str) -> Settlemen
     return await acting.hub.payouts.release(book, settlement_id, use=use)
 
 
+async def cancel_as(acting: Acting, book: int, settlement_id: str) -> Settlement:
+    """Cancel a batch that awaits its release, as the person who acts, with another's approval.
+
+    Raises NotFound (no_such_settlement), and what Acting.second and Payouts.cancel raise.
+    """
+    async with acquire(acting.hub.pool) as connection:
+        there = await store.find_settlement(connection, book, settlement_id)
+    if there is None:
+        raise NotFound("no_such_settlement", f"there is no settlement {settlement_id[:60]!r}")
+    use = None
+    if there.status == "awaiting_release":
+        told = {"total_minor": there.total_minor, "instructions": there.instruction_count}
+        use = await acting.second(What(Act.CLOSING, "payout cancel", settlement_id, told, book))
+    return await acting.hub.payouts.cancel(book, settlement_id, use=use)
+
+
 def as_told(row: PayoutBank, currency: str) -> dict[str, Any]:
     """Return a bank's hours and limit as commands show them."""
     limit = row.release_above_minor

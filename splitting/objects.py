@@ -303,7 +303,9 @@ EVENTS = {
     "settlement.refused": EventType(
         "the bank refused the whole batch; people decide what becomes of it", SettlementOut
     ),
-    "settlement.cancelled": EventType("a refused batch is not sent again; its shares are owed again", SettlementOut),
+    "settlement.cancelled": EventType(
+        "a batch that was refused or awaited its release is not sent; its shares are owed again", SettlementOut
+    ),
     "payout_schedule.set": EventType("when a payee, or every payee at a bank, is paid was set", PayoutScheduleOut),
     "payout_reserve.set": EventType(
         "what is kept of what a payee is owed, or every payee at a bank, was set", PayoutReserveOut

@@ -31,6 +31,7 @@ BATCH = StateTable(
         (Batch.DRAFT, BatchEvent.MADE): Move(Batch.CREATED, "settlement.created"),
         (Batch.DRAFT, BatchEvent.MADE_LARGE): Move(Batch.AWAITING_RELEASE, "settlement.created"),
         (Batch.AWAITING_RELEASE, BatchEvent.RELEASED): Move(Batch.CREATED, "settlement.released"),
+        (Batch.AWAITING_RELEASE, BatchEvent.CANCEL): Move(Batch.CANCELLED, "settlement.cancelled"),
         (Batch.CREATED, BatchEvent.RELEASED): Move(Batch.CREATED),
         (Batch.REFUSED, BatchEvent.RELEASED): Move(Batch.REFUSED),
         (Batch.CANCELLED, BatchEvent.RELEASED): Move(Batch.CANCELLED),

@@ -1,4 +1,4 @@
-"""Payouts 结算 by schedule: payout set, list, reserve, reserves, bank, run, release."""
+"""Payouts 结算 by schedule: payout set, list, reserve, reserves, bank, run, release, cancel."""
 
 from typing import Annotated, Any
 
@@ -220,6 +220,30 @@ def payout_release(
     async def work() -> int:
         async with acting_person(found, "closing", "payout release", settlement, book=book) as begun:
             row = await release_as(begun, book, settlement)
+        if as_json:
+            show(splitting.settlement_payload(row))
+        else:
+            typer.echo(f"{row.id} is {row.status}")
+        return 0
+
+    finish(work())
+
+
+@app.command("cancel")
+def payout_cancel(
+    book: Book,
+    settlement: Annotated[str, typer.Argument(metavar="SETTLEMENT", help="stl_…")],
+    as_json: Json = False,
+) -> None:
+    """Have a batch that waits for release never sent 撤销: its payees are owed again; takes two people."""
+    import splitting
+    from ops.payouts import cancel_as
+
+    found = settings()
+
+    async def work() -> int:
+        async with acting_person(found, "closing", "payout cancel", settlement, book=book) as begun:
+            row = await cancel_as(begun, book, settlement)
         if as_json:
             show(splitting.settlement_payload(row))
         else:

@@ -22,6 +22,7 @@ from splitting.settlement.calendar import DAY, BankHours, Calendar, Every, Sched
 from splitting.settlement.instructions import MakeSettlement, ReleaseSettlement
 from splitting.settlement.limits import Reserve, reserve
 from splitting.settlement.making import make
+from splitting.settlement.refused import CancelSettlement
 from splitting.settlement.store import EVERYBODY, payout_reserves, payout_schedules
 from splitting.tables import (
     BANK_LINKS,
@@ -288,6 +289,17 @@ class Payouts:
         with suppress(Unavailable):
             return await self._banks.send(released)
         return released
+
+    async def cancel(self, book: int, settlement_id: str, *, use: Use | None = None) -> Settlement:
+        """Have a batch that awaits its release never sent, and its payees owed again.
+
+        The bank is asked first whether it has anything of it; where it is away, the worker sees to the rest. use: of
+        the approval that it takes, if it does. Raises what CancelSettlement raises.
+        """
+        cancelled: Settlement = await self._lanes.put(approved(CancelSettlement(book, settlement_id), use))
+        with suppress(Unavailable):
+            return await self._banks.send(cancelled)
+        return cancelled
 
     async def settle_due(self, book: int, bank: str, currency: str) -> list[Settlement]:
         """Make and send every batch that is due at a bank by schedule, oldest first; return those there are now.

@@ -16,7 +16,7 @@ from splitting.tables import BANK_LINKS, INSTRUCTIONS, SETTLEMENTS, Instruction,
 from streams import publish
 
 SEND_AGAIN, CANCEL = "send_again", "cancel"
-CANCELLED = "the bank refused the whole batch, which was cancelled"  # the reason of its lines
+CANCELLED = "the batch was cancelled"  # the reason of its lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,31 @@ class Cancel:
 
     def apply(self, work: Work, case: Case) -> None:
         _moved(work, _refused(work, case), states.BatchEvent.CANCEL, "settlement.cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class CancelSettlement:
+    """Have a batch that awaits its release never sent; the worker gives its lines back. Returns it.
+
+    One that is cancelled already stays so. Raises NotFound, Conflict (settlement_moved) where it is released, or needed
+    no release.
+    """
+
+    book: int
+    settlement_id: str
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield SETTLEMENTS, (self.book, self.settlement_id)
+
+    def apply(self, work: Work) -> Settlement:
+        batch = work.get(SETTLEMENTS, (self.book, self.settlement_id))
+        if batch.status == states.Batch.CANCELLED:
+            return batch
+        if batch.status != states.Batch.AWAITING_RELEASE:
+            why = f"{batch.id} is {batch.status}: only a batch that awaits its release can be cancelled"
+            raise Conflict("settlement_moved", why)
+        return _moved(work, batch, states.BatchEvent.CANCEL, "settlement.cancelled")
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ ACTS: dict[str, tuple[str, ...]] = {
     "payee receiver": (*BOOK, "pye_0", "main", "--account", "1900000001"),
     "payee resume": (*BOOK, "pye_0"),
     "payee suspend": (*BOOK, "pye_0"),
+    "payout cancel": (*BOOK, "stl_0"),
     "payout release": (*BOOK, "stl_0"),
     "payout reserve": (*BOOK, "citybank"),
     "payout run": (*BOOK, "--bank", "citybank"),

@@ -15,6 +15,8 @@ from typer.testing import Result
 from channels import CHANNELS
 from kernel.clock import business_date
 from kernel.env import SystemClock
+from splitting.settlement.calendar import BankHours
+from splitting.settlement.payouts import SetPayoutBank
 from tests.channels.banks.bank_files import pain002, report_line
 from tests.ops.test_bank_file_commands import GOOD
 from tests.reconciliation.proof.test_proving import Days
@@ -82,6 +84,11 @@ async def a_day(database_url: str, home: Path) -> dict[str, str]:
             await town.sell()
             await town.settle(business_date(town.front.clock.now()))
         await a_round(bank_worker)
+        await town.put(SetPayoutBank(town.front.book, BANK, BankHours(), 1, only_deposited=False))
+        for name in ("LARGE", "HASTY"):
+            town.front.clock.forward(86_400)
+            await town.sell()
+            names[name] = (await town.settle(business_date(town.front.clock.now()))).id
         return names
 
 
@@ -138,7 +145,7 @@ def test_a_clerk_does_all_that_the_page_says(
             what in about
             or what in decided
             or what in ("send_again", "cancel", "not_paid")
-            or words[:2] in (["payee", "bind"], ["payee", "limit"])
+            or words[:2] in (["payee", "bind"], ["payee", "limit"], ["payout", "release"], ["payout", "cancel"])
         ):
             by_two(bare_home, typed)
         elif words[:2] == ["timetable", "run"]:
@@ -170,7 +177,8 @@ def test_a_clerk_does_all_that_the_page_says(
     by_two(bare_home, ["case", "decide", suspended["id"], "--decision", "gone_back", "--note", "the bank sent it back"])
     told("case", "list", code=0)
     batches = told("settlement", "list", "--book", "1", code=0)["settlements"]
-    assert sorted(one["status"] for one in batches) == ["cancelled", "created", "finished"], "the worker does the rest"
+    statuses = sorted(one["status"] for one in batches)
+    assert statuses == ["cancelled", "cancelled", "created", "created", "finished"], "the worker does the rest"
     shown = told("settlement", "show", "--book", "1", names["SETTLEMENT"], code=0)
     assert sorted(one["status"] for one in shown["instructions"]) == ["paid", "returned", "returned"]
     assert shown["returned_minor"] == 3_000 + 6_890

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from kernel.db import acquire
-from kernel.errors import NotFound, Rejected
+from kernel.errors import Conflict, NotFound, Rejected
 from splitting import store
+from splitting.payees import SuspendPayee
 from splitting.settlement.calendar import BankHours
+from splitting.settlement.refused import GiveBack
 from tests.splitting.desk import AHEAD, Desk, a_desk
 from tests.splitting.town import BANK, FARM, PLATFORM
 
@@ -156,6 +158,32 @@ async def test_a_large_batch_waits_until_it_is_released(desk: Desk) -> None:
     with pytest.raises(NotFound):
         await desk.payouts.release(book, "stl_none")
     await desk.town.front.assert_books_hold()
+
+
+async def test_a_batch_that_waits_is_cancelled_and_never_sent_and_its_payees_are_owed_again(desk: Desk) -> None:
+    town, book = desk.town, desk.town.front.book
+    await desk.payouts.set_bank(book, BANK, BankHours(), release_above_minor=9_939, only_deposited=False)
+    desk.at("11-24")
+    await desk.pay(None, "T+1")
+    await town.sell()
+    desk.at("11-25")
+    (batch,) = await desk.payouts.settle_due(book, BANK, "CNY")
+    await town.put(SuspendPayee(book, FARM, "operator"))
+    for _ in range(2):
+        assert (await desk.payouts.cancel(book, batch.id)).status == "cancelled"
+    assert (await desk.payouts.release(book, batch.id)).status == "cancelled", "it is over"
+    async with acquire(town.front.hub.pool) as connection:
+        assert [one.id async for one in store.unsent(connection)] == [batch.id], "the worker gives it back"
+        lines = await store.instructions(connection, book, batch.id)
+    for line in lines:
+        assert (await town.put(GiveBack(book, line.id))).reason == "the batch was cancelled"
+    await desk.payouts.set_bank(book, BANK, BankHours(), release_above_minor=None, only_deposited=False)
+    desk.at("11-26")
+    assert await desk.run() == {"11-25": {"mill": 6_890, "platform": 50}}
+    (paid,) = desk.mailbox.sent
+    with pytest.raises(Conflict):
+        await desk.payouts.cancel(book, paid)
+    await town.front.assert_books_hold()
 
 
 async def test_a_schedule_is_of_a_bank_and_a_payee_that_are_there(desk: Desk) -> None:
