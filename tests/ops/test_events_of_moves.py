@@ -1,5 +1,6 @@
 """The event that a state table names beside a move is the one that is published with it, and no other is."""
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,14 +28,24 @@ from kernel.states import Move, StateTable
 from kernel.work import Command, Table
 from ops.wiring import joined_events
 from splitting import ApplyDeposit, BankLink, LinkBank, MakeSettlement, MarkSent
+from splitting.rails.receivers import RecordReceiver, SetReceiver
 from splitting.settlement import refused
 from splitting.settlement.calendar import BankHours
 from splitting.settlement.instructions import ReleaseSettlement
 from splitting.settlement.payouts import SetPayoutBank
-from splitting.settlement.refused import GiveBack, RefuseSettlement
+from splitting.settlement.refused import CancelSettlement, GiveBack, RefuseSettlement
 from splitting.settlement.returns import ApplyReturn
 from splitting.store import Owed
-from splitting.tables import INSTRUCTIONS, SETTLEMENTS, WITHDRAWALS, PayeeAccount
+from splitting.tables import (
+    INSTRUCTIONS,
+    RAIL_RECEIVERS,
+    SETTLEMENTS,
+    SHARE_ORDERS,
+    SHARE_RETURNS,
+    WITHDRAWALS,
+    PayeeAccount,
+    RailReceiver,
+)
 from splitting.withdrawals import decisions as withdrawal_decisions
 from splitting.withdrawals.commands import (
     ApplyWithdrawalReturn,
@@ -47,6 +58,7 @@ from splitting.withdrawals.commands import (
 from streams.outbox import EVENTS
 from tests.gateway.payments.life import AMOUNT, LASTS, MOVES, PAYMENT, RAILS, WAIT, Life
 from tests.splitting.in_memory import BOOK, DAY, NOW, Book, Ledger
+from tests.splitting.test_rails_never_pay_twice import EVERY_FATE, FARM, Market
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,6 +84,9 @@ OBJECTS = (
     Object(SETTLEMENTS, splitting.states, "BATCH"),
     Object(INSTRUCTIONS, splitting.states, "INSTRUCTION"),
     Object(WITHDRAWALS, splitting.states, "WITHDRAWAL"),
+    Object(RAIL_RECEIVERS, splitting.states, "RECEIVER"),
+    Object(SHARE_ORDERS, splitting.states, "SHARING"),
+    Object(SHARE_RETURNS, splitting.states, "FETCHING"),
     Object(cases.CASES, cases.states, "CASE"),
 )
 SILENT = (
@@ -79,6 +94,7 @@ SILENT = (
     people.states.PERSON,
     people.states.APPROVAL,
     splitting.states.FILE,
+    splitting.states.RAIL_PART,
 )
 # Events that tell of no object with a state table, or of what is no move of one.
 OTHERS = (
@@ -235,6 +251,7 @@ def settlements() -> Iterator[Watched]:
             yield _in_portions(payees, portions, limit)
     for then in ("send_again", "cancel", "cancel, and it is there", "it is there", "it is decided"):
         yield _refused(payees, then)
+    yield _cancelled(payees)
 
 
 def _in_portions(payees: list[str], portions: int, limit: int | None) -> Watched:
@@ -260,6 +277,25 @@ def _in_portions(payees: list[str], portions: int, limit: int | None) -> Watched
     ledger.open_lines = [line for line in book._rows[INSTRUCTIONS].values() if line is not None]
     ledger.decide(["paid", "paid"])
     book.do(ReleaseSettlement(BOOK, batch.id))
+    return book
+
+
+def _cancelled(payees: list[str]) -> Watched:
+    """Have two people cancel a batch that awaits its release."""
+    book = Watched()
+    ledger = Ledger(payees, "icbc")
+    ledger.book = book
+    for payee in payees:
+        book.payee(payee, bank="icbc")
+    book.do(LinkBank(BankLink(BOOK, "icbc", "62", "{}", "{}")))
+    book.do(SetPayoutBank(BOOK, "icbc", BankHours(), 1, only_deposited=False))
+    ledger.share(1_000)
+    ledger.settle()
+    lines = [line for line in book._rows[INSTRUCTIONS].values() if line is not None]
+    for _ in range(2):
+        book.do(CancelSettlement(BOOK, lines[0].settlement_id))
+    for line in lines:
+        book.do(GiveBack(BOOK, line.id))
     return book
 
 
@@ -337,6 +373,51 @@ def withdrawals() -> Iterator[Watched]:
         yield book
 
 
+def rails() -> Iterator[Watched]:
+    """Have a rail share payments out, whatever it answers, and refunds fetch shares back; and register receivers."""
+    rng = random.Random(1)
+    for _ in range(150):
+        book = Watched()
+        fates = ["well"] * rng.randrange(4) + rng.choices(EVERY_FATE, k=rng.randrange(6))
+        asyncio.run(_shared_out(Market(fates, book), rng))
+        yield book
+    book = Watched()
+    asyncio.run(_closed_while_asked_back(Market(["pending", "pending", *["closed"] * 9], book)))
+    yield book
+    book = Watched()
+    book.payee(FARM)
+    facts = ("rail", "wechat", "merchant", "190001", "", "", "registering", None, None, 0)
+    row = RailReceiver(BOOK, FARM, *facts, NOW, "ada", NOW, NOW)
+    no, yes = Refused("NO_AUTH", "words"), Confirmed("", Money(0, "CNY"), NOW)
+    for account, said in (("1", no), ("1", yes), ("2", yes), ("3", no)):
+        for _ in range(2):
+            told = book.do(SetReceiver(row._replace(account=account)))
+        for _ in range(2):
+            book.do(RecordReceiver(told, said, 0))
+    yield book
+
+
+async def _closed_while_asked_back(market: Market) -> None:
+    """Have a refund want a share back of which the rail has not said yet that it does not pay it."""
+    market.sell()
+    await market.step()
+    market.refund(9_000)
+    while await market.step():
+        pass
+
+
+async def _shared_out(market: Market, rng: random.Random) -> None:
+    market.sell()
+    for _ in range(rng.randrange(3)):
+        if rng.randrange(2):
+            await market.step()
+        else:
+            market.refund(rng.randrange(1, 3_000))
+    market.deliver()
+    while await market.step():
+        pass
+
+
 def matters() -> Iterator[Watched]:
     book = Watched()
     kind = "refund_unfinished"
@@ -359,12 +440,14 @@ EVERY: dict[str, Callable[[], Iterator[Watched]]] = {
     "payments": lambda: lives(1_500),
     "settlements": settlements,
     "withdrawals": withdrawals,
+    "rails": rails,
     "cases": matters,
 }
 OF = {
     "payments": ("PAYMENT", "ATTEMPT", "REFUND"),
     "settlements": ("BATCH", "INSTRUCTION"),
     "withdrawals": ("WITHDRAWAL",),
+    "rails": ("RECEIVER", "SHARING", "FETCHING"),
     "cases": ("CASE",),
 }
 
