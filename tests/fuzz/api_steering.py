@@ -42,6 +42,7 @@ KINDS = {  # operation → the kind of object its path names, and what it must b
     "bind_payee_account": ("payee", ()),
     "get_payee_balance": ("payee", ()),
     "get_withdrawal": ("withdrawal", ()),
+    "get_chargeback": ("chargeback", ()),
     "get_split_plan": ("split_plan", ()),
     "add_split_plan_version": ("split_plan", ()),
     "activate_split_plan": ("split_plan", ()),
@@ -120,7 +121,7 @@ def steer(case: Any, known: Known) -> None:
 def looked_for(rng: random.Random, operation: str, query: dict[str, Any], known: Known) -> dict[str, Any]:
     """Return a query that names what exists."""
     listed = {"list_payments": "payment", "list_refunds": "refund", "list_payees": "payee", "list_events": "event",
-              "list_debts": "debt", "list_withdrawals": "withdrawal",
+              "list_debts": "debt", "list_withdrawals": "withdrawal", "list_chargebacks": "chargeback",
               "list_payment_links": "payment_link", "list_merchant_qrs": "merchant_qr"}  # fmt: skip
     for name, kind in (("starting_after", listed.get(operation, "")), ("payment", "payment"), ("payee", "payee")):
         found = known.choose(rng, kind, ()) if name in query else None
@@ -201,6 +202,9 @@ def change(rng: random.Random, operation: str, body: MutableMapping[str, Any], i
         body |= {"bank": BANK, "fixed_minor": rng.choice([0, 1, 500])}
     if operation == "request_withdrawal":
         body |= {"amount": rng.choice([1, 2, 10, 10_000]), "currency": "CNY"}
+    if operation == "set_rail_receiver":
+        body |= {"channel_account": "rail", "kind": rng.choice(["merchant", "person"]), "account": "190001"}
+        body["payee"] = known.choose(rng, "payee", ()) or body.get("payee")
     if operation == "set_payout_schedule":
         body.clear()
         body |= {"bank": BANK, **rng.choice(SCHEDULES)}

@@ -10,11 +10,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import splitting
-from channels.contract import Outcome, Pending, Refused
+from channels.contract import Dispute, DisputeStatus, Outcome, Pending, Refused
+from gateway.payments.chargebacks import RecordChargeback
+from gateway.tables import ATTEMPTS
 from kernel.db import acquire
+from kernel.money import Money
 from splitting import BankLink, LinkBank, MakeSettlement, Payee
+from splitting.rails.limits import RAILS
 from splitting.store import Owed
 from tests.fuzz.api_steering import BANK
 from tests.gateway.front import Front, Rail, a_front, an_order
@@ -69,11 +74,19 @@ class Market:
                 for plan in await hub.split_plans.listed(book, limit=FEW):
                     if plan.active is None and plan.versions < FEW:  # a version that a key of the tester's may activate
                         await hub.split_plans.add(book, plan.id, document=PLAN, maker="ada")
+                for payee in await self._suspended(book):
+                    await hub.payees.resume(book, payee, by="operator")
                 policy = await hub.routing_policies.current(book)
                 if policy is not None and policy.policy not in ("{}", ""):
                     await hub.routing_policies.set(book, {}, note="as it was")
             await self.front.later(TICK_S)
             await self.front.share_out()
+
+    async def _suspended(self, book: int) -> list[str]:
+        """Return the payees at the bank that the tester has suspended: who has money there is to withdraw some."""
+        async with acquire(self.front.hub.pool) as connection:
+            found = await splitting.store.payees(connection, book)
+        return [payee.id for payee in found if payee.suspended_at is not None and payee.bank == BANK]
 
 
 async def _stock(front: Front, book: int, key: str, number: str) -> None:
@@ -111,11 +124,21 @@ async def _stock(front: Front, book: int, key: str, number: str) -> None:
     await front.hub.lanes.put(splitting.DecideInstruction(book, line.id, True, None, today))
     own = {"account": "9558801001", "bank_bic": "ICBKCNBJXXX", "bank_name": "icbc"}
     await front.hub.withdrawals.bind(book, payee, **own, by="ada")
+    await front.hub.withdrawals.ask(book, payee, number="stock", amount_minor=100, currency="CNY", by="ada")
+    sold = await post("/v1/payments", an_order("disputed", 1_000), "succeeded")
+    async with acquire(front.hub.pool) as connection:
+        (attempt,) = await ATTEMPTS.load(connection, [(book, sold, 1)])
+    yuan, now = Money(100, "CNY"), front.clock.now()
+    dispute = Dispute(
+        f"dp-{number}", None, str(attempt.channel_ref), DisputeStatus.OPENED, yuan, Money(0, "CNY"), "fraud", now
+    )
+    await front.hub.lanes.put(RecordChargeback(book, sold, 1, "rail", dispute))
 
 
 @asynccontextmanager
 async def a_market(database_url: str, home: Path) -> AsyncIterator[Market]:
     """Open the market; when the test has done what it wanted, every invariant of both books must hold."""
+    shares = patch.dict(RAILS, scripted=RAILS["wechat"])  # type: ignore[arg-type]  # as if this rail shared out
     async with a_front(database_url, home, rail=Fate()) as front:
         south = await front.hub.merchants.add("the other shop", currencies=["CNY"])
         await front.hub.channel_admin.add_by_hand(south.book, "rail", "scripted", {}, fee_bp=60)
@@ -127,7 +150,8 @@ async def a_market(database_url: str, home: Path) -> AsyncIterator[Market]:
             await _stock(front, book, market.keys[name], str(number))
         keeping = asyncio.create_task(market.keep_open())
         try:
-            yield market
+            with shares:
+                yield market
         finally:
             keeping.cancel()
             with suppress(asyncio.CancelledError):
