@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops.cli.shared import Json, day, fail, finish, looking, on_screen, settings, show
+from ops.cli.shared import Currency, Json, day, fail, finish, looking, on_screen, settings, show
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,7 +16,6 @@ app = typer.Typer(no_args_is_help=True, help="Reports 报表: how payments are s
 From = Annotated[str, typer.Option("--from", help="The first day, YYYY-MM-DD, in Beijing.")]
 To = Annotated[str, typer.Option("--to", help="The last day, YYYY-MM-DD; it must be over.")]
 OneBook = Annotated[int | None, typer.Option("--book", help="Only this merchant's book; default: all together.")]
-Currency = Annotated[str, typer.Option(help="ISO 4217")]
 BAR = 40  # characters
 
 
@@ -155,11 +154,8 @@ def _report(
     read: "Callable[[Reports, Range, datetime], Awaitable[dict[str, Any]]]",
     lines: Callable[[dict[str, Any]], list[str]],
 ) -> None:
-    from kernel.money import is_currency
     from reconciliation.reports import Range, Reports
 
-    if not is_currency(currency):
-        fail(f"{currency!r} is no currency of ISO 4217", 2)
     of, found = Range(day(first), day(last), currency, book), settings()
 
     async def work() -> int:

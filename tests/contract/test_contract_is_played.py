@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from channels import CHANNELS, Method
-from channels.powers import HasFundBill, deposit_prefix
+from channels.powers import HasFundBill, TellsDisputes, deposit_prefix
 from channels.sharing import Sharing
 from tests.contract.counterparties import COUNTERPARTIES, Payer
 from tests.contract.plays import Play, Played, RailFacts, Rule, facts, play_id, plays
@@ -80,7 +80,9 @@ async def test_a_rail_plays_exactly_what_its_capabilities_imply(play: Play, play
     The whole suite is imported and each play's rule asked again, so neither a rule that was never reached nor a class
     that promises other capabilities than its object has can leave a play out.
     """
-    built = RailFacts(play.rail.name, play.client.channel.capabilities, type(play.other))
+    channel = play.client.channel
+    disputes = isinstance(channel, TellsDisputes)
+    built = RailFacts(play.rail.name, channel.capabilities, type(play.other), disputes)
     assert missing(built, played) == set()
 
 
@@ -92,7 +94,7 @@ def test_a_play_that_was_not_made_would_be_noticed(name: str) -> None:
     test = "test_asking_again_with_the_same_number_charges_once"
     left_out = played | {test: played[test] - {f"{name}-{rail.main}"}}
     assert missing(rail, left_out) == {f"{test}[{name}-{rail.main}]"}
-    more = RailFacts(name, replace(rail.capabilities, methods=frozenset(Method)), rail.other)
+    more = RailFacts(name, replace(rail.capabilities, methods=frozenset(Method)), rail.other, rail.tells_disputes)
     assert missing(more, played) >= {f"{test}[{name}-{method}]" for method in Method if method not in rail.methods}
 
 

@@ -362,6 +362,25 @@ async def test_a_no_that_nobody_signed_gives_nothing_free_and_two_people_end_it(
         assert [case.kind for case in await waiting(desk.town)] == ["bank_contradicts_itself"]
 
 
+@pytest.mark.parametrize(
+    ("how", "status", "left"), [("paid", "paid", 0), ("send_again", "sent", 0), ("wait", "stopped", 0)]
+)
+async def test_what_was_stopped_goes_on_as_people_say(database_url: str, tmp_path: Path, how: str, status: str) -> None:
+    async with a_desk(database_url, tmp_path) as desk:
+        desk.bank.refuses = 400, "account_blocked"
+        row = await desk.ask(FARM, 3_000)
+        await a_round(desk.bank_worker)
+        (case,) = await waiting(desk.town)
+        desk.bank.refuses = None
+        await decide(desk.town.front.hub, case.id, how, by="Wang Fang", note="the bank says so")
+        desk.town.front.clock.forward(600)
+        await a_round(desk.bank_worker)
+        assert (await desk.now(row)).status == status
+        assert (await desk.has(FARM))["withdrawable"] == 0, "it went, or it is held"
+        assert await waiting(desk.town) == []
+        await desk.unbroken()
+
+
 async def test_a_no_to_what_the_bank_may_have_stops_nothing(database_url: str, tmp_path: Path) -> None:
     async with a_desk(database_url, tmp_path) as desk:
         row = await desk.ask(FARM, 1_000)

@@ -20,6 +20,7 @@ from kernel.db import acquire
 from kernel.errors import Conflict
 from ops.cases import decide
 from tests.gateway.front import NEVER_ARRIVED, SILENCE, Front, a_front
+from tests.gateway.payments import test_chargebacks as chargebacks
 from tests.gateway.payments.test_holds import capture, reserve, undecided, void
 from tests.gateway.payments.test_unwanted_money import held_in_vain, paid_late, paid_twice, stuck
 from tests.splitting import test_bank_files_kept as kept_files
@@ -28,6 +29,7 @@ from tests.splitting import test_files_set_aside as files
 from tests.splitting import test_payouts_in_doubt as payouts
 from tests.splitting import test_refused_batches as refused
 from tests.splitting import test_returns as returns
+from tests.splitting import test_withdrawals as withdrawals
 
 TOLD = {"by": "Wang Fang", "note": "the rail's own page says so"}
 ABNORMAL = Pending({"type": "operator", "code": "ABNORMAL"}, "ch")
@@ -398,6 +400,14 @@ WALKED: dict[tuple[str, str], object] = {
         files.test_a_booking_that_nobody_can_name_is_for_a_person_and_booked_at_most_once,
     ("booking_unidentified", "returned"): returns.test_people_say_which_line_came_back_where_the_bank_does_not,
     ("booking_unidentified", "suspend"): returns.test_money_of_nobodys_is_in_suspense_once_until_people_say_whose,
+    **{("booking_unidentified", how):
+       files.test_what_a_bank_pays_or_takes_for_itself_is_booked_once_and_never_the_wrong_way
+       for how in ("interest", "charge")},
+    ("chargeback_beyond", "charge"): chargebacks.test_a_refund_that_fails_after_the_chargeback_can_bear_it_by_decision,
+    **{("withdrawal_in_doubt", how): withdrawals.test_what_was_stopped_goes_on_as_people_say
+       for how in ("paid", "send_again", "wait")},
+    ("withdrawal_in_doubt", "not_paid"):
+        withdrawals.test_a_no_that_nobody_signed_gives_nothing_free_and_two_people_end_it,
     **{("money_in_suspense", how): returns.test_money_of_nobodys_is_in_suspense_once_until_people_say_whose
        for how in ("book", "gone_back")},
     ("money_in_suspense", "returned"):
