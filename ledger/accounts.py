@@ -25,7 +25,7 @@ class AccountKind(StrEnum):
     PLATFORM_FEE = "platform_fee"  # 平台手续费: the only account the platform itself owns; fees alone reach it
     REFUND_COST = "refund_cost"  # 退款成本: fees that channels keep of refunds and chargebacks; no share bears them
     MERCHANT_COUPON = "merchant_coupon"  # 商户优惠: parts of payments that the merchant's own coupons paid
-    INTEREST = "interest"  # 利息: what a bank paid on custody, the merchant's as agreed with whoever it belongs to
+    INTEREST = "interest"  # 利息: what a bank paid on what is in custody there
     BANK_CHARGE = "bank_charge"  # 银行手续费: what a bank took of custody; no share bears it
     SUSPENSE = "suspense"  # 挂账: facts nobody can explain yet
 

@@ -7,7 +7,7 @@ from kernel.db import acquire
 from kernel.errors import NotFound, Rejected
 from kernel.money import Money, from_major
 from ops.people import Acting
-from people import Act, What
+from people import Act, Use, What
 from splitting import store
 from splitting.settlement.calendar import BankHours
 from splitting.tables import PayoutBank, Settlement
@@ -68,14 +68,7 @@ async def release_as(acting: Acting, book: int, settlement_id: str) -> Settlemen
 
     Raises NotFound (no_such_settlement), and what Acting.second raises.
     """
-    async with acquire(acting.hub.pool) as connection:
-        there = await store.find_settlement(connection, book, settlement_id)
-    if there is None:
-        raise NotFound("no_such_settlement", f"there is no settlement {settlement_id[:60]!r}")
-    use = None
-    if there.status == "awaiting_release":
-        told = {"total_minor": there.total_minor, "instructions": there.instruction_count}
-        use = await acting.second(What(Act.CLOSING, "payout release", settlement_id, told, book))
+    use = await _agreed(acting, book, settlement_id, "payout release")
     return await acting.hub.payouts.release(book, settlement_id, use=use)
 
 
@@ -84,15 +77,20 @@ async def cancel_as(acting: Acting, book: int, settlement_id: str) -> Settlement
 
     Raises NotFound (no_such_settlement), and what Acting.second and Payouts.cancel raise.
     """
+    use = await _agreed(acting, book, settlement_id, "payout cancel")
+    return await acting.hub.payouts.cancel(book, settlement_id, use=use)
+
+
+async def _agreed(acting: Acting, book: int, settlement_id: str, command: str) -> Use | None:
+    """Return another's approval of what is to be done with a batch that awaits its release; None for any other."""
     async with acquire(acting.hub.pool) as connection:
         there = await store.find_settlement(connection, book, settlement_id)
     if there is None:
         raise NotFound("no_such_settlement", f"there is no settlement {settlement_id[:60]!r}")
-    use = None
-    if there.status == "awaiting_release":
-        told = {"total_minor": there.total_minor, "instructions": there.instruction_count}
-        use = await acting.second(What(Act.CLOSING, "payout cancel", settlement_id, told, book))
-    return await acting.hub.payouts.cancel(book, settlement_id, use=use)
+    if there.status != "awaiting_release":
+        return None
+    told = {"total_minor": there.total_minor, "instructions": there.instruction_count}
+    return await acting.second(What(Act.CLOSING, command, settlement_id, told, book))
 
 
 def as_told(row: PayoutBank, currency: str) -> dict[str, Any]:

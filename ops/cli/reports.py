@@ -84,7 +84,7 @@ def report_float(
                     "rate_bp": one.figures.rate_bp,
                     "would_bring": None if one.brought_minor is None else _major(one.brought_minor, currency),
                 }
-                for one in await reports.float(of, rate, now)
+                for one in await reports.float_at_banks(of, rate, now)
             ]
         }
 

@@ -34,7 +34,7 @@ class By(StrEnum):
     MERCHANT = "merchant"  # book
 
 
-class Float(NamedTuple):
+class FloatAtBank(NamedTuple):
     """What lay at a bank, and where that is."""
 
     bank: str
@@ -60,7 +60,7 @@ class Reports:
             sums[names.get(by, f"{one.book}/{one.account}")] += one.minor
         return concentration(sums)
 
-    async def float(self, of: Range, rate_bp: int | None, now: datetime) -> list[Float]:
+    async def float_at_banks(self, of: Range, rate_bp: int | None, now: datetime) -> list[FloatAtBank]:
         """Return what lay at each bank 资金沉淀. rate_bp: also what that rate a year would bring.
 
         Raises Rejected (period_not_over).
@@ -77,7 +77,7 @@ class Reports:
             came = moved.get(bank, store.Bank(bank, 0, 0, 0))
             figures = floating(some, came.interest_minor, came.charges_minor)
             would = None if rate_bp is None else brought(some, rate_bp)
-            found.append(Float(bank, regions.get(bank), figures, would))
+            found.append(FloatAtBank(bank, regions.get(bank), figures, would))
         return found
 
     async def deposited(self, of: Range, now: datetime) -> dict[str, int]:

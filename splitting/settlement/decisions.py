@@ -113,35 +113,31 @@ class Suspend:
         )  # fmt: skip
 
 
-class BookInterest:
-    """Book what nothing named as interest 结息 that the bank paid on what is in custody."""
+@dataclass(frozen=True, slots=True)
+class BookBanksOwn:
+    """Book what nothing named as the bank's own: interest 结息 that it paid, or a charge 银行收费 that it took."""
+
+    rule: str  # bank_interest or bank_charge
+    other: Callable[[str, str], str]  # the account beside custody, of a bank and a currency
 
     def needs(self, work: Work, case: Case) -> Iterable[Need]:
-        yield from _banks_own_needs(case, accounts.interest)
+        deposit = unidentified(case)
+        yield BOOKS, (case.book,)
+        yield ACCOUNTS, (case.book, accounts.bank(deposit.bank, deposit.currency))
+        yield ACCOUNTS, (case.book, self.other(deposit.bank, deposit.currency))
 
     def apply(self, work: Work, case: Case) -> None:
-        deposit, transfer_id = _check_banks_own(case), f"int:{case.about}"
-        if deposit.amount_minor < 0:
+        _check_at_pool(case)
+        deposit, came = unidentified(case), self.rule == "bank_interest"
+        if came and deposit.amount_minor < 0:
             raise Rejected("no_interest", "money went: a bank credits interest; what it takes is a charge")
-        bank = open_account(work, case.book, accounts.bank(deposit.bank, deposit.currency)).name
-        interest = open_account(work, case.book, accounts.interest(deposit.bank, deposit.currency)).name
-        transfer = Transfer(transfer_id, "bank_interest", bank, interest, deposit.amount_minor, deposit.currency)
-        post_expected(work, case.book, transfer_id, [transfer], business_date=deposit.business_date, fresh=True)
-
-
-class BookCharge:
-    """Book what nothing named as a charge 银行收费 that the bank took for itself."""
-
-    def needs(self, work: Work, case: Case) -> Iterable[Need]:
-        yield from _banks_own_needs(case, accounts.bank_charge)
-
-    def apply(self, work: Work, case: Case) -> None:
-        deposit, transfer_id = _check_banks_own(case), f"chg:{case.about}"
-        if deposit.amount_minor > 0:
+        if not came and deposit.amount_minor > 0:
             raise Rejected("no_charge", "money came: a bank takes a charge; what it credits of its own is interest")
         bank = open_account(work, case.book, accounts.bank(deposit.bank, deposit.currency)).name
-        charge = open_account(work, case.book, accounts.bank_charge(deposit.bank, deposit.currency)).name
-        transfer = Transfer(transfer_id, "bank_charge", charge, bank, -deposit.amount_minor, deposit.currency)
+        other = open_account(work, case.book, self.other(deposit.bank, deposit.currency)).name
+        debit, credit = (bank, other) if came else (other, bank)
+        transfer_id = f"{'int' if came else 'chg'}:{case.about}"
+        transfer = Transfer(transfer_id, self.rule, debit, credit, abs(deposit.amount_minor), deposit.currency)
         post_expected(work, case.book, transfer_id, [transfer], business_date=deposit.business_date, fresh=True)
 
 
@@ -184,22 +180,6 @@ def _check_at_pool(case: Case) -> None:
         )
 
 
-def _check_banks_own(case: Case) -> ApplyDeposit:
-    """Return a booking of the bank's own, which is on the pool account."""
-    if not orjson.loads(case.facts)["at_pool"]:
-        raise Rejected(
-            "not_the_pool_account", "it was booked on a payee's account: the bank settles that with the payee"
-        )
-    return unidentified(case)
-
-
-def _banks_own_needs(case: Case, of: Callable[[str, str], str]) -> Iterable[Need]:
-    deposit = unidentified(case)
-    yield BOOKS, (case.book,)
-    yield ACCOUNTS, (case.book, accounts.bank(deposit.bank, deposit.currency))
-    yield ACCOUNTS, (case.book, of(deposit.bank, deposit.currency))
-
-
 def _return(case: Case) -> ApplyReturn:
     facts = orjson.loads(case.facts)
     return ApplyReturn(facts.get(cases.LINE, ""), unidentified(case), facts.get("return_reason"), by_person=True)
@@ -239,8 +219,8 @@ EFFECTS: Mapping[tuple[str, str], Effect] = {
     (UNIDENTIFIED, "book"): BookUnidentified(),
     (UNIDENTIFIED, RETURNED): BookReturn(),
     (UNIDENTIFIED, SUSPEND): Suspend(),
-    (UNIDENTIFIED, INTEREST): BookInterest(),
-    (UNIDENTIFIED, CHARGE): BookCharge(),
+    (UNIDENTIFIED, INTEREST): BookBanksOwn("bank_interest", accounts.interest),
+    (UNIDENTIFIED, CHARGE): BookBanksOwn("bank_charge", accounts.bank_charge),
     (IN_SUSPENSE, "book"): OutOfSuspense(),
     (IN_SUSPENSE, RETURNED): BookReturn(),
     (IN_SUSPENSE, "gone_back"): GoneBack(),

@@ -1,4 +1,4 @@
-"""Batches that a bank refused as a whole 银行拒收: it has done nothing of them, and two people decide what is next."""
+"""Batches that are not paid: a bank refused one as a whole 银行拒收, or two people cancel it 撤销 before it is sent."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -84,14 +84,14 @@ async def test_a_report_says_what_the_books_have(town: Town) -> None:
     assert [one.name for one in (await reports.concentration(days, By.ACCOUNT, now)).parts] == [
         f"{town.front.book}/rail"
     ]
-    (lay,) = await reports.float(days, 100, now)
+    (lay,) = await reports.float_at_banks(days, 100, now)
     at_end = 25_000 + 70 - 30
     assert (lay.bank, lay.region, lay.figures.most_minor) == (BANK, "370705", at_end)
     assert lay.figures.average_minor == round(2 * at_end / 3)
     assert (lay.figures.interest_minor, lay.figures.charges_minor) == (70, 30)
     assert lay.brought_minor == brought([0, at_end, at_end], 100)
     assert await reports.deposited(days, now) == {BANK: 25_000}
-    assert await reports.float(days._replace(book=town.front.book + 1), None, now) == []
+    assert await reports.float_at_banks(days._replace(book=town.front.book + 1), None, now) == []
     assert (await reports.concentration(days._replace(currency="USD"), By.CHANNEL, now)).total_minor == 0
 
 
