@@ -24,18 +24,25 @@ async def receivers(connection: Connection, book: int, payee_id: str | None = No
     return [RailReceiver(*row) for row in rows]
 
 
-async def due_receivers(connection: Connection, now: datetime, limit: int) -> list[RailReceiver]:
-    """Return receivers that rails are to be told of now, the longest due first."""
+async def due_receivers(connection: Connection, now: datetime, busy: Sequence[str], limit: int) -> list[RailReceiver]:
+    """Return receivers that rails are to be told of now, the longest due first.
+
+    busy: channel accounts to leave out, each as book/account: two merchants may call theirs alike.
+    """
     rows = await connection.fetch(
-        f"SELECT {_RECEIVER} FROM rail_receiver WHERE due_at <= $1 ORDER BY due_at LIMIT $2", now, limit
+        f"SELECT {_RECEIVER} FROM rail_receiver "
+        "WHERE due_at <= $1 AND book || '/' || channel_account <> ALL($2::text[]) ORDER BY due_at LIMIT $3",
+        now,
+        busy,
+        limit,
     )
     return [RailReceiver(*row) for row in rows]
 
 
 async def due_orders(connection: Connection, now: datetime, busy: Sequence[str], limit: int) -> list[ShareOrder]:
-    """Return share orders to be sent or asked about now, the longest due first. busy: channel accounts to leave out."""
+    """Return share orders to be sent or asked about now, likewise."""
     rows = await connection.fetch(
-        f"SELECT {_ORDER} FROM share_order WHERE due_at <= $1 AND channel_account <> ALL($2::text[]) "
+        f"SELECT {_ORDER} FROM share_order WHERE due_at <= $1 AND book || '/' || channel_account <> ALL($2::text[]) "
         "ORDER BY due_at LIMIT $3",
         now,
         busy,
@@ -50,13 +57,17 @@ class DueReturn(NamedTuple):
     row: ShareReturn
     channel_account: str
 
+    @property
+    def book(self) -> int:
+        return self.row.book
+
 
 async def due_returns(connection: Connection, now: datetime, busy: Sequence[str], limit: int) -> list[DueReturn]:
     """Return fetchings-back to be sent or asked about now, likewise."""
     rows = await connection.fetch(
         f"SELECT {', '.join('r.' + column for column in ShareReturn._fields)}, o.channel_account "
         "FROM share_return r JOIN share_order o ON o.book = r.book AND o.id = r.order_id "
-        "WHERE r.due_at <= $1 AND o.channel_account <> ALL($2::text[]) ORDER BY r.due_at LIMIT $3",
+        "WHERE r.due_at <= $1 AND o.book || '/' || o.channel_account <> ALL($2::text[]) ORDER BY r.due_at LIMIT $3",
         now,
         busy,
         limit,

@@ -69,14 +69,12 @@ class RailWorker:
         """Begin a turn of each account of which something is due; return of how many things."""
         now, busy = self._env.now(), self._turns.keys
         async with acquire(self._pool) as connection:
-            due: list[Row] = [
-                row for row in await store.due_receivers(connection, now, AT_A_TIME) if row.channel_account not in busy
-            ]
+            due: list[Row] = [*await store.due_receivers(connection, now, busy, AT_A_TIME)]
             due += await store.due_orders(connection, now, busy, AT_A_TIME)
             due += await store.due_returns(connection, now, busy, AT_A_TIME)
         by_account: dict[str, list[Row]] = {}
         for row in due:
-            by_account.setdefault(row.channel_account, []).append(row)
+            by_account.setdefault(f"{row.book}/{row.channel_account}", []).append(row)
         for account, rows in by_account.items():
             self._turns.begin(account, self._turn(rows))
         return len(due)

@@ -50,7 +50,7 @@ class Withdrawals:
         return bound
 
     async def bound(self, book: int, payee_id: str) -> PayeeAccount:
-        """Return a payee's own account elsewhere. Raises NotFound (no_such_payee, no_bound_account)."""
+        """Return a payee's own account elsewhere. Raises NotFound (no_such_payee, no_such_bound_account)."""
         async with acquire(self._pool) as connection:
             if not await PAYEES.load(connection, [(book, payee_id)]):
                 raise NotFound("no_such_payee", f"there is no payee {payee_id}")
