@@ -153,7 +153,7 @@ def an_empty_home(**settings: str) -> Iterator[RunningHub]:
 def a_running_hub(**settings: str) -> Iterator[RunningHub]:
     """Run `sluice up` in a fresh home for as long as the context lasts, and see that it ends cleanly."""
     with an_empty_home(**settings) as empty:
-        with (empty.home / "up.log").open("wb") as log:
+        with (empty.home / "up.log").open("ab") as log:
             process = subprocess.Popen(
                 [*SLUICE, "up"], env=empty.environment, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True
             )
