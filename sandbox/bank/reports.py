@@ -1,4 +1,4 @@
-"""What the bank writes: pain.002.001.10, camt.054.001.08 and camt.053.001.08. Pure.
+"""What the bank writes: pain.002.001.10 (or .12), camt.054.001.08 and camt.053.001.08. Pure.
 
 Element order follows the schemas; the tests hold every message against them.
 """
@@ -16,6 +16,8 @@ from sandbox.bank.money import to_text
 from sandbox.bank.rules import Account, Refusal, Status, group_status
 
 _NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:"
+STATUS_VERSION = 10  # of pain.002.001
+NEWER_STATUS_VERSION = 12  # by an ordered fault; what the bank says is the same in both
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ def status_report(
     results: Sequence[Result],
     *,
     by_payment: bool = False,
+    version: int = STATUS_VERSION,
 ) -> bytes:
     """Return the pain.002 that tells what became of every line of an order.
 
@@ -103,7 +106,7 @@ def status_report(
         else None
     )
     return _document(
-        "pain.002.001.10",
+        f"pain.002.001.{version}",
         _el(
             "CstmrPmtStsRpt",
             _report_header(bank, report_id, created_at),
@@ -113,10 +116,18 @@ def status_report(
     )
 
 
-def rejection_report(bank: BankIdentity, report_id: str, created_at: datetime, order: Order, refusal: Refusal) -> bytes:
+def rejection_report(
+    bank: BankIdentity,
+    report_id: str,
+    created_at: datetime,
+    order: Order,
+    refusal: Refusal,
+    *,
+    version: int = STATUS_VERSION,
+) -> bytes:
     """Return the pain.002 that rejects a whole file without looking at its lines."""
     return _document(
-        "pain.002.001.10",
+        f"pain.002.001.{version}",
         _el(
             "CstmrPmtStsRpt",
             _report_header(bank, report_id, created_at),

@@ -31,6 +31,7 @@ from tests.channels.banks.bank_files import (
     report_line,
     statement,
 )
+from tests.iso_schemas import departures
 
 LINE = Instruction("ins-1", "6200000000000000018", "王小明 & 家人 <食堂>", Money(12345, "CNY"), "Settlement 2026-11-24")
 BATCH = Batch("BAT-1", "6200000000000000026", "Sluice 汇闸", date(2026, 11, 24), "SBXBCNBJXXX", [LINE])
@@ -47,7 +48,8 @@ def refusal(read: object, xml: bytes) -> str:
 
 
 def as_others_read_it(xml: bytes) -> schema.CustomerCreditTransferInitiationV09:
-    """Read a pain.001 with an independent library that knows the schema's elements and their order of types."""
+    """Read a pain.001 by its schema, and with an independent library."""
+    assert departures(xml) == []
     strict = ParserConfig(fail_on_unknown_properties=True, fail_on_unknown_attributes=True)
     return XmlParser(config=strict).from_bytes(xml, schema.Document).cstmr_cdt_trf_initn
 

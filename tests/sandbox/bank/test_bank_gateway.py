@@ -431,6 +431,14 @@ async def test_the_bank_calls_refused_what_it_has_carried_out_when_told_to(play:
     assert await play.customer.balance(play.payee) == 1_00
 
 
+async def test_a_report_may_be_of_a_newer_version(play: Play) -> None:
+    await play.sandbox.fault("report_in_12", {"message_id": "M-1"})
+    report = await play.customer.pay(order("M-1", play.pool, [Pay("E-1", "1.00", play.payee)]))
+    assert report.lines == [("E-1", "ACSC", None)]
+    (file,) = await play.customer.files("pain.002")
+    assert b"pain.002.001.12" in await play.customer.download(file)
+
+
 async def test_a_report_may_speak_of_the_payment_information_alone(play: Play) -> None:
     await play.sandbox.fault("report_by_payment", {"message_id": "M-1"})
     report = await play.customer.pay(order("M-1", play.pool, [Pay("E-1", "1.00", play.payee)]))

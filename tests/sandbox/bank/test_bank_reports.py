@@ -9,6 +9,8 @@ from pyiso20022.camt import camt_054_001_08 as camt054
 from sandbox.bank.errors import FileRefused
 from sandbox.bank.instructions import read_order
 from sandbox.bank.reports import (
+    NEWER_STATUS_VERSION,
+    STATUS_VERSION,
     BankIdentity,
     Entry,
     Result,
@@ -19,6 +21,7 @@ from sandbox.bank.reports import (
     status_report,
 )
 from sandbox.bank.rules import Account, Refusal
+from tests.iso_schemas import departures
 from tests.sandbox.bank.bank_client import Pay, order, read, read_notice, read_report, read_statements
 
 BANK = BankIdentity("SBXBCNBJXXX", "Sandbox Bank & Söhne <沙箱>")
@@ -67,8 +70,34 @@ def test_a_report_that_refuses_every_line_says_so_for_the_file_too() -> None:
 
 
 def test_a_file_refused_as_a_whole_is_reported_without_lines() -> None:
-    report = read_report(rejection_report(BANK, "P002-1", NOW, ORDER, Refusal("AM05", "used before")))
-    assert (report.message_id, report.status, report.reason, report.lines) == ("M-1", "RJCT", "AM05", [])
+    for version in (STATUS_VERSION, NEWER_STATUS_VERSION):
+        refused = rejection_report(BANK, "P002-1", NOW, ORDER, Refusal("AM05", "used before"), version=version)
+        report = read_report(refused)
+        assert (report.message_id, report.status, report.reason, report.lines) == ("M-1", "RJCT", "AM05", [])
+
+
+@pytest.mark.parametrize("by_payment", [False, True])
+def test_both_versions_of_a_status_report_say_the_same(by_payment: bool) -> None:
+    results = [Result(ORDER.lines[0], None, "SBX1"), Result(ORDER.lines[1], Refusal("AM04", "short"), None)]
+    told = [
+        read_report(status_report(BANK, "P002-1", NOW, ORDER, results, by_payment=by_payment, version=version))
+        for version in (STATUS_VERSION, NEWER_STATUS_VERSION)
+    ]
+    assert told[0] == told[1]
+
+
+def test_what_departs_from_a_schema_is_named() -> None:
+    raw = status_report(BANK, "P002-1", NOW, ORDER, [Result(ORDER.lines[0], None, "SBX1")], version=12)
+    for old, new in [
+        (b"OrgnlMsgNmId", b"OrgnlMsgName"),
+        (b"<MsgId>P002-1</MsgId>", b""),
+        (b"2010-12-01T", b"2010-12-32T"),
+        (b"<TxSts>ACSC", b"<TxSts>SETTLED"),
+        (b"</GrpHdr>", b"<Nm>x</Nm></GrpHdr>"),
+    ]:
+        assert old in raw
+        assert departures(raw.replace(old, new)), old
+    assert not departures(raw)
 
 
 def test_a_credit_notice_carries_the_booking() -> None:
