@@ -95,17 +95,18 @@ async def own_payees_of(hub: Hub, book: int) -> list[OwnPayeeOut]:
 
 
 async def bind_as(
-    acting: Acting, book: int, payee_id: str, account: str, bank_bic: str, bank_name: str
+    acting: Acting, book: int, payee_id: str, account: str, bank_bic: str, bank_name: str, bound_at_bank: bool
 ) -> PayeeAccount:
     """Bind a payee's own account at another bank as the person who acts, with another's approval.
 
     Raises what Acting.second and Withdrawals.bind raise.
     """
-    told = {"account": account, "bank_bic": bank_bic, "bank_name": bank_name}
+    told = {"account": account, "bank_bic": bank_bic, "bank_name": bank_name, "bound_at_bank": bound_at_bank}
     use = await acting.second(What(Act.MERCHANTS, "payee bind", payee_id, told, book))
     return await acting.hub.withdrawals.bind(
-        book, payee_id, account=account, bank_bic=bank_bic, bank_name=bank_name, by=acting.name, use=use
-    )
+        book, payee_id, account=account, bank_bic=bank_bic, bank_name=bank_name, by=acting.name,
+        bound_at_bank=bound_at_bank, use=use,
+    )  # fmt: skip
 
 
 async def limit_as(acting: Acting, book: int, bank: str, payee_id: str | None, limits: rules.Limits) -> WithdrawalLimit:

@@ -389,6 +389,7 @@ CREATE TABLE payee_account (
     bank_name text NOT NULL,
     set_by    text NOT NULL, -- a person's name, or an API key's id
     set_at    timestamptz NOT NULL,
+    bound_at_bank bool NOT NULL DEFAULT false, -- the payee's bank has it as the sub-account's own: its class limits nothing
     PRIMARY KEY (book, payee_id),
     FOREIGN KEY (book, payee_id) REFERENCES payee (book, id)
 );
@@ -405,12 +406,13 @@ CREATE TABLE withdrawal_limit (
     PRIMARY KEY (book, bank, payee_id)
 );
 
--- What payees asked to withdraw on the last day on which they did, less what was refused.
+-- What payees asked to withdraw on the last day on which they did, and in its year, less what was refused.
 CREATE TABLE withdrawal_use (
-    book      int NOT NULL,
-    payee_id  text NOT NULL COLLATE "C",
-    day       date NOT NULL, -- in Beijing
-    day_minor bigint NOT NULL CHECK (day_minor >= 0),
+    book       int NOT NULL,
+    payee_id   text NOT NULL COLLATE "C",
+    day        date NOT NULL, -- in Beijing
+    day_minor  bigint NOT NULL CHECK (day_minor >= 0),
+    year_minor bigint NOT NULL CHECK (year_minor >= day_minor),
     PRIMARY KEY (book, payee_id),
     FOREIGN KEY (book, payee_id) REFERENCES payee (book, id)
 );

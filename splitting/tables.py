@@ -339,6 +339,7 @@ class PayeeAccount(NamedTuple):
     bank_name: str
     set_by: str  # a person's name, or an API key's id
     set_at: datetime
+    bound_at_bank: bool = False  # the payee's bank has it as the sub-account's own: its class limits nothing
 
 
 class WithdrawalLimit(NamedTuple):
@@ -354,12 +355,13 @@ class WithdrawalLimit(NamedTuple):
 
 
 class WithdrawalUse(NamedTuple):
-    """What a payee asked to withdraw on the last day on which it did, less what was refused."""
+    """What a payee asked to withdraw on the last day on which it did, and in its year, less what was refused."""
 
     book: int
     payee_id: str
     day: date
     day_minor: int
+    year_minor: int
 
 
 class Withdrawal(NamedTuple):
@@ -466,12 +468,12 @@ PAYOUT_SCHEDULES: Table[PayoutSchedule] = Table(
 )
 PAYOUT_BANKS: Table[PayoutBank] = Table("payout_bank", PayoutBank, "int text time bool bigint bool date", keys=2)
 PAYEE_ACCOUNTS: Table[PayeeAccount] = Table(
-    "payee_account", PayeeAccount, "int text text text text text timestamptz", keys=2
+    "payee_account", PayeeAccount, "int text text text text text timestamptz bool", keys=2
 )
 WITHDRAWAL_LIMITS: Table[WithdrawalLimit] = Table(
     "withdrawal_limit", WithdrawalLimit, "int text text bigint bigint bigint timestamptz", keys=3
 )
-WITHDRAWAL_USES: Table[WithdrawalUse] = Table("withdrawal_use", WithdrawalUse, "int text date bigint", keys=2)
+WITHDRAWAL_USES: Table[WithdrawalUse] = Table("withdrawal_use", WithdrawalUse, "int text date bigint bigint", keys=2)
 WITHDRAWALS: Table[Withdrawal] = Table(
     "withdrawal",
     Withdrawal,

@@ -129,6 +129,7 @@ PROBLEMS_BY_SUBJECT: Mapping[str, Sequence[Problem]] = {
         Problem("payee_suspended", 409, False, "nothing is paid out to a payee that is suspended", "resume it first, or have your operator do so"),
         Problem("withdrawal_amount_not_allowed", 422, False, "a withdrawal is of less than the least, or of more than the most at once", "ask for an amount within the limits that the message names"),
         Problem("withdrawal_daily_limit", 409, False, "the payee has asked for as much as it may that day, in Beijing", "ask for what is left, or on the next day"),
+        Problem("account_class_limit", 409, False, "the payee's account at its bank is of class II or III 二、三类户, and was asked to send as much as it may that day or year", "ask for what is left, or on a later day; if its bank has the other account bound to it, bind it with `bound_at_bank`"),
         Problem("withdrawable_exceeded", 409, False, "the sub-account has less that is not held by other withdrawals", "ask for at most `withdrawable_minor` of the payee's balance"),
         Problem("account_class_wrong", 422, False, "an account of class II or III is at a bank, and in CNY; nothing was stored", "name the bank, or leave `account_class` out"),
         Problem("reserve_wrong", 422, False, "a reserve is less than nothing, above 10000 basis points, or rolls for no days; nothing was stored", "correct `fixed_minor`; give `rolling_basis_points` and `rolling_days` together"),

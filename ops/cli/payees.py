@@ -223,6 +223,10 @@ def payee_bind(
     account: Annotated[str, typer.Option(help="The number of the payee's own account.")],
     bic: Annotated[str, typer.Option(help="The BIC of the bank that has it; another than pays the payee.")],
     bank_name: Annotated[str, typer.Option(help="That bank's name.")],
+    bound_at_bank: Annotated[
+        bool,
+        typer.Option("--bound-at-bank", help="The bank that pays it has it bound too: its class limits nothing."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Bind a payee's own account at another bank 绑定账户, for withdrawals asked for from then on. Takes two people.
@@ -236,7 +240,7 @@ def payee_bind(
 
     async def work() -> int:
         async with acting_person(found, "merchants", "payee bind", payee, book=book) as begun:
-            row = payee_account_payload(await bind_as(begun, book, payee, account, bic, bank_name))
+            row = payee_account_payload(await bind_as(begun, book, payee, account, bic, bank_name, bound_at_bank))
         if as_json:
             show(row)
         else:

@@ -1,4 +1,4 @@
-"""What of what a payee is owed is not paid out yet: its reserve, and what its account at the bank may not take. Pure.
+"""What is not paid out yet: a payee's reserve, and what its account at the bank may not take or send. Pure.
 
 Both only delay: what a batch leaves is owed, and the next one pays it.
 
@@ -7,9 +7,11 @@ that date on. It is worked out from the sums of the dates, so a date that is set
 in time.
 
 An account of class II or III 二、三类户 takes so much a day and a year from an account that it is not bound to, which a
-pool account is; one of class III never has more than so much. The bank enforces that. The hub counts as well, so that
-it sends no line that the bank has to refuse. Sources: 中国人民银行 银发〔2016〕302号 has the limits of both classes;
-银发〔2018〕16号 raised what an account of class III may have to 2,000 yuan.
+pool account is, and sends as much, counted apart, to accounts that it is not bound to; between it and the account that
+its bank has bound to it 绑定账户 no limit holds. One of class III never has more than so much. The bank enforces that.
+The hub counts as well, so that it sends no order that the bank has to refuse. Sources, all of 中国人民银行:
+银发〔2015〕392号 made the classes; 银发〔2016〕302号 has the limits of both, in and out; 银发〔2018〕16号 lowered those
+of class III to 2,000 and 50,000 yuan and raised what it may have to 2,000 yuan.
 """
 
 from collections.abc import Iterable
@@ -31,7 +33,7 @@ class AccountClass(StrEnum):
 
 
 class Limits(NamedTuple):
-    """What an account may take, in minor units of yuan."""
+    """What an account may take, and apart from that send, in minor units of yuan."""
 
     day_minor: int
     year_minor: int
@@ -79,6 +81,12 @@ def room(of: AccountClass, use: AccountUse | None, day: date, has_minor: int) ->
     if limits.balance_minor is not None:
         left.append(limits.balance_minor - has_minor - on_its_way)
     return max(0, min(left))
+
+
+def room_out(of: AccountClass, today: int, this_year: int) -> int:
+    """Return what an account may still send to accounts that it is not bound to, after what it sent, in minor units."""
+    limits = LIMITS[of]
+    return max(0, min(limits.day_minor - today, limits.year_minor - this_year))
 
 
 def used(use: AccountUse, day: date) -> tuple[int, int, int]:

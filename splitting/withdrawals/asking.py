@@ -39,13 +39,23 @@ class Withdrawals:
         self._env = env
 
     async def bind(
-        self, book: int, payee_id: str, *, account: str, bank_bic: str, bank_name: str, by: str, use: Use | None = None
+        self,
+        book: int,
+        payee_id: str,
+        *,
+        account: str,
+        bank_bic: str,
+        bank_name: str,
+        by: str,
+        bound_at_bank: bool = False,
+        use: Use | None = None,
     ) -> PayeeAccount:
         """Note a payee's own account at another bank, for withdrawals asked for from now on.
 
+        bound_at_bank: the payee's bank has it so too, so the class of the sub-account limits nothing between them.
         use: of the approval that it takes, if it does. Raises what BindAccount raises.
         """
-        row = PayeeAccount(book, payee_id, account, bank_bic, bank_name, by, self._env.now())
+        row = PayeeAccount(book, payee_id, account, bank_bic, bank_name, by, self._env.now(), bound_at_bank)
         bound: PayeeAccount = await self._lanes.put(approved(BindAccount(row), use))
         return bound
 
@@ -113,7 +123,10 @@ class Withdrawals:
         may = bound is not None and payee.suspended_at is None and bool(links)
         may = may and opens_accounts(orjson.loads(links[0].settings))
         of = rules.limits_of(limits.get(payee.id), limits.get(EVERYBODY))
-        most = rules.withdrawable(of, uses[0] if uses else None, day, there.available) if may and there else 0
+        most, use = 0, uses[0] if uses else None
+        if may and there and bound:
+            room = rules.class_room(payee.account_class, use, day, bound_at_bank=bound.bound_at_bank)
+            most = rules.withdrawable(of, use, day, there.available, room)
         return {
             "object": "payee_balance",
             "payee": payee.id,

@@ -83,7 +83,7 @@ class BindAccount:
             raise Rejected("bound_account_wrong", why, param="bank_bic")
         check_payable(bank, payee.name, self.row.account)
         there = work.find(PAYEE_ACCOUNTS, (self.book, payee.id))
-        if there is not None and there[2:5] == self.row[2:5]:
+        if there is not None and there._replace(set_by=self.row.set_by, set_at=self.row.set_at) == self.row:
             return there
         row = self.row._replace(set_at=work.now)
         work.put(PAYEE_ACCOUNTS, row)
@@ -135,7 +135,7 @@ class AskWithdrawal:
     number: the merchant's own; the same again returns the same withdrawal. Limits are counted here, in the commit that
     makes it. Raises NotFound (no_such_payee), Rejected (withdrawals_not_offered, no_bound_account, currency_differs,
     withdrawal_amount_not_allowed), Conflict (withdrawal_exists, payee_suspended, withdrawal_daily_limit,
-    withdrawable_exceeded).
+    account_class_limit, withdrawable_exceeded).
     """
 
     book: int
@@ -190,7 +190,8 @@ class AskWithdrawal:
         )
         use, account = work.find(WITHDRAWAL_USES, (self.book, payee.id)), work.find(ACCOUNTS, (self.book, sub))
         available = 0 if account is None else account.available
-        rules.check(limits, use, day, available, self.amount_minor)
+        room = rules.class_room(payee.account_class, use, day, bound_at_bank=bound.bound_at_bank)
+        rules.check(limits, use, day, available, self.amount_minor, room)
         custody = open_account(work, self.book, accounts.bank(bank, payee.currency)).name
         hold = Transfer(f"{self.id}:asked", "withdrawal", sub, custody, self.amount_minor, self.currency, Step.HOLD)
         post_expected(work, self.book, self.id, [hold], business_date=day, fresh=True)

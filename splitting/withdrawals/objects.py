@@ -24,6 +24,10 @@ class PayeeAccountOut(TypedDict):
     account: LastFour
     bank_bic: str
     bank_name: str
+    bound_at_bank: Annotated[
+        bool,
+        Field(description="the payee's bank has it so too: class II and III 二、三类户 limit nothing then"),
+    ]
     set_by: Annotated[str, Field(description="a person's name, or an API key's id")]
     set_at: Time
 
@@ -103,6 +107,7 @@ def payee_account_payload(row: PayeeAccount) -> PayeeAccountOut:
         "account": f"…{row.account[-4:]}",
         "bank_bic": row.bank_bic,
         "bank_name": row.bank_name,
+        "bound_at_bank": row.bound_at_bank,
         "set_by": row.set_by,
         "set_at": rfc3339(row.set_at),
     }

@@ -44,6 +44,11 @@ class BoundAccountIn(Body):
         Field(description="of the bank that has the account; not the one that pays the payee")
     )
     bank_name: Annotated[Text, Field(max_length=70)] = Field(description="that bank's name, for people")
+    bound_at_bank: bool = Field(
+        default=False,
+        description="the bank that pays the payee has this account bound to the sub-account too 绑定账户: then what "
+        "class II and III 二、三类户 may send does not count for it",
+    )
 
 
 class WithdrawalIn(Body):
@@ -103,7 +108,7 @@ class WithdrawalRoutes:
                 problems=(
                     "no_such_payee", "withdrawals_not_offered", "no_bound_account", "currency_differs",
                     "withdrawal_exists", "payee_suspended", "withdrawal_amount_not_allowed", "withdrawal_daily_limit",
-                    "withdrawable_exceeded",
+                    "account_class_limit", "withdrawable_exceeded",
                 ),
                 answer=WithdrawalOut,
                 says="Have a payee's money sent from its sub-account to its own account",
@@ -139,7 +144,13 @@ class WithdrawalRoutes:
     async def bind_payee_account(self, call: Call[BoundAccountIn]) -> Reply:
         body = call.body
         row = await self._withdrawals.bind(
-            call.book, call.ident, account=body.account, bank_bic=body.bank_bic, bank_name=body.bank_name, by=call.by
+            call.book,
+            call.ident,
+            account=body.account,
+            bank_bic=body.bank_bic,
+            bank_name=body.bank_name,
+            by=call.by,
+            bound_at_bank=body.bound_at_bank,
         )
         return Reply(payee_account_payload(row))
 

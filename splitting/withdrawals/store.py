@@ -139,16 +139,25 @@ async def stopped_withdrawals_are_asked_about(connection: Connection) -> list[st
 
 
 async def withdrawals_are_counted(connection: Connection) -> list[str]:
-    """What counts against a payee's daily limit is what it asked for on that day, less what was refused."""
+    """What counts against a payee's limits is what it asked for on that day and in its year, less what was refused."""
     rows = await connection.fetch(
         """
-        SELECT u.book, u.payee_id, u.day_minor, coalesce(sum(w.amount_minor), 0)::bigint FROM withdrawal_use u
-        LEFT JOIN withdrawal w ON w.book = u.book AND w.payee_id = u.payee_id AND w.execution_date = u.day
-            AND w.status <> 'refused'
-        GROUP BY u.book, u.payee_id, u.day_minor HAVING u.day_minor <> coalesce(sum(w.amount_minor), 0)
+        WITH asked AS (
+            SELECT u.book, u.payee_id, u.day_minor, u.year_minor,
+                coalesce(sum(w.amount_minor) FILTER (WHERE w.execution_date = u.day), 0)::bigint AS day_asked,
+                coalesce(sum(w.amount_minor), 0)::bigint AS year_asked
+            FROM withdrawal_use u
+            LEFT JOIN withdrawal w ON w.book = u.book AND w.payee_id = u.payee_id AND w.status <> 'refused'
+                AND date_trunc('year', w.execution_date) = date_trunc('year', u.day)
+            GROUP BY u.book, u.payee_id, u.day_minor, u.year_minor
+        )
+        SELECT * FROM asked WHERE day_minor <> day_asked OR year_minor <> year_asked
         """
     )
-    return [f"book {r[0]} {r[1]}: {r[2]} counts for the day, and {r[3]} was asked for" for r in rows]
+    return [
+        f"book {r[0]} {r[1]}: {r[2]} counts for the day and {r[3]} for its year, and {r[4]} and {r[5]} were asked for"
+        for r in rows
+    ]
 
 
 INVARIANTS = {

@@ -18,6 +18,7 @@ from ops.cases import decide
 from ops.verify import INVARIANTS, verify
 from splitting import ApplyDeposit, BankLink, CreatePayee, LinkBank, Payee
 from splitting.banks.worker import BankWorker
+from splitting.payees import SetAccountClass
 from splitting.settlement.calendar import BankHours
 from splitting.settlement.payouts import SetPayoutBank
 from splitting.tables import PAYEE_ACCOUNTS, Withdrawal
@@ -294,6 +295,30 @@ async def test_who_may_not_withdraw_is_told_why(database_url: str, tmp_path: Pat
         assert (await desk.has(FARM))["withdrawable"] == 0
 
 
+async def test_the_class_of_an_account_limits_what_goes_out_of_it_but_not_to_the_account_its_bank_has_bound(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_desk(database_url, tmp_path) as desk:
+        town = desk.town
+        tomorrow = town.today + timedelta(days=1)
+        town.front.clock.forward(86_400)
+        await town.sell(1_000_000)  # the farm's 30 % are 3,000.00
+        await town.settle(tomorrow)
+        await town.decide(tomorrow, FARM, paid=True)
+        await town.put(SetAccountClass(town.front.book, FARM, "III"))
+        first = await desk.ask(FARM, 150_000)
+        assert (await desk.has(FARM))["withdrawable"] == 50_000
+        with pytest.raises(Conflict, match="account_class_limit"):
+            await desk.ask(FARM, 50_001, "w-2")
+        await a_round(desk.bank_worker)
+        await desk.reports(first, "RJCT", "AC04")
+        assert (await desk.has(FARM))["withdrawable"] == 200_000, "what was refused was not sent"
+        own = {"account": "9558801001", "bank_bic": "ICBKCNBJXXX", "bank_name": "工商银行", "bound_at_bank": True}
+        assert (await town.front.send("PUT", f"/v1/payees/{FARM}/account", own)).body["bound_at_bank"] is True
+        assert (await desk.has(FARM))["withdrawable"] == 303_000
+        assert (await desk.ask(FARM, 303_000, "w-3")).status == "requested"
+
+
 async def test_a_change_of_the_account_holds_for_what_is_asked_for_from_then_on(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -470,6 +495,7 @@ PLANTS = {
     ],
     "withdrawals_are_counted": [
         "UPDATE withdrawal_use SET day_minor = 49",
+        "UPDATE withdrawal_use SET year_minor = 51",
         "UPDATE withdrawal SET status = 'refused', returned_on = NULL",
     ],
 }
