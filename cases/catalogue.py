@@ -198,7 +198,9 @@ KINDS: Mapping[str, CaseKind] = {
         names={"book": "account", "returned": "line"},
     ),
     "money_in_suspense": CaseKind(
-        "money came into the pool account, or went from it, and nobody knows whose it is: it is in suspense 挂账",
+        "money came into the pool account, or went from it, and nobody knows whose it is: it is in suspense 挂账. A "
+        "rail's deposit for several channel accounts is there until the rail's bill says whose it is (awaits_bill); "
+        "then what no line of the bill explains",
         {
             "book": "a channel paid it in, or took it: book it on the channel account that you name (--account)",
             "returned": "a payout came back 退票: name its line (--line); its payee is owed it again",

@@ -471,6 +471,20 @@ async def captured_on(connection: Connection, book: int, account: str, day: date
     return [(Payment(*row[:width]), Attempt(*row[width:])) for row in map(tuple, rows)]
 
 
+async def accounts_of(
+    connection: Connection, book: int, attempts: Sequence[tuple[str, int]]
+) -> dict[tuple[str, int], str]:
+    """Return on which channel account attempts were made, by (payment_id, number); those that there are."""
+    rows = await connection.fetch(
+        "SELECT a.payment_id, a.number, a.channel_account FROM unnest($2::text[], $3::int[]) AS n (payment_id, number) "
+        "JOIN attempt a ON a.book = $1 AND a.payment_id = n.payment_id AND a.number = n.number",
+        book,
+        [payment_id for payment_id, _ in attempts],
+        [number for _, number in attempts],
+    )
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
 async def paid_lately(
     connection: Connection, book: int, account: str, since: datetime
 ) -> tuple[Payment, Attempt] | None:

@@ -96,7 +96,7 @@ WHOLE = {
     "split_plans_are_what_was_agreed_to": "of merchants' split plans, a few each, with a few versions",
     "certificates_are_what_was_signed": "one a day, and few more",
     "bank_files_are_kept": "of banks' files, some a day",
-    "suspense_leaves_with_its_case": "of money in suspense, which two people put there",
+    "suspense_leaves_with_its_case": "of money in suspense: by two people, or deposits of several accounts",
     "debts_cover_what_payees_lack": "of all accounts, likewise, and of what payees could not give back",
     "withdrawals_are_counted": "one row a payee that withdraws, and what it asked for on its last day",
     "no_account_overdrawn": "of all accounts, likewise; most of them are touched every day",

@@ -66,6 +66,7 @@ from ops.secrets_file import (
 from people import Approvals, Audit, People
 from reconciliation.daily import DailyProof
 from reconciliation.proof import CertificateKeys, Proving
+from reconciliation.shared import BillParts
 from reconciliation.timetable import DateSteps, Timetable, latest
 from splitting.banks.worker import Banks, BankWorker
 from splitting.payees import Payees
@@ -268,7 +269,8 @@ class Hub:
 
     def bank_worker(self) -> BankWorker:
         bank_credits = BankCredits(self.payments, self.pool)
-        return BankWorker(self.banks, self.pool, self.env, self.accounts.deposits, bank_credits.collected)
+        parts = BillParts(self.pool, self.accounts).of
+        return BankWorker(self.banks, self.pool, self.env, self.accounts.deposits, bank_credits.collected, parts)
 
     def rail_worker(self) -> RailWorker:
         """Return what has rails share out."""

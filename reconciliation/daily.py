@@ -62,6 +62,7 @@ class Deposit:
     banks: Sequence[str]
     end_to_end_id: str
     booked_by: date  # the last day of the bank's on which it may have been booked
+    accounts: Sequence[str] = ()  # channel accounts that it is of, where they are one account at the rail
 
 
 class DailyProof:
@@ -94,7 +95,8 @@ class DailyProof:
                     for bank in deposit.banks
                     for entry in await entries_on(connection, book, bank_counterparty(bank), days)
                 ]
-                withheld = await withheld_on(connection, book, account_id, currency, day)
+                of = deposit.accounts or [account_id]
+                withheld = sum([await withheld_on(connection, book, one, currency, day) for one in of])
                 received = Deposits(deposit.end_to_end_id, entries, currency, withheld)
             return await reconcile(
                 connection,

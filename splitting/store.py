@@ -557,35 +557,6 @@ async def bank_files_are_kept(connection: Connection) -> list[str]:
     return [f"book {r[0]} {r[1]}: {r[2]}" for r in rows]
 
 
-async def suspense_is_asked_about(connection: Connection) -> list[str]:
-    """Whatever a booking put in suspense has a case that says so."""
-    rows = await connection.fetch(
-        """
-        SELECT t.book, t.id FROM transfer t
-        WHERE t.rule IN ('unidentified_in', 'unidentified_out') AND t.id NOT LIKE '%:cleared' AND NOT EXISTS (
-            SELECT FROM case_file c WHERE c.book = t.book AND c.kind = 'money_in_suspense' AND c.about = t.id
-        )
-        """
-    )
-    return [f"book {r[0]} {r[1]}: it is in suspense, and nobody is asked about it" for r in rows]
-
-
-async def suspense_leaves_with_its_case(connection: Connection) -> list[str]:
-    """What a booking put in suspense is there until its case is decided, and has left it then, once and whole."""
-    rows = await connection.fetch(
-        """
-        SELECT c.book, c.about FROM case_file c
-        LEFT JOIN transfer t ON t.book = c.book AND t.id = c.about
-        LEFT JOIN transfer x ON x.book = c.book AND x.id = c.about || ':cleared'
-        WHERE c.kind = 'money_in_suspense' AND (
-            t.amount_minor IS DISTINCT FROM abs(c.amount_minor)
-            OR coalesce(x.amount_minor, 0) <> CASE c.status WHEN 'open' THEN 0 ELSE t.amount_minor END
-        )
-        """
-    )
-    return [f"book {r[0]} {r[1]}: its case and what is in suspense of it differ" for r in rows]
-
-
 INVARIANTS = {
     "split_plans_are_what_was_agreed_to": split_plans_are_what_was_agreed_to,
     "splits_keep_a_version_that_was_active": splits_keep_a_version_that_was_active,
@@ -593,6 +564,4 @@ INVARIANTS = {
     "shares_sum_to_the_net": shares_sum_to_the_net,
     "instructions_match_the_journal": instructions_match_the_journal,
     "batches_match_their_lines": batches_match_their_lines,
-    "suspense_is_asked_about": suspense_is_asked_about,
-    "suspense_leaves_with_its_case": suspense_leaves_with_its_case,
 }

@@ -90,17 +90,17 @@ class ChannelAccounts:
         """
         return (await self._standing(book))[0]
 
-    async def deposits(self, book: int) -> Mapping[str, str | None]:
-        """Return how a merchant's channels name their deposits at the bank: start of the reference → account.
+    async def deposits(self, book: int) -> Mapping[str, Sequence[str]]:
+        """Return how a merchant's channels name their deposits at the bank: start of the reference → accounts.
 
-        None where several accounts are one account at the rail, as those of before may be: its deposit is all of
-        theirs together, and whose which part is nothing in it says.
+        Several where they are one account at the rail, in the operator's order: its deposit is all of theirs together,
+        and its bill says whose which part is.
         """
-        found: dict[str, str | None] = {}
+        found: dict[str, list[str]] = {}
         for one in await self.of_book(book):
             mark = deposit_prefix(one.client.channel)
             if mark is not None:
-                found[mark] = None if mark in found else one.account.id
+                found.setdefault(mark, []).append(one.account.id)
         return found
 
     @property

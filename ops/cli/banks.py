@@ -220,9 +220,9 @@ def reconcile(
             deposit = None
             if bank is not None:
                 await proof.fetch_bank_files(book, bank)
-                starts = {a: s for s, a in (await hub.accounts.deposits(book)).items() if a is not None}
-                if account in starts:  # a deposit comes the next working day; holidays may put a week between
-                    deposit = Deposit([bank], f"{starts[account]}{on:%Y%m%d}", on + timedelta(days=10))
+                for start, accounts in (await hub.accounts.deposits(book)).items():
+                    if accounts[0] == account:  # it comes the next working day; holidays may put a week between
+                        deposit = Deposit([bank], f"{start}{on:%Y%m%d}", on + timedelta(days=10), accounts)
             runs = [await proof.channel(book, account, on, currency=currency, deposit=deposit)]
             if bank is not None:
                 ids = {deposit.end_to_end_id} if deposit else set()

@@ -356,12 +356,13 @@ def net_of(
         for movement in movements
         if movement.business_date == day and movement.amount.currency == currency
     )
-    theirs = sum(
-        _contribution(line.kind, line.status, line.amount.minor, line.fee.minor + line.coupon_minor)
-        for line in bill
-        if line.amount.currency == currency
-    )
+    theirs = sum(paid_by(line) for line in bill if line.amount.currency == currency)
     return Net(Money(ours - withheld_minor, currency), Money(theirs - withheld_minor, currency))
+
+
+def paid_by(line: BillLine) -> int:
+    """Return what a rail pays, or takes, by a line of its bill, in minor units of the line's currency."""
+    return _contribution(line.kind, line.status, line.amount.minor, line.fee.minor + line.coupon_minor)
 
 
 def _contribution(item: Item, status: str, minor: int, withheld_minor: int) -> int:

@@ -113,16 +113,22 @@ class DateSteps:
         """
         deposit = await self._deposit(scope)
         for on in [*await self._awaited(scope, day), day]:
-            awaited = None if deposit is None else Deposit(deposit[0], f"{deposit[1]}{on:%Y%m%d}", on + LOOKS_BACK)
+            awaited = None
+            if deposit is not None:
+                banks, start, accounts = deposit
+                awaited = Deposit(banks, f"{start}{on:%Y%m%d}", on + LOOKS_BACK, accounts)
             await self._daily.channel(scope.book, scope.name, on, currency=CURRENCY, deposit=awaited)
 
-    async def _deposit(self, scope: Scope) -> tuple[Sequence[str], str] | None:
-        """Return the banks that a channel account may pay into, and how it names its deposits; None: not known."""
-        starts = {account: start for start, account in (await self._accounts.deposits(scope.book)).items()}
+    async def _deposit(self, scope: Scope) -> tuple[Sequence[str], str, Sequence[str]] | None:
+        """Return the banks that a channel account may pay into, how it names its deposits, and whose they are.
+
+        None: not known, or where several are one account at the rail, compared with the first of them.
+        """
+        starts = await self._accounts.deposits(scope.book)
         async with acquire(self._pool) as connection:
             banks = [link.bank for link in await bank_links(connection) if link.book == scope.book]
-        start = starts.get(scope.name)
-        return (banks, start) if start is not None and banks else None
+        found = next(((start, accounts) for start, accounts in starts.items() if accounts[0] == scope.name), None)
+        return (banks, *found) if found is not None and banks else None
 
     async def _awaited(self, scope: Scope, day: date) -> list[date]:
         """Return the last days before one whose deposit is missing."""

@@ -11,7 +11,6 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from itertools import islice
@@ -24,7 +23,6 @@ from channels.banks import (
     KINDS,
     BadStatement,
     Bank,
-    Entry,
     Fate,
     FileInfo,
     GivesAnew,
@@ -42,16 +40,15 @@ from kernel.env import Env
 from kernel.errors import Rejected, SluiceError, Unavailable
 from kernel.lane import Lanes
 from kernel.money import Money
-from splitting import states, store
+from splitting import store
 from splitting.banks import fates
 from splitting.banks.archive import SHORT, KeptFiles
+from splitting.banks.bookings import Bookings, Collected
 from splitting.banks.fates import Wrong, info_from, info_of
 from splitting.banks.sending import message_id
-from splitting.settlement.deposits import ApplyDeposit
-from splitting.settlement.instructions import INSTRUCTION_ID, DecideInstruction, DoubtInstruction, MoveCursor
-from splitting.settlement.returns import ApplyReturn
+from splitting.settlement.instructions import DecideInstruction, DoubtInstruction, MoveCursor
 from splitting.settlement.store import sent_to
-from splitting.tables import BankFile, BankLink, Instruction, Withdrawal
+from splitting.tables import BankFile, BankLink, Withdrawal
 from splitting.withdrawals import answers as withdrawals
 
 log = logging.getLogger(__name__)
@@ -61,9 +58,6 @@ TRIES = 10  # a file that is listed and cannot be had is set aside after so many
 TOGETHER = 64  # entries or lines of a file
 LONG = 4 << 20  # bytes of a file: a second of a core
 NOTE_EVERY = timedelta(minutes=1)  # so often is it written down that all was read
-
-# Told of a transfer to, or back from, one payment's own account number; returns its channel account, or None.
-Collected = Callable[[int, Entry], Awaitable[str | None]]
 
 
 class _Passed(NamedTuple):
@@ -79,15 +73,18 @@ class BankFiles(KeptFiles):
     def __init__(self, pool: Pool, lanes: Lanes, env: Env, client: Callable[[BankLink], Bank]) -> None:
         super().__init__(pool, lanes, env)
         self._client = client
+        self.bookings = Bookings(pool, lanes)
         self._not_had: Counter[tuple[int, str]] = Counter()  # by book and what its case is about
         self._longest = asyncio.Semaphore(1)
         self._passed: dict[tuple[int, str, str], _Passed] = {}  # by book, bank and type
 
-    async def read_new(self, link: BankLink, channel_account_of: Mapping[str, str | None], collected: Collected) -> int:
+    async def read_new(
+        self, link: BankLink, channel_accounts_of: Mapping[str, Sequence[str]], collected: Collected
+    ) -> int:
         """Apply the new notices of bookings and status reports, or set them aside; return how many files that was.
 
-        channel_account_of: the start of a deposit's end-to-end id, as the channel writes it → channel account; None
-        where several share it.
+        channel_accounts_of: the start of a deposit's end-to-end id, as the channel writes it → channel accounts;
+        several where they are one account at the rail.
         collected: what is told of transfers that payers made to one payment's own account number. Raises Unavailable
         where the bank does not answer, Rejected where it says no to us; what one of the two lists did does not keep the
         other from being read.
@@ -103,7 +100,7 @@ class BankFiles(KeptFiles):
             try:
                 page = await client.list_files(kind, cursors.get(kind), under_way=under_way)
                 for info in await self._fresh(link, kind, cursors.get(kind), page.files):
-                    await self._apply(link, info, channel_account_of, collected)
+                    await self._apply(link, info, channel_accounts_of, collected)
                     self._passed[link.book, link.bank, kind].files.add((info.file_id, info.sha256))
                     number += 1
             except Unavailable as error:
@@ -126,7 +123,7 @@ class BankFiles(KeptFiles):
         return number
 
     async def read_again(
-        self, link: BankLink, case_id: str, channel_account_of: Mapping[str, str | None], collected: Collected
+        self, link: BankLink, case_id: str, channel_accounts_of: Mapping[str, Sequence[str]], collected: Collected
     ) -> None:
         """Ask once more for a file that was set aside; where all of it has been applied, its case closes.
 
@@ -142,16 +139,16 @@ class BankFiles(KeptFiles):
         if info.file_id.startswith(fates.HAND):
             return  # which no bank has
         if self._client(link).keeps_files:
-            await self._apply(link, info, channel_account_of, collected, known=True)
+            await self._apply(link, info, channel_accounts_of, collected, known=True)
             return
         async with acquire(self._pool) as connection:
             file = await store.find_bank_file(connection, link.book, fates.kept_as(aside))
         if file is not None and file.sha256 is not None:  # what the bank answered is kept here alone
-            wrong = await self._wrong_with(link, info, await self.content(file), channel_account_of, collected)
+            wrong = await self._wrong_with(link, info, await self.content(file), channel_accounts_of, collected)
             await self.end(file, info, wrong, known=True)
 
     async def apply_kept(
-        self, link: BankLink, file: BankFile, channel_account_of: Mapping[str, str | None], collected: Collected
+        self, link: BankLink, file: BankFile, channel_accounts_of: Mapping[str, Sequence[str]], collected: Collected
     ) -> BankFile:
         """Apply what is kept of a file, after people agreed to it; return it as it stands then.
 
@@ -160,7 +157,7 @@ class BankFiles(KeptFiles):
         """
         content = await self.content(file)
         released = file.given_by is None
-        wrong = await self._wrong_with(link, info_of(file), content, channel_account_of, collected, released=released)
+        wrong = await self._wrong_with(link, info_of(file), content, channel_accounts_of, collected, released=released)
         return await self.end(file, info_of(file), wrong)
 
     async def _fresh(
@@ -187,7 +184,7 @@ class BankFiles(KeptFiles):
         self,
         link: BankLink,
         info: FileInfo,
-        channel_account_of: Mapping[str, str | None],
+        channel_accounts_of: Mapping[str, Sequence[str]],
         collected: Collected,
         *,
         known: bool = False,
@@ -208,7 +205,7 @@ class BankFiles(KeptFiles):
             wrong = Wrong(error.code, str(error))
         file = await self.keep(link, info, content)
         if wrong is None and content is not None:
-            wrong = await self._wrong_with(link, info, content, channel_account_of, collected)
+            wrong = await self._wrong_with(link, info, content, channel_accounts_of, collected)
         self._not_had.pop((link.book, _about(link, info)), None)
         if wrong is not None:
             level = logging.INFO if known else logging.ERROR
@@ -228,7 +225,7 @@ class BankFiles(KeptFiles):
         link: BankLink,
         info: FileInfo,
         content: bytes,
-        channel_account_of: Mapping[str, str | None],
+        channel_accounts_of: Mapping[str, Sequence[str]],
         collected: Collected,
         *,
         released: bool = False,
@@ -240,7 +237,7 @@ class BankFiles(KeptFiles):
         try:
             if KINDS.get(info.type) is Kind.REPORT:
                 return await self._apply_report(link, info, content, released)
-            return await self._apply_notice(link, info, content, channel_account_of, collected, released)
+            return await self._apply_notice(link, info, content, channel_accounts_of, collected, released)
         except BadStatement as error:
             return Wrong(error.code, error.message)
 
@@ -290,7 +287,7 @@ class BankFiles(KeptFiles):
         link: BankLink,
         info: FileInfo,
         content: bytes,
-        channel_account_of: Mapping[str, str | None],
+        channel_accounts_of: Mapping[str, Sequence[str]],
         collected: Collected,
         released: bool,
     ) -> Wrong | None:
@@ -298,7 +295,7 @@ class BankFiles(KeptFiles):
         odd: list[BadStatement] = []
         reader = partial(read_notice, info.type, odd=odd, totals_may_differ=released)
         entries = await self._read(reader, content)
-        bookings = (self._apply_booking(link, entry, channel_account_of, collected) for entry in entries)
+        bookings = (self.bookings.apply(link, entry, channel_accounts_of, collected) for entry in entries)
         parts = (_part(f"entry {entry.entry_ref}", work) for entry, work in zip(entries, bookings, strict=True))
         return _together([*(Wrong(error.code, error.message) for error in odd), *await _each(parts)])
 
@@ -308,64 +305,6 @@ class BankFiles(KeptFiles):
             return reader(content)
         async with self._longest if len(content) > LONG else nullcontext():
             return await self._env.offload(reader, content)
-
-    async def _apply_booking(
-        self, link: BankLink, entry: Entry, channel_account_of: Mapping[str, str | None], collected: Collected
-    ) -> None:
-        """Book a channel's deposit, or a payer's own transfer; what nobody can name is a case."""
-        reference = entry.end_to_end_id or ""
-        at_pool = entry.account == link.pool_account
-        account = await collected(link.book, entry) if entry.creditor_ref is not None else None
-        shared: str | None = None
-        if account is None and (marks := [mark for mark in channel_account_of if reference.startswith(mark)]):
-            shared = max(marks, key=len)
-            account = channel_account_of[shared]
-        deposit = ApplyDeposit(
-            link.book,
-            link.bank,
-            account,
-            entry.amount.currency,
-            entry.amount.minor,
-            entry.raw_ref,
-            entry.booked_on,
-            entry.booking,
-            entry.notice,
-        )
-        if account is not None and at_pool:
-            await self._lanes.put(deposit)
-            return
-        if at_pool and entry.batch_refs and await _is_our_batch(self._pool, link, entry):
-            return  # its lines' reports decide them, and the daily proof holds the sum against them
-        line = await _line_of(self._pool, link, entry)
-        if line is not None and _carries_out(line, link, entry):
-            return  # its status report decides it
-        known = {
-            "account": f"…{entry.account[-4:]}",
-            "at_pool": at_pool,
-            "end_to_end_id": entry.end_to_end_id,
-            "creditor_ref": entry.creditor_ref,
-            "instruction": None if line is None else line.id,
-            "return_reason": entry.return_reason,
-        }
-        if account is None and shared is not None:
-            known["shared_by"] = f"several channel accounts are this account at the rail ({shared}): name one"
-        deposit = replace(deposit, channel_account=None, known=known)
-        commands = await withdrawals.booked(self._pool, link, entry, deposit)
-        if commands is not None:
-            for command in commands:
-                await self._lanes.put(command)
-            return
-        if line is not None and entry.is_return and line.currency == entry.amount.currency:
-            if at_pool and entry.amount.minor == line.amount_minor:
-                if line.status == states.Instruction.IN_TRANSIT:  # its report is late, or set aside
-                    await self._lanes.put(DecideInstruction(link.book, line.id, True, None, entry.booked_on))
-                await self._lanes.put(ApplyReturn(line.id, deposit, entry.return_reason))
-                return
-            if (entry.account, entry.amount.minor) == (line.account, -line.amount_minor):
-                return  # the same, on the payee's account; what the pool account has of it decides
-        facts = {"bank": link.bank, "book": link.book, "entry": entry.entry_ref}
-        log.warning("a booking at the bank is nobody's that the hub knows", extra=facts)
-        await self._lanes.put(deposit)
 
 
 def _decision(link: BankLink, info: FileInfo, ident: str, said: LineStatus) -> DecideInstruction | DoubtInstruction:
@@ -459,35 +398,6 @@ def _together(wrong: Sequence[Wrong]) -> Wrong | None:
         return None
     number = f"{len(wrong)} parts: " if len(wrong) > 1 else ""
     return Wrong(wrong[0].code, number + "; ".join(one.why for one in wrong))
-
-
-def _carries_out(line: Instruction, link: BankLink, entry: Entry) -> bool:
-    """Tell whether a booking is a payout of ours as it was ordered: out of the pool, or into its payee's account."""
-    if line.status == states.Instruction.REFUSED or entry.amount.currency != line.currency or entry.return_reason:
-        return False
-    return (entry.account, entry.amount.minor) in (
-        (link.pool_account, -line.amount_minor),
-        (line.account, line.amount_minor),
-    )
-
-
-async def _is_our_batch(pool: Pool, link: BankLink, entry: Entry) -> bool:
-    """Tell whether an entry is the debit of one of our batches as a whole, of no more than was ordered."""
-    async with acquire(pool) as connection:
-        for ref in entry.batch_refs:
-            batch = await store.find_settlement(connection, link.book, ref.replace("-", "_"))
-            if batch is not None and batch.bank == link.bank and batch.currency == entry.amount.currency:
-                return 0 < -entry.amount.minor <= batch.total_minor
-    return False
-
-
-async def _line_of(pool: Pool, link: BankLink, entry: Entry) -> Instruction | None:
-    """Return the line that a booking names: by its end-to-end id; or where it is a return, in its text."""
-    named = [entry.end_to_end_id or ""]
-    named += INSTRUCTION_ID.findall(entry.remittance) if entry.is_return else []
-    async with acquire(pool) as connection:
-        found = [await store.find_instruction(connection, link.book, one) for one in named[:3]]
-    return next((line for line in found if line is not None), None)
 
 
 def _about(link: BankLink, info: FileInfo) -> str:

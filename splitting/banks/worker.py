@@ -29,12 +29,14 @@ from kernel.turns import Turns
 from people import Use, approved
 from splitting import states, store
 from splitting.banks import enrolment
+from splitting.banks.bookings import Collected
 from splitting.banks.fates import SET_ASIDE, bank_of
-from splitting.banks.files import BankFiles, Collected
+from splitting.banks.files import BankFiles
 from splitting.banks.sending import Sending
 from splitting.payees import LinkBank, ResealBankLink
 from splitting.settlement.instructions import MakeSettlement
 from splitting.settlement.making import make
+from splitting.settlement.shared import Parts
 from splitting.tables import BankFile, BankLink, Settlement, Withdrawal
 from splitting.withdrawals.sending import WithdrawalSending
 from splitting.withdrawals.store import unsent as unsent_withdrawals
@@ -308,8 +310,8 @@ def _read(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         raise Rejected("bank_settings_wrong", f"these settings do not reach a bank: {error}") from None
 
 
-# How a merchant's channels name their deposits: the start of the end-to-end id → channel account, None: of several.
-Deposits = Callable[[int], Awaitable[Mapping[str, str | None]]]
+# How a merchant's channels name their deposits: the start of the end-to-end id → channel accounts.
+Deposits = Callable[[int], Awaitable[Mapping[str, Sequence[str]]]]
 
 MOST_REST_S = 30.0
 MOST_WAIT_S = 300.0  # a batch without an answer is sent again so seldom at last
@@ -338,8 +340,12 @@ class BankWorker:
     something else holds, keeps nobody else waiting. What is still under way when a round begins is left to its task.
     """
 
-    def __init__(self, banks: Banks, pool: Pool, env: Env, deposits: Deposits, collected: Collected) -> None:
+    def __init__(
+        self, banks: Banks, pool: Pool, env: Env, deposits: Deposits, collected: Collected, parts: Parts | None = None
+    ) -> None:
+        """parts: how a deposit of several channel accounts is shared out; None: it waits."""
         self._banks = banks
+        self._parts = parts
         self._pool = pool
         self._env = env
         self._deposits = deposits
@@ -419,6 +425,8 @@ class BankWorker:
                 if not await self._give(withdrawal, partial(self._banks.withdrawals.send, link)):
                     break
         number = await self._banks.files.read_new(link, deposits, self._collected)
+        if self._parts is not None:
+            await self._banks.files.bookings.share_out(link, self._parts)
         now = self._env.clock.monotonic()
         asked = {case_id: self._queried_again.get(case_id, -math.inf) for case_id in aside}
         due = [case_id for case_id, at in asked.items() if now - at >= QUERY_AGAIN_S]

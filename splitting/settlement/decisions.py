@@ -24,8 +24,12 @@ from splitting.settlement.deposits import (
     UNCLEAR,
     UNIDENTIFIED,
     ApplyDeposit,
+    Shared,
     book_deposit,
+    book_shared,
     deposit_needs,
+    shared_needs,
+    suspend,
     unidentified,
 )
 from splitting.settlement.instructions import IN_DOUBT, DecideInstruction
@@ -60,10 +64,17 @@ class BookDeposit:
     def needs(self, work: Work, case: Case) -> Iterable[Need]:
         facts = orjson.loads(case.facts)
         yield from deposit_needs(case.book, facts["bank"], facts["channel_account"], facts["currency"])
+        if "shared_by" in facts:
+            yield from shared_needs(case.book, facts["bank"], facts["currency"], case.about)
         yield ENTRIES, (case.book, case.about)
 
     def apply(self, work: Work, case: Case) -> None:
         facts = orjson.loads(case.facts)
+        if (by := facts.get("shared_by")) is not None:
+            settled = None if by["settled_date"] is None else date.fromisoformat(by["settled_date"])
+            shared = Shared(by["reference"], settled, by["accounts"])
+            book_shared(work, unidentified(case), shared, case.about, case.about)
+            return
         told = {name: value for name, value in facts.items() if name not in ("notice", "cannot_be_told_from")}
         day = date.fromisoformat(facts["business_date"])
         book_deposit(work, case.book, case.about, case.about, told, day)
@@ -201,15 +212,8 @@ def _suspense_needs(case: Case) -> Iterable[Need]:
 def _move(work: Work, case: Case, transfer_id: str, *, into: bool) -> None:
     """Move a booking's money between custody and suspense; what went out of the account, the other way."""
     deposit = unidentified(case)
-    bank = open_account(work, case.book, accounts.bank(deposit.bank, deposit.currency)).name
-    suspense = open_account(work, case.book, accounts.suspense(deposit.currency)).name
-    amount = abs(deposit.amount_minor)
-    if into is (deposit.amount_minor > 0):
-        transfer = Transfer(transfer_id, "unidentified_in", bank, suspense, amount, deposit.currency)
-    else:
-        transfer = Transfer(transfer_id, "unidentified_out", suspense, bank, amount, deposit.currency)
     day = deposit.business_date if into else business_date(work.now)
-    post_expected(work, case.book, transfer_id, [transfer], business_date=day, fresh=True)
+    suspend(work, deposit, transfer_id, transfer_id, into=into, day=day)
 
 
 EFFECTS: Mapping[tuple[str, str], Effect] = {

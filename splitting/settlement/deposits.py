@@ -1,10 +1,15 @@
-"""What a bank tells of bookings on a merchant's accounts: a channel's deposit is booked, everything else is a case."""
+"""What a bank tells of bookings on a merchant's accounts: a channel's deposit is booked, everything else is a case.
+
+A deposit of several channel accounts that are one account at the rail is booked in suspense 挂账, and shared out
+between them by the rail's bill (shared.py).
+"""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -23,6 +28,39 @@ _STAND = frozenset({BOOK_NOTHING, RETURNED, SUSPEND, INTEREST, CHARGE})
 FOR_EVER = timedelta(days=36_500)
 
 
+_DAY = re.compile(r"\d{8}")
+AWAITS = "awaits_bill"  # the fact of a case in suspense that is shared out by a bill which is not there yet
+
+
+class Shared(NamedTuple):
+    """Of which channel accounts a deposit is that are one account at the rail."""
+
+    reference: str  # under which the rail paid it in
+    day: date | None  # whose bill says what each account's part is; None: the reference names none
+    accounts: Sequence[str]  # two or more
+
+    def facts(self) -> dict[str, Any]:
+        """Return it as the case of the deposit keeps it, together with what was shared out of it."""
+        return {
+            "reference": self.reference,
+            "settled_date": None if self.day is None else self.day.isoformat(),
+            "accounts": list(self.accounts),
+            AWAITS: self.day is not None,
+            "shared": {},
+        }
+
+
+def day_named(reference: str, mark: str) -> date | None:
+    """Return the day that the reference of a deposit names after its mark: yyyymmdd, and nothing else."""
+    named = reference.removeprefix(mark)
+    if not _DAY.fullmatch(named):
+        return None
+    try:
+        return date.fromisoformat(named)
+    except ValueError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class ApplyDeposit:
     """Book what a channel paid into the pool account (or took from it), as the bank's signed notice says.
@@ -32,7 +70,7 @@ class ApplyDeposit:
     payments. booking: what the entry is told by from all others, its place among those alike included; None: by its
     reference. notice: where it stands. The same notice read again books nothing more, nor does one about which a person
     has decided. Another that tells of a booking which cannot be told from one that is booked, or the same with another
-    amount, is a case and books nothing.
+    amount, is a case and books nothing. shared: it is of several channel accounts, and channel_account is None.
     """
 
     book: int
@@ -45,6 +83,7 @@ class ApplyDeposit:
     booking: str | None = None
     notice: str = ""
     known: Mapping[str, Any] = field(default_factory=dict)
+    shared: Shared | None = None
 
     @property
     def _id(self) -> str:
@@ -68,6 +107,8 @@ class ApplyDeposit:
     def needs(self, work: Work) -> Iterable[Need]:
         if self.amount_minor:
             yield from deposit_needs(self.book, self.bank, self.channel_account, self.currency)
+            if self.shared is not None:
+                yield from shared_needs(self.book, self.bank, self.currency, self._id)
             yield ENTRIES, (self.book, self._id)
             yield ENTRIES, (self.book, self._id_of_before)
             yield from cases.needs(self.book, UNCLEAR, self.about)
@@ -82,19 +123,26 @@ class ApplyDeposit:
             return False
         if self.decided(work):
             return False
-        if self.channel_account is None:
+        if self.channel_account is None and self.shared is None:
             facts = {**self.payload(), **self.known, "booking": self.booking, "notice": self.notice}
             self._open(work, UNIDENTIFIED, facts)
             return False
-        cases.close_case(work, self.book, UNIDENTIFIED, self.about, why=f"it is {self.channel_account}'s")
+        whose = self.channel_account or " and ".join(self.shared.accounts if self.shared else ())
+        cases.close_case(work, self.book, UNIDENTIFIED, self.about, why=f"it is {whose}'s")
         before = work.find(ENTRIES, (self.book, self._id_of_before))
         if there is None and before is not None and before.business_date == self.business_date:
             there = before
         if there is None:
-            book_deposit(work, self.book, self._id, self._posting, self.payload(), self.business_date)
+            if self.shared is not None:
+                book_shared(work, self, self.shared, self._id, self._posting)
+            else:
+                book_deposit(work, self.book, self._id, self._posting, self.payload(), self.business_date)
             return True
         like = {"id": there.id, "amount_minor": _signed(there), "business_date": there.business_date.isoformat()}
-        self._open(work, UNCLEAR, {**self.payload(), "notice": self.notice, "cannot_be_told_from": like})
+        told = {**self.payload(), "notice": self.notice, "cannot_be_told_from": like}
+        if self.shared is not None:
+            told |= {"shared_by": self.shared.facts(), "booking": self.booking}
+        self._open(work, UNCLEAR, told)
         return False
 
     def decided(self, work: Work) -> bool:
@@ -157,5 +205,37 @@ def book_deposit(
     publish(work, book, "channel.deposited", facts["channel_account"], dict(facts))
 
 
+def shared_needs(book: int, bank: str, currency: str, transfer_id: str) -> Iterable[Need]:
+    """Name the rows that `book_shared` looks at, but for the transfer."""
+    yield BOOKS, (book,)
+    yield ACCOUNTS, (book, accounts.bank(bank, currency))
+    yield ACCOUNTS, (book, accounts.suspense(currency))
+    yield from cases.needs(book, IN_SUSPENSE, transfer_id)
+
+
+def book_shared(work: Work, deposit: ApplyDeposit, shared: Shared, transfer_id: str, posting: str) -> None:
+    """Book a deposit of several channel accounts in suspense 挂账; its case owns it until it is shared out."""
+    suspend(work, deposit, transfer_id, posting, into=True, day=deposit.business_date)
+    facts = {
+        **deposit.payload(), **shared.facts(), "booking": deposit.booking, "notice": deposit.notice, "at_pool": True,
+    }  # fmt: skip
+    cases.open_case(
+        work, deposit.book, IN_SUSPENSE, transfer_id,
+        amount_minor=deposit.amount_minor, currency=deposit.currency, facts=facts, rest=FOR_EVER,
+    )  # fmt: skip
+
+
+def suspend(work: Work, deposit: ApplyDeposit, transfer_id: str, posting: str, *, into: bool, day: date) -> None:
+    """Move a booking's money between custody and suspense; what went out of the account, the other way."""
+    bank = open_account(work, deposit.book, accounts.bank(deposit.bank, deposit.currency)).name
+    suspense = open_account(work, deposit.book, accounts.suspense(deposit.currency)).name
+    amount = abs(deposit.amount_minor)
+    if into is (deposit.amount_minor > 0):
+        transfer = Transfer(transfer_id, "unidentified_in", bank, suspense, amount, deposit.currency)
+    else:
+        transfer = Transfer(transfer_id, "unidentified_out", suspense, bank, amount, deposit.currency)
+    post_expected(work, deposit.book, posting, [transfer], business_date=day, fresh=True)
+
+
 def _signed(entry: Entry) -> int:
-    return entry.amount_minor if entry.rule == "channel_deposit" else -entry.amount_minor
+    return entry.amount_minor if entry.rule in ("channel_deposit", "unidentified_in") else -entry.amount_minor

@@ -144,4 +144,50 @@ async def refused_batches_are_asked_about(connection: Connection) -> list[str]:
     return [f"book {r[0]} {r[1]}: the bank refused the batch, and nobody is asked about it" for r in rows]
 
 
-INVARIANTS = {"refused_batches_are_asked_about": refused_batches_are_asked_about}
+async def suspense_is_asked_about(connection: Connection) -> list[str]:
+    """Whatever a booking put in suspense has a case that says so."""
+    rows = await connection.fetch(
+        """
+        SELECT t.book, t.id FROM transfer t
+        WHERE t.rule IN ('unidentified_in', 'unidentified_out') AND t.id NOT LIKE '%:cleared' AND NOT EXISTS (
+            SELECT FROM case_file c WHERE c.book = t.book AND c.kind = 'money_in_suspense' AND c.about = t.id
+        )
+        """
+    )
+    return [f"book {r[0]} {r[1]}: it is in suspense, and nobody is asked about it" for r in rows]
+
+
+async def suspense_leaves_with_its_case(connection: Connection) -> list[str]:
+    """What a booking put in suspense is there until its case is decided, and has left it then, once and whole.
+
+    But for what a rail's bill says is whose: that has left it as the case says, and the case is about the rest.
+    """
+    rows = await connection.fetch(
+        """
+        SELECT c.book, c.about FROM case_file c
+        LEFT JOIN transfer t ON t.book = c.book AND t.id = c.about
+        LEFT JOIN transfer x ON x.book = c.book AND x.id = c.about || ':cleared'
+        CROSS JOIN LATERAL (
+            SELECT coalesce(sum(p.value::bigint), 0) AS minor, coalesce(sum(
+                CASE s.rule WHEN 'suspense_to_channel' THEN s.amount_minor ELSE -s.amount_minor END
+            ), 0) AS booked
+            FROM json_each_text(c.facts -> 'shared') p LEFT JOIN transfer s ON s.book = c.book
+                AND s.id = concat('shr:', c.facts ->> 'reference', ':', c.currency, ':', p.key)
+                AND s.posting = c.about || ':shared'
+        ) p
+        WHERE c.kind = 'money_in_suspense' AND (
+            CASE t.rule WHEN 'unidentified_in' THEN t.amount_minor ELSE -t.amount_minor END
+                IS DISTINCT FROM c.amount_minor + p.booked
+            OR p.minor <> p.booked
+            OR coalesce(x.amount_minor, 0) <> CASE c.status WHEN 'open' THEN 0 ELSE abs(c.amount_minor) END
+        )
+        """
+    )
+    return [f"book {r[0]} {r[1]}: its case and what is in suspense of it differ" for r in rows]
+
+
+INVARIANTS = {
+    "refused_batches_are_asked_about": refused_batches_are_asked_about,
+    "suspense_is_asked_about": suspense_is_asked_about,
+    "suspense_leaves_with_its_case": suspense_leaves_with_its_case,
+}

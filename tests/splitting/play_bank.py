@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -216,8 +216,8 @@ async def a_bank_read(town: Town) -> AsyncIterator[tuple[PlayBank, BankWorker]]:
         env.transport = OneWire(env.transport, transport)
         async with a_bank(town) as bank:
 
-            async def deposits(_: int) -> Mapping[str, str]:
-                return {"WX": "rail"}  # the rail of the tests names no deposits of its own
+            async def deposits(_: int) -> Mapping[str, Sequence[str]]:
+                return {"WX": ["rail"]}  # the rail of the tests names no deposits of its own
 
             collected = BankCredits(hub.payments, hub.pool).collected
             yield bank, BankWorker(hub.banks, hub.pool, env, deposits, collected)

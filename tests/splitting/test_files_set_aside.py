@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -95,8 +95,8 @@ async def test_what_a_person_booked_is_not_booked_again_when_its_account_is_know
         await decide(hub, by_amount[7_000], "book", by="Wang", note="the rail says so", named=Named("account", "rail"))
         await decide(hub, by_amount[7_100], "no_deposit", by="Wang", note="paid in by mistake, sent back")
 
-        async def deposits(_: int) -> Mapping[str, str]:
-            return {"ZZ": "rail"}
+        async def deposits(_: int) -> Mapping[str, Sequence[str]]:
+            return {"ZZ": ["rail"]}
 
         later = BankWorker(hub.banks, hub.pool, hub.env, deposits, lambda *_: pytest.fail("no payment is named"))
         await read_from_the_beginning(database_url, town, bank, later)
@@ -109,8 +109,8 @@ async def test_a_mark_that_begins_as_another_does_goes_to_its_own_account(databa
     async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, _):
         hub = town.front.hub
 
-        async def deposits(_: int) -> Mapping[str, str]:
-            return {"WX19000000": "short", "WX1900000001": "long"}
+        async def deposits(_: int) -> Mapping[str, Sequence[str]]:
+            return {"WX19000000": ["short"], "WX1900000001": ["long"]}
 
         bank_worker = BankWorker(hub.banks, hub.pool, hub.env, deposits, lambda *_: pytest.fail("no payment is named"))
         bank.says("camt.054", notice(entry("70", end_to_end="WX190000000120261124")))
@@ -118,23 +118,23 @@ async def test_a_mark_that_begins_as_another_does_goes_to_its_own_account(databa
         assert await town.standing() == {f"bank:{BANK}": 7_000, "channel:long": -7_000}
 
 
-async def test_a_deposit_of_several_accounts_that_are_one_at_the_rail_is_nobodys_until_a_person_says(
+async def test_a_deposit_of_several_accounts_that_are_one_at_the_rail_waits_until_a_person_says_where_no_bill_does(
     database_url: str, tmp_path: Path
 ) -> None:
     async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, _):
         hub = town.front.hub
 
-        async def deposits(_: int) -> Mapping[str, str | None]:
-            return {"WX": None}
+        async def deposits(_: int) -> Mapping[str, Sequence[str]]:
+            return {"WX": ["rail", "other"]}
 
         bank_worker = BankWorker(hub.banks, hub.pool, hub.env, deposits, lambda *_: pytest.fail("no payment is named"))
         bank.says("camt.054", notice(entry("70")))
         await all_read(town, bank, bank_worker)
         (case,) = await waiting(town)
-        assert "several channel accounts" in orjson.loads(case.facts)["shared_by"]
-        assert await booked(database_url) == {}
+        assert (case.kind, orjson.loads(case.facts)["accounts"]) == ("money_in_suspense", ["rail", "other"])
+        assert await town.standing() == {f"bank:{BANK}": 7_000, "suspense": 7_000}
         await decide(hub, case.id, "book", by="Wang", note="the bill has it", named=Named("account", "rail"))
-        assert await booked(database_url) == {7_000: 1}
+        assert await town.standing() == {f"bank:{BANK}": 7_000, "channel:rail": -7_000}
 
 
 async def test_a_person_must_name_an_account_that_there_is_and_only_where_one_is_asked_for(
@@ -476,8 +476,8 @@ async def test_what_cannot_be_done_with_one_entry_keeps_no_other_from_being_book
     async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, _):
         hub, wrong = town.front.hub, [True]
 
-        async def deposits(_: int) -> Mapping[str, str]:
-            return {"WX": "rail"}
+        async def deposits(_: int) -> Mapping[str, Sequence[str]]:
+            return {"WX": ["rail"]}
 
         async def collected(_: int, __: Any) -> str | None:
             if wrong:

@@ -44,7 +44,7 @@ async def test_a_day_with_shares_by_rail_and_by_bank_ends_in_the_proof(database_
         await market.control("close-day", merchant=market.rail.merchant, date=day.isoformat())
         await market.rail.control("POST", "/control/bank/close-day", {"date": day.isoformat()})
         proof = market.hub.daily_proof()
-        starts = {account: start for start, account in (await market.hub.accounts.deposits(market.book)).items()}
+        starts = {one[0]: start for start, one in (await market.hub.accounts.deposits(market.book)).items()}
         await proof.fetch_bank_files(market.book, BANK)
         deposit = Deposit([BANK], f"{starts['main']}{day:%Y%m%d}", day + timedelta(days=3))
         run = await proof.channel(market.book, "main", day, currency="CNY", deposit=deposit)

@@ -1,6 +1,6 @@
 """Withdrawals at the simulated bank, a process of its own: answers that are lost, a hub that stops, money once."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -113,8 +113,8 @@ async def a_yard(database_url: str, home: Path) -> AsyncIterator[Yard]:
                 assert answer.status < 300, await answer.text()
                 return await answer.json()
 
-        async def deposits(_: int) -> Mapping[str, str]:
-            return {"WX": "rail"}
+        async def deposits(_: int) -> Mapping[str, Sequence[str]]:
+            return {"WX": ["rail"]}
 
         worker = BankWorker(hub.banks, hub.pool, env, deposits, BankCredits(hub.payments, hub.pool).collected)
         yard = Yard(town, worker, control)

@@ -272,11 +272,11 @@ async def test_an_account_nobody_has_is_not_found(vault: Vault) -> None:
             await ask(vault.front.book, "nowhere")
 
 
-async def test_accounts_that_are_one_at_the_rail_have_one_deposit_which_is_no_one_accounts(
+async def test_accounts_that_are_one_at_the_rail_have_one_deposit_between_them(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.accounts.ready.deposit_prefix", lambda _: "WX1900000001")
     book = vault.front.book
-    assert await vault.elsewhere().deposits(book) == {"WX1900000001": "rail"}
+    assert await vault.elsewhere().deposits(book) == {"WX1900000001": ["rail"]}
     await vault.add("a")
-    assert await vault.elsewhere().deposits(book) == {"WX1900000001": None}
+    assert await vault.elsewhere().deposits(book) == {"WX1900000001": ["rail", "a"]}

@@ -146,8 +146,8 @@ async def test_a_deposit_is_looked_for_at_every_bank_of_a_merchant(
     async def channel(_: DailyProof, book: int, account: str, day: date, *, currency: str, deposit: Deposit) -> None:
         looked.append((account, sorted(deposit.banks), deposit.end_to_end_id))
 
-    async def deposits(_: ChannelAccounts, book: int) -> dict[str, str]:
-        return {"WX": "rail"}
+    async def deposits(_: ChannelAccounts, book: int) -> dict[str, list[str]]:
+        return {"WX": ["rail"]}
 
     monkeypatch.setattr(DailyProof, "channel", channel)
     monkeypatch.setattr(ChannelAccounts, "deposits", deposits)
