@@ -94,8 +94,9 @@ def sub_account(payee_id: str, currency: str) -> str:
     return name(AccountKind.SUB_ACCOUNT, currency, payee_id)
 
 
-def platform_fee(currency: str) -> str:
-    return name(AccountKind.PLATFORM_FEE, currency)
+def platform_fee(currency: str, payee_id: str = "") -> str:
+    """Return the platform's account of a currency. payee_id: of its payee that has one to itself; '': the book's."""
+    return name(AccountKind.PLATFORM_FEE, currency, payee_id)
 
 
 def refund_cost(currency: str) -> str:

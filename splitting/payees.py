@@ -16,6 +16,7 @@ from kernel.work import BOOKS, Need, Work
 from ledger import open_account
 from ledger.posting import ACCOUNTS
 from people import Use, approved
+from splitting.guard.store import platforms
 from splitting.objects import payee_payload
 from splitting.shares.own import SetOwnPayee
 from splitting.shares.sharing import owed_account
@@ -24,7 +25,6 @@ from streams import publish
 
 _FACTS = Payee._fields.index("created_at")  # the columns before it are what a payee is registered with
 MERCHANT, OPERATOR = "merchant", "operator"
-PLATFORM_ID = "pye_" + "0" * 26
 
 
 def check_payable(bank: str | None, name: str, account: str | None, link: BankLink | None = None) -> None:
@@ -322,13 +322,20 @@ class Payees:
     ) -> Payee:
         """Register the platform itself as the payee of its commission, with a sub-account of its own at the bank.
 
-        account: its own, at a bank that opens none. Raises what register raises.
+        It has one for each bank and currency; the same again returns the same. account: its own, at a bank that opens
+        none. Raises what register raises.
         """
-        payee_id = PLATFORM_ID
+        async with acquire(self._pool) as connection:
+            others = await platforms(connection, book)
+        there = next((one for one in others if (one.bank, one.currency) == (bank, currency)), None)
+        payee_id = platform_id_of(book, bank, currency) if there is None else there.id
         check_payable(bank, name, account, await self._banks.link(book, bank))
         reference = f"platform-{book}-{currency}"
         account = await self._banks.sub_account(book, bank, reference, name, currency, account)
-        payee = Payee(book, payee_id, name, "platform", currency, bank, account, self._env.now())
+        payee = Payee(
+            book, payee_id, name, "platform", currency, bank, account, self._env.now(),
+            fees_apart=any(one.currency == currency and one.id != payee_id for one in others),
+        )  # fmt: skip
         put: Payee = await self._lanes.put(CreatePayee(payee))
         return put
 
@@ -341,3 +348,11 @@ def _exists(payee_id: str) -> Conflict:
 def payee_id_of(book: int, reference: str) -> str:
     """Return a payee's id: it follows from the merchant's own number, so registering twice cannot make two."""
     return "pye_" + hashlib.sha256(f"{book}/{reference}".encode()).hexdigest()[:26]
+
+
+def platform_id_of(book: int, bank: str, currency: str) -> str:
+    """Return the id of the platform's payee at a bank in a currency; no number of a merchant's gives the same.
+
+    Books of before 0048 have one with an id that is the same in all of them, and keep it.
+    """
+    return "pye_" + hashlib.sha256(f"platform/{book}/{bank}/{currency}".encode()).hexdigest()[:26]

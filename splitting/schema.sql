@@ -11,9 +11,13 @@ CREATE TABLE payee (
     suspended_at timestamptz, -- what it is owed is booked as ever, and paid to nobody; NULL: not suspended
     suspended_by text COLLATE "C" CHECK (suspended_by IN ('merchant', 'operator')),
     account_class text COLLATE "C" CHECK (account_class IN ('II', 'III')), -- of its account at the bank; NULL: without limits
+    fees_apart   bool NOT NULL DEFAULT false, -- of a platform's: its commission is owed in an account of its own in the ledger
     PRIMARY KEY (book, id),
-    CONSTRAINT payee_suspended_by_somebody CHECK ((suspended_at IS NULL) = (suspended_by IS NULL))
+    CONSTRAINT payee_suspended_by_somebody CHECK ((suspended_at IS NULL) = (suspended_by IS NULL)),
+    CONSTRAINT payee_fees_apart_of_platform CHECK (kind = 'platform' OR NOT fees_apart)
 );
+-- One of the platform's payees has the book's fee account of a currency.
+CREATE UNIQUE INDEX payee_of_fee_account ON payee (book, currency) WHERE kind = 'platform' AND NOT fees_apart;
 
 -- What was sent to payees' accounts that have limits: for the last day and its year, and what is on its way.
 CREATE TABLE account_use (

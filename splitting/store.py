@@ -6,7 +6,6 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from kernel.db import Connection
-from ledger.accounts import AccountKind
 from splitting.plans.document import hash_of
 from splitting.tables import (
     BANK_FILES,
@@ -163,6 +162,13 @@ async def unread(connection: Connection, since: datetime) -> list[tuple[int, str
     return [(row[0], row[1], row[2]) for row in rows]
 
 
+# The ledger account in which a row of `payee` is owed its shares: splitting/shares/sharing.owed_account in SQL.
+OWED_IN = (
+    "CASE WHEN kind <> 'platform' THEN 'payee:' || id || ':' || currency "
+    "WHEN fees_apart THEN 'platform_fee:' || id || ':' || currency ELSE 'platform_fee:' || currency END"
+)
+
+
 class Owed(NamedTuple):
     """What a payee is to be paid for business dates up to some day, as the journal stood at one moment."""
 
@@ -184,17 +190,16 @@ async def owed_until(
     that one.
     """
     rows = await connection.fetch(
-        """
+        f"""
         WITH p AS (
-            SELECT id, CASE kind WHEN 'platform' THEN $5 || ':' || currency ELSE $6 || ':' || id || ':' || currency END
-                   AS account
-            FROM payee WHERE book = $1 AND bank = $2 AND currency = $3 AND bank_account IS NOT NULL AND id > $8
-            ORDER BY id LIMIT $9
+            SELECT id, {OWED_IN} AS account
+            FROM payee WHERE book = $1 AND bank = $2 AND currency = $3 AND bank_account IS NOT NULL AND id > $6
+            ORDER BY id LIMIT $7
         ), later AS (
             SELECT p.id, d.business_date, sum(d.credits - d.debits) AS earned
             FROM p CROSS JOIN LATERAL (
                 SELECT business_date, credits, debits FROM day_sum
-                WHERE book = $1 AND account = p.account AND business_date > $4 AND rule <> ALL($7::text[]) OFFSET 0
+                WHERE book = $1 AND account = p.account AND business_date > $4 AND rule <> ALL($5::text[]) OFFSET 0
             ) d GROUP BY p.id, d.business_date
         ), since AS (
             SELECT id, sum(earned) OVER (PARTITION BY id ORDER BY business_date DESC) AS earned FROM later
@@ -208,8 +213,6 @@ async def owed_until(
         bank,
         currency,
         day,
-        str(AccountKind.PLATFORM_FEE),
-        str(AccountKind.PAYEE),
         sorted(PAID_OUT),
         after,
         limit,
@@ -410,11 +413,9 @@ class PayeeTotal(NamedTuple):
 async def payee_totals(connection: Connection, book: int, currency: str) -> list[PayeeTotal]:
     """Return each payee's totals from the journal, in order of id."""
     rows = await connection.fetch(
-        """
+        f"""
         WITH p AS (
-            SELECT id, name, kind,
-                   CASE kind WHEN 'platform' THEN 'platform_fee:' || currency ELSE 'payee:' || id || ':' || currency END
-                   AS owed, 'sub_account:' || id || ':' || currency AS sub
+            SELECT id, name, kind, {OWED_IN} AS owed, 'sub_account:' || id || ':' || currency AS sub
             FROM payee WHERE book = $1 AND currency = $2
         )
         SELECT p.id, p.name, p.kind,

@@ -20,6 +20,7 @@ class Payee(NamedTuple):
     suspended_at: datetime | None = None  # since when it is paid nothing; its shares are booked as ever
     suspended_by: str | None = None  # merchant | operator
     account_class: str | None = None  # II | III: of its account at the bank, which has limits; None: it has none
+    fees_apart: bool = False  # of a platform's: its commission is owed in an account of its own in the ledger
 
 
 class AccountUse(NamedTuple):
@@ -391,7 +392,7 @@ class Withdrawal(NamedTuple):
 
 
 PAYEES: Table[Payee] = Table(
-    "payee", Payee, "int text text text text text text timestamptz timestamptz text text", keys=2
+    "payee", Payee, "int text text text text text text timestamptz timestamptz text text bool", keys=2
 )
 ACCOUNT_USES: Table[AccountUse] = Table("account_use", AccountUse, "int text date bigint bigint bigint", keys=2)
 PAYOUT_RESERVES: Table[PayoutReserve] = Table(

@@ -405,7 +405,12 @@ async def _second_clearing(
     return {
         "holds": not found,
         "fees": [
-            {"currency": one.currency, "held_minor": -one.minor, "came_minor": came.get(account, {})}
+            {
+                "account": account,
+                "currency": one.currency,
+                "held_minor": -one.minor,
+                "came_minor": came.get(account, {}),
+            }
             for account, one in fees.items()
         ],
         "breaches": found,

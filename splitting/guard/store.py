@@ -1,10 +1,10 @@
 """The second-clearing guard 二清, over the journal: what reached the platform's accounts, and that each was a fee.
 
-The platform owns, in a book, the fee account and whatever a payee of kind `platform` has: its sub-account at a bank,
-and no account of shares. Money comes to them in these ways only:
+The platform owns, in a book, the fee accounts and whatever a payee of kind `platform` has: its sub-account at a bank,
+and no account of shares. It has a payee for each bank and currency. Money comes to them in these ways only:
 
-- a commission, which is exactly the share that the payment's own split gives to the platform, at once or in the parts
-  that were frozen of it; or of that share what is given again after a refund failed or a chargeback was won;
+- a commission, which is exactly the share that the payment's own split gives to that payee, at once or in the
+  parts that were frozen of it; or of that share what is given again after a refund failed or a chargeback was won;
 - a commission that a bank refused or sent back, which is exactly what was sent of it;
 - a commission that was to go by a rail 渠道分账 and did not, or that the rail fetched back: no more than was sent;
 - into its sub-account, what was sent of its commission, and what it withdrew from there and came back.
@@ -17,7 +17,10 @@ from typing import NamedTuple
 
 from kernel.clock import BEIJING
 from kernel.db import Connection
+from splitting.store import OWED_IN
+from splitting.tables import Payee
 
+_PAYEE = ", ".join(Payee._fields)
 _SENT = (
     "SELECT FROM transfer s WHERE s.book = t.book AND s.id = regexp_replace(t.id, ':[a-z]+$', ':sent') "
     "AND s.rule = 'commission_sent' AND s.amount_minor = t.amount_minor"
@@ -30,7 +33,8 @@ _BREACHES = f"""
     WHERE t.step <> 'void_hold' AND (starts_with(t.credit, 'platform_fee:') OR o.id IS NOT NULL) AND NOT CASE
         WHEN o.id IS NULL AND t.rule = 'commission' THEN EXISTS (
             SELECT FROM split s CROSS JOIN LATERAL json_array_elements(s.shares) WITH ORDINALITY AS x(v, n)
-            JOIN payee p ON p.book = s.book AND p.id = x.v ->> 0 AND p.kind = 'platform'
+            JOIN (SELECT book, id, {OWED_IN} AS owed FROM payee WHERE kind = 'platform') p
+                ON p.book = s.book AND p.id = x.v ->> 0 AND p.owed = t.credit
             WHERE s.book = t.book AND s.status = 'posted' AND s.currency = t.currency
                 AND s.payment_id = coalesce((
                     SELECT r.payment_id FROM refund r WHERE r.book = t.book AND r.id = split_part(t.id, ':', 1)
@@ -69,6 +73,14 @@ _BREACHES = f"""
         ELSE false
     END
 """
+
+
+async def platforms(connection: Connection, book: int) -> list[Payee]:
+    """Return the platform's payees of a book, one for each bank and currency, oldest first."""
+    rows = await connection.fetch(
+        f"SELECT {_PAYEE} FROM payee WHERE book = $1 AND kind = 'platform' ORDER BY created_at, id", book
+    )
+    return [Payee(*row) for row in rows]
 
 
 class Breach(NamedTuple):

@@ -5,9 +5,8 @@ from datetime import date
 
 from kernel.db import Connection
 from ledger import accounts
-from splitting.payees import PLATFORM_ID
 from splitting.settlement import limits
-from splitting.store import PAID_OUT, Owed
+from splitting.store import OWED_IN, PAID_OUT, Owed
 from splitting.tables import PayoutReserve, PayoutSchedule, Settlement
 
 EVERYBODY = ""  # stands for the payee in a bank's default
@@ -45,8 +44,9 @@ async def less_reserves(
     if not rows:
         return list(owed)
     of: dict[str, limits.Reserve] = {}
+    platform = await _of_the_platform(connection, book, [one.payee_id for one in owed])
     for one in owed:
-        row = rows.get(one.payee_id) or (None if one.payee_id == PLATFORM_ID else rows.get(EVERYBODY))
+        row = rows.get(one.payee_id) or (None if one.payee_id in platform else rows.get(EVERYBODY))
         if row is not None:
             of[one.payee_id] = limits.Reserve(row.fixed_minor, row.rolling_bp, row.rolling_days)
     earned = await earned_on(connection, book, currency, day, {payee: one.rolling_days for payee, one in of.items()})
@@ -55,6 +55,14 @@ async def less_reserves(
         kept = 0 if one.payee_id not in of else limits.kept(of[one.payee_id], earned.get(one.payee_id, ()))
         found.append(one._replace(minor=one.minor - kept, kept=kept))
     return found
+
+
+async def _of_the_platform(connection: Connection, book: int, ids: Sequence[str]) -> set[str]:
+    """Return which of some payees are the platform."""
+    rows = await connection.fetch(
+        "SELECT id FROM payee WHERE book = $1 AND id = ANY($2::text[]) AND kind = 'platform'", book, list(ids)
+    )
+    return {row[0] for row in rows}
 
 
 async def earned_on(
@@ -66,21 +74,24 @@ async def earned_on(
     """
     asked = {payee: count for payee, count in days.items() if count}
     rows = await connection.fetch(
-        """
-        SELECT p.id, sum(d.credits - d.debits)::bigint FROM unnest($3::text[], $4::int[]) AS p (id, days)
+        f"""
+        WITH p AS (
+            SELECT payee.id, a.days, {OWED_IN} AS account FROM payee
+            JOIN unnest($2::text[], $3::int[]) AS a (payee_id, days) ON a.payee_id = payee.id
+            WHERE book = $1 AND currency = $6
+        )
+        SELECT p.id, sum(d.credits - d.debits)::bigint FROM p
         CROSS JOIN LATERAL (
-            SELECT business_date, credits, debits FROM day_sum WHERE book = $1
-                AND account = CASE p.id WHEN $6 THEN 'platform_fee:' ELSE 'payee:' || p.id || ':' END || $2
-                AND business_date > $5::date - p.days AND business_date <= $5 AND rule <> ALL($7::text[]) OFFSET 0
+            SELECT business_date, credits, debits FROM day_sum WHERE book = $1 AND account = p.account
+                AND business_date > $4::date - p.days AND business_date <= $4 AND rule <> ALL($5::text[]) OFFSET 0
         ) d GROUP BY p.id, d.business_date
         """,
         book,
-        currency,
         list(asked),
         list(asked.values()),
         day,
-        PLATFORM_ID,
         sorted(PAID_OUT),
+        currency,
     )
     found: dict[str, list[int]] = {}
     for payee, minor in rows:

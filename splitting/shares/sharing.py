@@ -37,9 +37,9 @@ from streams import publish
 
 
 def owed_account(payee: Payee) -> str:
-    """Return the ledger account in which a payee's share is owed; the platform's is its fee account."""
+    """Return the ledger account in which a payee's share is owed; the platform's is a fee account."""
     if payee.kind == "platform":
-        return accounts.platform_fee(payee.currency)
+        return accounts.platform_fee(payee.currency, payee.id if payee.fees_apart else "")
     return accounts.payee(payee.id, payee.currency)
 
 

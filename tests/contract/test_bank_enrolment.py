@@ -282,7 +282,9 @@ async def test_commands_link_list_and_rotate_a_bank_and_show_no_secret(
     assert "cannot be used" in (await sluice("rotate", BANK, "--credentials", str(folder / "not.json"), code=2)).output
     (folder / "list.json").write_text("[]")
     assert "JSON object" in (await sluice("link", BANK, "--credentials", str(folder / "list.json"), code=2)).output
-    assert json.loads((await sluice("platform", BANK)).stdout)["kind"] == "platform"
+    first, again, other = [json.loads((await sluice("platform", bank)).stdout) for bank in (BANK, BANK, "second")]
+    assert (first["kind"], first["sub_account"]["bank"], other["sub_account"]["bank"]) == ("platform", BANK, "second")
+    assert first["id"] == again["id"] != other["id"], "the platform has an account at each bank"
 
 
 async def test_a_bank_that_ended_is_asked_only_while_a_batch_is_under_way(custody: Custody) -> None:

@@ -93,7 +93,8 @@ PLANTS = {
         f"WHERE rule = 'share' AND credit = 'payee:{MILL}:CNY'",
         "a payee's payout into the platform's account": f"UPDATE transfer SET credit = 'sub_account:{PLATFORM}:CNY' "
         "WHERE rule = 'settlement_paid'",
-        "a payee that becomes the platform's": f"UPDATE payee SET kind = 'platform' WHERE id = '{MILL}'",
+        "a payee that becomes the platform's": "UPDATE payee SET kind = 'platform', fees_apart = true "
+        f"WHERE id = '{MILL}'",
         "a refused payout of a payee's that goes to the platform": "UPDATE transfer SET rule = 'commission_refused', "
         "debit = 'in_transit:citybank:CNY', credit = 'platform_fee:CNY' WHERE rule = 'settlement_paid'",
     },
