@@ -102,9 +102,6 @@ class Sharing(Protocol):
     """What a Channel also offers where its rail shares out. Requests are unsigned; whoever sends them signs them."""
 
     receiver_kinds: frozenset[ReceiverKind]
-    gives_back: (
-        bool  # False: a share comes back with a refund only, and the give_back methods raise NotImplementedError
-    )
 
     def bind_request(self, receiver: Receiver, reference: str) -> Request:
         """Say that a receiver may be given shares; may be repeated. reference: ours of this request."""
@@ -130,7 +127,10 @@ class Sharing(Protocol):
     def release_outcome(self, order: ShareOrder, answer: Response, *, now: datetime) -> Outcome:
         """Return Confirmed with the amount that the rail says became free, 0 where it says none."""
 
-    def give_back_request(self, order: ShareReturn) -> Request: ...
+    def give_back_request(self, order: ShareReturn) -> Request:
+        """Fetch a share back; repeating the same number never fetches twice. Raises ValueError for a receiver kind that
+        gives nothing back at this rail."""
+
     def give_back_outcome(self, order: ShareReturn, answer: Response, *, now: datetime) -> Outcome: ...
     def give_back_query_request(self, order: ShareReturn) -> Request: ...
     def give_back_query_outcome(self, order: ShareReturn, answer: Response, *, now: datetime) -> Outcome: ...

@@ -137,7 +137,6 @@ class ScriptedChannel:
     # ---- sharing out -------------------------------------------------------------------------------------------------
 
     receiver_kinds = frozenset({ReceiverKind.MERCHANT, ReceiverKind.PERSON})
-    gives_back = True
 
     def bind_request(self, receiver: Receiver, reference: str) -> Request:
         return self._request("bind", receiver)

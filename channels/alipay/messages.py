@@ -226,7 +226,7 @@ def refunded(fields: Mapping[str, Any], refund: RefundOrder) -> Outcome:
     refund_fee is all that was given back of this trade so far, not what this request moved: only where the two are
     equal does the answer say what moved. fund_change N: nothing moved by this call, though an earlier one may have.
     """
-    _same("out_trade_no", _text(fields, "out_trade_no"), rail_number(refund.payment_reference))
+    same("out_trade_no", _text(fields, "out_trade_no"), rail_number(refund.payment_reference))
     trade_no = _reference(fields, "trade_no")
     if _text(fields, "fund_change") == "Y":
         so_far = _amount(fields, "refund_fee")
@@ -248,8 +248,8 @@ def refund_found(fields: Mapping[str, Any], refund: RefundOrder) -> Outcome:
         if "out_request_no" in fields or "refund_amount" in fields:
             raise Doubt("names a refund and no refund_status")
         return Unknown("Alipay has no refund of this number", not_found=True)
-    _same("out_trade_no", _text(fields, "out_trade_no"), rail_number(refund.payment_reference))
-    _same("out_request_no", _text(fields, "out_request_no"), rail_number(refund.reference))
+    same("out_trade_no", _text(fields, "out_trade_no"), rail_number(refund.payment_reference))
+    same("out_request_no", _text(fields, "out_request_no"), rail_number(refund.reference))
     trade_no, status = _reference(fields, "trade_no"), _text(fields, "refund_status")
     if status == "REFUND_PROCESSING":
         return Pending(channel_ref=trade_no)
@@ -372,18 +372,20 @@ def noticed_refund(fields: Mapping[str, str]) -> Outcome:
 Says = Callable[[str, str], Outcome]  # (rail's code, its words) → what that means
 
 
-def _final(*, closed: bool = False, retriable: bool = False) -> Says:
+def final(*, closed: bool = False, retriable: bool = False) -> Says:
+    """Return that a code means no."""
     return lambda code, words: Refused(code, words, closed=closed, retriable=retriable)
 
 
-def _not_found(code: str, words: str) -> Outcome:
+def not_found(code: str, words: str) -> Outcome:
+    """Return that Alipay knows no such number."""
     return Unknown(f"{code}: {words}", not_found=True)
 
 
 # The gateway never let the request in: our credentials or contract are wrong. Nothing was done. Only here is an answer
 # without a signature enough: Alipay cannot sign for an application it does not know.
 NOT_ADMITTED: Mapping[str, Says] = {
-    code: _final(retriable=True)
+    code: final(retriable=True)
     for code in (
         "isv.invalid-app-id",
         "isv.missing-app-id",
@@ -400,7 +402,7 @@ NOT_ADMITTED: Mapping[str, Says] = {
 # What each operation may conclude from a signed error 40004. A code that is not here leaves the outcome unknown.
 PAY: Mapping[str, Says] = {
     **{
-        code: _final(retriable=True)
+        code: final(retriable=True)
         for code in (
             "ACQ.ACCESS_FORBIDDEN",
             "ACQ.PARTNER_ERROR",
@@ -414,7 +416,7 @@ PAY: Mapping[str, Says] = {
         )
     },
     **{
-        code: _final()
+        code: final()
         for code in (
             "ACQ.INVALID_PARAMETER",
             "ACQ.PAYMENT_AUTH_CODE_INVALID",
@@ -442,14 +444,14 @@ NOT_WAITING = (
     "ACQ.REASON_ILLEGAL_STATUS",
     "ACQ.TRADE_HAS_CLOSE",
 )
-QUERY: Mapping[str, Says] = {"ACQ.TRADE_NOT_EXIST": _not_found}
+QUERY: Mapping[str, Says] = {"ACQ.TRADE_NOT_EXIST": not_found}
 CLOSE: Mapping[str, Says] = QUERY
 REVERSE: Mapping[str, Says] = QUERY
 REFUND: Mapping[str, Says] = {
-    "ACQ.SELLER_BALANCE_NOT_ENOUGH": _final(retriable=True),  # the merchant tops up and the same number is tried again
-    "ACQ.REASON_TRADE_BEEN_FREEZEN": _final(retriable=True),
+    "ACQ.SELLER_BALANCE_NOT_ENOUGH": final(retriable=True),  # the merchant tops up and the same number is tried again
+    "ACQ.REASON_TRADE_BEEN_FREEZEN": final(retriable=True),
     **{
-        code: _final()
+        code: final()
         for code in (
             "ACQ.INVALID_PARAMETER",
             "ACQ.TRADE_NOT_EXIST",
@@ -464,17 +466,6 @@ REFUND: Mapping[str, Says] = {
     **dict.fromkeys(("ACQ.TRADE_HAS_CLOSE", "ACQ.REFUND_AMT_NOT_EQUAL_TOTAL"), no_if_unknown),
 }
 REFUND_QUERY: Mapping[str, Says] = QUERY
-BIND: Mapping[str, Says] = {"ACQ.INVALID_PARAMETER": _final(), "ACQ.USER_NOT_EXIST": _final()}
-SHARE: Mapping[str, Says] = {
-    code: _final()
-    for code in (
-        "ACQ.INVALID_PARAMETER",
-        "ACQ.TRADE_NOT_EXIST",
-        "ACQ.TRADE_STATUS_ERROR",
-        "ACQ.ALLOC_AMOUNT_VALIDATE_ERROR",
-    )
-}
-SHARE_QUERY: Mapping[str, Says] = {"ACQ.TRADE_NOT_EXIST": _not_found, "ACQ.SETTLE_NOT_EXIST": _not_found}
 _NO_BILL = "bill_not_exist"  # seen as BILL_NOT_EXIST and isp.bill_not_exist
 
 
@@ -531,7 +522,7 @@ def error_outcome(found: Verdict, table: Mapping[str, Says], *, admits: bool, si
 
 
 def _ours(fields: Mapping[str, Any], order: Order) -> None:
-    _same("out_trade_no", _text(fields, "out_trade_no"), rail_number(order.reference))
+    same("out_trade_no", _text(fields, "out_trade_no"), rail_number(order.reference))
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:
@@ -593,6 +584,7 @@ def beijing(written_: str) -> datetime | None:
         return None
 
 
-def _same(name: str, theirs: str, ours: str) -> None:
+def same(name: str, theirs: object, ours: str) -> None:
+    """Make sure that an answer is about what was asked. Raises Doubt."""
     if theirs != ours:
-        raise Doubt(f"{name} differs: the channel says {theirs[:64]}, we have {ours}")
+        raise Doubt(f"{name} differs: the channel says {str(theirs)[:64]}, we have {ours}")

@@ -41,7 +41,6 @@ class SharesOut(WeChatAccount):
     """The part of WeChatPay that is `channels.sharing.Sharing`."""
 
     receiver_kinds = frozenset(TYPES)
-    gives_back = True
 
     def bind_request(self, receiver: Receiver, reference: str) -> Request:
         """Return the request that adds a receiver (添加分账接收方); again is fine. The name is encrypted."""

@@ -39,6 +39,8 @@ BUSINESS = {
     royalties.FROZEN: "分账冻结",
     royalties.SHARED: "交易分账",
     royalties.RELEASED: "分账解冻",
+    royalties.RECEIVED: "分账收入",
+    royalties.RETURNED: "退分账",
 }
 
 

@@ -170,6 +170,8 @@ class Gateway:
     async def _carried_out(self, call: Call) -> tuple[dict[str, Any], Signed]:
         """Carry out a call, with what was ordered to go wrong; return the answer and how to sign it. Raises Dropped."""
         op, handler = self._methods[call.method]
+        if op == "refund" and call.content.get("refund_royalty_parameters"):
+            op = "give_back"
         facts = self._facts(call, op)
 
         async def execute() -> dict[str, Any]:
@@ -192,7 +194,7 @@ class Gateway:
             order = trade and trade.order
         facts |= {"order": order} if order else {}
         request_no = call.content.get("out_request_no")
-        kind = {"refund": "refund", "refund_query": "refund", "share": "share", "share_query": "share"}.get(op)
+        kind = _NUMBERS.get(op)
         return facts | ({kind: request_no} if request_no and kind else {})
 
     async def _page(self, call: Call) -> web.StreamResponse:
@@ -218,6 +220,16 @@ class Gateway:
         if pem is None:
             raise ApiError("40002", "isv.invalid-parameter", "无效的参数: alipay_cert_sn")
         return {"alipay_cert_content": b64encode(pem).decode()}
+
+
+# Which of the merchant's numbers faults match a call by.
+_NUMBERS = {
+    "refund": "refund",
+    "refund_query": "refund",
+    "give_back": "refund",
+    "share": "share",
+    "share_query": "share",
+}
 
 
 def _as_ordered(ordered: Ordered) -> ApiError:

@@ -1,22 +1,27 @@
-"""Sharing a payment's money out 商家分账: alipay.trade.royalty.relation.* and alipay.trade.order.settle.
+"""Sharing a payment's money out 商家分账: alipay.trade.royalty.relation.*, order.settle, and what refunds bring back.
 
 An order made with royalty_freeze has its money, less the fee, taken out of the day's net when it is paid; shares go
-from there to their receivers, and what is left comes back with the request that says royalty_finish.
+from there to their receivers, refunds are paid from there as far as it reaches, and what is left comes back with the
+request that says royalty_finish. A refund of a payment on a page or in an app may name receivers who give back.
 """
 
 import json
 from typing import Any
 
-from sandbox.acquirer import Acquirer, Trade, books
+from sandbox.acquirer import Acquirer, Refund, Trade, books
+from sandbox.acquirer.models import Reader
 from sandbox.alipay.calls import Call
 from sandbox.alipay.errors import failed, invalid, not_there
 from sandbox.alipay.words import fen, number, objects, yuan
 from sandbox.clock import wall_text
-from sandbox.store import Tx
+from sandbox.store import Row, Tx
 
 FROZEN, SHARED, RELEASED = "royalty_frozen", "royalty", "royalty_released"
+RECEIVED, RETURNED = "royalty_received", "royalty_returned"
 TYPES = ("userId", "loginName", "openId")
 MOST_RECEIVERS = 20
+MOST_SHARES = 50  # of one request
+NAMED = ("page.pay", "wap.pay", "app.pay")  # products whose refunds name who gives back
 
 
 def freeze(tx: Tx, trade: Trade) -> None:
@@ -26,11 +31,35 @@ def freeze(tx: Tx, trade: Trade) -> None:
         _post(tx, trade, FROZEN, -trade.arrived, trade.paid_ms)
 
 
+def frozen(reader: Reader, trade: Trade) -> int:
+    """Return how much of a payment is frozen still."""
+    row = reader.one(
+        "SELECT coalesce(-sum(amount), 0) AS left FROM acquirer_flow WHERE trade_id = ? AND kind IN (?, ?)",
+        *(trade.trade_id, FROZEN, RELEASED),
+    )
+    assert row is not None
+    return int(row["left"])
+
+
+def thaw(tx: Tx, trade: Trade, most: int, at_ms: int) -> None:
+    """Let so much of what is frozen go, as far as it is there."""
+    _post(tx, trade, RELEASED, min(frozen(tx, trade), most), at_ms)
+
+
+def thaw_for_refund(tx: Tx, trade: Trade, refund: Refund) -> None:
+    """Take a refund's money, as far as it is there, out of what is frozen."""
+    if refund.status == "success":
+        thaw(tx, trade, refund.taken - refund.fee_back, refund.created_ms)
+
+
 class Royalties:
     """See the module."""
 
     def __init__(self, acquirer: Acquirer) -> None:
         self._of = acquirer
+        facts = ("merchant", "share", "account")
+        acquirer.ctx.faults.declare("alipay", ["share_closed"], facts, reason="TXN_RESULT_ACCOUNT_BALANCE_NOT_ENOUGH")
+        acquirer.ctx.faults.declare("alipay", ["share_waits"], facts[:2])
 
     async def bind(self, call: Call) -> dict[str, Any]:
         """Let receivers be given shares; again: nothing."""
@@ -77,7 +106,7 @@ class Royalties:
         extend = call.content.get("extend_params") or {}
         finish = isinstance(extend, dict) and str(extend.get("royalty_finish", "")).lower() == "true"
         params = json.dumps([shares, finish])
-        if not shares and not finish:
+        if (not shares and not finish) or len(shares) > MOST_SHARES:
             raise invalid("royalty_parameters")
 
         def share_out(tx: Tx) -> tuple[str, Trade]:
@@ -89,7 +118,7 @@ class Royalties:
                 if known["params"] != params:
                     raise failed("ACQ.DISCORDANT_REPEAT_REQUEST", "不一致的请求")
                 return known["settle_no"], trade
-            if trade.state != "paid":
+            if trade.state != "paid" or trade.refunded == trade.paid:
                 raise failed("ACQ.TRADE_STATUS_ERROR", "交易状态不合法")
             return self._settle(tx, call, trade, request_no, shares, finish, params), trade
 
@@ -112,11 +141,76 @@ class Royalties:
             )
         if row is None:
             raise not_there()
+        details = json.loads(row["details"])
+        if self._of.ctx.faults.take("alipay", "share_waits", merchant=merchant, share=row["request_no"]) is not None:
+            details = [{**detail, "state": "PROCESSING"} for detail in details]
         return {
             "out_request_no": row["request_no"],
             "operation_dt": wall_text(row["at_ms"]),
-            "royalty_detail_list": json.loads(row["details"]),
+            "royalty_detail_list": details,
         }
+
+    def give_back(self, tx: Tx, call: Call, trade: Trade, request_no: str) -> None:
+        """Fetch shares back 退分账 from those whom a refund names; the same number again does nothing.
+
+        Raises what Alipay says no with; then nothing has moved.
+        """
+        asked = [(self._from(one), fen(one, "amount")) for one in objects(call.content, "refund_royalty_parameters")]
+        params = json.dumps(asked)
+        if (known := self.returned(tx, trade, request_no)) is not None:
+            if known["params"] != params:
+                raise failed("ACQ.DISCORDANT_REPEAT_REQUEST", "不一致的请求")
+            return
+        if trade.product not in NAMED:
+            raise invalid("refund_royalty_parameters: 当面付由系统自动按比率退分账")
+        if trade.state != "paid":
+            raise failed("ACQ.TRADE_STATUS_ERROR", "交易状态不合法")
+        if trade.refunded == trade.paid:
+            raise failed("ACQ.TRADE_HAS_CLOSE", "交易已经关闭")
+        now_ms = self._of.ctx.clock.now_ms()
+        details = []
+        for (_, account), amount in asked:
+            if amount > self._had(tx, trade, account):
+                raise failed("ACQ.ALLOC_AMOUNT_VALIDATE_ERROR", "退分账金额超限")
+            _post(tx, trade, RETURNED, amount, now_ms)
+            self._credit(tx, account, RETURNED, -amount, now_ms)
+            line = {"refund_amount": yuan(amount), "royalty_type": "transfer", "result_code": "SUCCESS"}
+            details.append(line | {"trans_out": account, "trans_in": trade.merchant})
+        tx.execute(
+            "INSERT INTO alipay_royalty_return (merchant, trade_id, request_no, params, details, at_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            *(trade.merchant, trade.trade_id, request_no, params, json.dumps(details), now_ms),
+        )
+
+    def returned(self, reader: Reader, trade: Trade, request_no: str) -> Row | None:
+        """Return what a refund of that number fetched back of shares."""
+        sql = "SELECT * FROM alipay_royalty_return WHERE merchant = ? AND trade_id = ? AND request_no = ?"
+        return reader.one(sql, trade.merchant, trade.trade_id, request_no)
+
+    def _had(self, reader: Reader, trade: Trade, account: str) -> int:
+        """Return what a receiver has had of a payment and not given back, in fen."""
+        left = 0
+        for row in reader.all("SELECT details FROM alipay_settle WHERE trade_id = ?", trade.trade_id):
+            paid = [one for one in json.loads(row["details"]) if one["state"] == "SUCCESS"]
+            left += sum(fen(one, "amount") for one in paid if one["trans_in"] == account)
+        for row in reader.all("SELECT details FROM alipay_royalty_return WHERE trade_id = ?", trade.trade_id):
+            left -= sum(fen(one, "refund_amount") for one in json.loads(row["details"]) if one["trans_out"] == account)
+        return left
+
+    def _from(self, one: dict[str, Any]) -> tuple[str, str]:
+        kind, account = one.get("trans_out_type", "userId"), one.get("trans_out")
+        if kind not in TYPES or not isinstance(account, str) or not account:
+            raise invalid("refund_royalty_parameters.trans_out")
+        return str(kind), account
+
+    def _credit(self, tx: Tx, account: str, kind: str, amount: int, at_ms: int) -> None:
+        """Post a receiver's side, where the receiver is a merchant here."""
+        if self._of.merchants.find(account) is None:
+            return
+        books.post(
+            tx, "alipay", merchant=account, currency="CNY", at_ms=at_ms,
+            day=books.bill_date(tx, "alipay", account, at_ms), kind=kind, amount=amount,
+        )  # fmt: skip
 
     def _settle(
         self,
@@ -135,7 +229,8 @@ class Royalties:
             trade.trade_id,
         )
         assert sums is not None
-        left = trade.arrived - trade.taken - sums["shared"]
+        is_frozen = bool(trade.extra.get("frozen"))
+        left = frozen(tx, trade) if is_frozen else trade.arrived - trade.taken - sums["shared"]
         if sums["finished"] or sum(amount for _, amount in shares) > left:
             raise failed("ACQ.ALLOC_AMOUNT_VALIDATE_ERROR", "分账金额超过最大可分账金额")
         now_ms, details, moved = self._of.ctx.clock.now_ms(), [], 0
@@ -145,7 +240,13 @@ class Royalties:
         for place, ((kind, account), amount) in enumerate(shares):
             known = "SELECT 1 FROM alipay_receiver WHERE merchant = ? AND type = ? AND account = ?"
             is_bound = tx.one(known, trade.merchant, kind, account) is not None
-            moved += amount if is_bound else 0
+            refusal = None if is_bound else ("ROYALTY_RECEIVER_INVALID", "收入方不在分账关系内")
+            facts = {"merchant": trade.merchant, "share": request_no, "account": account}
+            if (fault := self._of.ctx.faults.take("alipay", "share_closed", **facts)) is not None:
+                refusal = str(fault.params["reason"]), "分账失败"
+            moved += 0 if refusal else amount
+            if not refusal:
+                self._credit(tx, account, RECEIVED, amount, now_ms)
             detail = {
                 "operation_type": "transfer",
                 "execute_dt": wall_text(now_ms),
@@ -154,17 +255,13 @@ class Royalties:
                 "trans_in": account,
                 "trans_in_type": kind,
                 "amount": yuan(amount),
-                "state": "SUCCESS" if is_bound else "FAIL",
+                "state": "FAIL" if refusal else "SUCCESS",
                 "detail_id": f"{settle_no}{place:02}",
             }
-            refusal = {"error_code": "ROYALTY_RECEIVER_NOT_BOUND", "error_desc": "分账关系不存在"}
-            details.append(detail if is_bound else detail | refusal)
-        frozen = bool(trade.extra.get("frozen"))
-        if moved:
-            _post(tx, trade, SHARED, -moved, now_ms)
-        if frozen and (moved or finish):  # what was frozen pays the shares; the rest is free when it is finished
-            free = trade.arrived - sums["shared"] if finish else moved
-            _post(tx, trade, RELEASED, free, now_ms)
+            details.append(detail | {"error_code": refusal[0], "error_desc": refusal[1]} if refusal else detail)
+        _post(tx, trade, SHARED, -moved, now_ms)
+        if is_frozen:  # what was frozen pays the shares; the rest is free when it is finished
+            thaw(tx, trade, left if finish else moved, now_ms)
         tx.execute(
             "INSERT INTO alipay_settle (merchant, trade_id, request_no, params, settle_no, details, shared, finished,"
             " at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -49,3 +49,15 @@ CREATE TABLE IF NOT EXISTS alipay_settle (
     UNIQUE (merchant, trade_id, request_no)
 );
 CREATE INDEX IF NOT EXISTS alipay_settle_of ON alipay_settle (trade_id);
+
+-- Shares that came back 退分账, of one refund each.
+CREATE TABLE IF NOT EXISTS alipay_royalty_return (
+    merchant TEXT NOT NULL,
+    trade_id INTEGER NOT NULL,
+    request_no TEXT NOT NULL,
+    params TEXT NOT NULL,
+    details TEXT NOT NULL,                   -- JSON: one object a receiver
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (merchant, trade_id, request_no)
+);
+CREATE INDEX IF NOT EXISTS alipay_royalty_return_of ON alipay_royalty_return (trade_id);

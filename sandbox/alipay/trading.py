@@ -9,6 +9,7 @@ from typing import Any
 from sandbox import coupons
 from sandbox.acquirer import Acquirer, CoreError, Merchant, Trade
 from sandbox.acquirer.models import Reader
+from sandbox.alipay import royalties
 from sandbox.alipay.calls import Call
 from sandbox.alipay.errors import PAYING, ApiError, failed, invalid, not_there, of_core
 from sandbox.alipay.words import CODE_LIFE_MS, end_of_order, fen, fund_channel, lasting, number, state_of, words, yuan
@@ -183,7 +184,9 @@ class Trading:
                 return number_, None, None
             action = {"open": "close", "paid": "refund", "reversed": "refund"}.get(trade.state)
             try:
-                return trade.order, self._of.refunds.reverse(tx, trade), action
+                undone = self._of.refunds.reverse(tx, trade)
+                royalties.thaw(tx, undone, undone.arrived, self._of.ctx.clock.now_ms())
+                return trade.order, undone, action
             except CoreError:
                 raise failed("ACQ.REASON_TRADE_REFUND_FEE_ERR", "交易已发生退款，不能撤销") from None
 

@@ -87,7 +87,8 @@ class Counterparty:
     FAILED_REFUND_NOTICES: bool = False  # beside REFUND_NOTICES: tells of refunds that failed, too
     SHARES: bool = False  # shares a payment's money out itself, see channels/sharing.py
     SHARES_ONLY_FROZEN: bool = True  # and only of payments made with share_later
-    SHARES_COME_BACK: bool = True  # a share can be fetched back by a call of its own
+    SHARES_COME_BACK_OF: Method | None = None  # a share can be fetched back of payments by this method; None: by any
+    SHARES_COME_BACK_FIRST: bool = False  # and before the payment is refunded whole
 
     def __init__(self, base_url: str, http: aiohttp.ClientSession) -> None:
         self.base_url = base_url
@@ -209,6 +210,11 @@ class Counterparty:
         """Have the rail's next answer to one call say this word for every state in it, signed as its answers are."""
         match = {"merchant": self.merchant, "op": self.OPS.get(op, op), "refund" if refund else "order": reference}
         await self._set_fault("answer_status", match, {"status": word})
+
+    async def return_fault(self, fault: str, reference: str) -> None:
+        """Have one call that fetches a share back go wrong."""
+        match = {"merchant": self.merchant, "op": "give_back", self.OPS.get("returns", "share_return"): reference}
+        await self._set_fault(fault, match)
 
     async def share_fault(self, fault: str, op: str, reference: str) -> None:
         """Have one call about one share order go wrong."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from channels import Order, Pending
+from channels import Method, Order, Pending
 from tests.contract.counterparties import Counterparty, Payer
 
 
@@ -12,7 +12,7 @@ class AlipaySandbox(Counterparty):
 
     RAIL = "alipay"
     REFUNDS_AT_ONCE = "Alipay carries a refund out before it answers"
-    OPS: Mapping[str, str] = {"charge": "create"}
+    OPS: Mapping[str, str] = {"charge": "create", "returns": "refund"}
     FUND_BILL = True
     PAID_BY: Mapping[str, str] = {"prepaid": "rail"}  # its prepaid red packets of a merchant's are not imitated
     LEARNS_KEYS = True
@@ -24,7 +24,8 @@ class AlipaySandbox(Counterparty):
     }
     SHARES = True
     SHARES_ONLY_FROZEN = False
-    SHARES_COME_BACK = False  # they do together with a refund
+    SHARES_COME_BACK_OF = Method.PAGE
+    SHARES_COME_BACK_FIRST = True
     LAST_DIGIT: Mapping[Payer, str] = {Payer.PAYS: "7", Payer.ASKS: "8", Payer.BROKE: "9"}
     CERTIFICATES = ("app_certificate_file", "alipay_certificate_file", "alipay_root_certificate_file")
 

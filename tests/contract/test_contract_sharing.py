@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from channels import Confirmed, Order, Outcome, Pending, Refused, SharingClient, Unknown
+from channels import Confirmed, Method, Order, Outcome, Pending, Refused, SharingClient, Unknown
 from channels.sharing import Receiver, ReceiverKind, Share, Shared, ShareOrder, ShareReturn, Sharing
 from kernel.money import Money
 from tests.contract.counterparties import Counterparty
@@ -49,12 +49,12 @@ class Table:
         raise AssertionError("the shares were never decided")
 
 
-async def table(play: Play, *, minor: int = 10_000) -> Table:
+async def table(play: Play, *, minor: int = 10_000, method: Method | None = None) -> Table:
     """Pay an order that is to be shared, and bind two receivers."""
     sharing = play.client.channel
     assert isinstance(sharing, Sharing)
     client = SharingClient(play.client)
-    order, outcome = await play.agreed(replace(play.order(minor=minor), share_later=True))
+    order, outcome = await play.agreed(replace(play.order(method, minor=minor), share_later=True))
     assert isinstance(outcome, Confirmed), outcome
     other = await neighbour(play.other)
     merchant = Receiver(ReceiverKind.MERCHANT, other.merchant, "tea", "SUPPLIER")
@@ -144,9 +144,9 @@ async def test_a_receiver_who_is_not_bound_gets_nothing_and_the_others_do(play: 
     assert done.whole.amount.minor == 1000
 
 
-@plays(when=lambda rail: rail.other.SHARES and rail.other.SHARES_COME_BACK)
+@plays(when=lambda rail: rail.other.SHARES)
 async def test_a_share_is_fetched_back_once(play: Play) -> None:
-    at = await table(play)
+    at = await table(play, method=play.other.SHARES_COME_BACK_OF)
     order = at.share((at.merchant, 1000))
     await at.sharing.share(order)
     done = await at.decided(order)
@@ -161,6 +161,57 @@ async def test_a_share_is_fetched_back_once(play: Play) -> None:
     too_much = await at.sharing.give_back(at.back(order, at.merchant, 601))
     assert isinstance(too_much, Refused | Unknown)
     assert (await returned(at, back)) == outcome
+
+
+@plays(when=lambda rail: rail.other.SHARES_COME_BACK_OF is not None)
+async def test_of_other_payments_no_share_is_fetched_back_by_name(play: Play) -> None:
+    at = await table(play)
+    order = at.share((at.merchant, 1000))
+    await at.sharing.share(order)
+    await at.decided(order)
+    back = at.back(order, at.merchant, 400)
+    assert isinstance(await at.sharing.give_back(back), Refused)
+    assert not_found(await at.sharing.give_back_query(back))
+
+
+@plays(when=lambda rail: rail.other.SHARES)
+async def test_a_share_of_a_payment_that_is_refunded_whole_comes_back_first_or_at_any_time(play: Play) -> None:
+    at = await table(play, method=play.other.SHARES_COME_BACK_OF)
+    order = at.share((at.merchant, 1000), release_rest=True)
+    await at.sharing.share(order)
+    done = await at.decided(order)
+    assert isinstance(done.whole, Confirmed)
+    order = replace(order, channel_ref=done.whole.channel_ref)
+    first, after = at.back(order, at.merchant, 400), at.back(order, at.merchant, 600)
+    await at.sharing.give_back(first)
+    await returned(at, first)
+    refund, _ = await play.sent_back(play.refund(at.order, 10_000))
+    await play.refunded(refund)
+    said = await at.sharing.give_back(after)
+    if play.other.SHARES_COME_BACK_FIRST:
+        assert isinstance(said, Unknown)
+        assert said.refusal is not None, "a closed payment may be closed by what was asked for"
+        assert not_found(await at.sharing.give_back_query(after))
+    else:
+        assert (await returned(at, after)).amount.minor == 600
+    assert (await returned(at, first)).amount.minor == 400
+
+
+@plays(when=lambda rail: rail.other.SHARES, fault=lambda rail: rail.faults)
+async def test_a_share_that_comes_back_in_doubt_is_asked_about_and_comes_back_once(play: Play, fault: str) -> None:
+    at = await table(play, method=play.other.SHARES_COME_BACK_OF)
+    order = at.share((at.merchant, 1000))
+    await at.sharing.share(order)
+    done = await at.decided(order)
+    assert isinstance(done.whole, Confirmed)
+    order = replace(order, channel_ref=done.whole.channel_ref)
+    back = at.back(order, at.merchant, 600)
+    await play.other.return_fault(fault, back.reference)
+    assert isinstance(await at.sharing.give_back(back), Unknown)
+    known = await at.sharing.give_back_query(back)
+    assert not_found(known) if fault in NOTHING_DONE else isinstance(known, Pending | Confirmed)
+    assert isinstance(await at.sharing.give_back(back), Pending | Confirmed)
+    assert (await returned(at, back)).amount.minor == 600
 
 
 async def returned(at: Table, back: ShareReturn) -> Confirmed:

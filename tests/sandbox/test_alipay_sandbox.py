@@ -489,6 +489,87 @@ def test_frozen_money_that_nobody_released_stays_frozen(own_shop: Shop) -> None:
     assert sum(shop.flow().values()) == 0
 
 
+def on_a_page(shop: Shop, fen: int = 10_000) -> dict[str, Any]:
+    """Return the query of a payment on a page that is to be shared out."""
+    order = shop.order()
+    wanted = {
+        "out_trade_no": order, "total_amount": f"{fen / 100:.2f}", "subject": "tea",
+        "product_code": "FAST_INSTANT_TRADE_PAY", "extend_params": {"royalty_freeze": "true"},
+    }  # fmt: skip
+    shop.control("pay", code=f"/gateway.do?{urlencode(shop.params('alipay.trade.page.pay', wanted))}")
+    return shop.ask("alipay.trade.query", {"out_trade_no": order})
+
+
+def back(shop: Shop, order: str, number: str, fen: int, whose: str = "2088101126708402") -> dict[str, Any]:
+    named = [{"trans_out": whose, "trans_in": shop.merchant, "amount": f"{fen / 100:.2f}"}]
+    wanted = {"out_trade_no": order, "out_request_no": number, "refund_amount": "0", "refund_royalty_parameters": named}
+    return shop.ask("alipay.trade.refund", wanted)
+
+
+def test_a_refund_is_paid_from_what_is_frozen(own_shop: Shop) -> None:
+    shop = own_shop
+    bind(shop)
+    paid = on_a_page(shop)
+    wanted = {"out_trade_no": paid["out_trade_no"], "out_request_no": "r_1", "refund_amount": "40.00"}
+    shop.ask("alipay.trade.refund", wanted)
+    share(shop, paid["trade_no"], 1000)
+    assert share(shop, paid["trade_no"], 9940 - 3976 - 1000 + 1)["sub_code"] == "ACQ.ALLOC_AMOUNT_VALIDATE_ERROR"
+    flow = shop.flow()
+    assert flow["分账解冻"] == 4000 - flow["退费"] + 1000
+    assert sum(flow.values()) == 0, "all that is left of it is frozen"
+
+
+def test_a_share_comes_back_by_a_refund_that_names_its_receiver(own_shop: Shop, sandbox: Sandbox) -> None:
+    shop, agent = own_shop, Shop(sandbox)
+    bind(shop, account=agent.merchant)
+    paid = on_a_page(shop)
+    order = paid["out_trade_no"]
+    share(shop, paid["trade_no"], 2000, finish=True, to=agent.merchant)
+    for change in ("Y", "N"):
+        assert back(shop, order, "b_1", 1500, agent.merchant)["fund_change"] == change
+    assert back(shop, order, "b_1", 1400, agent.merchant)["sub_code"] == "ACQ.DISCORDANT_REPEAT_REQUEST"
+    assert back(shop, order, "b_2", 501, agent.merchant)["sub_code"] == "ACQ.ALLOC_AMOUNT_VALIDATE_ERROR"
+    found = shop.ask("alipay.trade.fastpay.refund.query", {"out_trade_no": order, "out_request_no": "b_1"})
+    assert found["refund_status"] == "REFUND_SUCCESS"
+    (line,) = found["refund_royaltys"]
+    assert (line["trans_out"], line["refund_amount"], line["result_code"]) == (agent.merchant, "15.00", "SUCCESS")
+    missing = shop.ask("alipay.trade.fastpay.refund.query", {"out_trade_no": order, "out_request_no": "b_2"})
+    assert "refund_status" not in missing
+    shop.ask("alipay.trade.refund", {"out_trade_no": order, "out_request_no": "r_1", "refund_amount": "100.00"})
+    assert back(shop, order, "b_3", 1, agent.merchant)["sub_code"] == "ACQ.TRADE_HAS_CLOSE"
+    assert share(shop, paid["trade_no"], 1, finish=True)["sub_code"] == "ACQ.TRADE_STATUS_ERROR"
+    assert agent.flow() == {"分账收入": 2000, "退分账": -1500}
+    flow = shop.flow()
+    assert (flow["交易分账"], flow["退分账"]) == (-2000, 1500)
+    assert sum(flow.values()) == -500
+
+
+def test_of_a_payment_by_code_nobody_is_named_who_gives_back(shop: Shop) -> None:
+    bind(shop)
+    order, paid = shop.paid(10_000)
+    share(shop, paid["trade_no"], 2000)
+    assert back(shop, order, "b_1", 100)["sub_code"] == "ACQ.INVALID_PARAMETER"
+
+
+def test_a_share_fails_or_waits_when_that_is_ordered(shop: Shop) -> None:
+    bind(shop)
+    _, paid = shop.paid(10_000)
+    facts = {"rail": "alipay", "merchant": shop.merchant}
+    shop.sandbox.order_fault("share_closed", **facts, account="2088101126708402")
+    shop.sandbox.order_fault("share_waits", **facts)
+    settled = share(shop, paid["trade_no"], 100)
+
+    def asked() -> dict[str, Any]:
+        (found,) = shop.ask("alipay.trade.order.settle.query", {"settle_no": settled["settle_no"]})[
+            "royalty_detail_list"
+        ]
+        return dict(found)
+
+    assert asked()["state"] == "PROCESSING"
+    found = asked()
+    assert (found["state"], found["error_code"]) == ("FAIL", "TXN_RESULT_ACCOUNT_BALANCE_NOT_ENOUGH")
+
+
 def test_receivers_are_bound_listed_and_unbound(shop: Shop) -> None:
     assert bind(shop)["result_code"] == bind(shop)["result_code"] == "SUCCESS"
     listed = shop.ask("alipay.trade.royalty.relation.batchquery", {"out_request_no": shop.order()})

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import channels.alipay
 from channels import Confirmed, Method, Outcome, Pending, Refused, Unknown
-from channels.alipay import messages
+from channels.alipay import messages, sharing
 from kernel.env import Response
 from kernel.money import Money
 from tests.channels.alipay.alipay_rail import (
@@ -362,7 +362,10 @@ def readme_table(title: str) -> set[tuple[str, str]]:
 
 
 def test_the_readme_lists_exactly_the_refusals_of_the_code() -> None:
-    tables = {"pay": messages.PAY, "refund": messages.REFUND, "bind": messages.BIND, "share": messages.SHARE}
+    tables = {
+        "pay": messages.PAY, "refund": messages.REFUND, "bind": sharing.BINDING, "share": sharing.SHARE,
+        "give_back": sharing.RETURN,
+    }  # fmt: skip
     coded = {
         (op, code)
         for op, table in tables.items()

@@ -166,7 +166,89 @@ def test_a_release_that_was_carried_out_is_told_by_the_query() -> None:
     assert isinstance(told(out_request_no="another").whole, Unknown)
 
 
-def test_fetching_a_share_back_is_refused_before_anything_is_sent() -> None:
-    back = ShareReturn("1-back", SENT, AGENT, Money(1, "CNY"), "", NOW)
-    with pytest.raises(NotImplementedError, match="together with a refund"):
-        ALIPAY.give_back_request(back)
+BACK = ShareReturn("1-back", SENT, AGENT, Money(40, "CNY"), "退货", NOW)
+
+
+def test_a_share_is_fetched_back_by_a_refund_of_nothing_that_names_who_gives_back() -> None:
+    said = content(ALIPAY.give_back_request(BACK))
+    (line,) = said.pop("refund_royalty_parameters")
+    assert said == {
+        "out_trade_no": SENT.payment_reference.replace("-", "_"), "out_request_no": "1_back", "refund_amount": "0.00"
+    }  # fmt: skip
+    assert (line["trans_out"], line["trans_out_type"], line["amount"]) == (AGENT.account, "userId", "0.40")
+    assert line["trans_in"] == ALIPAY.seller_id
+    person = replace(BACK, receiver=Receiver(ReceiverKind.PERSON, "2088101126708402"))
+    with pytest.raises(ValueError, match="from merchants only"):
+        ALIPAY.give_back_request(person)
+
+
+def given(**fields: Any) -> Outcome:
+    ours = {"out_trade_no": SENT.payment_reference.replace("-", "_"), "fund_change": "Y", "refund_fee": "0.00"}
+    answer = RAIL.answer("alipay.trade.refund", ok(**(ours | fields)))
+    return ALIPAY.give_back_outcome(BACK, answer, now=NOW)
+
+
+def test_what_is_answered_at_once_says_nothing_of_the_share() -> None:
+    assert given() == Pending()
+    assert given(fund_change="N") == Pending()
+    assert isinstance(given(out_trade_no="another"), Unknown)
+
+
+@pytest.mark.parametrize(
+    "code", ["ACQ.REFUNDALLOC_UNAUTH_LIMIT", "ACQ.SELLER_BALANCE_NOT_ENOUGH", "ACQ.ALLOC_AMOUNT_VALIDATE_ERROR"]
+)
+def test_a_no_leaves_the_share_with_its_receiver(code: str) -> None:
+    said = ALIPAY.give_back_outcome(BACK, RAIL.answer("alipay.trade.refund", refused(code)), now=NOW)
+    assert said == Refused(code, "说明")
+
+
+def test_that_a_payment_is_closed_may_say_that_it_is_done() -> None:
+    said = ALIPAY.give_back_outcome(BACK, RAIL.answer("alipay.trade.refund", refused("ACQ.TRADE_HAS_CLOSE")), now=NOW)
+    assert isinstance(said, Unknown)
+    assert said.refusal == Refused("ACQ.TRADE_HAS_CLOSE", "说明")
+
+
+def came_back(line: Mapping[str, Any] | None = None, **changes: Any) -> Outcome:
+    royalty = {"refund_amount": "0.40", "result_code": "SUCCESS", "trans_out": AGENT.account} | dict(line or {})
+    fields = {
+        "out_trade_no": SENT.payment_reference.replace("-", "_"), "out_request_no": "1_back", "trade_no": TRADE_NO,
+        "refund_status": "REFUND_SUCCESS", "refund_amount": "0.00", "gmt_refund_pay": "2026-11-24 16:29:58",
+        "refund_royaltys": [royalty],
+    } | changes  # fmt: skip
+    answer = RAIL.answer(
+        "alipay.trade.fastpay.refund.query", ok(**{name: value for name, value in fields.items() if value is not None})
+    )
+    return ALIPAY.give_back_query_outcome(BACK, answer, now=NOW)
+
+
+def test_a_share_has_come_back_when_the_line_about_its_receiver_says_so() -> None:
+    assert came_back() == Confirmed(TRADE_NO, Money(40, "CNY"), DONE_AT)
+    assert came_back({"trans_out": "2088000000000001", "trans_out_email": AGENT.account}) == came_back()
+    assert came_back(refund_status="REFUND_PROCESSING") == Pending()
+    assert came_back({"result_code": "FAIL"}) == Refused("FAIL", closed=True)
+    nothing = came_back(
+        out_request_no=None, refund_status=None, refund_royaltys=None, refund_amount=None, gmt_refund_pay=None
+    )
+    assert isinstance(nothing, Unknown)
+    assert nothing.not_found
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        came_back({"refund_amount": "0.41"}),
+        came_back({"trans_out": "2088000000000001"}),
+        came_back(refund_royaltys=[]),
+        came_back(refund_royaltys=[{"trans_out": AGENT.account}, {"trans_out": AGENT.account}]),
+        came_back(refund_royaltys="none"),
+        came_back(refund_status=None),
+        came_back(refund_status="DONE"),
+        came_back(out_request_no="1_other"),
+        came_back(out_trade_no="1_other"),
+        came_back(gmt_refund_pay=None),
+        came_back(trade_no=None),
+    ],
+)
+def test_an_answer_that_does_not_tell_of_just_this_share_is_in_doubt(found: Outcome) -> None:
+    assert isinstance(found, Unknown)
+    assert not found.not_found
