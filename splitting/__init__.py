@@ -19,9 +19,9 @@ from splitting.plans.document import PlanWrong
 from splitting.plans.tree import ShareKind
 from splitting.rails import store as rails_store
 from splitting.rails.compile import require_rail
-from splitting.rails.limits import RAILS, AtRail
+from splitting.rails.limits import RAILS, AtRail, shares_out
 from splitting.rails.objects import ShareOrderOut, share_order_payload
-from splitting.rails.orders import freeze_needs, frozen_at_rail
+from splitting.rails.orders import freeze_needs, frozen_at_rail, refund_needs, refund_waits_until
 from splitting.settlement import store as settlement_store
 from splitting.settlement.deposits import ApplyDeposit
 from splitting.settlement.instructions import (
@@ -95,10 +95,13 @@ __all__ = [
     "plan",
     "plan_needs",
     "rails_store",
+    "refund_needs",
+    "refund_waits_until",
     "require_rail",
     "settlement_payload",
     "share_order_payload",
     "share_out",
+    "shares_out",
     "split_payload",
     "splitter",
     "store",

@@ -188,6 +188,8 @@ CREATE TABLE rail_payment (
     order_count     int NOT NULL DEFAULT 0 CHECK (order_count >= 0),
     is_last         bool NOT NULL DEFAULT false, -- the last of its orders releases the rest
     released_on     date, -- since when nothing of it is frozen; NULL: something is
+    returns_open    int NOT NULL DEFAULT 0 CHECK (returns_open >= 0), -- fetchings-back that have not ended
+    return_sent_at  timestamptz, -- the last message of one of them
     PRIMARY KEY (book, id)
 );
 CREATE INDEX rail_payment_frozen ON rail_payment (book, channel_account, released_on);
@@ -242,6 +244,7 @@ CREATE TABLE share_return (
     done_on      date,
     created_at   timestamptz NOT NULL,
     updated_at   timestamptz NOT NULL,
+    sent_at      timestamptz, -- its last message
     PRIMARY KEY (book, id),
     FOREIGN KEY (book, order_id) REFERENCES share_order (book, id),
     CONSTRAINT share_return_goes_on CHECK ((status IN ('waiting', 'sent')) = (due_at IS NOT NULL)),

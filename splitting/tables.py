@@ -158,6 +158,8 @@ class RailPayment(NamedTuple):
     order_count: int = 0
     is_last: bool = False  # the last of its orders releases the rest, so there are no more
     released_on: date | None = None  # since when nothing of it is frozen; None: something is
+    returns_open: int = 0  # fetchings-back that have not ended
+    return_sent_at: datetime | None = None  # the last message of one of them
 
 
 class ShareOrder(NamedTuple):
@@ -206,6 +208,7 @@ class ShareReturn(NamedTuple):
     done_on: date | None
     created_at: datetime
     updated_at: datetime
+    sent_at: datetime | None = None  # its last message
 
 
 class BankLink(NamedTuple):
@@ -424,7 +427,7 @@ RAIL_RECEIVERS: Table[RailReceiver] = Table(
 RAIL_PAYMENTS: Table[RailPayment] = Table(
     "rail_payment",
     RailPayment,
-    "int text text text text text text text bigint date timestamptz int int bool date",
+    "int text text text text text text text bigint date timestamptz int int bool date int timestamptz",
     keys=2,
 )
 SHARE_ORDERS: Table[ShareOrder] = Table(
@@ -437,7 +440,8 @@ SHARE_ORDERS: Table[ShareOrder] = Table(
 SHARE_RETURNS: Table[ShareReturn] = Table(
     "share_return",
     ShareReturn,
-    "int text text text int text int bigint text text text int int timestamptz date timestamptz timestamptz",
+    "int text text text int text int bigint text text text int int timestamptz date timestamptz timestamptz "
+    "timestamptz",
     keys=2,
 )
 BANK_LINKS: Table[BankLink] = Table(

@@ -47,9 +47,9 @@ class Chosen(NamedTuple):
             ready.terms.share_basis_points,
         )  # fmt: skip
 
-    def at_rail(self, *, reserves: bool) -> splitting.AtRail:
+    def at_rail(self, *, reserves: bool, method: str | None) -> splitting.AtRail:
         """Return the account as sharing out looks at it. reserves: the money is to be reserved first."""
-        return splitting.AtRail(self.account_id, self.channel, self.share_basis_points, reserves)
+        return splitting.AtRail(self.account_id, self.channel, self.share_basis_points, reserves, method)
 
 
 class NewAttempt(NamedTuple):
@@ -122,7 +122,9 @@ class FailOver:
         yield PAYMENTS, (self.book, self.payment_id)
         yield ATTEMPTS, (self.book, self.payment_id, self.number)
         yield ATTEMPTS, (self.book, self.payment_id, self.number + 1)
-        yield from splitting.check_needs(work, self.book, self.payment_id, self.chosen.at_rail(reserves=False))
+        yield from splitting.check_needs(
+            work, self.book, self.payment_id, self.chosen.at_rail(reserves=False, method=None)
+        )
         if work.knows(PAYMENTS, (self.book, self.payment_id)):
             payment = work.find(PAYMENTS, (self.book, self.payment_id))
             if payment is not None:
@@ -149,7 +151,7 @@ class FailOver:
             or (self.answers is Answers.MESSAGE and not attempt.is_fresh)
         ):
             return None
-        at = self.chosen.at_rail(reserves=payment.capture_manual)
+        at = self.chosen.at_rail(reserves=payment.capture_manual, method=attempt.method)
         splitting.check(work, self.book, payment.id, payment.amount_minor, self.chosen.fee_minor, at)
         ledger.open_account(work, self.book, accounts.channel(self.chosen.account_id, payment.currency))
         why = self.outcome
@@ -198,7 +200,9 @@ class StartAttempt:
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield from attempts_needs(work, self.book, self.payment_id)
-        yield from splitting.check_needs(work, self.book, self.payment_id, self.chosen.at_rail(reserves=False))
+        yield from splitting.check_needs(
+            work, self.book, self.payment_id, self.chosen.at_rail(reserves=False, method=None)
+        )
         if work.knows(PAYMENTS, (self.book, self.payment_id)):
             payment = work.find(PAYMENTS, (self.book, self.payment_id))
             if payment is not None:
@@ -220,7 +224,7 @@ class StartAttempt:
             raise Conflict(
                 "too_many_attempts", f"{payment.id} has been tried {MAX_ATTEMPTS} times; create a new payment"
             )
-        at = self.chosen.at_rail(reserves=payment.capture_manual)
+        at = self.chosen.at_rail(reserves=payment.capture_manual, method=self.new.method)
         splitting.check(work, self.book, payment.id, payment.amount_minor, self.chosen.fee_minor, at)
         ledger.open_account(work, self.book, accounts.channel(self.chosen.account_id, payment.currency))
         end_soon(work, before)

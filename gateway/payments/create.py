@@ -80,7 +80,9 @@ class CreatePayment(NamedTuple):
 
     @property
     def _at(self) -> splitting.AtRail | None:
-        return None if self.chosen is None else self.chosen.at_rail(reserves=self.new.capture_manual)
+        if self.chosen is None:
+            return None
+        return self.chosen.at_rail(reserves=self.new.capture_manual, method=self.new.method)
 
     def apply(self, work: Work) -> Created:
         book, new, chosen = self.book, self.new, self.chosen

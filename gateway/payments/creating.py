@@ -140,7 +140,7 @@ class Creating:
         parts = await self._attachments.filled(book, new.currency, new.split, shop=new.store, link_id=new.link_id)
         share_later = await self._attachments.wants_rail(book, parts)
         if share_later and channel != AUTO:
-            splitting.require_rail(channel)
+            splitting.require_rail(channel, method=None if new.method == CASHIER else new.method)
         return new._replace(split=parts, share_later=share_later)
 
     async def _earlier(

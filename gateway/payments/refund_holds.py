@@ -122,6 +122,22 @@ def start_overpaid_refund(work: Work, payment: Payment, attempt: Attempt, refund
     return _begin(work, payment, attempt, asked, reserved, 0)
 
 
+def waits_for_shares(work: Work, refund: Refund, scale: float = 1.0) -> datetime | None:
+    """Return when to look again whether a refund of which nothing has left may be sent; None: it may now.
+
+    scale: shortens waits for a sandbox.
+    """
+    paid = f"{refund.payment_id}:{refund.attempt_number}"
+    return splitting.refund_waits_until(work, refund.book, refund.payment_id, paid, refund.requested_at, scale)
+
+
+def left_to_janitor(work: Work, refund: Refund) -> Refund:
+    """Return a refund so that the janitor sends it, where its rail is to fetch shares back first."""
+    if refund.sent_count != 1 or waits_for_shares(work, refund) is None:
+        return refund
+    return refund._replace(sent_count=0, due_at=work.now)
+
+
 def first_due(work: Work, sent_count: int) -> datetime:
     """Return when the janitor sees to a refund that is begun now."""
     return work.now + FIRST_ANSWER if sent_count else work.now
@@ -137,6 +153,7 @@ def _begin(
         None,
         coupon_minor=reserved.coupon_minor, channel=attempt.channel, sent_count=sent_count,
     )  # fmt: skip
+    refund = left_to_janitor(work, refund)
     work.put(REFUNDS, refund)
     count(work, refund, under_way=asked.amount_minor, begun=True)
     streams.publish(work, refund.book, "refund.created", refund.id, refund_event(refund))

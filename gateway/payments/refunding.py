@@ -64,7 +64,7 @@ class Refunding:
         refund, replayed = await self._lanes.put(command)
         if replayed:
             return refund, True
-        return await self.send_refund(refund), False
+        return await self._begun(refund), False
 
     async def retry_refund(self, book: int, refund_id: str, claims: Claims) -> tuple[Refund, bool]:
         """Start a failed refund again under a new number; return it with whether an earlier request had done so.
@@ -79,7 +79,7 @@ class Refunding:
         refund, replayed = await self._lanes.put(RetryRefund(book, refund_id, claims, most))
         if replayed:
             return refund, True
-        return await self.send_refund(refund), False
+        return await self._begun(refund), False
 
     async def retry_unwanted(self, refund: Refund) -> None:
         """Begin again a failed refund of money that was paid late or twice, if its time has come."""
@@ -93,7 +93,7 @@ class Refunding:
             await self._lanes.put(PutOffRetry(refund.book, refund.id, str(found), self._recording.time_scale))
             return
         if again is not None:
-            await self.send_refund(again)
+            await self._begun(again)
 
     async def look_at_refund(self, book: int, refund_id: str) -> None:
         """Ask the channel about an open refund that a person is about to end, and settle what it says; send nothing."""
@@ -103,6 +103,10 @@ class Refunding:
             if outcome is not None:
                 await self.record_refund(refund, outcome, refund.retry_count)
 
+    async def _begun(self, refund: Refund) -> Refund:
+        """Send a refund that was just recorded; one that waits for its shares is the janitor's to send."""
+        return await self.send_refund(refund) if refund.sent_count else refund
+
     async def send_refund(self, refund: Refund) -> Refund:
         """Send a refund to its channel, the message being counted, and settle the answer."""
         order, ready, method = await self.order_of(refund)
@@ -111,14 +115,17 @@ class Refunding:
 
     async def send_refund_once_more(self, refund: Refund) -> Refund:
         """Count a message of a refund that somebody else recorded, and send it, under its number."""
-        counted: Refund | None = await self._lanes.put(SendRefund(refund.book, refund.id, refund.retry_count))
+        counted: Refund | None = await self._lanes.put(self._counting(refund))
         return refund if counted is None else await self.send_refund(counted)
+
+    def _counting(self, refund: Refund) -> SendRefund:
+        return SendRefund(refund.book, refund.id, refund.retry_count, self._recording.time_scale)
 
     async def follow_up_refund(self, refund: Refund) -> Refund:
         """Ask the channel what became of an open refund; send it again, same number, where it has not arrived."""
         order, ready, method = await self.order_of(refund)
         if ready.client.channel.capabilities.query_by_resend and order.channel_ref is None:
-            counted = await self._lanes.put(SendRefund(refund.book, refund.id, refund.retry_count))
+            counted = await self._lanes.put(self._counting(refund))
             if counted is None:
                 return await self.record_refund(refund, Unknown("only sending it would tell"), refund.retry_count)
         outcome = await self._calls.heard("refund_query", ready, method, order.amount, ready.client.refund_query(order))

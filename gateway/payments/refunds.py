@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cases
+import splitting
 import streams
 from channels.contract import Capabilities
 from gateway import states
@@ -19,12 +20,14 @@ from gateway.payments.refund_holds import (
     charged_back,
     check_rail,
     first_due,
+    left_to_janitor,
     must_be_captured,
     not_settled_outside,
     refund_needs,
     reserve,
     reserve_overpaid,
     start_refund,
+    waits_for_shares,
 )
 from gateway.payments.refund_sums import count
 from gateway.payments.schedule import next_retry
@@ -149,6 +152,7 @@ def begin_again(work: Work, refund: Refund, *, sent_count: int = 1, most: int | 
         taken_back=reserved.taken_back,
         coupon_minor=reserved.coupon_minor,
     )
+    again = left_to_janitor(work, again)
     work.put(REFUNDS, again)
     count(work, again, under_way=again.amount_minor, begun=True)
     streams.publish(work, refund.book, "refund.retried", again.id, refund_event(again))
@@ -251,20 +255,30 @@ class PutOffRetry:
 class SendRefund:
     """Note that one more message of a refund is about to leave, and return the refund; None where none is to.
 
-    For everybody but whoever recorded it, whose first message is counted there. retry_count: which of its numbers.
+    For everybody but whoever recorded it, whose first message is counted there. Nothing leaves yet where its rail is to
+    fetch shares back first: then it is due again. retry_count: which of its numbers. scale: shortens waits for a
+    sandbox.
     """
 
     book: int
     refund_id: str
     retry_count: int
+    scale: float = 1.0
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
-        yield REFUNDS, (self.book, self.refund_id)
+        key = (self.book, self.refund_id)
+        yield REFUNDS, key
+        if work.knows(REFUNDS, key) and (refund := work.find(REFUNDS, key)) is not None:
+            yield from splitting.refund_needs(work, self.book, refund.payment_id)
 
     def apply(self, work: Work) -> Refund | None:
         refund = work.get(REFUNDS, (self.book, self.refund_id))
         if refund.status != states.RefundStatus.PROCESSING or refund.retry_count != self.retry_count:
+            return None
+        later = None if refund.sent_count else waits_for_shares(work, refund, self.scale)
+        if later is not None:
+            work.put(REFUNDS, refund._replace(due_at=later))
             return None
         refund = refund._replace(sent_count=refund.sent_count + 1)
         work.put(REFUNDS, refund)

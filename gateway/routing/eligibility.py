@@ -8,7 +8,7 @@ from typing import NamedTuple
 from channels.contract import Capabilities, Method
 from gateway.accounts.terms import NOTHING_USED, Terms, Used, WhyNot
 from kernel.money import Money
-from splitting import RAILS
+from splitting import shares_out
 
 AUTO = "auto"  # whichever rail is best; anything else names a rail
 
@@ -139,6 +139,6 @@ def _why_not(one: Candidate, wanted: Wanted, owners: frozenset[str] | None, used
         return WhyNot("above_rail_maximum", f"the rail takes at most {Money(rail.maximum_minor, amount.currency)}")
     if wanted.reserve and wanted.method not in rail.authorizes:
         return WhyNot("no_reserving", f"the rail cannot reserve money by {wanted.method}")
-    if wanted.share_later and one.channel not in RAILS:
-        return WhyNot("shares_nothing_out", f"{one.channel} shares no payment out for this hub")
+    if wanted.share_later and not shares_out(one.channel, wanted.method):
+        return WhyNot("shares_nothing_out", f"{one.channel} shares no payment by {wanted.method} out for this hub")
     return one.terms.why_not(amount, wanted.method, wanted.now, used(one.account_id), region=wanted.region)

@@ -76,7 +76,9 @@ def payee_receiver(
     payee: Id,
     channel_account: Annotated[str, typer.Argument(help="At which, see `sluice channel list`.")],
     account: Annotated[str, typer.Option(help="The rail's number of the merchant, or id of the person.")],
-    kind: Annotated[str, typer.Option(help="By what the rail knows it: merchant or person.")] = "merchant",
+    kind: Annotated[
+        str, typer.Option(help="By what the rail knows it: merchant, person, or login (Alipay).")
+    ] = "merchant",
     name: Annotated[str, typer.Option(help="Its full name, which the rail compares.")] = "",
     relation: Annotated[str, typer.Option(help="What it is to the merchant, in the rail's own words.")] = "",
     as_json: Json = False,

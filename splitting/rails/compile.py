@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from kernel.errors import Rejected
 from splitting.plans.tree import Line, Release
-from splitting.rails.limits import RAILS, AtRail, Limits
+from splitting.rails.limits import RAILS, AtRail, Limits, shares_out
 from splitting.tables import RailReceiver
 
 BY_RAIL = "rail"  # Share.rail of what the rail pays
@@ -74,16 +74,22 @@ def _too_late(release: Release, days: int, today: date) -> str | None:
     return f"it is released up to {release.days} days after the payment" if release.days >= days else None
 
 
-def require_rail(channel: str, line: str = "") -> Limits:
-    """Return what a rail allows. Raises Rejected (rail_cannot_share) where it shares nothing out for the hub."""
+def require_rail(channel: str, line: str = "", *, method: str | None = None) -> Limits:
+    """Return what a rail allows. Raises Rejected (rail_cannot_share) where it shares nothing out for the hub.
+
+    method: how is to be paid what it is asked for; None: not known yet.
+    """
     limits = RAILS.get(channel)
     if limits is None:
         have = " and ".join(one.name for one in RAILS.values())
         raise cannot(
-            f"{channel} shares no payment out for this hub, and {have} does: name that channel, or have the line "
+            f"{channel} shares no payment out for this hub, and {have} do: name such a channel, or have the line "
             "travel by bank",
             line,
         )
+    if not shares_out(channel, method):
+        ways = ", ".join(sorted(limits.methods or ()))
+        raise cannot(f"{limits.why_not_others}; have it paid by {ways}, or have the line travel by bank", line)
     return limits
 
 
@@ -102,7 +108,7 @@ def check(
     """
     if not lines:
         return
-    limits = require_rail(at.channel, lines[0].name)
+    limits = require_rail(at.channel, lines[0].name, method=at.method)
     if at.reserves:
         raise cannot(f"{limits.name} shares out what is captured at once, not what is reserved", lines[0].name)
     check_lines(lines, [limits], today)
@@ -177,5 +183,9 @@ def rules_in_words(at: AtRail) -> str:
     part = "" if at.ceiling is None else f"at most {at.ceiling / 100:g}% of a payment, "
     return (
         f"{limits.name}: {part}{limits.receivers_a_request} receivers a request, {limits.requests_a_payment} requests "
-        f"a payment, {limits.frozen_days} days from the payment on"
+        f"a payment, {limits.frozen_days} days from the payment on{_ways(limits)}"
     )
+
+
+def _ways(limits: Limits) -> str:
+    return "" if limits.methods is None else f", of payments by {', '.join(sorted(limits.methods))}"

@@ -31,7 +31,7 @@ from splitting.tables import (
     Split,
 )
 
-MOST_RETURNS = 50  # of one share order, see rails/limits.py on "Returning shares"
+WAITS_FOR_RETURNS = timedelta(minutes=10)  # a refund, at most
 
 
 def rule_of(owed: str, what: str) -> str:
@@ -181,14 +181,18 @@ def fetch_back(work: Work, split: Split, place: int, minor: int, cause: str) -> 
         limits = RAILS.get(order.channel)
         if order.status in (states.Sharing.PLANNED, states.Sharing.REFUSED) or limits is None:
             continue
-        if work.now - order.created_at >= timedelta(days=limits.give_back_days):
+        days = limits.give_back_days
+        if days is not None and work.now - order.created_at >= timedelta(days=days):
             continue
+        begun = 0
         parts = parts_of(order)
         for n, part in enumerate(parts):
             can = ReceiverKind(part.kind) in limits.gives_back and part.status != states.RailPart.CLOSED
             cut = min(part.amount_minor - part.returned_minor, minor) if can and part.share == place else 0
-            if not cut or order.return_count >= MOST_RETURNS:
+            most = limits.returns_an_order
+            if not cut or (most is not None and order.return_count >= most):
                 continue
+            begun += 1
             parts[n] = part._replace(returned_minor=part.returned_minor + cut)
             order = order._replace(return_count=order.return_count + 1, parts=dump(parts), updated_at=work.now)
             work.put(
@@ -201,6 +205,48 @@ def fetch_back(work: Work, split: Split, place: int, minor: int, cause: str) -> 
             )  # fmt: skip
             minor -= cut
         work.put(SHARE_ORDERS, order)
+        if begun:
+            paid = work.get(RAIL_PAYMENTS, (order.book, order.rail_payment))
+            work.put(RAIL_PAYMENTS, paid._replace(returns_open=paid.returns_open + begun))
+
+
+def refund_needs(work: Work, book: int, payment_id: str) -> Iterable[Need]:
+    """Name the rows that `refund_waits_until` looks at."""
+    yield SPLITS, (book, payment_id)
+    if work.knows(SPLITS, (book, payment_id)):
+        split = work.find(SPLITS, (book, payment_id))
+        if split is not None and split.rail is not None:
+            yield RAIL_PAYMENTS, (book, split.rail)
+
+
+def refund_waits_until(
+    work: Work, book: int, payment_id: str, paid_by: str, begun_at: datetime, scale: float
+) -> datetime | None:
+    """Return when to look again whether a refund may leave; None: it may now.
+
+    At rails that fetch nothing back of a payment once it is refunded, it waits for what is to be fetched back; not for
+    ever, as its payer is to have the money whether a receiver gives back or not. paid_by: the rail_payment of what it
+    gives back; begun_at: when it was begun.
+    """
+    split = work.find(SPLITS, (book, payment_id))
+    if split is None or split.rail != paid_by:
+        return None
+    paid = work.get(RAIL_PAYMENTS, (book, split.rail))
+    limits = RAILS.get(paid.channel)
+    if limits is None or not limits.returns_first:
+        return None
+    if paid.returns_open:
+        return work.now + timedelta(seconds=2 * scale) if work.now - begun_at < WAITS_FOR_RETURNS else None
+    return gap_ends(paid, work.now, scale)
+
+
+def gap_ends(paid: RailPayment, now: datetime, scale: float) -> datetime | None:
+    """Return when the next thing may be fetched back or refunded of a payment, where that is not now."""
+    limits = RAILS.get(paid.channel)
+    if limits is None or paid.return_sent_at is None:
+        return None
+    ends = paid.return_sent_at + timedelta(seconds=limits.return_gap_s * scale)
+    return ends if ends > now else None
 
 
 def _orders(work: Work, split: Split) -> list[ShareOrder]:

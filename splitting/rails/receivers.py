@@ -174,6 +174,12 @@ class Receivers:
         if kind not in limits.receiver_kinds:
             kinds = ", ".join(sorted(limits.receiver_kinds))
             raise Rejected("rail_cannot_share", f"{limits.name} knows receivers by {kinds}, not {kind}", param="kind")
+        if kind in limits.named and not name:
+            raise Rejected(
+                "rail_cannot_share",
+                f"{limits.name} knows a receiver by {kind} together with its name only",
+                param="name",
+            )
         now = self._env.now()
         row = RailReceiver(
             book, payee_id, channel_account, at.channel, kind.value, account, name, relation,

@@ -17,8 +17,9 @@ from kernel.work import BOOKS, Need, Work
 from ledger import Transfer, accounts, open_account, post_expected
 from ledger.posting import ACCOUNTS
 from splitting import states
+from splitting.rails.limits import RAILS
 from splitting.rails.objects import share_order_payload, share_return_payload
-from splitting.rails.orders import order_id_of, rule_of, settles_at
+from splitting.rails.orders import gap_ends, order_id_of, rule_of, settles_at
 from splitting.rails.parts import Part, dump, groups, parts_of
 from splitting.states import Fetching, FetchingEvent, RailPart, RailPartEvent, SharingEvent
 from splitting.states import Sharing as State
@@ -30,7 +31,6 @@ CLAIMED_FOR = timedelta(seconds=40)
 # How long a message may be on its way: a rail that knows nothing of it after that never will.
 ARRIVED_AFTER = timedelta(seconds=90)
 WAITS_S = (2, 5, 10, 30, 60, 300, 600, 1800, 3600)
-NOTHING_LEFT = frozenset({"NOT_ENOUGH", "NOT_SHARE_ORDER", "RESOURCE_NOT_EXISTS"})  # refusals of a mere release
 
 
 def wait(count: int, scale: float) -> timedelta:
@@ -168,9 +168,10 @@ class RecordSharing:
         parts = _moved(work, order, parts, [_Move(n, RailPartEvent.CLOSED, today, order.code) for n in still])
         order = order._replace(parts=dump(parts))
         if order.release_rest:
-            if had and order.code != "NOT_SHARE_ORDER":
+            limits = RAILS.get(order.channel)
+            if had and (limits is None or order.code not in limits.never_frozen):
                 _release_alone(work, order)
-            elif order.code in NOTHING_LEFT:
+            elif limits is not None and order.code in limits.gone:
                 _released(work, order, today)
         return _ended(work, order, SharingEvent.REFUSED)
 
@@ -205,10 +206,10 @@ def _noted(order: ShareOrder, said: Outcome) -> ShareOrder:
     return order
 
 
-def _never_arrived(order: ShareOrder, said: Outcome, now: datetime) -> bool:
+def _never_arrived(told: ShareOrder | ShareReturn, said: Outcome, now: datetime) -> bool:
     """Tell whether the rail knows nothing of a number, and its last message was answered by a final no."""
     lost = isinstance(said, Unknown) and said.not_found
-    return lost and order.code is not None and order.sent_at is not None and now - order.sent_at >= ARRIVED_AFTER
+    return lost and told.code is not None and told.sent_at is not None and now - told.sent_at >= ARRIVED_AFTER
 
 
 def _moved(work: Work, order: ShareOrder, parts: Sequence[Part], moves: Sequence[_Move]) -> list[Part]:
@@ -302,23 +303,28 @@ class ClaimReturn:
         if row.due_at is None or row.sent_count != self.seen:
             return None
         order = work.get(SHARE_ORDERS, (self.book, self.order_id))
+        paid = work.get(RAIL_PAYMENTS, (self.book, order.rail_payment))
         if row.status == Fetching.WAITING:
             if order.due_at is not None:
                 work.put(SHARE_RETURNS, row._replace(due_at=max(order.due_at, work.now + wait(1, self.scale))))
                 return None
             if parts_of(order)[row.part].status != RailPart.PAID:
-                work.put(SHARE_RETURNS, _fetching(work, row, FetchingEvent.DROPPED))
+                _end_return(work, row, order, FetchingEvent.DROPPED)
                 return None
+        if self.send and (ends := gap_ends(paid, work.now, self.scale)) is not None:
+            work.put(SHARE_RETURNS, row._replace(due_at=ends))
+            return None
         row = row._replace(
             status=advance(states.FETCHING, Fetching(row.status), FetchingEvent.CLAIMED).value,
             due_at=work.now + CLAIMED_FOR, updated_at=work.now,
         )  # fmt: skip
         if self.send:
-            row = row._replace(sent_count=row.sent_count + 1)
+            row = row._replace(sent_count=row.sent_count + 1, sent_at=work.now, code=None)
+            work.put(RAIL_PAYMENTS, paid._replace(return_sent_at=work.now))
         else:
             row = row._replace(query_count=row.query_count + 1)
         work.put(SHARE_RETURNS, row)
-        return ClaimedReturn(row, order, work.get(RAIL_PAYMENTS, (self.book, order.rail_payment)))
+        return ClaimedReturn(row, order, paid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,20 +357,27 @@ class RecordReturn:
         if row.status != Fetching.SENT:
             return row
         order, said = work.get(SHARE_ORDERS, (self.book, self.order_id)), self.said
-        match said:
-            case Confirmed():
-                return self._done(work, row, order, min(business_date(said.happened_at), business_date(work.now)))
-            case Refused() if said.closed or said.code in SHORT or not said.retriable:
-                if said.closed or not self.answers_message or row.sent_count == 1:
-                    row = row._replace(code=said.code[:80], message=said.message[:500])
-                    row = _fetching(work, row, FetchingEvent.REFUSED)
-                    work.put(SHARE_RETURNS, row)
-                    publish(work, row.book, "share_return.refused", row.id, share_return_payload(row, order))
-                    return row
-            case Refused():
-                row = row._replace(message=f"{said.code}: {said.message}"[:500])
-            case Unknown():
-                row = row._replace(message=said.reason[:500])
+        if isinstance(said, Confirmed):
+            return self._done(work, row, order, min(business_date(said.happened_at), business_date(work.now)))
+        no = said if isinstance(said, Refused) else said.refusal if isinstance(said, Unknown) else None
+        limits = RAILS.get(order.channel)
+        is_final = no is not None and (
+            no.closed or not no.retriable or (limits is not None and no.code in limits.short)
+        )
+        if no is not None and is_final:
+            row = row._replace(code=no.code[:80], message=no.message[:500])
+            is_over = no.closed or not self.answers_message or row.sent_count == 1
+        else:
+            is_over = not self.answers_message and _never_arrived(row, said, work.now)
+            match said:
+                case Refused():
+                    row = row._replace(message=f"{said.code}: {said.message}"[:500])
+                case Unknown() if row.code is None:
+                    row = row._replace(message=said.reason[:500])
+        if is_over:
+            row = _end_return(work, row, order, FetchingEvent.REFUSED)
+            publish(work, row.book, "share_return.refused", row.id, share_return_payload(row, order))
+            return row
         row = row._replace(due_at=work.now + wait(row.query_count + row.sent_count - 1, self.scale))
         work.put(SHARE_RETURNS, row)
         return row
@@ -375,15 +388,16 @@ class RecordReturn:
         rule = rule_of(part.owed, "fetched_back")
         transfer = Transfer(row.id, rule, channel, part.owed, row.amount_minor, order.currency)
         post_expected(work, self.book, row.id, [transfer], business_date=on, fresh=True)
-        row = _fetching(work, row._replace(done_on=on, message=None), FetchingEvent.DONE)
-        work.put(SHARE_RETURNS, row)
+        row = _end_return(work, row._replace(done_on=on, message=None, code=None), order, FetchingEvent.DONE)
         publish(work, row.book, "share_return.done", row.id, share_return_payload(row, order))
         return row
 
 
-SHORT = frozenset({"NOT_ENOUGH"})  # the receiver does not have it: the payee owes it, and pays with its next shares
-
-
-def _fetching(work: Work, row: ShareReturn, event: FetchingEvent) -> ShareReturn:
+def _end_return(work: Work, row: ShareReturn, order: ShareOrder, event: FetchingEvent) -> ShareReturn:
+    """End a fetching-back; its payment has one less that is open."""
     status = advance(states.FETCHING, Fetching(row.status), event)
-    return row._replace(status=status.value, due_at=None, updated_at=work.now)
+    row = row._replace(status=status.value, due_at=None, updated_at=work.now)
+    work.put(SHARE_RETURNS, row)
+    paid = work.get(RAIL_PAYMENTS, (order.book, order.rail_payment))
+    work.put(RAIL_PAYMENTS, paid._replace(returns_open=paid.returns_open - 1))
+    return row

@@ -26,9 +26,13 @@ class RailReceiverIn(Body):
     channel_account: Annotated[str, Form(r"[0-9a-z_-]{1,64}", "the name of a channel account")] = Field(
         description="yours, at the rail"
     )
-    kind: ReceiverKind = Field(description="by what the rail knows the payee: a `merchant`'s number, a `person`'s id")
+    kind: ReceiverKind = Field(
+        description="by what the rail knows the payee: a `merchant`'s number, a `person`'s id, at Alipay a `login`"
+    )
     account: _Account = Field(description="that number or id")
-    name: _Name = Field(default="", description="full name, which the rail compares; WeChat wants a merchant's")
+    name: _Name = Field(
+        default="", description="full name, which the rail compares; WeChat Pay wants a merchant's, Alipay a login's"
+    )
     relation: _Name = Field(default="", description="what it is to you, in the rail's own words; left out: the widest")
 
 

@@ -245,9 +245,23 @@ async def what_is_frozen_at_rails_is_released(connection: Connection) -> list[st
     return [f"book {r[0]} {r[1]}: what its rail has frozen, nothing releases" for r in rows]
 
 
+async def open_fetchings_back_are_counted(connection: Connection) -> list[str]:
+    """Of every payment as many fetchings-back are open as its refunds wait for."""
+    rows = await connection.fetch(
+        """
+        SELECT p.book, p.payment_id FROM rail_payment p
+        LEFT JOIN share_order o ON o.book = p.book AND o.rail_payment = p.id
+        LEFT JOIN share_return r ON r.book = o.book AND r.order_id = o.id AND r.status IN ('waiting', 'sent')
+        GROUP BY p.book, p.id, p.payment_id, p.returns_open HAVING count(r.id) <> p.returns_open
+        """
+    )
+    return [f"book {r[0]} {r[1]}: its refunds wait for other fetchings-back than are open" for r in rows]
+
+
 INVARIANTS = {
     "share_orders_match_the_journal": share_orders_match_the_journal,
     "at_rails_is_what_is_open": at_rails_is_what_is_open,
     "shares_go_one_way": shares_go_one_way,
+    "open_fetchings_back_are_counted": open_fetchings_back_are_counted,
     "what_is_frozen_at_rails_is_released": what_is_frozen_at_rails_is_released,
 }

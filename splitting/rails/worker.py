@@ -144,7 +144,8 @@ class RailWorker:
             if asked is None:
                 return
             said = await rail.give_back_query(_return(asked))
-            if not (isinstance(said, Unknown) and said.not_found):
+            row = asked.row
+            if not (isinstance(said, Unknown) and said.not_found) or row.code is not None:
                 await self._record_return(due, said, answers_message=False)
                 return
         claimed = await self._claim_return(due, row.sent_count, send=True)

@@ -1,4 +1,4 @@
-"""A market on a real hub and the simulated rails: WeChat Pay shares out what its plan says, its bank pays the rest."""
+"""A market on a real hub and the simulated rails: a rail shares out what its plan says, its bank pays the rest."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -22,6 +22,8 @@ from ops.verify import verify
 from ops.wiring import Hub, hub
 from splitting.rails.worker import RailWorker
 from splitting.tables import ShareOrder
+from tests.contract.counterparties import Counterparty
+from tests.contract.counterparty_alipay import AlipaySandbox
 from tests.contract.counterparty_wechat import WeChatSandbox
 from tests.support import a_sandbox
 
@@ -34,16 +36,23 @@ LINES = [
 ]
 
 
+SANDBOXES: dict[str, type[Counterparty]] = {"wechat": WeChatSandbox, "alipay": AlipaySandbox}
+METHODS: dict[str, dict[str, str]] = {
+    "wechat": {"type": "qr", "channel": "wechat"},
+    "alipay": {"type": "page", "channel": "alipay", "return_url": "https://shop.example/back"},
+}
+
+
 @dataclass
 class Market:
-    """A merchant whose payees are receivers at WeChat Pay, but for the mill, which has an account at the bank."""
+    """A merchant whose payees are receivers at a rail, but for the mill, which has an account at the bank."""
 
     hub: Hub
     book: int
     http: aiohttp.ClientSession
     door: str
-    rail: WeChatSandbox
-    farm: WeChatSandbox  # as WeChat Pay knows it
+    rail: Counterparty
+    farm: Counterparty  # as the rail knows it
     headers: dict[str, str]
     worker: RailWorker
     payees: dict[str, str] = field(default_factory=dict)
@@ -58,11 +67,11 @@ class Market:
             return said
 
     async def control(self, path: str, **body: Any) -> Any:
-        return await self.rail.control("POST", f"/control/wechat/{path}", body)
+        return await self.rail.control("POST", f"/control/{self.rail.RAIL}/{path}", body)
 
     async def fault(self, fault: str, times: int = 1, params: Any = None, **match: str) -> None:
         match["merchant"] = self.rail.merchant
-        body = {"fault": fault, "rail": "wechat", "times": times, "match": match, "params": params or {}}
+        body = {"fault": fault, "rail": self.rail.RAIL, "times": times, "match": match, "params": params or {}}
         await self.rail.control("POST", "/control/faults", body)
 
     def document(self, lines: Any = None, **more: Any) -> dict[str, Any]:
@@ -72,15 +81,18 @@ class Market:
     async def order(self, number: str, amount: int = 10_000, lines: Any = None, *, expect: int = 0, **more: Any) -> Any:
         body = {
             "merchant_order_id": number, "amount": amount, "currency": "CNY", "description": "茶叶",
-            "method": {"type": "qr", "channel": "wechat"}, "split_plan": {"document": self.document(lines)}, **more,
+            "method": METHODS[self.rail.RAIL], "split_plan": {"document": self.document(lines)}, **more,
         }  # fmt: skip
         return await self.call("POST", "/v1/payments", body, expect=expect)
 
     async def paid(self, number: str, amount: int = 10_000, lines: Any = None, **more: Any) -> str:
         """Have an order placed and paid, and its shares posted; return the payment's id."""
         payment = await self.order(number, amount, lines, **more)
-        attempts = (await self.call("GET", f"/v1/payments/{payment['id']}"))["attempts"]
-        await self.control("pay", merchant=self.rail.merchant, order=attempts[-1]["reference"])
+        if payment["next_action"]["type"] == "redirect":
+            await self.control("pay", code=payment["next_action"]["url"])
+        else:
+            attempts = (await self.call("GET", f"/v1/payments/{payment['id']}"))["attempts"]
+            await self.control("pay", merchant=self.rail.merchant, order=attempts[-1]["reference"])
         await self.becomes(f"/v1/payments/{payment['id']}", "succeeded")
         await self.hub.splitter().once()
         return str(payment["id"])
@@ -142,7 +154,7 @@ class Market:
         return found
 
     async def received(self) -> int:
-        """Close the farm's day at WeChat Pay; return what came to it by then, as WeChat Pay has it."""
+        """Close the farm's day at the rail; return what came to it by then, as the rail has it."""
         closed = await self.control("close-day", merchant=self.farm.merchant, date=today(self).isoformat())
         return int(closed["net"])
 
@@ -152,7 +164,7 @@ class Market:
 
 
 @asynccontextmanager
-async def a_market(database_url: str, home: Path, **more: Any) -> AsyncIterator[Market]:
+async def a_market(database_url: str, home: Path, at: str = "wechat", **more: Any) -> AsyncIterator[Market]:
     async with (
         a_sandbox(home) as rails,
         HttpTransport(addresses=LOOPBACK) as transport,
@@ -167,14 +179,14 @@ async def a_market(database_url: str, home: Path, **more: Any) -> AsyncIterator[
         ) as objects:
             merchant = await objects.merchants.add("a market", currencies=["CNY"])
             book = merchant.book
-            rail, farm = WeChatSandbox(rails, http), WeChatSandbox(rails, http)
+            rail, farm = SANDBOXES[at](rails, http), SANDBOXES[at](rails, http)
             custody = await rail.control("POST", "/control/bank/customers", {"name": "a market"})
             link = await objects.merchants.link_bank(book, BANK, custody, name="pool", currency="CNY")
             rail.account = await rail.control(
-                "POST", "/control/wechat/merchants", {"name": "market", "settle_to": link.pool_account, "fee_bp": 60}
+                "POST", f"/control/{at}/merchants", {"name": "market", "settle_to": link.pool_account, "fee_bp": 60}
             )
-            farm.account = await rail.control("POST", "/control/wechat/merchants", {"name": "farm"})
-            await objects.channel_admin.add_by_hand(book, "main", "wechat", rail.settings(), fee_bp=60, **more)
+            farm.account = await rail.control("POST", f"/control/{at}/merchants", {"name": "farm"})
+            await objects.channel_admin.add_by_hand(book, "main", at, rail.settings(), fee_bp=60, **more)
             runner = web.AppRunner(make_app(objects.api()), access_log=None)
             await runner.setup()
             await web.SockSite(runner, bound).start()
@@ -182,8 +194,8 @@ async def a_market(database_url: str, home: Path, **more: Any) -> AsyncIterator[
             market = Market(objects, book, http, door, rail, farm, headers, objects.rail_worker())
             platform = await objects.payees.add_platform(book, name="hub", currency="CNY", bank=BANK)
             market.payees["platform"] = platform.id
-            for name, at in (("farm", {}), ("clerk", {}), ("mill", {"bank": BANK})):
-                body = {"name": name, "currency": "CNY", "reference": name, **at}
+            for name, bank in (("farm", {}), ("clerk", {}), ("mill", {"bank": BANK})):
+                body = {"name": name, "currency": "CNY", "reference": name, **bank}
                 market.payees[name] = (await market.call("POST", "/v1/payees", body))["id"]
             for name, kind, account in (
                 ("farm", "merchant", farm.merchant),

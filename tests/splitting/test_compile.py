@@ -97,7 +97,20 @@ def test_more_times_of_release_than_requests_are_refused() -> None:
 @pytest.mark.parametrize(
     ("at", "rows", "wanted", "why"),
     [
-        (AtRail("a", "alipay"), {}, [100], "alipay shares no payment out for this hub, and WeChat Pay does"),
+        (
+            AtRail("a", "unionpay"),
+            {},
+            [100],
+            "unionpay shares no payment out for this hub, and WeChat Pay and Alipay do",
+        ),
+        (
+            AtRail("a", "alipay", method="qr"),
+            {},
+            [100],
+            "back by itself with every refund.*have it paid by app, h5, page",
+        ),
+        (AtRail("a", "alipay", method="page"), {}, [100], "is no receiver at channel account a"),
+        (AtRail("a", "alipay"), {"status": "registered"}, [3_001], "Alipay shares out at most 30% of a payment, 3000"),
         (AT._replace(reserves=True), {}, [100], "not what is reserved"),
         (AT, {}, [100], "is no receiver at channel account main"),
         (AT, {"status": "registering"}, [100], "is registering as a receiver"),

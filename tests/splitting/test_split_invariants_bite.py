@@ -185,6 +185,9 @@ BY_RAIL = {
         "more by the rail than the share is": _put("split", "shares", "0,1", "1", _PLANNED),
         "another payee's share": _put("share_order", "parts", "0,1", f'"{MILL}"', _PLANNED),
     },
+    "open_fetchings_back_are_counted": {
+        "a refund that would wait for nothing": f"UPDATE rail_payment SET returns_open = 1 WHERE {_PLANNED}",
+    },
     "what_is_frozen_at_rails_is_released": {
         "a payment whose rest nothing releases": f"UPDATE rail_payment SET is_last = false WHERE {_PLANNED}",
         "an order that nobody counted": f"UPDATE rail_payment SET order_count = order_count + 1 WHERE {_PLANNED}",
