@@ -38,6 +38,7 @@ from kernel.work import BOOKS, Command, Memory, carry_out, new_head
 from ledger import OpenAccounts, Post, Transfer, accounts
 from ops import embedded, interrupts
 from ops.migrate import migrate
+from ops.serve import settle_memory
 from ops.settings import Settings
 from ops.trials import settling_bank
 from ops.trials.memory import forget_peak, peak_mb
@@ -63,7 +64,7 @@ class World:
 
     def __init__(self, connection: Connection, pool: Pool, payees: int, day: int, *, book: int = 1) -> None:
         self._book, self.connection, self._pool, self._payments_a_day = book, connection, pool, day
-        self.now, self.payments, self._memory, self.longest_s = BEGUN, 0, Memory(), 0.0
+        self.now, self.payments, self._memory, self.commits = BEGUN, 0, Memory(), list[float]()  # seconds each
         self.payees = [f"pye_{n:08x}{0:018x}" for n in range(payees)]  # told by their first 16 digits
 
     @property
@@ -76,7 +77,7 @@ class World:
         began = time.perf_counter()
         async with self.connection.transaction():
             results, work = await carry_out(self.connection, commands, self.now, self._memory)
-        self.longest_s = max(self.longest_s, time.perf_counter() - began)
+        self.commits.append(time.perf_counter() - began)
         self._memory.keep(work)
         for result in results:
             if isinstance(result, Exception):
@@ -126,13 +127,14 @@ class World:
     async def large(self, url: str) -> dict[str, Any]:
         """Trade a day in which every payee has a share; make its batch, send it to a bank, have it answered.
 
-        Return the figures: seconds, and of each step the most memory that this process had in use. The longest commit
-        of payments is that of A_COMMIT of them.
+        Return the figures: seconds, and of each step the most memory that this process had in use. What the commits
+        took stands beside commits of A_COMMIT payments in the same book: of each kind the middle one, the one that a
+        hundredth took longer than, and the longest.
         """
         await self.open()
-        self.longest_s = 0.0
+        self.commits.clear()
         await self.trade(-(-len(self.payees) // SHARES))
-        payments_s, self.longest_s = self.longest_s, 0.0
+        payments, self.commits = self.commits, []
         day = self.today
         await self.next_day()
         batch = MakeSettlement(self._book, BANK, day, day + DAY, CURRENCY, [], self.now)
@@ -143,13 +145,14 @@ class World:
         assert made is not None
         with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
             given = await self._given_to_a_bank(url, made, Path(folder))
-        longest_s = max(self.longest_s, given.pop("longest_s"))
+        of_batch = self.commits + given.pop("commits")
         return {
             "lines": made.instruction_count,
             "made_s": round(made_s, 2),
             **given,
-            "longest_commit_ms": round(1000 * longest_s, 1),
-            "payments_commit_ms": round(1000 * payments_s, 1),
+            "commits": _spread(of_batch),
+            "payments_commits": _spread(payments),
+            "longest_commit_ms": _spread(of_batch)["longest_ms"],
             "before_mb": before_mb,
             "made_mb": made_mb,
             "peak_mb": max(made_mb, given["sent_mb"], given["answered_mb"]),
@@ -157,7 +160,7 @@ class World:
 
     async def _given_to_a_bank(self, url: str, made: Settlement, folder: Path) -> dict[str, Any]:
         """Send a batch to a bank in another process and apply its report, as the worker does; return the figures."""
-        commits = [0.0]
+        commits = list[float]()
         on_lane = partial(connect, url, name="bench lane", by_key=True)
         async with (
             HttpTransport(addresses=LOOPBACK) as transport,
@@ -193,7 +196,7 @@ class World:
             "bank_mb": used["peak_mb"],
             "order_mb": used["order_mb"],
             "report_mb": used["report_mb"],
-            "longest_s": max(commits),
+            "commits": commits,
         }
 
     async def grow(self, payments: int) -> None:
@@ -236,15 +239,22 @@ async def _nobodys(book: int, entry: Entry) -> str | None:
     return None
 
 
-def _clocked(commit: Commit[Command[Any]], longest: list[float]) -> Commit[Command[Any]]:
-    """Return a lane's commit that notes how long the longest took, in seconds."""
+def _spread(seconds: Sequence[float]) -> dict[str, float]:
+    """Return what commits took, in milliseconds."""
+    told = sorted(seconds)
+    at = {"median": len(told) // 2, "p99": len(told) * 99 // 100, "longest": len(told) - 1}
+    return {"count": len(told), **{f"{name}_ms": round(1000 * told[place], 1) for name, place in at.items()}}
+
+
+def _clocked(commit: Commit[Command[Any]], took: list[float]) -> Commit[Command[Any]]:
+    """Return a lane's commit that notes what each took, in seconds."""
 
     async def timed(commands: Sequence[Command[Any]], wait: bool) -> Sequence[Any]:
         began = time.perf_counter()
         try:
             return await commit(commands, wait)
         finally:
-            longest[0] = max(longest[0], time.perf_counter() - began)
+            took.append(time.perf_counter() - began)
 
     return timed
 
@@ -357,9 +367,14 @@ def page(figures: dict[str, Any]) -> str:
     big = figures["large"]
     rows.append(
         f"a batch of {big['lines']} lines: made in {big['made_s']} s, sent in {big['sent_s']} s "
-        f"({big['order_mb']} MB), answered in {big['answered_s']} s ({big['report_mb']} MB); longest commit "
-        f"{big['longest_commit_ms']} ms (of payments: {big['payments_commit_ms']} ms)"
+        f"({big['order_mb']} MB), answered in {big['answered_s']} s ({big['report_mb']} MB)"
     )
+    for name, what in (("commits", "its commits"), ("payments_commits", f"commits of {A_COMMIT} payments")):
+        took = big[name]
+        rows.append(
+            f"{what}: {took['count']}, in the middle {took['median_ms']} ms, one in a hundred "
+            f"over {took['p99_ms']} ms, the longest {took['longest_ms']} ms"
+        )
     rows.append(
         f"memory in use at most: made {big['made_mb']} MB, sent {big['sent_mb']} MB, answered {big['answered_mb']} MB; "
         f"{big['before_mb']} MB before, {big['bank_mb']} MB at the bank"
@@ -381,6 +396,7 @@ def command(settings: Settings, histories: str, *, payees: int, day: int, lines:
             f"--histories: write numbers of payments that grow, as 10000,100000; this is {histories[:60]}", err=True
         )
         return 2
+    settle_memory()  # as the hub's own processes do
     as_json = output == Path("-")
     said: Callable[[str], None] = (lambda line: None) if as_json else typer.echo
     figures = interrupts.run(

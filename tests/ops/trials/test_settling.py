@@ -31,6 +31,10 @@ async def test_it_measures_every_age_of_a_book_that_holds(pg_server: TestServer)
     assert (large["lines"], large["undecided"]) == (600, 0)
     assert large["order_mb"] > 0
     assert all(large[name] > 0 for name in ("made_mb", "sent_mb", "answered_mb", "bank_mb", "longest_commit_ms"))
+    for name, least in (("commits", 2 * 600 // 100), ("payments_commits", 1)):
+        took = large[name]
+        assert took["count"] >= least
+        assert 0 < took["median_ms"] <= took["p99_ms"] <= took["longest_ms"]
     assert all(age[name] > 0 for age in figures["ages"] for name in figures["growth"])
     assert "a day settled" in settling.page(figures)
 
