@@ -22,6 +22,7 @@ from splitting.objects import shares_of
 from splitting.plans.asked import Part
 from splitting.rails.orders import frozen_at_rail
 from splitting.rails.receivers import RecordReceiver, SetReceiver
+from splitting.rails.record import ARRIVED_AFTER
 from splitting.rails.store import DueReturn
 from splitting.rails.worker import RailWorker
 from splitting.shares import sharing
@@ -75,12 +76,17 @@ class Does:
 
 @dataclass
 class PlayRail:
-    """A rail that does what it is told, once a number, unless the next fate says otherwise; it knows whom it paid."""
+    """A rail that does what it is told, once a number, unless the next fate says otherwise; it knows whom it paid.
+
+    It may say for a while that it knows nothing of what it has carried out, as the hub takes a rail to do
+    (ARRIVED_AFTER), and no longer.
+    """
 
     fates: list[str]
     now: Any
     name: str = "wechat"
     orders: dict[str, dict[str, Any]] = field(default_factory=dict)
+    since: dict[str, datetime] = field(default_factory=dict)
     returns: dict[str, int] = field(default_factory=dict)
     paid: Counter[str] = field(default_factory=Counter)  # account → minor units, less what was fetched back
 
@@ -103,10 +109,14 @@ class PlayRail:
             ends = {one.receiver.account: "open" for one in order.shares}
             assert len(ends) == len(order.shares), "each receiver once"
             self.orders[order.reference] = ends
+            self.since[order.reference] = self.now()
         return self.told(order, fate)
 
     def share_query(self, order: ShareOrder, fate: str) -> Outcome | Shared:
-        if order.reference not in self.orders or fate == "unknown_yet":
+        if order.reference not in self.orders:
+            return Unknown("no such order", not_found=True)
+        since = self.since.get(order.reference)
+        if fate == "unknown_yet" and since is not None and self.now() - since < ARRIVED_AFTER:
             return Unknown("no such order", not_found=True)
         return self.told(order, fate)
 
@@ -229,7 +239,7 @@ class Market:
 
     async def step(self) -> int:
         """Let time pass, and have the worker see to everything that is open."""
-        self.book.now += timedelta(seconds=100)
+        self.book.now += ARRIVED_AFTER / 3
         orders: list[OrderRow] = [row for row in self.book._rows.get(SHARE_ORDERS, {}).values() if row.due_at]
         for row in orders:
             await self.worker._share(row)
@@ -261,6 +271,7 @@ STEPS = st.lists(
 @example(
     fates=["answer_lost", "unknown_yet", "NOT_ENOUGH"], steps=["work"], rail="wechat"
 )  # so would taking this no for the first
+@example(fates=["answer_lost", "unknown_yet", "NOT_ENOUGH", "unknown_yet"], steps=["work", "work"], rail="wechat")
 @example(fates=["pending"], steps=["work", 9_940], rail="wechat")
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @example(fates=["well", "closed", "closed"], steps=["work", 9_940], rail="alipay")
