@@ -18,9 +18,10 @@ from ledger.posting import ACCOUNTS
 from people import Use, approved
 from splitting.guard.store import platforms
 from splitting.objects import payee_payload
+from splitting.settlement.calendar import BankHours
 from splitting.shares.own import SetOwnPayee
 from splitting.shares.sharing import owed_account
-from splitting.tables import BANK_LINKS, PAYEES, BankLink, OwnPayee, Payee
+from splitting.tables import BANK_LINKS, PAYEES, PAYOUT_BANKS, BankLink, OwnPayee, Payee, PayoutBank
 from streams import publish
 
 _FACTS = Payee._fields.index("created_at")  # the columns before it are what a payee is registered with
@@ -171,8 +172,9 @@ def _get(work: Work, book: int, payee_id: str) -> Payee:
 class LinkBank:
     """Note how a merchant's custody at a bank is reached; the same bank again replaces its enrolment.
 
-    ended: it is asked for nothing more. Raises Conflict (other_pool_account): what stands in one pool account must not
-    be looked for in another.
+    At a bank that is new, a batch waits until what it pays has been deposited, as long as two people do not say
+    otherwise. ended: it is asked for nothing more. Raises Conflict (other_pool_account): what stands in one pool
+    account must not be looked for in another.
     """
 
     link: BankLink
@@ -185,10 +187,13 @@ class LinkBank:
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
         yield BANK_LINKS, (self.book, self.link.bank)
+        yield PAYOUT_BANKS, (self.book, self.link.bank)
 
     def apply(self, work: Work) -> BankLink:
         work.head(self.book)
         existing = work.find(BANK_LINKS, (self.book, self.link.bank))
+        if existing is None and work.find(PAYOUT_BANKS, (self.book, self.link.bank)) is None:
+            work.put(PAYOUT_BANKS, PayoutBank(self.book, self.link.bank, *BankHours(), None, True, None))
         if existing is not None and existing.pool_account != self.link.pool_account:
             raise Conflict(
                 "other_pool_account",

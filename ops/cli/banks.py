@@ -169,7 +169,6 @@ def settle(
     """Make the settlement batch 结算批次 of a business date and send it to the bank; repeating it continues."""
     import splitting
     from kernel import clock
-    from kernel.money import Money
     from ops.cli.settlements import batch_line
     from ops.payees import kept_back
 
@@ -183,14 +182,12 @@ def settle(
             done = await hub.banks.settle(book, bank, on, currency, execution_date=max(on + timedelta(days=1), today))
             kept = await kept_back(hub, book, bank, currency)
             lacks = 0 if done is None or done.status != "created" else await hub.banks.lacking(done)
-            if lacks:
-                kept.append(f"it waits for deposits 待入账: the pool account lacks {Money(lacks, currency)}")
         if as_json:
             show({"object": "settlement", "id": None} if done is None else splitting.settlement_payload(done))
         elif done is None:
             typer.echo(f"nothing is to be paid for {on} at {bank} 无应付款; no batch was made")
         else:
-            typer.echo(batch_line(done))
+            typer.echo(batch_line(done, lacks))
         for line in () if as_json else kept:
             typer.echo(on_screen(line))
         return 1 if done is not None and done.status in _NOT_SENT else 0

@@ -174,7 +174,6 @@ def payout_run(
     """
     import splitting
     from kernel.db import acquire
-    from kernel.money import Money
     from ops.cli.settlements import batch_line
 
     found = settings()
@@ -195,9 +194,7 @@ def payout_run(
             show({"settlements": [splitting.settlement_payload(one) for one in made]})
         else:
             for one in made:
-                waits = Money(lacking[one.id], currency) if lacking.get(one.id) else None
-                why = "" if waits is None else f"; it waits for deposits, the pool lacks {waits} 待入账"
-                typer.echo(f"{batch_line(one)}{why}")
+                typer.echo(batch_line(one, lacking.get(one.id, 0)))
             if not made:
                 typer.echo("nothing is due 无到期结算")
         return 1 if any(one.status in _NOT_SENT for one in made) else 0

@@ -21,17 +21,19 @@ def settlement_list(
     """List a merchant's batches, newest business date first: what was to be paid, was paid, came back and is open."""
     import splitting
     from kernel.db import acquire
+    from splitting.settlement.store import lacking
 
     found = settings()
 
     async def work() -> int:
         async with looking(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
             batches = await splitting.store.settlements(connection, book, limit)
+            lacks = {batch.id: await lacking(connection, batch) for batch in batches if batch.status == "created"}
         if as_json:
             show({"settlements": [splitting.settlement_payload(batch) for batch in batches]})
         else:
             for batch in batches:
-                typer.echo(batch_line(batch))
+                typer.echo(batch_line(batch, lacks.get(batch.id, 0)))
             typer.echo(f"{len(batches)} shown" if batches else "no settlement")
         return 0
 
@@ -51,6 +53,7 @@ def settlement_show(
     import splitting
     from kernel.db import acquire
     from kernel.errors import NotFound
+    from splitting.settlement.store import lacking
     from splitting.states import Instruction as LineStatus
 
     found = settings()
@@ -63,12 +66,13 @@ def settlement_show(
             if batch is None:
                 raise NotFound("no_such_settlement", f"there is no settlement {settlement!r}")
             lines = await splitting.store.instructions(connection, book, settlement)
+            lacks = await lacking(connection, batch) if batch.status == "created" else 0
         wanted = [line for line in lines if status in (None, line.status)]
         if as_json:
             told = [{**splitting.instruction_payload(line), "name": line.name} for line in wanted]
             show({**splitting.settlement_payload(batch), "instructions": told})
         else:
-            typer.echo(batch_line(batch))
+            typer.echo(batch_line(batch, lacks))
             for line in wanted:
                 typer.echo(f"  {_line(line)}")
         return 0
@@ -76,8 +80,8 @@ def settlement_show(
     finish(work())
 
 
-def batch_line(batch: "Settlement") -> str:
-    """Return what a person is told of a batch, in every command the same."""
+def batch_line(batch: "Settlement", lacks: int = 0) -> str:
+    """Return what a person is told of a batch, in every command the same. lacks: minor units it waits for."""
     from kernel.money import Money
 
     total, paid, back = (
@@ -87,6 +91,9 @@ def batch_line(batch: "Settlement") -> str:
         "refused": "; the bank refused it 银行拒收: see `sluice case list --kind settlement_refused`",
         "awaiting_release": f"; it waits for release 待放行: two people say `sluice payout release {batch.id}`",
     }.get(batch.status, "")
+    if lacks:
+        amount = Money(lacks, batch.currency)
+        what_now = f"; it waits for deposits 待入账: the pool account lacks {amount}"
     came_back = f", came back 退票 {back}" if batch.returned_minor else ""
     return (
         f"{batch.id}: {batch.status}, {batch.instruction_count} instructions 结算指令 over {total} {batch.currency}, "

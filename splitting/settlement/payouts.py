@@ -171,7 +171,7 @@ def _linked(work: Work, book: int, bank: str) -> BankLink:
 
 
 def bank_of(book: int, bank: str) -> PayoutBank:
-    """Return what holds of a bank of which nothing was said."""
+    """Return what holds of a bank of which nothing was said: linked when no batch waited."""
     return PayoutBank(book, bank, *BankHours(), NO_LIMIT, False, None)
 
 

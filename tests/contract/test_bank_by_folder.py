@@ -18,6 +18,7 @@ from ops.cases import decide
 from ops.verify import verify
 from ops.wiring import Hub, hub
 from splitting.banks.worker import BankWorker
+from splitting.settlement.calendar import BankHours
 from splitting.tables import Instruction
 from tests.contract.counterparties import Control
 from tests.splitting.play_bank import private_pem
@@ -53,6 +54,7 @@ async def test_a_batch_goes_out_and_comes_back_by_a_folder(
         book = (await objects.merchants.add("tea", currencies=["CNY"])).book
         given = await control("bank/customers", name="tea", drop=True)
         link = await objects.merchants.link_bank(book, BANK, given, name="pool", currency="CNY")
+        await objects.payouts.set_bank(book, BANK, BankHours(), release_above_minor=None, only_deposited=False)
         farm = await objects.payees.register(
             book, reference="farm", name="farm", kind="supplier", currency="CNY", bank=BANK
         )

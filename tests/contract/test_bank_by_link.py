@@ -21,6 +21,7 @@ from ops.verify import verify
 from ops.wiring import Hub, hub
 from reconciliation.matching.verdicts import Area
 from reconciliation.sources.statements import statements_of
+from splitting.settlement.calendar import BankHours
 from splitting.tables import BankFile, Instruction
 from tests.contract.counterparties import Control
 
@@ -60,6 +61,7 @@ async def test_a_batch_is_given_asked_for_and_comes_back_over_a_link(
                 await objects.merchants.link_bank(book, BANK, given | wrong, name="pool", currency="CNY")
             assert refused.value.code == code
         link = await objects.merchants.link_bank(book, BANK, given, name="pool", currency="CNY")
+        await objects.payouts.set_bank(book, BANK, BankHours(), release_above_minor=None, only_deposited=False)
         assert link.pool_account == given["account"]
         assert given["symmetric_key"] not in link.settings
 

@@ -145,7 +145,8 @@ def test_a_clerk_does_all_that_the_page_says(
             what in about
             or what in decided
             or what in ("send_again", "cancel", "not_paid")
-            or words[:2] in (["payee", "bind"], ["payee", "limit"], ["payout", "release"], ["payout", "cancel"])
+            or words[:2]
+            in (["payee", "bind"], ["payee", "limit"], ["payout", "release"], ["payout", "cancel"], ["payout", "bank"])
         ):
             by_two(bare_home, typed)
         elif words[:2] == ["timetable", "run"]:

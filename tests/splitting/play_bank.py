@@ -22,6 +22,8 @@ from gateway.payments.bank_credits import BankCredits
 from kernel.addresses import LOOPBACK, Addresses
 from kernel.env import Transport
 from splitting.banks.worker import BankWorker
+from splitting.settlement.calendar import BankHours
+from splitting.settlement.payouts import SetPayoutBank
 from tests.splitting.town import BANK, Town, a_town
 
 DAY = "2026-11-24"
@@ -188,7 +190,7 @@ class PlayBank:
 
 @asynccontextmanager
 async def a_bank(town: Town, *, bank: str = BANK, book: int | None = None) -> AsyncIterator[PlayBank]:
-    """Open a bank and have the shop's custody, or another merchant's, there."""
+    """Open a bank and have the shop's custody, or another merchant's, there. Its batches wait for nothing."""
     play = PlayBank()
     async with TestServer(play.app()) as server:
         enrolment = {
@@ -201,7 +203,9 @@ async def a_bank(town: Town, *, bank: str = BANK, book: int | None = None) -> As
             "bic": "SBXBCNBJXXX",
             "account_holder": HOLDER,
         }
-        await town.front.hub.merchants.link_bank(book or town.front.book, bank, enrolment, name="pool", currency="CNY")
+        where = book or town.front.book
+        await town.front.hub.merchants.link_bank(where, bank, enrolment, name="pool", currency="CNY")
+        await town.put(SetPayoutBank(where, bank, BankHours(), None, only_deposited=False))
         try:
             yield play
         finally:

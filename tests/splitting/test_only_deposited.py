@@ -3,9 +3,10 @@
 from datetime import timedelta
 from pathlib import Path
 
-from splitting import ApplyDeposit
+from ops.cli.settlements import batch_line
+from splitting import ApplyDeposit, BankLink, LinkBank
 from splitting.settlement.calendar import BankHours
-from splitting.settlement.payouts import SetPayoutBank
+from splitting.settlement.payouts import SetPayoutBank, bank_of
 from tests.splitting.play_bank import a_round, a_town_with_a_bank
 from tests.splitting.town import BANK, FARM, MILL, PLATFORM, Town
 
@@ -65,12 +66,22 @@ async def test_a_newer_batch_takes_nothing_that_an_older_one_waits_for(database_
         await town.front.assert_books_hold()
 
 
-async def test_where_nobody_said_so_a_batch_waits_for_nothing(database_url: str, tmp_path: Path) -> None:
+async def test_a_new_bank_has_batches_wait_and_one_of_before_as_it_was(database_url: str, tmp_path: Path) -> None:
     async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
+        front, books = town.front, (town.front.book, "new")
+        await town.put(LinkBank(BankLink(*books, "6200", "{}", "{}")))
+        assert (await front.hub.payouts.bank(*books)).only_deposited
+        await town.put(SetPayoutBank(*books, BankHours(), None, False))
+        await town.put(LinkBank(BankLink(*books, "6200", "{}", "{}")))
+        assert not (await front.hub.payouts.bank(*books)).only_deposited, "two people have said so"
+        assert not bank_of(*books).only_deposited, "of before, when there was no row"
+        await waits(town, True)
         await town.sell()
         batch = await town.settle(town.today)
-        assert await town.front.hub.banks.lacking(batch) == 0
-        await waits(town, False)
-        assert await town.front.hub.banks.lacking(batch) == 0
+        await a_round(bank_worker)
+        assert bank.taken == []
+        assert f"lacks {A_DAY / 100:.2f} CNY" in batch_line(batch, await front.hub.banks.lacking(batch))
+        await waits(town, False)  # the way out where the money does not come
+        assert await front.hub.banks.lacking(batch) == 0
         await a_round(bank_worker)
         assert len(bank.taken) == 1

@@ -35,6 +35,7 @@ from ops.wiring import Hub
 from reconciliation import Case, Run
 from reconciliation.daily import Deposit
 from reconciliation.states import State
+from splitting.settlement.calendar import BankHours
 from splitting.tables import Instruction
 
 T = TypeVar("T")
@@ -97,6 +98,8 @@ class Player:
         merchant = await self._hub.merchants.add("replay", currencies=[currency])
         book = self._stage.book = merchant.book
         link = await self._hub.merchants.link_bank(book, BANK, bank, name="replay pool", currency=currency)
+        # A planted fault has a deposit come short; the bank is to refuse a line then, so no batch waits for it.
+        await self._hub.payouts.set_bank(book, BANK, BankHours(), release_above_minor=None, only_deposited=False)
         world = World(self._session, self._hub_url, merchant.api_key, self._sandbox_url, patience_s=self._patience_s)
         platform = await self._hub.payees.add_platform(book, name="platform", currency=currency, bank=BANK)
         async with _Cables(self._sandbox_url, self._open_to) as cables:

@@ -26,6 +26,7 @@ from kernel.clock import business_date
 from kernel.env import system_env
 from kernel.ids import base36
 from ops.wiring import Hub, hub
+from splitting.settlement.calendar import BankHours
 from tests.contract.counterparty_stripe import StripeSandbox
 from tests.contract.counterparty_wechat import WeChatSandbox
 from tests.documented import answer_faults, openapi
@@ -163,7 +164,8 @@ async def play(story: Story) -> None:
     day = business_date(over)
     next_day = day + timedelta(days=1)
     pool = (await story.hub.banks.link(story.book, BANK)).pool_account
-    money = {"account": pool, "amount_minor": 1_000_000, "end_to_end_id": "TOP-UP"}
+    money = {"account": pool, "amount_minor": 1_000_000, "end_to_end_id": "TOP-UP"}  # no channel's
+    await story.hub.payouts.set_bank(story.book, BANK, BankHours(), release_above_minor=None, only_deposited=False)
     await story.wechat.control("POST", "/control/bank/deposits", money)
     await story.hub.banks.settle(story.book, BANK, day, "CNY", execution_date=next_day, not_before=over)
     await _owed_back(story, paid, payee["id"])
