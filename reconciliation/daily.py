@@ -17,6 +17,7 @@ from channels.banks import (
     Kind,
     StatusReport,
     opens_accounts,
+    paid_by_booking,
     read_statements,
 )
 from channels.contract import BadBill, BillLine
@@ -235,6 +236,7 @@ class DailyProof:
             kept = await self._keep(link, info_of(file), raw, in_place=True)
             if KINDS.get(file.type) is Kind.STATEMENT:
                 wrong = _wrong_with(kept, info_of(file), raw, gaps=True)
+                await self._pay(link, file.type, raw, kept)
                 await self._banks.files.end(file, info_of(file), wrong)
             new += kept.fresh
         return new
@@ -253,8 +255,15 @@ class DailyProof:
         kept = await self._keep(link, listed, raw)
         if KINDS.get(listed.type) is Kind.STATEMENT:  # which nothing but the proof reads
             wrong = _wrong_with(kept, listed, raw, gaps=client.keeps_files)
+            await self._pay(link, listed.type, raw, kept)
             await files.end(await files.keep(link, listed, raw), listed, wrong, known=kept.fresh)
         return int(kept.fresh)
+
+    async def _pay(self, link: BankLink, type: str, raw: bytes, kept: Kept) -> None:
+        """Apply what a statement that counts says of payouts, at a bank that says by its booking that it paid."""
+        if kept.refused is None and paid_by_booking(orjson.loads(link.settings)):
+            for statement in read_statements(type, raw, allow_gap=True, odd=[]):
+                await self._banks.files.bookings.apply_statement(link, statement)
 
     async def _keep(self, link: BankLink, listed: FileInfo, raw: bytes, *, in_place: bool = False) -> Kept:
         async with transaction(self._pool) as connection:

@@ -6,7 +6,17 @@ from channels.banks.contract import Bank, GivesAnew, OpensAccounts, TellsUploads
 from channels.banks.errors import BadStatement
 from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
 from channels.banks.orders import Instruction, Order, is_bic, no_text
-from channels.banks.profiles import NAMES, SECRETS, a_bank, form, opens_accounts, profile, region, unsayable
+from channels.banks.profiles import (
+    NAMES,
+    SECRETS,
+    a_bank,
+    form,
+    opens_accounts,
+    paid_by_booking,
+    profile,
+    region,
+    unsayable,
+)
 from channels.banks.reading import KINDS, read_notice, read_report, read_statements, types_of
 
 __all__ = [
@@ -38,6 +48,7 @@ __all__ = [
     "no_text",
     "opens_accounts",
     "other_payment_than_sent",
+    "paid_by_booking",
     "profile",
     "read_notice",
     "read_report",

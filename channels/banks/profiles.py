@@ -13,7 +13,7 @@ ISO_20022, CMB = "iso20022", "cmb"
 NAMES: Mapping[str, frozenset[str]] = {
     ISO_20022: frozenset(
         {"profile", "base_url", "token", "private_key", "key_id", "bank_key_id", "bank_public_key", "bic", "bank_name",
-         "drop_dir", "pain_001", "notices", "account_holder", "region"}
+         "drop_dir", "pain_001", "notices", "paid_by", "account_holder", "region"}
     ),
     CMB: cmb.NAMES,
 }  # fmt: skip
@@ -60,6 +60,11 @@ def unsayable(settings: Mapping[str, Any], name: str, account: str | None) -> st
 def opens_accounts(settings: Mapping[str, Any]) -> bool:
     """Tell whether the bank opens payees' accounts, in our name: its statements show them then, and no others'."""
     return profile(settings) != CMB
+
+
+def paid_by_booking(settings: Mapping[str, Any]) -> bool:
+    """Tell whether the bank's booking of a debit says that it was paid: its reports end before ACSC."""
+    return profile(settings) == ISO_20022 and settings.get("paid_by") == "booking"
 
 
 def form(settings: Mapping[str, Any]) -> int:

@@ -16,7 +16,7 @@ from sandbox.bank.bookings import IDENTITY, RAIL, Bookings, file_id, instant, kn
 from sandbox.bank.errors import Refused
 from sandbox.bank.instructions import Line, Order, read_order
 from sandbox.bank.reports import Entry, Result
-from sandbox.bank.rules import Refusal, judge, leaves_the_bank
+from sandbox.bank.rules import Refusal, Status, judge, leaves_the_bank
 from sandbox.bank.store import Customer, Upload
 from sandbox.context import SandboxContext
 from sandbox.store import Tx
@@ -35,6 +35,7 @@ class Orders:
         ctx.faults.declare(RAIL, ("request_lost", "answer_lost"), upload_keys)
         ctx.faults.declare(RAIL, ("refuse_line",), ("creditor_account", "end_to_end_id"), code="AC04")
         ctx.faults.declare(RAIL, ("say_refused",), ("creditor_account", "end_to_end_id"), codes="DU04")
+        ctx.faults.declare(RAIL, ("report_ends_at",), ("customer_id", "message_id"), status="ACSP")
         ctx.faults.declare(RAIL, ("report_by_payment", "report_in_12"), ("customer_id", "message_id"))
 
     async def accept(self, customer: Customer, order: Order, raw: bytes) -> Upload:
@@ -95,6 +96,8 @@ class Orders:
             report = reports.rejection_report(IDENTITY, report_id, now, order, Refusal("AM05", why), version=version)
         else:
             results = [self._execute_line(tx, upload, line, now) for line in order.lines]
+            if ends := self._ctx.faults.take(RAIL, "report_ends_at", **match):
+                results = [replace(one, last_word=Status(str(ends.params["status"]))) for one in results]
             # Drawn only now: credit notices made on the way have taken numbers of the same row.
             report_id = f"P002-{store.next_file_seq(tx):010d}"
             by_payment = self._ctx.faults.take(RAIL, "report_by_payment", **match) is not None

@@ -61,11 +61,12 @@ class Result:
     line: Line
     refusal: Refusal | None
     bank_ref: str | None
+    last_word: Status = Status.SETTLED  # of a line that was executed
 
     @property
     def status(self) -> Status:
         """Return the line's ISO status."""
-        return Status.SETTLED if self.refusal is None else Status.REJECTED
+        return self.last_word if self.refusal is None else Status.REJECTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,7 @@ def _line_status(result: Result) -> Element:
         _el("OrgnlEndToEndId", line.end_to_end_id),
         _el("TxSts", result.status),
         *(_reasons(result.refusal) if result.refusal else ()),
-        _el("AcctSvcrRef", result.bank_ref) if result.bank_ref else None,
+        _el("AcctSvcrRef", result.bank_ref) if result.bank_ref and result.status is Status.SETTLED else None,
         _el(
             "OrgnlTxRef",
             _el("Amt", _el("InstdAmt", to_text(line.amount_minor, line.currency), Ccy=line.currency)),

@@ -19,6 +19,8 @@ class Status(StrEnum):
     PARTLY = "PART"  # some lines settled, some rejected
     REJECTED = "RJCT"
     ACCEPTED = "ACCP"  # checked and taken in; says nothing of the money
+    VALIDATED = "ACTC"  # likewise, by an ordered fault: the last word of this bank's about a line
+    IN_PROCESS = "ACSP"  # likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +113,8 @@ def _judge_funds(line: Line, debtor: Account, *, already_paid: bool) -> Refusal 
 
 def group_status(statuses: list[Status]) -> Status:
     """Return the status of a file or block from its lines' statuses; an empty one counts as rejected."""
-    if statuses and all(status is Status.SETTLED for status in statuses):
-        return Status.SETTLED
+    if statuses and statuses[0] is not Status.REJECTED and all(status is statuses[0] for status in statuses):
+        return statuses[0]
     if all(status is Status.REJECTED for status in statuses):
         return Status.REJECTED
     return Status.PARTLY

@@ -1,24 +1,31 @@
 """What becomes of each booking that a bank tells of: a deposit, a payout, a return, a withdrawal's; or a case."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from itertools import islice
 
 import orjson
 
-from channels.banks import Entry
+import cases
+from channels.banks import AccountStatement, Entry, paid_by_booking
 from kernel.db import Pool, acquire
 from kernel.lane import Lanes
 from splitting import states, store
-from splitting.settlement.deposits import ApplyDeposit, Shared, day_named
+from splitting.settlement.deposits import UNIDENTIFIED, ApplyDeposit, Shared, day_named
 from splitting.settlement.instructions import INSTRUCTION_ID, DecideInstruction
 from splitting.settlement.returns import ApplyReturn
 from splitting.settlement.shared import Parts, ShareDeposit, awaiting_bill
-from splitting.tables import BankLink, Instruction
+from splitting.tables import BankLink, Instruction, Settlement
 from splitting.withdrawals import answers as withdrawals
 
 log = logging.getLogger(__name__)
+
+TOGETHER = 64  # lines of a batch
+BATCH = "batch"  # the fact of a booking's case that says which batch it books as one
+_NEVER_SENT = frozenset({states.Batch.DRAFT, states.Batch.AWAITING_RELEASE})
 
 # Told of a transfer to, or back from, one payment's own account number; returns its channel account, or None.
 Collected = Callable[[int, Entry], Awaitable[str | None]]
@@ -45,24 +52,16 @@ class Bookings:
                 (account,) = channel_accounts_of[mark]
             else:
                 shared = Shared(reference, day_named(reference, mark), tuple(channel_accounts_of[mark]))
-        deposit = ApplyDeposit(
-            link.book,
-            link.bank,
-            account,
-            entry.amount.currency,
-            entry.amount.minor,
-            entry.raw_ref,
-            entry.booked_on,
-            entry.booking,
-            entry.notice,
-        )
+        deposit = _as_deposit(link, entry, account)
         if at_pool and (account is not None or shared is not None):
             await self._lanes.put(replace(deposit, shared=shared))
+            return
+        if await self._pays(link, entry):
             return
         if at_pool and entry.batch_refs and await _is_our_batch(self._pool, link, entry):
             return  # its lines' reports decide them, and the daily proof holds the sum against them
         line = await _line_of(self._pool, link, entry)
-        if line is not None and _carries_out(line, link, entry):
+        if line is not None and _carries_out(line, link, entry) and await self._left(link, line):
             return  # its status report decides it
         known = {
             "account": f"…{entry.account[-4:]}",
@@ -90,6 +89,77 @@ class Bookings:
         log.warning("a booking at the bank is nobody's that the hub knows", extra=facts)
         await self._lanes.put(deposit)
 
+    async def apply_statement(self, link: BankLink, statement: AccountStatement) -> None:
+        """Apply what a statement says of payouts, where the bank's booking is its word that it paid; nothing else.
+
+        Nothing of one whose entries do not lead to its closing balance.
+        """
+        if statement.gap.minor or not paid_by_booking(orjson.loads(link.settings)):
+            return
+        for entry in statement.entries:
+            if await self._pays(link, entry) or entry.is_return or entry.account == link.pool_account:
+                continue
+            for command in await withdrawals.booked(self._pool, link, entry, _as_deposit(link, entry, None)) or ():
+                await self._lanes.put(command)
+
+    async def _pays(self, link: BankLink, entry: Entry) -> bool:
+        """Take a debit of the pool account for the bank's word that it paid a line, or a batch as one, where it is one.
+
+        Returns whether the booking is explained by that. A line is paid by the debit that names it, with its amount, to
+        the unit; all that is in transit of a batch, by a debit of what its lines come to that were not refused.
+        """
+        out = entry.amount.minor < 0 and entry.account == link.pool_account and not entry.is_return
+        if not out or not paid_by_booking(orjson.loads(link.settings)):
+            return False
+        line = await _line_of(self._pool, link, entry)
+        if line is not None:
+            if not _carries_out(line, link, entry) or not await self._left(link, line):
+                return False
+            await self._lanes.put(DecideInstruction(link.book, line.id, True, None, entry.booked_on))
+            return True
+        if entry.end_to_end_id is not None or (batch := await _batch_of(self._pool, link, entry)) is None:
+            return False
+        if not await self._pay_batch(batch, -entry.amount.minor, entry.booked_on):
+            known = {"account": f"…{entry.account[-4:]}", "at_pool": True, BATCH: batch.id}
+            deposit = replace(_as_deposit(link, entry, None), booking=f"{batch.id}@{entry.booked_on}", notice="")
+            await self._lanes.put(replace(deposit, known=known))
+        return True
+
+    async def _left(self, link: BankLink, line: Instruction) -> bool:
+        """Tell whether the bank may have a line: its batch is this bank's, and may have been sent."""
+        async with acquire(self._pool) as connection:
+            batch = await store.find_settlement(connection, link.book, line.settlement_id)
+        return batch is not None and batch.bank == link.bank and batch.status not in _NEVER_SENT
+
+    async def _pay_batch(self, batch: Settlement, minor: int, booked_on: date) -> bool:
+        """Have all that is in transit of a batch paid, where the booking is of all its lines that were not refused."""
+        async with acquire(self._pool) as connection:
+            lines = await store.instructions(connection, batch.book, batch.id)
+        expected = [line for line in lines if line.status != states.Instruction.REFUSED]
+        if batch.status in _NEVER_SENT or not expected or sum(line.amount_minor for line in expected) != minor:
+            return False
+        left = iter([line.id for line in expected if line.status == states.Instruction.IN_TRANSIT])
+        while some := list(islice(left, TOGETHER)):
+            await asyncio.gather(
+                *(self._lanes.put(DecideInstruction(batch.book, one, True, None, booked_on)) for one in some)
+            )
+        return True
+
+    async def look_again(self, link: BankLink) -> None:
+        """Hold bookings of whole batches that did not agree with their lines against what was refused since."""
+        async with acquire(self._pool) as connection:
+            waiting = await cases.store.cases(connection, book=link.book, kind=UNIDENTIFIED)
+        for case in waiting:
+            facts = orjson.loads(case.facts)
+            if facts["bank"] != link.bank or BATCH not in facts:
+                continue
+            async with acquire(self._pool) as connection:
+                batch = await store.find_settlement(connection, link.book, facts[BATCH])
+            day = date.fromisoformat(facts["business_date"])
+            if batch is not None and await self._pay_batch(batch, -facts["amount_minor"], day):
+                why = f"it is what the lines of {batch.id} come to"
+                await self._lanes.put(cases.CloseCase(case.book, case.kind, case.about, why))
+
     async def share_out(self, link: BankLink, parts: Parts) -> None:
         """Share out the deposits at a bank that are of several channel accounts and whose bill has come by now."""
         async with acquire(self._pool) as connection:
@@ -114,14 +184,34 @@ def _carries_out(line: Instruction, link: BankLink, entry: Entry) -> bool:
     )
 
 
-async def _is_our_batch(pool: Pool, link: BankLink, entry: Entry) -> bool:
-    """Tell whether an entry is the debit of one of our batches as a whole, of no more than was ordered."""
+def _as_deposit(link: BankLink, entry: Entry, account: str | None) -> ApplyDeposit:
+    return ApplyDeposit(
+        link.book,
+        link.bank,
+        account,
+        entry.amount.currency,
+        entry.amount.minor,
+        entry.raw_ref,
+        entry.booked_on,
+        entry.booking,
+        entry.notice,
+    )
+
+
+async def _batch_of(pool: Pool, link: BankLink, entry: Entry) -> Settlement | None:
+    """Return the batch that an entry books as one."""
     async with acquire(pool) as connection:
         for ref in entry.batch_refs:
             batch = await store.find_settlement(connection, link.book, ref.replace("-", "_"))
-            if batch is not None and batch.bank == link.bank and batch.currency == entry.amount.currency:
-                return 0 < -entry.amount.minor <= batch.total_minor
-    return False
+            if batch is not None and (batch.bank, batch.currency) == (link.bank, entry.amount.currency):
+                return batch
+    return None
+
+
+async def _is_our_batch(pool: Pool, link: BankLink, entry: Entry) -> bool:
+    """Tell whether an entry is the debit of one of our batches as a whole, of no more than was ordered."""
+    batch = await _batch_of(pool, link, entry)
+    return batch is not None and 0 < -entry.amount.minor <= batch.total_minor
 
 
 async def _line_of(pool: Pool, link: BankLink, entry: Entry) -> Instruction | None:

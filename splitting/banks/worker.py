@@ -425,6 +425,7 @@ class BankWorker:
                 if not await self._give(withdrawal, partial(self._banks.withdrawals.send, link)):
                     break
         number = await self._banks.files.read_new(link, deposits, self._collected)
+        await self._banks.files.bookings.look_again(link)
         if self._parts is not None:
             await self._banks.files.bookings.share_out(link, self._parts)
         now = self._env.clock.monotonic()

@@ -233,6 +233,8 @@ def _moved(work: Work, book: int, settlement_id: str, event: states.BatchEvent, 
 class DecideInstruction:
     """Apply what the bank's signed status report (pain.002) says of one line; `paid`, or refused with its reason code.
 
+    At a bank whose booking says that it paid, what its signed booking of the debit says.
+
     The same report again changes nothing, and one that contradicts what was booked changes nothing but opens a case.
     A refusal of a line that is in doubt only adds to its case. Returns the line. business_date: the bank's; None: it is
     not the bank that says so, and the day is the one on which it is recorded.

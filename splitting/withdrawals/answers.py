@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from datetime import date
 
-from channels.banks import Entry, Fate, LineStatus
+import orjson
+
+from channels.banks import Entry, Fate, LineStatus, paid_by_booking
 from kernel.db import Pool, acquire
 from kernel.work import Command
 from splitting import states
@@ -43,8 +45,8 @@ async def booked(
 ) -> Sequence[Command[Withdrawal]] | None:
     """Return what follows from a booking that is a withdrawal's; None where it is none's that is as it was ordered.
 
-    booking: the same as a deposit of nobody's. A debit says nothing new: the report decides. Where a return is told of
-    before the report, the withdrawal was paid.
+    booking: the same as a deposit of nobody's. A debit says nothing new where the report decides; by a bank whose
+    booking does (paid_by_booking) the withdrawal is paid. Where a return is told of first, it was paid.
     """
     texts = [entry.end_to_end_id or "", *(REFERENCE.findall(entry.remittance) if entry.is_return else [])]
     row = await named(pool, link, *texts)
@@ -52,6 +54,8 @@ async def booked(
         return None
     if not entry.is_return:
         carried_out = entry.amount.minor == -row.amount_minor and row.status != states.Withdrawal.REFUSED
+        if carried_out and paid_by_booking(orjson.loads(link.settings)) and row.status in _UNDECIDED:
+            return [DecideWithdrawal(row.book, row.id, True, None, entry.booked_on)]
         return [] if carried_out else None
     if entry.amount.minor != row.amount_minor:
         return None

@@ -262,6 +262,42 @@ async def a_statement_ends_with_what_the_account_has(desk: Desk) -> None:
     assert any(entry.end_to_end_id == f"{order.message_id}-0" for one in found for entry in one.entries)
 
 
+async def a_report_that_is_not_final_decides_nothing_and_the_booking_names_the_line(desk: Desk) -> None:
+    day = date.fromisoformat((await desk.control(desk.bank, None))["date"])
+    for status in ("ACTC", "ACCP", "ACSP") if desk.bank == "bank" else ():
+        whose = {"customer_id": desk.customer_id}
+        await desk.control(
+            "faults", rail="bank", fault="report_ends_at", params={"status": status}, match=whose, times=1
+        )
+        order = desk.order(700, 40)
+        assert isinstance(await desk.sent(order), Accepted)
+        async with asyncio.timeout(WAIT_S):
+            while (report := await _reported(desk, order)) is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert {report.fate_of(one.end_to_end_id).fate for one in order.instructions} == {Fate.PENDING}  # type: ignore[union-attr]
+    if desk.bank != "bank":
+        return
+    await desk.control("bank/close-day", date=day.isoformat())
+    type = desk.client.types[Kind.STATEMENT]
+    async with asyncio.timeout(WAIT_S):
+        while not (page := await desk.client.list_files(type, None)).files:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    listed = next(file for file in page.files if file.business_date == day)
+    booked = [one for each in read_statements(type, await desk.client.fetch(listed)) for one in each.entries]
+    debits = [one for one in booked if one.account == desk.pool and one.amount.minor < 0]
+    last = {line.end_to_end_id: -line.amount.minor for line in order.instructions}
+    assert last == {one.end_to_end_id: one.amount.minor for one in debits if one.end_to_end_id in last}
+    assert not any(one.is_return for one in debits)
+
+
+async def _reported(desk: Desk, order: Order) -> StatusReport | None:
+    """Return the bank's report on an order, if it has written one."""
+    type = desk.client.types[Kind.REPORT]
+    page = await desk.client.list_files(type, None, under_way=[order.message_id])
+    found = [read_report(type, await desk.client.fetch(file)) for file in page.files]
+    return next((one for one in found if one.original_message_id == order.message_id), None)
+
+
 PLAYS: tuple[Callable[[Desk], Awaitable[None]], ...] = (
     an_order_is_carried_out_once_however_often_it_is_given,
     an_order_that_the_bank_cannot_take_is_refused_and_nothing_of_it_done,
@@ -272,6 +308,7 @@ PLAYS: tuple[Callable[[Desk], Awaitable[None]], ...] = (
     each_booking_comes_once_in_its_order_and_none_is_passed_over,
     a_payout_that_came_back_says_so,
     a_statement_ends_with_what_the_account_has,
+    a_report_that_is_not_final_decides_nothing_and_the_booking_names_the_line,
 )
 WAYS = ("http", "folder", "cmb")
 

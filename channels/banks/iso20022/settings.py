@@ -9,6 +9,7 @@ from channels.banks.orders import no_text
 from channels.settings import secret
 
 TIMEOUT_S = 30.0
+PAID_BY = ("report", "booking")  # by which word of the bank's a line is paid
 NOTICES = ("camt.054", "camt.052")  # in which messages banks tell of bookings as they are made
 
 
@@ -27,6 +28,7 @@ class BankSettings:
     drop_dir: str | None = None  # the folder by which files go, where they do not go by base_url
     pain_001: str = PAIN_001  # the version in which new batches are written
     notices: str = NOTICES[0]  # one of NOTICES: the same bookings are not read from both
+    paid_by: str = PAID_BY[0]  # one of PAID_BY: by its report alone, or also by its booking of the debit
     account_holder: str | None = (
         None  # 户名: in whose name the pool account is; None: of a link made before it was asked
     )
@@ -36,8 +38,8 @@ def read_settings(enrolment: Mapping[str, Any]) -> BankSettings:
     """Return the settings from a bank's answer to an enrolment.
 
     enrolment: base_url, token, key_id, private_key, bank_key_id, bank_public_key, bic, bank_name, drop_dir, pain_001,
-    notices, account_holder; each of the secrets and keys may be a file instead: token_file, … Raises ValueError and
-    KeyError, which show no secret.
+    notices, paid_by, account_holder; each of the secrets and keys may be a file instead: token_file, … Raises
+    ValueError and KeyError, which show no secret.
     """
     return BankSettings(
         base_url=enrolment["base_url"],
@@ -50,6 +52,7 @@ def read_settings(enrolment: Mapping[str, Any]) -> BankSettings:
         drop_dir=enrolment.get("drop_dir"),
         pain_001=_version(enrolment.get("pain_001", PAIN_001)),
         notices=_notices(enrolment.get("notices", NOTICES[0])),
+        paid_by=_paid_by(enrolment.get("paid_by", PAID_BY[0])),
         account_holder=_holder(enrolment.get("account_holder")),
     )
 
@@ -69,6 +72,12 @@ def _version(told: Any) -> str:
 def _notices(told: Any) -> str:
     if told not in NOTICES:
         raise ValueError(f"notices is one of {', '.join(NOTICES)}")
+    return str(told)
+
+
+def _paid_by(told: Any) -> str:
+    if told not in PAID_BY:
+        raise ValueError(f"paid_by is one of {', '.join(PAID_BY)}")
     return str(told)
 
 

@@ -1,0 +1,265 @@
+"""A bank whose reports end before ACSC says by its signed booking of the debit that it paid: to the unit, or not."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import date, timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+
+from channels.banks.iso20022 import read_settings
+from kernel.db import acquire
+from ops.cases import decide
+from tests.channels.banks.bank_files import pain002, report_line
+from tests.splitting.play_bank import a_round
+from tests.splitting.test_bookings_told_apart import entry, notice
+from tests.splitting.test_payouts_in_doubt import IN_TRANSIT, PAID, Report, a_report
+from tests.splitting.test_returns import back
+from tests.splitting.test_withdrawals_at_a_bank import BANK as YARD_BANK
+from tests.splitting.test_withdrawals_at_a_bank import Yard, a_yard, differences
+from tests.splitting.town import BANK, FARM, MILL, PLATFORM
+
+BALANCE = (
+    '<Bal><Tp><CdOrPrtry><Cd>{}</Cd></CdOrPrtry></Tp><Amt Ccy="CNY">{}</Amt><CdtDbtInd>{}</CdtDbtInd>'
+    "<Dt><Dt>2026-11-24</Dt></Dt></Bal>"
+)
+
+
+@asynccontextmanager
+async def by_booking(database_url: str, home: Path) -> AsyncIterator[Report]:
+    """Have a batch at a bank that reports ACSP, and says nothing more of it."""
+    async with a_report(database_url, home) as report:
+        hub = report.town.front.hub
+        await hub.banks.rotate(report.town.front.book, BANK, {"paid_by": "booking"}, folder=home)
+        await report.lines_are("ACSP", group="ACSP")
+        assert await report.town.standing() == IN_TRANSIT
+        yield report
+
+
+def debit(line: str, amount: str, ref: str = "D", more: str = "") -> str:
+    return entry(amount, ref=ref + line[-4:], end_to_end=line, out=True, more=more)
+
+
+def of_batch(message_id: str, amount: str, ref: str = "B") -> str:
+    """Return the debit of a whole batch, which names no line."""
+    batch = f"<NtryDtls><Btch><PmtInfId>{message_id}</PmtInfId><NbOfTxs>3</NbOfTxs></Btch></NtryDtls>"
+    told = entry(amount, ref=ref, out=True)
+    return told[: told.index("<NtryDtls>")] + batch + "</Ntry>"
+
+
+async def named(report: Report) -> dict[str, str]:
+    return {payee: line.id for payee, line in (await report.town.lines(report.town.today)).items()}
+
+
+async def hears(report: Report, *entries: str, message: str = "M1", account: str = "poolCNY") -> None:
+    report.bank.says("camt.054", notice(*entries, message=message, account=account))
+    for _ in range(3):
+        await a_round(report.bank_worker)
+
+
+async def test_the_debit_that_names_a_line_says_that_it_was_paid_and_acsc_says_nothing_new(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with by_booking(database_url, tmp_path) as report:
+        of = await named(report)
+        await hears(report, debit(of[FARM], "30.00"), debit(of[MILL], "68.90"))
+        lines = await report.town.lines(report.town.today)
+        assert {payee: line.status for payee, line in lines.items()} == {
+            FARM: "paid", MILL: "paid", PLATFORM: "in_transit",
+        }  # fmt: skip
+        assert lines[FARM].bank_date == date(2026, 11, 24), "the bank's day of the booking"
+        await hears(report, debit(of[PLATFORM], "0.50"), message="M2")
+        assert await report.town.standing() == PAID
+        assert (await report.town.batch(report.town.today)).status == "finished"
+        await report.lines_are("ACSC", group="ACSC")
+        assert (await report.town.standing(), await report.open_cases()) == (PAID, [])
+
+
+async def test_at_a_bank_that_reports_to_the_end_a_booking_decides_nothing(database_url: str, tmp_path: Path) -> None:
+    async with a_report(database_url, tmp_path) as report:
+        of = await named(report)
+        await hears(report, debit(of[FARM], "30.00"))
+        assert (await report.town.standing(), await report.open_cases()) == (IN_TRANSIT, [])
+
+
+NOT_THE_DEBIT = {
+    "a unit less": (lambda line: debit(line, "29.99"), "poolCNY"),
+    "a unit more": (lambda line: debit(line, "30.01"), "poolCNY"),
+    "a credit": (lambda line: entry("30.00", end_to_end=line), "poolCNY"),
+    "another currency": (lambda line: entry("30.00", end_to_end=line, out=True, currency="HKD"), "poolCNY"),
+    "another account": (lambda line: debit(line, "30.00"), "strange"),
+    "undone": (lambda line: debit(line, "30.00", more="<RvslInd>true</RvslInd>"), "poolCNY"),
+    "pending": (lambda line: debit(line, "30.00").replace("<Cd>BOOK</Cd>", "<Cd>PDNG</Cd>"), "poolCNY"),
+    "no line of ours": (lambda line: debit(line[:-1] + "!", "30.00"), "poolCNY"),
+}
+
+
+@pytest.mark.parametrize("what", NOT_THE_DEBIT)
+async def test_nothing_but_the_debit_as_it_was_ordered_says_so(what: str, database_url: str, tmp_path: Path) -> None:
+    written, account = NOT_THE_DEBIT[what]
+    async with by_booking(database_url, tmp_path) as report:
+        await hears(report, written((await named(report))[FARM]), account=account)
+        assert await report.town.standing() == IN_TRANSIT
+
+
+async def test_a_refusal_after_it_is_a_contradiction_and_the_money_that_comes_back_a_return(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with by_booking(database_url, tmp_path) as report:
+        of = await named(report)
+        await hears(report, debit(of[FARM], "30.00"))
+        await report.says(pain002("PART", report_line(of[FARM], "RJCT", "AC04"), of=report.of))
+        assert await report.open_cases() == [("bank_contradicts_itself", of[FARM])]
+        assert (await report.town.standing())["sub_account:farm"] == 3_000, "nothing was undone by a word alone"
+        line = (await report.town.lines(report.town.today))[FARM]
+        await hears(report, back(line), message="M2")
+        assert (await report.town.lines(report.town.today))[FARM].status == "returned"
+        assert await report.open_cases() == []
+        assert (await report.town.standing())["payee:farm"] == 3_000
+
+
+async def test_a_doubt_ends_by_the_debit_and_one_of_a_refused_line_is_a_case(database_url: str, tmp_path: Path) -> None:
+    async with by_booking(database_url, tmp_path) as report:
+        of = await named(report)
+        doubt, refusal = report_line(of[FARM], "RJCT", "DU04"), report_line(of[MILL], "RJCT", "AC04")
+        await report.says(pain002("PART", doubt, refusal, of=report.of))
+        assert await report.open_cases() == [("payout_in_doubt", of[FARM])]
+        await hears(report, debit(of[FARM], "30.00"), debit(of[MILL], "68.90"))
+        standing = await report.town.standing()
+        assert (standing["sub_account:farm"], standing["payee:mill"]) == (3_000, 6_890)
+        assert [kind for kind, _ in await report.open_cases()] == ["booking_unidentified"]
+
+
+async def test_a_batch_that_is_booked_as_one_is_paid_where_it_agrees_to_the_unit(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with by_booking(database_url, tmp_path) as report:
+        await hears(report, of_batch(report.of, "99.39"), message="M0")
+        await hears(report, of_batch(report.of, "99.41", "C"), message="M1")
+        assert await report.town.standing() == IN_TRANSIT
+        found = await report.cases()
+        assert sorted((one.kind, one.amount_minor) for one in found) == [
+            ("booking_unidentified", -9_941), ("booking_unidentified", -9_939),
+        ]  # fmt: skip
+        assert all(orjson.loads(one.facts)["batch"] == report.of.replace("-", "_") for one in found)
+        for case in found:
+            await decide(report.town.front.hub, case.id, "no_deposit", by="Wang", note="the bank took it back")
+        await hears(report, of_batch(report.of, "99.40", "D"), message="M2")
+        assert await report.town.standing() == PAID
+        await hears(report, of_batch(report.of, "99.40", "D"), message="M3")
+        assert (await report.town.standing(), await report.open_cases()) == (PAID, [])
+
+
+async def test_a_batch_booked_without_a_line_waits_until_that_one_is_refused(database_url: str, tmp_path: Path) -> None:
+    async with by_booking(database_url, tmp_path) as report:
+        of = await named(report)
+        await hears(report, of_batch(report.of, "69.40"))
+        assert await report.town.standing() == IN_TRANSIT
+        assert [kind for kind, _ in await report.open_cases()] == ["booking_unidentified"]
+        await report.says(pain002("PART", report_line(of[FARM], "RJCT", "AC04"), of=report.of))
+        for _ in range(2):
+            await a_round(report.bank_worker)
+        standing = await report.town.standing()
+        assert (standing["payee:farm"], standing["sub_account:mill"]) == (3_000, 6_890)
+        assert await report.open_cases() == []
+
+
+async def test_a_line_of_a_batch_that_never_left_is_paid_by_no_booking(database_url: str, tmp_path: Path) -> None:
+    async with by_booking(database_url, tmp_path) as report:
+        of = await named(report)
+        async with acquire(report.town.front.hub.pool) as connection:
+            await connection.execute("UPDATE settlement SET status = 'awaiting_release'")
+        await hears(report, debit(of[FARM], "30.00"))
+        await hears(report, of_batch(report.of, "99.40"), message="M2")
+        assert await report.town.standing() == IN_TRANSIT
+        assert [kind for kind, _ in await report.open_cases()] == ["booking_unidentified"] * 2
+
+
+async def test_a_batch_that_was_paid_line_by_line_in_part_is_not_guessed_at(database_url: str, tmp_path: Path) -> None:
+    async with by_booking(database_url, tmp_path) as report:
+        of = await named(report)
+        await hears(report, debit(of[FARM], "30.00"), of_batch(report.of, "69.40"))
+        standing = await report.town.standing()
+        assert standing["in_transit:citybank"] == 6_940, "whose debit the second is, no total tells"
+        assert [kind for kind, _ in await report.open_cases()] == ["booking_unidentified"]
+
+
+@pytest.mark.parametrize(("closing", "pays"), [("70.00", True), ("70.01", False)])
+async def test_a_statement_says_so_where_its_entries_lead_to_its_balance(
+    closing: str, pays: bool, database_url: str, tmp_path: Path
+) -> None:
+    async with by_booking(database_url, tmp_path) as report:
+        of = await named(report)
+        stated = (
+            '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"><BkToCstmrStmt><GrpHdr><MsgId>S1</MsgId>'
+            "<CreDtTm>2026-11-24T10:00:00Z</CreDtTm></GrpHdr><Stmt><Id>1</Id><Acct><Id><Othr><Id>poolCNY</Id></Othr>"
+            f"</Id></Acct>{BALANCE.format('OPBD', '100.00', 'CRDT')}{BALANCE.format('CLBD', closing, 'CRDT')}"
+            f"{debit(of[FARM], '30.00')}</Stmt></BkToCstmrStmt></Document>"
+        ).encode()
+        report.bank.says("camt.053", stated)
+        proof, book = report.town.front.hub.daily_proof(), report.town.front.book
+        for _ in range(2):
+            await proof.fetch_statements(book, BANK)
+        lines = await report.town.lines(report.town.today)
+        assert lines[FARM].status == ("paid" if pays else "in_transit")
+        assert lines[MILL].status == "in_transit"
+        if pays:
+            assert lines[FARM].bank_date == date(2026, 11, 24)
+
+
+@pytest.mark.parametrize("as_one", [False, True])
+async def test_a_simulated_bank_that_never_says_acsc_pays_by_its_statement_and_the_day_agrees(
+    as_one: bool, database_url: str, tmp_path: Path
+) -> None:
+    async with a_yard(database_url, tmp_path) as yard:
+        town, hub = yard.town, yard.town.front.hub
+        book, tomorrow = town.front.book, town.today + timedelta(days=1)
+        await hub.banks.rotate(book, YARD_BANK, {"paid_by": "booking"}, folder=tmp_path)
+        link = await hub.banks.link(book, YARD_BANK)
+        await yard.control(
+            "/bank/deposits", {"account": link.pool_account, "amount_minor": 4_970, "end_to_end_id": "WX20261125"}
+        )
+        row = await yard.ask(2_000, "w-1")
+        await _ends_at(yard, 2)
+        await yard.becomes(row, "sent")
+        town.front.clock.forward(86_400)
+        await town.front.paid("order-2", 5_000, split=[{"payee": yard.payee.id, "remainder": 1}])
+        await town.front.share_out()
+        batch = await hub.banks.settle(
+            book, YARD_BANK, tomorrow, "CNY", execution_date=tomorrow + timedelta(days=1),
+            not_before=town.front.clock.now(),
+        )  # fmt: skip
+        assert batch is not None
+        truth = (await yard.control("/bank", None))["date"]
+        if as_one:
+            await yard.fault("statement_batched", {"account": link.pool_account})
+
+        async def moved() -> bool:
+            held = await yard.control(f"/bank/accounts/{link.pool_account}/entries", None)
+            return bool(held["balance_minor"] == 0)
+
+        await yard.until(moved)
+        assert (await yard.now(row)).status == "sent"
+        assert await yard.has("sub_account_minor", 9_940)
+        await yard.control("/bank/close-day", {"date": truth})
+        day = date.fromisoformat(truth)
+        assert await differences(yard, day) == ["entry_unknown_at_hub WX20261125"], "which is compared with the rail"
+        assert (await yard.now(row)).status == "paid"
+        assert await yard.has("sub_account_minor", 9_940 - 2_000 + 4_970)
+
+
+async def _ends_at(yard: Yard, times: int) -> None:
+    await yard.control(
+        "/faults", {"fault": "report_ends_at", "rail": "bank", "match": {}, "times": times, "params": {}}
+    )
+
+
+def test_a_bank_is_told_apart_by_one_of_two_words() -> None:
+    with pytest.raises(ValueError, match="paid_by is one of report, booking"):
+        read_settings(
+            {
+                "base_url": "x", "token": "t", "key_id": "k", "private_key": "p", "bank_key_id": "b",
+                "bank_public_key": "q", "bic": "c", "paid_by": "guess",
+            }
+        )  # fmt: skip
