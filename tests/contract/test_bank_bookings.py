@@ -64,7 +64,7 @@ class Till:
     async def read(self) -> None:
         """Read what the bank has written until nothing is new."""
         link, files = await self.hub.banks.link(self.book, BANK), self.hub.banks.files
-        while await files.read_new(link, {"WX": ACCOUNT}, of_no_payment):
+        while await files.read_new(link, {"WX": [ACCOUNT]}, of_no_payment):
             link = await self.hub.banks.link(self.book, BANK)
 
     async def read_again(self) -> None:
@@ -72,7 +72,7 @@ class Till:
         link = await self.hub.banks.link(self.book, BANK)
         for case in await self.waiting():
             if case.kind == "bank_file_set_aside":
-                await self.hub.banks.files.read_again(link, case.id, {"WX": ACCOUNT}, of_no_payment)
+                await self.hub.banks.files.read_again(link, case.id, {"WX": [ACCOUNT]}, of_no_payment)
 
     async def booked(self) -> Counter[int]:
         async with outside(self.database_url) as connection:
