@@ -34,7 +34,7 @@ from channels.powers import (
     SignsActions,
     TellsDisputes,
 )
-from channels.sharing import Receiver, Shared, ShareOrder, ShareReturn, Sharing
+from channels.sharing import Receiver, Shared, ShareOrder, ShareReturn, Sharing, TellsFrozen
 from kernel.env import Env, NoAnswer, NotSent
 from kernel.money import Money
 
@@ -62,6 +62,7 @@ TIMEOUTS_S: Mapping[str, float] = {
     "release": 15.0,
     "give_back": 15.0,
     "give_back_query": 10.0,
+    "frozen": 10.0,
     "dispute": 10.0,
     "bill": 15.0,
     "bill_file": 600.0,
@@ -425,6 +426,18 @@ class SharingClient:
         return await self._client.exchange(
             "give_back_query", order, self._rail.give_back_query_request, self._rail.give_back_query_outcome
         )
+
+    @property
+    def tells_frozen(self) -> bool:
+        """Whether `frozen` can be asked."""
+        return isinstance(self._client.channel, TellsFrozen)
+
+    async def frozen(self, order: ShareOrder) -> Outcome:
+        """Ask how much of a payment is frozen. Raises TypeError where the rail does not tell."""
+        rail = self._client.channel
+        if not isinstance(rail, TellsFrozen):
+            raise TypeError(f"{rail.name} does not tell what it keeps frozen")
+        return await self._client.exchange("frozen", order, rail.frozen_request, rail.frozen_outcome)
 
     async def _exchange_sharing(
         self,

@@ -24,7 +24,7 @@ from channels.contract import (
     Unknown,
     Unmoved,
 )
-from channels.sharing import Sharing
+from channels.sharing import Sharing, TellsFrozen
 from kernel.money import Money
 
 # ---- how a payment is made -------------------------------------------------------------------------------------------
@@ -251,6 +251,7 @@ POWERS: Mapping[type[Any], Callable[[Capabilities], bool | None]] = {
     HasFundBill: _says_nothing,
     NamesDeposits: _says_nothing,
     Sharing: _says_nothing,
+    TellsFrozen: _says_nothing,
 }
 
 

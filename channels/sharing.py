@@ -98,6 +98,17 @@ def together(channel_ref: str, shares: Sequence[Outcome]) -> Outcome:
 
 
 @runtime_checkable
+class TellsFrozen(Protocol):
+    """What a rail also offers that tells how much of a payment it keeps frozen."""
+
+    def frozen_request(self, order: ShareOrder) -> Request:
+        """Ask about the payment of `order`; its reference and shares are of no account."""
+
+    def frozen_outcome(self, order: ShareOrder, answer: Response, *, now: datetime) -> Outcome:
+        """Return Confirmed with what is frozen still, which may be 0, or Unknown."""
+
+
+@runtime_checkable
 class Sharing(Protocol):
     """What a Channel also offers where its rail shares out. Requests are unsigned; whoever sends them signs them."""
 

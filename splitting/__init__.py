@@ -22,6 +22,7 @@ from splitting.rails.compile import require_rail
 from splitting.rails.limits import RAILS, AtRail, shares_out
 from splitting.rails.objects import ShareOrderOut, share_order_payload
 from splitting.rails.orders import freeze_needs, frozen_at_rail, refund_needs, refund_waits_until
+from splitting.rails.own_release import ask_from
 from splitting.settlement import store as settlement_store
 from splitting.settlement.deposits import ApplyDeposit
 from splitting.settlement.instructions import (
@@ -78,6 +79,7 @@ __all__ = [
     "ShareOrderOut",
     "SplitLine",
     "SplitOut",
+    "ask_from",
     "bank_link_payload",
     "check",
     "check_needs",

@@ -190,9 +190,11 @@ CREATE TABLE rail_payment (
     released_on     date, -- since when nothing of it is frozen; NULL: something is
     returns_open    int NOT NULL DEFAULT 0 CHECK (returns_open >= 0), -- fetchings-back that have not ended
     return_sent_at  timestamptz, -- the last message of one of them
+    ask_at          timestamptz, -- when the rail is asked whether it has released it by itself; NULL: never
     PRIMARY KEY (book, id)
 );
 CREATE INDEX rail_payment_frozen ON rail_payment (book, channel_account, released_on);
+CREATE INDEX rail_payment_to_ask ON rail_payment (ask_at) WHERE ask_at IS NOT NULL;
 CREATE INDEX rail_payment_of_payment ON rail_payment (book, payment_id);
 
 -- Sharings-out 分账单 of payments at their rails.

@@ -160,6 +160,7 @@ class RailPayment(NamedTuple):
     released_on: date | None = None  # since when nothing of it is frozen; None: something is
     returns_open: int = 0  # fetchings-back that have not ended
     return_sent_at: datetime | None = None  # the last message of one of them
+    ask_at: datetime | None = None  # when the rail is asked whether it has released it by itself; None: never
 
 
 class ShareOrder(NamedTuple):
@@ -427,7 +428,7 @@ RAIL_RECEIVERS: Table[RailReceiver] = Table(
 RAIL_PAYMENTS: Table[RailPayment] = Table(
     "rail_payment",
     RailPayment,
-    "int text text text text text text text bigint date timestamptz int int bool date int timestamptz",
+    "int text text text text text text text bigint date timestamptz int int bool date int timestamptz timestamptz",
     keys=2,
 )
 SHARE_ORDERS: Table[ShareOrder] = Table(

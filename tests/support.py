@@ -180,6 +180,12 @@ class ScriptedChannel:
     def give_back_query_outcome(self, order: ShareReturn, answer: Response, *, now: datetime) -> Outcome:
         return self._outcome("give_back_query", order)
 
+    def frozen_request(self, order: ShareOrder) -> Request:
+        return self._request("frozen", order)
+
+    def frozen_outcome(self, order: ShareOrder, answer: Response, *, now: datetime) -> Outcome:
+        return self._outcome("frozen", order)
+
     # ---- notices and bills -------------------------------------------------------------------------------------------
 
     def notice(self, message: Response, *, now: datetime) -> Notice:

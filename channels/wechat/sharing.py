@@ -15,7 +15,7 @@ from channels.sharing import Receiver, ReceiverKind, Shared, ShareOrder, ShareRe
 from channels.wechat import messages
 from channels.wechat.account import WeChatAccount, in_path
 from channels.wechat.messages import AmountDiffers, Doubt, final, not_found
-from kernel.money import Money
+from kernel.money import MAX_MINOR, Money
 
 SHARING = "/v3/profitsharing/"
 TYPES = {ReceiverKind.MERCHANT: "MERCHANT_ID", ReceiverKind.PERSON: "PERSONAL_OPENID"}
@@ -135,6 +135,13 @@ class SharesOut(WeChatAccount):
     def give_back_query_outcome(self, order: ShareReturn, answer: Response, *, now: datetime) -> Outcome:
         return self.believed(answer, now, ASKED, lambda body: _returned(order, body))
 
+    def frozen_request(self, order: ShareOrder) -> Request:
+        """Return the request that asks what is left to be shared out (查询剩余待分金额)."""
+        return self.get(f"{SHARING}transactions/{in_path(order.payment_channel_ref)}/amounts")
+
+    def frozen_outcome(self, order: ShareOrder, answer: Response, *, now: datetime) -> Outcome:
+        return self.believed(answer, now, ASKED, lambda body: _left(order, body, now))
+
     def _shared(
         self, order: ShareOrder, answer: Response, now: datetime, errors: Mapping[str, messages.Says]
     ) -> Shared:
@@ -191,6 +198,14 @@ def _line(line: Mapping[str, Any], ours: Money | None) -> Outcome:
             return Refused(messages.words_of(line, "fail_reason") or result)
         case _:
             raise Doubt(f"result {result[:40]!r} is not known")
+
+
+def _left(order: ShareOrder, body: Mapping[str, Any], now: datetime) -> Outcome:
+    messages.expect(body, "transaction_id", order.payment_channel_ref)
+    left = body.get("unsplit_amount")
+    if type(left) is not int or not 0 <= left <= MAX_MINOR:
+        raise Doubt(f"unsplit_amount {str(left)[:20]!r} is not an amount")
+    return Confirmed(order.payment_channel_ref, Money(left, "CNY"), now)
 
 
 def _returned(order: ShareReturn, body: Mapping[str, Any]) -> Outcome:

@@ -20,7 +20,7 @@ def note_frozen(
     paid = splitting.RailPayment(
         payment.book, f"{payment.id}:{attempt.number}", payment.id, attempt.channel_account, attempt.channel,
         attempt.reference, attempt.channel_ref, payment.currency, arrived, attempt.business_date, outcome.happened_at,
-        share_basis_points,
+        share_basis_points, ask_at=splitting.ask_from(attempt.channel, outcome.happened_at),
     )  # fmt: skip
     # What was paid on top is not shared out: it goes back whole.
     splitting.frozen_at_rail(work, paid, is_the_payments=attempt.status != states.AttemptStatus.OVERPAID)

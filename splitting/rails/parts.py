@@ -59,6 +59,17 @@ def groups(parts: Sequence[Part]) -> list[list[int]]:
     return list(found.values())
 
 
+def as_frozen(paid: RailPayment) -> AtChannel:
+    """Return a payment as its channel is asked what of it is frozen."""
+    return AtChannel(
+        reference=paid.reference,
+        payment_reference=paid.reference,
+        payment_channel_ref=paid.channel_ref,
+        shares=(),
+        created_at=paid.paid_at,
+    )
+
+
 def at_channel(order: ShareOrder, paid: RailPayment) -> AtChannel:
     """Return the order as its channel is asked for it; the same rows always make the same one."""
     parts = parts_of(order)

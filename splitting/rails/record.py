@@ -162,11 +162,8 @@ class RecordSharing:
 
     def _refused(self, work: Work, order: ShareOrder) -> ShareOrder:
         """End an order of which the rail has nothing: its parts are owed again, its rest is to be released."""
-        today, parts = business_date(work.now), parts_of(order)
-        still = [n for n, part in enumerate(parts) if part.amount_minor and part.status == RailPart.OPEN]
-        had = any(part.amount_minor for part in parts)
-        parts = _moved(work, order, parts, [_Move(n, RailPartEvent.CLOSED, today, order.code) for n in still])
-        order = order._replace(parts=dump(parts))
+        today, had = business_date(work.now), any(part.amount_minor for part in parts_of(order))
+        order = _closed(work, order)
         if order.release_rest:
             limits = RAILS.get(order.channel)
             if had and (limits is None or order.code not in limits.never_frozen):
@@ -174,6 +171,20 @@ class RecordSharing:
             elif limits is not None and order.code in limits.gone:
                 _released(work, order, today)
         return _ended(work, order, SharingEvent.REFUSED)
+
+
+def refused_unsent(work: Work, order: ShareOrder) -> ShareOrder:
+    """End an order that the rail was never told and cannot carry out any more: its parts are owed again."""
+    return _ended(work, _closed(work, order), SharingEvent.REFUSED)
+
+
+def _closed(work: Work, order: ShareOrder) -> ShareOrder:
+    """Close all that is open of an order, for its code; return it."""
+    today, parts = business_date(work.now), parts_of(order)
+    still = [n for n, part in enumerate(parts) if part.amount_minor and part.status == RailPart.OPEN]
+    return order._replace(
+        parts=dump(_moved(work, order, parts, [_Move(n, RailPartEvent.CLOSED, today, order.code) for n in still]))
+    )
 
 
 def _order_needs(work: Work, book: int, order_id: str) -> Iterable[Need]:
@@ -242,7 +253,10 @@ def _moved(work: Work, order: ShareOrder, parts: Sequence[Part], moves: Sequence
 def _released(work: Work, order: ShareOrder, on: date) -> None:
     paid = work.get(RAIL_PAYMENTS, (order.book, order.rail_payment))
     if paid.released_on is None:
-        work.put(RAIL_PAYMENTS, paid._replace(released_on=on))
+        limits = RAILS.get(paid.channel)
+        if limits is not None:  # what was learned later, the rail had released by itself by then
+            on = min(on, paid.frozen_on + timedelta(days=limits.frozen_days))
+        work.put(RAIL_PAYMENTS, paid._replace(released_on=on, ask_at=None))
 
 
 def _release_alone(work: Work, order: ShareOrder) -> None:

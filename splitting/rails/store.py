@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from kernel.db import Connection
 from ledger import accounts
-from splitting.tables import RailReceiver, ShareOrder, ShareReturn
+from splitting.tables import RailPayment, RailReceiver, ShareOrder, ShareReturn
 
 _RECEIVER = ", ".join(RailReceiver._fields)
 _ORDER = ", ".join(ShareOrder._fields)
+_PAYMENT = ", ".join(RailPayment._fields)
 _RETURN = ", ".join(ShareReturn._fields)
 
 
@@ -73,6 +74,18 @@ async def due_returns(connection: Connection, now: datetime, busy: Sequence[str]
         limit,
     )
     return [DueReturn(ShareReturn(*row[:-1]), row[-1]) for row in map(tuple, rows)]
+
+
+async def due_to_ask(connection: Connection, now: datetime, busy: Sequence[str], limit: int) -> list[RailPayment]:
+    """Return payments whose rail is asked now whether it has released them by itself, likewise."""
+    rows = await connection.fetch(
+        f"SELECT {_PAYMENT} FROM rail_payment WHERE ask_at <= $1 AND book || '/' || channel_account <> ALL($2::text[]) "
+        "ORDER BY ask_at LIMIT $3",
+        now,
+        busy,
+        limit,
+    )
+    return [RailPayment(*row) for row in rows]
 
 
 async def orders_of(connection: Connection, book: int, payment_id: str) -> list[ShareOrder]:

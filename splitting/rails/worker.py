@@ -19,7 +19,8 @@ from kernel.lane import Lanes
 from kernel.money import Money
 from kernel.turns import Turns
 from splitting.rails import store
-from splitting.rails.parts import at_channel, parts_of, reference_of
+from splitting.rails.own_release import RecordLeft
+from splitting.rails.parts import as_frozen, at_channel, parts_of, reference_of
 from splitting.rails.receivers import ClaimReceiver, RecordReceiver, told
 from splitting.rails.record import (
     Claimed,
@@ -30,12 +31,12 @@ from splitting.rails.record import (
     RecordSharing,
 )
 from splitting.rails.store import DueReturn
-from splitting.tables import RailReceiver, ShareOrder
+from splitting.tables import RailPayment, RailReceiver, ShareOrder
 
 log = logging.getLogger(__name__)
 AT_A_TIME = 200
 LOOK_EVERY_S = 1.0
-Row = RailReceiver | ShareOrder | DueReturn
+Row = RailReceiver | RailPayment | ShareOrder | DueReturn
 
 
 class Clients(Protocol):
@@ -72,6 +73,7 @@ class RailWorker:
             due: list[Row] = [*await store.due_receivers(connection, now, busy, AT_A_TIME)]
             due += await store.due_orders(connection, now, busy, AT_A_TIME)
             due += await store.due_returns(connection, now, busy, AT_A_TIME)
+            due += await store.due_to_ask(connection, now, busy, AT_A_TIME)
         by_account: dict[str, list[Row]] = {}
         for row in due:
             by_account.setdefault(f"{row.book}/{row.channel_account}", []).append(row)
@@ -93,6 +95,8 @@ class RailWorker:
                     await self._bind(row)
                 elif isinstance(row, ShareOrder):
                     await self._share(row)
+                elif isinstance(row, RailPayment):
+                    await self._look(row)
                 else:
                     await self._fetch(row)
             except SluiceError as error:  # the account does not open, a book is locked: it stays due
@@ -105,6 +109,14 @@ class RailWorker:
             return
         said = await rail.bind(told(claimed), f"{claimed.payee_id[4:]}-{claimed.try_count}")
         await self._lanes.put(RecordReceiver(claimed, said, self._scale))
+
+    async def _look(self, paid: RailPayment) -> None:
+        """Ask how much of a payment is frozen, where its rail tells."""
+        said: Outcome | None = None
+        if paid.released_on is None:
+            rail = SharingClient(await self._clients.client(paid.book, paid.channel_account))
+            said = await rail.frozen(as_frozen(paid)) if rail.tells_frozen else None
+        await self._lanes.put(RecordLeft(paid.book, paid.id, said, self._scale))
 
     async def _share(self, row: ShareOrder) -> None:
         rail = SharingClient(await self._clients.client(row.book, row.channel_account))

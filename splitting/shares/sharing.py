@@ -389,7 +389,7 @@ def _routed(work: Work, split: Split, given: Sequence[Given], gross_minor: int) 
     book, at, receivers = split.book, None, {}
     if split.rail is not None:
         paid = work.get(RAIL_PAYMENTS, (book, split.rail))
-        at = AtRail(paid.channel_account, paid.channel, paid.basis_points)
+        at = AtRail(paid.channel_account, paid.channel, paid.basis_points) if paid.released_on is None else None
         keys = {one.payee_id: (book, one.payee_id, paid.channel_account) for one in wanted.values()}
         receivers = {payee_id: work.find(RAIL_RECEIVERS, key) for payee_id, key in keys.items()}
     payees = [work.get(PAYEES, (book, one.payee_id)) for one in wanted.values()]

@@ -87,6 +87,7 @@ class Counterparty:
     FAILED_REFUND_NOTICES: bool = False  # beside REFUND_NOTICES: tells of refunds that failed, too
     SHARES: bool = False  # shares a payment's money out itself, see channels/sharing.py
     SHARES_ONLY_FROZEN: bool = True  # and only of payments made with share_later
+    TELLS_FROZEN: bool = False  # how much of a payment is left to be shared out can be asked
     SHARES_COME_BACK_OF: Method | None = None  # a share can be fetched back of payments by this method; None: by any
     SHARES_COME_BACK_FIRST: bool = False  # and before the payment is refunded whole
 

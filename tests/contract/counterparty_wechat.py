@@ -18,6 +18,7 @@ class WeChatSandbox(Counterparty):
     WINDOW = REQUEST_WINDOW = timedelta(seconds=300)
     LEARNS_KEYS = True
     SHARES = True
+    TELLS_FROZEN = True
     FAILED_REFUND_NOTICES = True
     UNNAMED: Mapping[str, str] = {
         "close": "WeChat Pay answers a close with an empty 204, which is signed and names nothing"

@@ -11,7 +11,7 @@ import pytest
 
 from channels import CHANNELS, Method
 from channels.powers import HasFundBill, TellsDisputes, deposit_prefix
-from channels.sharing import Sharing
+from channels.sharing import Sharing, TellsFrozen
 from tests.contract.counterparties import COUNTERPARTIES, Payer
 from tests.contract.plays import Play, Played, RailFacts, Rule, facts, play_id, plays
 
@@ -104,6 +104,7 @@ async def test_what_a_counterparty_says_of_its_rail_is_what_the_channel_does(pla
     channel, other = play.client.channel, play.other
     assert isinstance(channel, HasFundBill) is other.FUND_BILL
     assert isinstance(channel, Sharing) is other.SHARES
+    assert isinstance(channel, TellsFrozen) is other.TELLS_FROZEN
     assert channel.capabilities.methods >= other.TWO_CALLS
     assert channel.capabilities.authorizes <= channel.capabilities.methods
     assert channel.capabilities.payer_initiated <= channel.capabilities.methods

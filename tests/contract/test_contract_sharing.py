@@ -98,6 +98,28 @@ async def test_a_payment_is_shared_out_and_the_rest_released(play: Play) -> None
     assert isinstance(more.whole, Refused), "what is released can be shared no more"
 
 
+@plays(when=lambda rail: rail.other.TELLS_FROZEN)
+async def test_what_is_frozen_of_a_payment_is_told_until_it_is_released(play: Play) -> None:
+    at = await table(play)
+    assert at.sharing.tells_frozen
+    before = await at.sharing.frozen(at.share())
+    assert isinstance(before, Confirmed)
+    order = at.share((at.merchant, 1000))
+    await at.sharing.share(order)
+    await at.decided(order)
+    after = await at.sharing.frozen(at.share())
+    assert isinstance(after, Confirmed)
+    assert after.amount.minor == before.amount.minor - 1000
+    release = at.share()
+    if isinstance(await at.sharing.release(release), Pending):
+        await at.decided(release)
+    left = await at.sharing.frozen(at.share())
+    assert isinstance(left, Confirmed)
+    assert left.amount.minor == 0
+    at.order = replace(at.order, channel_ref="4200000000202611240000000000")
+    assert isinstance(await at.sharing.frozen(at.share()), Unknown)
+
+
 @plays(when=lambda rail: rail.other.SHARES)
 async def test_repeating_a_share_order_pays_once(play: Play) -> None:
     at = await table(play)

@@ -21,6 +21,7 @@ from ledger import Post, Transfer, accounts
 from splitting.objects import shares_of
 from splitting.plans.asked import Part
 from splitting.rails.orders import frozen_at_rail
+from splitting.rails.own_release import RecordLeft, ask_from
 from splitting.rails.receivers import RecordReceiver, SetReceiver
 from splitting.rails.record import ARRIVED_AFTER
 from splitting.rails.store import DueReturn
@@ -88,6 +89,7 @@ class PlayRail:
     orders: dict[str, dict[str, Any]] = field(default_factory=dict)
     since: dict[str, datetime] = field(default_factory=dict)
     returns: dict[str, int] = field(default_factory=dict)
+    left: int = 0  # what it says is frozen
     paid: Counter[str] = field(default_factory=Counter)  # account → minor units, less what was fetched back
 
     def fate(self) -> str:
@@ -144,6 +146,9 @@ class PlayRail:
             return Refused(WORDS[self.name][fate])
         self.orders.setdefault(order.reference, {})
         return Confirmed("o", Money(0, "CNY"), self.now())
+
+    def frozen(self, order: ShareOrder, fate: str) -> Outcome:
+        return Confirmed("p", Money(self.left, "CNY"), self.now())
 
     def give_back(self, order: ShareReturn, fate: str) -> Outcome:
         if order.reference not in self.returns:
@@ -206,7 +211,11 @@ class Market:
     async def put(self, command: Any) -> Any:
         return self.book.do(command)
 
-    def sell(self) -> None:
+    def sell_late(self) -> None:
+        """Sell, and share it out once the rail has released it by itself."""
+        self.sell(released=True)
+
+    def sell(self, *, released: bool = False) -> None:
         channel, merchant = accounts.channel("rail", "CNY"), accounts.merchant("CNY")
         self.book.do(
             Post(
@@ -220,8 +229,11 @@ class Market:
             )
         )
         paid = RailPayment(
-            BOOK, "pay_1:1", "pay_1", "rail", self.rail.name, "1-1", "ch", "CNY", GROSS - FEE, DAY, self.book.now, None
-        )
+            BOOK, "pay_1:1", "pay_1", "rail", self.rail.name, "1-1", "ch", "CNY", GROSS - FEE, DAY, self.book.now, None,
+            ask_at=ask_from(self.rail.name, self.book.now),
+        )  # fmt: skip
+        if released:
+            paid = paid._replace(released_on=DAY, is_last=True, ask_at=None)
 
         def sold(work: Work) -> None:
             sharing.plan(work, BOOK, "pay_1", GROSS, FEE, "CNY", [Part(document=DOCUMENT)])
@@ -342,3 +354,62 @@ async def test_shares_of_a_payment_are_fetched_back_three_seconds_apart_at_alipa
         await market.worker._fetch(DueReturn(back, "rail"))
     later = [row for row in market.book._rows[SHARE_RETURNS].values() if row.status == "waiting"]
     assert [(row.due_at - now).seconds for row in later if row.due_at] == [103]
+
+
+def paid_of(market: Market) -> RailPayment:
+    (paid,) = market.book._rows[RAIL_PAYMENTS].values()
+    return paid
+
+
+async def test_what_a_rail_released_by_itself_while_the_hub_was_away_goes_by_bank() -> None:
+    market = Market([])
+    market.sell()
+    assert paid_of(market).ask_at is not None
+    market.book.now += timedelta(days=40)
+    market.rail.left = 7_000
+    await market.worker._look(paid_of(market))
+    assert paid_of(market).released_on is None, "it says that some is frozen"
+    market.rail.left = 0
+    await market.worker._look(paid_of(market))
+    paid = paid_of(market)
+    assert (paid.released_on, paid.is_last, paid.ask_at) == (DAY + timedelta(days=30), True, None)
+    orders = market.book._rows[SHARE_ORDERS].values()
+    assert [(row.status, row.code, row.due_at) for row in orders] == [("refused", "RELEASED_BY_RAIL", None)]
+    market.deliver()
+    assert await market.step() == 0, "and no order follows"
+    split = market.book.do(Does(lambda work: work.get(sharing.SPLITS, (BOOK, "pay_1"))))
+    given = {one.payee_id: one.amount_minor for one in shares_of(split)}
+    market.assert_each_share_is_paid_once(dict.fromkeys(given, 0), given)
+    assert not market.rail.paid, "all of it by bank"
+
+
+async def test_what_is_at_the_rail_is_its_to_decide_also_after_it_released_the_rest() -> None:
+    market = Market(["pending", "pending"])
+    market.sell()
+    await market.step()
+    market.book.now += timedelta(days=40)
+    market.book.do(RecordLeft(BOOK, "pay_1:1", None, 0))
+    assert paid_of(market).released_on is None
+    market.deliver()
+    for _ in range(5):
+        await market.step()
+    assert paid_of(market).released_on == DAY + timedelta(days=30), "its own, not the day on which it was heard of"
+    market.book.do(RecordLeft(BOOK, "pay_1:1", None, 0))
+    assert paid_of(market).ask_at is None
+
+
+async def test_of_a_rail_that_does_not_tell_its_rule_is_taken() -> None:
+    market = Market([], rail="alipay")
+    market.sell()
+    market.book.now += timedelta(days=40)
+    market.book.do(RecordLeft(BOOK, "pay_1:1", None, 0))
+    assert paid_of(market).released_on == DAY + timedelta(days=30)
+    assert {row.status for row in market.book._rows[SHARE_ORDERS].values()} == {"refused"}
+
+
+def test_what_is_shared_out_after_the_rail_has_let_it_go_goes_by_bank() -> None:
+    market = Market([])
+    market.sell_late()
+    split = market.book.do(Does(lambda work: work.get(sharing.SPLITS, (BOOK, "pay_1"))))
+    assert {one.rail for one in shares_of(split) if one.payee_id in RECEIVERS} == {"no_rail"}
+    assert not market.book._rows.get(SHARE_ORDERS)

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from channels import Confirmed
+from channels.client import SharingClient
+from channels.sharing import ShareOrder
+from kernel.db import acquire
 from ops.splits import at_rails
 from reconciliation.daily import Deposit
 from tests.splitting.rails_market import BANK, LINES, a_market, today
@@ -261,3 +265,30 @@ async def test_a_receiver_that_the_rail_refuses_shows_why_and_can_be_set_anew(
         await market.call("PUT", "/v1/rail_receivers", {**body, "name": "farm"})
         await market.driven()
         assert (await market.hub.receivers.listed(market.book, market.payees["mill"]))[0].status == "registered"
+
+
+async def test_what_the_rail_released_by_itself_is_noticed_by_asking(database_url: str, tmp_path: Path) -> None:
+    async with a_market(database_url, tmp_path) as market:
+        payment = await market.paid("1")
+        client = SharingClient(await market.hub.accounts.client(market.book, "main"))
+        async with acquire(market.hub.pool) as connection:
+            ref = await connection.fetchval("SELECT channel_ref FROM rail_payment")
+            # A month has passed in which the hub was away, and the rail lets all of it go.
+            await connection.execute(
+                "UPDATE rail_payment SET ask_at = now(), frozen_on = frozen_on - 31, "
+                "paid_at = paid_at - interval '31 days'"
+            )
+            await connection.execute("UPDATE share_order SET due_at = now() + interval '1 hour'")
+        at = ShareOrder("1-month", "1-x", ref, (), market.hub.env.now())
+        while not isinstance(await client.release(at), Confirmed):
+            await market.hub.env.sleep(0.01)
+        await market.worker.once()
+        (order,) = await market.orders(payment)
+        assert order["status"] == "refused"
+        assert {part["reason"] for part in order["parts"]} == {"RELEASED_BY_RAIL"}
+        owed = await market.owed()
+        assert (owed["farm"], owed["clerk"], owed["platform_fee"], owed["mill"]) == (2_000, 300, 60, 4_000)
+        async with acquire(market.hub.pool) as connection:
+            released_on = await connection.fetchval("SELECT released_on FROM rail_payment")
+        assert released_on == today(market) - timedelta(days=1), "thirty days after the payment"
+        assert await market.received() == 0
