@@ -370,7 +370,7 @@ async def hub(
                 return None
             return secret_file(home, name, env.secrets)
 
-        accounts = ChannelAccounts(channels, master_keys, pool, env)
+        accounts = ChannelAccounts(channels, master_keys, pool, env, account_of)
         router = Router(accounts, pool, env)
         pepper, token_key = secret(PEPPER), secret(CASHIER_TOKENS)
         authenticator = Authenticator(pool, pepper, env) if pepper else NoPepper(cast(CannotStart, lost))

@@ -22,7 +22,7 @@ from gateway.accounts.commands import (
     ResealChannelAccount,
     RotateChannelAccount,
 )
-from gateway.accounts.credentials import Credentials, Opened, Previous, bound, opened, sealed
+from gateway.accounts.credentials import Credentials, Opened, Previous, bound, opened, sealed, shared
 from gateway.accounts.objects import row_settings
 from gateway.accounts.ready import UNUSABLE, Build, ChannelAccounts
 from gateway.accounts.terms import Terms, TermsWrong, flat
@@ -365,13 +365,6 @@ def check_unshared(channel: str, given: Credentials, held: Mapping[str, Credenti
                 param=f"credentials.{name}",
                 channel_account=account_id,
             )
-
-
-def shared(one: Mapping[str, Any], other: Mapping[str, Any], names: Sequence[str]) -> str | None:
-    """Return which of these settings, in two accounts of one rail called at the same address, is the same; or None."""
-    at, there = (str(each.get("base_url") or "").rstrip("/") for each in (one, other))
-    same = (name for name in names if one.get(name) and str(one[name]).strip() == str(other.get(name, "")).strip())
-    return next(same, None) if at == there else None
 
 
 def check_terms(terms: Terms, rail: Channel) -> None:

@@ -118,3 +118,10 @@ def bound(row: ChannelAccount) -> Bound:
 
 def _hidden(texts: Mapping[str, str]) -> dict[str, Secret]:
     return {name: Secret(text) for name, text in texts.items()}
+
+
+def shared(one: Mapping[str, Any], other: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    """Return which of these settings, in two accounts of one rail called at the same address, is the same; or None."""
+    at, there = (str(each.get("base_url") or "").rstrip("/") for each in (one, other))
+    same = (name for name in names if one.get(name) and str(one[name]).strip() == str(other.get(name, "")).strip())
+    return next(same, None) if at == there else None

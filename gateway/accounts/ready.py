@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import orjson
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import InvalidVersion
 
 from channels import Channel, ChannelClient, Method, capabilities_of
 from channels.powers import deposit_prefix
-from gateway.accounts.credentials import opened
+from gateway.accounts.credentials import opened, shared
 from gateway.accounts.terms import Terms, TermsWrong, Used
 from gateway.accounts.usage import Usage
 from gateway.store import channel_accounts
@@ -59,6 +60,7 @@ class _Closed(NamedTuple):
 
     channel: str
     was_enabled: bool
+    settings: str  # JSON, as its row has them
 
 
 def _closed(account_id: str) -> Unavailable:
@@ -72,7 +74,16 @@ def _closed(account_id: str) -> Unavailable:
 class ChannelAccounts:
     """The channel accounts of every merchant this process has served."""
 
-    def __init__(self, registry: Mapping[str, Build], keys: MasterKeys, pool: Pool, env: Env) -> None:
+    def __init__(
+        self,
+        registry: Mapping[str, Build],
+        keys: MasterKeys,
+        pool: Pool,
+        env: Env,
+        account_of: Callable[[str], Sequence[str]] = lambda _: (),
+    ) -> None:
+        """account_of: rail → the names of settings that each name an account there."""
+        self._account_of = account_of
         self._registry = registry
         self._keys = keys
         self._pool = pool
@@ -94,14 +105,26 @@ class ChannelAccounts:
         """Return how a merchant's channels name their deposits at the bank: start of the reference → accounts.
 
         Several where they are one account at the rail, in the operator's order: its deposit is all of theirs together,
-        and its bill says whose which part is.
+        and its bill says whose which part is. One whose credentials do not open is among them by its open settings.
         """
         found: dict[str, list[str]] = {}
-        for one in await self.of_book(book):
+        usable, closed = await self._standing(book)
+        for one in usable:
             mark = deposit_prefix(one.client.channel)
             if mark is not None:
                 found.setdefault(mark, []).append(one.account.id)
+                found[mark] += [
+                    account_id
+                    for account_id, other in closed.items()
+                    if account_id not in found[mark] and self._are_one(one.account, other)
+                ]
         return found
+
+    def _are_one(self, row: ChannelAccount, other: _Closed) -> bool:
+        """Tell whether two are one account at a rail by what their settings name."""
+        names = self._account_of(row.channel)
+        same_rail = other.channel == row.channel
+        return same_rail and shared(orjson.loads(row.settings), orjson.loads(other.settings), names) is not None
 
     @property
     def rails(self) -> Sequence[str]:
@@ -185,7 +208,7 @@ class ChannelAccounts:
             except _UNUSABLE as error:
                 self._complain(row, error)
                 if known is None or isinstance(error, TermsWrong):
-                    closed[row.id] = _Closed(row.channel, row.state == "enabled")
+                    closed[row.id] = _Closed(row.channel, row.state == "enabled", row.settings)
                     continue
             usable.append(Ready(row, known.client, terms, known.previous))
         return usable, closed

@@ -280,3 +280,16 @@ async def test_accounts_that_are_one_at_the_rail_have_one_deposit_between_them(
     assert await vault.elsewhere().deposits(book) == {"WX1900000001": ["rail"]}
     await vault.add("a")
     assert await vault.elsewhere().deposits(book) == {"WX1900000001": ["rail", "a"]}
+
+
+async def test_an_account_that_does_not_open_keeps_its_part_of_the_deposit(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the deposit of two accounts would be that of the one which opens, whole."""
+    monkeypatch.setattr("gateway.accounts.ready.deposit_prefix", lambda _: "WX1900000001")
+    hub, book = vault.front.hub, vault.front.book
+    for name, merchant in (("a", "m-1"), ("b", "m-1"), ("c", "m-2")):
+        await vault.add(name, merchant=merchant)
+    await vault.sql("UPDATE channel_account SET sealed = 'x' WHERE id IN ('b', 'c')")
+    elsewhere = ChannelAccounts(hub.channels, hub.keys, hub.pool, hub.env, lambda _: ("merchant",))
+    assert await elsewhere.deposits(book) == {"WX1900000001": ["rail", "a", "b"]}
