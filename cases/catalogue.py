@@ -189,7 +189,11 @@ KINDS: Mapping[str, CaseKind] = {
             ),
             "suspend": "nobody can say yet whose it is: put it in suspense 挂账, which is a case until it leaves it",
             "interest": "the bank paid interest 结息 on what is in custody: book it so",
-            "charge": "the bank took a charge 银行收费 of its own from the pool account: book it so",
+            "charge": "the bank took a charge 银行收费 of its own: book it so",
+            "moved": (
+                "it is on an account for one role 功能账户 (`sluice bank accounts`), and was moved there from the pool "
+                "account, or from there to it: book it so, and decide the pool account's own booking as no_deposit"
+            ),
             "no_deposit": (
                 "it is no channel's: somebody else's money (say in the note what it is, and what becomes of "
                 "it); book nothing"

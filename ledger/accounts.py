@@ -17,6 +17,7 @@ class AccountKind(StrEnum):
 
     CHANNEL = "channel"  # 应收渠道款: due from a channel account
     BANK = "bank"  # 备付金: custody at a bank, mirrors its pool and sub-accounts
+    BANK_ACCOUNT = "bank_account"  # 功能账户: custody on an account at a bank that is for one role; not in BANK
     IN_TRANSIT = "in_transit"  # 在途: instructed to a bank, not yet confirmed
     RAIL_TRANSIT = "rail_transit"  # 渠道分账在途: a channel was told to share it out, not yet confirmed
     MERCHANT = "merchant"  # 商户待分账款: captured, not yet shared out
@@ -40,6 +41,8 @@ NATURE = {
     # A channel's refunds of a day may exceed its payments; it then owes less than nothing until the next day.
     AccountKind.CHANNEL: Nature(Side.DEBIT, True, "应收渠道款"),
     AccountKind.BANK: Nature(Side.DEBIT, True, "备付金"),
+    # A bank takes its charges whether or not there is anything.
+    AccountKind.BANK_ACCOUNT: Nature(Side.DEBIT, True, "功能账户"),
     AccountKind.IN_TRANSIT: Nature(Side.CREDIT, False, "在途"),
     AccountKind.RAIL_TRANSIT: Nature(Side.CREDIT, False, "渠道分账在途"),
     AccountKind.MERCHANT: Nature(Side.CREDIT, False, "商户待分账款"),
@@ -72,6 +75,10 @@ def channel(account: str, currency: str) -> str:
 
 def bank(bank_name: str, currency: str) -> str:
     return name(AccountKind.BANK, currency, bank_name)
+
+
+def bank_account(bank_name: str, role: str, currency: str) -> str:
+    return name(AccountKind.BANK_ACCOUNT, currency, f"{bank_name}.{role}")
 
 
 def in_transit(bank_name: str, currency: str) -> str:

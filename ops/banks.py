@@ -1,5 +1,6 @@
 """`sluice bank …`: what takes two people to say of a merchant's banks, and of the files that came from them."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,13 @@ from ops.cases import decide_as
 from ops.people import Acting
 from ops.wiring import Hub
 from people import Act, Use, What
+from reconciliation.daily import last_statements
 from splitting import BankLink
 from splitting.banks import fates
-from splitting.tables import BankFile
+from splitting.banks.store import standings
+from splitting.tables import BankAccount, BankFile
+
+_NUMBER = re.compile(r"[A-Za-z0-9]{1,34}")
 
 
 async def link_as(
@@ -37,6 +42,51 @@ async def rotate_as(acting: Acting, book: int, bank: str, given: Mapping[str, An
     read = banks.read(given, folder)
     use = await _second(acting, "bank rotate", book, bank, read)
     return await banks.rotate(book, bank, read, folder=folder, use=use)
+
+
+async def name_account_as(
+    acting: Acting, book: int, bank: str, *, currency: str, role: str, account: str
+) -> BankAccount:
+    """Note which account at a bank is for a role as the person who acts, with another's approval.
+
+    Raises Rejected (bank_account_wrong), and what BankAccounts.name and Acting.second raise.
+    """
+    hub = acting.hub
+    await hub.banks.link(book, bank)
+    if not _NUMBER.fullmatch(account):
+        raise Rejected("bank_account_wrong", f"{account[:40]!r} is no number of an account: 1 to 34 letters and digits")
+    told = {"currency": currency, "role": role, "account": account}
+    use = await acting.second(What(Act.CHANNELS, "bank account", bank, told, book))
+    return await hub.bank_accounts.name(book, bank, currency, role, account, by=acting.name, use=use)
+
+
+async def accounts_of(hub: Hub, book: int, bank: str) -> list[dict[str, Any]]:
+    """Return the accounts of a merchant's custody at a bank, by kind, as commands show them: in the book, at the bank.
+
+    `at_bank_minor` is what the bank's last statement closes with, None where it shows no such account. Raises NotFound
+    (no_such_bank).
+    """
+    link = await hub.banks.link(book, bank)
+    async with acquire(hub.pool) as connection:
+        found = await standings(connection, book, bank)
+        stated = await last_statements(connection, book, bank)
+    closing = {(one.account, one.closing.currency): one for one in stated}
+    rows = []
+    for one in found:
+        told = closing.get((one.account.account, one.account.currency))
+        rows.append(
+            {
+                "bank": link.bank,
+                "role": one.account.role,
+                "account": one.account.account,
+                "currency": one.account.currency,
+                "in_book_minor": one.minor,
+                "at_bank_minor": None if told is None else told.closing.minor,
+                "stated_on": None if told is None else told.business_date.isoformat(),
+                "set_by": one.account.set_by,
+            }
+        )
+    return rows
 
 
 async def _second(acting: Acting, command: str, book: int, bank: str, told: Mapping[str, Any]) -> Use | None:

@@ -68,6 +68,7 @@ from reconciliation.daily import DailyProof
 from reconciliation.proof import CertificateKeys, Proving
 from reconciliation.shared import BillParts
 from reconciliation.timetable import DateSteps, Timetable, latest
+from splitting.banks.roles import BankAccounts
 from splitting.banks.worker import Banks, BankWorker
 from splitting.payees import Payees
 from splitting.plans.attached import Attachments
@@ -175,6 +176,7 @@ class Hub:
     attachments: Attachments
     payouts: Payouts
     withdrawals: Withdrawals
+    bank_accounts: BankAccounts
     certificate_keys: CertificateKeys
     releases: Releases
     receivers: Receivers
@@ -437,6 +439,7 @@ async def hub(
             attachments=attachments,
             payouts=Payouts(pool, lanes, env, banks, china()),
             withdrawals=Withdrawals(pool, lanes, env),
+            bank_accounts=BankAccounts(pool, lanes, env),
             certificate_keys=CertificateKeys(pool, env, master_keys),
             releases=Releases(pool, lanes, env),
             receivers=Receivers(lanes, pool, env, accounts),

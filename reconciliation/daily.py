@@ -29,7 +29,7 @@ from kernel.errors import Rejected, Unavailable
 from kernel.money import Money
 from ledger import accounts
 from reconciliation.matching.match import Deposits, Mirror, Payout, Payouts, PayoutStatus, Statements
-from reconciliation.proof.store import balances_at, sub_accounts
+from reconciliation.proof.store import balances_at, statement_dates, sub_accounts
 from reconciliation.runs import Run, reconcile
 from reconciliation.sources.movements import movements_of
 from reconciliation.sources.statements import (
@@ -46,6 +46,7 @@ from reconciliation.sources.statements import (
 from splitting.banks.fates import Wrong, file_key, info_of
 from splitting.banks.files import fetched
 from splitting.banks.sending import message_id
+from splitting.banks.store import bank_accounts
 from splitting.banks.worker import Banks
 from splitting.rails.store import withheld_on
 from splitting.tables import BankLink, Instruction, Settlement
@@ -300,12 +301,13 @@ class DailyProof:
             ]
             payouts += await _withdrawn(connection, link, day, reports, statements)
             collected = await self._collected(connection, book, statements)
+            apart = frozenset(one.account for one in await bank_accounts(connection, book, bank))
             return await reconcile(
                 connection,
                 book=book,
                 counterparty=counterparty,
                 business_date=day,
-                payouts=Payouts(payouts, reports, frozenset(deposit_ids) | collected),
+                payouts=Payouts(payouts, reports, frozenset(deposit_ids) | collected, apart),
                 statements=Statements(statements, await _mirrors(connection, link, currency, day)),
                 now=self._env.now(),
             )
@@ -334,6 +336,10 @@ async def _mirrors(connection: Connection, link: BankLink, currency: str, day: d
             in_sub_accounts += balance
             mirrors.append(Mirror(sub.number, Money(balance, currency)))
     custody = standing.get(accounts.bank(link.bank, currency), 0)
+    for other in await bank_accounts(connection, link.book, link.bank):
+        if other.currency == currency:
+            minor = standing.get(accounts.bank_account(link.bank, other.role, currency), 0)
+            mirrors.append(Mirror(other.account, Money(minor, currency)))
     if not opens_accounts(orjson.loads(link.settings)):
         mirrors = []
     return [*mirrors, Mirror(link.pool_account, Money(custody - in_sub_accounts, currency))]
@@ -467,3 +473,9 @@ def _concerns(
             for entry in statement.entries
         )
     )
+
+
+async def last_statements(connection: Connection, book: int, bank: str) -> list[AccountStatement]:
+    """Return what the last statements of a bank that count say of each account; nothing where there is none."""
+    dates = await statement_dates(connection, book, bank_counterparty(bank), None, date.max)
+    return list(await statements_of(connection, book, bank_counterparty(bank), dates[-1])) if dates else []

@@ -272,6 +272,20 @@ CREATE TRIGGER note_address_added AFTER INSERT ON bank_link REFERENCING NEW TABL
 CREATE TRIGGER note_address_changed AFTER UPDATE ON bank_link REFERENCING NEW TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION note_address();
 
+-- Accounts at a merchant's bank that are for one role each 功能账户, of its custody.
+CREATE TABLE bank_account (
+    book     int NOT NULL,
+    bank     text NOT NULL COLLATE "C",
+    currency text NOT NULL COLLATE "C" CHECK (currency ~ '^[A-Z]{3}$'),
+    role     text NOT NULL COLLATE "C" CHECK (role IN ('suspense', 'fee', 'interest', 'guarantee', 'reserve')),
+    account  text NOT NULL COLLATE "C", -- its number at the bank
+    set_by   text NOT NULL, -- a person's name
+    set_at   timestamptz NOT NULL,
+    PRIMARY KEY (book, bank, currency, role),
+    FOREIGN KEY (book, bank) REFERENCES bank_link (book, bank)
+);
+CREATE UNIQUE INDEX bank_account_of_number ON bank_account (book, bank, account);
+
 -- When payees are paid 结算周期. payee_id '': the default at a bank.
 CREATE TABLE payout_schedule (
     book          int NOT NULL,

@@ -310,6 +310,18 @@ class BankFile(NamedTuple):
     fate_by: str  # a person, or sluice
 
 
+class BankAccount(NamedTuple):
+    """An account at a merchant's bank that is for one role 功能账户, of the merchant's custody."""
+
+    book: int
+    bank: str
+    currency: str
+    role: str  # splitting/banks/roles.py
+    account: str
+    set_by: str  # a person's name
+    set_at: datetime
+
+
 class PayoutSchedule(NamedTuple):
     """When a payee is paid 结算周期, or by default (payee_id '') every payee at a bank."""
 
@@ -447,6 +459,9 @@ SHARE_RETURNS: Table[ShareReturn] = Table(
 )
 BANK_LINKS: Table[BankLink] = Table(
     "bank_link", BankLink, "int text text json text text timestamptz timestamptz", keys=2
+)
+BANK_ACCOUNTS: Table[BankAccount] = Table(
+    "bank_account", BankAccount, "int text text text text text timestamptz", keys=4
 )
 SETTLEMENTS: Table[Settlement] = Table(
     "settlement",

@@ -14,6 +14,7 @@ from ops.cli.shared import (
     acting,
     acting_person,
     day,
+    fail,
     finish,
     json_object,
     looking,
@@ -130,6 +131,65 @@ def bank_rotate(
         async with acting_person(found, "channels", "bank rotate", bank, book=book) as begun:
             link = await rotate_as(begun, book, bank, given, folder=credentials.parent)
             show(splitting.bank_link_payload(link, begun.hub.banks.problem(link)))
+        return 0
+
+    finish(work())
+
+
+@app.command("account")
+def bank_account(
+    book: Book,
+    bank: Annotated[str, typer.Argument(help="A bank linked before.")],
+    role: Annotated[str, typer.Option(help="What the account is for: suspense, fee, interest, guarantee or reserve.")],
+    number: Annotated[str, typer.Option(help="The account's number at the bank.")],
+    currency: Currency = "CNY",
+    as_json: Json = False,
+) -> None:
+    """Say which account at a bank is for one role 功能账户, as for interest or the bank's fees; takes two people."""
+    from ops.banks import name_account_as
+    from splitting.banks.roles import Role
+
+    found = settings()
+    if role not in list(Role):
+        fail(f"{on_screen(role)} is no role of an account; there are {', '.join(Role)}", 2)
+
+    async def work() -> int:
+        async with acting_person(found, "channels", "bank account", bank, book=book) as begun:
+            row = await name_account_as(begun, book, bank, currency=currency, role=role, account=number)
+        if as_json:
+            show({"bank": row.bank, "role": row.role, "account": row.account, "currency": row.currency})
+        else:
+            typer.echo(f"{row.bank}: {row.account} is the account for {row.role}, in {row.currency}")
+        return 0
+
+    finish(work())
+
+
+@app.command("accounts")
+def bank_accounts(
+    book: Book, bank: Annotated[str, typer.Argument(help="A bank linked before.")], as_json: Json = False
+) -> None:
+    """List a bank's accounts that are for one role each 功能账户: what the book has there, and the bank's statement."""
+    from kernel.money import Money
+    from ops.banks import accounts_of
+
+    found = settings()
+
+    async def work() -> int:
+        async with looking(found, book, may_lack_secrets=True) as hub:
+            rows = await accounts_of(hub, book, bank)
+        if as_json:
+            show({"accounts": rows})
+            return 0
+        for one in rows:
+            currency = one["currency"]
+            stated = "not stated yet 无对账单"
+            if one["at_bank_minor"] is not None:
+                stated = f"at the bank {Money(one['at_bank_minor'], currency)} at the end of {one['stated_on']}"
+            in_book = Money(one["in_book_minor"], currency)
+            typer.echo(f"{one['role']:<10} {one['account']}  in the book 账面 {in_book}; {stated}")
+        if not rows:
+            typer.echo("no account is for one role; all custody is in the pool account and sub-accounts")
         return 0
 
     finish(work())

@@ -87,11 +87,13 @@ class Payouts:
     instructions: those of the business date, and every other one that a report or a statement of the day speaks of.
     deposit_ids: what is reconciled with a channel and not here: end-to-end ids of channels' deposits, and the bank's
         references of payers' own transfers.
+    apart: accounts at the bank on whose bookings no instruction is: their balances are held against the book's alone.
     """
 
     instructions: Sequence[Payout]
     reports: Sequence[StatusReport] = ()
     deposit_ids: AbstractSet[str] = frozenset()
+    apart: AbstractSet[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

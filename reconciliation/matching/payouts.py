@@ -64,7 +64,7 @@ def _bank_side(
 ) -> tuple[dict[str, list[Entry]], dict[str, list[LineStatus]]]:
     """Gather the day's bookings and the reports' lines by end-to-end id."""
     entries: dict[str, list[Entry]] = {}
-    for statement in statements:
+    for statement in (one for one in statements if one.account not in payouts.apart):
         for entry in _line_by_line(statement.entries, payouts.instructions):
             # A payer chose the end-to-end id of a collection; it may be anything, even one of ours.
             theirs = entry.creditor_ref is not None or entry.end_to_end_id is None

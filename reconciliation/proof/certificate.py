@@ -139,8 +139,9 @@ def contradictions(told: Mapping[str, Any]) -> Iterator[str]:
             hub, bank, where = one["hub"], one["bank_statement"], f"book {number}, {one['bank']} {one['currency']}"
             for side in filter(None, (hub, bank)):
                 total = side["custody_minor"] if side is hub else side["total_minor"]
-                if side["pool_minor"] + side["sub_accounts_minor"] != total:
-                    yield f"{where}: the pool account and the sub-accounts do not sum to the custody"
+                others = sum(side.get("others_minor", {}).values())
+                if side["pool_minor"] + side["sub_accounts_minor"] + others != total:
+                    yield f"{where}: the accounts do not sum to the custody"
             explained = sum(item["effect_minor"] for item in one["explained"])
             unexplained = sum(left["minor"] for left in one["unexplained"])
             if bank is not None and bank["total_minor"] - hub["custody_minor"] != explained + unexplained:

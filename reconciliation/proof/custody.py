@@ -30,11 +30,12 @@ class Custody:
     currency: str
     pool: str  # the pool account's number at the bank
     subs: Mapping[str, str]  # payee → number of its account there
+    others: Mapping[str, str] = field(default_factory=dict)  # role → number of the account for it 功能账户
     opens_accounts: bool = True  # else those are the payees' own: what is in them is no custody, and no statement's
 
     @property
     def accounts(self) -> list[str]:
-        return [self.pool, *(self.subs.values() if self.opens_accounts else ())]
+        return [self.pool, *((*self.subs.values(), *self.others.values()) if self.opens_accounts else ())]
 
     def line_of(self, text: str) -> str | None:
         """Return the line or the withdrawal of this book's that a reference is, None where it is none."""
@@ -68,6 +69,8 @@ class Moved:
     bank_minor: int  # by what custody became more
     payee: str | None  # whose sub-account it moved
     sub_minor: int
+    role: str | None = None  # of the account that it moved, which is for one role
+    role_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,9 @@ class Given:
     base: Base | None
     statements: Sequence[AccountStatement]  # of the dates after the base, those that count
     moved: Sequence[Moved]  # transfers of these dates, and those of earlier ones that the base had not
-    custody_minor: int  # the control account at the end of the day, with all that was paid to payees
+    custody_minor: int  # the control account at the end of the day, with all that was paid to payees, without others
     subs_minor: Mapping[str, int]  # payee → the mirror of its sub-account at the end of the day
+    others_minor: Mapping[str, int] = field(default_factory=dict)  # role → the control account of what is there
     bank_works: bool = True  # False: a bank without a statement of the day has none
 
 
@@ -148,7 +152,8 @@ def _mirrors(given: Given) -> dict[str, int]:
     custody = given.custody
     ours = {number: given.subs_minor.get(payee, 0) for payee, number in custody.subs.items()}
     pool = {custody.pool: given.custody_minor - sum(ours.values())}
-    return {**pool, **ours} if custody.opens_accounts else pool
+    others = {number: given.others_minor.get(role, 0) for role, number in custody.others.items()}
+    return {**pool, **ours, **others} if custody.opens_accounts else pool
 
 
 def _without_statement(given: Given, ours: Mapping[str, int]) -> Proved:
@@ -220,7 +225,11 @@ def _of_hub(custody: Custody, moved: Iterable[Moved]) -> Iterable[Item]:
         line = custody.line_of(rules.reference(custody.book, about) if of_withdrawal else about)
         batch = None if line is None else line if of_withdrawal else custody.batch_of(line)
         sub = 0 if one.payee is None else one.sub_minor
-        for account, minor in ((custody.pool, one.bank_minor - sub), (custody.subs.get(one.payee or "", ""), sub)):
+        for account, minor in (
+            (custody.pool, one.bank_minor - sub),
+            (custody.subs.get(one.payee or "", ""), sub),
+            (custody.others.get(one.role or "", ""), one.role_minor),
+        ):
             if minor and (custody.opens_accounts or account == custody.pool):
                 yield Item(At.HUB, account, minor, one.business_date, one.id, line, batch)
 
@@ -228,10 +237,18 @@ def _of_hub(custody: Custody, moved: Iterable[Moved]) -> Iterable[Item]:
 # ---- as it is certified ----------------------------------------------------------------------------------------------
 
 
+def _others(custody: Custody, standing: Mapping[str, int]) -> dict[str, Any]:
+    """Return what is on each account that is for one role; nothing where there is no such account."""
+    if not custody.others:
+        return {}
+    return {"others_minor": {role: standing.get(number, 0) for role, number in sorted(custody.others.items())}}
+
+
 def as_json(proved: Proved, explained: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what a certificate says of a custody. explained: the one-sided bookings, each with its reason."""
     custody = proved.custody
     pool, ours, theirs = custody.pool, proved.ours, proved.theirs
+    apart = {custody.pool, *custody.others.values()}
     return {
         "bank": custody.bank,
         "currency": custody.currency,
@@ -242,14 +259,16 @@ def as_json(proved: Proved, explained: Sequence[Mapping[str, Any]]) -> dict[str,
         "hub": {
             "custody_minor": sum(ours.values()),
             "pool_minor": ours.get(pool, 0),
-            "sub_accounts_minor": sum(minor for account, minor in ours.items() if account != pool),
+            "sub_accounts_minor": sum(minor for account, minor in ours.items() if account not in apart),
+            **_others(custody, ours),
         },
         "bank_statement": None
         if proved.statement_of is None
         else {
             "total_minor": sum(theirs.values()),
             "pool_minor": theirs.get(pool, 0),
-            "sub_accounts_minor": sum(minor for account, minor in theirs.items() if account != pool),
+            "sub_accounts_minor": sum(minor for account, minor in theirs.items() if account not in apart),
+            **_others(custody, theirs),
         },
         "account_count": len({*ours, *theirs}),
         "accounts_sha256": proved.digest,

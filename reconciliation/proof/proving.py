@@ -22,10 +22,11 @@ from reconciliation.proof.custody import Base, Custody, Given, Moved, Proved, as
 from reconciliation.proof.items import At, Item
 from reconciliation.proof.keys import CertificateKeys
 from reconciliation.sources.statements import statements_of
+from splitting.banks.store import bank_accounts
 from splitting.guard import store as guard
 from splitting.settlement.calendar import BankHours, Calendar
 from splitting.store import bank_links
-from splitting.tables import PAYOUT_BANKS, BankLink
+from splitting.tables import PAYOUT_BANKS, BankAccount, BankLink
 
 log = logging.getLogger(__name__)
 DAY = timedelta(days=1)
@@ -184,10 +185,11 @@ class Proving:
         head = await store.head(connection, book)
         balances = await store.balances_at(connection, book, day)
         subs = await store.sub_accounts(connection, book)
+        others = await bank_accounts(connection, book)
         custody = [
             await self._custody(connection, one, day, balances, before)
             for link in links
-            for one in await self._custodies(connection, link, subs, balances, day)
+            for one in await self._custodies(connection, link, subs, others, balances, day)
         ]
         control = await _control(connection, book, day, balances)
         if not custody and not control:
@@ -209,12 +211,16 @@ class Proving:
         connection: Connection,
         link: BankLink,
         subs: Sequence[store.SubAccount],
+        others: Sequence[BankAccount],
         balances: Sequence[store.Balance],
         day: date,
     ) -> list[Custody]:
         """Return a merchant's custody at a bank in each currency, where there is any."""
         moved = {one.currency for one in balances if one.account == accounts.bank(link.bank, one.currency)}
         moved |= {one.currency for one in balances if one.account == accounts.in_transit(link.bank, one.currency)}
+        moved |= {
+            one.currency for one in balances if one.account.startswith(f"{AccountKind.BANK_ACCOUNT}:{link.bank}.")
+        }
         if not moved:  # nothing of it is in the book; what does the bank say?
             dates = await store.statement_dates(connection, link.book, _counterparty(link.bank), None, day)
             if dates:
@@ -224,6 +230,7 @@ class Proving:
             Custody(
                 link.book, link.bank, currency, link.pool_account,
                 {one.payee_id: one.number for one in subs if (one.bank, one.currency) == (link.bank, currency)},
+                {one.role: one.account for one in others if (one.bank, one.currency) == (link.bank, currency)},
                 opens_accounts(orjson.loads(link.settings)),
             )
             for currency in sorted(moved)
@@ -258,6 +265,10 @@ class Proving:
                 {
                     payee: -standing.get(accounts.sub_account(payee, custody.currency), 0)
                     for payee in custody.subs
+                },
+                {
+                    role: standing.get(accounts.bank_account(custody.bank, role, custody.currency), 0)
+                    for role in custody.others
                 },
                 await self._works(connection, custody, day),
             )
@@ -301,6 +312,7 @@ async def _moved(
     after = None if base is None else base.as_of
     ours = {accounts.sub_account(payee, custody.currency): payee for payee in custody.subs}
     at_bank = accounts.bank(custody.bank, custody.currency)
+    roles = {accounts.bank_account(custody.bank, role, custody.currency): role for role in custody.others}
     found = []
     for on in await store.recorded_days(connection, custody.book, after, day, late_since=late_since):
         beyond = 0 if base is None else base.journal_seq
@@ -309,8 +321,11 @@ async def _moved(
             payee, sub = ours.get(one.credit), one.amount_minor
             if payee is None and one.debit in ours:
                 payee, sub = ours[one.debit], -one.amount_minor
-            if bank or payee is not None:
-                found.append(Moved(one.id, one.business_date, bank, payee, sub if payee is not None else 0))
+            role = roles.get(one.debit) or roles.get(one.credit)
+            there = 0 if role is None else one.amount_minor if one.debit in roles else -one.amount_minor
+            if bank or payee is not None or role is not None:
+                sub = sub if payee is not None else 0
+                found.append(Moved(one.id, one.business_date, bank, payee, sub, role, there))
     return found
 
 
@@ -353,8 +368,9 @@ async def _control(
                 under_way.append({"id": one.account.split(":")[1], "minor": minor})
             if kind is AccountKind.IN_TRANSIT:
                 of_banks[one.account] = minor
-        custody = kinds[AccountKind.BANK]
-        due = sum(m for k, m in kinds.items() if NATURE[k].side is Side.DEBIT and k is not AccountKind.BANK)
+        at_banks = AccountKind.BANK, AccountKind.BANK_ACCOUNT
+        custody = sum(kinds[kind] for kind in at_banks)
+        due = sum(m for k, m in kinds.items() if NATURE[k].side is Side.DEBIT and k not in at_banks)
         owed = sum(m for k, m in kinds.items() if NATURE[k].side is Side.CREDIT)
         batches = [one for one in in_transit if one.currency == currency]
         wrong = []

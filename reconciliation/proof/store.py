@@ -107,7 +107,8 @@ async def recorded_days(
             SELECT recorded_on FROM day_sum WHERE book = $1 AND account = a.name
                 AND business_date <= $2 AND recorded_on >= $4
             OFFSET 0
-        ) d WHERE a.book = $1 AND (starts_with(a.name, $5) OR starts_with(a.name, $6)) ORDER BY 1
+        ) d WHERE a.book = $1 AND (starts_with(a.name, $5) OR starts_with(a.name, $6) OR starts_with(a.name, $7))
+        ORDER BY 1
         """,
         book,
         date.min if after is None else after,
@@ -115,6 +116,7 @@ async def recorded_days(
         late_since,
         f"{AccountKind.BANK}:",
         f"{AccountKind.SUB_ACCOUNT}:",
+        f"{AccountKind.BANK_ACCOUNT}:",
     )
     return [row[0] for row in rows]
 
@@ -133,7 +135,8 @@ async def moved_custody(
         SELECT id, debit, credit, amount_minor, currency, business_date FROM transfer
         WHERE book = $1 AND recorded_at >= $2 AND recorded_at < $3 AND business_date <= $5
             AND (business_date > $4 OR seq > $6) AND step IN ('post', 'post_hold')
-            AND (starts_with(debit, $7) OR starts_with(credit, $7) OR starts_with(debit, $8) OR starts_with(credit, $8))
+            AND (starts_with(debit, $7) OR starts_with(credit, $7) OR starts_with(debit, $8) OR starts_with(credit, $8)
+                OR starts_with(debit, $9) OR starts_with(credit, $9))
         ORDER BY seq
         """,
         book,
@@ -144,6 +147,7 @@ async def moved_custody(
         beyond,
         f"{AccountKind.BANK}:",
         f"{AccountKind.SUB_ACCOUNT}:",
+        f"{AccountKind.BANK_ACCOUNT}:",
     )
     return [Posted(*row) for row in rows]
 

@@ -36,6 +36,12 @@ def of_certificate(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"{number}{replaced}, signed by {told['key']}: {verdict}"
 
 
+def _others(side: Mapping[str, Any], currency: str) -> str:
+    """Return what is on the accounts that are for one role each 功能账户."""
+    others = side.get("others_minor", {})
+    return "".join(f" + {role} {Money(minor, currency).major()}" for role, minor in others.items())
+
+
 def _custody(book: int, one: Mapping[str, Any]) -> Iterator[str]:
     def amount(minor: int) -> str:
         return Money(minor, one["currency"]).major()
@@ -44,13 +50,13 @@ def _custody(book: int, one: Mapping[str, Any]) -> Iterator[str]:
     mark = "✓" if one["holds"] else "✗"
     ours = (
         f"custody 备付金 {amount(hub['custody_minor'])} = pool 备付金户 {amount(hub['pool_minor'])} "
-        f"+ sub-accounts 子账户 {amount(hub['sub_accounts_minor'])}"
+        f"+ sub-accounts 子账户 {amount(hub['sub_accounts_minor'])}{_others(hub, one['currency'])}"
     )
     theirs = (
         "no statement 无对账单"
         if bank is None
         else f"bank 银行 {amount(bank['total_minor'])} = {amount(bank['pool_minor'])} "
-        f"+ {amount(bank['sub_accounts_minor'])}, statement of {one['statement_of']}"
+        f"+ {amount(bank['sub_accounts_minor'])}{_others(bank, one['currency'])}, statement of {one['statement_of']}"
     )
     yield f"{mark} book {book} {one['bank']} {one['currency']}: {ours}; {theirs}"
     for item in one["explained"]:

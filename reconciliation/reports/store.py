@@ -48,7 +48,7 @@ async def lay(connection: Connection, book: int | None, currency: str, first: da
     """
     rows = await connection.fetch(
         """
-        SELECT split_part(a.name, ':', 2), d.day::date, sum(
+        SELECT split_part(split_part(a.name, ':', 2), '.', 1), d.day::date, sum(
             CASE WHEN a.moved_on <= d.day THEN a.debits - a.credits ELSE coalesce(e.minor, 0) END
         )::bigint
         FROM account a CROSS JOIN generate_series($3::date, $4::date, interval '1 day') AS d(day)
@@ -56,7 +56,9 @@ async def lay(connection: Connection, book: int | None, currency: str, first: da
             SELECT debits - credits AS minor FROM day_end
             WHERE book = a.book AND account = a.name AND day <= d.day ORDER BY day DESC LIMIT 1
         ) e ON true
-        WHERE ($1::int IS NULL OR a.book = $1) AND a.name LIKE 'bank:%:' || $2 GROUP BY 1, 2 ORDER BY 1, 2
+        WHERE ($1::int IS NULL OR a.book = $1)
+            AND a.name LIKE ANY (ARRAY['bank:%:' || $2, 'bank_account:%:' || $2])
+        GROUP BY 1, 2 ORDER BY 1, 2
         """,
         book,
         currency,
@@ -79,11 +81,12 @@ async def banks(connection: Connection, book: int | None, currency: str, first: 
     """Return what came to each bank on some business dates, of one book or of all together."""
     rows = await connection.fetch(
         """
-        SELECT split_part(account, ':', 2),
+        SELECT split_part(split_part(account, ':', 2), '.', 1),
             coalesce(sum(debits - credits) FILTER (WHERE rule IN ('channel_deposit', 'channel_withdrawal')), 0)::bigint,
-            coalesce(sum(debits) FILTER (WHERE rule = 'bank_interest'), 0)::bigint,
-            coalesce(sum(credits) FILTER (WHERE rule = 'bank_charge'), 0)::bigint
-        FROM day_sum WHERE ($1::int IS NULL OR book = $1) AND account LIKE 'bank:%:' || $2
+            coalesce(sum(debits) FILTER (WHERE rule IN ('bank_interest', 'account_interest')), 0)::bigint,
+            coalesce(sum(credits) FILTER (WHERE rule IN ('bank_charge', 'account_charge')), 0)::bigint
+        FROM day_sum WHERE ($1::int IS NULL OR book = $1)
+            AND account LIKE ANY (ARRAY['bank:%:' || $2, 'bank_account:%:' || $2])
             AND business_date BETWEEN $3 AND $4 GROUP BY 1 ORDER BY 1
         """,
         book,

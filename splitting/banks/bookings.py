@@ -14,6 +14,8 @@ from channels.banks import AccountStatement, Entry, paid_by_booking
 from kernel.db import Pool, acquire
 from kernel.lane import Lanes
 from splitting import states, store
+from splitting.banks.roles import BookBanksOwn
+from splitting.banks.store import role_of
 from splitting.settlement.deposits import UNIDENTIFIED, ApplyDeposit, Shared, day_named
 from splitting.settlement.instructions import INSTRUCTION_ID, DecideInstruction
 from splitting.settlement.returns import ApplyReturn
@@ -60,6 +62,8 @@ class Bookings:
             return
         if at_pool and entry.batch_refs and await _is_our_batch(self._pool, link, entry):
             return  # its lines' reports decide them, and the daily proof holds the sum against them
+        if not at_pool and await self._on_a_roles(link, entry, deposit):
+            return
         line = await _line_of(self._pool, link, entry)
         if line is not None and _carries_out(line, link, entry) and await self._left(link, line):
             return  # its status report decides it
@@ -159,6 +163,24 @@ class Bookings:
             if batch is not None and await self._pay_batch(batch, -facts["amount_minor"], day):
                 why = f"it is what the lines of {batch.id} come to"
                 await self._lanes.put(cases.CloseCase(case.book, case.kind, case.about, why))
+
+    async def _on_a_roles(self, link: BankLink, entry: Entry, deposit: ApplyDeposit) -> bool:
+        """Book what the bank paid or took on an account for one role, or open its case; False: it is on no such one."""
+        currency = entry.amount.currency
+        async with acquire(self._pool) as connection:
+            role = await role_of(connection, link.book, link.bank, currency, entry.account)
+        if role is None:
+            return False
+        known = {
+            "account": f"…{entry.account[-4:]}",
+            "at_pool": False,
+            "role": role,
+            "end_to_end_id": entry.end_to_end_id,
+            "return_reason": entry.return_reason,
+        }
+        deposit = replace(deposit, channel_account=None, known=known)
+        await self._lanes.put(BookBanksOwn(deposit, role, entry.is_return))
+        return True
 
     async def share_out(self, link: BankLink, parts: Parts) -> None:
         """Share out the deposits at a bank that are of several channel accounts and whose bill has come by now."""

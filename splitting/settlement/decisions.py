@@ -19,6 +19,7 @@ from splitting.settlement.deposits import (
     FOR_EVER,
     IN_SUSPENSE,
     INTEREST,
+    MOVED,
     RETURNED,
     SUSPEND,
     UNCLEAR,
@@ -128,28 +129,53 @@ class Suspend:
 class BookBanksOwn:
     """Book what nothing named as the bank's own: interest 结息 that it paid, or a charge 银行收费 that it took."""
 
-    rule: str  # bank_interest or bank_charge
+    what: str  # interest or charge
     other: Callable[[str, str], str]  # the account beside custody, of a bank and a currency
 
     def needs(self, work: Work, case: Case) -> Iterable[Need]:
         deposit = unidentified(case)
         yield BOOKS, (case.book,)
-        yield ACCOUNTS, (case.book, accounts.bank(deposit.bank, deposit.currency))
+        yield ACCOUNTS, (case.book, _custody(case))
         yield ACCOUNTS, (case.book, self.other(deposit.bank, deposit.currency))
 
     def apply(self, work: Work, case: Case) -> None:
-        _check_at_pool(case)
-        deposit, came = unidentified(case), self.rule == "bank_interest"
+        role = _role(case)
+        if role is None:
+            _check_at_pool(case)
+        deposit, came = unidentified(case), self.what == "interest"
         if came and deposit.amount_minor < 0:
             raise Rejected("no_interest", "money went: a bank credits interest; what it takes is a charge")
         if not came and deposit.amount_minor > 0:
             raise Rejected("no_charge", "money came: a bank takes a charge; what it credits of its own is interest")
-        bank = open_account(work, case.book, accounts.bank(deposit.bank, deposit.currency)).name
+        bank = open_account(work, case.book, _custody(case)).name
         other = open_account(work, case.book, self.other(deposit.bank, deposit.currency)).name
         debit, credit = (bank, other) if came else (other, bank)
         transfer_id = f"{'int' if came else 'chg'}:{case.about}"
-        transfer = Transfer(transfer_id, self.rule, debit, credit, abs(deposit.amount_minor), deposit.currency)
+        rule = f"{'bank' if role is None else 'account'}_{self.what}"
+        transfer = Transfer(transfer_id, rule, debit, credit, abs(deposit.amount_minor), deposit.currency)
         post_expected(work, case.book, transfer_id, [transfer], business_date=deposit.business_date, fresh=True)
+
+
+class BookMoved:
+    """Book what nothing named on an account for one role as moved there from the pool account, or from there to it."""
+
+    def needs(self, work: Work, case: Case) -> Iterable[Need]:
+        deposit = unidentified(case)
+        yield BOOKS, (case.book,)
+        yield ACCOUNTS, (case.book, accounts.bank(deposit.bank, deposit.currency))
+        yield ACCOUNTS, (case.book, _custody(case))
+
+    def apply(self, work: Work, case: Case) -> None:
+        if _role(case) is None:
+            raise Rejected("no_bank_account", "it was booked on no account that is for one role")
+        deposit = unidentified(case)
+        pool = open_account(work, case.book, accounts.bank(deposit.bank, deposit.currency)).name
+        there = open_account(work, case.book, _custody(case)).name
+        came = deposit.amount_minor > 0
+        rule, debit, credit = ("to_bank_account", there, pool) if came else ("from_bank_account", pool, there)
+        amount = abs(deposit.amount_minor)
+        transfer = Transfer(f"mov:{case.about}", rule, debit, credit, amount, deposit.currency)
+        post_expected(work, case.book, transfer.id, [transfer], business_date=deposit.business_date, fresh=True)
 
 
 class GoneBack:
@@ -181,6 +207,20 @@ class OutOfSuspense:
         transfer = Transfer(f"{case.about}:cleared", rule, debit, credit, abs(deposit.amount_minor), deposit.currency)
         post_expected(work, case.book, transfer.id, [transfer], business_date=business_date(work.now), fresh=True)
         publish(work, case.book, "channel.deposited", deposit.channel_account, dict(deposit.payload()))
+
+
+def _role(case: Case) -> str | None:
+    """Return for what the account is on which a case's booking is; None where it is for no role."""
+    role: str | None = orjson.loads(case.facts).get("role")
+    return role
+
+
+def _custody(case: Case) -> str:
+    """Return the account of the book that has what stands where a case's booking is."""
+    deposit, role = unidentified(case), _role(case)
+    if role is None:
+        return accounts.bank(deposit.bank, deposit.currency)
+    return accounts.bank_account(deposit.bank, role, deposit.currency)
 
 
 def _check_at_pool(case: Case) -> None:
@@ -223,8 +263,9 @@ EFFECTS: Mapping[tuple[str, str], Effect] = {
     (UNIDENTIFIED, "book"): BookUnidentified(),
     (UNIDENTIFIED, RETURNED): BookReturn(),
     (UNIDENTIFIED, SUSPEND): Suspend(),
-    (UNIDENTIFIED, INTEREST): BookBanksOwn("bank_interest", accounts.interest),
-    (UNIDENTIFIED, CHARGE): BookBanksOwn("bank_charge", accounts.bank_charge),
+    (UNIDENTIFIED, INTEREST): BookBanksOwn("interest", accounts.interest),
+    (UNIDENTIFIED, CHARGE): BookBanksOwn("charge", accounts.bank_charge),
+    (UNIDENTIFIED, MOVED): BookMoved(),
     (IN_SUSPENSE, "book"): OutOfSuspense(),
     (IN_SUSPENSE, RETURNED): BookReturn(),
     (IN_SUSPENSE, "gone_back"): GoneBack(),

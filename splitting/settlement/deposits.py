@@ -24,7 +24,8 @@ UNCLEAR, UNIDENTIFIED = "booking_unclear", "booking_unidentified"
 IN_SUSPENSE = "money_in_suspense"
 # Decisions about an unidentified booking that stand when it is read again, whatever is known of it by then.
 BOOK_NOTHING, RETURNED, SUSPEND, INTEREST, CHARGE = "no_deposit", "returned", "suspend", "interest", "charge"
-_STAND = frozenset({BOOK_NOTHING, RETURNED, SUSPEND, INTEREST, CHARGE})
+MOVED = "moved"
+_STAND = frozenset({BOOK_NOTHING, RETURNED, SUSPEND, INTEREST, CHARGE, MOVED})
 FOR_EVER = timedelta(days=36_500)
 
 
@@ -97,6 +98,11 @@ class ApplyDeposit:
     @property
     def _posting(self) -> str:
         return f"{self._id}@{self.notice}" if self.notice else self._id
+
+    @property
+    def number(self) -> str:
+        """What the booking is told by from all others."""
+        return self._id
 
     @property
     def about(self) -> str:

@@ -102,7 +102,8 @@ class Statements:
             if await store.find_bank_link(connection, book, bank) is None:
                 raise NotFound("no_such_bank", f"bank {bank} is not linked to book {book}; see `sluice bank list`")
             kinds = (AccountKind.BANK, AccountKind.IN_TRANSIT, AccountKind.INTEREST, AccountKind.BANK_CHARGE)
-            names = await ledger.store.names_beginning(connection, book, [f"{kind}:{bank}:" for kind in kinds])
+            begun = [*(f"{kind}:{bank}:" for kind in kinds), f"{AccountKind.BANK_ACCOUNT}:{bank}."]
+            names = await ledger.store.names_beginning(connection, book, begun)
             return await _statement(connection, book, bank, bank, period, now, names)
 
     async def lines(self, statement: Statement, section: Section) -> AsyncGenerator[Line]:

@@ -146,7 +146,14 @@ def test_a_clerk_does_all_that_the_page_says(
             or what in decided
             or what in ("send_again", "cancel", "not_paid")
             or words[:2]
-            in (["payee", "bind"], ["payee", "limit"], ["payout", "release"], ["payout", "cancel"], ["payout", "bank"])
+            in (
+                ["payee", "bind"],
+                ["payee", "limit"],
+                ["payout", "release"],
+                ["payout", "cancel"],
+                ["payout", "bank"],
+                ["bank", "account"],
+            )
         ):
             by_two(bare_home, typed)
         elif words[:2] == ["timetable", "run"]:

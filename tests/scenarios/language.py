@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import cases
 from channels.contract import Outcome, Pending, Refused
+from splitting.banks.roles import Role
 from tests.gateway.front import NEVER_ARRIVED, QR, SILENCE
 from tests.splitting.town import FARM, MILL, PLATFORM, SHOP
 
@@ -67,6 +68,7 @@ _WORDS = {
     "release": r"on delivery|half at once and half after \d+ days?",
     "time": rf"\d+ (?:{'|'.join(SECONDS)})s?",
     "number": r"\d+",
+    "role": "|".join(Role),
     "case": "|".join(cases.KINDS),
     "decision": r"[a-z_]+",
     "name": r"\S+",

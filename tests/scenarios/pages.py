@@ -52,7 +52,8 @@ def _straight(row: str) -> str:
     if line is None:
         return f"  {row}"
     rule = " ".join(filter(None, (posting["rule"], posting["step"]))) if posting else ""
-    cells = ((rule, _RULE), (line["side"], _SIDE), (line["account"], _ACCOUNT))
+    account = f"{line['account']} "  # a long one has a space after it, too
+    cells = ((rule, _RULE), (line["side"], _SIDE), (account, _ACCOUNT))
     chinese = _wide(NATURE[kind_of(line["account"])].chinese, _CHINESE)
     amount = line["amount"].rjust(_DEBIT if line["side"] == Side.DEBIT else _DEBIT + _CREDIT)
     return f"  {''.join(_wide(*cell) for cell in cells)}{chinese}{amount}"

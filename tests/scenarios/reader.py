@@ -25,7 +25,7 @@ NOTHING = "nothing"
 
 _AMOUNT = r"\d+\.\d\d"
 LINE = re.compile(
-    rf"(?P<side>debit|credit) +(?P<account>[a-z_]+(?::[a-z_]+)?)(?: +(?P<chinese>\S+))? +(?P<amount>{_AMOUNT})"
+    rf"(?P<side>debit|credit) +(?P<account>[a-z_]+(?::[a-z_.]+)?)(?: +(?P<chinese>\S+))? +(?P<amount>{_AMOUNT})"
 )
 POSTING = re.compile(rf"(?P<rule>[a-z_]+)(?: (?P<step>{HELD}|{RELEASED}))? +(?P<line>debit .*)")
 _CLAIM = re.compile(r"(?P<object>[a-z_]+) (?P<name>.+) is (?P<state>[a-z_]+)")

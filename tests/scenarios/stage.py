@@ -349,6 +349,24 @@ class Stage:
         """The bank's notice says that money went out of the pool account, and nothing in it says whose."""
         await self._books(money, credit=False, end_to_end_id="INVOICE-7")
 
+    @action("clerk names an account for {role}")
+    async def names_account(self, role: str) -> None:
+        """The merchant's custody at the bank has an account for one role 功能账户, beside the pool account."""
+        await self._at_bank()
+        await self.front.hub.bank_accounts.name(self.front.book, BANK, "CNY", role, f"6299{role}", by="Li Na")
+
+    @action("bank books {money} into the account for {role}")
+    async def books_into_account(self, money: str, role: str) -> None:
+        """The bank's notice says that money came into an account that is for one role."""
+        content = self._notice_of(money, credit=True, end_to_end_id="BANK", name="", account=f"6299{role}")
+        await self._says("camt.054", content)
+
+    @action("bank books {money} out of the account for {role}")
+    async def books_out_of_account(self, money: str, role: str) -> None:
+        """The bank's notice says that money went from an account that is for one role."""
+        content = self._notice_of(money, credit=False, end_to_end_id="BANK", name="", account=f"6299{role}")
+        await self._says("camt.054", content)
+
     @action("bank returns {payee} of {batch}")
     async def bank_returns(self, payee: str, batch: str) -> None:
         """The bank's notice says that a payout came back 退票 into the pool account, and why."""

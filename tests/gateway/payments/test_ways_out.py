@@ -23,6 +23,7 @@ from tests.gateway.front import NEVER_ARRIVED, SILENCE, Front, a_front
 from tests.gateway.payments import test_chargebacks as chargebacks
 from tests.gateway.payments.test_holds import capture, reserve, undecided, void
 from tests.gateway.payments.test_unwanted_money import held_in_vain, paid_late, paid_twice, stuck
+from tests.splitting import test_bank_accounts as accounts
 from tests.splitting import test_bank_files_kept as kept_files
 from tests.splitting import test_bookings_told_apart as bookings
 from tests.splitting import test_files_set_aside as files
@@ -403,6 +404,8 @@ WALKED: dict[tuple[str, str], object] = {
     **{("booking_unidentified", how):
        files.test_what_a_bank_pays_or_takes_for_itself_is_booked_once_and_never_the_wrong_way
        for how in ("interest", "charge")},
+    ("booking_unidentified", "moved"):
+        accounts.test_what_the_bank_pays_and_takes_on_its_accounts_is_booked_once_and_all_else_is_a_case,
     ("chargeback_beyond", "charge"): chargebacks.test_a_refund_that_fails_after_the_chargeback_can_bear_it_by_decision,
     **{("withdrawal_in_doubt", how): withdrawals.test_what_was_stopped_goes_on_as_people_say
        for how in ("paid", "send_again", "wait")},

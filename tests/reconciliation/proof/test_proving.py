@@ -56,6 +56,7 @@ class Days:
     def states(self, day: date, **accounts: tuple[str, str, list[tuple[str, str, str | None]]]) -> None:
         """Have the bank state a day. Each account: opening, closing and entries (reference, amount, end-to-end id)."""
         names = {"pool": "poolCNY", "farm": self.subs[FARM], "mill": self.subs[MILL], "platform": self.subs[PLATFORM]}
+        names["interest"] = "6299interest"
         sheets = []
         for name, (opening, closing, entries) in accounts.items():
             booked = [
