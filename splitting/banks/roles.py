@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import orjson
 
+import cases
 from channels.banks import opens_accounts
 from kernel.db import Pool, acquire
 from kernel.env import Env
@@ -20,7 +21,7 @@ from ledger import Transfer, accounts, open_account, post_expected
 from ledger.posting import ACCOUNTS, ENTRIES
 from people import Use, approved
 from splitting.banks import store
-from splitting.settlement.deposits import ApplyDeposit
+from splitting.settlement.deposits import UNIDENTIFIED, ApplyDeposit
 from splitting.tables import BANK_ACCOUNTS, BANK_LINKS, BankAccount
 
 
@@ -122,6 +123,8 @@ class BookBanksOwn:
         if rule is None or there is not None or self.deposit.decided(work):
             self.deposit.apply(work)
             return False
+        why = f"its account is the one for {self.role}"  # named since
+        cases.close_case(work, self.book, UNIDENTIFIED, self.deposit.about, why=why)
         custody, other = (open_account(work, self.book, name).name for name in self._accounts())
         debit, credit = (custody, other) if rule == "account_interest" else (other, custody)
         transfer = Transfer(self._id, rule, debit, credit, amount, self.deposit.currency)

@@ -56,10 +56,12 @@ async def test_what_the_bank_pays_and_takes_on_its_accounts_is_booked_once_and_a
                 await decide(hub, case.id, decision, by="Wang", note="why")
             assert refused.value.code == code
         await decide(hub, case.id, "no_deposit", by="Wang", note="it is the same")
-        await told(INTEREST, "2", "I2", "M4", out=True)
-        await told(FEE, "5", "C2", "M5")
+        moved = [await told(INTEREST, "2", "I2", "M4", out=True), await told(FEE, "5", "C2", "M5")]
         for case in await waiting(town):
             await decide(hub, case.id, "moved", by="Wang", note="as we have asked the bank to")
+        bank.says("camt.054", *moved)  # read again
+        await all_read(town, bank, bank_worker)
+        assert await waiting(town) == []
         await told("6299stranger", "1", "S1", "M6")
         (case,) = await waiting(town)
         with pytest.raises(Rejected, match="no account that is for one role"):
@@ -80,13 +82,19 @@ async def test_an_account_is_for_one_thing_and_what_was_booked_on_it_stays_its(
         await named(town, "interest", "6299old")
         await named(town, "interest", INTEREST)  # nothing was booked yet
         await named(town, "interest", INTEREST)
-        bank.says("camt.054", notice(entry("7", end_to_end="BANK"), account=INTEREST))
+        before = notice(entry("3", end_to_end="BANK", out=True), account="6299later", message="M2")
+        bank.says("camt.054", notice(entry("7", end_to_end="BANK"), account=INTEREST), before)
         await all_read(town, bank, bank_worker)
+        assert len(await waiting(town)) == 1
+        await named(town, "fee", "6299later")
+        bank.says("camt.054", before)  # told of again: now it says what it is
+        await all_read(town, bank, bank_worker)
+        assert await waiting(town) == [], "nobody can book it a second time"
         wrong = {
             ("interest", "6299new", BANK): Conflict,  # something was booked on the other
-            ("fee", INTEREST, BANK): Conflict,
-            ("fee", "poolCNY", BANK): Conflict,
-            ("fee", "6200" + FARM[-12:], BANK): Conflict,
+            ("reserve", INTEREST, BANK): Conflict,
+            ("reserve", "poolCNY", BANK): Conflict,
+            ("reserve", "6200" + FARM[-12:], BANK): Conflict,
             ("fee", FEE, "direct"): Rejected,  # it tells of the pool account alone
             ("fee", FEE, "nobank"): SluiceError,
         }
@@ -94,7 +102,10 @@ async def test_an_account_is_for_one_thing_and_what_was_booked_on_it_stays_its(
             with pytest.raises(refusal):
                 await named(town, role, account, where)
         rows = await accounts_of(town.front.hub, town.front.book, BANK)
-        assert [(one["role"], one["account"], one["in_book_minor"]) for one in rows] == [("interest", INTEREST, 700)]
+        assert [(one["role"], one["account"], one["in_book_minor"]) for one in rows] == [
+            ("fee", "6299later", -300),
+            ("interest", INTEREST, 700),
+        ]
 
 
 async def test_the_proof_counts_each_account_by_its_kind_and_names_what_only_the_bank_has(
