@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import secrets
 from collections.abc import Mapping
@@ -29,13 +30,8 @@ class Direct:
 
     def __init__(self, ctx: SandboxContext) -> None:
         self._ctx, self._store = ctx, ctx.store
-        folder = ctx.home / "cmb"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        kept = folder / "bank_private_key"
-        if not kept.exists():
-            private, _ = sm.new_key()
-            keys.write_file(kept, f"{private:064x}".encode(), secret=True)
-        self.private = int(kept.read_text(), 16)
+        self._work = asyncio.Event()
+        self.private = _private_key(ctx.home / "cmb")
         point = sm.multiply(self.private, sm.G)
         assert point is not None
         self.public_key = base64.b64encode(b"\x04" + b"".join(n.to_bytes(32, "big") for n in point)).decode()
@@ -142,16 +138,20 @@ class Direct:
             return ""
 
         why = await self._store.write(command)
+        self._work.set()
         wrong = {"reqSts": "FIN", "rtnFlg": "F", "errCod": "FBE0001", "errTxt": why}
         return {"bthNbr": number, **(wrong if why else {"reqSts": "NTE", "rtnFlg": ""})}
 
     async def carry_out(self) -> None:
-        """Carry out what was taken in, for ever: a batch in one transaction, its lines one by one."""
+        """Carry out what was taken in, a moment later, for ever: a batch in one transaction, its lines one by one."""
         while True:
-            await self._ctx.sleep(1.0)
+            self._work.clear()
             row = self._store.one("SELECT seq FROM cmb_batch WHERE status = 'NTE' ORDER BY seq LIMIT 1")
-            if row is not None:
-                await self._store.write(partial(self._execute, batch=row["seq"]))
+            if row is None:
+                await self._work.wait()
+                continue
+            await self._ctx.sleep(1.0)
+            await self._store.write(partial(self._execute, batch=row["seq"]))
 
     def _execute(self, tx: Tx, batch: int) -> None:
         for line in tx.all("SELECT * FROM cmb_line WHERE batch = ? ORDER BY seq", batch):
@@ -360,3 +360,13 @@ def iso(day: str) -> str:
 def plain(day: str) -> str:
     """Write 2026-11-24 as 20261124."""
     return day.replace("-", "")
+
+
+def _private_key(folder: Path) -> int:
+    """Return the bank's own key, made when it is first asked for."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kept = folder / "bank_private_key"
+    if not kept.exists():
+        private, _ = sm.new_key()
+        keys.write_file(kept, f"{private:064x}".encode(), secret=True)
+    return int(kept.read_text(), 16)

@@ -35,7 +35,7 @@ from splitting.tables import RailPayment, RailReceiver, ShareOrder
 
 log = logging.getLogger(__name__)
 AT_A_TIME = 200
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S, LEAST_S = 1.0, 0.1  # the least with a fast clock: a look costs what it costs by any clock
 Row = RailReceiver | RailPayment | ShareOrder | DueReturn
 
 
@@ -64,7 +64,7 @@ class RailWorker:
                 await self.begin()
             except Exception as error:  # the worker loop: nothing may end it but its owner
                 tell(log, "a round of sharing out at rails failed; it goes on", error)
-            await self._env.sleep(LOOK_EVERY_S * self._scale)
+            await self._env.sleep(max(LOOK_EVERY_S * self._scale, LEAST_S))
 
     async def begin(self) -> int:
         """Begin a turn of each account of which something is due; return of how many things."""
