@@ -173,6 +173,10 @@ class World:
             lanes = Lanes([Lane(_clocked(committing(writing, aside, env), commits), env)])
             bank = BankClient(settings, env)
             link: BankLink = await lanes.put(LinkBank(BankLink(self._book, BANK, "6200000001", "{}", "{}")))
+            pool_account = accounts.bank(BANK, CURRENCY)  # the batch waits until its money has been deposited
+            paid_in = Transfer("deposit", "channel_deposit", pool_account, CHANNEL, made.total_minor, CURRENCY)
+            await lanes.put(OpenAccounts(self._book, [pool_account]))
+            await lanes.put(Post(self._book, "deposit", [paid_in], made.business_date))
             forget_peak()
             began = time.perf_counter()
             sent, _ = await Sending(pool, lanes, lambda _: bank).send(link, made)

@@ -23,9 +23,9 @@ async def test_it_measures_every_age_of_a_book_that_holds(pg_server: TestServer)
     assert [age["history"] for age in figures["ages"]] == [40, 200]
     assert figures["ages"][-1]["payments"] == 200 + settling.DAYS * 20
     assert figures["unsound"] == 0
-    # five entries a payment, one a payee and date that is sent, one that is paid
+    # five entries a payment, one a payee and date that is sent, one that is paid; and the large batch's deposit
     dates = 2 + settling.DAYS + 3 + settling.DAYS
-    of_the_large = 5 * 200 + 2 * 600
+    of_the_large = 5 * 200 + 2 * 600 + 1
     assert figures["transfers"] == 5 * figures["ages"][-1]["payments"] + 2 * 7 * dates + of_the_large
     large = figures["large"]
     assert (large["lines"], large["undecided"]) == (600, 0)
