@@ -1,7 +1,10 @@
 """Keys and certificates of the simulated counterparties, made here and kept here; none is ever a real one."""
 
 import asyncio
+import contextlib
+import math
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import cache
@@ -41,15 +44,73 @@ class Pool:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def new_key() -> rsa.RSAPrivateKey:
-    """Generate an RSA-2048 key."""
+class Prepared:
+    """Keys for whoever starts many sandboxes, as tests do: made of few primes, which takes a hundredth of the time.
+
+    Each key is another pair of primes, so whoever knows two keys may work out a third: nothing real may have one. A
+    sandbox has every key once; several share the primes.
+
+    folder: of the primes; what is not there is made and left there. used: a file of the sandbox's own that says how
+    many keys it has had.
+    """
+
+    def __init__(self, folder: Path, used: Path) -> None:
+        self._folder, self._used = folder, used
+        self._lock = threading.Lock()
+        self._primes: list[int] = []
+
+    def next(self) -> rsa.RSAPrivateKey:
+        """Return the next key that this sandbox has not had."""
+        with self._lock:
+            number = int(self._used.read_text()) if self._used.exists() else 0
+            write_file(self._used, str(number + 1).encode())
+            second = (1 + math.isqrt(1 + 8 * number)) // 2  # 0: primes 1 and 0; 1 and 2: primes 2 and 0, 2 and 1; …
+            first = number - second * (second - 1) // 2
+            while len(self._primes) <= second:
+                self._primes += self._two_primes(len(self._primes) // 2)
+            return _of_primes(self._primes[second], self._primes[first])
+
+    def _two_primes(self, number: int) -> tuple[int, int]:
+        path = self._folder / f"{number:04d}.pem"
+        if not path.exists():
+            made = path.with_name(f"{path.name}.{os.getpid()}")
+            write_file(made, private_pem(_generate()), secret=True)
+            with contextlib.suppress(FileExistsError):  # another sandbox was quicker: its primes are everybody's
+                os.link(made, path)
+            made.unlink()
+        numbers = read_private_key(path.read_bytes()).private_numbers()
+        return numbers.p, numbers.q
+
+
+def _of_primes(p: int, q: int) -> rsa.RSAPrivateKey:
+    public = rsa.RSAPublicNumbers(65537, p * q)
+    d = pow(public.e, -1, math.lcm(p - 1, q - 1))
+    numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public)
+    return numbers.private_key(unsafe_skip_rsa_key_validation=True)
+
+
+_prepared: Prepared | None = None
+
+
+def use_prepared(prepared: Prepared | None) -> None:
+    """Have new keys be these from now on; None: made each time."""
+    global _prepared
+    _prepared = prepared
+
+
+def _generate() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def new_key() -> rsa.RSAPrivateKey:
+    """Return a new RSA-2048 key."""
+    return _generate() if _prepared is None else _prepared.next()
 
 
 @cache
 def strangers_key() -> rsa.RSAPrivateKey:
-    """Return the key that signs forgeries, made when the first is wanted."""
-    return new_key()
+    """Return the key that signs forgeries, made when the first is wanted; no other sandbox has it."""
+    return _generate()
 
 
 def new_certificate(

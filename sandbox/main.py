@@ -67,6 +67,8 @@ def run(home: Path | str | None = None, port: int = 0, time_scale: float = 1.0, 
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)  # private keys lie in it
     with _only_one(folder):
+        if prepared := os.environ.get("SANDBOX_KEYS"):
+            keys.use_prepared(keys.Prepared(Path(prepared), folder / "keys-used"))
         return asyncio.run(_serve(folder, host, port, time_scale))
 
 
