@@ -108,8 +108,8 @@ KINDS: Mapping[str, CaseKind] = {
         "a rail reports that one order was paid a second time; the second payment was not booked", _LOOKED_INTO
     ),
     "channel_contradicts_itself": CaseKind(
-        "a rail contradicted what it had said of a payment or refund (for example: paid, then returned by a reversal "
-        "that it carried out late); the second statement was not booked",
+        "a rail contradicted what it had said of a payment, a refund or a share (for example: paid, then returned by a "
+        "reversal that it carried out late); the second statement was not booked",
         _LOOKED_INTO,
     ),
     "chargeback_not_booked": CaseKind(

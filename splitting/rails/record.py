@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
+import cases
 from channels.contract import Confirmed, Outcome, Pending, Refused, Unknown
 from channels.sharing import Shared
 from kernel.clock import business_date
@@ -30,6 +31,8 @@ from streams import publish
 CLAIMED_FOR = timedelta(seconds=40)
 # How long a message may be on its way: a rail that knows nothing of it after that never will.
 ARRIVED_AFTER = timedelta(seconds=90)
+CONTRADICTED = "channel_contradicts_itself"
+REST = timedelta(days=30)  # a rail says the same each time it is asked; so long after a decision it opens nothing
 WAITS_S = (2, 5, 10, 30, 60, 300, 600, 1800, 3600)
 
 
@@ -94,7 +97,7 @@ class RecordSharing:
     """Record what a rail said of a share order: of each receiver, in the order it was asked, and of the whole.
 
     answers_message: it answers the order itself, not a question about it. Returns the order as it then stands. What is
-    recorded once is not recorded again.
+    recorded once is not recorded again; what contradicts it changes nothing and is a case, and the other parts go on.
     """
 
     book: int
@@ -111,8 +114,9 @@ class RecordSharing:
             return
         yield ACCOUNTS, (self.book, accounts.rail_transit(order.channel_account, order.currency))
         yield ACCOUNTS, (self.book, accounts.channel(order.channel_account, order.currency))
-        for part in parts_of(order):
+        for place, part in enumerate(parts_of(order)):
             yield ACCOUNTS, (self.book, part.owed)
+            yield from cases.needs(self.book, CONTRADICTED, _part_id(order, place))
         paid_key = (self.book, order.rail_payment)
         if work.knows(RAIL_PAYMENTS, paid_key):
             paid = work.get(RAIL_PAYMENTS, paid_key)
@@ -226,7 +230,7 @@ def _never_arrived(told: ShareOrder | ShareReturn, said: Outcome, now: datetime)
 def _moved(work: Work, order: ShareOrder, parts: Sequence[Part], moves: Sequence[_Move]) -> list[Part]:
     """Book the ends of parts, those of one day as one posting; return the parts.
 
-    Raises Conflict (move_not_allowed) where a rail takes back what it has said.
+    A part of which a rail takes back what it has said stays as it is, and is a case.
     """
     after = list(parts)
     transit = accounts.rail_transit(order.channel_account, order.currency)
@@ -234,6 +238,9 @@ def _moved(work: Work, order: ShareOrder, parts: Sequence[Part], moves: Sequence
     by_day: dict[date, list[Transfer]] = {}
     for place, event, on, reason in moves:
         part = after[place]
+        if (RailPart(part.status), event) not in states.RAIL_PART:
+            _contradicted(work, order, place, event, reason)
+            continue
         status = advance(states.RAIL_PART, RailPart(part.status), event)
         if status == part.status:
             continue  # rails repeat their answers
@@ -241,13 +248,29 @@ def _moved(work: Work, order: ShareOrder, parts: Sequence[Part], moves: Sequence
         rule = "share_paid_by_rail" if paid else rule_of(part.owed, "off_rail")
         to = channel if paid else part.owed
         by_day.setdefault(on, []).append(
-            Transfer(f"{order.id}:{place}:{status}", rule, transit, to, part.amount_minor, order.currency)
+            Transfer(f"{_part_id(order, place)}:{status}", rule, transit, to, part.amount_minor, order.currency)
         )
         after[place] = part._replace(status=status.value, reason=reason, on=on.isoformat())
     for on, transfers in sorted(by_day.items()):
         name = f"{transfers[0].id}:{len(transfers)}"
         post_expected(work, order.book, name, transfers, business_date=on, fresh=True)
     return after
+
+
+def _part_id(order: ShareOrder, place: int) -> str:
+    return f"{order.id}:{place}"
+
+
+def _contradicted(work: Work, order: ShareOrder, place: int, event: RailPartEvent, reason: str | None) -> None:
+    part = parts_of(order)[place]
+    facts = {
+        "payment": order.payment_id, "payee": part.payee_id, "account": order.channel_account, "was": part.status,
+        "on": part.on, "then": event.value, "reason": reason,
+    }  # fmt: skip
+    cases.open_case(
+        work, order.book, CONTRADICTED, _part_id(order, place),
+        amount_minor=part.amount_minor, currency=order.currency, facts=facts, rest=REST,
+    )  # fmt: skip
 
 
 def _released(work: Work, order: ShareOrder, on: date) -> None:

@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 import orjson
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+import cases
 from channels.client import ChannelClient
 from channels.contract import Confirmed, Outcome, Pending, Refused, Unknown
 from channels.sharing import ReceiverKind, Shared, ShareOrder, ShareReturn
@@ -22,6 +24,7 @@ from splitting.objects import shares_of
 from splitting.plans.asked import Part
 from splitting.rails.orders import frozen_at_rail
 from splitting.rails.own_release import RecordLeft, ask_from
+from splitting.rails.parts import parts_of
 from splitting.rails.receivers import RecordReceiver, SetReceiver
 from splitting.rails.record import ARRIVED_AFTER
 from splitting.rails.store import DueReturn
@@ -337,6 +340,31 @@ async def test_a_no_that_follows_a_silence_ends_what_is_fetched_back() -> None:
         raise AssertionError("it is asked for for ever")
     assert {row.status for row in market.book._rows[SHARE_RETURNS].values()} == {"refused"}
     assert {row.code for row in market.book._rows[SHARE_RETURNS].values()} == {"ACQ.TRADE_STATUS_ERROR"}
+
+
+@pytest.mark.parametrize("words", [("paid", "closed"), ("closed", "paid")])
+async def test_a_rail_that_takes_back_its_word_on_a_share_is_a_case_and_holds_no_other_share_up(
+    words: tuple[str, str],
+) -> None:
+    market = Market(["pending"] * 9, rail="alipay")
+    market.sell()
+    await market.step()
+    (ends,) = market.rail.orders.values()
+    for word in (*words, words[1]):
+        ends["190001"] = word
+        await market.step()
+    (case,) = market.book._rows[cases.CASES].values()
+    assert (case.kind, case.amount_minor, case.opened_count) == ("channel_contradicts_itself", 750, 1)
+    facts = orjson.loads(case.facts)
+    assert (facts["payee"], facts["was"], facts["then"]) == (FARM, *words)
+    market.rail.fates = []
+    for _ in range(3):
+        await market.step()
+    (order,) = market.book._rows[SHARE_ORDERS].values()
+    assert (order.status, [part.status for part in parts_of(order)]) == ("finished", [words[0], "paid", "paid"])
+    owed = market.book.balances.get(accounts.payee(FARM, "CNY"), 0)
+    assert owed == (0 if words[0] == "paid" else 750), "what was booked stays booked"
+    market.book.assert_it_adds_up()
 
 
 async def test_shares_of_a_payment_are_fetched_back_three_seconds_apart_at_alipay() -> None:
