@@ -37,7 +37,9 @@ class ShareDeposit:
 
     parts: by channel account, in minor units, signed: what the bill says of the day. An account has its part of one
     reference and currency once, whatever the bank books under it afterwards. What no part explains stays in suspense,
-    and people decide about it. Where they have decided already, or the bill was used before, nothing is done.
+    and people decide about it. A deposit that lacks as much as it is, or more, is not what the bill is about: anybody
+    may transfer something under the rail's reference. Nothing is shared out of it, and the bill is not used. Where
+    people have decided already, or the bill was used before, nothing is done.
     """
 
     book: int
@@ -65,16 +67,22 @@ class ShareDeposit:
             return None
         deposit = unidentified(case)
         suspense = open_account(work, self.book, accounts.suspense(deposit.currency)).name
-        transfers, shared = [], {}
-        for account, part in self.parts.items():
-            ident = part_id(facts["reference"], deposit.currency, account)
-            if not part or work.find(ENTRIES, (self.book, ident)) is not None:
-                continue
+        ids = {account: part_id(facts["reference"], deposit.currency, account) for account in self.parts}
+        shared = {
+            account: part
+            for account, part in self.parts.items()
+            if part and work.find(ENTRIES, (self.book, ids[account])) is None
+        }
+        lacks = sum(shared.values()) - deposit.amount_minor
+        if lacks >= abs(deposit.amount_minor):
+            shared = {}
+            facts |= {"lacks_minor": lacks}
+        transfers = []
+        for account, part in shared.items():
             channel = open_account(work, self.book, accounts.channel(account, deposit.currency)).name
             rule = "suspense_to_channel" if part > 0 else "channel_to_suspense"
             debit, credit = (suspense, channel) if part > 0 else (channel, suspense)
-            transfers.append(Transfer(ident, rule, debit, credit, abs(part), deposit.currency))
-            shared[account] = part
+            transfers.append(Transfer(ids[account], rule, debit, credit, abs(part), deposit.currency))
         if transfers:
             day = deposit.business_date
             post_expected(work, self.book, f"{self.about}:shared", transfers, business_date=day, fresh=True)

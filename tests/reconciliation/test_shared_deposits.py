@@ -174,3 +174,30 @@ async def test_what_comes_twice_is_shared_once_and_a_reference_without_a_day_is_
         assert sorted(case.amount_minor or 0 for case in await _open(town.front.hub.pool)) == [500, 10_000, 10_000]
         assert (await _standing(town))["suspense"] == 20_500
         assert all(not orjson.loads(case.facts)["awaits_bill"] for case in await _open(town.front.hub.pool))
+
+
+@pytest.mark.parametrize(("paid_in", "out"), [("0.01", False), ("50", False), ("20", True)])
+async def test_what_anybody_transfers_under_the_rails_reference_uses_no_bill(
+    paid_in: str, out: bool, database_url: str, tmp_path: Path
+) -> None:
+    async with two_over_one(database_url, tmp_path) as (town, bank, bank_worker, bills):
+        bills.of_day[date(2026, 11, 24)] = {"rail": 6_000, "second": 4_000}
+        bank.says("camt.054", notice(entry(paid_in, "7", "X", end_to_end=REFERENCE, out=out)))
+        await all_read(town, bank, bank_worker)
+        for _ in range(2):
+            await bank_worker.once()
+        (imitated,) = await _open(town.front.hub.pool)
+        minor = round(float(paid_in) * 100) * (-1 if out else 1)
+        assert (imitated.kind, imitated.amount_minor) == ("money_in_suspense", minor)
+        assert orjson.loads(imitated.facts)["lacks_minor"] == 10_000 - minor
+        assert (await _standing(town)).keys() == {"citybank", "suspense"}
+        assert await town.front.events("channel.deposited") == [], "no channel has paid anything in"
+        bank.says("camt.054", notice(entry("100", end_to_end=REFERENCE), message="M2"))
+        await all_read(town, bank, bank_worker)
+        for _ in range(2):
+            await bank_worker.once()
+        books = await _standing(town)
+        assert (books["rail"], books["second"], books["suspense"]) == (6_000, 4_000, minor)
+        assert await _open(town.front.hub.pool) == [imitated]
+        async with transaction(town.front.hub.pool) as connection:
+            assert await suspense_leaves_with_its_case(connection) == []
