@@ -1,11 +1,15 @@
 """What a bank tells of bookings on our accounts, in no bank's form."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from kernel.money import Money
+
+_NO_SIGN = re.compile(r"[\s-]+")
+_HIDDEN = re.compile(r"[^0-9A-Z]|X{3}")  # what stands for figures that a bank does not show
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,14 @@ class Entry:
     def is_return(self) -> bool:
         """Whether the bank says that money came back by it: a reason, a code, or that it undoes another booking."""
         return self.return_reason is not None or self.coded_return or self.reversal
+
+    def names_another_than(self, account: str) -> bool:
+        """Whether the bank says that the other side is not this account.
+
+        It may say nothing, hide a part of the number, or write it with the bank's before it: that is no other account.
+        """
+        told, ours = (_NO_SIGN.sub("", one).upper() for one in (self.counterparty_account or "", account))
+        return not _HIDDEN.search(told) and not told.endswith(ours) and not ours.endswith(told)
 
     @property
     def booking_ref(self) -> str:

@@ -15,7 +15,8 @@ from kernel.db import Pool, acquire
 from kernel.lane import Lanes
 from splitting import states, store
 from splitting.banks.roles import BookBanksOwn
-from splitting.banks.store import role_of
+from splitting.banks.store import debited_again, role_of
+from splitting.settlement.debits import AGAIN, ApplyDebit, mark_of
 from splitting.settlement.deposits import UNIDENTIFIED, ApplyDeposit, Shared, day_named
 from splitting.settlement.instructions import INSTRUCTION_ID, DecideInstruction
 from splitting.settlement.returns import ApplyReturn
@@ -75,6 +76,8 @@ class Bookings:
             "instruction": None if line is None else line.id,
             "return_reason": entry.return_reason,
         }
+        if line is not None and _goes_elsewhere(line, link, entry):
+            known["went_to"] = f"…{(entry.counterparty_account or '')[-4:]}"
         deposit = replace(deposit, channel_account=None, known=known)
         commands = await withdrawals.booked(self._pool, link, entry, deposit)
         if commands is not None:
@@ -85,7 +88,8 @@ class Bookings:
             if at_pool and entry.amount.minor == line.amount_minor:
                 if line.status == states.Instruction.IN_TRANSIT:  # its report is late, or set aside
                     await self._lanes.put(DecideInstruction(link.book, line.id, True, None, entry.booked_on))
-                await self._lanes.put(ApplyReturn(line.id, deposit, entry.return_reason))
+                unsure = await self._debited_again(line)
+                await self._lanes.put(ApplyReturn(line.id, deposit, entry.return_reason, unsure=unsure))
                 return
             if (entry.account, entry.amount.minor) == (line.account, -line.amount_minor):
                 return  # the same, on the payee's account; what the pool account has of it decides
@@ -119,7 +123,9 @@ class Bookings:
         if line is not None:
             if not _carries_out(line, link, entry) or not await self._left(link, line):
                 return False
-            await self._lanes.put(DecideInstruction(link.book, line.id, True, None, entry.booked_on))
+            known = {"account": f"…{entry.account[-4:]}", "at_pool": True, "instruction": line.id, AGAIN: line.id}
+            deposit = replace(_as_deposit(link, entry, None), known=known)
+            await self._lanes.put(ApplyDebit(line.id, deposit, mark_of(entry)))
             return True
         if entry.end_to_end_id is not None or (batch := await _batch_of(self._pool, link, entry)) is None:
             return False
@@ -128,6 +134,11 @@ class Bookings:
             deposit = replace(_as_deposit(link, entry, None), booking=f"{batch.id}@{entry.booked_on}", notice="")
             await self._lanes.put(replace(deposit, known=known))
         return True
+
+    async def _debited_again(self, line: Instruction) -> bool:
+        """Tell whether the bank has debited a line twice: which of the two a credit undoes, people find out."""
+        async with acquire(self._pool) as connection:
+            return await debited_again(connection, line.book, line.id)
 
     async def _left(self, link: BankLink, line: Instruction) -> bool:
         """Tell whether the bank may have a line: its batch is this bank's, and may have been sent."""
@@ -200,10 +211,23 @@ def _carries_out(line: Instruction, link: BankLink, entry: Entry) -> bool:
     """Tell whether a booking is a payout of ours as it was ordered: out of the pool, or into its payee's account."""
     if line.status == states.Instruction.REFUSED or entry.amount.currency != line.currency or entry.return_reason:
         return False
+    if _goes_elsewhere(line, link, entry):
+        return False
     return (entry.account, entry.amount.minor) in (
         (link.pool_account, -line.amount_minor),
         (line.account, line.amount_minor),
     )
+
+
+def _goes_elsewhere(line: Instruction, link: BankLink, entry: Entry) -> bool:
+    """Tell whether a bank whose booking is its word says that a debit under a line's number went to another account."""
+    if (
+        entry.account != link.pool_account
+        or entry.amount.minor >= 0
+        or not paid_by_booking(orjson.loads(link.settings))
+    ):
+        return False
+    return entry.names_another_than(line.account)
 
 
 def _as_deposit(link: BankLink, entry: Entry, account: str | None) -> ApplyDeposit:

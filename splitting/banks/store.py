@@ -1,9 +1,13 @@
-"""Reading which accounts a merchant has at its banks for what is no payee's. Writing goes through the commit lane."""
+"""Reading which accounts a merchant has at its banks for what is no payee's, and which lines were debited twice.
+
+Writing goes through the commit lane.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from kernel.db import Connection
+from splitting.settlement.debits import AGAIN
 from splitting.tables import BankAccount
 
 _BANK_ACCOUNT = ", ".join(BankAccount._fields)
@@ -63,5 +67,16 @@ async def account_is_taken(connection: Connection, book: int, bank: str, account
         bank,
         account,
         role,
+    )
+    return found
+
+
+async def debited_again(connection: Connection, book: int, line_id: str) -> bool:
+    """Tell whether a bank has debited a line of a batch a second time: of that there is a case, or was one."""
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM case_file WHERE book = $1 AND kind = 'booking_unidentified' AND facts ->> $3 = $2)",
+        book,
+        line_id,
+        AGAIN,
     )
     return found

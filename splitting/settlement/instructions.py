@@ -237,7 +237,8 @@ class DecideInstruction:
 
     The same report again changes nothing, and one that contradicts what was booked changes nothing but opens a case.
     A refusal of a line that is in doubt only adds to its case. Returns the line. business_date: the bank's; None: it is
-    not the bank that says so, and the day is the one on which it is recorded.
+    not the bank that says so, and the day is the one on which it is recorded. debit: which booking says so, if one does
+    (debits.py).
     """
 
     book: int
@@ -245,6 +246,7 @@ class DecideInstruction:
     paid: bool
     reason: str | None
     business_date: date | None = None
+    debit: str = ""
 
     def needs(self, work: Work) -> Iterable[Need]:
         yield BOOKS, (self.book,)
@@ -295,7 +297,8 @@ class DecideInstruction:
             target = owed_account(payee)
         transfer = Transfer(f"{line.id}:{status}", rule, in_transit, target, line.amount_minor, line.currency)
         day = self.business_date or business_date(work.now)
-        post_expected(work, self.book, line.id, [transfer], business_date=day, fresh=True)
+        posting = f"{line.id}@{self.debit}" if self.debit else line.id
+        post_expected(work, self.book, posting, [transfer], business_date=day, fresh=True)
         if (use := find_use(work, payee)) is not None:
             sent_for, minor = settlement.execution_date, line.amount_minor
             use = limits.arrived(use, minor) if self.paid else limits.came_back(use, sent_for, minor, on_its_way=True)

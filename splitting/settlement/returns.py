@@ -25,6 +25,7 @@ class ApplyReturn:
 
     booking: how the bank tells of it, as a deposit of nobody's. reason: the bank's code. The same booking again changes
     nothing. A second one for the same line, or one for a line that was not paid, books nothing and is a case.
+    unsure: the bank has debited the line twice, so nobody knows which of the two comes back: then it is a case as well.
     by_person: somebody says so, and the bank does not: then such is refused.
     Raises Rejected (line_not_paid, line_amount_differs) where by_person.
     """
@@ -33,6 +34,7 @@ class ApplyReturn:
     booking: ApplyDeposit
     reason: str | None
     by_person: bool = False
+    unsure: bool = False
 
     @property
     def book(self) -> int:
@@ -74,7 +76,7 @@ class ApplyReturn:
         elif self.booking.decided(work):
             return line  # a person has said what it is
         event = states.InstructionEvent.RETURNED
-        if there is not None or (states.Instruction(line.status), event) not in states.INSTRUCTION:
+        if self.unsure or there is not None or (states.Instruction(line.status), event) not in states.INSTRUCTION:
             self.booking.apply(work)
             return line
         status = advance(states.INSTRUCTION, states.Instruction(line.status), event)

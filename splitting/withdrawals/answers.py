@@ -54,7 +54,10 @@ async def booked(
         return None
     if not entry.is_return:
         carried_out = entry.amount.minor == -row.amount_minor and row.status != states.Withdrawal.REFUSED
-        if carried_out and paid_by_booking(orjson.loads(link.settings)) and row.status in _UNDECIDED:
+        is_its_word = paid_by_booking(orjson.loads(link.settings))
+        if is_its_word and entry.names_another_than(row.account):
+            return None
+        if carried_out and is_its_word and row.status in _UNDECIDED:
             return [DecideWithdrawal(row.book, row.id, True, None, entry.booked_on)]
         return [] if carried_out else None
     if entry.amount.minor != row.amount_minor:

@@ -83,6 +83,11 @@ async def test_at_a_bank_that_reports_to_the_end_a_booking_decides_nothing(datab
         assert (await report.town.standing(), await report.open_cases()) == (IN_TRANSIT, [])
 
 
+def to_account(written: str, account: str) -> str:
+    told = f"<RltdPties><CdtrAcct><Id><Othr><Id>{account}</Id></Othr></Id></CdtrAcct></RltdPties>"
+    return written.replace("</Refs>", f"</Refs>{told}")
+
+
 NOT_THE_DEBIT = {
     "a unit less": (lambda line: debit(line, "29.99"), "poolCNY"),
     "a unit more": (lambda line: debit(line, "30.01"), "poolCNY"),
@@ -90,6 +95,7 @@ NOT_THE_DEBIT = {
     "another currency": (lambda line: entry("30.00", end_to_end=line, out=True, currency="HKD"), "poolCNY"),
     "another account": (lambda line: debit(line, "30.00"), "strange"),
     "undone": (lambda line: debit(line, "30.00", more="<RvslInd>true</RvslInd>"), "poolCNY"),
+    "to another account": (lambda line: to_account(debit(line, "30.00"), "6200999999"), "poolCNY"),
     "pending": (lambda line: debit(line, "30.00").replace("<Cd>BOOK</Cd>", "<Cd>PDNG</Cd>"), "poolCNY"),
     "no line of ours": (lambda line: debit(line[:-1] + "!", "30.00"), "poolCNY"),
 }
@@ -101,6 +107,54 @@ async def test_nothing_but_the_debit_as_it_was_ordered_says_so(what: str, databa
     async with by_booking(database_url, tmp_path) as report:
         await hears(report, written((await named(report))[FARM]), account=account)
         assert await report.town.standing() == IN_TRANSIT
+
+
+@pytest.mark.parametrize("written", ["{}", "9551 {}", "****{}", "XXXX{}", "CN00-{}"])
+async def test_an_account_is_the_lines_however_the_bank_writes_it(
+    written: str, database_url: str, tmp_path: Path
+) -> None:
+    async with by_booking(database_url, tmp_path) as report:
+        line = (await report.town.lines(report.town.today))[FARM]
+        account = line.account[-4:] if "*" in written or "X" in written else line.account
+        await hears(report, to_account(debit(line.id, "30.00"), written.format(account)))
+        assert (await report.town.lines(report.town.today))[FARM].status == "paid"
+
+
+async def test_a_second_debit_of_a_line_is_a_case_and_what_comes_back_then_is_not_owed_again_by_itself(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with by_booking(database_url, tmp_path) as report:
+        town, of = report.town, await named(report)
+        first, second = debit(of[FARM], "30.00", "D"), debit(of[FARM], "30.00", "E")
+        await hears(report, first)
+        await hears(report, first, message="M2")  # the same one, told of again
+        assert await report.open_cases() == []
+        await hears(report, second, message="M3")
+        (case,) = await report.cases()
+        assert (case.kind, case.amount_minor) == ("booking_unidentified", -3_000)
+        assert orjson.loads(case.facts)["debited_again"] == of[FARM]
+        line = (await town.lines(town.today))[FARM]
+        await hears(report, back(line, "", more="<RvslInd>true</RvslInd>"), message="M4")
+        standing = await town.standing()
+        assert (standing["sub_account:farm"], "payee:farm" in standing) == (3_000, False), "it was paid once"
+        found = {one.amount_minor: one for one in await report.cases()}
+        assert found.keys() == {-3_000, 3_000}
+        await decide(town.front.hub, found[-3_000].id, "no_deposit", by="Wang", note="undone by the bank")
+        await hears(report, back(line, ref="S"), message="M5")
+        assert (await town.lines(town.today))[FARM].status == "paid", "this may be the same one, too"
+
+
+async def test_a_second_debit_after_the_first_came_back_is_a_case(database_url: str, tmp_path: Path) -> None:
+    async with by_booking(database_url, tmp_path) as report:
+        town, of = report.town, await named(report)
+        await hears(report, debit(of[FARM], "30.00", "D"))
+        returned = back((await town.lines(town.today))[FARM])
+        await hears(report, returned, message="M2")
+        await hears(report, debit(of[FARM], "30.00", "E"), message="M3")
+        assert [(one.kind, one.amount_minor) for one in await report.cases()] == [("booking_unidentified", -3_000)]
+        await hears(report, returned, message="M2")
+        assert len(await report.cases()) == 1, "the return was booked before"
+        assert (await town.lines(town.today))[FARM].status == "returned"
 
 
 async def test_a_refusal_after_it_is_a_contradiction_and_the_money_that_comes_back_a_return(
