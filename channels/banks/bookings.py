@@ -35,7 +35,7 @@ class Entry:
     nth: int = 1  # which of the entries under that notice that cannot be told from it
     raw_ref: str = ""  # entry_ref as the bank wrote it
     coded_return: bool = False  # its transaction code is that of a return
-    batch_refs: tuple[str, ...] = ()  # MsgId and PmtInfId of the batch that it books as one
+    batch_refs: tuple[str, ...] = ()  # MsgId and PmtInfId of the batch that it books as one; none of what names a line
 
     @property
     def is_return(self) -> bool:

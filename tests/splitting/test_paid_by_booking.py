@@ -205,6 +205,26 @@ async def test_a_batch_that_is_booked_as_one_is_paid_where_it_agrees_to_the_unit
         assert (await report.town.standing(), await report.open_cases()) == (PAID, [])
 
 
+SHOWN_BESIDES = {
+    "one that names no line": "<TxDtls><Refs><EndToEndId>NOTPROVIDED</EndToEndId></Refs></TxDtls>",
+    "one that has no references": "<TxDtls><RmtInf><Ustrd>salaries</Ustrd></RmtInf></TxDtls>",
+    "a part of them": "<TxDtls><Refs><EndToEndId>{0}</EndToEndId></Refs></TxDtls>" * 2,
+    "all, without amounts": "".join(
+        f"<TxDtls><Refs><EndToEndId>{{{n}}}</EndToEndId></Refs></TxDtls>" for n in range(3)
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SHOWN_BESIDES)
+async def test_a_batch_that_is_booked_as_one_may_show_transactions_that_do_not_say_how_much(
+    what: str, database_url: str, tmp_path: Path
+) -> None:
+    async with by_booking(database_url, tmp_path) as report:
+        shown = SHOWN_BESIDES[what].format(*(await named(report)).values())
+        await hears(report, of_batch(report.of, "99.40").replace("</Btch>", f"</Btch>{shown}"))
+        assert (await report.town.standing(), await report.open_cases()) == (PAID, [])
+
+
 async def test_a_batch_booked_without_a_line_waits_until_that_one_is_refused(database_url: str, tmp_path: Path) -> None:
     async with by_booking(database_url, tmp_path) as report:
         of = await named(report)

@@ -353,9 +353,12 @@ def _read_entry(entry: ET.Element, account: str, currency: str | None, day: date
     )
     if not are_all_shown:
         return [base]
-    if len(details) <= 1:
-        return [_detailed(base, details[0]) if details else base]
-    return _parts(base, entry, details) or [base]
+    if len(details) > 1:
+        return _parts(base, entry, details) or [base]
+    if not details:
+        return [base]
+    one = _detailed(base, details[0])
+    return [one if one.end_to_end_id is None else replace(one, batch_refs=())]
 
 
 def _parts(base: Entry, entry: ET.Element, details: list[ET.Element]) -> list[Entry]:
@@ -368,7 +371,8 @@ def _parts(base: Entry, entry: ET.Element, details: list[ET.Element]) -> list[En
         except BadStatement:
             return []
         ref, has_bank_ref = own_ref or f"{base.entry_ref}/{number}", base.has_bank_ref or own_ref is not None
-        found.append(_detailed(replace(base, entry_ref=ref, has_bank_ref=has_bank_ref, amount=amount), one))
+        part = replace(base, entry_ref=ref, has_bank_ref=has_bank_ref, amount=amount, batch_refs=())
+        found.append(_detailed(part, one))
     return found if sum(part.amount.minor for part in found) == base.amount.minor else []
 
 
@@ -400,9 +404,7 @@ def _booked_on(entry: ET.Element, day: date | None) -> date:
 
 
 def _batch_refs(node: ET.Element) -> tuple[str, ...]:
-    """Return by which ids an entry says that it books a whole batch; none where it shows one transaction or more."""
-    if node.find("NtryDtls/TxDtls") is not None:
-        return ()
+    """Return by which ids an entry says that it books a whole batch; its transactions may be shown besides."""
     groups = children(node, "NtryDtls/Btch")
     told = [maybe(group, name) for group in groups for name in ("MsgId", "PmtInfId")]
     return tuple(dict.fromkeys(ref for ref in told if ref is not None)) if len(groups) == 1 else ()
