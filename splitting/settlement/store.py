@@ -102,7 +102,8 @@ async def earned_on(
 async def lacking(connection: Connection, settlement: Settlement) -> int:
     """Return how many minor units the pool account lacks for a batch, as the book knows it; 0 where it has them.
 
-    What is at the bank, less what sub-accounts have, is for the batches that were made, oldest first. 0 too where a
+    What is at the bank, less what sub-accounts have, is for the batches that were made, oldest first. Not so what is in
+    suspense 挂账, which is nobody's until people decide; but a rail's deposit that awaits its bill is. 0 too where a
     batch need not wait for deposits.
     """
     found: int | None = await connection.fetchval(
@@ -116,6 +117,10 @@ async def lacking(connection: Connection, settlement: Settlement) -> int:
         ), 0) - coalesce((
             SELECT sum(credits - debits) FROM day_sum WHERE book = $1 AND account = $4
                 AND rule IN ('withdrawal', 'withdrawal_returned')
+        ), 0) + coalesce((
+            SELECT sum(amount_minor) FROM case_file WHERE book = $1 AND kind = 'money_in_suspense' AND status = 'open'
+                AND currency = $3 AND facts ->> 'bank' = $2 AND amount_minor > 0
+                AND facts ->> 'awaits_bill' IS DISTINCT FROM 'true'
         ), 0))::bigint
         FROM payout_bank b JOIN settlement s ON s.book = b.book AND s.bank = b.bank AND s.currency = $3
         WHERE b.book = $1 AND b.bank = $2 AND b.only_deposited HAVING count(*) > 0

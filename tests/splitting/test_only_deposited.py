@@ -3,11 +3,15 @@
 from datetime import timedelta
 from pathlib import Path
 
+import cases
+from kernel.db import acquire
+from ops.cases import decide
 from ops.cli.settlements import batch_line
 from splitting import ApplyDeposit, BankLink, LinkBank
 from splitting.settlement.calendar import BankHours
 from splitting.settlement.payouts import SetPayoutBank, bank_of
-from tests.splitting.play_bank import a_round, a_town_with_a_bank
+from tests.splitting.play_bank import a_round, a_town_with_a_bank, all_read
+from tests.splitting.test_bookings_told_apart import entry, notice
 from tests.splitting.town import BANK, FARM, MILL, PLATFORM, Town
 
 A_DAY = 9_940  # what one sale's batch pays
@@ -63,6 +67,26 @@ async def test_a_newer_batch_takes_nothing_that_an_older_one_waits_for(database_
         assert await banks.lacking(newer) == 0, "what the bank refused is in the pool"
         await a_round(bank_worker)
         assert len(bank.taken) == 2
+        await town.front.assert_books_hold()
+
+
+async def test_what_is_in_suspense_is_nobodys_to_pay_a_batch_with(database_url: str, tmp_path: Path) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
+        await waits(town, True)
+        hub = town.front.hub
+        await town.sell()
+        batch = await town.settle(town.today)
+        bank.says("camt.054", notice(entry("99.40", end_to_end="a stranger's")))
+        await all_read(town, bank, bank_worker)
+        for decision, account, lacks in (("suspend", None, A_DAY), ("book", "rail", 0)):
+            assert await hub.banks.lacking(batch) == A_DAY
+            async with acquire(hub.pool) as connection:
+                (case,) = await cases.store.cases(connection, book=town.front.book)
+            named = None if account is None else cases.Named("account", account)
+            await decide(hub, case.id, decision, by="Wang", note="the bank says so", named=named)
+            assert await hub.banks.lacking(batch) == lacks
+        await a_round(bank_worker)
+        assert len(bank.taken) == 1
         await town.front.assert_books_hold()
 
 
