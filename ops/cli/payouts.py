@@ -1,5 +1,6 @@
 """Payouts 结算 by schedule: payout set, list, reserve, reserves, bank, run, release, cancel."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import typer
@@ -209,21 +210,9 @@ def payout_release(
     as_json: Json = False,
 ) -> None:
     """Have a batch sent that waits for release 放行; takes two people."""
-    import splitting
     from ops.payouts import release_as
 
-    found = settings()
-
-    async def work() -> int:
-        async with acting_person(found, "closing", "payout release", settlement, book=book) as begun:
-            row = await release_as(begun, book, settlement)
-        if as_json:
-            show(splitting.settlement_payload(row))
-        else:
-            typer.echo(f"{row.id} is {row.status}")
-        return 0
-
-    finish(work())
+    _decide(book, settlement, as_json, "payout release", release_as)
 
 
 @app.command("cancel")
@@ -233,14 +222,20 @@ def payout_cancel(
     as_json: Json = False,
 ) -> None:
     """Have a batch that waits for release never sent 撤销: its payees are owed again; takes two people."""
-    import splitting
     from ops.payouts import cancel_as
+
+    _decide(book, settlement, as_json, "payout cancel", cancel_as)
+
+
+def _decide(book: int, settlement: str, as_json: bool, command: str, decide: Callable[..., Awaitable[Any]]) -> None:
+    """Have two people decide about a batch, and say what became of it."""
+    import splitting
 
     found = settings()
 
     async def work() -> int:
-        async with acting_person(found, "closing", "payout cancel", settlement, book=book) as begun:
-            row = await cancel_as(begun, book, settlement)
+        async with acting_person(found, "closing", command, settlement, book=book) as begun:
+            row = await decide(begun, book, settlement)
         if as_json:
             show(splitting.settlement_payload(row))
         else:

@@ -4,6 +4,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from kernel.db import acquire
 from kernel.env import system_env
 from ops.verify import verify
 from ops.wiring import Hub, hub
+from reconciliation.daily import Deposit
+from reconciliation.runs import Run
 from splitting.rails.worker import RailWorker
 from splitting.tables import ShareOrder
 from tests.contract.counterparties import Counterparty
@@ -214,3 +217,15 @@ async def a_market(database_url: str, home: Path, at: str = "wechat", **more: An
 
 def today(market: Market) -> Any:
     return business_date(market.hub.env.now())
+
+
+async def proved(market: Market) -> Run:
+    """Close the day at the rail and at the bank; return what its daily proof finds, the rail's deposit with it."""
+    day = today(market)
+    await market.control("close-day", merchant=market.rail.merchant, date=day.isoformat())
+    await market.rail.control("POST", "/control/bank/close-day", {"date": day.isoformat()})
+    proof = market.hub.daily_proof()
+    starts = {one[0]: start for start, one in (await market.hub.accounts.deposits(market.book)).items()}
+    await proof.fetch_bank_files(market.book, BANK)
+    deposit = Deposit([BANK], f"{starts['main']}{day:%Y%m%d}", day + timedelta(days=3))
+    return await proof.channel(market.book, "main", day, currency="CNY", deposit=deposit)

@@ -1,7 +1,6 @@
 """Shares that Alipay pays, on a real hub and the simulated Alipay: the day, the faults, refunds, the proof."""
 
 import asyncio
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,7 @@ import pytest
 from channels.sharing import ReceiverKind
 from kernel.db import acquire
 from kernel.errors import Rejected
-from reconciliation.daily import Deposit
-from tests.splitting.rails_market import BANK, LINES, METHODS, Market, a_market, today
+from tests.splitting.rails_market import LINES, METHODS, Market, a_market, proved
 
 
 async def returns_of(market: Market) -> list[tuple[str, str | None]]:
@@ -76,14 +74,7 @@ async def test_a_day_at_alipay_ends_in_the_proof(database_url: str, tmp_path: Pa
         assert (await market.orders(later)) == [], "all of it is frozen at the end of the day"
         assert await market.received() == (30 + 1_000) + 4_120
 
-        day = today(market)
-        await market.control("close-day", merchant=market.rail.merchant, date=day.isoformat())
-        await market.rail.control("POST", "/control/bank/close-day", {"date": day.isoformat()})
-        proof = market.hub.daily_proof()
-        starts = {one[0]: start for start, one in (await market.hub.accounts.deposits(market.book)).items()}
-        await proof.fetch_bank_files(market.book, BANK)
-        deposit = Deposit([BANK], f"{starts['main']}{day:%Y%m%d}", day + timedelta(days=3))
-        run = await proof.channel(market.book, "main", day, currency="CNY", deposit=deposit)
+        run = await proved(market)
         assert run.discrepancies == ()
         assert sum(run.matched.values()) == 5, "three payments, a refund, and what the bank received"
 

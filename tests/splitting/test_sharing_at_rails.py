@@ -10,8 +10,7 @@ from channels.client import SharingClient
 from channels.sharing import ShareOrder
 from kernel.db import acquire
 from ops.splits import at_rails
-from reconciliation.daily import Deposit
-from tests.splitting.rails_market import BANK, LINES, a_market, today
+from tests.splitting.rails_market import LINES, a_market, proved, today
 
 
 async def test_a_day_with_shares_by_rail_and_by_bank_ends_in_the_proof(database_url: str, tmp_path: Path) -> None:
@@ -44,14 +43,7 @@ async def test_a_day_with_shares_by_rail_and_by_bank_ends_in_the_proof(database_
         assert owed.get("farm", 0) == 0, "what the refund took of it, the rail fetched back"
         assert await market.received() == (30 + 1_000) + 4_120, "of the first payment half was fetched back"
 
-        day = today(market)
-        await market.control("close-day", merchant=market.rail.merchant, date=day.isoformat())
-        await market.rail.control("POST", "/control/bank/close-day", {"date": day.isoformat()})
-        proof = market.hub.daily_proof()
-        starts = {one[0]: start for start, one in (await market.hub.accounts.deposits(market.book)).items()}
-        await proof.fetch_bank_files(market.book, BANK)
-        deposit = Deposit([BANK], f"{starts['main']}{day:%Y%m%d}", day + timedelta(days=3))
-        run = await proof.channel(market.book, "main", day, currency="CNY", deposit=deposit)
+        run = await proved(market)
         assert run.discrepancies == ()
         assert sum(run.matched.values()) == 5, "three payments, a refund, and what the bank received"
 

@@ -11,9 +11,8 @@ from ops.cli.commands import app
 from ops.trials import settling
 from tests.conftest import TestServer
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-
+@pytest.mark.asyncio(loop_scope="session")
 async def test_it_measures_every_age_of_a_book_that_holds(pg_server: TestServer) -> None:
     said: list[str] = []
     figures = await settling.alone(
