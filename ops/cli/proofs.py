@@ -1,4 +1,4 @@
-"""The proof of a business date 日终证明: proof, proof list, show, key, verify."""
+"""The proof of a business date 日终证明: proof, proof list, show, key, rotate, verify."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops.cli.shared import Json, acting, cannot_use, day, finish, looking, on_screen, settings, show
+from ops.cli.shared import Json, acting, acting_person, cannot_use, day, finish, looking, on_screen, settings, show
 
 if TYPE_CHECKING:
     from reconciliation.proof import Certificate
@@ -96,6 +96,30 @@ def proof_key(
             typer.echo(pem, nl=False)
         else:
             output.write_text(pem)
+        return 0
+
+    finish(work())
+
+
+def proof_rotate(as_json: Json = False) -> None:
+    """Have certificates from now on signed with a new key; takes two people.
+
+    For a key that somebody may have got hold of, or that no longer opens because the master keys are lost. Certificates
+    that were signed before stay good, with the public key that each names. Whoever verifies needs the new public key,
+    by a way that he trusts: `sluice proof key`.
+    """
+    from ops.proofs import rotate_as
+
+    found = settings()
+
+    async def work() -> int:
+        async with acting_person(found, "channels", "proof rotate", "certificates") as begun:
+            before, made = await rotate_as(begun)
+        if as_json:
+            show({"key": made, "replaces": before})
+        else:
+            instead = "" if before is None else f", and no more with {before}"
+            typer.echo(f"certificates are signed with {made} from now on{instead}; `sluice proof key` gives it out")
         return 0
 
     finish(work())

@@ -5,6 +5,7 @@ signs nothing. An envelope opens beside its own public key alone.
 """
 
 from base64 import b64encode
+from datetime import timedelta
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -14,6 +15,7 @@ from kernel.db import Connection, Pool, acquire, transaction
 from kernel.env import Env
 from kernel.errors import NotFound, Unavailable
 from kernel.sealing import Bound, CannotOpen, MasterKeys, master_of, rewrap, seal, unseal
+from people import Use, use_up
 from reconciliation.proof import store
 from reconciliation.proof.certificate import key_id
 from reconciliation.proof.store import SealedKey
@@ -45,7 +47,7 @@ class CertificateKeys:
         """
         there = await store.keys(tx)
         if not there:
-            return await self._make(tx)
+            return (await self._make(tx, None))[1]
         return self._opened(there[0])
 
     async def public(self, ident: str | None = None) -> Ed25519PublicKey:
@@ -61,6 +63,25 @@ class CertificateKeys:
             if ident is None
             else f"there is no key {ident[:40]!r}",
         )
+
+    async def newest(self) -> str | None:
+        """Return the name of the key that is signed with; None where none was made yet."""
+        async with acquire(self._pool) as connection:
+            there = await store.keys(connection)
+        return there[0].id if there else None
+
+    async def rotate(self, *, use: Use | None = None) -> str:
+        """Have every certificate from now on signed with a new key; return its name.
+
+        What the keys before it signed stays as it is, and their public parts stay known. It needs no key to open, so it
+        is the way out where the master keys are lost. use: of the approval that it takes, if it does. Raises Conflict
+        (approval_unusable), Unavailable (channel_keys_unusable).
+        """
+        async with transaction(self._pool) as tx:
+            await store.lock(tx)
+            await use_up(tx, use)
+            there = await store.keys(tx)
+            return (await self._make(tx, there[0] if there else None))[0].id
 
     async def reseal(self) -> Resealed:
         """Put every key under the current master key; repeating it finishes what was left."""
@@ -81,14 +102,18 @@ class CertificateKeys:
         in_use = frozenset(master_of(key.sealed) for key in now)
         return Resealed(done, len(there) - done - len(failed), failed, in_use)
 
-    async def _make(self, tx: Connection) -> Ed25519PrivateKey:
+    async def _make(self, tx: Connection, before: SealedKey | None) -> tuple[SealedKey, Ed25519PrivateKey]:
         seed = self._env.secrets(_SEED_BYTES)
         private = Ed25519PrivateKey.from_private_bytes(seed)
         public = private.public_key()
-        key = SealedKey(key_id(public), public.public_bytes(Encoding.Raw, PublicFormat.Raw), "", self._env.now())
+        now = self._env.now()
+        if before is not None:  # the newest is the one signed with, whatever became of the clock
+            now = max(now, before.made_at + timedelta(microseconds=1))
+        key = SealedKey(key_id(public), public.public_bytes(Encoding.Raw, PublicFormat.Raw), "", now)
         sealed = seal(seed, _bound(key), self._masters, self._env.secrets, label={"public_key": key.id})
-        await store.add_key(tx, key._replace(sealed=sealed))
-        return private
+        key = key._replace(sealed=sealed)
+        await store.add_key(tx, key)
+        return key, private
 
     def _opened(self, key: SealedKey) -> Ed25519PrivateKey:
         try:
@@ -96,7 +121,8 @@ class CertificateKeys:
         except CannotOpen as error:
             raise Unavailable(
                 "certificate_key_closed",
-                f"the key {key.id} that certificates are signed with does not open: {error}; restore the master keys",
+                f"the key {key.id} that certificates are signed with does not open: {error}; restore the master "
+                "keys, or, where they are lost for good, have two people make another key: `sluice proof rotate`",
                 retry_after_s=60,
             ) from None
 

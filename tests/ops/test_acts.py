@@ -69,6 +69,7 @@ ACTS: dict[str, tuple[str, ...]] = {
     "person resume": ("nobody",),
     "person suspend": ("nobody",),
     "proof": ("--date", "2026-11-24"),
+    "proof rotate": (),
     "reconcile": (*BOOK, "--business-date", "2026-11-24"),
     "route policy set": (*BOOK, "JSON", "--note", "why"),
     "split attach": (*BOOK, "--to", "merchant", "spl_0"),

@@ -17,9 +17,10 @@ import splitting
 from cases import Named, case_id
 from cases.store import cases
 from kernel.db import acquire
-from kernel.errors import Rejected, Unavailable
+from kernel.errors import Conflict, Rejected, Unavailable
 from ops.cases import decide
 from ops.reseal import reseal
+from people import Use
 from reconciliation import INVARIANTS
 from reconciliation.proof import Certificate, verified
 from splitting.banks import fates
@@ -342,3 +343,34 @@ async def test_the_key_is_sealed_and_is_not_replaced_when_it_cannot_be_had(datab
         with pytest.raises(Unavailable, match="restore the master keys"):
             await hub.proving().prove(day + 2 * DAY)
         file.write_bytes(kept)
+
+
+async def test_a_key_that_is_lost_for_good_or_stolen_is_replaced_and_what_it_signed_stays_good(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with first_day(database_url, tmp_path) as days:
+        hub, day = days.town.front.hub, days.town.today
+        days.later(2)
+        first = await days.prove(day)
+        (tmp_path / "secrets" / "channel-keys.json").unlink()
+        came_to = await reseal(hub, new_key=True, retire=True)
+        assert any(first.key_id in failed for failed in came_to["failed"])
+        days.later()
+        with pytest.raises(Unavailable, match="sluice proof rotate"):
+            await hub.proving().prove(day + DAY)
+
+        with pytest.raises(Conflict, match="it is for something else"):
+            await hub.certificate_keys.rotate(use=Use("apr_0", b"", "ada", "use_0"))
+        assert await hub.certificate_keys.newest() == first.key_id
+        days.town.front.clock.forward(-7 * 86_400)  # the key made last is the one that signs, whatever the clock says
+        made = await hub.certificate_keys.rotate()
+        days.town.front.clock.forward(7 * 86_400)
+        second = await hub.proving().prove(day + DAY)
+        assert (second.key_id, second.told["before"]["sha256"]) == (made, first.sha256)
+        assert made == await hub.certificate_keys.newest() != first.key_id
+        assert (await hub.proving().find(day)).content == first.content, "what was proved is not signed anew"
+        for one in (first, second):
+            assert verified(one.content, await hub.certificate_keys.public(one.key_id)) == one.told
+        with pytest.raises(Rejected, match=first.key_id):
+            verified(first.content, await hub.certificate_keys.public())
+        await days.town.front.assert_books_hold()
