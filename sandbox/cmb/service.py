@@ -34,7 +34,7 @@ class Direct:
         self.private = _private_key(ctx.home / "cmb")
         point = sm.multiply(self.private, sm.G)
         assert point is not None
-        self.public_key = base64.b64encode(b"\x04" + b"".join(n.to_bytes(32, "big") for n in point)).decode()
+        self.public_key = _written(point)
         ctx.store.create(SCHEMA)
         ctx.faults.declare(RAIL, _FAULTS, ("uid", "funcode"))
         ctx.faults.declare(RAIL, _LINE_FAULTS, ("uid", "yur_ref", "account"))
@@ -66,8 +66,8 @@ class Direct:
         await self._store.write(command)
         return {
             "profile": "cmb", "uid": uid, "symmetric_key": symmetric, "account": account, "account_holder": name,
-            "private_key": base64.b64encode(private.to_bytes(32, "big")).decode(), "bank_public_key": self.public_key,
-            "branch": "75", "mode": "00001",
+            "private_key": base64.b64encode(private.to_bytes(32, "big")).decode(), "public_key": _written(point),
+            "bank_public_key": self.public_key, "branch": "75", "mode": "00001",
         }  # fmt: skip
 
     def find(self, uid: str) -> User | None:
@@ -360,6 +360,11 @@ def iso(day: str) -> str:
 def plain(day: str) -> str:
     """Write 2026-11-24 as 20261124."""
     return day.replace("-", "")
+
+
+def _written(point: tuple[int, int]) -> str:
+    """Return a public key as it is given out: 04, then both numbers, in base64."""
+    return base64.b64encode(b"\x04" + b"".join(n.to_bytes(32, "big") for n in point)).decode()
 
 
 def _private_key(folder: Path) -> int:

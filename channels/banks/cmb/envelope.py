@@ -9,7 +9,7 @@ user's number, filled up with zeros to 16; so is the vector.
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from channels.banks.cmb import sm
@@ -64,17 +64,15 @@ def identity(uid: str) -> bytes:
     return uid.encode()[:16].ljust(16, b"0")
 
 
-def sealed(
-    request: Mapping[str, Any], moment: str, private: int, key: bytes, who: bytes, random: Callable[[int], bytes]
-) -> str:
+def sealed(request: Mapping[str, Any], moment: str, pair: sm.KeyPair, key: bytes, who: bytes) -> str:
     """Return a request as it travels. moment: yyyyMMddHHmmss in Beijing."""
     unsigned = canonical({"request": request, "signature": {"sigdat": UNSIGNED, "sigtim": moment}})
-    signature = base64.b64encode(sm.sign(unsigned.encode(), private, who, random)).decode()
+    signature = base64.b64encode(sm.sign(unsigned.encode(), pair, who)).decode()
     signed = canonical({"request": request, "signature": {"sigdat": signature, "sigtim": moment}})
     return base64.b64encode(sm.encrypt(signed.encode(), key, who)).decode()
 
 
-def opened(answer: bytes, public: sm.Point, key: bytes, who: bytes) -> tuple[str, Mapping[str, Any]]:
+def opened(answer: bytes, public: bytes, key: bytes, who: bytes) -> tuple[str, Mapping[str, Any]]:
     """Return an answer's text and its `response`, which the bank signed. Raises BadStatement with what came."""
     try:
         content = sm.decrypt(base64.b64decode(answer.strip(), validate=True), key, who)
@@ -87,7 +85,7 @@ def opened(answer: bytes, public: sm.Point, key: bytes, who: bytes) -> tuple[str
         raise BadStatement(error.code, error.message, content) from None
 
 
-def signed_response(text: str, public: sm.Point, who: bytes) -> Mapping[str, Any]:
+def signed_response(text: str, public: bytes, who: bytes) -> Mapping[str, Any]:
     """Return the `response` of a text that the bank signed. Raises BadStatement."""
     said = parsed(text)
     signature = said.get("signature") if isinstance(said, dict) else None

@@ -8,8 +8,8 @@ from channels.banks.orders import no_text
 from channels.settings import secret
 
 NAMES = frozenset(
-    {"profile", "base_url", "uid", "symmetric_key", "private_key", "bank_public_key", "account", "branch", "mode",
-     "account_holder", "region"}
+    {"profile", "base_url", "uid", "symmetric_key", "private_key", "public_key", "bank_public_key", "account", "branch",
+     "mode", "account_holder", "region"}
 )  # fmt: skip
 TIMEOUT_S = 30.0
 
@@ -22,6 +22,7 @@ class CmbSettings:
     uid: str  # 网银用户号, ten characters
     symmetric_key: str = field(repr=False)  # 对称密钥: the 16 characters of the SM4 key
     private_key: str = field(repr=False)  # 用户私钥: SM2, 32 bytes in base64
+    public_key: str  # 用户公钥, which belongs to it: 65 bytes in base64
     bank_public_key: str  # 银行公钥: SM2, 65 bytes in base64
     account: str  # the pool account's number 户口号
     account_holder: str  # 户名
@@ -43,6 +44,7 @@ def read_settings(given: Mapping[str, Any]) -> CmbSettings:
         uid=given["uid"],
         symmetric_key=symmetric,
         private_key=secret(given, "private_key"),
+        public_key=secret(given, "public_key"),
         bank_public_key=secret(given, "bank_public_key"),
         account=given["account"],
         account_holder=given["account_holder"],

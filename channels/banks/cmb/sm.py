@@ -1,76 +1,67 @@
-"""SM2 signatures and SM4 encryption 国密, as the bank wants them. Pure: keys, bytes and a random number are passed in.
+"""SM2 signatures and SM4 encryption 国密, as the bank wants them: keys as the bank gives them, and raw signatures.
 
 Source: GB/T 32918.2-2016 (SM2 signatures), GB/T 32918.5-2017 (the curve, and the example that a test holds this to),
-GB/T 32905-2016 (SM3), GB/T 32907-2016 (SM4). `cryptography` has SM3 and SM4, and no SM2: hence the arithmetic here. It
-does not run in constant time; whoever can time the hub's calls to its bank is on the hub's own machine.
+GB/T 32907-2016 (SM4). SM2 is GmSSL's, which takes the number that it uses once from the system; SM4 is
+`cryptography`'s.
 """
 
 import base64
 import binascii
-from collections.abc import Callable
+from typing import NamedTuple
 
-from cryptography.hazmat.primitives import hashes, padding
+from cryptography.hazmat.primitives import padding
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import SM4
+from gmssl_pyx import GmsslInnerError, normalize_sm2_public_key, sm2_sign, sm2_verify
 
-_P = 0xFFFFFFFEFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF00000000FFFFFFFFFFFFFFFF
-_A = _P - 3
-_B = 0x28E9FA9E9D9F5E344D5A9E4BCF6509A7F39789F515AB8F92DDBCBD414D940E93
-_N = 0xFFFFFFFEFFFFFFFFFFFFFFFFFFFFFFFF7203DF6B21C6052B53BBF40939D54123
-_G = (
-    0x32C4AE2C1F1981195F9904466A39C9948FE30BBFF2660BE1715A4589334C74C7,
-    0xBC3736A2F4F6779C59BDCEE36B692153D0A9877CC62A474002DF32E52139F0A0,
-)
 _SIZE = 32
 
-Point = tuple[int, int]
-_Jacobian = tuple[int, int, int]
+
+class KeyPair(NamedTuple):
+    """Who signs: 32 bytes, and the point of 64 that belongs to them."""
+
+    private: bytes
+    public: bytes
 
 
-def private_key(text: str) -> int:
-    """Read a private key: 32 bytes in base64. Raises ValueError that shows nothing of it."""
-    number = int.from_bytes(_decoded(text, _SIZE, "private_key"), "big")
-    if not 1 <= number < _N - 1:
-        raise ValueError("private_key is no SM2 key")
-    return number
+def key_pair(private: str, public: str) -> KeyPair:
+    """Read a private key, 32 bytes in base64, and its public key. Raises ValueError, which shows nothing of it."""
+    pair = KeyPair(_decoded(private, _SIZE, "private_key"), public_key(public, "public_key"))
+    try:
+        fits = verify(b"", sign(b"", pair, b"probe"), pair.public, b"probe")
+    except GmsslInnerError:
+        raise ValueError("private_key is no SM2 key") from None
+    if not fits:
+        raise ValueError("public_key is not the one of private_key")
+    return pair
 
 
-def public_key(text: str) -> Point:
+def public_key(text: str, name: str = "bank_public_key") -> bytes:
     """Read a public key: a point, 65 bytes beginning with 04, in base64. Raises ValueError."""
-    content = _decoded(text, 2 * _SIZE + 1, "bank_public_key")
-    point = int.from_bytes(content[1 : 1 + _SIZE], "big"), int.from_bytes(content[1 + _SIZE :], "big")
-    if content[0] != 4 or not _on_curve(point):
-        raise ValueError("bank_public_key is no point of the SM2 curve")
+    try:
+        point: bytes = normalize_sm2_public_key(_decoded(text, 2 * _SIZE + 1, name))
+    except GmsslInnerError:
+        raise ValueError(f"{name} is no point of the SM2 curve") from None
     return point
 
 
-def public_of(private: int) -> Point:
-    """Return the public half of a private key."""
-    return _affine(_times(private, _G))
+def sign(message: bytes, pair: KeyPair, identity: bytes) -> bytes:
+    """Return a signature, 64 bytes: r, then s."""
+    r, s = decode_dss_signature(sm2_sign(pair.private, pair.public, message, identity))
+    return r.to_bytes(_SIZE, "big") + s.to_bytes(_SIZE, "big")
 
 
-def sign(message: bytes, private: int, identity: bytes, random: Callable[[int], bytes]) -> bytes:
-    """Return a signature, 64 bytes: r, then s. random: so many bytes that nobody can guess."""
-    digest = _digest(message, public_of(private), identity)
-    while True:
-        once = int.from_bytes(random(_SIZE + 8), "big") % (_N - 1) + 1
-        r = (digest + _affine(_times(once, _G))[0]) % _N
-        if r in (0, _N - once):
-            continue
-        s = pow(1 + private, -1, _N) * (once - r * private) % _N
-        if s:
-            return r.to_bytes(_SIZE, "big") + s.to_bytes(_SIZE, "big")
-
-
-def verify(message: bytes, signature: bytes, public: Point, identity: bytes) -> bool:
+def verify(message: bytes, signature: bytes, public: bytes, identity: bytes) -> bool:
     """Tell whether the key's owner made this signature over this message."""
     if len(signature) != 2 * _SIZE:
         return False
     r, s = int.from_bytes(signature[:_SIZE], "big"), int.from_bytes(signature[_SIZE:], "big")
-    if not (1 <= r < _N and 1 <= s < _N) or (t := (r + s) % _N) == 0:
+    try:
+        fits: bool = sm2_verify(public, message, encode_dss_signature(r, s), identity)
+    except GmsslInnerError:  # r or s is no number that a signature has
         return False
-    found = _plus(_times(s, _G), _times(t, public))
-    return found[2] != 0 and (_digest(message, public, identity) + _affine(found)[0]) % _N == r
+    return fits
 
 
 def encrypt(content: bytes, key: bytes, vector: bytes) -> bytes:
@@ -87,21 +78,6 @@ def decrypt(content: bytes, key: bytes, vector: bytes) -> bytes:
     return unpadder.update(cipher.update(content) + cipher.finalize()) + unpadder.finalize()
 
 
-def sm3(*parts: bytes) -> bytes:
-    """Return the SM3 hash of these bytes, one after another."""
-    digest = hashes.Hash(hashes.SM3())
-    for part in parts:
-        digest.update(part)
-    return digest.finalize()
-
-
-def _digest(message: bytes, public: Point, identity: bytes) -> int:
-    told = (len(identity) * 8).to_bytes(2, "big") + identity
-    numbers = (_A, _B, *_G, *public)
-    signer = sm3(told, *(number.to_bytes(_SIZE, "big") for number in numbers))
-    return int.from_bytes(sm3(signer, message), "big")
-
-
 def _decoded(text: str, size: int, name: str) -> bytes:
     try:
         content = base64.b64decode(text.strip(), validate=True)
@@ -110,54 +86,3 @@ def _decoded(text: str, size: int, name: str) -> bytes:
     if len(content) != size:
         raise ValueError(f"{name} is not {size} bytes in base64")
     return content
-
-
-# ---- the curve, in Jacobian coordinates ------------------------------------------------------------------------------
-
-
-def _on_curve(point: Point) -> bool:
-    x, y = point
-    return x < _P and y < _P and (y * y - x * x * x - _A * x - _B) % _P == 0
-
-
-def _times(number: int, point: Point) -> _Jacobian:
-    found, base = (1, 1, 0), (*point, 1)
-    for bit in bin(number)[2:]:
-        found = _double(found)
-        if bit == "1":
-            found = _plus(found, base)
-    return found
-
-
-def _double(point: _Jacobian) -> _Jacobian:
-    x, y, z = point
-    if not z:
-        return point
-    square = y * y % _P
-    s, m = 4 * x * square % _P, 3 * (x - z * z) * (x + z * z) % _P  # a is -3
-    across = (m * m - 2 * s) % _P
-    return across, (m * (s - across) - 8 * square * square) % _P, 2 * y * z % _P
-
-
-def _plus(one: _Jacobian, other: _Jacobian) -> _Jacobian:
-    if not one[2]:
-        return other
-    if not other[2]:
-        return one
-    (x1, y1, z1), (x2, y2, z2) = one, other
-    zz1, zz2 = z1 * z1 % _P, z2 * z2 % _P
-    u1, u2 = x1 * zz2 % _P, x2 * zz1 % _P
-    s1, s2 = y1 * zz2 * z2 % _P, y2 * zz1 * z1 % _P
-    if u1 == u2:
-        return _double(one) if s1 == s2 else (1, 1, 0)
-    h, r = u2 - u1, s2 - s1
-    hh = h * h % _P
-    hhh, v = hh * h % _P, u1 * hh % _P
-    across = (r * r - hhh - 2 * v) % _P
-    return across, (r * (v - across) - s1 * hhh) % _P, h * z1 * z2 % _P
-
-
-def _affine(point: _Jacobian) -> Point:
-    x, y, z = point
-    back = pow(z, -1, _P)
-    return x * back * back % _P, y * back * back * back % _P

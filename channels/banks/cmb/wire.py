@@ -22,7 +22,7 @@ class Link:
         """Read the keys; raises ValueError when one of them cannot be used."""
         self.settings = settings
         self._env = env
-        self._private = sm.private_key(settings.private_key)
+        self._pair = sm.key_pair(settings.private_key, settings.public_key)
         self._public = sm.public_key(settings.bank_public_key)
         self._key, self._who = settings.symmetric_key.encode(), envelope.identity(settings.uid)
 
@@ -65,7 +65,7 @@ class Link:
         now = self._env.now().astimezone(BEIJING)
         head = {"funcode": funcode, "userid": self.settings.uid, "reqid": _reqid(now, self._env.secrets(8).hex())}
         request, moment = {"head": head, "body": body}, f"{now:%Y%m%d%H%M%S}"
-        seal = (request, moment, self._private, self._key, self._who, self._env.secrets)
+        seal = (request, moment, self._pair, self._key, self._who)
         data = await self._env.offload(envelope.sealed, *seal)
         form = urlencode({"UID": self.settings.uid, "ALG": "SM", "DATA": data, "FUNCODE": funcode}).encode()
         headers = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -2,11 +2,11 @@
 
 import base64
 import json
-import os
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from gmssl_pyx import sm2_key_generate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,10 +14,16 @@ from channels.banks import BadStatement, Fate, Instruction, Order, disagreement,
 from channels.banks.cmb import envelope, messages, sm
 from kernel.errors import Rejected
 from kernel.money import Money
+from sandbox.cmb import sm as other_side
 
-# GB/T 32918.5-2017, annex A.2: the private key, the number used once, and the signature of these bytes under this name.
-KEY = 0x3945208F7B2144B13F36E38AC6D39F95889393692860B51A42FB81EF4DF7C5B8
-ONCE = 0x59276E27D506861A16680F3AD9C02DCCEF3CC1FA3CDBE4CE6D54B80DEAC1BC21
+# GB/T 32918.5-2017, annex A.2: a key, its point, and the signature of these bytes under this name.
+PRIVATE = bytes.fromhex("3945208f7b2144b13f36e38ac6d39f95889393692860b51a42fb81ef4df7c5b8")
+POINT = bytes.fromhex(
+    "09f9df311e5421a150dd7d161e4bc5c672179fad1833fc076bb08ff356f35020"
+    "ccea490ce26775a52dc6ea718cc1aa600aed05fbf35e084a6632f6072da9ad13"
+)
+PAIR = sm.KeyPair(PRIVATE, POINT)
+OTHER = sm.KeyPair(*reversed(sm2_key_generate()))
 SIGNATURE = bytes.fromhex(
     "f5a03b0648d2c4630eeac513e1bb81a15944da3827d5b74143ac7eaceee720b3"
     "b1b6aa29df212fd8763182bc0d421ca1bb9038fd1f7f42d4840b69c485bbc1aa"
@@ -29,50 +35,75 @@ MADE_AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
 ORDER = Order("stl-1-20261124-cmb-CNY", "755900000000001", "茶铺", date(2026, 11, 25), [LINE], MADE_AT)
 
 
-def test_a_signature_is_the_one_of_the_standard() -> None:
-    signed = sm.sign(TEXT, KEY, NAME, lambda size: (ONCE - 1).to_bytes(size, "big"))
-    assert signed == SIGNATURE
-    assert sm.verify(TEXT, signed, sm.public_of(KEY), NAME)
+def text_of(key: bytes) -> str:
+    return base64.b64encode(key).decode()
+
+
+def point_of(key: bytes) -> str:
+    return text_of(b"\x04" + key)
+
+
+def test_the_signature_of_the_standard_is_good() -> None:
+    assert sm.verify(TEXT, SIGNATURE, POINT, NAME)
+
+
+@given(message=st.binary(max_size=300), name=st.binary(min_size=1, max_size=16))
+def test_both_sides_read_each_others_signatures(message: bytes, name: bytes) -> None:
+    number, point = (
+        int.from_bytes(PRIVATE, "big"),
+        (int.from_bytes(POINT[:32], "big"), int.from_bytes(POINT[32:], "big")),
+    )
+    assert other_side.is_signed(message, sm.sign(message, PAIR, name), point, name)
+    assert sm.verify(message, other_side.sign(message, number, name), POINT, name)
 
 
 def test_a_signature_fits_its_bytes_its_key_and_its_name_alone() -> None:
-    public = sm.public_of(KEY)
     for spoiled in (
-        (TEXT + b" ", SIGNATURE, public, NAME),
-        (TEXT, SIGNATURE, public, NAME[:-1]),
-        (TEXT, SIGNATURE, sm.public_of(KEY + 1), NAME),
-        (TEXT, SIGNATURE[:-1], public, NAME),
-        (TEXT, bytes(64), public, NAME),
-        *(
-            (TEXT, SIGNATURE[:n] + bytes([SIGNATURE[n] ^ 1]) + SIGNATURE[n + 1 :], public, NAME)
-            for n in (0, 31, 32, 63)
-        ),
+        (TEXT + b" ", SIGNATURE, POINT, NAME),
+        (TEXT, SIGNATURE, POINT, NAME[:-1]),
+        (TEXT, SIGNATURE, OTHER.public, NAME),
+        (TEXT, SIGNATURE[:-1], POINT, NAME),
+        (TEXT, bytes(64), POINT, NAME),
+        (TEXT, b"\xff" * 64, POINT, NAME),
+        *((TEXT, SIGNATURE[:n] + bytes([SIGNATURE[n] ^ 1]) + SIGNATURE[n + 1 :], POINT, NAME) for n in (0, 31, 32, 63)),
     ):
         assert not sm.verify(*spoiled)
 
 
-@pytest.mark.parametrize("told", ["", "AAAA", base64.b64encode(b"\x04" + bytes(64)).decode(), "not base64"])
+@pytest.mark.parametrize("told", ["", "AAAA", text_of(b"\x04" + bytes(64)), "not base64", text_of(b"\x05" + POINT)])
 def test_what_is_no_key_is_refused(told: str) -> None:
     with pytest.raises(ValueError, match="bank_public_key"):
         sm.public_key(told)
     with pytest.raises(ValueError, match="private_key"):
-        sm.private_key(told)
+        sm.key_pair(told, point_of(POINT))
+    with pytest.raises(ValueError, match=r"^public_key"):
+        sm.key_pair(text_of(PRIVATE), told)
+
+
+def test_a_private_key_is_taken_with_its_own_public_key_alone() -> None:
+    assert sm.key_pair(text_of(PRIVATE), point_of(POINT)) == PAIR
+    with pytest.raises(ValueError, match="not the one of private_key"):
+        sm.key_pair(text_of(PRIVATE), point_of(OTHER.public))
+    order = "fffffffeffffffffffffffffffffffff7203df6b21c6052b53bbf40939d54123"
+    for private in (bytes(32), bytes.fromhex(order), b"\xff" * 32):
+        with pytest.raises(ValueError, match="private_key is no SM2 key"):
+            sm.key_pair(text_of(private), point_of(POINT))
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.recursive(st.text(max_size=9) | st.booleans() | st.none(), lambda more: st.dictionaries(st.text(), more)))
 def test_what_is_sealed_is_opened_as_it_was(body: Any) -> None:
-    travels = envelope.sealed({"head": {}, "body": body}, "20261124090000", KEY, SM4_KEY, WHO, os.urandom)
+    travels = envelope.sealed({"head": {}, "body": body}, "20261124090000", PAIR, SM4_KEY, WHO)
     text = sm.decrypt(base64.b64decode(travels), SM4_KEY, WHO).decode().replace('{"request":', '{"response":', 1)
     resigned = envelope.canonical({**json.loads(text), "signature": {"sigdat": envelope.UNSIGNED, "sigtim": "1"}})
-    signature = base64.b64encode(sm.sign(resigned.encode(), KEY, WHO, os.urandom)).decode()
+    signature = base64.b64encode(sm.sign(resigned.encode(), PAIR, WHO)).decode()
     answer = base64.b64encode(sm.encrypt(resigned.replace(envelope.UNSIGNED, signature).encode(), SM4_KEY, WHO))
-    _, response = envelope.opened(answer, sm.public_of(KEY), SM4_KEY, WHO)
+    _, response = envelope.opened(answer, POINT, SM4_KEY, WHO)
     assert response["body"] == body
     with pytest.raises(BadStatement, match="signature"):
-        envelope.opened(answer, sm.public_of(KEY + 1), SM4_KEY, WHO)
+        envelope.opened(answer, OTHER.public, SM4_KEY, WHO)
     with pytest.raises(BadStatement, match="not encrypted"):
-        envelope.opened(answer, sm.public_of(KEY), SM4_KEY[::-1], WHO)
+        envelope.opened(answer, POINT, SM4_KEY[::-1], WHO)
 
 
 def test_numbers_are_signed_as_they_were_written_and_no_name_stands_twice() -> None:
