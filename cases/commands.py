@@ -19,6 +19,7 @@ from streams import publish
 
 # The facts that name what a decision named: a channel account, a line, a file.
 ACCOUNT, LINE, FILE = "decided_account", "decided_line", "decided_file"
+HINDERED = "hindered_by"  # the fact that says why the hub cannot do by itself what would close the case
 
 
 class Named(NamedTuple):
@@ -130,6 +131,28 @@ class CloseCase:
 
     def apply(self, work: Work) -> Case | None:
         return close_case(work, self.book, self.kind, self.about, why=self.why)
+
+
+@dataclass(frozen=True, slots=True)
+class NoteHindrance:
+    """Note in an open case why the hub cannot do what would close it; one that is decided by now stays as it is."""
+
+    book: int
+    kind: str
+    about: str
+    why: str
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield from needs(self.book, self.kind, self.about)
+
+    def apply(self, work: Work) -> Case | None:
+        case = work.find(CASES, (self.book, case_id(self.book, self.kind, self.about)))
+        if case is None or case.status != State.OPEN:
+            return case
+        facts = {**orjson.loads(case.facts), HINDERED: self.why}
+        case = case._replace(facts=orjson.dumps(facts, option=orjson.OPT_SORT_KEYS).decode())
+        work.put(CASES, case)
+        return case
 
 
 class Effect(Protocol):

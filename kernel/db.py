@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -62,6 +62,21 @@ def tell(log: logging.Logger, line: str, error: BaseException, **facts: Any) -> 
             log.warning(line, extra={**facts, "why": str(error) or type(error).__name__})
         return
     log.error(line, extra=facts, exc_info=error)
+
+
+async def attempt(work: Awaitable[Any]) -> Exception | None:
+    """Do what one row of many asks for; return what it raised, so that nothing wrong in it stops the next.
+
+    Whoever calls it tells of that. Raises Unavailable, and what says that the database is away or should be asked
+    again: then the next row would fare no better.
+    """
+    try:
+        await work
+    except (Unavailable, *LOST, *AGAIN):
+        raise
+    except Exception as error:  # whatever it is, it is this row's alone
+        return error
+    return None
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """The daily proof 每日对账: fetch what channel and bank wrote about a business date, and compare it with the books."""
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -23,9 +23,9 @@ from channels.banks import (
 from channels.contract import BadBill, BillLine
 from gateway.accounts.ready import ChannelAccounts, Ready
 from gateway.payments.bank_credits import transfer_attempt
-from kernel.db import Connection, Pool, acquire, transaction
+from kernel.db import AGAIN, LOST, Connection, Pool, acquire, tell, transaction
 from kernel.env import Env
-from kernel.errors import Rejected, Unavailable
+from kernel.errors import Rejected, SluiceError, Unavailable
 from kernel.money import Money
 from ledger import accounts
 from reconciliation.matching.match import Deposits, Mirror, Payout, Payouts, PayoutStatus, Statements
@@ -49,7 +49,7 @@ from splitting.banks.sending import message_id
 from splitting.banks.store import bank_accounts
 from splitting.banks.worker import Banks
 from splitting.rails.store import withheld_on
-from splitting.tables import BankLink, Instruction, Settlement
+from splitting.tables import BankFile, BankLink, Instruction, Settlement
 from splitting.withdrawals.rules import id_of, reference
 from splitting.withdrawals.store import of_day
 
@@ -222,8 +222,22 @@ class DailyProof:
                 kept = await splitting.store.bank_files(connection, link.book, bank=link.bank, type=wanted, limit=1_000)
             for file in kept:
                 if file.fate in ("applied", "repeated") and file.sha256 is not None:
-                    new += (await self._keep(link, info_of(file), await self._banks.files.content(file))).fresh
+                    new += await self._each(link, file, self._keep_answer(link, file))
         return new
+
+    async def _keep_answer(self, link: BankLink, file: BankFile) -> int:
+        return int((await self._keep(link, info_of(file), await self._banks.files.content(file))).fresh)
+
+    async def _each(self, link: BankLink, file: BankFile, work: Awaitable[int]) -> int:
+        """Do what is to be done with a kept file; what is wrong with it is its case, and keeps no other from it."""
+        try:
+            return await work
+        except (Unavailable, *LOST, *AGAIN):
+            raise
+        except Exception as error:
+            tell(log, "a kept file of a bank cannot be used; the others are", error, bank=link.bank, file=file.id)
+            await self._banks.files.end(file, info_of(file), _wrong(error))
+            return 0
 
     async def _given_by_hand(self, link: BankLink) -> int:
         """Keep the files that people gave in place of others, once they were agreed to; return how many were new."""
@@ -231,16 +245,18 @@ class DailyProof:
             given = await splitting.store.bank_files(connection, link.book, bank=link.bank, by_hand=True, limit=10_000)
         new = 0
         for file in given:
-            if file.fate not in ("received", "applied", "repeated"):
-                continue
-            raw = await self._banks.files.content(file)
-            kept = await self._keep(link, info_of(file), raw, in_place=True)
-            if KINDS.get(file.type) is Kind.STATEMENT:
-                wrong = _wrong_with(kept, info_of(file), raw, gaps=True)
-                await self._pay(link, file.type, raw, kept)
-                await self._banks.files.end(file, info_of(file), wrong)
-            new += kept.fresh
+            if file.fate in ("received", "applied", "repeated"):
+                new += await self._each(link, file, self._keep_given(link, file))
         return new
+
+    async def _keep_given(self, link: BankLink, file: BankFile) -> int:
+        raw = await self._banks.files.content(file)
+        kept = await self._keep(link, info_of(file), raw, in_place=True)
+        if KINDS.get(file.type) is Kind.STATEMENT:
+            wrong = _wrong_with(kept, info_of(file), raw, gaps=True)
+            wrong = await self._pay(link, file.type, raw, kept) or wrong
+            await self._banks.files.end(file, info_of(file), wrong)
+        return int(kept.fresh)
 
     async def _fetch(self, link: BankLink, client: Bank, listed: FileInfo) -> int:
         """Fetch a file and keep it; return how many that was."""
@@ -253,18 +269,34 @@ class DailyProof:
             content = error.content if isinstance(error, BadStatement) else None
             await files.end(await files.keep(link, listed, content), listed, Wrong(error.code, str(error)))
             return 0
-        kept = await self._keep(link, listed, raw)
+        try:
+            return await self._keep_fetched(link, client, listed, raw)
+        except (Unavailable, *LOST, *AGAIN):
+            raise
+        except Exception as error:  # of our reading it: the files after it are fetched
+            tell(log, "a file of a bank cannot be used; the others are", error, bank=link.bank, file=listed.file_id)
+            await files.end(await files.keep(link, listed, raw), listed, _wrong(error))
+            return 0
+
+    async def _keep_fetched(self, link: BankLink, client: Bank, listed: FileInfo, raw: bytes) -> int:
+        files, kept = self._banks.files, await self._keep(link, listed, raw)
         if KINDS.get(listed.type) is Kind.STATEMENT:  # which nothing but the proof reads
             wrong = _wrong_with(kept, listed, raw, gaps=client.keeps_files)
-            await self._pay(link, listed.type, raw, kept)
+            wrong = await self._pay(link, listed.type, raw, kept) or wrong
             await files.end(await files.keep(link, listed, raw), listed, wrong, known=kept.fresh)
         return int(kept.fresh)
 
-    async def _pay(self, link: BankLink, type: str, raw: bytes, kept: Kept) -> None:
-        """Apply what a statement that counts says of payouts, at a bank that says by its booking that it paid."""
+    async def _pay(self, link: BankLink, type: str, raw: bytes, kept: Kept) -> Wrong | None:
+        """Apply what a statement that counts says of payouts, at a bank that says by its booking that it paid.
+
+        Returns what could not be applied of it.
+        """
+        wrong = None
         if kept.refused is None and paid_by_booking(orjson.loads(link.settings)):
             for statement in read_statements(type, raw, allow_gap=True, odd=[]):
-                await self._banks.files.bookings.apply_statement(link, statement)
+                error = await self._banks.files.bookings.apply_statement(link, statement)
+                wrong = wrong or (None if error is None else _wrong(error))
+        return wrong
 
     async def _keep(self, link: BankLink, listed: FileInfo, raw: bytes, *, in_place: bool = False) -> Kept:
         async with transaction(self._pool) as connection:
@@ -397,6 +429,13 @@ async def _last_statement(pool: Pool, link: BankLink, client: Bank) -> str | Non
             if any(one.gap.minor for one in told):
                 return (day - timedelta(days=1)).isoformat()
     return days[-1].isoformat() if days else None
+
+
+def _wrong(error: Exception) -> Wrong:
+    """Return what a fault says of a file, for people."""
+    if isinstance(error, SluiceError):
+        return Wrong(error.code, error.message)
+    return Wrong("internal_error", type(error).__name__)
 
 
 async def _is_applied(pool: Pool, link: BankLink, listed: FileInfo) -> bool:

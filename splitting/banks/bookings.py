@@ -11,7 +11,8 @@ import orjson
 
 import cases
 from channels.banks import AccountStatement, Entry, paid_by_booking
-from kernel.db import Pool, acquire
+from kernel.db import Pool, acquire, attempt, tell
+from kernel.errors import SluiceError
 from kernel.lane import Lanes
 from splitting import states, store
 from splitting.banks.roles import BookBanksOwn
@@ -97,18 +98,28 @@ class Bookings:
         log.warning("a booking at the bank is nobody's that the hub knows", extra=facts)
         await self._lanes.put(deposit)
 
-    async def apply_statement(self, link: BankLink, statement: AccountStatement) -> None:
+    async def apply_statement(self, link: BankLink, statement: AccountStatement) -> Exception | None:
         """Apply what a statement says of payouts, where the bank's booking is its word that it paid; nothing else.
 
-        Nothing of one whose entries do not lead to its closing balance.
+        Nothing of one whose entries do not lead to its closing balance. Returns what was wrong with one of its entries:
+        the others are applied all the same.
         """
         if statement.gap.minor or not paid_by_booking(orjson.loads(link.settings)):
-            return
+            return None
+        wrong = None
         for entry in statement.entries:
-            if await self._pays(link, entry) or entry.is_return or entry.account == link.pool_account:
-                continue
-            for command in await withdrawals.booked(self._pool, link, entry, _as_deposit(link, entry, None)) or ():
-                await self._lanes.put(command)
+            error = await attempt(self._apply_stated(link, entry))
+            if error is not None:
+                facts = {"bank": link.bank, "book": link.book, "entry": entry.entry_ref}
+                tell(log, "an entry of a statement cannot be applied; the others are", error, **facts)
+                wrong = wrong or error
+        return wrong
+
+    async def _apply_stated(self, link: BankLink, entry: Entry) -> None:
+        if await self._pays(link, entry) or entry.is_return or entry.account == link.pool_account:
+            return
+        for command in await withdrawals.booked(self._pool, link, entry, _as_deposit(link, entry, None)) or ():
+            await self._lanes.put(command)
 
     async def _pays(self, link: BankLink, entry: Entry) -> bool:
         """Take a debit of the pool account for the bank's word that it paid a line, or a batch as one, where it is one.
@@ -153,27 +164,47 @@ class Bookings:
         expected = [line for line in lines if line.status != states.Instruction.REFUSED]
         if batch.status in _NEVER_SENT or not expected or sum(line.amount_minor for line in expected) != minor:
             return False
-        left = iter([line.id for line in expected if line.status == states.Instruction.IN_TRANSIT])
-        while some := list(islice(left, TOGETHER)):
-            await asyncio.gather(
-                *(self._lanes.put(DecideInstruction(batch.book, one, True, None, booked_on)) for one in some)
-            )
+        in_transit = [line for line in expected if line.status == states.Instruction.IN_TRANSIT]
+        await self._pay_lines(batch, in_transit, booked_on)
         return True
+
+    async def _pay_lines(self, batch: Settlement, lines: Sequence[Instruction], booked_on: date) -> None:
+        """Have lines of a batch paid; raise what was wrong with one of them when all the others are."""
+        left, wrong = iter([line.id for line in lines]), list[Exception]()
+        while some := list(islice(left, TOGETHER)):
+            paid = [self._lanes.put(DecideInstruction(batch.book, one, True, None, booked_on)) for one in some]
+            wrong += [error for error in await asyncio.gather(*map(attempt, paid)) if error is not None]
+        if wrong:
+            raise wrong[0]
 
     async def look_again(self, link: BankLink) -> None:
         """Hold bookings of whole batches that did not agree with their lines against what was refused since."""
         async with acquire(self._pool) as connection:
             waiting = await cases.store.cases(connection, book=link.book, kind=UNIDENTIFIED)
+        await self._each(waiting, lambda case: self._look_at(link, case))
+
+    async def _look_at(self, link: BankLink, case: cases.Case) -> None:
+        facts = orjson.loads(case.facts)
+        if facts["bank"] != link.bank or BATCH not in facts:
+            return
+        async with acquire(self._pool) as connection:
+            batch = await store.find_settlement(connection, link.book, facts[BATCH])
+        day = date.fromisoformat(facts["business_date"])
+        if batch is not None and await self._pay_batch(batch, -facts["amount_minor"], day):
+            why = f"it is what the lines of {batch.id} come to"
+            await self._lanes.put(cases.CloseCase(case.book, case.kind, case.about, why))
+
+    async def _each(self, waiting: Sequence[cases.Case], do: Callable[[cases.Case], Awaitable[None]]) -> None:
+        """Do what may close each of some cases; where it cannot be done of one, that says why, and the next is done."""
         for case in waiting:
-            facts = orjson.loads(case.facts)
-            if facts["bank"] != link.bank or BATCH not in facts:
+            error = await attempt(do(case))
+            if error is None:
                 continue
-            async with acquire(self._pool) as connection:
-                batch = await store.find_settlement(connection, link.book, facts[BATCH])
-            day = date.fromisoformat(facts["business_date"])
-            if batch is not None and await self._pay_batch(batch, -facts["amount_minor"], day):
-                why = f"it is what the lines of {batch.id} come to"
-                await self._lanes.put(cases.CloseCase(case.book, case.kind, case.about, why))
+            why = str(error) if isinstance(error, SluiceError) else f"internal_error ({type(error).__name__})"
+            if orjson.loads(case.facts).get(cases.HINDERED) == why:
+                continue  # told of already
+            tell(log, "a case stays open that the hub would have closed; the others go on", error, case=case.id)
+            await attempt(self._lanes.put(cases.NoteHindrance(case.book, case.kind, case.about, why)))
 
     async def _on_a_roles(self, link: BankLink, entry: Entry, deposit: ApplyDeposit) -> bool:
         """Book what the bank paid or took on an account for one role, or open its case; False: it is on no such one."""
@@ -197,14 +228,17 @@ class Bookings:
         """Share out the deposits at a bank that are of several channel accounts and whose bill has come by now."""
         async with acquire(self._pool) as connection:
             waiting = await awaiting_bill(connection, link.book)
-        for case in waiting:
+
+        async def share(case: cases.Case) -> None:
             facts = orjson.loads(case.facts)
             if facts["bank"] != link.bank:
-                continue
+                return
             day = date.fromisoformat(facts["settled_date"])
             found = await parts(link.book, facts["accounts"], day, facts["currency"])
             if found is not None:
                 await self._lanes.put(ShareDeposit(link.book, case.about, found))
+
+        await self._each(waiting, share)
 
 
 def _carries_out(line: Instruction, link: BankLink, entry: Entry) -> bool:

@@ -35,9 +35,9 @@ from channels.banks import (
     read_notice,
     read_report,
 )
-from kernel.db import LOST, Pool, acquire, tell, transaction
+from kernel.db import AGAIN, LOST, Pool, acquire, tell, transaction
 from kernel.env import Env
-from kernel.errors import Rejected, SluiceError, Unavailable
+from kernel.errors import Broken, Rejected, SluiceError, Unavailable
 from kernel.lane import Lanes
 from kernel.money import Money
 from splitting import store
@@ -144,7 +144,7 @@ class BankFiles(KeptFiles):
         async with acquire(self._pool) as connection:
             file = await store.find_bank_file(connection, link.book, fates.kept_as(aside))
         if file is not None and file.sha256 is not None:  # what the bank answered is kept here alone
-            wrong = await self._wrong_with(link, info, await self.content(file), channel_accounts_of, collected)
+            wrong = await self._wrong_with_kept(link, file, info, channel_accounts_of, collected)
             await self.end(file, info, wrong, known=True)
 
     async def apply_kept(
@@ -155,10 +155,27 @@ class BankFiles(KeptFiles):
         Where they released it, the totals and ids that it says of its batch or its entries may differ. Raises
         Unavailable, Rejected.
         """
-        content = await self.content(file)
-        released = file.given_by is None
-        wrong = await self._wrong_with(link, info_of(file), content, channel_accounts_of, collected, released=released)
-        return await self.end(file, info_of(file), wrong)
+        info, released = info_of(file), file.given_by is None
+        wrong = await self._wrong_with_kept(link, file, info, channel_accounts_of, collected, released=released)
+        return await self.end(file, info, wrong)
+
+    async def _wrong_with_kept(
+        self,
+        link: BankLink,
+        file: BankFile,
+        info: FileInfo,
+        channel_accounts_of: Mapping[str, Sequence[str]],
+        collected: Collected,
+        *,
+        released: bool = False,
+    ) -> Wrong | None:
+        """Apply what can be applied of what is kept of a file; return what was wrong. Raises as _wrong_with."""
+        try:
+            content = await self.content(file)
+        except (Broken, Rejected) as error:  # its bytes are damaged, or were never had
+            log.error("what is kept of a bank's file cannot be read", extra={"file": file.id, "why": error.message})
+            return Wrong(error.code, error.message)
+        return await self._wrong_with(link, info, content, channel_accounts_of, collected, released=released)
 
     async def _fresh(
         self, link: BankLink, kind: str, cursor: str | None, files: Sequence[FileInfo]
@@ -230,7 +247,7 @@ class BankFiles(KeptFiles):
         *,
         released: bool = False,
     ) -> Wrong | None:
-        """Apply what can be applied of a file; return what was wrong with the rest. Raises Unavailable.
+        """Apply what can be applied of a file; return what was wrong with the rest. Raises Unavailable, Rejected.
 
         released: people have let pass that it says otherwise of its totals and ids than is so.
         """
@@ -240,6 +257,12 @@ class BankFiles(KeptFiles):
             return await self._apply_notice(link, info, content, channel_accounts_of, collected, released)
         except BadStatement as error:
             return Wrong(error.code, error.message)
+        except (Unavailable, Rejected, *LOST, *AGAIN):
+            raise
+        except Exception as error:  # of our reading it: the files after it are read all the same
+            facts = {"bank": link.bank, "book": link.book, "file": info.file_id}
+            tell(log, "a bank's file cannot be read; the files after it are", error, **facts)
+            return Wrong("internal_error", type(error).__name__)
 
     async def _apply_report(self, link: BankLink, info: FileInfo, content: bytes, released: bool) -> Wrong | None:
         """Apply a report: each line it decides, once; nothing of one that says what is not so of its batch."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from channels.banks import Accepted, Bank, Instruction, Order, TellsUploads
 from channels.contract import Refused
-from kernel.db import Pool, acquire, transaction
+from kernel.db import Pool, acquire, attempt, tell, transaction
 from kernel.errors import Rejected, Unavailable
 from kernel.money import Money
 from kernel.work import Command
@@ -73,7 +73,7 @@ class Sending:
             return await self._refused(client, settlement, in_transit, Refused(no.code, no.message), by_hub=True)
         if isinstance(answer, Accepted):
             for line_id, reason in answer.refused:
-                await self._lanes.put(DecideInstruction(settlement.book, line_id, False, reason))
+                await self._refuse_line(settlement, line_id, reason)
             return await self._lanes.put(MarkSent(settlement.book, settlement.id)), True
         if isinstance(answer, Refused):
             return await self._refused(client, settlement, in_transit, answer)
@@ -96,7 +96,10 @@ class Sending:
             lines = store.each_instruction(connection, settlement.book, settlement.id)
             left = iter([line.id async for line in lines if line.status == states.Instruction.IN_TRANSIT])
         while some := list(islice(left, TOGETHER)):
-            await asyncio.gather(*(self._lanes.put(GiveBack(settlement.book, ident)) for ident in some))
+            given = [self._lanes.put(GiveBack(settlement.book, ident)) for ident in some]
+            for ident, error in zip(some, await asyncio.gather(*map(attempt, given)), strict=True):
+                if error is not None:
+                    tell(log, "a line cannot be given back; the others are", error, instruction=ident)
         return await self._now(settlement), True
 
     async def _refused(
@@ -162,8 +165,14 @@ class Sending:
         for line, why in unsayable:
             if line.status == states.Instruction.IN_TRANSIT:
                 log.error("a payee cannot be paid", extra={"instruction": line.id, "why": why})
-                await self._lanes.put(DecideInstruction(line.book, line.id, False, why))
+                await self._refuse_line(settlement, line.id, why)
         return await self._now(settlement) if unsayable else None
+
+    async def _refuse_line(self, settlement: Settlement, line_id: str, why: str) -> None:
+        """Refuse a line; where that cannot be done, it stays in transit, and the others of its batch go on."""
+        error = await attempt(self._lanes.put(DecideInstruction(settlement.book, line_id, False, why)))
+        if error is not None:
+            tell(log, "a line stays in transit that was refused; the others go on", error, instruction=line_id)
 
 
 def _order(settlement: Settlement, link: BankLink, lines: Sequence[Instruction]) -> Order:

@@ -20,7 +20,7 @@ from channels.banks import NAMES, SECRETS, Bank, Kind, OpensAccounts, a_bank, pr
 from channels.settings import check_addresses
 from kernel.addresses import AddressRefused
 from kernel.clock import BEIJING
-from kernel.db import Pool, acquire, tell
+from kernel.db import AGAIN, LOST, Pool, acquire, attempt, tell
 from kernel.env import Env
 from kernel.errors import NotFound, Rejected, SluiceError, Unavailable
 from kernel.lane import Lanes
@@ -416,7 +416,8 @@ class BankWorker:
         """
         deposits = await self._deposits(link.book)
         for file in agreed:
-            await self._banks.files.apply_kept(link, file, deposits, self._collected)
+            error = await attempt(self._banks.files.apply_kept(link, file, deposits, self._collected))
+            _tell_of_file(link, file.file_id, error)
         for settlement in unsent[0]:
             if not await self._give(settlement, self._carry_on):
                 break
@@ -433,7 +434,8 @@ class BankWorker:
         due = [case_id for case_id, at in asked.items() if now - at >= QUERY_AGAIN_S]
         for case_id in sorted(due, key=asked.__getitem__)[:AGAIN_AT_ONCE]:
             self._queried_again[case_id] = now
-            await self._banks.files.read_again(link, case_id, deposits, self._collected)
+            error = await attempt(self._banks.files.read_again(link, case_id, deposits, self._collected))
+            _tell_of_file(link, case_id, error)
         return number
 
     async def _carry_on(self, settlement: Settlement) -> bool:
@@ -450,7 +452,8 @@ class BankWorker:
 
         Not where the bank left it without an answer. What cannot be sent is told of. Raises Unavailable.
         """
-        key, error = (order.book, order.id), None
+        key = order.book, order.id
+        error: Exception | None = None
         known = self._unanswered.get(key)
         if known is not None and self._env.clock.monotonic() < known.until:
             return True
@@ -458,15 +461,19 @@ class BankWorker:
             answered = await send(order)
         except Unavailable:
             raise
-        except SluiceError as wrong:
+        except (*LOST, *AGAIN):
+            raise
+        except Exception as wrong:  # of this order alone: the next is sent
             error, answered = wrong, True
         if error is None and answered:
             self._unanswered.pop(key, None)
             return True
         why = "no answer" if error is None else str(error)
         self._unanswered[key] = self._later(known, why, MOST_WAIT_S)
-        if error is not None:
+        if isinstance(error, SluiceError):
             log.error("an order cannot be sent", extra={"order": order.id, "why": why})
+        elif error is not None:
+            tell(log, "an order cannot be sent; the others are", error, order=order.id)
         return error is not None
 
     async def tend(self, bank: str, book: int, work: Coroutine[Any, Any, T]) -> T | None:
@@ -516,3 +523,9 @@ class BankWorker:
                 applied = 0
             if not applied:
                 await self._env.sleep(idle_s)
+
+
+def _tell_of_file(link: BankLink, ident: str, error: Exception | None) -> None:
+    if error is not None:
+        facts = {"bank": link.bank, "book": link.book, "of": ident}
+        tell(log, "a file that waits cannot be applied; the others are", error, **facts)

@@ -12,7 +12,7 @@ from channels.client import ChannelClient, SharingClient
 from channels.contract import Outcome, Unknown
 from channels.sharing import Receiver, ReceiverKind, Shared
 from channels.sharing import ShareReturn as Return
-from kernel.db import Pool, acquire, tell
+from kernel.db import AGAIN, LOST, Pool, acquire, tell
 from kernel.env import Env
 from kernel.errors import SluiceError
 from kernel.lane import Lanes
@@ -56,6 +56,7 @@ class RailWorker:
         self._env = env
         self._scale = time_scale
         self._turns: Turns[str, None] = Turns(env, "sharing out at rails")
+        self._told_of: dict[tuple[int, str], str] = {}  # of which fault, by book and id
 
     async def run(self) -> None:
         """Work for as long as the worker runs."""
@@ -101,6 +102,18 @@ class RailWorker:
                     await self._fetch(row)
             except SluiceError as error:  # the account does not open, a book is locked: it stays due
                 tell(log, "a rail could not be asked now; it stays due", error, account=row.channel_account)
+            except (*LOST, *AGAIN):
+                raise
+            except Exception as error:  # of this row alone: the next is done
+                self._tell_fault(row, error)
+
+    def _tell_fault(self, row: Row, error: Exception) -> None:
+        """Tell of a row that cannot be worked on, which stays due; once of each fault."""
+        of = row.row.id if isinstance(row, DueReturn) else row.payee_id if isinstance(row, RailReceiver) else row.id
+        if self._told_of.get((row.book, of)) != repr(error):
+            self._told_of[row.book, of] = repr(error)
+            facts = {"book": row.book, "of": of, "account": row.channel_account}
+            tell(log, "what a rail is to share out cannot be worked on; the others are", error, **facts)
 
     async def _bind(self, row: RailReceiver) -> None:
         rail = SharingClient(await self._clients.client(row.book, row.channel_account))

@@ -63,6 +63,7 @@ class ShareDeposit:
         if case is None or case.status != cases.states.Case.OPEN:
             return None
         facts = orjson.loads(case.facts)
+        facts.pop(cases.HINDERED, None)
         if not facts.get(AWAITS):
             return None
         deposit = unidentified(case)
