@@ -1,6 +1,7 @@
 """What becomes of each booking that a bank tells of: a deposit, a payout, a return, a withdrawal's; or a case."""
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ import orjson
 
 import cases
 from channels.banks import AccountStatement, Entry, paid_by_booking
-from kernel.db import Pool, acquire, attempt, tell
+from kernel.db import Connection, Pool, acquire, attempt, tell
 from kernel.errors import SluiceError
 from kernel.lane import Lanes
 from splitting import states, store
@@ -19,7 +20,7 @@ from splitting.banks.roles import BookBanksOwn
 from splitting.banks.store import debited_again, role_of
 from splitting.settlement.debits import AGAIN, ApplyDebit, mark_of
 from splitting.settlement.deposits import UNIDENTIFIED, ApplyDeposit, Shared, day_named
-from splitting.settlement.instructions import INSTRUCTION_ID, DecideInstruction
+from splitting.settlement.instructions import INSTRUCTION_ID, REFUSED_WHOLE, DecideInstruction
 from splitting.settlement.returns import ApplyReturn
 from splitting.settlement.shared import Parts, ShareDeposit, awaiting_bill
 from splitting.tables import BankLink, Instruction, Settlement
@@ -142,7 +143,9 @@ class Bookings:
             return False
         if not await self._pay_batch(batch, -entry.amount.minor, entry.booked_on):
             known = {"account": f"…{entry.account[-4:]}", "at_pool": True, BATCH: batch.id}
-            deposit = replace(_as_deposit(link, entry, None), booking=f"{batch.id}@{entry.booked_on}", notice="")
+            number = f":{hashlib.sha256(entry.raw_ref.encode()).hexdigest()[:12]}" if entry.has_bank_ref else ""
+            told = f"{batch.id}@{entry.booked_on}{number}"  # the same in a notice and in the statement of its day
+            deposit = replace(_as_deposit(link, entry, None), booking=told, notice="")
             await self._lanes.put(replace(deposit, known=known))
         return True
 
@@ -155,14 +158,15 @@ class Bookings:
         """Tell whether the bank may have a line: its batch is this bank's, and may have been sent."""
         async with acquire(self._pool) as connection:
             batch = await store.find_settlement(connection, link.book, line.settlement_id)
-        return batch is not None and batch.bank == link.bank and batch.status not in _NEVER_SENT
+            return batch is not None and batch.bank == link.bank and await _may_have_left(connection, batch)
 
     async def _pay_batch(self, batch: Settlement, minor: int, booked_on: date) -> bool:
         """Have all that is in transit of a batch paid, where the booking is of all its lines that were not refused."""
         async with acquire(self._pool) as connection:
+            left = await _may_have_left(connection, batch)
             lines = await store.instructions(connection, batch.book, batch.id)
         expected = [line for line in lines if line.status != states.Instruction.REFUSED]
-        if batch.status in _NEVER_SENT or not expected or sum(line.amount_minor for line in expected) != minor:
+        if not left or not expected or sum(line.amount_minor for line in expected) != minor:
             return False
         in_transit = [line for line in expected if line.status == states.Instruction.IN_TRANSIT]
         await self._pay_lines(batch, in_transit, booked_on)
@@ -289,9 +293,25 @@ async def _batch_of(pool: Pool, link: BankLink, entry: Entry) -> Settlement | No
 
 
 async def _is_our_batch(pool: Pool, link: BankLink, entry: Entry) -> bool:
-    """Tell whether an entry is the debit of one of our batches as a whole, of no more than was ordered."""
+    """Tell whether an entry is the debit of one of our batches as a whole, of no more than was ordered.
+
+    Not of one that never left, nor of one of which nothing was paid in the end.
+    """
     batch = await _batch_of(pool, link, entry)
-    return batch is not None and 0 < -entry.amount.minor <= batch.total_minor
+    if batch is None or not 0 < -entry.amount.minor <= batch.total_minor:
+        return False
+    if batch.status == states.Batch.FINISHED and not batch.paid_minor:
+        return False
+    async with acquire(pool) as connection:
+        return await _may_have_left(connection, batch)
+
+
+async def _may_have_left(connection: Connection, batch: Settlement) -> bool:
+    """Tell whether the bank may have a batch: a cancelled one was sent before only where the bank had refused it."""
+    if batch.status == states.Batch.CANCELLED:
+        refused = cases.case_id(batch.book, REFUSED_WHOLE, batch.id)
+        return await cases.store.find_case(connection, refused) is not None
+    return batch.status not in _NEVER_SENT
 
 
 async def _line_of(pool: Pool, link: BankLink, entry: Entry) -> Instruction | None:

@@ -11,10 +11,11 @@ import pytest
 from channels.banks.iso20022 import read_settings
 from kernel.db import acquire
 from ops.cases import decide
+from splitting.settlement.calendar import BankHours
 from tests.channels.banks.bank_files import pain002, report_line
-from tests.splitting.play_bank import a_round
+from tests.splitting.play_bank import a_round, a_town_with_a_bank
 from tests.splitting.test_bookings_told_apart import entry, notice
-from tests.splitting.test_payouts_in_doubt import IN_TRANSIT, PAID, Report, a_report
+from tests.splitting.test_payouts_in_doubt import IN_TRANSIT, OWED_AGAIN, PAID, Report, a_report
 from tests.splitting.test_returns import back
 from tests.splitting.test_withdrawals_at_a_bank import BANK as YARD_BANK
 from tests.splitting.test_withdrawals_at_a_bank import Yard, a_yard, differences
@@ -248,6 +249,34 @@ async def test_a_line_of_a_batch_that_never_left_is_paid_by_no_booking(database_
         await hears(report, of_batch(report.of, "99.40"), message="M2")
         assert await report.town.standing() == IN_TRANSIT
         assert [kind for kind, _ in await report.open_cases()] == ["booking_unidentified"] * 2
+
+
+@pytest.mark.parametrize("paid_by", ["booking", "report"])
+async def test_the_debit_of_a_batch_that_was_cancelled_before_it_left_pays_nothing_and_is_a_case(
+    paid_by: str, database_url: str, tmp_path: Path
+) -> None:
+    async with a_town_with_a_bank(database_url, tmp_path) as (town, bank, bank_worker):
+        hub, book = town.front.hub, town.front.book
+        await hub.banks.rotate(book, BANK, {"paid_by": paid_by}, folder=tmp_path)
+        await hub.payouts.set_bank(book, BANK, BankHours(), release_above_minor=0, only_deposited=False)
+        await town.sell()
+        batch = await town.settle(town.today)
+        lines = {payee: line.id for payee, line in (await town.lines(town.today)).items()}
+        bank.unlisted.add("pain.001")  # the bank does not say whether it has it
+        await hub.payouts.cancel(book, batch.id)
+        report = Report(town, bank, bank_worker, batch.id.replace("_", "-"), sorted(lines.values()))
+        assert ((await town.batch(town.today)).status, await town.standing()) == ("cancelled", IN_TRANSIT)
+        await hears(report, debit(lines[FARM], "30.00"))
+        await hears(report, of_batch(report.of, "99.40"), message="M2")
+        assert await town.standing() == IN_TRANSIT
+        assert [kind for kind, _ in await report.open_cases()] == ["booking_unidentified"] * 2
+        bank.unlisted.clear()
+        for _ in range(40):
+            town.front.clock.forward(300)
+            await a_round(bank_worker)
+        assert await town.standing() == OWED_AGAIN
+        await hears(report, of_batch(report.of, "99.40", "C"), message="M3")
+        assert [kind for kind, _ in await report.open_cases()] == ["booking_unidentified"] * 3
 
 
 async def test_a_batch_that_was_paid_line_by_line_in_part_is_not_guessed_at(database_url: str, tmp_path: Path) -> None:
