@@ -194,6 +194,10 @@ KINDS: Mapping[str, CaseKind] = {
                 "it is on an account for one role 功能账户 (`sluice bank accounts`), and was moved there from the pool "
                 "account, or from there to it: book it so, and decide the pool account's own booking as no_deposit"
             ),
+            "part": (
+                "the bank booked a batch as several sums, and this is one (batch): when each is decided so, the lines "
+                "in transit are paid. Only where they come to the same, to the unit"
+            ),
             "no_deposit": (
                 "it is no channel's: somebody else's money (say in the note what it is, and what becomes of "
                 "it); book nothing"

@@ -22,3 +22,4 @@ CREATE TABLE case_file (
     )
 );
 CREATE INDEX case_file_open ON case_file (opened_at) WHERE status = 'open';
+CREATE INDEX case_file_of_parts ON case_file (book) WHERE decision = 'part';

@@ -13,8 +13,10 @@ from ops.wiring import Hub
 from people import Act, Approval, Use, What, approved
 from splitting import store
 from splitting.banks import fates
+from splitting.banks.parts import check_part
 from splitting.settlement import decisions as payouts
 from splitting.settlement import refused
+from splitting.settlement.deposits import PART, UNIDENTIFIED
 from splitting.withdrawals import decisions as withdrawals
 
 # (kind, decision) → what is done in the batch that records it. A decision that is not here is only a record.
@@ -62,6 +64,7 @@ async def decide_as(
     await _check_named(hub, case.book, named)
     if not cases.check_decision(case, decision, acting.name, note, named):
         return case
+    await _check_part(hub, case, decision)
     what = _what(case, decision, note, named, of_file=of_file)
     if named is not None and named.what == "line":  # nobody is to agree to what cannot be
         async with acquire(hub.pool) as connection:
@@ -70,6 +73,13 @@ async def decide_as(
                 raise Rejected("no_such_line", why, param="line")
     use = await acting.second(what) if cases.takes_two(decision) else None
     return await decide(hub, case_id, decision, by=acting.name, note=note, named=named, use=use, seen=case)
+
+
+async def _check_part(hub: Hub, case: cases.Case, decision: str) -> None:
+    """Raise what check_part raises where a booking is to be a part of a batch."""
+    if (case.kind, decision) == (UNIDENTIFIED, PART) and cases.may_be_decided(case):
+        async with acquire(hub.pool) as connection:
+            await check_part(connection, case)
 
 
 async def _check_named(hub: Hub, book: int, named: cases.Named | None) -> None:
@@ -111,10 +121,11 @@ async def decide(
 
     Before a person ends a refund its rail is asked once more: what that says comes first. named: what the decision
     names besides. use: of the approval that it takes, used up in the same commit. seen: the case that was
-    agreed to. Raises what DecideCase and Approved raise, and NotFound (no_such_channel_account).
+    agreed to. Raises what DecideCase, Approved and check_part raise, and NotFound (no_such_channel_account).
     """
     case = await get_case(hub, case_id)
     await _check_named(hub, case.book, named)
+    await _check_part(hub, case, decision)
     if isinstance(EFFECTS.get((case.kind, decision)), decisions.EndRefund):
         with suppress(SluiceError):  # it cannot be asked: then the person's word is all there is
             await hub.payments.look_at_refund(case.book, case.about)

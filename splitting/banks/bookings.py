@@ -12,15 +12,16 @@ import orjson
 
 import cases
 from channels.banks import AccountStatement, Entry, paid_by_booking
-from kernel.db import Connection, Pool, acquire, attempt, tell
+from kernel.db import Pool, acquire, attempt, tell
 from kernel.errors import SluiceError
 from kernel.lane import Lanes
 from splitting import states, store
+from splitting.banks.parts import may_have_left, parts_of, said_of
 from splitting.banks.roles import BookBanksOwn
 from splitting.banks.store import debited_again, role_of
-from splitting.settlement.debits import AGAIN, ApplyDebit, mark_of
+from splitting.settlement.debits import AGAIN, BATCH, BY_PARTS, ApplyDebit, mark_of
 from splitting.settlement.deposits import UNIDENTIFIED, ApplyDeposit, Shared, day_named
-from splitting.settlement.instructions import INSTRUCTION_ID, REFUSED_WHOLE, DecideInstruction
+from splitting.settlement.instructions import INSTRUCTION_ID, DecideInstruction
 from splitting.settlement.returns import ApplyReturn
 from splitting.settlement.shared import Parts, ShareDeposit, awaiting_bill
 from splitting.tables import BankLink, Instruction, Settlement
@@ -29,8 +30,6 @@ from splitting.withdrawals import answers as withdrawals
 log = logging.getLogger(__name__)
 
 TOGETHER = 64  # lines of a batch
-BATCH = "batch"  # the fact of a booking's case that says which batch it books as one
-_NEVER_SENT = frozenset({states.Batch.DRAFT, states.Batch.AWAITING_RELEASE})
 
 # Told of a transfer to, or back from, one payment's own account number; returns its channel account, or None.
 Collected = Callable[[int, Entry], Awaitable[str | None]]
@@ -42,6 +41,7 @@ class Bookings:
     def __init__(self, pool: Pool, lanes: Lanes) -> None:
         self._pool = pool
         self._lanes = lanes
+        self._told: set[str] = set()  # of which batches that parts cannot pay
 
     async def apply(
         self, link: BankLink, entry: Entry, channel_accounts_of: Mapping[str, Sequence[str]], collected: Collected
@@ -158,12 +158,12 @@ class Bookings:
         """Tell whether the bank may have a line: its batch is this bank's, and may have been sent."""
         async with acquire(self._pool) as connection:
             batch = await store.find_settlement(connection, link.book, line.settlement_id)
-            return batch is not None and batch.bank == link.bank and await _may_have_left(connection, batch)
+            return batch is not None and batch.bank == link.bank and await may_have_left(connection, batch)
 
     async def _pay_batch(self, batch: Settlement, minor: int, booked_on: date) -> bool:
         """Have all that is in transit of a batch paid, where the booking is of all its lines that were not refused."""
         async with acquire(self._pool) as connection:
-            left = await _may_have_left(connection, batch)
+            left = await may_have_left(connection, batch)
             lines = await store.instructions(connection, batch.book, batch.id)
         expected = [line for line in lines if line.status != states.Instruction.REFUSED]
         if not left or not expected or sum(line.amount_minor for line in expected) != minor:
@@ -172,20 +172,48 @@ class Bookings:
         await self._pay_lines(batch, in_transit, booked_on)
         return True
 
-    async def _pay_lines(self, batch: Settlement, lines: Sequence[Instruction], booked_on: date) -> None:
+    async def _pay_lines(
+        self, batch: Settlement, lines: Sequence[Instruction], booked_on: date, debit: str = ""
+    ) -> None:
         """Have lines of a batch paid; raise what was wrong with one of them when all the others are."""
         left, wrong = iter([line.id for line in lines]), list[Exception]()
         while some := list(islice(left, TOGETHER)):
-            paid = [self._lanes.put(DecideInstruction(batch.book, one, True, None, booked_on)) for one in some]
+            paid = [self._lanes.put(DecideInstruction(batch.book, one, True, None, booked_on, debit)) for one in some]
             wrong += [error for error in await asyncio.gather(*map(attempt, paid)) if error is not None]
         if wrong:
             raise wrong[0]
 
     async def look_again(self, link: BankLink) -> None:
-        """Hold bookings of whole batches that did not agree with their lines against what was refused since."""
+        """Hold bookings of whole batches that did not agree with their lines against what was refused since.
+
+        Lines of batches that people know to be booked as several sums are paid by these.
+        """
         async with acquire(self._pool) as connection:
             waiting = await cases.store.cases(connection, book=link.book, kind=UNIDENTIFIED)
         await self._each(waiting, lambda case: self._look_at(link, case))
+        async with acquire(self._pool) as connection:
+            said = await said_of(connection, link.book, link.bank)
+        for batch in said:
+            error = await attempt(self._pay_by_parts(link, batch))
+            if error is not None and batch not in self._told:
+                self._told.add(batch)
+                tell(log, "a batch cannot be paid by its parts; the others are", error, settlement=batch)
+
+    async def _pay_by_parts(self, link: BankLink, batch_id: str) -> None:
+        """Pay what is in transit of a batch, once all its parts are decided and come to it; else ask people again."""
+        async with acquire(self._pool) as connection:
+            batch = await store.find_settlement(connection, link.book, batch_id)
+            parts = None if batch is None else await parts_of(connection, batch)
+        if parts is None or parts.asked:
+            return
+        if parts.minor(with_asked=False) in parts.sums:
+            day = max(date.fromisoformat(orjson.loads(one.facts)["business_date"]) for one in parts.said)
+            await self._pay_lines(parts.batch, parts.left, day, BY_PARTS)
+            return
+        for case in parts.said:  # a line was refused since, or what was decided last is no part
+            facts = {**orjson.loads(case.facts), cases.HINDERED: "the parts do not come to what the lines come to"}
+            opened = cases.OpenCase(case.book, case.kind, case.about, case.amount_minor, case.currency, facts)
+            await self._lanes.put(opened)
 
     async def _look_at(self, link: BankLink, case: cases.Case) -> None:
         facts = orjson.loads(case.facts)
@@ -303,15 +331,7 @@ async def _is_our_batch(pool: Pool, link: BankLink, entry: Entry) -> bool:
     if batch.status == states.Batch.FINISHED and not batch.paid_minor:
         return False
     async with acquire(pool) as connection:
-        return await _may_have_left(connection, batch)
-
-
-async def _may_have_left(connection: Connection, batch: Settlement) -> bool:
-    """Tell whether the bank may have a batch: a cancelled one was sent before only where the bank had refused it."""
-    if batch.status == states.Batch.CANCELLED:
-        refused = cases.case_id(batch.book, REFUSED_WHOLE, batch.id)
-        return await cases.store.find_case(connection, refused) is not None
-    return batch.status not in _NEVER_SENT
+        return await may_have_left(connection, batch)
 
 
 async def _line_of(pool: Pool, link: BankLink, entry: Entry) -> Instruction | None:

@@ -12,6 +12,8 @@ from splitting.settlement.instructions import DecideInstruction
 from splitting.tables import INSTRUCTIONS, Instruction
 
 AGAIN = "debited_again"  # the fact of a debit's case that names the line which another debit had paid
+BATCH = "batch"  # the fact of a booking's case that says which batch it books as one, or a part of which
+BY_PARTS = "parts"  # instead of a debit's mark, of a line that such parts have paid
 
 
 def mark_of(entry: Entry) -> str:

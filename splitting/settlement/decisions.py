@@ -14,6 +14,7 @@ from kernel.work import BOOKS, Need, Work
 from ledger import Transfer, accounts, open_account, post_expected
 from ledger.posting import ACCOUNTS, ENTRIES
 from splitting import states
+from splitting.settlement.debits import BATCH
 from splitting.settlement.deposits import (
     CHARGE,
     FOR_EVER,
@@ -35,8 +36,10 @@ from splitting.settlement.deposits import (
 )
 from splitting.settlement.instructions import IN_DOUBT, DecideInstruction
 from splitting.settlement.returns import ApplyReturn
-from splitting.tables import INSTRUCTIONS
+from splitting.tables import INSTRUCTIONS, SETTLEMENTS
 from streams import publish
+
+_AT_BANK = frozenset({states.Batch.CREATED, states.Batch.REFUSED, states.Batch.SENT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +88,12 @@ class BookUnidentified:
     """Book what nothing named on the channel account that a person names, as if the notice had."""
 
     def needs(self, work: Work, case: Case) -> Iterable[Need]:
+        yield from _batch_needs(case)
         yield from unidentified(case).needs(work)
 
     def apply(self, work: Work, case: Case) -> None:
         _check_at_pool(case)
+        _check_no_batchs(work, case)
         unidentified(case).apply(work)
 
 
@@ -111,12 +116,14 @@ class Suspend:
     """Put what nothing named in suspense 挂账, until somebody finds out whose it is: that is a case of its own."""
 
     def needs(self, work: Work, case: Case) -> Iterable[Need]:
+        yield from _batch_needs(case)
         yield from _suspense_needs(case)
         yield ENTRIES, (case.book, _suspended(case))
         yield from cases.needs(case.book, IN_SUSPENSE, _suspended(case))
 
     def apply(self, work: Work, case: Case) -> None:
         _check_at_pool(case)
+        _check_no_batchs(work, case)
         _move(work, case, _suspended(case), into=True)
         facts = {**orjson.loads(case.facts), "identified_by": case.id}
         cases.open_case(
@@ -134,6 +141,7 @@ class BookBanksOwn:
 
     def needs(self, work: Work, case: Case) -> Iterable[Need]:
         deposit = unidentified(case)
+        yield from _batch_needs(case)
         yield BOOKS, (case.book,)
         yield ACCOUNTS, (case.book, _custody(case))
         yield ACCOUNTS, (case.book, self.other(deposit.bank, deposit.currency))
@@ -142,6 +150,7 @@ class BookBanksOwn:
         role = _role(case)
         if role is None:
             _check_at_pool(case)
+        _check_no_batchs(work, case)
         deposit, came = unidentified(case), self.what == "interest"
         if came and deposit.amount_minor < 0:
             raise Rejected("no_interest", "money went: a bank credits interest; what it takes is a charge")
@@ -228,6 +237,28 @@ def _check_at_pool(case: Case) -> None:
         raise Rejected(
             "not_the_pool_account",
             "it was booked on another account than the pool account, into which channels pay",
+        )
+
+
+def _batch_needs(case: Case) -> Iterable[Need]:
+    """Name the batch whose debit a case's booking is, if it is one's."""
+    if (batch := orjson.loads(case.facts).get(BATCH)) is not None:
+        yield SETTLEMENTS, (case.book, batch)
+
+
+def _check_no_batchs(work: Work, case: Case) -> None:
+    """Raise Rejected where a booking is the debit of a batch that the bank has, and of which lines are in transit.
+
+    Booked as something else, the money would have left the account and be in transit all the same, for ever; or its
+    payees would be paid twice.
+    """
+    ident = orjson.loads(case.facts).get(BATCH)
+    batch = None if ident is None else work.find(SETTLEMENTS, (case.book, ident))
+    if batch is not None and batch.open_count and batch.status in _AT_BANK:
+        raise Rejected(
+            "is_a_batchs_debit",
+            f"it is a debit of {batch.id}, of which lines are in transit: decide part where the bank booked the batch "
+            "as several sums, no_deposit where it set the debit back; or wait until its lines are decided",
         )
 
 

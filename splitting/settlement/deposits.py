@@ -24,8 +24,8 @@ UNCLEAR, UNIDENTIFIED = "booking_unclear", "booking_unidentified"
 IN_SUSPENSE = "money_in_suspense"
 # Decisions about an unidentified booking that stand when it is read again, whatever is known of it by then.
 BOOK_NOTHING, RETURNED, SUSPEND, INTEREST, CHARGE = "no_deposit", "returned", "suspend", "interest", "charge"
-MOVED = "moved"
-_STAND = frozenset({BOOK_NOTHING, RETURNED, SUSPEND, INTEREST, CHARGE, MOVED})
+MOVED, PART = "moved", "part"
+_STAND = frozenset({BOOK_NOTHING, RETURNED, SUSPEND, INTEREST, CHARGE, MOVED, PART})
 FOR_EVER = timedelta(days=36_500)
 
 

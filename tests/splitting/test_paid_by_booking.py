@@ -8,10 +8,13 @@ from pathlib import Path
 import orjson
 import pytest
 
+from cases import Case, Named
 from channels.banks.iso20022 import read_settings
 from kernel.db import acquire
+from kernel.errors import SluiceError
 from ops.cases import decide
 from splitting.settlement.calendar import BankHours
+from splitting.settlement.instructions import DecideInstruction
 from tests.channels.banks.bank_files import pain002, report_line
 from tests.splitting.play_bank import a_round, a_town_with_a_bank
 from tests.splitting.test_bookings_told_apart import entry, notice
@@ -277,6 +280,78 @@ async def test_the_debit_of_a_batch_that_was_cancelled_before_it_left_pays_nothi
         assert await town.standing() == OWED_AGAIN
         await hears(report, of_batch(report.of, "99.40", "C"), message="M3")
         assert [kind for kind, _ in await report.open_cases()] == ["booking_unidentified"] * 3
+
+
+async def refused(report: Report, case: Case, decision: str, code: str) -> None:
+    """Have a decision refused with a code, before a second person is asked for and after."""
+    rail = Named("account", "rail") if decision == "book" else None
+    with pytest.raises(SluiceError) as no:
+        await decide(report.town.front.hub, case.id, decision, by="Wang", note="?", named=rail)
+    assert no.value.code == code
+
+
+async def test_a_batch_that_is_booked_as_several_sums_is_paid_as_people_say(database_url: str, tmp_path: Path) -> None:
+    async with by_booking(database_url, tmp_path) as report:
+        hub, told = report.town.front.hub, {"by": "Wang", "note": "three sums, said the bank"}
+        await hears(report, of_batch(report.of, "30.00", "A"), of_batch(report.of, "34.70", "B"))
+        for case in await report.cases():
+            await refused(report, case, "part", "parts_differ")
+            for decision in ("suspend", "charge", "book"):
+                await refused(report, case, decision, "is_a_batchs_debit")
+        await hears(report, of_batch(report.of, "34.70", "C"), of_batch(report.of, "0.01", "D"), message="M2")
+        by_minor = sorted(await report.cases(), key=lambda one: (one.amount_minor, one.about))
+        *parts, odd = by_minor
+        await refused(report, parts[0], "part", "parts_differ")
+        await decide(hub, odd.id, "no_deposit", by="Wang", note="set back")
+        for case in parts[:2]:
+            await decide(hub, case.id, "part", **told)
+        await a_round(report.bank_worker)
+        assert await report.town.standing() == IN_TRANSIT, "one part is not decided"
+        await decide(hub, parts[2].id, "part", **told)
+        await hears(report, of_batch(report.of, "30.00", "A"), message="M1")
+        assert (await report.town.standing(), await report.open_cases()) == (PAID, [])
+        await hears(report, of_batch(report.of, "9.00", "E"), message="M3")
+        (late,) = await report.cases()
+        await refused(report, late, "part", "batch_decided")
+        await decide(hub, late.id, "suspend", by="Wang", note="it sets it back tomorrow")
+
+
+async def test_parts_that_pay_no_more_what_the_lines_come_to_are_asked_about_again(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with by_booking(database_url, tmp_path) as report:
+        hub, of = report.town.front.hub, await named(report)
+        await hears(report, of_batch(report.of, "30.00", "A"), of_batch(report.of, "69.40", "B"))
+        for case in await report.cases():
+            await decide(hub, case.id, "part", by="Wang", note="one of two")
+        no = DecideInstruction(report.town.front.book, of[FARM], False, "AC04")
+        await report.town.put(no)  # between the decision and the next round
+        await a_round(report.bank_worker)
+        found = await report.cases()
+        assert [orjson.loads(one.facts)["hindered_by"] for one in found] == [
+            "the parts do not come to what the lines come to"
+        ] * 2
+        standing = await report.town.standing()
+        assert (standing["payee:farm"], standing["in_transit:citybank"]) == (3_000, 6_940)
+
+
+async def test_what_is_left_of_a_batch_in_part_paid_line_by_line_may_be_booked_in_parts(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with by_booking(database_url, tmp_path) as report:
+        of = await named(report)
+        await hears(report, debit(of[FARM], "30.00"), of_batch(report.of, "69.40"))
+        (case,) = await report.cases()
+        await decide(report.town.front.hub, case.id, "part", by="Wang", note="all the rest")
+        await a_round(report.bank_worker)
+        assert (await report.town.standing(), await report.open_cases()) == (PAID, [])
+
+
+async def test_a_booking_that_names_no_batch_is_no_part_of_one(database_url: str, tmp_path: Path) -> None:
+    async with by_booking(database_url, tmp_path) as report:
+        await hears(report, entry("99.40", end_to_end="strange", out=True))
+        (case,) = await report.cases()
+        await refused(report, case, "part", "no_batchs_debit")
 
 
 async def test_a_batch_that_was_paid_line_by_line_in_part_is_not_guessed_at(database_url: str, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from tests.splitting import test_bank_accounts as accounts
 from tests.splitting import test_bank_files_kept as kept_files
 from tests.splitting import test_bookings_told_apart as bookings
 from tests.splitting import test_files_set_aside as files
+from tests.splitting import test_paid_by_booking as by_booking
 from tests.splitting import test_payouts_in_doubt as payouts
 from tests.splitting import test_refused_batches as refused
 from tests.splitting import test_returns as returns
@@ -404,6 +405,7 @@ WALKED: dict[tuple[str, str], object] = {
     **{("booking_unidentified", how):
        files.test_what_a_bank_pays_or_takes_for_itself_is_booked_once_and_never_the_wrong_way
        for how in ("interest", "charge")},
+    ("booking_unidentified", "part"): by_booking.test_a_batch_that_is_booked_as_several_sums_is_paid_as_people_say,
     ("booking_unidentified", "moved"):
         accounts.test_what_the_bank_pays_and_takes_on_its_accounts_is_booked_once_and_all_else_is_a_case,
     ("chargeback_beyond", "charge"): chargebacks.test_a_refund_that_fails_after_the_chargeback_can_bear_it_by_decision,
