@@ -18,6 +18,7 @@ from people import Act, Use, What
 from reconciliation.daily import last_statements
 from splitting import BankLink
 from splitting.banks import fates
+from splitting.banks.files import check_readable
 from splitting.banks.store import standings
 from splitting.tables import BankAccount, BankFile
 
@@ -116,11 +117,15 @@ async def get_file(hub: Hub, file_key: str) -> BankFile:
 async def release_as(acting: Acting, file_key: str, *, note: str) -> BankFile:
     """Have what is kept of a file applied as it is, and apply it; return it as it stands then.
 
-    Raises NotFound, Rejected (bank_file_not_kept, bank_file_not_believed), Conflict, and what decide_as raises.
+    Raises NotFound, Rejected (bank_file_not_kept, bank_file_not_believed, bank_file_unreadable), Conflict, and what
+    decide_as raises.
     """
     hub, file = acting.hub, await get_file(acting.hub, file_key)
     fates.check_releasable(file)
-    await decide_as(acting, (await _case(hub, file)).id, fates.RELEASE, note=note, of_file=True)
+    case = await _case(hub, file)
+    content = await hub.banks.files.content(file)
+    await hub.env.offload(check_readable, file.type, content)  # nobody is asked to agree to what cannot be applied
+    await decide_as(acting, case.id, fates.RELEASE, note=note, of_file=True)
     return await _apply(hub, file)
 
 
@@ -136,6 +141,7 @@ async def replace_as(acting: Acting, file_key: str, given: Path, *, note: str) -
         content = opened.read(fates.MOST_BYTES + 1)
     if not 0 < len(content) <= fates.MOST_BYTES:
         raise Rejected("bank_file_unreadable", f"a file has 1 to {fates.MOST_BYTES} bytes; {given.name} has not")
+    await hub.env.offload(check_readable, file.type, content)  # nobody is asked to agree to what cannot be applied
     other = await hub.banks.files.offer(file, content, given.name, acting.name)
     await decide_as(acting, case.id, fates.REPLACE, note=note, named=cases.Named("file", other.id), of_file=True)
     return await _apply(hub, other)

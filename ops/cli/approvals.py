@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops.cli.shared import Json, acting_person, finish, looking, on_screen, settings, show
+from ops.cli.shared import Json, acting_person, fact, finish, looking, on_screen, settings, show
 
 if TYPE_CHECKING:
     from people import Approval
@@ -140,7 +140,7 @@ def _said(row: "Approval") -> str:
 
 
 def _line(name: str, value: Any) -> str:
-    return f"  {name:13} {on_screen(str(value))}"
+    return fact(name, value, 13)
 
 
 def _shown(row: "Approval") -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.cli.shared import Book, Json, acting_person, fail, finish, looking, on_screen, settings, show
+from ops.cli.shared import Book, Json, acting_person, fact, fail, finish, looking, on_screen, settings, show
 
 if TYPE_CHECKING:
     from ops.people import Acting
@@ -77,7 +77,7 @@ def files_show(file: File, as_json: Json = False) -> None:
             return 0
         for name, value in told.items():
             if value is not None and name != "object":
-                typer.echo(f"  {name:14} {on_screen(str(value))}")
+                typer.echo(fact(name, value, 14))
         if row.fate == "quarantined":
             typer.echo(f'sluice bank files release|replace|discard {row.id} --note "why"')
         return 0

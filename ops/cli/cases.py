@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.cli.shared import Json, acting_person, fail, finish, looking, on_screen, settings, show
+from ops.cli.shared import Json, acting_person, fact, fail, finish, looking, on_screen, settings, show
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -132,7 +132,7 @@ def case_decide(
 
 
 def _fact(name: str, value: object) -> str:
-    return f"  {name:19} {on_screen(str(value))}"
+    return fact(name, value, 19)
 
 
 def _amount(case: "Case") -> str:

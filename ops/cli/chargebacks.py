@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.cli.shared import Book, Json, acting_person, day, finish, looking, on_screen, settings, show
+from ops.cli.shared import Book, Json, acting_person, day, fact, finish, looking, on_screen, settings, show
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,7 +58,7 @@ def chargeback_show(book: Book, chargeback: Id, as_json: Json = False) -> None:
             return 0
         for name, value in told.items():
             if value is not None:
-                typer.echo(f"  {name:25} {on_screen(str(value))}")
+                typer.echo(fact(name, value, 25))
         return 0
 
     finish(work())

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import json
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from datetime import date
@@ -74,6 +74,23 @@ def written_to(as_json: bool, output: Path | None, old: Path | None) -> Path | N
 def on_screen(text: str) -> str:
     """Return what somebody else wrote so that it only shows: no line of its own, no commands to the terminal."""
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def fact(name: str, value: object, width: int) -> str:
+    """Return a fact for people: yes or no, a dash for nothing, one key a line; width: of the names' column."""
+    if isinstance(value, Mapping) and value:
+        return "\n".join(fact(f"{name}.{key}", one, width) for key, one in value.items())
+    if isinstance(value, list | tuple) and any(isinstance(one, Mapping) for one in value):
+        return "\n".join(fact(f"{name}.{n}", one, width) for n, one in enumerate(value, 1))
+    return f"  {on_screen(name):{width}} {on_screen(_for_people(value))}"
+
+
+def _for_people(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_for_people, value)) or "–"
+    return "–" if value is None or value == "" or isinstance(value, Mapping) else str(value)
 
 
 def settings() -> "Settings":

@@ -34,6 +34,7 @@ from channels.banks import (
     other_payment_than_sent,
     read_notice,
     read_report,
+    read_statements,
 )
 from kernel.db import AGAIN, LOST, Pool, acquire, tell, transaction
 from kernel.env import Env
@@ -373,6 +374,24 @@ async def _of_another_upload(client: Bank, info: FileInfo, message_id: str) -> W
         return None
     why = f"it reports on upload {info.original_file_id} of {message_id}, and the bank pays by {first[0].file_id}"
     return Wrong("other_upload", why)
+
+
+def check_readable(type: str, content: bytes) -> None:
+    """Raise Rejected (bank_file_unreadable) where nothing of a file could be applied, whoever agrees to it.
+
+    CPU work that grows with it.
+    """
+    try:
+        match KINDS.get(type):
+            case Kind.REPORT:
+                read_report(type, content)
+            case Kind.STATEMENT:
+                read_statements(type, content, allow_gap=True, odd=[])
+            case _:
+                read_notice(type, content, odd=[], totals_may_differ=True)
+    except BadStatement as error:
+        why = f"it cannot be read as {type} ({error.code}): {error.message}"
+        raise Rejected("bank_file_unreadable", why) from None
 
 
 async def fetched(client: Bank, info: FileInfo, *, anew: bool = False) -> bytes:

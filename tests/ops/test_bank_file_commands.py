@@ -81,8 +81,12 @@ def test_a_clerk_sees_every_file_and_decides_about_those_that_are_quarantined(tw
     assert "discarded by ada" in by_two(two, "discard", forged, *note).output
 
     mail = tmp_path / "by-mail.xml"
-    mail.write_bytes(b"")
-    assert "bank_file_unreadable" in two("bank", "files", "replace", cut, "--with", str(mail), *note, code=1).output
+    for rubbish in (b"", b"<rubbish", b"<rubbish/>"):
+        mail.write_bytes(rubbish)
+        assert "bank_file_unreadable" in two("bank", "files", "replace", cut, "--with", str(mail), *note, code=1).output
+    assert "bank_file_unreadable" in two("bank", "files", "release", cut, *note, code=1).output
+    asked = json.loads(two("approval", "list", "--json").stdout)["approvals"]
+    assert [one["status"] for one in asked if one["status"] == "asked"] == [], "nobody is asked to agree to rubbish"
     mail.write_bytes(GOOD)
     assert "applied by ada" in by_two(two, "replace", cut, "--with", str(mail), *note).output
     files = listed(two, code=0)

@@ -61,6 +61,31 @@ def test_a_case_is_listed_shown_and_decided(case: Sluice, database_url: str, tmp
     assert "the payer agreed" in case("show", ident).output
 
 
+def test_the_facts_of_a_case_are_shown_for_people(case: Sluice, database_url: str) -> None:
+    facts = {
+        "awaits_bill": True, "at_pool": False, "day": None, "accounts": ["main", "second"], "none": [], "empty": {},
+        "shared": {"main": 6_000, "second": None}, "uploads": [{"id": "f1", "held": True}, {"id": "f2\x1b[2J"}],
+    }  # fmt: skip
+
+    async def opened() -> str:
+        connection = await asyncpg.connect(database_url)
+        async with connection.transaction():
+            asked = cases.OpenCase(1, KIND, "re_2", 70, "CNY", facts)
+            [row] = await perform(connection, [asked], datetime.now(UTC))
+        await connection.close()
+        assert isinstance(row, cases.Case)
+        return row.id
+
+    ident = asyncio.run(opened())
+    lines = [" ".join(line.split()) for line in case("show", ident).output.splitlines()]
+    assert {
+        "awaits_bill yes", "at_pool no", "day –", "accounts main, second", "none –", "empty –", "shared.main 6000",
+        "shared.second –", "uploads.1.id f1", "uploads.1.held yes", "uploads.2.id f2\\x1b[2J",
+    } <= set(lines)  # fmt: skip
+    assert not any(word in line.split() for line in lines for word in ("None", "True", "False"))
+    assert json.loads(case("show", ident, "--json").stdout)["facts"] == facts
+
+
 def test_a_case_or_book_that_is_none_is_named_and_a_decision_needs_a_reason(case: Sluice, database_url: str) -> None:
     assert "no_such_case" in case("show", "cas_0", code=1).output
     assert "no_such_book" in case("list", "--book", "9", code=1).output
