@@ -455,14 +455,22 @@ async def _cases(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
 
 async def _payees(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
     """Say whether somebody is kept from being paid. An older schema has itself complained of elsewhere."""
-    noted = "select from pg_attribute where attrelid = to_regclass('payee') and attname = 'suspended_at'"
+    noted = "select from pg_attribute where attrelid = to_regclass('payee') and attname = 'account_status'"
     if await connection.fetchrow(noted) is None:
-        return Finding("payees", Level.OK, "none are suspended by this schema")
+        return Finding("payees", Level.OK, "this schema keeps none from being paid")
+    seen = []
     number, since = await splitting.store.suspended_payees(connection)
-    if since is None:
-        return Finding("payees", Level.OK, "none is suspended")
-    seen = f"{number} suspended, the first since {since:%Y-%m-%d %H:%M} UTC: what they are owed is not paid out"
-    return Finding("payees", Level.WARN, seen, "`sluice payee list --book` has whom; `sluice payee resume` ends it")
+    if since is not None:
+        seen.append(f"{number} suspended, the first since {since:%Y-%m-%d %H:%M} UTC")
+    opening, asked_at, refused = await splitting.accounts.store.not_open(connection)
+    if asked_at is not None:
+        seen.append(f"{opening} whose account a bank is opening, the first since {asked_at:%Y-%m-%d %H:%M} UTC")
+    if refused:
+        seen.append(f"{refused} for whom a bank opens none")
+    if not seen:
+        return Finding("payees", Level.OK, "all can be paid")
+    todo = "`sluice payee list --book` has whom, and why; `sluice payee resume` ends a suspension"
+    return Finding("payees", Level.WARN, f"{'; '.join(seen)}: what they are owed is not paid out", todo)
 
 
 def _reached(facts: asyncpg.Record, url: str) -> Finding:

@@ -9,7 +9,18 @@ from kernel.states import draw
 from ops.money_states import drawing
 from people.states import APPROVAL, PERSON
 from reconciliation.states import DISCREPANCY
-from splitting.states import BATCH, FETCHING, FILE, INSTRUCTION, PLAN_VERSION, RAIL_PART, RECEIVER, SHARING, WITHDRAWAL
+from splitting.states import (
+    BATCH,
+    FETCHING,
+    FILE,
+    INSTRUCTION,
+    PLAN_VERSION,
+    RAIL_PART,
+    RECEIVER,
+    SHARING,
+    SUB_ACCOUNT,
+    WITHDRAWAL,
+)
 
 
 def document() -> str:
@@ -33,6 +44,7 @@ def document() -> str:
             draw("splitting: instruction", INSTRUCTION),
             draw("splitting: batch", BATCH),
             draw("splitting: withdrawal", WITHDRAWAL),
+            draw("splitting: sub_account", SUB_ACCOUNT),
             draw("splitting: file", FILE),
             draw("splitting: receiver", RECEIVER),
             draw("splitting: sharing", SHARING),

@@ -11,7 +11,7 @@ from ledger.posting import ACCOUNTS
 from ops.people import Acting
 from ops.wiring import Hub
 from people import Act, What
-from splitting import Payee
+from splitting import Payee, states
 from splitting.objects import OwnPayeeOut, debt_payload, own_payee_payload
 from splitting.payees import OPERATOR
 from splitting.shares.sharing import owed_account
@@ -53,14 +53,21 @@ async def debts_of(hub: Hub, book: int, payee_id: str | None, *, recovered: bool
 
 
 async def kept_back(hub: Hub, book: int, bank: str, currency: str) -> list[str]:
-    """Say of each suspended payee at a bank what it is owed and not paid."""
+    """Say of each payee at a bank that is suspended, or whose account is not open, what it is owed and not paid."""
     return [
-        f"{row['name']} ({row['id']}) is suspended 暂停: {row['owed']} {currency} are not paid out"
+        f"{row['name']} ({row['id']}) {why}: {row['owed']} {currency} are not paid out"
         for row in await listed(hub, book)
-        if row["suspended_at"] is not None
-        and row["currency"] == currency
+        if row["currency"] == currency
         and (row["sub_account"] or {}).get("bank") == bank
+        and (why := _why_kept(row)) is not None
     ]
+
+
+def _why_kept(row: dict[str, Any]) -> str | None:
+    if row["suspended_at"] is not None:
+        return "is suspended 暂停"
+    status = row["sub_account"]["status"]
+    return None if status == states.SubAccount.OPEN else f"has an account at the bank that is {status}"
 
 
 async def resume_as(acting: Acting, book: int, payee_id: str) -> Payee:

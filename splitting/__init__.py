@@ -1,6 +1,7 @@
 """Who is owed what of a payment 分账, and having banks pay it into sub-accounts 结算."""
 
 from splitting import store
+from splitting.accounts import store as accounts_store
 from splitting.banks.enrolment import bank_link_payload
 from splitting.guard import store as guard
 from splitting.listeners import splitter
@@ -50,6 +51,7 @@ EVENTS = {**_EVENTS, **withdrawal_objects.EVENTS}
 
 INVARIANTS = {
     **store.INVARIANTS,
+    **accounts_store.INVARIANTS,
     **_OF_DEBTS,
     **guard.INVARIANTS,
     **settlement_store.INVARIANTS,

@@ -164,7 +164,11 @@ class SubAccountOut(TypedDict):
     """A payee's account at the bank 子账户."""
 
     bank: str | None
-    account: LastFour
+    account: Annotated[str | None, Field(description="the last four digits; null: the bank has not given it one")]
+    status: Annotated[
+        str, words(states.SubAccount), Field(description="what the payee is owed is paid to one that is `open`")
+    ]
+    reason: Annotated[str | None, Field(description="why the bank opened none: its code")]
 
 
 class PayeeOut(TypedDict):
@@ -288,6 +292,9 @@ EVENTS = {
     "split_plan.attached": EventType("payments that name no plan are shared out by this one", SplitAttachmentOut),
     "own_payee.set": EventType("by which payee you are paid what is your own of payments was set", OwnPayeeOut),
     "payee.created": EventType("a payee was registered", PayeeOut),
+    "payee.account_opened": EventType("the bank opened a payee's sub-account: what is owed is paid to it", PayeeOut),
+    "payee.account_refused": EventType("the bank opens no sub-account for a payee; what is owed stays owed", PayeeOut),
+    "payee.account_opening": EventType("another sub-account was asked for, and the bank has not said yet", PayeeOut),
     "payee.account_class_set": EventType(
         "of which class a payee's account is was set: its limits are others", PayeeOut
     ),
@@ -445,7 +452,14 @@ def payee_payload(payee: Payee) -> PayeeOut:
         "name": payee.name,
         "kind": payee.kind,
         "currency": payee.currency,
-        "sub_account": {"bank": payee.bank, "account": f"…{payee.bank_account[-4:]}"} if payee.bank_account else None,
+        "sub_account": None
+        if payee.account_status is None
+        else {
+            "bank": payee.bank,
+            "account": None if payee.bank_account is None else f"…{payee.bank_account[-4:]}",
+            "status": payee.account_status,
+            "reason": payee.account_reason,
+        },
         "suspended_at": None if payee.suspended_at is None else rfc3339(payee.suspended_at),
         "suspended_by": payee.suspended_by,  # type: ignore[typeddict-item]  # the column holds no other
         "account_class": payee.account_class,

@@ -10,21 +10,34 @@ import orjson
 from channels.banks import unsayable
 from kernel.db import Pool, acquire
 from kernel.env import Env
-from kernel.errors import Conflict, NotFound, Rejected
+from kernel.errors import Conflict, NotFound, Rejected, Unavailable
 from kernel.lane import Lanes
+from kernel.sealing import Secret
 from kernel.work import BOOKS, Need, Work
 from ledger import open_account
 from ledger.posting import ACCOUNTS
 from people import Use, approved
+from splitting import states
+from splitting.accounts import store as accounts_store
+from splitting.accounts.opening import OpenAnew, Openings, Said, new_opening, next_number, with_account
 from splitting.guard.store import platforms
 from splitting.objects import payee_payload
 from splitting.settlement.calendar import BankHours
 from splitting.shares.own import SetOwnPayee
 from splitting.shares.sharing import owed_account
-from splitting.tables import BANK_LINKS, PAYEES, PAYOUT_BANKS, BankLink, OwnPayee, Payee, PayoutBank
+from splitting.tables import (
+    ACCOUNT_OPENINGS,
+    BANK_LINKS,
+    PAYEES,
+    PAYOUT_BANKS,
+    BankLink,
+    OwnPayee,
+    Payee,
+    PayoutBank,
+)
 from streams import publish
 
-_FACTS = Payee._fields.index("created_at")  # the columns before it are what a payee is registered with
+_FACTS = Payee._fields.index("bank_account")  # the columns before it are what a payee is registered with
 MERCHANT, OPERATOR = "merchant", "operator"
 
 
@@ -50,10 +63,12 @@ def check_class(account_class: str | None, bank: str | None, currency: str) -> N
 class CreatePayee:
     """Register a payee; the same id with the same facts again changes nothing.
 
-    Raises Conflict (payee_exists) for other facts, Rejected (payee_cannot_be_paid) where no bank's file could name it.
+    said: of its account at its bank; None: it is open under the number that the row has. Raises Conflict (payee_exists)
+    for other facts, Rejected (payee_cannot_be_paid) where no bank's file could name it.
     """
 
     payee: Payee
+    said: Said | None = None
 
     @property
     def book(self) -> int:
@@ -64,21 +79,34 @@ class CreatePayee:
         yield PAYEES, (self.book, self.payee.id)
         yield BANK_LINKS, (self.book, self.payee.bank or "")
         yield ACCOUNTS, (self.book, owed_account(self.payee))
+        if self.said is not None:
+            yield ACCOUNT_OPENINGS, (self.book, self.payee.id)
 
     def apply(self, work: Work) -> Payee:
         existing = work.find(PAYEES, (self.book, self.payee.id))
         if existing is not None:
-            if existing[:_FACTS] != self.payee[:_FACTS]:
+            other = None not in (existing.bank_account, account := self._account) and existing.bank_account != account
+            if other or existing[:_FACTS] != self.payee[:_FACTS]:
                 raise _exists(self.payee.id)
             return existing
         link = work.find(BANK_LINKS, (self.book, self.payee.bank or ""))
-        check_payable(self.payee.bank, self.payee.name, self.payee.bank_account, link)
+        check_payable(self.payee.bank, self.payee.name, self._account, link)
         work.head(self.book)
         open_account(work, self.book, owed_account(self.payee))
         payee = self.payee._replace(created_at=work.now)
+        if self.said is not None:
+            payee = with_account(payee, self.said)
+        elif payee.bank is not None:
+            payee = payee._replace(account_status=states.SubAccount.OPEN.value)
         work.put(PAYEES, payee)
+        if self.said is not None and self.said.status is not states.SubAccount.OPEN:
+            work.put(ACCOUNT_OPENINGS, new_opening(work, payee, 1, self.said))
         publish(work, self.book, "payee.created", payee.id, payee_payload(payee))
         return payee
+
+    @property
+    def _account(self) -> str | None:
+        return self.payee.bank_account if self.said is None else self.said.account
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +267,8 @@ class ResealBankLink:
 class Banks(Protocol):
     """Whoever can open a sub-account at a merchant's bank."""
 
+    openings: Openings
+
     async def link(self, book: int, bank: str) -> BankLink: ...
 
     async def sub_account(
@@ -266,35 +296,54 @@ class Payees:
         bank: str | None,
         account: str | None = None,
         account_class: str | None = None,
+        identity: Secret | None = None,
     ) -> Payee:
         """Register a payee with its sub-account; the same reference again returns the same payee.
 
         bank: None keeps the payee's shares in the books without settling them. account: the payee's own at a bank that
         opens none. account_class: of its account, where that has limits; repeating it with another changes nothing.
-        Raises NotFound (no_such_bank), Rejected (payee_cannot_be_paid, payee_account_missing, payee_account_needless,
-        account_class_wrong, and the bank's no), Conflict (payee_exists, with other facts), Unavailable.
+        identity: what the bank issued to the payee 身份凭证; it goes to the bank, and is kept only until that answers.
+        Where the bank does not say at once, the account is opening: the bank is asked until it does. If it opens none
+        then, registering the payee again asks for another account. Raises NotFound (no_such_bank), Rejected
+        (payee_cannot_be_paid, payee_account_missing, payee_account_needless, account_class_wrong, identity_token_…, and
+        the bank's no: nothing was registered), Conflict (payee_exists, with other facts), Unavailable.
         """
         payee_id = payee_id_of(book, reference)
         if bank is None and account is not None:
             raise Rejected("payee_account_needless", "an account is at a bank: name the bank", param="account")
+        if bank is None and identity is not None:
+            why = "an account is opened at a bank: name the bank"
+            raise Rejected("identity_token_needless", why, param="identity_token")
         check_class(account_class, bank, currency)
-        await self._check_same(book, payee_id, name, kind, currency, bank)
+        payee = Payee(book, payee_id, name, kind, currency, bank, None, self._env.now(), account_class=account_class)
+        there = await self._find(book, payee_id)
+        if there is not None:
+            if there[:_FACTS] != payee[:_FACTS] or account not in (None, there.bank_account):
+                raise _exists(payee_id)  # before a bank opens an account for other facts, or refuses to
+            return await self._asked_anew(there, identity)
+        said = None
         if bank is not None:
-            check_payable(bank, name, account, await self._banks.link(book, bank))  # before an account is opened for it
-            account = await self._banks.sub_account(book, bank, payee_id, name, currency, account)
-        payee = Payee(
-            book, payee_id, name, kind, currency, bank, account, self._env.now(), account_class=account_class
-        )  # fmt: skip
-        return await self._lanes.put(CreatePayee(payee))
+            link = await self._banks.link(book, bank)
+            check_payable(bank, name, account, link)  # before an account is opened for it
+            said = await self._banks.openings.ask(link, payee_id, 1, name, currency, account, identity)
+        registered: Payee = await self._lanes.put(CreatePayee(payee, said))
+        return registered
 
-    async def _check_same(
-        self, book: int, payee_id: str, name: str, kind: str, currency: str, bank: str | None
-    ) -> None:
-        """Raise Conflict (payee_exists) for other facts, before a bank opens an account for them, or refuses to."""
+    async def _asked_anew(self, payee: Payee, identity: Secret | None) -> Payee:
+        """Return a payee, after another account was asked for where its bank refused the last one."""
+        if payee.bank is None or payee.account_status != states.SubAccount.REFUSED:
+            return payee
+        async with acquire(self._pool) as connection:
+            number = next_number(await accounts_store.last_opening(connection, payee.book, payee.id))
+        link = await self._banks.link(payee.book, payee.bank)
+        said = await self._banks.openings.ask(link, payee.id, number, payee.name, payee.currency, None, identity)
+        opened: Payee = await self._lanes.put(OpenAnew(payee.book, payee.id, number, said))
+        return opened
+
+    async def _find(self, book: int, payee_id: str) -> Payee | None:
         async with acquire(self._pool) as connection:
             rows = await PAYEES.load(connection, [(book, payee_id)])
-        if any((row.name, row.kind, row.currency, row.bank) != (name, kind, currency, bank) for row in rows):
-            raise _exists(payee_id)
+        return rows[0] if rows else None
 
     async def set_class(self, book: int, payee_id: str, account_class: str | None, *, use: Use | None = None) -> Payee:
         """Note of which class a payee's account is. use: as resume has it. Raises what SetAccountClass raises."""
@@ -335,8 +384,12 @@ class Payees:
         there = next((one for one in others if (one.bank, one.currency) == (bank, currency)), None)
         payee_id = platform_id_of(book, bank, currency) if there is None else there.id
         check_payable(bank, name, account, await self._banks.link(book, bank))
-        reference = f"platform-{book}-{currency}"
+        reference, own = f"platform-{book}-{currency}", account
         account = await self._banks.sub_account(book, bank, reference, name, currency, account)
+        async with acquire(self._pool) as connection:
+            other = await accounts_store.holder_of(connection, book, bank, account, but=payee_id)
+        if own is None and other is not None:
+            raise Unavailable("bank_answer_unreadable", f"{bank} gives the platform the account of {other}")
         payee = Payee(
             book, payee_id, name, "platform", currency, bank, account, self._env.now(),
             fees_apart=any(one.currency == currency and one.id != payee_id for one in others),

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from channels.banks import IDENTITY_REFUSALS
 from kernel.answers import ListOut
 from kernel.db import Pool, acquire
 from kernel.errors import NotFound
@@ -20,6 +21,7 @@ from kernel.routes import (
     starting_after,
     text,
 )
+from kernel.sealing import Secret
 from kernel.shapes import INT64, MAX_AMOUNT, Body, Currency, Form, OrderId, PayeeId, Text
 from splitting import store
 from splitting.objects import (
@@ -42,6 +44,9 @@ from splitting.settlement.limits import LONGEST, AccountClass
 from splitting.settlement.payouts import Payouts
 from splitting.tables import PAYEES
 
+IdentityToken = Annotated[str, Form(r"[!-~]{8,512}", "8 to 512 visible characters of ASCII")]
+_TOKEN = "what the bank issued to the payee to prove who it is 身份凭证; it goes to the bank, and is never shown again"
+
 
 class PayeeIn(Body):
     """POST /v1/payees"""
@@ -61,6 +66,7 @@ class PayeeIn(Body):
         default=None,
         description="of its account 二、三类户: no batch sends more than its limits allow; left out: it has none",
     )
+    identity_token: IdentityToken | None = Field(default=None, repr=False, description=_TOKEN)
     reference: OrderId = Field(description="your own number of the payee; the same again returns the same payee")
 
 
@@ -76,6 +82,13 @@ _SETTLEMENT = r"stl_[0-9A-Za-z_]{1,60}"
 
 def _missing(settlement_id: str) -> NotFound:
     return NotFound("no_such_settlement", f"there is no settlement {settlement_id!r}")
+
+
+IDENTITY_PROBLEMS = (*sorted(IDENTITY_REFUSALS), "identity_token_needless")
+
+
+def _secret(token: str | None) -> Secret | None:
+    return None if token is None else Secret(token)
 
 
 class PayeeRoutes:
@@ -95,12 +108,10 @@ class PayeeRoutes:
                 problems=(
                     "account_class_wrong",
                     "address_refused",
-                    "bank_answer_unreadable",
                     "bank_link_closed",
-                    "bank_unavailable",
-                    "bank_unreachable",
                     "bank_…",
                     "channel_keys_unusable",
+                    *IDENTITY_PROBLEMS,
                     "no_such_bank",
                     "payee_account_missing",
                     "payee_account_needless",
@@ -184,7 +195,7 @@ class PayeeRoutes:
         body = call.body
         payee = await self._payees.register(
             call.book, reference=body.reference, name=body.name, kind=body.kind, currency=body.currency, bank=body.bank,
-            account=body.account, account_class=body.account_class,
+            account=body.account, account_class=body.account_class, identity=_secret(body.identity_token),
         )  # fmt: skip
         return Reply(payee_payload(payee), 201)
 

@@ -12,12 +12,32 @@ CREATE TABLE payee (
     suspended_by text COLLATE "C" CHECK (suspended_by IN ('merchant', 'operator')),
     account_class text COLLATE "C" CHECK (account_class IN ('II', 'III')), -- of its account at the bank; NULL: without limits
     fees_apart   bool NOT NULL DEFAULT false, -- of a platform's: its commission is owed in an account of its own in the ledger
+    account_status text COLLATE "C" CHECK (account_status IN ('opening', 'open', 'refused')), -- NULL: it is at no bank
+    account_reason text, -- why the bank opened none: its code
     PRIMARY KEY (book, id),
     CONSTRAINT payee_suspended_by_somebody CHECK ((suspended_at IS NULL) = (suspended_by IS NULL)),
-    CONSTRAINT payee_fees_apart_of_platform CHECK (kind = 'platform' OR NOT fees_apart)
+    CONSTRAINT payee_fees_apart_of_platform CHECK (kind = 'platform' OR NOT fees_apart),
+    CONSTRAINT payee_account_has_a_status CHECK ((account_status IS NULL) = (bank IS NULL)),
+    CONSTRAINT payee_account_has_a_number CHECK (
+        (bank_account IS NOT NULL) = coalesce(account_status NOT IN ('opening', 'refused'), false)
+    )
 );
 -- One of the platform's payees has the book's fee account of a currency.
 CREATE UNIQUE INDEX payee_of_fee_account ON payee (book, currency) WHERE kind = 'platform' AND NOT fees_apart;
+
+-- Openings of payees' sub-accounts that were not answered at once 开户: the last of each payee.
+CREATE TABLE account_opening (
+    book     int NOT NULL,
+    payee_id text NOT NULL COLLATE "C",
+    number   int NOT NULL CHECK (number > 0), -- which of the payee's openings it is
+    sealed   text, -- the identity token, only while the bank is not known to have it
+    asked_at timestamptz NOT NULL,
+    ended_at timestamptz, -- NULL: the bank is asked until it says
+    PRIMARY KEY (book, payee_id),
+    CONSTRAINT account_opening_keeps_no_token CHECK (ended_at IS NULL OR sealed IS NULL),
+    FOREIGN KEY (book, payee_id) REFERENCES payee (book, id)
+);
+CREATE INDEX account_opening_open ON account_opening (asked_at) WHERE ended_at IS NULL;
 
 -- What was sent to payees' accounts that have limits: for the last day and its year, and what is on its way.
 CREATE TABLE account_use (

@@ -1,4 +1,4 @@
-"""State tables of a split plan's version; of settlement 结算: a batch, its lines, a bank's file; of rails; of 提现."""
+"""State tables: a plan's version; a batch, its lines, a bank's file; rails; withdrawals 提现; sub-accounts 子账户."""
 
 from enum import StrEnum
 
@@ -138,6 +138,33 @@ WITHDRAWAL = StateTable(
         (Withdrawal.REQUESTED, WithdrawalEvent.ACCEPTED),
         (Withdrawal.SENT, WithdrawalEvent.EXECUTED),
     ],
+)
+
+
+class SubAccount(StrEnum):
+    """Of a payee's account at its bank 子账户."""
+
+    OPENING = "opening"  # 开户中: the bank is asked until it says; what the payee is owed stays owed
+    OPEN = "open"
+    REFUSED = "refused"  # 开户被拒: the bank opened none; another can be asked for
+
+
+class SubAccountEvent(StrEnum):
+    OPENED = "opened"
+    REFUSED = "refused"
+    ASKED = "asked"  # for another account, and the bank has not said yet
+
+
+SUB_ACCOUNT = StateTable(
+    {
+        (SubAccount.OPENING, SubAccountEvent.OPENED): Move(SubAccount.OPEN, "payee.account_opened"),
+        (SubAccount.OPENING, SubAccountEvent.REFUSED): Move(SubAccount.REFUSED, "payee.account_refused"),
+        (SubAccount.REFUSED, SubAccountEvent.ASKED): Move(SubAccount.OPENING, "payee.account_opening"),
+        (SubAccount.REFUSED, SubAccountEvent.OPENED): Move(SubAccount.OPEN, "payee.account_opened"),
+        (SubAccount.REFUSED, SubAccountEvent.REFUSED): Move(SubAccount.REFUSED),
+    },
+    begins=dict.fromkeys(SubAccount),  # payee.created tells of it, as of a payee that is at no bank
+    path=[(SubAccount.OPENING, SubAccountEvent.OPENED)],
 )
 
 

@@ -43,7 +43,9 @@ PAID_OUT = frozenset(
 _FOLLOWED = (
     "l.ended_at IS NULL OR EXISTS (SELECT 1 FROM settlement s "
     "WHERE s.book = l.book AND s.bank = l.bank AND s.status <> 'finished') OR EXISTS (SELECT 1 FROM withdrawal w "
-    "WHERE w.book = l.book AND w.bank = l.bank AND w.status IN ('requested', 'stopped', 'sent'))"
+    "WHERE w.book = l.book AND w.bank = l.bank AND w.status IN ('requested', 'stopped', 'sent')) OR EXISTS ("
+    "SELECT 1 FROM account_opening o JOIN payee p ON p.book = o.book AND p.id = o.payee_id "
+    "WHERE o.ended_at IS NULL AND o.book = l.book AND p.bank = l.bank)"
 )
 
 

@@ -21,6 +21,8 @@ class Payee(NamedTuple):
     suspended_by: str | None = None  # merchant | operator
     account_class: str | None = None  # II | III: of its account at the bank, which has limits; None: it has none
     fees_apart: bool = False  # of a platform's: its commission is owed in an account of its own in the ledger
+    account_status: str | None = None  # states.SubAccount; None: it is at no bank
+    account_reason: str | None = None  # why the bank opened none: its code
 
 
 class AccountUse(NamedTuple):
@@ -32,6 +34,22 @@ class AccountUse(NamedTuple):
     day_minor: int
     year_minor: int
     open_minor: int
+
+
+class AccountOpening(NamedTuple):
+    """The last opening of a payee's sub-account at its bank that was not answered at once 开户."""
+
+    book: int
+    payee_id: str
+    number: int  # which of the payee's openings it is, from 1
+    sealed: str | None  # the identity token, where the bank is not known to have it; see banks/opening.py
+    asked_at: datetime
+    ended_at: datetime | None = None  # None: the bank is asked until it says what became of it
+
+    @property
+    def id(self) -> str:
+        """The payee's: it has one opening at a time."""
+        return self.payee_id
 
 
 class PayoutReserve(NamedTuple):
@@ -408,7 +426,13 @@ class Withdrawal(NamedTuple):
 
 
 PAYEES: Table[Payee] = Table(
-    "payee", Payee, "int text text text text text text timestamptz timestamptz text text bool", keys=2
+    "payee",
+    Payee,
+    "int text text text text text text timestamptz timestamptz text text bool text text",
+    keys=2,
+)
+ACCOUNT_OPENINGS: Table[AccountOpening] = Table(
+    "account_opening", AccountOpening, "int text int text timestamptz timestamptz", keys=2
 )
 ACCOUNT_USES: Table[AccountUse] = Table("account_use", AccountUse, "int text date bigint bigint bigint", keys=2)
 PAYOUT_RESERVES: Table[PayoutReserve] = Table(

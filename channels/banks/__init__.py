@@ -2,7 +2,7 @@
 
 from channels.banks.answers import Fate, LineStatus, StatusReport, disagreement, other_payment_than_sent
 from channels.banks.bookings import AccountStatement, Entry, joined
-from channels.banks.contract import Bank, GivesAnew, OpensAccounts, TellsUploads
+from channels.banks.contract import IDENTITY_REFUSALS, Bank, GivesAnew, OpensAccounts, TellsUploads
 from channels.banks.errors import BadStatement
 from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
 from channels.banks.orders import Instruction, Order, is_bic, no_text
@@ -20,6 +20,7 @@ from channels.banks.profiles import (
 from channels.banks.reading import KINDS, read_notice, read_report, read_statements, types_of
 
 __all__ = [
+    "IDENTITY_REFUSALS",
     "KINDS",
     "NAMES",
     "SECRETS",

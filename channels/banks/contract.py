@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
 from channels.banks.orders import Order
 from channels.contract import Refused, Unknown
+from kernel.sealing import Secret
 
 
 class Bank(Protocol):
@@ -65,12 +66,29 @@ class Bank(Protocol):
         """
 
 
+# Why a bank opens no account by an identity token: its code, and the hub's words for it.
+IDENTITY_REFUSALS: Mapping[str, str] = {
+    "identity_token_required": "the bank opens this account only by an identity token of its holder",
+    "identity_token_unknown": "the bank has issued no such identity token",
+    "identity_token_used": "an account was opened by this identity token before",
+    "identity_token_expired": "the identity token has expired",
+    "identity_token_of_another": "the identity token is another holder's than the one named",
+}
+
+
 @runtime_checkable
 class OpensAccounts(Protocol):
     """A bank that opens accounts when it is asked."""
 
-    async def open_account(self, reference: str, name: str, currency: str, kind: str) -> BankAccount:
-        """Open an account (kind: pool or sub), or return the one of this reference. Raises Rejected, Unavailable."""
+    async def open_account(
+        self, reference: str, name: str, currency: str, kind: str, identity: Secret | None = None
+    ) -> BankAccount:
+        """Open an account (kind: pool or sub), or return the one of this reference.
+
+        identity: what the bank or its identity service issued to the holder 身份凭证; a bank may do without. An opening
+        that is looked at has the status pending and no number: call again. Raises Rejected (see IDENTITY_REFUSALS, and
+        the bank's other reasons), Unavailable.
+        """
 
 
 @runtime_checkable

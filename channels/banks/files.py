@@ -39,8 +39,9 @@ class BankAccount:
     name: str
     currency: str
     kind: str  # pool | sub
-    status: str  # open | closed
+    status: str  # open | pending (its opening is being looked at) | refused (it was not opened) | blocked | closed
     balance_minor: int
+    reason: str | None = None  # of one that was not opened: the bank's code
 
 
 @dataclass(frozen=True, slots=True)

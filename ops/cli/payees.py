@@ -8,7 +8,7 @@ import typer
 from ops.cli.shared import Book, Json, acting_person, currency_option, fail, finish, looking, on_screen, settings, show
 
 if TYPE_CHECKING:
-    from splitting.objects import OwnPayeeOut
+    from splitting.objects import OwnPayeeOut, SubAccountOut
 
 app = typer.Typer(no_args_is_help=True, help="Payees 收款方: who is owed shares, and suspending what is paid to them.")
 Id = Annotated[str, typer.Argument(metavar="PAYEE", help="pye_…, see `sluice payee list`.")]
@@ -16,7 +16,7 @@ Id = Annotated[str, typer.Argument(metavar="PAYEE", help="pye_…, see `sluice p
 
 @app.command("list")
 def payee_list(book: Book, as_json: Json = False) -> None:
-    """List a merchant's payees: where they are paid, what they are owed now, and which are suspended."""
+    """List a merchant's payees: where they are paid, how that account stands, what they are owed, who is suspended."""
     from ops.payees import listed
 
     found = settings()
@@ -28,7 +28,7 @@ def payee_list(book: Book, as_json: Json = False) -> None:
             show({"payees": rows})
             return 0
         for row in rows:
-            where = "kept in the book" if row["sub_account"] is None else f"at {row['sub_account']['bank']}"
+            where = _where(row["sub_account"])
             since = "" if row["suspended_at"] is None else f"  suspended by {row['suspended_by']} {row['suspended_at']}"
             owed = row["owed"]
             has = f"owes 欠款 {owed[1:]}" if owed.startswith("-") else f"owed {owed}"
@@ -38,6 +38,14 @@ def payee_list(book: Book, as_json: Json = False) -> None:
         return 0
 
     finish(work())
+
+
+def _where(account: "SubAccountOut | None") -> str:
+    if account is None:
+        return "kept in the book"
+    reason = "" if account["reason"] is None else f" ({on_screen(account['reason'])})"
+    status = "" if account["status"] == "open" else f", account {account['status']}{reason}"
+    return f"at {account['bank']}{status}"
 
 
 @app.command("debts")

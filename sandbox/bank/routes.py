@@ -41,6 +41,8 @@ def install(app: web.Application, ctx: SandboxContext) -> Bank:
             web.get("/bank/files/{file_id}", _answering(doors.download)),
             web.get("/control/bank", _answering(doors.show_bank)),
             web.post("/control/bank/customers", _answering(doors.enrol)),
+            web.post("/control/bank/identity-tokens", _answering(doors.issue_token)),
+            web.post("/control/bank/openings", _answering(doors.decide_opening)),
             web.post("/control/bank/close-day", _answering(doors.close_day)),
             web.post("/control/bank/deposits", _answering(doors.deposit)),
             web.post("/control/bank/returns", _answering(doors.return_line)),
@@ -89,7 +91,10 @@ class _Doors:
             name=_text(body, "name", 70),
             currency=_text(body, "currency", 3),
             kind=kind,
+            identity_token=None if body.get("identity_token") is None else _text(body, "identity_token", 512),
         )
+        if self._ctx.faults.take("bank", "opening_answer_lost", customer_id=customer.customer_id, name=account.name):
+            return _hang_up(request)
         return web.json_response(_account_json(account), status=201 if is_new else 200)
 
     async def list_accounts(self, request: web.Request) -> web.StreamResponse:
@@ -172,6 +177,8 @@ class _Doors:
         body = await _json(request)
         name = _text(body, "name", 140)
         enrolment = await self._bank.enrol(name)
+        if body.get("identity_tokens") is True:
+            await self._bank.ask_identity(enrolment.customer.customer_id)
         folder = {}
         if body.get("drop") is True:
             folder = {"drop_dir": str(self._bank.drops.make(enrolment.customer.customer_id).absolute())}
@@ -186,6 +193,23 @@ class _Doors:
                 **self._ctx.info["bank"],
             },
             status=201,
+        )
+
+    async def issue_token(self, request: web.Request) -> web.StreamResponse:
+        body = await _json(request)
+        valid_s = body.get("valid_s", 600)
+        if type(valid_s) is not int or not 0 <= valid_s <= 86_400:
+            raise Refused(400, "bad_field", "valid_s must be seconds, at most a day")
+        token = await self._bank.issue_token(_text(body, "customer_id", 40), _text(body, "name", 70), valid_s)
+        return web.json_response({"identity_token": token}, status=201)
+
+    async def decide_opening(self, request: web.Request) -> web.StreamResponse:
+        body = await _json(request)
+        refuse = None if body.get("refuse") is None else _text(body, "refuse", 40)
+        return web.json_response(
+            _account_json(
+                await self._bank.decide_opening(_text(body, "customer_id", 40), _text(body, "reference", 64), refuse)
+            )
         )
 
     async def close_day(self, request: web.Request) -> web.StreamResponse:
@@ -379,6 +403,7 @@ def _account_json(account: Account) -> dict[str, Any]:
         "kind": account.kind,
         "status": account.status,
         "balance_minor": account.balance_minor,
+        **({} if account.reason is None else {"reason": account.reason}),
     }
 
 

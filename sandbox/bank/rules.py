@@ -32,8 +32,9 @@ class Account:
     name: str
     currency: str
     kind: str  # pool | sub
-    status: str  # open | closed
+    status: str  # open | closed; of one that is not there: pending | refused
     balance_minor: int
+    reason: str | None = None  # of one that was refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,25 @@ CREATE TABLE IF NOT EXISTS bank_account (
     closed_date   TEXT,
     UNIQUE (customer_id, reference)
 );
+CREATE TABLE IF NOT EXISTS bank_identity_token (
+    token_sha256 TEXT PRIMARY KEY,
+    customer_id  TEXT NOT NULL REFERENCES bank_customer,
+    name         TEXT NOT NULL,      -- of its holder 户名
+    expires_at   TEXT NOT NULL,
+    used_by      TEXT                -- the reference of the opening that used it
+);
+CREATE TABLE IF NOT EXISTS bank_asks_identity (
+    customer_id TEXT PRIMARY KEY REFERENCES bank_customer  -- its sub-accounts are opened by a token alone
+);
+CREATE TABLE IF NOT EXISTS bank_opening (  -- looked at by people: no account yet, or never one
+    customer_id TEXT NOT NULL REFERENCES bank_customer,
+    reference   TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    currency    TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    refused     TEXT,                -- why: a code; NULL: not decided
+    PRIMARY KEY (customer_id, reference)
+);
 CREATE TABLE IF NOT EXISTS bank_entry (
     seq            INTEGER PRIMARY KEY AUTOINCREMENT,
     account        TEXT NOT NULL REFERENCES bank_account (number),

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 from sandbox import keys
-from sandbox.bank import signing, store
+from sandbox.bank import openings, signing, store
 from sandbox.bank.bookings import RAIL, Bookings, known_account, sha256
 from sandbox.bank.days import Days
 from sandbox.bank.deposits import Deposits
@@ -53,6 +53,7 @@ class Bank:
             store.add_missing_columns(tx)
             store.start_date(tx, ctx.clock.beijing_date())
         ctx.faults.declare(RAIL, ("signature_wrong",), ("customer_id", "type"))
+        ctx.faults.declare(RAIL, ("look_at_opening", "opening_answer_lost"), ("customer_id", "name"))
         bookings = Bookings(ctx)
         self.orders = Orders(ctx, bookings)
         self.deposits = Deposits(ctx, bookings)
@@ -87,12 +88,65 @@ class Bank:
         """Return the customer a token belongs to."""
         return store.find_customer(self._store, sha256(token.encode()))
 
-    async def open_account(
-        self, customer: Customer, *, reference: str, name: str, currency: str, kind: str
-    ) -> tuple[Account, bool]:
-        """Return the account opened under a reference, and whether it is new.
+    async def issue_token(self, customer_id: str, name: str, valid_s: int) -> str:
+        """Issue an identity token to a holder, who gives it to a customer; it opens one account."""
+        token = f"idt_{secrets.token_urlsafe(24)}"
+        until = (self._ctx.clock.now_utc() + timedelta(seconds=valid_s)).isoformat()
+        await self._store.write(lambda tx: openings.add_token(tx, sha256(token.encode()), customer_id, name, until))
+        return token
 
-        The same reference with other particulars is refused (409).
+    async def ask_identity(self, customer_id: str) -> None:
+        """Have a customer's sub-accounts be opened by an identity token alone."""
+        await self._store.write(lambda tx: openings.ask_identity(tx, customer_id))
+
+    async def decide_opening(self, customer_id: str, reference: str, refuse: str | None) -> Account:
+        """Decide an opening that is looked at: open the account, or refuse it with a code."""
+
+        def command(tx: Tx) -> Account:
+            opening = openings.find_opening(tx, customer_id, reference)
+            if opening is None or opening.status != "pending":
+                raise Refused(404, "opening_not_found", f"no opening {reference} is being looked at")
+            if refuse is not None:
+                openings.refuse_opening(tx, customer_id, reference, refuse)
+                return replace(opening, status="refused", reason=refuse)
+            number = account_number(store.next_account_seq(tx))
+            account = replace(opening, number=number, status="open")
+            store.add_account(tx, account, reference, store.read_date(tx))
+            return account
+
+        return await self._store.write(command)
+
+    def _check_identity(self, tx: Tx, customer: Customer, reference: str, name: str, token: str | None) -> None:
+        """Use a holder's token up for an opening; without one, say so where the customer needs one."""
+        if token is None:
+            if openings.asks_identity(tx, customer.customer_id):
+                raise Refused(422, "identity_token_required", "an account is opened by its holder's token")
+            return
+        digest = sha256(token.encode())
+        row = openings.find_token(tx, customer.customer_id, digest)
+        if row is None:
+            raise Refused(422, "identity_token_unknown", "there is no such token")
+        if row["used_by"] is not None:
+            raise Refused(422, "identity_token_used", "the token was used before")
+        if row["expires_at"] <= self._ctx.clock.now_utc().isoformat():
+            raise Refused(422, "identity_token_expired", "the token has expired")
+        if row["name"] != name:
+            raise Refused(422, "identity_token_of_another", "the token is another holder's")
+        openings.use_token(tx, digest, reference)
+
+    async def open_account(
+        self,
+        customer: Customer,
+        *,
+        reference: str,
+        name: str,
+        currency: str,
+        kind: str,
+        identity_token: str | None = None,
+    ) -> tuple[Account, bool]:
+        """Return the account opened under a reference, and whether it is new; or the opening that is looked at.
+
+        The same reference with other particulars is refused (409). What is known by its reference needs no token.
         """
         try:
             minor_digits(currency)
@@ -101,6 +155,7 @@ class Bank:
 
         def command(tx: Tx) -> tuple[Account, bool]:
             known = store.find_account_by_reference(tx, customer.customer_id, reference)
+            known = known or openings.find_opening(tx, customer.customer_id, reference)
             if known is not None:
                 if (known.name, known.currency, known.kind) != (name, currency, kind):
                     raise Refused(
@@ -110,6 +165,12 @@ class Bank:
                         f" ({known.name}, {known.currency}, {known.kind})",
                     )
                 return known, False
+            if kind == "sub":
+                self._check_identity(tx, customer, reference, name, identity_token)
+                facts = {"customer_id": customer.customer_id, "name": name}
+                if self._ctx.faults.take(RAIL, "look_at_opening", **facts):
+                    openings.add_opening(tx, customer.customer_id, reference, name, currency, kind)
+                    return Account("", customer.customer_id, name, currency, kind, "pending", 0), True
             number = account_number(store.next_account_seq(tx))
             account = Account(number, customer.customer_id, name, currency, kind, "open", 0)
             store.add_account(tx, account, reference, store.read_date(tx))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 
 import cases
-from channels.banks import NAMES, SECRETS, Bank, Kind, OpensAccounts, a_bank, profile, types_of
+from channels.banks import NAMES, SECRETS, Bank, Kind, a_bank, profile, types_of
 from channels.settings import check_addresses
 from kernel.addresses import AddressRefused
 from kernel.clock import BEIJING
@@ -28,6 +28,8 @@ from kernel.sealing import CannotOpen, MasterKeys, Secret, master_of, without_se
 from kernel.turns import Turns
 from people import Use, approved
 from splitting import states, store
+from splitting.accounts import store as accounts_store
+from splitting.accounts.opening import Openings
 from splitting.banks import enrolment
 from splitting.banks.bookings import Collected
 from splitting.banks.fates import SET_ASIDE, bank_of
@@ -37,14 +39,15 @@ from splitting.payees import LinkBank, ResealBankLink
 from splitting.settlement.instructions import MakeSettlement
 from splitting.settlement.making import make
 from splitting.settlement.shared import Parts
-from splitting.tables import BankFile, BankLink, Settlement, Withdrawal
+from splitting.tables import AccountOpening, BankFile, BankLink, Settlement, Withdrawal
 from splitting.withdrawals.sending import WithdrawalSending
 from splitting.withdrawals.store import unsent as unsent_withdrawals
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-S = TypeVar("S", Settlement, Withdrawal)
-Unsent = tuple[Sequence[Settlement], Sequence[Withdrawal]]
+S = TypeVar("S", Settlement, Withdrawal, AccountOpening)
+D = TypeVar("D", Withdrawal, AccountOpening)
+Unsent = tuple[Sequence[Settlement], Sequence[Withdrawal], Sequence[AccountOpening]]
 
 
 class Resealed(NamedTuple):
@@ -68,6 +71,7 @@ class Banks:
         self.files = BankFiles(pool, lanes, env, self.client)
         self._sending = Sending(pool, lanes, self.client)
         self.withdrawals = WithdrawalSending(lanes, self.client)
+        self.openings = Openings(pool, lanes, env, keys, self.client)
 
     # ---- enrolments --------------------------------------------------------------------------------------------------
 
@@ -140,7 +144,10 @@ class Banks:
         return linked
 
     async def reseal(self) -> Resealed:
-        """Put every enrolment under the current master key, one commit each; repeating it finishes what was left."""
+        """Put every enrolment, and every identity token that is kept, under the current master key, one commit each.
+
+        Repeating it finishes what was left.
+        """
         async with acquire(self._pool) as connection:
             links = await store.bank_links(connection)
         failed: list[str] = []
@@ -157,7 +164,9 @@ class Banks:
         async with acquire(self._pool) as connection:
             now = await store.bank_links(connection)
         in_use = frozenset(master_of(link.sealed) for link in now if link.sealed is not None)
-        return Resealed(done, len(links) - done - len(failed), failed, in_use)
+        tokens, already, not_done, under = await self.openings.reseal()
+        already += len(links) - done - len(failed)
+        return Resealed(done + tokens, already, [*failed, *not_done], in_use | under)
 
     async def end(self, book: int, bank: str) -> BankLink:
         """Ask a bank for no more files, except while a batch is under way; linking it again takes that back.
@@ -196,21 +205,17 @@ class Banks:
     async def sub_account(
         self, book: int, bank: str, reference: str, name: str, currency: str, account: str | None = None
     ) -> str:
-        """Open a payee's sub-account, or return the one opened under this reference before.
+        """Open a sub-account at once, or return the number of the one opened under this reference before.
 
-        account: the payee's own account, which a bank that opens none has to be told; it is returned. Raises NotFound
-        (no_such_bank), Rejected (payee_account_missing, payee_account_needless, or the bank's no), Unavailable.
+        account: see Openings.ask. Raises NotFound (no_such_bank), Rejected, Unavailable (bank_account_not_open, also
+        where the bank has not said yet).
         """
-        client = self.client(await self.link(book, bank))
-        if not isinstance(client, OpensAccounts):
-            if account is None:
-                why = f"{bank} opens no accounts: give the payee's own account there"
-                raise Rejected("payee_account_missing", why, param="account")
-            return account
-        if account is not None:
-            why = f"{bank} opens the payee's account and gives its number: leave it out"
-            raise Rejected("payee_account_needless", why, param="account")
-        return (await client.open_account(reference, name, currency, "sub")).account
+        link = await self.link(book, bank)
+        said = await self.openings.asked(link, reference, name, currency, account)
+        if said.account is None:
+            why = f"{bank} has not opened the account yet ({said.reason or said.status}); ask again"
+            raise Unavailable("bank_account_not_open", why, retry_after_s=60)
+        return said.account
 
     async def link(self, book: int, bank: str) -> BankLink:
         """Return how a merchant's custody at a bank is reached. Raises NotFound."""
@@ -327,7 +332,7 @@ class _Rest(NamedTuple):
 
 QUERY_AGAIN_S = 300.0  # so long a file that is set aside is left alone
 AGAIN_AT_ONCE = 20  # of those in one turn: the bank's new files come first in the next
-SENT_AT_ONCE = 100  # withdrawals in one turn: the bank's new files come between
+SENT_AT_ONCE = 100  # withdrawals, and openings, in one turn: the bank's new files come between
 SLOW_S = 1.0  # a round waits so long for a bank
 _APPLIED = [*types_of(Kind.NOTICE), *types_of(Kind.REPORT)]  # a statement is the daily proof's
 AT_ONCE = 16  # merchants of one bank
@@ -371,6 +376,9 @@ class BankWorker:
             async for withdrawal in unsent_withdrawals(connection):
                 asked.setdefault((withdrawal.book, withdrawal.bank), []).append(withdrawal)
             links = await store.links_to_follow(connection)
+            openings: dict[tuple[int, str], list[AccountOpening]] = {}
+            for opening, bank in await accounts_store.openings_at_banks(connection):
+                openings.setdefault((opening.book, bank), []).append(opening)
             aside: dict[tuple[int, str], list[str]] = {}
             for book, case_id, about in await cases.store.open_of(connection, SET_ASIDE):
                 aside.setdefault((book, bank_of(about)), []).append(case_id)
@@ -382,6 +390,7 @@ class BankWorker:
             for key in (
                 *((one.book, one.id) for one in chain(*unsent.values())),
                 *((one.book, one.id) for one in chain(*asked.values())),
+                *((one.book, one.id) for one in chain(*openings.values())),
             )
             if (rest := self._unanswered.get(key)) is not None
         }
@@ -393,7 +402,10 @@ class BankWorker:
             if one not in self._turns:
                 room = self._at_once.setdefault(link.bank, asyncio.Semaphore(AT_ONCE))
                 turn = self._turn(
-                    link, (unsent.get(one, []), asked.get(one, [])), agreed.get(one, []), aside.get(one, [])
+                    link,
+                    (unsent.get(one, []), asked.get(one, []), openings.get(one, [])),
+                    agreed.get(one, []),
+                    aside.get(one, []),
                 )
                 begun.append(self._turns.begin(one, turn, room=room))
         if not begun:
@@ -425,6 +437,7 @@ class BankWorker:
             for withdrawal in self._due(unsent[1]):
                 if not await self._give(withdrawal, partial(self._banks.withdrawals.send, link)):
                     break
+        await self._open(link, self._due(unsent[2]))
         number = await self._banks.files.read_new(link, deposits, self._collected)
         await self._banks.files.bookings.look_again(link)
         if self._parts is not None:
@@ -438,11 +451,21 @@ class BankWorker:
             _tell_of_file(link, case_id, error)
         return number
 
+    async def _open(self, link: BankLink, openings: Sequence[AccountOpening]) -> None:
+        """Ask about accounts that are being opened, each less and less often, until the bank does not answer."""
+        for opening in openings:
+            try:
+                await self._give(opening, partial(self._banks.openings.carry_on, link))
+            except Unavailable as silent:
+                key = opening.book, opening.id
+                self._unanswered[key] = self._later(self._unanswered.get(key), str(silent), MOST_WAIT_S)
+                return
+
     async def _carry_on(self, settlement: Settlement) -> bool:
         return (await self._banks.carry_on(settlement))[1]
 
-    def _due(self, withdrawals: Sequence[Withdrawal]) -> Sequence[Withdrawal]:
-        """Return which withdrawals are sent in this turn: none that waits for its time, and no more than so many."""
+    def _due(self, withdrawals: Sequence[D]) -> Sequence[D]:
+        """Return which of them come in this turn: none that waits for its time, and no more than so many."""
         now = self._env.clock.monotonic()
         waiting = {key for key, rest in self._unanswered.items() if now < rest.until}
         return [one for one in withdrawals if (one.book, one.id) not in waiting][:SENT_AT_ONCE]

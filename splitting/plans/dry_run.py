@@ -174,7 +174,8 @@ def _shown(part: int, got: LineShare, payees: Mapping[str, Payee], rails: Mappin
     line = got.line
     payee = payees.get(line.payee_id)
     by_rail = line.by_rail and payee is not None and payee.suspended_at is None
-    bank = None if payee is None or payee.suspended_at is not None else payee.bank
+    waits = payee is not None and (payee.suspended_at is not None or payee.account_status != states.SubAccount.OPEN)
+    bank = None if payee is None or waits else payee.bank
     return {
         "part": part,
         "line": line.name,
@@ -232,6 +233,9 @@ def because(got: LineShare, payee: Payee | None = None) -> str:
     if said is None:
         where = "as if it were not there" if line.to_others else "what it would have got stays with the line above"
         said = f"its condition on {got.why} does not hold: {where}"
+    if payee is not None and payee.account_status not in (None, states.SubAccount.OPEN):
+        waits = f"the payee's account at the bank is {payee.account_status}, and nothing is paid to it for now"
+        said = "; ".join(part for part in (said, waits) if part)
     if payee is not None and payee.suspended_at is not None:
         return "; ".join(part for part in (said, "the payee is suspended, and is paid nothing for now") if part)
     return said

@@ -137,6 +137,8 @@ class MakeSettlement:
         transfers, lines = [], []
         for owed in self.owed:
             payee = work.get(PAYEES, (self.book, owed.payee_id))
+            if payee.bank == self.bank and payee.account_status != states.SubAccount.OPEN:
+                continue  # it stays owed, until the payee has an account that is open
             if payee.bank != self.bank or payee.bank_account is None or payee.currency != self.currency:
                 raise Broken("payee_elsewhere", f"{payee.id} has no {self.currency} account at {self.bank}")
             if payee.suspended_at is not None:

@@ -56,7 +56,7 @@ class BindAccount:
     """Note a payee's own account at another bank 绑定账户, for withdrawals asked for from now on. Returns the row.
 
     The same again changes nothing. Raises NotFound (no_such_payee), Rejected (withdrawals_not_offered,
-    bound_account_wrong).
+    bound_account_wrong), Conflict (payee_account_not_open).
     """
 
     row: PayeeAccount
@@ -134,8 +134,8 @@ class AskWithdrawal:
 
     number: the merchant's own; the same again returns the same withdrawal. Limits are counted here, in the commit that
     makes it. Raises NotFound (no_such_payee), Rejected (withdrawals_not_offered, no_bound_account, currency_differs,
-    withdrawal_amount_not_allowed), Conflict (withdrawal_exists, payee_suspended, withdrawal_daily_limit,
-    account_class_limit, withdrawable_exceeded).
+    withdrawal_amount_not_allowed), Conflict (withdrawal_exists, payee_account_not_open, payee_suspended,
+    withdrawal_daily_limit, account_class_limit, withdrawable_exceeded).
     """
 
     book: int
@@ -428,8 +428,14 @@ def _payee(work: Work, book: int, payee_id: str) -> Payee:
 
 
 def _withdraws_at(work: Work, payee: Payee) -> tuple[str, str]:
-    """Return at which bank a payee has a sub-account, and its number. Raises Rejected (withdrawals_not_offered)."""
+    """Return at which bank a payee has a sub-account, and its number.
+
+    Raises Rejected (withdrawals_not_offered), Conflict (payee_account_not_open).
+    """
     link = None if payee.bank is None else work.find(BANK_LINKS, (payee.book, payee.bank))
+    if payee.bank is not None and payee.bank_account is None:
+        why = f"the sub-account of {payee.id} is {payee.account_status}"
+        raise Conflict("payee_account_not_open", why, param="payee")
     if payee.bank is None or payee.bank_account is None or link is None:
         why = f"{payee.id} has no sub-account at a bank: its shares stay in the book"
     elif not opens_accounts(orjson.loads(link.settings)):

@@ -74,7 +74,10 @@ class WithdrawalRoutes:
                 path="/v1/payees/{id}/account",
                 scope="channels",
                 handler=self.bind_payee_account,
-                problems=("no_such_payee", "withdrawals_not_offered", "bound_account_wrong", "payee_cannot_be_paid"),
+                problems=(
+                    "no_such_payee", "withdrawals_not_offered", "bound_account_wrong", "payee_cannot_be_paid",
+                    "payee_account_not_open",
+                ),
                 answer=PayeeAccountOut,
                 says="Bind a payee's own account at another bank, for withdrawals asked for from now on",
                 body=BoundAccountIn,
@@ -107,7 +110,8 @@ class WithdrawalRoutes:
                 handler=self.request_withdrawal,
                 problems=(
                     "no_such_payee", "withdrawals_not_offered", "no_bound_account", "currency_differs",
-                    "withdrawal_exists", "payee_suspended", "withdrawal_amount_not_allowed", "withdrawal_daily_limit",
+                    "withdrawal_exists", "payee_account_not_open",
+                    "payee_suspended", "withdrawal_amount_not_allowed", "withdrawal_daily_limit",
                     "account_class_limit", "withdrawable_exceeded",
                 ),
                 answer=WithdrawalOut,

@@ -145,9 +145,10 @@ class Day:
         app_secret = self.canaries.add("secret", "wechat: app_secret", "canary-app-secret-of-wechat")
         more = {"app_secret": app_secret, "api_url": base_url, "open_url": base_url}
         await self.scene.hub.channel_admin.rotate(self.scene.merchant.book, "wechat", more, folder=Path())
-        await self.scene.link_bank(base_url)
+        given = await self.scene.link_bank(base_url)
         self.canaries.add_all("secret", self.scene.secrets)
         self.canaries.add("secret", "an API key", self.key)
+        await self.identify(given["customer_id"])
         for path in sorted((self.running.home / "secrets").rglob("*")):
             if path.is_file():
                 text = path.read_bytes()
@@ -195,6 +196,21 @@ class Day:
                     params |= dict.fromkeys(needed, 7)
                 ordered += "fault_id" in told
         return ordered
+
+    async def identify(self, customer: str) -> None:
+        """Register payees by identity tokens: one the bank opens by, one it looks at, some that it has to refuse."""
+        for number, name in enumerate(("good", "lost", "unknown", "malformed")):
+            asked = {"customer_id": customer, "name": name}
+            url = f"{self.running.run.sandbox_url}/control/bank/identity-tokens"
+            async with self.scene.http.post(url, json=asked) as answer:
+                token = (await answer.json())["identity_token"]
+            token = {"unknown": f"{token}-x", "malformed": f"{token} x"}.get(name, token)
+            self.canaries.add("secret", f"an identity token, {name}", token)
+            if name == "lost":
+                await self.fault("bank", "opening_answer_lost", {})
+            body = {"name": name, "currency": "CNY", "bank": "sbx", "reference": f"token-{number}"}
+            status, payee = await self.ask("POST", "/v1/payees", {**body, "identity_token": token})
+            assert (status, name) in ((201, "good"), (201, "lost"), (422, "unknown"), (400, "malformed")), payee
 
     async def fault(self, rail: str, name: str, params: Mapping[str, Any]) -> str:
         body = {"fault": name, "rail": rail, "match": {}, "times": 1, "params": params}

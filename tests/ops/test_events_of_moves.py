@@ -27,7 +27,8 @@ from kernel.money import Money
 from kernel.states import Move, StateTable
 from kernel.work import Command, Table
 from ops.wiring import joined_events
-from splitting import ApplyDeposit, BankLink, LinkBank, MakeSettlement, MarkSent
+from splitting import ApplyDeposit, BankLink, CreatePayee, LinkBank, MakeSettlement, MarkSent, Payee
+from splitting.accounts.opening import OpenAnew, RecordOpening, Said
 from splitting.rails.receivers import RecordReceiver, SetReceiver
 from splitting.settlement import refused
 from splitting.settlement.calendar import BankHours
@@ -38,6 +39,7 @@ from splitting.settlement.returns import ApplyReturn
 from splitting.store import Owed
 from splitting.tables import (
     INSTRUCTIONS,
+    PAYEES,
     RAIL_RECEIVERS,
     SETTLEMENTS,
     SHARE_ORDERS,
@@ -69,6 +71,7 @@ class Object(NamedTuple):
     rows: Table[Any]
     module: Any
     name: str
+    of: str = "status"
 
     @property
     def table(self) -> StateTable[Any, Any]:
@@ -84,6 +87,7 @@ OBJECTS = (
     Object(SETTLEMENTS, splitting.states, "BATCH"),
     Object(INSTRUCTIONS, splitting.states, "INSTRUCTION"),
     Object(WITHDRAWALS, splitting.states, "WITHDRAWAL"),
+    Object(PAYEES, splitting.states, "SUB_ACCOUNT", "account_status"),
     Object(RAIL_RECEIVERS, splitting.states, "RECEIVER"),
     Object(SHARE_ORDERS, splitting.states, "SHARING"),
     Object(SHARE_RETURNS, splitting.states, "FETCHING"),
@@ -98,7 +102,8 @@ SILENT = (
 )
 # Events that tell of no object with a state table, or of what is no move of one.
 OTHERS = (
-    *("split.", "split_plan.", "payee.", "debt.", "payout_schedule.", "channel.", "channel_account."),
+    *("split.", "split_plan.", "debt.", "payout_schedule.", "channel.", "channel_account."),
+    *("payee.created", "payee.suspended", "payee.resumed", "payee.account_class_set"),
     *("routing_policy.", "payee_account.", "withdrawal_limit.", "payout_reserve.", "own_payee."),
 )
 
@@ -118,7 +123,12 @@ class Watched(Book):
 
     def _stand(self) -> dict[tuple[str, Any], str]:
         rows = ((one, self._rows.get(one.rows, {})) for one in OBJECTS)
-        return {(one.name, key): row.status for one, found in rows for key, row in found.items() if row is not None}
+        return {
+            (one.name, key): status
+            for one, found in rows
+            for key, row in found.items()
+            if row is not None and (status := getattr(row, one.of)) is not None
+        }
 
     def do(self, command: Command[Any]) -> Any:
         before, told = self._stand(), len(self._added.get(EVENTS, []))
@@ -373,6 +383,25 @@ def withdrawals() -> Iterator[Watched]:
         yield book
 
 
+def openings() -> Iterator[Watched]:
+    """Have a bank open a payee's account at once, later, or not; and another after it opened none."""
+    opening, opened = Said(splitting.states.SubAccount.OPENING), Said(splitting.states.SubAccount.OPEN, "62")
+    refused_it = Said(splitting.states.SubAccount.REFUSED, reason="bad_name")
+    for first in (opening, opened, refused_it):
+        for then in ((opened,), (refused_it, opening, opened), (refused_it, refused_it), (refused_it, opened)):
+            book = Watched()
+            payee = f"pye_{1}{0:025x}"
+            book.do(CreatePayee(Payee(BOOK, payee, payee, "supplier", "CNY", "icbc", None, NOW), first))
+            if first is opening:
+                for _ in range(2):
+                    book.do(RecordOpening(BOOK, payee, 1, then[0]))
+            for number, said in enumerate(then, 2):
+                book.do(OpenAnew(BOOK, payee, number, said))
+                if said is opening:
+                    book.do(RecordOpening(BOOK, payee, number, opened))
+            yield book
+
+
 def rails() -> Iterator[Watched]:
     """Have a rail share payments out, whatever it answers, and refunds fetch shares back; and register receivers."""
     rng = random.Random(1)
@@ -440,6 +469,7 @@ EVERY: dict[str, Callable[[], Iterator[Watched]]] = {
     "payments": lambda: lives(1_500),
     "settlements": settlements,
     "withdrawals": withdrawals,
+    "openings": openings,
     "rails": rails,
     "cases": matters,
 }
@@ -447,6 +477,7 @@ OF = {
     "payments": ("PAYMENT", "ATTEMPT", "REFUND"),
     "settlements": ("BATCH", "INSTRUCTION"),
     "withdrawals": ("WITHDRAWAL",),
+    "openings": ("SUB_ACCOUNT",),
     "rails": ("RECEIVER", "SHARING", "FETCHING"),
     "cases": ("CASE",),
 }

@@ -12,8 +12,8 @@ BOOK = ("--book", "1")
 BATCH = "stl_1_20261124_citybank_CNY"
 SQL = """
     INSERT INTO bank_link VALUES (1, 'citybank', '6200', '{}', '{}');
-    INSERT INTO payee (book, id, name, kind, currency, bank, bank_account, created_at)
-        VALUES (1, 'pye_' || repeat('1', 26), 'farm', 'supplier', 'CNY', 'citybank', '6201', now());
+    INSERT INTO payee (book, id, name, kind, currency, bank, bank_account, created_at, account_status)
+        VALUES (1, 'pye_' || repeat('1', 26), 'farm', 'supplier', 'CNY', 'citybank', '6201', now(), 'open');
     INSERT INTO settlement (book, id, bank, business_date, execution_date, currency, status, total_minor,
         instruction_count, open_count, paid_minor, created_at, updated_at)
         VALUES (1, 'stl_1_20261124_citybank_CNY', 'citybank', '2026-11-24', '2026-11-25', 'CNY', 'awaiting_release',

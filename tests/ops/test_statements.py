@@ -44,6 +44,8 @@ EXCEPTED: dict[tuple[str, str], set[str]] = {
         "streams/store.py heads",
     },
     (GOES_OVER_BOOKS, "the worker goes from bank to bank, of which there are few"): {
+        "splitting/accounts/store.py openings_at_banks",
+        "splitting/accounts/store.py openings_under_way",
         "splitting/store.py bank_links",
         "splitting/store.py files_to_apply",
         "splitting/store.py links_to_follow",
@@ -54,6 +56,7 @@ EXCEPTED: dict[tuple[str, str], set[str]] = {
         "gateway/store.py overdue_s",
         "splitting/store.py least_read",
         "splitting/store.py oldest_unfinished",
+        "splitting/accounts/store.py not_open",
         "splitting/store.py suspended_payees",
         "streams/store.py lag",
     },

@@ -11,10 +11,10 @@ import cases
 from channels.contract import Outcome, Pending, Refused
 from splitting.banks.roles import Role
 from tests.gateway.front import NEVER_ARRIVED, QR, SILENCE
-from tests.splitting.town import FARM, MILL, PLATFORM, SHOP
+from tests.splitting.town import FARM, KILN, MILL, PLATFORM, SHOP
 
 CHANNELS = {"wechat": "rail", "alipay": "second"}  # name on the stage → channel account
-PAYEES = {"platform": PLATFORM, "farm": FARM, "mill": MILL, "shop": SHOP}
+PAYEES = {"platform": PLATFORM, "farm": FARM, "mill": MILL, "shop": SHOP, "kiln": KILN}
 SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 
 NO = Refused("NOT_ENOUGH", "the account is empty")

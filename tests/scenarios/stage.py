@@ -31,10 +31,13 @@ from kernel.clock import business_date
 from kernel.errors import SluiceError
 from ops.banks import get_file
 from ops.cases import decide
+from splitting import CreatePayee, Payee
+from splitting.accounts.opening import RecordOpening, Said
 from splitting.banks.fates import kept_as
 from splitting.banks.sending import message_id
 from splitting.banks.worker import BankWorker
 from splitting.rails.limits import RAILS
+from splitting.states import SubAccount
 from splitting.withdrawals.rules import reference
 from tests.channels.banks.bank_files import camt054, entry, pain002, report_line
 from tests.gateway.front import CLOSED, Answer
@@ -42,7 +45,7 @@ from tests.scenarios.language import CHANNELS, NO, PAYEES, SECONDS, SHARE, Under
 from tests.scenarios.reader import STANDINGS, Play, Record, Unplayable
 from tests.scenarios.sights import Sights, body, cny
 from tests.splitting.play_bank import PlayBank, a_bank_read, a_round, all_read
-from tests.splitting.town import BANK, Town, bind
+from tests.splitting.town import BANK, KILN, Town, bind
 
 GONE = Refused("expired_or_canceled_card", closed=True)
 BY_RAIL = " by rail"
@@ -366,6 +369,18 @@ class Stage:
         """The bank's notice says that money went from an account that is for one role."""
         content = self._notice_of(money, credit=False, end_to_end_id="BANK", name="", account=f"6299{role}")
         await self._says("camt.054", content)
+
+    @action("kiln registers, and the bank looks at it")
+    async def registers(self) -> None:
+        """A payee is registered whose sub-account the bank opens after somebody has looked at it 开户审核."""
+        payee = Payee(self.front.book, KILN, "kiln", "supplier", "CNY", BANK, None, self.front.clock.now())
+        await self.town.put(CreatePayee(payee, Said(SubAccount.OPENING)))
+
+    @action("bank opens the account of kiln")
+    async def opens(self) -> None:
+        """The bank says that it has opened that account, and under which number."""
+        said = Said(SubAccount.OPEN, "6200" + KILN[-12:])
+        await self.town.put(RecordOpening(self.front.book, KILN, 1, said))
 
     @action("bank returns {payee} of {batch}")
     async def bank_returns(self, payee: str, batch: str) -> None:

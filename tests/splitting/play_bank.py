@@ -75,7 +75,7 @@ class PlayBank:
         self.answering = asyncio.Event()
         self.answering.set()
         self.asked = asyncio.Event()
-        self.drops: set[str] = set()  # message ids of uploads that get no answer
+        self.drops: set[str] = set()  # message ids of uploads, and names of openings, that get no answer
         self.refuses: tuple[int, str] | None = None
         self.has: dict[str, dict[str, str]] = {}
         self.keeps_dropped = False
@@ -90,6 +90,8 @@ class PlayBank:
         self.unlisted: set[str] = set()
         self.opened: list[str] = []  # names of sub-accounts
         self.number = "6200"  # of the next sub-account
+        self.tokens: set[str | None] = set()  # identity tokens that opened one, and open no other
+        self.says_opened: dict[str, Any] = {}  # what its answer to an opening has in place of what it should
         self.holds_minor = 0  # in every account
 
     def says(self, kind: str, *contents: bytes) -> None:
@@ -109,9 +111,16 @@ class PlayBank:
         asked = await request.json()
         number = f"pool{asked['currency']}"
         if asked["kind"] == "sub":
+            token = asked.pop("identity_token", None)
+            if token is not None and token in self.tokens:
+                return web.json_response({"code": "identity_token_used", "message": f"{token} was used"}, status=422)
+            self.tokens.add(token)
             self.opened.append(asked["name"])
             number = self.number
-        return web.json_response({**asked, **self._account(number)}, status=201)
+        if asked["name"] in self.drops:
+            assert request.transport is not None
+            request.transport.abort()
+        return web.json_response({**asked, **self._account(number), **self.says_opened}, status=201)
 
     async def _show(self, request: web.Request) -> web.Response:
         asked = {"name": "pool", "currency": "CNY", "kind": "pool"}

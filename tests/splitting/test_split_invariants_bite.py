@@ -107,6 +107,12 @@ PLANTS = {
         "one whose case is closed": "UPDATE case_file SET status = 'decided', decision = 'gone', decided_by = 'x', "
         "decided_at = now() WHERE kind = 'bank_file_set_aside'",
     },
+    "openings_are_asked_about": {
+        "an account that is being opened, and no bank is asked": "UPDATE payee SET account_status = 'opening', "
+        f"bank_account = NULL WHERE id = '{MILL}'",
+        "a bank that is asked for an account that is open": "INSERT INTO account_opening SELECT book, id, 1, NULL, "
+        f"now(), NULL FROM payee WHERE id = '{MILL}'",
+    },
     "refused_batches_are_asked_about": {
         "a refused batch that nobody is asked about": "UPDATE settlement SET status = 'refused'",
     },

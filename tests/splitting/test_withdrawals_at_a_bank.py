@@ -14,6 +14,7 @@ from channels.banks import Accepted
 from gateway.payments.bank_credits import BankCredits
 from kernel.addresses import LOOPBACK
 from kernel.db import acquire
+from kernel.sealing import Secret
 from ops.verify import verify
 from splitting import Payee
 from splitting.banks.worker import BankWorker
@@ -34,15 +35,21 @@ class Yard:
         self.town, self.bank_worker, self.control = town, bank_worker, control
         self.payee: Payee
 
-    async def open(self) -> None:
+    async def open(self, *, identity_tokens: bool) -> None:
         hub, book = self.town.front.hub, self.town.front.book
-        custody = await self.control("/bank/customers", {"name": "a shop"})
+        asked = {"name": "a shop", "identity_tokens": identity_tokens}
+        custody = await self.control("/bank/customers", asked)
+        self.customer: str = custody["customer_id"]
         link = await hub.merchants.link_bank(book, BANK, custody, name="pool", currency="CNY")
         await self.control(
             "/bank/deposits", {"account": link.pool_account, "amount_minor": 9_940, "end_to_end_id": "WX20261124"}
         )
+        identity = None
+        if identity_tokens:
+            given = await self.control("/bank/identity-tokens", {"customer_id": self.customer, "name": "绿野农场"})
+            identity = Secret(given["identity_token"])
         self.payee = await hub.payees.register(
-            book, reference="farm-1", name="绿野农场", kind="supplier", currency="CNY", bank=BANK
+            book, reference="farm-1", name="绿野农场", kind="supplier", currency="CNY", bank=BANK, identity=identity
         )
         await bind(self.town.front, self.payee.id)
         await self.town.front.paid("order-1", 10_000, split=[{"payee": self.payee.id, "remainder": 1}])
@@ -97,7 +104,7 @@ class Yard:
 
 
 @asynccontextmanager
-async def a_yard(database_url: str, home: Path) -> AsyncIterator[Yard]:
+async def a_yard(database_url: str, home: Path, *, identity_tokens: bool = False) -> AsyncIterator[Yard]:
     async with (
         a_sandbox(home / "bank") as at,
         a_town(database_url, home) as town,
@@ -118,7 +125,7 @@ async def a_yard(database_url: str, home: Path) -> AsyncIterator[Yard]:
 
         worker = BankWorker(hub.banks, hub.pool, env, deposits, BankCredits(hub.payments, hub.pool).collected)
         yard = Yard(town, worker, control)
-        await yard.open()
+        await yard.open(identity_tokens=identity_tokens)
         yield yard
         assert [one for one in await verify(hub.pool) if one.broken] == []
         assert await waiting(town) == []

@@ -21,6 +21,7 @@ BANK = "citybank"
 PLATFORM = "pye_" + "0" * 26
 DAY = timedelta(days=1)
 FARM, MILL, SHOP = "pye_" + "1" * 26, "pye_" + "2" * 26, "pye_" + "3" * 26
+KILN = "pye_" + "4" * 26
 
 
 @dataclass

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
+from channels.banks.contract import IDENTITY_REFUSALS
 from channels.banks.errors import BadStatement, plain
 from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
 from channels.banks.iso20022 import signing
@@ -22,6 +23,7 @@ from channels.contract import Refused, Unknown
 from kernel.clock import business_date
 from kernel.env import Env, NoAnswer, NotSent, Request, Response
 from kernel.errors import Rejected, Unavailable
+from kernel.sealing import Secret, without_secrets
 
 MAX_NAME = 200  # characters of a file's id or name
 MAX_CURSOR = 2_000
@@ -60,14 +62,51 @@ class BankClient:
         """Open the pool account, or return the one opened under this reference. Raises what open_account raises."""
         return (await self.open_account(reference, name, currency, "pool")).account
 
-    async def open_account(self, reference: str, name: str, currency: str, kind: str) -> BankAccount:
+    async def open_account(
+        self, reference: str, name: str, currency: str, kind: str, identity: Secret | None = None
+    ) -> BankAccount:
         """Open an account, or return the one opened under this reference before.
 
         kind: pool (what channels pay into) or sub (a payee's). Raises Rejected when the bank says no, Unavailable when
-        it did not answer: then call again with the same reference.
+        it did not answer, or told of another account than was asked for: then call again with the same reference. Where
+        the bank says that the token is used, it is asked without: the first call may have used it. What it says is told
+        without the token.
         """
-        body = orjson.dumps({"reference": reference, "name": name, "currency": currency, "kind": kind})
-        return _account(await self._call("POST", "/accounts", body))
+        body = {"reference": reference, "name": name, "currency": currency, "kind": kind}
+        hidden = [] if identity is None else [identity]
+        try:
+            account = _account(await self._opened(body, identity))
+        except Rejected as no:
+            refusal = no.code.removeprefix("bank_")
+            if refusal in IDENTITY_REFUSALS:
+                raise Rejected(refusal, IDENTITY_REFUSALS[refusal], param="identity_token") from None
+            no.message = without_secrets(no.message, hidden)
+            no.args = (no.message,)
+            raise
+        except Unavailable as silent:
+            silent.message = without_secrets(silent.message, hidden)
+            silent.args = (silent.message,)
+            raise
+        if (account.name, account.currency, account.kind) != (name, currency, kind):
+            raise Unavailable("bank_answer_unreadable", "the bank's answer is of another account than was asked for")
+        if account.status == "open" and not account.account:
+            raise Unavailable("bank_answer_unreadable", "the bank calls an account open that has no number")
+        return account
+
+    async def _opened(self, body: dict[str, str], identity: Secret | None) -> dict[str, Any]:
+        """Ask for an account by a token, and without one that the bank says was used: by us, or it says no again."""
+        without = orjson.dumps(body)
+        if identity is None:
+            return await self._call("POST", "/accounts", without)
+        try:
+            return await self._call("POST", "/accounts", orjson.dumps({**body, "identity_token": identity.reveal()}))
+        except Rejected as no:
+            if no.code != "bank_identity_token_used":
+                raise
+            try:
+                return await self._call("POST", "/accounts", without)
+            except Rejected:
+                raise no from None
 
     async def account(self, number: str) -> BankAccount:
         """Return an account as it is now. Raises Rejected for one that is not ours, Unavailable."""
@@ -269,12 +308,13 @@ class BankClient:
 def _account(said: Mapping[str, Any]) -> BankAccount:
     try:
         return BankAccount(
-            account=str(said["account"]),
+            account=str(said["account"] or ""),
             name=str(said["name"]),
             currency=str(said["currency"]),
             kind=str(said["kind"]),
             status=str(said["status"]),
             balance_minor=int(said["balance_minor"]),
+            reason=None if said.get("reason") is None else plain(said["reason"], 100),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise Unavailable("bank_answer_unreadable", f"the bank's account cannot be read: {error!r}") from None

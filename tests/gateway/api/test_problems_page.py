@@ -21,6 +21,7 @@ import kernel.work
 import ledger.posting
 import splitting
 from channels import CHANNELS
+from channels.banks import IDENTITY_REFUSALS
 from gateway import claims
 from gateway.door import responses
 from kernel.errors import Unavailable
@@ -80,6 +81,8 @@ def said(node: ast.expr) -> Iterator[str]:
             yield from said(default)
         case ast.Name(id="code"):  # create.Claims: by which number was used before
             yield from (code for code, _ in claims._WORDS.values())
+        case ast.Name(id="refusal"):  # of an opening by a token
+            yield from IDENTITY_REFUSALS
         case ast.Attribute(value=ast.Name(id="error" | "refused"), attr="code"):
             return  # raised anew, with the code it had
         case ast.JoinedStr(values=[ast.Constant(value="bank_" | "bill_" as family), *_]):
