@@ -185,7 +185,7 @@ KINDS: Mapping[str, CaseKind] = {
             "book": "a channel paid it in, or took it: book it on the channel account that you name (--account)",
             "returned": (
                 "a payout came back 退票: name its line (--line, see `sluice settlement show`); its payee is owed it "
-                "again"
+                "again. Of a withdrawal, its id (wdr_…): the sub-account has it again"
             ),
             "suspend": "nobody can say yet whose it is: put it in suspense 挂账, which is a case until it leaves it",
             "interest": "the bank paid interest 结息 on what is in custody: book it so",

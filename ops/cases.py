@@ -18,6 +18,8 @@ from splitting.settlement import decisions as payouts
 from splitting.settlement import refused
 from splitting.settlement.deposits import PART, UNIDENTIFIED
 from splitting.withdrawals import decisions as withdrawals
+from splitting.withdrawals.rules import PREFIX
+from splitting.withdrawals.store import find as find_withdrawal
 
 # (kind, decision) → what is done in the batch that records it. A decision that is not here is only a record.
 EFFECTS: Mapping[tuple[str, str], cases.Effect] = {
@@ -68,7 +70,8 @@ async def decide_as(
     what = _what(case, decision, note, named, of_file=of_file)
     if named is not None and named.what == "line":  # nobody is to agree to what cannot be
         async with acquire(hub.pool) as connection:
-            if await store.find_instruction(connection, case.book, named.id) is None:
+            find = find_withdrawal if named.id.startswith(PREFIX) else store.find_instruction
+            if await find(connection, case.book, named.id) is None:
                 why = f"there is no line {named.id}; see `sluice settlement show`"
                 raise Rejected("no_such_line", why, param="line")
     use = await acting.second(what) if cases.takes_two(decision) else None

@@ -374,6 +374,7 @@ CREATE TABLE instruction (
     returned_at   timestamptz, -- 退票: when the hub learnt that it came back
     returned_on   date, -- the bank's day of it
     return_reason text, -- the bank's code
+    debits        text NOT NULL DEFAULT '' COLLATE "C", -- by which bookings the bank carried it out
     PRIMARY KEY (book, id),
     CONSTRAINT instruction_returned_on_a_day CHECK (
         (status = 'returned') = (returned_on IS NOT NULL) AND (returned_on IS NULL) = (returned_at IS NULL)
@@ -485,6 +486,7 @@ CREATE TABLE withdrawal (
     updated_at     timestamptz NOT NULL,
     bank_date      date, -- the bank's day on which it was paid or refused; NULL: undecided
     returned_on    date, -- the bank's day on which it came back
+    debits         text NOT NULL DEFAULT '' COLLATE "C", -- by which bookings the bank carried it out
     PRIMARY KEY (book, id),
     CONSTRAINT withdrawal_decided_on_a_day CHECK (
         (status IN ('requested', 'stopped', 'sent')) = (bank_date IS NULL)

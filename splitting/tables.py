@@ -285,6 +285,7 @@ class Instruction(NamedTuple):
     returned_at: datetime | None = None  # 退票
     returned_on: date | None = None  # the bank's day of it
     return_reason: str | None = None  # the bank's code
+    debits: str = ""  # by which bookings the bank carried it out, see splitting.settlement.debits
 
 
 class PayeeDebt(NamedTuple):
@@ -423,6 +424,7 @@ class Withdrawal(NamedTuple):
     updated_at: datetime
     bank_date: date | None = None  # the bank's day on which it was paid or refused
     returned_on: date | None = None  # 退票: the bank's day of it
+    debits: str = ""  # by which bookings the bank carried it out, see splitting.settlement.debits
 
 
 PAYEES: Table[Payee] = Table(
@@ -496,7 +498,7 @@ SETTLEMENTS: Table[Settlement] = Table(
 INSTRUCTIONS: Table[Instruction] = Table(
     "instruction",
     Instruction,
-    "int text text text text text text bigint text text text date timestamptz timestamptz date text",
+    "int text text text text text text bigint text text text date timestamptz timestamptz date text text",
     keys=2,
 )
 PAYEE_DEBTS: Table[PayeeDebt] = Table(
@@ -523,6 +525,6 @@ WITHDRAWALS: Table[Withdrawal] = Table(
     "withdrawal",
     Withdrawal,
     "int text text text text text text text text text bigint text text text date int text timestamptz timestamptz date "
-    "date",
+    "date text",
     keys=2,
 )

@@ -69,7 +69,9 @@ class Bookings:
             return
         line = await _line_of(self._pool, link, entry)
         if line is not None and _carries_out(line, link, entry) and await self._left(link, line):
-            return  # its status report decides it
+            if at_pool:  # its status report decides it; but a second debit of it is not passed over
+                await self._lanes.put(_debit_of(line, link, entry, pays=False))
+            return
         known = {
             "account": f"…{entry.account[-4:]}",
             "at_pool": at_pool,
@@ -135,9 +137,7 @@ class Bookings:
         if line is not None:
             if not _carries_out(line, link, entry) or not await self._left(link, line):
                 return False
-            known = {"account": f"…{entry.account[-4:]}", "at_pool": True, "instruction": line.id, AGAIN: line.id}
-            deposit = replace(_as_deposit(link, entry, None), known=known)
-            await self._lanes.put(ApplyDebit(line.id, deposit, mark_of(entry)))
+            await self._lanes.put(_debit_of(line, link, entry, pays=True))
             return True
         if entry.end_to_end_id is not None or (batch := await _batch_of(self._pool, link, entry)) is None:
             return False
@@ -294,6 +294,11 @@ def _goes_elsewhere(line: Instruction, link: BankLink, entry: Entry) -> bool:
     ):
         return False
     return entry.names_another_than(line.account)
+
+
+def _debit_of(line: Instruction, link: BankLink, entry: Entry, *, pays: bool) -> ApplyDebit:
+    known = {"account": f"…{entry.account[-4:]}", "at_pool": True, "instruction": line.id, AGAIN: line.id}
+    return ApplyDebit(line.id, replace(_as_deposit(link, entry, None), known=known), mark_of(entry), pays)
 
 
 def _as_deposit(link: BankLink, entry: Entry, account: str | None) -> ApplyDeposit:

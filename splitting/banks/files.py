@@ -319,9 +319,14 @@ class BankFiles(KeptFiles):
         odd: list[BadStatement] = []
         reader = partial(read_notice, info.type, odd=odd, totals_may_differ=released)
         entries = await self._read(reader, content)
-        bookings = (self.bookings.apply(link, entry, channel_accounts_of, collected) for entry in entries)
-        parts = (_part(f"entry {entry.entry_ref}", work) for entry, work in zip(entries, bookings, strict=True))
-        return _together([*(Wrong(error.code, error.message) for error in odd), *await _each(parts)])
+        wrong = [Wrong(error.code, error.message) for error in odd]
+        for is_return in (False, True):  # whether what comes back was debited twice is known by then
+            wrong += await _each(
+                _part(f"entry {entry.entry_ref}", self.bookings.apply(link, entry, channel_accounts_of, collected))
+                for entry in entries
+                if entry.is_return is is_return
+            )
+        return _together(wrong)
 
     async def _read(self, reader: Callable[[bytes], T], content: bytes) -> T:
         """Read a file, a long one beside the loop, and the longest one at a time: it becomes ten times as long."""

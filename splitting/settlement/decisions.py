@@ -1,7 +1,7 @@
 """What a person's decisions about payouts and bookings bring about, each in the batch that records it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import orjson
@@ -37,6 +37,8 @@ from splitting.settlement.deposits import (
 from splitting.settlement.instructions import IN_DOUBT, DecideInstruction
 from splitting.settlement.returns import ApplyReturn
 from splitting.tables import INSTRUCTIONS, SETTLEMENTS
+from splitting.withdrawals.commands import ApplyWithdrawalReturn
+from splitting.withdrawals.rules import PREFIX
 from streams import publish
 
 _AT_BANK = frozenset({states.Batch.CREATED, states.Batch.REFUSED, states.Batch.SENT})
@@ -98,7 +100,10 @@ class BookUnidentified:
 
 
 class BookReturn:
-    """Book what nothing named as the return 退票 of the line that a person names; out of suspense, if it is there."""
+    """Book what nothing named as the return 退票 of the line, or the withdrawal, that a person names.
+
+    Out of suspense, if it is there.
+    """
 
     def needs(self, work: Work, case: Case) -> Iterable[Need]:
         yield from _return(case).needs(work)
@@ -106,8 +111,10 @@ class BookReturn:
             yield from _suspense_needs(case)
 
     def apply(self, work: Work, case: Case) -> None:
-        _check_at_pool(case)
-        _return(case).apply(work)
+        back = _return(case)
+        if isinstance(back, ApplyReturn):
+            _check_at_pool(case)
+        back.apply(work)
         if case.kind == IN_SUSPENSE:  # it never came from outside, so it was not custody's to have more of
             _move(work, case, f"{case.about}:cleared", into=False)
 
@@ -262,9 +269,14 @@ def _check_no_batchs(work: Work, case: Case) -> None:
         )
 
 
-def _return(case: Case) -> ApplyReturn:
+def _return(case: Case) -> ApplyReturn | ApplyWithdrawalReturn:
+    """Return what books a case's booking as the return of what was named: a line, or a withdrawal."""
     facts = orjson.loads(case.facts)
-    return ApplyReturn(facts.get(cases.LINE, ""), unidentified(case), facts.get("return_reason"), by_person=True)
+    named, booking, reason = facts.get(cases.LINE, ""), unidentified(case), facts.get("return_reason")
+    if named.startswith(PREFIX):
+        booking = replace(booking, known={"account": facts["account"]})
+        return ApplyWithdrawalReturn(named, booking, reason, by_person=True)
+    return ApplyReturn(named, booking, reason, by_person=True)
 
 
 def _suspended(case: Case) -> str:

@@ -12,6 +12,7 @@ from ledger.posting import ACCOUNTS, ENTRIES
 from splitting import states
 from splitting.objects import instruction_payload
 from splitting.settlement import limits
+from splitting.settlement.debits import debited_twice
 from splitting.settlement.deposits import UNIDENTIFIED, ApplyDeposit
 from splitting.settlement.instructions import CONTRADICTED, find_use, use_needs
 from splitting.shares.sharing import owed_account
@@ -76,7 +77,8 @@ class ApplyReturn:
         elif self.booking.decided(work):
             return line  # a person has said what it is
         event = states.InstructionEvent.RETURNED
-        if self.unsure or there is not None or (states.Instruction(line.status), event) not in states.INSTRUCTION:
+        unsure = self.unsure or (debited_twice(line.debits) and not self.by_person)
+        if unsure or there is not None or (states.Instruction(line.status), event) not in states.INSTRUCTION:
             self.booking.apply(work)
             return line
         status = advance(states.INSTRUCTION, states.Instruction(line.status), event)

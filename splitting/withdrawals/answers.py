@@ -1,7 +1,9 @@
 """What a bank says of withdrawals: its signed reports, and the bookings that it tells of on payees' accounts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import orjson
 
@@ -9,10 +11,16 @@ from channels.banks import Entry, Fate, LineStatus, paid_by_booking
 from kernel.db import Pool, acquire
 from kernel.work import Command
 from splitting import states
+from splitting.settlement.debits import AGAIN, mark_of
 from splitting.settlement.deposits import ApplyDeposit
 from splitting.tables import BankLink, Withdrawal
 from splitting.withdrawals import store
-from splitting.withdrawals.commands import ApplyWithdrawalReturn, DecideWithdrawal, DoubtWithdrawal
+from splitting.withdrawals.commands import (
+    ApplyWithdrawalReturn,
+    DecideWithdrawal,
+    DoubtWithdrawal,
+    NoteWithdrawalDebit,
+)
 from splitting.withdrawals.rules import REFERENCE, id_of
 
 _UNDECIDED = frozenset({states.Withdrawal.REQUESTED, states.Withdrawal.STOPPED, states.Withdrawal.SENT})
@@ -45,8 +53,8 @@ async def booked(
 ) -> Sequence[Command[Withdrawal]] | None:
     """Return what follows from a booking that is a withdrawal's; None where it is none's that is as it was ordered.
 
-    booking: the same as a deposit of nobody's. A debit says nothing new where the report decides; by a bank whose
-    booking does (paid_by_booking) the withdrawal is paid. Where a return is told of first, it was paid.
+    booking: the same as a deposit of nobody's. A debit is noted, and says nothing else where the report decides; by a
+    bank whose booking does (paid_by_booking) the withdrawal is paid. Where a return is told of first, it was paid.
     """
     texts = [entry.end_to_end_id or "", *(REFERENCE.findall(entry.remittance) if entry.is_return else [])]
     row = await named(pool, link, *texts)
@@ -57,12 +65,22 @@ async def booked(
         is_its_word = paid_by_booking(orjson.loads(link.settings))
         if is_its_word and entry.names_another_than(row.account):
             return None
-        if carried_out and is_its_word and row.status in _UNDECIDED:
-            return [DecideWithdrawal(row.book, row.id, True, None, entry.booked_on)]
-        return [] if carried_out else None
+        if not carried_out:
+            return None
+        known = {**_known(row, entry), AGAIN: row.id}
+        noted = NoteWithdrawalDebit(row.id, replace(booking, known=known), mark_of(entry))
+        if is_its_word and row.status in _UNDECIDED:
+            return [noted, DecideWithdrawal(row.book, row.id, True, None, entry.booked_on)]
+        return [noted]
     if entry.amount.minor != row.amount_minor:
         return None
-    back = ApplyWithdrawalReturn(row.id, booking, entry.return_reason)
+    told = replace(booking, known={**booking.known, **_known(row, entry)})
+    back = ApplyWithdrawalReturn(row.id, told, entry.return_reason)
     if row.status in _UNDECIDED:
         return [DecideWithdrawal(row.book, row.id, True, None, entry.booked_on), back]
     return [back]
+
+
+def _known(row: Withdrawal, entry: Entry) -> Mapping[str, Any]:
+    """Return what the case of a withdrawal's booking says besides."""
+    return {"account": f"…{entry.account[-4:]}", "at_pool": False, "withdrawal": row.id}

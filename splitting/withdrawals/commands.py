@@ -22,6 +22,7 @@ from ledger import Transfer, accounts, open_account, post_expected
 from ledger.posting import ACCOUNTS, ENTRIES, HOLDS, Step
 from splitting import states
 from splitting.payees import check_payable
+from splitting.settlement.debits import debited_twice, with_debit
 from splitting.settlement.deposits import UNIDENTIFIED, ApplyDeposit
 from splitting.settlement.instructions import CONTRADICTED, REST, written_as
 from splitting.settlement.store import EVERYBODY
@@ -352,12 +353,15 @@ class ApplyWithdrawalReturn:
     """Book a withdrawal that came back 退票: its payee's sub-account has it again, once. Returns the withdrawal.
 
     booking: how the bank tells of it, as a deposit of nobody's. reason: the bank's code. The same booking again changes
-    nothing. A second one for the same withdrawal, or one for what was not paid, books nothing and is a case.
+    nothing. A second one for the same withdrawal, one for what was not paid, and one for what was debited twice books
+    nothing and is a case. by_person: somebody says so, and the bank does not: then only what was debited twice may.
+    Raises Rejected (no_such_line, line_not_paid, line_amount_differs, not_its_account) where by_person.
     """
 
     withdrawal_id: str
     booking: ApplyDeposit
     reason: str | None
+    by_person: bool = False
 
     @property
     def book(self) -> int:
@@ -374,22 +378,71 @@ class ApplyWithdrawalReturn:
         yield from _posting_needs(work, self.book, self.withdrawal_id)
 
     def apply(self, work: Work) -> Withdrawal:
-        row = work.get(WITHDRAWALS, (self.book, self.withdrawal_id))
+        row = work.find(WITHDRAWALS, (self.book, self.withdrawal_id))
+        if row is None:
+            raise Rejected("no_such_line", f"there is no withdrawal {self.withdrawal_id}; see `sluice withdrawal list`")
         told = f"ret:{self.booking.about}"
         there = work.find(ENTRIES, (self.book, self._id))
-        if (there is not None and there.posting == told) or self.booking.decided(work):
+        if there is not None and there.posting == told:
+            return row
+        if self.by_person:
+            self._check(row)
+        elif self.booking.decided(work):
             return row
         event = states.WithdrawalEvent.RETURNED
-        if there is not None or (states.Withdrawal(row.status), event) not in states.WITHDRAWAL:
+        unsure = debited_twice(row.debits) and not self.by_person
+        if unsure or there is not None or (states.Withdrawal(row.status), event) not in states.WITHDRAWAL:
             self.booking.apply(work)
             return row
         sub, custody = accounts.sub_account(row.payee_id, row.currency), accounts.bank(row.bank, row.currency)
         transfer = Transfer(self._id, "withdrawal_returned", custody, sub, row.amount_minor, row.currency)
         day = self.booking.business_date
         post_expected(work, self.book, told, [transfer], business_date=day, fresh=True)
-        cases.close_case(work, self.book, UNIDENTIFIED, self.booking.about, why=f"it is {row.id}, which came back")
+        if not self.by_person:
+            why = f"it is {row.id}, which came back"
+            cases.close_case(work, self.book, UNIDENTIFIED, self.booking.about, why=why)
         cases.close_case(work, self.book, CONTRADICTED, row.id, why="it was paid and came back")
         return _moved(work, row._replace(reason=(self.reason or "")[:200] or None, returned_on=day), event)
+
+    def _check(self, row: Withdrawal) -> None:
+        """Raise Rejected where a booking cannot be the return of this withdrawal."""
+        if row.status != states.Withdrawal.PAID:
+            raise Rejected("line_not_paid", f"{row.id} is {row.status}: only what was paid comes back")
+        if (self.booking.amount_minor, self.booking.currency) != (row.amount_minor, row.currency):
+            raise Rejected("line_amount_differs", f"{row.id} is of another amount than what came back")
+        if self.booking.known.get("account") != f"…{row.sub_account[-4:]}":
+            raise Rejected("not_its_account", f"{row.id} was paid from another account than this came back to")
+
+
+@dataclass(frozen=True, slots=True)
+class NoteWithdrawalDebit:
+    """Note a debit by which a bank carried a withdrawal out; a second one of it is a case. Returns the withdrawal.
+
+    booking: the debit, as a deposit of nobody's. mark: as splitting.settlement.debits.mark_of returns it.
+    """
+
+    withdrawal_id: str
+    booking: ApplyDeposit
+    mark: str
+
+    @property
+    def book(self) -> int:
+        return self.booking.book
+
+    def needs(self, work: Work) -> Iterable[Need]:
+        yield BOOKS, (self.book,)
+        yield WITHDRAWALS, (self.book, self.withdrawal_id)
+        yield from self.booking.needs(work)
+
+    def apply(self, work: Work) -> Withdrawal:
+        row = work.get(WITHDRAWALS, (self.book, self.withdrawal_id))
+        debits, second = with_debit(row.debits, self.mark)
+        if debits != row.debits:
+            row = row._replace(debits=debits)
+            work.put(WITHDRAWALS, row)
+        if second:
+            self.booking.apply(work)
+        return row
 
 
 def _needs(book: int, withdrawal_id: str) -> Iterable[Need]:

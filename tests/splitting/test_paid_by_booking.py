@@ -148,6 +148,62 @@ async def test_a_second_debit_of_a_line_is_a_case_and_what_comes_back_then_is_no
         assert (await town.lines(town.today))[FARM].status == "paid", "this may be the same one, too"
 
 
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_bank_that_reports_to_the_end_debits_twice_and_sets_one_back_and_nothing_is_owed_again(
+    together: bool, database_url: str, tmp_path: Path
+) -> None:
+    async with a_report(database_url, tmp_path) as report:
+        town, of = report.town, await named(report)
+        line = (await town.lines(town.today))[FARM]
+        undone = back(line, "", more="<RvslInd>true</RvslInd>")
+        told = [debit(of[FARM], "30.00", "D"), debit(of[FARM], "30.00", "E"), undone]
+        if together:
+            await hears(report, undone, *told[:2])
+        else:
+            for number, one in enumerate(told):
+                await hears(report, told[0], message=f"L{number}")  # the first one, told of again
+                await hears(report, one, message=f"M{number}")
+        await report.lines_are("ACSC")
+        assert await town.standing() == PAID, "it was paid once"
+        found = {one.amount_minor: one for one in await report.cases()}
+        assert found.keys() == {-3_000, 3_000}
+        assert orjson.loads(found[-3_000].facts)["debited_again"] == of[FARM]
+        await decide(town.front.hub, found[-3_000].id, "no_deposit", by="Wang", note="undone by the bank")
+        await decide(town.front.hub, found[3_000].id, "no_deposit", by="Wang", note="it undoes the second")
+        await hears(report, back(line, ref="S"), message="M9")
+        (late,) = await report.cases()
+        named_so = Named("line", line.id)
+        await decide(town.front.hub, late.id, "returned", by="Wang", note="of the first", named=named_so)
+        assert (await town.standing())["payee:farm"] == 3_000
+
+
+@pytest.mark.parametrize("pays", [True, False])
+async def test_two_debits_without_a_number_in_one_notice_are_two_and_in_two_notices_may_be_one(
+    pays: bool, database_url: str, tmp_path: Path
+) -> None:
+    async with a_report(database_url, tmp_path) as report:
+        town, of = report.town, await named(report)
+        if pays:
+            await town.front.hub.banks.rotate(town.front.book, BANK, {"paid_by": "booking"}, folder=tmp_path)
+
+        def unnumbered(line: str, amount: str, *ntry: str | None) -> list[str]:
+            return [entry(amount, one, None, end_to_end=line, out=True) for one in ntry]
+
+        for message in ("M1", "M2"):
+            await hears(report, *unnumbered(of[MILL], "68.90", "1"), message=message)
+        assert await report.open_cases() == []
+        await hears(report, *unnumbered(of[FARM], "30.00", None, None), message="M3")
+        (case,) = await report.cases()
+        assert orjson.loads(case.facts)["debited_again"] == of[FARM]
+        await report.lines_are("ACSC")
+        for payee in (FARM, MILL):
+            line = (await town.lines(town.today))[payee]
+            amount = "30.00" if payee == FARM else "68.90"
+            await hears(report, back(line, amount=amount, ref=payee[-4:]), message=payee[-4:])
+        lines = await town.lines(town.today)
+        assert (lines[FARM].status, lines[MILL].status) == ("paid", "returned")
+
+
 async def test_a_second_debit_after_the_first_came_back_is_a_case(database_url: str, tmp_path: Path) -> None:
     async with by_booking(database_url, tmp_path) as report:
         town, of = report.town, await named(report)

@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from cases import Named
 from channels.banks.iso20022 import pain001
 from channels.banks.iso20022.pain001 import batch_of
 from kernel.db import acquire
@@ -64,6 +65,7 @@ class Desk:
 
     async def books(self, row: Withdrawal, amount: str, *, credit: bool, more: str = "", ref: str = "R1") -> None:
         said = entry(ref, amount, credit=credit, end_to_end_id=reference(row.book, row.id), extra=more, day=NEXT)
+        said = said.replace(">62001<", f">{row.account}<")  # the other side
         self.bank.says("camt.054", camt054(row.sub_account, said).replace(b">M2<", f">{ref}<".encode()))
         await all_read(self.town, self.bank, self.bank_worker)
 
@@ -176,6 +178,38 @@ async def test_a_return_is_booked_once_and_one_before_its_report_says_that_it_wa
         await desk.books(first, "10.00", credit=True, more=RTRN, ref="R3")
         assert [case.kind for case in await waiting(desk.town)] == ["booking_unidentified"], "it came back once"
         assert (await desk.town.standing())["sub_account:farm"] == 3_000
+
+
+@pytest.mark.parametrize("paid_by", ["booking", "report"])
+async def test_a_withdrawal_that_was_debited_twice_and_set_back_once_is_not_there_again(
+    paid_by: str, database_url: str, tmp_path: Path
+) -> None:
+    async with a_desk(database_url, tmp_path) as desk:
+        hub = desk.town.front.hub
+        await hub.banks.rotate(desk.town.front.book, BANK, {"paid_by": paid_by}, folder=tmp_path)
+        row = await desk.ask(FARM, 1_000)
+        await a_round(desk.bank_worker)
+        for ref in ("D1", "D1", "D2"):
+            assert await waiting(desk.town) == []
+            await desk.books(row, "10.00", credit=False, ref=ref)
+        await desk.reports(row, "ACSC")
+        (again,) = await waiting(desk.town)
+        assert (again.amount_minor, f'"debited_again":"{row.id}"' in again.facts) == (-1_000, True)
+        await desk.books(row, "10.00", credit=True, more=RTRN, ref="R1")
+        assert ((await desk.now(row)).status, (await desk.has(FARM))["sub_account"]) == ("paid", 2_000)
+        for case in await waiting(desk.town):
+            await decide(hub, case.id, "no_deposit", by="Wang", note="the one undoes the other")
+        await desk.books(row, "10.00", credit=True, more=RTRN, ref="R2")
+        (back,) = await waiting(desk.town)
+        for ident, code in (("wdr_0", "no_such_line"), (row.id, "")):
+            named = Named("line", ident)
+            if code:
+                with pytest.raises(Rejected, match=code):
+                    await decide(hub, back.id, "returned", by="Wang", note="the bank says so", named=named)
+            else:
+                await decide(hub, back.id, "returned", by="Wang", note="the bank says so", named=named)
+        assert ((await desk.now(row)).status, (await desk.has(FARM))["sub_account"]) == ("returned", 3_000)
+        assert await waiting(desk.town) == []
 
 
 @pytest.mark.parametrize("what", ["another amount", "another account", "money in", "another account of the payees"])
