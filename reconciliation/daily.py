@@ -23,6 +23,7 @@ from channels.banks import (
 from channels.contract import BadBill, BillLine
 from gateway.accounts.ready import ChannelAccounts, Ready
 from gateway.payments.bank_credits import transfer_attempt
+from kernel.clock import business_date
 from kernel.db import AGAIN, LOST, Connection, Pool, acquire, tell, transaction
 from kernel.env import Env
 from kernel.errors import Rejected, SluiceError, Unavailable
@@ -54,6 +55,7 @@ from splitting.withdrawals.rules import id_of, reference
 from splitting.withdrawals.store import of_day
 
 log = logging.getLogger(__name__)
+MOST_BACK = timedelta(days=31)  # so far back a bank that answers questions is asked of a day again
 ASKED_AGAIN = 10  # days whose statement a bank that answers questions may still mend
 
 
@@ -194,14 +196,18 @@ class DailyProof:
                 after = page.next
         return new
 
-    async def fetch_statements(self, book: int, bank: str) -> int:
+    async def fetch_statements(self, book: int, bank: str, since: date | None = None) -> int:
         """Fetch the bank's statements that are not kept yet; return how many were new. Raises as fetch_bank_files.
 
-        A bank that answers questions is asked again for days whose bookings do not lead from balance to balance.
+        A bank that answers questions is asked again for days whose bookings do not lead from balance to balance, or
+        whose balance is not what the next day opens with; and since a day, of the last MOST_BACK, whatever is kept.
         """
         link = await self._banks.link(book, bank)
         client, new = self._banks.client(link), await self._given_by_hand(link)
         after = None if client.keeps_files else await _last_statement(self._pool, link, client)
+        if after is not None and since is not None:
+            since = max(since, business_date(self._env.now()) - MOST_BACK)
+            after = min(after, (since - timedelta(days=1)).isoformat())
         while True:
             page = await client.list_files(client.types[Kind.STATEMENT], after)
             for listed in page.files:
@@ -418,16 +424,22 @@ def _wrong_with(kept: Kept, listed: FileInfo, raw: bytes, *, gaps: bool) -> Wron
 async def _last_statement(pool: Pool, link: BankLink, client: Bank) -> str | None:
     """Return of which day the last statement is that is kept and counts; None where there is none.
 
-    Of the last days, the one before the first whose bookings do not lead from balance to balance.
+    Of the last days, the one before the first whose bookings do not lead from balance to balance, or whose balance is
+    not what the next day opens with.
     """
     wanted = client.types[Kind.STATEMENT]
     async with acquire(pool) as connection:
         kept = await splitting.store.bank_files(connection, link.book, bank=link.bank, type=wanted, limit=100)
         days = sorted({file.business_date for file in kept if file.fate in ("applied", "repeated")})
+        before: date | None = None
+        closing: dict[str, Money] = {}
         for day in days[-ASKED_AGAIN:]:
             told = await statements_of(connection, link.book, bank_counterparty(link.bank), day)
+            if before is not None and any(closing.get(one.account, one.opening) != one.opening for one in told):
+                return (before - timedelta(days=1)).isoformat()
             if any(one.gap.minor for one in told):
                 return (day - timedelta(days=1)).isoformat()
+            before, closing = day, {one.account: one.closing for one in told}
     return days[-1].isoformat() if days else None
 
 

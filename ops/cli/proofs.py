@@ -32,7 +32,7 @@ def proof(
     async def work() -> int:
         async with acting(found, "closing", "proof", str(on)) as hub:
             proving = hub.proving()
-            for trouble in await proving.fetch():
+            for trouble in await proving.fetch(day=on):
                 typer.echo(f"sluice: {on_screen(trouble)}", err=True)
             made = await proving.prove(on)
         return _shown(made, output, as_json)

@@ -73,18 +73,20 @@ class Proving:
         env: Env,
         keys: CertificateKeys,
         calendar: Calendar,
-        fetch: Callable[[int, str], Awaitable[object]],
+        fetch: Callable[[int, str, date | None], Awaitable[object]],
     ) -> None:
-        """fetch: has the statements of a merchant's bank fetched and kept, as far as they are not."""
+        """fetch: has the statements of a merchant's bank fetched and kept, as far as they are not; since a day anew."""
         self._pool = pool
         self._env = env
         self._keys = keys
         self._calendar = calendar
         self._fetch = fetch
 
-    async def fetch(self) -> list[str]:
+    async def fetch(self, day: date | None = None) -> list[str]:
         """Fetch what banks have written since; return, for people, which bank could not be asked, and why.
 
+        day: a date that is to be proved. A bank that answers questions is asked anew what it says of that and the date
+        before, which may be otherwise by now; one that lists files lists what it has replaced.
         A proof without that bank's statement says that it is missing.
         """
         trouble = []
@@ -92,7 +94,7 @@ class Proving:
             links = await bank_links(connection)
         for link in links:
             try:
-                await self._fetch(link.book, link.bank)
+                await self._fetch(link.book, link.bank, None if day is None else day - DAY)
             except Exception as error:  # one bank's trouble is none of the others'
                 trouble.append(f"book {link.book}: {link.bank} could not be asked for its statements: {error}")
         return trouble

@@ -8,7 +8,7 @@ from gateway.accounts.ready import ChannelAccounts
 from gateway.store import every_channel_account
 from kernel.db import AGAIN, LOST, Pool, acquire, tell
 from kernel.env import Env
-from kernel.errors import Rejected, Unavailable
+from kernel.errors import NotFound, Rejected, Unavailable
 from reconciliation import store as books
 from reconciliation.daily import DailyProof, Deposit, bank_counterparty, channel_counterparty
 from reconciliation.matching.verdicts import DiscrepancyKind
@@ -176,7 +176,16 @@ class DateSteps:
         await self._daily.bank(scope.book, scope.name, day, currency=currency, deposit_ids=named)
 
     async def prove(self, scope: Scope, day: date) -> None:
-        """Prove a date. Raises Rejected (proof_does_not_hold): then it is certified as such, and tried again."""
+        """Prove a date. Raises Rejected (proof_does_not_hold): then it is certified as such, and tried again.
+
+        When it is tried again, banks are asked first for what they have replaced.
+        """
+        try:
+            failed = not (await self._proving.find(day)).holds
+        except NotFound:
+            failed = False
+        for trouble in await self._proving.fetch(day=day) if failed else ():
+            log.warning("a proof is tried again without a bank's answer", extra={"date": str(day), "why": trouble})
         certificate = await self._proving.prove(day)
         if not certificate.holds:
             raise Rejected("proof_does_not_hold", f"`sluice proof show {day}` names what has no explanation")

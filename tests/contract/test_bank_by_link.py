@@ -178,3 +178,14 @@ async def test_a_day_whose_bookings_do_not_lead_to_its_balance_is_asked_for_unti
         assert await gap() == 0
         assert await proof.fetch_statements(book, BANK) == 0
         assert {file.fate for file in await files_of(objects, book)} == {"applied"}
+
+        # The bank books something more on that day, and balances and bookings agree as they did before.
+        await control("cmb/date", date=yesterday.isoformat())
+        await control("cmb/deposits", account=link.pool_account, amount_minor=50, end_to_end_id="D50")
+        await control("cmb/date", date=today.isoformat())
+        assert await proof.fetch_statements(book, BANK) == 0
+        assert await objects.proving().fetch(yesterday) == []
+        async with acquire(objects.pool) as connection:
+            (told,) = await statements_of(connection, book, f"bank:{BANK}", yesterday)
+        assert (told.closing.minor, told.gap.minor) == (350, 0)
+        assert await proof.fetch_statements(book, BANK, yesterday) == 0, "it says the same again"

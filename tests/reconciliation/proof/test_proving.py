@@ -23,6 +23,7 @@ from ops.reseal import reseal
 from people import Use
 from reconciliation import INVARIANTS
 from reconciliation.proof import Certificate, verified
+from reconciliation.timetable import Scope, Step
 from splitting.banks import fates
 from splitting.banks.worker import BankWorker
 from splitting.tables import BankFile
@@ -293,6 +294,25 @@ async def test_a_statement_whose_entries_do_not_lead_to_its_balance_is_replaced_
         async with acquire(hub.pool) as connection:
             fates_now = {one.id: one.fate for one in await splitting.store.bank_files(connection, book)}
         assert (fates_now[file.id], fates_now[given.id]) == ("discarded", "applied")
+
+
+async def test_a_proof_that_the_timetable_tries_again_has_what_the_bank_replaced(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with first_day(database_url, tmp_path) as days:
+        day = days.town.today
+        days.later(2)
+        assert (await days.prove(day)).holds
+        prove, scope = days.town.front.hub.timetable()._steps[Step.PROOF], Scope(Step.PROOF, 0, "")
+        still: dict[str, Any] = {"farm": ("30.00", "30.00", []), "mill": ("68.90", "68.90", []),
+                                 "platform": ("0.00", "0.00", [])}  # fmt: skip
+        days.states(day + DAY, pool=("0.50", "0.30", []), **still)
+        assert not (await days.prove(day + DAY)).holds
+        with pytest.raises(Rejected, match="proof_does_not_hold"):
+            await prove(scope, day + DAY)
+        days.states(day + DAY, pool=("0.50", "0.50", []), **still)
+        await prove(scope, day + DAY)
+        assert (await days.town.front.hub.proving().find(day + DAY)).holds
 
 
 FORGED = (
