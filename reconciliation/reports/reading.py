@@ -84,10 +84,10 @@ class Reports:
         """Return what channels paid in at each bank, less what they took. Raises Rejected (period_not_over)."""
         _check(of, now)
         async with acquire(self._pool) as connection:
-            return {
-                one.bank: one.deposited_minor
-                for one in await store.banks(connection, of.book, of.currency, of.first, of.last)
-            }
+            found = Counter(await store.cleared(connection, of.book, of.currency, of.first, of.last))
+            for one in await store.banks(connection, of.book, of.currency, of.first, of.last):
+                found[one.bank] += one.deposited_minor
+        return dict(found)
 
     async def regions(self, book: int | None = None) -> Mapping[str, str | None]:
         """Return where each bank is, as its link says; None where it does not, or where merchants' links differ."""

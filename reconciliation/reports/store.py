@@ -78,7 +78,10 @@ class Bank(NamedTuple):
 
 
 async def banks(connection: Connection, book: int | None, currency: str, first: date, last: date) -> list[Bank]:
-    """Return what came to each bank on some business dates, of one book or of all together."""
+    """Return what came to each bank on some business dates, of one book or of all together.
+
+    Deposited is what was booked from channels at once: not what was in suspense 挂账 first (cleared).
+    """
     rows = await connection.fetch(
         """
         SELECT split_part(split_part(account, ':', 2), '.', 1),
@@ -95,3 +98,31 @@ async def banks(connection: Connection, book: int | None, currency: str, first: 
         last,
     )
     return [Bank(*row) for row in rows]
+
+
+async def cleared(connection: Connection, book: int | None, currency: str, first: date, last: date) -> dict[str, int]:
+    """Return what channels paid in at each bank that was in suspense 挂账 before anybody knew that it was theirs.
+
+    So is each deposit of several channel accounts, until the rail's bill has shared it out. By the business dates on
+    which it left suspense for a channel; what a channel took out counts against it. Costs the cases of suspense.
+    """
+    rows = await connection.fetch(
+        """
+        SELECT c.facts ->> 'bank', sum(
+            CASE t.rule WHEN 'suspense_to_channel' THEN t.amount_minor ELSE -t.amount_minor END
+        )::bigint
+        FROM case_file c CROSS JOIN LATERAL (
+            SELECT concat('shr:', c.facts ->> 'reference', ':', c.currency, ':', p.key) AS id,
+                c.about || ':shared' AS posting FROM json_each_text(c.facts -> 'shared') p
+            UNION ALL SELECT c.about || ':cleared', c.about || ':cleared'
+        ) s JOIN transfer t ON t.book = c.book AND t.id = s.id AND t.posting = s.posting
+        WHERE ($1::int IS NULL OR c.book = $1) AND c.kind = 'money_in_suspense' AND c.currency = $2
+            AND t.business_date BETWEEN $3 AND $4 AND t.rule IN ('suspense_to_channel', 'channel_to_suspense')
+        GROUP BY 1 ORDER BY 1
+        """,
+        book,
+        currency,
+        first,
+        last,
+    )
+    return dict(rows)

@@ -14,6 +14,7 @@ from gateway.accounts import admin
 from kernel.db import acquire, transaction
 from ops.cases import decide
 from reconciliation.daily import Deposit
+from reconciliation.reports import Range, Reports
 from splitting.banks.worker import BankWorker
 from splitting.settlement.store import suspense_leaves_with_its_case
 from tests.splitting.play_bank import PlayBank, a_bank_read, all_read
@@ -148,6 +149,34 @@ async def test_sums_are_exact_and_what_no_bill_explains_is_a_case(
             await decide(town.front.hub, case.id, "book", by="Wang", note="theirs", named=rail)
         assert "suspense" not in await _standing(town)
         assert sum((await _standing(town)).values()) == 0
+
+
+async def test_what_a_rail_paid_in_is_reported_once_it_has_left_suspense(database_url: str, tmp_path: Path) -> None:
+    async with two_over_one(database_url, tmp_path) as (town, bank, bank_worker, bills):
+        hub, booked_on = town.front.hub, date(2026, 11, 24)
+        reports, of = Reports(hub.pool), Range(booked_on, booked_on, "CNY")
+        bank.says(
+            "camt.054", notice(entry("100", end_to_end=REFERENCE), entry("20", "7", "Y", end_to_end="a stranger"))
+        )
+        await all_read(town, bank, bank_worker)
+        (stranger,) = [one for one in await _open(hub.pool) if one.kind == "booking_unidentified"]
+        await decide(hub, stranger.id, "suspend", by="Wang", note="whose is it?")
+        assert await reports.deposited(of, hub.env.now()) == {"citybank": 0}
+        bills.of_day[booked_on] = {"rail": 6_000, "second": 3_900}
+        await all_read(town, bank, bank_worker)
+        for _ in range(2):
+            await bank_worker.once()
+        assert await reports.deposited(of, hub.env.now()) == {"citybank": 9_900}
+        for case in await _open(hub.pool):
+            if case.amount_minor == 2_000:
+                rail = cases.Named("account", "rail")
+                await decide(hub, case.id, "book", by="Wang", note="theirs", named=rail)
+        assert await reports.deposited(of, hub.env.now()) == {"citybank": 9_900}
+        town.front.clock.forward(86_400)
+        since = of._replace(last=town.today)
+        assert await reports.deposited(since, hub.env.now()) == {"citybank": 11_900}
+        (lay,) = await reports.float_at_banks(since._replace(first=town.today), None, hub.env.now())
+        assert lay.figures.most_minor == 12_000, "custody has all of it, whosever it is"
 
 
 async def test_what_comes_twice_is_shared_once_and_a_reference_without_a_day_is_for_people(
