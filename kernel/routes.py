@@ -179,6 +179,12 @@ LIMIT = Parameter(
 )
 
 
+# Of lists that were whole before they had pages: whoever does not ask for a page gets what there is.
+LIMIT_OR_ALL = Parameter(
+    "limit", "how many; left out: all", _limit, {"type": "integer", "minimum": 1, "maximum": 100}, ("invalid_request",)
+)
+
+
 def not_from_a_list() -> Rejected:
     return Rejected(
         "invalid_cursor", "starting_after must be the id of the last object that you have", param="starting_after"

@@ -10,8 +10,10 @@ from kernel.answers import Currency, ListOut, Minor, Time, words
 from kernel.clock import rfc3339
 from kernel.db import Pool, acquire
 from kernel.errors import NotFound, Rejected
-from kernel.routes import Call, Reply, Route, at, text
+from kernel.routes import LIMIT_OR_ALL, Call, Reply, Route, at, listed, not_from_a_list, text
 from ledger import store
+
+_NAME = r"[!-~]{1,200}"  # of an account
 
 
 class BalanceOut(TypedDict):
@@ -55,8 +57,16 @@ class BalanceRoutes:
                 problems=("field_missing", "no_such_account"),
                 says="Read the balances of your book, or one account's at a moment",
                 query=(
+                    LIMIT_OR_ALL,
+                    text(
+                        "starting_after",
+                        "the account of the last one you have",
+                        _NAME,
+                        "the name of the last account that you have",
+                        "invalid_cursor",
+                    ),
                     at("at", "a moment: the balance of `account` then"),
-                    text("account", "only this account", r"[!-~]{1,200}", "the name of an account, as the list has it"),
+                    text("account", "only this account", _NAME, "the name of an account, as the list has it"),
                 ),
                 answer=ListOut[BalanceOut] | BalanceAtOut,
             )
@@ -65,11 +75,18 @@ class BalanceRoutes:
     async def list_balances(self, call: Call[None]) -> Reply:
         if "at" in call.query:
             return await self._balance_at(call)
+        only, limit = call.query.get("account"), call.query.get("limit")
         async with acquire(self._pool) as connection:
-            found = await store.balances(connection, call.book)
-        only = call.query.get("account")
-        if only is not None and only not in {account.name for account in found}:
-            raise _missing(only)
+            if only is not None:
+                one = await store.find_account(connection, call.book, only)
+                if one is None:
+                    raise _missing(only)
+                found = [one]
+            else:
+                if call.after is not None and await store.find_account(connection, call.book, call.after) is None:
+                    raise not_from_a_list()
+                more = None if limit is None else limit + 1
+                found = await store.balances(connection, call.book, after=call.after, limit=more)
         data: list[BalanceOut] = [
             {
                 "object": "balance",
@@ -81,9 +98,8 @@ class BalanceRoutes:
                 "available": account.available,
             }
             for account in found
-            if only in (None, account.name)
         ]
-        return Reply({"object": "list", "data": data, "has_more": False})
+        return listed(data, len(data) if limit is None else limit)
 
     async def _balance_at(self, call: Call[None]) -> Reply:
         name = call.query.get("account")

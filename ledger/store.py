@@ -13,12 +13,16 @@ _ENTRY = ", ".join(Entry._fields)
 _MOVED = "coalesce(sum(CASE WHEN debit = $2 THEN amount_minor ELSE -amount_minor END), 0)::bigint"
 
 
-async def balances(connection: Connection, book: int) -> list[Account]:
-    """Return every account of the book as it stands now, in order of name."""
+async def balances(
+    connection: Connection, book: int, *, after: str | None = None, limit: int | None = None
+) -> list[Account]:
+    """Return the accounts of the book as they stand now, in order of name; those after a name; None: every one."""
     rows = await connection.fetch(
         "SELECT book, name, currency, side, may_overdraw, debits, credits, debits_held, credits_held, moved_on "
-        "FROM account WHERE book = $1 ORDER BY name",
+        "FROM account WHERE book = $1 AND name > $2 ORDER BY name LIMIT $3",
         book,
+        after or "",
+        limit,
     )
     return [Account(*row) for row in rows]
 

@@ -116,6 +116,7 @@ CREATE TABLE payee_debt (
 );
 CREATE INDEX payee_debt_of_account ON payee_debt (book, account, seq);
 CREATE INDEX payee_debt_of_payment ON payee_debt (book, payment_id);
+CREATE INDEX payee_debt_newest ON payee_debt (book, seq);
 
 -- Split plans 分账方案 that merchants keep, in versions of which one is active. A version's document never changes.
 CREATE TABLE split_plan (

@@ -30,21 +30,22 @@ async def debts(
     """Return what payees owe or owed, newest first; those after debt `before` in that order.
 
     The oldest is recovered first, so what an account is below nothing now is of its newest debts. is_open: only those
-    of which something is left, or of which nothing is. Costs the debts of the book.
+    of which something is left, or of which nothing is. Costs the debts that are listed, those that are passed over,
+    and the newer ones of their accounts.
     """
     rows = await connection.fetch(
         f"""
-        WITH stood AS (
-            SELECT {", ".join("d." + column for column in PayeeDebt._fields)}, greatest(0, least(
-                d.amount_minor, a.debits - a.credits - sum(d.amount_minor) OVER newer + d.amount_minor
+        SELECT {", ".join("d." + column for column in PayeeDebt._fields)}, stood.left_minor
+        FROM payee_debt d JOIN account a ON a.book = d.book AND a.name = d.account CROSS JOIN LATERAL (
+            SELECT greatest(0, least(
+                d.amount_minor, a.debits - a.credits - coalesce(sum(newer.amount_minor), 0)
             ))::bigint AS left_minor
-            FROM payee_debt d JOIN account a ON a.book = d.book AND a.name = d.account WHERE d.book = $1
-            WINDOW newer AS (PARTITION BY d.account ORDER BY d.seq DESC)
-        )
-        SELECT {_DEBT}, left_minor FROM stood
-        WHERE ($2::text IS NULL OR payee_id = $2) AND ($3::bool IS NULL OR (left_minor > 0) = $3)
-            AND ($4::text IS NULL OR seq < (SELECT seq FROM payee_debt WHERE book = $1 AND id = $4))
-        ORDER BY seq DESC LIMIT $5
+            FROM payee_debt newer WHERE newer.book = $1 AND newer.account = d.account AND newer.seq > d.seq
+        ) stood
+        WHERE d.book = $1 AND ($2::text IS NULL OR d.payee_id = $2)
+            AND ($3::bool IS NULL OR (stood.left_minor > 0) = $3)
+            AND ($4::text IS NULL OR d.seq < (SELECT seq FROM payee_debt WHERE book = $1 AND id = $4))
+        ORDER BY d.seq DESC LIMIT $5
         """,
         book,
         payee_id,

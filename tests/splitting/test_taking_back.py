@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import orjson
@@ -35,6 +35,7 @@ from splitting.shares.takeback import taken_back
 from splitting.store import Owed
 from splitting.tables import INSTRUCTIONS, PAYEE_DEBTS, SPLITS, OwnPayee, PayeeDebt
 from streams import EVENTS
+from tests.kernel.one_book import outside
 from tests.splitting.in_memory import BOOK, DAY, NOW, Book
 from tests.splitting.town import FARM, MILL, PLATFORM, Town, a_town
 
@@ -469,8 +470,37 @@ async def test_debts_are_listed_with_what_is_left_of_them_the_oldest_paid_first(
         ):
             refused = await front.get(f"/v1/debts?{asked}")
             assert (refused.status, refused.body["code"]) == (status, code)
+        whole = (await front.get("/v1/balances")).body
+        paged: list[Any] = []
+        more, after = True, ""
+        while more:
+            page = (await front.get(f"/v1/balances?limit=3{after}")).body
+            assert len(page["data"]) <= 3
+            paged, more = paged + page["data"], page["has_more"]
+            after = f"&starting_after={paged[-1]['account']}"
+        assert (paged, whole["has_more"]) == (whole["data"], False), "who asks for no page has all, as before"
+        assert (await front.get("/v1/balances?" + after[1:])).body["data"] == []
         await unbroken(town)
         await _as_the_migration_finds_them(database_url)
+
+
+async def test_a_page_of_debts_is_found_by_its_index_and_reads_no_others(database_url: str) -> None:
+    plan: list[str] = []
+
+    class Explained:
+        def __init__(self, connection: Any) -> None:
+            self.connection = connection
+
+        async def fetch(self, statement: str, *given: Any) -> list[Any]:
+            plan.extend(row[0] for row in await self.connection.fetch(f"EXPLAIN {statement}", *given))
+            return []
+
+    async with outside(database_url) as connection:
+        await connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
+        await debts(cast(Any, Explained(connection)), 1, limit=21)
+    told = "\n".join(plan)
+    assert "Index Scan Backward using payee_debt_newest" in told, told
+    assert "WindowAgg" not in told
 
 
 async def _as_the_migration_finds_them(database_url: str) -> None:
