@@ -145,10 +145,10 @@ class Consumer:
             await self._lanes.put(command)
         except Unavailable:
             raise  # no event's fault
-        except Conflict:
-            log.info("another worker is at this book", extra={"consumer": self.name, "book": book})
-            return False
         except Exception as error:  # whatever it is, it must not stop the other books
+            if isinstance(error, Conflict) and error.code == "position_moved":
+                log.info("another worker is at this book", extra={"consumer": self.name, "book": book})
+                return False
             if len(wanted) > 1:
                 first = wanted[: len(wanted) // 2]
                 return await self._handled(book, position, first[-1].seq, first)

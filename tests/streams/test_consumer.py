@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from kernel.db import Connection
-from kernel.errors import Broken, Rejected, Unavailable
+from kernel.errors import Broken, Conflict, Rejected, Unavailable
 from streams import Bell, Consumer, Event, events_after
 from streams.consumer import GATHER_S, PAGE
 from streams.store import pass_over
@@ -250,7 +250,10 @@ async def test_two_consumers_at_once_pass_over_nothing_that_has_an_effect(url: s
 
 # -- events nobody can handle ------------------------------------------------------------------------------------------
 
-MISTAKES = [Rejected("cannot", "it cannot be"), Broken("broken", "an invariant"), KeyError("a mistake"), ValueError()]
+MISTAKES = [
+    Rejected("cannot", "it cannot be"), Conflict("exists", "it is there"), Broken("broken", "an invariant"),
+    KeyError("a mistake"), ValueError(),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("early", [False, True])
