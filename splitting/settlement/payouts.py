@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from kernel.clock import business_date
 from kernel.db import Pool, acquire
 from kernel.env import Env
-from kernel.errors import NotFound, Rejected, Unavailable
+from kernel.errors import NotFound, Rejected, SluiceError, Unavailable
 from kernel.lane import Lanes
 from kernel.work import BOOKS, Need, Work
 from people import Use, approved
@@ -317,11 +317,17 @@ class Payouts:
         begun = business_date(min(row.set_at for row in rows)) - DAY
         after = begun if terms.settled_until is None else terms.settled_until
         found, unknown = ends(by_payee.values(), hours, self._calendar, after=after, now=now)
-        made = []
+        made, wrong = [], list[SluiceError]()
         for end in found:
             settlement = await self._make(book, bank, currency, end, by_payee, hours, now)
-            if settlement is not None:
+            if settlement is None:
+                continue
+            try:
                 made.append(await self._banks.send(settlement))
+            except SluiceError as error:  # it is made, and the worker sends it; the later ones are made all the same
+                wrong.append(error)
+        if wrong:
+            raise wrong[0]
         if unknown is not None:  # the mark stays, so that it is made up once it is known
             raise unknown
         await self._lanes.put(MarkSettled(book, bank, business_date(now) - DAY))

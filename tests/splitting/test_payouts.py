@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from kernel.db import acquire
-from kernel.errors import Conflict, NotFound, Rejected
+from kernel.errors import Broken, Conflict, NotFound, Rejected
 from splitting import store
 from splitting.payees import SuspendPayee
 from splitting.settlement.calendar import BankHours
 from splitting.settlement.refused import GiveBack
+from splitting.tables import Settlement
 from tests.splitting.desk import AHEAD, Desk, a_desk
 from tests.splitting.town import BANK, FARM, PLATFORM
 
@@ -65,6 +66,30 @@ async def test_what_was_missed_is_made_up_date_by_date(desk: Desk) -> None:
     async with acquire(desk.town.front.hub.pool) as connection:
         batches = await store.settlements(connection, desk.town.front.book)
     assert {batch.execution_date for batch in batches} == {date(2026, 11, 26) + AHEAD}, "no bank pays in the past"
+
+
+async def test_a_batch_that_cannot_be_sent_holds_no_later_one_up(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.at("11-23")
+    await desk.pay(None, "T+1")
+    for day in ("11-23", "11-24"):
+        desk.at(day)
+        await desk.town.sell()
+    desk.at("11-25", "03:00")
+    send = desk.mailbox.send
+
+    async def raises(settlement: Settlement) -> Settlement:
+        if settlement.business_date == date(2026, 11, 23) + AHEAD:
+            raise Broken("bad_instruction", "of this batch alone")
+        return await send(settlement)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.mailbox, "send", raises)
+        with pytest.raises(Broken, match="bad_instruction"):
+            await desk.run()
+        async with acquire(desk.town.front.hub.pool) as connection:
+            batches = await store.settlements(connection, desk.town.front.book)
+        assert sorted(batch.status for batch in batches) == ["created", "sent"]
+    assert len(await desk.run()) == 1, "the first is sent as soon as it can be"
 
 
 async def test_what_is_too_little_is_carried_over(desk: Desk) -> None:
