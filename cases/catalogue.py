@@ -154,6 +154,17 @@ KINDS: Mapping[str, CaseKind] = {
             "wait": "leave it in transit; the bank's next statement decides",
         },
     ),
+    "payout_recalled": CaseKind(
+        "a line that two people had recalled 追回 was not paid, or came back: its payee is owed it again, and it is "
+        "held and in no batch until people decide",
+        {
+            "release": (
+                "the payee and its account are right, or have been put right: its money is paid with the next batch. "
+                "Who is to have it no more is refunded first"
+            ),
+            "paid": "the bank states that it has paid the line after all (ask it to show the debit): book it as paid",
+        },
+    ),
     "withdrawal_in_doubt": CaseKind(
         "a bank took no order for a payee's withdrawal 提现 (refused_by), refused it as a duplicate, or gave "
         "contradictory answers: its money stays held in the sub-account; one without an order is sent no more",

@@ -53,6 +53,8 @@ RULES = {  #                       debit 借        credit 贷
     "commission_refused":     Rule(A.IN_TRANSIT,   A.PLATFORM_FEE, "手续费结算失败: likewise for the platform"),
     "settlement_returned":    Rule(A.SUB_ACCOUNT,  A.PAYEE,        "退票: a payout came back, so owed again"),
     "commission_returned":    Rule(A.SUB_ACCOUNT,  A.PLATFORM_FEE, "手续费退票: likewise for the platform"),
+    "recall":                 Rule(A.PAYEE,        A.SUB_ACCOUNT,  "追回冻结: held; posted if the bank paid after all"),
+    "commission_recall":      Rule(A.PLATFORM_FEE, A.SUB_ACCOUNT,  "手续费追回冻结: likewise for the platform"),
     "share_to_rail":          Rule(A.PAYEE,        A.RAIL_TRANSIT, "渠道分账在途: the channel is to pay a share out"),
     "commission_to_rail":     Rule(A.PLATFORM_FEE, A.RAIL_TRANSIT, "渠道分账在途: or the platform's fee"),
     "share_paid_by_rail":     Rule(A.RAIL_TRANSIT, A.CHANNEL,      "渠道分账成功: the channel paid it, so owes less"),

@@ -14,6 +14,7 @@ from people import Act, Approval, Use, What, approved
 from splitting import store
 from splitting.banks import fates
 from splitting.banks.parts import check_part
+from splitting.recalls import decisions as recalls
 from splitting.settlement import decisions as payouts
 from splitting.settlement import refused
 from splitting.settlement.deposits import PART, UNIDENTIFIED
@@ -27,6 +28,7 @@ EFFECTS: Mapping[tuple[str, str], cases.Effect] = {
     **payouts.EFFECTS,
     **refused.EFFECTS,
     **withdrawals.EFFECTS,
+    **recalls.EFFECTS,
     **fates.EFFECTS,
 }
 

@@ -22,6 +22,7 @@ _REFUND = ("refunds_match_the_journal", "refunded_fees_match_the_journal", "refu
 _CHARGEBACK = ("chargebacks_match_the_journal", "refunded_fees_match_the_journal", "refunds_never_exceed_captures")
 _RAIL = ("share_orders_match_the_journal", "at_rails_is_what_is_open", "shares_go_one_way")
 _WITHDRAWAL = ("withdrawals_match_the_journal", "withdrawals_are_counted")
+_RECALL = ("recalls_agree_with_their_payments",)
 _LINE = ("instructions_match_the_journal", "batches_match_their_lines")
 
 MEANING: dict[str, dict[str, Means]] = {
@@ -70,8 +71,8 @@ MEANING: dict[str, dict[str, Means]] = {
     "instruction": {
         "in_transit": Means("sent, and neither paid nor refused", _LINE),
         "paid": Means("sent and paid, once each", _LINE),
-        "refused": Means("sent and refused, once each: owed again", _LINE),
-        "returned": Means("sent, paid and returned, once each: owed again", _LINE),
+        "refused": Means("sent and refused, once each: owed again", (*_LINE, *_RECALL)),
+        "returned": Means("sent, paid and returned, once each: owed again", (*_LINE, *_RECALL)),
     },
     "batch": {
         "draft": Means(
@@ -111,6 +112,13 @@ MEANING: dict[str, dict[str, Means]] = {
         "paid": Means("its hold posted, once", _WITHDRAWAL),
         "refused": Means("its hold voided: the sub-account has it as before", _WITHDRAWAL),
         "returned": Means("its hold posted, and returned, once each", _WITHDRAWAL),
+    },
+    "recall": {
+        **dict.fromkeys(
+            ("requested", "sent", "pending", "refused", "overtaken"),
+            Means("what its line has; what is owed again of a line is held until people decide", _RECALL),
+        ),
+        "accepted": Means("likewise; its payment is not on its way, or people are asked about it", _RECALL),
     },
     "case": dict.fromkeys(("open", "decided"), Means(f"{_NOTHING}: it moves no money", ("cases_match_their_events",))),
     "discrepancy": dict.fromkeys(

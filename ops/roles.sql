@@ -22,7 +22,7 @@ GRANT UPDATE ON book, account, day_sum, hold, position, payee, split, bank_link,
     cashier_link, heartbeat, case_file, approval, statement_file, run, discrepancy, closing, timetable,
     timetable_missed, claim, split_attachment, own_payee, account_use, payout_reserve, rail_receiver, rail_payment,
     share_order, share_return, payee_account, withdrawal_limit, withdrawal_use, withdrawal, bank_account,
-    account_opening TO sluice_app;
+    account_opening, recall TO sluice_app;
 GRANT UPDATE (status, status_at) ON person TO sluice_app;
 GRANT UPDATE (sealed) ON certificate_key TO sluice_app;
 GRANT UPDATE (versions, active) ON split_plan TO sluice_app;

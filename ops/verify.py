@@ -99,6 +99,7 @@ WHOLE = {
     "suspense_leaves_with_its_case": "of money in suspense: by two people, or deposits of several accounts",
     "debts_cover_what_payees_lack": "of all accounts, likewise, and of what payees could not give back",
     "withdrawals_are_counted": "one row a payee that withdraws, and what it asked for on its last day",
+    "recalls_agree_with_their_payments": "of recalls, which two people ask for, and their lines",
     "no_account_overdrawn": "of all accounts, likewise; most of them are touched every day",
 }
 

@@ -24,6 +24,8 @@ from splitting.rails.limits import RAILS, AtRail, shares_out
 from splitting.rails.objects import ShareOrderOut, share_order_payload
 from splitting.rails.orders import freeze_needs, frozen_at_rail, refund_needs, refund_waits_until
 from splitting.rails.own_release import ask_from
+from splitting.recalls import objects as recall_objects
+from splitting.recalls import store as recall_store
 from splitting.settlement import store as settlement_store
 from splitting.settlement.deposits import ApplyDeposit
 from splitting.settlement.instructions import (
@@ -47,7 +49,7 @@ from splitting.tables import BankLink, Payee, RailPayment
 from splitting.withdrawals import objects as withdrawal_objects
 from splitting.withdrawals import store as withdrawal_store
 
-EVENTS = {**_EVENTS, **withdrawal_objects.EVENTS}
+EVENTS = {**_EVENTS, **withdrawal_objects.EVENTS, **recall_objects.EVENTS}
 
 INVARIANTS = {
     **store.INVARIANTS,
@@ -57,6 +59,7 @@ INVARIANTS = {
     **settlement_store.INVARIANTS,
     **rails_store.INVARIANTS,
     **withdrawal_store.INVARIANTS,
+    **recall_store.INVARIANTS,
 }
 
 __all__ = [

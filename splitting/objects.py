@@ -265,12 +265,6 @@ class InstructionOut(TypedDict):
     returned_on: Annotated[Day | None, Field(description="the bank's day on which a payout came back 退票")]
 
 
-class SettlementInFull(SettlementOut):
-    """A settlement with its instructions."""
-
-    instructions: list[InstructionOut]
-
-
 class DepositOut(TypedDict):
     """A channel's net of a day, as the bank booked it."""
 

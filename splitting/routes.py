@@ -29,7 +29,6 @@ from splitting.objects import (
     PayeeOut,
     PayoutReserveOut,
     PayoutScheduleOut,
-    SettlementInFull,
     SettlementOut,
     instruction_payload,
     own_payee_payload,
@@ -39,6 +38,8 @@ from splitting.objects import (
     settlement_payload,
 )
 from splitting.payees import MERCHANT, Payees
+from splitting.recalls.objects import SettlementInFull, recall_payload
+from splitting.recalls.store import of_lines
 from splitting.settlement.calendar import Every
 from splitting.settlement.limits import LONGEST, AccountClass
 from splitting.settlement.payouts import Payouts
@@ -356,7 +357,7 @@ class SettlementRoutes:
                 scope="balances:read",
                 handler=self.get_settlement,
                 answer=SettlementInFull,
-                says="Read a settlement with its instructions",
+                says="Read a settlement with its instructions, each with its recall 追回",
                 ident=a_name(_SETTLEMENT, "the settlement", _missing, "settlement"),
             ),
         ]
@@ -376,8 +377,15 @@ class SettlementRoutes:
             if settlement is None:
                 raise _missing(call.ident)
             lines = await store.instructions(connection, call.book, call.ident)
+            recalled = await of_lines(connection, call.book, call.ident)
         body: SettlementInFull = {
             **settlement_payload(settlement),
-            "instructions": [instruction_payload(line) for line in lines],
+            "instructions": [
+                {
+                    **instruction_payload(line),
+                    "recall": recall_payload(recalled[line.id]) if line.id in recalled else None,
+                }
+                for line in lines
+            ],
         }
         return Reply(body)

@@ -1,4 +1,4 @@
-"""State tables: a plan's version; a batch, its lines, a bank's file; rails; withdrawals 提现; sub-accounts 子账户."""
+"""State tables: a plan's version; a batch, its lines, recalls, files; rails; withdrawals 提现; sub-accounts 子账户."""
 
 from enum import StrEnum
 
@@ -76,6 +76,7 @@ class InstructionEvent(StrEnum):
     EXECUTED = "executed"
     REFUSED = "refused"
     RETURNED = "returned"
+    PAID_AFTER_ALL = "paid_after_all"  # two people say so, of one that was recalled
 
 
 INSTRUCTION = StateTable(
@@ -85,6 +86,7 @@ INSTRUCTION = StateTable(
         (Instruction.PAID, InstructionEvent.EXECUTED): Move(Instruction.PAID),  # banks repeat their reports
         (Instruction.PAID, InstructionEvent.RETURNED): Move(Instruction.RETURNED, "settlement.line_returned"),
         (Instruction.REFUSED, InstructionEvent.REFUSED): Move(Instruction.REFUSED),
+        (Instruction.REFUSED, InstructionEvent.PAID_AFTER_ALL): Move(Instruction.PAID, "settlement.line_paid"),
         (Instruction.RETURNED, InstructionEvent.EXECUTED): Move(Instruction.RETURNED),  # so it had been
         (Instruction.RETURNED, InstructionEvent.REFUSED): Move(Instruction.RETURNED),  # as some banks say it came back
     },
@@ -165,6 +167,75 @@ SUB_ACCOUNT = StateTable(
     },
     begins=dict.fromkeys(SubAccount),  # payee.created tells of it, as of a payee that is at no bank
     path=[(SubAccount.OPENING, SubAccountEvent.OPENED)],
+)
+
+
+class Recall(StrEnum):
+    """Of a recall 追回 of a line or a withdrawal."""
+
+    REQUESTED = "requested"  # two people have said so; not known to have reached the bank
+    SENT = "sent"  # the bank has it
+    PENDING = "pending"  # the bank looks into it
+    ACCEPTED = "accepted"  # the bank has said that the money comes back, or never goes
+    REFUSED = "refused"  # the bank has said no, or took no such request
+    OVERTAKEN = "overtaken"  # the payment was decided by another word before the bank answered; it may still answer
+
+
+class RecallEvent(StrEnum):
+    TAKEN = "taken"
+    NOT_TAKEN = "not_taken"
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    OVERTAKEN = "overtaken"
+    ASKED_AGAIN = "asked_again"
+
+
+RECALL = StateTable(
+    {
+        (Recall.REQUESTED, RecallEvent.TAKEN): Move(Recall.SENT, "recall.sent"),
+        (Recall.REQUESTED, RecallEvent.NOT_TAKEN): Move(Recall.REFUSED, "recall.refused"),
+        # The word that the bank has it was lost.
+        (Recall.REQUESTED, RecallEvent.PENDING): Move(Recall.PENDING, "recall.pending"),
+        (Recall.REQUESTED, RecallEvent.ACCEPTED): Move(Recall.ACCEPTED, "recall.accepted"),
+        (Recall.REQUESTED, RecallEvent.REFUSED): Move(Recall.REFUSED, "recall.refused"),
+        (Recall.REQUESTED, RecallEvent.OVERTAKEN): Move(Recall.OVERTAKEN, "recall.overtaken"),
+        (Recall.SENT, RecallEvent.TAKEN): Move(Recall.SENT),
+        (Recall.SENT, RecallEvent.NOT_TAKEN): Move(Recall.SENT),
+        (Recall.SENT, RecallEvent.PENDING): Move(Recall.PENDING, "recall.pending"),
+        (Recall.SENT, RecallEvent.ACCEPTED): Move(Recall.ACCEPTED, "recall.accepted"),
+        (Recall.SENT, RecallEvent.REFUSED): Move(Recall.REFUSED, "recall.refused"),
+        (Recall.SENT, RecallEvent.OVERTAKEN): Move(Recall.OVERTAKEN, "recall.overtaken"),
+        (Recall.PENDING, RecallEvent.TAKEN): Move(Recall.PENDING),
+        (Recall.PENDING, RecallEvent.NOT_TAKEN): Move(Recall.PENDING),
+        (Recall.PENDING, RecallEvent.PENDING): Move(Recall.PENDING),
+        (Recall.PENDING, RecallEvent.ACCEPTED): Move(Recall.ACCEPTED, "recall.accepted"),
+        (Recall.PENDING, RecallEvent.REFUSED): Move(Recall.REFUSED, "recall.refused"),
+        (Recall.PENDING, RecallEvent.OVERTAKEN): Move(Recall.OVERTAKEN, "recall.overtaken"),
+        # An accepted one that is refused later, and the other way round, is a contradiction: those moves are missing.
+        (Recall.ACCEPTED, RecallEvent.TAKEN): Move(Recall.ACCEPTED),
+        (Recall.ACCEPTED, RecallEvent.NOT_TAKEN): Move(Recall.ACCEPTED),
+        (Recall.ACCEPTED, RecallEvent.PENDING): Move(Recall.ACCEPTED),
+        (Recall.ACCEPTED, RecallEvent.ACCEPTED): Move(Recall.ACCEPTED),
+        (Recall.ACCEPTED, RecallEvent.OVERTAKEN): Move(Recall.ACCEPTED),
+        (Recall.REFUSED, RecallEvent.TAKEN): Move(Recall.REFUSED),
+        (Recall.REFUSED, RecallEvent.NOT_TAKEN): Move(Recall.REFUSED),
+        (Recall.REFUSED, RecallEvent.PENDING): Move(Recall.REFUSED),
+        (Recall.REFUSED, RecallEvent.REFUSED): Move(Recall.REFUSED),
+        (Recall.REFUSED, RecallEvent.OVERTAKEN): Move(Recall.REFUSED),
+        (Recall.REFUSED, RecallEvent.ASKED_AGAIN): Move(Recall.REQUESTED, "recall.requested"),
+        (Recall.OVERTAKEN, RecallEvent.TAKEN): Move(Recall.OVERTAKEN),
+        (Recall.OVERTAKEN, RecallEvent.NOT_TAKEN): Move(Recall.REFUSED, "recall.refused"),
+        (Recall.OVERTAKEN, RecallEvent.PENDING): Move(Recall.OVERTAKEN),
+        (Recall.OVERTAKEN, RecallEvent.ACCEPTED): Move(Recall.ACCEPTED, "recall.accepted"),
+        (Recall.OVERTAKEN, RecallEvent.REFUSED): Move(Recall.REFUSED, "recall.refused"),
+        (Recall.OVERTAKEN, RecallEvent.OVERTAKEN): Move(Recall.OVERTAKEN),
+    },
+    begins={Recall.REQUESTED: "recall.requested"},
+    path=[
+        (Recall.REQUESTED, RecallEvent.TAKEN),
+        (Recall.SENT, RecallEvent.ACCEPTED),
+    ],
 )
 
 

@@ -38,6 +38,7 @@ PAID_OUT = frozenset(
     {
         *("settlement_sent", "settlement_refused", "settlement_returned"),
         *("commission_sent", "commission_refused", "commission_returned"),
+        *("recall", "commission_recall"),
     }
 )
 _FOLLOWED = (
@@ -45,7 +46,8 @@ _FOLLOWED = (
     "WHERE s.book = l.book AND s.bank = l.bank AND s.status <> 'finished') OR EXISTS (SELECT 1 FROM withdrawal w "
     "WHERE w.book = l.book AND w.bank = l.bank AND w.status IN ('requested', 'stopped', 'sent')) OR EXISTS ("
     "SELECT 1 FROM account_opening o JOIN payee p ON p.book = o.book AND p.id = o.payee_id "
-    "WHERE o.ended_at IS NULL AND o.book = l.book AND p.bank = l.bank)"
+    "WHERE o.ended_at IS NULL AND o.book = l.book AND p.bank = l.bank) OR EXISTS ("
+    "SELECT 1 FROM recall r WHERE r.book = l.book AND r.bank = l.bank AND r.status IN ('requested', 'sent', 'pending'))"
 )
 
 
@@ -425,8 +427,9 @@ async def payee_totals(connection: Connection, book: int, currency: str) -> list
                                                     AND t.credit = p.owed), 0)::bigint,
                coalesce(sum(t.amount_minor) FILTER (WHERE t.rule IN ('share_taken_back', 'commission_taken_back')
                                                     AND t.debit = p.owed), 0)::bigint,
-               coalesce(sum(CASE t.rule WHEN 'settlement_paid' THEN t.amount_minor ELSE -t.amount_minor END)
-                        FILTER (WHERE t.rule = 'settlement_paid' AND t.credit = p.sub
+               coalesce(sum(CASE WHEN t.credit = p.sub THEN t.amount_minor ELSE -t.amount_minor END)
+                        FILTER (WHERE t.rule IN ('settlement_paid', 'recall', 'commission_recall')
+                                    AND t.credit = p.sub
                                 OR t.rule IN ('settlement_returned', 'commission_returned') AND t.debit = p.sub),
                         0)::bigint
         FROM p LEFT JOIN transfer t ON t.book = $1 AND t.step IN ('post', 'post_hold')
@@ -492,25 +495,29 @@ async def shares_sum_to_the_net(connection: Connection) -> list[str]:
 
 
 async def instructions_match_the_journal(connection: Connection) -> list[str]:
-    """A line in transit was booked so and is undecided; any other was booked so once, and not otherwise."""
+    """A line in transit was booked so and is undecided; any other was booked so once, and not otherwise.
+
+    But one that was recalled and, people say, was paid after all was refused before.
+    """
     rows = await connection.fetch(
         """
         WITH told AS (
             SELECT book, regexp_replace(id, ':(sent|paid|refused|returned)$', '') AS id,
                 sum(amount_minor) FILTER (WHERE rule IN ('settlement_sent', 'commission_sent')) AS sent,
-                sum(amount_minor) FILTER (WHERE rule = 'settlement_paid') AS paid,
+                sum(amount_minor) FILTER (WHERE rule IN ('settlement_paid', 'recall', 'commission_recall')) AS paid,
+                bool_or(rule IN ('recall', 'commission_recall')) AS after_all,
                 sum(amount_minor) FILTER (WHERE rule IN ('settlement_refused', 'commission_refused')) AS refused,
                 sum(amount_minor) FILTER (WHERE rule IN ('settlement_returned', 'commission_returned')) AS returned
             FROM transfer WHERE rule IN (
                 'settlement_sent', 'commission_sent', 'settlement_paid', 'settlement_refused', 'commission_refused',
                 'settlement_returned', 'commission_returned'
-            ) GROUP BY 1, 2
+            ) OR rule IN ('recall', 'commission_recall') AND step = 'post_hold' GROUP BY 1, 2
         )
         SELECT coalesce(i.book, t.book), coalesce(i.id, t.id), i.status, t.sent, t.paid, t.refused, t.returned
         FROM instruction i FULL JOIN told t ON t.book = i.book AND t.id = i.id
         WHERE i.id IS NULL OR coalesce(t.sent, 0) <> i.amount_minor
             OR coalesce(t.paid, 0) <> CASE WHEN i.status IN ('paid', 'returned') THEN i.amount_minor ELSE 0 END
-            OR coalesce(t.refused, 0) <> CASE i.status WHEN 'refused' THEN i.amount_minor ELSE 0 END
+            OR coalesce(t.refused, 0) <> CASE WHEN i.status = 'refused' OR t.after_all THEN i.amount_minor ELSE 0 END
             OR coalesce(t.returned, 0) <> CASE i.status WHEN 'returned' THEN i.amount_minor ELSE 0 END
         """
     )

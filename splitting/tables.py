@@ -427,6 +427,31 @@ class Withdrawal(NamedTuple):
     debits: str = ""  # by which bookings the bank carried it out, see splitting.settlement.debits
 
 
+class Recall(NamedTuple):
+    """What asks a bank for a payment back 追回: a line of a batch, or a withdrawal."""
+
+    book: int
+    about: str  # the line's id, or the withdrawal's
+    bank: str
+    number: int  # of how often it was asked for; each has an id of its own at the bank
+    amount_minor: int
+    currency: str
+    reason: str  # one of channels.banks.RECALL_REASONS
+    note: str  # for the bank's people; may be empty
+    status: str
+    unsent: bool  # it is to be given to the bank
+    code: str | None  # why the bank refuses it, or waits: its code and words
+    answered_on: date | None  # the bank's day of its last answer
+    asked_by: str  # a person's name
+    asked_at: datetime
+    updated_at: datetime
+
+    @property
+    def id(self) -> str:
+        """The recall, of all that are given to banks."""
+        return f"{self.about}:recall:{self.number}"
+
+
 PAYEES: Table[Payee] = Table(
     "payee",
     Payee,
@@ -526,5 +551,11 @@ WITHDRAWALS: Table[Withdrawal] = Table(
     Withdrawal,
     "int text text text text text text text text text bigint text text text date int text timestamptz timestamptz date "
     "date text",
+    keys=2,
+)
+RECALLS: Table[Recall] = Table(
+    "recall",
+    Recall,
+    "int text text int bigint text text text text bool text date text timestamptz timestamptz",
     keys=2,
 )

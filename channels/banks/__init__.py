@@ -1,11 +1,26 @@
 """Banks that settle: orders out, what became of them and bookings in; each kind of bank in a folder of its own."""
 
-from channels.banks.answers import Fate, LineStatus, StatusReport, disagreement, other_payment_than_sent
+from channels.banks.answers import (
+    Fate,
+    LineStatus,
+    RecallAnswer,
+    RecallVerdict,
+    StatusReport,
+    disagreement,
+    other_payment_than_sent,
+)
 from channels.banks.bookings import AccountStatement, Entry, joined
-from channels.banks.contract import IDENTITY_REFUSALS, Bank, GivesAnew, OpensAccounts, TellsUploads
+from channels.banks.contract import (
+    IDENTITY_REFUSALS,
+    Bank,
+    GivesAnew,
+    OpensAccounts,
+    RecallsPayments,
+    TellsUploads,
+)
 from channels.banks.errors import BadStatement
 from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
-from channels.banks.orders import Instruction, Order, is_bic, no_text
+from channels.banks.orders import RECALL_REASONS, Instruction, Order, RecallRequest, is_bic, no_text
 from channels.banks.profiles import (
     NAMES,
     SECRETS,
@@ -14,15 +29,17 @@ from channels.banks.profiles import (
     opens_accounts,
     paid_by_booking,
     profile,
+    recalls_payments,
     region,
     unsayable,
 )
-from channels.banks.reading import KINDS, read_notice, read_report, read_statements, types_of
+from channels.banks.reading import KINDS, read_notice, read_report, read_resolution, read_statements, types_of
 
 __all__ = [
     "IDENTITY_REFUSALS",
     "KINDS",
     "NAMES",
+    "RECALL_REASONS",
     "SECRETS",
     "Accepted",
     "AccountStatement",
@@ -39,6 +56,10 @@ __all__ = [
     "LineStatus",
     "OpensAccounts",
     "Order",
+    "RecallAnswer",
+    "RecallRequest",
+    "RecallVerdict",
+    "RecallsPayments",
     "StatusReport",
     "TellsUploads",
     "a_bank",
@@ -53,7 +74,9 @@ __all__ = [
     "profile",
     "read_notice",
     "read_report",
+    "read_resolution",
     "read_statements",
+    "recalls_payments",
     "region",
     "types_of",
     "unsayable",

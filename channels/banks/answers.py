@@ -71,6 +71,28 @@ class LineStatus:
         return self.said
 
 
+class RecallVerdict(StrEnum):
+    """What a bank's answer to a recall 追回 means."""
+
+    ACCEPTED = "accepted"  # the money comes back, or never goes
+    REFUSED = "refused"
+    PENDING = "pending"  # it is looked into; another answer follows
+
+
+@dataclass(frozen=True, slots=True)
+class RecallAnswer:
+    """What a bank says became of one recall. What it does not repeat of the payment is None."""
+
+    message_id: str
+    recall_id: str  # ours
+    verdict: RecallVerdict
+    status: str  # as the bank wrote it: ACCR, RJCR, PDCR, CNCL …
+    reasons: tuple[Reason, ...] = ()
+    order_id: str | None = None
+    end_to_end_id: str | None = None
+    amount: Money | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
     """What a report says of how much it reports on; None where it does not say. A control sum has no currency."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
-from channels.banks.orders import Order
+from channels.banks.orders import Order, RecallRequest
 from channels.contract import Refused, Unknown
 from kernel.sealing import Secret
 
@@ -97,6 +97,18 @@ class TellsUploads(Protocol):
 
     async def uploads(self, message_id: str) -> tuple[Accepted, ...]:
         """Return what it has under a message id, first one first; empty: nothing. Raises Unavailable, Rejected."""
+
+
+@runtime_checkable
+class RecallsPayments(Protocol):
+    """A bank that is asked for payments back 追回, and tells of what becomes of that by files (Kind.RESOLUTION)."""
+
+    async def recall(self, request: RecallRequest) -> Accepted | Refused | Unknown:
+        """Ask for one instruction back. After Unknown, ask again with the very same: the bank looks into it once.
+
+        Accepted: the bank has the request, and will answer it. Refused: it says that it takes no such request, and has
+        done nothing; that may be said of a repetition. Raises Rejected (bad_recall) where it cannot be written.
+        """
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ class Kind(StrEnum):
 
     REPORT = "report"  # what became of an order: answers.StatusReport
     NOTICE = "notice"  # bookings, as they are made: bookings.Entry
+    RESOLUTION = "resolution"  # what becomes of a recall 追回: answers.RecallAnswer
     STATEMENT = "statement"  # every booking of a closed day, between two balances: bookings.AccountStatement
 
 

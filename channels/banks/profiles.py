@@ -62,6 +62,11 @@ def opens_accounts(settings: Mapping[str, Any]) -> bool:
     return profile(settings) != CMB
 
 
+def recalls_payments(settings: Mapping[str, Any]) -> bool:
+    """Tell whether the bank can be asked for payments back (contract.RecallsPayments)."""
+    return profile(settings) != CMB
+
+
 def paid_by_booking(settings: Mapping[str, Any]) -> bool:
     """Tell whether the bank's booking of a debit says that it was paid: its reports end before ACSC."""
     return profile(settings) == ISO_20022 and settings.get("paid_by") == "booking"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from channels.banks import cmb, iso20022
-from channels.banks.answers import StatusReport
+from channels.banks.answers import RecallAnswer, StatusReport
 from channels.banks.bookings import AccountStatement, Entry
 from channels.banks.errors import BadStatement
 from channels.banks.files import Kind
@@ -14,6 +14,7 @@ KINDS: Mapping[str, Kind] = {
     "camt.054": Kind.NOTICE,
     "camt.052": Kind.NOTICE,
     "camt.053": Kind.STATEMENT,
+    "camt.029": Kind.RESOLUTION,
     "cmb.batch": Kind.REPORT,
     "cmb.bookings": Kind.NOTICE,
     "cmb.day": Kind.STATEMENT,
@@ -29,6 +30,12 @@ def read_report(type: str, content: bytes) -> StatusReport:
     """Read what a bank says became of an order. Raises BadStatement."""
     _check(type, Kind.REPORT)
     return cmb.read_report(content) if _is_cmb(type) else iso20022.read_pain002(content)
+
+
+def read_resolution(type: str, content: bytes) -> RecallAnswer:
+    """Read what a bank says became of a recall. Raises BadStatement."""
+    _check(type, Kind.RESOLUTION)
+    return iso20022.read_camt029(content)
 
 
 def read_notice(

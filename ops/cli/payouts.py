@@ -1,11 +1,25 @@
-"""Payouts 结算 by schedule: payout set, list, reserve, reserves, bank, run, release, cancel."""
+"""Payouts 结算 by schedule: payout set, list, reserve, reserves, bank, run, release, cancel, recall, recalls."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import typer
 
-from ops.cli.shared import Book, Currency, Json, acting, acting_person, finish, looking, on_screen, settings, show
+from ops.cli.shared import (
+    Book,
+    Currency,
+    Json,
+    RecallNote,
+    RecallReason,
+    acting,
+    acting_person,
+    fail,
+    finish,
+    looking,
+    on_screen,
+    settings,
+    show,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Payouts 结算周期: who is paid when, and releasing large batches.")
 _NOT_SENT = ("created", "awaiting_release", "refused")
@@ -225,6 +239,74 @@ def payout_cancel(
     from ops.payouts import cancel_as
 
     _decide(book, settlement, as_json, "payout cancel", cancel_as)
+
+
+@app.command("recall")
+def payout_recall(
+    book: Book,
+    settlement: Annotated[str, typer.Argument(metavar="SETTLEMENT", help="stl_…, see `sluice settlement list`.")],
+    reason: RecallReason,
+    line: Annotated[
+        str | None,
+        typer.Option(help="This line alone, also where it was paid; default: every line that is in transit."),
+    ] = None,
+    note: RecallNote = "",
+    as_json: Json = False,
+) -> None:
+    """Ask the bank to take back a line of a batch that it has, or all that are in transit 追回; takes two people.
+
+    What comes back is owed to its payee again, and held until two people decide (`sluice case list --kind
+    payout_recalled`). Exit code 1 where the bank takes no recalls, or has no such line; then nothing is asked.
+    """
+    from ops.cli.settlements import recall_line
+    from ops.recalls import recall_lines_as
+    from splitting.recalls.objects import recall_payload
+
+    found = settings()
+
+    async def work() -> int:
+        async with acting_person(found, "closing", "payout recall", settlement, book=book) as begun:
+            rows = await recall_lines_as(begun, book, settlement, line=line, reason=reason, note=note)
+        if as_json:
+            show({"recalls": [recall_payload(row) for row in rows]})
+        else:
+            typer.echo("\n".join(map(recall_line, rows)))
+        return 0
+
+    finish(work())
+
+
+@app.command("recalls")
+def payout_recalls(
+    book: Book,
+    status: Annotated[
+        str | None,
+        typer.Option(help="Only those that are: requested, sent, pending, accepted, refused, overtaken."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """List what banks are asked to take back 追回, of batches and withdrawals, and their answers; newest first."""
+    from kernel.db import acquire
+    from ops.cli.settlements import recall_line
+    from splitting.recalls.objects import recall_payload
+    from splitting.recalls.store import recalls
+    from splitting.states import Recall as Status
+
+    if status is not None and status not in list(Status):
+        fail(f"--status is one of {', '.join(Status)}", 2)
+    found = settings()
+
+    async def work() -> int:
+        async with looking(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
+            rows = await recalls(connection, book, status=status, limit=limit)
+        if as_json:
+            show({"recalls": [recall_payload(row) for row in rows]})
+        else:
+            typer.echo("\n".join(map(recall_line, rows)) or "no recall")
+        return 0
+
+    finish(work())
 
 
 def _decide(book: int, settlement: str, as_json: bool, command: str, decide: Callable[..., Awaitable[Any]]) -> None:

@@ -7,7 +7,7 @@ import typer
 from ops.cli.shared import Book, Json, fail, finish, looking, on_screen, settings, show
 
 if TYPE_CHECKING:
-    from splitting.tables import Instruction, Settlement
+    from splitting.tables import Instruction, Recall, Settlement
 
 app = typer.Typer(no_args_is_help=True, help="Settlement 结算: the batches for banks, and what became of each line.")
 
@@ -49,10 +49,12 @@ def settlement_show(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show a batch with its lines: payee, amount, status, and why the bank refused one or sent it back."""
+    """Show a batch with its lines: payee, amount, status, why the bank refused one or sent it back, and its recall."""
     import splitting
     from kernel.db import acquire
     from kernel.errors import NotFound
+    from splitting.recalls.objects import recall_payload
+    from splitting.recalls.store import of_lines
     from splitting.settlement.store import lacking
     from splitting.states import Instruction as LineStatus
 
@@ -66,15 +68,25 @@ def settlement_show(
             if batch is None:
                 raise NotFound("no_such_settlement", f"there is no settlement {settlement!r}")
             lines = await splitting.store.instructions(connection, book, settlement)
+            recalled = await of_lines(connection, book, settlement)
             lacks = await lacking(connection, batch) if batch.status == "created" else 0
         wanted = [line for line in lines if status in (None, line.status)]
         if as_json:
-            told = [{**splitting.instruction_payload(line), "name": line.name} for line in wanted]
+            told = [
+                {
+                    **splitting.instruction_payload(line),
+                    "name": line.name,
+                    "recall": recall_payload(recalled[line.id]) if line.id in recalled else None,
+                }
+                for line in wanted
+            ]
             show({**splitting.settlement_payload(batch), "instructions": told})
         else:
             typer.echo(batch_line(batch, lacks))
             for line in wanted:
                 typer.echo(f"  {_line(line)}")
+                if line.id in recalled:
+                    typer.echo(f"    {recall_line(recalled[line.id])}")
         return 0
 
     finish(work())
@@ -99,6 +111,21 @@ def batch_line(batch: "Settlement", lacks: int = 0) -> str:
         f"{batch.id}: {batch.status}, {batch.instruction_count} instructions 结算指令 over {total} {batch.currency}, "
         f"paid 已出款 {paid}{came_back}, {batch.open_count} not answered yet 待银行回执{what_now}"
     )
+
+
+def recall_line(row: "Recall") -> str:
+    """Return what a person is told of a recall, in every command the same."""
+    from kernel.money import Money
+
+    what_now = {
+        "requested": "; the bank is not known to have it",
+        "sent": "; the bank has it, and has not answered",
+        "overtaken": "; its payment was decided before the bank answered it",
+    }.get(row.status, "")
+    why = f"  {row.code}" if row.code else ""
+    day = f" {row.answered_on}" if row.answered_on else ""
+    amount = Money(row.amount_minor, row.currency)
+    return on_screen(f"recall 追回 of {row.about}  {amount}  {row.reason}  {row.status}{day}{why}{what_now}")
 
 
 def _line(line: "Instruction") -> str:

@@ -51,6 +51,28 @@ def currency_option(help: str = "ISO 4217.") -> Any:
 Currency = Annotated[str, currency_option()]
 
 
+def _recall_reason(given: str) -> str:
+    """End with what is wrong with a reason of a recall."""
+    from channels.banks import RECALL_REASONS
+
+    if given not in RECALL_REASONS:
+        known = ", ".join(f"{code} ({says})" for code, says in RECALL_REASONS.items())
+        fail(f"--reason {given[:10]!r} is none of {known}", 2)
+    return given
+
+
+RecallReason = Annotated[
+    str,
+    typer.Option(
+        "--reason",
+        callback=_recall_reason,
+        help="ISO 20022's code: AC03 wrong account, AM09 wrong amount, CUST asked for by the customer, DUPL duplicate, "
+        "FRAD fraud, TECH technical fault, UPAY not due.",
+    ),
+]
+RecallNote = Annotated[str, typer.Option("--note", help="For the bank's people, at most 105 characters.")]
+
+
 def fail(message: str, code: int = 1) -> NoReturn:
     """End with a message on standard error."""
     from ops.logs import fit_to_be_read

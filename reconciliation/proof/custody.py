@@ -15,7 +15,8 @@ from channels.banks import AccountStatement, Entry
 from kernel.ids import base36
 from reconciliation.proof.items import At, Item, one_sided
 from splitting.banks.sending import message_id
-from splitting.settlement.instructions import INSTRUCTION_ID, settlement_id
+from splitting.settlement.ids import INSTRUCTION_ID
+from splitting.settlement.instructions import settlement_id
 from splitting.withdrawals import rules
 
 DAY = timedelta(days=1)

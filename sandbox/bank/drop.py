@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from sandbox.bank import signing, store
 from sandbox.bank.bookings import RAIL
+from sandbox.bank.cancellations import read_upload
 from sandbox.bank.errors import FileRefused
-from sandbox.bank.instructions import read_order
 from sandbox.bank.schema import MAX_BYTES
 from sandbox.bank.store import Customer, OutFile
 from sandbox.context import SandboxContext
@@ -73,7 +73,7 @@ class Drops:
             signing.verify(signature, customer.public_key, raw)
             if len(raw) > MAX_BYTES:
                 raise FileRefused("file_too_large", f"files have at most {MAX_BYTES} bytes")
-            order = await asyncio.to_thread(read_order, raw)
+            order = await asyncio.to_thread(read_upload, raw)
         except signing.NotSigned as reason:
             return {"refused": "signature_not_valid", "message": str(reason)}, "refused"
         except FileRefused as reason:

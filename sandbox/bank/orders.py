@@ -1,4 +1,4 @@
-"""Payment orders by file: accepted, executed, and sent back.
+"""Payment orders by file, and what is wanted back of them: accepted, executed, and sent back.
 
 Accepting a file and executing it are two transactions. The first makes the 202 true; the second books every line,
 writes the report and marks the file as done, all or nothing. So a file is executed exactly once, whatever is killed
@@ -11,10 +11,12 @@ import asyncio
 from dataclasses import replace
 from datetime import datetime
 
-from sandbox.bank import reports, store
+from sandbox.bank import recall_store, reports, store
 from sandbox.bank.bookings import IDENTITY, RAIL, Bookings, file_id, instant, known_account, sha256
+from sandbox.bank.cancellations import Cancellation, read_upload
 from sandbox.bank.errors import Refused
-from sandbox.bank.instructions import Line, Order, read_order
+from sandbox.bank.instructions import Line, Order
+from sandbox.bank.recalls import Recalls
 from sandbox.bank.reports import Entry, Result
 from sandbox.bank.rules import Refusal, Status, judge, leaves_the_bank
 from sandbox.bank.store import Customer, Upload
@@ -36,9 +38,11 @@ class Orders:
         ctx.faults.declare(RAIL, ("refuse_line",), ("creditor_account", "end_to_end_id"), code="AC04")
         ctx.faults.declare(RAIL, ("say_refused",), ("creditor_account", "end_to_end_id"), codes="DU04")
         ctx.faults.declare(RAIL, ("report_ends_at",), ("customer_id", "message_id"), status="ACSP")
+        ctx.faults.declare(RAIL, ("line_waits",), ("creditor_account", "end_to_end_id"))
+        self.recalls = Recalls(ctx, bookings, self._give_back)
         ctx.faults.declare(RAIL, ("report_by_payment", "report_in_12"), ("customer_id", "message_id"))
 
-    async def accept(self, customer: Customer, order: Order, raw: bytes) -> Upload:
+    async def accept(self, customer: Customer, order: Order | Cancellation, raw: bytes) -> Upload:
         """Record a file as received; durable when this returns. The same bytes again return the same upload."""
         now = self._ctx.clock.now_utc()
         digest = sha256(raw)
@@ -77,11 +81,15 @@ class Orders:
             await self._process(upload)
 
     async def _process(self, upload: Upload) -> None:
-        order = await asyncio.to_thread(read_order, upload.raw)
+        order = await asyncio.to_thread(read_upload, upload.raw)
         now = self._ctx.clock.now_utc()
 
         def command(tx: Tx) -> None:
-            if store.finish_upload(tx, upload.file_id):
+            if not store.finish_upload(tx, upload.file_id):
+                return
+            if isinstance(order, Cancellation):
+                self.recalls.look_into(tx, upload, order, now)
+            else:
                 self._execute(tx, upload, order, now)
 
         await self._store.write(command)
@@ -123,6 +131,9 @@ class Orders:
         fault = self._ctx.faults.take(RAIL, "refuse_line", **facts)
         if fault is not None:
             return Result(line, Refusal(str(fault.params["code"])[:4], "refused by the bank"), None)
+        if self._ctx.faults.take(RAIL, "line_waits", **facts) is not None:
+            recall_store.add_waiting_line(tx, upload.customer_id, upload.file_id, line.end_to_end_id)
+            return Result(line, None, None, Status.IN_PROCESS)
         leaves = leaves_the_bank(line, IDENTITY.bic)
         if debtor is None or (creditor is None and not leaves):
             raise RuntimeError("a line without both accounts was not refused")
@@ -166,6 +177,25 @@ class Orders:
             return Result(line, Refusal(first[:4], "this was sent before", tuple(code[:4] for code in more)), None)
         return Result(line, None, debit.bank_ref)
 
+    async def carry_out(self, end_to_end_id: str) -> None:
+        """Carry out a line that waits, and report on it. Raises Refused (404)."""
+        now = self._ctx.clock.now_utc()
+
+        def command(tx: Tx) -> None:
+            upload = recall_store.find_waiting_line(tx, end_to_end_id)
+            order = None if upload is None else read_upload(upload.raw)
+            if upload is None or not isinstance(order, Order):
+                raise Refused(404, "line_not_found", f"no line {end_to_end_id} waits")
+            recall_store.end_waiting_line(tx, upload.customer_id, end_to_end_id, "done")
+            line = next(one for one in order.lines if one.end_to_end_id == end_to_end_id)
+            results = [self._execute_line(tx, upload, line, now)]
+            report_id = f"P002-{store.next_file_seq(tx):010d}"
+            report = reports.status_report(IDENTITY, report_id, now, order, results)
+            day = store.read_date(tx)
+            self._bookings.file_out(tx, upload.customer_id, "pain.002", report_id, report, day, now, upload)
+
+        await self._store.write(command)
+
     async def return_line(self, creditor_account: str, end_to_end_id: str, code: str) -> str:
         """Send an executed line's money back (退票) on the bank's date: a debit there, a credit to the payer.
 
@@ -175,40 +205,41 @@ class Orders:
         now = self._ctx.clock.now_utc()
 
         def command(tx: Tx) -> str:
-            line = store.find_paid_line(tx, creditor_account, end_to_end_id)
-            creditor = None if line is not None and line.paid_out else known_account(tx, creditor_account)
-            if line is None:
-                raise Refused(404, "line_not_found", f"no executed line {end_to_end_id} credits {creditor_account}")
-            if line.returned:
-                raise Refused(409, "already_returned", f"line {end_to_end_id} was returned before")
-            if creditor is not None and creditor.balance_minor < line.amount_minor:
-                raise Refused(409, "funds_short", f"account {creditor_account} no longer holds the amount")
-            debtor = known_account(tx, line.debtor_account)
-            store.mark_returned(tx, line)
-            draft = Entry(
-                entry_ref="",
-                bank_ref="",
-                amount_minor=line.amount_minor,
-                is_credit=False,
-                booking_date=store.read_date(tx),
-                family="ICDT",
-                sub_family="RRTN",  # reimbursement of a returned transfer
-                end_to_end_id=end_to_end_id,
-                instruction_id=None,
-                message_id=None,
-                payment_id=None,
-                remittance=f"RETURN {end_to_end_id}",
-                other_name=debtor.name,
-                other_account=debtor.number,
-                return_reason=code,
-            )
-            if creditor is not None:
-                self._bookings.book(tx, creditor, draft, now)
-            other_name = debtor.name if creditor is None else creditor.name  # elsewhere the holder is the same
-            incoming = replace(
-                draft, is_credit=True, family="RCDT", other_name=other_name, other_account=creditor_account
-            )
-            self._bookings.book(tx, debtor, incoming, now)
-            return debtor.number if creditor is None else creditor.number
+            return self._give_back(tx, creditor_account, end_to_end_id, code, now)
 
         return await self._store.write(command)
+
+    def _give_back(self, tx: Tx, creditor_account: str, end_to_end_id: str, code: str, now: datetime) -> str:
+        line = store.find_paid_line(tx, creditor_account, end_to_end_id)
+        creditor = None if line is not None and line.paid_out else known_account(tx, creditor_account)
+        if line is None:
+            raise Refused(404, "line_not_found", f"no executed line {end_to_end_id} credits {creditor_account}")
+        if line.returned:
+            raise Refused(409, "already_returned", f"line {end_to_end_id} was returned before")
+        if creditor is not None and creditor.balance_minor < line.amount_minor:
+            raise Refused(409, "funds_short", f"account {creditor_account} no longer holds the amount")
+        debtor = known_account(tx, line.debtor_account)
+        store.mark_returned(tx, line)
+        draft = Entry(
+            entry_ref="",
+            bank_ref="",
+            amount_minor=line.amount_minor,
+            is_credit=False,
+            booking_date=store.read_date(tx),
+            family="ICDT",
+            sub_family="RRTN",  # reimbursement of a returned transfer
+            end_to_end_id=end_to_end_id,
+            instruction_id=None,
+            message_id=None,
+            payment_id=None,
+            remittance=f"RETURN {end_to_end_id}",
+            other_name=debtor.name,
+            other_account=debtor.number,
+            return_reason=code,
+        )
+        if creditor is not None:
+            self._bookings.book(tx, creditor, draft, now)
+        other_name = debtor.name if creditor is None else creditor.name  # elsewhere the holder is the same
+        incoming = replace(draft, is_credit=True, family="RCDT", other_name=other_name, other_account=creditor_account)
+        self._bookings.book(tx, debtor, incoming, now)
+        return debtor.number if creditor is None else creditor.number

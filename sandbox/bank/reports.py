@@ -1,4 +1,4 @@
-"""What the bank writes: pain.002.001.10 (or .12), camt.054.001.08 and camt.053.001.08. Pure.
+"""What the bank writes: pain.002.001.10 (or .12), camt.029.001.09, camt.054.001.08 and camt.053.001.08. Pure.
 
 Element order follows the schemas; the tests hold every message against them.
 """
@@ -11,6 +11,7 @@ from datetime import date, datetime
 from itertools import groupby
 from xml.etree.ElementTree import Element, tostring
 
+from sandbox.bank.cancellations import Cancellation, Decision
 from sandbox.bank.instructions import MESSAGE_NAME, Line, Order
 from sandbox.bank.money import to_text
 from sandbox.bank.rules import Account, Refusal, Status, group_status
@@ -133,6 +134,54 @@ def rejection_report(
             "CstmrPmtStsRpt",
             _report_header(bank, report_id, created_at),
             _original_group(order, Status.REJECTED, _reason(refusal)),
+        ),
+    )
+
+
+_CASE_STATUS = {Decision.ACCEPTED: "CNCL", Decision.REFUSED: "RJCR", Decision.PENDING: "PDCR"}
+
+
+def recall_answer(
+    bank: BankIdentity,
+    answer_id: str,
+    created_at: datetime,
+    wanted: Cancellation,
+    decision: Decision,
+    why: Refusal | None,
+) -> bytes:
+    """Return the camt.029 that tells what became of a recall 追回."""
+    asker = _el("Pty", _el("Nm", wanted.asker))
+    reason = None
+    if why is not None:
+        reason = _el("CxlStsRsnInf", _el("Rsn", _el("Cd", why.code)), _el("AddtlInf", why.why[:105]))
+    return _document(
+        "camt.029.001.09",
+        _el(
+            "RsltnOfInvstgtn",
+            _el(
+                "Assgnmt",
+                _el("Id", answer_id),
+                _el("Assgnr", _el("Agt", _institution(bank))),
+                _el("Assgne", asker),
+                _el("CreDtTm", _instant(created_at)),
+            ),
+            _el("RslvdCase", _el("Id", wanted.recall_id), _el("Cretr", asker)),
+            _el("Sts", _el("Conf", _CASE_STATUS[decision])),
+            _el(
+                "CxlDtls",
+                _el(
+                    "OrgnlPmtInfAndSts",
+                    _el("OrgnlPmtInfId", wanted.payment_id),
+                    _el("OrgnlGrpInf", _el("OrgnlMsgId", wanted.order_id), _el("OrgnlMsgNmId", MESSAGE_NAME)),
+                    _el(
+                        "TxInfAndSts",
+                        _el("OrgnlEndToEndId", wanted.end_to_end_id),
+                        _el("TxCxlSts", decision),
+                        reason,
+                        _el("OrgnlInstdAmt", to_text(wanted.amount_minor, wanted.currency), Ccy=wanted.currency),
+                    ),
+                ),
+            ),
         ),
     )
 

@@ -13,9 +13,9 @@ from aiohttp import web
 
 from sandbox.bank import signing, store
 from sandbox.bank.bookings import IDENTITY
+from sandbox.bank.cancellations import read_upload
 from sandbox.bank.days import ClosedDay
 from sandbox.bank.errors import FileRefused, Refused
-from sandbox.bank.instructions import read_order
 from sandbox.bank.rules import Account
 from sandbox.bank.schema import MAX_BYTES
 from sandbox.bank.service import Bank
@@ -23,7 +23,7 @@ from sandbox.bank.store import Customer, OutFile, Upload
 from sandbox.context import SandboxContext
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_FILE_TYPES = ("pain.002", "camt.054", "camt.053", "pain.001")
+_FILE_TYPES = ("pain.002", "camt.029", "camt.054", "camt.053", "pain.001")
 _XML_TYPES = ("application/xml", "text/xml")
 
 
@@ -46,6 +46,8 @@ def install(app: web.Application, ctx: SandboxContext) -> Bank:
             web.post("/control/bank/close-day", _answering(doors.close_day)),
             web.post("/control/bank/deposits", _answering(doors.deposit)),
             web.post("/control/bank/returns", _answering(doors.return_line)),
+            web.post("/control/bank/recalls", _answering(doors.decide_recall)),
+            web.post("/control/bank/waiting", _answering(doors.carry_out)),
             web.post("/control/bank/accounts/{account}/close", _answering(doors.close_account)),
             web.get("/control/bank/accounts/{account}/entries", _answering(doors.show_entries)),
             web.get("/control/bank/spoiled", _answering(doors.list_spoiled)),
@@ -117,7 +119,7 @@ class _Doors:
             raise Refused(415, "not_xml", f"Content-Type must be application/xml, not {request.content_type}")
         raw = await _body(request)
         _check_signature(request, customer, raw)
-        order = await asyncio.to_thread(read_order, raw)
+        order = await asyncio.to_thread(read_upload, raw)
         facts = {"op": "upload", "customer_id": customer.customer_id, "message_id": order.message_id}
         if self._ctx.faults.take("bank", "request_lost", **facts):
             return _hang_up(request)
@@ -244,6 +246,20 @@ class _Doors:
             _text(body, "account", 34), _text(body, "end_to_end_id", 35), _text(body, "code", 4, default="AC04")
         )
         return self._entries_answer(account)
+
+    async def decide_recall(self, request: web.Request) -> web.StreamResponse:
+        body = await _json(request)
+        if type(body.get("agrees")) is not bool:
+            raise Refused(400, "bad_field", "agrees must be true or false")
+        status = await self._bank.orders.recalls.decide(
+            _text(body, "recall_id", 35), agrees=body["agrees"], code=_text(body, "code", 4, default="CUST")
+        )
+        return web.json_response({"recall_id": body["recall_id"], "status": status})
+
+    async def carry_out(self, request: web.Request) -> web.StreamResponse:
+        ident = _text(await _json(request), "end_to_end_id", 35)
+        await self._bank.orders.carry_out(ident)
+        return web.json_response({"end_to_end_id": ident})
 
     async def close_account(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(_account_json(await self._bank.close_account(request.match_info["account"])))

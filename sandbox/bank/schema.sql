@@ -96,6 +96,25 @@ CREATE TABLE IF NOT EXISTS bank_paid_line (
     PRIMARY KEY (customer_id, end_to_end_id)
 );
 CREATE INDEX IF NOT EXISTS bank_paid_line_to ON bank_paid_line (creditor_account, end_to_end_id);
+-- Lines that the bank has checked and not carried out yet, by an ordered fault.
+CREATE TABLE IF NOT EXISTS bank_waiting_line (
+    customer_id   TEXT NOT NULL,
+    end_to_end_id TEXT NOT NULL,
+    file_id       TEXT NOT NULL,
+    status        TEXT NOT NULL CHECK (status IN ('waiting', 'recalled', 'done')),
+    PRIMARY KEY (customer_id, end_to_end_id)
+);
+CREATE INDEX IF NOT EXISTS bank_waiting_line_of ON bank_waiting_line (end_to_end_id, status);
+-- What customers want back 追回. The primary key is what makes looking into one twice impossible.
+CREATE TABLE IF NOT EXISTS bank_recall (
+    customer_id   TEXT NOT NULL,
+    recall_id     TEXT NOT NULL,
+    file_id       TEXT NOT NULL,
+    end_to_end_id TEXT NOT NULL,
+    status        TEXT NOT NULL CHECK (status IN ('open', 'accepted', 'refused')),
+    PRIMARY KEY (customer_id, recall_id)
+);
+CREATE INDEX IF NOT EXISTS bank_recall_open ON bank_recall (recall_id, status);
 -- Money that reaches an account from outside the bank: a channel's net settlement, a payment by a stranger.
 CREATE TABLE IF NOT EXISTS bank_deposit (
     account       TEXT NOT NULL REFERENCES bank_account (number),
@@ -115,7 +134,7 @@ CREATE TABLE IF NOT EXISTS bank_file (
     seq                 INTEGER PRIMARY KEY AUTOINCREMENT,
     file_id             TEXT NOT NULL UNIQUE,
     customer_id         TEXT NOT NULL REFERENCES bank_customer,
-    type                TEXT NOT NULL CHECK (type IN ('pain.002', 'camt.053', 'camt.054')),
+    type                TEXT NOT NULL,  -- pain.002, camt.029, camt.053 or camt.054
     name                TEXT NOT NULL,
     business_date       TEXT NOT NULL,
     created_at          TEXT NOT NULL,

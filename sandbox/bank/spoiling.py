@@ -7,12 +7,12 @@ VERSION, TOTALS, TRUNCATED = "file_version", "file_totals", "file_truncated"
 OTHER_DAY, ODD_ENTRY, DOUBLED = "file_other_day", "file_odd_entry", "file_doubled"
 # Each, with the types of files that can be spoiled so.
 SPOILS: Mapping[str, tuple[str, ...]] = {
-    VERSION: ("pain.002", "camt.054", "camt.053"),
+    VERSION: ("pain.002", "camt.029", "camt.054", "camt.053"),
     TOTALS: ("pain.002", "camt.054", "camt.053"),
-    TRUNCATED: ("pain.002", "camt.054", "camt.053"),
+    TRUNCATED: ("pain.002", "camt.029", "camt.054", "camt.053"),
     OTHER_DAY: ("camt.053",),
     ODD_ENTRY: ("camt.054",),
-    DOUBLED: ("pain.002", "camt.054", "camt.053"),
+    DOUBLED: ("pain.002", "camt.029", "camt.054", "camt.053"),
 }
 _VERSION = re.compile(rb"(tech:xsd:[a-z]+\.\d{3}\.\d{3})\.\d\d")
 _ENTRY = re.compile(rb"<Ntry>.*?</Ntry>", re.DOTALL)

@@ -87,6 +87,15 @@ def add_missing_columns(tx: Tx) -> None:
         if name not in have:
             tx.execute(f"ALTER TABLE bank_entry ADD COLUMN {name} TEXT")
     have = {row["name"] for row in tx.all("SELECT name FROM pragma_table_info('bank_paid_line')")}
+    made = tx.one("SELECT sql FROM sqlite_master WHERE name = 'bank_file'")
+    if made is not None and "CHECK (type IN" in made["sql"]:  # which knew three types
+        # A constraint of a table is taken away so: sqlite.org, ALTER TABLE, section 7.
+        tx.execute("PRAGMA writable_schema=ON")
+        now = made["sql"].replace("CHECK (type IN ('pain.002', 'camt.053', 'camt.054'))", "")
+        tx.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'bank_file'", now)
+        version = tx.one("PRAGMA schema_version")
+        tx.execute(f"PRAGMA schema_version={(version['schema_version'] if version else 0) + 1}")
+        tx.execute("PRAGMA writable_schema=OFF")
     if "paid_out" not in have:
         tx.execute("ALTER TABLE bank_paid_line ADD COLUMN paid_out INTEGER NOT NULL DEFAULT 0")
 
@@ -311,7 +320,7 @@ def find_upload(source: Tx | Store, customer_id: str, message_id: str, sha256: s
         "SELECT * FROM bank_upload WHERE customer_id = ? AND message_id = ? AND sha256 = ?",
         *(customer_id, message_id, sha256),
     )
-    return _upload(row) if row else None
+    return upload_of(row) if row else None
 
 
 def find_first_upload(tx: Tx, customer_id: str, message_id: str) -> Upload | None:
@@ -320,7 +329,7 @@ def find_first_upload(tx: Tx, customer_id: str, message_id: str) -> Upload | Non
         "SELECT * FROM bank_upload WHERE customer_id = ? AND message_id = ? ORDER BY seq LIMIT 1",
         *(customer_id, message_id),
     )
-    return _upload(row) if row else None
+    return upload_of(row) if row else None
 
 
 def add_upload(tx: Tx, upload: Upload) -> None:
@@ -336,7 +345,7 @@ def add_upload(tx: Tx, upload: Upload) -> None:
 def next_open_upload(store: Store) -> Upload | None:
     """Return the oldest file that still has to be processed."""
     row = store.one("SELECT * FROM bank_upload WHERE status = 'received' ORDER BY seq LIMIT 1")
-    return _upload(row) if row else None
+    return upload_of(row) if row else None
 
 
 def finish_upload(tx: Tx, file_id: str) -> bool:
@@ -355,10 +364,11 @@ def list_uploads(
         " ORDER BY seq LIMIT ?",
         *(customer_id, message_id, after, limit),
     )
-    return [(row["seq"], row["status"], _upload(row)) for row in rows]
+    return [(row["seq"], row["status"], upload_of(row)) for row in rows]
 
 
-def _upload(row: Row) -> Upload:
+def upload_of(row: Row) -> Upload:
+    """Return an upload as its row has it."""
     return Upload(
         file_id=row["file_id"],
         customer_id=row["customer_id"],

@@ -21,10 +21,11 @@ from splitting.banks.roles import BookBanksOwn
 from splitting.banks.store import debited_again, role_of
 from splitting.settlement.debits import AGAIN, BATCH, BY_PARTS, ApplyDebit, mark_of
 from splitting.settlement.deposits import UNIDENTIFIED, ApplyDeposit, Shared, day_named
-from splitting.settlement.instructions import INSTRUCTION_ID, DecideInstruction
+from splitting.settlement.ids import INSTRUCTION_ID
+from splitting.settlement.instructions import DecideInstruction
 from splitting.settlement.returns import ApplyReturn
 from splitting.settlement.shared import Parts, ShareDeposit, awaiting_bill
-from splitting.tables import BankLink, Instruction, Settlement
+from splitting.tables import RECALLS, BankLink, Instruction, Settlement
 from splitting.withdrawals import answers as withdrawals
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ class Bookings:
             if at_pool and entry.amount.minor == line.amount_minor:
                 if line.status == states.Instruction.IN_TRANSIT:  # its report is late, or set aside
                     await self._lanes.put(DecideInstruction(link.book, line.id, True, None, entry.booked_on))
+                elif await self._was_recalled(line):
+                    return  # its debit was booked at the bank, and by this undone; the daily proof holds both
                 unsure = await self._debited_again(line)
                 await self._lanes.put(ApplyReturn(line.id, deposit, entry.return_reason, unsure=unsure))
                 return
@@ -153,6 +156,14 @@ class Bookings:
         """Tell whether the bank has debited a line twice: which of the two a credit undoes, people find out."""
         async with acquire(self._pool) as connection:
             return await debited_again(connection, line.book, line.id)
+
+    async def _was_recalled(self, line: Instruction) -> bool:
+        """Tell whether a line is refused since its bank accepted its recall 追回."""
+        if line.status != states.Instruction.REFUSED:
+            return False
+        async with acquire(self._pool) as connection:
+            rows = await RECALLS.load(connection, [(line.book, line.id)])
+        return bool(rows) and rows[0].status == states.Recall.ACCEPTED
 
     async def _left(self, link: BankLink, line: Instruction) -> bool:
         """Tell whether the bank may have a line: its batch is this bank's, and may have been sent."""

@@ -34,6 +34,7 @@ from channels.banks import (
     other_payment_than_sent,
     read_notice,
     read_report,
+    read_resolution,
     read_statements,
 )
 from kernel.db import AGAIN, LOST, Pool, acquire, tell, transaction
@@ -47,6 +48,7 @@ from splitting.banks.archive import SHORT, KeptFiles
 from splitting.banks.bookings import Bookings, Collected
 from splitting.banks.fates import Wrong, info_from, info_of
 from splitting.banks.sending import message_id
+from splitting.recalls.sending import RecallSending
 from splitting.settlement.instructions import DecideInstruction, DoubtInstruction, MoveCursor
 from splitting.settlement.store import sent_to
 from splitting.tables import BankFile, BankLink, Withdrawal
@@ -75,6 +77,7 @@ class BankFiles(KeptFiles):
         super().__init__(pool, lanes, env)
         self._client = client
         self.bookings = Bookings(pool, lanes)
+        self.recalls = RecallSending(pool, lanes, client)
         self._not_had: Counter[tuple[int, str]] = Counter()  # by book and what its case is about
         self._longest = asyncio.Semaphore(1)
         self._passed: dict[tuple[int, str, str], _Passed] = {}  # by book, bank and type
@@ -82,13 +85,13 @@ class BankFiles(KeptFiles):
     async def read_new(
         self, link: BankLink, channel_accounts_of: Mapping[str, Sequence[str]], collected: Collected
     ) -> int:
-        """Apply the new notices of bookings and status reports, or set them aside; return how many files that was.
+        """Apply the new notices, status reports and answers to recalls, or set them aside; return how many that was.
 
         channel_accounts_of: the start of a deposit's end-to-end id, as the channel writes it → channel accounts;
         several where they are one account at the rail.
         collected: what is told of transfers that payers made to one payment's own account number. Raises Unavailable
-        where the bank does not answer, Rejected where it says no to us; what one of the two lists did does not keep the
-        other from being read.
+        where the bank does not answer, Rejected where it says no to us; what one of the lists did does not keep
+        another from being read.
         """
         cursors: dict[str, str] = orjson.loads(link.cursor or "{}")
         number = 0
@@ -97,7 +100,8 @@ class BankFiles(KeptFiles):
         async with acquire(self._pool) as connection:
             sent = await sent_to(connection, link.book, link.bank)
         under_way = [message_id(ident) for ident in sent]
-        for kind in (client.types[Kind.NOTICE], client.types[Kind.REPORT]):
+        told_by = (client.types.get(one) for one in (Kind.NOTICE, Kind.REPORT, Kind.RESOLUTION))
+        for kind in filter(None, told_by):
             try:
                 page = await client.list_files(kind, cursors.get(kind), under_way=under_way)
                 for info in await self._fresh(link, kind, cursors.get(kind), page.files):
@@ -255,6 +259,8 @@ class BankFiles(KeptFiles):
         try:
             if KINDS.get(info.type) is Kind.REPORT:
                 return await self._apply_report(link, info, content, released)
+            if KINDS.get(info.type) is Kind.RESOLUTION:
+                return await self._apply_resolution(link, info, content)
             return await self._apply_notice(link, info, content, channel_accounts_of, collected, released)
         except BadStatement as error:
             return Wrong(error.code, error.message)
@@ -305,6 +311,17 @@ class BankFiles(KeptFiles):
             return wrong
         command = withdrawals.said(withdrawal, status, info.business_date)
         return None if command is None else await _part(f"withdrawal {withdrawal.id}", self._lanes.put(command))
+
+    async def _apply_resolution(self, link: BankLink, info: FileInfo, content: bytes) -> Wrong | None:
+        """Apply an answer to a recall 追回, once; nothing of one that says what is not so of it."""
+        answer = await self._read(partial(read_resolution, info.type), content)
+        wrong: list[Wrong] = []
+
+        async def apply() -> None:
+            if (found := await self.recalls.apply(link, info.business_date, answer)) is not None:
+                wrong.append(found)
+
+        return await _part(f"recall {answer.recall_id}", apply()) or next(iter(wrong), None)
 
     async def _apply_notice(
         self,

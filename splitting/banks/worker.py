@@ -6,7 +6,8 @@ Everything may be repeated: accounts go by our reference, batches by their bytes
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import partial
 from itertools import chain
@@ -36,18 +37,31 @@ from splitting.banks.fates import SET_ASIDE, bank_of
 from splitting.banks.files import BankFiles
 from splitting.banks.sending import Sending
 from splitting.payees import LinkBank, ResealBankLink
+from splitting.recalls.store import unsent as unsent_recalls
 from splitting.settlement.instructions import MakeSettlement
 from splitting.settlement.making import make
 from splitting.settlement.shared import Parts
-from splitting.tables import AccountOpening, BankFile, BankLink, Settlement, Withdrawal
+from splitting.tables import AccountOpening, BankFile, BankLink, Recall, Settlement, Withdrawal
 from splitting.withdrawals.sending import WithdrawalSending
 from splitting.withdrawals.store import unsent as unsent_withdrawals
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-S = TypeVar("S", Settlement, Withdrawal, AccountOpening)
-D = TypeVar("D", Withdrawal, AccountOpening)
-Unsent = tuple[Sequence[Settlement], Sequence[Withdrawal], Sequence[AccountOpening]]
+S = TypeVar("S", Settlement, Withdrawal, Recall, AccountOpening)
+D = TypeVar("D", Withdrawal, Recall, AccountOpening)
+
+
+class Unsent(NamedTuple):
+    """What a bank is not known to have of one merchant's, or not to have done, each oldest first."""
+
+    settlements: list[Settlement]
+    withdrawals: list[Withdrawal]
+    recalls: list[Recall]
+    openings: list[AccountOpening]
+
+    @property
+    def all(self) -> Iterator[Settlement | Withdrawal | Recall | AccountOpening]:
+        return chain(self.settlements, self.withdrawals, self.recalls, self.openings)
 
 
 class Resealed(NamedTuple):
@@ -332,9 +346,13 @@ class _Rest(NamedTuple):
 
 QUERY_AGAIN_S = 300.0  # so long a file that is set aside is left alone
 AGAIN_AT_ONCE = 20  # of those in one turn: the bank's new files come first in the next
-SENT_AT_ONCE = 100  # withdrawals, and openings, in one turn: the bank's new files come between
+SENT_AT_ONCE = 100  # withdrawals, recalls, and openings, in one turn: the bank's new files come between
 SLOW_S = 1.0  # a round waits so long for a bank
-_APPLIED = [*types_of(Kind.NOTICE), *types_of(Kind.REPORT)]  # a statement is the daily proof's
+_APPLIED = [
+    *types_of(Kind.NOTICE),
+    *types_of(Kind.REPORT),
+    *types_of(Kind.RESOLUTION),
+]  # a statement is the daily proof's
 AT_ONCE = 16  # merchants of one bank
 
 
@@ -368,17 +386,17 @@ class BankWorker:
 
     async def once(self) -> int:
         """Begin a round over every merchant's banks but those under way; return how many files were applied by now."""
-        unsent: dict[tuple[int, str], list[Settlement]] = {}
+        unsent: defaultdict[tuple[int, str], Unsent] = defaultdict(lambda: Unsent([], [], [], []))
         async with acquire(self._pool) as connection:
             async for settlement in store.unsent(connection):
-                unsent.setdefault((settlement.book, settlement.bank), []).append(settlement)
-            asked: dict[tuple[int, str], list[Withdrawal]] = {}
+                unsent[settlement.book, settlement.bank].settlements.append(settlement)
             async for withdrawal in unsent_withdrawals(connection):
-                asked.setdefault((withdrawal.book, withdrawal.bank), []).append(withdrawal)
+                unsent[withdrawal.book, withdrawal.bank].withdrawals.append(withdrawal)
+            async for recall in unsent_recalls(connection):
+                unsent[recall.book, recall.bank].recalls.append(recall)
             links = await store.links_to_follow(connection)
-            openings: dict[tuple[int, str], list[AccountOpening]] = {}
             for opening, bank in await accounts_store.openings_at_banks(connection):
-                openings.setdefault((opening.book, bank), []).append(opening)
+                unsent[opening.book, bank].openings.append(opening)
             aside: dict[tuple[int, str], list[str]] = {}
             for book, case_id, about in await cases.store.open_of(connection, SET_ASIDE):
                 aside.setdefault((book, bank_of(about)), []).append(case_id)
@@ -387,11 +405,7 @@ class BankWorker:
                 agreed.setdefault((file.book, file.bank), []).append(file)
         self._unanswered = {
             key: rest
-            for key in (
-                *((one.book, one.id) for one in chain(*unsent.values())),
-                *((one.book, one.id) for one in chain(*asked.values())),
-                *((one.book, one.id) for one in chain(*openings.values())),
-            )
+            for key in ((one.book, one.id) for some in unsent.values() for one in some.all)
             if (rest := self._unanswered.get(key)) is not None
         }
         still = {case_id for some in aside.values() for case_id in some}
@@ -401,12 +415,7 @@ class BankWorker:
             one = link.book, link.bank
             if one not in self._turns:
                 room = self._at_once.setdefault(link.bank, asyncio.Semaphore(AT_ONCE))
-                turn = self._turn(
-                    link,
-                    (unsent.get(one, []), asked.get(one, []), openings.get(one, [])),
-                    agreed.get(one, []),
-                    aside.get(one, []),
-                )
+                turn = self._turn(link, unsent[one], agreed.get(one, []), aside.get(one, []))
                 begun.append(self._turns.begin(one, turn, room=room))
         if not begun:
             return 0
@@ -430,14 +439,8 @@ class BankWorker:
         for file in agreed:
             error = await attempt(self._banks.files.apply_kept(link, file, deposits, self._collected))
             _tell_of_file(link, file.file_id, error)
-        for settlement in unsent[0]:
-            if not await self._give(settlement, self._carry_on):
-                break
-        else:
-            for withdrawal in self._due(unsent[1]):
-                if not await self._give(withdrawal, partial(self._banks.withdrawals.send, link)):
-                    break
-        await self._open(link, self._due(unsent[2]))
+        await self._send(link, unsent)
+        await self._open(link, self._due(unsent.openings))
         number = await self._banks.files.read_new(link, deposits, self._collected)
         await self._banks.files.bookings.look_again(link)
         if self._parts is not None:
@@ -459,19 +462,33 @@ class BankWorker:
             except Unavailable as silent:
                 key = opening.book, opening.id
                 self._unanswered[key] = self._later(self._unanswered.get(key), str(silent), MOST_WAIT_S)
+
+    async def _send(self, link: BankLink, unsent: Unsent) -> None:
+        """Give a bank what it is not known to have: recalls 追回 first, which are the more urgent. Raises Unavailable.
+
+        Where one gets no answer, the rest waits for the next round.
+        """
+        for recall in self._due(unsent.recalls):
+            if not await self._give(recall, partial(self._banks.files.recalls.send, link)):
+                return
+        for settlement in unsent.settlements:
+            if not await self._give(settlement, self._carry_on):
+                return
+        for withdrawal in self._due(unsent.withdrawals):
+            if not await self._give(withdrawal, partial(self._banks.withdrawals.send, link)):
                 return
 
     async def _carry_on(self, settlement: Settlement) -> bool:
         return (await self._banks.carry_on(settlement))[1]
 
-    def _due(self, withdrawals: Sequence[D]) -> Sequence[D]:
+    def _due(self, orders: Sequence[D]) -> Sequence[D]:
         """Return which of them come in this turn: none that waits for its time, and no more than so many."""
         now = self._env.clock.monotonic()
         waiting = {key for key, rest in self._unanswered.items() if now < rest.until}
-        return [one for one in withdrawals if (one.book, one.id) not in waiting][:SENT_AT_ONCE]
+        return [one for one in orders if (one.book, one.id) not in waiting][:SENT_AT_ONCE]
 
     async def _give(self, order: S, send: Callable[[S], Awaitable[bool]]) -> bool:
-        """Give a bank a batch or a withdrawal, unless its time has not come; return whether to go on with the next.
+        """Give a bank an order or a recall, unless its time has not come; return whether to go on with the next.
 
         Not where the bank left it without an answer. What cannot be sent is told of. Raises Unavailable.
         """

@@ -5,7 +5,8 @@ and no account of shares. It has a payee for each bank and currency. Money comes
 
 - a commission, which is exactly the share that the payment's own split gives to that payee, at once or in the
   parts that were frozen of it; or of that share what is given again after a refund failed or a chargeback was won;
-- a commission that a bank refused or sent back, which is exactly what was sent of it;
+- a commission that a bank refused or sent back, which is exactly what was sent of it; and into its sub-account one that
+  was recalled 追回 and paid after all;
 - a commission that was to go by a rail 渠道分账 and did not, or that the rail fetched back: no more than was sent;
 - into its sub-account, what was sent of its commission, and what it withdrew from there and came back.
 
@@ -65,6 +66,8 @@ _BREACHES = f"""
         )
         WHEN starts_with(t.credit, 'sub_account:') AND t.rule = 'settlement_paid'
             THEN EXISTS ({_SENT} AND s.credit = t.debit)
+        WHEN starts_with(t.credit, 'sub_account:') AND t.rule = 'commission_recall'
+            THEN EXISTS ({_SENT} AND s.debit = t.debit)
         WHEN starts_with(t.credit, 'sub_account:') AND t.rule = 'withdrawal_returned' THEN EXISTS (
             SELECT FROM transfer s WHERE s.book = t.book AND s.id = regexp_replace(t.id, ':[a-z]+$', ':paid')
                 AND s.rule = 'withdrawal' AND s.step = 'post_hold' AND s.amount_minor = t.amount_minor

@@ -1,6 +1,5 @@
 """Settlement 结算: one batch for each bank, business date and currency; one instruction for each payee in it."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -19,6 +18,7 @@ from ledger import Transfer, accounts, open_account, post_expected
 from ledger.posting import ACCOUNTS
 from splitting import states
 from splitting.objects import instruction_payload, settlement_payload
+from splitting.recalls import held
 from splitting.settlement import limits
 from splitting.shares.sharing import owed_account
 from splitting.store import Owed
@@ -49,10 +49,6 @@ def settlement_id(book: int, bank: str, day: date, currency: str, *, early: bool
     early: of the one that is made before the date is over.
     """
     return f"stl_{base36(book)}_{day:%Y%m%d}_{bank[:10]}_{currency}{EARLY if early else ''}"
-
-
-# Of before: with 23 digits of the payee's id instead of 16.
-INSTRUCTION_ID = re.compile(r"\b[0-9a-z]{1,7}-\d{6}-(?:[0-9a-f]{7})?[0-9a-f]{15}[0-9a-fx]\b", re.ASCII)
 
 
 def instruction_id(settlement: str, payee_id: str) -> str:
@@ -144,7 +140,9 @@ class MakeSettlement:
             if payee.suspended_at is not None:
                 continue  # it stays owed, and is in the next batch after it is resumed
             account = work.get(ACCOUNTS, (self.book, owed_account(payee)))
-            amount = min(owed.minor - (account.debits - owed.debits), account.available - owed.kept)
+            recalled = account.debits_held  # is in no batch, of whichever date
+            owed_minor = owed.minor - (account.debits - owed.debits) - recalled
+            amount = min(owed_minor, account.available - owed.kept)
             amount = min(amount, _room(work, payee, self.execution_date, amount))
             if amount < owed.least:
                 continue
@@ -238,7 +236,8 @@ class DecideInstruction:
     At a bank whose booking says that it paid, what its signed booking of the debit says.
 
     The same report again changes nothing, and one that contradicts what was booked changes nothing but opens a case.
-    A refusal of a line that is in doubt only adds to its case. Returns the line. business_date: the bank's; None: it is
+    A refusal of a line that is in doubt only adds to its case. Of one that was recalled 追回, whatever says so, what is
+    owed again is held (recalls/held.py). Returns the line. business_date: the bank's; None: it is
     not the bank that says so, and the day is the one on which it is recorded. debit: which booking says so, if one does
     (debits.py).
     """
@@ -271,6 +270,7 @@ class DecideInstruction:
             payee = work.get(PAYEES, (self.book, line.payee_id))
             yield ACCOUNTS, (self.book, owed_account(payee))
             yield from use_needs(payee)
+        yield from held.needs(work, self.book, line.id)
 
     def apply(self, work: Work) -> Instruction:
         line = work.get(INSTRUCTIONS, (self.book, self.instruction_id))
@@ -309,6 +309,7 @@ class DecideInstruction:
         work.put(INSTRUCTIONS, line)
         word = "settlement.line_paid" if self.paid else "settlement.line_refused"
         publish(work, self.book, word, line.id, instruction_payload(line))
+        held.noticed(work, line, payee)
         self._count(work, settlement, line)
         return line
 

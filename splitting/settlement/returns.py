@@ -11,6 +11,7 @@ from ledger import Transfer, accounts, post_expected
 from ledger.posting import ACCOUNTS, ENTRIES
 from splitting import states
 from splitting.objects import instruction_payload
+from splitting.recalls import held
 from splitting.settlement import limits
 from splitting.settlement.debits import debited_twice
 from splitting.settlement.deposits import UNIDENTIFIED, ApplyDeposit
@@ -63,6 +64,7 @@ class ApplyReturn:
             payee = work.get(PAYEES, (self.book, line.payee_id))
             yield ACCOUNTS, (self.book, owed_account(payee))
             yield from use_needs(payee)
+        yield from held.needs(work, self.book, line.id)
 
     def apply(self, work: Work) -> Instruction:
         line = work.find(INSTRUCTIONS, (self.book, self.line_id))
@@ -99,6 +101,7 @@ class ApplyReturn:
         returned = settlement.returned_minor + line.amount_minor
         work.put(SETTLEMENTS, settlement._replace(returned_minor=returned, updated_at=work.now))
         publish(work, self.book, "settlement.line_returned", line.id, instruction_payload(line))
+        held.noticed(work, line, payee)
         if not self.by_person:
             why = f"it is {line.id}, which came back"
             cases.close_case(work, self.book, UNIDENTIFIED, self.booking.about, why=why)

@@ -22,6 +22,7 @@ from ledger import Transfer, accounts, open_account, post_expected
 from ledger.posting import ACCOUNTS, ENTRIES, HOLDS, Step
 from splitting import states
 from splitting.payees import check_payable
+from splitting.recalls import held
 from splitting.settlement.debits import debited_twice, with_debit
 from splitting.settlement.deposits import UNIDENTIFIED, ApplyDeposit
 from splitting.settlement.instructions import CONTRADICTED, REST, written_as
@@ -319,6 +320,7 @@ class DecideWithdrawal:
             use = work.find(WITHDRAWAL_USES, (self.book, row.payee_id))
             assert use is not None, "it was counted when it was made"
             work.put(WITHDRAWAL_USES, rules.given_back(use, row.execution_date, row.amount_minor))
+        held.overtaken(work, self.book, row.id, paid=self.paid)
         return _moved(work, row._replace(reason=self.reason, bank_date=day), event)
 
 
@@ -402,6 +404,7 @@ class ApplyWithdrawalReturn:
             why = f"it is {row.id}, which came back"
             cases.close_case(work, self.book, UNIDENTIFIED, self.booking.about, why=why)
         cases.close_case(work, self.book, CONTRADICTED, row.id, why="it was paid and came back")
+        held.overtaken(work, self.book, row.id, paid=False)
         return _moved(work, row._replace(reason=(self.reason or "")[:200] or None, returned_on=day), event)
 
     def _check(self, row: Withdrawal) -> None:
@@ -455,6 +458,7 @@ def _needs(book: int, withdrawal_id: str) -> Iterable[Need]:
 def _posting_needs(work: Work, book: int, withdrawal_id: str) -> Iterable[Need]:
     """Name the rows that what became of a withdrawal is posted to."""
     yield HOLDS, (book, f"{withdrawal_id}:asked")
+    yield from held.needs(work, book, withdrawal_id)
     if not work.knows(WITHDRAWALS, (book, withdrawal_id)):
         return
     row = work.find(WITHDRAWALS, (book, withdrawal_id))

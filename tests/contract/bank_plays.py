@@ -19,11 +19,16 @@ from channels.banks import (
     Instruction,
     Kind,
     Order,
+    RecallRequest,
+    RecallsPayments,
+    RecallVerdict,
     StatusReport,
     TellsUploads,
     read_notice,
     read_report,
+    read_resolution,
     read_statements,
+    recalls_payments,
 )
 from channels.banks.cmb import CmbClient
 from channels.banks.iso20022 import BankClient, DropClient, batch_of, pain001
@@ -290,6 +295,58 @@ async def a_report_that_is_not_final_decides_nothing_and_the_booking_names_the_l
     assert not any(one.is_return for one in debits)
 
 
+async def a_recall_is_looked_into_once_and_answered_and_what_it_accepts_comes_back(desk: Desk) -> None:
+    if not isinstance(desk.client, RecallsPayments):
+        assert not recalls_payments({"profile": "cmb"}), "the settings say so, too"
+        return
+    order = desk.order(900, 80, 7)
+    whose = {"customer_id": desk.customer_id}
+    lines = [one.end_to_end_id for one in order.instructions]
+    faults: tuple[tuple[str, dict[str, str]], ...] = (
+        ("line_waits", {"end_to_end_id": lines[0]}),
+        ("recall_agreed", {**whose, "end_to_end_id": lines[1]}),
+    )
+    for fault, match in faults:
+        await desk.control("faults", rail="bank", fault=fault, params={}, match=match, times=1)
+    assert isinstance(await desk.sent(order), Accepted)
+    async with asyncio.timeout(WAIT_S):
+        while await _reported(desk, order) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    asked = [
+        RecallRequest(
+            f"r1-{one.end_to_end_id}", order.message_id, one.end_to_end_id, one.amount, order.execution_date, "desk",
+            "DUPL", "", order.created_at,
+        )
+        for one in order.instructions
+    ]  # fmt: skip
+    if not isinstance(desk.client, DropClient):
+        await desk.plant("answer_lost", op="upload", message_id=asked[1].id)
+        assert isinstance(await desk.client.recall(asked[1]), Unknown)
+    for request in asked:
+        for _ in range(2):
+            said: Any = Unknown("")
+            async with asyncio.timeout(WAIT_S):
+                while isinstance(said, Unknown):
+                    said = await desk.client.recall(request)
+                    await asyncio.sleep(0.05)
+            assert isinstance(said, Accepted), said
+            assert said.message_id == request.id
+    type, found = desk.client.types[Kind.RESOLUTION], {}
+    async with asyncio.timeout(WAIT_S):
+        while len(found) < len(asked):
+            page = await desk.client.list_files(type, None)
+            told = [read_resolution(type, await desk.client.fetch(file)) for file in page.files]
+            found = {one.end_to_end_id: (one.recall_id, one.verdict, one.amount) for one in told}
+            await asyncio.sleep(0.05)
+    assert len(page.files) == len(asked), "each was looked into once"
+    verdicts = (RecallVerdict.ACCEPTED, RecallVerdict.ACCEPTED, RecallVerdict.REFUSED)
+    assert found == {
+        one.end_to_end_id: (one.id, verdict, one.amount) for one, verdict in zip(asked, verdicts, strict=True)
+    }
+    assert await desk.holds(desk.payee) == 7
+    assert await desk.holds(desk.pool) == 10_000 - 7
+
+
 async def _reported(desk: Desk, order: Order) -> StatusReport | None:
     """Return the bank's report on an order, if it has written one."""
     type = desk.client.types[Kind.REPORT]
@@ -309,6 +366,7 @@ PLAYS: tuple[Callable[[Desk], Awaitable[None]], ...] = (
     a_payout_that_came_back_says_so,
     a_statement_ends_with_what_the_account_has,
     a_report_that_is_not_final_decides_nothing_and_the_booking_names_the_line,
+    a_recall_is_looked_into_once_and_answered_and_what_it_accepts_comes_back,
 )
 WAYS = ("http", "folder", "cmb")
 

@@ -20,6 +20,8 @@ from channels.banks import (
     FilePage,
     Kind,
     OpensAccounts,
+    RecallsPayments,
+    RecallVerdict,
     StatusReport,
     TellsUploads,
     a_bank,
@@ -49,7 +51,8 @@ async def test_every_bank_keeps_the_contract(
     assert type(desk.client) is OF[way]
     assert isinstance(desk.client, OpensAccounts) is (way != "cmb")
     assert isinstance(desk.client, TellsUploads)
-    assert set(desk.client.types) == set(Kind)
+    assert isinstance(desk.client, RecallsPayments) is (way != "cmb")
+    assert set(desk.client.types) == set(Kind) - ({Kind.RESOLUTION} if way == "cmb" else set())
     await play(desk)
 
 
@@ -181,7 +184,23 @@ def _takes_what_is_not_final_for_paid(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(StatusReport, "fate_of", paid)
 
 
+def _takes_every_answer_to_a_recall_for_yes(patch: pytest.MonkeyPatch) -> None:
+    read = plays.read_resolution
+    patch.setattr(plays, "read_resolution", lambda *how: replace(read(*how), verdict=RecallVerdict.ACCEPTED))
+
+
+def _recalls_anew_each_time(patch: pytest.MonkeyPatch) -> None:
+    written, ask = count(1), BankClient.recall
+
+    async def anew(self: Any, request: Any) -> Any:
+        return await ask(self, replace(request, note=f"the {next(written)}th time"))
+
+    patch.setattr(BankClient, "recall", anew)
+
+
 OF_FILES = (
+    _takes_every_answer_to_a_recall_for_yes,
+    _recalls_anew_each_time,
     _keeps_what_it_does_not_believe,
     _takes_what_is_not_final_for_paid,
 )  # what only banks with files can do, and only the direct link

@@ -15,6 +15,7 @@ from typer.testing import Result
 from channels import CHANNELS
 from kernel.clock import business_date
 from kernel.env import SystemClock
+from splitting.recalls.commands import Asked, RecallLines
 from splitting.settlement.calendar import BankHours
 from splitting.settlement.payouts import SetPayoutBank
 from tests.channels.banks.bank_files import pain002, report_line
@@ -47,6 +48,7 @@ async def a_day(database_url: str, home: Path) -> dict[str, str]:
     ):
         of = await send_todays(town)
         lines = await town.lines(town.today)
+        await town.put(RecallLines(town.front.book, town.id(town.today), [lines[FARM].id], Asked("UPAY", "", "ada")))
         said = pain002("ACSC", *(report_line(line.id, "ACSC") for line in lines.values()), of=of)
         bank.says("pain.002", said, _totals(said, total="1.00"))
         bank.says("camt.054", GOOD[:-9], notice(entry("80", ref="B"), message="M2"))
@@ -70,6 +72,7 @@ async def a_day(database_url: str, home: Path) -> dict[str, str]:
         names = {
             "SETTLEMENT": town.id(town.today),
             "LINE": lines[MILL].id,
+            "RECALLED": lines[PLATFORM].id,
             "DATE": town.today.isoformat(),
             "PAYEE": FARM,
         }
@@ -125,6 +128,7 @@ def test_a_clerk_does_all_that_the_page_says(
     cases = {one["amount_minor"]: one["id"] for one in waiting}
     refused = [one["id"] for one in told("case", "list", "--kind", "settlement_refused", code=1)["cases"]]
     (stopped,) = [one["id"] for one in told("case", "list", "--kind", "withdrawal_in_doubt", code=1)["cases"]]
+    (held,) = [one["id"] for one in told("case", "list", "--kind", "payout_recalled", code=1)["cases"]]
     about = {"release": "pain.002-1", "replace": "camt.054-0", "discard": "camt.054-1"}
     decided = {"book": 100, "suspend": 200, "no_deposit": 300, "returned": 6_890, "interest": 400, "charge": -50}
     nowhere = ("case", "decide", cases[decided["returned"]], "--decision", "returned", "--line", "L1", "--note", "?")
@@ -138,19 +142,21 @@ def test_a_clerk_does_all_that_the_page_says(
             "FILE": files[about.get(what, "pain.002-1")],
             "CASE": cases[decided.get(what, 100)],
             "STOPPED": stopped,
+            "HELD": held,
             "REFUSED": refused[int(what == "cancel")],
         }
         typed = [meant.get(word, word) for word in words]
         if (
             what in about
             or what in decided
-            or what in ("send_again", "cancel", "not_paid")
+            or (what in ("send_again", "cancel", "not_paid") and words[0] == "case")
             or words[:2]
             in (
                 ["payee", "bind"],
                 ["payee", "limit"],
                 ["payout", "release"],
                 ["payout", "cancel"],
+                ["payout", "recall"],
                 ["payout", "bank"],
                 ["bank", "account"],
             )

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ import gateway.states
 import people.states
 import reconciliation.states
 import splitting.states
+from channels.banks import RecallVerdict
 from channels.contract import Confirmed, Dispute, DisputeStatus, Refused
 from gateway.payments.attempts import FailOver
 from gateway.payments.belief import Answers
@@ -27,9 +28,20 @@ from kernel.money import Money
 from kernel.states import Move, StateTable
 from kernel.work import Command, Table
 from ops.wiring import joined_events
-from splitting import ApplyDeposit, BankLink, CreatePayee, LinkBank, MakeSettlement, MarkSent, Payee
+from splitting import (
+    ApplyDeposit,
+    BankLink,
+    CreatePayee,
+    DecideInstruction,
+    LinkBank,
+    MakeSettlement,
+    MarkSent,
+    Payee,
+)
 from splitting.accounts.opening import OpenAnew, RecordOpening, Said
 from splitting.rails.receivers import RecordReceiver, SetReceiver
+from splitting.recalls import decisions as recall_decisions
+from splitting.recalls.commands import AnswerRecall, Asked, GiveRecall, RecallLines, RecallWithdrawal
 from splitting.settlement import refused
 from splitting.settlement.calendar import BankHours
 from splitting.settlement.instructions import ReleaseSettlement
@@ -41,6 +53,7 @@ from splitting.tables import (
     INSTRUCTIONS,
     PAYEES,
     RAIL_RECEIVERS,
+    RECALLS,
     SETTLEMENTS,
     SHARE_ORDERS,
     SHARE_RETURNS,
@@ -88,6 +101,7 @@ OBJECTS = (
     Object(INSTRUCTIONS, splitting.states, "INSTRUCTION"),
     Object(WITHDRAWALS, splitting.states, "WITHDRAWAL"),
     Object(PAYEES, splitting.states, "SUB_ACCOUNT", "account_status"),
+    Object(RECALLS, splitting.states, "RECALL"),
     Object(RAIL_RECEIVERS, splitting.states, "RECEIVER"),
     Object(SHARE_ORDERS, splitting.states, "SHARING"),
     Object(SHARE_RETURNS, splitting.states, "FETCHING"),
@@ -402,6 +416,74 @@ def openings() -> Iterator[Watched]:
             yield book
 
 
+def recalls() -> Iterator[Watched]:
+    """Recall a line and a withdrawal: each answer in each state in which it may come, each word said twice."""
+    payee = f"pye_{1}{0:025x}"
+    fates = [
+        ("taken", "pending", "accepted", "released"),
+        ("pending", "accepted", "taken", "not_taken", "pending", "after_all"),
+        ("accepted", "refused"),
+        ("refused", "taken", "not_taken", "pending", "accepted", "paid", "again", "taken", "refused"),
+        ("not_taken", "again", "accepted"),
+        ("taken", "not_taken", "accepted"),
+        ("taken", "pending", "not_taken", "refused"),
+        ("taken", "refused"),
+        ("pending", "refused"),
+        ("paid", "taken", "pending", "accepted"),
+        ("paid", "not_taken"),
+        ("taken", "paid", "refused"),
+        ("taken", "pending", "paid", "accepted", "returned", "released"),
+        ("lost",),
+    ]
+    for fate in fates:
+        for of_line in (True, False):
+            yield _recalled(payee, fate, of_line)
+
+
+def _recalled(payee: str, fate: Sequence[str], of_line: bool) -> Watched:
+    book = Watched()
+    ledger = Ledger([payee], "icbc")
+    ledger.book = book
+    book.payee(payee, bank="icbc")
+    book.do(LinkBank(BankLink(BOOK, "icbc", "62", "{}", "{}")))
+    ledger.share(1_000)
+    ledger.settle()
+    (line,) = ledger.open_lines
+    about, asked = line.id, Asked("DUPL", "", "ada")
+    book.do(MarkSent(BOOK, line.settlement_id))
+    decided: Any = DecideInstruction
+    back: Any = ApplyReturn
+    ask: Command[Any] = RecallLines(BOOK, line.settlement_id, [line.id], asked)
+    if not of_line:
+        ledger.decide(["paid"])
+        book.do(BindAccount(PayeeAccount(BOOK, payee, "77", "ICBKCNBJ", "icbc", "ada", NOW)))
+        about = book.do(AskWithdrawal(BOOK, payee, "w-1", 1_000, "CNY", "key_1")).id
+        book.do(MarkWithdrawalSent(BOOK, about))
+        decided, back, ask = DecideWithdrawal, ApplyWithdrawalReturn, RecallWithdrawal(BOOK, about, asked)
+    told = ApplyDeposit(BOOK, "icbc", None, "CNY", 1_000, "R", DAY, about, "N", {"at_pool": of_line})
+    held = cases.case_id(BOOK, "payout_recalled", about)
+    for word in ("again", *fate):
+        number = book._rows[RECALLS][BOOK, about].number if book._rows.get(RECALLS) else 1
+        commands: dict[str, Command[Any]] = {
+            "again": ask,
+            "taken": GiveRecall(BOOK, about, number),
+            "not_taken": GiveRecall(BOOK, about, number, "no"),
+            "pending": AnswerRecall(BOOK, about, RecallVerdict.PENDING, "PTNA", DAY),
+            "accepted": AnswerRecall(BOOK, about, RecallVerdict.ACCEPTED, None, DAY),
+            "refused": AnswerRecall(BOOK, about, RecallVerdict.REFUSED, "CUST", DAY),
+            "paid": decided(BOOK, about, True, None, DAY),
+            "lost": decided(BOOK, about, False, "AC04", DAY),
+            "returned": back(about, told, "FOCR"),
+        }
+        if word in commands:
+            for _ in range(2):
+                book.do(commands[word])
+        elif of_line:
+            decision = {"released": "release", "after_all": "paid"}[word]
+            book.do(cases.DecideCase(BOOK, held, decision, "ada", "why", recall_decisions.EFFECTS))
+    return book
+
+
 def rails() -> Iterator[Watched]:
     """Have a rail share payments out, whatever it answers, and refunds fetch shares back; and register receivers."""
     rng = random.Random(1)
@@ -470,14 +552,16 @@ EVERY: dict[str, Callable[[], Iterator[Watched]]] = {
     "settlements": settlements,
     "withdrawals": withdrawals,
     "openings": openings,
+    "recalls": recalls,
     "rails": rails,
     "cases": matters,
 }
 OF = {
     "payments": ("PAYMENT", "ATTEMPT", "REFUND"),
-    "settlements": ("BATCH", "INSTRUCTION"),
+    "settlements": ("BATCH",),
     "withdrawals": ("WITHDRAWAL",),
     "openings": ("SUB_ACCOUNT",),
+    "recalls": ("RECALL", "INSTRUCTION"),
     "rails": ("RECEIVER", "SHARING", "FETCHING"),
     "cases": ("CASE",),
 }

@@ -30,6 +30,7 @@ TABLES: dict[str, type[StrEnum]] = {
     "share_order": splitting.states.Sharing,
     "share_return": splitting.states.Fetching,
     "withdrawal": splitting.states.Withdrawal,
+    "recall": splitting.states.Recall,
     "case": cases.states.Case,
     "discrepancy": reconciliation.states.State,
 }

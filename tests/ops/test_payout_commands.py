@@ -106,3 +106,58 @@ def approval(tea_house: Sluice) -> str:
     found = json.loads(tea_house("approval", "list", "--json").stdout)["approvals"]
     (asked,) = [one["id"] for one in found if one["status"] == "asked"]
     return str(asked)
+
+
+def test_two_people_have_a_line_recalled_and_what_cannot_be_is_refused_before_anybody_is_asked(
+    tea_house: Sluice, database_url: str
+) -> None:
+    asyncio.run(a_bank(database_url))
+    tea_house("person", "add", "di", "--role", "operator", "--keep")
+
+    async def do(sql: str) -> None:
+        owner = await asyncpg.connect(database_url)
+        await owner.execute(sql)
+        await owner.close()
+
+    line = "1-261124-" + "1" * 16
+    asyncio.run(
+        do(
+            f"""
+            INSERT INTO instruction (book, id, settlement_id, payee_id, payee_kind, account, name, amount_minor,
+                currency, status, bank_date) SELECT 1, '{line[:-1]}' || n, '{BATCH}', 'pye_' || repeat('1', 26),
+                'supplier', '6201', 'farm', 100, 'CNY', CASE n WHEN 3 THEN 'paid' ELSE 'in_transit' END, '2026-11-25'
+                FROM generate_series(1, 3) n;
+            """
+        )
+    )
+    recall = ("payout", "recall", *BOOK, BATCH, "--reason", "DUPL")
+    assert "none of AC03" in tea_house(*recall[:-1], "WHY", code=2).output
+    assert "recall_not_possible" in tea_house(*recall, code=1).output, "the bank is not known to have it"
+    asyncio.run(do("UPDATE settlement SET status = 'sent'; UPDATE bank_link SET settings = '{\"profile\": \"cmb\"}'"))
+    said = tea_house(*recall, code=1).output
+    assert "citybank takes no recalls" in said
+    assert "recall_not_offered" in said
+    asyncio.run(do("UPDATE bank_link SET settings = '{}'"))
+    assert "no_such_line" in tea_house(*recall, "--line", "L1", code=1).output
+    assert "no_such_settlement" in tea_house(*recall[:4], "stl_0", "--reason", "DUPL", code=1).output
+    assert "recall_wrong" in tea_house(*recall, "--note", "x" * 106, code=1).output
+    assert json.loads(tea_house("approval", "list", "--json").stdout)["approvals"] == []
+
+    assert "approval_asked" in tea_house(*recall, "--note", "made twice", code=1).output
+    assert "no recall" in tea_house("payout", "recalls", *BOOK).output
+    tea_house("--as", "di", "approval", "approve", approval(tea_house))
+    made = json.loads(tea_house(*recall, "--note", "made twice", "--json").stdout)["recalls"]
+    assert [(one["instruction"][-1], one["status"], one["reason"]) for one in made] == [
+        ("1", "requested", "DUPL"), ("2", "requested", "DUPL"),
+    ]  # fmt: skip
+    assert json.loads(tea_house(*recall, "--json").stdout)["recalls"] == made, "again asks nobody and nothing"
+    paid = (*recall, "--line", f"{line[:-1]}3")
+    assert "approval_asked" in tea_house(*paid, code=1).output
+    tea_house("--as", "di", "approval", "approve", approval(tea_house))
+    assert "requested; the bank is not known to have it" in tea_house(*paid).output
+    listed = json.loads(tea_house("payout", "recalls", *BOOK, "--status", "requested", "--json").stdout)["recalls"]
+    assert len(listed) == 3
+    assert "--status is one of" in tea_house("payout", "recalls", *BOOK, "--status", "lost", code=2).output
+    shown = tea_house("settlement", "show", *BOOK, BATCH).output
+    assert shown.count("recall 追回 of") == 3
+    assert "no_such_withdrawal" in tea_house("withdrawal", "recall", *BOOK, "wdr_0", "--reason", "CUST", code=1).output

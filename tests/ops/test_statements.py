@@ -32,6 +32,7 @@ EXCEPTED: dict[tuple[str, str], set[str]] = {
         "gateway/store.py forget_claims",
         "ledger/store.py expired_holds",
         "splitting/rails/store.py due_orders",
+        "splitting/recalls/store.py unsent",
         "splitting/rails/store.py due_receivers",
         "splitting/rails/store.py due_returns",
         "splitting/rails/store.py due_to_ask",

@@ -25,6 +25,7 @@ UNDER_WAY: Mapping[str, frozenset[str]] = {
     "share_order": frozenset({"planned", "sent"}),
     "share_return": frozenset({"waiting", "sent"}),
     "withdrawal": frozenset({"requested", "stopped", "sent"}),
+    "recall": frozenset({"requested", "sent", "pending"}),
     "case": frozenset({"open"}),
     "discrepancy": frozenset({"open", "explained", "suspended"}),
 }

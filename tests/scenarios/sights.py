@@ -10,6 +10,7 @@ from kernel.db import acquire
 from kernel.money import Money
 from ledger.accounts import NATURE, Side, kind_of
 from reconciliation import State, discrepancies
+from splitting.recalls.store import find as find_recall
 from splitting.tables import Withdrawal
 from splitting.withdrawals.store import find as find_withdrawal
 from tests.gateway.front import Answer, Front
@@ -114,6 +115,13 @@ class Sights:
 
     async def _state_of_withdrawal(self, name: str) -> str:
         return (await self.withdrawal(name)).status
+
+    async def _state_of_recall(self, name: str) -> str:
+        payee, _, batch = name.partition(" of ")
+        about = self.withdrawals.get(name) or (await self.town.lines(self.batches[batch]))[PAYEES[payee]].id
+        async with acquire(self.front.hub.pool) as connection:
+            found = await find_recall(connection, self.front.book, about)
+        return "not there" if found is None else found.status
 
     async def _state_of_batch(self, name: str) -> str:
         return (await self.town.batch(self.batches[name])).status

@@ -37,9 +37,12 @@ from splitting.banks.fates import kept_as
 from splitting.banks.sending import message_id
 from splitting.banks.worker import BankWorker
 from splitting.rails.limits import RAILS
+from splitting.recalls.commands import Asked, RecallLines, RecallWithdrawal
+from splitting.recalls.rules import number_at_bank
 from splitting.states import SubAccount
 from splitting.withdrawals.rules import reference
 from tests.channels.banks.bank_files import camt054, entry, pain002, report_line
+from tests.channels.banks.test_recall_messages import answer
 from tests.gateway.front import CLOSED, Answer
 from tests.scenarios.language import CHANNELS, NO, PAYEES, SECONDS, SHARE, Understood, action, understand
 from tests.scenarios.reader import STANDINGS, Play, Record, Unplayable
@@ -438,6 +441,40 @@ class Stage:
         """The bank's report refuses the payout as one that it has already: it may have been paid."""
         await self._reports(payee, batch, "RJCT", "DU04")
 
+    @action("clerk recalls {payee} of {batch}")
+    async def recalls(self, payee: str, batch: str) -> None:
+        """Two people have the bank asked for a line back 追回; it takes the request."""
+        line = (await self.town.lines(self.seen.batches[batch]))[PAYEES[payee]]
+        asked = Asked("DUPL", "", "Wang Fang")
+        await self.front.hub.lanes.put(RecallLines(line.book, line.settlement_id, [line.id], asked))
+        await a_round((await self._at_bank())[1])
+
+    @action("clerk recalls {withdrawal}")
+    async def recalls_withdrawal(self, withdrawal: str) -> None:
+        """Two people have the bank asked for a withdrawal back; it takes the request."""
+        row = await self.seen.withdrawal(withdrawal)
+        await self.front.hub.lanes.put(RecallWithdrawal(row.book, row.id, Asked("CUST", "", "Wang Fang")))
+        await a_round((await self._at_bank())[1])
+
+    @action("bank gives up {payee} of {batch}")
+    async def gives_up(self, payee: str, batch: str) -> None:
+        """The bank's answer accepts the recall: the money comes back, or never goes."""
+        await self._answers_recall(payee, batch, "ACCR")
+
+    @action("bank keeps {payee} of {batch}")
+    async def keeps(self, payee: str, batch: str) -> None:
+        """The bank's answer refuses the recall: its customer does not agree."""
+        await self._answers_recall(payee, batch, "RJCR", reason="CUST")
+
+    @action("bank gives up {withdrawal}")
+    async def gives_up_withdrawal(self, withdrawal: str) -> None:
+        """The bank's answer accepts the recall of a withdrawal."""
+        row = await self.seen.withdrawal(withdrawal)
+        number = reference(row.book, row.id)
+        amount = cny(row.amount_minor).major()
+        ident = number_at_bank(row.book, row.id, 1)
+        await self._says("camt.029", answer("ACCR", ident=ident, of=number, line=number, amount=amount))
+
     @action("{payee} asks to withdraw {withdrawal} {money}")
     async def withdraws(self, payee: str, withdrawal: str, money: str) -> None:
         """A payee asks for money of its sub-account, on its own account at another bank; the hub tells the bank."""
@@ -562,6 +599,16 @@ class Stage:
         content = camt054(account, entry(ref, money, credit=credit, end_to_end_id=end_to_end_id, extra=more))
         # Each notice is a message of its own.
         return content.replace(b"<MsgId>M2<", f"<MsgId>M{self._bookings}<".encode())
+
+    async def _answers_recall(self, payee: str, batch: str, status: str, *, reason: str = "") -> None:
+        line = (await self.town.lines(self.seen.batches[batch]))[PAYEES[payee]]
+        conf = "CNCL" if status == "ACCR" else status
+        amount = cny(line.amount_minor).major()
+        told = answer(
+            status, conf, ident=number_at_bank(line.book, line.id, 1), of=message_id(line.settlement_id), line=line.id,
+            amount=amount, reason=reason,
+        )  # fmt: skip
+        await self._says("camt.029", told)
 
     async def _reports_on(self, withdrawal: str, status: str, *reasons: str) -> None:
         row = await self.seen.withdrawal(withdrawal)

@@ -133,7 +133,7 @@ class PlayBank:
         body = await request.read()
         self.taken.append(body)
         await self._answer("upload")
-        (message_id,) = re.findall(rb"<GrpHdr><MsgId>(.*?)</MsgId>", body)
+        (message_id,) = re.findall(rb"<(?:GrpHdr><MsgId|Assgnmt><Id)>(.*?)<", body)
         receipt = {
             "file_id": "f1",
             "message_id": message_id.decode(),

@@ -14,7 +14,7 @@ from ops.cases import decide
 from splitting import INVARIANTS, RAILS, CreatePayee, Payee
 from tests.conftest import TestServer as PostgresServer
 from tests.ops.daily import daily
-from tests.splitting import test_withdrawals
+from tests.splitting import test_recalls, test_withdrawals
 from tests.splitting.play_bank import a_town_with_a_bank, all_read
 from tests.splitting.test_bookings_told_apart import entry, notice
 from tests.splitting.test_files_set_aside import waiting
@@ -314,4 +314,4 @@ async def _each_is_found(superuser: asyncpg.Connection, plants: Mapping[str, Map
 
 
 def test_every_invariant_has_a_fault_planted_for_it() -> None:
-    assert {*PLANTS, *LATER, *BY_RAIL, *test_withdrawals.PLANTS} == set(INVARIANTS)
+    assert {*PLANTS, *LATER, *BY_RAIL, *test_withdrawals.PLANTS, *test_recalls.PLANTS} == set(INVARIANTS)

@@ -15,10 +15,11 @@ from channels.banks.contract import IDENTITY_REFUSALS
 from channels.banks.errors import BadStatement, plain
 from channels.banks.files import Accepted, BankAccount, FileInfo, FilePage, Kind
 from channels.banks.iso20022 import signing
+from channels.banks.iso20022.camt055 import camt055
 from channels.banks.iso20022.pain001 import batch_of, unsayable, written
 from channels.banks.iso20022.settings import NOTICES, BankSettings
 from channels.banks.iso20022.spool import Spooled
-from channels.banks.orders import Order
+from channels.banks.orders import Order, RecallRequest
 from channels.contract import Refused, Unknown
 from kernel.clock import business_date
 from kernel.env import Env, NoAnswer, NotSent, Request, Response
@@ -28,7 +29,7 @@ from kernel.sealing import Secret, without_secrets
 MAX_NAME = 200  # characters of a file's id or name
 MAX_CURSOR = 2_000
 SLOWEST = 256 << 10  # bytes a second at which a long file still reaches the bank
-TYPES = frozenset({"pain.002", "camt.053", *NOTICES})
+TYPES = frozenset({"pain.002", "camt.029", "camt.053", *NOTICES})
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 
 
@@ -47,6 +48,7 @@ class BankClient:
         self.types: Mapping[Kind, str] = {
             Kind.REPORT: "pain.002",
             Kind.NOTICE: settings.notices,
+            Kind.RESOLUTION: "camt.029",
             Kind.STATEMENT: "camt.053",
         }
         self._env = env
@@ -118,6 +120,10 @@ class BankClient:
         A long one is never in memory as a whole.
         """
         return await self._given(written(batch_of(order, self.settings.bic)), order.again_since)
+
+    async def recall(self, request: RecallRequest) -> Accepted | Refused | Unknown:
+        """Ask the bank for a payment back by a camt.055, the same bytes each time. Raises Rejected (bad_recall)."""
+        return await self._given([camt055(request, self.settings.bic)], None)
 
     async def upload(self, xml: bytes, *, again_since: datetime | None = None) -> Accepted | Refused | Unknown:
         """Give the bank a pain.001. After Unknown, call again with the very same bytes: they are executed once.

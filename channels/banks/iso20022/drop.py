@@ -29,9 +29,9 @@ from kernel.clock import business_date
 from kernel.env import Env
 from kernel.errors import Unavailable
 
-_NAME = re.compile(r"(\d{12})_(pain\.002|camt\.05[234])_(\d{8})_[\w.\-]{1,80}\.xml", re.ASCII)
+_NAME = re.compile(r"(\d{12})_(pain\.002|camt\.029|camt\.05[234])_(\d{8})_[\w.\-]{1,80}\.xml", re.ASCII)
 _MESSAGE_ID = re.compile(r"[0-9A-Za-z\-]{1,35}", re.ASCII)
-_MESSAGE = re.compile(rb"<MsgId>([0-9A-Za-z\-]{1,35})</MsgId>")
+_MESSAGE = re.compile(rb"<(?:MsgId|Assgnmt><Id)>([0-9A-Za-z\-]{1,35})<")
 MOST_RECEIPT = 64 << 10
 MOST_ODD = 1_000  # files of strange names that are told of at once
 

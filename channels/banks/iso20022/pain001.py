@@ -112,6 +112,11 @@ def _account(number: str) -> str:
     return f"<Id><Othr><Id>{escape(number)}</Id></Othr></Id>"
 
 
+def sayable_id(ident: str) -> bool:
+    """Tell whether banks can carry an id of ours."""
+    return _ID.fullmatch(ident) is not None and ident != NOT_PROVIDED
+
+
 def unsayable(name: str, account: str | None = None) -> str | None:
     """Return why a payee of this name and account number cannot be paid by a pain.001; None where it can be.
 

@@ -29,6 +29,7 @@ from tests.splitting import test_bookings_told_apart as bookings
 from tests.splitting import test_files_set_aside as files
 from tests.splitting import test_paid_by_booking as by_booking
 from tests.splitting import test_payouts_in_doubt as payouts
+from tests.splitting import test_recalls as recalls
 from tests.splitting import test_refused_batches as refused
 from tests.splitting import test_returns as returns
 from tests.splitting import test_withdrawals as withdrawals
@@ -395,6 +396,9 @@ WALKED: dict[tuple[str, str], object] = {
     ("payout_in_doubt", "paid"): payouts.test_a_person_decides_what_is_in_doubt,
     ("payout_in_doubt", "not_paid"): payouts.test_what_was_not_paid_is_paid_with_the_next_payouts,
     ("payout_in_doubt", "wait"): payouts.test_what_was_left_to_a_bank_that_says_no_more_can_still_be_decided,
+    **{("payout_recalled", how):
+       recalls.test_a_bank_that_paid_what_it_had_given_up_is_a_case_and_people_book_it_as_paid
+       for how in ("paid", "release")},
     ("booking_unclear", "another"): bookings.test_what_cannot_be_told_from_a_booking_is_for_a_person,
     ("booking_unclear", "same"): bookings.test_what_cannot_be_told_from_a_booking_is_for_a_person,
     ("booking_unidentified", "book"): files.test_a_booking_that_nobody_can_name_is_for_a_person_and_booked_at_most_once,
