@@ -341,6 +341,7 @@ class Net:
 
     ours: Money
     bill: Money
+    unlisted_minor: int = 0  # of ours: what people recorded at a rail whose bills list no chargebacks
 
 
 _TAKES = frozenset({Item.REFUND, Item.CHARGEBACK})  # from the merchant
@@ -353,13 +354,19 @@ def net_of(
 
     withheld_minor: see Deposits. A bill does not tell of it, so both sides have it from our book.
     """
-    ours = sum(
-        _contribution(movement.kind, movement.status, movement.amount.minor, movement.fee_minor + movement.coupon_minor)
-        for movement in movements
-        if movement.business_date == day and movement.amount.currency == currency
-    )
-    theirs = sum(paid_by(line) for line in bill if line.amount.currency == currency)
-    return Net(Money(ours - withheld_minor, currency), Money(theirs - withheld_minor, currency))
+    lines = [line for line in bill if line.amount.currency == currency]
+    listed = {(told_of(line), line.reference) for line in lines}
+    ours = unlisted = 0
+    for movement in movements:
+        if movement.business_date != day or movement.amount.currency != currency:
+            continue
+        withheld = movement.fee_minor + movement.coupon_minor
+        minor = _contribution(movement.kind, movement.status, movement.amount.minor, withheld)
+        ours += minor
+        if movement.unbilled and (movement.kind, movement.reference) not in listed:
+            unlisted += minor
+    theirs = sum(paid_by(line) for line in lines)
+    return Net(Money(ours - withheld_minor, currency), Money(theirs - withheld_minor, currency), unlisted)
 
 
 def paid_by(line: BillLine) -> int:
@@ -393,7 +400,7 @@ def match_deposit(day: date, net: Net, deposits: Deposits, known: Register = _NO
             count=len(bookings),
             rows=tuple(sorted(entry.entry_ref for entry in bookings)),
         )
-    ours = Reported(net.ours.minor, deposits.currency, bill_minor=net.bill.minor)
+    ours = Reported(net.ours.minor, deposits.currency, bill_minor=net.bill.minor, unlisted_minor=net.unlisted_minor)
     yield weigh(key, day, home=day, ours=ours, seen=seen, known=known.get(key), done={day})
 
 

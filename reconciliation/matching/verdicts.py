@@ -73,6 +73,7 @@ class Reported:
     rows: tuple[str, ...] = ()  # where it stands in the file, for people
     booked: tuple[tuple[str, int], ...] = ()  # payouts: (account, signed minor) of each booking
     bill_minor: int | None = None  # deposits: what the channel's own bill comes to
+    unlisted_minor: int = 0  # deposits: what of ours no bill of the channel's lists, recorded by people
     coupon_minor: int = 0  # what the merchant's own coupons bear; with the fee's sign
     explained_minor: int = 0  # balances: what this account's payout discrepancies come to
 
@@ -225,13 +226,20 @@ def judge_deposit(key: Key, ours: Reported | None, home: date, seen: Sightings, 
         )
     if difference == 0:
         return None
-    if theirs.minor == ours.bill_minor:
+    if ours.bill_minor is not None and theirs.minor == ours.bill_minor + ours.unlisted_minor:
         detail = (
             f"the bank received what the channel's bill of {home} comes to; the bill's discrepancies are the difference"
         )
         return Comparison(
             DiscrepancyKind.DEPOSIT_DIFFERS, ours.currency, ours.minor, theirs.minor, difference, detail, explained=True
         )
+    if theirs.minor == ours.bill_minor:
+        taken = Money(-ours.unlisted_minor, ours.currency)
+        detail = (
+            f"the bank received what the channel's bill of {home} comes to: the channel has not taken {taken} of "
+            "chargebacks that were recorded for that day by hand"
+        )
+        return Comparison(DiscrepancyKind.DEPOSIT_DIFFERS, ours.currency, ours.minor, theirs.minor, difference, detail)
     detail = f"the bank received neither what our movements of {home} nor what the channel's bill comes to"
     return Comparison(DiscrepancyKind.DEPOSIT_DIFFERS, ours.currency, ours.minor, theirs.minor, difference, detail)
 

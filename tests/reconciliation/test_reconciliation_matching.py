@@ -284,6 +284,22 @@ NET = 10_000 - 60 + 5_000 - 30 - 1_000 + 6
 IDENT = "WX190000000120261124"
 
 
+def test_a_chargeback_recorded_by_hand_that_the_channel_has_not_taken_is_not_explained_by_its_bill() -> None:
+    """Its bills list no chargebacks: what it pays out shows whether it took the money."""
+    back = replace(paid("CB1", 4_000, fee=1_500), kind=Item.CHARGEBACK, payment_reference="a", unbilled=True)
+    ours = [*OURS, back]
+    assert net_of(DAY, ours, BILL, "CNY").unlisted_minor == -5_500
+    assert isinstance(deposit_of(ours, BILL, deposit_entry(IDENT, NET - 5_500)), Matched), "it took it"
+    kept = deposit_of(ours, BILL, deposit_entry(IDENT, NET))
+    assert isinstance(kept, Discrepancy)
+    assert (kept.kind, kept.verdict.difference_minor) == (DiscrepancyKind.DEPOSIT_DIFFERS, 5_500)
+    assert not kept.verdict.explained, "nothing in the bill says why"
+    assert "has not taken 55.00 CNY of chargebacks" in kept.verdict.detail
+    short = deposit_of(ours, BILL[:-1], deposit_entry(IDENT, NET + 994 - 5_500))
+    assert isinstance(short, Discrepancy)
+    assert short.verdict.explained, "the bill lacks the refund"
+
+
 def test_the_net_of_a_day_is_payments_less_refunds_less_fees() -> None:
     net = net_of(DAY, OURS, BILL, "CNY")
     assert (net.ours, net.bill) == (cny(NET), cny(NET))
