@@ -1,6 +1,6 @@
 """A certificate in words, for whoever signs the day off: one line a fact, amounts as they are written."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kernel.money import Money
@@ -18,6 +18,8 @@ UNEXPLAINED = {
     "control_differs": "科目不平",
     "in_transit_differs": "在途不符",
 }
+
+LISTED = 100  # of one kind, at one bank or in one currency: more is no page that anybody reads
 
 
 def of_certificate(told: Mapping[str, Any]) -> Iterator[str]:
@@ -59,18 +61,35 @@ def _custody(book: int, one: Mapping[str, Any]) -> Iterator[str]:
         f"+ {amount(bank['sub_accounts_minor'])}{_others(bank, one['currency'])}, statement of {one['statement_of']}"
     )
     yield f"{mark} book {book} {one['bank']} {one['currency']}: {ours}; {theirs}"
-    for item in one["explained"]:
+
+    def booking(item: Mapping[str, Any]) -> str:
         case = f", case {item['case']}" if "case" in item else ""
-        name = item.get("line") or item["id"]
-        yield (
-            f"    {item['day']} {name} {amount(item['minor'])} on …{item['account'][-4:]}: {item['kind']} "
-            f"{KINDS[item['kind']]}{case}"
+        return (
+            f"    {item['day']} {item.get('line') or item['id']} {amount(item['minor'])} on …{item['account'][-4:]}: "
+            f"{item['kind']} {KINDS[item['kind']]}{case}"
         )
-    for left in one["unexplained"]:
-        yield (
-            f"  ✗ {left['what']} {UNEXPLAINED[left['what']]}: {amount(left['minor'])} on …{left['account'][-4:]}: "
-            f"{left['detail']}"
-        )
+
+    def wrong(left: Mapping[str, Any]) -> str:
+        where = f"{amount(left['minor'])} on …{left['account'][-4:]}"
+        return f"  ✗ {left['what']} {UNEXPLAINED[left['what']]}: {where}: {left['detail']}"
+
+    for kind in KINDS:
+        some = [item for item in one["explained"] if item["kind"] == kind]
+        yield from _listed(some, booking, amount, f"    {kind} {KINDS[kind]}")
+    yield from _listed(one["unexplained"], wrong, amount, "  ✗")
+
+
+def _listed(
+    items: Sequence[Mapping[str, Any]],
+    said: Callable[[Mapping[str, Any]], str],
+    amount: Callable[[int], str],
+    of: str,
+) -> Iterator[str]:
+    """Yield a line for each of the first; what is not listed is counted and summed, and the certificate has it."""
+    yield from map(said, items[:LISTED])
+    if rest := items[LISTED:]:
+        total = amount(sum(item["minor"] for item in rest))
+        yield f"{of}: {len(rest)} more, {total} in all; the certificate lists them (--json)"
 
 
 def _control(book: int, one: Mapping[str, Any]) -> Iterator[str]:
@@ -86,9 +105,12 @@ def _control(book: int, one: Mapping[str, Any]) -> Iterator[str]:
         ("in_transit", "in transit 在途"),
         ("suspense", "suspense 挂账"),
     ):
-        for part in one[name]:
+
+        def told(part: Mapping[str, Any], said: str = said) -> str:
             lines = f", {part['lines']} lines" if "lines" in part else ""
-            yield f"    {said}: {part['id']} {amount(part['minor'])}{lines}"
+            return f"    {said}: {part['id']} {amount(part['minor'])}{lines}"
+
+        yield from _listed(one[name], told, amount, f"    {said}")
     for left in one["unexplained"]:
         yield f"  ✗ {left['what']} {UNEXPLAINED[left['what']]}: {amount(left['minor'])}: {left['detail']}"
 

@@ -18,6 +18,7 @@ from reconciliation.proof.certificate import (
     signed,
     verified,
 )
+from reconciliation.proof.text import LISTED, of_certificate
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 CUSTODY = {
@@ -93,3 +94,30 @@ def test_the_same_proof_is_the_same_whenever_it_is_issued() -> None:
     assert same_proof(TOLD, later)
     later["books"][0]["custody"][0]["hub"]["pool_minor"] = 1
     assert not same_proof(TOLD, later)
+
+
+def test_a_page_lists_the_first_of_many_bookings_and_sums_the_rest() -> None:
+    many = [
+        {
+            "kind": "at_bank_only",
+            "effect_minor": 3,
+            "id": f"B{n}",
+            "day": "2026-11-24",
+            "minor": 3,
+            "account": "6200018",
+        }
+        for n in range(LISTED + 20)
+    ]
+    one = {**many[0], "kind": "at_hub_only", "id": "H"}
+    wrong = {"what": "balance_differs", "account": "6200018", "minor": -7, "detail": "the other way round"}
+    told = copy.deepcopy(TOLD)
+    told["books"][0]["custody"][0] |= {"explained": [*many, one], "unexplained": [wrong], "holds": False}
+    control = {"deposits_under_way": [], "in_transit": [], "suspense": []}
+    control["suspense"] = [{"id": f"S{n}", "minor": 5} for n in range(LISTED + 1)]  # type: ignore[misc]
+    told["books"][0]["control"][0] |= control
+    lines = list(of_certificate(told))
+    assert sum(" B" in line for line in lines) == LISTED
+    assert "    at_bank_only 银行已记账, 平台未记账: 20 more, 0.60 in all; the certificate lists them (--json)" in lines
+    assert any(" H 0.03 on …0018: at_hub_only" in line for line in lines), "a few of another kind are not lost in them"
+    assert any("✗ balance_differs" in line for line in lines)
+    assert "    suspense 挂账: 1 more, 0.05 in all; the certificate lists them (--json)" in lines
