@@ -15,7 +15,6 @@ from people import Act, What
 from splitting import rails_store
 from splitting.objects import SplitOut, split_payload
 from splitting.plans.asked import Part, Scope
-from splitting.plans.attached import check_subject
 from splitting.plans.document import read
 from splitting.plans.dry_run import DryRunOut, Tried, dry_run
 from splitting.rails.objects import RailReceiverOut, ShareOrderOut, rail_receiver_payload, share_order_payload
@@ -74,7 +73,7 @@ async def attach_as(
 
     Raises what Acting.second and Attachments.attach raise.
     """
-    check_subject(scope, subject, named=plan_id is not None)  # before another person is asked
+    await acting.hub.attachments.check(book, scope, subject, named=plan_id is not None)  # before another is asked
     arguments = {"subject": subject, "currency": currency, "plan": plan_id, "version": version}
     use = await acting.second(What(Act.MERCHANTS, "split attach", scope.value, arguments, book))
     return await acting.hub.attachments.attach(

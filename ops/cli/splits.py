@@ -164,6 +164,8 @@ def split_frozen(book: Book, as_json: Json = False) -> None:
                 by += ["on delivery"] if part["on_delivery"] else []
                 amount = Money(part["amount_minor"], row["currency"]).major()
                 typer.echo(f"{row['payment']}  {part['payee']}  {amount} {row['currency']}  {' or '.join(by)}")
+        if not rows:
+            typer.echo("no share is frozen")
         return 0
 
     finish(work())
@@ -246,16 +248,20 @@ def dry_run(
         if as_json:
             show(told)
             return 0
-        typer.echo(f"{told['arriving_minor']} minor units of {currency} arrive of {told['amount_minor']}")
+
+        def said(minor: int) -> str:
+            return Money(minor, currency).major()
+
+        typer.echo(f"{said(told['arriving_minor'])} {currency} arrive of {said(told['amount_minor'])}")
         for one in told["shares"]:
             way = f"by transfer at {one['bank']}" if one["bank"] else one["travels"]
             way += f" ({'; or '.join(one['rails'])})" if one["rails"] else ""
             why = f"; {one['because']}" if one["because"] else ""
             typer.echo(
-                f"{'  ' * one['level']}{one['line']}: keeps {one['keeps_minor']} of {one['gets_minor']}, {way} "
-                f"({one['rule']}: {one['by_rule_minor']}{why})"
+                f"{'  ' * one['level']}{one['line']}: keeps {said(one['keeps_minor'])} of {said(one['gets_minor'])}, "
+                f"{way} ({one['rule']}: {said(one['by_rule_minor'])}{why})"
             )
-        typer.echo(f"the merchant's own: {told['own_minor']}")
+        typer.echo(f"the merchant's own: {said(told['own_minor'])} {currency}")
         return 0
 
     finish(work())

@@ -5,7 +5,7 @@ attached to its payment link, to the part's product line, to the payment's store
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,6 +45,9 @@ def check_subject(scope: Scope, subject: str, *, named: bool = True) -> None:
     else:
         return
     raise Rejected("invalid_request", f"subject: {why}", param="subject")
+
+
+Links = Callable[[int, str], Awaitable[object]]  # book and id of a link; raises NotFound
 
 
 class _Held(NamedTuple):
@@ -116,8 +119,10 @@ class Attach:
 class Attachments:
     """What is attached in the books of a process; each looked up once a second at most."""
 
-    def __init__(self, lanes: Lanes, pool: Pool, env: Env) -> None:
+    def __init__(self, lanes: Lanes, pool: Pool, env: Env, links: Links) -> None:
+        """links: what raises for a payment link that the merchant does not have."""
         self._lanes = lanes
+        self._links = links
         self._pool = pool
         self._env = env
         self._found = Cache(self._look_up, env)
@@ -137,13 +142,22 @@ class Attachments:
     ) -> Attachment:
         """Attach a plan, or with None have none attached; every process follows within a second.
 
-        subject: empty where it is the merchant. use: of the approval that it takes, if it does. Raises Rejected
-        (invalid_request), and what Attach raises.
+        subject: empty where it is the merchant. use: of the approval that it takes, if it does. Raises what check and
+        Attach raise.
         """
-        check_subject(scope, subject, named=plan_id is not None)
+        await self.check(book, scope, subject, named=plan_id is not None)
         row = Attachment(book, scope.value, subject, currency, plan_id, version, by, self._env.now())
         done: Attachment = await self._lanes.put(approved(Attach(row), use))
         return done
+
+    async def check(self, book: int, scope: Scope, subject: str, *, named: bool) -> None:
+        """Look whether a payment can be of what is named, see check_subject.
+
+        Raises Rejected (invalid_request), NotFound (no_such_link).
+        """
+        check_subject(scope, subject, named=named)
+        if named and scope is Scope.PAYMENT_LINK:
+            await self._links(book, subject)
 
     async def listed(self, book: int) -> Sequence[Attachment]:
         """Return what is attached, the most specific first."""

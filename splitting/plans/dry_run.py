@@ -10,6 +10,7 @@ from kernel.answers import Currency, Minor, words
 from kernel.clock import business_date
 from kernel.db import Pool, acquire
 from kernel.errors import NotFound, Rejected
+from kernel.money import Money
 from ledger import accounts
 from ledger.posting import ACCOUNTS
 from splitting import states
@@ -112,7 +113,7 @@ async def dry_run(plans: SplitPlans, pool: Pool, book: int, tried: Tried) -> Dry
     if lines := rail_lines(parts):
         check_lines(lines, list(RAILS.values()), business_date(plans.now()))
     rails = await _rails(pool, book, [line.payee_id for line in lines])
-    shares = [_shown(n, one, payees, rails) for n, part in enumerate(shared) for one in part.lines]
+    shares = [_shown(n, one, tried.currency, payees, rails) for n, part in enumerate(shared) for one in part.lines]
     arriving = tried.gross_minor - tried.fee_minor - tried.coupon_minor
     return {
         "object": "split_dry_run",
@@ -170,7 +171,9 @@ async def _volumes(pool: Pool, book: int, payees: Mapping[str, Payee], currency:
         }
 
 
-def _shown(part: int, got: LineShare, payees: Mapping[str, Payee], rails: Mapping[str, list[str]]) -> TriedShareOut:
+def _shown(
+    part: int, got: LineShare, currency: str, payees: Mapping[str, Payee], rails: Mapping[str, list[str]]
+) -> TriedShareOut:
     line = got.line
     payee = payees.get(line.payee_id)
     by_rail = line.by_rail and payee is not None and payee.suspended_at is None
@@ -181,10 +184,10 @@ def _shown(part: int, got: LineShare, payees: Mapping[str, Payee], rails: Mappin
         "line": line.name,
         "level": got.depth + 1,
         "payee": line.payee_id or None,
-        "rule": rule_of(got),
+        "rule": rule_of(got, currency),
         "by_rule_minor": got.unbounded_minor,
         "struck": got.why or None,
-        "because": because(got, payee),
+        "because": because(got, currency, payee),
         "gets_minor": got.got_minor,
         "keeps_minor": got.own_minor,
         "travels": "own" if payee is None else "rail" if by_rail else "kept" if bank is None else "bank_transfer",
@@ -209,25 +212,27 @@ def _part(release: Release) -> str:
     return part + (after if release.days else "at once")
 
 
-def rule_of(got: LineShare) -> str:
-    """Say what a line asks for."""
+def rule_of(got: LineShare, currency: str) -> str:
+    """Say what a line asks for, with amounts as people write them."""
+    of = "" if got.line.kind is ShareKind.AMOUNT else Money(got.of_minor, currency)
     tier = "" if got.value == got.line.value else " (by the volume so far)"
     match got.line.kind:
         case ShareKind.AMOUNT:
-            return f"{got.value} minor units{tier}"
+            return f"{Money(got.value, currency)}{tier}"
         case ShareKind.BASIS_POINTS:
-            return f"{got.value} basis points of {got.of_minor}{tier}"
+            return f"{got.value} basis points of {of}{tier}"
         case _:
-            return f"weight {got.value} in what is left of {got.of_minor}{tier}"
+            return f"weight {got.value} in what is left of {of}{tier}"
 
 
-def because(got: LineShare, payee: Payee | None = None) -> str:
+def because(got: LineShare, currency: str, payee: Payee | None = None) -> str:
     """Say what changed what a line's rule comes to; empty where nothing did, and its payee can be paid."""
     line = got.line
+    minimum, cap = (Money(minor or 0, currency) for minor in (line.minimum, line.cap))
     said = {
         "": "",
-        "minimum": f"raised to its minimum of {line.minimum}",
-        "cap": f"lowered to its cap of {line.cap}",
+        "minimum": f"raised to its minimum of {minimum}",
+        "cap": f"lowered to its cap of {cap}",
         "cut": "cut in proportion: there is less than the lines beside it ask for",
     }.get(got.why)
     if said is None:

@@ -187,7 +187,7 @@ class SplitPlanRoutes:
                 path="/v1/split_attachments",
                 scope="channels",
                 handler=self.set_split_attachment,
-                problems=("no_such_split_plan", "split_plan_not_active", "currency_differs"),
+                problems=("no_such_split_plan", "no_such_link", "split_plan_not_active", "currency_differs"),
                 answer=SplitAttachmentOut,
                 says="Attach a split plan: payments that name none are shared out by it",
                 body=AttachIn,

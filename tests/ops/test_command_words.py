@@ -65,4 +65,4 @@ def test_a_file_may_begin_with_a_byte_order_mark(tea_house: Sluice, tmp_path: Pa
     path = tmp_path / "plan.json"
     path.write_bytes(b'\xef\xbb\xbf{"version": 1, "lines": [{"name": "a", "basis_points": 60}]}')
     said = tea_house("split", "dry-run", "--book", "1", "--amount", "1", "--file", str(path)).output
-    assert "a: keeps 1 of 1" in said
+    assert "a: keeps 0.01 of 0.01" in said

@@ -101,9 +101,11 @@ def test_a_plan_is_tried_out_from_a_file_or_as_it_is_kept(tea_house: Sluice, dat
     file = a_plan(tmp_path, 1_000, cap=500)
     run = ("split", "dry-run", *BOOK, "--amount", "100.00", "--fee", "0.60")
     said = tea_house(*run, "--file", file).output
-    assert "9940 minor units of CNY arrive of 10000" in said
-    assert "agent: keeps 500 of 500, kept (1000 basis points of 9940: 994; lowered to its cap of 500)" in said
-    assert "the merchant's own: 9440" in said
+    assert "99.40 CNY arrive of 100.00" in said
+    assert (
+        "agent: keeps 5.00 of 5.00, kept (1000 basis points of 99.40 CNY: 9.94; lowered to its cap of 5.00 CNY)" in said
+    )
+    assert "the merchant's own: 94.40 CNY" in said
     told = json.loads(tea_house("split", "plan", "add", *BOOK, file, "--name", "tea", "--json").stdout)
     kept = json.loads(tea_house(*run, "--plan", told["id"], "--json").stdout)
     assert kept == json.loads(tea_house(*run, "--file", file, "--json").stdout)

@@ -237,6 +237,9 @@ async def test_the_most_specific_attachment_goes_first_and_what_is_not_attached_
         await attach(front, "product_line", "tea", plans["line"])
         assert await of(store="north", **by_line) == ["product_line", "store"]
         assert await of(**by_line) == ["product_line", "merchant"]
+        gone = await attach(front, "payment_link", "lnk_" + "0" * 26, plans["link"])
+        assert (gone.status, gone.body["code"]) == (404, "no_such_link"), "no payment would be of it"
+        assert (await attach(front, "payment_link", "lnk_" + "0" * 26, None)).status == 200, "that is taken away always"
         assert await of(split=[{"payee": agent, "amount": 1}], **by_line) == [None, None], "the payment says it itself"
         own = {"split_plan": {"document": tree(agent, 1)}}
         assert await of(lines=[{"amount": 4_000, **own}, {"amount": 6_000}]) == [None, "merchant"]
@@ -307,8 +310,12 @@ async def test_a_dry_run_tells_each_share_its_rule_and_its_way_and_books_nothing
         assert (told["arriving_minor"], told["own_minor"]) == (9_940, 0)
         assert sum(one["keeps_minor"] for one in told["shares"]) + told["own_minor"] == 9_940
         farm, by_agent, by_clerk, card = told["shares"]
-        assert (farm["rule"], farm["by_rule_minor"], farm["gets_minor"]) == ("3000 basis points of 9940", 2_982, 2_000)
-        assert (farm["struck"], farm["because"]) == ("cap", "lowered to its cap of 2000")
+        assert (farm["rule"], farm["by_rule_minor"], farm["gets_minor"]) == (
+            "3000 basis points of 99.40 CNY",
+            2_982,
+            2_000,
+        )
+        assert (farm["struck"], farm["because"]) == ("cap", "lowered to its cap of 20.00 CNY")
         assert (farm["travels"], farm["bank"]) == ("bank_transfer", BANK)
         assert (by_agent["gets_minor"], by_agent["keeps_minor"], by_agent["travels"]) == (7_940, 7_930, "kept")
         assert (by_clerk["level"], by_clerk["struck"], by_clerk["gets_minor"]) == (2, "minimum", 10)
