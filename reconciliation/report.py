@@ -1,12 +1,14 @@
 """What a day came to, as plain values: for an operator's page, a command line, a daily proof."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import Any
 
 from reconciliation.matching.match import Discrepancy
 from reconciliation.matching.verdicts import DiscrepancyKind
 from reconciliation.runs import Case, Run
+from reconciliation.store import DiscrepancySum
 
 SHOWN = 20  # differences listed one by one; the counts cover all
 
@@ -44,18 +46,23 @@ def of_run(run: Run) -> dict[str, Any]:
     }
 
 
-def of_cases(cases: Iterable[Case]) -> dict[str, Any]:
-    """Return what is unsettled: how many of each kind, what they come to in each currency, the oldest first."""
+def of_cases(cases: Iterable[Case], sums: Sequence[DiscrepancySum], today: date) -> dict[str, Any]:
+    """Return what is unsettled: how many of each kind, what they come to in each currency, the oldest first.
+
+    cases: those that are listed. sums: of all that there are.
+    """
     listed = sorted(cases, key=lambda case: (case.business_date, case.id))
-    totals: Counter[str] = Counter()
-    for case in listed:
-        totals[case.currency] += case.difference_minor or 0
+    kinds, states, totals = Counter[str](), Counter[str](), Counter[str]()
+    for some in sums:
+        kinds[str(some.kind)] += some.count
+        states[str(some.state)] += some.count
+        totals[some.currency] += some.difference_minor
     return {
-        "count": len(listed),
-        "by_kind": dict(sorted(Counter(str(case.kind) for case in listed).items())),
-        "by_state": dict(sorted(Counter(str(case.state) for case in listed).items())),
+        "count": sum(kinds.values()),
+        "by_kind": dict(sorted(kinds.items())),
+        "by_state": dict(sorted(states.items())),
         "difference_minor": dict(sorted(totals.items())),
-        "oldest_age_days": max((case.age_days for case in listed), default=0),
+        "oldest_age_days": max(((today - some.oldest).days for some in sums), default=0),
         "cases": [
             {
                 "id": case.id,

@@ -295,6 +295,18 @@ async def save_moves(tx: Connection, moves: Sequence[Move]) -> None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class DiscrepancySum:
+    """How many discrepancies of one kind, state and currency there are, and what they come to (theirs − ours)."""
+
+    kind: DiscrepancyKind
+    state: State
+    currency: str
+    count: int
+    difference_minor: int
+    oldest: date  # business date
+
+
 async def list_discrepancies(
     conn: Connection,
     book: int,
@@ -325,6 +337,19 @@ async def list_discrepancies(
         limit,
     )
     return [_discrepancy_row(row) for row in rows]
+
+
+async def sum_discrepancies(conn: Connection, book: int, states: Sequence[State] = UNSETTLED) -> list[DiscrepancySum]:
+    """Return how many there are of each kind, state and currency, what they come to, and from when the oldest is."""
+    rows = await conn.fetch(
+        """
+        SELECT kind, state, currency, count(*), coalesce(sum(difference_minor), 0)::bigint, min(business_date)
+        FROM discrepancy WHERE book = $1 AND state = ANY($2::text[]) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+        """,
+        book,
+        [str(state) for state in states],
+    )
+    return [DiscrepancySum(DiscrepancyKind(row[0]), State(row[1]), *row[2:]) for row in rows]
 
 
 def _discrepancy_row(row: Any) -> DiscrepancyRow:

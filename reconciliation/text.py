@@ -1,12 +1,13 @@
 """What a day came to, in words for the people who look after it: one line a fact, amounts as they are written."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kernel.money import Money
 from reconciliation.matching.verdicts import DiscrepancyKind
 from reconciliation.runs import Case
 from reconciliation.states import State
+from reconciliation.store import DiscrepancySum
 
 KINDS: Mapping[DiscrepancyKind, str] = {
     DiscrepancyKind.MISSING_AT_CHANNEL: "短款",
@@ -60,10 +61,13 @@ def of_case(case: Case) -> list[str]:
     ]
 
 
-def of_cases(cases: list[Case]) -> str:
-    """Return how many there are in each state."""
-    counts = [(state, sum(1 for case in cases if case.state is state)) for state in State]
+def of_cases(sums: Sequence[DiscrepancySum], shown: int) -> str:
+    """Return how many there are in each state, and where not all are shown, how many are."""
+    counts = [(state, sum(some.count for some in sums if some.state is state)) for state in State]
     told = [f"{count} {_plain(state)} {STATES[state]}" for state, count in counts if count]
+    missing = sum(count for _, count in counts) - shown
+    if missing > 0:
+        told.append(f"the oldest {shown} shown (--limit)")
     return ", ".join(told) or "nothing differs 无差错"
 
 

@@ -43,10 +43,12 @@ def bank_link(
     credentials: Annotated[Path, CREDENTIALS],
     name: Annotated[str, typer.Option(help="Name of the pool account.")] = "pool",
     currency: Currency = "CNY",
+    as_json: Json = False,
 ) -> None:
     """Open a merchant's pool account at a bank, into which its channels pay; repeating it returns the same account.
 
-    The keys are read now and sealed in the database; no file is needed afterwards. Takes two people.
+    The keys are read now and sealed in the database; no file is needed afterwards. Takes two people. Prints one JSON
+    object, with --json or without.
     """
     import splitting
     from ops.banks import link_as
@@ -119,8 +121,12 @@ def bank_rotate(
     credentials: Annotated[
         Path, typer.Option(help="JSON file with the new values; values not named stay as they are.")
     ],
+    as_json: Json = False,
 ) -> None:
-    """Put new credentials for a bank into use, after the bank has accepted them; takes two people."""
+    """Put new credentials for a bank into use, after the bank has accepted them; takes two people.
+
+    Prints one JSON object, with --json or without.
+    """
     import splitting
     from ops.banks import rotate_as
 
@@ -204,8 +210,12 @@ def bank_platform(
     account: Annotated[
         str | None, typer.Option(help="The platform's own account there, at a bank that opens none.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Register the platform as a payee in a book, with an account of its own at the bank, for its commission."""
+    """Register the platform as a payee in a book, with an account of its own at the bank, for its commission.
+
+    Prints one JSON object, with --json or without.
+    """
     import splitting
 
     found = settings()
@@ -227,9 +237,8 @@ def settle(
     as_json: Json = False,
 ) -> None:
     """Make the settlement batch 结算批次 of a business date and send it to the bank; repeating it continues."""
-    import splitting
     from kernel import clock
-    from ops.cli.settlements import batch_line
+    from ops.cli.settlements import batch_json, batch_line
     from ops.payees import kept_back
 
     found = settings()
@@ -243,7 +252,7 @@ def settle(
             kept = await kept_back(hub, book, bank, currency)
             lacks = 0 if done is None or done.status != "created" else await hub.banks.lacking(done)
         if as_json:
-            show({"object": "settlement", "id": None} if done is None else splitting.settlement_payload(done))
+            show({"object": "settlement", "id": None} if done is None else batch_json(done, lacks))
         elif done is None:
             typer.echo(f"nothing is to be paid for {on} at {bank} 无应付款; no batch was made")
         else:
@@ -294,21 +303,30 @@ def reconcile(
     finish(work())
 
 
-def discrepancies(book: Book, as_json: Json = False) -> None:
+def discrepancies(
+    book: Book,
+    limit: Annotated[int, typer.Option(min=1, help="List at most this many; all are counted.")] = 1000,
+    as_json: Json = False,
+) -> None:
     """List discrepancies 差错 between hub, channel and bank, oldest first, with age; exit code 1 if there is any."""
     import reconciliation
+    from kernel import clock
     from kernel.db import acquire
     from reconciliation import report, text
+    from reconciliation.store import sum_discrepancies
 
     found = settings()
 
     async def work() -> int:
         async with looking(found, book, may_lack_secrets=True) as hub, acquire(hub.pool) as connection:
-            cases = await reconciliation.discrepancies(connection, book, now=hub.env.now(), limit=1000)
+            now = hub.env.now()
+            cases = await reconciliation.discrepancies(connection, book, now=now, limit=limit)
+            sums = await sum_discrepancies(connection, book)
         if as_json:
-            show(report.of_cases(cases))
+            show(report.of_cases(cases, sums, clock.business_date(now)))
         else:
-            typer.echo("\n".join([*(line for case in cases for line in text.of_case(case)), text.of_cases(cases)]))
+            lines = [line for case in cases for line in text.of_case(case)]
+            typer.echo("\n".join([*lines, text.of_cases(sums, len(cases))]))
         return 1 if cases else 0
 
     finish(work())

@@ -189,7 +189,7 @@ def payout_run(
     """
     import splitting
     from kernel.db import acquire
-    from ops.cli.settlements import batch_line
+    from ops.cli.settlements import batch_json, batch_line
 
     found = settings()
 
@@ -206,7 +206,7 @@ def payout_run(
                 ]
             lacking = {one.id: await hub.banks.lacking(one) for one in made if one.status == "created"}
         if as_json:
-            show({"settlements": [splitting.settlement_payload(one) for one in made]})
+            show({"settlements": [batch_json(one, lacking.get(one.id, 0)) for one in made]})
         else:
             for one in made:
                 typer.echo(batch_line(one, lacking.get(one.id, 0)))
@@ -311,17 +311,18 @@ def payout_recalls(
 
 def _decide(book: int, settlement: str, as_json: bool, command: str, decide: Callable[..., Awaitable[Any]]) -> None:
     """Have two people decide about a batch, and say what became of it."""
-    import splitting
+    from ops.cli.settlements import batch_json, waits
 
     found = settings()
 
     async def work() -> int:
         async with acting_person(found, "closing", command, settlement, book=book) as begun:
             row = await decide(begun, book, settlement)
+            lacks = await begun.hub.banks.lacking(row) if row.status == "created" else 0
         if as_json:
-            show(splitting.settlement_payload(row))
+            show(batch_json(row, lacks))
         else:
-            typer.echo(f"{row.id} is {row.status}")
+            typer.echo(f"{row.id} is {row.status}{waits(row, lacks)}")
         return 0
 
     finish(work())

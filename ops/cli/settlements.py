@@ -1,6 +1,6 @@
 """Batches for banks: settlement list, show."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,7 +30,7 @@ def settlement_list(
             batches = await splitting.store.settlements(connection, book, limit)
             lacks = {batch.id: await lacking(connection, batch) for batch in batches if batch.status == "created"}
         if as_json:
-            show({"settlements": [splitting.settlement_payload(batch) for batch in batches]})
+            show({"settlements": [batch_json(batch, lacks.get(batch.id, 0)) for batch in batches]})
         else:
             for batch in batches:
                 typer.echo(batch_line(batch, lacks.get(batch.id, 0)))
@@ -80,7 +80,7 @@ def settlement_show(
                 }
                 for line in wanted
             ]
-            show({**splitting.settlement_payload(batch), "instructions": told})
+            show({**batch_json(batch, lacks), "instructions": told})
         else:
             typer.echo(batch_line(batch, lacks))
             for line in wanted:
@@ -90,6 +90,20 @@ def settlement_show(
         return 0
 
     finish(work())
+
+
+def batch_json(batch: "Settlement", lacks: int = 0) -> dict[str, Any]:
+    """Return what a machine is told of a batch, in every command the same. lacks: see batch_line."""
+    import splitting
+
+    return {**splitting.settlement_payload(batch), "lacks_minor": lacks}
+
+
+def waits(batch: "Settlement", lacks: int) -> str:
+    """Return in words that a batch waits for deposits; empty of one that does not."""
+    from kernel.money import Money
+
+    return f"; it waits for deposits 待入账: the pool account lacks {Money(lacks, batch.currency)}" if lacks else ""
 
 
 def batch_line(batch: "Settlement", lacks: int = 0) -> str:
@@ -103,9 +117,7 @@ def batch_line(batch: "Settlement", lacks: int = 0) -> str:
         "refused": "; the bank refused it 银行拒收: see `sluice case list --kind settlement_refused`",
         "awaiting_release": f"; it waits for release 待放行: two people say `sluice payout release {batch.id}`",
     }.get(batch.status, "")
-    if lacks:
-        amount = Money(lacks, batch.currency)
-        what_now = f"; it waits for deposits 待入账: the pool account lacks {amount}"
+    what_now = waits(batch, lacks) or what_now
     came_back = f", came back 退票 {back}" if batch.returned_minor else ""
     return (
         f"{batch.id}: {batch.status}, {batch.instruction_count} instructions 结算指令 over {total} {batch.currency}, "

@@ -17,7 +17,7 @@ def test_a_bank_is_linked_by_two_people_with_the_credentials_they_agreed_to(tea_
         enrolment.write_text(json.dumps(told))
 
     def link(name: str = "pool") -> str:
-        words = ("bank", "link", "--book", "1", "citybank", "--credentials", str(enrolment), "--name", name)
+        words = ("bank", "link", "--book", "1", "citybank", "--credentials", str(enrolment), "--name", name, "--json")
         return tea_house(*words, code=1).output
 
     (tmp_path / "token").write_text("the secret token of the bank")

@@ -21,9 +21,15 @@ SQL = """
 """
 
 
-async def a_bank(database_url: str) -> None:
+PROMISED = """
+    INSERT INTO account (book, name, currency, side, may_overdraw, debits, credits, debits_held, credits_held)
+        VALUES (1, 'in_transit:citybank:CNY', 'CNY', 'credit', false, 0, 5000000, 0, 0);
+"""
+
+
+async def a_bank(database_url: str, more: str = "") -> None:
     owner = await asyncpg.connect(database_url)
-    await owner.execute(SQL)
+    await owner.execute(SQL + more)
     await owner.close()
 
 
@@ -83,7 +89,7 @@ def test_what_is_kept_of_payouts_is_set_and_shown(tea_house: Sluice, database_ur
 
 
 def test_two_people_set_a_banks_limit_and_release_what_is_over_it(tea_house: Sluice, database_url: str) -> None:
-    asyncio.run(a_bank(database_url))
+    asyncio.run(a_bank(database_url, PROMISED))
     assert "on working days what it has by 16:30" in tea_house("payout", "bank", *BOOK, "citybank").output
     tea_house("person", "add", "di", "--role", "operator", "--keep")
     asked = ("payout", "bank", *BOOK, "citybank", "--cut-off", "17:00", "--release-above", "10000", "--only-deposited")
@@ -98,7 +104,12 @@ def test_two_people_set_a_banks_limit_and_release_what_is_over_it(tea_house: Slu
     assert "approval_asked" in tea_house("payout", "release", *BOOK, BATCH, code=1).output
     tea_house("--as", "di", "approval", "approve", approval(tea_house))
     assert f"{BATCH} is created" in tea_house("payout", "release", *BOOK, BATCH).output
-    assert f"{BATCH} is created" in tea_house("payout", "release", *BOOK, BATCH).output, "again takes nobody"
+    said = tea_house("payout", "release", *BOOK, BATCH).output
+    assert f"{BATCH} is created; it waits for deposits" in said, "again takes nobody"
+    (listed,) = json.loads(tea_house("settlement", "list", *BOOK, "--json").stdout)["settlements"]
+    shown = json.loads(tea_house("settlement", "show", *BOOK, BATCH, "--json").stdout)
+    again = json.loads(tea_house("payout", "release", *BOOK, BATCH, "--json").stdout)
+    assert listed["lacks_minor"] == shown["lacks_minor"] == again["lacks_minor"] == listed["total_minor"] > 0
 
 
 def approval(tea_house: Sluice) -> str:

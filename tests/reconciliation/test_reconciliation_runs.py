@@ -13,6 +13,7 @@ import pytest
 import reconciliation
 from channels.banks import Entry
 from channels.contract import BillLine
+from kernel.clock import business_date
 from kernel.db import Connection
 from kernel.ids import is_id
 from reconciliation import (
@@ -31,6 +32,7 @@ from reconciliation import (
     report,
     store,
 )
+from reconciliation.store import sum_discrepancies
 from tests.reconciliation.books import (
     BANK,
     DAY,
@@ -449,7 +451,10 @@ async def test_the_report_of_a_run_is_plain_values(conn: Connection) -> None:
     assert said["net"] == {"currency": "CNY", "ours_minor": 19_880, "bill_minor": 9_940, "received_minor": 9_940}
     assert not said["agrees"]
     assert said["differences"][0]["difference_minor"] == -10_000
-    cases = report.of_cases(await discrepancies(conn, 1, now=LATER))
+    some = await discrepancies(conn, 1, now=LATER, limit=1)
+    cases = report.of_cases(some, await sum_discrepancies(conn, 1), business_date(LATER))
+    assert len(cases["cases"]) == 1, "what is not listed is counted all the same"
+    assert (cases["count"], cases["by_state"]) == (2, {"open": 1, "explained": 1})
     assert cases["by_kind"] == {"deposit_differs": 1, "missing_at_channel": 1}
     assert (cases["difference_minor"], cases["oldest_age_days"]) == ({"CNY": -19_940}, 3)
 

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from reconciliation.matching.verdicts import Area, DiscrepancyKind, Key
 from reconciliation.runs import Case
 from reconciliation.states import State
+from reconciliation.store import DiscrepancySum
 from reconciliation.text import KINDS, STATES, of_case, of_cases, of_run
 
 DAY = date(2026, 11, 24)
@@ -26,8 +27,10 @@ def test_a_difference_says_what_whose_and_how_much_in_amounts_as_they_are_writte
         "            ours 我方 259.25, theirs 对方 none 无, difference 差额 -259.25 CNY",
         "            open 待查, 1 day: no bill has it",
     ]
-    assert of_cases([SHORT, SHORT]) == "2 open 待查"
-    assert of_cases([]) == "nothing differs 无差错"
+    many = [DiscrepancySum(SHORT.kind, State.OPEN, "CNY", 2_000, -5, DAY)]
+    assert of_cases(many, 2_000) == "2000 open 待查"
+    assert of_cases(many, 1_000) == "2000 open 待查, the oldest 1000 shown (--limit)"
+    assert of_cases([], 0) == "nothing differs 无差错"
 
 
 def test_a_run_says_whether_the_day_agrees_and_what_does_not() -> None:
