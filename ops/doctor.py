@@ -455,21 +455,24 @@ async def _cases(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
 
 async def _payees(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
     """Say whether somebody is kept from being paid. An older schema has itself complained of elsewhere."""
-    noted = "select from pg_attribute where attrelid = to_regclass('payee') and attname = 'account_status'"
+    noted = "select from pg_attribute where attrelid = to_regclass('payee') and attname = 'frozen_at'"
     if await connection.fetchrow(noted) is None:
         return Finding("payees", Level.OK, "this schema keeps none from being paid")
     seen = []
     number, since = await splitting.store.suspended_payees(connection)
     if since is not None:
         seen.append(f"{number} suspended, the first since {since:%Y-%m-%d %H:%M} UTC")
-    opening, asked_at, refused = await splitting.accounts.store.not_open(connection)
-    if asked_at is not None:
-        seen.append(f"{opening} whose account a bank is opening, the first since {asked_at:%Y-%m-%d %H:%M} UTC")
-    if refused:
-        seen.append(f"{refused} for whom a bank opens none")
+    found = await splitting.accounts.store.not_open(connection)
+    if found.opening_since is not None:
+        first = f"{found.opening_since:%Y-%m-%d %H:%M} UTC"
+        seen.append(f"{found.opening} whose account a bank is opening, the first since {first}")
+    if found.refused:
+        seen.append(f"{found.refused} for whom a bank opens none")
+    if found.frozen_since is not None:
+        seen.append(f"{found.frozen} whose account is frozen, the first since {found.frozen_since:%Y-%m-%d %H:%M} UTC")
     if not seen:
         return Finding("payees", Level.OK, "all can be paid")
-    todo = "`sluice payee list --book` has whom, and why; `sluice payee resume` ends a suspension"
+    todo = "`sluice payee list --book` has whom, and why; `sluice payee resume` and `unfreeze` end what people began"
     return Finding("payees", Level.WARN, f"{'; '.join(seen)}: what they are owed is not paid out", todo)
 
 

@@ -12,6 +12,7 @@ from ops.people import Acting
 from ops.wiring import Hub
 from people import Act, What
 from splitting import Payee, states
+from splitting.accounts.freezing import check_freezable
 from splitting.objects import OwnPayeeOut, debt_payload, own_payee_payload
 from splitting.payees import OPERATOR
 from splitting.shares.sharing import owed_account
@@ -75,15 +76,46 @@ async def resume_as(acting: Acting, book: int, payee_id: str) -> Payee:
 
     Raises NotFound (no_such_object), and what Acting.second and ResumePayee raise.
     """
-    async with acquire(acting.hub.pool) as connection:
-        rows = await PAYEES.load(connection, [(book, payee_id)])
-    if not rows:
-        raise NotFound("no_such_object", f"there is no payee {payee_id}; see `sluice payee list`")
-    use, since = None, rows[0].suspended_at
+    use, since = None, (await _payee(acting.hub, book, payee_id)).suspended_at
     if since is not None:
         what = What(Act.MERCHANTS, "payee resume", payee_id, {"suspended_at": since.isoformat()}, book)
         use = await acting.second(what)
     return await acting.hub.payees.resume(book, payee_id, by=OPERATOR, use=use)
+
+
+async def freeze_as(acting: Acting, book: int, payee_id: str, note: str) -> Payee:
+    """Freeze a payee's account as the person who acts, with another's approval. note: why, for the approval alone.
+
+    One that is frozen stays as it is, and takes nobody's approval. Raises what Acting.second and FreezeAccount raise.
+    """
+    payee = await _payee(acting.hub, book, payee_id)
+    check_freezable(payee)
+    if payee.frozen_at is not None:
+        return payee
+    use = await acting.second(What(Act.MERCHANTS, "payee freeze", payee_id, {"note": note}, book))
+    return await acting.hub.payees.freeze(book, payee_id, use=use)
+
+
+async def unfreeze_as(acting: Acting, book: int, payee_id: str, note: str) -> Payee:
+    """Unfreeze a payee's account as the person who acts, with another's approval: money that waited is paid then.
+
+    An approval is of this freezing, and of none after it. Raises NotFound (no_such_object), and what Acting.second
+    raises.
+    """
+    payee = await _payee(acting.hub, book, payee_id)
+    if payee.frozen_at is None:
+        return payee
+    told = {"frozen_at": payee.frozen_at.isoformat(), "frozen_by": payee.frozen_by, "note": note}
+    use = await acting.second(What(Act.MERCHANTS, "payee unfreeze", payee_id, told, book))
+    return await acting.hub.payees.unfreeze(book, payee_id, use=use)
+
+
+async def _payee(hub: Hub, book: int, payee_id: str) -> Payee:
+    async with acquire(hub.pool) as connection:
+        rows = await PAYEES.load(connection, [(book, payee_id)])
+    if not rows:
+        raise NotFound("no_such_object", f"there is no payee {payee_id}; see `sluice payee list`")
+    return rows[0]
 
 
 async def pay_own_as(acting: Acting, book: int, currency: str, payee_id: str | None) -> OwnPayee:

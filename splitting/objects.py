@@ -168,7 +168,13 @@ class SubAccountOut(TypedDict):
     status: Annotated[
         str, words(states.SubAccount), Field(description="what the payee is owed is paid to one that is `open`")
     ]
-    reason: Annotated[str | None, Field(description="why the bank opened none: its code")]
+    reason: Annotated[str | None, Field(description="why the bank opened none, or refuses to pay it: its code")]
+    frozen_at: Annotated[
+        Time | None, Field(description="since when nothing is paid to it or withdrawn from it; null: it is not frozen")
+    ]
+    frozen_by: Annotated[
+        Literal["bank", "operator"] | None, Field(description="by whose word; the operator lifts both")
+    ]
 
 
 class PayeeOut(TypedDict):
@@ -289,6 +295,8 @@ EVENTS = {
     "payee.account_opened": EventType("the bank opened a payee's sub-account: what is owed is paid to it", PayeeOut),
     "payee.account_refused": EventType("the bank opens no sub-account for a payee; what is owed stays owed", PayeeOut),
     "payee.account_opening": EventType("another sub-account was asked for, and the bank has not said yet", PayeeOut),
+    "payee.account_frozen": EventType("nothing is paid to a payee's account or withdrawn from it any more", PayeeOut),
+    "payee.account_unfrozen": EventType("a payee's account is paid and withdrawn from again", PayeeOut),
     "payee.account_class_set": EventType(
         "of which class a payee's account is was set: its limits are others", PayeeOut
     ),
@@ -453,6 +461,8 @@ def payee_payload(payee: Payee) -> PayeeOut:
             "account": None if payee.bank_account is None else f"…{payee.bank_account[-4:]}",
             "status": payee.account_status,
             "reason": payee.account_reason,
+            "frozen_at": None if payee.frozen_at is None else rfc3339(payee.frozen_at),
+            "frozen_by": payee.frozen_by,  # type: ignore[typeddict-item]  # the column holds no other
         },
         "suspended_at": None if payee.suspended_at is None else rfc3339(payee.suspended_at),
         "suspended_by": payee.suspended_by,  # type: ignore[typeddict-item]  # the column holds no other

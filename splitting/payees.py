@@ -19,6 +19,7 @@ from ledger.posting import ACCOUNTS
 from people import Use, approved
 from splitting import states
 from splitting.accounts import store as accounts_store
+from splitting.accounts.freezing import FreezeAccount, UnfreezeAccount
 from splitting.accounts.opening import OpenAnew, Openings, Said, new_opening, next_number, with_account
 from splitting.guard.store import platforms
 from splitting.objects import payee_payload
@@ -358,6 +359,16 @@ class Payees:
         """Have a payee paid again. use: of the approval that it takes, if it does. Raises what ResumePayee raises."""
         resumed: Payee = await self._lanes.put(approved(ResumePayee(book, payee_id, by), use))
         return resumed
+
+    async def freeze(self, book: int, payee_id: str, *, use: Use | None = None) -> Payee:
+        """Freeze a payee's account. use: as resume has it. Raises what FreezeAccount raises."""
+        frozen: Payee = await self._lanes.put(approved(FreezeAccount(book, payee_id), use))
+        return frozen
+
+    async def unfreeze(self, book: int, payee_id: str, *, use: Use | None = None) -> Payee:
+        """Unfreeze a payee's account, whoever froze it. use: as resume has it. Raises what UnfreezeAccount raises."""
+        unfrozen: Payee = await self._lanes.put(approved(UnfreezeAccount(book, payee_id), use))
+        return unfrozen
 
     async def pay_own(
         self, book: int, currency: str, payee_id: str | None, *, by: str, use: Use | None = None

@@ -12,12 +12,17 @@ CREATE TABLE payee (
     suspended_by text COLLATE "C" CHECK (suspended_by IN ('merchant', 'operator')),
     account_class text COLLATE "C" CHECK (account_class IN ('II', 'III')), -- of its account at the bank; NULL: without limits
     fees_apart   bool NOT NULL DEFAULT false, -- of a platform's: its commission is owed in an account of its own in the ledger
-    account_status text COLLATE "C" CHECK (account_status IN ('opening', 'open', 'refused')), -- NULL: it is at no bank
-    account_reason text, -- why the bank opened none: its code
+    account_status text COLLATE "C" CHECK (account_status IN ('opening', 'open', 'refused', 'frozen')), -- NULL: it is at no bank
+    account_reason text, -- why the bank opened none, or blocked it: its code
+    frozen_at    timestamptz, -- since when nothing is paid to its account or withdrawn from it; NULL: it is not frozen
+    frozen_by    text COLLATE "C" CHECK (frozen_by IN ('bank', 'operator')),
     PRIMARY KEY (book, id),
     CONSTRAINT payee_suspended_by_somebody CHECK ((suspended_at IS NULL) = (suspended_by IS NULL)),
     CONSTRAINT payee_fees_apart_of_platform CHECK (kind = 'platform' OR NOT fees_apart),
     CONSTRAINT payee_account_has_a_status CHECK ((account_status IS NULL) = (bank IS NULL)),
+    CONSTRAINT payee_account_frozen_by_somebody CHECK (
+        (frozen_at IS NOT NULL) = coalesce(account_status = 'frozen', false) AND (frozen_at IS NULL) = (frozen_by IS NULL)
+    ),
     CONSTRAINT payee_account_has_a_number CHECK (
         (bank_account IS NOT NULL) = coalesce(account_status NOT IN ('opening', 'refused'), false)
     )

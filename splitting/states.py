@@ -149,12 +149,15 @@ class SubAccount(StrEnum):
     OPENING = "opening"  # 开户中: the bank is asked until it says; what the payee is owed stays owed
     OPEN = "open"
     REFUSED = "refused"  # 开户被拒: the bank opened none; another can be asked for
+    FROZEN = "frozen"  # 冻结: by two people, or by the bank's word; nothing is paid to it or withdrawn from it
 
 
 class SubAccountEvent(StrEnum):
     OPENED = "opened"
     REFUSED = "refused"
     ASKED = "asked"  # for another account, and the bank has not said yet
+    FROZEN = "frozen"
+    UNFROZEN = "unfrozen"  # by two people
 
 
 SUB_ACCOUNT = StateTable(
@@ -164,8 +167,12 @@ SUB_ACCOUNT = StateTable(
         (SubAccount.REFUSED, SubAccountEvent.ASKED): Move(SubAccount.OPENING, "payee.account_opening"),
         (SubAccount.REFUSED, SubAccountEvent.OPENED): Move(SubAccount.OPEN, "payee.account_opened"),
         (SubAccount.REFUSED, SubAccountEvent.REFUSED): Move(SubAccount.REFUSED),
+        (SubAccount.OPEN, SubAccountEvent.FROZEN): Move(SubAccount.FROZEN, "payee.account_frozen"),
+        (SubAccount.FROZEN, SubAccountEvent.UNFROZEN): Move(SubAccount.OPEN, "payee.account_unfrozen"),
     },
-    begins=dict.fromkeys(SubAccount),  # payee.created tells of it, as of a payee that is at no bank
+    begins=dict.fromkeys(
+        (SubAccount.OPENING, SubAccount.OPEN, SubAccount.REFUSED)
+    ),  # payee.created tells of it, as of a payee that is at no bank
     path=[(SubAccount.OPENING, SubAccountEvent.OPENED)],
 )
 

@@ -22,7 +22,14 @@ class Payee(NamedTuple):
     account_class: str | None = None  # II | III: of its account at the bank, which has limits; None: it has none
     fees_apart: bool = False  # of a platform's: its commission is owed in an account of its own in the ledger
     account_status: str | None = None  # states.SubAccount; None: it is at no bank
-    account_reason: str | None = None  # why the bank opened none: its code
+    account_reason: str | None = None  # why the bank opened none, or blocked it: its code
+    frozen_at: datetime | None = None  # since when nothing is paid to its account or withdrawn from it
+    frozen_by: str | None = None  # bank | operator
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether people or its bank have had payments to it stop. Where its account is not open yet it is not."""
+        return self.suspended_at is not None or self.frozen_at is not None
 
 
 class AccountUse(NamedTuple):
@@ -455,7 +462,7 @@ class Recall(NamedTuple):
 PAYEES: Table[Payee] = Table(
     "payee",
     Payee,
-    "int text text text text text text timestamptz timestamptz text text bool text text",
+    "int text text text text text text timestamptz timestamptz text text bool text text timestamptz text",
     keys=2,
 )
 ACCOUNT_OPENINGS: Table[AccountOpening] = Table(

@@ -151,7 +151,7 @@ PROBLEMS_BY_SUBJECT: Mapping[str, Sequence[Problem]] = {
         Problem("identity_token_expired", 422, False, "the identity token has expired; nothing was registered", "have the payee identify itself at the bank again, and give the new token"),
         Problem("identity_token_of_another", 422, False, "the identity token is another holder's than `name`; nothing was registered", "give the name that the payee has at the bank, or its own token"),
         Problem("identity_token_needless", 422, False, "no bank opens an account here by a token: none is named, or it opens none; nothing was registered", "leave `identity_token` out"),
-        Problem("payee_account_not_open", 409, False, "the payee's sub-account is being opened, or its bank opened none", "wait until `sub_account.status` is `open`; if it is `refused`, register the payee again under its `reference`"),
+        Problem("payee_account_not_open", 409, False, "the payee's sub-account is being opened or frozen, or its bank opened none", "wait until `sub_account.status` is `open`; if it is `refused`, register the payee again under its `reference`; if `frozen`, ask your operator"),
         Problem("bank_…", 422, False, "the bank refused to open the sub-account; its own code follows `bank_`", "see `detail`; correct the name, or tell your operator"),
         Problem("bank_link_closed", 503, True, "the credentials with which the hub calls the bank cannot be decrypted or used", "tell your operator, whose log gives the reason"),
     ),

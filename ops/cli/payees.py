@@ -1,5 +1,5 @@
 """Payees 收款方 as the operator sees them: payee list, debts, balance, bind, limit, limits, class, own, owns, suspend,
-resume."""
+resume, freeze, unfreeze."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,7 +44,8 @@ def _where(account: "SubAccountOut | None") -> str:
     if account is None:
         return "kept in the book"
     reason = "" if account["reason"] is None else f" ({on_screen(account['reason'])})"
-    status = "" if account["status"] == "open" else f", account {account['status']}{reason}"
+    since = "" if account["frozen_at"] is None else f" by {account['frozen_by']} {account['frozen_at']}"
+    status = "" if account["status"] == "open" else f", account {account['status']}{since}{reason}"
     return f"at {account['bank']}{status}"
 
 
@@ -171,6 +172,44 @@ def payee_resume(book: Book, payee: Id, as_json: Json = False) -> None:
     async def work() -> int:
         async with acting_person(found, "merchants", "payee resume", payee, book=book) as acting:
             row = await resume_as(acting, book, payee)
+        _tell(row, as_json)
+        return 0
+
+    finish(work())
+
+
+Why = Annotated[str, typer.Option("--note", help="Why, for whoever has to agree; merchants never see it.")]
+
+
+@app.command("freeze")
+def payee_freeze(book: Book, payee: Id, note: Why, as_json: Json = False) -> None:
+    """Freeze a payee's account 冻结: nothing is paid to it or withdrawn from it; takes two people.
+
+    Its shares are booked and owed as ever. What its bank has been told already goes on.
+    """
+    from ops.payees import freeze_as
+
+    found = settings()
+
+    async def work() -> int:
+        async with acting_person(found, "merchants", "payee freeze", payee, book=book) as acting:
+            row = await freeze_as(acting, book, payee, note)
+        _tell(row, as_json)
+        return 0
+
+    finish(work())
+
+
+@app.command("unfreeze")
+def payee_unfreeze(book: Book, payee: Id, note: Why, as_json: Json = False) -> None:
+    """Have a payee's account paid and withdrawn from again, whoever froze it; takes two people."""
+    from ops.payees import unfreeze_as
+
+    found = settings()
+
+    async def work() -> int:
+        async with acting_person(found, "merchants", "payee unfreeze", payee, book=book) as acting:
+            row = await unfreeze_as(acting, book, payee, note)
         _tell(row, as_json)
         return 0
 
@@ -389,6 +428,8 @@ def _tell(row: Any, as_json: bool) -> None:
     if as_json:
         show(payee_payload(row))
     else:
-        since = "is paid" if row.suspended_at is None else f"is suspended since {row.suspended_at:%Y-%m-%d %H:%M} UTC"
+        since = "is paid" if row.frozen_at is None else f"is frozen since {row.frozen_at:%Y-%m-%d %H:%M} UTC"
+        if row.suspended_at is not None:
+            since = f"is suspended since {row.suspended_at:%Y-%m-%d %H:%M} UTC"
         limits = "" if row.account_class is None else f", account of class {row.account_class}"
         typer.echo(f"{row.id} {on_screen(row.name)} {since}{limits}")

@@ -1,1 +1,1 @@
-"""Payees' accounts at banks 子账户: opening them."""
+"""Payees' accounts at banks 子账户: opening and freezing them."""

@@ -1,6 +1,7 @@
 """Reading openings of payees' accounts at banks, and the invariant of them. Writing goes through the commit lane."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 from kernel.db import Connection
 from splitting.tables import ACCOUNT_OPENINGS, AccountOpening
@@ -38,14 +39,26 @@ async def holder_of(connection: Connection, book: int, bank: str, account: str, 
     return other
 
 
-async def not_open(connection: Connection) -> tuple[int, datetime | None, int]:
-    """Return how many payees' accounts are being opened, since when the first is, and how many banks refused."""
+class NotOpen(NamedTuple):
+    """Payees' accounts, of all books, that nothing is paid to: how many, and since when the first of them."""
+
+    opening: int
+    opening_since: datetime | None
+    refused: int
+    frozen: int
+    frozen_since: datetime | None
+
+
+async def not_open(connection: Connection) -> NotOpen:
+    """Return how many payees' accounts are being opened, were refused, or are frozen."""
     (row,) = await connection.fetch(
         "SELECT (SELECT count(*)::int FROM account_opening WHERE ended_at IS NULL), "
         "(SELECT min(asked_at) FROM account_opening WHERE ended_at IS NULL), "
-        "(SELECT count(*)::int FROM payee WHERE account_status = 'refused')"
+        "(SELECT count(*)::int FROM payee WHERE account_status = 'refused'), "
+        "(SELECT count(*)::int FROM payee WHERE account_status = 'frozen'), "
+        "(SELECT min(frozen_at) FROM payee WHERE account_status = 'frozen')"
     )
-    return row[0], row[1], row[2]
+    return NotOpen(*row)
 
 
 async def openings_are_asked_about(connection: Connection) -> list[str]:

@@ -176,7 +176,7 @@ def _shown(
 ) -> TriedShareOut:
     line = got.line
     payee = payees.get(line.payee_id)
-    by_rail = line.by_rail and payee is not None and payee.suspended_at is None
+    by_rail = line.by_rail and payee is not None and not payee.is_stopped
     waits = payee is not None and (payee.suspended_at is not None or payee.account_status != states.SubAccount.OPEN)
     bank = None if payee is None or waits else payee.bank
     return {

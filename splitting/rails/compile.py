@@ -17,10 +17,12 @@ from splitting.tables import RailReceiver
 BY_RAIL = "rail"  # Share.rail of what the rail pays
 # Share.rail of what was to go by the rail and goes by bank, and why.
 NO_RAIL, SUSPENDED, NOT_REGISTERED = "no_rail", "payee_suspended", "receiver_not_registered"
+FROZEN = "account_frozen"
 ABOVE_CEILING, TOO_MANY = "above_ceiling", "too_many_receivers"
 WHY_NOT = {
     NO_RAIL: "the payment's money was not frozen at a rail that shares it out",
     SUSPENDED: "the payee is suspended",
+    FROZEN: "the payee's account at the bank is frozen",
     NOT_REGISTERED: "the rail does not know the payee as a receiver",
     ABOVE_CEILING: "with it the rail would share out more of the payment than it may",
     TOO_MANY: "the rail takes no more receivers in one request",
@@ -137,11 +139,12 @@ def route(
     gross_minor: int,
     at: AtRail | None,
     receivers: Mapping[str, RailReceiver | None],
-    suspended: frozenset[str],
+    stopped: Mapping[str, str],
 ) -> dict[int, str]:
     """Return of each share that wants the rail, by its place, whether the rail pays it (BY_RAIL), or why not.
 
-    at: where the money is frozen; None: nowhere. In the order of the places; each is whole or not at all.
+    at: where the money is frozen; None: nowhere. stopped: payees that are paid nothing now, each with why (SUSPENDED,
+    FROZEN). In the order of the places; each is whole or not at all.
     """
     limits = None if at is None else at.limits
     found: dict[int, str] = {}
@@ -151,8 +154,8 @@ def route(
         row = receivers.get(one.payee_id)
         if limits is None:
             found[place] = NO_RAIL
-        elif one.payee_id in suspended:
-            found[place] = SUSPENDED
+        elif one.payee_id in stopped:
+            found[place] = stopped[one.payee_id]
         elif row is None or row.status != "registered":
             found[place] = NOT_REGISTERED
         elif one.minor > left:

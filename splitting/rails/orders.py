@@ -90,7 +90,8 @@ def plan_order(
     """Have the rail pay parts of shares that have just been posted, and with the last of them release the rest.
 
     amounts: places of shares that the rail pays, and how much of each. What a payee owes is not sent: its next shares
-    pay its debts first. Nor is anything sent to a payee that is suspended, or no receiver any more: a bank pays that.
+    pay its debts first. Nor is anything sent to a payee that is suspended, or whose account is frozen, or that is no
+    receiver any more: a bank pays that, once it may.
     """
     book = split.book
     paid = work.get(RAIL_PAYMENTS, (book, split.rail))
@@ -105,7 +106,7 @@ def plan_order(
     for place, minor in amounts:
         payee = work.get(PAYEES, (book, shares[place].payee_id))
         row = work.find(RAIL_RECEIVERS, (book, payee.id, paid.channel_account))
-        if row is None or row.status != states.Receiver.REGISTERED or payee.suspended_at is not None:
+        if row is None or row.status != states.Receiver.REGISTERED or payee.is_stopped:
             continue
         owed = owed_account(payee)
         has = left.setdefault(owed, max(work.get(ACCOUNTS, (book, owed)).balance, 0))

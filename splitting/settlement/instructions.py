@@ -17,6 +17,7 @@ from kernel.work import BOOKS, Need, Work
 from ledger import Transfer, accounts, open_account, post_expected
 from ledger.posting import ACCOUNTS
 from splitting import states
+from splitting.accounts.freezing import frozen_by_bank
 from splitting.objects import instruction_payload, settlement_payload
 from splitting.recalls import held
 from splitting.settlement import limits
@@ -236,10 +237,10 @@ class DecideInstruction:
     At a bank whose booking says that it paid, what its signed booking of the debit says.
 
     The same report again changes nothing, and one that contradicts what was booked changes nothing but opens a case.
-    A refusal of a line that is in doubt only adds to its case. Of one that was recalled 追回, whatever says so, what is
-    owed again is held (recalls/held.py). Returns the line. business_date: the bank's; None: it is
-    not the bank that says so, and the day is the one on which it is recorded. debit: which booking says so, if one does
-    (debits.py).
+    A refusal of a line that is in doubt only adds to its case. A bank that refuses because the account is blocked
+    (AC06) freezes it. Of a line that was recalled 追回, whatever says so, what is owed again is held (recalls/held.py).
+    Returns the line. business_date: the bank's; None: it is not the bank that says so, and the day is the one on which
+    it is recorded. debit: which booking says so, if one does (debits.py).
     """
 
     book: int
@@ -310,6 +311,8 @@ class DecideInstruction:
         word = "settlement.line_paid" if self.paid else "settlement.line_refused"
         publish(work, self.book, word, line.id, instruction_payload(line))
         held.noticed(work, line, payee)
+        if not self.paid and self.business_date is not None:
+            frozen_by_bank(work, payee, self.reason)
         self._count(work, settlement, line)
         return line
 

@@ -393,8 +393,12 @@ def _routed(work: Work, split: Split, given: Sequence[Given], gross_minor: int) 
         keys = {one.payee_id: (book, one.payee_id, paid.channel_account) for one in wanted.values()}
         receivers = {payee_id: work.find(RAIL_RECEIVERS, key) for payee_id, key in keys.items()}
     payees = [work.get(PAYEES, (book, one.payee_id)) for one in wanted.values()]
-    suspended = frozenset(payee.id for payee in payees if payee.suspended_at is not None)
-    ways = rails.route(wanted, gross_minor, at, receivers, suspended)
+    stopped = {
+        payee.id: rails.FROZEN if payee.suspended_at is None else rails.SUSPENDED
+        for payee in payees
+        if payee.is_stopped
+    }
+    ways = rails.route(wanted, gross_minor, at, receivers, stopped)
     return [one._replace(share=one.share._replace(rail=ways[n])) if n in ways else one for n, one in enumerate(given)]
 
 

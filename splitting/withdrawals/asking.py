@@ -120,7 +120,7 @@ class Withdrawals:
             uses = await WITHDRAWAL_USES.load(connection, [(book, payee.id)])
             bound = await store.bound_account(connection, book, payee.id)
         there = rows.get(sub)
-        may = bound is not None and payee.suspended_at is None and bool(links)
+        may = bound is not None and not payee.is_stopped and bool(links)
         may = may and opens_accounts(orjson.loads(links[0].settings))
         of = rules.limits_of(limits.get(payee.id), limits.get(EVERYBODY))
         most, use = 0, uses[0] if uses else None

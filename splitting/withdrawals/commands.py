@@ -180,6 +180,8 @@ class AskWithdrawal:
         bank, sub_account = _withdraws_at(work, payee)
         if payee.currency != self.currency:
             raise Rejected("currency_differs", f"{payee.id} is paid in {payee.currency}", param="currency")
+        if payee.frozen_at is not None:
+            raise Conflict("payee_account_not_open", f"the sub-account of {payee.id} is frozen", param="payee")
         if payee.suspended_at is not None:
             raise Conflict("payee_suspended", f"{payee.id} is suspended: nothing is paid out to it")
         bound = work.find(PAYEE_ACCOUNTS, (self.book, payee.id))

@@ -40,11 +40,15 @@ async def withdrawals(
 
 
 async def unsent(connection: Connection, *, page: int = 500) -> AsyncIterator[Withdrawal]:
-    """Yield each withdrawal to be sent, of every book, oldest first; `page` rows a statement."""
+    """Yield each withdrawal to be sent, of every book, oldest first; `page` rows a statement.
+
+    Those from accounts that are frozen wait; what the bank has heard of one all the same, its files say.
+    """
     last: tuple[datetime, int, str] | None = None
     while True:
         rows = await connection.fetch(
-            f"SELECT {_WITHDRAWAL} FROM withdrawal WHERE status = 'requested' "
+            f"SELECT {_WITHDRAWAL} FROM withdrawal w WHERE status = 'requested' AND NOT EXISTS ("
+            "SELECT FROM payee p WHERE p.book = w.book AND p.id = w.payee_id AND p.account_status = 'frozen') "
             "AND ($1::timestamptz IS NULL OR (created_at, book, id) > ($1, $2, $3)) "
             "ORDER BY created_at, book, id LIMIT $4",
             *(last or (None, 0, "")),

@@ -153,6 +153,8 @@ def test_a_clerk_does_all_that_the_page_says(
             or words[:2]
             in (
                 ["payee", "bind"],
+                ["payee", "freeze"],
+                ["payee", "unfreeze"],
                 ["payee", "limit"],
                 ["payout", "release"],
                 ["payout", "cancel"],

@@ -1,6 +1,7 @@
 """The event that a state table names beside a move is the one that is published with it, and no other is."""
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from gateway.payments.belief import Answers
 from gateway.payments.chargebacks import RecordChargeback
 from gateway.payments.record_refund import RecordRefundOutcome
 from gateway.tables import ATTEMPTS, CHARGEBACKS, PAYMENTS, REFUNDS, overpaid_refund_id
+from kernel.errors import Conflict
 from kernel.money import Money
 from kernel.states import Move, StateTable
 from kernel.work import Command, Table
@@ -38,6 +40,7 @@ from splitting import (
     MarkSent,
     Payee,
 )
+from splitting.accounts.freezing import FreezeAccount, UnfreezeAccount
 from splitting.accounts.opening import OpenAnew, RecordOpening, Said
 from splitting.rails.receivers import RecordReceiver, SetReceiver
 from splitting.recalls import decisions as recall_decisions
@@ -413,6 +416,9 @@ def openings() -> Iterator[Watched]:
                 book.do(OpenAnew(BOOK, payee, number, said))
                 if said is opening:
                     book.do(RecordOpening(BOOK, payee, number, opened))
+            for command in (FreezeAccount, FreezeAccount, UnfreezeAccount, UnfreezeAccount):
+                with contextlib.suppress(Conflict):  # of an account that is not open
+                    book.do(command(BOOK, payee))
             yield book
 
 

@@ -28,6 +28,12 @@ async def a_payee(database_url: str, kind: str = "supplier") -> None:
     await owner.close()
 
 
+async def at_a_bank(database_url: str) -> None:
+    owner = await asyncpg.connect(database_url)
+    await owner.execute("UPDATE payee SET bank = 'citybank', bank_account = '6200', account_status = 'open'")
+    await owner.close()
+
+
 async def a_debt(database_url: str) -> None:
     """Have the payee owe 7.00 of a debt of 9.00, since a refund."""
     owner = await asyncpg.connect(database_url)
@@ -95,6 +101,29 @@ def test_one_person_suspends_a_payee_and_two_resume_it(tea_house: Sluice, databa
     (debt,) = json.loads(tea_house(*debts, "--recovered", "--json").stdout)["debts"]
     assert (debt["left"], debt["recovered_minor"], debt["status"]) == ("7.00", 200, "open")
     assert "no_such_object" in tea_house(*debts, "--payee", "pye_0", code=1).output
+
+
+def test_two_people_freeze_a_payees_account_and_two_unfreeze_it(tea_house: Sluice, database_url: str) -> None:
+    asyncio.run(a_payee(database_url))
+    words = (*OF, "--note", "a court asks")
+    tea_house("person", "add", "cy", "--role", "operator", "--keep")
+    assert "payee_account_not_open" in tea_house("payee", "freeze", *words, code=1).output
+    asyncio.run(at_a_bank(database_url))
+    for word in ("freeze", "unfreeze"):
+        assert "approval_asked" in tea_house("payee", word, *words, code=1).output
+        (asked,) = [
+            one for one in json.loads(tea_house("approval", "list", "--json").stdout)["approvals"]
+            if one["status"] == "asked"
+        ]  # fmt: skip
+        assert "a court asks" in tea_house("approval", "show", asked["id"]).output
+        tea_house("--as", "cy", "approval", "approve", asked["id"])
+        for _ in range(2):  # again it changes nothing, and takes nobody
+            tea_house("payee", word, *words)
+        listed = tea_house("payee", "list", "--book", "1").output
+        assert ("account frozen by operator" in listed) == (word == "freeze")
+    for word in ("freeze", "unfreeze"):
+        none = ("--book", "1", "pye_0", "--note", "why")
+        assert "no_such_object" in tea_house("payee", word, *none, code=1).output
 
 
 def test_two_people_set_by_which_payee_a_merchant_is_paid_its_own(tea_house: Sluice, database_url: str) -> None:

@@ -436,6 +436,21 @@ class Stage:
         """The bank's report says that it did not pay: the account is closed."""
         await self._reports(payee, batch, "RJCT", "AC04")
 
+    @action("bank refuses {payee} of {batch} as blocked")
+    async def bank_refuses_as_blocked(self, payee: str, batch: str) -> None:
+        """The bank's report says that it did not pay: the account is blocked 账户冻结. The hub freezes it."""
+        await self._reports(payee, batch, "RJCT", "AC06")
+
+    @action("clerks freeze the account of {payee}")
+    async def freezes(self, payee: str) -> None:
+        """Two people have nothing paid to a payee's account, or withdrawn from it 冻结."""
+        await self.front.hub.payees.freeze(self.front.book, PAYEES[payee])
+
+    @action("clerks unfreeze the account of {payee}")
+    async def unfreezes(self, payee: str) -> None:
+        """Two people have it paid and withdrawn from again 解冻."""
+        await self.front.hub.payees.unfreeze(self.front.book, PAYEES[payee])
+
     @action("bank doubts {payee} of {batch}")
     async def bank_doubts(self, payee: str, batch: str) -> None:
         """The bank's report refuses the payout as one that it has already: it may have been paid."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kernel.errors import Rejected
 from splitting.plans.tree import Line, Release, ShareKind
-from splitting.rails.compile import BY_RAIL, WHY_NOT, Wanted, check, check_lines, route
+from splitting.rails.compile import BY_RAIL, SUSPENDED, WHY_NOT, Wanted, check, check_lines, route
 from splitting.rails.limits import RAILS, AtRail
 from splitting.tables import RailReceiver
 
@@ -46,7 +46,7 @@ def test_every_share_goes_one_way_and_the_rail_keeps_its_rules(
     wanted = {n: Wanted(f"l{n}", f"pye_{payee}", minor) for n, (payee, minor) in enumerate(parts)}
     receivers = {f"pye_{n}": receiver(f"pye_{n}") for n in known}
     at = AT._replace(basis_points=ceiling) if at_rail else None
-    ways = route(wanted, gross, at, receivers, frozenset(f"pye_{n}" for n in suspended))
+    ways = route(wanted, gross, at, receivers, dict.fromkeys((f"pye_{n}" for n in suspended), SUSPENDED))
     assert ways.keys() == wanted.keys()
     assert set(ways.values()) <= {BY_RAIL, *WHY_NOT}
     by_rail = [wanted[n] for n, way in ways.items() if way == BY_RAIL]
