@@ -65,25 +65,22 @@ async def recalls_agree_with_their_payments(connection: Connection) -> list[str]
     """
     rows = await connection.fetch(
         """
-        SELECT coalesce(r.book, h.book), coalesce(r.about, h.about), 'what is held and its case differ'
-        FROM (
-            SELECT r.book, r.about, i.amount_minor, i.status FROM recall r
-            JOIN instruction i ON i.book = r.book AND i.id = r.about
-        ) r FULL JOIN (
-            SELECT h.book, split_part(h.id, ':', 1) AS about, bool_or(h.state = 'held') AS held,
-                bool_or(h.state = 'posted') AS posted, bool_or(h.id LIKE '%:held') AS of_refused,
-                bool_or(h.id LIKE '%:back') AS of_returned, min(h.amount_minor) AS least, max(h.amount_minor) AS most
-            FROM hold h
-            JOIN transfer t ON t.book = h.book AND t.id = h.id AND t.rule IN ('recall', 'commission_recall')
-            GROUP BY 1, 2
-        ) h ON h.book = r.book AND h.about = r.about
+        SELECT r.book, r.about, 'what is held and its case differ' FROM recall r
+        JOIN instruction i ON i.book = r.book AND i.id = r.about
+        LEFT JOIN hold f ON f.book = r.book AND f.id = r.about || ':held'
+        LEFT JOIN hold b ON b.book = r.book AND b.id = r.about || ':back'
         LEFT JOIN case_file c ON c.book = r.book AND c.kind = 'payout_recalled' AND c.about = r.about
-        WHERE r.about IS NULL OR coalesce(h.held, false) <> (coalesce(c.status, '') = 'open')
-            OR (r.status = 'refused' AND h.of_refused IS NOT TRUE)
-            OR (r.status = 'returned' AND h.of_returned IS NOT TRUE)
-            OR (h.held AND r.status NOT IN ('refused', 'returned'))
-            OR (h.posted AND r.status NOT IN ('paid', 'returned'))
-            OR h.least <> r.amount_minor OR h.most <> r.amount_minor
+        WHERE ('held' IN (coalesce(f.state, ''), coalesce(b.state, ''))) <> (coalesce(c.status, '') = 'open')
+            OR (i.status = 'refused' AND f.id IS NULL) OR (i.status = 'returned' AND b.id IS NULL)
+            OR (f.state = 'held' AND i.status <> 'refused') OR (b.state = 'held' AND i.status <> 'returned')
+            OR (f.state = 'posted' AND i.status NOT IN ('paid', 'returned')) OR b.state = 'posted'
+            OR i.amount_minor <> coalesce(f.amount_minor, i.amount_minor)
+            OR i.amount_minor <> coalesce(b.amount_minor, i.amount_minor)
+        UNION ALL
+        SELECT c.book, c.about, 'it is held, and nobody recalled it' FROM case_file c
+        WHERE c.kind = 'payout_recalled' AND NOT EXISTS (
+            SELECT FROM recall r WHERE r.book = c.book AND r.about = c.about
+        )
         UNION ALL
         SELECT r.book, r.about, 'its recall was accepted, it is on its way, and nobody is asked' FROM recall r
         LEFT JOIN instruction i ON i.book = r.book AND i.id = r.about AND i.status = 'in_transit'

@@ -13,7 +13,8 @@ import splitting
 from kernel.db import acquire
 from kernel.errors import Broken, NotFound
 from splitting import ApplyDeposit, DecideInstruction, MarkSent, Payee
-from splitting.settlement.instructions import INSTRUCTION_ID, instruction_id, settlement_id
+from splitting.settlement.ids import INSTRUCTION_ID
+from splitting.settlement.instructions import instruction_id, settlement_id
 from splitting.store import Owed
 from tests.splitting.in_memory import Ledger
 from tests.splitting.town import BANK, FARM, MILL, PLATFORM, Town, a_town
