@@ -27,7 +27,7 @@ from gateway.api.reference import Reference
 from gateway.api.refunds import RefundRoutes
 from gateway.api.routing_policy import RoutingPolicyRoutes
 from gateway.cashier import Cashier
-from gateway.cashier.links import Links, no_such_link
+from gateway.cashier.links import Links, require_link
 from gateway.cashier.tokens import CashierTokens, payment_page
 from gateway.door.admission import HUB, RAIL, Admission, Habits, Outward, Rails
 from gateway.door.auth import Authenticator
@@ -44,7 +44,6 @@ from gateway.payments.payments import Payments
 from gateway.routing.policies import EVENTS as policy_events
 from gateway.routing.policies import RoutingPolicies
 from gateway.routing.router import Router
-from gateway.store import find_link
 from kernel.addresses import PUBLIC, Addresses
 from kernel.db import STATEMENT_S, Pool, acquire, connect
 from kernel.env import Env, system_env
@@ -379,13 +378,7 @@ async def hub(
         authenticator = Authenticator(pool, pepper, env) if pepper else NoPepper(cast(CannotStart, lost))
         tokens = CashierTokens(token_key) if token_key else NoTokens(cast(CannotStart, lost))
         standings = Standings(pool, env)
-
-        async def a_link(book: int, link_id: str) -> None:
-            async with acquire(pool) as connection:
-                if await find_link(connection, book, link_id) is None:
-                    raise no_such_link(link_id)
-
-        attachments = Attachments(lanes, pool, env, a_link)
+        attachments = Attachments(lanes, pool, env, partial(require_link, pool))
         rails = Rails(env, habits[1])
         payments = Payments(
             pool=pool,

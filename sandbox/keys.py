@@ -73,7 +73,7 @@ class Prepared:
     def _two_primes(self, number: int) -> tuple[int, int]:
         path = self._folder / f"{number:04d}.pem"
         if not path.exists():
-            made = path.with_name(f"{path.name}.{os.getpid()}")
+            made = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
             write_file(made, private_pem(_generate()), secret=True)
             with contextlib.suppress(FileExistsError):  # another sandbox was quicker: its primes are everybody's
                 os.link(made, path)

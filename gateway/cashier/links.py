@@ -310,6 +310,13 @@ def _check_expiry(expires_at: datetime | None, now: datetime) -> None:
         )
 
 
+async def require_link(pool: Pool, book: int, link_id: str) -> None:
+    """Raise NotFound (no_such_link) where a book has no payment link or standing code of this id."""
+    async with acquire(pool) as connection:
+        if await find_link(connection, book, link_id) is None:
+            raise no_such_link(link_id)
+
+
 def no_such_link(link_id: str) -> NotFound:
     return NotFound("no_such_link", f"there is no {link_id}")
 

@@ -264,7 +264,7 @@ async def test_a_merchants_own_refund_that_fails_is_the_merchants(front: Front) 
 async def test_every_effect_is_of_a_decision_there_is_and_what_must_do_something_has_one() -> None:
     offered = {(kind, decision) for kind, one in cases.KINDS.items() for decision in one.decisions}
     assert set(EFFECTS) <= offered
-    only_said = {"wait", "sent_on", "looked_into", "recovered", "borne", "same", "no_deposit", "discard"}
+    only_said = {"wait", "sent_on", "looked_into", "recovered", "borne", "same", "no_deposit", "discard", "part"}
     of_came_back = {(CAME_BACK, OUTSIDE), (CAME_BACK, KEPT)}  # nothing is under way that would have to be stopped
     assert {decision for _, decision in offered - set(EFFECTS) - of_came_back} <= only_said
 
