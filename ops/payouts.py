@@ -35,6 +35,8 @@ async def set_bank_as(
     limit = there.release_above_minor
     if release_above is not None:
         limit = None if release_above == "none" else minor_of(release_above, currency)
+        if limit is not None and limit < 0:  # before another person is asked
+            raise Rejected("invalid_request", "a batch is released from nothing or more on", param="release_above")
     hours = BankHours(at, there.every_day if every_day is None else every_day)
     waits = there.only_deposited if only_deposited is None else only_deposited
     told = {

@@ -157,6 +157,7 @@ async def acting_person(
 def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
     """Run a command's coroutine and end with its exit code; errors for people become one line."""
     from asyncpg.exceptions import (
+        DataError,
         InterfaceError,
         InternalClientError,
         PostgresError,
@@ -191,6 +192,8 @@ def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
     except (OSError, PostgresError, InterfaceError, InternalClientError) as error:
         if getattr(error, "filename", None) is not None:  # a file named on the command line, or one of the home
             cannot_use(getattr(error, "filename", None), error)
+        if isinstance(error, DataError) and "out of int" in str(error):
+            fail("a number on the command line is larger than any there can be", 2)
         lost = isinstance(error, LOST) and getattr(error, "errno", None) != errno.ENOSPC
         why = "the database, or another server, was lost on the way" if lost else "this was not carried out"
         fail(f"{why}: {said(error)}; see what was done before you repeat it", NOTHING_KNOWN if lost else 1)
@@ -295,7 +298,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def day(text: str) -> date:
+    """Read a date of the command line; the hub has none before 2000 or after 2199."""
     try:
-        return date.fromisoformat(text)
+        on = date.fromisoformat(text)
     except ValueError:
         fail(f"{text!r} is not a date like 2026-11-24", 2)
+    if not 2000 <= on.year < 2200:
+        fail(f"{text!r} is no date of this hub's: give one from 2000 to 2199", 2)
+    return on

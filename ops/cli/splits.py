@@ -199,6 +199,8 @@ def split_rails(book: Book, as_json: Json = False) -> None:
             for row in told["receivers"]:
                 reason = on_screen(row["reason"] or "")
                 typer.echo(f"{row['payee']} at {row['channel_account']} is {row['status']}  {reason}")
+            if not (told["share_orders"] or told["receivers"]):
+                typer.echo("no share order is open")
         return 1 if told["needs_a_person"] else 0
 
     finish(work())

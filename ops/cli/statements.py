@@ -110,9 +110,11 @@ def _period(date: str | None, month: str | None) -> "Period":
         return reading.Period(day(date), day(date))
     assert month is not None
     try:
-        return reading.month(month)
-    except ValueError:
+        period = reading.month(month)
+    except (ValueError, OverflowError):
         fail(f"{month!r} is not a month like 2026-11", 2)
+    day(period.first.isoformat())
+    return period
 
 
 def _facts(one: "Written") -> dict[str, Any]:

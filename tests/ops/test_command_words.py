@@ -66,3 +66,21 @@ def test_a_file_may_begin_with_a_byte_order_mark(tea_house: Sluice, tmp_path: Pa
     path.write_bytes(b'\xef\xbb\xbf{"version": 1, "lines": [{"name": "a", "basis_points": 60}]}')
     said = tea_house("split", "dry-run", "--book", "1", "--amount", "1", "--file", str(path)).output
     assert "a: keeps 0.01 of 0.01" in said
+
+
+def test_what_is_out_of_range_is_not_understood(tea_house: Sluice, tmp_path: Path) -> None:
+    """Python's first day has none before it, and the database no number of twenty digits: these were stack traces."""
+    book, file = ("--book", "1"), ("--output", str(tmp_path / "a.csv"))
+    for words in (
+        ("proof", "--date", "0001-01-01"),
+        ("settle", *book, "--bank", "citybank", "--business-date", "9999-12-31"),
+        ("statement", "merchant", *book, "--date", "0001-01-01", *file),
+        ("report", "float", "--from", "0001-01-01", "--to", "2026-11-24"),
+    ):
+        assert "from 2000 to 2199" in tea_house(*words, code=2).output, words
+    for month in ("0001-01", "9999-12"):
+        assert "sluice: " in tea_house("statement", "merchant", *book, "--month", month, *file, code=2).output
+    for words in (("settlement", "list", "--book", "9" * 20), ("proof", "list", "--limit", "9" * 20)):
+        assert "larger than any" in tea_house(*words, code=2).output, words
+    assert "no share order is open" in tea_house("split", "rails", *book).output
+    assert "no share is frozen" in tea_house("split", "frozen", *book).output

@@ -100,6 +100,8 @@ def test_two_people_set_a_banks_limit_and_release_what_is_over_it(tea_house: Slu
     assert "over 10000.00 takes two people" in said
     assert "waits for the deposits" in said
     assert "cut_off_wrong" in tea_house("payout", "bank", *BOOK, "citybank", "--cut-off", "late", code=1).output
+    below = tea_house("payout", "bank", *BOOK, "citybank", "--release-above", "-5", code=1).output
+    assert "from nothing or more on" in below, "nobody is asked to agree to what cannot be"
     assert "no_such_settlement" in tea_house("payout", "release", *BOOK, "stl_0", code=1).output
     assert "approval_asked" in tea_house("payout", "release", *BOOK, BATCH, code=1).output
     tea_house("--as", "di", "approval", "approve", approval(tea_house))
