@@ -188,11 +188,13 @@ class AnswerRecall:
     An accepted one ends a payment that is on its way as refused: a line goes back to what is owed, and is held
     (held.py); a withdrawal is the payee's again. Where the payment was paid, nothing is booked: the money comes back as
     a return 退票. A line in doubt stays so. The same answer again changes nothing; one that contradicts an earlier one
-    changes nothing but opens a case. code: the bank's reason. day: the bank's.
+    changes nothing but opens a case. number: the how-manieth recall it answers; one before the last was refused, and a
+    later word on it says nothing of the last. code: the bank's reason. day: the bank's.
     """
 
     book: int
     about: str
+    number: int
     verdict: RecallVerdict
     code: str | None
     day: date
@@ -212,6 +214,10 @@ class AnswerRecall:
     def apply(self, work: Work) -> Recall:
         row = work.get(RECALLS, (self.book, self.about))
         event = _VERDICTS[self.verdict]
+        if self.number < row.number:
+            if self.verdict is RecallVerdict.ACCEPTED:
+                _contradicted(work, row, f"recall {self.number}, which was refused, is {self.verdict} ({self.code})")
+            return row
         if (states.Recall(row.status), event) not in states.RECALL:
             _contradicted(work, row, f"the recall is {self.verdict} ({self.code})")
             return row

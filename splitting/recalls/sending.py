@@ -124,5 +124,5 @@ class RecallSending:
             if said is not None and said != ours:
                 return Wrong(f"other_{what}", f"it answers {answer.recall_id} for {what} {said[:40]}, not {ours}")
         code = "; ".join(map(str, answer.reasons)) or None
-        await self._lanes.put(AnswerRecall(link.book, row.about, answer.verdict, code, day))
+        await self._lanes.put(AnswerRecall(link.book, row.about, told[1], answer.verdict, code, day))
         return None

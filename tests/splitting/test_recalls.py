@@ -175,7 +175,15 @@ async def test_a_refused_recall_changes_nothing_and_may_be_asked_for_anew(databa
         await desk.decide("looked_into")
         await desk.recall(reason="FRAD")
         await desk.given()
-        assert ((await desk.now()).number, (await desk.now()).reason) == (2, "FRAD")
+        for status in ("RJCR", "PDCR", "ACCR"):  # of the first, again: it says nothing of the second
+            assert await desk.cases() == []
+            await desk.answers(status, reason="LEGL")
+            row = await desk.now()
+            assert (row.number, row.reason, row.status, row.code) == (2, "FRAD", "sent", None)
+        assert (await desk.town.standing(), await desk.cases()) == (IN_TRANSIT, ["bank_contradicts_itself"])
+        await read_from_the_beginning(database_url, desk.town, desk.report.bank, desk.report.bank_worker)
+        assert (await desk.now()).status == "sent"
+        await desk.decide("looked_into")
         await desk.answers("ACCR", ident=f"r2-{desk.line}")
         assert (await desk.town.standing(), await desk.cases()) == (FARM_BACK, ["payout_recalled"])
         await desk.answers("RJCR", ident=f"r2-{desk.line}", reason="LEGL")
