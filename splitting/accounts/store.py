@@ -11,7 +11,7 @@ async def openings_under_way(connection: Connection) -> list[AccountOpening]:
     """Return the openings of sub-accounts of which the bank has not said what became, of every book, oldest first."""
     rows = await connection.fetch(
         f"SELECT {', '.join(AccountOpening._fields)} FROM account_opening WHERE ended_at IS NULL "
-        "ORDER BY asked_at, book, payee_id LIMIT 10000"
+        "ORDER BY asked_at, book, payee_id"
     )
     return [AccountOpening(*row) for row in rows]
 
@@ -21,7 +21,7 @@ async def openings_at_banks(connection: Connection) -> list[tuple[AccountOpening
     rows = await connection.fetch(
         f"SELECT {', '.join('o.' + column for column in AccountOpening._fields)}, p.bank FROM account_opening o "
         "JOIN payee p ON p.book = o.book AND p.id = o.payee_id WHERE o.ended_at IS NULL "
-        "ORDER BY o.asked_at, o.book, o.payee_id LIMIT 10000"
+        "ORDER BY o.asked_at, o.book, o.payee_id"
     )
     return [(AccountOpening(*row[:-1]), row[-1]) for row in map(tuple, rows)]
 
