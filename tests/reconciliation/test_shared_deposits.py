@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,7 @@ async def test_what_anybody_transfers_under_the_rails_reference_uses_no_bill(
         for _ in range(2):
             await bank_worker.once()
         (imitated,) = await _open(town.front.hub.pool)
-        minor = round(float(paid_in) * 100) * (-1 if out else 1)
+        minor = int(Decimal(paid_in) * 100) * (-1 if out else 1)
         assert (imitated.kind, imitated.amount_minor) == ("money_in_suspense", minor)
         assert orjson.loads(imitated.facts)["lacks_minor"] == 10_000 - minor
         assert (await _standing(town)).keys() == {"citybank", "suspense"}

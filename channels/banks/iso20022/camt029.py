@@ -6,10 +6,10 @@ A message is about one case alone, says its definition; so one that speaks of se
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 
-from channels.banks.answers import Reason, RecallAnswer, RecallVerdict
+from channels.banks.answers import RecallAnswer, RecallVerdict
 from channels.banks.errors import BadStatement
+from channels.banks.iso20022.pain002 import reason_of
 from channels.banks.iso20022.xml import (
-    MAX_TEXT,
     NOT_PROVIDED,
     amount_of,
     children,
@@ -61,7 +61,7 @@ def read_camt029(xml: bytes) -> RecallAnswer:
         recall_id=_recall_id(answer, nodes),
         verdict=verdict,
         status=next(word for word, one in words if one is verdict),
-        reasons=tuple(_reason(one) for node in nodes for one in children(node, "CxlStsRsnInf")),
+        reasons=tuple(reason_of(one) for node in nodes for one in children(node, "CxlStsRsnInf")),
         order_id=_first(nodes, "OrgnlGrpInf/OrgnlMsgId", "OrgnlMsgId"),
         end_to_end_id=_first(nodes, "OrgnlEndToEndId"),
         amount=next((found for node in nodes if (found := _amount(node)) is not None), None),
@@ -117,9 +117,3 @@ def _amount(node: ET.Element) -> Money | None:
         return amount_of(text, currency)
     except ValueError:
         raise BadStatement("bad_amount", f"{text[:30]!r} {currency[:10]} is no amount") from None
-
-
-def _reason(node: ET.Element) -> Reason:
-    code = maybe(node, "Rsn/Cd") or maybe(node, "Rsn/Prtry")
-    words = " ".join(note.text.strip() for note in children(node, "AddtlInf") if note.text)[:MAX_TEXT] or None
-    return Reason(code, words, is_words=code in (None, "NARR"))

@@ -120,10 +120,11 @@ def _account(line: ET.Element, path: str) -> str | None:
 
 def _reasons(node: ET.Element) -> tuple[Reason, ...]:
     """Return every reason of a status."""
-    return tuple(_reason(reason) for reason in children(node, "StsRsnInf"))
+    return tuple(reason_of(reason) for reason in children(node, "StsRsnInf"))
 
 
-def _reason(node: ET.Element) -> Reason:
+def reason_of(node: ET.Element) -> Reason:
+    """Read one reason of a status or of an answer: its code, or the bank's own word, and the words beside it."""
     code, own_word = maybe(node, "Rsn/Cd"), maybe(node, "Rsn/Prtry")
     words = " ".join(note.text.strip() for note in children(node, "AddtlInf") if note.text)[:MAX_TEXT] or None
     is_duplicate = code is not None and (code in DUPLICATE or code.startswith("DU"))
